@@ -3,7 +3,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use patchadm_changeset::format::journal::{Domain, Entry, Header, Journal, VERSION, outcome_sector};
+use patchadm_changeset::format::journal::{
+    Domain, Journal, JournalEntry, JournalHeader, VERSION, outcome_sector,
+};
 use patchadm_changeset::records::contents;
 use patchadm_changeset::transaction::{read_queue, undo_queue};
 use patchadm_core::database::archive::OutsideAccess;
@@ -33,14 +35,14 @@ impl InRun {
         let mut scenario = stage();
         scenario.directory(STAGE);
         let stage = ObjectPath::new(STAGE.as_bytes()).unwrap();
-        let header = Header {
+        let header = JournalHeader {
             version: VERSION,
             run: RUN.to_owned(),
             command: "pkgadd".to_owned(),
             root: "00112233445566ff".to_owned(),
-            ..Header::default()
+            ..JournalHeader::default()
         };
-        let domain = Entry::Domain(Domain { top: ObjectPath::root(), stage, lacks: Vec::new() });
+        let domain = JournalEntry::Domain(Domain { top: ObjectPath::root(), stage, lacks: Vec::new() });
         let files = Journal::to_files(header, &[domain]);
         fs::write(scenario.at(&format!("/var/sadm/patchadm/ops-{RUN}")), files.ops).unwrap();
         fs::write(scenario.at("/var/sadm/patchadm/journal"), files.journal).unwrap();
@@ -158,7 +160,7 @@ fn a_command_that_does_not_belong_to_the_open_run_is_one_of_its_own() {
     inside.scenario.set("PATCHADM_RUN", "98-00000000000000aa");
     inside.scenario.run("installf -R @ROOT@ ACMEa /opt/ACMEa/x").fails(64);
     inside.scenario.set("PATCHADM_RUN", RUN);
-    let (sector, offset) = outcome_sector(patchadm_changeset::format::journal::Outcome::Commit);
+    let (sector, offset) = outcome_sector(patchadm_changeset::format::journal::RunOutcome::Commit);
     let journal = fs::OpenOptions::new().write(true).open(inside.scenario.at("/var/sadm/patchadm/journal"));
     std::os::unix::fs::FileExt::write_all_at(&journal.unwrap(), &sector, offset).unwrap();
     inside.scenario.run("installf -R @ROOT@ ACMEa /opt/ACMEa/x").fails(64);

@@ -1,7 +1,7 @@
 use std::fs;
 
 use patchadm_changeset::format::journal;
-use patchadm_changeset::format::journal::{Header, Journal};
+use patchadm_changeset::format::journal::{Journal, JournalHeader};
 
 use crate::scenario::Scenario;
 
@@ -164,12 +164,12 @@ fn only_the_paths_asked_for_are_checked() {
 #[test]
 fn nothing_is_checked_while_a_run_is_unfinished_and_the_other_queries_answer() {
     let stage = stage();
-    let header = Header {
+    let header = JournalHeader {
         version: journal::VERSION,
         run: "7-00000000000000aa".to_owned(),
         command: "patchadd".to_owned(),
         root: "00112233445566ff".to_owned(),
-        ..Header::default()
+        ..JournalHeader::default()
     };
     stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &[]).journal);
     assert_eq!(

@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::UNIX_EPOCH;
 
 use patchadm_changeset::format::journal;
-use patchadm_changeset::format::journal::{Domain, Entry, Header, Identity, Journal, Op, OpKind};
+use patchadm_changeset::format::journal::{
+    Domain, Identity, Journal, JournalEntry, JournalHeader, Op, OpKind,
+};
 use patchadm_rootfs::{Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
@@ -43,8 +45,8 @@ fn identity(stage: &Scenario, at: &str) -> Identity {
     }
 }
 
-fn replaced(stage: &Scenario, at: &str, staged: &str) -> Entry {
-    Entry::Op(Box::new(Op {
+fn replaced(stage: &Scenario, at: &str, staged: &str) -> JournalEntry {
+    JournalEntry::Op(Box::new(Op {
         kind: OpKind::Replace,
         path: path(at),
         to: None,
@@ -72,14 +74,14 @@ fn stage() -> Scenario {
     stage.file(CONTENTS, TOOL);
     stage.file("/opt/web/tool", "hello\n");
     stage.mode("/opt/web/tool", 0o755);
-    let header = Header {
+    let header = JournalHeader {
         version: journal::VERSION,
         run: RUN.to_owned(),
         command: "patchadd".to_owned(),
         root: "00112233445566ff".to_owned(),
-        ..Header::default()
+        ..JournalHeader::default()
     };
-    let domain = Entry::Domain(Domain { top: path("/"), stage: path(STAGE), lacks: Vec::new() });
+    let domain = JournalEntry::Domain(Domain { top: path("/"), stage: path(STAGE), lacks: Vec::new() });
     let entries = [domain, replaced(&stage, PKGINFO, "db/0"), replaced(&stage, CONTENTS, "db/1")];
     stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &entries).journal);
     stage

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use patchadm::reply::failure;
-use patchadm_changeset::format::journal::{Outcome, parse_head};
+use patchadm_changeset::format::journal::{RunOutcome, parse_head};
 use patchadm_core::plan::refusal;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use rustix::io::Errno;
@@ -53,7 +53,7 @@ fn journal(root: &Path) -> Journal {
     let bytes = fs::read(root.join("var/sadm/patchadm/journal")).unwrap_or_default();
     match bytes.get(..4096).map(parse_head) {
         Some(Ok(head)) if head.is_open() => Journal::Open,
-        Some(Ok(head)) if !head.done && head.outcome == Some(Outcome::Commit) => Journal::Committed,
+        Some(Ok(head)) if !head.done && head.outcome == Some(RunOutcome::Commit) => Journal::Committed,
         _ => Journal::Closed,
     }
 }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::{fs, io};
 
-use patchadm_changeset::format::journal::{Outcome, parse_head};
+use patchadm_changeset::format::journal::{RunOutcome, parse_head};
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use patchadm_svr4::package::ObjectPath;
 use rustix::fs::{
@@ -365,7 +365,7 @@ impl State {
         if target.ends_with("var/sadm/patchadm/journal") {
             let head = fs::read(&target).unwrap();
             let head = parse_head(head.get(..4096).unwrap()).unwrap();
-            self.commits += usize::from(head.outcome == Some(Outcome::Commit));
+            self.commits += usize::from(head.outcome == Some(RunOutcome::Commit));
         }
     }
 

@@ -11,8 +11,8 @@ use std::process::{Command as Process, Stdio};
 
 use flate2::read::GzDecoder;
 use patchadm_changeset::format::journal::{
-    Entry, HEAD, Head, Journal, Op, Progress, checked_values, done_sector, outcome_sector, parse_head,
-    progress_sector,
+    HEAD, Journal, JournalEntry, JournalHead, Op, ScriptProgress, checked_values, done_sector,
+    outcome_sector, parse_head, progress_sector,
 };
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest};
 use patchadm_changeset::format::undo_digest::UndoDigest;
@@ -114,13 +114,13 @@ impl Earlier {
 /// Writes both files of a journal as a run writes them: the lines in the order in which its ops are made, then the sectors
 /// of what has happened since.
 fn written(read: &Journal, journal: &[u8], ops: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let op = |op: &Op| Entry::Op(Box::new(op.clone()));
-    let mut entries: Vec<Entry> = read.domains.iter().cloned().map(Entry::Domain).collect();
+    let op = |op: &Op| JournalEntry::Op(Box::new(op.clone()));
+    let mut entries: Vec<JournalEntry> = read.domains.iter().cloned().map(JournalEntry::Domain).collect();
     let mut records = read.ops.iter().filter(|op| op.db);
     for entry in checked_values(ops) {
         match entry {
             // Those before it are in the journal alone.
-            Entry::Op(hidden) if hidden.db => loop {
+            JournalEntry::Op(hidden) if hidden.db => loop {
                 let record = records.next().unwrap();
                 entries.push(op(record));
                 if *record == *hidden {
@@ -131,11 +131,11 @@ fn written(read: &Journal, journal: &[u8], ops: &[u8]) -> (Vec<u8>, Vec<u8>) {
         }
     }
     entries.extend(records.map(op));
-    let Head { header, outcome, done, .. } = read.head.clone();
+    let JournalHead { header, outcome, done, .. } = read.head.clone();
     let mut files = Journal::to_files(header, &entries);
     // The sector of the progress before the last is still there.
     let lines = journal[..HEAD].split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
-    let progress: Vec<Progress> = lines.flat_map(checked_values).collect();
+    let progress: Vec<ScriptProgress> = lines.flat_map(checked_values).collect();
     let sectors = outcome.map(outcome_sector).into_iter().chain(done.then(done_sector));
     for (sector, place) in sectors.chain(progress.iter().map(progress_sector)) {
         let place = usize::try_from(place).unwrap();

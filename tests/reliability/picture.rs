@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use patchadm_changeset::format::journal::parse_head;
-use patchadm_changeset::format::manifest::{Kind, MANIFEST, Manifest, RECORDS};
+use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS, RecordedType};
 use patchadm_container as container;
 use patchadm_svr4::format::{cpio, datastream};
 use sha2::{Digest as _, Sha256};
@@ -146,7 +146,7 @@ fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>>
     for object in &mut manifest.objects {
         for state in object.was.iter_mut().chain(&mut object.became) {
             // records are written now, and links are not given a time
-            if state.kind != Kind::File || object.path.starts_with("/var/sadm") {
+            if state.kind != RecordedType::File || object.path.starts_with("/var/sadm") {
                 state.mtime.seconds = 0;
                 state.mtime.nanoseconds = 0;
             }

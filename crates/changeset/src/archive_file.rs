@@ -1,5 +1,5 @@
-//! An undo archive as a file: its bytes, its datastream, its manifest. Nothing is known of it yet: no patch, no package,
-//! no line of a ledger.
+//! Undo archives as plain files: their bytes, datastream and manifest. Patch, package and ledger line are not known
+//! here.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -13,27 +13,27 @@ use crate::format::manifest::Manifest;
 use crate::package::{Digest, Hashing};
 use crate::root::RootError;
 
-/// The member with the manifest.
+/// The name of the member that holds the manifest.
 pub const MANIFEST_MEMBER: &[u8] = b"install/patchadm.manifest";
 
 /// The largest manifest that is read, in bytes.
 pub const LARGEST_MANIFEST: u64 = 256 << 20;
 
-/// Bytes that are digested at once.
+/// The bytes digested at once.
 const BUFFER: usize = 1 << 17;
 
 /// A package datastream whose compression has been taken off.
 pub type ArchiveStream<'a> = DatastreamReader<BufReader<Box<dyn Read + 'a>>>;
 
-/// Why an archive cannot be read.
+/// The reasons why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveFileError {
-    /// It is not what was written, or not readable to its end.
+    /// The archive differs from what was written, or cannot be read to its end.
     #[error("the undo archive {path} is damaged: {reason}")]
     Damaged {
-        /// The archive.
+        /// The path of the archive.
         path: String,
-        /// What is wrong with it.
+        /// The damage.
         reason: String,
     },
     /// The file could not be read.
@@ -49,17 +49,17 @@ pub struct UnboundArchive {
 }
 
 impl UnboundArchive {
-    /// A regular file; `shown` is what messages call it.
+    /// Wraps a regular file, called `shown` in messages.
     pub fn new(file: File, shown: String) -> Self {
         Self { file, shown }
     }
 
-    /// SHA-256 of the file.
+    /// Computes the SHA-256 of the file.
     pub fn digest(&self) -> Result<Digest, ArchiveFileError> {
         digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error).into())
     }
 
-    /// Its manifest; none in an archive of another program.
+    /// Reads the manifest, or returns `None` for an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveFileError> {
         let damaged = |reason: String| ArchiveFileError::Damaged { path: self.shown.clone(), reason };
         let bytes = FromStart::new(&self.file);
@@ -78,7 +78,7 @@ impl UnboundArchive {
     }
 }
 
-/// Opens the datastream of an archive, with the compression taken off.
+/// Opens the datastream of an archive and decompresses it.
 pub fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, DatastreamError> {
     let opened = container::open_container(bytes)?;
     DatastreamReader::open(BufReader::with_capacity(1 << 16, opened.reader))
@@ -94,7 +94,7 @@ pub fn read_manifest(member: &mut impl Read) -> Result<Manifest, String> {
     Manifest::parse(&bytes).map_err(|error| error.to_string())
 }
 
-/// A file read from its beginning, wherever others read it.
+/// Reads a file from its beginning, wherever others read it.
 #[derive(Debug)]
 pub struct FromStart<'a> {
     file: &'a File,
@@ -102,7 +102,7 @@ pub struct FromStart<'a> {
 }
 
 impl<'a> FromStart<'a> {
-    /// The bytes of a file from the first one on.
+    /// Starts at the first byte of a file.
     pub fn new(file: &'a File) -> Self {
         Self { file, offset: 0 }
     }
@@ -116,7 +116,7 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// SHA-256 of a file from its first byte on.
+/// Computes the SHA-256 of a whole file.
 pub fn digest_of(file: &File) -> io::Result<Digest> {
     let mut raw = Hashing::new(FromStart::new(file));
     let mut buffer = vec![0; BUFFER];
@@ -130,7 +130,7 @@ pub fn digest_of(file: &File) -> io::Result<Digest> {
     }
 }
 
-/// A failure to read an archive, with its path.
+/// Wraps a read error of an archive, with its path.
 pub fn unreadable(path: &str, error: &io::Error) -> RootError {
     let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
     RootError::Call { action: "read", path: path.to_owned(), errno }

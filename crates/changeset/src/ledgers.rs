@@ -1,5 +1,5 @@
-//! The ledgers of packages, which say what undo data a run leaves. What a ledger is, the layer above knows: a run hands
-//! it what was written, and carries the bytes.
+//! The interface to the ledgers of packages, which record the undo data left by a run. The layer above knows what a
+//! ledger contains: a run hands it the archives written, and stores the resulting bytes.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,9 +9,9 @@ use crate::plan::{LedgerChange, Plan, UndoPlace};
 use crate::root::Root;
 use crate::transaction::{Cause, WrittenArchive};
 
-/// Makes ledgers.
+/// Drafts ledgers.
 pub trait Ledgers: Debug {
-    /// Drafts what a change makes of a ledger; `None` where it stays as it is.
+    /// Drafts the change of a ledger, or returns `None` if the ledger stays as it is.
     fn draft<'p>(
         &self,
         root: &Root,
@@ -22,28 +22,28 @@ pub trait Ledgers: Debug {
 
 /// A ledger that changes.
 pub trait LedgerDraft: Debug + Sync {
-    /// Whether there is a file now.
+    /// Tells whether the ledger file exists now.
     fn is_there(&self) -> bool;
 
-    /// Whether no line is left: then the file goes.
+    /// Tells whether no line is left; the file is then removed.
     fn is_empty(&self) -> bool;
 
-    /// The bytes of the file, when all archives are written. `run` is the name of the run.
+    /// Builds the text of the ledger, once all archives of `run` are written.
     fn bytes(&self, run: &str, written: &LedgerInput<'_>) -> Result<Vec<u8>, Cause>;
 }
 
-/// Archives that a run has written, by package and patch, each with its place.
+/// The archives written by a run, by package and patch, each with its place.
 pub type SavedArchives = BTreeMap<(PkgInst, String), (WrittenArchive, UndoPlace)>;
 
-/// The archives that a run has written.
+/// The input of a run's ledgers.
 #[derive(Debug)]
 pub struct LedgerInput<'a> {
-    /// The root that changes.
+    /// The root being changed.
     pub root: &'a Root,
-    /// What the run does.
+    /// The plan of the batch.
     pub plan: &'a Plan,
-    /// The archives of this batch, by their place in the plan.
+    /// The archives of this batch, by their index in the plan.
     pub written: &'a BTreeMap<usize, WrittenArchive>,
-    /// Those of the batches before.
+    /// The archives of earlier batches.
     pub saved: &'a SavedArchives,
 }

@@ -2,13 +2,13 @@
 
 use crate::package::{Mode, Timestamp};
 
-/// A record file as it is now.
+/// The content of a record file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordFile {
-    /// Its bytes.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
-    /// Permission bits.
+    /// The permission bits.
     pub mode: Mode,
-    /// Modification time.
+    /// The modification time.
     pub mtime: Timestamp,
 }

@@ -3,11 +3,11 @@
 use super::{Result, Root};
 use crate::package::{Accounts, ObjectPath};
 
-/// A passwd or group file is not larger than this.
+/// The largest passwd or group file that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
-/// Reads `etc/passwd` and `etc/group` of the root. Where it has neither, those of `host` (the root of the running
-/// system) are read by the same reader; `root` is 0 in any case. The name service of the host is never asked: it
+/// Reads `etc/passwd` and `etc/group` of the root. If it has neither, those of `host` (the root of the running
+/// system) are read in the same way; `root` is 0 in any case. The host's name service is never consulted, because it
 /// knows nothing about another root.
 pub fn accounts_of(root: &Root, host: &Root) -> Result<Accounts> {
     let own = read(root)?;

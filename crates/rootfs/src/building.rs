@@ -14,26 +14,25 @@ use rustix::io::Errno;
 use super::{Dir, Result, RootError, WritableFile};
 use crate::package::{Mode, Timestamp};
 
-/// The mode of directories.
 const DIRECTORY: u32 = 0o755;
 
 /// A tree of new files below a directory.
 #[derive(Debug)]
 pub struct NewTree {
     top: Dir,
-    /// The directories that this value made, by their names below the top.
+    /// The directories made by this value, by their names below the top.
     made: BTreeSet<Vec<u8>>,
-    /// The directory that the last file went into, with its name below the top.
+    /// The directory of the last file, with its name below the top.
     last: Option<(Vec<u8>, Dir)>,
 }
 
 impl NewTree {
-    /// A tree with nothing in it yet.
+    /// Begins an empty tree below a directory.
     pub fn below(top: Dir) -> Self {
         Self { top, made: BTreeSet::new(), last: None }
     }
 
-    /// The same below a directory of the host, which is made, with those above it, where it is not there yet.
+    /// Begins a tree below a directory of the host, which is made, with those above it, if missing.
     pub fn at(path: &Path) -> Result<Self> {
         let (mut there, mut missing) = (path, Vec::new());
         loop {
@@ -54,8 +53,8 @@ impl NewTree {
         }
     }
 
-    /// Makes a file, private until its mode is set, and the directories above it that are not there yet, 0755. The
-    /// name may have several components, none of them `..`.
+    /// Makes a file, private until its mode is set, and the missing directories above it, 0755. The name may have
+    /// several components, none of them `..`.
     pub fn file(&mut self, name: &[u8]) -> Result<WritableFile> {
         let (above, name) = match name.iter().rposition(|&byte| byte == b'/') {
             Some(slash) => (name.get(..slash).unwrap_or_default(), name.get(slash + 1..).unwrap_or_default()),
@@ -64,7 +63,7 @@ impl NewTree {
         self.enter(above)?.create(name)
     }
 
-    /// Makes a file of these bytes.
+    /// Makes a file with these bytes.
     pub fn write(&mut self, name: &[u8], bytes: &[u8], mode: Mode) -> Result<WritableFile> {
         let mut file = self.file(name)?;
         file.put(bytes)?;
@@ -72,12 +71,12 @@ impl NewTree {
         Ok(file)
     }
 
-    /// The directory of this name below the top, made where it is not there yet; the top for an empty name.
+    /// Opens the directory with this name below the top, and makes it if it is missing; an empty name means the top.
     pub fn directory(&mut self, name: &[u8]) -> Result<Dir> {
         self.enter(name)?.again()
     }
 
-    /// The same, held for the next file.
+    /// Does the same and keeps the directory open for the next file.
     fn enter(&mut self, name: &[u8]) -> Result<&Dir> {
         let last = match self.last.take() {
             Some((last, dir)) if last == name => (last, dir),
@@ -107,7 +106,7 @@ impl NewTree {
         Ok(dir)
     }
 
-    /// Gives the directories that were made their time, those inside others first.
+    /// Sets the times of the directories made, inner ones first.
     pub fn date(&self, mtime: Timestamp) -> Result<()> {
         for path in self.made.iter().rev() {
             let mut parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
@@ -119,33 +118,33 @@ impl NewTree {
     }
 }
 
-/// A directory that does not have its name yet.
+/// A directory under construction, which does not have its name yet.
 #[derive(Debug)]
 pub struct UnnamedDirectory {
     parent: Dir,
     private: Vec<u8>,
     name: Vec<u8>,
-    /// What is in it.
+    /// The content of the directory.
     pub tree: NewTree,
 }
 
 impl UnnamedDirectory {
-    /// Begins the directory `name` of `parent`; `program` is a part of its private name.
+    /// Begins the directory `name` of `parent`; `program` becomes part of its private name.
     pub fn begin(parent: &Dir, program: &str, name: &[u8]) -> Result<Self> {
         let parent = parent.again()?;
         let (private, dir) = parent.make_private(program)?;
         Ok(Self { parent, private, name: name.to_vec(), tree: NewTree::below(dir) })
     }
 
-    /// Gives all directories their time, and this one the mode that everybody may read it by.
+    /// Sets the times of all directories, and the mode with which everybody may read this one.
     pub fn close(&self, mtime: Timestamp) -> Result<()> {
         self.tree.date(mtime)?;
         self.parent.set_mode(&self.private, Mode::of(DIRECTORY))?;
         self.parent.set_mtime(&self.private, mtime)
     }
 
-    /// Gives the directory its name: in exchange for what has it, if that is to be replaced, else it is an error
-    /// (EEXIST) that something has it.
+    /// Gives the directory its name. If the name is taken, it is exchanged if `replaces`; otherwise this fails with
+    /// EEXIST.
     pub fn publish(&self, replaces: bool) -> Result<()> {
         let Self { parent, private, name, .. } = self;
         match parent.move_to(private, parent, name) {
@@ -181,7 +180,7 @@ impl Drop for UnnamedDirectory {
     }
 }
 
-/// Whether the file system has no such rename.
+/// Tells whether the file system lacks such a rename.
 fn is_beyond(error: &RootError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }

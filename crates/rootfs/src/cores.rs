@@ -1,19 +1,19 @@
-//! How many threads work side by side, and how they share the work.
+//! The number of threads that work side by side, and how they share the work.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, available_parallelism};
 
-/// More than these gain nothing: a disk is behind them, and each holds buffers.
+/// The most threads worth having: behind them is one disk, and each needs buffers.
 const MOST: usize = 8;
 
-/// How many threads are worth having for work that each core can do a part of: at least 1. No result depends on it,
-/// only the time that it takes.
+/// Returns the number of threads for work that every core can share, at least 1. Results never depend on it, only the
+/// time they take.
 pub fn cores() -> usize {
     available_parallelism().map_or(1, usize::from).min(MOST)
 }
 
-/// Does pieces of work by so many threads, each with a worker of its own, and gives what they made in the order of the
-/// pieces, however many threads there are. One thread is the caller's. A panic of a worker is one of the caller.
+/// Processes pieces of work with this many threads, each with a worker of its own, and returns the results in the
+/// order of the pieces. The caller's thread is one of them. A panic in a worker becomes one in the caller.
 pub fn side_by_side<R: Send, W: FnMut(usize) -> R>(
     threads: usize,
     pieces: usize,

@@ -1,6 +1,6 @@
-//! The way down into a tree, however deep it is, with few open directories.
+//! A walk down into a tree of any depth, with few open directories.
 //!
-//! Only the last directories of the way are held open. The way back up to one that is not is `..`, believed only where it
+//! Only the last directories on the way are kept open. The way back up to the others is `..`, believed only if it
 //! leads to the directory that was left.
 
 use std::collections::VecDeque;
@@ -10,25 +10,25 @@ use rustix::io::Errno;
 
 use super::{Dir, ObjectStatus, Result, again};
 
-/// Directories on the way down that are held open; those above them are found again by `..`.
+/// The directories kept open on the way; those above are found again through `..`.
 const HELD: usize = 8;
 
-/// The path of a directory that is deeper than this many levels is shown as that of the last one that is not.
+/// The deepest level that is shown in paths; below it, the path of that level is shown.
 const SHOWN: usize = 64;
 
-/// A directory on the way down.
+/// A directory on the way.
 struct Level {
     /// Its name in the directory above.
     name: Vec<u8>,
-    /// What it is, so that `..` is known to lead to it.
+    /// Its status, so that `..` can be checked.
     seen: ObjectStatus,
-    /// Whether its name is part of the path of its [`Dir`], which ends where it would be too long to be of use.
+    /// Whether its name is part of the path of its [`Dir`], which ends where it would become too long.
     is_in_path: bool,
 }
 
 /// The way down to a directory; at most eight of its directories are open.
 pub struct Descent<'a> {
-    /// The directory in which the way begins.
+    /// The directory where the way begins.
     above: &'a Dir,
     levels: Vec<Level>,
     /// The directories of the last levels.
@@ -36,17 +36,17 @@ pub struct Descent<'a> {
 }
 
 impl<'a> Descent<'a> {
-    /// A way that begins in a directory and has not left it.
+    /// Begins a way in a directory.
     pub fn below(above: &'a Dir) -> Self {
         Self { above, levels: Vec::new(), open: VecDeque::new() }
     }
 
-    /// The directory that the way leads to.
+    /// Returns the current directory.
     pub fn here(&self) -> &Dir {
         self.open.back().unwrap_or(self.above)
     }
 
-    /// Goes on to `dir`, which is `name` in the directory so far.
+    /// Goes on to `dir`, which is `name` in the current directory.
     pub fn enter(&mut self, name: &[u8], dir: Dir) -> Result<()> {
         let seen = dir.itself()?;
         let dir = if self.levels.len() < SHOWN { dir } else { dir.shown_as(self.here().path().clone()) };
@@ -59,8 +59,8 @@ impl<'a> Descent<'a> {
         Ok(())
     }
 
-    /// Goes back to the directory above; the name of the one that was left, none where the way had not begun. An error
-    /// where somebody has moved it in the meantime.
+    /// Goes back to the directory above. Returns the name of the directory left, or `None` at the beginning. Fails if
+    /// somebody has moved the directory.
     pub fn leave(&mut self) -> Result<Option<Vec<u8>>> {
         let (Some(level), Some(left)) = (self.levels.pop(), self.open.pop_back()) else { return Ok(None) };
         if let Some(above) = self.levels.last()

@@ -17,18 +17,18 @@ pub struct Dir {
     fd: OwnedFd,
     path: ObjectPath,
     root: Root,
-    /// Whether files in it may be records that are looked at when they are opened.
+    /// Whether its files may be records, which are checked when they are opened.
     has_records: bool,
 }
 
-/// Free space of a file system.
+/// The free space of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreeSpace {
-    /// Bytes that the caller may still use.
+    /// The bytes still available to the caller.
     pub bytes: u64,
-    /// Objects that may still be made; none where the file system has no such limit.
+    /// The number of objects that can still be made; `None` if the file system has no such limit.
     pub inodes: Option<u64>,
-    /// Bytes are handed out in units of this size.
+    /// The size of an allocation unit, in bytes.
     pub unit: u64,
 }
 
@@ -38,7 +38,7 @@ impl Dir {
         Self { fd, path, root, has_records }
     }
 
-    /// A directory that was opened, and not made: if it holds records it must be the superuser's where that matters.
+    /// Wraps an opened directory. If it holds records, it must belong to the superuser where that matters.
     pub(crate) fn entered(fd: OwnedFd, path: ObjectPath, root: Root) -> Result<Self> {
         if let Some(guard) = root.guard() {
             guard.directory(&root, &fd, &path)?;
@@ -46,7 +46,7 @@ impl Dir {
         Ok(Self::new(fd, path, root))
     }
 
-    /// Looks at whose an opened file of it is, if it is a record for which that matters; what it saw then.
+    /// Checks the owner of an opened file if it is a record for which that matters. Returns the status seen then.
     pub(crate) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<Option<ObjectStatus>> {
         match self.root.guard() {
             Some(guard) if self.has_records => guard.file(self, name, file),
@@ -54,22 +54,22 @@ impl Dir {
         }
     }
 
-    /// The same directory, shown by another path.
+    /// Shows the same directory under another path.
     pub(crate) fn shown_as(self, path: ObjectPath) -> Self {
         Self { path, ..self }
     }
 
-    /// A directory of the host, as a root of its own that holds nothing but it.
+    /// Opens a directory of the host as a root of its own that contains nothing else.
     pub fn of_host(path: &Path) -> Result<Self> {
         Root::open(path)?.dir(&ObjectPath::root())
     }
 
-    /// Where it is: a physical path inside the root.
+    /// Returns its physical path inside the root.
     pub fn path(&self) -> &ObjectPath {
         &self.path
     }
 
-    /// The root it belongs to.
+    /// Returns the root it belongs to.
     pub fn root(&self) -> &Root {
         &self.root
     }
@@ -83,18 +83,19 @@ impl Dir {
         Self::entered(fd, self.at(name), self.root.clone())
     }
 
-    /// The same directory by another descriptor.
+    /// Opens another descriptor of the same directory.
     pub fn again(&self) -> Result<Self> {
         let fd = self.fd.try_clone().map_err(|error| self.io_error("open", b"", &error))?;
         Ok(Self::new(fd, self.path.clone(), self.root.clone()))
     }
 
-    /// The names in it, sorted.
+    /// Returns the names in the directory, sorted.
     pub fn names(&self) -> Result<Vec<Vec<u8>>> {
         Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// The names in it, sorted, each with whether it may be a directory, as far as the directory says so.
+    /// Returns the names in the directory, sorted, each with whether it may be a directory as far as the listing
+    /// says.
     pub(crate) fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {
         use rustix::fs::FileType::{Directory, Unknown};
         let mut found = Vec::new();
@@ -110,7 +111,7 @@ impl Dir {
         Ok(found)
     }
 
-    /// The target of a symbolic link, as written.
+    /// Returns the target of a symbolic link, as written.
     pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
         self.must_be_single(name)?;
         let target = again(|| rustix::fs::readlinkat(&self.fd, name, Vec::new()))
@@ -118,7 +119,7 @@ impl Dir {
         Ok(target.into_bytes())
     }
 
-    /// Free space of the file system it is on.
+    /// Returns the free space of the file system.
     pub fn space(&self) -> Result<FreeSpace> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
             .map_err(|errno| self.error("read the free space of", b"", errno))?;
@@ -130,7 +131,7 @@ impl Dir {
         })
     }
 
-    /// The type of the file system it is on: the magic number of statfs(2).
+    /// Returns the type of the file system: the magic number of statfs(2).
     pub fn file_system_magic(&self) -> Result<u64> {
         let stat = again(|| rustix::fs::fstatfs(&self.fd))
             .map_err(|errno| self.error("look at the file system of", b"", errno))?;
@@ -138,25 +139,25 @@ impl Dir {
         Ok(stat.f_type as u64 & 0xffff_ffff)
     }
 
-    /// Whether it hands a project id down to what is made in it, so that nothing can be renamed into it from elsewhere
-    /// (`FS_PROJINHERIT_FL`). False where the file system has no such flags.
+    /// Tells whether new objects inherit a project id from the directory (`FS_PROJINHERIT_FL`), so that nothing can
+    /// be renamed into it from elsewhere. False if the file system has no such flags.
     pub fn hands_down_project(&self) -> bool {
         const PROJECT_INHERIT: u32 = 0x2000_0000;
         rustix::fs::ioctl_getflags(&self.fd).is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0)
     }
 
-    /// Whether the caller may make and remove names in it.
+    /// Tells whether the caller may make and remove names in the directory.
     pub fn is_writable(&self) -> bool {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&self.fd, ".", access, rustix::fs::AtFlags::EACCESS).is_ok()
     }
 
-    /// Whether it belongs to the caller.
+    /// Tells whether the directory belongs to the caller.
     pub fn is_own(&self) -> Result<bool> {
         Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
     }
 
-    /// The path of `name` in it; the directory's own path for an empty name.
+    /// Returns the path of `name` in the directory, or its own path for an empty name.
     pub fn at(&self, name: &[u8]) -> ObjectPath {
         // A name that makes no path (too long together) is shown by its directory; the call on it fails anyway.
         if name.is_empty() {
@@ -166,7 +167,7 @@ impl Dir {
         }
     }
 
-    /// The error of a change of `name` that is not made, because something is there that must stay (EEXIST).
+    /// Returns the error (EEXIST) of a change that is not made, because an object at `name` must stay.
     pub fn refused(&self, name: &[u8]) -> RootError {
         self.error("replace", name, Errno::EXIST)
     }
@@ -179,7 +180,7 @@ impl Dir {
         self.root.show(&self.at(name))
     }
 
-    /// An error unless `name` is a single name: whatever it came from, a call by it reaches nothing but this directory.
+    /// Checks that `name` is a single component, so that a call with it reaches nothing but this directory.
     pub(crate) fn must_be_single(&self, name: &[u8]) -> Result<()> {
         let is_single = !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| b"/\0".contains(byte));
         if holds("root.single-name", is_single) {

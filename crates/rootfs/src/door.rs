@@ -1,7 +1,8 @@
-//! What every change of a root passes: one point where a test can count, fail, stop, and see what was really done.
+//! The door: the one point that every change of a root passes, where a test can count changes, make them fail, stop,
+//! and see what was really done.
 //!
-//! One pass is one system call, so a call that a signal interrupted passes again when it is made again. What does not
-//! pass: the lock file and the record in it, which are no part of the state of a root, and what procedure scripts do.
+//! One pass is one system call; a call interrupted by a signal passes again when it is repeated. Not passing are the
+//! lock file and the record in it, which are no part of the state of a root, and the actions of procedure scripts.
 
 use std::fmt;
 use std::path::Path;
@@ -10,70 +11,69 @@ use rustix::io::Errno;
 
 use crate::package::ObjectPath;
 
-/// The mutating system calls there are.
+/// The system calls that change a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChangeCall {
-    /// A file is made (`O_EXCL`).
+    /// Makes a file (`O_EXCL`).
     Create,
-    /// An existing file is opened for writing.
+    /// Opens an existing file for writing.
     OpenWrite,
-    /// A directory is made.
+    /// Makes a directory.
     MakeDirectory,
-    /// A symbolic link is made.
+    /// Makes a symbolic link.
     MakeSymlink,
-    /// A pipe or device is made.
+    /// Makes a pipe or device.
     MakeNode,
-    /// A hard link is made.
+    /// Makes a hard link.
     MakeLink,
-    /// Space is reserved.
+    /// Reserves space in a file.
     Allocate,
-    /// Bytes are written.
+    /// Writes bytes to a file.
     Write,
-    /// A file is cut to a length.
+    /// Cuts a file to a length.
     Truncate,
-    /// Owner and group are set.
+    /// Sets owner and group.
     SetOwner,
-    /// Permission bits are set.
+    /// Sets the permission bits.
     SetMode,
-    /// An extended attribute is set or removed.
+    /// Sets or removes an extended attribute.
     SetXattr,
-    /// Times are set.
+    /// Sets the times.
     SetTimes,
-    /// Two names are exchanged.
+    /// Exchanges two names.
     Exchange,
-    /// A name is moved to where nothing is.
+    /// Moves a name to a free one.
     Move,
-    /// A name is moved over another one.
+    /// Moves a name over another one.
     Rename,
-    /// A name is removed.
+    /// Removes a name.
     Unlink,
-    /// An empty directory is removed.
+    /// Removes an empty directory.
     RemoveDirectory,
-    /// A file or directory is made durable.
+    /// Makes a file or directory durable.
     Sync,
-    /// A whole file system is made durable.
+    /// Makes a whole file system durable.
     SyncFileSystem,
 }
 
-/// One change: about to be made, or just made.
+/// A change that is about to be made, or was just made.
 #[derive(Clone, Copy, Debug)]
 pub struct RootChange<'a> {
-    /// Which call.
+    /// The system call.
     pub call: ChangeCall,
-    /// The root that the paths are in, as it was named. Undo archives outside it are below `/`
-    /// ([`super::Root::elsewhere`]).
+    /// The root of the paths, as it was named. Undo archives outside it are below `/` ([`super::Root::elsewhere`]).
     pub root: &'a Path,
-    /// On what, a physical path; for a rename the name it leaves, for a link the new name.
+    /// The physical path of the object; for a rename the old name, for a link the new one.
     pub path: &'a ObjectPath,
-    /// The second path of a call on two names: where a name is moved to, what it is exchanged with, what it is a link
-    /// of.
+    /// The second path of a call on two names: the target of a move, the other name of an exchange, the source of a
+    /// link.
     pub other: Option<&'a ObjectPath>,
 }
 
-/// Looks at each change before it is made; an error is returned in place of making it.
+/// Inspects each change before it is made; returning an error prevents it.
 type Watcher = dyn Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync;
 
-/// Looks at each change that was tried, with what the system said.
+/// Observes each change that was tried, with the result of the system.
 type Witness = dyn Fn(&RootChange<'_>, Result<(), Errno>) + Send + Sync;
 
 /// The point that all changes pass. By default it lets everything through.
@@ -85,24 +85,24 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door that asks `watcher` before every change. EINTR, too, is taken as the answer of the system: the call is
-    /// tried again.
+    /// Makes a door that consults `watcher` before every change. EINTR, too, counts as the system's answer: the call
+    /// is repeated.
     pub fn watched(watcher: impl Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync + 'static) -> Self {
         Self { watcher: Some(Box::new(watcher)), witness: None, for_many: false }
     }
 
-    /// Whether somebody looks at the changes, and so wants them in an order that does not change from run to run.
+    /// Tells whether changes are watched, and so must come in an order that is the same in every run.
     pub(crate) fn is_watched(&self) -> bool {
         self.watcher.is_some() && !self.for_many
     }
 
-    /// The same door for changes that several threads make side by side, in whatever order.
+    /// Makes the same door for changes made by several threads side by side, in any order.
     #[must_use]
     pub fn for_many(self) -> Self {
         Self { for_many: true, ..self }
     }
 
-    /// The same door; `witness` is told what became of every change that the watcher let through.
+    /// Makes the same door with a `witness`, which receives the result of every change that the watcher let through.
     #[must_use]
     pub fn witnessed(
         self,
@@ -111,7 +111,7 @@ impl Door {
         Self { witness: Some(Box::new(witness)), ..self }
     }
 
-    /// Makes a change, or does not, as the watcher says.
+    /// Makes a change, unless the watcher prevents it.
     pub(crate) fn make<T>(
         &self,
         step: RootChange<'_>,

@@ -1,4 +1,4 @@
-//! A file that is being written.
+//! Files that are being written.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,11 +8,10 @@ use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use rustix::fs::{FallocateFlags, Mode as Bits, XattrFlags};
+use rustix::fs::{FallocateFlags, Mode as Bits, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::write::timestamps;
 use super::{ChangeCall, ObjectStatus, Result, Root, RootChange, RootError, again};
 use crate::package::{Mode, ObjectPath, Timestamp};
 
@@ -29,12 +28,12 @@ impl WritableFile {
         Self { file, path, root }
     }
 
-    /// Where it is: a physical path inside the root.
+    /// Returns its physical path inside the root.
     pub fn path(&self) -> &ObjectPath {
         &self.path
     }
 
-    /// Whether owners can be set: the caller is the superuser.
+    /// Tells whether owners can be set, because the caller is the superuser.
     pub fn is_privileged(&self) -> bool {
         self.root.is_privileged()
     }
@@ -56,12 +55,12 @@ impl WritableFile {
         RootError::Call { action, path: self.root.show(&self.path), errno }
     }
 
-    /// Takes an I/O error of writing through [`Write`] as one of this file.
+    /// Wraps an I/O error of [`Write`] as an error of this file.
     pub fn write_error(&self, error: &io::Error) -> RootError {
         self.error("write", Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
 
-    /// Shares the blocks of `source` where the file system can do that; false where the bytes have to be copied.
+    /// Shares the blocks of `source` if the file system can; returns false if the bytes have to be copied.
     pub fn clone_of(&self, source: &File) -> Result<bool> {
         match self.change(ChangeCall::Write, "clone", || rustix::fs::ioctl_ficlone(&self.file, source)) {
             Ok(()) => Ok(true),
@@ -72,7 +71,7 @@ impl WritableFile {
         }
     }
 
-    /// Reserves `size` bytes, so that a full disk shows now; file systems that cannot do it are let off.
+    /// Reserves `size` bytes, so that a full disk shows at once. File systems without that ability are tolerated.
     pub fn reserve(&self, size: u64) -> Result<()> {
         if size == 0 {
             return Ok(());
@@ -86,7 +85,7 @@ impl WritableFile {
         }
     }
 
-    /// Reserves `size` bytes without making the file any longer; where that cannot be done the file is let off.
+    /// Reserves `size` bytes without changing the length of the file; failures are ignored.
     pub fn reserve_beyond(&self, size: u64) -> Result<()> {
         let reserved = self.change(ChangeCall::Allocate, "reserve space for", || {
             rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size)
@@ -97,7 +96,7 @@ impl WritableFile {
         }
     }
 
-    /// Writes all bytes at the current place.
+    /// Writes all bytes at the current position.
     pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.write_all(bytes).map_err(|error| self.write_error(&error))
     }
@@ -116,13 +115,13 @@ impl WritableFile {
         Ok(())
     }
 
-    /// Writes as many of these bytes at `offset` as one call takes; how many those were.
+    /// Writes as many of these bytes at `offset` as one call takes, and returns their number.
     pub fn put_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let step = self.step(ChangeCall::Write);
         Ok(self.root.door().make(step, || rustix::io::pwrite(&self.file, bytes, offset))?)
     }
 
-    /// Reads what one call gives at `offset`; how many bytes those were, none at the end of the file.
+    /// Reads the bytes that one call returns at `offset`, and returns their number: 0 at the end of the file.
     pub fn get_into(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         Ok(again(|| rustix::io::pread(&self.file, &mut *buffer, offset))?)
     }
@@ -145,38 +144,38 @@ impl WritableFile {
         Ok(bytes)
     }
 
-    /// Cuts or extends the file to `size` bytes and goes on writing there.
+    /// Cuts or extends the file to `size` bytes and continues writing there.
     pub fn set_size(&mut self, size: u64) -> Result<()> {
         self.change(ChangeCall::Truncate, "cut", || rustix::fs::ftruncate(&self.file, size))?;
         self.file.seek(SeekFrom::Start(size)).map_err(|error| self.write_error(&error))?;
         Ok(())
     }
 
-    /// Has the system begin to write these bytes to the disk, without waiting for it. It is advice: nothing is durable
-    /// by it, and what goes wrong shows at the next sync.
+    /// Asks the system to start writing these bytes to the disk, without waiting. This is advice: nothing becomes
+    /// durable by it, and errors show at the next sync.
     pub fn begin_write_back(&self, offset: u64, length: u64) {
         // Bytes that are not on the disk yet are sent there first; while they are under way they stay in memory.
         let _ =
             rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(length), rustix::fs::Advice::DontNeed);
     }
 
-    /// Looks at it.
+    /// Returns its status.
     pub fn look(&self) -> Result<ObjectStatus> {
         ObjectStatus::of_file(&self.file).map_err(|errno| self.error("look at", errno))
     }
 
-    /// Its size in bytes.
+    /// Returns its size in bytes.
     pub fn size(&self) -> Result<u64> {
         let stat = again(|| rustix::fs::fstat(&self.file)).map_err(|errno| self.error("look at", errno))?;
         Ok(u64::try_from(stat.st_size).unwrap_or_default())
     }
 
-    /// Goes back to the beginning, to read what was written.
+    /// Returns to the beginning, to read what was written.
     pub fn rewind(&mut self) -> Result<()> {
         self.file.rewind().map_err(|error| self.write_error(&error))
     }
 
-    /// Sets owner and group. To be done before the mode: chown(2) drops setuid bits and capabilities.
+    /// Sets owner and group. Call it before setting the mode: chown(2) drops setuid bits and capabilities.
     pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
         self.change(ChangeCall::SetOwner, "set the owner of", || {
             rustix::fs::fchown(&self.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
@@ -247,4 +246,10 @@ impl Read for WritableFile {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.file.read(bytes)
     }
+}
+
+/// Makes both times of utimensat(2) from one.
+pub(crate) fn timestamps(time: Timestamp) -> Timestamps {
+    let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    Timestamps { last_access: spec, last_modification: spec }
 }

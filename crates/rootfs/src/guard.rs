@@ -21,20 +21,20 @@ use super::untrusted::{Distrust, Untrusted};
 use super::{Dir, ObjectStatus, Result, Root, RootError, again, optional};
 use crate::package::{ObjectPath, rule};
 
-/// Where the records of a root are, as paths before any link among them is followed.
+/// The places of a root's records, as paths before any link among them is followed.
 #[derive(Clone, Debug)]
 pub struct RecordPlaces {
-    /// The records of every change: the tree that holds them.
+    /// The tree that holds the records of every change.
     pub tree: ObjectPath,
-    /// Directories in that tree that every change uses.
+    /// The directories in that tree that every change uses.
     pub used: Vec<ObjectPath>,
-    /// The directory of the stages in that tree: what is two levels or more below it are objects of all owners.
+    /// The directory of the stages in that tree. Objects two or more levels below it may belong to anybody.
     pub stages: Option<ObjectPath>,
     /// Directories and files elsewhere that are records where they are used.
     pub elsewhere: Vec<ObjectPath>,
 }
 
-/// Looks at whose the records are, each once.
+/// Checks who owns the records, each once.
 #[derive(Debug)]
 pub(crate) struct RecordGuard {
     places: RecordPlaces,
@@ -42,17 +42,17 @@ pub(crate) struct RecordGuard {
     is_named: bool,
     areas: OnceLock<Vec<RecordArea>>,
     stages: OnceLock<ObjectPath>,
-    /// Where links among the records led.
+    /// The directories reached through links among the records.
     led_to: RwLock<Vec<ObjectPath>>,
     good: RwLock<HashSet<ObjectPath>>,
     mounts: Mutex<Mounts>,
 }
 
-/// Records below one physical path.
+/// The records below one physical path.
 #[derive(Clone, Debug)]
 struct RecordArea {
     place: ObjectPath,
-    /// Every directory that was passed on the way to it, where links among them led included.
+    /// Every directory on the way to it, including those reached through links.
     way: Vec<ObjectPath>,
 }
 
@@ -69,7 +69,7 @@ impl RecordGuard {
         }
     }
 
-    /// Looks at what every change of `root` uses, once.
+    /// Checks the records that every change of `root` uses, once.
     pub(crate) fn begin(&self, root: &Root) -> Result<()> {
         if self.areas.get().is_some() {
             return Ok(());
@@ -95,7 +95,7 @@ impl RecordGuard {
         Ok(())
     }
 
-    /// What the opened directory at a physical path is; an error where it, or the way to it, is not as records must be.
+    /// Checks an opened directory at a physical path, and the way to it.
     pub(crate) fn directory(&self, root: &Root, fd: &OwnedFd, physical: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if self.is_known(physical) || !self.is_record(physical) {
@@ -105,7 +105,7 @@ impl RecordGuard {
         self.judge_directory(root, physical, fd)
     }
 
-    /// The same for an opened file; what it is, if it had to be looked at.
+    /// Checks an opened file. Returns its status, if that had to be read.
     pub(crate) fn file(&self, dir: &Dir, name: &[u8], file: impl AsFd) -> Result<Option<ObjectStatus>> {
         self.begin(dir.root())?;
         let physical = dir.at(name);
@@ -116,13 +116,13 @@ impl RecordGuard {
         self.judge(dir.root(), &physical, file).map(Some)
     }
 
-    /// Whether files in a directory may be records.
+    /// Tells whether files in a directory may be records.
     pub(crate) fn holds_records(&self, directory: &ObjectPath) -> bool {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
         self.is_record(directory) || areas.iter().any(|area| area.place.parent().as_ref() == Some(directory))
     }
 
-    /// Takes what a symbolic link among the records leads to as records as well; `link` is the path with the link.
+    /// Adds the target of a symbolic link among the records to the records; `link` is the path with the link.
     pub(crate) fn link(&self, root: &Root, physical: &ObjectPath, link: &ObjectPath) -> Result<()> {
         self.begin(root)?;
         if !self.is_record(physical) {
@@ -143,7 +143,7 @@ impl RecordGuard {
             || self.led_to.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_in)
     }
 
-    /// Looks at every directory above a record, and at those that links on the way to its area led through.
+    /// Checks every directory above a record, and those that links on the way to its area led through.
     fn way_to(&self, root: &Root, physical: &ObjectPath) -> Result<()> {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
         // What is in a directory of records that was looked at has the same way; there may be thousands.
@@ -179,14 +179,14 @@ impl RecordGuard {
         self.good.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
     }
 
-    /// Looks at an opened directory, and remembers one that is the superuser's alone.
+    /// Checks an opened directory, and remembers one that is the superuser's alone.
     fn judge_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
         self.judge(root, physical, fd)?;
         self.good.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
         Ok(())
     }
 
-    /// Looks at an opened directory or record.
+    /// Checks an opened directory or record.
     fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<ObjectStatus> {
         let failed = |errno| root.error("look at", physical, errno);
         let seen = ObjectStatus::of_file(&fd).map_err(failed)?;
@@ -209,8 +209,8 @@ fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrus
     RootError::Untrusted(Box::new(Untrusted { root, owner, path, uid: seen.uid, why, has_account }))
 }
 
-/// A refusal because of a directory on the way to the records names the records themselves, where they are the same
-/// user's: it is for them that the owner matters.
+/// Lets a refusal because of a directory on the way to the records name the records themselves, if they belong to the
+/// same user, because their owner is the one that matters.
 fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
     let RootError::Untrusted(told) = error else { return error };
     let opened = open_directory(root, &tree.place).ok().flatten();
@@ -221,8 +221,8 @@ fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
     }
 }
 
-/// In what way an object with these attributes is not the superuser's alone; `has_list` says whether an access list is
-/// on it that the permission bits do not tell of, or one at all where a group may write.
+/// Returns in what way an object with these attributes is not the superuser's alone. `has_list` returns the kind of
+/// its access list.
 pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessListKind) -> Option<Distrust> {
     let bits = seen.mode.bits();
     let may_group_write = bits & 0o020 != 0;
@@ -243,23 +243,23 @@ pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessLis
     (!rule::holds("root.record.list", is_shown)).then_some(Distrust::AccessList)
 }
 
-/// The kind of access list that an object has.
+/// The kind of access list on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccessListKind {
     /// None.
     None,
-    /// A POSIX one: the permission bits of the group are its mask.
+    /// A POSIX access list, whose mask is the group's permission bits.
     Posix,
-    /// Another one, which permission bits do not tell of.
+    /// Any other access list, which the permission bits do not reflect.
     Other,
 }
 
-/// Whether a path is of what lies in the stage of a run: objects of all owners, below a directory that is private.
+/// Tells whether a path lies in the stage of a run: objects of all owners, below a private directory.
 fn is_of_stage(stages: &ObjectPath, physical: &ObjectPath) -> bool {
     physical.is_below(stages) && physical.parent().is_some_and(|parent| parent.is_below(stages))
 }
 
-/// Opens a directory at a physical path for a look at it; none where there is none.
+/// Opens a directory at a physical path to look at it, or returns `None` if there is none.
 fn open_directory(root: &Root, physical: &ObjectPath) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -268,13 +268,14 @@ fn open_directory(root: &Root, physical: &ObjectPath) -> Result<Option<OwnedFd>>
     optional(opened.map_err(|errno| root.error("open", physical, errno)))
 }
 
-/// Follows a path inside the root, and remembers every directory that is passed. What is not there stays as written.
+/// Follows a path inside the root and remembers every directory on the way. Missing components stay as written.
 fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
     let top = RecordArea { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
     trace_from(root, top, path.as_bytes(), path)
 }
 
-/// The same from `tree` on, which `path` is below and whose way was looked at: nobody else can change it any more.
+/// Does the same from `tree` on, which contains `path` and whose way was checked: nobody else can change that any
+/// more.
 fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPath) -> Result<RecordArea> {
     match path.as_bytes().strip_prefix(tree.as_bytes()) {
         Some(below) if path.is_below(tree) => trace_from(root, found.clone(), below, path),
@@ -282,7 +283,7 @@ fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPat
     }
 }
 
-/// Goes on from what was found to what is `below` it; `path` is the whole.
+/// Continues from a found place to what is `below` it; `path` is the whole path.
 fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -> Result<RecordArea> {
     let resolver = root.resolver();
     let (RecordArea { mut place, mut way }, mut links) = (found, 0);

@@ -1,8 +1,8 @@
-//! Private names: what is being made beside its place, and what a killed program left there.
+//! Private names: objects under construction beside their place, and what a killed program left there.
 //!
-//! Who makes something under a private name has it locked (flock(2)) until it has its name or is gone. The system gives
-//! the lock back when the program dies, however it dies; so what is not locked belongs to nobody any more, and the next
-//! run of the same program in that directory removes it.
+//! An object under a private name is locked (flock(2)) by its maker until it has its name or is gone. The system
+//! releases the lock however the program dies. An unlocked object therefore belongs to nobody, and the next run of
+//! the same program in that directory removes it.
 
 use std::os::fd::AsFd;
 
@@ -12,14 +12,14 @@ use rustix::io::Errno;
 use super::{Dir, FileType, Result, WritableFile, again, random};
 use crate::package::Mode;
 
-/// The digits of a private name.
+/// The number of digits in a private name.
 const DIGITS: usize = 16;
 
-/// How often a private name is tried that somebody removes at once, taking it for a leftover.
+/// The attempts at a private name that another process removes at once, taking it for a leftover.
 const TRIES: usize = 16;
 
 impl Dir {
-    /// Makes a directory under a private name of `program`; it is locked as long as a descriptor of it is open.
+    /// Makes a directory under a private name of `program`. It is locked as long as a descriptor of it is open.
     pub fn make_private(&self, program: &str) -> Result<(Vec<u8>, Self)> {
         self.private(program, |name| match self.make_dir(name, Mode::of(0o700)) {
             Ok(dir) => Ok(dir),
@@ -47,8 +47,8 @@ impl Dir {
         Err(self.error("make a private name", b"", Errno::AGAIN))
     }
 
-    /// Removes what killed runs of `program` left in this directory: what is the caller's own, has a private name, and is
-    /// locked by nobody.
+    /// Removes the remains of killed runs of `program` in this directory: objects of the caller under a private name
+    /// that nobody has locked.
     pub fn remove_leftovers(&self, program: &str) -> Result<()> {
         for name in self.names()?.into_iter().filter(|name| is_private(name, program)) {
             let Some(seen) = self.look(&name)? else { continue };
@@ -66,8 +66,8 @@ impl Dir {
     }
 }
 
-/// Locks what was made; false where somebody takes it for a leftover. A file system that has no such locks has no
-/// leftovers either: nothing there can be locked, so nothing is removed.
+/// Locks a new object; returns false if another process takes it for a leftover. On a file system without such locks
+/// there are no leftovers: nothing can be locked, so nothing is removed.
 fn claim(made: &impl AsFd) -> bool {
     locked(made) != Err(Errno::WOULDBLOCK)
 }

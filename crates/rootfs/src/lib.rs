@@ -68,39 +68,39 @@ mod package {
     pub(crate) use patchadm_svr4::package::*;
 }
 
-/// A directory under which packages are installed, opened once and held.
+/// A directory under which packages are installed, opened once and held open.
 #[derive(Clone, Debug)]
 pub struct Root {
     fd: Arc<OwnedFd>,
     prefix: Arc<PathBuf>,
     door: Arc<Door>,
     privileged: bool,
-    /// Looks at whose the records are, where that matters.
+    /// Checks who owns the records, where that matters.
     guard: Option<Arc<RecordGuard>>,
-    /// Whether the caller said that whoever owns the root is trusted.
+    /// Whether the caller trusts the owner of the root.
     trusted: bool,
-    /// Whether the caller works for the superuser.
+    /// Whether the caller acts for the superuser.
     for_superuser: bool,
 }
 
-/// A system call on a root that failed.
+/// A failed operation on a root.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// A call on a path failed.
+    /// A system call on a path failed.
     #[error("cannot {action} {path}: {}", errno_text(*.errno))]
     Call {
-        /// What was to be done, as a verb: `open`, `rename`, …
+        /// The attempted action, as a verb: `open`, `rename`, …
         action: &'static str,
         /// The path, with the prefix of the root.
         path: String,
-        /// What the system said.
+        /// The error number of the system.
         errno: Errno,
     },
-    /// A name that is none: empty, `.`, `..`, or with a slash or a NUL byte in it. With it a call could reach what is not in
-    /// its directory.
+    /// A name is not a single component: empty, `.`, `..`, or with a slash or a NUL byte. A call with it could reach
+    /// something outside its directory.
     #[error("<{name}> is not the name of an object in {directory}")]
     Name {
-        /// The name, with bytes that are not printable escaped.
+        /// The name, with unprintable bytes escaped.
         name: String,
         /// The directory, with the prefix of the root.
         directory: String,
@@ -111,21 +111,21 @@ pub enum RootError {
     /// The kernel is too old.
     #[error("this kernel has no openat2 (Linux 5.6 or later is needed), so paths cannot be kept inside {0}")]
     NoOpenat2(String),
-    /// A file is larger than what is read at once.
+    /// A file is larger than the limit for reading it whole.
     #[error("{path} is larger than {limit} bytes")]
     TooLarge {
         /// The path, with the prefix of the root.
         path: String,
-        /// The limit in bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
-    /// Somebody else than the superuser may change the records of the root.
+    /// Somebody other than the superuser may change the records of the root.
     #[error("{0}")]
     Untrusted(Box<Untrusted>),
 }
 
 impl RootError {
-    /// What the system said, where a call failed.
+    /// Returns the error number of a failed system call.
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Call { errno, .. } => Some(*errno),
@@ -137,12 +137,12 @@ impl RootError {
         }
     }
 
-    /// Whether the file system (or the caller's quota) is full.
+    /// Tells whether the file system, or the caller's quota, is full.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 
-    /// Whether nothing is there.
+    /// Tells whether the object is missing.
     pub fn is_not_found(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOENT | Errno::NOTDIR))
     }
@@ -158,7 +158,7 @@ impl From<RootError> for io::Error {
 /// The result of an operation on a root.
 pub type Result<T> = std::result::Result<T, RootError>;
 
-/// The words of the C library for an error, without its number.
+/// Returns the C library's words for an error, without its number.
 fn errno_text(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
@@ -193,53 +193,54 @@ impl Root {
         })
     }
 
-    /// The same root, whose records must be the superuser's alone: each is refused otherwise, before it is read.
-    /// `is_named` says that the root is not the superuser's whatever owners it shows.
+    /// Requires the records of the root to be the superuser's alone; others are refused before they are read.
+    /// `is_named` states that the root is not the superuser's, whatever owners it shows.
     #[must_use]
     pub fn guarded(self, places: RecordPlaces, is_named: bool) -> Self {
         Self { guard: Some(Arc::new(RecordGuard::new(places, is_named))), ..self }
     }
 
-    /// The same root, whose owner may do anything as the caller: the caller said so.
+    /// Trusts the owner of the root, as the caller said.
     #[must_use]
     pub fn trusted(self) -> Self {
         Self { guard: None, trusted: true, ..self }
     }
 
-    /// Whether the caller said that whoever owns the root is trusted.
+    /// Tells whether the caller trusts the owner of the root.
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }
 
-    /// The same root, on which a process of its owner does what the superuser asked for.
+    /// Marks that a process of the root's owner acts for the superuser.
     #[must_use]
     pub fn for_superuser(self) -> Self {
         Self { for_superuser: true, ..self }
     }
 
-    /// Whether the policy of the running system bounds that of the root: the caller is the superuser, or works for it.
+    /// Tells whether the policy of the running system limits that of the root: the caller is the superuser, or acts
+    /// for it.
     pub fn is_bounded(&self) -> bool {
         self.privileged || self.for_superuser
     }
 
-    /// Looks at the directories of records that every change uses, if the root is [`guarded`](Self::guarded).
+    /// Checks the record directories that every change uses, if the root is [`guarded`](Self::guarded).
     pub fn look_at_records(&self) -> Result<()> {
         self.guard.as_ref().map_or(Ok(()), |guard| guard.begin(self))
     }
 
-    /// The owner and the group of the root directory.
+    /// Returns owner and group of the root directory.
     pub fn owner(&self) -> Result<(u32, u32)> {
         self.seen().map(|seen| (seen.uid, seen.gid))
     }
 
-    /// Whether the root directory is `/` of this process.
+    /// Tells whether the root directory is `/` of this process.
     pub fn is_system_itself(&self) -> Result<bool> {
         let (own, system) = (self.seen()?, Self::open(Path::new("/"))?.seen()?);
         let place = |seen: &ObjectStatus| (seen.inode, seen.file_system, seen.mount);
         Ok(place(&own) == place(&system))
     }
 
-    /// The path of the open root directory, without any link on the way to it.
+    /// Returns the path of the open root directory, with all links resolved.
     pub fn physical_path(&self) -> Result<PathBuf> {
         use std::os::fd::AsRawFd as _;
         let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
@@ -249,7 +250,7 @@ impl Root {
         })
     }
 
-    /// What the root directory is.
+    /// Returns the status of the root directory.
     pub(crate) fn seen(&self) -> Result<ObjectStatus> {
         ObjectStatus::of(&*self.fd, || self.shown_prefix())
     }
@@ -262,23 +263,23 @@ impl Root {
         self.guard.as_deref()
     }
 
-    /// Another directory of the host, whose changes pass the same door.
+    /// Opens another directory of the host, whose changes pass the same door.
     pub fn elsewhere(&self, path: &Path) -> Result<Self> {
         let other = Self::open(path)?;
         Ok(Self { door: self.door.clone(), ..other })
     }
 
-    /// The directory as it was named.
+    /// Returns the path of the root as it was named.
     pub fn prefix(&self) -> &Path {
         &self.prefix
     }
 
-    /// Whether this is the root of the running system.
+    /// Tells whether this is the root of the running system.
     pub fn is_system(&self) -> bool {
         self.prefix.as_path() == Path::new("/")
     }
 
-    /// A path of the root as a person would type it: with the prefix of the root.
+    /// Returns a path of the root as a person would type it, with the prefix of the root.
     pub fn show(&self, path: &ObjectPath) -> String {
         if self.is_system() {
             return path.to_string();
@@ -286,24 +287,24 @@ impl Root {
         format!("{}{}", self.prefix.display().to_string().trim_end_matches('/'), path)
     }
 
-    /// Whether owners can be set: the caller is the superuser.
+    /// Tells whether owners can be set, because the caller is the superuser.
     pub fn is_privileged(&self) -> bool {
         self.privileged
     }
 
-    /// How many threads work on the root side by side: one where somebody looks at the order of the changes.
+    /// Returns the number of threads that work on the root: one if the order of changes is watched.
     pub fn workers(&self) -> usize {
         if self.door.is_watched() { 1 } else { cores() }
     }
 
-    /// Whether the root directory belongs to the caller, so that an unprivileged one may work on it.
+    /// Tells whether the root directory belongs to the caller, so that an unprivileged caller may work on it.
     pub fn is_own(&self) -> Result<bool> {
         let seen = self.dir(&ObjectPath::root())?.itself()?;
         Ok(seen.uid == rustix::process::geteuid().as_raw())
     }
 
-    /// Opens the directory at a *physical* path: no component may be a symbolic link. The descriptor is a real one,
-    /// so that it can be synced.
+    /// Opens the directory at a *physical* path, in which no component may be a symbolic link. The descriptor is a
+    /// full one, so that it can be synced.
     pub fn dir(&self, physical: &ObjectPath) -> Result<Dir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -313,18 +314,18 @@ impl Root {
         Dir::entered(fd, physical.clone(), self.clone())
     }
 
-    /// The directory at a physical path, if there is one.
+    /// Opens the directory at a physical path, or returns `None` if there is none.
     pub fn dir_if_there(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
         optional(self.dir(physical))
     }
 
-    /// A resolver for client paths of this root.
+    /// Returns a resolver for client paths of this root.
     pub fn resolver(&self) -> Resolver<'_> {
         Resolver::new(self)
     }
 
-    /// Reads a whole file of at most `limit` bytes; symbolic links among its parents are followed inside the root.
-    /// None if it is not there.
+    /// Reads a whole file of at most `limit` bytes, or returns `None` if it is missing. Symbolic links among its
+    /// parents are followed inside the root.
     pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>> {
         let physical = self.resolver().locate(path)?;
         let Some(parent) = physical.parent() else {
@@ -336,13 +337,13 @@ impl Root {
         }
     }
 
-    /// The names in a directory, sorted; none if it is not there.
+    /// Returns the names in a directory, sorted, or `None` if it is missing.
     pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>> {
         let physical = self.resolver().locate_dir(path)?;
         self.dir_if_there(&physical)?.map(|dir| dir.names()).transpose()
     }
 
-    /// Where file systems are mounted inside the root, the root directory itself included; physical paths.
+    /// Returns the physical paths of all mount points inside the root, the root directory included.
     pub fn mount_points(&self) -> Result<Vec<ObjectPath>> {
         let failed = |error: &io::Error| {
             let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
@@ -378,12 +379,12 @@ impl Root {
     }
 }
 
-/// Whether a user has an account on this machine.
+/// Tells whether a user has an account on this machine.
 pub(crate) fn has_account(uid: u32) -> bool {
     nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).is_ok_and(|user| user.is_some())
 }
 
-/// Turns "it is not there" into none.
+/// Turns a "not found" error into `None`.
 pub(crate) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -392,12 +393,12 @@ pub(crate) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// A call that a signal interrupted is made again.
+/// Repeats a call that a signal interrupted.
 pub(crate) fn again<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     rustix::io::retry_on_intr(call)
 }
 
-/// Sixty-four bits that nobody can guess, for names that must be nobody else's.
+/// Returns sixty-four unguessable bits, for names that must be unique.
 pub fn random() -> Result<u64> {
     let mut bytes = [0u8; 8];
     again(|| rustix::rand::getrandom(bytes.as_mut_slice(), rustix::rand::GetRandomFlags::empty())).map_err(

@@ -1,4 +1,4 @@
-//! What stands at a path of the root: an object as it was seen, to the last attribute.
+//! Objects of the root as they were seen, down to the last attribute.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,18 +20,18 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// A whole second, as a pkgmap has it.
+    /// Makes the time of a whole second, as in a pkgmap.
     pub fn whole(seconds: i64) -> Self {
         Self { seconds, nanoseconds: 0 }
     }
 }
 
-/// A SHA-256 digest.
+/// A SHA-256 digest: its 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// Reads 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         if text.len() != 64 {
@@ -44,7 +44,6 @@ impl Digest {
     }
 }
 
-/// The value of a hexadecimal digit.
 fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -76,11 +75,11 @@ impl fmt::Debug for Digest {
 pub enum LiveKind {
     /// A regular file.
     Regular {
-        /// Bytes.
+        /// The size in bytes.
         size: u64,
-        /// SHA-256 of the bytes.
+        /// The SHA-256 of the bytes.
         sha256: Digest,
-        /// System V sum of the bytes.
+        /// The System V sum of the bytes.
         cksum: u16,
     },
     /// A directory.
@@ -93,17 +92,17 @@ pub enum LiveKind {
     Socket,
     /// A device.
     Device {
-        /// Block device, else character device.
+        /// Whether it is a block device; otherwise a character device.
         block: bool,
-        /// Major number.
+        /// The major device number.
         major: u32,
-        /// Minor number.
+        /// The minor device number.
         minor: u32,
     },
 }
 
 impl LiveKind {
-    /// The kind in words, for messages.
+    /// Returns the type in words, for messages.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Regular { .. } => "regular file",
@@ -117,47 +116,47 @@ impl LiveKind {
     }
 }
 
-/// What tells one object from another that looks the same: the inode, and when it was born.
+/// The identity of an object among others that look the same: its inode number and birth time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Inode {
-    /// Inode number.
+    /// The inode number.
     pub number: u64,
-    /// Birth time, where the file system keeps one.
+    /// The birth time, if the file system keeps one.
     pub born: Option<Timestamp>,
 }
 
-/// An object of the root as it was seen, itself (never what a symbolic link points to).
+/// An object of the root as it was seen; never the target of a symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
-    /// Type and content.
+    /// The file type and content.
     pub kind: LiveKind,
-    /// Permission bits.
+    /// The permission bits.
     pub mode: Mode,
-    /// Numeric owner.
+    /// The numeric owner.
     pub uid: u32,
-    /// Numeric group.
+    /// The numeric group.
     pub gid: u32,
-    /// Modification time.
+    /// The modification time.
     pub mtime: Timestamp,
-    /// Status change time: together with size and mtime it tells whether the object was touched since.
+    /// The status change time, which shows changes together with size and modification time.
     pub ctime: Timestamp,
-    /// Which object it is.
+    /// The identity of the object.
     pub inode: Inode,
-    /// How many names it has.
+    /// The number of its names.
     pub links: u64,
-    /// Extended attributes.
+    /// The extended attributes.
     pub xattrs: Xattrs,
-    /// Why no rename may touch it: immutable, append-only, a mount point; none if nothing is in the way.
+    /// The reason why no rename may touch it (immutable, append-only, a mount point), or `None`.
     pub obstacle: Option<&'static str>,
 }
 
 impl Live {
-    /// Whether it is a directory.
+    /// Tells whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind == LiveKind::Directory
     }
 
-    /// Size in bytes, for a regular file.
+    /// Returns the size in bytes of a regular file.
     pub fn size(&self) -> Option<u64> {
         match self.kind {
             LiveKind::Regular { size, .. } => Some(size),

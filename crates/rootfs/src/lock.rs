@@ -12,19 +12,19 @@ use rustix::io::Errno;
 use super::{Dir, FileType, Root, RootError, again};
 use crate::package::ObjectPath;
 
-/// The file that is locked; the classic tools lock the same one.
+/// The lock file, which is shared with the classic tools.
 const NAME: &[u8] = b".lockfile";
 
-/// The directory of that file.
+/// The directory of the lock file.
 const INSTALL: &[u8] = b"/var/sadm/install";
 
-/// The directory of the stages. It is locked as well, once a run has made it.
+/// The directory of the stages, which is locked as well once a run has made it.
 const STAGES: &[u8] = b"/var/sadm/patchadm/stage";
 
-/// The size of the record in it.
+/// The size of the record in the lock file.
 const RECORD: usize = 128;
 
-/// How often a directory that is locked is looked at again, and how long the pauses between are, before it counts.
+/// The number of looks at a locked directory, and the pause between them, before the lock counts.
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -43,12 +43,12 @@ pub struct Lock {
     stages: Option<Dir>,
 }
 
-/// Who holds the lock, as far as the record in the file says.
+/// The holder of a lock, as far as the record in the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockHolder(String);
 
 impl LockHolder {
-    /// `process 1234 (patchadd)`, or `another process`.
+    /// Describes the holder: `process 1234 (patchadd)`, or `another process`.
     pub fn describe(&self) -> String {
         let mut words = self.0.split_whitespace();
         match (words.next().and_then(|pid| pid.parse::<u32>().ok()), words.next()) {
@@ -58,15 +58,15 @@ impl LockHolder {
     }
 }
 
-/// Why the lock was not taken.
+/// The reasons why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else has it.
+    /// Another process holds the lock.
     #[error("{path} is locked by {}", .holder.describe())]
     Held {
-        /// The lock file.
+        /// The path of the lock file.
         path: String,
-        /// Who has it.
+        /// The holder of the lock.
         holder: LockHolder,
     },
     /// The file could not be opened or locked.
@@ -75,7 +75,7 @@ pub enum LockError {
 }
 
 impl Drop for Lock {
-    /// Given back at once: a process that is just being started may have the same open file for a moment longer.
+    /// Releases the lock at once: a process being started may share the open file for a moment longer.
     fn drop(&mut self) {
         // The end of the last process that has the file gives it back in any case. The directory comes first: who gets
         // the file must not find it locked.
@@ -87,8 +87,8 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Takes the lock of `root`, whose directory `var/sadm/install` must be there. While another process has it,
-    /// `wait` is asked, with who that is, whether to try again; it does the waiting.
+    /// Takes the lock of `root`, whose directory `var/sadm/install` must exist. While another process holds it,
+    /// `wait` is called with that holder; it does the waiting and decides whether to try again.
     pub fn take(
         root: &Root,
         program: &str,
@@ -113,7 +113,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock that the file `name` of a directory stands for, in the same way. The file is made where it is
+    /// Takes the lock represented by the file `name` of a directory in the same way. The file is made if it is
     /// missing, and stays.
     pub fn take_file(
         dir: &Dir,
@@ -143,7 +143,7 @@ impl Lock {
         }
     }
 
-    /// Whether the lock of `root` is held by somebody now.
+    /// Tells whether the lock of `root` is held at present.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let Some(dir) = root.dir_if_there(&place(root, INSTALL)?)? else { return Ok(false) };
         match dir.open_regular(NAME) {
@@ -153,8 +153,8 @@ impl Lock {
         }
     }
 
-    /// Writes who holds the lock, for the message of whoever finds it held. Nothing is decided by it. A file that has
-    /// another name is somebody's, and not written to.
+    /// Writes the holder into the lock file, for messages only. A file with further names belongs to somebody else
+    /// and is not written.
     fn note(&self, program: &str) {
         use std::os::unix::fs::FileExt;
         if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
@@ -167,7 +167,7 @@ impl Lock {
     }
 }
 
-/// Opens the lock file, and makes it where it is missing. What is no regular file is refused unopened.
+/// Opens the lock file, and makes it if it is missing. Anything but a regular file is refused unopened.
 fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
     let wrong = || dir.error("lock", name, Errno::INVAL);
     if dir.look(name)?.is_some_and(|seen| seen.file_type != FileType::Regular) {
@@ -197,19 +197,19 @@ fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
         .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
-/// Where a directory of the database is.
+/// Resolves a directory of the database.
 fn place(root: &Root, directory: &[u8]) -> Result<ObjectPath, RootError> {
     root.resolver().locate_dir(&ObjectPath::new(directory).unwrap_or_else(|_| ObjectPath::root()))
 }
 
-/// The directory of the stages, if it is there and nobody but its owner may open it.
+/// Opens the directory of the stages, if it exists and only its owner may open it.
 fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
     let Some(dir) = root.dir_if_there(&place(root, STAGES)?)? else { return Ok(None) };
     let is_private = dir.itself()?.mode.bits() & 0o044 == 0;
     Ok(is_private.then_some(dir))
 }
 
-/// Locks a directory; false where another process has it. One that cannot be locked counts as locked.
+/// Locks a directory; returns false if another process holds it. A directory that cannot be locked counts as locked.
 fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
     match again(|| flock(dir.fd(), FlockOperation::NonBlockingLockExclusive)) {
         Err(Errno::WOULDBLOCK) => Ok(false),

@@ -1,4 +1,4 @@
-//! Looking at an object without changing it: one statx(2), or everything down to its digest.
+//! Looks at objects without changing them: one statx(2), or everything down to the digest.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,12 +14,12 @@ use crate::package::{Inode, Live, LiveKind, Mode, Sums, Timestamp, Xattrs};
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
 
-/// The most that is laid by for a file because of its size, and what is laid by beyond, so that its end is seen by one
-/// more read; bytes.
+/// The most memory reserved for a file because of its size, and the extra bytes with which one more read shows the
+/// end.
 const LARGEST_HINT: usize = 1 << 20;
 const SPARE: usize = 64;
 
-/// What statx(2) is asked for.
+/// The fields requested from statx(2).
 const WANTED: StatxFlags = StatxFlags::from_bits_retain(
     StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
 );
@@ -43,41 +43,41 @@ pub enum FileType {
     Character,
 }
 
-/// What one statx(2) tells about an object itself (never what a symbolic link points to).
+/// The result of one statx(2) on an object itself; never on the target of a symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectStatus {
-    /// Type of the file.
+    /// The type of the file.
     pub file_type: FileType,
-    /// Permission bits.
+    /// The permission bits.
     pub mode: Mode,
-    /// Numeric owner.
+    /// The numeric owner.
     pub uid: u32,
-    /// Numeric group.
+    /// The numeric group.
     pub gid: u32,
-    /// Size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Modification time.
+    /// The modification time.
     pub mtime: Timestamp,
-    /// Status change time.
+    /// The status change time.
     pub ctime: Timestamp,
-    /// Which object it is.
+    /// The identity of the object.
     pub inode: Inode,
-    /// How many names it has.
+    /// The number of its names.
     pub links: u64,
-    /// Major and minor number, for a device.
+    /// The major and minor number of a device.
     pub device: (u32, u32),
-    /// The mount it is on.
+    /// The id of its mount.
     pub mount: u64,
     /// The file system it is on (major and minor of `st_dev`); changes with each boot.
     pub file_system: (u32, u32),
-    /// Immutable, append-only or a mount point.
+    /// The reason why no rename may touch it: immutable, append-only or a mount point.
     pub obstacle: Option<&'static str>,
     /// Whether the file system encrypts it, so that nothing can be renamed into it from elsewhere.
     pub encrypted: bool,
 }
 
 impl ObjectStatus {
-    /// What an open file is; `shown` names it in an error.
+    /// Returns the status of an open file; `shown` names it in an error.
     pub fn of(file: impl AsFd, shown: impl FnOnce() -> String) -> Result<Self> {
         Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
     }
@@ -126,7 +126,7 @@ impl ObjectStatus {
         })
     }
 
-    /// Whether nobody has touched the object between two looks: same object, size, mtime and ctime.
+    /// Tells whether the object is unchanged between two looks: same identity, size, mtime and ctime.
     pub fn is_untouched(&self, later: &Self) -> bool {
         self.inode == later.inode
             && self.size == later.size
@@ -135,8 +135,8 @@ impl ObjectStatus {
     }
 }
 
-/// A file that was a regular one a moment ago. Whether it still is, is asked before its second read, so that nothing is
-/// read without end; what is another thing now gives an error then.
+/// A file that was regular a moment ago. Before the second read it is checked again, so that nothing is read without
+/// end; anything but a regular file is an error then.
 #[derive(Debug)]
 pub struct StillFile {
     file: File,
@@ -158,12 +158,12 @@ impl Read for StillFile {
 }
 
 impl Dir {
-    /// Looks at this directory itself.
+    /// Returns the status of this directory itself.
     pub fn itself(&self) -> Result<ObjectStatus> {
         self.statx(b"", AtFlags::EMPTY_PATH).map_err(|errno| self.error("look at", b"", errno))
     }
 
-    /// Looks at `name`, or at this directory itself by `.`; none if it is not there.
+    /// Returns the status of `name`, or of this directory for `.`; `None` if it is missing.
     pub fn look(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         self.must_be_single(name)?;
         match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -173,7 +173,7 @@ impl Dir {
         }
     }
 
-    /// Looks at `name`, or at this directory itself for an empty name.
+    /// Returns the status of `name`, or of this directory for an empty name.
     fn look_either(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         if name.is_empty() { self.itself().map(Some) } else { self.look(name) }
     }
@@ -183,14 +183,13 @@ impl Dir {
         ObjectStatus::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
     }
 
-    /// Reads everything about `name`: type, attributes, extended attributes, and for a regular file its sums. None
-    /// if it is not there. Fails with EAGAIN when the file changes while it is read, three times in a row.
+    /// Reads everything about `name`: type, attributes, extended attributes, and the sums of a regular file. Returns
+    /// `None` if it is missing. Fails with EAGAIN if the file changes three times in a row while it is read.
     pub fn live(&self, name: &[u8]) -> Result<Option<Live>> {
         self.live_through(&mut vec![0; 1 << 16], name)
     }
 
-    /// The same, of this directory itself for an empty name; files are read through a buffer that is used for many of
-    /// them.
+    /// Does the same through a buffer shared by many files, or for this directory if the name is empty.
     pub fn live_through(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
         for _ in 0..3 {
             let Some(seen) = self.look_either(name)? else { return Ok(None) };
@@ -205,7 +204,7 @@ impl Dir {
         Err(self.error("read a steady state of", name, Errno::AGAIN))
     }
 
-    /// What a regular file is; none if it changes meanwhile.
+    /// Reads a regular file, or returns `None` if it changes meanwhile.
     fn live_file(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
         let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
         // That nothing came behind these bytes meanwhile is what the second look says.
@@ -221,7 +220,7 @@ impl Dir {
         Ok(is_steady.then(|| live(kind, &seen, xattrs)))
     }
 
-    /// What anything else is.
+    /// Reads an object of any other type.
     fn live_other(&self, name: &[u8], seen: &ObjectStatus) -> Result<Option<Live>> {
         let kind = self.kind(name, seen)?;
         let xattrs = self.xattrs(name)?;
@@ -245,8 +244,8 @@ impl Dir {
         })
     }
 
-    /// The extended attributes of `name` itself (of this directory for `.` or an empty name); empty where the file system
-    /// has none.
+    /// Returns the extended attributes of `name` itself (of this directory for `.` or an empty name); empty if the
+    /// file system has none.
     pub fn xattrs(&self, name: &[u8]) -> Result<Xattrs> {
         if !matches!(name, b"" | b".") {
             self.must_be_single(name)?;
@@ -259,7 +258,7 @@ impl Dir {
         .map_err(|(action, errno)| self.error(action, name, errno))
     }
 
-    /// Whether `name` itself has an extended attribute; false where the file system has none.
+    /// Tells whether `name` itself has an extended attribute; false if the file system has none.
     pub fn has_xattr(&self, name: &[u8], key: &[u8]) -> Result<bool> {
         let (path, mut nothing) = (self.magic_path(name), [0u8; 0]);
         match again(|| rustix::fs::lgetxattr(path.as_slice(), key, &mut nothing[..])) {
@@ -269,7 +268,8 @@ impl Dir {
         }
     }
 
-    /// `name` by way of `/proc/self/fd`: the calls on extended attributes of an object itself take only paths.
+    /// Returns the path of `name` through `/proc/self/fd`, because the calls on an object's own extended attributes
+    /// take only paths.
     pub(crate) fn magic_path(&self, name: &[u8]) -> Vec<u8> {
         use std::os::fd::AsRawFd as _;
         let mut path = format!("/proc/self/fd/{}/", self.fd().as_fd().as_raw_fd()).into_bytes();
@@ -277,7 +277,8 @@ impl Dir {
         path
     }
 
-    /// Opens a regular file for reading; anything else is refused unopened, because to open a device may do something.
+    /// Opens a regular file for reading. Anything else is refused unopened, because opening a device may have
+    /// effects.
     pub fn open_regular(&self, name: &[u8]) -> Result<File> {
         match self.open_seen(name)? {
             Some((file, _)) => Ok(file),
@@ -285,7 +286,7 @@ impl Dir {
         }
     }
 
-    /// Opens a regular file for reading and says what was opened; none if it is not there. Anything else is refused
+    /// Opens a regular file for reading and returns its status, or `None` if it is missing. Anything else is refused
     /// unopened.
     pub fn open_seen(&self, name: &[u8]) -> Result<Option<(File, ObjectStatus)>> {
         match self.look(name)? {
@@ -296,8 +297,7 @@ impl Dir {
         }
     }
 
-    /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
-    /// thing.
+    /// Opens what was a regular file a moment ago, without waiting; anything else is refused.
     pub fn open_file(&self, name: &[u8]) -> Result<(File, ObjectStatus)> {
         let (file, seen) = self.open_at_once(name)?;
         let seen = match seen {
@@ -310,12 +310,12 @@ impl Dir {
         Ok((file, seen))
     }
 
-    /// The same for whoever reads most files by one call, and looks at them no second time.
+    /// Does the same for a caller that reads most files with one call and does not look at them again.
     pub fn open_still(&self, name: &[u8]) -> Result<StillFile> {
         Ok(StillFile { file: self.open_at_once(name)?.0, is_begun: false, is_known: false })
     }
 
-    /// What was opened, and what it is where that had to be looked at.
+    /// Opens a file. Also returns its status, if that had to be read.
     fn open_at_once(&self, name: &[u8]) -> Result<(File, Option<ObjectStatus>)> {
         self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -325,12 +325,12 @@ impl Dir {
         Ok((File::from(fd), seen))
     }
 
-    /// Takes an I/O error of reading `name` through a descriptor as one of this directory.
+    /// Wraps an I/O error of reading `name` as an error of this directory.
     pub fn read_error(&self, name: &[u8], error: &io::Error) -> RootError {
         self.io_error("read", name, error)
     }
 
-    /// Reads a whole regular file of at most `limit` bytes; none if it is not there.
+    /// Reads a whole regular file of at most `limit` bytes, or returns `None` if it is missing.
     pub fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
         match self.read_regular(name, limit)? {
             Some(bytes) => Ok(Some(bytes)),
@@ -339,7 +339,7 @@ impl Dir {
         }
     }
 
-    /// As [`read`](Self::read); none also where something else than a regular file is there.
+    /// Reads like [`read`](Self::read), and also returns `None` for anything but a regular file.
     pub fn read_regular(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
         if self.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
             return Ok(None);
@@ -357,8 +357,8 @@ impl Dir {
     }
 }
 
-/// Reads a file of this size to its end, or one byte more than `limit`. Where a call gives all the bytes that there were
-/// when the file was opened, and had room for more, that was the end.
+/// Reads a file of this size to its end, or one byte more than `limit`. A call that returns all the bytes the file
+/// had when opened, with room to spare, has reached the end.
 fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let room = bytes.capacity() as u64;
     if size < room && size <= limit {
@@ -386,7 +386,7 @@ fn live(kind: LiveKind, seen: &ObjectStatus, xattrs: Xattrs) -> Live {
     }
 }
 
-/// Reads all extended attributes, with `list` for their names and `get` for a value.
+/// Reads all extended attributes; `list` returns their names and `get` a value.
 fn xattrs(
     list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
     get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,
@@ -407,7 +407,7 @@ fn xattrs(
     Ok(found)
 }
 
-/// What a call puts into a buffer: a small one first, as most objects have no extended attributes at all.
+/// Calls with a growing buffer, a small one first, because most objects have no extended attributes.
 fn filled(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
     let mut small = [0u8; 256];
     match again(|| call(&mut small)) {

@@ -1,4 +1,4 @@
-//! Whether what a file system says of owners counts: who mounted it, and which access lists it has.
+//! Decides whether a file system's word on owners counts: who mounted it, and which access lists it has.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,32 +12,32 @@ use super::untrusted::Distrust;
 use super::{ObjectStatus, Result, RootError, again};
 use crate::package::rule;
 
-/// The mounts that this process sees.
+/// The table of mounts visible to this process.
 pub(crate) const TABLE: &str = "/proc/self/mountinfo";
 
-/// The attributes under which file systems show access lists that permission bits do not tell of.
+/// The attributes through which file systems show access lists that permission bits do not reflect.
 const LISTS: [&str; 3] = ["system.nfs4_acl", "system.nfs4_acl_xdr", "system.richacl"];
 
 /// The attribute of a POSIX access list.
 const POSIX_LIST: &str = "system.posix_acl_access";
 
-/// The text of the table. The kernel does not tell its size before; by a few large reads it is had at less cost.
+/// Reads the table. The kernel does not report its size; a few large reads are cheaper.
 pub(crate) fn table() -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(1 << 14);
     File::open(TABLE)?.read_to_end(&mut text)?;
     Ok(text)
 }
 
-/// What is known of the mounts that were met.
+/// The mounts met so far.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     good: HashSet<u64>,
-    /// File systems that have no access lists but POSIX ones, by their device numbers.
+    /// File systems with POSIX access lists only, by device number.
     without_lists: HashSet<(u32, u32)>,
 }
 
 impl Mounts {
-    /// Who answers for the mount that an object is on, if it is not the superuser of this mount namespace.
+    /// Returns who answers for an object's mount, if it is not the superuser of this mount namespace.
     pub(crate) fn distrust(&mut self, seen: &ObjectStatus) -> Result<Option<(u32, Distrust)>> {
         // Kernels before 5.8 do not tell which mount it is.
         if seen.mount == 0 || self.good.contains(&seen.mount) {
@@ -52,7 +52,7 @@ impl Mounts {
         Ok(distrust)
     }
 
-    /// The kind of access list that an open object has.
+    /// Returns the kind of access list on an open object.
     pub(crate) fn has_list(&mut self, seen: &ObjectStatus, fd: impl AsFd) -> AccessListKind {
         let ask = |name: &str| again(|| rustix::fs::fgetxattr(&fd, name, &mut [0u8; 0][..]));
         if !self.without_lists.contains(&seen.file_system) {
@@ -73,7 +73,8 @@ impl Mounts {
     }
 }
 
-/// Who answers for an object on a mount that this user mounted, if it is not the superuser of this mount namespace.
+/// Returns who answers for an object on a mount made by this user, if it is not the superuser of this mount
+/// namespace.
 fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
     if !rule::holds("root.mount.namespace", mounted_by.is_some() || is_of_system(seen)) {
         return Some((seen.uid, Distrust::OtherNamespace));
@@ -82,8 +83,8 @@ fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)
     (!rule::holds("root.mount.user", user == 0)).then_some((user, Distrust::ForeignMount))
 }
 
-/// The user who mounted the file system of this mount (`user_id` of FUSE); 0 for all others, none where the table does
-/// not have it.
+/// Returns the user who mounted a file system (`user_id` of FUSE): 0 for all others, `None` if it is not in the
+/// table.
 fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     let text = String::from_utf8_lossy(table);
     let line = text
@@ -98,7 +99,7 @@ fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
     Some(user.filter(|_| is_fuse).and_then(|user| user.parse().ok()).unwrap_or(0))
 }
 
-/// Whether it is on the mount of `/`, which the table does not show to a process whose `/` is no mount point.
+/// Tells whether the object is on the mount of `/`, which the table hides from a process whose `/` is no mount point.
 fn is_of_system(seen: &ObjectStatus) -> bool {
     let system = rustix::fs::open(
         "/",

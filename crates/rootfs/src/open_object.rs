@@ -1,4 +1,4 @@
-//! An object of the root, held by a descriptor that opens nothing (`O_PATH`).
+//! Objects of the root held by a descriptor that opens nothing (`O_PATH`).
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -10,7 +10,7 @@ use rustix::process::{Gid, Uid};
 use super::{ChangeCall, Dir, FileType, ObjectStatus, Result, Root, RootChange, RootError, again, optional};
 use crate::package::{Mode, ObjectPath, Sums};
 
-/// One object, whatever becomes of its name: what is looked at is what is changed. A symbolic link is held itself.
+/// One object, independent of its name: the object looked at is the one changed. A symbolic link is held itself.
 #[derive(Debug)]
 pub struct OpenObject {
     fd: OwnedFd,
@@ -19,7 +19,7 @@ pub struct OpenObject {
 }
 
 impl Dir {
-    /// Takes hold of an object without opening it; none if it is not there.
+    /// Gets hold of an object without opening it, or returns `None` if it is missing.
     pub fn hold(&self, name: &[u8]) -> Result<Option<OpenObject>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let held = again(|| rustix::fs::openat(self.fd(), name, flags, Bits::empty()));
@@ -29,13 +29,13 @@ impl Dir {
 }
 
 impl OpenObject {
-    /// Looks at it.
+    /// Returns its status.
     pub fn look(&self) -> Result<ObjectStatus> {
         ObjectStatus::of_file(&self.fd).map_err(|errno| self.error("look at", errno))
     }
 
-    /// Size and sums of its bytes; none if it is no regular file, which is not opened. More bytes than it had are not
-    /// read.
+    /// Returns the sums of a regular file, or `None` for anything else, which is not opened. At most the initial
+    /// number of bytes is read.
     pub fn sums(&self) -> Result<Option<Sums>> {
         let seen = self.look()?;
         if seen.file_type != FileType::Regular {
@@ -50,7 +50,7 @@ impl OpenObject {
         sums.map(Some).map_err(|error| self.error("read", Errno::from_io_error(&error).unwrap_or(Errno::IO)))
     }
 
-    /// The value of an extended attribute; none where it has none of this name.
+    /// Returns the value of an extended attribute, or `None` if there is none with this name.
     pub fn xattr(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let (path, mut value) = (self.magic_path(), vec![0; 1 << 16]);
         match again(|| rustix::fs::getxattr(path.as_str(), key, value.as_mut_slice())) {
@@ -63,8 +63,8 @@ impl OpenObject {
         }
     }
 
-    /// Sets owner and group; those that are none stay. To be done before the mode: chown(2) drops setuid bits and
-    /// capabilities.
+    /// Sets owner and group; `None` keeps the current one. Call it before setting the mode: chown(2) drops setuid
+    /// bits and capabilities.
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         self.change(ChangeCall::SetOwner, "set the owner of", || {

@@ -1,18 +1,18 @@
-//! Who else could exchange what lies at a path: the owners and modes of everything on the way to it.
+//! Finds out who else could exchange an object: the owners and modes of everything on the way to it.
 
 use std::collections::BTreeSet;
 
 use super::{FileType, ObjectStatus, Result, Root};
 use crate::package::ObjectPath;
 
-/// An object that somebody else than the caller and the superuser may change or exchange.
+/// An object that somebody other than the caller and the superuser may change or exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignObject {
-    /// Its path, as messages name it.
+    /// Its path, for messages.
     pub path: String,
     /// Its numeric owner.
     pub uid: u32,
-    /// Whether its owner is as it should be, and others may write to it.
+    /// Whether its owner is right but others may write to it.
     pub is_writable: bool,
 }
 
@@ -27,9 +27,9 @@ impl std::fmt::Display for ForeignObject {
 }
 
 impl Root {
-    /// The first object on the way to `path`, from the root directory on, that is not the caller's and the superuser's
-    /// alone; none where nobody else can exchange what lies there. Directories that symbolic links lead over are asked
-    /// about as well. What is not there is nobody's.
+    /// Returns the first object on the way to `path`, from the root directory on, that is not under the sole control
+    /// of the caller and the superuser; `None` if nobody else can exchange the object at `path`. Directories reached
+    /// through symbolic links are checked too. Missing objects belong to nobody.
     pub fn strange_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
         let resolver = self.resolver();
         let mut places = BTreeSet::new();

@@ -1,8 +1,8 @@
-//! Removing a directory with everything below it, however deep it is.
+//! Removes a directory with everything below it, to any depth.
 //!
-//! Neither the stack nor the descriptors grow with the depth (see [`Descent`]): who nests directories tens of thousands
-//! deep, which costs nothing, must not stop whoever tidies up. Symbolic links are removed, never followed, and what is on
-//! another mount is never entered.
+//! Neither stack nor descriptors grow with the depth (see [`Descent`]): nesting directories tens of thousands deep
+//! costs nothing and must not stop whoever tidies up. Symbolic links are removed, never followed; other mounts are
+//! never entered.
 
 use rustix::io::Errno;
 
@@ -10,18 +10,18 @@ use super::descent::Descent;
 use super::{Dir, FileType, ObjectStatus, Result};
 use crate::package::Mode;
 
-/// Directories that are being emptied, each in the one before.
+/// The directories being emptied, each inside the one before.
 struct Emptying<'a> {
     descent: Descent<'a>,
-    /// The mount and file system that is not left.
+    /// The mount and file system to stay on.
     on: (u64, (u32, u32)),
-    /// What is still in each of them, the next one last: names, each with whether it may be a directory.
+    /// The names left in each directory, the next one last, each with whether it may be a directory.
     rest: Vec<Vec<(Vec<u8>, bool)>>,
 }
 
 impl Dir {
-    /// Removes a name with everything below it; nothing happens where it is not there. Symbolic links are removed, not
-    /// followed. What is mounted below it stays, with the directories that lead there.
+    /// Removes a name with everything below it; a missing name is ignored. Symbolic links are removed, not followed.
+    /// Mounts below it stay, with the directories that lead to them.
     pub fn remove_tree(&self, name: &[u8]) -> Result<()> {
         if !self.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
             return self.remove(name);
@@ -41,7 +41,7 @@ impl Dir {
 }
 
 impl Emptying<'_> {
-    /// Goes down into a directory, or removes what is none.
+    /// Enters a directory, or removes anything else.
     fn enter(&mut self, name: &[u8]) -> Result<()> {
         let here = self.descent.here();
         let dir = match here.dir(name) {
@@ -71,7 +71,7 @@ impl Emptying<'_> {
         Ok(())
     }
 
-    /// Goes back up and removes the directory that was emptied; one that holds something mounted stays.
+    /// Leaves and removes the emptied directory. It stays if it holds a mount.
     fn leave(&mut self) -> Result<()> {
         self.rest.pop();
         let Some(name) = self.descent.leave()? else { return Ok(()) };
@@ -79,7 +79,7 @@ impl Emptying<'_> {
     }
 }
 
-/// The mount and the file system that something is on.
+/// Returns the mount and file system of an object.
 fn place(seen: &ObjectStatus) -> (u64, (u32, u32)) {
     (seen.mount, seen.file_system)
 }

@@ -1,4 +1,4 @@
-//! Client paths to physical paths: symbolic links among the parents are followed inside the root.
+//! Resolves client paths to physical paths: symbolic links among the parents are followed inside the root.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::{ObjectStatus, Result, Root, RootError, again};
 use crate::package::ObjectPath;
 
-/// How many symbolic links one path may lead through (`MAXSYMLINKS`).
+/// The most symbolic links on one path (`MAXSYMLINKS`).
 pub(crate) const MOST_LINKS: usize = 40;
 
 /// Resolves paths of one root and remembers directories, so that a thousand files of a directory cost one look.
@@ -28,7 +28,7 @@ impl<'a> Resolver<'a> {
         Self { root, known: RefCell::default() }
     }
 
-    /// Where an object is or would be: its directory resolved, its own name as it is.
+    /// Returns the physical path of an object, existing or not: its directory resolved, its own name unchanged.
     pub fn locate(&self, path: &ObjectPath) -> Result<ObjectPath> {
         match path.parent() {
             None => Ok(path.clone()),
@@ -36,13 +36,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Where a directory is or would be, its own name followed too. Components that are not there stay as written.
+    /// Returns the physical path of a directory, with its own name followed too. Missing components stay as written.
     pub fn locate_dir(&self, path: &ObjectPath) -> Result<ObjectPath> {
         self.follow(path, &mut 0)
     }
 
-    /// The directory inside the root that the symbolic link at a path leads to, and what it looks like; none where the
-    /// link leads to something else, nowhere or in a circle.
+    /// Returns the directory inside the root behind the symbolic link at a path, with its status; `None` if the link
+    /// leads to something else, nowhere or in a circle.
     pub fn directory_behind(&self, path: &ObjectPath) -> Result<Option<(ObjectPath, ObjectStatus)>> {
         let physical = match self.locate_dir(path) {
             Err(RootError::Loop(_)) => return Ok(None),
@@ -80,7 +80,7 @@ impl<'a> Resolver<'a> {
         Ok(found)
     }
 
-    /// Follows the target of a link that stands in `from`.
+    /// Follows the target of a link found in `from`.
     fn walk(
         &self,
         from: ObjectPath,
@@ -103,7 +103,7 @@ impl<'a> Resolver<'a> {
         directory.join(name).map_err(|_| self.root.error("resolve", of, Errno::NAMETOOLONG))
     }
 
-    /// The target of the link at a physical path; none if it is something else or nothing.
+    /// Returns the target of the link at a physical path, or `None` if there is no link.
     pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

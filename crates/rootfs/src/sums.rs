@@ -1,4 +1,4 @@
-//! Size, System V sum and SHA-256 of bytes that pass by.
+//! Size, System V sum and SHA-256 of a stream of bytes.
 
 use std::io::{self, Read, Write};
 
@@ -7,24 +7,24 @@ use sha2::{Digest as _, Sha256};
 use super::Digest;
 use crate::package::checksum::Checksum;
 
-/// What is known of bytes when all have passed.
+/// Size and sums of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sums {
-    /// How many there were.
+    /// The number of bytes.
     pub size: u64,
-    /// Their System V sum.
+    /// The System V sum.
     pub cksum: u16,
-    /// Their SHA-256.
+    /// The SHA-256 digest.
     pub sha256: Digest,
 }
 
 impl Sums {
-    /// Reads to the end.
+    /// Reads a stream to its end.
     pub fn of(input: &mut (impl Read + ?Sized)) -> io::Result<Self> {
         Self::through(&mut vec![0; 1 << 16], input)
     }
 
-    /// Reads to the end through a buffer that is used for many files.
+    /// Reads a stream to its end through a buffer shared by many files.
     pub fn through(buffer: &mut [u8], input: &mut (impl Read + ?Sized)) -> io::Result<Self> {
         let mut summing = Summing::default();
         loop {
@@ -38,7 +38,7 @@ impl Sums {
     }
 }
 
-/// [`Sums`] that are being taken.
+/// [`Sums`] in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Summing {
     size: u64,
@@ -47,25 +47,25 @@ pub struct Summing {
 }
 
 impl Summing {
-    /// Adds bytes.
+    /// Adds bytes to the end of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sum.update(bytes);
         self.sha256.update(bytes);
     }
 
-    /// How many bytes there were so far.
+    /// Returns the number of bytes so far.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The sums of all bytes so far.
+    /// Returns the sums of all bytes.
     pub fn finish(self) -> Sums {
         Sums { size: self.size, cksum: self.sum.finish(), sha256: Digest(self.sha256.finalize().into()) }
     }
 }
 
-/// A reader or writer that takes the SHA-256 of what it passes on.
+/// Wraps a reader or writer and computes the SHA-256 of the bytes passed on.
 #[derive(Debug)]
 pub struct Hashing<T> {
     inner: T,
@@ -73,12 +73,12 @@ pub struct Hashing<T> {
 }
 
 impl<T> Hashing<T> {
-    /// Nothing has passed yet.
+    /// Wraps a reader or writer.
     pub fn new(inner: T) -> Self {
         Self { inner, sha256: Sha256::new() }
     }
 
-    /// What it reads from or writes to, and the digest of what has passed.
+    /// Returns the reader or writer and the digest of all bytes.
     pub fn finish(self) -> (T, Digest) {
         (self.inner, Digest(self.sha256.finalize().into()))
     }

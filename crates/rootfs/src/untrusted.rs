@@ -1,19 +1,19 @@
-//! Why a root is not the superuser's alone, and what can be done about it.
+//! The reasons why a root is not the superuser's alone, and the remedies.
 
 use std::fmt;
 
-/// A root that somebody else than the superuser may change, and what shows it.
+/// A root that somebody other than the superuser may change, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Untrusted {
-    /// The root, as it was named.
+    /// The path of the root, as it was named.
     pub root: String,
     /// The owner of the root directory.
     pub owner: u32,
     /// The directory or record that others may change, with the prefix of the root.
     pub path: String,
-    /// The owner of that directory or record; of a mount, the user who mounted it.
+    /// The owner of that directory or record; for a mount, the user who mounted it.
     pub uid: u32,
-    /// The way in which it is not the superuser's.
+    /// The reason for distrust.
     pub why: Distrust,
     /// Whether the owner of the root directory has an account on this machine.
     pub has_account: bool,
@@ -28,13 +28,13 @@ pub enum Distrust {
     Group,
     /// Everybody may write to it.
     Others,
-    /// An access list lets others write to it, or is of a kind that cannot be judged.
+    /// An access list lets others write to it, or cannot be judged.
     AccessList,
     /// It is a symbolic link of another user on the way to the root.
     Link,
     /// Another user mounted its file system and answers for everything in it.
     ForeignMount,
-    /// It is in a mount namespace that is not the caller's.
+    /// It belongs to another mount namespace than the caller's.
     OtherNamespace,
     /// The policy of the host names the root in `untrusted_roots`.
     Named,
@@ -86,7 +86,7 @@ impl fmt::Display for Untrusted {
 }
 
 impl Untrusted {
-    /// The sentence that says how to go on.
+    /// Returns the sentence that names the remedies.
     pub fn way_on(&self) -> String {
         let Self { owner, path, uid, .. } = self;
         match self.why {

@@ -1,7 +1,7 @@
-//! The way to a root from outside: whose are the symbolic links that its name leads through?
+//! The way to a root from outside: checks who owns the symbolic links that its path leads through.
 //!
-//! Directories above a root may be anybody's (`/tmp`, the workspace of a build): the root is opened once. A symbolic
-//! link of somebody else among them would say which root it is that is changed.
+//! Directories above a root may belong to anybody (`/tmp`, the workspace of a build), because the root is opened
+//! once. But a foreign symbolic link among them would decide which root is changed.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -17,11 +17,11 @@ use super::untrusted::{Distrust, Untrusted};
 use super::{FileType, ObjectStatus, Result, Root, RootError, again};
 use crate::package::{ObjectPath, rule};
 
-/// The magic number of proc(5), whose links are followed by the kernel only.
+/// The magic number of proc(5), whose links only the kernel can follow.
 const PROC: u64 = 0x9fa0;
 
-/// Looks at each symbolic link on the way to the directory of `root`: it must be the superuser's. An error also where
-/// the way leads to another directory by now.
+/// Checks each symbolic link on the way to the directory of `root`: it must be the superuser's. Also fails if the way
+/// now leads to another directory.
 pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     let failed = |errno| root.error("follow the way to", &ObjectPath::root(), errno);
     let mut at = open(None, b"/").map_err(failed)?;
@@ -75,7 +75,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(named).collect()
 }
 
-/// Opens a name without following it, for a look at it only.
+/// Opens a name without following it, just to look at it.
 fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     again(|| match at {
@@ -84,7 +84,7 @@ fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     })
 }
 
-/// Opens the directory that a link of proc(5) leads to.
+/// Opens the directory behind a link of proc(5).
 fn through(at: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     again(|| rustix::fs::openat(at, name, flags, Mode::empty()))

@@ -1,15 +1,16 @@
-//! Changing names and attributes in a directory: one system call each, each through the door.
+//! Changes names and attributes in a directory: one system call each, each through the door.
 
-use rustix::fs::{AtFlags, Mode as Bits, OFlags, RenameFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, Mode as Bits, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
+use super::file::timestamps;
 use super::{
     ChangeCall, Dir, FileType, ObjectStatus, Result, RootChange, WritableFile, again, optional, random,
 };
 use crate::package::{Mode, ObjectPath, Timestamp};
 
-/// How often a file that comes and goes is tried to be opened.
+/// The attempts to open a file that comes and goes.
 const MOST_TRIES: usize = 100;
 
 /// An object without content that mknod(2) makes.
@@ -24,7 +25,7 @@ pub enum SpecialFile {
 }
 
 impl Dir {
-    /// A change of `name`.
+    /// Changes `name`.
     fn change<T>(
         &self,
         call: ChangeCall,
@@ -36,7 +37,7 @@ impl Dir {
         self.make(call, action, name, None, work)
     }
 
-    /// A change of `name` and of another name, in the same directory or another one.
+    /// Changes `name` and another name, in the same directory or another one.
     fn change_two<T>(
         &self,
         call: ChangeCall,
@@ -50,7 +51,7 @@ impl Dir {
         self.make(call, action, name, Some(&other.at(other_name)), work)
     }
 
-    /// A change of this directory itself.
+    /// Changes this directory itself.
     fn change_itself<T>(
         &self,
         call: ChangeCall,
@@ -60,7 +61,7 @@ impl Dir {
         self.make(call, action, b"", None, work)
     }
 
-    /// A change of an attribute of `name`, or of this directory for an empty name.
+    /// Changes an attribute of `name`, or of this directory for an empty name.
     fn change_either<T>(
         &self,
         call: ChangeCall,
@@ -88,7 +89,7 @@ impl Dir {
         again(|| root.door().make(step, &mut work)).map_err(|errno| self.error(action, name, errno))
     }
 
-    /// Makes a file that is not there yet, private until its mode is set.
+    /// Makes a new file, private until its mode is set.
     pub fn create(&self, name: &[u8]) -> Result<WritableFile> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = self.change(ChangeCall::Create, "create", name, || {
@@ -97,8 +98,8 @@ impl Dir {
         Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
     }
 
-    /// Opens an existing file for reading and writing; none if it is not there. What is no regular file is refused
-    /// unopened. A file that has other names, which may be anybody's, is replaced by a copy first.
+    /// Opens an existing file for reading and writing, or returns `None` if it is missing. Anything but a regular
+    /// file is refused unopened. A file with further names, which may be anybody's, is first replaced by a copy.
     pub fn open_writable(&self, name: &[u8]) -> Result<Option<WritableFile>> {
         match self.look(name)? {
             None => return Ok(None),
@@ -122,8 +123,7 @@ impl Dir {
         Ok(Some(WritableFile::new(fd.into(), self.at(name), self.root().clone())))
     }
 
-    /// Opens a file for reading and writing as [`Dir::open_writable`] does, and makes it with `mode` where it is not
-    /// there.
+    /// Opens a file for reading and writing like [`Dir::open_writable`], and makes it with `mode` if it is missing.
     pub fn open_or_create(&self, name: &[u8], mode: Mode) -> Result<WritableFile> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for _ in 0..MOST_TRIES {
@@ -141,7 +141,7 @@ impl Dir {
         Err(self.error("open", name, Errno::AGAIN))
     }
 
-    /// Puts a copy of a file in its place, so that its other names keep what is there now.
+    /// Replaces a file by a copy of itself, so that its other names keep the current content.
     fn part(&self, name: &[u8], seen: &ObjectStatus) -> Result<()> {
         let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
         let mut source = self.open_regular(name)?;
@@ -162,7 +162,7 @@ impl Dir {
         made
     }
 
-    /// Makes a directory with exactly this mode (a umask takes nothing away).
+    /// Makes a directory with exactly this mode, whatever the umask.
     pub fn make_dir(&self, name: &[u8], mode: Mode) -> Result<Self> {
         self.change(ChangeCall::MakeDirectory, "make the directory", name, || {
             rustix::fs::mkdirat(self.fd(), name, Bits::from_raw_mode(mode.bits()))
@@ -202,36 +202,36 @@ impl Dir {
         })
     }
 
-    /// Exchanges two names, whatever they are; both must be there.
+    /// Exchanges two existing names of any type.
     pub fn exchange(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Exchange, "exchange", name, (other, other_name), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::EXCHANGE)
         })
     }
 
-    /// Moves a name to where nothing is (EEXIST otherwise).
+    /// Moves a name to a free one; otherwise fails with EEXIST.
     pub fn move_to(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Move, "move", name, (other, other_name), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::NOREPLACE)
         })
     }
 
-    /// Gives `name` the name `new_name` in this directory, over what is there.
+    /// Renames `name` to `new_name` in this directory, replacing what is there.
     pub fn rename(&self, name: &[u8], new_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Rename, "rename", name, (self, new_name), || {
             rustix::fs::renameat(self.fd(), name, self.fd(), new_name)
         })
     }
 
-    /// Gives `name` the name `other_name` in another directory, over what is there. Nothing happens where both are names
-    /// of one object (rename(2)).
+    /// Renames `name` to `other_name` in another directory, replacing what is there. If both are names of one object,
+    /// nothing happens (rename(2)).
     pub fn replace(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
         self.change_two(ChangeCall::Rename, "rename", name, (other, other_name), || {
             rustix::fs::renameat(self.fd(), name, other.fd(), other_name)
         })
     }
 
-    /// Removes a name that is not a directory; nothing happens where it is not there.
+    /// Removes a name other than a directory; a missing name is ignored.
     pub fn remove(&self, name: &[u8]) -> Result<()> {
         optional(self.change(ChangeCall::Unlink, "remove", name, || {
             rustix::fs::unlinkat(self.fd(), name, AtFlags::empty())
@@ -239,7 +239,7 @@ impl Dir {
         .map(drop)
     }
 
-    /// Removes an empty directory; false if it is not empty, or busy (a mount point).
+    /// Removes an empty directory; returns false if it is not empty or busy (a mount point).
     pub fn remove_dir(&self, name: &[u8]) -> Result<bool> {
         let removed = self.change(ChangeCall::RemoveDirectory, "remove the directory", name, || {
             rustix::fs::unlinkat(self.fd(), name, AtFlags::REMOVEDIR)
@@ -261,8 +261,8 @@ impl Dir {
         })
     }
 
-    /// Sets the permission bits of `name` itself; of a symbolic link, which has none that count, it fails with ELOOP,
-    /// whatever `name` was when it was looked at.
+    /// Sets the permission bits of `name` itself. A symbolic link, which has none, fails with ELOOP, whatever `name`
+    /// was when it was looked at.
     pub fn set_mode(&self, name: &[u8], mode: Mode) -> Result<()> {
         use std::os::fd::AsRawFd as _;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -319,24 +319,18 @@ impl Dir {
 
     /// Makes the names of this directory durable.
     ///
-    /// After it a power cut undoes no rename in this directory that came before; content of files is not covered.
+    /// Afterwards, no power cut undoes an earlier rename in this directory; the content of files is not covered.
     pub fn sync(&self) -> Result<()> {
         self.change_itself(ChangeCall::Sync, "sync", || rustix::fs::fsync(self.fd()))
     }
 
-    /// Makes everything on the file system of this directory durable, and reports write errors that happened on it
-    /// since this handle was opened.
+    /// Makes the whole file system of this directory durable, and reports write errors on it since this handle was
+    /// opened.
     pub fn sync_file_system(&self) -> Result<()> {
         self.change_itself(ChangeCall::SyncFileSystem, "sync the file system of", || {
             rustix::fs::syncfs(self.fd())
         })
     }
-}
-
-/// Both times of utimensat(2) from one.
-pub(crate) fn timestamps(time: Timestamp) -> Timestamps {
-    let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-    Timestamps { last_access: spec, last_modification: spec }
 }
 
 #[cfg(test)]

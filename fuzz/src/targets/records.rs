@@ -1,9 +1,9 @@
 //! What the program writes for itself: the files that it recovers and backs out from.
 
 use patchadm_changeset::format::journal;
-use patchadm_changeset::format::journal::{Entry, HEAD, Header, Journal, SECTOR, checked_line};
+use patchadm_changeset::format::journal::{HEAD, Journal, JournalEntry, JournalHeader, SECTOR, checked_line};
 use patchadm_changeset::format::manifest::{Manifest, decode, encode};
-use patchadm_changeset::format::queue::Queue;
+use patchadm_changeset::format::queue::InstallfRequests;
 use patchadm_core::database::history;
 use patchadm_rootfs::Digest;
 use sha2::{Digest as _, Sha256};
@@ -23,7 +23,7 @@ pub fn journal_lines(input: &[u8]) {
     let values = input.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let values: Vec<serde_json::Value> = values.map_while(|line| serde_json::from_slice(line).ok()).collect();
     let lines: Vec<u8> = values.iter().flat_map(checked_line).collect();
-    let header = Header {
+    let header = JournalHeader {
         version: 2,
         run: "7-00000000000000aa".to_owned(),
         command: "patchadd".to_owned(),
@@ -31,7 +31,7 @@ pub fn journal_lines(input: &[u8]) {
         lines: lines.len() as u64,
         sha256: Digest(Sha256::digest(&lines).into()).to_string(),
         db: lines.len() as u64,
-        ..Header::default()
+        ..JournalHeader::default()
     };
     let mut bytes = checked_line(&header);
     bytes.resize(SECTOR, b' ');
@@ -51,10 +51,11 @@ pub fn journal_lines(input: &[u8]) {
 /// Writes a journal that was read, and reads and writes it once more: nothing changes any longer.
 fn rewritten(journal: &Journal) {
     let entries = |journal: &Journal| {
-        let mut entries: Vec<Entry> = journal.domains.iter().cloned().map(Entry::Domain).collect();
-        entries.extend(journal.archives.iter().cloned().map(Entry::Archive));
-        entries.push(Entry::RunRecord(journal.run_record.clone()));
-        entries.extend(journal.ops.iter().cloned().map(|op| Entry::Op(Box::new(op))));
+        let mut entries: Vec<JournalEntry> =
+            journal.domains.iter().cloned().map(JournalEntry::Domain).collect();
+        entries.extend(journal.archives.iter().cloned().map(JournalEntry::Archive));
+        entries.push(JournalEntry::RunRecord(journal.run_record.clone()));
+        entries.extend(journal.ops.iter().cloned().map(|op| JournalEntry::Op(Box::new(op))));
         entries
     };
     let written = Journal::to_files(journal.head.header.clone(), &entries(journal));
@@ -84,8 +85,8 @@ pub fn history(input: &[u8]) {
 }
 
 pub fn queue(input: &[u8]) {
-    let Ok(queue) = Queue::parse(input) else { return };
+    let Ok(queue) = InstallfRequests::parse(input) else { return };
     let _ = (queue.paths(), queue.finishing());
-    let written = Queue::lines(&queue.0);
-    assert_eq!(Queue::parse(&written), Ok(queue), "{}", written.escape_ascii());
+    let written = InstallfRequests::lines(&queue.0);
+    assert_eq!(InstallfRequests::parse(&written), Ok(queue), "{}", written.escape_ascii());
 }

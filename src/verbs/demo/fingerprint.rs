@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use patchadm_changeset::format::manifest::{Kind, State};
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
 
 use crate::package::ObjectPath;
 use crate::root::{Digest, Dir, Inode, Result, Root, Timestamp};
@@ -47,7 +47,7 @@ impl FingerprintReader {
                 continue;
             }
             let Some(live) = dir.live(&name)? else { continue };
-            let mut state = State::of(&live);
+            let mut state = RecordedState::of(&live);
             if live.is_directory() {
                 state.mtime = Timestamp::default();
             } else if live.links > 1 {
@@ -55,7 +55,7 @@ impl FingerprintReader {
                 state.group = Some(*self.names.entry(live.inode).or_insert(next));
             }
             self.object(&path, &state);
-            if state.kind == Kind::Directory {
+            if state.kind == RecordedType::Directory {
                 self.directory(&dir.dir(&name)?)?;
             }
         }
@@ -63,7 +63,7 @@ impl FingerprintReader {
     }
 
     /// Each part with its length before it, so that no two trees give the same bytes.
-    fn object(&mut self, path: &ObjectPath, state: &State) {
+    fn object(&mut self, path: &ObjectPath, state: &RecordedState) {
         self.objects += 1;
         for part in [path.as_bytes(), format!("{state:?}").as_bytes()] {
             self.sha256.update((part.len() as u64).to_be_bytes());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use patchadm_changeset::format::journal::{Head, Outcome, parse_head};
+use patchadm_changeset::format::journal::{JournalHead, RunOutcome, parse_head};
 
 use super::disk::Switch;
 use super::scene::{Has, Layout, NOISE, Scene, succeeds};
@@ -105,7 +105,7 @@ impl Trials {
 
     /// Waits for the moment, or for the end of the command.
     fn wait(&self, child: &mut Child, last: Option<&String>, moment: Moment) {
-        let until = |reached: &dyn Fn(&Head) -> bool, child: &mut Child| loop {
+        let until = |reached: &dyn Fn(&JournalHead) -> bool, child: &mut Child| loop {
             let ours = head(&self.scene).filter(|head| Some(&head.header.run) != last);
             if ours.is_some_and(|head| reached(&head)) || child.try_wait().unwrap().is_some() {
                 break;
@@ -274,19 +274,19 @@ impl Trials {
 }
 
 /// The journal as it is now.
-fn head(scene: &Scene) -> Option<Head> {
+fn head(scene: &Scene) -> Option<JournalHead> {
     parse_head(fs::read(scene.journal()).ok()?.get(..4096)?).ok()
 }
 
 /// What the cut hit.
-fn hit(end: &End, head: Option<&Head>) -> &'static str {
+fn hit(end: &End, head: Option<&JournalHead>) -> &'static str {
     match head {
         _ if end.acknowledged => "after the end",
         _ if end.said.to_lowercase().contains("whether the change is durable is not known") => "in doubt",
         None => "before publication",
-        Some(Head { outcome: None, .. }) => "in the switch",
-        Some(Head { outcome: Some(Outcome::Commit), .. }) => "after the commit",
-        Some(Head { outcome: Some(Outcome::RolledBack), .. }) => "rolled back",
+        Some(JournalHead { outcome: None, .. }) => "in the switch",
+        Some(JournalHead { outcome: Some(RunOutcome::Commit), .. }) => "after the commit",
+        Some(JournalHead { outcome: Some(RunOutcome::RolledBack), .. }) => "rolled back",
     }
 }
 

@@ -49,7 +49,7 @@ impl ContentsTrailer {
 
 /// The outcome of a merge.
 #[derive(Clone, Debug)]
-pub struct Merged {
+pub struct MergeResult {
     /// The number of lines copied, changed and dropped.
     pub report: MergeReport,
     /// The size of the new file without its trailer, in bytes.
@@ -86,7 +86,7 @@ pub fn merge(
     out: impl Write,
     edits: &ContentsEdits,
     trailer: &ContentsTrailer,
-) -> Result<Merged, ContentsError> {
+) -> Result<MergeResult, ContentsError> {
     let mut merger = Merger::new(out, edits);
     let mut old = ContentsReader::new(old);
     let mut trailers = TrailerFilter::default();
@@ -111,7 +111,7 @@ pub fn merge_unsorted(
     out: impl Write,
     edits: &ContentsEdits,
     trailer: &ContentsTrailer,
-) -> Result<Merged, ContentsError> {
+) -> Result<MergeResult, ContentsError> {
     let mut old = ContentsReader::new(old);
     let mut trailers = TrailerFilter::default();
     let mut loaded: Vec<Loaded> = Vec::new();
@@ -287,13 +287,13 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(write_line(&mut self.out, line)?)
     }
 
-    fn finish(mut self, trailer: &ContentsTrailer) -> Result<Merged, ContentsError> {
+    fn finish(mut self, trailer: &ContentsTrailer) -> Result<MergeResult, ContentsError> {
         self.release()?;
         self.insert_while(|_| true)?;
         let body = self.size;
         self.out.write_all(&trailer.write())?;
         self.out.flush()?;
-        Ok(Merged { report: self.report, body, links: self.links })
+        Ok(MergeResult { report: self.report, body, links: self.links })
     }
 }
 

@@ -142,7 +142,7 @@ impl LinkChanges {
 mod tests {
     use std::io::Cursor;
 
-    use super::super::contents_merge::{Merged, merge};
+    use super::super::contents_merge::{MergeResult, merge};
     use super::*;
     use crate::package::{ContentsLine, Digest, Inode, ObjectPath, PkgInst, Timestamp};
     use proptest::prelude::*;
@@ -155,7 +155,7 @@ mod tests {
     /// A database as a run leaves it, with its stamp and the list of its links.
     fn merged(old: &[u8], edits: &ContentsEdits) -> (Vec<u8>, Stamp, Vec<u8>) {
         let mut out = Vec::new();
-        let Merged { body, links, .. } = merge(old, &mut out, edits, &trailer("pkgadd")).unwrap();
+        let MergeResult { body, links, .. } = merge(old, &mut out, edits, &trailer("pkgadd")).unwrap();
         let inode = Inode { number: 1, born: None };
         let (size, links) = (out.len() as u64, links.into_bytes().unwrap());
         let mtime = Timestamp::default();

@@ -25,8 +25,8 @@ pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
 };
 pub use domain::{Domain, Lack};
-pub use entry::{Archive, Entry, Identity, Op, OpKind, PatchRecord, RunRecord};
-pub use ops::Files;
+pub use entry::{Identity, JournalArchive, JournalEntry, Op, OpKind, PatchRecord, RunRecord};
+pub use ops::JournalFiles;
 
 /// The highest version that is written and read.
 pub const VERSION: u32 = 3;
@@ -79,7 +79,7 @@ impl fmt::Display for Run {
 
 /// The header sector.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct JournalHeader {
     /// [`VERSION`], or an earlier one.
     pub version: u32,
     /// The run, as text.
@@ -105,7 +105,7 @@ pub struct Header {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum RunOutcome {
     /// Everything is as after.
     Commit,
     /// Everything is as before.
@@ -115,7 +115,7 @@ pub enum Outcome {
 /// How far a run with procedure scripts is. Two sectors are written in turn, so that one of them is always whole; the
 /// one with the higher number counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct ScriptProgress {
     /// Counts from 1.
     pub number: u64,
     /// The script that runs; none between scripts.
@@ -138,7 +138,7 @@ pub struct ScriptProcess {
 
 #[derive(Serialize, Deserialize)]
 struct OutcomeSector {
-    outcome: Outcome,
+    outcome: RunOutcome,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,18 +148,18 @@ struct DoneSector {
 
 /// What the sectors say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct JournalHead {
     /// The header.
-    pub header: Header,
+    pub header: JournalHeader,
     /// How the run ended; none while it is in progress.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<RunOutcome>,
     /// Whether it is also tidied up.
     pub done: bool,
     /// How far a run with scripts is; none in any other run.
-    pub progress: Option<Progress>,
+    pub progress: Option<ScriptProgress>,
 }
 
-impl Head {
+impl JournalHead {
     /// Whether the switch may be half done: recovery rolls back, readers take the old records.
     pub fn is_open(&self) -> bool {
         self.outcome.is_none() && !self.done
@@ -180,11 +180,11 @@ impl Head {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     /// The sectors.
-    pub head: Head,
+    pub head: JournalHead,
     /// The domains.
     pub domains: Vec<Domain>,
     /// The undo archives.
-    pub archives: Vec<Archive>,
+    pub archives: Vec<JournalArchive>,
     /// What is told of it.
     pub run_record: RunRecord,
     /// The changes, in the order in which they are made.
@@ -252,7 +252,7 @@ impl Journal {
         Ok(journal)
     }
 
-    fn collect(head: Head, lines: &[u8]) -> Result<Self, JournalError> {
+    fn collect(head: JournalHead, lines: &[u8]) -> Result<Self, JournalError> {
         let mut journal = Self {
             head,
             domains: Vec::new(),
@@ -267,12 +267,12 @@ impl Journal {
         Ok(journal)
     }
 
-    fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: JournalEntry) {
         match entry {
-            Entry::Domain(domain) => self.domains.push(domain),
-            Entry::Archive(archive) => self.archives.push(archive),
-            Entry::RunRecord(run_record) => self.run_record = run_record,
-            Entry::Op(op) => self.ops.push(*op),
+            JournalEntry::Domain(domain) => self.domains.push(domain),
+            JournalEntry::Archive(archive) => self.archives.push(archive),
+            JournalEntry::RunRecord(run_record) => self.run_record = run_record,
+            JournalEntry::Op(op) => self.ops.push(*op),
         }
     }
 }
@@ -289,10 +289,10 @@ fn texts(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Reads the sectors at the beginning of a journal.
-pub fn parse_head(bytes: &[u8]) -> Result<Head, JournalError> {
+pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
     let sectors: Vec<&[u8]> = bytes.get(..HEAD).ok_or(JournalError::Short)?.chunks(SECTOR).collect();
     let read = |place: usize| sectors.get(place).map(|sector| sector.trim_ascii_end()).unwrap_or_default();
-    let header: Header = checked(read(HEADER), || "its header".to_owned())?;
+    let header: JournalHeader = checked(read(HEADER), || "its header".to_owned())?;
     if header.version > VERSION {
         return Err(JournalError::Version(header.version));
     }
@@ -307,21 +307,21 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, JournalError> {
     let progress = PROGRESS.iter().filter_map(|&place| match read(place) {
         [] => None,
         // A sector that was being written when the run was cut does not count; the other one does.
-        text => checked::<Progress>(text, || "its progress".to_owned()).ok(),
+        text => checked::<ScriptProgress>(text, || "its progress".to_owned()).ok(),
     });
     let progress = progress.max_by_key(|progress| progress.number);
-    let head = Head { header, outcome, done, progress };
+    let head = JournalHead { header, outcome, done, progress };
     check::head(&head)?;
     Ok(head)
 }
 
 /// The sector that says how a run ended, and where it belongs in the file.
-pub fn outcome_sector(outcome: Outcome) -> (Vec<u8>, u64) {
+pub fn outcome_sector(outcome: RunOutcome) -> (Vec<u8>, u64) {
     (sector(&OutcomeSector { outcome }), (OUTCOME * SECTOR) as u64)
 }
 
 /// The sector that says how far a run with scripts is, and where it belongs in the file.
-pub fn progress_sector(progress: &Progress) -> (Vec<u8>, u64) {
+pub fn progress_sector(progress: &ScriptProgress) -> (Vec<u8>, u64) {
     let place = PROGRESS[usize::from(progress.number.is_multiple_of(2))];
     (sector(progress), (place * SECTOR) as u64)
 }

@@ -1,6 +1,6 @@
 //! The manifest of an undo archive, `install/patchadm.manifest`: what a package in SVR4 form cannot say.
 //!
-//! JSON lines (patchadm-undo(5)): the first is the [`Header`], each other one an [`ObjectRecord`]. Bytes that are
+//! JSON lines (patchadm-undo(5)): the first is the [`ManifestHeader`], each other one an [`ObjectRecord`]. Bytes that are
 //! not printable ASCII, and `%`, stand as `%XX`. Tools that do not know the file ignore it.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp, rule};
 /// found as it delivers them, and no [`delivered`](ObjectRecord::delivered).
 pub const VERSION: u32 = 2;
 
-/// The words of [`Header::features`] that this program knows.
+/// The words of [`ManifestHeader::features`] that this program knows.
 const FEATURES: &[&str] = &[];
 
 /// The information file of an undo archive that holds the manifest.
@@ -33,14 +33,14 @@ const LONGEST_LINE: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// What it is about.
-    pub header: Header,
+    pub header: ManifestHeader,
     /// The objects that the patch delivered, deleted or changed, sorted by path.
     pub objects: Vec<ObjectRecord>,
 }
 
 /// The first line: which patch, which package, which root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct ManifestHeader {
     /// [`VERSION`].
     pub manifest: u32,
     /// The patch.
@@ -83,13 +83,13 @@ pub struct ObjectRecord {
     pub path: String,
     /// What was there; absent where nothing was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub was: Option<State>,
+    pub was: Option<RecordedState>,
     /// The line of `contents` before, escaped; absent where there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<String>,
     /// What the patch put there; absent for what it deleted or kept.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub became: Option<State>,
+    pub became: Option<RecordedState>,
     /// The line of `contents` after, escaped; absent where the patch took the line out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub new_line: Option<String>,
@@ -105,10 +105,10 @@ pub struct ObjectRecord {
     pub member: Option<String>,
 }
 
-/// The file type of a [`State`].
+/// The file type of a [`RecordedState`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum RecordedType {
     /// Regular file.
     File,
     /// Directory.
@@ -127,9 +127,9 @@ pub enum Kind {
 
 /// Everything about an object that a backout restores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub struct RecordedState {
     /// File type.
-    pub kind: Kind,
+    pub kind: RecordedType,
     /// Permission bits.
     pub mode: u32,
     /// Numeric owner.
@@ -185,7 +185,7 @@ impl Manifest {
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let mut lines = bytes.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
         let (_, first) = lines.next().ok_or(ManifestError::Empty)?;
-        let header: Header = parse_line(1, first)?;
+        let header: ManifestHeader = parse_line(1, first)?;
         if header.manifest > VERSION {
             return Err(ManifestError::Version(header.manifest));
         }
@@ -210,14 +210,14 @@ impl Manifest {
 
 /// What an undo archive says of the paths of its patch.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum PatchedPaths {
     /// Its manifest.
     Manifest(Box<Manifest>),
     /// The paths that an archive without manifest saves.
     Paths(Vec<ObjectPath>),
 }
 
-impl Told {
+impl PatchedPaths {
     /// The manifest, if there is one.
     pub fn manifest(&self) -> Option<&Manifest> {
         match self {
@@ -242,7 +242,9 @@ impl ObjectRecord {
     /// Whether the patch changed the object. A directory that stayed as it was is recorded and is not changed.
     pub fn is_changed(&self) -> bool {
         match (&self.was, &self.became) {
-            (Some(was), Some(became)) if was.kind == Kind::Directory && became.kind == Kind::Directory => {
+            (Some(was), Some(became))
+                if was.kind == RecordedType::Directory && became.kind == RecordedType::Directory =>
+            {
                 (was.mode, was.uid, was.gid) != (became.mode, became.uid, became.gid)
             }
             _ => true,
@@ -280,11 +282,11 @@ impl ObjectRecord {
     }
 }
 
-impl State {
+impl RecordedState {
     /// What a backout needs of an object as it was seen.
     pub fn of(live: &Live) -> Self {
         let mut state = Self {
-            kind: Kind::Directory,
+            kind: RecordedType::Directory,
             mode: live.mode.bits(),
             uid: live.uid,
             gid: live.gid,
@@ -298,19 +300,19 @@ impl State {
         };
         match &live.kind {
             LiveKind::Regular { size, sha256, .. } => {
-                state.kind = Kind::File;
+                state.kind = RecordedType::File;
                 state.size = Some(*size);
                 state.sha256 = Some(sha256.to_string());
             }
             LiveKind::Directory => {}
             LiveKind::Symlink(target) => {
-                state.kind = Kind::Symlink;
+                state.kind = RecordedType::Symlink;
                 state.target = Some(encode(target));
             }
-            LiveKind::Pipe => state.kind = Kind::Pipe,
-            LiveKind::Socket => state.kind = Kind::Socket,
+            LiveKind::Pipe => state.kind = RecordedType::Pipe,
+            LiveKind::Socket => state.kind = RecordedType::Socket,
             LiveKind::Device { block, major, minor } => {
-                state.kind = if *block { Kind::Block } else { Kind::Character };
+                state.kind = if *block { RecordedType::Block } else { RecordedType::Character };
                 state.device = Some((*major, *minor));
             }
         }
@@ -394,8 +396,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn header() -> Header {
-        Header {
+    fn header() -> ManifestHeader {
+        ManifestHeader {
             manifest: VERSION,
             patch: "105181-05".to_owned(),
             package: "SUNWcsr".to_owned(),
@@ -413,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_manifest_comes_back_as_it_was_written() {
-        let link = State { kind: Kind::Symlink, target: Some(encode(b"a\xff%b")), ..file() };
+        let link = RecordedState { kind: RecordedType::Symlink, target: Some(encode(b"a\xff%b")), ..file() };
         let objects = vec![
             ObjectRecord { was: Some(file()), became: Some(link), ..record("/bin/x") },
             ObjectRecord { kept: true, line: Some("/etc/y e none".to_owned()), ..record("/etc/y") },
@@ -422,9 +424,9 @@ mod tests {
         assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
     }
 
-    fn file() -> State {
-        State {
-            kind: Kind::File,
+    fn file() -> RecordedState {
+        RecordedState {
+            kind: RecordedType::File,
             mode: 0o4755,
             uid: 0,
             gid: 2,
@@ -454,7 +456,7 @@ mod tests {
     #[test]
     fn a_manifest_that_needs_an_unknown_word_is_refused_by_that_word() {
         let features = vec!["of-tomorrow".to_owned()];
-        let needing = Manifest { header: Header { features, ..header() }, objects: vec![] };
+        let needing = Manifest { header: ManifestHeader { features, ..header() }, objects: vec![] };
         let refused = Manifest::parse(&needing.to_bytes()).unwrap_err();
         assert_eq!(refused, ManifestError::Feature("of-tomorrow".to_owned()));
         assert!(refused.to_string().contains("`of-tomorrow`"));
@@ -482,7 +484,8 @@ mod tests {
 
     #[test]
     fn a_manifest_of_a_later_version_or_with_a_broken_line_is_refused_by_its_line() {
-        let later = Manifest { header: Header { manifest: VERSION + 1, ..header() }, objects: vec![] };
+        let later =
+            Manifest { header: ManifestHeader { manifest: VERSION + 1, ..header() }, objects: vec![] };
         assert_eq!(Manifest::parse(&later.to_bytes()), Err(ManifestError::Version(VERSION + 1)));
         let mut broken = Manifest { header: header(), objects: vec![] }.to_bytes();
         broken.extend_from_slice(b"{\"path\":3}\n");

@@ -21,7 +21,7 @@ pub const LARGEST: u64 = 256 << 20;
 
 /// A line of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum InstallfEntry {
     /// `add`: a package registers an object.
     Add(PkgInst, Registration),
     /// `remove`: a package gives an object up.
@@ -62,26 +62,26 @@ pub enum Entry {
 
 /// A queue, in the order in which its lines were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Queue(pub Vec<Entry>);
+pub struct InstallfRequests(pub Vec<InstallfEntry>);
 
 /// Why bytes are no queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}{} is not what this program writes", .field.map(|field| format!(", {field}")).unwrap_or_default())]
-pub struct QueueError {
+pub struct InstallfQueueError {
     /// Its number; the first is 1.
     pub line: usize,
     /// The field that is wrong, where one alone is.
     pub field: Option<&'static str>,
 }
 
-impl Queue {
+impl InstallfRequests {
     /// Reads a queue.
-    pub fn parse(bytes: &[u8]) -> Result<Self, QueueError> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, InstallfQueueError> {
         let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
         // what follows the last newline: nothing, or a line that was cut short
         lines.pop();
         let entries = lines.iter().enumerate().map(|(index, line)| {
-            let wrong = |field| QueueError { line: index + 1, field };
+            let wrong = |field| InstallfQueueError { line: index + 1, field };
             let entry = entry(&mut Fields::of(line)).ok_or(wrong(None))?;
             check(&entry).map_err(|field| wrong(Some(field))).map(|()| entry)
         });
@@ -89,7 +89,7 @@ impl Queue {
     }
 
     /// The bytes of some entries, to be added to a queue.
-    pub fn lines(entries: &[Entry]) -> Vec<u8> {
+    pub fn lines(entries: &[InstallfEntry]) -> Vec<u8> {
         let lines = entries.iter().map(|entry| [&write(entry)[..], b"\n"].concat());
         lines.collect::<Vec<_>>().concat()
     }
@@ -99,13 +99,13 @@ impl Queue {
         let mut paths = BTreeSet::new();
         for entry in &self.0 {
             match entry {
-                Entry::Add(_, registration) => {
+                InstallfEntry::Add(_, registration) => {
                     if let (Some(Ftype::Link), Some(target)) = (registration.ftype, &registration.target) {
                         paths.extend(registration.path.link_source(target));
                     }
                     paths.insert(registration.path.clone());
                 }
-                Entry::Remove(_, path) => drop(paths.insert(path.clone())),
+                InstallfEntry::Remove(_, path) => drop(paths.insert(path.clone())),
                 _ => {}
             }
         }
@@ -115,26 +115,28 @@ impl Queue {
     /// The packages that declare something final: all that they have pending is concerned, queued or recorded.
     pub fn finishing(&self) -> BTreeSet<PkgInst> {
         let finishing = self.0.iter().filter_map(|entry| match entry {
-            Entry::FinishAdd(package, _) | Entry::FinishRemove(package) => Some(package.clone()),
+            InstallfEntry::FinishAdd(package, _) | InstallfEntry::FinishRemove(package) => {
+                Some(package.clone())
+            }
             _ => None,
         });
         finishing.collect()
     }
 }
 
-fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
+fn entry(fields: &mut Fields<'_>) -> Option<InstallfEntry> {
     let word = fields.next()?;
     let entry = match word {
         b"add" => {
             let package = package(fields)?;
             let class = class(fields).ok()?;
             let rest: Vec<&[u8]> = fields.by_ref().collect();
-            Entry::Add(package, Registration::parse(&rest.join(&b' '), class.as_deref()).ok()?)
+            InstallfEntry::Add(package, Registration::parse(&rest.join(&b' '), class.as_deref()).ok()?)
         }
-        b"remove" => Entry::Remove(package(fields)?, path(fields)?),
-        b"finish-add" => Entry::FinishAdd(package(fields)?, class(fields).ok()?),
-        b"finish-remove" => Entry::FinishRemove(package(fields)?),
-        b"made" => Entry::Made(path(fields)?, fields.ftype().ok()?),
+        b"remove" => InstallfEntry::Remove(package(fields)?, path(fields)?),
+        b"finish-add" => InstallfEntry::FinishAdd(package(fields)?, class(fields).ok()?),
+        b"finish-remove" => InstallfEntry::FinishRemove(package(fields)?),
+        b"made" => InstallfEntry::Made(path(fields)?, fields.ftype().ok()?),
         b"changed" => {
             let path = path(fields)?;
             let mode = std::str::from_utf8(fields.next()?).ok()?;
@@ -145,12 +147,12 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
                 Some(digest) => Some(Digest::from_hex(std::str::from_utf8(digest).ok()?)?),
                 None => None,
             };
-            Entry::Changed { path, mode, uid, gid, inode, ftype, sha256 }
+            InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, sha256 }
         }
         b"turned" => {
             let (path, old) = fields.path_and_target().ok()?;
             let new = unescape(fields.next()?);
-            Entry::Turned { path: ObjectPath::new(&path).ok()?, old: old?, new }
+            InstallfEntry::Turned { path: ObjectPath::new(&path).ok()?, old: old?, new }
         }
         _ => return None,
     };
@@ -158,15 +160,15 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
 }
 
 /// Checks what a line says of an object against what this program writes; the field that is wrong, if one is.
-fn check(entry: &Entry) -> Result<(), &'static str> {
+fn check(entry: &InstallfEntry) -> Result<(), &'static str> {
     use Ftype as T;
     match entry {
-        Entry::Made(_, ftype) => {
+        InstallfEntry::Made(_, ftype) => {
             let is_made =
                 matches!(ftype, T::Directory | T::Symlink | T::Link | T::Pipe | T::Block | T::Character);
             holds("queue.made.type", is_made).then_some(()).ok_or("the type")
         }
-        Entry::Changed { uid, gid, inode, ftype, sha256, .. } => {
+        InstallfEntry::Changed { uid, gid, inode, ftype, sha256, .. } => {
             let is_object =
                 matches!(ftype, T::File | T::Directory | T::Symlink | T::Pipe | T::Block | T::Character);
             let has_sum = sha256.is_some() == (*ftype == T::File);
@@ -217,7 +219,7 @@ fn inode(fields: &mut Fields<'_>) -> Option<Inode> {
     Some(Inode { number, born })
 }
 
-fn write(entry: &Entry) -> Vec<u8> {
+fn write(entry: &InstallfEntry) -> Vec<u8> {
     let named = |class: &Option<String>| class.clone().unwrap_or_else(|| "?".to_owned());
     let with_path = |word: &str, path: &ObjectPath| {
         let mut line = format!("{word} ").into_bytes();
@@ -225,16 +227,18 @@ fn write(entry: &Entry) -> Vec<u8> {
         line
     };
     match entry {
-        Entry::Add(package, registration) => {
+        InstallfEntry::Add(package, registration) => {
             let mut line = format!("add {package} {} ", named(&registration.class)).into_bytes();
             line.extend_from_slice(&registration.write());
             line
         }
-        Entry::Remove(package, path) => with_path(&format!("remove {package}"), path),
-        Entry::FinishAdd(package, class) => format!("finish-add {package} {}", named(class)).into_bytes(),
-        Entry::FinishRemove(package) => format!("finish-remove {package}").into_bytes(),
-        Entry::Made(path, ftype) => [&with_path("made", path)[..], &[b' ', ftype.letter()]].concat(),
-        Entry::Changed { path, mode, uid, gid, inode: Inode { number, born }, ftype, sha256 } => {
+        InstallfEntry::Remove(package, path) => with_path(&format!("remove {package}"), path),
+        InstallfEntry::FinishAdd(package, class) => {
+            format!("finish-add {package} {}", named(class)).into_bytes()
+        }
+        InstallfEntry::FinishRemove(package) => format!("finish-remove {package}").into_bytes(),
+        InstallfEntry::Made(path, ftype) => [&with_path("made", path)[..], &[b' ', ftype.letter()]].concat(),
+        InstallfEntry::Changed { path, mode, uid, gid, inode: Inode { number, born }, ftype, sha256 } => {
             let born = born.map(|born| format!("{}.{:09}", born.seconds, born.nanoseconds));
             let born = born.as_deref().unwrap_or("?");
             let ftype = char::from(ftype.letter());
@@ -242,7 +246,7 @@ fn write(entry: &Entry) -> Vec<u8> {
             let attributes = format!(" {:04o} {uid} {gid} {number} {born} {ftype}{sum}", mode.bits());
             [with_path("changed", path), attributes.into_bytes()].concat()
         }
-        Entry::Turned { path, old, new } => {
+        InstallfEntry::Turned { path, old, new } => {
             [&with_path("turned", path)[..], b"=", &escape(old), b" ", &escape(new)].concat()
         }
     }
@@ -268,9 +272,9 @@ turned /opt/stuf/s=../old ../new
 
     #[test]
     fn every_line_is_read_and_written() {
-        let queue = Queue::parse(QUEUE.as_bytes()).unwrap();
+        let queue = InstallfRequests::parse(QUEUE.as_bytes()).unwrap();
         assert_eq!(queue.0.len(), 10);
-        assert_eq!(String::from_utf8(Queue::lines(&queue.0)).unwrap(), QUEUE);
+        assert_eq!(String::from_utf8(InstallfRequests::lines(&queue.0)).unwrap(), QUEUE);
         let paths: Vec<String> = queue.paths().iter().map(ToString::to_string).collect();
         assert_eq!(paths, ["/opt/stuf/a", "/opt/stuf/l", "/opt/stuf/with blank"]);
         let packages: Vec<String> = queue.finishing().iter().map(ToString::to_string).collect();
@@ -279,10 +283,14 @@ turned /opt/stuf/s=../old ../new
 
     #[test]
     fn a_line_that_was_cut_short_does_not_count_and_a_bad_one_is_named() {
-        assert_eq!(Queue::parse(b"finish-remove A\nremove A /op").unwrap().0.len(), 1);
+        assert_eq!(InstallfRequests::parse(b"finish-remove A\nremove A /op").unwrap().0.len(), 1);
         for bad in ["add A ? opt f ? ? ?\n", "made /a\n", "frob A\n", "\n", "finish-remove A B\n"] {
             let text = format!("finish-remove A\n{bad}");
-            assert_eq!(Queue::parse(text.as_bytes()), Err(QueueError { line: 2, field: None }), "{bad}");
+            assert_eq!(
+                InstallfRequests::parse(text.as_bytes()),
+                Err(InstallfQueueError { line: 2, field: None }),
+                "{bad}"
+            );
         }
     }
 
@@ -297,13 +305,13 @@ turned /opt/stuf/s=../old ../new
             ("changed /a 4755 0 0 7 ? f", "the type"),
             ("changed /a 4755 0 0 7 ? e", "the type"),
         ] {
-            let error = Queue::parse(format!("{bad}\n").as_bytes()).unwrap_err();
-            assert_eq!(error, QueueError { line: 1, field: Some(field) }, "{bad}");
+            let error = InstallfRequests::parse(format!("{bad}\n").as_bytes()).unwrap_err();
+            assert_eq!(error, InstallfQueueError { line: 1, field: Some(field) }, "{bad}");
             assert_eq!(error.to_string(), format!("line 1, {field} is not what this program writes"));
         }
         for bad in ["changed /a 10755 0 0 7 ? d", "changed /a 0644 0 0 7 ?", "made /a/../b d", "made b d"] {
-            let error = Queue::parse(format!("{bad}\n").as_bytes()).unwrap_err();
-            assert_eq!(error, QueueError { line: 1, field: None }, "{bad}");
+            let error = InstallfRequests::parse(format!("{bad}\n").as_bytes()).unwrap_err();
+            assert_eq!(error, InstallfQueueError { line: 1, field: None }, "{bad}");
         }
     }
 
@@ -315,7 +323,7 @@ turned /opt/stuf/s=../old ../new
         })
     }
 
-    fn any_entry() -> impl Strategy<Value = Entry> {
+    fn any_entry() -> impl Strategy<Value = InstallfEntry> {
         let package = || "[A-Z][a-z0-9]{0,8}".prop_map(|name| PkgInst::new(&name).unwrap());
         let class = || proptest::option::of("[a-z]{1,8}");
         let target = || proptest::collection::vec(1u8..=255, 1..9);
@@ -333,32 +341,36 @@ turned /opt/stuf/s=../old ../new
         };
         prop_oneof![
             (package(), (any_path(), class(), target()).prop_map(symlink))
-                .prop_map(|(package, registration)| Entry::Add(package, registration)),
-            (package(), any_path()).prop_map(|(package, path)| Entry::Remove(package, path)),
-            (package(), class()).prop_map(|(package, class)| Entry::FinishAdd(package, class)),
-            package().prop_map(Entry::FinishRemove),
-            any_path().prop_map(|path| Entry::Made(path, Ftype::Pipe)),
+                .prop_map(|(package, registration)| InstallfEntry::Add(package, registration)),
+            (package(), any_path()).prop_map(|(package, path)| InstallfEntry::Remove(package, path)),
+            (package(), class()).prop_map(|(package, class)| InstallfEntry::FinishAdd(package, class)),
+            package().prop_map(InstallfEntry::FinishRemove),
+            any_path().prop_map(|path| InstallfEntry::Made(path, Ftype::Pipe)),
             (any_path(), 0u32..=0o7777, (0..u32::MAX, 0..u32::MAX), inode(), any::<Option<u8>>()).prop_map(
                 |(path, mode, (uid, gid), inode, digit)| {
                     let sha256 =
                         digit.map(|digit| Digest::from_hex(&format!("{digit:02x}").repeat(32)).unwrap());
                     let ftype = if sha256.is_some() { Ftype::File } else { Ftype::Directory };
-                    Entry::Changed { path, mode: Mode::of(mode), uid, gid, inode, ftype, sha256 }
+                    InstallfEntry::Changed { path, mode: Mode::of(mode), uid, gid, inode, ftype, sha256 }
                 }
             ),
-            (any_path(), target(), target()).prop_map(|(path, old, new)| Entry::Turned { path, old, new }),
+            (any_path(), target(), target()).prop_map(|(path, old, new)| InstallfEntry::Turned {
+                path,
+                old,
+                new
+            }),
         ]
     }
 
     proptest! {
         #[test]
         fn any_queue_comes_back(entries in proptest::collection::vec(any_entry(), 0..8)) {
-            prop_assert_eq!(Queue::parse(&Queue::lines(&entries)), Ok(Queue(entries)));
+            prop_assert_eq!(InstallfRequests::parse(&InstallfRequests::lines(&entries)), Ok(InstallfRequests(entries)));
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Queue::parse(&bytes);
+            let _ = InstallfRequests::parse(&bytes);
         }
     }
 }

@@ -1,26 +1,24 @@
-//! Looking lines up in `contents`: by halving where the file is known to be in order ([`stamped`](super::stamped)), else
-//! by one pass over it, in which only the lines that are wanted are parsed.
+//! Looks up lines in `contents`: by binary search if the file is known to be sorted ([`stamped`](super::stamped)),
+//! otherwise in one pass that parses only the wanted lines.
 //!
-//! By a pass, a file of 400,000 lines is read in a fraction of a second, because a line is skipped by a look at its
-//! bytes. A file that is not there is an empty database. Two lines of one path, which a damaged database has, become one
-//! with the owners of both. No answer depends on which way was taken.
+//! A pass over 400,000 lines takes a fraction of a second, because lines are skipped by their bytes. A missing file
+//! is an empty database. Two lines for one path, as in a damaged database, become one with the owners of both. The
+//! answer never depends on the method.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _};
 
+pub use super::stamped::ContentsLines;
 use super::stamped::{WantedLines, search};
 use super::{RecordError, RecordView, places};
 use crate::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use crate::format::contents_stamp::link_of;
-use crate::format::queue::Queue;
+use crate::format::queue::InstallfRequests;
 use crate::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
 
-/// Lines by path.
-pub type ContentsLines = BTreeMap<ObjectPath, ContentsLine>;
-
-/// The lines that `wants` picks; it sees every raw line that is no comment, without its newline. A line that is
-/// picked and cannot be parsed is an error that names it.
+/// Returns the lines that `wants` accepts. It sees every raw line except comments, without the newline. An accepted line
+/// that cannot be parsed is an error that names it.
 pub fn scan(
     view: &RecordView<'_>,
     mut wants: impl FnMut(&[u8]) -> bool,
@@ -31,7 +29,7 @@ pub fn scan(
     }
 }
 
-/// The database, open for reading; none where there is none.
+/// Opens the database, or returns `None` if there is none.
 pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     let path = places::contents();
     let file = view.open(&path)?;
@@ -54,7 +52,7 @@ fn scan_file(
         .map_err(|reason| failed(view, reason))
 }
 
-/// An error of reading the database.
+/// Wraps an error of reading the database.
 pub fn failed(view: &RecordView<'_>, reason: ContentsError) -> RecordError {
     RecordError::Contents { path: view.root().show(&places::contents()), reason }
 }
@@ -79,7 +77,7 @@ fn pick(
     }
 }
 
-/// The lines of all objects that `package` owns, alone or with others.
+/// Returns the lines of all objects that `package` owns, alone or with others.
 pub fn lines_of_package(view: &RecordView<'_>, package: &PkgInst) -> Result<ContentsLines, RecordError> {
     let name = package.as_str().as_bytes();
     let mut lines =
@@ -88,7 +86,7 @@ pub fn lines_of_package(view: &RecordView<'_>, package: &PkgInst) -> Result<Cont
     Ok(lines)
 }
 
-/// The paths that a package has recorded with one of these marks.
+/// Returns the paths that a package has recorded with one of these marks.
 pub fn paths_marked(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -101,9 +99,12 @@ pub fn paths_marked(
     Ok(marked.map(|line| line.path).collect())
 }
 
-/// The paths that the queue of a run is about: those that it names, and those that its packages have pending when it
-/// declares that final.
-pub fn paths_of_queue(view: &RecordView<'_>, queue: &Queue) -> Result<BTreeSet<ObjectPath>, RecordError> {
+/// Returns the paths concerned by the queue of a run: those it names, and those that its packages have pending when
+/// it makes that final.
+pub fn paths_of_queue(
+    view: &RecordView<'_>,
+    queue: &InstallfRequests,
+) -> Result<BTreeSet<ObjectPath>, RecordError> {
     let mut paths = queue.paths();
     for package in queue.finishing() {
         paths.extend(paths_marked(view, &package, &[OwnerStatus::Pending, OwnerStatus::Removing])?);
@@ -111,7 +112,7 @@ pub fn paths_of_queue(view: &RecordView<'_>, queue: &Queue) -> Result<BTreeSet<O
     Ok(paths)
 }
 
-/// Whether a field may be the owner `name`: `[status]name[\][:class]`.
+/// Tells whether a field may be the owner `name`: `[status]name[\][:class]`.
 fn names(field: &[u8], name: &[u8]) -> bool {
     let is_owner = |field: &[u8]| match field.strip_prefix(name) {
         Some(rest) => rest.is_empty() || rest.starts_with(b"\\") || rest.starts_with(b":"),
@@ -120,7 +121,7 @@ fn names(field: &[u8], name: &[u8]) -> bool {
     is_owner(field) || field.split_first().is_some_and(|(_, rest)| is_owner(rest))
 }
 
-/// The lines of `paths`, and every hard-link line that leads to one of them, also over other links.
+/// Returns the lines of `paths`, and every hard-link line that leads to one of them, directly or through other links.
 pub fn lines_of_paths(
     view: &RecordView<'_>,
     paths: &BTreeSet<ObjectPath>,
@@ -144,14 +145,14 @@ pub fn lines_of_paths(
     Ok(found)
 }
 
-/// The lines of everything below these directories.
+/// Returns the lines of everything below these directories.
 pub fn lines_below(view: &RecordView<'_>, directories: &[ObjectPath]) -> Result<ContentsLines, RecordError> {
     let inside: Vec<Vec<u8>> =
         directories.iter().map(|directory| [directory.as_bytes(), b"/"].concat()).collect();
     lines_at(view, &BTreeSet::new(), &inside)
 }
 
-/// The lines of `paths`, and of all paths that begin with one of `prefixes`.
+/// Returns the lines of `paths`, and of all paths that begin with one of `prefixes`.
 pub fn lines_at(
     view: &RecordView<'_>,
     paths: &BTreeSet<ObjectPath>,
@@ -169,7 +170,7 @@ pub fn lines_at(
     })
 }
 
-/// The hard-link names, of these pairs of name and source, that lead to one of `paths`.
+/// Returns the hard-link names, out of these pairs of name and source, that lead to one of `paths`.
 fn links_to(links: &[(ObjectPath, ObjectPath)], paths: &BTreeSet<ObjectPath>) -> BTreeSet<ObjectPath> {
     let mut names_of: BTreeMap<&ObjectPath, Vec<&ObjectPath>> = BTreeMap::new();
     for (name, source) in links {
@@ -269,7 +270,7 @@ mod tests {
         let contents = "/a f none ? ? ? ? ? ? +X\n/b f none ? ? ? ? ? ? -X\n/c f none ? ? ? ? ? ? X +Y\n";
         let (_dir, root) = root(Some(contents));
         let of = |queue: &str| {
-            let queue = Queue::parse(queue.as_bytes()).unwrap();
+            let queue = InstallfRequests::parse(queue.as_bytes()).unwrap();
             let paths = paths_of_queue(&RecordView::live(&root), &queue).unwrap();
             paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };

@@ -10,21 +10,21 @@ use crate::root::RootError;
 
 pub use view::{OpenRun, RecordReader, RecordView, ViewError, marker, open_run, read_consistently};
 
-/// Why a record cannot be read.
+/// The reasons why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// No steady state was seen, or a file could not be read.
+    /// No consistent state was seen, or a file could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// `contents` cannot be parsed where it is wanted.
+    /// A wanted line of `contents` cannot be parsed.
     #[error("{path}: {reason}")]
     Contents {
-        /// Its path, with the prefix of the root.
+        /// The path of `contents`, with the prefix of the root.
         path: String,
-        /// What is wrong, with the line.
+        /// The error, with its line.
         reason: ContentsError,
     },
-    /// Something else stands where a record file belongs: a link, a pipe, a directory.
+    /// Something other than a regular file (a link, a pipe, a directory) takes the place of a record.
     #[error("{0} is not a regular file")]
     NoFile(String),
 }

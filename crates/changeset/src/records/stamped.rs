@@ -6,12 +6,11 @@
 //! one that contradicts its stamp, and one in which a wanted line makes no sense. The answers are the same.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use super::contents::ContentsLines;
 use super::view::inode_of;
 use super::{RecordView, places};
 use crate::format::contents::{ContentsReader, is_comment, key_of};
@@ -20,25 +19,28 @@ use crate::format::contents_stamp::{STAMP_HEAD, Stamp, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
 use crate::package::{ContentsLine, ObjectPath, Timestamp, rule};
 
-/// What one search costs, as bytes that could be read from the first to the last meanwhile.
+/// The cost of one search, in bytes that could be read sequentially in the same time.
 const SEARCH: u64 = 16 << 10;
 /// The longest comments that close a database, in bytes.
 const LONGEST_END: u64 = 64 << 10;
-/// The size from which on it matters which way is taken, in bytes.
+/// The smallest size, in bytes, for which the choice of method matters.
 const SMALL: u64 = 1 << 20;
 
-/// What is asked of the database.
+/// Lines by path.
+pub type ContentsLines = BTreeMap<ObjectPath, ContentsLine>;
+
+/// A query for lines of the database.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WantedLines<'a> {
-    /// The lines of these paths.
+    /// The paths whose lines are wanted.
     pub(super) paths: Option<&'a BTreeSet<ObjectPath>>,
-    /// Also the hard-link lines that lead to them, over other links too.
+    /// Whether hard-link lines that lead to them, directly or through other links, are wanted too.
     pub(super) with_links: bool,
-    /// The lines of all paths that begin with one of these.
+    /// The prefixes of further wanted paths.
     pub(super) prefixes: &'a [Vec<u8>],
 }
 
-/// The stamp of an open `contents`, if it has one that fits, and the file with the stamp.
+/// Returns the stamp of an open `contents`, if it has one that fits, and the file of the stamp.
 pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(Stamp, File)> {
     // Whatever stands in the way of the stamp, the database itself is there to be read.
     let mut file = view.open(&places::contents_stamp()).ok()??;
@@ -55,8 +57,8 @@ pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(Stamp, File)> 
     (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
 }
 
-/// Whether behind the lines that a stamp tells of there is nothing but the comments that close a database: what a stamp
-/// that says less left out would be lost with the next merge.
+/// Tells whether the lines covered by a stamp are followed by nothing but closing comments. Lines that a lying stamp
+/// leaves out would be lost in the next merge.
 fn closes(contents: &File, stamp: &Stamp) -> Option<bool> {
     let end = stamp.size.checked_sub(stamp.body).filter(|end| *end <= LONGEST_END)?;
     let mut bytes = vec![0; usize::try_from(end).ok()?];
@@ -69,7 +71,7 @@ fn closes(contents: &File, stamp: &Stamp) -> Option<bool> {
     Some(before == [b'\n'] && lines.all(|line| is_comment(line.trim_ascii_end())))
 }
 
-/// The lines wanted of an open database; none where it has to be read from its first line to its last.
+/// Returns the wanted lines of an open database, or `None` if the file has to be read sequentially.
 pub(super) fn search(
     view: &RecordView<'_>,
     contents: &File,
@@ -118,7 +120,7 @@ fn search_in(
     Some(lines)
 }
 
-/// Lines about links ascend as they are.
+/// Returns the whole line as its key, because lines about links are sorted as they are.
 #[allow(clippy::unnecessary_wraps)] // some lines of other files have no key
 fn whole_line(line: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Borrowed(line))
@@ -140,7 +142,7 @@ fn read_range(from: impl Read, prefix: &[u8], lines: &mut ContentsLines) -> Opti
     Some(())
 }
 
-/// The hard links that lead to one of `paths`, also over other links.
+/// Returns the hard links that lead to one of `paths`, directly or through other links.
 fn links_to(
     links: &mut Ordered<impl Read + Seek>,
     paths: &BTreeSet<ObjectPath>,

@@ -23,21 +23,21 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 
 use super::places;
-use crate::format::journal::{self, HEAD, Head, Identity, Journal, JournalError, Op, OpKind};
+use crate::format::journal::{self, HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
 use crate::package::{Inode, ObjectPath, Timestamp};
 use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
 
-/// How often an answer is made anew, and how long the pause between is.
+/// The most attempts at an answer, and the pause between them.
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The leading lines of a journal are not longer than this.
+/// The most bytes of leading journal lines that are read.
 const LONGEST: u64 = 1 << 30;
 
-/// Most records are not longer than this.
+/// A size that most records do not exceed.
 const COMMON: usize = 1 << 13;
 
-/// Why records could not be read.
+/// The reasons why records could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
     /// A file could not be read.
@@ -46,30 +46,30 @@ pub enum ViewError {
     /// The journal is damaged.
     #[error("the journal {path} cannot be read: {reason}")]
     Journal {
-        /// Its path.
+        /// The path of the journal.
         path: String,
-        /// What is wrong with it.
+        /// The damage.
         reason: JournalError,
     },
-    /// Runs followed each other so fast that no steady state was seen.
+    /// Runs followed each other so fast that no consistent state was seen.
     #[error("the package database of {0} changes all the time")]
     Busy(String),
-    /// The journal went away or changed hands while it was read; [`read_consistently`] tries again.
+    /// The journal disappeared or changed while it was read; [`read_consistently`] tries again.
     #[error("the package database changed while it was read")]
     Raced,
-    /// An unfinished run replaced or took away a record, and what was there before is nowhere.
+    /// An unfinished run replaced or removed a record, and its old image is nowhere to be found.
     #[error("{path} is not to be found as it was before run {run}, neither in its place nor in {staged}")]
     Lost {
-        /// The record.
+        /// The path of the record.
         path: String,
-        /// The run in progress.
+        /// The name of the unfinished run.
         run: String,
-        /// Where the run should have put it.
+        /// The place where the run should have put the old image.
         staged: String,
     },
 }
 
-/// Who reads the records of a root: somebody beside the runs, or a command that a script of a run started.
+/// The reader of a root's records: an outsider, or a command started by a script of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordReader<'a> {
     root: &'a Root,
@@ -77,32 +77,33 @@ pub struct RecordReader<'a> {
 }
 
 impl<'a> RecordReader<'a> {
-    /// A reader that `run`, if it is named and still open, waits for. Any other run is one beside it.
+    /// Makes a reader inside `run`, if that is named and still open. To any other run it is an outsider.
     pub fn within(root: &'a Root, run: Option<&'a str>) -> Self {
         Self { root, run }
     }
 
-    /// The root whose records are read.
+    /// Returns the root whose records are read.
     pub fn root(&self) -> &'a Root {
         self.root
     }
 }
 
 impl<'a> From<&'a Root> for RecordReader<'a> {
-    /// Somebody beside the runs.
+    /// Makes an outside reader.
     fn from(root: &'a Root) -> Self {
         Self { root, run: None }
     }
 }
 
-/// The records of a root at one moment. It remembers where directories are: make a new one after a change.
+/// The records of a root at one moment. It caches the places of directories, so make a new one after a change.
 #[derive(Debug)]
 pub struct RecordView<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
-    /// The run in progress, with its records; none when the live files count.
+    /// The run in progress with its records, or `None` if the live files count.
     open: Option<Journal>,
-    /// For a reader that the run waits for: the directory of the packages, whose parameters alone are those of before.
+    /// For a reader inside the run: the directory of the packages, whose parameters alone are shown as before the
+    /// run.
     within: Option<ObjectPath>,
 }
 
@@ -111,11 +112,11 @@ pub struct RecordView<'a> {
 pub struct OpenRun {
     /// Its name, `<number>-<16 hexadecimal digits>`.
     pub name: String,
-    /// Its stage on the file system of the records: a physical path.
+    /// Its stage on the file system of the records, as a physical path.
     pub stage: ObjectPath,
 }
 
-/// The run in progress, if there is one (or a dead one that nobody has recovered).
+/// Returns the run in progress, or a dead one that nobody has recovered yet.
 pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
     read_consistently(root, |view| {
         let open = view.open.as_ref().and_then(|journal| {
@@ -126,7 +127,7 @@ pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
     })
 }
 
-/// Makes an answer from one consistent state of the records: `read` is called again while runs begin or end.
+/// Computes an answer from one consistent state of the records; `read` is called again while runs begin or end.
 pub fn read_consistently<'a, T, E: From<ViewError>>(
     reader: impl Into<RecordReader<'a>>,
     mut read: impl FnMut(&RecordView<'_>) -> Result<T, E>,
@@ -147,7 +148,7 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
     Err(damage.unwrap_or_else(busy).into())
 }
 
-/// One answer; none if the state changed while it was made.
+/// Computes one answer, or returns `None` if the state changed meanwhile.
 fn attempt<T, E: From<ViewError>>(
     reader: RecordReader<'_>,
     read: &mut impl FnMut(&RecordView<'_>) -> Result<T, E>,
@@ -163,18 +164,18 @@ fn attempt<T, E: From<ViewError>>(
     Ok((state(before.as_ref()) == state(after.as_ref())).then_some(answer))
 }
 
-/// What must not change while an answer is made.
-fn state(head: Option<&Head>) -> Option<(&str, bool, Option<journal::Outcome>)> {
+/// Returns the facts that must not change while an answer is computed.
+fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunOutcome>)> {
     head.map(|head| (head.header.run.as_str(), head.is_open(), head.outcome))
 }
 
-/// The marker of the root, which its first journal was given: 16 hexadecimal digits. None without a journal.
+/// Returns the marker of the root, 16 hexadecimal digits set with its first journal; `None` without a journal.
 pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
     Ok(head(root)?.map(|head| head.header.root))
 }
 
-/// The sectors of the journal, if there is one.
-fn head(root: &Root) -> Result<Option<Head>, ViewError> {
+/// Reads the sectors of the journal, if there is one.
+fn head(root: &Root) -> Result<Option<JournalHead>, ViewError> {
     let Some((mut file, path)) = open_journal(root)? else { return Ok(None) };
     let mut bytes = Vec::with_capacity(HEAD);
     read_to(&mut file, HEAD as u64, &mut bytes, &path)?;
@@ -202,10 +203,10 @@ fn failed(action: &'static str, path: String, error: &std::io::Error) -> ViewErr
 }
 
 impl<'a> RecordView<'a> {
-    /// The view that `head` calls for: live, or as before the run in progress.
-    fn at(reader: RecordReader<'a>, head: Option<&Head>) -> Result<Self, ViewError> {
+    /// Makes the view that `head` calls for: live, or as before the run in progress.
+    fn at(reader: RecordReader<'a>, head: Option<&JournalHead>) -> Result<Self, ViewError> {
         let root = reader.root;
-        if !head.is_some_and(Head::is_open) {
+        if !head.is_some_and(JournalHead::is_open) {
             return Ok(Self::live(root));
         }
         let Some((mut file, path)) = open_journal(root)? else { return Err(ViewError::Raced) };
@@ -222,27 +223,27 @@ impl<'a> RecordView<'a> {
         Ok(Self { root, resolver, open: Some(journal), within })
     }
 
-    /// The live files as they are: for whoever holds the lock and has recovered, and for scripts of a run.
+    /// Makes a view of the live files, for the holder of the lock after recovery, and for scripts of a run.
     pub fn live(root: &'a Root) -> Self {
         Self { root, resolver: root.resolver(), open: None, within: None }
     }
 
-    /// The root it is of.
+    /// Returns the root of the view.
     pub fn root(&self) -> &'a Root {
         self.root
     }
 
-    /// Whether every record is the live file at its place.
+    /// Tells whether every record is the live file.
     pub fn is_live(&self) -> bool {
         self.open.is_none()
     }
 
-    /// Whether a run is in progress, or dead and not yet recovered, that this reader has no part in.
+    /// Tells whether an unfinished run, alive or dead, exists that this reader is no part of.
     pub fn is_during_run(&self) -> bool {
         self.open.is_some() && self.within.is_none()
     }
 
-    /// Opens a record for reading; none if it is not there, or is no regular file.
+    /// Opens a record for reading, or returns `None` if it is missing or no regular file.
     pub fn open(&self, path: &ObjectPath) -> Result<Option<File>, ViewError> {
         self.find(&self.resolver.locate(path)?, |dir, name| {
             if !dir.look(name)?.is_some_and(|seen| seen.file_type == FileType::Regular) {
@@ -257,7 +258,7 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// Reads a whole record of at most `limit` bytes; none if it is not there.
+    /// Reads a whole record of at most `limit` bytes, or returns `None` if it is missing.
     pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>, ViewError> {
         let Some(mut file) = self.open(path)? else { return Ok(None) };
         // Enough for most records, so that they are read by one call.
@@ -269,7 +270,7 @@ impl<'a> RecordView<'a> {
         Ok(Some(bytes))
     }
 
-    /// Looks at a record; none if it is not there.
+    /// Returns the status of a record, or `None` if it is missing.
     pub fn look(&self, path: &ObjectPath) -> Result<Option<ObjectStatus>, ViewError> {
         self.find(&self.resolver.locate(path)?, |dir, name| {
             Ok(dir.look(name)?.map(|seen| {
@@ -279,7 +280,7 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// The names in a record directory, sorted; none if there is no such directory.
+    /// Returns the names in a record directory, sorted, or `None` if there is no such directory.
     pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>, ViewError> {
         let physical = self.resolver.locate_dir(path)?;
         let listed = self.find(&physical, |dir, name| {
@@ -303,7 +304,7 @@ impl<'a> RecordView<'a> {
         Ok(Some(names))
     }
 
-    /// Whether the run brought this name into the directory, which only those beside it do not see.
+    /// Tells whether the run added this name to the directory; only outsiders do not see it.
     fn is_hidden(&self, directory: &ObjectPath, name: &[u8]) -> bool {
         if self.within.is_some() {
             return false;
@@ -317,8 +318,8 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// Whether what `op` does to the record at a physical path is not to be seen. Within the run that is so for what it
-    /// replaces or takes away of a package's directory and its parameters, and for nothing else.
+    /// Tells whether the effect of `op` on the record at a physical path is hidden from the reader. A reader inside
+    /// the run sees everything except replaced or removed package directories and their parameters.
     fn is_of_before(&self, op: &Op, physical: &ObjectPath) -> bool {
         let Some(packages) = &self.within else { return true };
         let is_package = |path: &ObjectPath| path.parent().as_ref() == Some(packages);
@@ -335,8 +336,8 @@ impl<'a> RecordView<'a> {
         self.open.iter().flat_map(|journal| &journal.ops)
     }
 
-    /// What `get` gets of the record at a physical path: of its old image, while a run is in progress. `get` also
-    /// says which object it got it from.
+    /// Applies `get` to the record at a physical path, or to its old image while a run is in progress. `get` also
+    /// returns the identity of its object.
     fn find<T>(
         &self,
         physical: &ObjectPath,
@@ -358,8 +359,8 @@ impl<'a> RecordView<'a> {
         live()
     }
 
-    /// What `get` gets at `below` in the object of `op` as it was before the run: the live one, unless that is the
-    /// new one or gone, else the staged one, unless a rollback has just put the new one back there.
+    /// Applies `get` to `below` in the old image of `op`: the live object, unless that is new or gone, else the
+    /// staged one, unless a rollback has just put the new one back there.
     fn old_image<T>(
         &self,
         journal: &Journal,
@@ -400,7 +401,8 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// Which object is at `at`, and what `get` gets at `below` in it (of itself, where that is empty).
+    /// Returns the identity of the object at `at`, and the result of `get` at `below` in it (in the object itself if
+    /// that is empty).
     fn image<T>(
         &self,
         at: &ObjectPath,
@@ -425,7 +427,7 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// Which object an open file is.
+/// Returns the identity (inode and birth time) of an open file.
 pub(super) fn inode_of(file: &File) -> std::io::Result<Inode> {
     let metadata = file.metadata()?;
     let born = metadata.created().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -436,7 +438,7 @@ pub(super) fn inode_of(file: &File) -> std::io::Result<Inode> {
     Ok(Inode { number: metadata.ino(), born })
 }
 
-/// Whether an object is the one of this identity: same inode, born at the same time.
+/// Tells whether an object has this identity: same inode and birth time.
 fn is(inode: Inode, identity: &Identity) -> bool {
     identity.inode == inode
 }

@@ -15,7 +15,7 @@ pub trait ContentSource {
 /// Tells whether a file of the source is needed.
 pub type WantedFile<'w> = dyn Fn(usize, &PackagePath) -> bool + 'w;
 
-/// Takes the bytes of one file.
+/// Receives the bytes of one file.
 pub type FileSink<'s> = dyn FnMut(usize, &PackagePath, &mut dyn Read) -> Result<(), Cause> + 's;
 
 /// The reason why streaming ended early.

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::database::ViewError;
 use crate::format::contents::ContentsError;
 use crate::format::journal::JournalError;
-use crate::format::queue::QueueError;
+use crate::format::queue::InstallfQueueError;
 use crate::package::ObjectPath;
 use crate::root::{Dir, RootError};
 
@@ -84,7 +84,7 @@ pub enum Cause {
         /// The path of the queue.
         path: String,
         /// The damage, with its line.
-        reason: QueueError,
+        reason: InstallfQueueError,
     },
     /// The source could not be read.
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! Carrying a plan out, all of it or nothing: the only code that changes a root.
+//! Carries out a plan completely or not at all. This is the only code that changes a root.
 //!
 //! ```text
 //!  Plan ──► Planned ──stage──► Staged ──snapshot──► Snapshotted ──publish──► Published ──switch──► Receipt
@@ -7,10 +7,10 @@
 //!            │                  │ targets             │ their places           │                     │ commits
 //!            └───────── a failure deletes the stage: nothing live has changed ─┘└─ a failure rolls back ┘
 //! ```
-//! Each step consumes the one before it, so none can be left out. The protocol, with the reason for each step, is
-//! patchadm-transaction(7); the journal's format is patchadm-journal(5). The promise: every path is whole, old or new,
-//! at any instant; after recovery the set and its records are all as before or all as after; nobody else's bytes are
-//! lost.
+//! Each step consumes the one before it, so none can be left out. patchadm-transaction(7) describes the protocol with the
+//! reason for each step, patchadm-journal(5) the format of the journal. The guarantee: at any instant every path holds the
+//! whole old or the whole new object; after recovery, all objects and records are as before or all are as after; and
+//! nobody else's bytes are lost.
 
 mod archive;
 mod content_source;

@@ -1,8 +1,10 @@
-//! The opening of a run, with scripts or without: from its number to its published journal, and the two ways back.
+//! Opens a run, with or without scripts: from its number to its published journal, and the two ways back.
 
 use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use super::settings::RunSettings;
-use crate::format::journal::{Archive, Entry, Files, Header, Journal, Op, Run, VERSION};
+use crate::format::journal::{
+    Journal, JournalArchive, JournalEntry, JournalFiles, JournalHeader, Op, Run, VERSION,
+};
 use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::root::Root;
@@ -11,7 +13,7 @@ use crate::transaction::recover::recovery::{next_run, roll_back};
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::OpenDomains;
 
-/// A run that has a number and a stage, and no journal yet.
+/// A run with a number and a stage, but no journal yet.
 #[derive(Debug)]
 pub(crate) struct RunOpening {
     pub(crate) run: Run,
@@ -21,14 +23,14 @@ pub(crate) struct RunOpening {
 
 /// A journal that could not be published.
 pub(crate) struct Unpublished {
-    /// The journal, where it may have reached the disk: then only a rollback will do.
+    /// The journal, if it may have reached the disk: then the run has to be rolled back.
     pub(crate) journal: Option<Journal>,
     pub(crate) cause: Cause,
 }
 
 impl RunOpening {
-    /// Numbers the run and makes its stage on the file system of the journal. The directories `apart` are domains of
-    /// their own.
+    /// Numbers the run and makes its stage on the file system of the journal. Each directory in `apart` becomes a
+    /// domain of its own.
     pub(crate) fn begin(
         root: &Root,
         settings: RunSettings<'_>,
@@ -46,14 +48,14 @@ impl RunOpening {
         }
     }
 
-    /// Makes everything that is staged durable, together with a journal of these archives and ops, then gives the
-    /// journal its name.
+    /// Makes everything staged durable, together with a journal of these archives and ops, then gives the journal its
+    /// name.
     pub(crate) fn publish(
         &self,
         root: &Root,
         command: &str,
         settings: RunSettings<'_>,
-        archives: &[Archive],
+        archives: &[JournalArchive],
         ops: impl Iterator<Item = Op>,
     ) -> Result<Journal, Box<Unpublished>> {
         let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
@@ -73,30 +75,30 @@ impl RunOpening {
         &self,
         command: &str,
         settings: RunSettings<'_>,
-        archives: &[Archive],
+        archives: &[JournalArchive],
         ops: impl Iterator<Item = Op>,
-    ) -> Files {
-        let header = Header {
+    ) -> JournalFiles {
+        let header = JournalHeader {
             version: VERSION,
             run: self.run.to_string(),
             command: command.to_owned(),
             root: self.marker.clone(),
-            ..Header::default()
+            ..JournalHeader::default()
         };
-        let domains = self.domains.iter().map(|domain| Entry::Domain(domain.entry.clone()));
-        let archives = archives.iter().cloned().map(Entry::Archive);
-        let run_record = Entry::RunRecord(settings.run_record.clone());
-        let ops = ops.map(|op| Entry::Op(Box::new(op)));
-        let entries: Vec<Entry> = domains.chain(archives).chain([run_record]).chain(ops).collect();
+        let domains = self.domains.iter().map(|domain| JournalEntry::Domain(domain.entry.clone()));
+        let archives = archives.iter().cloned().map(JournalEntry::Archive);
+        let run_record = JournalEntry::RunRecord(settings.run_record.clone());
+        let ops = ops.map(|op| JournalEntry::Op(Box::new(op)));
+        let entries: Vec<JournalEntry> = domains.chain(archives).chain([run_record]).chain(ops).collect();
         Journal::to_files(header, &entries)
     }
 
-    /// Writes the journal and makes everything durable. While that waits for the disk, the journal is read as recovery
-    /// would read it: from here on the run works by what its journal says.
+    /// Writes the journal and makes everything durable. Meanwhile the journal is parsed as recovery would parse it;
+    /// from here, the run follows that journal.
     fn write_and_read_back(
         &self,
         root: &Root,
-        files: &Files,
+        files: &JournalFiles,
         settings: RunSettings<'_>,
     ) -> Result<Journal, Cause> {
         std::thread::scope(|scope| {
@@ -107,7 +109,7 @@ impl RunOpening {
         })
     }
 
-    fn write(&self, root: &Root, files: &Files, settings: RunSettings<'_>) -> Result<(), Cause> {
+    fn write(&self, root: &Root, files: &JournalFiles, settings: RunSettings<'_>) -> Result<(), Cause> {
         let run = self.run.to_string();
         journal_file::write_new(root, files, &run)?;
         for domain in self.domains.iter().skip(1) {
@@ -127,7 +129,7 @@ impl RunOpening {
     }
 }
 
-/// Rolls a published run back after a failure.
+/// Rolls back a published run after a failure.
 pub(crate) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
     let left = match roll_back(root, journal, &OutsideAccess::planned()) {
         Ok(_) => RootCondition::RolledBack,

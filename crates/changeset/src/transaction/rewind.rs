@@ -1,8 +1,7 @@
-//! Bringing held objects back in the middle of a run with procedure scripts: the scripts had their turn, and what they
-//! left counts for nothing.
+//! Restores protected objects in the middle of a run with procedure scripts: whatever the scripts left is discarded.
 //!
-//! The held copies stay where they are, so that the run can still be rolled back: what comes back are copies of them,
-//! put there as a rollback does it.
+//! The safety copies stay where they are, so that the run can still be rolled back. Copies of them are put in place,
+//! in the way of a rollback.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,11 +17,11 @@ use crate::transaction::stage::safety_copies::{copy_object, copy_tree};
 use crate::transaction::switch::op_runner::OpRunner;
 
 impl ScriptedRun<'_> {
-    /// Makes the held objects at `objects`, and the held directories of records at `trees`, what they were before the
-    /// run. No script may be running. An error calls for [`ScriptedRun::roll_back`].
+    /// Restores the protected objects at `objects`, and the protected record directories at `trees`, to their state
+    /// before the run. No script may be running. After an error, call [`ScriptedRun::roll_back`].
     pub fn rewind(&mut self, objects: &BTreeSet<ObjectPath>, trees: &[ObjectPath]) -> Result<(), Cause> {
         let number = self.next_batch();
-        let (root, domains, held) = self.parts();
+        let (root, domains, held) = self.root_domains_and_journal();
         let wanted = located(root, objects)?;
         let records = located(root, trees)?;
         let is_above = |path: &ObjectPath| wanted.iter().any(|wanted| wanted.is_below(path));
@@ -44,7 +43,7 @@ impl ScriptedRun<'_> {
     }
 }
 
-/// Whether nobody has changed what is at the path of a held object; of records that is not known.
+/// Tells whether a protected object is unchanged; for records that is not known.
 fn is_untouched(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
     let Some(parent) = dirs.parent(&op.path)? else { return Ok(op.old.is_none()) };
     Ok(match (parent.look(op.path.name())?, &op.old) {
@@ -62,16 +61,16 @@ fn located<'p>(
     paths.into_iter().map(|path| resolver.locate(path).map_err(Cause::from)).collect()
 }
 
-/// Copies of held copies.
+/// Copies safety copies.
 struct CopyMaker<'a> {
     domains: &'a OpenDomains,
     prefix: String,
-    /// The first copy of each held copy, for the other names of one file: domain and name in the stage.
+    /// The first copy of each safety copy, for the other names of one file: domain and staged name.
     first: HashMap<Inode, (usize, Vec<u8>)>,
 }
 
 impl CopyMaker<'_> {
-    /// The op that puts a copy of the held copy of `op` back.
+    /// Returns the op that restores a copy of the safety copy of `op`.
     fn of(&mut self, op: &Op, at: usize) -> Result<Op, Cause> {
         let domain = self.domains.get(op.domain)?;
         let stage = if op.db { domain.records.again()? } else { domain.objects.again()? };

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  begin ──► switch ──► script ──► switch ──► script ──► … ──► commit
-//!   │ held copies of   │ a batch: staged,     │ progress sector:   │ one sector, as in any other run
+//!   │ safety copies of │ a batch: staged,     │ progress sector:   │ one sector, as in any other run
 //!   │ all that scripts │ synced, renamed into │ which script runs, │
 //!   │ may touch;       │ place; made from what│ so that recovery   │
 //!   │ journal durable  │ the script left      │ can end it         │
-//!   └──────────────── a failure, or a death, puts every held copy back ┘
+//!   └──────────────── a failure, or a death, restores every safety copy ┘
 //! ```
-//! Batches need no way back of their own: whatever they and the scripts did, a rollback puts the held copies back
-//! (`put_back`). Not undone: what scripts do to anything else.
+//! Batches need no undo of their own: whatever they and the scripts did, a rollback restores the safety copies
+//! (`recover/put_back.rs`). Whatever scripts do to other objects is not undone.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::RunSettings;
 use super::steps::Receipt;
 use crate::format::journal::{
-    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, RunRecord, ScriptProcess,
+    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Run, RunOutcome, RunRecord, ScriptProcess, ScriptProgress,
 };
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
@@ -33,11 +33,11 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::{self, RunNote, escaped, with_notes};
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::identity;
-use crate::transaction::recover::finish::{finish, remove_directories};
+use crate::transaction::recover::finish::{finish_run, remove_directories};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::lay_out;
 use crate::transaction::stage::layout_stager::LayoutStager;
-use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, hold};
+use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, make_safety_copies};
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::op_runner::OpRunner;
 
@@ -49,33 +49,33 @@ pub struct ScriptedRun<'s> {
     run: Run,
     domains: OpenDomains,
     journal: Journal,
-    /// The physical paths that are held.
+    /// The protected physical paths.
     held: HashSet<ObjectPath>,
     batches: usize,
     bytes: u64,
     digests: BTreeMap<ObjectPath, Digest>,
     undo: BTreeMap<usize, u64>,
-    /// The archives that batches have written.
+    /// The archives written by the batches.
     saved: SavedArchives,
     remote: Vec<PathBuf>,
     notes: Vec<String>,
 }
 
-/// The attributes that an object gets in place, after a script has put it there; `None` keeps what is there.
+/// The attributes to set on an object that a script has put in place; `None` keeps the current value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SettledAttributes {
-    /// Permission bits.
+    /// The permission bits.
     pub mode: Option<Mode>,
-    /// Numeric owner; not set without privileges.
+    /// The numeric owner; not set without privileges.
     pub uid: Option<u32>,
-    /// Numeric group; not set without privileges.
+    /// The numeric group; not set without privileges.
     pub gid: Option<u32>,
-    /// Modification time.
+    /// The modification time.
     pub mtime: Option<Timestamp>,
 }
 
 impl SettledAttributes {
-    /// A file as it is when it has them.
+    /// Returns the status of a file once it has these attributes.
     pub fn given_to(self, live: &Live) -> Live {
         Live {
             mode: self.mode.unwrap_or(live.mode),
@@ -88,8 +88,9 @@ impl SettledAttributes {
 }
 
 impl<'s> ScriptedRun<'s> {
-    /// Copies everything that scripts may touch into the stage, makes that durable, and publishes the journal: from
-    /// here a failure is rolled back. The root must be recovered, and `lock` held since before it was surveyed.
+    /// Copies everything that scripts may touch into the stage, makes that durable, and publishes the journal; from
+    /// here a failure is rolled back. The root must be recovered, and `lock` must have been held since before the
+    /// survey.
     pub fn begin(
         root: &Root,
         _lock: &'s Lock,
@@ -99,10 +100,11 @@ impl<'s> ScriptedRun<'s> {
     ) -> Result<Self, TransactionError> {
         let mut opening = RunOpening::begin(root, settings, &[])?;
         let ready = opening.domains.get(0).and_then(|first| failed_requests::prepare(&first.dir));
-        let ops = match ready.and_then(|()| hold(root, &mut opening.domains, held, settings.watch)) {
-            Ok(ops) => ops,
-            Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
-        };
+        let ops =
+            match ready.and_then(|()| make_safety_copies(root, &mut opening.domains, held, settings.watch)) {
+                Ok(ops) => ops,
+                Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
+            };
         match opening.publish(root, command, settings, &[], ops.into_iter()) {
             Ok(journal) => Ok(Self {
                 root: root.clone(),
@@ -128,23 +130,24 @@ impl<'s> ScriptedRun<'s> {
         }
     }
 
-    /// The run, as `PATCHADM_RUN` names it to commands that scripts start.
+    /// Returns the name of the run, as `PATCHADM_RUN` passes it to commands started by scripts.
     pub fn name(&self) -> String {
         self.run.to_string()
     }
 
-    /// The calls of installf(1M) and removef(1M) that failed since this was asked last, in words: which one, and why.
+    /// Returns the installf(1M) and removef(1M) calls that failed since the last query, each in words with its
+    /// reason.
     pub fn take_failed_requests(&self) -> Result<Vec<String>, Cause> {
         failed_requests::take(&self.domains.get(0)?.dir)
     }
 
-    /// Adds to what the log gets when the run ends, whichever way.
+    /// Adds text to the log, which is written when the run ends, whichever way.
     pub fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
         run_notes::add_to_log(&self.domains.get(0)?.dir, text)
     }
 
-    /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the root as it is now; it
-    /// touches nothing that is not held. An error calls for [`ScriptedRun::roll_back`].
+    /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the current root and touches
+    /// only protected paths. After an error, call [`ScriptedRun::roll_back`].
     pub fn switch(&mut self, batch: &Plan, content: &mut dyn ContentSource) -> Result<(), Cause> {
         let domains = self.domains.iter().count();
         let prefix = format!("{}.", self.next_batch());
@@ -153,7 +156,7 @@ impl<'s> ScriptedRun<'s> {
             return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
         }
         for item in &layout.items {
-            self.must_hold(&item.op)?;
+            self.must_be_protected(&item.op)?;
         }
         let (root, domains, watch) = (&self.root, &self.domains, self.settings.watch);
         let stager = LayoutStager { root, domains, layout: &mut layout, watch };
@@ -188,7 +191,7 @@ impl<'s> ScriptedRun<'s> {
         let next = self.undo.len();
         let numbered: Vec<(usize, u64)> = sizes.enumerate().map(|(at, size)| (next + at, size)).collect();
         self.bytes += staged.bytes;
-        let elsewhere = |archive: &crate::format::journal::Archive| {
+        let elsewhere = |archive: &crate::format::journal::JournalArchive| {
             archive.outside.is_some() || archive.discard.is_some()
         };
         let archives = recorder.archives.into_iter().filter(elsewhere).map(RunNote::Archive);
@@ -199,22 +202,22 @@ impl<'s> ScriptedRun<'s> {
             layout.items.iter().filter(|item| item.inside.is_none()).map(|item| item.op.clone()).collect();
         self.note(ops.iter())?;
         self.domains.sync()?;
-        self.forward(ops)
+        self.run_ops(ops)
     }
 
-    /// The number of another batch.
+    /// Numbers another batch.
     pub(crate) fn next_batch(&mut self) -> usize {
         self.batches += 1;
         self.batches
     }
 
-    /// The root, the stages, and the journal with what is held.
-    pub(crate) fn parts(&self) -> (&Root, &OpenDomains, &Journal) {
+    /// Returns the root, the stages, and the journal with the protected paths.
+    pub(crate) fn root_domains_and_journal(&self) -> (&Root, &OpenDomains, &Journal) {
         (&self.root, &self.domains, &self.journal)
     }
 
-    /// A change of what is not held could not be undone.
-    fn must_hold(&self, op: &Op) -> Result<(), Cause> {
+    /// Refuses an op on an unprotected path, because its change could not be undone.
+    fn must_be_protected(&self, op: &Op) -> Result<(), Cause> {
         let is_held = |path: &ObjectPath| self.held.contains(path);
         if is_held(&op.path) || (op.db && op.path.ancestors().any(|above| is_held(&above))) {
             return Ok(());
@@ -225,15 +228,15 @@ impl<'s> ScriptedRun<'s> {
         )))
     }
 
-    /// Notes what the batch puts in place.
+    /// Notes the objects that the batch puts in place.
     fn note<'o>(&self, ops: impl Iterator<Item = &'o Op>) -> Result<(), Cause> {
         let made =
             |op: &Op| op.new.clone().map(|identity| RunNote::Made { path: escaped(&op.path), identity });
         run_notes::add(&self.domains.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
     }
 
-    /// Objects first, records last, directories that became empty after everything.
-    fn forward(&mut self, ops: Vec<Op>) -> Result<(), Cause> {
+    /// Carries out the ops: objects first, then records; emptied directories last.
+    fn run_ops(&mut self, ops: Vec<Op>) -> Result<(), Cause> {
         let batch = Journal {
             head: self.journal.head.clone(),
             domains: self.journal.domains.clone(),
@@ -246,20 +249,21 @@ impl<'s> ScriptedRun<'s> {
         let (records, objects): (Vec<_>, Vec<_>) = batch.ops.iter().partition(|op| op.db);
         for op in objects.iter().chain(&records) {
             self.settings.watch.check()?;
-            runner.forward(op)?;
+            runner.run_op(op)?;
         }
         self.notes.append(&mut runner.notes);
         self.notes.extend(remove_directories(&self.root, &batch)?);
         Ok(())
     }
 
-    /// Notes durably that a script runs. To be called when its process is there and before the script itself is.
+    /// Records durably that a script runs. Call it when its process exists and the script itself has not started.
     pub fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
         let name = process.name.chars().take(LONGEST_SCRIPT_NAME).collect();
         self.progress(Some(ScriptProcess { name, ..process.clone() }))
     }
 
-    /// Notes that no script runs any more, and what is at every held path: none of that is somebody else's.
+    /// Records that no script runs any more, and the current object at every protected path: none of these is
+    /// somebody else's.
     pub fn script_ended(&mut self) -> Result<(), Cause> {
         let runner = &mut OpRunner::open(&self.root, &self.journal)?;
         let mut made = Vec::new();
@@ -276,14 +280,14 @@ impl<'s> ScriptedRun<'s> {
 
     fn progress(&mut self, script: Option<ScriptProcess>) -> Result<(), Cause> {
         let number = self.journal.head.progress.as_ref().map_or(0, |progress| progress.number) + 1;
-        let progress = Progress { number, script };
+        let progress = ScriptProgress { number, script };
         journal_file::note_progress(&self.root, &progress)?;
         self.journal.head.progress = Some(progress);
         Ok(())
     }
 
-    /// Gives live objects that a script has put there their attributes; nothing where nothing is.
-    pub fn settle(&mut self, objects: &[(ObjectPath, SettledAttributes)]) -> Result<(), Cause> {
+    /// Sets the attributes of live objects that a script has put in place. Missing objects are skipped.
+    pub fn settle_attributes(&mut self, objects: &[(ObjectPath, SettledAttributes)]) -> Result<(), Cause> {
         let resolver = self.root.resolver();
         let mut dirs = Dirs::new(&self.root);
         let (mut made, mut found) = (Vec::new(), Vec::new());
@@ -299,13 +303,13 @@ impl<'s> ScriptedRun<'s> {
         run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
         for (physical, seen, to) in found {
             if let Some(dir) = dirs.parent(&physical)? {
-                settle_one(&dir, physical.name(), &seen, to)?;
+                set_attributes(&dir, physical.name(), &seen, to)?;
             }
         }
         Ok(())
     }
 
-    /// Makes everything durable and commits; a failure before the commit is rolled back.
+    /// Makes everything durable and commits. A failure before the commit is rolled back.
     pub fn commit(mut self) -> Result<Receipt, TransactionError> {
         let places = self.remote.clone();
         let ready = self.settings.watch.check().and_then(|()| self.domains.sync()).and_then(|()| {
@@ -317,7 +321,7 @@ impl<'s> ScriptedRun<'s> {
             Ok(mark) => mark,
             Err(cause) => return Err(self.roll_back(Phase::Switch, cause)),
         };
-        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
+        if let Err(cause) = journal_file::close(&mark, RunOutcome::Commit) {
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.settings.elapsed)();
@@ -329,10 +333,10 @@ impl<'s> ScriptedRun<'s> {
             }
         };
         let mut notes = self.notes;
-        notes.extend(finish(
+        notes.extend(finish_run(
             &self.root,
             &journal,
-            Outcome::Commit,
+            RunOutcome::Commit,
             None,
             Some(elapsed),
             &OutsideAccess::planned(),
@@ -340,13 +344,13 @@ impl<'s> ScriptedRun<'s> {
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
-    /// Puts everything back as it was before the run.
+    /// Restores everything as it was before the run.
     pub fn roll_back(self, phase: Phase, cause: Cause) -> TransactionError {
         undo_published(&self.root, &self.journal, phase, cause)
     }
 }
 
-fn settle_one(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttributes) -> Result<(), Cause> {
+fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttributes) -> Result<(), Cause> {
     let change = |now: u32, to: Option<u32>| to.filter(|to| *to != now);
     let (uid, gid) = (change(seen.uid, to.uid), change(seen.gid, to.gid));
     if dir.root().is_privileged() && (uid.is_some() || gid.is_some()) {

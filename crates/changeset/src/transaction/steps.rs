@@ -6,7 +6,7 @@ use super::content_source::ContentSource;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::{RunActivity, RunSettings};
-use crate::format::journal::{Archive, Journal, OpKind, Outcome};
+use crate::format::journal::{Journal, JournalArchive, OpKind, RunOutcome};
 use crate::format::manifest::encode;
 use crate::format::pkgmap::member_name;
 use crate::ledgers::SavedArchives;
@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::root::{Lock, Root};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::journal_file;
-use crate::transaction::recover::finish::finish;
+use crate::transaction::recover::finish::finish_run;
 use crate::transaction::recover::set_id::plain_objects;
 use crate::transaction::stage::early_sync::EarlySync;
 use crate::transaction::stage::layout::{Layout, lay_out};
@@ -26,22 +26,22 @@ use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::op_runner::OpRunner;
 
-/// What a finished run did.
+/// The results of a finished run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The run.
+    /// The name of the run.
     pub run: String,
-    /// Bytes of new objects.
+    /// The bytes of new objects.
     pub bytes: u64,
-    /// Bytes of each undo archive, by its place in the plan.
+    /// The bytes of each undo archive, by its index in the plan.
     pub undo: BTreeMap<usize, u64>,
-    /// What a person should know: directories that stay, what could not be tidied up.
+    /// Notes for the operator: directories that stay, work that could not be finished.
     pub notes: Vec<String>,
 }
 
-/// Carries `plan` out, from its first step to its last. Where it turns out that nothing can be renamed into a directory
-/// from the stage of its domain, everything is put back, and it is tried once more with that directory as a domain of its
-/// own; that is a run of its own in the history.
+/// Carries out `plan` from the first step to the last. If nothing can be renamed into a directory from the stage of
+/// its domain, everything is undone, and a second run with a history entry of its own treats that directory as a
+/// domain of its own.
 pub fn carry_out<'p>(
     root: &Root,
     lock: &'p Lock,
@@ -63,7 +63,7 @@ pub fn carry_out<'p>(
     }
 }
 
-/// A plan that is laid out over the disk.
+/// A plan laid out over the disk.
 #[derive(Debug)]
 pub struct Planned<'p> {
     root: Root,
@@ -73,7 +73,7 @@ pub struct Planned<'p> {
     layout: Layout<'p>,
 }
 
-/// New objects stand beside their targets.
+/// A run whose new objects stand beside their targets.
 #[derive(Debug)]
 pub struct Staged<'p> {
     on: Planned<'p>,
@@ -81,16 +81,16 @@ pub struct Staged<'p> {
     versions: StagedVersions,
 }
 
-/// Old objects are saved, and every record stands beside its place.
+/// A run whose old objects are saved and whose records stand beside their places.
 #[derive(Debug)]
 pub struct Snapshotted<'p> {
     on: Planned<'p>,
-    archives: Vec<Archive>,
+    archives: Vec<JournalArchive>,
     bytes: u64,
     undo: BTreeMap<usize, u64>,
 }
 
-/// The journal is durable: from here a failure is rolled back.
+/// A run with a durable journal: from here a failure is rolled back.
 #[derive(Debug)]
 pub struct Published<'p> {
     on: Planned<'p>,
@@ -100,8 +100,8 @@ pub struct Published<'p> {
 }
 
 impl<'p> Planned<'p> {
-    /// Lays `plan` out: domains, stages, what stands in the way. The root must be recovered, and `lock` held since
-    /// before the inventory was read. The directories `apart` (physical paths) are domains of their own.
+    /// Lays out `plan`: domains, stages, obstacles. The root must be recovered, and `lock` must have been held since
+    /// before the inventory was read. Each directory in `apart` (a physical path) becomes a domain of its own.
     pub fn begin(
         root: &Root,
         _lock: &'p Lock,
@@ -116,7 +116,7 @@ impl<'p> Planned<'p> {
         }
     }
 
-    /// Writes every new object beside its target, with `content` as the source of the files.
+    /// Writes every new object beside its target; `content` supplies the files.
     pub fn stage(mut self, content: &mut dyn ContentSource) -> Result<Staged<'p>, TransactionError> {
         let (root, domains, watch) = (&self.root, &self.opening.domains, self.settings.watch);
         let staged = StagedVersions::stage(root, domains, self.plan, content, watch).and_then(|versions| {
@@ -166,7 +166,8 @@ impl<'p> Staged<'p> {
     }
 }
 
-/// The undo archives, then the records that name them, then what a way back needs; an error with its phase.
+/// Writes the undo archives, the records that name them, and the second names of old objects. An error carries its
+/// phase.
 fn save_and_record<'p>(
     recorder: &mut RecordStager<'_, 'p>,
     layout: &mut Layout<'p>,
@@ -180,13 +181,13 @@ fn save_and_record<'p>(
     link_old_objects(recorder.root, recorder.domains, layout).map_err(|cause| (Phase::Stage, cause))
 }
 
-/// Bytes of all old objects that are saved.
+/// Returns the bytes of all saved objects.
 fn saved_bytes(plan: &Plan) -> u64 {
     let saved = plan.undo.iter().flat_map(|undo| &undo.saved);
     saved.filter_map(|(entry, _)| entry.object.content.size).sum()
 }
 
-/// Removes archives of `-B` that were written for a run that is given up.
+/// Removes the archives outside the root of a run that is given up.
 fn remove_unpublished(on: &Planned<'_>) {
     for path in remote_places(on.plan) {
         // A leftover `.tmp` outside the root is named by its run and in nobody's way.
@@ -221,7 +222,7 @@ impl<'p> Snapshotted<'p> {
         self.on.opening.abandon(&self.on.root, Phase::Publish, cause)
     }
 
-    /// Notes for each op where its old object is in an undo archive.
+    /// Notes for each op the place of its old object in an undo archive.
     fn name_saved_objects(&mut self) {
         for (index, undo) in self.on.plan.undo.iter().enumerate() {
             for (entry, path) in undo.saved.iter().filter(|(_, path)| !undo.passing.contains_key(path)) {
@@ -244,21 +245,21 @@ impl Published<'_> {
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
         runner.plain = plain_objects(&self.on.layout);
-        let mark = match self.forward(&mut runner).and_then(|()| journal_file::open(root)) {
+        let mark = match self.switch_names(&mut runner).and_then(|()| journal_file::open(root)) {
             Ok(mark) => mark,
             Err(cause) => {
                 drop(runner);
                 return Err(undo_published(root, &self.journal, Phase::Switch, cause));
             }
         };
-        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
+        if let Err(cause) = journal_file::close(&mark, RunOutcome::Commit) {
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();
-        let notes = finish(
+        let notes = finish_run(
             root,
             &self.journal,
-            Outcome::Commit,
+            RunOutcome::Commit,
             Some(runner),
             Some(elapsed),
             &OutsideAccess::planned(),
@@ -266,14 +267,14 @@ impl Published<'_> {
         Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
-    fn forward(&self, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
+    fn switch_names(&self, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
         // The journal has the records first, for its readers; the switch has them last.
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
         let watch = self.on.settings.watch;
         watch.begins(RunActivity::Switching, self.journal.ops.len() as u64);
         for op in objects.iter().chain(&records) {
             watch.check()?;
-            runner.forward(op)?;
+            runner.run_op(op)?;
             watch.advances(1);
         }
         for op in objects.iter().filter(|op| op.kind != OpKind::Add) {

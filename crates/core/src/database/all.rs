@@ -16,7 +16,7 @@ use crate::package::{Params, PkgInst, cores};
 use crate::patch::{AppliedPatches, PatchRecords};
 use crate::root::Dir;
 
-/// So many packages are worth a thread.
+/// The number of packages worth a thread.
 const SHARE: usize = 100;
 
 /// A directory below `var/sadm/pkg` whose name is a package instance.
@@ -24,28 +24,28 @@ const SHARE: usize = 100;
 pub struct PackageRecords<'a> {
     inst: PkgInst,
     view: &'a RecordView<'a>,
-    /// Its directory, where that counts; none where the view has to be asked.
+    /// The open directory, or `None` if the view has to be asked.
     dir: Option<Dir>,
     is_being_updated: bool,
 }
 
 impl<'a> PackageRecords<'a> {
-    /// Its name.
+    /// Returns the name of the package.
     pub fn inst(&self) -> &PkgInst {
         &self.inst
     }
 
-    /// The records that it is one of.
+    /// Returns the view of the records that the package belongs to.
     pub fn view(&self) -> &'a RecordView<'a> {
         self.view
     }
 
-    /// Whether the classic tools have put its parameters aside, in `.save.<instance>`, while they update it.
+    /// Tells whether the classic tools have put its parameters aside, in `.save.<instance>`, while they update it.
     pub fn is_being_updated(&self) -> bool {
         self.is_being_updated
     }
 
-    /// Its parameters; none where it is not installed.
+    /// Reads its parameters, or returns `None` if it is not installed.
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
         let Some(dir) = &self.dir else { return installed::params(self.view, &self.inst) };
         let Some(text) = dir.read_regular(b"pkginfo", LARGEST_FILE as u64)? else { return Ok(None) };
@@ -53,7 +53,7 @@ impl<'a> PackageRecords<'a> {
         installed::parse(&text, &self.inst, path).map(Some)
     }
 
-    /// The parameters of the records that an unfinished installation left and a later one put aside.
+    /// Reads the parameters that an unfinished installation left and a later one put aside.
     pub fn put_aside(&self) -> Result<Option<Params>, DatabaseError> {
         let name = self.inst.as_str().as_bytes();
         let is_there = self.dir.as_ref().map_or(Ok(true), |dir| Ok(dir.look(name)?.is_some()));
@@ -64,7 +64,7 @@ impl<'a> PackageRecords<'a> {
         }
     }
 
-    /// Whether a lock of an unfinished installation or removal is in its directory.
+    /// Tells whether its directory holds the lock of an unfinished installation or removal.
     pub fn is_partial(&self) -> Result<bool, DatabaseError> {
         let Some(dir) = &self.dir else { return installed::is_partial(self.view, &self.inst) };
         for lock in installed::LOCKS {
@@ -76,8 +76,8 @@ impl<'a> PackageRecords<'a> {
     }
 }
 
-/// What `work` makes of every package, in the order of their names; nothing of those for which it makes none. An error is
-/// that of the first one that has any.
+/// Applies `work` to every package, and returns the results in the order of the names; packages without a result are
+/// left out. An error is that of the first package with one.
 pub fn each<T: Send, E: Send + From<DatabaseError>>(
     view: &RecordView<'_>,
     work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
@@ -120,7 +120,7 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     })
 }
 
-/// What one thread does.
+/// Processes the packages of one thread.
 fn share<T, E: From<DatabaseError>>(
     view: &RecordView<'_>,
     directory: Option<&Dir>,

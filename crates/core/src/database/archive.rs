@@ -36,65 +36,65 @@ pub use outside::{OutsideAccess, OutsideRules};
 pub use patchadm_changeset::archive_file::{ArchiveStream, UnboundArchive};
 pub use verify::{DigestCheck, VerifiedArchive};
 
-/// The largest `remote`, in bytes.
+/// The most bytes of a `remote` file that are read.
 const LARGEST_REMOTE: u64 = 64 << 10;
 
-/// Why a patch cannot be taken back from its archive.
+/// The reasons why a patch cannot be backed out from its archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// There is none: the patch was applied without undo data, or the archive is no longer there.
+    /// There is no archive: the patch was applied without undo data, or the archive has been removed.
     #[error("patch {patch}, package {package}: there is no undo archive at {path}")]
     Missing {
-        /// The patch.
+        /// The patch id.
         patch: String,
-        /// The package.
+        /// The package instance.
         package: PkgInst,
-        /// Where it should be: the save directory, or the path on the host.
+        /// The expected place: the save directory, or the path on the host.
         path: String,
-        /// Whether it is kept outside the save directory.
+        /// Whether the archive is kept outside the save directory.
         remote: bool,
     },
-    /// It is not what was written, or not readable to its end.
+    /// The archive differs from what was written, or cannot be read to its end.
     #[error("the undo archive {path} is damaged: {reason}")]
     Damaged {
-        /// The archive (or the pointer to it).
+        /// The path of the archive, or of the pointer to it.
         path: String,
-        /// What is wrong with it.
+        /// The damage.
         reason: String,
     },
-    /// The manifest of a patch without undo data is not there, or not what was written.
+    /// The manifest of a patch without undo data is missing or differs from what was written.
     #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]
     KeptManifest {
-        /// The manifest.
+        /// The path of the manifest.
         path: String,
-        /// Why not.
+        /// The reason why it cannot be used.
         reason: String,
     },
-    /// The ledger of the root does not know it.
+    /// The ledger of the root does not know the archive.
     #[error("the undo archive {path}: {reason}")]
     NotBound {
-        /// The archive.
+        /// The path of the archive.
         path: String,
-        /// What the ledger says instead.
+        /// The statement of the ledger instead.
         reason: String,
     },
     /// The ledger of the package cannot be read.
     #[error(transparent)]
     Ledger(LedgerFault),
-    /// It lies outside the root, and nobody but the root says so.
+    /// The archive lies outside the root, and only the root says so.
     #[error("the undo archive {path} is not opened: {reason}")]
     Outside {
-        /// Where it would be on the host.
+        /// The path on the host.
         path: String,
-        /// Why not.
+        /// The reason for the refusal.
         reason: &'static str,
     },
-    /// It saves objects of another root.
+    /// The archive saves objects of another root.
     #[error("the undo archive {path} belongs to another root (its marker is {marker})")]
     OtherRoot {
-        /// The archive.
+        /// The path of the archive.
         path: String,
-        /// The marker in it.
+        /// The marker of that root.
         marker: String,
     },
     /// The save directory could not be read.
@@ -114,12 +114,12 @@ pub struct OpenArchive {
     package: PkgInst,
     patch: String,
     line: Option<LedgerLine>,
-    /// Where it is on the host, if it is kept outside the save directory.
+    /// The path on the host, if the archive is kept outside the save directory.
     outside: Option<ObjectPath>,
 }
 
-/// Finds the archive of `patch`, whose save directory has that name, for `package`. `host` is the root of the
-/// running system: what is kept outside the save directory is a path of it, if `outside` has it.
+/// Finds the archive of `patch`, whose save directory has that name, for `package`. `host` is the root of the running
+/// system: archives outside the save directory are paths of it, if `outside` allows them.
 pub fn find(
     view: &RecordView<'_>,
     host: &Root,
@@ -130,7 +130,7 @@ pub fn find(
     find_with(view, host, package, patch, &ledger::counting(view, package)?, outside)
 }
 
-/// The same with the ledger of the package, which has only lines that count.
+/// Does the same with the ledger of the package, reduced to lines that count.
 pub fn find_with(
     view: &RecordView<'_>,
     host: &Root,
@@ -178,7 +178,7 @@ pub fn find_with(
 
 type FoundFile = (File, ObjectPath);
 
-/// The first of the names of an archive that can be opened in a directory.
+/// Opens the first existing archive name in a directory.
 fn first_of(
     directory: &ObjectPath,
     open: impl Fn(&ObjectPath) -> Result<Option<File>, ArchiveError>,
@@ -192,7 +192,7 @@ fn first_of(
     Ok(None)
 }
 
-/// The archive below a directory of the host: `<directory>/<patch>/<package>/undo*`.
+/// Finds the archive below a directory of the host: `<directory>/<patch>/<package>/undo*`.
 fn moved(
     host: &Root,
     directory: &Path,
@@ -206,7 +206,7 @@ fn moved(
     first_of(&place, |path| open_on(host, path))?.ok_or_else(none)
 }
 
-/// The path of the archive to which a file `remote` points.
+/// Returns the path of the archive to which a `remote` file points.
 fn pointed_to(text: &[u8], shown: &str) -> Result<ObjectPath, ArchiveError> {
     let damaged = |reason: String| ArchiveError::Damaged { path: shown.to_owned(), reason };
     let remote = RemoteArchive::parse(text).map_err(|error| damaged(error.to_string()))?;
@@ -240,22 +240,22 @@ impl From<LedgerFault> for ArchiveError {
 }
 
 impl OpenArchive {
-    /// Where it is, for messages.
+    /// Returns the path of the archive, for messages.
     pub fn path(&self) -> &str {
         &self.shown
     }
 
-    /// Bytes of the file.
+    /// Returns the size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Whether it is kept outside the save directory.
+    /// Tells whether the archive is kept outside the save directory.
     pub fn is_remote(&self) -> bool {
         self.outside.is_some()
     }
 
-    /// Where it is, as the ledger says it.
+    /// Returns the place of the archive in the form of the ledger.
     pub fn location(&self) -> UndoLocation {
         match &self.outside {
             Some(path) => UndoLocation::Host(path.as_bytes().to_vec()),
@@ -263,45 +263,45 @@ impl OpenArchive {
         }
     }
 
-    /// Whether it lies outside the root, and may be removed there once it was used.
+    /// Tells whether the archive lies outside the root and may be removed there after use.
     pub fn may_be_removed(&self, root: &Root, outside: &OutsideAccess<'_>) -> bool {
         self.outside.as_ref().is_some_and(|path| outside::may_remove(outside, root, path, self.line.as_ref()))
     }
 
-    /// Whether the ledger of the root names it by digest, as one that a run of the root made. That it has that digest is
-    /// shown by [`Self::verify`] or [`Self::as_written`].
+    /// Tells whether the ledger of the root names the archive by digest, as made by a run of the root.
+    /// [`Self::verify`] or [`Self::as_written`] check that digest.
     pub fn is_bound(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.archive().is_some() && !line.is_adopted)
     }
 
-    /// SHA-256 of the file, and its bytes.
+    /// Returns SHA-256 and size of the file.
     pub fn digest(&self) -> Result<(Digest, u64), ArchiveError> {
         let digest = digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error))?;
         Ok((digest, self.size))
     }
 
-    /// The file itself.
+    /// Returns the open file.
     pub fn into_file(self) -> File {
         self.file
     }
 
-    /// The bytes from the first one on.
+    /// Reads the file from its first byte.
     fn bytes(&self) -> FromStart<'_> {
         FromStart::new(&self.file)
     }
 
-    /// Opens it as the datastream that it is, with the compression taken off.
+    /// Opens the archive as a decompressed datastream.
     pub fn open(&self) -> Result<ArchiveStream<'_>, ArchiveError> {
         stream(self.bytes()).map_err(|error| self.damaged(&error))
     }
 
-    /// Its manifest, without reading on to the objects; none in an archive of another program.
+    /// Reads the manifest without the objects, or returns `None` for an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         let file = self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))?;
         Ok(UnboundArchive::new(file, self.shown.clone()).manifest()?)
     }
 
-    /// What its pkgmap lists: all that an archive of another program says of what it saves.
+    /// Reads the pkgmap, the only statement of another program's archive about what it saves.
     pub fn pkgmap(&self) -> Result<Pkgmap, ArchiveError> {
         let stream = self.open()?;
         let [package] = stream.packages() else {
@@ -310,8 +310,8 @@ impl OpenArchive {
         Pkgmap::parse(&package.pkgmap).map_err(|error| self.damaged(&error))
     }
 
-    /// The paths that an archive of another program saves, in a package with these parameters. One whose pkgmap makes no
-    /// sense saves nothing.
+    /// Returns the paths saved by an archive of another program, in a package with these parameters. A senseless
+    /// pkgmap saves nothing.
     pub fn saved_paths(&self, params: &Params) -> Vec<ObjectPath> {
         let basedir = ObjectPath::new(params.text("BASEDIR").trim().as_bytes());
         let basedir = basedir.unwrap_or_else(|_| ObjectPath::root());

@@ -1,4 +1,4 @@
-//! The history of a root, read.
+//! Reads the history of a root.
 
 use super::{DatabaseError, RecordView, places};
 
@@ -7,7 +7,7 @@ pub use patchadm_changeset::format::history::{HistoryEntry, HistoryError, parse}
 /// The largest history that is read, in bytes: 256 MiB.
 const LARGEST: u64 = 256 << 20;
 
-/// The runs of the root, oldest first; none where there is no history.
+/// Returns the runs of the root, oldest first; empty without a history.
 pub fn history(view: &RecordView<'_>) -> Result<Vec<HistoryEntry>, DatabaseError> {
     let path = places::history();
     let text = view.read(&path, LARGEST)?.unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::package::{Interruption, Params, PkgInst, RecordFile, rule};
 use crate::patch::PatchId;
 use crate::root::FileType;
 
-/// The largest file of a package's directory that is kept in memory as a record, in bytes: 64 MiB.
+/// The largest file of a package's directory that is kept in memory as a record: 64 MiB.
 const LARGEST_RECORD: u64 = 64 << 20;
 
 /// The locks of an unfinished installation or removal.
@@ -21,12 +21,13 @@ pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
 /// The lock of an unfinished installation.
 pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
 
-/// Whether the root has a package database at all: `var/sadm/pkg` is there. One without `contents` is empty.
+/// Tells whether the root has a package database: whether `var/sadm/pkg` exists. A database without `contents` is
+/// empty.
 pub fn has_database(view: &RecordView<'_>) -> Result<bool, DatabaseError> {
     Ok(view.list(&places::packages())?.is_some())
 }
 
-/// The packages installed, in the order of their names.
+/// Returns the installed packages, sorted by name.
 pub fn packages(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     let mut packages = Vec::new();
     for name in view.list(&places::packages())?.unwrap_or_default() {
@@ -40,15 +41,15 @@ pub fn packages(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     Ok(packages)
 }
 
-/// The parameters of a package; none where it is not installed.
+/// Reads the parameters of a package, or returns `None` if it is not installed.
 pub fn params(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let path = places::pkginfo(package);
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
     parse(&text, package, || view.root().show(&path)).map(Some)
 }
 
-/// Reads the parameters of a package. Those of another one, put in their place, would have its patches taken for those of
-/// this one: PKG, where it is said, is the name of the directory.
+/// Parses the parameters of a package. PKG, if set, must match the directory; otherwise, parameters of another
+/// package in their place would pass its patches off as those of this one.
 pub(super) fn parse(
     text: &[u8],
     package: &PkgInst,
@@ -64,12 +65,12 @@ pub(super) fn parse(
     Ok(params)
 }
 
-/// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
+/// Reads what is known of a package, without the files of its directory ([`records`]); `None` if it is not installed.
 pub fn installed(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::saves)
 }
 
-/// The same for who only looks: a file of a save directory that the caller may not read counts as none.
+/// Does the same for readers: a file of a save directory that the caller may not read counts as missing.
 pub fn seen(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::open_saves)
 }
@@ -86,7 +87,7 @@ fn known(
     Ok(Some(Installed { params, partial, interruption, saves, ..Installed::default() }))
 }
 
-/// Whether a lock of an unfinished installation or removal is in the directory of a package.
+/// Tells whether the directory of a package holds the lock of an unfinished installation or removal.
 pub(super) fn is_partial(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
     Ok(is_locked(&view.list(&places::package(package))?.unwrap_or_default()))
 }
@@ -95,12 +96,12 @@ fn is_locked(names: &[Vec<u8>]) -> bool {
     LOCKS.iter().any(|lock| names.iter().any(|name| name == lock))
 }
 
-/// What a tool without recovery left in the directory of a package when it died while it installed something.
+/// Finds the traces that a tool without recovery left in a package's directory when it died during an installation.
 pub fn interruption(view: &RecordView<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
     traces(view, package, &view.list(&places::package(package))?.unwrap_or_default())
 }
 
-/// The same where the names in the directory are known.
+/// Does the same with the names in the directory at hand.
 fn traces(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -111,8 +112,8 @@ fn traces(
     Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })
 }
 
-/// The parameters of the records that were put aside. What cannot be read, or is that of another package, says
-/// nothing of an installation.
+/// Reads the parameters of the records that were put aside. Unreadable ones, or those of another package, do not
+/// count.
 pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(path) = places::package(package).join(format!("{package}/pkginfo").as_bytes()) else {
         return Ok(None);
@@ -124,7 +125,7 @@ pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Opti
     Ok(parse(&text, package, || view.root().show(&path)).ok())
 }
 
-/// The save directory of a patch: its id as it was first written.
+/// Returns the name of a patch's save directory: its id as first written.
 pub fn saved_as(view: &RecordView<'_>, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
     let names = view.list(&places::save(package))?.unwrap_or_default();
     let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
@@ -132,9 +133,9 @@ pub fn saved_as(view: &RecordView<'_>, package: &PkgInst, id: &PatchId) -> Resul
     Ok(same.next().unwrap_or_else(|| id.to_string()))
 }
 
-/// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install`, `save/pspool`, and
-/// what the scripts of its classes keep in `save/<class>`, by name in that directory, and what an unfinished installation
-/// left there. Only regular files are records.
+/// Reads the files of a package's directory that a patch may change: `pkginfo`, everything in `install` and
+/// `save/pspool`, and what its class scripts keep in `save/<class>`; also the remains of an unfinished installation.
+/// Only regular files are records.
 pub fn records(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -167,7 +168,8 @@ pub fn records(
     Ok(())
 }
 
-/// The directories in which the scripts of these classes keep what they replaced; no name of a class leads elsewhere.
+/// Returns the directories in which the scripts of these classes keep what they replaced. No class name leads
+/// elsewhere.
 fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
     let is_own = |class: &&str| class.bytes().all(|byte| byte.is_ascii_alphanumeric()) && *class != "pspool";
     classes.split_whitespace().filter(is_own).map(|class| format!("save/{class}").into_bytes())

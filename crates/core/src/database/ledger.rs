@@ -10,18 +10,18 @@ use crate::package::{Digest, Hashing, Params, PkgInst, rule};
 use crate::patch::PatchId;
 use crate::root::FileType;
 
-/// Why a ledger cannot be read.
+/// The reasons why a ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerFault {
-    /// It is not what a run writes.
+    /// The ledger is not what a run writes.
     #[error("the ledger {path} is damaged: {reason}")]
     Damaged {
-        /// Its path, with the prefix of the root.
+        /// The path of the ledger, with the prefix of the root.
         path: String,
-        /// What is wrong with it.
+        /// The damage.
         reason: String,
     },
-    /// It could not be read.
+    /// The file could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
     /// The records of the package cannot be read.
@@ -35,7 +35,7 @@ impl From<DatabaseError> for LedgerFault {
     }
 }
 
-/// The ledger of a package, whatever its lines are worth; one without lines where there is none.
+/// Reads the ledger of a package with all its lines; empty if there is none.
 pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
     let path = places::ledger(package);
     let damaged = |reason: String| LedgerFault::Damaged { path: view.root().show(&path), reason };
@@ -54,7 +54,7 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
     }
 }
 
-/// The lines of a package that count.
+/// Returns the lines of a package's ledger that count.
 pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
     let mut ledger = read(view, package)?;
     if !ledger.is_empty() {
@@ -64,13 +64,13 @@ pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, Ledg
     Ok(ledger)
 }
 
-/// Whether a line counts for a package with these parameters.
+/// Tells whether a line counts for a package with these parameters.
 pub fn counts(line: &LedgerLine, params: &Params) -> bool {
     let info = info(params, &line.patch);
     rule::holds("ledger.info", info == Some(line.info))
 }
 
-/// The digest of what the parameters of a package record of a patch that is applied; none of one that is not.
+/// Computes the digest of a package's record of an applied patch, or returns `None` if the patch is not applied.
 pub fn info(params: &Params, patch: &str) -> Option<Digest> {
     let list = params.text("PATCHLIST").into_owned();
     let is_listed = list.split([' ', '\t', ',']).any(|word| is_same(word, patch));
@@ -82,13 +82,13 @@ pub fn info(params: &Params, patch: &str) -> Option<Digest> {
     Some(hashing.finish().1)
 }
 
-/// Whether two words are one patch, whatever the spelling of its revision.
+/// Tells whether two words name one patch, whatever the spelling of its revision.
 fn is_same(one: &str, other: &str) -> bool {
     let id = |word| PatchId::new(word).ok();
     one == other || id(one).is_some_and(|one| id(other) == Some(one))
 }
 
-/// What is wrong with a line, if anything.
+/// Returns the fault of a line, if there is one.
 fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     if !rule::holds("ledger.patch.id", is_id(&line.patch)) {
         return Some("that is no patch id");
@@ -102,7 +102,7 @@ fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     None
 }
 
-/// Whether a word may be a patch id, whatever joins its base and revision.
+/// Tells whether a word may be a patch id, whatever joins its base and revision.
 fn is_id(word: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     !word.is_empty()

@@ -20,7 +20,7 @@ use patchadm_changeset::plan::{AppliedPatch, LedgerChange, Plan, RecordChange, T
 /// The scripts of a patch that are kept for its backout.
 const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
 
-/// Makes the ledgers of a root.
+/// Drafts the ledgers of a root.
 #[derive(Clone, Copy, Debug)]
 pub struct RootLedgers;
 
@@ -51,7 +51,7 @@ struct Draft<'p> {
 }
 
 impl<'p> Draft<'p> {
-    /// What becomes of a ledger; none where it stays as it is.
+    /// Drafts the change of a ledger, or returns `None` if the ledger stays as it is.
     fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
         let view = RecordView::live(root);
         let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
@@ -84,7 +84,8 @@ impl<'p> Draft<'p> {
         }
     }
 
-    /// The line of a patch; none where the package does not record it, so that no line would count.
+    /// Builds the line of a patch, or `None` if the package does not record the patch, because such a line would not
+    /// count.
     fn line(&self, run: &str, source: &LedgerSources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),
@@ -141,7 +142,7 @@ impl LedgerDraft for Draft<'_> {
     }
 }
 
-/// What the lines of a run are made from.
+/// The sources of a run's ledger lines.
 struct LedgerSources<'a>(&'a LedgerInput<'a>);
 
 impl LedgerSources<'_> {
@@ -165,7 +166,7 @@ impl LedgerSources<'_> {
         Ok(self.found(package, &applied.patch, false)?.unwrap_or(Undo::None(WhyNone::NothingSaved)))
     }
 
-    /// What the run has written for a patch, and where.
+    /// Returns the archive that the run has written for a patch, and its place.
     fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(WrittenArchive, UndoPlace)> {
         let mut archives = self.0.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
@@ -264,7 +265,7 @@ fn moved_classics(
     Ok(unknown.filter(|patch| is_classic(patch)).collect())
 }
 
-/// Why a run cannot have a ledger.
+/// Turns a ledger fault into the cause of a failed run.
 fn cause(fault: LedgerFault) -> Cause {
     match fault {
         LedgerFault::View(error) => error.into(),

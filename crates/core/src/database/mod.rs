@@ -42,48 +42,48 @@ pub use patchadm_svr4::places;
 pub use places::own_directory;
 pub use record_places::{host_policy, records};
 
-/// Why the records of a root cannot be read or make no sense.
+/// The reasons why the records of a root cannot be read or make no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// No steady state was seen, or a file could not be read.
+    /// No consistent state was seen, or a file could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
     /// A parameter file cannot be parsed.
     #[error("{path}: {reason}")]
     Params {
-        /// Its path, with the prefix of the root.
+        /// The path of the file, with the prefix of the root.
         path: String,
-        /// What is wrong, with the line.
+        /// The error, with its line.
         reason: ParamsError,
     },
-    /// A parameter file is that of another package than its directory.
+    /// A parameter file belongs to another package than its directory.
     #[error("{path}: PKG is {other}, which is not the package of this directory")]
     OtherPackage {
-        /// Its path, with the prefix of the root.
+        /// The path of the file, with the prefix of the root.
         path: String,
-        /// The package that it names.
+        /// The package named in the file.
         other: String,
     },
-    /// The patch records of a package are no lists of patches.
+    /// The patch records of a package are not lists of patches.
     #[error(transparent)]
     Applied(#[from] PatchRecordsError),
     /// `contents` cannot be parsed where it is wanted.
     #[error("{path}: {reason}")]
     Contents {
-        /// Its path, with the prefix of the root.
+        /// The path of `contents`, with the prefix of the root.
         path: String,
-        /// What is wrong, with the line.
+        /// The error, with its line.
         reason: ContentsError,
     },
-    /// Something else stands where a record file belongs: a link, a pipe, a directory.
+    /// Something other than a regular file (a link, a pipe, a directory) takes the place of a record.
     #[error("{0} is not a regular file")]
     NoFile(String),
-    /// The history has a line that is none.
+    /// The history contains an invalid line.
     #[error("{path}: {reason}")]
     History {
-        /// Its path, with the prefix of the root.
+        /// The path of the history, with the prefix of the root.
         path: String,
-        /// What is wrong, with the line.
+        /// The error, with its line.
         reason: history::HistoryError,
     },
 }

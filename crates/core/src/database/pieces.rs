@@ -16,13 +16,13 @@ use crate::format::contents::{ContentsError, is_comment};
 use crate::format::lines::{LONGEST_LINE, numbered};
 use crate::package::{ContentsLine, ObjectPath, side_by_side};
 
-/// The most and the fewest bytes of the file that a thread takes at a time: many, so that most objects are in the
-/// directory of the one before; few at the end, so that no thread waits long for the last one.
+/// The most and fewest bytes of the file that a thread takes at a time: many, so that most objects lie in the
+/// directory of the previous one; few near the end, so that no thread waits long for the last one.
 const LARGEST: u64 = 64 << 10;
 const SMALLEST: u64 = 2 << 10;
-/// A piece is this part of what each thread would still have to do.
+/// The divisor for a piece: this fraction of what is left for each thread.
 const PART: u64 = 6;
-/// What is read at once beyond a piece, for the rest of its last line; bytes.
+/// The bytes read beyond a piece, for the rest of its last line.
 const BEYOND: usize = 512;
 
 /// What so many threads make of the lines, each with a worker of its own, which may pass over a line; none where the
@@ -38,7 +38,7 @@ pub fn every<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     Ok(every_of(&file, &cuts(size, threads), threads, worker))
 }
 
-/// Where pieces begin and the last one ends: large ones first.
+/// Returns the bounds of the pieces, large ones first.
 fn cuts(size: u64, threads: usize) -> Vec<u64> {
     let parts = PART * threads.max(1) as u64;
     let next = |at: &u64| {
@@ -75,7 +75,7 @@ fn every_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     joined(worked)
 }
 
-/// The lines that begin in the piece from `start` to `end`, each of them whole.
+/// Returns the whole lines that begin in the piece from `start` to `end`.
 fn lines_of<'t>(file: &File, start: u64, end: u64, text: &'t mut Vec<u8>) -> Option<&'t [u8]> {
     // The byte before it tells whether a line begins where the piece does.
     let before = u64::from(start > 0);
@@ -97,7 +97,7 @@ fn lines_of<'t>(file: &File, start: u64, end: u64, text: &'t mut Vec<u8>) -> Opt
     text.get(begin..end?)
 }
 
-/// Reads so many bytes more of the text that begins at `start` of the file; false at its end.
+/// Reads this many more bytes of the text that begins at `start` of the file; returns false at its end.
 fn read_on(file: &File, start: u64, more: usize, text: &mut Vec<u8>) -> Option<bool> {
     let had = text.len();
     let mut filled = had;
@@ -114,15 +114,15 @@ fn read_on(file: &File, start: u64, more: usize, text: &mut Vec<u8>) -> Option<b
     Some(filled > had)
 }
 
-/// What stands behind the first newline at `from` or later.
+/// Returns the position after the first newline at `from` or later.
 fn behind_newline(text: &[u8], from: usize) -> Option<usize> {
     let at = text.get(from..)?.iter().position(|&byte| byte == b'\n')?;
     Some(from + at + 1)
 }
 
-/// What became of a piece.
+/// The result of a piece.
 struct Worked<R> {
-    /// Its first and its last path; none where it has no line of an object.
+    /// The first and last path of the piece, or `None` if it contains no object's line.
     ends: Option<(ObjectPath, ObjectPath)>,
     made: Vec<R>,
 }
@@ -150,7 +150,7 @@ impl<R> Worked<R> {
     }
 }
 
-/// All of it, where each piece goes on behind the one before.
+/// Joins the results if each piece continues the one before.
 fn joined<R>(pieces: Vec<Option<Worked<R>>>) -> Option<Vec<R>> {
     let (mut all, mut end) = (Vec::new(), None::<ObjectPath>);
     for piece in pieces {

@@ -9,7 +9,7 @@ fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-/// Everything of a root that is a record: what whoever may write to it decides when the superuser changes the root.
+/// Returns the places of all records of a root. Whoever may write there decides what the superuser's changes do.
 pub fn records() -> RecordPlaces {
     RecordPlaces {
         tree: fixed("/var/sadm"),
@@ -19,7 +19,7 @@ pub fn records() -> RecordPlaces {
     }
 }
 
-/// The directory of the policy of the host, which binds the superuser.
+/// Returns the directory of the host's policy, which binds the superuser.
 pub fn host_policy() -> RecordPlaces {
     RecordPlaces { tree: fixed("/etc/patchadm"), used: Vec::new(), stages: None, elsewhere: Vec::new() }
 }

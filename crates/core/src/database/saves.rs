@@ -17,56 +17,57 @@ use crate::inventory::Save;
 use crate::package::{PkgInst, side_by_side};
 use crate::root::{Dir, FileType, ObjectStatus, RootError};
 
-/// The largest `remote`, `obsoleted_by` and `handed-down`, in bytes: 64 KiB, 16 MiB, and 256 MiB.
+/// The most bytes read of `remote`, `obsoleted_by` and `handed-down`: 64 KiB, 16 MiB and 256 MiB.
 const LARGEST_REMOTE: u64 = 64 << 10;
 const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
 const LARGEST_HANDED_DOWN: u64 = 256 << 20;
 
-/// The names that an undo archive may have in a save directory, those of a patch that can be backed out first.
-pub(super) const ARCHIVE_NAMES: [&str; 6] =
-    ["undo.gz", "undo.Z", "undo", "obsolete.gz", "obsolete.Z", "obsolete"];
-
-/// The spooled copy of a package in its `save` directory: no save directory of a patch.
-const SPOOL: &[u8] = b"pspool";
-
-/// What becomes of a file that the caller may not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UnreadableFile {
-    /// It is an error: what is restored depends on it.
-    Refused,
-    /// It counts as none.
-    PassedOver,
-}
-
-/// The list of the paths that an archive changed, and the largest one that is read, in bytes: 64 MiB.
+/// The list of the paths that an archive changed, and the most bytes of it that are read: 64 MiB.
 const PATHS: &[u8] = b"undo.paths";
 const LARGEST_PATHS: u64 = 64 << 20;
 
-/// So many save directories are looked at in one go.
+/// The possible names of an undo archive in a save directory, those of patches that can be backed out first.
+pub(super) const ARCHIVE_NAMES: [&str; 6] =
+    ["undo.gz", "undo.Z", "undo", "obsolete.gz", "obsolete.Z", "obsolete"];
+
+/// The spooled copy of a package in its `save` directory, which is no save directory of a patch.
+const SPOOL: &[u8] = b"pspool";
+
+/// The treatment of a file that the caller may not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnreadableFile {
+    /// Fails, because a restore depends on the file.
+    Refused,
+    /// Counts the file as missing.
+    PassedOver,
+}
+
+/// The number of save directories read by a thread at a time.
 const PORTION: usize = 50;
 
-/// The save directories of a package: every directory in `save` but the spooled copy, by its name. Those of class
-/// scripts (`build`, `sed`) are among them; their names are no patch ids.
+/// Reads the save directories of a package: every directory in `save` except the spooled copy, by name. Those of
+/// class scripts (`build`, `sed`) are included; their names are no patch ids.
 pub fn saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::Refused, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// The same for who only looks: a file that the caller may not read counts as none.
+/// Does the same for readers: a file that the caller may not read counts as missing.
 pub fn open_saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let all = each(view, package, UnreadableFile::PassedOver, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// Which paths the patches in the save directories of a package changed, by the lists there; nothing of those without one,
-/// and of those that the caller may not read.
+/// Reads the lists of paths changed by the patches in a package's save directories. Directories without a list, or
+/// with one that the caller may not read, are left out.
 pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
     let all =
         each(view, package, UnreadableFile::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;
     Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
 }
 
-/// All save directories, each with what `more` makes of its open directory; nothing of it where the view had to be asked.
+/// Reads all save directories, each with the result of `more` on its open directory; there is no result if the view
+/// had to be asked.
 pub(super) fn each<T: Send>(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -101,7 +102,7 @@ pub(super) fn each<T: Send>(
     Ok(all)
 }
 
-/// One save directory, opened from the directory that holds it; none where there is no such directory.
+/// Reads one save directory from its open parent, or returns `None` if there is none.
 fn in_directory<T>(
     held: &Dir,
     id: &str,
@@ -122,7 +123,7 @@ fn in_directory<T>(
     Ok(Some((save, Some(more(id, &dir)?))))
 }
 
-/// One save directory, as the view has it.
+/// Reads one save directory through the view.
 fn through(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -145,7 +146,7 @@ fn through(
     Ok(Some(save(read, |name| view.look(&path(name)))?))
 }
 
-/// What is in a save directory.
+/// Reads the content of a save directory.
 fn save<E>(
     read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
     look: impl Fn(&[u8]) -> Result<Option<ObjectStatus>, E>,

@@ -21,27 +21,27 @@ mod patches;
 use file_systems::FileSystems;
 use looking::{DirectorySeen, SurveyedDirectory};
 
-/// What a survey needs beside the root.
+/// The input of a survey apart from the root.
 #[derive(Clone, Copy, Debug)]
 pub struct SurveySettings<'a> {
     /// The root of the running system: for accounts that the root lacks, and undo archives outside the root.
     pub host: &'a Root,
-    /// What stands between base and revision of a patch id.
+    /// The separator between base and revision of a patch id.
     pub separator: &'a str,
-    /// The marker that the root gets if it has no journal yet: 16 random hexadecimal digits.
+    /// The marker for a root without a journal: 16 random hexadecimal digits.
     pub new_marker: &'a str,
-    /// Which undo archives outside the root are opened.
+    /// The undo archives outside the root that may be opened.
     pub outside: OutsideAccess<'a>,
 }
 
-/// The path of a root on the host; none for `/`, and for a relative one.
+/// Returns the path of a root on the host, or `None` for `/` and for a relative path.
 fn prefix(root: &Root) -> Option<ObjectPath> {
     use std::os::unix::ffi::OsStrExt;
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok()?;
     (prefix != ObjectPath::root()).then_some(prefix)
 }
 
-/// Reads what a plan for `touched` needs to know.
+/// Reads everything that a plan for `touched` needs.
 pub fn survey(
     view: &RecordView<'_>,
     touched: &Touched,
@@ -50,7 +50,8 @@ pub fn survey(
     survey_with(packages(view)?, view, touched, setting)
 }
 
-/// The same where the [`packages`], or their [`parameters`], are known: they have not changed since they were read.
+/// Does the same with the [`packages`], or their [`parameters`], at hand. They must not have changed since they were
+/// read.
 pub fn survey_with(
     packages: BTreeMap<PkgInst, Installed>,
     view: &RecordView<'_>,
@@ -90,8 +91,8 @@ fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
 
-/// Every package with its parameters, and those that an unfinished installation put aside: all that rules about patches
-/// ask of packages that are not concerned.
+/// Reads every package with its parameters, and those put aside by an unfinished installation: all that the rules
+/// about patches need of packages not concerned.
 pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     let packages = all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
@@ -114,7 +115,7 @@ pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, D
     Ok(packages?.into_iter().collect())
 }
 
-/// Marks the paths whose live bytes are exactly those that are delivered now.
+/// Marks the paths whose live bytes are exactly the delivered ones.
 pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
     for (path, digest) in delivered {
         let live = inventory.live.get(&path).map(|live| &live.kind);
@@ -124,16 +125,16 @@ pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<It
     }
 }
 
-/// The part of a survey that looks at objects: from path to path, directory by directory.
+/// The part of a survey that reads objects: from path to path, directory by directory.
 struct ObjectSurvey<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     touched: &'a Touched,
     inventory: Inventory,
     file_systems: FileSystems<'a>,
-    /// Paths that are still to be looked at.
+    /// The paths still to be read.
     open: BTreeSet<ObjectPath>,
-    /// Directories that everything below is surveyed of.
+    /// The directories whose whole subtrees are surveyed.
     trees: Vec<ObjectPath>,
 }
 
@@ -152,7 +153,7 @@ impl<'a> ObjectSurvey<'a> {
         walk
     }
 
-    /// Adds a path with the directories above it.
+    /// Adds a path and the directories above it.
     fn add(&mut self, path: &ObjectPath) {
         for path in std::iter::once(path.clone()).chain(path.ancestors()) {
             if !self.inventory.physical.contains_key(&path) {
@@ -161,7 +162,7 @@ impl<'a> ObjectSurvey<'a> {
         }
     }
 
-    /// The lines of the paths, and of the other names of their files, which become paths of the survey too.
+    /// Reads the lines of the paths, and of the other names of their files, which become paths of the survey too.
     fn lines(&mut self, view: &RecordView<'_>) -> Result<(), DatabaseError> {
         let mut lines = lines_of_paths(view, &self.open)?;
         let known = self.open.clone();
@@ -176,7 +177,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Looks at all paths, and at those that they bring with them.
+    /// Reads all paths, and those that they bring with them.
     fn objects(&mut self) -> Result<(), DatabaseError> {
         while !self.open.is_empty() {
             let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>> = BTreeMap::new();
@@ -197,7 +198,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Looks at paths, directory by directory.
+    /// Reads the paths of each directory.
     fn directories(
         &mut self,
         by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>>,
@@ -221,7 +222,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Adds what is in a directory that is to become something else.
+    /// Adds the content of a directory that is to become something else.
     fn below(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let goes =
             self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
@@ -238,7 +239,7 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Follows a symbolic link where a directory is delivered or recorded.
+    /// Follows a symbolic link in the place of a delivered or recorded directory.
     fn behind(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let recorded = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype.is_directory());
         let delivered = self.touched.paths.contains(path) && !self.touched.not_directories.contains(path);
@@ -253,7 +254,8 @@ impl<'a> ObjectSurvey<'a> {
         Ok(())
     }
 
-    /// Adds what runs have kept beside the paths concerned, `PATH.edited-…` and `PATH.patch-…`: these names are taken.
+    /// Adds the files that runs have kept beside the paths concerned, `PATH.edited-…` and `PATH.patch-…`, because
+    /// their names are taken.
     fn beside(&mut self, names: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
         let concerned: BTreeMap<&[u8], &ObjectPath> = paths
             .iter()
@@ -276,7 +278,7 @@ impl<'a> ObjectSurvey<'a> {
     }
 }
 
-/// The name of the file that a run kept under this one.
+/// Returns the name under which a kept file was first known.
 fn kept_name(name: &[u8]) -> Option<&[u8]> {
     [&b".edited-"[..], b".patch-"]
         .iter()
@@ -285,7 +287,7 @@ fn kept_name(name: &[u8]) -> Option<&[u8]> {
         .and_then(|at| name.get(..at))
 }
 
-/// The files that recorded hard links name.
+/// Returns the source files of recorded hard links.
 fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
     lines
         .values()
@@ -294,9 +296,9 @@ fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
         .collect()
 }
 
-/// A file that the running system swaps to cannot be renamed over.
+/// Marks the files that the running system swaps to, which cannot be renamed over.
 fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), DatabaseError> {
-    /// The kernel's table is short.
+    /// The most bytes read of the kernel's short table.
     const LARGEST: u64 = 1 << 20;
     if !root.is_system() {
         return Ok(());
@@ -311,7 +313,7 @@ fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), Databas
     Ok(())
 }
 
-/// The paths in the text of `/proc/swaps`.
+/// Returns the paths in the text of `/proc/swaps`.
 fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
     let paths =
         text.split(|&b| b == b'\n').skip(1).filter_map(|line| line.split(u8::is_ascii_whitespace).next());

@@ -15,7 +15,7 @@ use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{self, LedgerFault};
 use crate::database::{DatabaseError, RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
-use crate::format::manifest::{Manifest, ObjectRecord, State};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use crate::format::outside_path::OutsidePath;
 use crate::format::undo_digest::UndoDigest;
 use crate::operation::patches::undo_directory;
@@ -245,12 +245,12 @@ impl Adopter<'_> {
     }
 
     /// What is at a path now.
-    fn live(&self, path: &ObjectPath) -> Result<Option<State>, Failure> {
+    fn live(&self, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
         let root = &self.ground.root;
         let physical = root.resolver().locate(path)?;
         let parent = physical.parent().unwrap_or_else(ObjectPath::root);
         let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
-        Ok(dir.live(physical.name())?.as_ref().map(State::of))
+        Ok(dir.live(physical.name())?.as_ref().map(RecordedState::of))
     }
 
     /// The run that the digest file beside an archive names.
@@ -269,9 +269,9 @@ fn record_of_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<
 }
 
 /// Whether what a patch put somewhere is what is there: type, rights and content.
-fn is_same(became: Option<&State>, found: Option<&State>) -> bool {
+fn is_same(became: Option<&RecordedState>, found: Option<&RecordedState>) -> bool {
     let (Some(became), Some(found)) = (became, found) else { return became.is_none() && found.is_none() };
-    let of = |state: &State| (state.kind, state.mode, state.uid, state.gid, state.device);
+    let of = |state: &RecordedState| (state.kind, state.mode, state.uid, state.gid, state.device);
     of(became) == of(found)
         && became.target == found.target
         && (became.sha256.is_none() || became.sha256 == found.sha256)

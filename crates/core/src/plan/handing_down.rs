@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::handed_down::{HANDED_DOWN, HandedDown};
-use crate::format::manifest::{Kind, Manifest, ObjectRecord};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedType};
 use crate::inventory::Installed;
 use crate::package::{Mode, Params, PkgInst, RecordFile, rule};
 use crate::patch::PatchId;
@@ -258,7 +258,7 @@ fn used_directories<'m>(
 
 /// Whether a patch made a directory only for the objects that it delivers below.
 pub(super) fn is_made_on_the_way(record: &ObjectRecord) -> bool {
-    let is_directory = record.became.as_ref().is_some_and(|became| became.kind == Kind::Directory);
+    let is_directory = record.became.as_ref().is_some_and(|became| became.kind == RecordedType::Directory);
     record.was.is_none() && is_directory && !record.delivered
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::contents_merge::ContentsEdits;
-use crate::format::queue::{Entry, Queue};
+use crate::format::queue::{InstallfEntry, InstallfRequests};
 use crate::format::registration::Registration;
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
@@ -25,7 +25,7 @@ pub struct Registering {
     /// What it changes, as a run of its own.
     pub plan: Plan,
     /// What a surrounding run is asked for instead of the lines of that plan.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<InstallfEntry>,
     /// The objects that are not what they were declared to be.
     pub discrepancies: Vec<(ObjectPath, Discrepancy)>,
 }
@@ -81,7 +81,7 @@ impl Call<'_> {
             if live.is_none() && is_made_at_once(object.ftype) {
                 self.missing_above(path, &mut above);
             }
-            entries.push(Entry::Add(self.package.clone(), registration.clone()));
+            entries.push(InstallfEntry::Add(self.package.clone(), registration.clone()));
         }
         entries.splice(..0, self.directories(above, None));
         let edits = self.merged(&entries);
@@ -103,7 +103,7 @@ impl Call<'_> {
             }
         }
         let mut entries = self.directories(above, class);
-        entries.push(Entry::FinishAdd(self.package.clone(), class.map(str::to_owned)));
+        entries.push(InstallfEntry::FinishAdd(self.package.clone(), class.map(str::to_owned)));
         let edits = self.merged(&entries);
         Ok(Registering { plan: self.plan(&lines, edits)?, entries, discrepancies })
     }
@@ -147,16 +147,16 @@ impl Call<'_> {
     }
 
     /// The registrations of directories that are made on the way to others.
-    fn directories(&self, above: BTreeSet<ObjectPath>, class: Option<&str>) -> Vec<Entry> {
+    fn directories(&self, above: BTreeSet<ObjectPath>, class: Option<&str>) -> Vec<InstallfEntry> {
         let registered = above.into_iter().map(|path| {
             let class = class.map(str::to_owned);
-            Entry::Add(self.package.clone(), Registration { class, ..Registration::directory(path) })
+            InstallfEntry::Add(self.package.clone(), Registration { class, ..Registration::directory(path) })
         });
         registered.collect()
     }
 
-    fn merged(&self, entries: &[Entry]) -> ContentsEdits {
-        merged(self.inventory, &Queue(entries.to_vec()))
+    fn merged(&self, entries: &[InstallfEntry]) -> ContentsEdits {
+        merged(self.inventory, &InstallfRequests(entries.to_vec()))
     }
 
     fn plan(&self, lines: &[ContentsLine], edits: ContentsEdits) -> Result<Plan, Reason> {

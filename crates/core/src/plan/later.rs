@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, Told, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, PatchedPaths, RecordedState, RecordedType, decode};
 use crate::inventory::Inventory;
 use crate::package::{ObjectPath, PkgInst, Policy};
 use crate::patch::{PatchId, PatchRecords};
@@ -131,7 +131,7 @@ pub(super) fn refuse_saved_before(
 /// is listed with the paths. No object is looked at.
 pub fn is_last(
     id: &PatchId,
-    told: &[(&PkgInst, &Told)],
+    told: &[(&PkgInst, &PatchedPaths)],
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
@@ -142,8 +142,10 @@ pub fn is_last(
         for (package, told) in told {
             let later = among.later(package)?;
             match told {
-                Told::Manifest(manifest) => manifests.push((package, among.manifest(package, manifest)?)),
-                Told::Paths(paths) => paths
+                PatchedPaths::Manifest(manifest) => {
+                    manifests.push((package, among.manifest(package, manifest)?))
+                }
+                PatchedPaths::Paths(paths) => paths
                     .iter()
                     .try_for_each(|path| refuse_saved_before(path, &later, &inventory.patched_by))?,
             }
@@ -161,7 +163,8 @@ pub fn is_last(
 /// Whether a patch with this manifest made something that a later one may have objects below without having its path: a
 /// directory or a link. A directory on the way to its objects is handed down.
 pub fn makes_room(manifest: &Manifest) -> bool {
-    let is_room = |state: &State| matches!(state.kind, Kind::Directory | Kind::Symlink);
+    let is_room =
+        |state: &RecordedState| matches!(state.kind, RecordedType::Directory | RecordedType::Symlink);
     let is_made =
         |record: &&ObjectRecord| changes(record) && !stays_directory(record) && !is_made_on_the_way(record);
     let mut made = manifest.objects.iter().filter(is_made);
@@ -175,8 +178,9 @@ fn changes(record: &ObjectRecord) -> bool {
 
 /// Whether it was a directory and is one.
 fn stays_directory(record: &ObjectRecord) -> bool {
-    let is_directory =
-        |state: &Option<State>| state.as_ref().is_some_and(|state| state.kind == Kind::Directory);
+    let is_directory = |state: &Option<RecordedState>| {
+        state.as_ref().is_some_and(|state| state.kind == RecordedType::Directory)
+    };
     is_directory(&record.was) && is_directory(&record.became)
 }
 

@@ -4,7 +4,7 @@
 //! a classic tool, adopted, brought from elsewhere) may have been written by anybody: it gives such rights only where the
 //! root itself says that the object has them, by its line of `contents` or by the object that is there.
 
-use crate::format::manifest::{Kind, State};
+use crate::format::manifest::{RecordedState, RecordedType};
 use crate::package::rule::holds;
 use crate::package::{Accounts, Live, LiveKind, Mode, Object, ObjectPath};
 
@@ -44,8 +44,8 @@ impl<'a> OnRecord<'a> {
         live.map_or(0, |live| live.mode.bits()) | line.map_or(0, Mode::bits)
     }
 
-    fn has_device(&self, kind: Kind, numbers: (u32, u32)) -> bool {
-        let is_block = kind == Kind::Block;
+    fn has_device(&self, kind: RecordedType, numbers: (u32, u32)) -> bool {
+        let is_block = kind == RecordedType::Block;
         let live = self.live.is_some_and(|live| {
             live.kind == LiveKind::Device { block: is_block, major: numbers.0, minor: numbers.1 }
         });
@@ -72,29 +72,29 @@ impl<'a> OnRecord<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Allowed {
     /// The state that it gets; none where it does not come back.
-    pub(super) state: Option<State>,
+    pub(super) state: Option<RecordedState>,
     /// What is left out, in words.
     pub(super) left_out: Vec<&'static str>,
 }
 
 /// Says what an object gets of `was`, by an archive that is `bound` or not.
-pub(super) fn allowed(was: &State, bound: bool, known: OnRecord<'_>) -> Allowed {
+pub(super) fn allowed(was: &RecordedState, bound: bool, known: OnRecord<'_>) -> Allowed {
     let (mut state, mut left_out) = (was.clone(), Vec::new());
     if bound {
         return Allowed { state: Some(state), left_out };
     }
-    if let (Kind::Block | Kind::Character, Some(numbers)) = (was.kind, was.device)
+    if let (RecordedType::Block | RecordedType::Character, Some(numbers)) = (was.kind, was.device)
         && !holds("manifest.was.device", known.has_device(was.kind, numbers))
     {
         return Allowed { state: None, left_out };
     }
-    if was.kind == Kind::File {
+    if was.kind == RecordedType::File {
         let mode = mode(Mode::of(was.mode), bound, known);
         if mode.bits() != was.mode {
             state.mode = mode.bits();
             left_out.push("set-id bits");
         }
-        let live = known.live.map(|live| State::of(live).xattrs);
+        let live = known.live.map(|live| RecordedState::of(live).xattrs);
         let has = live.is_some_and(|live| live.get(CAPABILITY) == was.xattrs.get(CAPABILITY));
         let has = !was.xattrs.contains_key(CAPABILITY) || has;
         if !holds("manifest.was.capability", has) {
@@ -125,7 +125,7 @@ pub(super) fn mode(mode: Mode, bound: bool, known: OnRecord<'_>) -> Mode {
 
 /// Whether a device comes back that the pkgmap of an archive names.
 pub(super) fn may_be_device(object: &Object, bound: bool, known: OnRecord<'_>) -> bool {
-    let kind = if object.ftype.letter() == b'b' { Kind::Block } else { Kind::Character };
+    let kind = if object.ftype.letter() == b'b' { RecordedType::Block } else { RecordedType::Character };
     let numbers = match object.device {
         Some((Some(major), Some(minor))) => Some((major, minor)),
         _ => None,
@@ -159,7 +159,7 @@ mod tests {
 
     /// What an unbound archive that says 4711, uid 5 and a capability gives, with this object there and this line.
     fn given(there: Option<&Live>, line: Option<&Object>) -> (u32, u32, bool, Vec<&'static str>) {
-        let mut was = State::of(&live(0o4711, 5));
+        let mut was = RecordedState::of(&live(0o4711, 5));
         was.xattrs.insert(CAPABILITY.to_owned(), "01".to_owned());
         let accounts = Accounts::default();
         let known = OnRecord { live: there, line, accounts: &accounts };
@@ -190,8 +190,8 @@ mod tests {
     #[test]
     fn a_device_comes_back_with_the_numbers_that_are_known_only() {
         let accounts = Accounts::default();
-        let mut was = State::of(&live(0o600, 0));
-        (was.kind, was.device, was.size, was.sha256) = (Kind::Block, Some((8, 0)), None, None);
+        let mut was = RecordedState::of(&live(0o600, 0));
+        (was.kind, was.device, was.size, was.sha256) = (RecordedType::Block, Some((8, 0)), None, None);
         let mut line = Object::new(Ftype::Block, "none");
         for (minor, comes) in [(1, false), (0, true)] {
             line.device = Some((Some(8), Some(minor)));
@@ -204,10 +204,10 @@ mod tests {
     #[test]
     fn a_group_that_the_root_does_not_know_of_the_object_is_not_given() {
         let accounts = Accounts::default();
-        let was = State { gid: 7, ..State::of(&live(0o644, 0)) };
+        let was = RecordedState { gid: 7, ..RecordedState::of(&live(0o644, 0)) };
         let there = live(0o644, 0);
         let known = OnRecord { live: Some(&there), line: None, accounts: &accounts };
-        let expected = State { gid: 0, ..was.clone() };
+        let expected = RecordedState { gid: 0, ..was.clone() };
         let Allowed { state, left_out } = allowed(&was, false, known);
         assert_eq!((state, left_out), (Some(expected), vec!["its group"]));
         assert_eq!(allowed(&was, true, known).state, Some(was));

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::contents_merge::ContentsEdits;
-use crate::format::queue::{Entry, Queue};
+use crate::format::queue::{InstallfEntry, InstallfRequests};
 use crate::format::registration::Registration;
 use crate::inventory::Inventory;
 use crate::package::{
@@ -25,10 +25,10 @@ const NO_CLASS: &str = "none";
 
 /// The lines of `contents` that what is queued changes (`None`: the line goes).
 ///
-/// `inventory` must have, where they are there, the paths that [`Queue::paths`] names, those that the packages of
-/// [`Queue::finishing`] have marked, and the sources of the hard links among them: what a survey of
+/// `inventory` must have, where they are there, the paths that [`InstallfRequests::paths`] names, those that the packages of
+/// [`InstallfRequests::finishing`] have marked, and the sources of the hard links among them: what a survey of
 /// `database::contents::paths_of_queue` brings. It is of the moment when everything that was queued has been made.
-pub fn merged(inventory: &Inventory, queue: &Queue) -> ContentsEdits {
+pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits {
     let lines = &inventory.lines;
     let mut ledger = Ledger { inventory, edits: ContentsEdits::new() };
     for entry in &queue.0 {
@@ -39,7 +39,7 @@ pub fn merged(inventory: &Inventory, queue: &Queue) -> ContentsEdits {
 }
 
 /// An inventory in which the lines are as they will be when what is queued has been merged.
-pub fn overlaid(mut inventory: Inventory, queue: &Queue) -> Inventory {
+pub fn overlaid(mut inventory: Inventory, queue: &InstallfRequests) -> Inventory {
     let edits = merged(&inventory, queue);
     for (path, line) in edits {
         match line {
@@ -57,13 +57,13 @@ struct Ledger<'a> {
 }
 
 impl Ledger<'_> {
-    fn enter(&mut self, entry: &Entry) {
+    fn enter(&mut self, entry: &InstallfEntry) {
         match entry {
-            Entry::Add(package, registration) => self.add(package, registration),
-            Entry::Remove(package, path) => self.remove(package, path),
-            Entry::FinishAdd(package, class) => self.finish_add(package, class.as_deref()),
-            Entry::FinishRemove(package) => self.finish_remove(package),
-            Entry::Made(..) | Entry::Changed { .. } | Entry::Turned { .. } => {}
+            InstallfEntry::Add(package, registration) => self.add(package, registration),
+            InstallfEntry::Remove(package, path) => self.remove(package, path),
+            InstallfEntry::FinishAdd(package, class) => self.finish_add(package, class.as_deref()),
+            InstallfEntry::FinishRemove(package) => self.finish_remove(package),
+            InstallfEntry::Made(..) | InstallfEntry::Changed { .. } | InstallfEntry::Turned { .. } => {}
         }
     }
 

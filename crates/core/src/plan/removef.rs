@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::queue::{Entry, Queue};
+use crate::format::queue::{InstallfEntry, InstallfRequests};
 use crate::inventory::Inventory;
 use crate::package::{ObjectPath, PkgInst};
 
@@ -19,7 +19,7 @@ pub struct GivingUp {
     /// What it changes, as a run of its own.
     pub plan: Plan,
     /// What a surrounding run is asked for instead.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<InstallfEntry>,
     /// The paths among those given up that no other package owns, sorted: what the caller may remove.
     pub removable: Vec<ObjectPath>,
 }
@@ -36,24 +36,24 @@ pub fn give_up(
         line.is_some_and(|line| line.owners.iter().any(|owner| owner.package != *package))
     };
     let removable = paths.iter().filter(|path| !owned_by_others(path)).cloned().collect();
-    let entries = paths.iter().map(|path| Entry::Remove(package.clone(), path.clone())).collect();
+    let entries = paths.iter().map(|path| InstallfEntry::Remove(package.clone(), path.clone())).collect();
     call(package, entries, removable, inventory, occasion)
 }
 
 /// Plans that a package no longer owns what it has given up. The inventory must have all lines that it has marked.
 pub fn finish(package: &PkgInst, inventory: &Inventory, occasion: &Occasion) -> GivingUp {
-    let entries = vec![Entry::FinishRemove(package.clone())];
+    let entries = vec![InstallfEntry::FinishRemove(package.clone())];
     call(package, entries, Vec::new(), inventory, occasion)
 }
 
 fn call(
     package: &PkgInst,
-    entries: Vec<Entry>,
+    entries: Vec<InstallfEntry>,
     removable: Vec<ObjectPath>,
     inventory: &Inventory,
     occasion: &Occasion,
 ) -> GivingUp {
-    let queue = Queue(entries);
+    let queue = InstallfRequests(entries);
     let edits = merged(inventory, &queue);
     let plan = planned(Command::Removef, package, (Vec::new(), edits), Vec::new(), inventory, occasion);
     GivingUp { plan, entries: queue.0, removable }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
 use crate::package::{
     ContentInfo, ContentsLine, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst,
 };
@@ -181,16 +181,16 @@ impl<'a> Restoring<'a> {
             };
         };
         let Some(was) = &self.allowed(draft, path, was) else { return Ok(()) };
-        if was.kind == Kind::Socket {
+        if was.kind == RecordedType::Socket {
             let path = draft.inventory.show(path);
             draft.notes.push(format!("{path} was a socket, which its program makes anew"));
             return Ok(());
         }
-        if was.kind == Kind::Directory && self.stays_link(draft, path) {
+        if was.kind == RecordedType::Directory && self.stays_link(draft, path) {
             return Ok(());
         }
         if let Some(old) = old {
-            if was.kind == Kind::Directory && old.is_directory() {
+            if was.kind == RecordedType::Directory && old.is_directory() {
                 if let Some(attributes) = attributes(was, old) {
                     draft.change(self.package, path, Action::Attributes(attributes));
                 }
@@ -222,7 +222,12 @@ impl<'a> Restoring<'a> {
     }
 
     /// What the object gets of what the archive says of it; none where it stays away. Notes say what is left out.
-    fn allowed(&self, draft: &mut Draft<'_>, path: &ObjectPath, was: &State) -> Option<State> {
+    fn allowed(
+        &self,
+        draft: &mut Draft<'_>,
+        path: &ObjectPath,
+        was: &RecordedState,
+    ) -> Option<RecordedState> {
         let Allowed { state, left_out } = allowed(was, self.bound, OnRecord::of(draft, path));
         if state.is_some() && left_out.is_empty() {
             return state;
@@ -247,10 +252,10 @@ impl<'a> Restoring<'a> {
         draft: &mut Draft<'_>,
         path: &ObjectPath,
         old: &Live,
-        became: Option<&State>,
+        became: Option<&RecordedState>,
     ) -> Result<(), Problem> {
         if old.is_directory() {
-            if became.is_some_and(|now| now.kind == Kind::Directory) && old.obstacle.is_none() {
+            if became.is_some_and(|now| now.kind == RecordedType::Directory) && old.obstacle.is_none() {
                 draft.change(self.package, path, Action::RemoveDirectory);
             } else {
                 let path = draft.inventory.show(path);
@@ -258,7 +263,7 @@ impl<'a> Restoring<'a> {
             }
             return Ok(());
         }
-        if became.is_some_and(|now| now.kind == Kind::Directory) && self.stays_link(draft, path) {
+        if became.is_some_and(|now| now.kind == RecordedType::Directory) && self.stays_link(draft, path) {
             return Ok(());
         }
         draft.check_obstacle(path)?;
@@ -290,21 +295,21 @@ impl<'a> Restoring<'a> {
     fn new_object(
         &self,
         record: &ObjectRecord,
-        was: &State,
+        was: &RecordedState,
         carrier: Option<&ObjectPath>,
     ) -> Result<NewObject, Problem> {
         let device = || was.device.ok_or(Problem::Unknown("device number"));
         let body = match (was.kind, carrier) {
             (_, Some(carrier)) => Body::Link(carrier.clone()),
-            (Kind::File, None) => Body::Member(self.member(record, was)?),
-            (Kind::Directory, _) => Body::Directory,
-            (Kind::Symlink, _) => {
+            (RecordedType::File, None) => Body::Member(self.member(record, was)?),
+            (RecordedType::Directory, _) => Body::Directory,
+            (RecordedType::Symlink, _) => {
                 Body::Symlink(decode(was.target.as_deref().ok_or(Problem::Unknown("target"))?))
             }
-            (Kind::Pipe | Kind::Socket, _) => Body::Pipe,
-            (Kind::Block | Kind::Character, _) => {
+            (RecordedType::Pipe | RecordedType::Socket, _) => Body::Pipe,
+            (RecordedType::Block | RecordedType::Character, _) => {
                 let (major, minor) = device()?;
-                Body::Device { block: was.kind == Kind::Block, major, minor }
+                Body::Device { block: was.kind == RecordedType::Block, major, minor }
             }
         };
         Ok(NewObject {
@@ -317,7 +322,7 @@ impl<'a> Restoring<'a> {
         })
     }
 
-    fn member(&self, record: &ObjectRecord, was: &State) -> Result<Member, Problem> {
+    fn member(&self, record: &ObjectRecord, was: &RecordedState) -> Result<Member, Problem> {
         let path = record.member.as_deref().and_then(|member| PackagePath::new(&decode(member)).ok());
         let path = path.ok_or(Problem::Unknown("saved content"))?;
         let content = self.saved.get(&path).ok_or(Problem::Unknown("saved content"))?;
@@ -343,7 +348,7 @@ fn carriers(draft: &Draft<'_>, restored: &[Restored<'_>]) -> BTreeMap<u32, Objec
             && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was));
         if intact {
             carriers.insert(group, each.path.clone());
-        } else if each.record.member.is_some() || was.kind != Kind::File {
+        } else if each.record.member.is_some() || was.kind != RecordedType::File {
             carriers.entry(group).or_insert_with(|| each.path.clone());
         }
     }
@@ -355,30 +360,30 @@ fn carrier<'c>(carriers: &'c BTreeMap<u32, ObjectPath>, each: &Restored<'_>) -> 
 }
 
 /// Whether an object has other content than this state: bytes, target or type.
-fn is_edited(live: &Live, state: &State) -> bool {
+fn is_edited(live: &Live, state: &RecordedState) -> bool {
     match (&live.kind, state.kind) {
-        (LiveKind::Regular { size, sha256, .. }, Kind::File) => match state.digest() {
+        (LiveKind::Regular { size, sha256, .. }, RecordedType::File) => match state.digest() {
             Some(digest) => digest != *sha256,
             None => state.size.is_some_and(|known| known != *size),
         },
-        (LiveKind::Symlink(target), Kind::Symlink) => {
+        (LiveKind::Symlink(target), RecordedType::Symlink) => {
             state.target.as_deref().map(decode).as_ref() != Some(target)
         }
-        (LiveKind::Directory, Kind::Directory)
-        | (LiveKind::Pipe, Kind::Pipe)
-        | (LiveKind::Socket, Kind::Socket)
-        | (LiveKind::Device { .. }, Kind::Block | Kind::Character) => false,
+        (LiveKind::Directory, RecordedType::Directory)
+        | (LiveKind::Pipe, RecordedType::Pipe)
+        | (LiveKind::Socket, RecordedType::Socket)
+        | (LiveKind::Device { .. }, RecordedType::Block | RecordedType::Character) => false,
         _ => true,
     }
 }
 
 /// Whether nothing has to be done. A file with several names may be one with a file that it was not one with.
-fn is_as_it_was(live: &Live, was: &State) -> bool {
-    was.group.is_none() && live.links <= 1 && State::of(live) == *was
+fn is_as_it_was(live: &Live, was: &RecordedState) -> bool {
+    was.group.is_none() && live.links <= 1 && RecordedState::of(live) == *was
 }
 
 /// The attributes of a directory that are others now.
-fn attributes(was: &State, old: &Live) -> Option<DirectoryAttributes> {
+fn attributes(was: &RecordedState, old: &Live) -> Option<DirectoryAttributes> {
     let xattrs = was.xattrs();
     let attributes = DirectoryAttributes {
         mode: Some(Mode::of(was.mode)).filter(|mode| *mode != old.mode),

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::ledger::SNAPSHOT;
-use crate::format::manifest::{KEPT_MANIFEST, ObjectRecord, State, encode};
+use crate::format::manifest::{KEPT_MANIFEST, ObjectRecord, RecordedState, encode};
 use crate::inventory::{Installed, Inventory};
 use crate::package::{Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
@@ -76,9 +76,9 @@ fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
     let is_named = record.delivered || record.became.is_none();
     record.new_line = now.lines.get(&path).map(|line| encode(&line.write()));
     let group = record.became.as_ref().and_then(|became| became.group);
-    record.became = now.live.get(&path).map(|live| State {
+    record.became = now.live.get(&path).map(|live| RecordedState {
         group: group.filter(|_| live.links > 1 && !live.is_directory()),
-        ..State::of(live)
+        ..RecordedState::of(live)
     });
     // What scripts took away again is not there by the patch.
     record.delivered &= record.became.is_some() || record.kept;

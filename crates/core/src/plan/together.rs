@@ -13,7 +13,7 @@ use super::ahead::{Made, handed_on};
 use super::{
     Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
 };
-use crate::format::manifest::Kind;
+use crate::format::manifest::RecordedType;
 use crate::package::{Live, LiveKind, ObjectPath};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
@@ -199,7 +199,9 @@ fn archived(
     let own = patches.get(place).map(|patch| patch.made);
     for record in &mut archive.manifest.objects {
         let path = record.object_path();
-        let Some(became) = record.became.as_mut().filter(|state| state.kind == Kind::File) else { continue };
+        let Some(became) = record.became.as_mut().filter(|state| state.kind == RecordedType::File) else {
+            continue;
+        };
         if became.sha256.is_some() {
             continue;
         }

@@ -9,7 +9,9 @@ mod scripts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
+use crate::format::manifest::{
+    Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
+};
 use crate::format::pkgmap::PkgmapEntry;
 use crate::inventory::Inventory;
 use crate::package::{
@@ -154,10 +156,10 @@ impl Undoing<'_> {
         params
     }
 
-    fn header(&self, draft: &Draft<'_>, target: &Target<'_>, records: &RecordChanges) -> Header {
+    fn header(&self, draft: &Draft<'_>, target: &Target<'_>, records: &RecordChanges) -> ManifestHeader {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
         let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
-        Header {
+        ManifestHeader {
             manifest: VERSION,
             patch: self.id.to_string(),
             package: target.package.to_string(),
@@ -203,7 +205,7 @@ pub(super) fn as_left(
             record.new_line = line.as_ref().map(|line| encode(&line.write()));
         }
         if let (Some(live), Some(became)) = (live.get(&path), &mut record.became) {
-            *became = State { group: became.group, ..State::of(live) };
+            *became = RecordedState { group: became.group, ..RecordedState::of(live) };
         }
     }
     archive
@@ -238,11 +240,11 @@ fn also_listed(
 fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
     let written = |line: &ContentsLine| encode(&line.write());
     let kept = draft.kept.contains(path);
-    let was = draft.old(path).map(State::of);
+    let was = draft.old(path).map(RecordedState::of);
     let became = match draft.changes.get(path).map(|change| &change.action) {
         Some(Action::Add(new) | Action::Replace(new)) => Some(becoming(draft, new)),
         Some(Action::Delete | Action::RemoveDirectory) => None,
-        Some(Action::Attributes(attributes)) => was.clone().map(|state| State {
+        Some(Action::Attributes(attributes)) => was.clone().map(|state| RecordedState {
             mode: attributes.mode.map_or(state.mode, Mode::bits),
             uid: attributes.uid.unwrap_or(state.uid),
             gid: attributes.gid.unwrap_or(state.gid),
@@ -263,11 +265,11 @@ fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
 }
 
 /// The state of a new object, as far as it is known before it is staged.
-fn becoming(draft: &Draft<'_>, new: &NewObject) -> State {
+fn becoming(draft: &Draft<'_>, new: &NewObject) -> RecordedState {
     match &new.body {
         Body::CopyOf(path) => {
             if let Some(live) = draft.inventory.live.get(path) {
-                return State::of(live);
+                return RecordedState::of(live);
             }
         }
         // a link never names another link of the same run
@@ -275,14 +277,14 @@ fn becoming(draft: &Draft<'_>, new: &NewObject) -> State {
             Some(Action::Add(file) | Action::Replace(file)) => return becoming(draft, file),
             _ => {
                 if let Some(live) = draft.old(path) {
-                    return State::of(live);
+                    return RecordedState::of(live);
                 }
             }
         },
         _ => {}
     }
-    let mut state = State {
-        kind: Kind::File,
+    let mut state = RecordedState {
+        kind: RecordedType::File,
         mode: new.mode.bits(),
         uid: new.uid,
         gid: new.gid,
@@ -299,15 +301,15 @@ fn becoming(draft: &Draft<'_>, new: &NewObject) -> State {
             state.size = Some(member.size);
             state.sha256 = member.sha256.map(|digest| digest.to_string());
         }
-        Body::Directory => state.kind = Kind::Directory,
+        Body::Directory => state.kind = RecordedType::Directory,
         Body::Symlink(target) => {
-            state.kind = Kind::Symlink;
+            state.kind = RecordedType::Symlink;
             state.target = Some(encode(target));
         }
         Body::Link(_) | Body::CopyOf(_) => {}
-        Body::Pipe => state.kind = Kind::Pipe,
+        Body::Pipe => state.kind = RecordedType::Pipe,
         Body::Device { block, major, minor } => {
-            state.kind = if *block { Kind::Block } else { Kind::Character };
+            state.kind = if *block { RecordedType::Block } else { RecordedType::Character };
             state.device = Some((*major, *minor));
         }
     }

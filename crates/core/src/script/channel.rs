@@ -1,4 +1,4 @@
-//! The line between the two processes: JSON, one message a line, over a UNIX socket; a descriptor may go with one.
+//! The channel between the two processes: one JSON message per line over a UNIX socket, optionally with a descriptor.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -16,23 +16,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{ProcessIdentity, ScriptEnd};
 
-/// A message is not longer than this many bytes; the arguments and environment of a process are far smaller.
+/// The longest message, in bytes; the arguments and environment of a process are far shorter.
 const LIMIT: usize = 64 << 20;
 
-/// What the program asks for.
+/// An order from the program.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum HostOrder {
-    /// Take the lock, make the directory; the first message.
+    /// Take the lock and make the private directory. The first message.
     Open(OpenOrder),
-    /// Make the process of a script; its standard input goes with the message.
+    /// Create the process of a script. Its standard input comes with the message.
     Run(RunOrder),
-    /// Let it begin.
+    /// Start the script.
     Go,
-    /// End it.
+    /// End the script.
     Interrupt,
 }
 
-/// Where scripts will run.
+/// The settings of the second process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OpenOrder {
     pub(super) root: OsString,
@@ -41,7 +41,7 @@ pub(super) struct OpenOrder {
     pub(super) absolute_tools: bool,
 }
 
-/// One script.
+/// The script to run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RunOrder {
     pub(super) file: OsString,
@@ -51,26 +51,26 @@ pub(super) struct RunOrder {
     pub(super) directory: OsString,
     pub(super) trace: bool,
     pub(super) limit_ms: Option<u64>,
-    /// The group in the foreground of the terminal, for a script that reads it.
+    /// The foreground process group of the terminal, for a script that reads the terminal.
     pub(super) foreground: Option<i32>,
 }
 
-/// What the second process answers.
+/// An answer from the second process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum SupervisorAnswer {
-    /// To Open: where the directory is, and why absolute tools are not there, if they are not.
+    /// Answers Open: the private directory, and the reason if absolute tools are missing.
     Ready { directory: OsString, absolute_tools: Option<String> },
-    /// To Open: somebody else has the lock.
+    /// Answers Open: another process holds the lock.
     Locked { path: String, holder: String },
-    /// To Open or Run: it cannot be done.
+    /// Answers Open or Run: the order cannot be carried out.
     Failed { reason: String },
-    /// To Run: the process waits to begin.
+    /// Answers Run: the process exists and waits to start.
     Began(ProcessIdentity),
-    /// It has ended.
+    /// Reports the end of the script.
     Ended(ScriptEnd),
 }
 
-/// One end of the line.
+/// One end of the channel.
 #[derive(Debug)]
 pub(super) struct Channel {
     socket: UnixStream,
@@ -79,13 +79,13 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// An end for this process, and one to be the standard input of another.
+    /// Makes an end for this process and one to be the standard input of another.
     pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         Ok((Self::over(ours), theirs.into()))
     }
 
-    /// The end that this process was started with.
+    /// Opens the end that this process was started with.
     pub(super) fn of_standard_input() -> io::Result<Self> {
         Ok(Self::over(UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?)))
     }
@@ -94,12 +94,12 @@ impl Channel {
         Self { socket, received: Vec::new(), descriptors: VecDeque::new() }
     }
 
-    /// What to wait for.
+    /// Returns the descriptor to poll.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Sends a message, and a descriptor with it.
+    /// Sends a message, with a descriptor if given.
     pub(super) fn send(
         &mut self,
         message: &impl Serialize,
@@ -125,7 +125,7 @@ impl Channel {
         self.socket.write_all(line.get(sent..).unwrap_or_default())
     }
 
-    /// Waits for the next message; none when the other end is gone.
+    /// Waits for the next message. Returns `None` if the other end is gone.
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
@@ -143,12 +143,12 @@ impl Channel {
         }
     }
 
-    /// The descriptor that came with a message received before.
+    /// Returns the descriptor received with an earlier message.
     pub(super) fn descriptor(&mut self) -> Option<OwnedFd> {
         self.descriptors.pop_front()
     }
 
-    /// Whether a whole message is here already, so that waiting for more would be wrong.
+    /// Tells whether a whole message has arrived, so that polling would block needlessly.
     pub(super) fn has_message(&self) -> bool {
         self.received.contains(&b'\n')
     }

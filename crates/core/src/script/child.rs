@@ -1,4 +1,4 @@
-//! One script as a process: made, begun, waited for, ended with everything that it started.
+//! One script as a process: created, started, waited for, and ended with everything it started.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,23 +13,20 @@ use rustix::process::{
 };
 
 use super::channel::RunOrder;
-use super::processes::{descendants, end_all};
+use super::processes::{GRACE, descendants, end_all};
 use super::{ProcessIdentity, ScriptEnd};
 
-/// What runs scripts, by its absolute name: a script's own PATH has no say.
+/// The absolute path of the shell; a script's own PATH does not matter.
 const SHELL: &str = "/bin/sh";
 
-/// The shell stops itself, and becomes the script when it is told to go on: whoever must know the process before it
-/// does anything has the time to. Some shells end with 2 where they cannot read a script, which would pass for a
-/// warning of the script itself; 7 is the code for it (see [`super::protocol`]).
+/// The shell stops itself, and becomes the script when continued, so that the process can be recorded before it does
+/// anything. Some shells exit with 2 if they cannot read a script, which would pass for a warning of the script
+/// itself; 7 is the code for that (see [`super::protocol`]).
 const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
 
-/// How long a script has to end after it was asked to, before it is killed.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
-
-/// A script's process. The number stays its own until it is waited for, which happens once, at its end. A script that
-/// has not ended by itself when this value goes is ended, and everything that is still in its group or descends from it:
-/// asked, given a little time, killed.
+/// The process of a script. Its process id stays valid until it is waited for, once, at its end. If the script is
+/// still running when this value is dropped, it is ended, with everything in its group or descended from it: asked
+/// first, and killed after a short time.
 #[derive(Debug)]
 pub(super) struct ScriptChild {
     pid: Pid,
@@ -39,7 +36,7 @@ pub(super) struct ScriptChild {
 }
 
 impl ScriptChild {
-    /// Makes the process; it waits for [`ScriptChild::begin`].
+    /// Creates the process, which waits for [`ScriptChild::begin`].
     pub(super) fn make(running: &RunOrder, input: OwnedFd) -> io::Result<Self> {
         let mut command = Command::new(SHELL);
         command.args(["-c", WAIT_THEN_RUN]).arg(&running.file);
@@ -63,23 +60,23 @@ impl ScriptChild {
         Ok(script)
     }
 
-    /// What it takes to find it again.
+    /// Returns the identity of the process.
     pub(super) fn process(&self) -> io::Result<ProcessIdentity> {
         ProcessIdentity::of(self.pid)?.ok_or_else(|| io::Error::other("the process is gone"))
     }
 
-    /// Lets it begin.
+    /// Starts the script.
     pub(super) fn begin(&self) {
         // One that is gone already is waited for all the same.
         let _ = kill_process(self.pid, Signal::CONT);
     }
 
-    /// What is ready when it has ended.
+    /// Returns the descriptor that becomes readable when the process ends.
     pub(super) fn handle(&self) -> &OwnedFd {
         &self.handle
     }
 
-    /// How it ended by itself; waits for it.
+    /// Waits for the script and returns how it ended by itself.
     pub(super) fn ended(mut self) -> io::Result<ScriptEnd> {
         let ended = self.reap()?;
         self.has_ended = true;
@@ -130,7 +127,7 @@ impl Drop for ScriptChild {
     }
 }
 
-/// Waits until the process that `handle` stands for has ended; whether it has.
+/// Waits for the process behind `handle`. Returns whether it has ended in time.
 fn wait_for(handle: &OwnedFd, time: Duration) -> bool {
     let until = Instant::now() + time;
     loop {
@@ -146,8 +143,7 @@ fn wait_for(handle: &OwnedFd, time: Duration) -> bool {
     }
 }
 
-/// Waits for everything that has ended: what scripts left behind comes to this process, and would stay as an entry that
-/// nobody waits for.
+/// Reaps all ended processes: those left behind by scripts become children of this process, and would stay zombies.
 pub(super) fn reap_strays() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }

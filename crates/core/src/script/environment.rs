@@ -1,7 +1,7 @@
 //! The environment of each procedure script, built from scratch (pkgadd(1M), pkginfo(4)).
 //!
-//! Nothing of the caller's own environment gets in but language and time zone, and of the parameters nothing that
-//! something else than a script acts on ([`exports`]). This is pure: who calls it brings every value along.
+//! Of the caller's own environment only language and time zone are passed on, and no parameter that anything but a
+//! script acts on ([`exports`]). All of this is pure: the caller supplies every value.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,29 +9,29 @@ use std::path::Path;
 
 use crate::package::{ObjectPath, Params, PkgInst, exports};
 
-/// A procedure script by its part in the course of things.
+/// A procedure script, by its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcedureScript {
-    /// Asks the person.
+    /// Asks the operator for values.
     Request,
-    /// Decides whether the package may go in.
+    /// Decides whether the package may be installed.
     Checkinstall,
-    /// Before any object.
+    /// Runs before any object is installed.
     Preinstall,
     /// Installs the objects of a class.
     InstallClass(String),
-    /// After all objects.
+    /// Runs after all objects are installed.
     Postinstall,
-    /// Before any object is removed.
+    /// Runs before any object is removed.
     Preremove,
     /// Removes the objects of a class.
     RemoveClass(String),
-    /// After all objects are removed.
+    /// Runs after all objects are removed.
     Postremove,
 }
 
 impl ProcedureScript {
-    /// The name of its file: `preinstall`, `i.none`.
+    /// Returns the script's file name, for example `preinstall` or `i.none`.
     pub fn name(&self) -> String {
         match self {
             Self::Request => "request".to_owned(),
@@ -45,7 +45,8 @@ impl ProcedureScript {
         }
     }
 
-    /// Whether it runs before it is decided that the package goes in; where it goes is then as the package wants it.
+    /// Tells whether the script runs before the installation is decided on. Until then, the package itself says where
+    /// it goes.
     fn is_early(&self) -> bool {
         matches!(self, Self::Request | Self::Checkinstall)
     }
@@ -55,64 +56,65 @@ impl ProcedureScript {
     }
 }
 
-/// Where a script comes from, which decides what it is told of the parameters of a package.
+/// The origin of a script, which decides which parameters of a package it receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScriptOrigin {
-    /// The package whose parameters they are: it gets them all but those that [`exports`] keeps out.
+    /// The package itself: the script receives all of its parameters except those withheld by [`exports`].
     Package,
-    /// This program, the root or the running system: it gets the names that procedure-scripts(7) and pkginfo(5) define.
+    /// This program, the root or the running system: the script receives the names defined by procedure-scripts(7)
+    /// and pkginfo(5).
     Elsewhere,
 }
 
-/// What the environment of the scripts of a package is made from.
+/// The input for the environment of a package's scripts.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvironmentInput<'a> {
-    /// The parameters of the package: the delivered ones, or at a removal the installed ones.
+    /// The parameters of the package: the delivered ones, or, at a removal, the installed ones.
     pub package: &'a Params,
-    /// In an update, the parameters of the installed instance: they count where the package has none.
+    /// The parameters of the installed instance in an update. They fill in where the package has none.
     pub installed: Option<&'a Params>,
-    /// The answers so far: of the response file, of request, of checkinstall.
+    /// The answers so far, from the response file, request and checkinstall.
     pub response: &'a Params,
-    /// The instance.
+    /// The package instance.
     pub instance: &'a PkgInst,
-    /// The root as the caller named it; `/` is the running system.
+    /// The root as named by the caller; `/` is the running system.
     pub root: &'a Path,
-    /// The directory of relocatable objects, without the root; none where the package has only absolute ones.
+    /// The directory of relocatable objects, without the root; `None` if the package has absolute objects only.
     pub base: Option<&'a ObjectPath>,
-    /// The directory in which the package directory is. Scripts of a removal do not have it.
+    /// The directory that contains the package directory; `None` for scripts of a removal.
     pub data_directory: Option<&'a Path>,
     /// The private directory of the run.
     pub temporary: &'a Path,
-    /// The date of this installation, from preinstall on.
+    /// The date of the installation, from preinstall on.
     pub install_date: Option<&'a str>,
-    /// Whether preinstall (or preremove) of the package has run: its mark stays in the environment.
+    /// Whether preinstall (or preremove) of the package has run, which stays visible in the environment.
     pub has_begun: bool,
-    /// `LANG`, `LC_*` and `TZ` of the caller.
+    /// The `LANG`, `LC_*` and `TZ` of the caller.
     pub locale: &'a [(String, OsString)],
     /// The search path; see [`super::search_path`].
     pub path: &'a OsStr,
-    /// What tells our own commands, which scripts call, which run they belong to.
+    /// The run that this program's own commands belong to when a script calls them.
     pub run: Option<&'a str>,
 }
 
-/// The variable with which our own commands know that they are called from within a run.
+/// The variable that tells this program's own commands which run they are called from.
 pub const RUN: &str = "PATCHADM_RUN";
 
-/// The variable that scripts have instead of it before there is a run: the private directory of the command, a name that
-/// is used once. By it their processes are known where the process that runs them is lost.
+/// The variable used instead before a run exists. Its value is the private directory of the command, a name never
+/// used again, which identifies the processes if the one that runs them is lost.
 pub const BEFORE_RUN: &str = "PATCHADM_SCRIPTS";
 
-/// The variable with which they know what that run answered to the question whose the root is: [`ASKED`] or [`TRUSTED`].
-/// It counts only beside [`RUN`].
+/// The variable that passes on the run's answer to the question of who owns the root, [`ASKED`] or [`TRUSTED`]. It
+/// counts only together with [`RUN`].
 pub const TRUST: &str = "PATCHADM_TRUST";
 
-/// The records of the root are the superuser's alone.
+/// The answer of a run on a root whose records belong to the superuser alone.
 pub const ASKED: &str = "asked";
 
-/// The caller trusts whoever owns the root.
+/// The answer of a run whose caller trusts the owner of the root.
 pub const TRUSTED: &str = "trusted";
 
-/// The environment of `script`, which comes from `origin`, each name once.
+/// Builds the environment of `script`, which comes from `origin`; each name occurs once.
 pub fn environment(
     basis: &EnvironmentInput<'_>,
     script: &ProcedureScript,
@@ -148,8 +150,8 @@ pub fn environment(
     variables.finish()
 }
 
-/// The environment of the scripts of a patch itself (prepatch, postpatch, prebackout, postbackout): language and time
-/// zone, the search path, the patch and its root.
+/// Builds the environment of a patch's own scripts (prepatch, postpatch, prebackout, postbackout): language and time
+/// zone, search path, patch and root.
 pub fn of_patch(
     patch: &str,
     root: &Path,
@@ -176,8 +178,9 @@ pub fn of_patch(
     variables.finish()
 }
 
-/// The parameters: those of the package, of the installed instance where the package has none, the answers over all.
-/// Answers count where their name begins with a capital letter: the others are the scripts' own affair (request(4)).
+/// Merges the parameters: those of the package, then those of the installed instance where the package has none,
+/// overridden by the answers. Answers count only if their name begins with a capital letter; the others are private
+/// to the scripts (request(4)).
 fn parameters(basis: &EnvironmentInput<'_>, origin: ScriptOrigin) -> Vec<(OsString, OsString)> {
     let mut merged = Params::new();
     let installed = basis.installed.into_iter().flat_map(Params::iter);
@@ -199,7 +202,7 @@ fn parameters(basis: &EnvironmentInput<'_>, origin: ScriptOrigin) -> Vec<(OsStri
     told.map(|(name, value)| (name.into(), OsString::from_vec(value.to_owned()))).collect()
 }
 
-/// Where the package goes, which is settled from preinstall on.
+/// Sets the destination of the package, which is final from preinstall on.
 fn place(set: &mut Variables, basis: &EnvironmentInput<'_>) {
     if let Some(base) = basis.base {
         let client = OsStr::from_bytes(base.as_bytes());
@@ -214,8 +217,8 @@ fn place(set: &mut Variables, basis: &EnvironmentInput<'_>) {
     }
 }
 
-/// The directory for temporary files, and which script has run. The classic pkgadd spells the variable in a way of its
-/// own for preinstall; scripts know it so.
+/// Sets the directory for temporary files, and the name of the script that has run. For preinstall, the classic
+/// pkgadd spells that variable differently, and scripts rely on it.
 fn mark(set: &mut Variables, basis: &EnvironmentInput<'_>, script: &ProcedureScript) {
     match script {
         ProcedureScript::InstallClass(_) | ProcedureScript::Postinstall => set.put("TMPDIR", basis.temporary),
@@ -241,7 +244,7 @@ fn is_system(root: &Path) -> bool {
     root == Path::new("/")
 }
 
-/// A path of the root as the host has it; of the running system as it is.
+/// Returns a path of the root as the host has it.
 fn in_root(root: &Path, path: impl AsRef<OsStr>) -> OsString {
     let bytes = root.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
@@ -250,7 +253,6 @@ fn in_root(root: &Path, path: impl AsRef<OsStr>) -> OsString {
     full
 }
 
-/// Names and values, each name once.
 struct Variables(Vec<(OsString, OsString)>);
 
 impl Variables {
@@ -266,8 +268,8 @@ impl Variables {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// All of them but what no process can have (a NUL in the value), what is no variable, and functions of bash: the
-    /// language of the caller is checked like everything else.
+    /// Returns all variables except impossible ones (a NUL in the value), invalid names, and exported bash functions.
+    /// The caller's language variables are checked like all others.
     fn finish(self) -> Vec<(OsString, OsString)> {
         let is_plain = |name: &OsString, value: &OsString| {
             name.to_str().is_some_and(exports::is_variable)

@@ -1,4 +1,4 @@
-//! What a run that died may have left running, and the lock that says whether something is.
+//! Processes left running by a dead run, and the lock that shows whether there are any.
 
 use std::time::{Duration, Instant};
 
@@ -6,27 +6,27 @@ use super::{ProcessIdentity, ScriptError};
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Lock, LockError, Root, RootError};
 
-/// The lock file, below [`DIRECTORY`].
+/// The name of the lock file, below [`DIRECTORY`].
 const NAME: &[u8] = b"script.lock";
 
-/// Where the program keeps what is its own.
+/// The directory of this program's own files.
 const DIRECTORY: [&[u8]; 3] = [b"var", b"sadm", b"patchadm"];
 
-/// How long the second process of a dead run may take to end its script and go.
+/// The time the second process of a dead run may take to end its script and exit.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long a new run waits: recovery has come before it, so only the end of a process may be under way.
+/// The time a new run waits. Recovery came first, so at most the end of a process can be under way.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// The lock `var/sadm/patchadm/script.lock`: as long as it is held, no script of another run is at work on the root.
+/// The lock `var/sadm/patchadm/script.lock`: while it is held, no script of another run works on the root.
 #[derive(Debug)]
 pub struct ScriptLock {
-    /// Held until this value goes.
+    /// The lock itself, released on drop.
     _lock: Lock,
 }
 
 impl ScriptLock {
-    /// Takes it for a new run.
+    /// Takes the lock for a new run.
     pub(super) fn take(root: &Root) -> Result<Self, ScriptError> {
         Self::take_within(MOMENT, root)
     }
@@ -42,9 +42,9 @@ impl ScriptLock {
     }
 }
 
-/// For recovery, before anything is undone: takes the lock of scripts, once the second process of the dead run has
-/// ended its script or, where that process is gone too, after ending what is left of the script: `unfinished` is the run
-/// and the process that its record describes. Only processes whose own environment names that run are ended.
+/// Takes the lock of scripts for recovery, before anything is undone. Waits until the second process of the dead run
+/// has ended its script; if that process is gone too, ends the remains of the script first. `unfinished` names the
+/// run and its recorded process. Only processes whose own environment names that run are ended.
 pub fn end_leftovers(
     root: &Root,
     unfinished: Option<(&str, &ProcessIdentity)>,
@@ -58,7 +58,7 @@ pub fn end_leftovers(
     Ok(lock)
 }
 
-/// The directory of the lock, made where it is missing.
+/// Opens the directory of the lock, and makes it if it is missing.
 fn directory(root: &Root) -> Result<Dir, RootError> {
     let mut path = ObjectPath::root();
     let mut dir = root.dir(&path)?;

@@ -1,6 +1,6 @@
 //! Running procedure scripts safely.
 //!
-//! A [`ScriptHost`] is a second process of the program, made for one run: it holds `script.lock`, has a private directory
+//! A [`ScriptHost`] is a second process of the program, made for one run. It holds `script.lock`, has a private directory
 //! with the tools that scripts expect, and runs one script after another as [`ScriptCall`]s say. Each script has a process
 //! group of its own, clean descriptors, umask 022 and exactly the environment it is given. When the program dies, in
 //! whatever way, the second process notices, ends the script with everything that descends from it and removes the
@@ -19,6 +19,7 @@
 mod channel;
 mod child;
 pub mod environment;
+mod host;
 mod leftovers;
 mod namespace;
 mod processes;
@@ -28,7 +29,6 @@ pub mod standard;
 mod supervisor;
 mod tools;
 pub mod trust;
-mod workshop;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -39,167 +39,168 @@ use serde::{Deserialize, Serialize};
 
 use crate::root::{LockError, LockHolder, RootError};
 
+pub use host::{ScriptHost, ScriptHostSettings};
 pub use leftovers::{ScriptLock, end_leftovers};
 pub use supervisor::{close_inherited, supervise};
-pub use workshop::{ScriptHost, ScriptHostSettings};
 
-/// What the program is called as to be the second process: it then does nothing but [`supervise`].
+/// The argument that makes the program the second process, which then only runs [`supervise`].
 pub const SUPERVISOR: &str = "__scripts";
 
-/// One script to be run.
+/// A script to run, with its circumstances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptCall {
-    /// What messages call the script: `preinstall`, `i.none`.
+    /// The name used in messages, for example `preinstall` or `i.none`.
     pub name: String,
-    /// The script; sh(1) runs it, so that it needs neither `#!` nor permission to be executed.
+    /// The script file. sh(1) runs it, so it needs neither `#!` nor execute permission.
     pub file: PathBuf,
-    /// Its arguments.
+    /// The arguments of the script.
     pub arguments: Vec<OsString>,
-    /// Its whole environment.
+    /// The complete environment of the script.
     pub environment: Vec<(OsString, OsString)>,
-    /// Who runs it.
+    /// The user who runs the script.
     pub user: RunAs,
-    /// Where it starts; that user must be able to enter it.
+    /// The working directory, which that user must be able to enter.
     pub directory: PathBuf,
-    /// What it reads.
+    /// The standard input of the script.
     pub input: ScriptInput,
-    /// Whether the shell shows each command (`sh -x`).
+    /// Whether the shell traces each command (`sh -x`).
     pub trace: bool,
-    /// How long it may take by the clock on the wall; none is for ever.
+    /// The wall-clock time limit; `None` means no limit.
     pub limit: Option<Duration>,
 }
 
-/// Who runs a script.
+/// The user who runs a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunAs {
-    /// The caller.
+    /// The caller of the program.
     Caller,
     /// Where the caller is root: the account that [`trust::ScriptUser::unprivileged`] finds. Else the caller.
     Unprivileged,
 }
 
-/// What a script reads on its standard input.
+/// The standard input of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScriptInput {
-    /// `/dev/null`.
+    /// `/dev/null`, an empty input.
     Nothing,
-    /// The terminal, or where there is none the standard input of the program. The script stays in the foreground group
-    /// of the terminal, so the keys that end the program end it as well; the group is not its own, so when it is ended
-    /// otherwise, only the shell and what descends from it is.
+    /// The terminal, or without one the standard input of the program. The script stays in the terminal's foreground
+    /// group, so the keys that end the program end it too. Because the group is not its own, ending it otherwise
+    /// reaches only the shell and its descendants.
     Terminal,
     /// A file with these bytes.
     Bytes(Vec<u8>),
 }
 
-/// The two streams of a script.
+/// The two output streams of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputStream {
-    /// Standard output.
+    /// The standard output.
     Out,
-    /// Standard error.
+    /// The standard error.
     Err,
 }
 
-/// Who listens while a script runs.
+/// Receives the events of a running script.
 pub trait ScriptListener {
-    /// The process is made, but has not done anything yet; it begins when this returns. An error ends it unbegun.
+    /// Called when the process exists and has done nothing yet; it starts when this returns. After an error, it is
+    /// ended without having started.
     fn began(&mut self, process: &ProcessIdentity) -> io::Result<()>;
-    /// The script said something, in pieces of any size.
+    /// Receives output of the script, in pieces of any size.
     fn heard(&mut self, stream: OutputStream, bytes: &[u8]);
-    /// Asked ten times a second: whether the script is to be ended.
+    /// Tells whether the script should be ended. Called ten times a second.
     fn interrupted(&mut self) -> bool;
 }
 
-/// A script's process, such that it can be found again after a crash and never be mistaken for another one.
+/// The identity of a script's process, which finds it again after a crash and never mistakes another process for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessIdentity {
-    /// The number of the process; its group has the same one (a script that reads the terminal has no group).
+    /// The process id, which is also that of its group (a script that reads the terminal has no group of its own).
     pub group: i32,
-    /// Which start of the machine it belongs to (`/proc/sys/kernel/random/boot_id`).
+    /// The boot of the machine that the process belongs to (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
-    /// When it began, in clock ticks since that start (field 22 of proc(5) `stat`).
+    /// The start of the process, in clock ticks since that boot (field 22 of proc(5) `stat`).
     pub start_time: u64,
 }
 
-/// How a script ended.
+/// The end of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScriptEnd {
     /// By itself, with this code; [`protocol::ExitMeaning`] says what it means.
     Exited(i32),
-    /// By this signal, which came from elsewhere.
+    /// It was killed by this signal, sent from elsewhere.
     Signalled(i32),
-    /// It took longer than its limit, and was ended with its group.
+    /// It exceeded its time limit and was ended with its group.
     TimedOut,
-    /// [`ScriptListener::interrupted`] said so; it was ended with its group.
+    /// It was ended with its group because [`ScriptListener::interrupted`] asked for it.
     Interrupted,
 }
 
-/// Why scripts cannot be run, or one could not be started or followed to its end.
+/// The reasons why a script could not be run, started or followed to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
     /// Scripts of another run are at work on the root.
     #[error("{path} is locked by {holder}: scripts of another run are at work")]
     Locked {
-        /// The lock file.
+        /// The path of the lock file.
         path: String,
-        /// Who has it.
+        /// The holder of the lock.
         holder: String,
     },
     /// A call on the root or on the private directory failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The second process of the program could not be made.
+    /// The second process of the program could not be started.
     #[error("cannot start {} to run scripts: {source}", .executable.display())]
     Executable {
-        /// What was to be started.
+        /// The program that was to be started.
         executable: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The second process could not set its directory or tools up.
+    /// The second process could not set up its directory or tools.
     #[error("cannot prepare for scripts: {0}")]
     Preparation(String),
-    /// The second process ended, or what it said makes no sense; the script's group has been ended.
+    /// The second process ended or sent nonsense; the script's group has been ended.
     #[error("the process that runs scripts was lost: {0}")]
     Lost(io::Error),
-    /// The script's input could not be made.
+    /// The input of the script could not be made.
     #[error("cannot make the input of script {name}: {source}")]
     Input {
-        /// The script.
+        /// The name of the script.
         name: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The user who is to run the script cannot read it.
+    /// The user who should run the script cannot read it.
     #[error("script {name} cannot be read by user {uid}: {} is closed to it", .path.display())]
     Unreadable {
-        /// The script.
+        /// The name of the script.
         name: String,
-        /// Who should run it.
+        /// The user who should run it.
         uid: u32,
-        /// The first directory on the way that is closed, or the script.
+        /// The first closed directory on the way to the script, or the script itself.
         path: PathBuf,
     },
     /// The script could not be started.
     #[error("cannot start script {name}: {reason}")]
     Start {
-        /// The script.
+        /// The name of the script.
         name: String,
-        /// What stands in the way.
+        /// The obstacle.
         reason: String,
     },
-    /// [`ScriptListener::began`] did not want the script to begin; it did not.
+    /// [`ScriptListener::began`] refused, so the script was not started.
     #[error("script {name} was not begun: {source}")]
     NotBegun {
-        /// The script.
+        /// The name of the script.
         name: String,
-        /// Its reason.
+        /// The error returned by the listener.
         source: io::Error,
     },
-    /// There is no account for scripts that must not be root.
+    /// No account exists for scripts that must not run as root.
     #[error("no user {} exists to run unprivileged scripts", trust::CANDIDATES.join(", "))]
     NoUser,
-    /// A left-over script does not end.
+    /// The processes of a left-over script cannot be ended.
     #[error("process group {0} of an interrupted run does not end")]
     Immortal(i32),
 }
@@ -213,8 +214,8 @@ impl From<LockError> for ScriptError {
     }
 }
 
-/// Where scripts find commands: the tools of the workshop, then the directories of the classic command path
-/// (pkgadd(1M)), then `/bin`, which is a directory of its own on some systems.
+/// Returns the search path of scripts: the tools of the script host, then the classic command path (pkgadd(1M)), then
+/// `/bin`, which is a directory of its own on some systems.
 pub fn search_path(tools: &Path) -> OsString {
     let mut path = tools.as_os_str().to_owned();
     path.push(OsStr::new(":/sbin:/usr/sbin:/usr/bin:/usr/sadm/install/bin:/bin"));

@@ -21,13 +21,13 @@ use super::tools::ToolDirectory;
 use crate::package::{Mode, unescape};
 use crate::root::Dir;
 
-/// What is overlaid.
+/// The directory that is overlaid.
 const USR: &str = "/usr";
 
 /// Directories that scripts name, in addition to those of the commands.
 const DIRECTORIES: [&str; 2] = ["sadm/bin", "sadm/install/bin"];
 
-/// The directory below `/usr` in which the classic systems have a command.
+/// Returns the directory below `/usr` in which classic systems have a command.
 fn place(command: &str) -> &'static str {
     match command {
         "valpath" | "puttext" => "sadm/bin",
@@ -38,7 +38,7 @@ fn place(command: &str) -> &'static str {
     }
 }
 
-/// Sees to it that scripts find the commands in their absolute places, or says why they do not.
+/// Makes the commands available under their absolute paths, or returns why they are not.
 pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[&str]) -> Result<(), String> {
     let missing: Vec<(String, &str)> = ToolDirectory::names(commands)
         .into_iter()
@@ -62,7 +62,7 @@ pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[&str]) -> 
     overlay(&layer).map_err(|error| format!("no private {USR} can be made: {error}"))
 }
 
-/// Makes the layer that is put under `/usr`'s own names: only directories and links that `/usr` lacks.
+/// Makes the overlay's layer for `/usr`: only directories and links that `/usr` lacks.
 fn lay_out(bench: &ToolDirectory, missing: &[(String, &str)]) -> Result<PathBuf, ScriptError> {
     let top = bench.dir().make_dir(b"usr", Mode::of(0o755))?;
     for directory in DIRECTORIES {
@@ -75,7 +75,7 @@ fn lay_out(bench: &ToolDirectory, missing: &[(String, &str)]) -> Result<PathBuf,
     Ok(bench.path().join("usr"))
 }
 
-/// A directory below `top` and those above it. A name that is something else in `/usr` must stay that.
+/// Makes a directory below `top` and those above it. A name that is something else in `/usr` is refused.
 fn make_dirs(top: &Dir, path: &str) -> Result<Dir, ScriptError> {
     let mut dir = top.again()?;
     let mut seen = PathBuf::from(USR);
@@ -98,7 +98,7 @@ fn tell_kernel(name: &str, text: &str) -> io::Result<()> {
     std::fs::write(Path::new("/proc/self").join(name), text)
 }
 
-/// Leaves the mounts of the host for a copy of them, and puts the overlay there.
+/// Moves this process to a private copy of the host's mounts and puts the overlay there.
 fn overlay(layer: &Path) -> io::Result<()> {
     let is_root = rustix::process::geteuid().is_root();
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -138,7 +138,7 @@ fn taken(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::mount::open_tree(CWD, path, flags)?)
 }
 
-/// The mount points below a directory; of those inside each other the outermost only.
+/// Returns the mount points below a directory; nested ones count as part of the outermost.
 fn mounts_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let text = std::fs::read("/proc/self/mountinfo")?;
     let fields = text.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
@@ -150,7 +150,7 @@ fn mounts_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A path in the options of an overlay, in which `:`, `,` and backslash have a meaning.
+/// Escapes `:`, `,` and backslash in a path for the options of an overlay.
 fn escaped(path: &Path) -> Vec<u8> {
     let mut out = Vec::new();
     for &byte in path.as_os_str().as_bytes() {

@@ -15,38 +15,40 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use super::ProcessIdentity;
-use super::child::GRACE;
 use super::environment::RUN;
 use crate::package::rule;
 
-/// How long processes that were killed may take to be gone.
+/// The time a script gets to end after it was asked to, before it is killed.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// The time that killed processes may take to disappear.
 const DYING: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether they are.
+/// The interval between looks at them.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A process that is held, so that a signal reaches it or nobody.
+/// A process held open, so that a signal reaches this process or nobody.
 pub(super) struct HeldProcess {
     pid: i32,
     handle: OwnedFd,
 }
 
 impl HeldProcess {
-    /// Holds the process `pid` if it is what `is_wanted` says of it.
+    /// Opens the process `pid` if `is_wanted` accepts it.
     fn of(pid: i32, is_wanted: impl Fn(&Stat) -> bool) -> Option<Self> {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         let stat = Stat::of(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
         stat.is_some_and(|stat| is_wanted(&stat)).then_some(Self { pid, handle })
     }
 
-    /// Asks it to end, also where it is stopped.
+    /// Asks the process to end, even if it is stopped.
     pub(super) fn ask(&self) {
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
     }
 
-    /// Whether it has ended, though nobody may have waited for it yet. One that is about to has no environment any more,
-    /// and still has files open.
+    /// Tells whether the process has ended, even if nobody has waited for it yet. A process about to end has no
+    /// environment any more, but still has files open.
     fn is_gone(&self) -> bool {
         let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
         poll(&mut handles, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
@@ -58,7 +60,8 @@ impl HeldProcess {
     }
 }
 
-/// What descends from this process: the children of scripts, and whatever came to it when their parents ended.
+/// Returns the descendants of this process: the children of scripts, and orphans that became children of this
+/// process.
 pub(super) fn descendants() -> Vec<HeldProcess> {
     let own = getpid().as_raw_pid();
     let all: Vec<(i32, Stat)> = numbers().filter_map(|pid| Some((pid, Stat::of(pid)?))).collect();
@@ -77,12 +80,13 @@ pub(super) fn descendants() -> Vec<HeldProcess> {
     found
 }
 
-/// Kills what `find` finds until it finds nothing more and what was killed is gone; whether that came to pass in time.
+/// Kills the processes returned by `find` until none is found and all killed ones are gone. Returns whether that
+/// succeeded in time.
 pub(super) fn end_all(find: impl Fn() -> Vec<HeldProcess>) -> bool {
     end_with(Vec::new(), find)
 }
 
-/// The same, where some were asked to end before.
+/// Does the same after some processes were asked to end.
 fn end_with(mut ending: Vec<HeldProcess>, find: impl Fn() -> Vec<HeldProcess>) -> bool {
     let until = Instant::now() + DYING;
     loop {
@@ -112,8 +116,8 @@ fn end_politely(find: impl Fn() -> Vec<HeldProcess>) -> bool {
     end_with(asked, find)
 }
 
-/// The processes of `run`: those whose own environment names it. Those of `group` are asked by a rule of their own,
-/// because a record names the group.
+/// Returns the processes whose environment names `run`. Those of `group` pass a rule of their own, because a record
+/// names the group.
 fn of_run(run: &str, group: i32) -> Vec<HeldProcess> {
     others_that(|pid, stat| {
         let is_named = environment_has(pid, (RUN.as_ref(), run.as_ref()));
@@ -121,14 +125,14 @@ fn of_run(run: &str, group: i32) -> Vec<HeldProcess> {
     })
 }
 
-/// The processes that are what `is_wanted` says of them, but for this one and those that it descends from.
+/// Returns the processes accepted by `is_wanted`, except this one and its ancestors.
 fn others_that(is_wanted: impl Fn(i32, &Stat) -> bool) -> Vec<HeldProcess> {
     let above = ancestors();
     let others = numbers().filter(|pid| !above.contains(pid));
     others.filter_map(|pid| HeldProcess::of(pid, |stat| is_wanted(pid, stat))).collect()
 }
 
-/// This process and those that it descends from.
+/// Returns this process and its ancestors.
 fn ancestors() -> Vec<i32> {
     let mut all = vec![getpid().as_raw_pid()];
     while let Some(parent) = all.last().and_then(|&pid| Stat::of(pid)).map(|stat| stat.parent) {
@@ -140,31 +144,32 @@ fn ancestors() -> Vec<i32> {
     all
 }
 
-/// Whether the environment that a process was started with has this name and value. One that cannot be read has not.
+/// Tells whether the initial environment of a process has this name and value. An unreadable environment counts as
+/// not having it.
 fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr)) -> bool {
     let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
     let environment = std::fs::read(format!("/proc/{pid}/environ"));
     environment.is_ok_and(|text| text.split(|&byte| byte == 0).any(|variable| variable == wanted))
 }
 
-/// The numbers of all processes.
+/// Iterates over the ids of all processes.
 fn numbers() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| OsStr::to_str(&entry.file_name())?.parse().ok())
 }
 
 impl ProcessIdentity {
-    /// The process with this number, if there is one.
+    /// Reads the identity of the process with this id, if it exists.
     pub(super) fn of(pid: Pid) -> io::Result<Option<Self>> {
         let boot_id = boot_id()?;
         let stat = Stat::of(pid.as_raw_pid());
         Ok(stat.map(|stat| Self { group: pid.as_raw_pid(), boot_id, start_time: stat.start_time }))
     }
 
-    /// Ends what is left of `run`, whose record describes this process: the processes of its group and all others, each
-    /// by itself and only if its own environment names the run; whether nothing is left. Where the description does not
-    /// fit (another start of the machine, another time of beginning, a group that can be no script's), it is about
-    /// nobody, and nobody is ended.
+    /// Ends the remains of `run`, whose record describes this process: the processes of its group and all others,
+    /// each individually and only if its own environment names the run. Returns whether nothing is left. If the
+    /// description does not fit (another boot, another start time, an impossible group), it is about no process, and
+    /// none is ended.
     pub(super) fn end(&self, run: &str) -> io::Result<bool> {
         if !rule::holds("progress.boot", self.boot_id == boot_id()?) {
             return Ok(true);
@@ -181,8 +186,8 @@ impl ProcessIdentity {
         Ok(end_politely(|| of_run(run, self.group)))
     }
 
-    /// Ends this process, which the second process of the program has just described to us, with what has stayed in its
-    /// group, and everything that has `mark`, a name and a value, in its environment.
+    /// Ends this process, which the second process has just described, with the rest of its group and everything that
+    /// has the variable `mark` in its environment.
     pub(super) fn end_lost(&self, mark: Option<(&OsStr, &OsStr)>) -> bool {
         let is_same = |stat: &Stat| {
             stat.group == self.group
@@ -200,12 +205,12 @@ impl ProcessIdentity {
     }
 }
 
-/// Which start of the machine this is.
+/// Reads the id of the current boot.
 fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
-/// What proc(5) says of a process.
+/// The fields of proc(5) `stat` in use.
 struct Stat {
     state: char,
     parent: i32,
@@ -214,7 +219,7 @@ struct Stat {
 }
 
 impl Stat {
-    /// Reads `/proc/PID/stat`; none where the process is gone.
+    /// Reads `/proc/PID/stat`, or returns `None` if the process is gone.
     fn of(pid: i32) -> Option<Self> {
         let text = std::fs::read(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
         let text = String::from_utf8_lossy(&text);

@@ -1,47 +1,47 @@
-//! What scripts tell by their exit codes and on their output (pkgadd(1M), patchadd(1M)).
+//! The meaning of scripts' exit codes and output (pkgadd(1M), patchadd(1M)).
 
 use super::ScriptEnd;
 
-/// What follows from how a script ended.
+/// The meaning of the end of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitMeaning {
-    /// All is well: 0.
+    /// Code 0: success.
     Ok,
-    /// It failed; so does the operation: 1, every code that has no meaning, every signal, the end of its time.
+    /// Code 1, any undefined code, any signal, or a timeout: the script failed, and so does the operation.
     Fatal,
-    /// Something is not as it should be, but the operation goes on: 2.
+    /// Code 2: something is not as it should be, but the operation continues.
     Warning,
-    /// The user, or whoever acts for the user, wants no more: 3.
+    /// Code 3: the user, or whoever acts for the user, wants to stop.
     Interrupted,
-    /// An administrator must decide first: 4, and from checkinstall also 3 and 7 (a script that cannot be read).
+    /// Code 4, and from checkinstall also 3 and 7 (an unreadable script): an administrator must decide first.
     Administration,
-    /// Somebody must answer first: 5.
+    /// Code 5: somebody must answer first.
     Interaction,
 }
 
-/// Whether the machine should be started again for what was installed.
+/// Whether an installation calls for a reboot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RebootRequest {
-    /// No.
+    /// No reboot.
     #[default]
     None,
-    /// After all packages: ten more than the code.
+    /// A reboot after all packages: the code plus ten.
     AfterAll,
-    /// Right after this package: twenty more than the code.
+    /// A reboot right after this package: the code plus twenty.
     Immediate,
 }
 
-/// How a script ended, and what that means.
+/// The outcome of a script: its meaning and its wish for a reboot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptOutcome {
-    /// What follows from it.
+    /// The meaning of the exit code.
     pub meaning: ExitMeaning,
-    /// Whether it wants a reboot.
+    /// The reboot the script asks for.
     pub reboot: RebootRequest,
 }
 
 impl ScriptOutcome {
-    /// The outcome of a checkinstall script (`is_checkinstall`) or of any other one.
+    /// Interprets the end of a checkinstall script (`is_checkinstall`) or of any other script.
     pub fn of(ended: ScriptEnd, is_checkinstall: bool) -> Self {
         let (code, reboot) = match ended {
             ScriptEnd::Exited(code @ 10..=15) => (code - 10, RebootRequest::AfterAll),
@@ -64,27 +64,27 @@ impl ScriptOutcome {
         Self { meaning, reboot }
     }
 
-    /// Whether the operation goes on and is kept: all is well, or nearly.
+    /// Tells whether the operation continues and is kept.
     pub fn commits(self) -> bool {
         matches!(self.meaning, ExitMeaning::Ok | ExitMeaning::Warning)
     }
 }
 
-/// A message from the scripts of a patch to patchadd(1M): a line with this token, a number and a text.
+/// A message from a patch's scripts to patchadd(1M): a line with a token, a number and a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchMessage {
-    /// The code with which patchadd ends.
+    /// The exit code of patchadd.
     pub number: u8,
-    /// What it prints.
+    /// The text that patchadd prints.
     pub text: String,
 }
 
-/// What such a line has in it.
+/// The token that marks such a line.
 const TOKEN: &str = "PaTcH_MsG ";
 
 impl PatchMessage {
-    /// The last message in what scripts printed. The text goes on to the next blank line or to a line of pkgadd
-    /// itself: puttext(1) folds it at about 70 columns.
+    /// Finds the last message in the output of scripts. Its text continues up to the next blank line or line of
+    /// pkgadd itself, because puttext(1) folds it at about 70 columns.
     pub fn last_in(output: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(output);
         let lines: Vec<&str> = text.lines().collect();
@@ -98,7 +98,7 @@ impl PatchMessage {
     }
 }
 
-/// Whether a line can be the rest of a message.
+/// Tells whether a line can continue a message.
 fn continues(line: &str) -> bool {
     !line.trim().is_empty()
         && !line.starts_with("pkgadd:")

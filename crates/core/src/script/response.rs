@@ -14,27 +14,27 @@ use crate::format::response::Response;
 use crate::package::Mode;
 use crate::root::{Dir, RootError, random};
 
-/// A response file is not larger than this many bytes.
+/// The largest response file that is read, in bytes.
 const LIMIT: u64 = 16 << 20;
 
-/// Its name in its directory.
+/// The name of the file in its directory.
 const NAME: &[u8] = b"response";
 
-/// Why a response file cannot be made or read.
+/// The reasons why a response file cannot be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
-    /// A call on it failed.
+    /// A call on the file failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The script removed it.
+    /// The script removed the file.
     #[error("the script removed its response file {}", .0.display())]
     Gone(PathBuf),
-    /// What the script wrote is no parameter file.
+    /// The script left something other than a parameter file.
     #[error("response file of {script}: {source}")]
     Syntax {
-        /// The script.
+        /// The name of the script.
         script: String,
-        /// What is wrong with it.
+        /// The syntax error.
         source: ParamsError,
     },
 }
@@ -47,7 +47,8 @@ pub struct ResponseFile {
 }
 
 impl ResponseFile {
-    /// Makes it in `directory` (the workshop's) with `text` in it: what is answered already. `user` becomes its owner.
+    /// Makes the file in `directory` (that of the script host) with the answers so far, `text`. `user` becomes its
+    /// owner.
     pub fn create(directory: &Path, text: &[u8], user: Option<ScriptUser>) -> Result<Self, ResponseError> {
         let place = format!("response-{:016x}", random()?);
         let dir = Dir::of_host(directory)?.make_dir(place.as_bytes(), Mode::of(0o700))?;
@@ -63,24 +64,24 @@ impl ResponseFile {
         Ok(Self { dir, path })
     }
 
-    /// Where it is: the one argument of the scripts.
+    /// Returns the path of the file, the only argument of the scripts.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its text as `script` left it.
+    /// Reads the text that the scripts left.
     pub fn text(&self) -> Result<Vec<u8>, ResponseError> {
         self.dir.read(NAME, LIMIT)?.ok_or_else(|| ResponseError::Gone(self.path.clone()))
     }
 
-    /// What is answered now that `script` has run: everything in the file, the earlier answers among it.
+    /// Parses the answers after `script` has run, earlier ones included.
     pub fn read(&self, script: &str) -> Result<Response, ResponseError> {
         Response::parse(&self.text()?)
             .map_err(|source| ResponseError::Syntax { script: script.to_owned(), source })
     }
 }
 
-/// What is to be told of answers that were passed over, because these parameters are nobody's to answer.
+/// Returns a complaint for each answer passed over because its parameter is read-only.
 pub fn complaints(response: &Response) -> impl Iterator<Item = String> {
     response.read_only.iter().map(|name| format!("read-only parameter <{name}> cannot be assigned a value"))
 }

@@ -54,8 +54,9 @@ pub fn supervise(commands: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-/// A signal of the terminal reaches everything in its foreground: what it means is the program's matter, which ends the
-/// line when it wants to end. Scripts get the signals as ever, since nothing caught lasts through the start of a program.
+/// Survives the terminal's signals, which reach the whole foreground. Their meaning is for the program to decide; it
+/// closes the channel when it wants to end. Scripts receive the signals as usual, because handlers do not survive
+/// exec.
 fn outlive_signals() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
@@ -64,7 +65,7 @@ fn outlive_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Descriptors that somebody above the program forgot are not for scripts.
+/// Closes descriptors inherited from processes above the program, which are not for scripts.
 pub fn close_inherited() -> io::Result<()> {
     let entries = std::fs::read_dir("/proc/self/fd")?;
     let numbers: Vec<i32> =
@@ -83,11 +84,11 @@ fn refusal(error: ScriptError) -> SupervisorAnswer {
     }
 }
 
-/// What lasts as long as the process.
+/// The resources held for the life of the process.
 struct SupervisorState {
     tools: ToolDirectory,
     absolute_tools: Result<(), String>,
-    /// Given back when everything else has been cleaned up.
+    /// The lock, released after everything else is cleaned up.
     _lock: ScriptLock,
 }
 
@@ -107,7 +108,7 @@ impl SupervisorState {
     }
 }
 
-/// Runs one script; whether there is still somebody to run another one for.
+/// Runs one script. Returns whether the program is still there to order another one.
 fn run(channel: &mut Channel, running: &RunOrder) -> io::Result<bool> {
     let made = channel.descriptor().ok_or_else(|| io::Error::other("its input is missing"));
     let made = made.and_then(|input| ScriptChild::make(running, input));
@@ -144,19 +145,19 @@ fn run(channel: &mut Channel, running: &RunOrder) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What ends the watch over a script.
+/// The reason why watching a script ended.
 enum Event {
-    /// It ended by itself.
+    /// The script ended by itself.
     Ended,
-    /// The program wants it ended.
+    /// The program ordered its end.
     Ordered,
-    /// It had its time.
+    /// Its time ran out.
     TimeIsUp,
     /// The program is gone.
     Alone,
 }
 
-/// Lets the script begin when the program says so, and waits. The clock runs from its beginning.
+/// Starts the script when the program says so, and watches it. The time limit counts from its start.
 fn follow(channel: &mut Channel, script: &ScriptChild, limit_ms: Option<u64>) -> Event {
     let mut until = None;
     loop {

@@ -1,4 +1,4 @@
-//! The private directory of a run: the program under the names of its commands, and what else scripts expect.
+//! The private directory of a run: this program under the names of its commands, and other tools that scripts expect.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,18 +11,18 @@ use super::trust::{ScriptUser, unreadable_by};
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Root, random};
 
-/// Where programs of the host are looked for.
+/// The directories searched for programs of the host.
 const HOST: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
-/// Programs of the host that can be `nawk`. The stock class script of a patch has one program that only the original
-/// nawk accepts (`continue` outside a loop); with all others that program fails, and the script goes on without the
-/// list that it makes, which serves roots of running systems only.
+/// The host's programs that can serve as `nawk`. The stock class script of a patch contains one program that only the
+/// original nawk accepts (`continue` outside a loop). With the others that program fails, and the script continues
+/// without its list, which matters only on running systems.
 const AWKS: [&str; 4] = ["original-awk", "mawk", "gawk", "awk"];
 
-/// Where the tools are when the directory that was named is closed to the user of scripts.
+/// The directory for the tools if the user of scripts cannot reach the named one.
 const PUBLIC: &str = "/var/tmp";
 
-/// The private directory. It is removed with this value.
+/// The private directory, removed on drop.
 #[derive(Debug)]
 pub(super) struct ToolDirectory {
     parent: Dir,
@@ -32,7 +32,7 @@ pub(super) struct ToolDirectory {
 }
 
 impl ToolDirectory {
-    /// Makes it below `temporary`, or below `/var/tmp` where `user` could not reach it there, with all tools.
+    /// Makes the directory with all tools below `temporary`, or below `/var/tmp` if `user` cannot reach it there.
     pub(super) fn lay_out(
         temporary: &Path,
         commands: &[&str],
@@ -50,22 +50,22 @@ impl ToolDirectory {
         Ok(bench)
     }
 
-    /// Where it is.
+    /// Returns the path of the private directory.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the tools are.
+    /// Returns the path of the tools.
     pub(super) fn tools(&self) -> PathBuf {
         tools_of(&self.path)
     }
 
-    /// The directory itself.
+    /// Returns the open private directory.
     pub(super) fn dir(&self) -> &Dir {
         &self.dir
     }
 
-    /// The tools by name: what scripts find first.
+    /// Returns the names of the tools, which scripts find first.
     pub(super) fn names(commands: &[&str]) -> Vec<String> {
         let ours = commands.iter().filter(|name| **name != "compress" || host(name).is_none());
         ours.map(|name| (*name).to_owned()).chain(host("nawk").is_none().then(|| "nawk".to_owned())).collect()
@@ -84,7 +84,7 @@ impl ToolDirectory {
         Ok(())
     }
 
-    /// Our own program where everybody can run it: as it is, else a copy of it.
+    /// Returns the path of this program, or of a copy if not everybody can run it.
     fn program(&self, user: Option<ScriptUser>) -> Result<PathBuf, ScriptError> {
         let this = Path::new("/proc/self/exe");
         let failed = |error: std::io::Error| ScriptError::Preparation(format!("our own program: {error}"));
@@ -116,12 +116,12 @@ impl Drop for ToolDirectory {
 const TOOLS: &[u8] = b"tools";
 const PROGRAM: &[u8] = b"patchadm";
 
-/// The directory of the tools below the private one.
+/// Returns the directory of the tools below the private one.
 pub(super) fn tools_of(directory: &Path) -> PathBuf {
     directory.join(OsStr::from_bytes(TOOLS))
 }
 
-/// `nawk`, from what the host has. Busybox looks at the name it is called by, so it gets a script in between.
+/// Makes `nawk` out of a program of the host. Busybox goes by the name it is called, so it gets a wrapper script.
 fn make_nawk(tools: &Dir) -> Result<(), ScriptError> {
     if let Some(awk) = AWKS.iter().find_map(|name| host(name)) {
         return Ok(tools.make_symlink(b"nawk", awk.as_os_str().as_bytes())?);
@@ -133,7 +133,7 @@ fn make_nawk(tools: &Dir) -> Result<(), ScriptError> {
     Ok(())
 }
 
-/// A program of the host.
+/// Finds a program of the host.
 pub(super) fn host(name: &str) -> Option<PathBuf> {
     HOST.iter().map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
 }

@@ -11,31 +11,31 @@ use super::ScriptError;
 use crate::package::Accounts;
 use crate::root::{Root, accounts_of, random};
 
-/// The accounts that may run unprivileged scripts; the first that exists does.
+/// The accounts that may run unprivileged scripts; the first existing one is used.
 pub const CANDIDATES: [&str; 3] = ["install", "noaccess", "nobody"];
 
-/// The group of scripts, where it exists.
+/// The group of scripts, if it exists.
 const GROUP: &str = "other";
 
-/// What its number has been since System V, for systems without it.
+/// The number of that group since System V, for systems without it.
 const GROUP_NUMBER: u32 = 1;
 
-/// Who runs a script: the numbers of user and group, without supplementary groups.
+/// The user who runs a script, by user and group number, without supplementary groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptUser {
-    /// The user.
+    /// The user number.
     pub uid: u32,
-    /// The group.
+    /// The group number.
     pub gid: u32,
 }
 
 impl ScriptUser {
-    /// The account of this machine that runs unprivileged scripts: the first of [`CANDIDATES`], in a group that nobody
-    /// else is in, else in group `other`, else in group 1. None where the caller is not root: scripts then run as the
-    /// caller.
+    /// Returns the account of this machine that runs unprivileged scripts: the first existing one of [`CANDIDATES`],
+    /// in a group of its own, else in group `other`, else in group 1. Returns `None` if the caller is not root;
+    /// scripts then run as the caller.
     ///
-    /// With a group of its own a script is closed to all other processes of its user: the kernel shows what a process
-    /// has open (`/proc/PID/fd`) and lets it be traced only to who has both numbers.
+    /// A group of its own closes a script to all other processes of its user: the kernel reveals a process's open
+    /// files (`/proc/PID/fd`), and lets it be traced, only to processes with both numbers.
     pub fn unprivileged() -> Result<Option<Self>, ScriptError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -48,15 +48,15 @@ impl ScriptUser {
     }
 }
 
-/// The numbers that groups of scripts are taken from: above those that accounts, containers and user namespaces get, and
-/// below the sign.
+/// The range of private groups for scripts: above the numbers used for accounts, containers and user namespaces, and
+/// below the sign bit.
 const OWN_GROUPS: std::ops::Range<u32> = 0x7000_0000..0x7fff_fff0;
 
-/// How often a number is drawn before there is held to be none.
+/// The number of draws before giving up.
 const DRAWS: usize = 16;
 
-/// A group that no account and no process has, and that this process may give; none where there is none, as in a user
-/// namespace with few numbers.
+/// Returns a group that no account and no process has and that this process may assign; `None` if there is none, for
+/// example in a small user namespace.
 fn own_group(accounts: &Accounts) -> Result<Option<u32>, ScriptError> {
     let Ok(map) = std::fs::read_to_string("/proc/self/gid_map") else { return Ok(None) };
     for _ in 0..DRAWS {
@@ -71,7 +71,7 @@ fn own_group(accounts: &Accounts) -> Result<Option<u32>, ScriptError> {
     Ok(None)
 }
 
-/// Whether a `gid_map` has a number: lines of first inside, first outside, how many.
+/// Tells whether a `gid_map` (lines of first inside, first outside, count) contains a number.
 fn is_mapped(map: &str, gid: u32) -> bool {
     map.lines().any(|line| {
         let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().ok());
@@ -81,7 +81,7 @@ fn is_mapped(map: &str, gid: u32) -> bool {
     })
 }
 
-/// Whether a process has a group as one of its own. One whose groups cannot be read is passed over.
+/// Tells whether any process has this group. Processes whose groups cannot be read are skipped.
 fn is_in_use(gid: u32) -> bool {
     let has_it = |status: String| {
         let groups = status.lines().filter(|line| line.starts_with("Gid:") || line.starts_with("Groups:"));
@@ -91,9 +91,10 @@ fn is_in_use(gid: u32) -> bool {
     entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok()).any(has_it)
 }
 
-/// The first directory on the way to `path` that `user` cannot search, or the object itself if the user cannot read
-/// it (and search it, if it is a directory); none when all is well. What does not exist is named as unreadable.
-/// Symbolic links are followed as the caller sees them. Permission bits decide; access lists are not looked at.
+/// Returns the first directory on the way to `path` that `user` cannot search, or the object itself if the user
+/// cannot read it (and search it, if it is a directory); `None` if all is well. A missing object counts as
+/// unreadable. Symbolic links are followed as the caller sees them. Only permission bits are checked, not access
+/// lists.
 pub fn unreadable_by(user: ScriptUser, path: &Path) -> Option<PathBuf> {
     let Ok(physical) = std::fs::canonicalize(path) else { return Some(path.to_owned()) };
     let mut ancestors: Vec<&Path> = physical.ancestors().skip(1).collect();
@@ -104,7 +105,7 @@ pub fn unreadable_by(user: ScriptUser, path: &Path) -> Option<PathBuf> {
     blocked.map(Path::to_owned).or_else(|| (!allows(user, &physical, needed)).then(|| physical.clone()))
 }
 
-/// Whether the permission bits grant `user` all of `bits`.
+/// Tells whether the permission bits grant `user` all of `bits`.
 fn allows(user: ScriptUser, path: &Path, bits: u32) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| user.uid == 0 || granted(user, &metadata) & bits == bits)
 }

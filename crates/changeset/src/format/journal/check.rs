@@ -8,8 +8,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Archive, Domain, Head, Header, Identity, Journal, JournalError, Op, OpKind, Progress, RUNS, Run,
-    RunRecord,
+    Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, Op, OpKind, RUNS,
+    Run, RunRecord, ScriptProgress,
 };
 use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
@@ -45,12 +45,12 @@ impl Record {
 }
 
 /// Checks the sectors.
-pub(super) fn head(head: &Head) -> Result<(), JournalError> {
+pub(super) fn head(head: &JournalHead) -> Result<(), JournalError> {
     header(&head.header)?;
     head.progress.as_ref().map_or(Ok(()), progress)
 }
 
-fn header(header: &Header) -> Result<(), JournalError> {
+fn header(header: &JournalHeader) -> Result<(), JournalError> {
     let its = Record("its header".to_owned());
     its.must("journal.header.version", "version", header.version > 0)?;
     its.must("journal.header.run", "run", Run::is_name(&header.run))?;
@@ -58,7 +58,7 @@ fn header(header: &Header) -> Result<(), JournalError> {
     its.must("journal.header.db", "db", header.db <= header.lines)
 }
 
-fn progress(progress: &Progress) -> Result<(), JournalError> {
+fn progress(progress: &ScriptProgress) -> Result<(), JournalError> {
     let its = Record("its progress".to_owned());
     its.must("journal.progress.number", "number", progress.number < RUNS)?;
     let Some(script) = &progress.script else { return Ok(()) };
@@ -137,7 +137,7 @@ fn is_log(path: &ObjectPath) -> bool {
 }
 
 /// Checks an undo archive that a journal with these domains names.
-fn archive(archive: &Archive, domains: &[Domain], of: String) -> Result<(), JournalError> {
+fn archive(archive: &JournalArchive, domains: &[Domain], of: String) -> Result<(), JournalError> {
     let its = Record(of);
     let is_saved = |path: &ObjectPath| is_archive_name(path.name());
     its.must("journal.archive.path", "path", archive.path.as_ref().is_none_or(is_saved))?;
@@ -150,14 +150,14 @@ fn archive(archive: &Archive, domains: &[Domain], of: String) -> Result<(), Jour
 }
 
 /// Checks an undo archive that is noted by itself: one outside the root.
-pub fn archive_elsewhere(archive: &Archive, of: String) -> Result<(), JournalError> {
+pub fn archive_elsewhere(archive: &JournalArchive, of: String) -> Result<(), JournalError> {
     let its = Record(of);
     its.must("journal.archive.path", "path", archive.path.is_none())?;
     its.must("journal.archive.staged", "staged", archive.staged.is_none())?;
     elsewhere(archive, &its)
 }
 
-fn elsewhere(archive: &Archive, its: &Record) -> Result<(), JournalError> {
+fn elsewhere(archive: &JournalArchive, its: &Record) -> Result<(), JournalError> {
     its.must("journal.archive.outside", "outside", archive.outside.as_deref().is_none_or(is_elsewhere))?;
     its.must("journal.archive.discard", "discard", archive.discard.as_deref().is_none_or(is_elsewhere))?;
     its.must("journal.archive.inode", "inode", archive.inode.as_ref().is_none_or(is_inode))

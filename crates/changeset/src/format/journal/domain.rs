@@ -30,10 +30,3 @@ pub enum Lack {
     /// A rename cannot be kept from replacing what is there (`RENAME_NOREPLACE`).
     NoReplace,
 }
-
-impl super::Op {
-    /// The name in the stage of the old object of a replacement, where names cannot be exchanged.
-    pub fn old_stage(&self) -> String {
-        format!("{}.old", self.stage)
-    }
-}

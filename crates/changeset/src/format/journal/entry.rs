@@ -8,11 +8,11 @@ use crate::package::{Inode, ObjectPath, Timestamp};
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Entry {
+pub enum JournalEntry {
     /// A set of targets that can be renamed from one stage. These lines come first.
     Domain(Domain),
     /// An undo archive of the run.
-    Archive(Archive),
+    Archive(JournalArchive),
     /// What `history` and `log` get once the outcome is known.
     #[serde(rename = "story")]
     RunRecord(RunRecord),
@@ -22,7 +22,7 @@ pub enum Entry {
 
 /// Where an undo archive of the run is found when an object must be rebuilt from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Archive {
+pub struct JournalArchive {
     /// Where it is when it is published, inside the root; none for one that is kept elsewhere.
     #[serde(with = "path_text::option", default)]
     pub path: Option<ObjectPath>,
@@ -151,6 +151,11 @@ impl Op {
             editable: false,
         }
     }
+
+    /// Returns the staged name of the old object of a replacement, on a file system that cannot exchange names.
+    pub fn old_stage(&self) -> String {
+        format!("{}.old", self.stage)
+    }
 }
 
 /// The kinds of [`Op`].
@@ -169,7 +174,7 @@ pub enum OpKind {
     Attr,
     /// A directory is removed after the commit, if it is empty.
     Rmdir,
-    /// A name that procedure scripts may touch. `new` is the held copy of the old object in the stage (none of a
+    /// A name that procedure scripts may touch. `new` is the safety copy of the old object in the stage (none of a
     /// directory, whose attributes are all in `old`); without `old` nothing was there.
     #[serde(rename = "held")]
     Protect,

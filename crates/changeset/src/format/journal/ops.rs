@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Entry, HEAD, Header, Identity, Journal, JournalError, Op, SECTOR, VERSION};
+use super::{HEAD, Identity, Journal, JournalEntry, JournalError, JournalHeader, Op, SECTOR, VERSION};
 use super::{blank, checked, line, sector, texts};
 use crate::package::rule::holds;
 use crate::package::{Digest, Timestamp};
@@ -19,7 +19,7 @@ const EVERYBODY_READS: u32 = 0o004;
 
 /// The bytes of the two files of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
+pub struct JournalFiles {
     /// The journal, for everybody.
     pub journal: Vec<u8>,
     /// `ops-<run>`, for the owner.
@@ -29,25 +29,27 @@ pub struct Files {
 impl Journal {
     /// The files of a journal of the present version whose run is in progress: header, blank outcome, all lines. The ops
     /// of either file keep their order.
-    pub fn to_files(header: Header, entries: &[Entry]) -> Files {
+    pub fn to_files(header: JournalHeader, entries: &[JournalEntry]) -> JournalFiles {
         // The sectors come first, and the header when everything behind it is known.
         let mut journal: Vec<u8> = (0..HEAD / SECTOR).flat_map(|_| blank()).collect();
         let mut ops = Vec::new();
         for entry in entries {
             match entry {
-                Entry::Domain(_) => journal.extend_from_slice(&line(entry)),
-                Entry::Op(op) if op.db => {
+                JournalEntry::Domain(_) => journal.extend_from_slice(&line(entry)),
+                JournalEntry::Op(op) if op.db => {
                     let shown = op.for_everybody();
                     if shown != **op {
                         ops.extend_from_slice(&line(entry));
                     }
-                    journal.extend_from_slice(&line(&Entry::Op(Box::new(shown))));
+                    journal.extend_from_slice(&line(&JournalEntry::Op(Box::new(shown))));
                 }
-                Entry::Archive(_) | Entry::RunRecord(_) | Entry::Op(_) => ops.extend_from_slice(&line(entry)),
+                JournalEntry::Archive(_) | JournalEntry::RunRecord(_) | JournalEntry::Op(_) => {
+                    ops.extend_from_slice(&line(entry))
+                }
             }
         }
         let lines = journal.get(HEAD..).unwrap_or_default();
-        let header = Header {
+        let header = JournalHeader {
             version: VERSION,
             lines: lines.len() as u64,
             sha256: digest(lines),
@@ -57,7 +59,7 @@ impl Journal {
             ..header
         };
         journal.splice(..SECTOR, sector(&header));
-        Files { journal, ops }
+        JournalFiles { journal, ops }
     }
 
     /// Adds what the second file says, when it is the one that the header names.
@@ -71,7 +73,7 @@ impl Journal {
         for (index, text) in texts(bytes).enumerate() {
             let entry = checked(text, || format!("line {} of ops-{}", index + 1, self.head.header.run))?;
             match entry {
-                Entry::Op(op) if op.db => {
+                JournalEntry::Op(op) if op.db => {
                     let shown = shown.get(&place(&op)).and_then(|index| self.ops.get_mut(*index));
                     fill_in(shown, *op)?;
                 }

@@ -8,18 +8,18 @@ fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
 }
 
-fn header() -> Header {
-    Header {
+fn header() -> JournalHeader {
+    JournalHeader {
         version: VERSION,
         run: Run { number: 17, nonce: 0xabc }.to_string(),
         command: "patchadd".to_owned(),
         root: "0123456789abcdef".to_owned(),
-        ..Header::default()
+        ..JournalHeader::default()
     }
 }
 
-fn op(path: &str, db: bool) -> Entry {
-    Entry::Op(Box::new(Op {
+fn op(path: &str, db: bool) -> JournalEntry {
+    JournalEntry::Op(Box::new(Op {
         kind: OpKind::Add,
         path: at(path),
         to: None,
@@ -37,17 +37,17 @@ fn op(path: &str, db: bool) -> Entry {
     }))
 }
 
-fn sample() -> Files {
+fn sample() -> JournalFiles {
     let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
     let domain = Domain { top: at("/"), stage, lacks: vec![Lack::Exchange] };
     let entries =
-        [Entry::Domain(domain), op("/opt/a\u{e9} b", false), op("/var/sadm/install/contents", true)];
+        [JournalEntry::Domain(domain), op("/opt/a\u{e9} b", false), op("/var/sadm/install/contents", true)];
     Journal::to_files(header(), &entries)
 }
 
 #[test]
 fn a_journal_comes_back_with_the_records_first() {
-    let Files { journal: bytes, ops } = sample();
+    let JournalFiles { journal: bytes, ops } = sample();
     let journal = Journal::parse(&bytes, Some(&ops)).unwrap();
     assert_eq!(journal.head.run(), Some(Run { number: 17, nonce: 0xabc }));
     assert!(journal.head.is_open());
@@ -60,20 +60,20 @@ fn a_journal_comes_back_with_the_records_first() {
 
 #[test]
 fn an_outcome_is_one_sector_written_into_place() {
-    let Files { journal: mut bytes, ops } = sample();
-    for (sector, offset) in [outcome_sector(Outcome::Commit), done_sector()] {
+    let JournalFiles { journal: mut bytes, ops } = sample();
+    for (sector, offset) in [outcome_sector(RunOutcome::Commit), done_sector()] {
         assert_eq!(sector.len(), SECTOR);
         let offset = usize::try_from(offset).unwrap();
         bytes[offset..offset + SECTOR].copy_from_slice(&sector);
     }
     let journal = Journal::parse(&bytes, Some(&ops)).unwrap();
-    assert_eq!((journal.head.outcome, journal.head.done), (Some(Outcome::Commit), true));
+    assert_eq!((journal.head.outcome, journal.head.done), (Some(RunOutcome::Commit), true));
     assert!(!journal.head.is_open());
 }
 
 /// A journal as the versions before 3 wrote it: one file, the records first.
-fn earlier(version: u32, entries: &[Entry]) -> Vec<u8> {
-    let is_leading = |entry: &&Entry| !matches!(entry, Entry::Op(op) if !op.db);
+fn earlier(version: u32, entries: &[JournalEntry]) -> Vec<u8> {
+    let is_leading = |entry: &&JournalEntry| !matches!(entry, JournalEntry::Op(op) if !op.db);
     let leading: Vec<u8> = entries.iter().filter(is_leading).flat_map(line).collect();
     let rest = entries.iter().filter(|entry| !is_leading(entry)).flat_map(line);
     let lines: Vec<u8> = leading.iter().copied().chain(rest).collect();
@@ -91,7 +91,7 @@ fn earlier(version: u32, entries: &[Entry]) -> Vec<u8> {
 fn a_journal_of_an_earlier_program_is_read_from_its_one_file() {
     let lines = "\
         a7a54da4 {\"domain\":{\"top\":\"/\",\"stage\":\"/var/sadm/patchadm/stage/17-0000000000000abc\"}}\n";
-    let domain: Entry = checked(lines.trim_end().as_bytes(), String::new).unwrap();
+    let domain: JournalEntry = checked(lines.trim_end().as_bytes(), String::new).unwrap();
     let entries = [domain, op("/opt/a", false), op("/var/sadm/install/contents", true)];
     for version in [1, 2] {
         let bytes = earlier(version, &entries);
@@ -105,7 +105,7 @@ fn a_journal_of_an_earlier_program_is_read_from_its_one_file() {
 
 /// A record that its owner alone may read.
 fn private() -> Op {
-    let Entry::Op(op) = op("/var/sadm/patchadm/ledger/ACMEweb", true) else { panic!() };
+    let JournalEntry::Op(op) = op("/var/sadm/patchadm/ledger/ACMEweb", true) else { panic!() };
     let identity = serde_json::json!({
         "file_type": "f", "mode": 0o600, "uid": 71, "gid": 72, "size": 73, "mtime": {"seconds": 74, "nanoseconds": 75},
         "inode": {"number": 76, "born": null}, "sha256": "5f0c".repeat(16),
@@ -119,14 +119,14 @@ fn what_not_everybody_may_read_is_not_in_the_file_that_everybody_may_read() {
     let run_record =
         RunRecord { command: "patchadd".to_owned(), text: "secret".to_owned(), ..RunRecord::default() };
     let entries = [
-        Entry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() }),
-        Entry::Archive(Archive::default()),
-        Entry::RunRecord(run_record.clone()),
+        JournalEntry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() }),
+        JournalEntry::Archive(JournalArchive::default()),
+        JournalEntry::RunRecord(run_record.clone()),
         op("/var/sadm/install/contents", true),
-        Entry::Op(Box::new(private())),
+        JournalEntry::Op(Box::new(private())),
         op("/home/mallory", false),
     ];
-    let Files { journal: bytes, ops } = Journal::to_files(header(), &entries);
+    let JournalFiles { journal: bytes, ops } = Journal::to_files(header(), &entries);
     let text = String::from_utf8(bytes.clone()).unwrap();
     for private in ["secret", "mallory", "5f0c", ":71", ":72", ":73", ":74", "archive"] {
         let lines = &text[HEAD..];
@@ -142,7 +142,7 @@ fn what_not_everybody_may_read_is_not_in_the_file_that_everybody_may_read() {
 
 #[test]
 fn the_file_with_the_ops_is_the_one_that_the_header_names() {
-    let Files { journal: bytes, ops } = sample();
+    let JournalFiles { journal: bytes, ops } = sample();
     let missing = Err(JournalError::Ops("17-0000000000000abc".to_owned()));
     assert_eq!(Journal::parse(&bytes, None), missing);
     let mut other = ops.clone();
@@ -155,15 +155,15 @@ fn the_file_with_the_ops_is_the_one_that_the_header_names() {
 #[test]
 fn both_files_say_the_same_of_a_record() {
     let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
-    let domain = Entry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() });
-    let Files { journal: mut bytes, .. } =
-        Journal::to_files(header(), &[domain.clone(), Entry::Op(Box::new(private()))]);
+    let domain = JournalEntry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() });
+    let JournalFiles { journal: mut bytes, .. } =
+        Journal::to_files(header(), &[domain.clone(), JournalEntry::Op(Box::new(private()))]);
     for lie in [
         Op { path: at("/etc/shadow"), ..private() },
         Op { kind: OpKind::Delete, ..private() },
         Op { stage: "db/8".to_owned(), ..private() },
     ] {
-        let ops = line(&Entry::Op(Box::new(lie)));
+        let ops = line(&JournalEntry::Op(Box::new(lie)));
         let mut header = parse_head(&bytes).unwrap().header;
         (header.ops, header.ops_sha256) = (ops.len() as u64, Digest(Sha256::digest(&ops).into()).to_string());
         bytes.splice(..SECTOR, sector(&header));
@@ -173,7 +173,7 @@ fn both_files_say_the_same_of_a_record() {
 
 #[test]
 fn damage_anywhere_is_found() {
-    let Files { journal: bytes, ops } = sample();
+    let JournalFiles { journal: bytes, ops } = sample();
     for place in [3, 40, HEAD + 2, HEAD + 60, bytes.len() - 3] {
         let mut damaged = bytes.clone();
         damaged[place] ^= 1;
@@ -189,7 +189,7 @@ fn damage_anywhere_is_found() {
 proptest! {
     #[test]
     fn reading_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..9000), valid: bool) {
-        let Files { journal: mut sample, ops } = sample();
+        let JournalFiles { journal: mut sample, ops } = sample();
         if valid {
             sample.extend_from_slice(&bytes);
             bytes = sample;

@@ -9,7 +9,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::format::journal::{Domain, Entry, Header, Outcome, VERSION, done_sector, outcome_sector};
+use crate::format::journal::{
+    Domain, JournalEntry, JournalHeader, RunOutcome, VERSION, done_sector, outcome_sector,
+};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
@@ -22,7 +24,7 @@ const STAGE: &str = "/var/sadm/patchadm/stage/7-00000000000000aa";
 struct Scene {
     dir: TempDir,
     root: Root,
-    ops: Vec<Entry>,
+    ops: Vec<JournalEntry>,
 }
 
 impl Scene {
@@ -32,7 +34,7 @@ impl Scene {
         let root = Root::open(dir.path()).unwrap();
         let mut scene = Self { dir, root, ops: Vec::new() };
         scene.write(PKGINFO, "PATCHLIST=\n");
-        scene.ops.push(Entry::Domain(Domain { top: at("/"), stage: at(STAGE), lacks: Vec::new() }));
+        scene.ops.push(JournalEntry::Domain(Domain { top: at("/"), stage: at(STAGE), lacks: Vec::new() }));
         scene
     }
 
@@ -70,16 +72,16 @@ impl Scene {
         let new = matches!(kind, OpKind::Add | OpKind::Replace).then(|| self.identity(&staged));
         let line = json!({"kind": kind, "path": path, "domain": 0, "stage": stage, "db": true});
         let op = Op { new, ..serde_json::from_value(line).unwrap() };
-        self.ops.push(Entry::Op(Box::new(op)));
+        self.ops.push(JournalEntry::Op(Box::new(op)));
     }
 
     fn publish(&self, run: &str) {
-        let header = Header {
+        let header = JournalHeader {
             version: VERSION,
             run: run.to_owned(),
             command: "patchadd".to_owned(),
             root: "00112233445566ff".to_owned(),
-            ..Header::default()
+            ..JournalHeader::default()
         };
         let bytes = Journal::to_files(header, &self.ops).journal;
         fs::write(self.host("/var/sadm/patchadm/journal.new"), bytes).unwrap();
@@ -149,7 +151,7 @@ fn a_replaced_record_is_read_as_before_until_the_commit() {
     scene.exchange(PKGINFO, "db/0");
     assert_eq!(scene.seen(PKGINFO), old, "a rollback has put it back");
     scene.exchange(PKGINFO, "db/0");
-    scene.put(outcome_sector(Outcome::Commit));
+    scene.put(outcome_sector(RunOutcome::Commit));
     let new = Some("PATCHLIST=100-01\n".to_owned());
     assert_eq!(scene.seen(PKGINFO), new, "committed");
     scene.put(done_sector());
@@ -161,7 +163,7 @@ fn a_replaced_record_is_read_as_before_until_the_commit() {
 #[test]
 fn after_a_rollback_the_live_files_count() {
     let scene = Scene::replacing();
-    scene.put(outcome_sector(Outcome::RolledBack));
+    scene.put(outcome_sector(RunOutcome::RolledBack));
     scene.write(PKGINFO, "PATCHLIST=200-01\n");
     assert_eq!(scene.seen(PKGINFO).as_deref(), Some("PATCHLIST=200-01\n"));
 }
@@ -179,7 +181,7 @@ fn what_a_run_adds_is_hidden_with_everything_below_it() {
     assert_eq!(scene.listed(save), ["90-01"]);
     assert_eq!(scene.listed(&format!("{save}/100-01")), [""; 0]);
     assert_eq!(scene.seen(&format!("{save}/100-01/undo.gz")), None);
-    scene.put(outcome_sector(Outcome::Commit));
+    scene.put(outcome_sector(RunOutcome::Commit));
     assert_eq!(scene.listed(save), ["100-01", "90-01"]);
     assert_eq!(scene.seen(&format!("{save}/100-01/undo.gz")).as_deref(), Some("archive"));
 }
@@ -201,7 +203,7 @@ fn what_a_run_deletes_is_read_from_the_stage() {
             scene.rename(&format!("{save}/100-01"), &format!("{STAGE}/db/1"));
         }
     }
-    scene.put(outcome_sector(Outcome::Commit));
+    scene.put(outcome_sector(RunOutcome::Commit));
     assert_eq!(scene.listed(save), [""; 0]);
 }
 
@@ -212,7 +214,7 @@ fn a_moved_record_has_its_old_name_until_the_commit() {
         ("/var/sadm/pkg/ACMEweb/save/90-01/undo.gz", "/var/sadm/pkg/ACMEweb/save/90-01/obsolete.gz");
     scene.write(old, "archive");
     scene.op(OpKind::Move, old, "db/1");
-    if let Some(Entry::Op(op)) = scene.ops.last_mut() {
+    if let Some(JournalEntry::Op(op)) = scene.ops.last_mut() {
         op.to = Some(at(new));
     }
     scene.publish("7-00000000000000aa");
@@ -223,7 +225,7 @@ fn a_moved_record_has_its_old_name_until_the_commit() {
             scene.rename(old, new);
         }
     }
-    scene.put(outcome_sector(Outcome::Commit));
+    scene.put(outcome_sector(RunOutcome::Commit));
     assert_eq!((scene.seen(old), scene.seen(new).as_deref()), (None, Some("archive")));
 }
 
@@ -262,7 +264,7 @@ fn a_script_of_the_run_sees_live_records_and_the_old_parameters() {
     assert_eq!(scene.seen(contents).as_deref(), Some("old\n"), "beside the run everything is as before");
     let other = scene.seen_within("6-00000000000000aa", contents);
     assert_eq!(other.as_deref(), Some("old\n"), "and so it is for what another run started");
-    scene.put(outcome_sector(Outcome::Commit));
+    scene.put(outcome_sector(RunOutcome::Commit));
     assert_eq!(scene.seen_within(RUN, PKGINFO).as_deref(), Some("PATCHLIST=100-01\n"));
 }
 
@@ -279,7 +281,7 @@ fn a_script_sees_the_held_parameters_of_its_package_and_everything_else_as_it_is
     {
         let line = json!({"kind": OpKind::Protect, "path": path, "domain": 0, "stage": stage, "db": true});
         let op = Op { old, new, ..serde_json::from_value(line).unwrap() };
-        scene.ops.push(Entry::Op(Box::new(op)));
+        scene.ops.push(JournalEntry::Op(Box::new(op)));
     }
     scene.publish(RUN);
     scene.write(PKGINFO, "PATCHLIST=100-01\n");
@@ -325,7 +327,7 @@ fn an_answer_that_a_commit_overtook_is_made_anew() {
         let answer = view.read(&at(PKGINFO), 100)?;
         tries.set(tries.get() + 1);
         if tries.get() == 1 {
-            scene.put(outcome_sector(Outcome::Commit));
+            scene.put(outcome_sector(RunOutcome::Commit));
         }
         Ok::<_, ViewError>((answer, view.is_during_run()))
     });

@@ -1,9 +1,9 @@
-//! Staging `contents`, merged in one pass, and what is known of it for the next run and for readers: its stamp.
+//! Stages the merged `contents` in one pass, together with its stamp for the next run and for readers.
 //!
-//! While the stamp of the last run fits, everything between the changed lines is copied as it is, and the digest of the
-//! old file is the one that the stamp names. Else every line is looked at; a database that is not sorted is sorted on
-//! this occasion. The digest of the new file is taken by a thread of its own while it is written; meanwhile the system
-//! begins to bring a large one to the disk, so that the sync that makes it durable finds little left to do.
+//! If the stamp of the last run fits, everything between the changed lines is copied as is, and the old digest is
+//! taken from the stamp. Otherwise every line is read, and an unsorted database is sorted. A thread computes the new
+//! digest while the file is written; meanwhile the system starts flushing a large file, so that the sync that makes
+//! it durable has little left to do.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::database::{RecordView, stamped};
 use crate::format::contents::ContentsError;
-use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, Merged};
+use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, MergeResult};
 use crate::format::contents_splice::splice;
 use crate::format::contents_stamp::{MOST_LINK_BYTES, Stamp};
 use crate::format::journal::Identity;
@@ -26,37 +26,41 @@ use crate::transaction::error::Cause;
 use crate::transaction::stage::layout::LayoutItem;
 use crate::transaction::stage::staged_files::note_identity;
 
-/// What is read and written at once, in bytes.
+/// The bytes read or written at once.
 const PORTION: usize = 256 << 10;
-/// What finding the place of one change costs, as bytes that could be merged meanwhile.
+/// The cost of finding the place of one change, in bytes that could be merged in the same time.
 const SEARCH: u64 = 8 << 10;
-/// The size from which on it matters which way is taken, and how the file comes to the disk, in bytes.
+/// The smallest size, in bytes, for which the choice of method and an early flush matter.
 const SMALL: u64 = 1 << 20;
-/// The size from which on taking the digest takes longer than copying, and one flush more is worth it, in bytes.
+/// The smallest size, in bytes, for which the digest takes longer than the copy and an extra flush pays.
 const LARGE: u64 = 8 << 20;
 
-/// What is known of bytes that were written.
+/// Size and digest of the bytes written.
 struct Passed {
     size: u64,
     sha256: Digest,
 }
 
-type Merge =
-    fn(&mut dyn BufRead, &mut dyn Write, &ContentsEdits, &ContentsTrailer) -> Result<Merged, ContentsError>;
+type Merge = fn(
+    &mut dyn BufRead,
+    &mut dyn Write,
+    &ContentsEdits,
+    &ContentsTrailer,
+) -> Result<MergeResult, ContentsError>;
 
-/// The new file and what is known of it.
+/// The new file and the facts for its stamp.
 struct MergedContents {
     file: WritableFile,
     passed: Passed,
-    /// SHA-256 of the old one.
+    /// SHA-256 of the old file.
     old_sha256: Option<Digest>,
     body: u64,
-    /// None where there are too many for a stamp.
+    /// The lines of hard links, or `None` if they are too many for a stamp.
     links: Option<Vec<u8>>,
 }
 
-/// Stages the merged `contents` under `name`, and fills in what its item lacks: the digest of the old one and the identity
-/// of the new one. What it returns are the bytes of its stamp; none of them where it gets no stamp.
+/// Stages the merged `contents` under `name`, and completes its item: the digest of the old file and the identity of
+/// the new one. Returns the bytes of the stamp, empty if the file gets no stamp.
 pub(crate) fn stage(
     root: &Root,
     plan: &Plan,
@@ -107,7 +111,7 @@ pub(crate) fn stage(
 struct Merging<'a> {
     root: &'a Root,
     plan: &'a Plan,
-    /// Where the old one is.
+    /// The physical path of the old file.
     path: &'a ObjectPath,
 }
 
@@ -152,13 +156,13 @@ impl Merging<'_> {
         }
     }
 
-    /// The old file from its first byte on.
+    /// Rewinds the old file.
     fn again<'f>(&self, mut old: &'f File) -> Result<&'f File, Cause> {
         old.rewind().map_err(|error| self.failed(error))?;
         Ok(old)
     }
 
-    /// Copies what is known to be in order; gives the file back, with nothing in it, where that is not known.
+    /// Copies the parts known to be sorted. Returns the file, still empty, if the order is unknown.
     fn splice(&self, old: &File, file: WritableFile) -> Result<Result<MergedContents, WritableFile>, Cause> {
         let size = old.metadata().map_err(|error| self.failed(error))?.len();
         let searches = SEARCH.saturating_mul(self.plan.contents.len() as u64);
@@ -184,7 +188,7 @@ impl Merging<'_> {
         })
     }
 
-    /// Merges line by line. An error brings the file along, for another try.
+    /// Merges line by line. An error returns the file, for another try.
     fn merge(
         &self,
         old: impl Read,
@@ -195,7 +199,7 @@ impl Merging<'_> {
         let Plan { contents: edits, trailer, .. } = self.plan;
         let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
         match made {
-            Ok((Merged { body, links, .. }, passed)) => {
+            Ok((MergeResult { body, links, .. }, passed)) => {
                 let (_, old_sha256) = old.into_inner().finish();
                 let links = links.into_bytes();
                 Ok(MergedContents { file, passed, old_sha256: Some(old_sha256), body, links })
@@ -205,8 +209,8 @@ impl Merging<'_> {
     }
 }
 
-/// Lets `work` write a file; meanwhile a thread takes the digest of what is in it. A large file is on the disk when the
-/// digest is known: instead of waiting for the one and then for the other, it waits for both.
+/// Lets `work` write a file while a thread computes the digest. A large file is flushed meanwhile, so that waiting
+/// for the digest and for the disk overlap.
 fn digested<T>(
     file: WritableFile,
     work: impl FnOnce(&mut dyn Write) -> Result<T, ContentsError>,
@@ -233,7 +237,7 @@ fn digested<T>(
     (made, file)
 }
 
-/// The digest of a file that is being written; `written` says how far it is.
+/// Computes the digest of a file while it is written; `written` yields the size so far.
 fn digest(file: &WritableFile, written: impl IntoIterator<Item = u64>) -> io::Result<Digest> {
     let mut buffer = vec![0; PORTION];
     let (mut hashing, mut at) = (Hashing::new(io::sink()), 0);
@@ -252,12 +256,12 @@ fn digest(file: &WritableFile, written: impl IntoIterator<Item = u64>) -> io::Re
     Ok(hashing.finish().1)
 }
 
-/// A file that is written while somebody waits for what is in it.
+/// A file being written, whose reader is told the size so far.
 struct Watched<'f> {
     file: &'f WritableFile,
-    /// Bytes written.
+    /// The bytes written.
     size: u64,
-    /// How many of them are on their way to the disk.
+    /// The bytes whose flush has begun.
     begun: u64,
     progress: Sender<u64>,
 }

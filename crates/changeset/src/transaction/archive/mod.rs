@@ -1,4 +1,4 @@
-//! The second step: old objects are saved in undo archives, and the records that change are staged.
+//! The second step: old objects are saved in undo archives, and changed records are staged.
 
 pub(crate) mod kept_manifest;
 pub(crate) mod merged_contents;

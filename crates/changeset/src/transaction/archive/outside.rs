@@ -1,54 +1,55 @@
-//! Undo archives outside the root (`-B`): paths of the host, as the journal has them and as they are found.
+//! Undo archives outside the root (`-B`): their host paths in the journal, and the files found there.
 //!
-//! A path has the form `DIR/<id>/<PKG>/NAME`. `DIR` is what somebody named, links and all; the two directories below it
-//! are this program's own and no links. An archive is removed only if it is, by name, manifest and digest, the one that
-//! the run made or used up; whatever else is there stays, and a note says so.
+//! A path has the form `DIR/<id>/<PKG>/NAME`. `DIR` was named by the caller and may lead through links; the two
+//! directories below it are made by this program and are never links. An archive is removed only if name, manifest
+//! and digest show that it is the one made or used by the run. Anything else stays, and a note says so.
 
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::archive_file::{ArchiveFileError, UnboundArchive};
 use crate::database::{RecordView, places};
-use crate::format::journal::{Archive, Journal, Op};
-use crate::format::manifest::{Header as ManifestHeader, decode};
+use crate::format::journal::{Journal, JournalArchive, Op};
+use crate::format::manifest::{ManifestHeader, decode};
 use crate::format::outside_path::OutsidePath;
 use crate::outside::OutsideAccess;
 use crate::package::{Digest, Mode, ObjectPath, PkgInst, rule};
 use crate::root::{Dir, FileType, Root};
 use crate::transaction::error::Cause;
 
-/// The largest ledger, in bytes: 16 MiB.
+/// The largest ledger that is read, in bytes: 16 MiB.
 const LARGEST_LEDGER: u64 = 16 << 20;
 
-/// The path of an object outside the root, as the journal has it.
+/// Decodes the path of an object outside the root from the journal.
 pub(crate) fn outside_path(text: &str) -> PathBuf {
     std::ffi::OsString::from_vec(decode(text)).into()
 }
 
-/// A path of the host as a path below `/`.
+/// Converts a host path into a path below `/`.
 pub fn host_path(path: &Path) -> Result<ObjectPath, Cause> {
     ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
 }
 
-/// The name of an archive outside the root before the run commits.
+/// Returns the name of an archive outside the root before the run commits.
 pub(crate) fn unpublished_name(run: &str) -> Vec<u8> {
     format!("undo.{run}.tmp").into_bytes()
 }
 
-/// The directories of an archive outside the root, open.
+/// The open directories of an archive outside the root.
 pub(crate) struct HostDirectories {
-    /// The one that was named.
+    /// The directory named by the caller.
     base: Dir,
-    /// That of the patch.
+    /// The directory of the patch.
     patch: Dir,
-    /// That of the package, where the archive is.
+    /// The directory of the package, which holds the archive.
     pub(crate) package: Dir,
-    /// The names of the last two.
+    /// The names of the last two directories.
     names: [Vec<u8>; 2],
 }
 
 impl HostDirectories {
-    /// Opens the directories of an archive; none where one is missing. Those below the one that was named are no links.
+    /// Opens the directories of an archive, or returns `None` if one is missing. Those below the named one must not
+    /// be links.
     pub(crate) fn open(root: &Root, archive: &Path) -> Result<Option<Self>, Cause> {
         let (base, patch, package) = parts(archive)?;
         let Some(base) = named(root, &base)? else { return Ok(None) };
@@ -57,7 +58,7 @@ impl HostDirectories {
         Ok(Some(Self { base, patch: in_base, package: in_patch, names: [patch, package] }))
     }
 
-    /// The same, made below the directory that was named where they are not there.
+    /// Opens the directories, and makes those missing below the named one.
     pub(crate) fn make(root: &Root, archive: &Path) -> Result<Self, Cause> {
         let (base, patch, package) = parts(archive)?;
         let shown = String::from_utf8_lossy(base.as_bytes()).into_owned();
@@ -67,7 +68,7 @@ impl HostDirectories {
         Ok(Self { base, patch: in_base, package: in_patch, names: [patch, package] })
     }
 
-    /// Removes those that are empty, but for the one that was named.
+    /// Removes the emptied directories, except for the named one.
     pub(crate) fn remove_emptied(self) -> Result<(), Cause> {
         let Self { base, patch, package, names: [id, inst] } = self;
         drop(package);
@@ -78,7 +79,7 @@ impl HostDirectories {
     }
 }
 
-/// The directory that was named, and the names of those of patch and package.
+/// Splits the path of an archive into the named directory and the names of the patch and package directories.
 fn parts(archive: &Path) -> Result<(ObjectPath, Vec<u8>, Vec<u8>), Cause> {
     let path = host_path(archive)?;
     let package = path.parent().unwrap_or_else(ObjectPath::root);
@@ -107,14 +108,14 @@ fn make_or_open(dir: &Dir, name: &[u8]) -> Result<Dir, Cause> {
     })
 }
 
-/// SHA-256 of an archive outside the root, as it is now; none where no file is.
+/// Returns the current SHA-256 of an archive outside the root, or `None` if there is no file.
 pub(crate) fn host_digest(root: &Root, path: &Path) -> Result<Option<Digest>, Cause> {
     let Some(directories) = HostDirectories::open(root, path)? else { return Ok(None) };
     let name = host_path(path)?.name().to_vec();
     open_file(&directories.package, &name)?.map(|file| digest(&file)).transpose()
 }
 
-/// Opens a regular file; none where nothing or something else is.
+/// Opens a regular file, or returns `None` if there is none.
 fn open_file(dir: &Dir, name: &[u8]) -> Result<Option<UnboundArchive>, Cause> {
     if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return Ok(None);
@@ -130,20 +131,20 @@ fn digest(file: &UnboundArchive) -> Result<Digest, Cause> {
     file.digest().map_err(failed)
 }
 
-/// What an archive outside the root is to a run that ends.
+/// Removes archives outside the root when a run ends.
 #[derive(Clone, Copy)]
 pub(crate) struct ArchiveCleanup<'a> {
     pub(crate) root: &'a Root,
-    /// What the run changed.
+    /// The journal of the run.
     pub(crate) journal: &'a Journal,
-    /// Where archives may be touched.
+    /// The directories in which archives may be touched.
     pub(crate) outside: &'a OutsideAccess<'a>,
 }
 
 impl ArchiveCleanup<'_> {
-    /// Removes an archive outside the root, its unpublished form, and the directories of patch and package above it. A note
-    /// where something is there that stays.
-    pub(crate) fn remove(self, archive: &Archive, path: &str) -> Result<Option<String>, Cause> {
+    /// Removes an archive outside the root, its unpublished form, and its emptied directories of patch and package.
+    /// Returns a note if something stays.
+    pub(crate) fn remove(self, archive: &JournalArchive, path: &str) -> Result<Option<String>, Cause> {
         let path = outside_path(path);
         let stays = |reason: &str| Some(format!("{} stays: {reason}", path.display()));
         let (patch, package) = (archive.patch.as_deref(), archive.package.as_deref());
@@ -180,9 +181,9 @@ impl ArchiveCleanup<'_> {
         Ok(None)
     }
 
-    /// Whether the ledger that the run has taken away, the old one of a run that ends well and the new one of one that was
-    /// rolled back, names the archive at that place. It is in the stage then.
-    fn is_in_ledger(self, archive: &Archive, path: &ObjectPath) -> bool {
+    /// Tells whether the ledger replaced by the run names the archive at that path. After a commit that is the old
+    /// ledger, after a rollback the new one; either is in the stage.
+    fn is_in_ledger(self, archive: &JournalArchive, path: &ObjectPath) -> bool {
         let package = archive.package.as_deref().and_then(|name| PkgInst::new(name).ok());
         let (Some(at), Some(names)) =
             (package.map(|package| places::ledger(&package)), self.outside.names_archive)
@@ -193,14 +194,14 @@ impl ArchiveCleanup<'_> {
         ops.filter_map(|op| self.staged_ledger(op)).any(|ledger| names(&ledger, archive, path))
     }
 
-    /// The ledger that an op has in the stage; none where it cannot be read.
+    /// Reads the staged ledger of an op, or returns `None` if it cannot be read.
     fn staged_ledger(self, op: &Op) -> Option<Vec<u8>> {
         let place = self.journal.domains.get(op.domain)?.stage.join(op.stage.as_bytes()).ok()?;
         RecordView::live(self.root).read(&place, LARGEST_LEDGER).ok().flatten()
     }
 
-    /// Whether a file is the archive that the run wrote or used up: by its bytes, and by its own words.
-    fn is_of_run(self, dir: &Dir, name: &[u8], archive: &Archive) -> Result<bool, Cause> {
+    /// Tells whether a file is the archive written or used by the run, by its bytes and by its manifest.
+    fn is_of_run(self, dir: &Dir, name: &[u8], archive: &JournalArchive) -> Result<bool, Cause> {
         let Some(file) = open_file(dir, name)? else { return Ok(false) };
         let expected = archive.sha256.as_deref().and_then(Digest::from_hex);
         if !rule::holds("archive.outside.digest", Some(digest(&file)?) == expected) {
@@ -227,7 +228,7 @@ mod tests {
     use super::*;
     use crate::format::cpio::{CpioFormat, CpioHeader as Member};
     use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
-    use crate::format::journal::{Head, Header, RunRecord};
+    use crate::format::journal::{JournalHead, JournalHeader, RunRecord};
     use crate::package::{PkgInst, Sums};
 
     const ROOT: &str = "00112233445566ff";
@@ -254,9 +255,10 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
         let (patch, package) = (Some(patch.to_owned()), Some("ACMEweb".to_owned()));
-        let archive = Archive { sha256: Some(sha256.to_owned()), patch, package, ..Archive::default() };
-        let header = Header { root: ROOT.to_owned(), ..Header::default() };
-        let head = Head { header, outcome: None, done: false, progress: None };
+        let archive =
+            JournalArchive { sha256: Some(sha256.to_owned()), patch, package, ..JournalArchive::default() };
+        let header = JournalHeader { root: ROOT.to_owned(), ..JournalHeader::default() };
+        let head = JournalHead { header, outcome: None, done: false, progress: None };
         let journal = Journal {
             head,
             domains: Vec::new(),

@@ -1,8 +1,8 @@
-//! An old object that is gone from the stage is made again from the undo archive of the run.
+//! Rebuilds an old object that is gone from the stage out of the run's undo archive.
 //!
-//! The journal says what the object was, the archive only has its bytes and its extended attributes: what is not the
-//! object of the journal is not restored. It is made under another name, gets its attributes through what is held open,
-//! and its name last, so that recovery may be cut anywhere and begin again.
+//! The journal states what the object was; the archive supplies only bytes and extended attributes. Anything that is
+//! not the object of the journal is not restored. The object is made under another name, gets its attributes through
+//! an open descriptor, and its name last, so that recovery can be cut off anywhere and start again.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -10,23 +10,23 @@ use std::io::{BufReader, Read};
 use crate::format::container;
 use crate::format::datastream;
 use crate::format::journal::{Identity, Journal, Op};
-use crate::format::manifest::{Kind, MANIFEST, Manifest, State, decode};
+use crate::format::manifest::{MANIFEST, Manifest, RecordedState, RecordedType, decode};
 use crate::package::rule::holds;
 use crate::package::{Mode, ObjectPath, Sums, Xattrs};
 use crate::root::{Dir, Root, SpecialFile, WritableFile};
 use crate::transaction::error::Cause;
 
-/// A manifest is not larger than this.
+/// The largest manifest that is read, in bytes.
 const LARGEST_MANIFEST: u64 = 1 << 30;
 
-/// Behind the name of an object while it is made.
+/// The suffix of an object's name while it is being rebuilt.
 const UNFINISHED: &[u8] = b".rebuilt";
 
-/// Extended attributes that no archive gives to an object: they would be set-id bits, or vouch for other bytes.
+/// Extended attributes never taken from an archive: they would act as set-id bits, or vouch for other bytes.
 const LEFT_OUT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
 
-/// Makes the old object of `op` in the stage, as `name` in `stage`. False where an extended attribute was left out.
-pub(crate) fn rebuild(
+/// Rebuilds the old object of `op` as `name` in `stage`. Returns false if an extended attribute was left out.
+pub(crate) fn rebuild_object(
     root: &Root,
     journal: &Journal,
     op: &Op,
@@ -103,7 +103,7 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
     }
 }
 
-/// Writes the bytes of a file, no more than the old one had and one.
+/// Writes the bytes of a file, at most one more than the old object had.
 fn pour(
     from: &mut impl Read,
     old: &Identity,
@@ -118,8 +118,8 @@ fn pour(
     Ok((file, sums))
 }
 
-/// What the manifest says of the old object.
-fn was(manifest: &[u8], op: &Op) -> Result<Option<State>, String> {
+/// Returns what the manifest says of the old object.
+fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
     let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
     let wanted = op.old.as_ref().and_then(|old| old.sha256.clone());
     let found = manifest.objects.into_iter().find(|object| {
@@ -129,31 +129,32 @@ fn was(manifest: &[u8], op: &Op) -> Result<Option<State>, String> {
     Ok(found.and_then(|object| object.was))
 }
 
-/// Whether a manifest and a journal speak of the same type.
-fn is_type(kind: Kind, letter: char) -> bool {
+/// Tells whether manifest and journal name the same file type.
+fn is_type(kind: RecordedType, letter: char) -> bool {
     letter
         == match kind {
-            Kind::File => 'f',
-            Kind::Directory => 'd',
-            Kind::Symlink => 'l',
-            Kind::Pipe => 'p',
-            Kind::Socket => 's',
-            Kind::Block => 'b',
-            Kind::Character => 'c',
+            RecordedType::File => 'f',
+            RecordedType::Directory => 'd',
+            RecordedType::Symlink => 'l',
+            RecordedType::Pipe => 'p',
+            RecordedType::Socket => 's',
+            RecordedType::Block => 'b',
+            RecordedType::Character => 'c',
         }
 }
 
-/// Makes an object without content.
-fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
+fn make_node(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
     let (major, minor) = saved.device.unwrap_or_default();
     match saved.kind {
-        Kind::File => {}
-        Kind::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
-        Kind::Symlink => stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?,
-        Kind::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
-        Kind::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
-        Kind::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
-        Kind::Socket => {
+        RecordedType::File => {}
+        RecordedType::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
+        RecordedType::Symlink => {
+            stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?
+        }
+        RecordedType::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
+        RecordedType::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
+        RecordedType::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
+        RecordedType::Socket => {
             let path = stage.root().show(&stage.at(name));
             return Err(Cause::Unsupported { path, reason: "was a socket, which cannot be made again" });
         }
@@ -161,8 +162,8 @@ fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<
     Ok(())
 }
 
-/// The extended attributes that are set, and whether those are all.
-fn given(saved: &State) -> (Xattrs, bool) {
+/// Returns the extended attributes to set, and whether these are all.
+fn given(saved: &RecordedState) -> (Xattrs, bool) {
     let all = saved.xattrs();
     let is_given =
         |key: &Vec<u8>| !LEFT_OUT.contains(&key.as_slice()) && !key.starts_with(b"trusted.overlay.");
@@ -172,8 +173,8 @@ fn given(saved: &State) -> (Xattrs, bool) {
     (given, is_all)
 }
 
-/// Owner, extended attributes, mode and time, in the order in which none undoes another.
-fn file_attributes(saved: &State, old: &Identity, file: &WritableFile) -> Result<bool, Cause> {
+/// Sets owner, extended attributes, mode and time, in an order in which none resets another.
+fn file_attributes(saved: &RecordedState, old: &Identity, file: &WritableFile) -> Result<bool, Cause> {
     if file.is_privileged() {
         file.set_owner(old.uid, old.gid)?;
     }
@@ -186,15 +187,15 @@ fn file_attributes(saved: &State, old: &Identity, file: &WritableFile) -> Result
     Ok(is_all)
 }
 
-/// The same for what is no file.
-fn attributes(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
+/// Does the same for an object other than a file.
+fn attributes(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
     let gone = || Cause::Changed(stage.root().show(&stage.at(name)));
     let object = stage.hold(name)?.ok_or_else(gone)?;
     if stage.root().is_privileged() {
         object.set_owner(Some(old.uid), Some(old.gid))?;
     }
     let (xattrs, is_all) = given(saved);
-    if saved.kind == Kind::Symlink {
+    if saved.kind == RecordedType::Symlink {
         // It is held itself, but the calls on extended attributes and times of a link take only its name.
         for (key, value) in &xattrs {
             stage.set_xattr(name, key, value)?;
@@ -205,7 +206,7 @@ fn attributes(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result
         }
         object.set_mode(Mode::of(old.mode))?;
     }
-    if saved.kind != Kind::Directory {
+    if saved.kind != RecordedType::Directory {
         stage.set_mtime(name, old.mtime)?;
     }
     Ok(is_all)

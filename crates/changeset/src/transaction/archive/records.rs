@@ -1,10 +1,10 @@
-//! Staging the records: `contents` merged once, every `pkginfo`, the save directories with their undo archives.
+//! Stages the records: the merged `contents`, every `pkginfo`, and the save directories with their undo archives.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::format::journal::{Archive, Run};
+use crate::format::journal::{JournalArchive, Run};
 use crate::format::manifest::{ObjectRecord, encode};
 use crate::format::outside_path::OutsidePath;
 use crate::format::undo_paths::UndoPaths;
@@ -27,33 +27,32 @@ use crate::transaction::stage::safety_copies::SafetyCopies;
 use crate::transaction::stage::staged_files::{note_identity, record_file, record_tree};
 use crate::transaction::stage::staged_versions::StagedVersions;
 
-/// What the journal needs to know of the undo archives.
-pub(crate) type Archives = Vec<Archive>;
+/// The undo archives as the journal lists them.
+pub(crate) type Archives = Vec<JournalArchive>;
 
 pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) root: &'a Root,
     pub(crate) run: &'a Run,
     pub(crate) domains: &'a OpenDomains,
     pub(crate) plan: &'p Plan,
-    /// The digests of everything that the run has staged so far.
+    /// The digests of everything staged by the run so far.
     pub(crate) digests: &'a BTreeMap<ObjectPath, Digest>,
-    /// In a run with scripts: the held copies.
+    /// The safety copies of a run with scripts.
     pub(crate) held: Option<&'a SafetyCopies<'a>>,
-    /// In a run of several patches: what one of them delivers and a later one replaces.
+    /// The versions, in a run of several patches, that one patch delivers and a later one replaces.
     pub(crate) versions: &'a StagedVersions,
     pub(crate) settings: RunSettings<'a>,
-    /// The archives that are written, by their place in the plan.
+    /// The archives written so far, by their index in the plan.
     pub(crate) written: BTreeMap<usize, WrittenArchive>,
     pub(crate) archives: Archives,
-    /// The archives that earlier batches of the run have written.
+    /// The archives written by earlier batches of the run.
     pub(crate) saved: SavedArchives,
 }
 
 impl<'p> RecordStager<'_, 'p> {
-    /// The snapshot of the old objects outside the root: archives of `-B` are written before the records that name
-    /// them.
+    /// Writes the archives outside the root (`-B`), before the records that name them.
     pub(crate) fn remote_archives(&mut self) -> Result<(), Cause> {
-        self.archives = vec![Archive::default(); self.plan.undo.len()];
+        self.archives = vec![JournalArchive::default(); self.plan.undo.len()];
         for (index, undo) in self.plan.undo.iter().enumerate() {
             let UndoPlace::Remote(path) = &undo.place else { continue };
             let dir = HostDirectories::make(self.root, path)?.package;
@@ -67,12 +66,12 @@ impl<'p> RecordStager<'_, 'p> {
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
             let archive = kept_outside(path, Some(written.sha256))?;
             let outside = Some(encode(path.as_os_str().as_bytes()));
-            self.archives[index] = Archive { outside, inode, ..archive };
+            self.archives[index] = JournalArchive { outside, inode, ..archive };
         }
         for path in &self.plan.discard {
             let discard = Some(encode(path.as_os_str().as_bytes()));
             let archive = kept_outside(path, host_digest(self.root, path)?)?;
-            self.archives.push(Archive { discard, ..archive });
+            self.archives.push(JournalArchive { discard, ..archive });
         }
         Ok(())
     }
@@ -81,12 +80,12 @@ impl<'p> RecordStager<'_, 'p> {
         ArchiveInput { root: self.root, digests: self.digests, held: self.held, versions: self.versions }
     }
 
-    /// Stages every directory of records that holds an undo archive: the snapshot of the old objects.
+    /// Stages every record directory that holds an undo archive.
     pub(crate) fn archives(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
         self.trees(layout, true)
     }
 
-    /// Stages all other directories of records.
+    /// Stages all other record directories.
     pub(crate) fn directories(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
         self.trees(layout, false)
     }
@@ -126,8 +125,8 @@ impl<'p> RecordStager<'_, 'p> {
         Ok((self.domains.get(domain)?.records.again()?, name))
     }
 
-    /// Writes one undo archive into a staged save directory, with its digest beside it, or the manifest of one that is
-    /// not kept.
+    /// Writes an undo archive into a staged save directory, with its digest beside it; or only the manifest, if the
+    /// archive is not kept.
     fn undo(
         &mut self,
         index: usize,
@@ -147,14 +146,15 @@ impl<'p> RecordStager<'_, 'p> {
         let place = published.as_ref().map(|path| self.root.show(path)).unwrap_or_default();
         let written = undo_archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
         self.written.insert(index, written);
-        self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
+        self.archives[index] =
+            JournalArchive { path: published, staged: Some(dir.at(name)), ..JournalArchive::default() };
         // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
         let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
         self.digest_named(index, dir, b"undo.sha256", first.as_deref().unwrap_or(name))?;
         self.paths(index, dir)
     }
 
-    /// Writes the list of the paths that the patch of an archive changed or delivers.
+    /// Writes the list of paths that a patch changed or delivers, beside its archive.
     fn paths(&self, index: usize, dir: &Dir) -> Result<(), Cause> {
         let Some(UndoArchive { manifest, .. }) = self.plan.undo.get(index) else { return Ok(()) };
         let listed = manifest.objects.iter().filter(|record| record.is_listed());
@@ -204,12 +204,12 @@ impl<'p> RecordStager<'_, 'p> {
         Ok(())
     }
 
-    /// What the lines of ledgers are made from.
+    /// Collects the input of the ledgers.
     fn sources(&self) -> LedgerInput<'_> {
         LedgerInput { root: self.root, plan: self.plan, written: &self.written, saved: &self.saved }
     }
 
-    /// Stages a record file or a directory; `made` is the content of one that only this run can know.
+    /// Stages a record file or directory. `made` is the content that only this run can know.
     fn file(&self, item: &mut LayoutItem<'p>, made: &[u8]) -> Result<(), Cause> {
         let (within, name) = self.place(item.op.domain, &item.op.stage)?;
         let digest = match item.new {
@@ -227,7 +227,7 @@ impl<'p> RecordStager<'_, 'p> {
     }
 }
 
-/// The identity that an object has with its new attributes.
+/// Computes the identity of an object with its new attributes.
 fn attributes(item: &mut LayoutItem<'_>) {
     let Some(ToStage::Attributes(new)) = item.new else { return };
     let Some(mut after) = item.op.old.clone() else { return };
@@ -240,19 +240,20 @@ fn attributes(item: &mut LayoutItem<'_>) {
     item.op.new = Some(after);
 }
 
-/// What the journal says of an archive outside the root, so that nothing else is removed: patch and package by its path.
-fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<Archive, Cause> {
+/// Describes an archive outside the root for the journal, so that nothing else is removed: its digest, patch and
+/// package.
+fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<JournalArchive, Cause> {
     let path = host_path(path)?;
     let at = OutsidePath::parse(path.as_bytes());
-    Ok(Archive {
+    Ok(JournalArchive {
         sha256: sha256.map(|digest| digest.to_string()),
         patch: at.map(|at| at.patch.to_owned()),
         package: at.map(|at| at.package.to_owned()),
-        ..Archive::default()
+        ..JournalArchive::default()
     })
 }
 
-/// Where a plan puts undo archives outside the root.
+/// Returns the paths of a plan's undo archives outside the root.
 pub(crate) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
     plan.undo.iter().filter_map(|undo| match &undo.place {
         UndoPlace::Remote(path) => Some(path.as_path()),
@@ -260,7 +261,8 @@ pub(crate) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
     })
 }
 
-/// Publishes the archives of `-B`, before the outcome is written: from then on the root may need them.
+/// Publishes the archives outside the root before the outcome is written, because the root may need them from then
+/// on.
 pub(crate) fn publish_remote<'p>(
     root: &Root,
     run: &Run,
@@ -280,7 +282,7 @@ pub(crate) fn publish_remote<'p>(
     Ok(())
 }
 
-/// Gives an archive its name, where nothing is. It may be on any file system.
+/// Gives an archive its name if that is free. The archive may be on any file system.
 fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> crate::root::Result<()> {
     match dir.move_to(from, dir, name) {
         Err(error) if is_not_there(&error) => {

@@ -114,7 +114,7 @@ pub(crate) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, D
     let mut manifest = manifest.clone();
     for object in &mut manifest.objects {
         let path = ObjectPath::new(&manifest::decode(&object.path)).ok();
-        let became = object.became.as_mut().filter(|state| state.kind == manifest::Kind::File);
+        let became = object.became.as_mut().filter(|state| state.kind == manifest::RecordedType::File);
         if let (Some(became), Some(digest)) = (became, path.and_then(|path| digests.get(&path))) {
             became.sha256.get_or_insert_with(|| digest.to_string());
         }

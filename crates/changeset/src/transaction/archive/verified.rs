@@ -1,9 +1,9 @@
-//! Writing a compressed file that is decoded again while it is written.
+//! Writes a compressed file and decodes it again while it is written.
 //!
-//! gzip: each member is decoded by the thread that made it and compared with what went in; the same bytes pass the
-//! datastream reader in a second thread. Other forms: what the encoder puts out goes through a channel to a second
-//! thread that decodes it with the reader a backout will use, and digests are compared. That proves the encoder; the sync
-//! of the file system proves the disk.
+//! With gzip, each member is decoded by the thread that made it and compared with its input; the decoded bytes then
+//! pass the datastream reader in a second thread. In the other formats, the encoder's output goes through a channel
+//! to a second thread, which decodes it with the reader that a backout will use; then digests are compared. This
+//! proves the encoder right; the sync of the file system does the same for the disk.
 
 use std::io::{self, BufReader, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,30 +15,30 @@ use crate::format::{compress, container, datastream, gzip};
 use crate::package::{Digest, Hashing, cores};
 use crate::plan::UndoFormat;
 
-/// Chunks under way between the two threads.
+/// The most chunks in transit between the two threads.
 const UNDER_WAY: usize = 4;
 
-/// A file that was written and read back.
+/// Size and digest of a file that was written and read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrittenArchive {
-    /// Bytes, compressed.
+    /// The compressed size, in bytes.
     pub size: u64,
     /// SHA-256 of the compressed bytes.
     pub sha256: Digest,
 }
 
-/// Why it could not be.
+/// The reason why a file could not be written and verified.
 #[derive(Debug)]
 pub(crate) enum VerifiedWriteError<E> {
     /// The file could not be written.
     Write(io::Error),
-    /// What was written does not read back.
+    /// The file does not read back as it was written.
     ReadBack(String),
-    /// The content could not be made.
+    /// The content could not be produced.
     Content(E),
 }
 
-/// The output of the archive writer: compresses what goes in, and passes it on.
+/// Compresses the archive and passes it on to the verifying thread.
 pub(crate) struct VerifyingEncoder<'f> {
     inner: Inner<'f>,
 }
@@ -56,8 +56,8 @@ struct ArchiveSink<'f> {
     reader: SyncSender<Vec<u8>>,
 }
 
-/// Lets `content` write a datastream to `file`, compressed as `format` says, and reads it back meanwhile. Of its first
-/// `described` bytes, which are text, gzip makes less than it takes the time for of the others.
+/// Lets `content` write a datastream to `file`, compressed as `format`, and reads it back meanwhile. The first
+/// `described` bytes are text, on which gzip spends less time than on the rest.
 pub(crate) fn write<'f, E>(
     file: &'f mut dyn Write,
     format: UndoFormat,
@@ -91,7 +91,7 @@ pub(crate) fn write<'f, E>(
 }
 
 impl VerifyingEncoder<'_> {
-    /// What was written, and the digest of what went in where that is to be compared with what comes back.
+    /// Ends the file. Also returns the digest of the input, if it has to be compared with what is read back.
     fn finish(self) -> io::Result<(WrittenArchive, Option<Digest>)> {
         let (sink, raw) = match self.inner {
             Inner::Gzip(encoder) => (encoder.finish()?, None),
@@ -157,8 +157,8 @@ impl Write for ArchiveSink<'_> {
     }
 }
 
-/// Reads a whole datastream: every member. What was compressed by gzip has been decoded and compared before; of the
-/// other forms the digest of the decoded bytes is the answer.
+/// Reads a whole datastream with every member. Gzip has been compared already; for the other formats, the digest of
+/// the decoded bytes is returned.
 fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
     if format == UndoFormat::Gzip {
         read_members(BufReader::with_capacity(1 << 16, chunks)).map(|_| None)
@@ -181,7 +181,7 @@ fn read_members<R: Read>(input: R) -> Result<R, String> {
     Ok(rest)
 }
 
-/// The other end of the channel as a reader.
+/// Reads from the channel.
 struct Chunks {
     receiver: Receiver<Vec<u8>>,
     chunk: io::Cursor<Vec<u8>>,

@@ -1,9 +1,9 @@
-//! Calls of installf(1M) and removef(1M) that failed within a run, and the room that such calls are given beforehand.
+//! Failed calls of installf(1M) and removef(1M) within a run, and the disk space reserved for noting them.
 //!
-//! A script may ignore that a call failed, but its run must not: what the call asked for is missing. So each failure is
-//! noted in the stage, and the run looks there when a script has ended. The disk may be full by then. Therefore the
-//! file of the notes is written whole when the run begins, and a note replaces blank bytes in it; where not even that
-//! can be done the file is removed, which the run takes for a failure without words.
+//! A script may ignore a failed call, but its run must not, because the requested object is missing. Each failure is
+//! therefore noted in the stage, where the run looks after each script. The disk may be full by then, so the note file is
+//! written at full size when the run begins, and a note replaces blank bytes in it. If even that is impossible, the file is
+//! removed, which the run takes for a failure without a reason.
 
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Root, WritableFile};

@@ -1,12 +1,12 @@
-//! The queue of a run (patchadm-journal(5)), as the scripts of the run fill it through installf(1M) and removef(1M), and
-//! what those make at once.
+//! The queue of a run (patchadm-journal(5)): the installf(1M) and removef(1M) requests of its scripts, and the
+//! changes made for them at once.
 //!
-//! Whoever adds to the queue holds its lock, so that calls at the same time follow each other. Before an object is made or
-//! changed a line says so, and is durable: a rollback of the run then takes it back ([`undo_queue`]), also after a power
-//! cut. The requests themselves become lines of `contents` only with the run's last batch.
+//! Adding to the queue takes its lock, so that simultaneous calls are served one by one. A durable line announces
+//! each object before it is made or changed; a rollback of the run can then take it back ([`undo_queue`]), even after
+//! a power cut. The requests become lines of `contents` only in the last batch of the run.
 
 use crate::database::own_directory;
-use crate::format::queue::{Entry, LARGEST, Queue, QueueError};
+use crate::format::queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
 use crate::package::rule::holds;
 use crate::package::{Digest, Ftype, Live, LiveKind, Mode, ObjectPath};
 use crate::plan::{Action, Body, Change, NewObject};
@@ -14,35 +14,36 @@ use crate::root::{Dir, FileType, OpenObject, Root, SpecialFile, WritableFile, ra
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 
-/// Its name in the stage of the run.
+/// The name of the queue in the stage of the run.
 pub(crate) const NAME: &[u8] = b"queue";
 
-/// The queue of a run, locked until the value is dropped.
+/// The queue of a run, locked for the life of the value.
 #[derive(Debug)]
 pub struct InstallfQueue {
     file: WritableFile,
-    /// What is in it.
-    pub queue: Queue,
+    /// The entries read or added so far.
+    pub queue: InstallfRequests,
 }
 
-/// The queue of the run whose stage on the file system of the records this is; empty where no script asked for anything.
-pub fn read_queue(root: &Root, stage: &ObjectPath) -> Result<Queue, Cause> {
-    let Some(dir) = root.dir_if_there(stage)? else { return Ok(Queue::default()) };
+/// Reads the queue of a run from its stage on the file system of the records. It is empty if no script made a
+/// request.
+pub fn read_queue(root: &Root, stage: &ObjectPath) -> Result<InstallfRequests, Cause> {
+    let Some(dir) = root.dir_if_there(stage)? else { return Ok(InstallfRequests::default()) };
     parse(&dir, &dir.read(NAME, LARGEST)?.unwrap_or_default())
 }
 
-fn parse(stage: &Dir, bytes: &[u8]) -> Result<Queue, Cause> {
+fn parse(stage: &Dir, bytes: &[u8]) -> Result<InstallfRequests, Cause> {
     let damaged = |reason| Cause::Queue { path: stage.root().show(&stage.at(NAME)), reason };
-    let queue = Queue::parse(bytes).map_err(damaged)?;
+    let queue = InstallfRequests::parse(bytes).map_err(damaged)?;
     match record_in(stage.root(), &queue)? {
         None => Ok(queue),
-        Some(line) => Err(damaged(QueueError { line, field: Some("the path") })),
+        Some(line) => Err(damaged(InstallfQueueError { line, field: Some("the path") })),
     }
 }
 
-/// The number of a line that tells of an object among our own records, if there is one: no script's request makes or
-/// changes anything there.
-fn record_in(root: &Root, queue: &Queue) -> Result<Option<usize>, Cause> {
+/// Returns the number of the first line about an object among this program's own records. No request makes or changes
+/// anything there.
+fn record_in(root: &Root, queue: &InstallfRequests) -> Result<Option<usize>, Cause> {
     let own = own_directory();
     let records = root.resolver().locate_dir(&own)?;
     for (index, entry) in queue.0.iter().enumerate() {
@@ -58,16 +59,18 @@ fn record_in(root: &Root, queue: &Queue) -> Result<Option<usize>, Cause> {
     Ok(None)
 }
 
-/// The object that was made or changed at once.
-fn object_of(entry: &Entry) -> Option<&ObjectPath> {
+/// Returns the object that was made or changed at once, if any.
+fn object_of(entry: &InstallfEntry) -> Option<&ObjectPath> {
     match entry {
-        Entry::Made(path, _) | Entry::Changed { path, .. } | Entry::Turned { path, .. } => Some(path),
+        InstallfEntry::Made(path, _)
+        | InstallfEntry::Changed { path, .. }
+        | InstallfEntry::Turned { path, .. } => Some(path),
         _ => None,
     }
 }
 
 impl InstallfQueue {
-    /// Opens the queue of a run, which is made with the first request, waits for its lock, and reads it.
+    /// Opens the queue of a run, which the first request creates, waits for its lock, and reads it.
     pub fn open(root: &Root, stage: &ObjectPath) -> Result<Self, Cause> {
         let dir = root.dir(stage)?;
         let mut file = dir.open_or_create(NAME, Mode::of(0o600))?;
@@ -82,17 +85,17 @@ impl InstallfQueue {
         Ok(Self { queue: parse(&dir, &bytes)?, file })
     }
 
-    /// Adds entries; when it returns they are durable.
-    pub fn add(&mut self, entries: Vec<Entry>) -> Result<(), Cause> {
-        self.file.put_at(&Queue::lines(&entries), self.file.size()?)?;
+    /// Adds entries durably.
+    pub fn add(&mut self, entries: Vec<InstallfEntry>) -> Result<(), Cause> {
+        self.file.put_at(&InstallfRequests::lines(&entries), self.file.size()?)?;
         self.file.sync()?;
         self.queue.0.extend(entries);
         Ok(())
     }
 
-    /// Makes changes at once, each noted before it is made.
+    /// Makes changes at once, each announced by a durable line.
     pub fn make(&mut self, root: &Root, changes: &[Change]) -> Result<(), Cause> {
-        let notes: Vec<Entry> = changes.iter().filter_map(note).collect();
+        let notes: Vec<InstallfEntry> = changes.iter().filter_map(note).collect();
         if !notes.is_empty() {
             self.add(notes)?;
         }
@@ -101,25 +104,25 @@ impl InstallfQueue {
     }
 }
 
-/// What a rollback has to know of a change.
-fn note(change: &Change) -> Option<Entry> {
+/// Describes a change for the rollback.
+fn note(change: &Change) -> Option<InstallfEntry> {
     let path = change.path.clone();
     match (&change.action, &change.old) {
-        (Action::Add(new), _) => Some(Entry::Made(path, ftype(&new.body))),
+        (Action::Add(new), _) => Some(InstallfEntry::Made(path, ftype(&new.body))),
         (
             Action::Replace(NewObject { body: Body::Symlink(new), .. }),
             Some(Live { kind: LiveKind::Symlink(old), .. }),
-        ) => Some(Entry::Turned { path, old: old.clone(), new: new.clone() }),
+        ) => Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone() }),
         (Action::Attributes(_), Some(old)) => {
             let (ftype, sha256) = kind(&old.kind)?;
             let Live { mode, uid, gid, inode, .. } = *old;
-            Some(Entry::Changed { path, mode, uid, gid, inode, ftype, sha256 })
+            Some(InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, sha256 })
         }
         _ => None,
     }
 }
 
-/// The type of a live object, with the digest of a file; none of a socket, which no request is about.
+/// Returns the type of a live object, with the digest of a file; or `None` for a socket, which no request is about.
 fn kind(kind: &LiveKind) -> Option<(Ftype, Option<Digest>)> {
     Some(match kind {
         LiveKind::Regular { sha256, .. } => (Ftype::File, Some(*sha256)),
@@ -144,7 +147,7 @@ fn ftype(body: &Body) -> Ftype {
     }
 }
 
-/// Makes changes to live objects, one by one.
+/// Changes live objects one by one.
 struct LiveChanger<'a> {
     root: &'a Root,
     dirs: Dirs,
@@ -177,7 +180,7 @@ impl LiveChanger<'_> {
                 parent.make_node(name, SpecialFile::Block(*major, *minor))?;
             }
             Body::Device { major, minor, .. } => {
-                parent.make_node(name, SpecialFile::Character(*major, *minor))?
+                parent.make_node(name, SpecialFile::Character(*major, *minor))?;
             }
             Body::Link(source) => {
                 let physical = self.root.resolver().locate(source)?;
@@ -194,7 +197,7 @@ impl LiveChanger<'_> {
     }
 }
 
-/// Sets owner and group where the caller may, then the mode, which chown(2) may have cut.
+/// Sets owner and group if the caller may, then the mode, which chown(2) may have reduced.
 fn set_attributes(
     parent: &Dir,
     name: &[u8],
@@ -223,7 +226,7 @@ fn set_attributes_of(
     Ok(object.set_mode(mode.unwrap_or(seen.mode))?)
 }
 
-/// Puts a symbolic link with another target in the place of one.
+/// Replaces a symbolic link by one with another target.
 fn turn(parent: &Dir, name: &[u8], target: &[u8], (uid, gid): (u32, u32)) -> Result<(), Cause> {
     let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
     parent.make_symlink(&beside, target)?;
@@ -233,13 +236,13 @@ fn turn(parent: &Dir, name: &[u8], target: &[u8], (uid, gid): (u32, u32)) -> Res
     Ok(parent.rename(&beside, name)?)
 }
 
-/// Takes back what the calls of a run made and changed at once, the latest first, for the rollback of the run.
+/// Takes back what the calls of a run made and changed at once, latest first, for the rollback of the run.
 ///
-/// The run's own ops may have come before, between and after them, so it is to be called twice: before the ops are undone,
-/// so that nothing lies in directories that go, and after, when what those hid is back. It does nothing twice, and may be
-/// cut off anywhere and done again. What has become something else in the meantime, or is a directory that holds
-/// something, stays; the answer says so, in sentences.
-pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
+/// The run's own ops may have come before, between and after, so this is called twice: before the ops are undone, so
+/// that no object remains in a directory to be removed, and afterwards, for the objects hidden until then. It can be
+/// repeated, and cut off anywhere. An object that has changed, or a directory that is not empty, stays; the returned
+/// sentences say so.
+pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     let mut dirs = Dirs::new(root);
     for entry in queue.0.iter().rev() {
@@ -249,7 +252,7 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
         let Some(seen) = parent.look(physical.name())? else { continue };
         let name = physical.name();
         match entry {
-            Entry::Made(_, ftype) if is_of(*ftype, seen.file_type, seen.links) => {
+            InstallfEntry::Made(_, ftype) if is_of(*ftype, seen.file_type, seen.links) => {
                 if seen.file_type != FileType::Directory {
                     parent.remove(name)?;
                 } else if !parent.remove_dir(name)? {
@@ -257,11 +260,11 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
                 }
                 dirs.forget();
             }
-            Entry::Made(..) => {
+            InstallfEntry::Made(..) => {
                 notes.push(format!("{} was changed by somebody else; it is left as it is", root.show(path)));
             }
-            Entry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
-            Entry::Turned { old, new, .. }
+            InstallfEntry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
+            InstallfEntry::Turned { old, new, .. }
                 if seen.file_type == FileType::Symlink && parent.read_link(name)? == *new =>
             {
                 turn(&parent, name, old, (seen.uid, seen.gid))?;
@@ -272,10 +275,10 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
     Ok(notes)
 }
 
-/// Gives an object the attributes that it had, if it is the one that a line tells of. Set-id bits come back only to the
-/// bytes that had them; a note where they do not.
-fn change_back(parent: &Dir, name: &[u8], entry: &Entry) -> Result<Option<String>, Cause> {
-    let Entry::Changed { mode, uid, gid, inode, ftype, sha256, .. } = entry else { return Ok(None) };
+/// Restores the attributes of the object named by a line. Set-id bits come back only to the bytes that had them; a
+/// note says if they do not.
+fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Option<String>, Cause> {
+    let InstallfEntry::Changed { mode, uid, gid, inode, ftype, sha256, .. } = entry else { return Ok(None) };
     let Some(object) = parent.hold(name)? else { return Ok(None) };
     let seen = object.look()?;
     let is_it = seen.inode == *inode && is_of_type(*ftype, seen.file_type);
@@ -292,7 +295,6 @@ fn change_back(parent: &Dir, name: &[u8], entry: &Entry) -> Result<Option<String
         .then(|| format!("{shown} was written to by somebody else; it stays without its set-id bits")))
 }
 
-/// Whether an object is of a type.
 fn is_of_type(ftype: Ftype, seen: FileType) -> bool {
     match ftype {
         Ftype::Directory | Ftype::Exclusive => seen == FileType::Directory,
@@ -304,8 +306,8 @@ fn is_of_type(ftype: Ftype, seen: FileType) -> bool {
     }
 }
 
-/// Whether an object is of a type that was made. A file is taken for a hard link only while it has another name, so
-/// that no bytes are lost.
+/// Tells whether an object has the type that was made. A file counts as a hard link only while it has another name,
+/// so that no bytes are lost.
 fn is_of(ftype: Ftype, seen: FileType, links: u64) -> bool {
     match ftype {
         Ftype::Link => holds("queue.made.link", seen != FileType::Directory && links > 1),

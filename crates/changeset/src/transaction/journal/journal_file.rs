@@ -6,7 +6,9 @@
 use std::io::Read as _;
 
 use crate::database::own_directory;
-use crate::format::journal::{self, Files, HEAD, Head, Journal, JournalError, Outcome, Progress};
+use crate::format::journal::{
+    self, HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, ScriptProgress,
+};
 use crate::package::Mode;
 use crate::root::{Dir, FileType, Root, WritableFile};
 use crate::transaction::error::Cause;
@@ -53,13 +55,13 @@ fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Ca
 }
 
 /// Reads the sectors of the journal of a root, if it has one. They suffice for a run that is tidied up.
-pub(crate) fn head(root: &Root) -> Result<Option<Head>, Cause> {
+pub(crate) fn head(root: &Root) -> Result<Option<JournalHead>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     root.dir_if_there(&directory)?.map_or(Ok(None), |own| head_in(&own))
 }
 
 /// Reads the sectors in the journal's directory.
-pub(crate) fn head_in(own: &Dir) -> Result<Option<Head>, Cause> {
+pub(crate) fn head_in(own: &Dir) -> Result<Option<JournalHead>, Cause> {
     let file = match own.open_regular(NAME) {
         Err(error) if error.is_not_found() => return Ok(None),
         opened => opened?,
@@ -71,7 +73,7 @@ pub(crate) fn head_in(own: &Dir) -> Result<Option<Head>, Cause> {
 }
 
 /// Writes the journal of a run under its temporary name. It is neither durable nor valid yet.
-pub(crate) fn write_new(root: &Root, files: &Files, run: &str) -> Result<(), Cause> {
+pub(crate) fn write_new(root: &Root, files: &JournalFiles, run: &str) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
     let ops = ops_name(run);
     own.remove(NEW)?;
@@ -81,7 +83,7 @@ pub(crate) fn write_new(root: &Root, files: &Files, run: &str) -> Result<(), Cau
 }
 
 /// Writes a copy of the journal into a stage, both files under temporary names.
-pub(crate) fn write_copy(stage: &Dir, files: &Files, run: &str) -> Result<(), Cause> {
+pub(crate) fn write_copy(stage: &Dir, files: &JournalFiles, run: &str) -> Result<(), Cause> {
     write(stage, format!("{OPS}{run}{UNNAMED}").as_bytes(), &files.ops, Mode::of(0o600))?;
     write(stage, NEW, &files.journal, Mode::of(0o644))
 }
@@ -143,7 +145,7 @@ pub(crate) fn remove_new(root: &Root) -> Result<(), Cause> {
 
 /// Does the same in the journal's directory, whose sectors are at hand. On a read-only file system even removing a
 /// missing file fails.
-pub(crate) fn remove_new_in(own: &Dir, published: Option<&Head>) -> Result<(), Cause> {
+pub(crate) fn remove_new_in(own: &Dir, published: Option<&JournalHead>) -> Result<(), Cause> {
     if own.look(NEW)?.is_some() {
         own.remove(NEW)?;
     }
@@ -165,7 +167,7 @@ fn remove_other_ops(own: &Dir, run: Option<&str>) -> Result<(), Cause> {
 
 /// Writes the outcome into the open journal and syncs it: from here, no power cut changes how the run ended. An error
 /// leaves the outcome in doubt, because a failed sync says nothing about what reached the disk.
-pub(crate) fn close(journal: &WritableFile, outcome: Outcome) -> Result<(), Cause> {
+pub(crate) fn close(journal: &WritableFile, outcome: RunOutcome) -> Result<(), Cause> {
     let (sector, offset) = journal::outcome_sector(outcome);
     journal.put_at(&sector, offset)?;
     journal.sync()?;
@@ -173,7 +175,7 @@ pub(crate) fn close(journal: &WritableFile, outcome: Outcome) -> Result<(), Caus
 }
 
 /// Writes the progress of a run with scripts and syncs it: recovery must know which script to end.
-pub(crate) fn note_progress(root: &Root, progress: &Progress) -> Result<(), Cause> {
+pub(crate) fn note_progress(root: &Root, progress: &ScriptProgress) -> Result<(), Cause> {
     let (sector, offset) = journal::progress_sector(progress);
     let file = open(root)?;
     file.put_at(&sector, offset)?;

@@ -1,4 +1,4 @@
-//! What a run writes down about itself: the journal, the notes beside it, the requests of its scripts.
+//! The notes a run keeps of itself: the journal, the notes beside it, and the requests of its scripts.
 
 pub(crate) mod failed_requests;
 pub(crate) mod installf_queue;

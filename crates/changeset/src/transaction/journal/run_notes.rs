@@ -1,52 +1,54 @@
-//! What a run with procedure scripts notes beside its journal, as it goes: which objects it made or found after its
-//! scripts, and which undo archives it wrote outside the root.
+//! The notes that a run with procedure scripts keeps beside its journal: the objects it made or found after a script,
+//! and the undo archives it wrote outside the root.
 //!
-//! The journal is published before the first script runs and cannot know these. The notes are lines in the stage of
-//! the first domain; after a power cut the last ones may be missing, and then what they tell of is taken for somebody
-//! else's and kept.
+//! The journal is published before the first script runs and cannot contain these. The notes are lines in the stage
+//! of the first domain. After a power cut the last ones may be missing; the objects they described then count as
+//! somebody else's and are kept.
 
 use serde::{Deserialize, Serialize};
 
 use crate::format::journal::{
-    Archive, Identity, Journal, JournalError, OpKind, archive_elsewhere, checked_line, checked_values,
+    Identity, Journal, JournalArchive, JournalError, OpKind, archive_elsewhere, checked_line, checked_values,
     noted_identity, noted_path,
 };
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, ObjectStatus, Root};
 use crate::transaction::error::Cause;
 
-/// The file in the stage.
+/// The note file in the stage.
 const NAME: &[u8] = b"notes";
 
-/// The file in the stage that gathers what the log of the run gets.
+/// The file in the stage that collects text for the log of the run.
 const LOG: &[u8] = b"log";
 
-/// Larger than any notes.
+/// The largest note file that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
 
-/// What a log says at most, from one run.
+/// The most log text of one run, in bytes.
 const LONGEST_LOG: u64 = 16 << 20;
 
-/// One line.
+/// One note.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RunNote {
-    /// An object that the run made, or that was there after one of its scripts had ended: escaped physical path.
-    Made { path: String, identity: Identity },
-    /// An undo archive outside the root.
-    Archive(Archive),
+    /// An object made by the run, or found after one of its scripts ended; by escaped physical path.
+    Made {
+        path: String,
+        identity: Identity,
+    },
+    Archive(JournalArchive),
 }
 
-/// What is known of a run.
+/// All notes of a run.
 #[derive(Debug, Default)]
 pub(crate) struct RunNotes {
     made: std::collections::HashMap<String, Vec<Identity>>,
-    /// Undo archives outside the root.
-    pub(crate) archives: Vec<Archive>,
+    /// The undo archives outside the root.
+    pub(crate) archives: Vec<JournalArchive>,
 }
 
 impl RunNotes {
-    /// Reads the notes of a stage. A note that this program could not have written is damage.
+    /// Reads the notes of a stage. A note that this program could not have written counts as damage.
     pub(crate) fn read(stage: &Dir) -> Result<Self, Cause> {
         let bytes = stage.read(NAME, LARGEST)?.unwrap_or_default();
         let mut known = Self::default();
@@ -61,7 +63,7 @@ impl RunNotes {
         Ok(known)
     }
 
-    /// Whether the object is one that the run made or found after a script.
+    /// Tells whether the run made the object, or found it after a script.
     pub(crate) fn is_ours(&self, path: &ObjectPath, seen: &ObjectStatus) -> bool {
         let identities = self.made.get(&escaped(path));
         identities.into_iter().flatten().any(|identity| {
@@ -70,7 +72,7 @@ impl RunNotes {
     }
 }
 
-/// Checks what a note says.
+/// Checks the fields of a note.
 fn check(note: &RunNote) -> Result<(), JournalError> {
     match note {
         RunNote::Made { path, identity } => {
@@ -82,12 +84,12 @@ fn check(note: &RunNote) -> Result<(), JournalError> {
     }
 }
 
-/// A path as the notes have it.
+/// Escapes a path for the notes.
 pub(crate) fn escaped(path: &ObjectPath) -> String {
     crate::format::manifest::encode(path.as_bytes())
 }
 
-/// Adds lines; with `durable` they outlive a power cut.
+/// Adds notes; if `durable`, they survive a power cut.
 pub(crate) fn add(stage: &Dir, notes: &[RunNote], durable: bool) -> Result<(), Cause> {
     if notes.is_empty() {
         return Ok(());
@@ -102,7 +104,7 @@ pub(crate) fn add(stage: &Dir, notes: &[RunNote], durable: bool) -> Result<(), C
     Ok(())
 }
 
-/// Adds to what the log gets when the run ends.
+/// Adds text for the log.
 pub(crate) fn add_to_log(stage: &Dir, text: &[u8]) -> Result<(), Cause> {
     let file = stage.open_or_create(LOG, Mode::of(0o600))?;
     let size = file.size()?;
@@ -112,12 +114,12 @@ pub(crate) fn add_to_log(stage: &Dir, text: &[u8]) -> Result<(), Cause> {
     Ok(())
 }
 
-/// What the log gets beside the story of the run.
+/// Returns the text collected for the log.
 pub(crate) fn log(stage: &Dir) -> Result<Vec<u8>, Cause> {
     Ok(stage.read(LOG, 2 * LONGEST_LOG)?.unwrap_or_default())
 }
 
-/// The journal together with the archives that the run noted after it was published.
+/// Returns the journal with the archives noted after its publication.
 pub(crate) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
     let mut journal = journal.clone();
     if let Some(domain) = journal.domains.first()

@@ -1,4 +1,4 @@
-//! Objects on the disk: opened, told apart, given attributes and names.
+//! Objects on disk: directories held open, identities, attributes, and what can be done with names.
 
 pub(crate) mod attributes;
 pub(crate) mod dirs;

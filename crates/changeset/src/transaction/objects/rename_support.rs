@@ -1,8 +1,9 @@
-//! What a file system can do with names, and what is done instead where it cannot.
+//! What renames a file system supports, and the substitutes for those it lacks.
 //!
-//! Without `RENAME_NOREPLACE` an object gets its new name by link(2), for which an existing name is an error, and then
-//! loses the old one. A directory has no second name; it is renamed when nothing is seen at its new one, and rename(2)
-//! itself replaces nothing by a directory but an empty one. Into a stage, where nobody else writes, a plain rename does.
+//! Without `RENAME_NOREPLACE`, an object gets its new name by link(2), which fails on an existing name, and then
+//! loses the old one. A directory cannot have a second name; it is renamed if its new name looks free, and rename(2)
+//! itself lets a directory replace nothing but an empty directory. Into a stage, where nobody else writes, a plain
+//! rename suffices.
 
 use rustix::io::Errno;
 
@@ -10,24 +11,24 @@ use crate::format::journal::{Domain, Lack};
 use crate::root::{Dir, FileType, Result, RootError};
 use crate::transaction::error::Cause;
 
-/// What the file system of a domain can do.
+/// The renames supported by the file system of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RenameSupport {
-    /// Two names can change places.
+    /// Whether two names can be exchanged.
     pub(crate) exchange: bool,
-    /// A rename can be kept from replacing what is there.
+    /// Whether a rename can be kept from replacing an existing name.
     pub(crate) no_replace: bool,
 }
 
 impl RenameSupport {
-    /// Those of a domain, as the journal has it.
+    /// Reads them from a domain of the journal.
     pub(crate) fn of(domain: &Domain) -> Self {
         let has = |lack| !domain.lacks.contains(&lack);
         Self { exchange: has(Lack::Exchange), no_replace: has(Lack::NoReplace) }
     }
 
-    /// Moves what the stage, or another live name, has to a live name where nothing is; EEXIST where something is, unless
-    /// it is the same object: then an earlier try was cut and is finished.
+    /// Moves a staged object, or another live name, to a free live name. Fails with EEXIST if the name is taken,
+    /// unless by the same object: then an earlier attempt was cut off and is finished.
     pub(crate) fn place(self, from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<()> {
         if self.no_replace {
             return from.move_to(name, to, to_name);
@@ -43,7 +44,7 @@ impl RenameSupport {
         from.replace(name, to, to_name)
     }
 
-    /// Moves a live name into the stage, where nothing is under that name (EEXIST), unless it is the same object.
+    /// Moves a live name to a free name in the stage. Fails with EEXIST if that is taken, unless by the same object.
     pub(crate) fn take(self, from: &Dir, name: &[u8], stage: &Dir, staged: &[u8]) -> Result<()> {
         if self.no_replace {
             return from.move_to(name, stage, staged);
@@ -58,7 +59,8 @@ impl RenameSupport {
     }
 }
 
-/// Gives an object a second name; EEXIST where that is another object's, false where the object can have none.
+/// Gives an object a second name. Fails with EEXIST if another object has it; returns false if the object cannot have
+/// one.
 pub(crate) fn link(from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<bool> {
     match to.make_link(to_name, from, name) {
         Ok(()) => Ok(true),
@@ -70,27 +72,27 @@ pub(crate) fn link(from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<
     }
 }
 
-/// Whether the file system has no links, has none of such an object, or has no room for one more; or the system keeps us
-/// from linking what is not ours (`fs.protected_hardlinks`).
+/// Tells whether the error means that no link is possible: the file system has none, has none for such objects or no
+/// room for another one, or the system forbids links to other owners' files (`fs.protected_hardlinks`).
 fn cannot_link(error: &RootError) -> bool {
     let hindrances = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::INVAL];
     error.errno().is_some_and(|errno| hindrances.contains(&errno))
 }
 
-/// Whether two names are those of one object.
+/// Tells whether two names belong to one object.
 pub(crate) fn is_one_object(a: &Dir, a_name: &[u8], b: &Dir, b_name: &[u8]) -> Result<bool> {
     let (a, b) = (a.look(a_name)?, b.look(b_name)?);
     Ok(a.zip(b).is_some_and(|(a, b)| a.inode == b.inode && a.file_system == b.file_system))
 }
 
-/// Whether a call says that the file system does not have it.
+/// Tells whether the file system lacks the call.
 pub(crate) fn is_not_there(error: &RootError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
-/// Tries in a stage what its file system can do. What can neither keep a rename from replacing nor link is refused: there
-/// something that somebody makes at the last moment could be lost.
-pub(crate) fn probe(stage: &Dir) -> std::result::Result<Vec<Lack>, Cause> {
+/// Tries the renames of a file system in a stage. A file system that can neither keep a rename from replacing nor
+/// link is refused, because an object made at the last moment could be lost there.
+pub(crate) fn probe_renames(stage: &Dir) -> std::result::Result<Vec<Lack>, Cause> {
     let (a, b, c) = (b"probe.a", b"probe.b", b"probe.c");
     drop(stage.create(a)?);
     drop(stage.create(b)?);

@@ -1,7 +1,8 @@
-//! What is where when a rollback could not be completed: for a person who has a broken disk and the journal.
+//! Reports where everything is after a rollback that could not be completed, for an operator with a broken disk and
+//! the journal.
 //!
-//! Only what is not as before is told. It is read from the root and the stage themselves, so it is right whatever
-//! failed; where even reading fails, that is said.
+//! Only differences from the state before the run are listed. They are read from root and stage, so they are right
+//! whatever failed; if even reading fails, the report says so.
 
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::root::FileType;
@@ -10,7 +11,7 @@ use crate::transaction::objects::identity::{ObjectState, encoded};
 use crate::transaction::switch::op_runner::{OpRunner, UndoStep};
 
 impl OpRunner<'_> {
-    /// A line for each path of the run that is not as before, with the place of its old object; sorted.
+    /// Returns a sorted line for each path that is not as before, with the place of its old object.
     pub(crate) fn damage_report(&mut self) -> Vec<String> {
         self.dirs.forget();
         let journal = self.journal;
@@ -35,7 +36,7 @@ impl OpRunner<'_> {
         }
     }
 
-    /// Where the stage has, or had, the old object.
+    /// Describes the place of the old object in the stage.
     fn where_old_is(&mut self, op: &Op) -> String {
         match self.old_place(op) {
             Ok((dir, name)) => format!("its old object is {}", self.root.show(&dir.at(&name))),
@@ -47,7 +48,7 @@ impl OpRunner<'_> {
         let target = self.target_state(op)?;
         let stage = self.stage_state(op, target)?;
         if matches!(
-            crate::transaction::switch::op_runner::undo(op, target, stage),
+            crate::transaction::switch::op_runner::undo_step(op, target, stage),
             UndoStep::Nothing | UndoStep::Leave
         ) {
             return Ok(None);

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use crate::format::history;
-use crate::format::journal::{Journal, Op, OpKind, Outcome};
+use crate::format::journal::{Journal, Op, OpKind, RunOutcome};
 use crate::outside::OutsideAccess;
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, FileType, Lock, Root, WritableFile};
@@ -17,24 +17,24 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::is_same_inode;
-use crate::transaction::recover::set_id::take_bits;
+use crate::transaction::recover::set_id::strip_set_id_bits;
 use crate::transaction::stage::domains::{drop_objects, drop_stages, make_own_directory};
 use crate::transaction::switch::op_runner::OpRunner;
 
 /// Finishes a run whose outcome is written. Returns notes on everything that could not be done.
-pub(crate) fn finish(
+pub(crate) fn finish_run(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     runner: Option<OpRunner<'_>>,
     duration_ms: Option<u64>,
     named: &OutsideAccess<'_>,
 ) -> Vec<String> {
     let (mut notes, plain) = runner.map(|runner| (runner.notes, runner.plain)).unwrap_or_default();
-    let outside = outside(root, journal, outcome, named).map(|stay| notes.extend(stay));
+    let outside = remove_outside_archives(root, journal, outcome, named).map(|stay| notes.extend(stay));
     // As long as what is dropped has a name that leads to it.
-    let bits = take_bits(root, journal, outcome, &plain);
-    let (told, unsynced) = match tell_and_drop_objects(root, journal, outcome, duration_ms) {
+    let bits = strip_set_id_bits(root, journal, outcome, &plain);
+    let (told, unsynced) = match write_history_and_drop_objects(root, journal, outcome, duration_ms) {
         Ok(unsynced) => (Ok(()), unsynced),
         Err(cause) => (Err(cause), Vec::new()),
     };
@@ -43,7 +43,11 @@ pub(crate) fn finish(
     let done = [outside, bits, told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     // A stage may have been in one of the directories that go now.
-    let emptied = if empties(journal, outcome) { empty_out(root, journal, unsynced) } else { Ok(Vec::new()) };
+    let emptied = if empties_directories(journal, outcome) {
+        remove_emptied(root, journal, unsynced)
+    } else {
+        Ok(Vec::new())
+    };
     match emptied {
         Ok(mut stay) => {
             notes.append(&mut stay);
@@ -56,34 +60,34 @@ pub(crate) fn finish(
 }
 
 /// Tells whether emptied directories have to be removed.
-fn empties(journal: &Journal, outcome: Outcome) -> bool {
-    outcome == Outcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
+fn empties_directories(journal: &Journal, outcome: RunOutcome) -> bool {
+    outcome == RunOutcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
 }
 
 /// Writes history and logs, which mostly waits for the disk, while another thread removes the staged objects. If
 /// directories will be removed, one sync serves both; the places it has to make durable are returned.
-fn tell_and_drop_objects(
+fn write_history_and_drop_objects(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     duration_ms: Option<u64>,
 ) -> Result<Vec<Appended>, Cause> {
-    let tell = || {
-        let told = tell(root, journal, outcome, duration_ms)?;
+    let write = || {
+        let told = write_history(root, journal, outcome, duration_ms)?;
         // What scripts said is nowhere else than in the stage, which is dropped before the directories go.
-        if empties(journal, outcome) && !told.is_from_stage {
+        if empties_directories(journal, outcome) && !told.is_from_stage {
             return Ok(told.places);
         }
         told.places.iter().try_for_each(Appended::sync).map(|()| Vec::new())
     };
     if root.workers() < 2 {
-        return tell();
+        return write();
     }
     std::thread::scope(|scope| {
         // What it leaves is removed with the stages, and that tells of an error.
         let dropping =
             scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
-        let told = tell();
+        let told = write();
         let _ = dropping.join();
         told
     })
@@ -91,7 +95,7 @@ fn tell_and_drop_objects(
 
 /// Removes emptied directories durably, and makes `told` durable too. After the journal says `done`, nobody would
 /// repeat either.
-fn empty_out(root: &Root, journal: &Journal, mut told: Vec<Appended>) -> Result<Vec<String>, Cause> {
+fn remove_emptied(root: &Root, journal: &Journal, mut told: Vec<Appended>) -> Result<Vec<String>, Cause> {
     let stay = remove_directories(root, journal)?;
     for domain in &journal.domains {
         // A directory that was a domain of its own may have gone with the rest: the domain above it has the change.
@@ -146,18 +150,18 @@ fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
 
 /// Removes archives outside the root: the new ones after a rollback, the used ones after a commit. Returns notes on
 /// those that stay.
-fn outside(
+fn remove_outside_archives(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     outside: &OutsideAccess<'_>,
 ) -> Result<Vec<String>, Cause> {
     let ending = ArchiveCleanup { root, journal, outside };
     let mut notes = Vec::new();
     for archive in &journal.archives {
         let path = match outcome {
-            Outcome::RolledBack => &archive.outside,
-            Outcome::Commit => &archive.discard,
+            RunOutcome::RolledBack => &archive.outside,
+            RunOutcome::Commit => &archive.discard,
         };
         if let Some(path) = path {
             notes.extend(ending.remove(archive, path)?);
@@ -183,10 +187,10 @@ struct WrittenHistory {
 }
 
 /// Appends one line per patch to the history of the root, and the texts to the logs.
-fn tell(
+fn write_history(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     duration_ms: Option<u64>,
 ) -> Result<WrittenHistory, Cause> {
     let run_record = &journal.run_record;
@@ -201,7 +205,7 @@ fn tell(
             user: run_record.user.clone(),
             command: run_record.command.clone(),
             patches: patches.to_vec(),
-            result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
+            result: if outcome == RunOutcome::Commit { "done" } else { "rolled-back" }.to_owned(),
             packages: packages.to_vec(),
             duration: duration_ms.unwrap_or_default(),
             trusted: root.is_trusted(),
@@ -221,7 +225,7 @@ fn tell(
     let mut rest = Vec::new();
     for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
         let place = match (log, outcome) {
-            (Some(log), Outcome::Commit) => directory_of(root, log)?,
+            (Some(log), RunOutcome::Commit) => directory_of(root, log)?,
             _ => None,
         };
         match place {

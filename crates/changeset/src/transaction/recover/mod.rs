@@ -1,4 +1,4 @@
-//! What follows the switch: finishing a run, rolling it back, recovering one that died.
+//! The work after the switch: finishing a run, rolling it back, and recovering a dead one.
 
 pub(crate) mod damage_report;
 pub(crate) mod finish;

@@ -1,8 +1,8 @@
-//! Putting held copies back: how a run with procedure scripts is rolled back, whatever the scripts did.
+//! Restores safety copies: the rollback of a run with procedure scripts, whatever the scripts did.
 //!
-//! What is seen decides, so that it may be cut at any point and begin again. A file that somebody else changed in the
-//! meantime is kept as `PATH.edited-<run>`: one that nobody of the run is known to have made, unless a script was
-//! running (then it was the script), and one of a type that administrators edit in any doubt.
+//! The current state decides each step, so this can be cut off at any point and repeated. A file changed by somebody
+//! else in the meantime is kept as `PATH.edited-<run>`: a file not known to come from the run, unless a script was
+//! running (which then made it), and in any doubt a file of a type that administrators edit.
 
 use rustix::io::Errno;
 
@@ -19,8 +19,8 @@ use crate::transaction::stage::safety_copies::{copy_object, make_again};
 use crate::transaction::switch::op_runner::OpRunner;
 
 impl OpRunner<'_> {
-    /// Puts everything back that the journal holds: records first, so that no record claims more than the tree;
-    /// what was not there goes before what was there comes back. Why some of it failed, if it did.
+    /// Restores everything protected by the journal: records first, so that no record claims more than the tree; new
+    /// objects are removed before old ones return. Returns the causes of failures.
     pub(crate) fn put_back(&mut self) -> Vec<Cause> {
         let notes = match self.stages.first().map(RunNotes::read).transpose() {
             Ok(notes) => notes.unwrap_or_default(),
@@ -42,7 +42,7 @@ impl OpRunner<'_> {
         failed
     }
 
-    /// Takes away what was made where nothing was.
+    /// Removes an object from a place that was free.
     fn take_away(&mut self, op: &Op, notes: &RunNotes) -> Result<(), Cause> {
         let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
         let Some(seen) = parent.look(op.path.name())? else { return Ok(()) };
@@ -64,7 +64,7 @@ impl OpRunner<'_> {
         self.with_ballast(|| support.take(&parent, op.path.name(), &stage, &staged))
     }
 
-    /// Sees to it that the old object is there again.
+    /// Makes sure that the old object is in place.
     fn bring_back(&mut self, op: &Op, notes: &RunNotes) -> Result<(), Cause> {
         let Some(old) = &op.old else { return Ok(()) };
         let Some(parent) = self.parent_of(&op.path)? else {
@@ -93,20 +93,19 @@ impl OpRunner<'_> {
         self.keep_what_came_out(op, &stage, &out, &parent, notes)
     }
 
-    /// Puts what the stage holds where nothing is.
+    /// Moves the staged copy to a free place.
     fn put_copy(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let (support, (stage, staged)) = (self.rename_support(op), self.staged(op)?);
         self.with_ballast(|| support.place(&stage, &staged, parent, op.path.name()))
     }
 
-    /// The name in the stage of what a held copy took the place of.
+    /// Returns the staged name of the object that a safety copy replaced.
     fn out_of(&self, op: &Op, staged: Vec<u8>) -> Vec<u8> {
         if self.rename_support(op).exchange { staged } else { [&staged, &b".out"[..]].concat() }
     }
 
-    /// What the stage holds and what is there change places. Where they cannot do that at once, what is there gets a
-    /// second name in the stage and the copy is renamed over it; a directory has no second name, so that for an instant
-    /// nothing is there.
+    /// Exchanges the staged copy and the live object. Without exchange, the live object gets a second name in the
+    /// stage and the copy is renamed over it; a directory cannot have a second name, so its place is briefly empty.
     fn swap(&mut self, op: &Op, parent: &Dir, notes: &RunNotes) -> Result<(), Cause> {
         let (support, (stage, staged)) = (self.rename_support(op), self.staged(op)?);
         let name = op.path.name();
@@ -135,7 +134,7 @@ impl OpRunner<'_> {
         self.put_copy(op, parent)
     }
 
-    /// Keeps what an exchange brought into the stage, where it is somebody else's.
+    /// Keeps the object that an exchange brought into the stage, if it is somebody else's.
     fn keep_what_came_out(
         &mut self,
         op: &Op,
@@ -147,12 +146,12 @@ impl OpRunner<'_> {
         let Some(out) = stage.look(staged)?.filter(|_| !op.db) else { return Ok(()) };
         let is_ours = out.file_type == FileType::Directory || is_like(stage, staged, &out, op)?;
         if !is_ours && self.is_of_somebody_else(op, &out, notes) {
-            self.keep(op, stage, staged, parent)?;
+            self.keep_object(op, stage, staged, parent)?;
         }
         Ok(())
     }
 
-    /// A directory: made again where it is gone, else its attributes.
+    /// Restores a directory: remakes it if it is gone, otherwise sets its attributes.
     fn directory_back(
         &mut self,
         op: &Op,
@@ -192,8 +191,8 @@ impl OpRunner<'_> {
     }
 }
 
-/// Makes a directory of records what its held copy is, file by file: a directory that a lower layer of an overlayfs has
-/// cannot be exchanged. The copy stays as it is, so that this can be cut and done again.
+/// Makes a record directory equal to its safety copy, file by file, because a directory from a lower layer of an
+/// overlayfs cannot be exchanged. The copy is not changed, so this can be cut off and repeated.
 fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
     const NEXT: &[u8] = b"next";
     for name in copy.names()? {
@@ -223,12 +222,12 @@ fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
     set_attributes_of_directory(to, &now, &before)
 }
 
-/// Whether a name is that of the held copy itself, as far as inodes tell.
+/// Tells whether a name belongs to the safety copy itself, as far as inodes tell.
 fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode))
 }
 
-/// Whether an object is the held copy. Of a directory only the inode tells.
+/// Tells whether an object is the safety copy. A directory is recognized by its inode only.
 pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     if copy.file_type == 'd' {
         return is_itself(dir, name, copy);
@@ -236,7 +235,7 @@ pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, C
     Ok(state(dir, name, None, Some(copy))? == ObjectState::New)
 }
 
-/// Whether an object has the content of before, whatever became of its attributes.
+/// Tells whether an object has its old content, whatever its attributes are now.
 fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
     let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
     Ok(match dir.live(name)?.map(|live| live.kind) {

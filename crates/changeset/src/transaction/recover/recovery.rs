@@ -1,8 +1,8 @@
-//! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
+//! Rolls back and recovers runs: one code for the running command and for the one that finds a dead run.
 
 use crate::database::own_directory;
-use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
-use crate::format::queue::Queue;
+use crate::format::journal::{Journal, JournalError, JournalHead, Run, RunOutcome, ScriptProcess};
+use crate::format::queue::InstallfRequests;
 use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
@@ -11,45 +11,45 @@ use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, Transa
 use crate::transaction::journal::installf_queue::{read_queue, undo_queue};
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
-use crate::transaction::recover::finish::finish;
+use crate::transaction::recover::finish::finish_run;
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::must_be_ours;
 use crate::transaction::stage::local_stage;
 use crate::transaction::switch::op_runner::OpRunner;
 
-/// What recovery found and did.
+/// The result of recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
     /// No run was unfinished.
     Nothing,
     /// A run was undone: everything is as before it.
     RolledBack {
-        /// The run.
+        /// The name of the run.
         run: String,
-        /// What a person should know.
+        /// Notes for the operator.
         notes: Vec<String>,
     },
-    /// A run had committed and is tidied up: everything is as after it.
+    /// A committed run was tidied up: everything is as after it.
     Finished {
-        /// The run.
+        /// The name of the run.
         run: String,
-        /// What a person should know.
+        /// Notes for the operator.
         notes: Vec<String>,
     },
-    /// No run was unfinished. Something lies where a stage could be and is not ours: it was passed over.
+    /// No run was unfinished. Foreign objects in places for stages were passed over.
     PassedOver {
-        /// What, and why.
+        /// Each foreign object, and why it was passed over.
         notes: Vec<String>,
     },
 }
 
 impl Recovered {
-    /// Whether there was no run to recover.
+    /// Tells whether there was no run to recover.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing | Self::PassedOver { .. })
     }
 
-    /// What a person should know.
+    /// Returns the notes for the operator.
     pub fn notes(&self) -> &[String] {
         match self {
             Self::Nothing => &[],
@@ -71,13 +71,13 @@ impl Recovered {
     }
 }
 
-/// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
-/// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
+/// Finishes or rolls back the unfinished run, if there is one. Call it with the lock, before reading anything for a
+/// change. If it fails, it has touched nothing more than it says, and every later call starts again.
 pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
     recover_with(root, lock, &OutsideAccess::default())
 }
 
-/// The same, with what the caller says of undo archives outside the root.
+/// Does the same under the caller's rules for undo archives outside the root.
 pub fn recover_with(
     root: &Root,
     _lock: &Lock,
@@ -95,7 +95,7 @@ pub fn recover_with(
 }
 
 fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, TransactionError> {
-    let Some(journal) = believed(root).during(Phase::Recover)? else {
+    let Some(journal) = read_believed(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
     look_at_records(root, &journal).during(Phase::Recover)?;
@@ -107,9 +107,9 @@ fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, Tr
     }
 }
 
-/// The journal of a run that is not tidied up, when everything that it and the notes beside it say is known to be what
-/// this program could have written. Nothing is done by any of it before.
-fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
+/// Reads the journal of a run that is not tidied up, and checks that this program could have written all of the
+/// journal and the notes beside it. Nothing is done before that.
+fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
     let Some(journal) = journal_file::read(root)? else { return Ok(None) };
     must_be_ours(root, &journal)?;
     if let Some(domain) = journal.domains.first()
@@ -121,7 +121,7 @@ fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
     Ok(Some(journal))
 }
 
-/// Opens the directory of each record that may go back, so that one which somebody else may change is refused before
+/// Opens the directory of each record that may go back, so that one that somebody else may change is refused before
 /// anything is touched.
 fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let mut directories: Vec<ObjectPath> =
@@ -133,14 +133,14 @@ fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     Ok(())
 }
 
-/// An unfinished run, and the procedure script that it says is running: it has to be ended before its work is undone.
+/// Returns the unfinished run and its running procedure script, which has to be ended before its work is undone.
 pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
-    let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
+    let head = journal_file::head(root).during(Phase::Recover)?.filter(JournalHead::is_open);
     let Some((run, script)) = head.and_then(|head| Some((head.header.run, head.progress?.script?))) else {
         return Ok(None);
     };
     // No process is ended because of a journal that is not believed in every other respect.
-    believed(root).during(Phase::Recover)?;
+    read_believed(root).during(Phase::Recover)?;
     if holds("journal.progress.own", script.group != nix::unistd::getpgrp().as_raw()) {
         return Ok(Some((run, script)));
     }
@@ -158,10 +158,10 @@ fn rolled_back(
     Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
 }
 
-/// What is left of a rollback that could not be made durable.
+/// The sentence on a rollback that could not be made durable.
 const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
 
-/// Undoes a published run and finishes it. Notes say what a person should know.
+/// Undoes a published run and finishes it. Returns notes for the operator.
 pub(crate) fn roll_back(
     root: &Root,
     journal: &Journal,
@@ -174,7 +174,7 @@ pub(crate) fn roll_back(
     };
     let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
-    let queue = queue_of(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    let queue = read_run_queue(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     // What installf made may stand in a directory that has to go; what it changed may only then be there again.
     if let Err(cause) = undo_queue(root, &queue) {
         return Err(unfinished(cause, runner.damage_report()));
@@ -183,7 +183,7 @@ pub(crate) fn roll_back(
     // Records first, so that no record claims more than the tree; each part in the reverse of its order.
     let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
     for op in records.into_iter().rev().chain(objects.into_iter().rev()) {
-        failed.extend(runner.back(op).err());
+        failed.extend(runner.undo_op(op).err());
     }
     failed.extend(runner.put_back());
     match undo_queue(root, &queue) {
@@ -196,24 +196,24 @@ pub(crate) fn roll_back(
     }
     // Before the stage is dropped: it holds the new objects now, but the disk may still have them as the live ones.
     let mark = runner.sync().and_then(|()| journal_file::open(root));
-    let closed = mark.and_then(|mark| journal_file::close(&mark, Outcome::RolledBack));
+    let closed = mark.and_then(|mark| journal_file::close(&mark, RunOutcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
-    Ok(finish(root, journal, Outcome::RolledBack, Some(runner), None, outside))
+    Ok(finish_run(root, journal, RunOutcome::RolledBack, Some(runner), None, outside))
 }
 
-/// What the scripts of a run asked installf and removef for.
-fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
+/// Reads the requests that the scripts of a run made to installf and removef.
+fn read_run_queue(root: &Root, journal: &Journal) -> Result<InstallfRequests, Cause> {
     match journal.domains.first() {
         Some(domain) => read_queue(root, &domain.stage),
-        None => Ok(Queue::default()),
+        None => Ok(InstallfRequests::default()),
     }
 }
 
-/// A run whose outcome was found: it is made durable, for a committed one what got lost is done again.
+/// Makes a found outcome durable and finishes the run; for a committed run, lost ops are repeated.
 fn finished(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     outside: &OutsideAccess<'_>,
 ) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
@@ -224,10 +224,10 @@ fn finished(
         Err(cause) => return Err(cause).during(Phase::Recover),
     };
     // Of a journal that is not whole only the records are known, and they are not done again without the objects.
-    if let Some(runner) = runner.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
-        redo(runner).during(Phase::Recover)?;
+    if let Some(runner) = runner.as_mut().filter(|_| outcome == RunOutcome::Commit && journal.is_whole) {
+        redo_lost_ops(runner).during(Phase::Recover)?;
     }
-    let mut notes = finish(root, journal, outcome, runner, None, outside);
+    let mut notes = finish_run(root, journal, outcome, runner, None, outside);
     let run = journal.head.header.run.clone();
     if !journal.is_whole {
         notes.push(format!(
@@ -236,22 +236,22 @@ fn finished(
         ));
     }
     Ok(match outcome {
-        Outcome::Commit => Recovered::Finished { run, notes },
-        Outcome::RolledBack => Recovered::RolledBack { run, notes },
+        RunOutcome::Commit => Recovered::Finished { run, notes },
+        RunOutcome::RolledBack => Recovered::RolledBack { run, notes },
     })
 }
 
-fn redo(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
+fn redo_lost_ops(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     let mut any = false;
     for op in &runner.journal.ops {
-        any |= runner.redo(op)?;
+        any |= runner.redo_op(op)?;
     }
     if any { runner.sync() } else { Ok(()) }
 }
 
-/// The run that follows the last one of a root.
+/// Returns the run after the last one of a root, and the marker of the root.
 pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
     let head = journal_file::head(root)?;
-    let number = head.as_ref().and_then(Head::run).map_or(0, |run| run.number);
+    let number = head.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number);
     Ok((Run { number: number + 1, nonce }, head.map(|head| head.header.root)))
 }

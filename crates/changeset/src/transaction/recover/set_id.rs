@@ -1,18 +1,18 @@
-//! Set-id bits and file capabilities leave what a run drops, before it is dropped.
+//! Removes set-id bits and file capabilities from dropped objects, before they are dropped.
 //!
-//! A descriptor or a hard link that somebody kept of a replaced set-id program would stay a way in, with the fault for
-//! which the program was replaced. So the old objects lose their bits after a commit, the new ones after a rollback, as
-//! long as the private stage holds them. Not where another of their names stays: one that `contents` knows, or, after a
-//! rollback, one that the object had before the run.
+//! A descriptor or hard link that somebody kept of a replaced set-id program would remain a way in, through the fault for
+//! which the program was replaced. Old objects therefore lose their bits after a commit, and new ones after a rollback,
+//! while the private stage still holds them. An object with another remaining name keeps them: a name in `contents`, or,
+//! after a rollback, one that the object had before the run.
 //!
-//! The run itself knows of most of them that there is nothing to take ([`plain_objects`]); who comes later looks at each.
+//! The run itself knows most objects without such bits ([`plain_objects`]); a later recovery looks at each.
 
 use std::collections::HashSet;
 
 use rustix::io::Errno;
 
 use crate::database::{RecordView, contents};
-use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome};
+use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
 use crate::package::{Ftype, Inode, Live, LiveKind, Mode, Timestamp};
 use crate::root::{Dir, FileType, ObjectStatus, Result, Root};
 use crate::transaction::error::Cause;
@@ -24,13 +24,13 @@ use crate::transaction::stage::own_stage::MARKER;
 /// The extended attribute of file capabilities, which count as set-id bits.
 const CAPABILITY: &[u8] = b"security.capability";
 
-/// Directories that are staged whole are looked into as deep as this.
+/// The deepest directory searched in subtrees that are staged whole.
 const DEEPEST: usize = 64;
 
-/// An object of any file system of the root.
+/// The identity of an object on any file system of the root.
 type FileId = ((u32, u32), Inode);
 
-/// The old files that have neither set-id bits nor file capabilities, as the survey saw them: their names in the stage.
+/// Collects the staged names of old files that have neither set-id bits nor file capabilities, as seen by the survey.
 pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
     let is_plain = |live: &Live| {
         let is_file = matches!(live.kind, LiveKind::Regular { .. });
@@ -40,16 +40,16 @@ pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
     plain.map(|item| item.op.stage.as_str()).collect()
 }
 
-/// Takes the bits from what a run with this outcome drops, but for the old objects that are known to be `plain`. To be
-/// called before anything is dropped; what was done before is done no second time.
-pub(crate) fn take_bits(
+/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`.
+/// Call it before anything is dropped; it does nothing twice.
+pub(crate) fn strip_set_id_bits(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     plain: &HashSet<&str>,
 ) -> std::result::Result<(), Cause> {
     let mut taking = BitStripper { root, outcome, since: None, recorded: None };
-    let is_plain = |op: &Op| outcome == Outcome::Commit && plain.contains(op.stage.as_str());
+    let is_plain = |op: &Op| outcome == RunOutcome::Commit && plain.contains(op.stage.as_str());
     let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
     dropped.retain(|op| !is_plain(op));
     for (index, domain) in journal.domains.iter().enumerate() {
@@ -66,7 +66,7 @@ pub(crate) fn take_bits(
             let second = (!RenameSupport::of(domain).exchange).then(|| op.old_stage());
             for staged in [Some(op.stage.clone()), second].into_iter().flatten() {
                 if let Some(name) = staged.strip_prefix("o/") {
-                    taking.take_from(&objects, name.as_bytes(), 0)?;
+                    taking.strip_bits_in(&objects, name.as_bytes(), 0)?;
                 }
             }
         }
@@ -74,11 +74,11 @@ pub(crate) fn take_bits(
     Ok(())
 }
 
-/// Whether an op leaves an object in the stage that may have such bits.
-fn is_dropped(op: &Op, outcome: Outcome) -> bool {
+/// Tells whether an op leaves an object in the stage that may have such bits.
+fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
     let dropped = match (op.kind, outcome) {
-        (OpKind::Replace | OpKind::Delete, Outcome::Commit) => &op.old,
-        (OpKind::Replace | OpKind::Add, Outcome::RolledBack) => &op.new,
+        (OpKind::Replace | OpKind::Delete, RunOutcome::Commit) => &op.old,
+        (OpKind::Replace | OpKind::Add, RunOutcome::RolledBack) => &op.new,
         _ => &None,
     };
     // Only a program can have capabilities, and the run knew the mode of each file that it has replaced or made.
@@ -92,20 +92,20 @@ fn is_dropped(op: &Op, outcome: Outcome) -> bool {
 
 struct BitStripper<'a> {
     root: &'a Root,
-    outcome: Outcome,
-    /// When the stage was made: what is not older is of the run.
+    outcome: RunOutcome,
+    /// The birth time of the stage. Younger objects were made by the run.
     since: Option<Timestamp>,
-    /// The files with several names of which `contents` knows one, once they were asked for.
+    /// The files with several names, one of them in `contents`; read on demand.
     recorded: Option<HashSet<FileId>>,
 }
 
 impl BitStripper<'_> {
-    /// Takes the bits from an object, or from those in a directory.
-    fn take_from(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
+    /// Removes the bits from an object, or from all objects in a directory.
+    fn strip_bits_in(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
         let Some(seen) = dir.look(name)? else { return Ok(()) };
         if seen.file_type == FileType::Directory && depth < DEEPEST {
             let inner = dir.dir(name)?;
-            return inner.names()?.iter().try_for_each(|name| self.take_from(&inner, name, depth + 1));
+            return inner.names()?.iter().try_for_each(|name| self.strip_bits_in(&inner, name, depth + 1));
         }
         if seen.file_type != FileType::Regular {
             return Ok(());
@@ -118,12 +118,12 @@ impl BitStripper<'_> {
         Ok(())
     }
 
-    /// Whether another name of an object stays that it has by right.
+    /// Tells whether an object keeps another name that it has by right.
     fn stays(&mut self, seen: &ObjectStatus) -> std::result::Result<bool, Cause> {
         if seen.links <= 1 {
             return Ok(false);
         }
-        if self.outcome == Outcome::RolledBack {
+        if self.outcome == RunOutcome::RolledBack {
             let is_new = self.since.is_some_and(|since| seen.inode.born.is_some_and(|born| born >= since));
             return Ok(!is_new);
         }
@@ -137,7 +137,7 @@ impl BitStripper<'_> {
     }
 }
 
-/// Takes the bits from one file. Who is not the superuser can do so with files of their own only.
+/// Removes the bits from one file. Without privileges that works for the caller's own files only.
 fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
     let Some(object) = dir.hold(name)? else { return Ok(()) };
     let seen = object.look()?;
@@ -157,7 +157,7 @@ fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The files with several names of which `contents` knows one.
+/// Collects the files with several names, one of them in `contents`.
 fn recorded_links(root: &Root) -> std::result::Result<HashSet<FileId>, Cause> {
     let lines =
         contents::scan(&RecordView::live(root), |_| true).map_err(|error| Cause::Source(Box::new(error)))?;

@@ -1,15 +1,15 @@
-//! Stages that belong to no unfinished run: ours are removed, what is not ours is passed over.
+//! Removes stages of this program that belong to no unfinished run, and passes over everything else.
 //!
 //! A stage can lie on any mount, so others may put something in its place: a file, a link, a directory of theirs, a
-//! journal that lies. None of that may stop a command, least of all at boot. What is ours, [`own_stage`] tells; of all
-//! else a note tells, and it is neither read nor removed.
+//! journal that lies. None of that may stop a command, least of all at boot. [`own_stage`] recognizes our own stages;
+//! anything else is neither read nor removed, and a note names it.
 //!
-//! [`own_stage`]: super::own_stage
+//! [`own_stage`]: crate::transaction::stage::own_stage
 
 use rustix::io::Errno;
 
 use crate::database::own_directory;
-use crate::format::journal::{Head, Identity, Journal, Op, OpKind};
+use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
 use crate::root::{Dir, FileType, ObjectStatus, Root};
@@ -18,20 +18,20 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::objects::identity::{ObjectState, state_of};
 use crate::transaction::stage::domains::{HOLDER, is_unsupported};
 use crate::transaction::stage::local_stage;
-use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own, stranger};
+use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own, why_not_ours};
 
-/// Of what is passed over in one directory no more is told by name.
+/// The most paths named in the notes of one directory.
 const TOLD: usize = 4;
 
-/// Removes stages that belong to no unfinished run, and a journal that was never published. The directory that is
-/// opened here has the last word on what is unfinished: nobody can put another one in its place in between. `last` is
-/// what the journal says of the last run. Notes say what was passed over.
-pub(crate) fn remove_strays(root: &Root, last: Option<&Head>) -> Result<Vec<String>, Cause> {
+/// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the
+/// last word on what is unfinished, so that nobody can swap it in between. `last` is the journal's head of the last
+/// run. Returns notes on what was passed over.
+pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     let own = root.resolver().locate_dir(&own_directory())?;
     if let Some(own) = root.dir_if_there(&own)? {
         let published = journal_file::head_in(&own)?;
-        if published.as_ref().is_some_and(Head::is_open) {
+        if published.as_ref().is_some_and(JournalHead::is_open) {
             return Err(Cause::Changed(root.show(own.path())));
         }
         journal_file::remove_new_in(&own, published.as_ref())?;
@@ -47,7 +47,7 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&Head>) -> Result<Vec<Stri
     Ok(notes)
 }
 
-/// Removes the stages of the first domain, each with those that it tells of.
+/// Removes the stages of the first domain, each with the local stages noted in it.
 fn of_first_domain(root: &Root, stages: &Dir) -> Result<Vec<String>, Cause> {
     let (mut notes, mut passed) = (Vec::new(), Vec::new());
     for name in stages.names()? {
@@ -64,7 +64,7 @@ fn of_first_domain(root: &Root, stages: &Dir) -> Result<Vec<String>, Cause> {
     Ok(notes)
 }
 
-/// The topmost directory of a mount, if a stage can be there: none can where the caller may not enter.
+/// Opens the topmost directory of a mount if a stage can be there. Mounts that the caller may not enter have none.
 fn mounted(root: &Root, mount: &ObjectPath) -> Result<Option<Dir>, Cause> {
     let top = match root.dir_if_there(mount) {
         Err(error) if is_closed(error.errno()) => None,
@@ -76,13 +76,13 @@ fn mounted(root: &Root, mount: &ObjectPath) -> Result<Option<Dir>, Cause> {
     }
 }
 
-/// Whether a mount does not let the caller in, as one of FUSE that is another user's, or whose server has died.
+/// Tells whether a mount refuses the caller, for example another user's FUSE mount or one whose server has died.
 fn is_closed(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::ACCESS | Errno::PERM | Errno::NOTCONN | Errno::LOOP | Errno::STALE))
 }
 
 /// Removes the stages in the topmost directory of a mount, and the directory that holds them.
-fn of_other_domain(root: &Root, top: &Dir, last: Option<&Head>) -> Result<Vec<String>, Cause> {
+fn of_other_domain(root: &Root, top: &Dir, last: Option<&JournalHead>) -> Result<Vec<String>, Cause> {
     let Some(seen) = top.look(HOLDER)? else { return Ok(Vec::new()) };
     let holder = match open_holder(top, &seen)? {
         Ok(holder) => holder,
@@ -106,9 +106,9 @@ fn of_other_domain(root: &Root, top: &Dir, last: Option<&Head>) -> Result<Vec<St
     Ok(notes)
 }
 
-/// The directory that holds the stages of a mount, or what is said against it.
+/// Opens the directory that holds the stages of a mount, or returns the reason against it.
 fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Cause> {
-    if let Some(reason) = stranger(top.root(), seen)? {
+    if let Some(reason) = why_not_ours(top.root(), seen)? {
         return Ok(Err(reason));
     }
     let holder = match top.dir(HOLDER) {
@@ -116,26 +116,27 @@ fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Ca
         Ok(holder) => holder,
     };
     let seen = holder.itself()?;
-    if let Some(reason) = stranger(top.root(), &seen)? {
+    if let Some(reason) = why_not_ours(top.root(), &seen)? {
         return Ok(Err(reason));
     }
     let is_mount = !is_on(&seen, &top.itself()?);
     Ok(if is_mount { Err("is a mount point".to_owned()) } else { Ok(holder) })
 }
 
-/// A stage of ours on another file system whose run the journal does not name. What is said against it, where it stays.
+/// Removes a stage of ours on another file system whose run the journal does not name. Returns the reason if it
+/// stays.
 fn stray_of_other_domain(
     root: &Root,
     holder: &Dir,
     stage: &OwnStage,
-    last: Option<&Head>,
+    last: Option<&JournalHead>,
 ) -> Result<Option<String>, Cause> {
     if let Some(copy) = journal_file::read_copy(&stage.dir)? {
         let header = &copy.head.header;
         if !holds("stray.root", last.is_none_or(|last| last.header.root == header.root)) {
             return Ok(Some(format!("is a stage of the root {}", header.root)));
         }
-        let is_later = last.and_then(Head::run).is_none_or(|last| stage.run.number > last.number);
+        let is_later = last.and_then(JournalHead::run).is_none_or(|last| stage.run.number > last.number);
         if is_later && was_switched(root, &stage.dir, &copy)? {
             return Err(Cause::LaterStage { stage: root.show(stage.dir.path()) });
         }
@@ -149,12 +150,12 @@ fn stray_of_other_domain(
     Ok(stays.then(|| "holds something that is mounted".to_owned()))
 }
 
-/// A note of something that stays.
+/// Builds the note on something that stays.
 fn left(root: &Root, path: &ObjectPath, reason: &str) -> String {
     format!("{} {reason}: it is left as it is", root.show(path))
 }
 
-/// Notes of what is in one directory, the first of them in full.
+/// Shortens the notes of one directory: the first ones in full, the rest as a number.
 fn shortened(mut notes: Vec<String>, root: &Root, directory: &Dir) -> Vec<String> {
     let more = notes.len().saturating_sub(TOLD);
     if more > 0 {
@@ -164,7 +165,7 @@ fn shortened(mut notes: Vec<String>, root: &Root, directory: &Dir) -> Vec<String
     notes
 }
 
-/// Whether any target of the stage's own copy of its journal is the new object.
+/// Tells whether any target in the stage's own copy of its journal is already the new object.
 fn was_switched(root: &Root, stage: &Dir, copy: &Journal) -> Result<bool, Cause> {
     for op in &copy.ops {
         let in_stage = copy.domains.get(op.domain).is_some_and(|domain| domain.stage == *stage.path());
@@ -178,8 +179,8 @@ fn was_switched(root: &Root, stage: &Dir, copy: &Journal) -> Result<bool, Cause>
     Ok(false)
 }
 
-/// Whether a target is what an op makes of it. An object that only gets other attributes is the same object before
-/// and after: its attributes tell, where they are not the same as before.
+/// Tells whether a target is already what the op makes of it. An object that only gets other attributes is recognized
+/// by them, if they differ from before.
 fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
     if op.kind == OpKind::Protect {
         let seen = dir.look(op.path.name())?;

@@ -1,11 +1,11 @@
-//! Domains and their stages: where new objects are written so that a rename reaches their targets.
+//! Domains and their stages: the places where new objects are written so that a rename reaches their targets.
 //!
-//! A domain is a set of targets with the same mount and the same file system (a bind mount of one file system has
-//! the same device number and yet gives EXDEV). Its stage is `var/sadm/patchadm/stage/<run>` for the domain of
-//! `/var` and `.patchadm/<run>` in the topmost directory of another mount inside the root. It is `.patchadm-<run>` in
-//! the target's own directory where that topmost directory may not be written; in the topmost directory of a tree that
-//! is encrypted or hands down a project id, into which nothing can be renamed from outside; and in a directory of which
-//! an earlier try has shown that nothing can.
+//! A domain is a set of targets on the same mount and the same file system (a bind mount of one file system has the
+//! same device number and still gives EXDEV). The stage is `var/sadm/patchadm/stage/<run>` for the domain of `/var`,
+//! and `.patchadm/<run>` in the topmost directory of another mount inside the root. It is `.patchadm-<run>` in the
+//! target's own directory if that topmost directory is not writable, in the topmost directory of a tree that is
+//! encrypted or passes on a project id (nothing can be renamed into such trees), and in a directory for which an
+//! earlier attempt has shown the same.
 
 use std::collections::HashMap;
 
@@ -15,17 +15,17 @@ use crate::package::rule::holds;
 use crate::package::{Mode, ObjectPath, side_by_side};
 use crate::root::{Dir, FileType, ObjectStatus, Root};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::rename_support::probe;
+use crate::transaction::objects::rename_support::probe_renames;
 use crate::transaction::stage::local_stage;
-use crate::transaction::stage::own_stage::{MARKER, marker_text, stranger};
+use crate::transaction::stage::own_stage::{MARKER, marker_text, why_not_ours};
 
 /// The directory for stages in the topmost directory of another mount.
 pub(crate) const HOLDER: &[u8] = b".patchadm";
 
-/// How much is held back for a rollback on a full disk.
+/// The bytes reserved in each stage for a rollback on a full disk.
 const BALLAST: u64 = 1 << 20;
 
-/// File systems on which the protocol does not hold: no errors from syncfs, or no owners.
+/// The file systems on which the protocol does not work: their syncfs reports no errors, or they have no owners.
 const UNSUPPORTED: [(u64, &str); 7] = [
     (0x6969, "is on NFS, which patchadm does not change yet"),
     (0x6573_5546, "is on FUSE, which patchadm does not change yet"),
@@ -36,13 +36,13 @@ const UNSUPPORTED: [(u64, &str); 7] = [
     (0x0027_e0eb, "is a control group, not a place for files"),
 ];
 
-/// Objects that one thread removes in one go.
+/// The number of objects one thread removes at a time.
 const FEW: usize = 64;
 
-/// No more directories than this are domains of their own: each holds descriptors and a ballast.
+/// The most directories that may be domains of their own. Each holds descriptors and a ballast.
 const MOST_ALONE: usize = 64;
 
-/// One domain with its stage.
+/// One domain with its open stage.
 #[derive(Debug)]
 pub(crate) struct OpenDomain {
     /// The domain as the journal names it.
@@ -51,18 +51,18 @@ pub(crate) struct OpenDomain {
     pub(crate) dir: Dir,
     /// `o/` of the stage: objects, private.
     pub(crate) objects: Dir,
-    /// `db/` of the stage: records, readable for everybody.
+    /// `db/` of the stage: records, readable by everybody.
     pub(crate) records: Dir,
-    /// Owner and group that what is made in the stage has from the beginning.
+    /// The owner and group that new files in the stage have from the start.
     pub(crate) gives: (u32, u32),
 }
 
-/// What tells domains apart.
+/// The key of a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct DomainKey {
     mount: u64,
     file_system: (u32, u32),
-    /// For a directory that is a domain alone.
+    /// The directory, for one that is a domain of its own.
     alone: Option<ObjectPath>,
 }
 
@@ -72,7 +72,7 @@ impl DomainKey {
     }
 }
 
-/// The domains of a run; the first one is that of `/var`, where the journal is.
+/// The domains of a run. The first one is that of `/var`, where the journal is.
 #[derive(Debug)]
 pub(crate) struct OpenDomains {
     root: Root,
@@ -84,8 +84,8 @@ pub(crate) struct OpenDomains {
 }
 
 impl OpenDomains {
-    /// Makes the directories of our own and the stage of the first domain. What is in the directories `apart` is of
-    /// domains of their own.
+    /// Makes this program's own directories and the stage of the first domain. Each directory in `apart` becomes a
+    /// domain of its own.
     pub(crate) fn begin(root: &Root, run: &Run, apart: &[ObjectPath]) -> Result<Self, Cause> {
         let own = make_own_directory(root)?;
         let seen = own.itself()?;
@@ -103,22 +103,23 @@ impl OpenDomains {
         Ok(domains)
     }
 
-    /// Whether an earlier try of the run was rolled back, so that old objects have another status change time.
+    /// Tells whether an earlier attempt of the run was rolled back, which changed the status change time of old
+    /// objects.
     pub(crate) fn is_second_try(&self) -> bool {
         !self.apart.is_empty()
     }
 
-    /// All domains.
+    /// Iterates over all domains.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenDomain> {
         self.list.iter()
     }
 
-    /// A domain by its number.
+    /// Returns a domain by its index.
     pub(crate) fn get(&self, index: usize) -> Result<&OpenDomain, Cause> {
         self.list.get(index).ok_or_else(|| Cause::Internal(format!("there is no domain {index}")))
     }
 
-    /// The number of the domain of what is in directory `dir`; its stage is made when it is the first of it.
+    /// Returns the index of the domain for objects in directory `dir`, and makes its stage if it is new.
     pub(crate) fn of(&mut self, dir: &Dir) -> Result<usize, Cause> {
         let seen = dir.itself()?;
         if let Some(reason) = is_unsupported(dir)? {
@@ -145,7 +146,8 @@ impl OpenDomains {
         }
     }
 
-    /// The directory at the top of what nothing can be renamed into from outside, if `dir` is in such a part.
+    /// Returns the topmost directory of the closed tree around `dir`, into which nothing can be renamed from outside;
+    /// or `None` if `dir` is in no such tree.
     fn closed(&self, dir: &Dir, seen: &ObjectStatus) -> Result<Option<ObjectPath>, Cause> {
         let path = dir.path();
         for apart in self.apart.iter().filter(|apart| path == *apart || path.is_below(apart)) {
@@ -169,7 +171,7 @@ impl OpenDomains {
         Ok(Some(top))
     }
 
-    /// A stage in a directory that is a domain of its own.
+    /// Makes a stage in a directory that is a domain of its own.
     fn add_alone(&mut self, key: DomainKey, place: &Dir) -> Result<usize, Cause> {
         let refused = |reason| Err(Cause::Unsupported { path: self.root.show(place.path()), reason });
         let mode = place.itself()?.mode.bits();
@@ -198,7 +200,7 @@ impl OpenDomains {
         let entry = Domain { top, stage: dir.path().clone(), lacks: Vec::new() };
         self.list.push(OpenDomain { entry, dir, objects, records, gives: (made.uid, made.gid) });
         self.keys.insert(key, index);
-        let lacks = probe(&self.get(index)?.dir)?;
+        let lacks = probe_renames(&self.get(index)?.dir)?;
         if let Some(domain) = self.list.last_mut() {
             domain.entry.lacks = lacks;
         }
@@ -206,18 +208,18 @@ impl OpenDomains {
         Ok(index)
     }
 
-    /// Makes everything on every domain durable, the one of the journal last.
+    /// Syncs all domains, the journal's last.
     pub(crate) fn sync(&self) -> Result<(), Cause> {
         self.list.iter().rev().try_for_each(|domain| domain.dir.sync_file_system()).map_err(Cause::from)
     }
 
-    /// Removes all stages: nothing was switched, or everything is finished.
+    /// Removes all stages, because nothing was switched or everything is finished.
     pub(crate) fn discard(&self) -> Result<(), Cause> {
         drop_stages(&self.root, self.list.iter().map(|domain| &domain.entry)).map(drop)
     }
 }
 
-/// The directory of our own files, made where it is not there.
+/// Opens this program's own directory, and makes it if it is missing.
 pub(crate) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
     let path = root.resolver().locate_dir(&own_directory())?;
     if let Some(dir) = root.dir_if_there(&path)? {
@@ -227,8 +229,8 @@ pub(crate) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
     ensure(&root.dir(&parent)?, path.name(), Mode::of(0o755))
 }
 
-/// Removes the stages of a run, that of the first domain last: it tells where those are that nobody would find. Notes
-/// say what stays.
+/// Removes the stages of a run, the first domain's last, because it names the stages that nobody would find
+/// otherwise. Returns notes on what stays.
 pub(crate) fn drop_stages<'d>(
     root: &Root,
     domains: impl DoubleEndedIterator<Item = &'d Domain> + Clone,
@@ -243,8 +245,8 @@ pub(crate) fn drop_stages<'d>(
     Ok(notes)
 }
 
-/// Removes the objects of one stage; the stage itself, its records and its marker stay. To give the blocks of a file back
-/// is most of the work, and is done by several threads at once.
+/// Removes the objects of one stage; the stage itself, its records and its marker stay. Freeing the blocks of files
+/// is most of the work and is shared by several threads.
 pub(crate) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
     let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
     if stage.look(b"o")?.is_none() {
@@ -261,7 +263,7 @@ pub(crate) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
     removed.into_iter().try_for_each(|removed| Ok(removed?))
 }
 
-/// Removes one stage, and the directory that holds it when that is ours and empty.
+/// Removes one stage, and the directory that holds it if that is ours and empty.
 pub(crate) fn drop_stage(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
     let Some(parent) = stage.parent() else { return Ok(()) };
     let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
@@ -269,7 +271,7 @@ pub(crate) fn drop_stage(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
     if parent.name() == HOLDER { drop_holder(root, &parent) } else { Ok(()) }
 }
 
-/// Removes the directory for stages of another mount, where it is empty.
+/// Removes the directory for stages of another mount, if it is empty.
 pub(crate) fn drop_holder(root: &Root, holder: &ObjectPath) -> Result<(), Cause> {
     if let Some(above) = holder.parent() {
         root.dir(&above)?.remove_dir(holder.name())?;
@@ -277,14 +279,14 @@ pub(crate) fn drop_holder(root: &Root, holder: &ObjectPath) -> Result<(), Cause>
     Ok(())
 }
 
-/// Whether only the caller, root, or `owner`, to whom the records of the root belong, may write to a directory.
+/// Tells whether only the caller, root, or `owner`, who owns the records of the root, may write to a directory.
 pub(crate) fn is_ours(seen: &ObjectStatus, owner: u32) -> bool {
     let owners = [0, rustix::process::geteuid().as_raw(), owner];
     owners.contains(&seen.uid) && seen.mode.bits() & 0o022 == 0
 }
 
-/// Checks that the stages of an unfinished run, as far as they are there, are directories to which nobody else may write:
-/// what is in them is going to be put in place, and they are going to be removed.
+/// Checks that nobody else may write to the existing stages of an unfinished run: their content will be put in place,
+/// and they will be removed.
 pub(crate) fn must_be_ours(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let own = make_own_directory(root)?.itself()?;
     for domain in &journal.domains {
@@ -297,8 +299,8 @@ pub(crate) fn must_be_ours(root: &Root, journal: &Journal) -> Result<(), Cause> 
     Ok(())
 }
 
-/// Opens the stage of a domain of an unfinished run; an error if the file system is not mounted there.
-pub(crate) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> Result<Dir, Cause> {
+/// Opens the stage of a domain of an unfinished run. Fails if its file system is not mounted.
+pub(crate) fn reopen_stage(root: &Root, domain: &Domain, index: usize, run: &str) -> Result<Dir, Cause> {
     let missing = || Cause::DomainMissing { top: root.show(&domain.top), run: run.to_owned() };
     let dir = root.dir_if_there(&domain.stage)?.ok_or_else(missing)?;
     let marker = dir.read(MARKER, 4096)?.unwrap_or_default();
@@ -308,11 +310,11 @@ pub(crate) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> R
     Ok(dir)
 }
 
-/// The directory `.patchadm` of another mount: ours, and writable for nobody else. One that somebody made before us
-/// would let them put other stages in the place of ours.
+/// Opens or makes the directory `.patchadm` of another mount, which must be ours and closed to other writers. Whoever
+/// made it before us could replace our stages.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
-    if stranger(top.root(), &dir.itself()?)?.is_some() {
+    if why_not_ours(top.root(), &dir.itself()?)?.is_some() {
         let reason = "belongs to somebody else or can be written by others, so it cannot be used as a stage";
         return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
     }
@@ -326,7 +328,7 @@ fn ensure(dir: &Dir, name: &[u8], mode: Mode) -> Result<Dir, Cause> {
     }
 }
 
-/// The topmost directory inside the root on the same mount.
+/// Returns the topmost directory inside the root on the same mount.
 fn topmost(root: &Root, path: &ObjectPath, seen: &ObjectStatus) -> Result<ObjectPath, Cause> {
     let mut top = path.clone();
     for above in path.ancestors() {
@@ -339,7 +341,7 @@ fn topmost(root: &Root, path: &ObjectPath, seen: &ObjectStatus) -> Result<Object
     Ok(top)
 }
 
-/// Why the file system of a directory cannot be changed, if there is a reason.
+/// Returns the reason why the file system of a directory cannot be changed, if there is one.
 pub(crate) fn is_unsupported(dir: &Dir) -> Result<Option<&'static str>, Cause> {
     let magic = dir.file_system_magic()?;
     Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))

@@ -57,7 +57,7 @@ pub(crate) enum ToStage<'p> {
     Contents,
     /// The stamp of the merged `contents`.
     ContentsStamp,
-    /// A ledger, whose lines are known when the undo archives are.
+    /// A ledger. Its lines are known once the undo archives are written.
     Ledger(Box<dyn LedgerDraft + 'p>),
     /// New attributes of an object that stays.
     Attributes(&'p DirectoryAttributes),

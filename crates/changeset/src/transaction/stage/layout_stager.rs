@@ -1,7 +1,8 @@
-//! Staging: every new object is written beside its target, final in every attribute, while nothing live changes.
+//! Stages all objects of a layout: each is written beside its target with its final attributes, while nothing live
+//! changes.
 //!
-//! One thread reads the source, which is a stream; others make the files of what it has read. A large file is written
-//! by the reader itself, piece by piece, so that no more than some megabytes are ever held.
+//! One thread reads the source, which is a stream; others make the files it has read. The reader writes a large file
+//! itself, piece by piece, so that only a few megabytes are held in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read};
@@ -20,13 +21,13 @@ use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::{Layout, LayoutItem};
 use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
 
-/// Files that are larger are not held in memory.
+/// Files larger than this are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
-/// Bytes and files that are handed over at once.
+/// The bytes and files handed over at once.
 const BATCH: (usize, usize) = (1 << 18, 32);
 
-/// Writes the objects of a layout into its stages.
+/// Stages the objects of a layout.
 pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) root: &'a Root,
     pub(crate) domains: &'a OpenDomains,
@@ -34,15 +35,15 @@ pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) watch: RunWatch<'a>,
 }
 
-/// The items that each file of the source is for.
+/// The items that each file of the source serves.
 type WantedItems = BTreeMap<(usize, PackagePath), Vec<usize>>;
 
-/// Files of the source that were read, each with the items it is for.
+/// Files read from the source, each with the items it serves.
 type Batch<'w> = Vec<(&'w [usize], Vec<u8>)>;
 
 impl<'p> LayoutStager<'_, 'p> {
     /// Stages all objects; `content` streams the files of the source. Records are staged later, because the undo
-    /// archives among them need what is known only now.
+    /// archives among them need facts known only then.
     pub(crate) fn objects(self, content: &mut dyn ContentSource) -> Result<StagedContent, Cause> {
         let made = self.make(content)?;
         for (index, identity) in made.identities {
@@ -94,7 +95,7 @@ impl<'p> LayoutStager<'_, 'p> {
         wanted
     }
 
-    /// Streams all files that come from the source.
+    /// Stages all files that come from the source.
     fn members(
         &self,
         content: &mut dyn ContentSource,
@@ -148,7 +149,7 @@ impl StagedObjects {
     }
 }
 
-/// What each thread does: it makes the files of one batch after another, until there is none or one fails.
+/// Makes the files of one batch after another, until there is none or one fails. Each thread runs this.
 fn work(
     mut stager: ObjectStager<'_, '_>,
     jobs: &Mutex<Receiver<Batch<'_>>>,
@@ -166,12 +167,12 @@ fn work(
     }
 }
 
-/// The thread that reads the source.
+/// Reads the source, in a thread of its own.
 struct Reading<'a, 'w, 'l, 'p> {
     stager: &'a LayoutStager<'a, 'p>,
     wanted: &'w WantedItems,
     own: &'a mut ObjectStager<'l, 'p>,
-    /// Where batches go; none where there is one thread only.
+    /// Receives the batches, or `None` if there is only one thread.
     to: Option<SyncSender<Batch<'w>>>,
     batch: Batch<'w>,
     held: usize,

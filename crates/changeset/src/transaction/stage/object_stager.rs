@@ -1,4 +1,4 @@
-//! Making one staged object, final in every attribute. Each thread that stages has a maker of its own.
+//! Makes one staged object at a time, final in every attribute. Each staging thread has an object stager of its own.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -15,39 +15,38 @@ use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::{Layout, LayoutItem};
 use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
 
-/// Of a file that is not larger the first write takes all the space there will be, so that a full disk shows then.
+/// The largest file whose first write takes all of its space, so that a full disk shows at once.
 const WRITTEN_AT_ONCE: u64 = 128 << 10;
 
-/// Makes objects of a layout in its stages.
+/// Makes the objects of a layout in their stages.
 pub(crate) struct ObjectStager<'a, 'p> {
     root: &'a Root,
     domains: &'a OpenDomains,
     layout: &'a Layout<'p>,
     dirs: Dirs,
-    /// What the directory that was asked last hands down to what is made in it.
+    /// The attributes that the directory asked last hands down to new objects.
     handed_down: Option<(ObjectPath, Xattrs)>,
     made: StagedObjects,
 }
 
-/// What staging knows afterwards.
+/// Digests and size of the staged content.
 #[derive(Debug, Default)]
 pub(crate) struct StagedContent {
-    /// SHA-256 of each new regular file, by the path of the plan.
+    /// SHA-256 of each new regular file, by its path in the plan.
     pub(crate) digests: BTreeMap<ObjectPath, Digest>,
-    /// Bytes that were written for objects.
+    /// The bytes written for objects.
     pub(crate) bytes: u64,
 }
 
-/// What a maker knows afterwards.
+/// The objects that a stager has made.
 #[derive(Debug, Default)]
 pub(crate) struct StagedObjects {
-    /// Digests and bytes.
     pub(crate) content: StagedContent,
-    /// Which inode each item is.
+    /// The identity of each item.
     pub(crate) identities: Vec<(usize, Identity)>,
 }
 
-/// A directory of the stage, held by it or opened for the moment.
+/// A directory of the stage, borrowed or opened for the moment.
 enum Within<'a> {
     Stage(&'a Dir),
     Below(Dir),
@@ -80,7 +79,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made
     }
 
-    /// The staged place of an item: directory and name.
+    /// Returns the staged place of an item: directory and name.
     fn place(&self, index: usize) -> Result<(Within<'a>, Vec<u8>), Cause> {
         let item = self.item(index)?;
         let domain = self.domains.get(item.op.domain)?;
@@ -99,7 +98,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.layout.items.get(index).ok_or_else(|| Cause::Internal(format!("there is no item {index}")))
     }
 
-    /// Makes an object that is no file of the source and no link.
+    /// Makes an object that is neither a file of the source nor a link.
     pub(crate) fn without_content(&mut self, index: usize) -> Result<(), Cause> {
         let (dir, name) = self.place(index)?;
         let Some(new) = self.item(index)?.object() else { return Ok(()) };
@@ -115,7 +114,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
                 dir.make_node(&name, SpecialFile::Block(*major, *minor))?;
             }
             Body::Device { major, minor, .. } => {
-                dir.make_node(&name, SpecialFile::Character(*major, *minor))?
+                dir.make_node(&name, SpecialFile::Character(*major, *minor))?;
             }
             Body::CopyOf(path) => return self.copy(index, &dir, &name, path),
             Body::Member(_) | Body::Link(_) => return Ok(()),
@@ -123,7 +122,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.attributes(index, &dir, &name, new)
     }
 
-    /// A directory gets its attributes when everything is in it.
+    /// Sets the attributes of a directory, now that everything is in it.
     pub(crate) fn settle_directory(&mut self, index: usize) -> Result<(), Cause> {
         let (dir, name) = self.place(index)?;
         match self.item(index)?.object() {
@@ -132,7 +131,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         }
     }
 
-    /// A copy of a live file with all its attributes.
+    /// Copies a live file with all its attributes.
     fn copy(&mut self, index: usize, dir: &Dir, name: &[u8], path: &ObjectPath) -> Result<(), Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let physical = self.root.resolver().locate(path)?;
@@ -176,20 +175,20 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             .unwrap_or_default()
     }
 
-    /// Why a file of the source is not what the package says.
+    /// Builds the cause for a file of the source that differs from its package's description.
     pub(crate) fn corrupt(&self, index: usize, reason: String) -> Cause {
         let path = self.layout.items.get(index).map(|item| self.root.show(&item.client)).unwrap_or_default();
         Cause::Corrupt { package: self.package_of(index), path, reason }
     }
 
-    /// That a file of the source is not there.
+    /// Builds the cause for a file missing from the source.
     pub(crate) fn missing(&self, index: usize) -> Result<Cause, Cause> {
         let path = self.root.show(&self.item(index)?.client);
         Ok(Cause::Missing { package: self.package_of(index), path })
     }
 
-    /// Writes one file of the source; further places of the same member are copied from the first. `passed` is told of
-    /// bytes that were written.
+    /// Writes one file of the source, and copies it for further items with the same member. `passed` receives the
+    /// numbers of bytes written.
     pub(crate) fn member(
         &mut self,
         indexes: &[usize],
@@ -219,7 +218,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// Writes the bytes and checks them against what the package says of them.
+    /// Writes the bytes and checks them against the package's description.
     fn pour(
         &mut self,
         index: usize,
@@ -260,7 +259,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Err(self.corrupt(index, reason))
     }
 
-    /// Another name of a new object, whose digest may be among `digests`, or of a live one that stays.
+    /// Links a name to a new object, whose digest may be in `digests`, or to a live one that stays.
     pub(crate) fn link(&mut self, index: usize, digests: &BTreeMap<ObjectPath, Digest>) -> Result<(), Cause> {
         let Some(NewObject { body: Body::Link(source), .. }) = self.item(index)?.object() else {
             return Ok(());
@@ -299,7 +298,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// Owner, extended attributes, mode and time, in the order in which none undoes another.
+    /// Sets owner, extended attributes, mode and time of a file, in an order in which none resets another.
     fn file_attributes(&mut self, index: usize, file: &WritableFile, new: &NewObject) -> Result<(), Cause> {
         // Only the superuser gives objects away; for others the owner is recorded and the object stays theirs.
         let is_theirs = self.domains.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
@@ -319,7 +318,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(())
     }
 
-    /// The same for what is no file.
+    /// Does the same for an object other than a file.
     fn attributes(&mut self, index: usize, dir: &Dir, name: &[u8], new: &NewObject) -> Result<(), Cause> {
         if self.root.is_privileged() {
             dir.set_owner(name, Some(new.uid), Some(new.gid))?;
@@ -342,9 +341,9 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         }
     }
 
-    /// What a new object takes over: label, ACL and `user.*` of the object that it replaces; the label and the
-    /// default ACL of its directory where it replaces none. Never capabilities or integrity digests: those belong to
-    /// bytes that are gone.
+    /// Returns the attributes that a new object inherits: label, ACL and `user.*` of the object it replaces, or else
+    /// the label and default ACL of its directory. Capabilities and integrity digests are never inherited, because
+    /// they belong to bytes that are gone.
     fn inherited(&mut self, index: usize, is_directory: bool) -> Result<Xattrs, Cause> {
         let item = self.item(index)?;
         if item.inside.is_some() {
@@ -361,7 +360,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         Ok(found)
     }
 
-    /// Label and default ACL of a directory, as a directory in it gets them.
+    /// Returns the label and default ACL of a directory, in the form a directory in it gets them.
     fn handed_down(&mut self, path: &ObjectPath) -> Result<Xattrs, Cause> {
         if let Some((of, known)) = &self.handed_down
             && of == path

@@ -1,11 +1,11 @@
-//! The way back of replacements, where names cannot be exchanged: before the journal is published, every object that will
-//! be replaced gets a second name in the stage. Replacing is then one rename over it, undoing one rename of the second
-//! name over the new object.
+//! Second names for old objects, on file systems that cannot exchange names. Before the journal is published, every
+//! object to be replaced gets a second name in the stage. Replacing is then one rename over it, and undoing one
+//! rename of the second name over the new object.
 //!
-//! Made only in the switch, the second name could be lost in a power cut that keeps the rename; made before the sync, it
-//! is durable before anything changes. An object that can have no second name is copied, with every attribute; a run that
-//! is rolled back then leaves the copy in its place. What somebody writes to the old object through an open descriptor
-//! after it was replaced is lost in that case.
+//! If the second name were made during the switch, a power cut could lose it and keep the rename; made before the
+//! sync, it is durable before anything changes. An object that cannot have a second name is copied, with every
+//! attribute; a rollback then leaves the copy in place. In that case, writes to the old object through an open
+//! descriptor after its replacement are lost.
 
 use crate::format::journal::{Identity, OpKind};
 use crate::root::{Dir, Root};
@@ -17,7 +17,7 @@ use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::{Layout, LayoutItem};
 use crate::transaction::stage::safety_copies::copy_object;
 
-/// Gives the old object of every replacement a second name in its stage, where that is the only way back.
+/// Gives the old object of every replacement a second name in its stage, if nothing else can bring it back.
 pub(crate) fn link_old_objects(
     root: &Root,
     domains: &OpenDomains,
@@ -56,7 +56,7 @@ fn second_name(item: &mut LayoutItem<'_>, dir: &Dir, stage: &Dir) -> Result<(), 
     Ok(())
 }
 
-/// A copy of an object; none if the object changed meanwhile.
+/// Copies an object, or returns `None` if it changed meanwhile.
 fn copied(
     dir: &Dir,
     name: &[u8],

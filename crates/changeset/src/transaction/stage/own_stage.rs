@@ -1,47 +1,46 @@
-//! What tells a stage of ours from whatever else lies where one could be: its name, its owner, its marker.
+//! Recognizes this program's own stages by name, owner and marker.
 //!
-//! A directory that belongs to the caller or to root, and that nobody else may write, was not made by anybody else, nor
-//! was anything in it. Where the caller trusts the owner of the root (`--trust-root`), one of that owner's was made by a
-//! run of the owner's. The checks are made on the open directory that is then used.
+//! A directory that belongs to the caller or to root, and that nobody else may write, was made by nobody else, and
+//! neither was anything in it. If the caller trusts the owner of the root (`--trust-root`), a directory of that owner
+//! was made by one of the owner's runs. The checks apply to the open directory that is then used.
 
 use crate::format::journal::Run;
 use crate::package::rule::holds;
 use crate::root::{Dir, FileType, ObjectStatus, Root};
 use crate::transaction::error::Cause;
 
-/// The marker in a stage: it says which run and which domain the stage is of.
+/// The marker file in a stage, which names the run and the domain of the stage.
 pub(crate) const MARKER: &[u8] = b"marker";
 
-/// Larger than any marker.
+/// The largest marker that is read, in bytes.
 const LARGEST: u64 = 4096;
 
-/// What lies where a stage could be.
+/// The object found where a stage could be.
 pub(crate) enum FoundStage {
-    /// Nothing.
     Nothing,
     /// A stage of ours.
     Ours(OwnStage),
-    /// Something else: what is said against it, to follow its path.
+    /// Any other object, with the reason, which continues a sentence about its path.
     Theirs(String),
 }
 
-/// A stage of ours, open.
+/// An open stage of ours.
 pub(crate) struct OwnStage {
     pub(crate) dir: Dir,
     pub(crate) run: Run,
 }
 
-/// The marker of the stage of a domain.
+/// Returns the marker of the stage of a domain.
 pub(crate) fn marker_text(run: &str, index: usize) -> String {
     format!("{run} {index}\n")
 }
 
-/// Opens the stage `name` in `place`, which must be one of the run with the name `run`.
+/// Opens the stage `name` in `place`, which must belong to the run named `run`.
 pub(crate) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStage, Cause> {
     let theirs = |reason: &str| Ok(FoundStage::Theirs(reason.to_owned()));
     let Some(seen) = place.look(name)? else { return Ok(FoundStage::Nothing) };
     let Some(run) = run_of(run) else { return theirs("does not have the name of a run") };
-    if let Some(reason) = stranger(place.root(), &seen)? {
+    if let Some(reason) = why_not_ours(place.root(), &seen)? {
         return Ok(FoundStage::Theirs(reason));
     }
     let dir = match place.dir(name) {
@@ -50,7 +49,7 @@ pub(crate) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStag
         Ok(dir) => dir,
     };
     let (seen, above) = (dir.itself()?, place.itself()?);
-    if let Some(reason) = stranger(place.root(), &seen)? {
+    if let Some(reason) = why_not_ours(place.root(), &seen)? {
         return Ok(FoundStage::Theirs(reason));
     }
     if !is_on(&seen, &above) {
@@ -62,8 +61,8 @@ pub(crate) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStag
     Ok(FoundStage::Ours(OwnStage { dir, run }))
 }
 
-/// What is said against something in a root that is not a directory of ours alone.
-pub(crate) fn stranger(root: &Root, seen: &ObjectStatus) -> Result<Option<String>, Cause> {
+/// Returns the reason why an object is not a directory of ours alone, if there is one.
+pub(crate) fn why_not_ours(root: &Root, seen: &ObjectStatus) -> Result<Option<String>, Cause> {
     if seen.file_type != FileType::Directory {
         return Ok(Some("is not a directory".to_owned()));
     }
@@ -76,19 +75,19 @@ pub(crate) fn stranger(root: &Root, seen: &ObjectStatus) -> Result<Option<String
     Ok((!holds("stray.writable", !is_shared)).then(|| "can be written by others".to_owned()))
 }
 
-/// Whether both are on one mount of one file system.
+/// Tells whether both are on one mount of one file system.
 pub(crate) fn is_on(seen: &ObjectStatus, other: &ObjectStatus) -> bool {
     holds("stray.mount", (seen.mount, seen.file_system) == (other.mount, other.file_system))
 }
 
-/// The run of this name, spelt as it is written.
+/// Parses the name of a run in its exact spelling.
 fn run_of(name: &[u8]) -> Option<Run> {
     let text = std::str::from_utf8(name).ok()?;
     Run::parse(text).filter(|run| run.to_string() == text)
 }
 
-/// Whether a stage has the marker of its run. One that is empty or torn is that of a run that a power cut ended before it
-/// was published, so before its copy of the journal got its name.
+/// Tells whether a stage has the marker of its run. A stage whose marker is empty or torn belongs to a run that a
+/// power cut ended before publication, hence before its copy of the journal got its name.
 fn is_marked(stage: &Dir, run: &Run) -> Result<bool, Cause> {
     let bytes = match stage.look(MARKER)? {
         None => Vec::new(),
@@ -123,7 +122,7 @@ mod tests {
     #[test]
     fn a_directory_of_somebody_else_or_for_others_to_write_is_a_strangers() {
         let (_place, root, own) = directory();
-        let against = |seen: ObjectStatus| stranger(&root, &seen).unwrap();
+        let against = |seen: ObjectStatus| why_not_ours(&root, &seen).unwrap();
         assert_eq!(against(own.clone()), None);
         assert_eq!(
             against(ObjectStatus { uid: 54_321, ..own.clone() }),

@@ -62,7 +62,7 @@ impl<'a> SafetyCopies<'a> {
 }
 
 /// Makes the safety copies and returns the ops that restore them.
-pub(crate) fn hold(
+pub(crate) fn make_safety_copies(
     root: &Root,
     domains: &mut OpenDomains,
     held: &ProtectedPaths,
@@ -79,15 +79,15 @@ pub(crate) fn hold(
     };
     for path in held.files.iter().chain(&held.trees) {
         watch.check()?;
-        copier.hold(path, true, false)?;
+        copier.copy_with_ancestors(path, true, false)?;
         // A batch that changes the one changes the other.
         if *path == places::contents() {
-            copier.hold(&places::contents_stamp(), true, false)?;
+            copier.copy_with_ancestors(&places::contents_stamp(), true, false)?;
         }
     }
     for object in &held.objects {
         watch.check()?;
-        copier.hold(&object.path, false, object.editable)?;
+        copier.copy_with_ancestors(&object.path, false, object.editable)?;
     }
     Ok(copier.ops)
 }
@@ -105,19 +105,19 @@ struct SafetyCopier<'a> {
 }
 
 impl SafetyCopier<'_> {
-    fn hold(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
+    fn copy_with_ancestors(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
         // A directory that is missing above it may be made on the way; then it has to go again.
         for above in physical.ancestors() {
             if above.relative().is_empty() || self.dirs.get(&above)?.is_some() {
                 break;
             }
-            self.hold_one(above, db, false)?;
+            self.copy_path(above, db, false)?;
         }
-        self.hold_one(physical, db, editable)
+        self.copy_path(physical, db, editable)
     }
 
-    fn hold_one(&mut self, path: ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
+    fn copy_path(&mut self, path: ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
         if !self.taken.insert(path.clone()) {
             return Ok(());
         }

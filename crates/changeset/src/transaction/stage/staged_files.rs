@@ -1,4 +1,4 @@
-//! Writes what is staged beside objects: record files and directories, extended attributes, identities.
+//! Writes staged record files and directories, extended attributes and identities.
 
 use sha2::{Digest as _, Sha256};
 
@@ -10,7 +10,7 @@ use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::layout::LayoutItem;
 
-/// Notes which inode a staged object is.
+/// Records the identity of a staged object in its item.
 pub(crate) fn note_identity(
     item: &mut LayoutItem<'_>,
     dir: &Dir,
@@ -21,7 +21,7 @@ pub(crate) fn note_identity(
     Ok(())
 }
 
-/// The identity of a staged object.
+/// Returns the identity of a staged object.
 pub(crate) fn identity_of(dir: &Dir, name: &[u8], digest: Option<Digest>) -> Result<Identity, Cause> {
     let seen = dir.look(name)?.ok_or_else(|| Cause::Changed(dir.root().show(&dir.at(name))))?;
     let target = match seen.file_type {
@@ -31,7 +31,7 @@ pub(crate) fn identity_of(dir: &Dir, name: &[u8], digest: Option<Digest>) -> Res
     Ok(identity(&seen, digest, target.as_deref()))
 }
 
-/// Sets extended attributes; without privileges those that only root may set are left out.
+/// Sets extended attributes; without privileges, those reserved to root are left out.
 pub(crate) fn set_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
     for (key, value) in xattrs {
         match dir.set_xattr(name, key, value) {
@@ -63,10 +63,10 @@ pub(crate) fn record_file(
     Ok(Digest(Sha256::digest(bytes).into()))
 }
 
-/// Writes an undo archive, or the manifest of one that is not kept, by its number, into a directory under a name.
+/// Writes the undo archive with this index, or the manifest of one that is not kept, into a directory under a name.
 pub(crate) type UndoWriter<'u> = dyn FnMut(usize, &Dir, &[u8]) -> Result<(), Cause> + 'u;
 
-/// Writes the files of a record directory; `undo` writes an archive into the directory and under the name given.
+/// Writes the files of a record directory; `undo` writes the archives.
 pub(crate) fn record_tree(
     within: &Dir,
     name: &[u8],
@@ -97,7 +97,8 @@ pub(crate) fn record_tree(
     Ok(())
 }
 
-/// Attributes that only the superuser may set are recorded only.
+/// Tells whether the error concerns an attribute that only the superuser may set; such attributes are merely
+/// recorded.
 pub(crate) fn may_be_left_out(root: &Root, error: &RootError) -> bool {
     !root.is_privileged() && error.errno() == Some(rustix::io::Errno::PERM)
 }

@@ -1,8 +1,8 @@
-//! Versions of objects that one patch of a run delivers and a later one replaces: they stand in the stage only while the
-//! undo archives are written.
+//! Versions of objects that one patch of a run delivers and a later one replaces. They are staged only while the undo
+//! archives are written.
 //!
-//! No op names them, so neither the journal nor recovery knows of them; they are gone before anything is made durable.
-//! A run that dies before leaves them in its stage, which is removed as a whole.
+//! No op names them, so neither journal nor recovery knows of them; they are removed before anything is made durable.
+//! A run that dies earlier leaves them in its stage, which is removed as a whole.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -15,16 +15,16 @@ use crate::transaction::error::Cause;
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
 
-/// The versions that are staged.
+/// The staged versions.
 #[derive(Debug, Default)]
 pub(crate) struct StagedVersions {
-    /// Where they are; none in a run without any.
+    /// The directory that holds them, or `None` in a run without any.
     within: Option<Dir>,
     count: usize,
 }
 
 impl StagedVersions {
-    /// Writes all versions of a plan into the stage of its first domain, as they come from their sources.
+    /// Writes all versions of a plan into the stage of its first domain, in the order of their sources.
     pub(crate) fn stage(
         root: &Root,
         domains: &OpenDomains,
@@ -59,7 +59,7 @@ impl StagedVersions {
         }
     }
 
-    /// Where the object at `path` of an archive is, if it is one of these; `passing` is the archive's word on that.
+    /// Finds the staged version of the object at `path`; `passing` maps an archive's paths to versions.
     pub(crate) fn find(
         &self,
         passing: &BTreeMap<ObjectPath, Option<usize>>,
@@ -72,7 +72,7 @@ impl StagedVersions {
         }
     }
 
-    /// Removes them: the archives have them.
+    /// Removes them, once the archives hold them.
     pub(crate) fn remove(&self) -> Result<(), Cause> {
         let Some(within) = &self.within else { return Ok(()) };
         for number in 0..self.count {
@@ -82,12 +82,12 @@ impl StagedVersions {
     }
 }
 
-/// The name of a version in the stage; those of objects are numbers.
+/// Returns the staged name of a version. Those of objects are numbers.
 fn name(number: usize) -> Vec<u8> {
     format!("version-{number}").into_bytes()
 }
 
-/// Writes one version and checks that it is what the plan was made with.
+/// Writes one version and checks that it is the one the plan was made with.
 fn write(
     root: &Root,
     within: &Dir,
@@ -119,11 +119,11 @@ fn write(
     Ok(())
 }
 
-/// Bytes on their way from a source to a file.
+/// Copies bytes from a source to a file as they are read.
 struct Passing<'a, R> {
     data: R,
     file: &'a mut WritableFile,
-    /// Why the file did not take them.
+    /// The error of the file, if it did not take the bytes.
     failed: Option<RootError>,
 }
 

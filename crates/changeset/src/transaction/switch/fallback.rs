@@ -1,8 +1,8 @@
-//! Replacing and undoing where names cannot be exchanged.
+//! Replaces objects, and undoes it, on file systems that cannot exchange names.
 //!
-//! The old object has a second name in the stage, or a copy (`way_back`): the new one is renamed over it, and undoing is
-//! one rename of that second name over the new object. In the recovery table the second name is what the exchange would
-//! have brought into the stage:
+//! The old object has a second name in the stage, or a copy (`stage/old_link.rs`). The new one is renamed over it; undoing
+//! is one rename of the second name over the new object. In the recovery table, the second name stands for the object that
+//! an exchange would have brought into the stage:
 //!
 //! | target | staged | `.old` | is the row |
 //! | --- | --- | --- | --- |
@@ -11,8 +11,8 @@
 //! | other, none | new | any | other / new: changed before the switch reached it |
 //! | other, none | none | old | other / old |
 //!
-//! What somebody puts at the target between the last look at it and the rename is lost: nothing but an exchange could
-//! keep it.
+//! An object that somebody puts at the target between the last look and the rename is lost; only an exchange could keep
+//! it.
 
 use std::rc::Rc;
 
@@ -62,7 +62,7 @@ impl OpRunner<'_> {
     }
 
     /// Returns the state of the stage as the recovery table needs it.
-    pub(crate) fn behind(
+    pub(crate) fn state_behind(
         &mut self,
         op: &Op,
         target: ObjectState,
@@ -78,10 +78,10 @@ impl OpRunner<'_> {
     }
 
     /// Renames the old object over the current one. Anything but the new object as staged is kept.
-    pub(crate) fn put_over(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
+    pub(crate) fn put_old_over(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let name = op.path.name();
         if self.target_state(op)? != ObjectState::New {
-            self.keep_in_place(op, parent)?;
+            self.keep_object_in_place(op, parent)?;
         }
         let (stage, old) = self.old_place(op)?;
         let support = self.rename_support(op);
@@ -95,12 +95,12 @@ impl OpRunner<'_> {
     }
 
     /// Keeps the object at the target as `PATH.edited-<run>`, and, if it can have two names, also leaves it in place.
-    fn keep_in_place(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
+    fn keep_object_in_place(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let name = op.path.name();
         let Some(seen) = parent.look(name)? else { return Ok(()) };
         let was_directory = op.old.as_ref().is_some_and(|old| old.file_type == 'd');
         if seen.file_type == FileType::Directory || was_directory {
-            return self.keep(op, parent, name, parent);
+            return self.keep_object(op, parent, name, parent);
         }
         let mut number = 1;
         loop {
@@ -110,7 +110,7 @@ impl OpRunner<'_> {
                     self.note_kept(op, parent, &kept);
                     return Ok(());
                 }
-                Ok(false) => return self.keep(op, parent, name, parent),
+                Ok(false) => return self.keep_object(op, parent, name, parent),
                 Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => number += 1,
                 Err(error) => return Err(error.into()),
             }

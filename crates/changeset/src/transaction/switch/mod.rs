@@ -1,4 +1,4 @@
-//! The switch: each op carried out, or undone, by one atomic rename.
+//! The switch: each op is carried out, or undone, by one atomic rename.
 
 pub(crate) mod fallback;
 pub(crate) mod op_runner;

@@ -2,7 +2,7 @@
 //! stays.
 //!
 //! Carrying out follows the plan and checks the result. Undoing looks first: the states of target and stage decide,
-//! by the table in [`undo`], so that recovery can be cut off at any point and start again.
+//! by the table in [`undo_step`], so that recovery can be cut off at any point and start again.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
@@ -14,7 +14,7 @@ use crate::format::journal::{Identity, Journal, Op, OpKind};
 use crate::package::rule::holds;
 use crate::package::{Inode, ObjectPath};
 use crate::root::{Dir, FileType, Root, RootError};
-use crate::transaction::archive::rebuild::rebuild;
+use crate::transaction::archive::rebuild::rebuild_object;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::attributes::{may_have_back, set_attributes, without_rights};
 use crate::transaction::objects::dirs::Dirs;
@@ -22,7 +22,7 @@ use crate::transaction::objects::identity::{
     ObjectState, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of,
 };
 use crate::transaction::objects::rename_support::{RenameSupport, is_one_object};
-use crate::transaction::stage::domains::reopen;
+use crate::transaction::stage::domains::reopen_stage;
 
 /// The next step in undoing an op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(crate) enum UndoStep {
 
 /// Returns the next step in undoing an op, by the recovery table.
 #[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
-pub(crate) fn undo(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
+pub(crate) fn undo_step(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
     use ObjectState::{New, NewTouched, None, Old, Other};
     let empty_directory = !op.whole && op.new.as_ref().is_some_and(|new| new.file_type == 'd');
     match (op.kind, target, stage) {
@@ -92,7 +92,7 @@ impl<'a> OpRunner<'a> {
     pub(crate) fn open(root: &'a Root, journal: &'a Journal) -> Result<Self, Cause> {
         let run = &journal.head.header.run;
         let stages =
-            journal.domains.iter().enumerate().map(|(index, domain)| reopen(root, domain, index, run));
+            journal.domains.iter().enumerate().map(|(index, domain)| reopen_stage(root, domain, index, run));
         let stages: Vec<Dir> = stages.collect::<Result<_, _>>()?;
         for (stage, domain) in stages.iter().zip(&journal.domains) {
             if stage.look(b"o")?.is_none() || stage.look(b"db")?.is_none() {
@@ -150,7 +150,7 @@ impl<'a> OpRunner<'a> {
     }
 
     /// Carries out an op.
-    pub(crate) fn forward(&mut self, op: &Op) -> Result<(), Cause> {
+    pub(crate) fn run_op(&mut self, op: &Op) -> Result<(), Cause> {
         if matches!(op.kind, OpKind::Rmdir | OpKind::Protect) {
             return Ok(());
         }
@@ -256,7 +256,7 @@ impl<'a> OpRunner<'a> {
     }
 
     /// Undoes an op, whatever its state.
-    pub(crate) fn back(&mut self, op: &Op) -> Result<(), Cause> {
+    pub(crate) fn undo_op(&mut self, op: &Op) -> Result<(), Cause> {
         match op.kind {
             // What is held is put back as a whole, in an order of its own.
             OpKind::Rmdir | OpKind::Protect => Ok(()),
@@ -271,7 +271,7 @@ impl<'a> OpRunner<'a> {
         for _ in 0..6 {
             self.finish_placing(op)?;
             let target = self.target_state(op)?;
-            let next = undo(op, target, self.stage_state(op, target)?);
+            let next = undo_step(op, target, self.stage_state(op, target)?);
             if next == UndoStep::Nothing {
                 return Ok(());
             }
@@ -292,7 +292,7 @@ impl<'a> OpRunner<'a> {
     pub(crate) fn stage_state(&mut self, op: &Op, target: ObjectState) -> Result<ObjectState, Cause> {
         let (stage, staged) = self.staged(op)?;
         let staged = state_of(&stage, &staged, op)?;
-        if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
+        if self.is_without_exchange(op) { self.state_behind(op, target, staged) } else { Ok(staged) }
     }
 
     /// Takes one undo step. Returns false once nothing is left to do for the op.
@@ -310,7 +310,7 @@ impl<'a> OpRunner<'a> {
         };
         let (name, support) = (op.path.name(), self.rename_support(op));
         match next {
-            UndoStep::Exchange if !support.exchange => self.put_over(op, &parent)?,
+            UndoStep::Exchange if !support.exchange => self.put_old_over(op, &parent)?,
             UndoStep::Exchange => {
                 self.with_ballast(|| stage.exchange(&staged, &parent, name))?;
                 self.forget_if_directory(op);
@@ -327,9 +327,9 @@ impl<'a> OpRunner<'a> {
                 self.with_ballast(|| support.take(&parent, name, &stage, &staged))?;
                 self.forget_if_directory(op);
             }
-            UndoStep::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
+            UndoStep::KeepStaged => self.keep_object(op, &stage, &staged, &parent)?,
             UndoStep::KeepTarget => {
-                self.keep(op, &parent, name, &parent)?;
+                self.keep_object(op, &parent, name, &parent)?;
                 return Ok(false);
             }
             UndoStep::RemoveDirectory => {
@@ -344,7 +344,7 @@ impl<'a> OpRunner<'a> {
                 return Ok(false);
             }
             UndoStep::Rebuild => {
-                let is_whole = rebuild(self.root, self.journal, op, &stage, &staged)?;
+                let is_whole = rebuild_object(self.root, self.journal, op, &stage, &staged)?;
                 stage.sync_file_system()?;
                 let but = if is_whole { "" } else { ", without its file capabilities or integrity digests" };
                 self.notes.push(format!("{shown} was made again from the undo archive{but}"));
@@ -355,7 +355,13 @@ impl<'a> OpRunner<'a> {
     }
 
     /// Keeps somebody else's object as `PATH.edited-<run>`.
-    pub(crate) fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
+    pub(crate) fn keep_object(
+        &mut self,
+        op: &Op,
+        from: &Dir,
+        name: &[u8],
+        parent: &Dir,
+    ) -> Result<(), Cause> {
         let mut number = 1;
         loop {
             let kept = self.kept_name(op, number);
@@ -439,7 +445,7 @@ impl<'a> OpRunner<'a> {
     }
 
     /// Repeats an op of a committed run that the disk lost. Returns whether there was one.
-    pub(crate) fn redo(&mut self, op: &Op) -> Result<bool, Cause> {
+    pub(crate) fn redo_op(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
             OpKind::Add | OpKind::Replace | OpKind::Delete => {
                 let target = self.target_state(op)?;
@@ -454,7 +460,7 @@ impl<'a> OpRunner<'a> {
                 | (OpKind::Delete, ObjectState::Old, ObjectState::None)
         );
         if lost {
-            self.forward(op)?;
+            self.run_op(op)?;
             self.notes.push(format!(
                 "{}: the change was durable and had got lost; it is made again",
                 self.show(op)

@@ -107,7 +107,7 @@ fn a_change_that_fails_leaves_what_the_error_says() {
                     // After the commit a failure is a note: an empty directory may stay.
                     Ok(_) => continue,
                     Err(RootCondition::Unchanged | RootCondition::RolledBack) => {
-                        assert_eq!(now, before, "{how}")
+                        assert_eq!(now, before, "{how}");
                     }
                     // A sync that failed says nothing about the outcome. Anything else is undone at once.
                     Err(RootCondition::InDoubt) => {}

@@ -7,7 +7,8 @@ use std::path::Path;
 use super::table::Stopped;
 use super::world::{RUN, World, at};
 use crate::format::journal::{
-    Archive, Identity, Journal, JournalError, Op, OpKind, Outcome, Progress, ScriptProcess, checked_line,
+    Identity, Journal, JournalArchive, JournalError, Op, OpKind, RunOutcome, ScriptProcess, ScriptProgress,
+    checked_line,
 };
 use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, TransactionError, recover, unfinished_script};
@@ -98,7 +99,7 @@ fn a_name_in_a_stage_leads_nowhere_else() {
 fn a_stage_of_another_place_run_or_root_is_neither_used_nor_removed() {
     for stage in ["/opt/web", "/var/sadm/patchadm/stage/9-00000000000000aa", "/opt/stage/1-00000000000000aa"]
     {
-        for outcome in [None, Some(Outcome::Commit), Some(Outcome::RolledBack)] {
+        for outcome in [None, Some(RunOutcome::Commit), Some(RunOutcome::RolledBack)] {
             let (stopped, host) = (Stopped::new(), host());
             stopped.world.rewrite(|journal| {
                 journal.domains[0].stage = at(stage);
@@ -120,7 +121,7 @@ fn a_stage_of_another_place_run_or_root_is_neither_used_nor_removed() {
 
 #[test]
 fn a_stage_that_others_may_write_to_is_neither_used_nor_removed() {
-    for outcome in [None, Some(Outcome::Commit), Some(Outcome::RolledBack)] {
+    for outcome in [None, Some(RunOutcome::Commit), Some(RunOutcome::RolledBack)] {
         let stopped = Stopped::new();
         stopped.world.rewrite(|journal| journal.head.outcome = outcome);
         let stage = stopped.world.path(STAGED);
@@ -134,17 +135,17 @@ fn a_stage_that_others_may_write_to_is_neither_used_nor_removed() {
 
 #[test]
 fn what_is_outside_of_the_root_is_no_archive_by_the_word_of_a_journal() {
-    for (field, outcome) in [("outside", None), ("discard", Some(Outcome::Commit))] {
+    for (field, outcome) in [("outside", None), ("discard", Some(RunOutcome::Commit))] {
         let (stopped, host) = (Stopped::new(), host());
         let meta = fs::metadata(host.path().join("passwd")).unwrap();
         let inode = Some(crate::package::Inode { number: meta.ino(), born: None });
         let victim = Some(host.path().join("passwd").display().to_string());
         stopped.world.rewrite(|journal| {
             without_archives(journal);
-            let archive = Archive { inode, ..Archive::default() };
+            let archive = JournalArchive { inode, ..JournalArchive::default() };
             journal.archives = vec![match outcome {
-                None => Archive { outside: victim, ..archive },
-                Some(_) => Archive { discard: victim, ..archive },
+                None => JournalArchive { outside: victim, ..archive },
+                Some(_) => JournalArchive { discard: victim, ..archive },
             }];
             journal.head.outcome = outcome;
         });
@@ -177,7 +178,7 @@ fn no_other_field_of_a_journal_is_believed_that_the_engine_could_not_have_writte
 fn set_script(journal: &mut Journal, group: i32) {
     let boot_id = "0b7b6a05-43b3-4a2c-8f3b-9a1d5f1c2e60".to_owned();
     let script = ScriptProcess { name: "postinstall".to_owned(), group, boot_id, start_time: 7 };
-    journal.head.progress = Some(Progress { number: 1, script: Some(script) });
+    journal.head.progress = Some(ScriptProgress { number: 1, script: Some(script) });
 }
 
 #[test]

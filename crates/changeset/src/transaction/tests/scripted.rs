@@ -115,7 +115,7 @@ fn steps(ground: Ground, world: &World, run: &mut ScriptedRun<'_>, rude: [Script
     run.script_ended()?;
     let mtime = Some(Timestamp::whole(1_700_000_000));
     let settled = SettledAttributes { mode: Some(Mode::of(0o555)), mtime, ..SettledAttributes::default() };
-    run.settle(&[(at("/opt/web/new/tool"), settled)])
+    run.settle_attributes(&[(at("/opt/web/new/tool"), settled)])
 }
 
 fn harmless(_: &World) {}
@@ -277,7 +277,7 @@ fn a_change_that_fails_in_a_run_with_scripts_leaves_what_the_error_says() {
         match run(&world, failing_from(number, true, Errno::NOSPC), RUDE).map_err(|error| error.left) {
             Ok(_) | Err(RootCondition::InDoubt) => {}
             Err(RootCondition::Unchanged | RootCondition::RolledBack) => {
-                assert_eq!(world.picture(), before, "at {number}")
+                assert_eq!(world.picture(), before, "at {number}");
             }
             Err(RootCondition::Unfinished(what)) => panic!("at {number}: {what:?}"),
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::ground::Ground;
 use super::world::{World, at};
-use crate::format::journal::{Domain, Entry, Header, Journal, Op, OpKind, Run};
+use crate::format::journal::{Domain, Journal, JournalEntry, JournalHeader, Op, OpKind, Run};
 use crate::package::ObjectPath;
 use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, recover};
@@ -33,9 +33,9 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
         let ops = journal.ops.iter().filter(|op| wanted(op));
         let first = at(&format!("/var/sadm/patchadm/stage/{run}"));
         let domains = [(at("/var"), first), (top, stage.clone())];
-        let mut entries: Vec<Entry> =
-            domains.map(|(top, stage)| Entry::Domain(Domain { top, stage, lacks: Vec::new() })).into();
-        entries.extend(ops.map(|op| Entry::Op(Box::new(Op { domain: 1, undo: None, ..op.clone() }))));
+        let mut entries: Vec<JournalEntry> =
+            domains.map(|(top, stage)| JournalEntry::Domain(Domain { top, stage, lacks: Vec::new() })).into();
+        entries.extend(ops.map(|op| JournalEntry::Op(Box::new(Op { domain: 1, undo: None, ..op.clone() }))));
         let mut header = journal.head.header.clone();
         header.run = run.clone();
         let files = Journal::to_files(header, &entries);
@@ -46,15 +46,15 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
 }
 
 /// Writes the copy of the journal in a stray stage anew, with another header.
-fn with_header(world: &World, stage: &ObjectPath, change: impl FnOnce(&mut Header)) {
+fn with_header(world: &World, stage: &ObjectPath, change: impl FnOnce(&mut JournalHeader)) {
     let place = world.path(&stage.to_string()[1..]);
     let ops = place.join(format!("ops-{}", place.file_name().unwrap().to_str().unwrap()));
     let bytes = fs::read(place.join("journal")).unwrap();
     let journal = Journal::parse(&bytes, Some(&fs::read(&ops).unwrap())).unwrap();
     let mut header = journal.head.header;
     change(&mut header);
-    let domains = journal.domains.into_iter().map(Entry::Domain);
-    let changes = journal.ops.into_iter().map(|op| Entry::Op(Box::new(op)));
+    let domains = journal.domains.into_iter().map(JournalEntry::Domain);
+    let changes = journal.ops.into_iter().map(|op| JournalEntry::Op(Box::new(op)));
     let files = Journal::to_files(header, &domains.chain(changes).collect::<Vec<_>>());
     fs::write(ops, files.ops).unwrap();
     fs::write(place.join("journal"), files.journal).unwrap();

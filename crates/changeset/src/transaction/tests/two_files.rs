@@ -8,7 +8,9 @@ use sha2::Digest as _;
 use super::ground::Ground;
 use super::table::Stopped;
 use super::world::{RUN, World, files_of};
-use crate::format::journal::{Entry, HEAD, JournalError, Outcome, SECTOR, checked_line, parse_head};
+use crate::format::journal::{
+    HEAD, JournalEntry, JournalError, RunOutcome, SECTOR, checked_line, parse_head,
+};
 use crate::package::Digest;
 use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, TransactionError, recover};
@@ -84,12 +86,12 @@ fn a_run_of_which_the_ops_are_lost_is_damage_while_it_has_no_outcome() {
         assert_eq!(stopped.world.picture(), before);
 
         // With an outcome it is finished, as far as that goes without them.
-        stopped.world.recover_without_ops(Outcome::RolledBack);
+        stopped.world.recover_without_ops(RunOutcome::RolledBack);
     }
 }
 
 impl World {
-    fn recover_without_ops(&self, outcome: Outcome) {
+    fn recover_without_ops(&self, outcome: RunOutcome) {
         let place = self.path(&format!("{OWN}/journal"));
         let mut bytes = fs::read(&place).unwrap();
         let (sector, offset) = crate::format::journal::outcome_sector(outcome);
@@ -125,11 +127,11 @@ fn an_unfinished_run_of_an_earlier_program_is_rolled_back() {
 fn as_earlier(stopped: &Stopped, version: u32) {
     let journal = stopped.journal.clone();
     let mut lines: Vec<u8> =
-        journal.domains.iter().cloned().map(Entry::Domain).flat_map(|e| checked_line(&e)).collect();
-    lines.extend(journal.archives.iter().cloned().map(Entry::Archive).flat_map(|e| checked_line(&e)));
-    lines.extend(checked_line(&Entry::RunRecord(journal.run_record.clone())));
+        journal.domains.iter().cloned().map(JournalEntry::Domain).flat_map(|e| checked_line(&e)).collect();
+    lines.extend(journal.archives.iter().cloned().map(JournalEntry::Archive).flat_map(|e| checked_line(&e)));
+    lines.extend(checked_line(&JournalEntry::RunRecord(journal.run_record.clone())));
     let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().cloned().partition(|op| op.db);
-    let op = |op| checked_line(&Entry::Op(Box::new(op)));
+    let op = |op| checked_line(&JournalEntry::Op(Box::new(op)));
     lines.extend(records.into_iter().flat_map(op));
     let db = lines.len();
     lines.extend(objects.into_iter().flat_map(op));

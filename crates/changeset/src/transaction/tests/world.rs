@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use crate::format::contents_merge::ContentsTrailer;
 use crate::format::journal::{
-    Entry as JournalLine, Files as JournalFiles, Journal, RunRecord, outcome_sector, parse_head,
+    Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, outcome_sector, parse_head,
     progress_sector,
 };
-use crate::format::manifest::{Header, Manifest, ObjectRecord, State, VERSION, encode};
+use crate::format::manifest::{Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode};
 use crate::format::params;
 use crate::format::pkgmap::PkgmapEntry;
 use crate::package::checksum;
@@ -263,7 +263,7 @@ impl World {
         for change in changes.iter().filter(|change| change.old.is_some()) {
             objects.push(ObjectRecord {
                 path: encode(change.path.as_bytes()),
-                was: change.old.as_ref().map(State::of),
+                was: change.old.as_ref().map(RecordedState::of),
                 line: None,
                 became: None,
                 new_line: None,
@@ -272,7 +272,7 @@ impl World {
                 member: None,
             });
         }
-        let header = Header {
+        let header = ManifestHeader {
             manifest: VERSION,
             patch: "100-01".to_owned(),
             package: "ACMEweb".to_owned(),

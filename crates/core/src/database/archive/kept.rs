@@ -1,6 +1,6 @@
-//! The manifest that is kept of a patch without undo data: which paths it has, for the patches around it.
+//! The kept manifest of a patch without undo data, which tells the patches around it which paths it has.
 //!
-//! It is believed as an archive is: where the ledger of the root names its digest.
+//! Like an archive, it is believed if the ledger of the root names its digest.
 
 use std::io;
 
@@ -10,12 +10,12 @@ use super::{ArchiveError, OutsideAccess, find_with, manifest};
 use crate::database::{RecordView, places};
 use crate::format::container;
 use crate::format::ledger::{Ledger, Undo};
-use crate::format::manifest::{KEPT_MANIFEST, Manifest, Told};
+use crate::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
 use crate::package::{Digest, Hashing, Params, PkgInst, rule};
 use crate::root::Root;
 
-/// The manifest of `patch` for `package`, of which the ledger says that nothing was saved; none where it names no
-/// manifest. One that it names must be there, and be what the run wrote.
+/// Reads the manifest of `patch` for `package`, of which the ledger says that nothing was saved; `None` if the ledger
+/// names no manifest. A named manifest must exist and be what the run wrote.
 pub fn kept_manifest(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -37,8 +37,8 @@ pub fn kept_manifest(
     parsed(&bytes, package, patch).map(Some).map_err(|reason| unusable(path, reason))
 }
 
-/// What is known of a patch without its archive being used: its manifest, where the ledger binds it. That of the snapshot
-/// where there is one, and the one that is kept where nothing was saved.
+/// Reads the manifest of a patch without using its archive, if the ledger binds it: that of the snapshot if there is
+/// one, or the kept one if nothing was saved.
 pub fn known_manifest(
     view: &RecordView<'_>,
     host: &Root,
@@ -53,8 +53,8 @@ pub fn known_manifest(
     find_with(view, host, package, patch, ledger, outside)?.telling(view)?.bound_manifest()
 }
 
-/// The same for those who only look: no digest of an archive is compared. `params` are those of the package, by which the
-/// paths of an archive of another program are found.
+/// Does the same for readers, without comparing the digest of an archive. `params` are those of the package; with
+/// them, the paths in another program's archive are found.
 pub fn told(
     view: &RecordView<'_>,
     host: &Root,
@@ -62,19 +62,19 @@ pub fn told(
     patch: &str,
     ledger: &Ledger,
     outside: &OutsideAccess<'_>,
-) -> Result<Told, ArchiveError> {
+) -> Result<PatchedPaths, ArchiveError> {
     if let Some(kept) = kept_manifest(view, package, patch, ledger)? {
-        return Ok(Told::Manifest(Box::new(kept)));
+        return Ok(PatchedPaths::Manifest(Box::new(kept)));
     }
     let archive = find_with(view, host, package, patch, ledger, outside)?.telling(view)?;
     match archive.named_manifest()? {
-        Some(manifest) => Ok(Told::Manifest(Box::new(manifest))),
-        None => Ok(Told::Paths(archive.saved_paths(params))),
+        Some(manifest) => Ok(PatchedPaths::Manifest(Box::new(manifest))),
+        None => Ok(PatchedPaths::Paths(archive.saved_paths(params))),
     }
 }
 
-/// The kept manifest whatever the ledger says, as one that may be adopted: with digest and size of the file. None where
-/// there is none that makes sense.
+/// Reads the kept manifest whatever the ledger says, with digest and size of the file, for adoption; `None` if there
+/// is no sensible one.
 pub fn unbound_manifest(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -85,7 +85,7 @@ pub fn unbound_manifest(
     Ok(parsed(&bytes, package, patch).ok().map(|manifest| (manifest, digest, bytes.len() as u64)))
 }
 
-/// The path for messages, and the file as it lies there.
+/// Returns the path for messages, and the content of the file.
 fn read(
     view: &RecordView<'_>,
     package: &PkgInst,
@@ -117,10 +117,10 @@ mod tests {
 
     use super::*;
     use crate::format::ledger::{LedgerLine, WhyNone};
-    use crate::format::manifest::Header;
+    use crate::format::manifest::ManifestHeader;
 
     fn manifest(parameters: &[&str]) -> Vec<u8> {
-        let header = Header {
+        let header = ManifestHeader {
             manifest: crate::format::manifest::VERSION,
             patch: "100-01".to_owned(),
             package: "X".to_owned(),

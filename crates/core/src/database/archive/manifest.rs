@@ -1,15 +1,16 @@
-//! What a manifest may say: of its own patch and package, of paths inside the root, with values that objects can have.
+//! Checks manifests: they must speak of their own patch and package, of paths inside the root, and of possible
+//! values.
 
 use std::collections::HashSet;
 
 use crate::database::places;
-use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use crate::package::{ContentsLine, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use crate::patch::PatchId;
 
 const NANOSECONDS_OF_A_SECOND: u32 = 1_000_000_000;
 
-/// What is wrong with the manifest in the archive of a patch and package, if anything: field and reason.
+/// Returns the fault of the manifest in the archive of a patch and package, if there is one: field and reason.
 pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Option<String> {
     let header = &manifest.header;
     let is_same = |text: &str| text == patch || same_id(text, patch);
@@ -68,19 +69,19 @@ fn fault_of_record(record: &ObjectRecord, package: &PkgInst) -> Option<&'static 
     [&record.was, &record.became].into_iter().flatten().find_map(fault_of_state)
 }
 
-/// Whether the patch left the line alone: then it may be that of others.
+/// Tells whether the patch left the line alone, so that it may belong to others.
 fn is_unchanged(record: &ObjectRecord) -> bool {
     record.line == record.new_line
 }
 
-/// Whether a path is below the directories that only this program and its operator write to.
+/// Tells whether a path is below the directories reserved for this program and its operator.
 fn is_reserved(path: &ObjectPath) -> bool {
     let policy = places::policy().parent();
     let own = [Some(places::own_directory()), policy];
     own.into_iter().flatten().any(|reserved| *path == reserved || path.is_below(&reserved))
 }
 
-fn fault_of_state(state: &State) -> Option<&'static str> {
+fn fault_of_state(state: &RecordedState) -> Option<&'static str> {
     if !rule::holds("manifest.mode", state.mode <= 0o7777) {
         return Some("`mode` is more than permission bits");
     }
@@ -96,7 +97,7 @@ fn fault_of_state(state: &State) -> Option<&'static str> {
     rule_of_attributes(state)
 }
 
-fn rule_of_attributes(state: &State) -> Option<&'static str> {
+fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
     let is_value =
         |value: &String| value.len().is_multiple_of(2) && value.bytes().all(|b| b.is_ascii_hexdigit());
     let is_name = |name: &String| !name.is_empty() && !decode(name).contains(&0);
@@ -108,14 +109,14 @@ fn rule_of_attributes(state: &State) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::manifest::{Header, Kind, VERSION, encode};
+    use crate::format::manifest::{ManifestHeader, RecordedType, VERSION, encode};
     use crate::package::{Digest, Timestamp};
 
     const LINE: &str = "/opt/a f none 0644 root root 1 2 3 X";
 
-    fn state() -> State {
-        State {
-            kind: Kind::File,
+    fn state() -> RecordedState {
+        RecordedState {
+            kind: RecordedType::File,
             mode: 0o7777,
             uid: 7,
             gid: 8,
@@ -143,7 +144,7 @@ mod tests {
     }
 
     fn manifest(objects: Vec<ObjectRecord>) -> Manifest {
-        let header = Header {
+        let header = ManifestHeader {
             manifest: VERSION,
             patch: "100-01".to_owned(),
             package: "X".to_owned(),
@@ -224,13 +225,13 @@ mod tests {
     #[test]
     fn states_have_values_that_objects_can_have() {
         let bad = [
-            State { mode: 0o10_000, ..state() },
-            State { uid: u32::MAX, ..state() },
-            State { gid: u32::MAX, ..state() },
-            State { mtime: Timestamp { seconds: 0, nanoseconds: 1_000_000_000 }, ..state() },
-            State { sha256: Some("07".to_owned()), ..state() },
-            State { xattrs: [("user.a".to_owned(), "0".to_owned())].into(), ..state() },
-            State { xattrs: [(String::new(), "00".to_owned())].into(), ..state() },
+            RecordedState { mode: 0o10_000, ..state() },
+            RecordedState { uid: u32::MAX, ..state() },
+            RecordedState { gid: u32::MAX, ..state() },
+            RecordedState { mtime: Timestamp { seconds: 0, nanoseconds: 1_000_000_000 }, ..state() },
+            RecordedState { sha256: Some("07".to_owned()), ..state() },
+            RecordedState { xattrs: [("user.a".to_owned(), "0".to_owned())].into(), ..state() },
+            RecordedState { xattrs: [(String::new(), "00".to_owned())].into(), ..state() },
         ];
         for state in bad {
             let was = ObjectRecord { was: Some(state.clone()), ..record("/opt/a") };

@@ -16,24 +16,24 @@ use crate::root::Root;
 
 pub use patchadm_changeset::outside::OutsideAccess;
 
-/// The rules for undo archives outside the root, held by whoever hands it on.
+/// The rules for undo archives outside the root, in owned form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutsideRules {
-    /// `undo_dir` of the host's own policy.
+    /// The `undo_dir` of the host's own policy.
     pub of_host: Option<PathBuf>,
-    /// The owner of the root is trusted.
+    /// Whether the owner of the root is trusted.
     pub is_trusted: bool,
     /// The directory that the caller named for this command.
     pub named: Option<PathBuf>,
 }
 
 impl OutsideRules {
-    /// The rules for what an unfinished run has left.
+    /// Returns the rules for the remains of an unfinished run.
     pub fn of_recovery(&self) -> OutsideAccess<'_> {
         self.with(self.named.as_deref())
     }
 
-    /// The rules for archives that may have been moved to a directory.
+    /// Returns the rules for archives that may have been moved to a directory.
     pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> OutsideAccess<'a> {
         let of_host = self.of_host.as_deref();
         let names_archive = Some(names_archive as NamesArchive);
@@ -41,7 +41,7 @@ impl OutsideRules {
     }
 }
 
-/// Refuses a path of the host that `remote` of a patch names, where nobody vouches for it.
+/// Refuses a host path named by `remote` of a patch, unless somebody vouches for it.
 pub(super) fn check(
     outside: &OutsideAccess<'_>,
     root: &Root,
@@ -61,9 +61,9 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether an archive at a path of the host, to which a root led, may be removed once it was used: where the line of
-/// its patch names that very path, or somebody else than the root names its directory. One of another tool has no
-/// line, and goes where the root is the caller's own.
+/// Tells whether an archive on the host, to which a root led, may be removed after use: if the line of its patch
+/// names that very path, or somebody other than the root names its directory. Archives of another tool have no line;
+/// they are removed if the root is the caller's own.
 pub(super) fn may_remove(
     outside: &OutsideAccess<'_>,
     root: &Root,
@@ -74,15 +74,15 @@ pub(super) fn may_remove(
     rule::holds("archive.outside.bound", is_vouched)
 }
 
-/// Whether a ledger says by digest that an archive of a run is at a path.
-fn names_archive(ledger: &[u8], archive: &journal::Archive, path: &ObjectPath) -> bool {
+/// Tells whether a ledger names, by digest, an archive of a run at a path.
+fn names_archive(ledger: &[u8], archive: &journal::JournalArchive, path: &ObjectPath) -> bool {
     let Ok(ledger) = Ledger::parse(ledger) else { return false };
     let digest = archive.sha256.as_deref().and_then(Digest::from_hex);
     let line = archive.patch.as_deref().and_then(|patch| ledger.line(patch));
     line.is_some_and(|line| line.archive().map(|(sha256, _)| sha256) == digest && line.is_at(path))
 }
 
-/// Whether a line of the ledger says by digest what is at a path.
+/// Tells whether a line of the ledger names what is at a path by digest.
 fn is_bound(line: Option<&LedgerLine>, path: &ObjectPath) -> bool {
     line.is_some_and(|line| line.is_at(path))
 }

@@ -5,8 +5,8 @@ use crate::database::{RecordView, places};
 use crate::format::ledger::{LedgerLine, SNAPSHOT, Undo, UndoLocation};
 
 impl OpenArchive {
-    /// The snapshot that belongs to it, an archive of ours that the ledger names by digest; none where it names none.
-    /// One that it names and that is not there is an error: what scripts made holds less.
+    /// Opens the snapshot beside an archive, which the ledger names by digest; `None` if it names none. A missing
+    /// snapshot is an error, because the archive made by scripts holds less.
     pub fn snapshot(&self, view: &RecordView<'_>) -> Result<Option<Self>, ArchiveError> {
         let Some((line, sha256)) = self.line.as_ref().and_then(|line| Some((line, line.snapshot?))) else {
             return Ok(None);
@@ -30,7 +30,8 @@ impl OpenArchive {
         Ok(Some(Self { file, shown, size, package, patch, line, outside: None }))
     }
 
-    /// The snapshot that belongs to it, or itself where there is none: what tells everything that its patch did.
+    /// Returns the snapshot, or the archive itself if there is none: the file that describes everything its patch
+    /// did.
     pub fn telling(self, view: &RecordView<'_>) -> Result<Self, ArchiveError> {
         Ok(self.snapshot(view)?.unwrap_or(self))
     }

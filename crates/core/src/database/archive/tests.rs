@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::format::cpio::{CpioFormat, CpioHeader};
 use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
-use crate::format::manifest::{self, Kind, ObjectRecord, State};
+use crate::format::manifest::{self, ObjectRecord, RecordedState, RecordedType};
 use crate::package::checksum;
 use crate::package::{Digest, Timestamp};
 use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;
@@ -23,9 +23,9 @@ pub(in crate::database) fn digest(bytes: &[u8]) -> Digest {
     Digest(Sha256::digest(bytes).into())
 }
 
-fn state(bytes: &[u8]) -> State {
-    State {
-        kind: Kind::File,
+fn state(bytes: &[u8]) -> RecordedState {
+    RecordedState {
+        kind: RecordedType::File,
         mode: 0o644,
         uid: 0,
         gid: 0,
@@ -54,7 +54,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         delivered: false,
         member: Some((*path).to_owned()),
     };
-    let header = manifest::Header {
+    let header = manifest::ManifestHeader {
         manifest: manifest::VERSION,
         patch: patch.to_owned(),
         package: "X".to_owned(),

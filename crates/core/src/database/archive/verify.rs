@@ -1,4 +1,4 @@
-//! Verifying an undo archive from its first byte to its last, before anything is restored from it.
+//! Verifies an undo archive from its first byte to its last, before anything is restored from it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,21 +12,21 @@ use crate::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums, rule};
 use patchadm_changeset::archive_file::{LARGEST_MANIFEST, MANIFEST_MEMBER, digest_of, stream};
 
-/// What a whole archive is.
+/// A verified archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedArchive {
-    /// What SVR4 cannot say; none in an archive of another program.
+    /// The manifest, with what SVR4 cannot express; `None` in an archive of another program.
     pub manifest: Option<Manifest>,
-    /// The run that wrote it; none of one that the ledger does not know: then it is a foreign archive, of which only
-    /// size and System V sum of each object are known.
+    /// The run that wrote the archive; `None` if the ledger does not know it. Of such a foreign archive only size and
+    /// System V sum of each object are known.
     pub run: Option<String>,
 }
 
 impl OpenArchive {
-    /// Whether its bytes are those that its run wrote, by the digest in the ledger: they were decoded and compared
-    /// then, and need not be decoded once more to be known as whole. None where no line names it, or it has no
-    /// manifest: then only [`Self::verify`] knows. The bytes are read by a thread, which is to be asked before anything
-    /// is done ([`DigestCheck::wait`]).
+    /// Checks that the bytes are those written by the archive's run, by the digest in the ledger. They were decoded
+    /// and compared then, so they need not be decoded again. Returns `None` if no line names the archive or it has no
+    /// manifest; then only [`Self::verify`] can tell. A thread reads the bytes; wait for it ([`DigestCheck::wait`])
+    /// before doing anything.
     pub fn as_written(&self) -> Result<Option<(Manifest, DigestCheck)>, ArchiveError> {
         let Some(line) = self.line.as_ref().filter(|line| line.archive().is_some()) else { return Ok(None) };
         let file = self.file.try_clone().map_err(|error| super::unreadable(&self.shown, &error))?;
@@ -43,14 +43,15 @@ impl OpenArchive {
         }
     }
 
-    /// Its manifest, where the ledger binds it and its bytes are those that the ledger names; none of any other.
+    /// Returns the manifest if the ledger binds the archive and the bytes are those named there; `None` for any other
+    /// archive.
     pub fn bound_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         let Some((manifest, digesting)) = self.as_written()? else { return Ok(None) };
         digesting.wait().map(|()| Some(manifest))
     }
 
-    /// Its manifest, where it makes sense and a run of this root is named with the archive; whether the bytes are those of
-    /// that run is not looked at. None in an archive of another program.
+    /// Returns the manifest if it makes sense and the ledger names a run with the archive; the bytes are not
+    /// compared. Returns `None` for an archive of another program.
     pub(super) fn named_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         let Some(manifest) = self.manifest()? else { return Ok(None) };
         if self.line.as_ref().is_none_or(|line| line.archive().is_none()) {
@@ -59,10 +60,10 @@ impl OpenArchive {
         self.accepts(&manifest).map(|()| Some(manifest))
     }
 
-    /// Reads all of it: its bytes have the digest that the ledger names, the datastream is readable to the end, every
-    /// member that its pkgmap names has that size and sum, and every object of the manifest that SHA-256. One with a
-    /// manifest, which is ours, must have a line; `marker` is that of the root, by which an archive of another root is
-    /// named as such.
+    /// Reads the whole archive: its bytes have the digest named by the ledger, the datastream is readable to the end,
+    /// every member of the pkgmap has its size and sum, and every object of the manifest its SHA-256. An archive with
+    /// a manifest is ours and must have a line. `marker` is that of the root; an archive of another root is reported
+    /// as such.
     pub fn verify(&self, marker: Option<&str>) -> Result<VerifiedArchive, ArchiveError> {
         let expected = match &self.line {
             Some(line) if line.archive().is_none() => return Err(self.not_bound()),
@@ -85,7 +86,7 @@ impl OpenArchive {
         Ok(VerifiedArchive { manifest, run: expected.map(|line| line.run.clone()) })
     }
 
-    /// Reads all of an archive that no line need name, as one that may be adopted.
+    /// Reads a whole archive that needs no line, because it may be adopted.
     pub fn verify_unbound(&self) -> Result<Option<Manifest>, ArchiveError> {
         let mut raw = self.bytes();
         let read = stream(&mut raw).map_err(|error| error.to_string());
@@ -95,7 +96,7 @@ impl OpenArchive {
         Ok(manifest)
     }
 
-    /// That an archive without a line is one of another tool.
+    /// Checks that an archive without a line was made by another tool.
     fn must_be_foreign(&self, marker: Option<&str>) -> Result<(), ArchiveError> {
         let Some(manifest) = self.manifest()? else { return Ok(()) };
         if marker.is_some_and(|marker| marker != manifest.header.root) {
@@ -114,19 +115,19 @@ impl OpenArchive {
         ArchiveError::NotBound { path: self.shown.clone(), reason }
     }
 
-    /// Whether a manifest is about this patch and this package, and makes sense.
+    /// Checks that a manifest is about this patch and package, and makes sense.
     fn accepts(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
         super::manifest::fault(manifest, &self.patch, &self.package)
             .map_or(Ok(()), |reason| Err(self.damaged(&reason)))
     }
 }
 
-/// A thread that takes the digest of an archive.
+/// A thread that computes the digest of an archive.
 #[derive(Debug)]
 pub struct DigestCheck(JoinHandle<Result<(), ArchiveError>>);
 
 impl DigestCheck {
-    /// Waits for the end of the archive; an error if it is not what its run wrote.
+    /// Waits for the digest. Fails if the archive is not what its run wrote.
     pub fn wait(self) -> Result<(), ArchiveError> {
         let failed = || super::unreadable("the undo archive", &io::Error::other("the reading thread failed"));
         self.0.join().unwrap_or_else(|_| Err(failed()))
@@ -148,7 +149,7 @@ fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveErr
     Err(ArchiveError::NotBound { path: shown.to_owned(), reason })
 }
 
-/// Reads a stream to its end and compares every member with what is said of it.
+/// Reads a stream to its end and compares every member with its descriptions.
 fn read_all(mut stream: ArchiveStream<'_>, package: &PkgInst) -> Result<Option<Manifest>, String> {
     let [of] = stream.packages() else { return Err("it holds more than one package".to_owned()) };
     if of.inst.abbreviation() != package.abbreviation() {
@@ -191,7 +192,7 @@ fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), S
     if same { Ok(()) } else { Err(format!("{} does not have the size and sum of its pkgmap", entry.path)) }
 }
 
-/// Whether every object whose content the manifest says is saved is there with that digest.
+/// Checks that every object saved according to the manifest exists with that digest.
 fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     for object in &manifest.objects {
         let (Some(member), Some(was)) = (&object.member, &object.was) else { continue };

@@ -1,4 +1,4 @@
-//! Which file system a directory of the root is on.
+//! Finds the file system that a directory of the root is on.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,8 @@ use crate::inventory::FileSystem;
 use crate::package::ObjectPath;
 use crate::root::{ObjectStatus, Result, Root};
 
-/// A mount and the file system on it: a bind mount has the file system of its source, and yet nothing can be renamed
-/// from one to the other.
+/// A mount and its file system. A bind mount has the file system of its source, yet nothing can be renamed between
+/// the two.
 type MountKey = (u64, (u32, u32));
 
 /// The file systems met so far.
@@ -22,7 +22,7 @@ impl<'a> FileSystems<'a> {
         Self { root, found: Vec::new(), known: HashMap::new() }
     }
 
-    /// The place in the list of the file system that a physical directory is on, or would be when it is made.
+    /// Returns the index of the file system that a physical directory is on, or would be once it is made.
     pub(super) fn of(&mut self, directory: &ObjectPath) -> Result<usize> {
         let mut at = directory.clone();
         let index = loop {

@@ -1,38 +1,38 @@
-//! Looking at the objects of many directories side by side: to read and digest them is most of a survey's work.
+//! Reads the objects of many directories side by side. Reading and digesting them is most of a survey's work.
 
 use crate::package::{Live, ObjectPath, side_by_side};
 use crate::root::{Result, Root};
 
-/// Objects of one directory that one thread looks at in one go.
+/// The number of objects of one directory that a thread reads at a time.
 const PIECE: usize = 64;
 
-/// Bytes read at once.
+/// The bytes read at once.
 const BUFFER: usize = 1 << 17;
 
-/// A directory, and what is looked at in it.
+/// A directory, with the objects to read in it.
 #[derive(Debug)]
 pub(super) struct SurveyedDirectory {
-    /// Its physical path.
+    /// The physical path.
     pub(super) physical: ObjectPath,
-    /// The paths of the survey that are in it, each with its name there.
+    /// The paths of the survey in it, each with its name there.
     pub(super) paths: Vec<(ObjectPath, Vec<u8>)>,
-    /// Whether what else is in it is of interest.
+    /// Whether its other names are wanted too.
     pub(super) is_listed: bool,
 }
 
-/// What a directory holds.
+/// The content of a directory.
 #[derive(Debug, Default)]
 pub(super) struct DirectorySeen {
-    /// The objects at the paths that were asked for.
+    /// The objects at the wanted paths.
     pub(super) live: Vec<(ObjectPath, Live)>,
-    /// All names in it, where they were asked for.
+    /// All names in it, if they are wanted.
     pub(super) names: Vec<Vec<u8>>,
 }
 
-/// A part of a directory, by its number: its names from one to another.
+/// A part of a directory: the directory's index, and the range of its names.
 type Piece = (usize, usize, usize);
 
-/// Looks at everything, and says what is there, directory by directory; nothing where a directory is not there.
+/// Reads all directories and returns their contents in order; a missing directory is empty.
 pub(super) fn look(root: &Root, directories: &[SurveyedDirectory]) -> Result<Vec<DirectorySeen>> {
     let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
     let seen = side_by_side(root.workers(), pieces.len(), || {

@@ -1,6 +1,6 @@
-//! What the undo archives of applied patches say of the paths of a survey: who changed each, and what is there since.
+//! Reads from the undo archives of applied patches which of a survey's paths they changed and what they delivered.
 //!
-//! An archive of another program says only what it saves: neither what the patch added nor what it delivered.
+//! An archive of another program lists only what it saves: neither what the patch added nor what it delivered.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use crate::database::ledger::{self, LedgerFault};
 use crate::database::saves::{self, UnreadableFile};
 use crate::database::{DatabaseError, RecordView};
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use crate::format::undo_paths::{PathDigest, UndoPaths};
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Digest, LiveKind, ObjectPath, PkgInst};
@@ -65,20 +65,20 @@ pub(super) fn read(
     Ok(())
 }
 
-/// What is asked of the archives, and what they have answered.
+/// The questions to the archives, and their answers.
 struct PatchSurvey<'a> {
     view: &'a RecordView<'a>,
     setting: &'a SurveySettings<'a>,
     /// The paths of the survey.
     asked: Vec<(PathDigest, ObjectPath)>,
-    /// Those of which it matters what was delivered.
+    /// The paths for which the delivered digest matters.
     doubtful: BTreeSet<ObjectPath>,
     patched_by: BTreeMap<ObjectPath, Vec<String>>,
     delivered: BTreeMap<(ObjectPath, PkgInst), Digest>,
     ledgers: BTreeMap<PkgInst, Option<Rc<Ledger>>>,
 }
 
-/// Which of the paths `asked` about the archive in a save directory changed, where there is a list of them.
+/// Returns those of the paths `asked` that are in the list of a save directory, if there is a list.
 fn listed(
     save: &Dir,
     asked: &[(PathDigest, ObjectPath)],
@@ -93,7 +93,7 @@ fn listed(
 }
 
 impl PatchSurvey<'_> {
-    /// Asks the archive of a patch; `listed` is what is listed beside it.
+    /// Asks the archive of a patch; `listed` comes from the list beside it.
     fn archive(
         &mut self,
         inventory: &Inventory,
@@ -157,7 +157,7 @@ impl PatchSurvey<'_> {
         Ok(())
     }
 
-    /// Takes in what the manifest of a patch says of the paths of the survey.
+    /// Takes over what the manifest of a patch says of the survey's paths.
     fn says(
         &mut self,
         inventory: &Inventory,
@@ -169,7 +169,7 @@ impl PatchSurvey<'_> {
             let Some(path) = record.object_path().filter(|path| inventory.physical.contains_key(path)) else {
                 continue;
             };
-            let digest = record.became.as_ref().and_then(State::digest);
+            let digest = record.became.as_ref().and_then(RecordedState::digest);
             if let Some(digest) = digest.filter(|_| is_believed && is_of_line(inventory, &path, record)) {
                 self.delivered.insert((path.clone(), package.clone()), digest);
             }
@@ -177,7 +177,7 @@ impl PatchSurvey<'_> {
         }
     }
 
-    /// The ledger of a package, read once; none where it is damaged.
+    /// Returns the ledger of a package, read once; `None` if it is damaged.
     fn ledger(&mut self, package: &PkgInst) -> Result<Option<Rc<Ledger>>, DatabaseError> {
         if let Some(known) = self.ledgers.get(package) {
             return Ok(known.clone());
@@ -199,7 +199,7 @@ impl PatchSurvey<'_> {
     }
 }
 
-/// What is damaged says nothing; an error where the records cannot be read at all.
+/// Ignores damage; fails if the records cannot be read at all.
 fn unless_unreadable(error: ArchiveError) -> Result<(), DatabaseError> {
     match error {
         ArchiveError::View(error) => Err(error.into()),
@@ -208,30 +208,31 @@ fn unless_unreadable(error: ArchiveError) -> Result<(), DatabaseError> {
     }
 }
 
-/// The packages concerned and all owners of paths concerned.
+/// Returns the packages concerned and all owners of paths concerned.
 fn packages(touched: &Touched, inventory: &Inventory) -> BTreeSet<PkgInst> {
     let owners =
         inventory.lines.values().flat_map(|line| line.owners.iter().map(|owner| owner.package.clone()));
     touched.packages.iter().cloned().chain(owners).collect()
 }
 
-/// The patches applied to a package, oldest first. A list that cannot be read is refused by
-/// whoever decides by it.
+/// Returns the patches applied to a package, oldest first. An unreadable list counts as empty, because whoever
+/// decides by it refuses it.
 fn applied(inventory: &Inventory, package: &PkgInst, separator: &str) -> Vec<String> {
     let Some(installed) = inventory.packages.get(package) else { return Vec::new() };
     let list = PatchList::parse(&installed.params.text("PATCHLIST"), separator).unwrap_or_default();
     list.iter().map(ToString::to_string).collect()
 }
 
-/// Whether the line that a patch wrote is still there: a later one without an archive may have delivered since.
+/// Tells whether the line written by a patch is still there; a later patch without an archive may have delivered
+/// since.
 fn is_of_line(inventory: &Inventory, path: &ObjectPath, record: &ObjectRecord) -> bool {
     let written = record.new_line.as_deref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
     let content = |line: &ContentsLine| line.object.content;
     written.as_ref().map(content) == inventory.lines.get(path).map(content)
 }
 
-/// Whether size and sum of a file are those of its line and its time is not: then only a digest tells whether it was
-/// edited.
+/// Tells whether a file has the size and sum of its line, but another time. Then only a digest can show whether it
+/// was edited.
 fn is_doubtful(inventory: &Inventory, path: &ObjectPath) -> bool {
     let recorded = inventory.lines.get(path).map(|line| line.object.content).unwrap_or_default();
     let Some(found) = inventory.live.get(path) else { return false };
@@ -241,7 +242,7 @@ fn is_doubtful(inventory: &Inventory, path: &ObjectPath) -> bool {
         && recorded.mtime.is_some_and(|mtime| mtime != found.mtime.seconds)
 }
 
-/// What was delivered last to doubtful paths. The owner installed last is asked first.
+/// Returns the digests delivered last to doubtful paths. The owner installed last is asked first.
 fn last_delivered(
     inventory: &Inventory,
     doubtful: &BTreeSet<ObjectPath>,

@@ -5,7 +5,7 @@ pub mod target;
 
 use std::collections::BTreeSet;
 
-use crate::format::queue::{Entry, Queue};
+use crate::format::queue::{InstallfEntry, InstallfRequests};
 use crate::format::registration::Registration;
 use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
@@ -73,8 +73,8 @@ fn add(
     caller: &Caller<'_>,
 ) -> Result<Registering, InstallfError> {
     let objects: Vec<Registration> = objects.iter().map(|object| within(root, object)).collect();
-    let named = objects.iter().map(|object| Entry::Add(package.clone(), object.clone()));
-    let paths: BTreeSet<ObjectPath> = Queue(named.collect()).paths();
+    let named = objects.iter().map(|object| InstallfEntry::Add(package.clone(), object.clone()));
+    let paths: BTreeSet<ObjectPath> = InstallfRequests(named.collect()).paths();
     let inventory = target.inventory(paths)?;
     Ok(register(package, &objects, &inventory, &caller.occasion)?)
 }

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use crate::database::contents::{paths_marked, paths_of_queue};
 use crate::database::{RecordView, installed, open_run};
-use crate::format::queue::Entry;
+use crate::format::queue::InstallfEntry;
 use crate::format::registration::RegistrationError;
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
@@ -123,7 +123,7 @@ impl<'a> InstallfTarget<'a> {
         &mut self,
         (command, package): (Command, &PkgInst),
         plan: &Plan,
-        entries: Vec<Entry>,
+        entries: Vec<InstallfEntry>,
     ) -> Result<(), Failure> {
         match self {
             Self::Own(_) if plan.changes.is_empty() && plan.contents.is_empty() => Ok(()),

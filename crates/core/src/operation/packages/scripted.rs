@@ -307,7 +307,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             }
             self.outcomes.insert(file.path.clone(), outcome);
         }
-        Ok(run.settle(&settled)?)
+        Ok(run.settle_attributes(&settled)?)
     }
 
     /// Puts the records in place as they stay. Of a package that goes nothing stays, whatever its scripts have

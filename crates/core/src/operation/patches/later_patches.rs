@@ -7,7 +7,7 @@ use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, RecordView, ledger};
 use crate::format::journal::Run;
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{Manifest, ObjectRecord, State};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::package::PkgInst;
@@ -144,7 +144,7 @@ fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
 /// Whether a patch came behind the one with these records, where their runs do not tell: it found at a path what that
 /// one put there, and not the other way round.
 fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
-    let content = |state: &Option<State>| {
+    let content = |state: &Option<RecordedState>| {
         state.as_ref().map(|state| (state.kind, state.size, state.sha256.clone(), state.target.clone()))
     };
     let mut pairs = earlier.iter().filter_map(|record| {

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{RecordView, ViewError, installed, marker, saves};
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{ObjectRecord, Told};
+use crate::format::manifest::{ObjectRecord, PatchedPaths};
 use crate::format::undo_paths::PathDigest;
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
@@ -73,7 +73,7 @@ struct RecordReader<'a> {
     /// The patches of each package.
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,
     ledgers: Ledgers,
-    told: RefCell<BTreeMap<Of, Rc<Told>>>,
+    told: RefCell<BTreeMap<Of, Rc<PatchedPaths>>>,
 }
 
 impl RecordReader<'_> {
@@ -82,7 +82,12 @@ impl RecordReader<'_> {
     }
 
     /// What the archive of a patch says, or what is kept of it without one.
-    fn told(&self, inventory: &Inventory, package: &PkgInst, patch: &str) -> Result<Rc<Told>, ArchiveError> {
+    fn told(
+        &self,
+        inventory: &Inventory,
+        package: &PkgInst,
+        patch: &str,
+    ) -> Result<Rc<PatchedPaths>, ArchiveError> {
         let of = (package.clone(), patch.to_owned());
         if let Some(known) = self.told.borrow().get(&of) {
             return Ok(known.clone());
@@ -111,7 +116,7 @@ impl RecordReader<'_> {
         changed: &Changed,
         inventory: &mut Inventory,
     ) -> Result<bool, Failure> {
-        let mut told: Vec<(&PkgInst, Rc<Told>)> = Vec::new();
+        let mut told: Vec<(&PkgInst, Rc<PatchedPaths>)> = Vec::new();
         for package in packages {
             let others = changed.others(&(package.clone(), id.to_string()));
             let later: BTreeSet<String> = self.later(id, package).collect();
@@ -131,7 +136,8 @@ impl RecordReader<'_> {
         }
         inventory.patched_by = changed.patched_by(&told);
         let inventory = &*inventory;
-        let told: Vec<(&PkgInst, &Told)> = told.iter().map(|(package, told)| (*package, &**told)).collect();
+        let told: Vec<(&PkgInst, &PatchedPaths)> =
+            told.iter().map(|(package, told)| (*package, &**told)).collect();
         let manifests: Vec<_> = told.iter().filter_map(|(_, told)| told.manifest()).collect();
         let has_room = manifests.iter().any(|manifest| makes_room(manifest));
         let listed: BTreeSet<&str> = inventory.patched_by.values().flatten().map(String::as_str).collect();
@@ -207,12 +213,12 @@ impl Changed {
     }
 
     /// Those that are listed with the paths of a patch.
-    fn patched_by(&self, told: &[(&PkgInst, Rc<Told>)]) -> BTreeMap<ObjectPath, Vec<String>> {
+    fn patched_by(&self, told: &[(&PkgInst, Rc<PatchedPaths>)]) -> BTreeMap<ObjectPath, Vec<String>> {
         let paths = told.iter().flat_map(|(_, told)| match &**told {
-            Told::Manifest(manifest) => {
+            PatchedPaths::Manifest(manifest) => {
                 manifest.objects.iter().filter_map(ObjectRecord::object_path).collect()
             }
-            Told::Paths(paths) => paths.clone(),
+            PatchedPaths::Paths(paths) => paths.clone(),
         });
         let listed = |path: ObjectPath| {
             let places = self.by_path.get(&PathDigest::of(&path))?;

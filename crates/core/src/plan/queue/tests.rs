@@ -53,7 +53,7 @@ fn accounts() -> Accounts {
 /// The lines after some requests, all at once.
 fn after(before: &str, requests: &str) -> String {
     let before = lines(before);
-    let queue = Queue::parse(requests.as_bytes()).unwrap();
+    let queue = InstallfRequests::parse(requests.as_bytes()).unwrap();
     let inventory =
         Inventory { lines: before, live: objects(), accounts: accounts(), ..Inventory::default() };
     let edits = merged(&inventory, &queue);

@@ -2,7 +2,7 @@
 
 use super::world::regular;
 use super::*;
-use crate::format::manifest::Kind;
+use crate::format::manifest::RecordedType;
 use crate::package::{Edited, LiveKind, UndoFormat};
 use crate::plan::{Action, Body, Plan, RecordChange};
 
@@ -465,7 +465,7 @@ fn a_replaced_socket_is_written_down_but_not_saved() {
     world.options.edits.general = Edited::Replace;
     let plan = world.plan(&patch("900-01", "").pipe("share/s")).unwrap();
     assert!(plan.undo[0].saved.is_empty());
-    assert_eq!(plan.undo[0].manifest.objects[0].was.as_ref().unwrap().kind, Kind::Socket);
+    assert_eq!(plan.undo[0].manifest.objects[0].was.as_ref().unwrap().kind, RecordedType::Socket);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::apply::{acme_web, actions, patch_900};
 use super::world::regular;
 use super::*;
-use crate::format::manifest::Told;
+use crate::format::manifest::PatchedPaths;
 use crate::package::{Edited, LiveKind, Mode, Timestamp};
 use crate::plan::Body;
 use crate::plan::back_out::Archive;
@@ -382,7 +382,7 @@ fn whether_a_later_patch_stands_in_the_way_is_said_by_manifests_as_the_plan_says
         world.patchadd(&patch("901-01", "").file(later, "fixed"));
         world.know_later("901-01");
         let ((package, _), stored) = world.archives.iter().find(|((_, of), _)| of == "900-01").unwrap();
-        let told = Told::Manifest(Box::new(stored.manifest.clone()));
+        let told = PatchedPaths::Manifest(Box::new(stored.manifest.clone()));
         let told = [(package, &told)];
         let is_last = is_last(&id("900-01"), &told, &world.inventory, &world.policy, &world.removal);
         assert_eq!((is_last, world.plan_removal("900-01").is_ok()), (is_free, is_free), "{later}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::world::{World, occasion};
 use super::{package, path};
-use crate::format::queue::Entry;
+use crate::format::queue::InstallfEntry;
 use crate::format::registration::Registration;
 use crate::package::{ContentsLine, Mode};
 use crate::plan::installf::{Registering, finish, register};
@@ -52,7 +52,7 @@ fn directories_on_the_way_are_registered_first_and_made_root_s() {
     let expected = ["/new directory 755 0:0", "/new/a directory 755 0:0", "/new/a/b directory 750 80:3"];
     assert_eq!(changes(&registering), expected);
     let entries = registering.entries.iter().map(|entry| match entry {
-        Entry::Add(_, registration) => registration.path.to_string(),
+        InstallfEntry::Add(_, registration) => registration.path.to_string(),
         other => panic!("{other:?}"),
     });
     assert_eq!(entries.collect::<Vec<_>>(), ["/new", "/new/a", "/new/a/b"]);

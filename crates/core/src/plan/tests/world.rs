@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::parcel::Parcel;
 use super::{package, path};
 use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer};
-use crate::format::manifest::{Kind, Manifest, State, decode};
+use crate::format::manifest::{Manifest, RecordedState, RecordedType, decode};
 use crate::format::params::ParamFile;
 use crate::format::pkgmap::Pkgmap;
 use crate::inventory::{FileSystem, Inventory, Save};
@@ -284,7 +284,7 @@ impl World {
                 let Some(stored) = self.archives.get(&(name.clone(), patch.to_owned())) else { continue };
                 for object in stored.manifest.objects.iter().filter(|object| object.is_listed()) {
                     let at = ObjectPath::new(&decode(&object.path)).unwrap();
-                    let digest = object.became.as_ref().and_then(State::digest);
+                    let digest = object.became.as_ref().and_then(RecordedState::digest);
                     match digest {
                         Some(digest) => drop(self.inventory.delivered.insert(at.clone(), digest)),
                         None => drop(self.inventory.delivered.remove(&at)),
@@ -418,7 +418,7 @@ impl World {
                     plan.changes.iter().find(|change| change.path == at).map(|change| &change.action);
                 if let (Some(Action::Add(new) | Action::Replace(new)), Some(became)) =
                     (change, &mut object.became)
-                    && let (Body::Member(member), Kind::File) = (&new.body, became.kind)
+                    && let (Body::Member(member), RecordedType::File) = (&new.body, became.kind)
                 {
                     let digest = Digest(Sha256::digest(delivered(parcel, member)).into());
                     became.sha256.get_or_insert_with(|| digest.to_string());

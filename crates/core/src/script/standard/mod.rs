@@ -5,7 +5,7 @@
 //! 2 where any file failed, else 0. A script has to be run under the name that it was asked for by. Any POSIX sh(1),
 //! sed(1) and awk(1) can run them.
 
-/// The script with this file name, such as `i.build`.
+/// Returns the script with this file name, such as `i.build`.
 pub fn standard(name: &str) -> Option<&'static str> {
     Some(match name {
         "i.build" => include_str!("i.build"),

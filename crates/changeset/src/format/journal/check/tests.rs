@@ -51,14 +51,14 @@ fn directory(xattr: &str) -> Identity {
 /// A journal as the engine writes it, with a value in every field. Its ops: 0 a replacement, 1 attributes, 2 a directory
 /// that is held, 3 a record that is moved.
 fn truth() -> Journal {
-    let header = Header {
+    let header = JournalHeader {
         version: 1,
         run: RUN.to_owned(),
         command: "patchadd".to_owned(),
         root: "0123456789abcdef".to_owned(),
         lines: 10,
         db: 10,
-        ..Header::default()
+        ..JournalHeader::default()
     };
     let script = ScriptProcess {
         name: "postinstall of ACMEweb".to_owned(),
@@ -71,7 +71,7 @@ fn truth() -> Journal {
         ("/opt", format!("/opt/.patchadm/{RUN}")),
         ("/", format!("/.patchadm-{RUN}")),
     ];
-    let archive = Archive {
+    let archive = JournalArchive {
         path: Some(at("/var/sadm/pkg/ACMEweb/save/105181-05/undo.gz")),
         staged: Some(at(&format!("/var/sadm/patchadm/stage/{RUN}/db/3/undo.gz"))),
         outside: Some("/backup/%C3%A9/105181-05/ACMEweb/undo.zst".to_owned()),
@@ -89,11 +89,11 @@ fn truth() -> Journal {
     let mut held = change(OpKind::Protect, "/var/web", "o/held.3");
     (held.old, held.new) = (Some(directory("user.a")), None);
     Journal {
-        head: Head {
+        head: JournalHead {
             header,
             outcome: None,
             done: false,
-            progress: Some(Progress { number: 3, script: Some(script) }),
+            progress: Some(ScriptProgress { number: 3, script: Some(script) }),
         },
         domains: domains
             .into_iter()

@@ -146,7 +146,10 @@ fn calls_at_the_same_time_follow_each_other_and_a_torn_line_is_cut() {
                 let package = PkgInst::new(&format!("ACME{number}")).unwrap();
                 let mut queue = InstallfQueue::open(&root, &at(STAGE)).unwrap();
                 queue
-                    .add(vec![Entry::FinishRemove(package.clone()), Entry::FinishAdd(package, None)])
+                    .add(vec![
+                        InstallfEntry::FinishRemove(package.clone()),
+                        InstallfEntry::FinishAdd(package, None),
+                    ])
                     .unwrap();
             });
         }
@@ -154,7 +157,9 @@ fn calls_at_the_same_time_follow_each_other_and_a_torn_line_is_cut() {
     let queue = read_queue(&scene.root, &at(STAGE)).unwrap();
     assert_eq!(queue.0.len(), 17);
     for pair in queue.0[1..].chunks(2) {
-        let [Entry::FinishRemove(one), Entry::FinishAdd(other, None)] = pair else { panic!("{pair:?}") };
+        let [InstallfEntry::FinishRemove(one), InstallfEntry::FinishAdd(other, None)] = pair else {
+            panic!("{pair:?}")
+        };
         assert_eq!(one, other, "nobody's lines stand between those of a call");
     }
 }
@@ -162,7 +167,7 @@ fn calls_at_the_same_time_follow_each_other_and_a_torn_line_is_cut() {
 #[test]
 fn a_run_without_requests_has_an_empty_queue_and_a_damaged_one_is_named() {
     let scene = Scene::new();
-    assert_eq!(read_queue(&scene.root, &at(STAGE)).unwrap(), Queue::default());
+    assert_eq!(read_queue(&scene.root, &at(STAGE)).unwrap(), InstallfRequests::default());
     fs::write(scene.host(STAGE).join("queue"), "rubbish\n").unwrap();
     let error = read_queue(&scene.root, &at(STAGE)).unwrap_err().to_string();
     assert!(error.ends_with("/queue: line 1 is not what this program writes"), "{error}");
@@ -174,9 +179,9 @@ fn digest(bytes: &[u8]) -> Digest {
 }
 
 /// A line that says that a file had set-id bits, of the object that is there.
-fn was_set_id(scene: &Scene, path: &str, bytes: &[u8]) -> Queue {
+fn was_set_id(scene: &Scene, path: &str, bytes: &[u8]) -> InstallfRequests {
     let old = scene.change(path, Action::Delete).old.unwrap();
-    Queue(vec![Entry::Changed {
+    InstallfRequests(vec![InstallfEntry::Changed {
         path: at(path),
         mode: Mode::of(0o4755),
         uid: old.uid,
@@ -205,11 +210,11 @@ fn set_id_bits_come_back_to_the_bytes_that_had_them_and_to_no_others() {
 fn attributes_come_back_to_the_object_of_its_type_only() {
     let scene = Scene::new();
     let mut queue = was_set_id(&scene, "/opt/file", b"file\n");
-    let Some(Entry::Changed { ftype, sha256, .. }) = queue.0.first_mut() else { panic!("no line") };
+    let Some(InstallfEntry::Changed { ftype, sha256, .. }) = queue.0.first_mut() else { panic!("no line") };
     (*ftype, *sha256) = (Ftype::Pipe, None);
     assert_eq!(undo_queue(&scene.root, &queue).unwrap(), [""; 0]);
     let mut queue = was_set_id(&scene, "/opt/file", b"file\n");
-    let Some(Entry::Changed { inode, .. }) = queue.0.first_mut() else { panic!("no line") };
+    let Some(InstallfEntry::Changed { inode, .. }) = queue.0.first_mut() else { panic!("no line") };
     inode.number += 1;
     assert_eq!(undo_queue(&scene.root, &queue).unwrap(), [""; 0]);
     assert_eq!(scene.mode("/opt/file"), 0o644);

@@ -113,7 +113,7 @@ fn a_change_that_fails_in_a_run_that_takes_scripts_back_leaves_what_the_error_sa
         match run(Ground::Usual, &world, door, RUDE).map_err(|error| error.left) {
             Ok(_) | Err(RootCondition::InDoubt) => {}
             Err(RootCondition::Unchanged | RootCondition::RolledBack) => {
-                assert_eq!(world.picture(), before, "at {number}")
+                assert_eq!(world.picture(), before, "at {number}");
             }
             Err(RootCondition::Unfinished(what)) => panic!("at {number}: {what:?}"),
         }

@@ -308,7 +308,7 @@ fn note(delivered: &mut Delivered, patch: &PatchId, manifest: &Manifest) {
     for record in manifest.objects.iter().filter(|record| !record.kept) {
         let Some(path) = record.object_path() else { continue };
         let line = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
-        let sha256 = record.became.as_ref().and_then(manifest::State::digest);
+        let sha256 = record.became.as_ref().and_then(manifest::RecordedState::digest);
         match line.zip(sha256) {
             Some((line, sha256)) => {
                 let file = DeliveredFile { object: line.object, sha256, patch: patch.to_string() };

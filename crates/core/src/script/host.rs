@@ -1,4 +1,4 @@
-//! The program's end of the line: making the second process, giving it scripts, listening.
+//! The program's side of the channel: starts the second process, gives it scripts and listens.
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read, Seek, SeekFrom, Write};
@@ -22,33 +22,34 @@ use super::{
 };
 use crate::root::{Dir, Root};
 
-/// How often [`ScriptListener::interrupted`] is asked.
+/// The interval at which [`ScriptListener::interrupted`] is called.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// What is read after a script's end at most: more than a pipe holds is from somebody who goes on talking.
+/// The most bytes read after a script's end. Anything beyond the size of a pipe comes from a process that keeps
+/// talking.
 const AFTER_THE_END: usize = 1 << 20;
 
-/// Where scripts are to run.
+/// The settings for a script host.
 #[derive(Clone, Debug)]
 pub struct ScriptHostSettings<'a> {
-    /// The root that they work on; its lock of scripts is taken.
+    /// The root the scripts work on; its lock of scripts is taken.
     pub root: &'a Root,
-    /// The program to be started as the second process: what the caller runs from, such as `/proc/self/exe`.
+    /// The program to start as the second process: the caller's own executable, for example `/proc/self/exe`.
     pub executable: PathBuf,
-    /// The directory of the host in which the private one is made, such as `/var/tmp`. Where the user of unprivileged
-    /// scripts cannot reach it, `/var/tmp` takes its place.
+    /// The directory of the host for the private one, for example `/var/tmp`. If the user of unprivileged scripts
+    /// cannot reach it, `/var/tmp` is used instead.
     pub temporary: PathBuf,
-    /// Whether scripts need commands in their absolute places ([`ScriptHost::absolute_tools`]). Where the host lacks them,
-    /// this has a price: `/usr` is read-only for all scripts of the workshop, and where the caller is not root, objects
-    /// of all other owners look to them as if they belonged to `nobody`.
+    /// Whether scripts need commands under their absolute paths ([`ScriptHost::absolute_tools`]). If the host lacks
+    /// them, this has a price: `/usr` is read-only for all scripts of this host, and unless the caller is root,
+    /// objects of all other owners appear to belong to `nobody`.
     pub absolute_tools: bool,
 }
 
-/// The second process of the program, ready to run scripts. When this value goes, a script that still runs is ended
-/// with its group, the private directory is removed, and the lock of scripts given back.
+/// The second process of the program, ready to run scripts. On drop, a running script is ended with its group, the
+/// private directory is removed, and the lock of scripts is released.
 #[derive(Debug)]
 pub struct ScriptHost {
-    /// None once it is closed.
+    /// The channel, or `None` once it is closed.
     channel: Option<Channel>,
     second: Child,
     pipes: [PipeReader; 2],
@@ -56,12 +57,12 @@ pub struct ScriptHost {
     tools: PathBuf,
     absolute_tools: Result<(), String>,
     unprivileged: Option<ScriptUser>,
-    /// What the run answered to the question whose the root is.
+    /// The run's answer to the question of who owns the root.
     trust: &'static str,
 }
 
 impl ScriptHost {
-    /// Takes the lock of scripts, makes the private directory and its tools.
+    /// Takes the lock of scripts, and makes the private directory with its tools.
     pub fn open(setting: &ScriptHostSettings<'_>) -> Result<Self, ScriptError> {
         let unprivileged = ScriptUser::unprivileged()?;
         let absolute = |path: &Path| {
@@ -118,28 +119,30 @@ impl ScriptHost {
         })
     }
 
-    /// The private directory, 0711: for what scripts keep for a moment, and for copies that an unprivileged user is to
-    /// read.
+    /// Returns the private directory, 0711, for temporary files of scripts and for copies that an unprivileged user
+    /// has to read.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The directory of the tools: the commands of the program, `nawk` and `compress`; everybody can run them.
+    /// Returns the directory of the tools: the commands of the program, `nawk` and `compress`. Everybody can run
+    /// them.
     pub fn tools(&self) -> &Path {
         &self.tools
     }
 
-    /// Whether scripts find the commands under `/usr/bin`, `/usr/sbin` and `/usr/sadm/bin`, or why they do not.
+    /// Returns why scripts do not find the commands under `/usr/bin`, `/usr/sbin` and `/usr/sadm/bin`, if they do
+    /// not.
     pub fn absolute_tools(&self) -> Result<(), &str> {
         self.absolute_tools.as_ref().map(|&()| ()).map_err(String::as_str)
     }
 
-    /// Who runs unprivileged scripts; none where the caller runs them.
+    /// Returns the user who runs unprivileged scripts, or `None` if the caller does.
     pub fn unprivileged(&self) -> Option<ScriptUser> {
         self.unprivileged
     }
 
-    /// Runs a script to its end. What it says is heard while it runs, and before this returns.
+    /// Runs a script to its end. Its output is passed on while it runs, and all of it before this returns.
     pub fn run(
         &mut self,
         call: &ScriptCall,
@@ -164,7 +167,7 @@ impl ScriptHost {
         result
     }
 
-    /// Whoever is to run the script must be able to read it.
+    /// Checks that the user who will run the script can read it.
     fn check(&self, call: &ScriptCall) -> Result<(), ScriptError> {
         let name = || call.name.clone();
         if let Some(user) = self.user_of(call)
@@ -181,7 +184,7 @@ impl ScriptHost {
         Err(ScriptError::Start { name: name(), reason: format!("{}: {reason}", call.file.display()) })
     }
 
-    /// The user that a script changes to.
+    /// Returns the user that a script changes to.
     fn user_of(&self, call: &ScriptCall) -> Option<ScriptUser> {
         match call.user {
             RunAs::Caller => None,
@@ -189,8 +192,9 @@ impl ScriptHost {
         }
     }
 
-    /// The environment of a script; one that belongs to a run has the answer of its run, and asks nobody again. One that
-    /// comes before a run has the name of the private directory, by which its processes are known.
+    /// Completes the environment of a script. A script that belongs to a run gets the answer of its run, so that
+    /// nobody is asked again; one that comes before a run gets the name of the private directory, which identifies
+    /// its processes.
     fn environment(&self, call: &ScriptCall) -> Vec<(OsString, OsString)> {
         let mut environment = call.environment.clone();
         if environment.iter().any(|(name, _)| name == RUN) {
@@ -214,7 +218,7 @@ impl ScriptHost {
         }
     }
 
-    /// Listens until the second process says how the script ended.
+    /// Listens until the second process reports how the script ended.
     fn follow(
         &mut self,
         watch: &mut RunningScript<'_>,
@@ -240,7 +244,7 @@ impl ScriptHost {
         }
     }
 
-    /// Lets the script begin, if the listener agrees.
+    /// Starts the script, if the listener agrees.
     fn begin(
         &mut self,
         process: ProcessIdentity,
@@ -259,7 +263,7 @@ impl ScriptHost {
         }
     }
 
-    /// Waits for any of the three, or a tick; whether the second process has something to say.
+    /// Waits for the channel, the pipes or a tick. Returns whether the second process has sent something.
     fn wait(&self) -> Result<bool, Errno> {
         let Some(channel) = &self.channel else { return Err(Errno::PIPE) };
         if channel.has_message() {
@@ -277,7 +281,7 @@ impl ScriptHost {
         }
     }
 
-    /// Hears what is in the pipes, at most `limit` bytes of each.
+    /// Passes on what is in the pipes, at most `limit` bytes of each.
     fn listen(&mut self, listener: &mut dyn ScriptListener, limit: usize) {
         let mut buffer = vec![0; 1 << 16];
         for (pipe, stream) in self.pipes.iter_mut().zip([OutputStream::Out, OutputStream::Err]) {
@@ -299,7 +303,7 @@ impl ScriptHost {
         channel.send(order, input.map(AsFd::as_fd)).map_err(ScriptError::Lost)
     }
 
-    /// An error with what the second process said before it ended, if it said anything.
+    /// Replaces an error by the last output of the second process, if there is any.
     fn last_words(&mut self, error: ScriptError) -> ScriptError {
         let [_, err] = &mut self.pipes;
         let mut said = vec![0; 4096];
@@ -326,7 +330,6 @@ impl Drop for ScriptHost {
     }
 }
 
-/// Removes the private directory, if it is there.
 fn remove(directory: &Path) {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
     let parent = Dir::of_host(parent);
@@ -334,7 +337,7 @@ fn remove(directory: &Path) {
     let _ = parent.and_then(|parent| parent.remove_tree(name.as_bytes()));
 }
 
-/// What is known of the script that runs.
+/// The state of the running script.
 struct RunningScript<'a> {
     call: &'a ScriptCall,
     process: Option<ProcessIdentity>,
@@ -355,7 +358,7 @@ fn senseless(answer: &SupervisorAnswer) -> ScriptError {
     ScriptError::Lost(io::Error::new(io::ErrorKind::InvalidData, format!("it said {answer:?}")))
 }
 
-/// Opens what a script is to read.
+/// Opens the standard input of a script.
 fn open_input(input: &ScriptInput) -> io::Result<OwnedFd> {
     let open = |path: &str| std::fs::File::open(path).map(OwnedFd::from);
     match input {
