@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use crate::arguments::options;
 use crate::call::Invocation;
-use crate::format::compress::Encoder;
+use crate::format::compress::CompressEncoder;
 use crate::reply::{Exit, Reply};
 use crate::root::{Dir, FileType, ObjectStatus, WritableFile};
 use crate::surroundings::Output;
@@ -124,7 +124,7 @@ impl Write for StdoutWriter<'_> {
 }
 
 fn pack(file: &Path, out: impl Write) -> io::Result<()> {
-    let mut encoder = Encoder::new(io::BufWriter::new(out));
+    let mut encoder = CompressEncoder::new(io::BufWriter::new(out));
     io::copy(&mut File::open(file)?, &mut encoder)?;
     encoder.finish()?.flush()
 }
@@ -135,7 +135,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
-    use crate::format::compress::Decoder;
+    use crate::format::compress::CompressDecoder;
 
     #[test]
     fn a_file_is_replaced_by_a_smaller_one_that_gives_it_back() {
@@ -148,7 +148,7 @@ mod tests {
         let packed = dir.path().join("undo.Z");
         assert_eq!(packed.metadata().unwrap().mode() & 0o7777, 0o640);
         let mut text = String::new();
-        Decoder::new(File::open(packed).unwrap()).unwrap().read_to_string(&mut text).unwrap();
+        CompressDecoder::new(File::open(packed).unwrap()).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "again and ".repeat(500));
     }
 

@@ -12,8 +12,8 @@ use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, RunCommand};
 use crate::format::registration::{Registration, class};
 use crate::operation::failure::Failure;
-use crate::operation::installf::target::{RegistryError, note_failure};
-use crate::operation::installf::{InstallfRequest, Registered, What, installf};
+use crate::operation::installf::target::{InstallfError, note_failure};
+use crate::operation::installf::{InstallfRequest, InstallfSubject, Registered, installf};
 use crate::plan::refusal::Command;
 use crate::reply::{Exit, Reply, Report, Stop, failure};
 use crate::root::Root;
@@ -90,16 +90,16 @@ fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
     // Before anything is read from standard input: another process may be the one to do it.
     let root = args.owner.open::<InstallfArgs>(call, &args.root, Command::Installf)?;
-    let named = args.class.as_deref().map(class).transpose().map_err(RegistryError::from)?;
+    let named = args.class.as_deref().map(class).transpose().map_err(InstallfError::from)?;
     let what = match (args.is_final, rest) {
-        (true, []) => What::Final(named),
+        (true, []) => InstallfSubject::Final(named),
         (true, _) => return Err(wrong("-f takes no path").into()),
         (false, []) => return Err(wrong("no path is named").into()),
-        (false, [only]) if only == "-" => What::Objects(from_input(named.as_deref())?),
+        (false, [only]) if only == "-" => InstallfSubject::Objects(from_input(named.as_deref())?),
         (false, words) => {
             let words: Vec<Vec<u8>> = words.iter().map(|word| word.clone().into_vec()).collect();
             let registration = Registration::from_words(&words, named.as_deref());
-            What::Objects(vec![registration.map_err(RegistryError::from)?])
+            InstallfSubject::Objects(vec![registration.map_err(InstallfError::from)?])
         }
     };
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
@@ -117,7 +117,7 @@ fn from_input(class: Option<&str>) -> anyhow::Result<Vec<Registration>> {
         .iter()
         .map(|line| Registration::parse(line, class))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(RegistryError::from)?;
+        .map_err(InstallfError::from)?;
     Ok(registrations)
 }
 
@@ -134,14 +134,14 @@ pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 /// The end of a call that registered or gave up nothing.
-pub(crate) fn refused(command: Command, error: &RegistryError) -> Stop {
+pub(crate) fn refused(command: Command, error: &InstallfError) -> Stop {
     let exit = match error {
-        RegistryError::Failure(failed) => failure::code(command, failed),
+        InstallfError::Failure(failed) => failure::code(command, failed),
         _ => Exit::FAILED,
     };
     let mut message = match error {
-        RegistryError::Failure(Failure::Refused(refusal)) => refusal.why(),
-        RegistryError::Failure(failed) => match failure::hint(command, failed) {
+        InstallfError::Failure(Failure::Refused(refusal)) => refusal.why(),
+        InstallfError::Failure(failed) => match failure::hint(command, failed) {
             hint if hint.is_empty() => error.to_string(),
             hint => format!("{error}\n{hint}"),
         },

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::layout;
 use crate::classic::console::Console;
-use crate::operation::packages::installation::Installation;
+use crate::operation::packages::installation::PlannedInstallation;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::Added;
 use crate::plan::Plan;
@@ -53,7 +53,7 @@ impl PackageObserver for Console<'_, AddDetails<'_>> {
         }
     }
 
-    fn installing(&mut self, installation: &Installation, package: &PackageImage) {
+    fn installing(&mut self, installation: &PlannedInstallation, package: &PackageImage) {
         let text = layout::steps(installation, package, self.root);
         self.print_step(&text);
         if self.outcome {
@@ -68,7 +68,7 @@ impl PackageObserver for Console<'_, AddDetails<'_>> {
         self.print_step(layout::PART);
     }
 
-    fn switched(&mut self, installation: &Installation, portions: &[Portion], batch: &Plan) {
+    fn switched(&mut self, installation: &PlannedInstallation, portions: &[Portion], batch: &Plan) {
         let text = layout::portions(installation, portions, batch, self.root);
         self.print_step(&text);
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::format::admin::{Alteration, Check};
-use crate::operation::packages::installation::Installation;
+use crate::format::admin::{CheckAnswer, ConflictAnswer};
+use crate::operation::packages::installation::PlannedInstallation;
 use crate::package::ObjectPath;
 use crate::plan::course::steps::Portion;
 use crate::plan::{Action, Body, Change, Plan};
@@ -30,7 +30,7 @@ pub(super) fn update_notice(instance: &str) -> String {
 }
 
 /// A warning for each object whose mode the package does not say; the path is that inside the root.
-pub(super) fn usual_modes(installation: &Installation) -> String {
+pub(super) fn usual_modes(installation: &PlannedInstallation) -> String {
     let mut text = String::new();
     for (path, mode) in &installation.usual_modes {
         let _ = writeln!(text, "WARNING: setting mode of <{path}> to default mode ({:o})", mode.bits());
@@ -39,7 +39,7 @@ pub(super) fn usual_modes(installation: &Installation) -> String {
 }
 
 /// The steps up to the first object.
-pub(super) fn steps(installation: &Installation, package: &PackageImage, root: &Root) -> String {
+pub(super) fn steps(installation: &PlannedInstallation, package: &PackageImage, root: &Root) -> String {
     let mut text = String::new();
     if let Some(basedir) = &installation.basedir {
         let _ = writeln!(text, "Using <{}> as the package base directory.", root.show(basedir));
@@ -55,12 +55,15 @@ pub(super) fn steps(installation: &Installation, package: &PackageImage, root: &
     let admin = &installation.admin;
     let checks = [
         (
-            admin.idepend != Check::NoCheck && package.install.contains_key("depend"),
+            admin.idepend != CheckAnswer::NoCheck && package.install.contains_key("depend"),
             "Verifying package dependencies.",
         ),
-        (admin.space != Check::NoCheck, "Verifying disk space requirements."),
-        (admin.conflict != Alteration::NoCheck, "Checking for conflicts with packages already installed."),
-        (admin.setuid != Alteration::NoCheck, "Checking for setuid/setgid programs."),
+        (admin.space != CheckAnswer::NoCheck, "Verifying disk space requirements."),
+        (
+            admin.conflict != ConflictAnswer::NoCheck,
+            "Checking for conflicts with packages already installed.",
+        ),
+        (admin.setuid != ConflictAnswer::NoCheck, "Checking for setuid/setgid programs."),
     ];
     for (_, step) in checks.iter().filter(|(is_made, _)| *is_made) {
         let _ = writeln!(text, "## {step}");
@@ -79,7 +82,7 @@ pub(super) fn verified(class: &str) -> String {
 
 /// The objects of a batch, class by class, in a run with scripts.
 pub(super) fn portions(
-    installation: &Installation,
+    installation: &PlannedInstallation,
     portions: &[Portion],
     batch: &Plan,
     root: &Root,
@@ -105,7 +108,7 @@ pub(super) fn portions(
 }
 
 /// The objects that were installed, class by class; hard links come last in their class.
-pub(super) fn paths(installation: &Installation, root: &Root) -> String {
+pub(super) fn paths(installation: &PlannedInstallation, root: &Root) -> String {
     let mut text = String::new();
     let mut classes: Vec<&str> = Vec::new();
     let listed: Vec<(&str, &Change, &'static str)> = installation
@@ -141,7 +144,7 @@ pub(super) fn paths(installation: &Installation, root: &Root) -> String {
     text
 }
 
-fn class<'a>(installation: &'a Installation, path: &ObjectPath) -> &'a str {
+fn class<'a>(installation: &'a PlannedInstallation, path: &ObjectPath) -> &'a str {
     let line = installation.intended.plan.contents.get(path).and_then(Option::as_ref);
     line.map_or("none", |line| line.object.class.as_str())
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::operation::check::device::{Delivered, DeliveredObject};
 use crate::operation::check::{Finding, Report};
-use crate::package::Line;
+use crate::package::ContentsLine;
 use crate::reply::text::{finding, object};
 use crate::root::Root;
 use crate::surroundings::Zone;
@@ -71,7 +71,7 @@ impl CheckDocument {
 }
 
 impl ListDocument {
-    pub(super) fn of(lines: &[Line], root: &Root) -> Self {
+    pub(super) fn of(lines: &[ContentsLine], root: &Root) -> Self {
         let objects = lines.iter().map(|line| RecordedObject {
             path: root.show(&line.path),
             r#type: object::type_name(line.object.ftype),

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::classic::console::Console;
-use crate::operation::packages::left_objects::{LeftObject, Stays};
+use crate::operation::packages::left_objects::{LeftObject, StayReason};
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::{Removal, Removed};
+use crate::operation::packages::report::{PlannedRemoval, Removed};
 use crate::package::Params;
 use crate::plan::refusal::Command;
 use crate::reply::packages::{EndedPackage, print_ending};
@@ -24,9 +24,9 @@ pub(super) fn ended(removed: &Removed) -> EndedPackage<'_> {
 fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",
-        Some(Stays::Shared) => " <shared pathname not removed>",
-        Some(Stays::NotEmpty) => " <non-empty directory not removed>",
-        Some(Stays::MountPoint) => " <mount point not removed>",
+        Some(StayReason::Shared) => " <shared pathname not removed>",
+        Some(StayReason::NotEmpty) => " <non-empty directory not removed>",
+        Some(StayReason::MountPoint) => " <mount point not removed>",
     }
 }
 
@@ -43,7 +43,7 @@ impl PackageObserver for Console<'_, RemoveDetails> {
         ));
     }
 
-    fn removal_agreed(&mut self, removal: &Removal) {
+    fn removal_agreed(&mut self, removal: &PlannedRemoval) {
         let name = &removal.name;
         self.print_step(&format!("\n## Removing installed package instance <{name}>\n"));
         if removal.checks_dependencies {

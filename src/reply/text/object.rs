@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::package::{Ftype, Line, Object};
+use crate::package::{ContentsLine, Ftype, Object};
 use crate::surroundings::Zone;
 
 /// Packages in a line of the listing.
 const PACKAGES_IN_LINE: usize = 5;
 
 /// The long listing of a recorded object, with a blank line at its end. `path` has the prefix of the root.
-pub(crate) fn long(line: &Line, path: &str, zone: Zone) -> String {
+pub(crate) fn long(line: &ContentsLine, path: &str, zone: Zone) -> String {
     let owners: Vec<&str> = line.owners.iter().map(|owner| owner.package.as_str()).collect();
     let is_partial = line.owners.iter().any(|owner| owner.status.is_some());
     let status = if is_partial { "partially installed" } else { "installed" };
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn listed(line: &str) -> String {
-        let line = Line::parse(line.as_bytes()).unwrap();
+        let line = ContentsLine::parse(line.as_bytes()).unwrap();
         long(&line, &format!("/a{}", line.path), Zone::Utc)
     }
 

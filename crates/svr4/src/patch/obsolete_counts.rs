@@ -1,43 +1,43 @@
-//! Obsoletion counts: the value of `PATCH_OBSOLETES`.
+//! Obsoletion counts: the value of the parameter `PATCH_OBSOLETES`.
 //!
-//! `id@n` says that *n* applied patches of the package obsolete patch *id* explicitly. The counts make it possible
-//! to back patches out in any order: what two patches obsolete is obsolete until both are gone.
+//! `id@n` means that *n* applied patches of the package obsolete patch *id* explicitly. With counts, patches
+//! can be backed out in any order: a patch obsoleted by two others stays obsolete until both are gone.
 
 use super::list::words;
 use super::{PatchId, PatchList};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// Counted obsoletions in order; no id twice, no count of zero.
+/// The obsoleted patches and the number of patches that obsolete each; no id twice, no count of zero.
 ///
-/// Readers must not depend on the order: the classic scripts write that of an awk array. Ours keeps the old entries
-/// where they are and adds new ones at the end.
+/// Readers must not depend on the order, since the classic scripts write that of an awk array. Here old
+/// entries keep their places and new ones are appended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Obsoletes(Vec<(PatchId, u32)>);
+pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
 
-/// Why a value is not a list of obsoletion counts.
+/// The reason a value is not a list of obsoletion counts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ObsoletesError {
-    /// A word is not a patch id, `@` and a count up to [`PatchList::LIMIT`].
+pub enum ObsoleteCountsError {
+    /// A word other than a patch id, `@` and a count up to [`PatchList::LIMIT`].
     #[error("<{0}> is not a patch id with the count of patches that obsolete it")]
     Word(String),
-    /// There are more entries than any root has patches.
+    /// More entries than any root has patches.
     #[error("a list of obsoleted patches has more than {} entries", PatchList::LIMIT)]
     TooMany,
 }
 
-impl Obsoletes {
-    /// Reads `id@count` words separated by blanks, commas or both. The first of several entries for one id counts
-    /// (as in the classic scripts); a count of zero says nothing and is dropped.
-    pub fn parse(value: &str, separator: &str) -> Result<Self, ObsoletesError> {
+impl ObsoleteCounts {
+    /// Parses `id@count` words separated by blanks, commas or both. The first of several entries for one id
+    /// counts, as in the classic scripts; an entry with count zero is dropped.
+    pub fn parse(value: &str, separator: &str) -> Result<Self, ObsoleteCountsError> {
         let (mut known, mut entries) = (HashSet::new(), Vec::new());
         for word in words(value) {
             let entry = entry(word, separator).ok_or_else(|| {
-                ObsoletesError::Word(word.chars().take(200).flat_map(char::escape_debug).collect())
+                ObsoleteCountsError::Word(word.chars().take(200).flat_map(char::escape_debug).collect())
             })?;
             if known.insert(entry.0.clone()) {
                 if entries.len() == PatchList::LIMIT {
-                    return Err(ObsoletesError::TooMany);
+                    return Err(ObsoleteCountsError::TooMany);
                 }
                 entries.push(entry);
             }
@@ -46,8 +46,8 @@ impl Obsoletes {
         Ok(Self(entries))
     }
 
-    /// Counts the patches that a newly applied patch obsoletes.
-    pub fn apply(&mut self, obsoleted: &PatchList) {
+    /// Raises the counts of the patches that a newly applied patch obsoletes.
+    pub fn count_up(&mut self, obsoleted: &PatchList) {
         let places = self.places(obsoleted);
         for (id, place) in obsoleted.iter().zip(places) {
             match place.and_then(|place| self.0.get_mut(place)) {
@@ -57,8 +57,9 @@ impl Obsoletes {
         }
     }
 
-    /// Counts the patches back that a backed out patch had obsoleted; those that are not there are passed over.
-    pub fn back_out(&mut self, obsoleted: &PatchList) {
+    /// Lowers the counts of the patches that a backed out patch had obsoleted; those without an entry are
+    /// skipped.
+    pub fn count_down(&mut self, obsoleted: &PatchList) {
         for place in self.places(obsoleted).into_iter().flatten() {
             if let Some((_, count)) = self.0.get_mut(place) {
                 *count = count.saturating_sub(1);
@@ -67,27 +68,29 @@ impl Obsoletes {
         self.0.retain(|(_, count)| *count > 0);
     }
 
-    /// The entry that makes `id` obsolete, if any: a patch that obsoletes `b-r` contains every `b-q` with q <= r.
+    /// Returns the entry that makes `id` obsolete, if any: a patch that obsoletes `b-r` contains every `b-q`
+    /// with q <= r.
     pub fn covers(&self, id: &PatchId) -> Option<&PatchId> {
         self.ids().find(|entry| entry.contains(id))
     }
 
-    /// How many applied patches obsolete exactly `id`.
+    /// Returns the number of applied patches that obsolete exactly `id`.
     pub fn count(&self, id: &PatchId) -> u32 {
         self.0.iter().find(|(entry, _)| entry == id).map_or(0, |(_, count)| *count)
     }
 
-    /// The obsoleted ids in order.
+    /// Returns the obsoleted ids in order.
     pub fn ids(&self) -> impl Iterator<Item = &PatchId> {
         self.0.iter().map(|(id, _)| id)
     }
 
-    /// Whether nothing is obsoleted.
+    /// Whether no patch is obsoleted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Where each of `ids` stands. One pass over both, since either may be as long as a hostile pkginfo makes it.
+    /// Returns the position of each of `ids`, in one pass over both lists: a hostile pkginfo can make either
+    /// long.
     fn places(&self, ids: &PatchList) -> Vec<Option<usize>> {
         let known: HashMap<&PatchId, usize> = self.ids().enumerate().map(|(place, id)| (id, place)).collect();
         ids.iter().map(|id| known.get(id).copied()).collect()
@@ -102,7 +105,7 @@ fn entry(word: &str, separator: &str) -> Option<(PatchId, u32)> {
     (count <= limit).then_some((PatchId::parse(id, separator).ok()?, count))
 }
 
-impl fmt::Display for Obsoletes {
+impl fmt::Display for ObsoleteCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (id, count)) in self.0.iter().enumerate() {
             let gap = if index > 0 { " " } else { "" };
@@ -121,22 +124,22 @@ mod tests {
         PatchList::parse(text, "-").unwrap()
     }
 
-    fn counts(text: &str) -> Obsoletes {
-        Obsoletes::parse(text, "-").unwrap()
+    fn counts(text: &str) -> ObsoleteCounts {
+        ObsoleteCounts::parse(text, "-").unwrap()
     }
 
     #[test]
     fn counts_go_up_with_each_patch_and_down_with_each_backout() {
-        let mut value = Obsoletes::default();
-        value.apply(&list(""));
+        let mut value = ObsoleteCounts::default();
+        value.count_up(&list(""));
         assert_eq!(value.to_string(), "");
-        value.apply(&list("100-01 101-03"));
+        value.count_up(&list("100-01 101-03"));
         assert_eq!(value.to_string(), "100-01@1 101-03@1");
-        value.apply(&list("100-01 200-01"));
+        value.count_up(&list("100-01 200-01"));
         assert_eq!(value.to_string(), "100-01@2 101-03@1 200-01@1");
-        value.back_out(&list("100-01 200-01"));
+        value.count_down(&list("100-01 200-01"));
         assert_eq!(value.to_string(), "100-01@1 101-03@1");
-        value.back_out(&list("100-01 101-03 999-09"));
+        value.count_down(&list("100-01 101-03 999-09"));
         assert_eq!(value.to_string(), "");
     }
 
@@ -162,8 +165,8 @@ mod tests {
     fn garbage_is_named() {
         for word in ["100-01", "100-01@", "100-01@x", "100-01@-1", "100-01@+1", "@1", "100@1", "1-1@100001"] {
             assert_eq!(
-                Obsoletes::parse(&format!("5-5@1 {word}"), "-"),
-                Err(ObsoletesError::Word(word.to_owned()))
+                ObsoleteCounts::parse(&format!("5-5@1 {word}"), "-"),
+                Err(ObsoleteCountsError::Word(word.to_owned()))
             );
         }
     }
@@ -177,16 +180,16 @@ mod tests {
             let before = counts(&before.join(" "));
             let obsoleted = list(&obsoleted.join(" "));
             let mut value = before.clone();
-            value.apply(&obsoleted);
+            value.count_up(&obsoleted);
             prop_assert!(obsoleted.iter().all(|id| value.covers(id).is_some()));
             prop_assert_eq!(&counts(&value.to_string()), &value);
-            value.back_out(&obsoleted);
+            value.count_down(&obsoleted);
             prop_assert_eq!(value, before);
         }
 
         #[test]
         fn reading_never_panics(text in any::<String>()) {
-            let _ = Obsoletes::parse(&text, "-");
+            let _ = ObsoleteCounts::parse(&text, "-");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! What a file is, by its first bytes and never by its name; and gzip or compress(1) taken off around it.
+//! The format of a file, told by its first bytes and never by its name, and the removal of gzip or
+//! compress(1) around it.
 //!
-//! One layer is taken off, as a stream: `x.tar.gz`, `x.tar.Z`, a datastream in either. Recognised and refused by
-//! name are bzip2, xz and Zstandard. A gzip file may have several members, as `cat a.gz b.gz` makes it; anything
-//! else behind a member is an error.
+//! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.Z`) or around a
+//! datastream. bzip2, xz and Zstandard are recognised and refused by name. A gzip file may have several
+//! members, as made by `cat a.gz b.gz`; anything else after a member is an error.
 
 use std::error::Error;
 use std::io::{self, Read};
@@ -11,76 +12,76 @@ use super::compress;
 use super::datastream;
 use super::gzip;
 
-/// How much of a file [`detect`] needs to see.
+/// The number of bytes that [`detect_format`] needs from the start of a file.
 pub const SNIFFED: usize = 512;
 
-/// What a file is.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum ContainerFormat {
     /// A package datastream.
     Datastream,
-    /// A tar archive, of any age.
+    /// A tar archive, of any variant.
     Tar,
-    /// A zip archive (a jar is one).
+    /// A zip archive, for example a jar.
     Zip,
-    /// gzip around something.
+    /// Data compressed by gzip.
     Gzip,
-    /// compress(1) around something.
+    /// Data compressed by compress(1).
     Compress,
-    /// A form that is known and not read.
+    /// A format that is recognised by this name but cannot be read.
     Unsupported(&'static str),
-    /// None of these.
+    /// A format that is not recognised.
     Unknown,
 }
 
-/// The compression that was around what is read.
+/// The compression around a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// gzip.
+    /// Compression by gzip.
     Gzip,
-    /// compress(1).
+    /// Compression by compress(1).
     Compress,
 }
 
-/// Why the compression cannot be taken off. It travels inside [`io::Error`] through the readers above; see
-/// [`EnvelopeError::is_inside`].
+/// The reason that compressed data cannot be read. It travels inside [`io::Error`] through the readers above;
+/// see [`ContainerError::is_inside`].
 #[derive(Debug, thiserror::Error)]
 #[error("cannot decompress: {0}")]
-pub struct EnvelopeError(#[source] io::Error);
+pub struct ContainerError(#[source] io::Error);
 
-impl EnvelopeError {
-    /// Whether `error` is, or comes from, damaged compressed data rather than from the disk.
+impl ContainerError {
+    /// Whether `error` is about damaged compressed data and not about the disk.
     pub fn is_inside(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Self>)
     }
 }
 
-/// What a file that begins with these bytes is; give it [`SNIFFED`] bytes, or the whole of a shorter file.
-pub fn detect(start: &[u8]) -> Form {
+/// Detects the format of a file by its first [`SNIFFED`] bytes, or by all bytes of a shorter file.
+pub fn detect_format(start: &[u8]) -> ContainerFormat {
     let begins = |magic: &[u8]| start.starts_with(magic);
     if begins(datastream::MAGIC) {
-        Form::Datastream
+        ContainerFormat::Datastream
     } else if begins(b"PK\x03\x04") || begins(b"PK\x05\x06") {
-        Form::Zip
+        ContainerFormat::Zip
     } else if begins(b"\x1f\x8b") {
-        Form::Gzip
+        ContainerFormat::Gzip
     } else if begins(&compress::MAGIC) {
-        Form::Compress
+        ContainerFormat::Compress
     } else if begins(b"BZh") {
-        Form::Unsupported("bzip2")
+        ContainerFormat::Unsupported("bzip2")
     } else if begins(b"\xfd7zXZ\0") {
-        Form::Unsupported("xz")
+        ContainerFormat::Unsupported("xz")
     } else if begins(b"\x28\xb5\x2f\xfd") {
-        Form::Unsupported("zstd")
+        ContainerFormat::Unsupported("zstd")
     } else if is_tar(start) {
-        Form::Tar
+        ContainerFormat::Tar
     } else {
-        Form::Unknown
+        ContainerFormat::Unknown
     }
 }
 
-/// Whether a block is the header of a tar archive: by its checksum, which the oldest form has as well. The sum is
-/// of all bytes with blanks in place of itself; old programs took the bytes as signed.
+/// Whether a block is the header of a tar archive, by its checksum, which even the oldest variant has: the
+/// sum of all bytes, with blanks in place of the checksum itself. Old programs added signed bytes.
 fn is_tar(start: &[u8]) -> bool {
     let Some(block) = start.get(..512) else { return false };
     let field = block.get(148..156).unwrap_or_default().trim_ascii_start();
@@ -94,36 +95,37 @@ fn is_tar(start: &[u8]) -> bool {
     named && (sum(i64::from) == expected || sum(|byte| i64::from(byte.cast_signed())) == expected)
 }
 
-/// A file with its compression, if there is any, taken off.
-pub struct Opened<'a> {
-    /// What is inside; [`Form::Gzip`] or [`Form::Compress`] only where a file is compressed twice.
-    pub form: Form,
-    /// What was around it.
+/// A file with its compression, if any, removed.
+pub struct OpenedContainer<'a> {
+    /// The format of the content; [`ContainerFormat::Gzip`] or [`ContainerFormat::Compress`] only if the file
+    /// is compressed twice.
+    pub form: ContainerFormat,
+    /// The compression removed, if any.
     pub compression: Option<Compression>,
-    /// The content from its beginning.
+    /// A reader of the content, from its start.
     pub reader: Box<dyn Read + 'a>,
 }
 
-/// Looks what `input` is and takes one layer of compression off.
-pub fn open<'a, R: Read + 'a>(mut input: R) -> io::Result<Opened<'a>> {
+/// Detects the format of `input` and removes one layer of compression.
+pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContainer<'a>> {
     let start = sniff(&mut input)?;
-    let form = detect(&start);
+    let form = detect_format(&start);
     let whole = io::Cursor::new(start).chain(input);
     let (compression, mut plain): (_, Box<dyn Read + 'a>) = match form {
-        Form::Gzip => {
+        ContainerFormat::Gzip => {
             let decoder = gzip::Decoder::new(whole).map_err(tagged)?;
             (Compression::Gzip, Box::new(Decoding(decoder)))
         }
-        Form::Compress => {
-            let decoder = compress::Decoder::new(whole).map_err(tagged)?;
+        ContainerFormat::Compress => {
+            let decoder = compress::CompressDecoder::new(whole).map_err(tagged)?;
             (Compression::Compress, Box::new(Decoding(decoder)))
         }
-        _ => return Ok(Opened { form, compression: None, reader: Box::new(whole) }),
+        _ => return Ok(OpenedContainer { form, compression: None, reader: Box::new(whole) }),
     };
     let start = sniff(&mut plain)?;
-    let form = detect(&start);
+    let form = detect_format(&start);
     let reader = Box::new(io::Cursor::new(start).chain(plain));
-    Ok(Opened { form, compression: Some(compression), reader })
+    Ok(OpenedContainer { form, compression: Some(compression), reader })
 }
 
 fn sniff(input: &mut impl Read) -> io::Result<Vec<u8>> {
@@ -132,7 +134,7 @@ fn sniff(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// A decoder whose complaints about the data are told apart from failures of the disk below it.
+/// A decoder that marks errors in the data, so that they can be told apart from failures of the disk.
 struct Decoding<D>(D);
 
 impl<D: Read> Read for Decoding<D> {
@@ -144,7 +146,7 @@ impl<D: Read> Read for Decoding<D> {
 fn tagged(error: io::Error) -> io::Error {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     let of_data = matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof);
-    if of_data { io::Error::new(error.kind(), EnvelopeError(error)) } else { error }
+    if of_data { io::Error::new(error.kind(), ContainerError(error)) } else { error }
 }
 
 #[cfg(test)]
@@ -163,7 +165,7 @@ mod tests {
     }
 
     fn compressed(data: &[u8]) -> Vec<u8> {
-        let mut encoder = compress::Encoder::new(Vec::new());
+        let mut encoder = compress::CompressEncoder::new(Vec::new());
         encoder.write_all(data).unwrap();
         encoder.finish().unwrap()
     }
@@ -186,20 +188,24 @@ mod tests {
 
     fn content(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
-        open(bytes)?.reader.read_to_end(&mut data)?;
+        open_container(bytes)?.reader.read_to_end(&mut data)?;
         Ok(data)
     }
 
     #[test]
     fn a_file_is_what_its_first_bytes_say() {
-        assert_eq!(detect(b"# PaCkAgE DaTaStReAm\n"), Form::Datastream);
-        assert_eq!(detect(b"PK\x03\x04..."), Form::Zip);
-        assert_eq!(detect(&tar()), Form::Tar, "a header of the seventh edition has no magic");
-        assert_eq!(detect(b"BZh91AY"), Form::Unsupported("bzip2"));
-        assert_eq!(detect(b"\xfd7zXZ\0"), Form::Unsupported("xz"));
-        assert_eq!(detect(b"\x28\xb5\x2f\xfd"), Form::Unsupported("zstd"));
+        assert_eq!(detect_format(b"# PaCkAgE DaTaStReAm\n"), ContainerFormat::Datastream);
+        assert_eq!(detect_format(b"PK\x03\x04..."), ContainerFormat::Zip);
+        assert_eq!(
+            detect_format(&tar()),
+            ContainerFormat::Tar,
+            "a header of the seventh edition has no magic"
+        );
+        assert_eq!(detect_format(b"BZh91AY"), ContainerFormat::Unsupported("bzip2"));
+        assert_eq!(detect_format(b"\xfd7zXZ\0"), ContainerFormat::Unsupported("xz"));
+        assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), ContainerFormat::Unsupported("zstd"));
         for unknown in [&b""[..], b"PK", b"Hello", &[0; 512], &[b'x'; 512]] {
-            assert_eq!(detect(unknown), Form::Unknown);
+            assert_eq!(detect_format(unknown), ContainerFormat::Unknown);
         }
     }
 
@@ -211,13 +217,13 @@ mod tests {
             (gzip(&plain), Some(Compression::Gzip)),
             (compressed(&plain), Some(Compression::Compress)),
         ] {
-            let mut opened = open(&bytes[..]).unwrap();
-            assert_eq!((opened.form, opened.compression), (Form::Tar, compression));
+            let mut opened = open_container(&bytes[..]).unwrap();
+            assert_eq!((opened.form, opened.compression), (ContainerFormat::Tar, compression));
             let mut data = Vec::new();
             opened.reader.read_to_end(&mut data).unwrap();
             assert_eq!(data, plain);
         }
-        assert_eq!(open(&gzip(&gzip(b"x"))[..]).unwrap().form, Form::Gzip);
+        assert_eq!(open_container(&gzip(&gzip(b"x"))[..]).unwrap().form, ContainerFormat::Gzip);
     }
 
     #[test]
@@ -225,7 +231,7 @@ mod tests {
         let two = [gzip(b"one "), gzip(b"two")].concat();
         assert_eq!(content(&two).unwrap(), b"one two");
         let error = content(&[&two[..], b"garbage"].concat()).unwrap_err();
-        assert!(EnvelopeError::is_inside(&error), "{error}");
+        assert!(ContainerError::is_inside(&error), "{error}");
     }
 
     #[test]
@@ -233,14 +239,14 @@ mod tests {
         let whole = gzip(&[7; 5000]);
         for length in 2..whole.len() {
             let error = content(&whole[..length]).unwrap_err();
-            assert!(EnvelopeError::is_inside(&error), "{length}: {error}");
+            assert!(ContainerError::is_inside(&error), "{length}: {error}");
         }
         let mut flipped = whole.clone();
         let at = flipped.len() - 6;
         flipped[at] ^= 1;
-        assert!(EnvelopeError::is_inside(&content(&flipped).unwrap_err()));
+        assert!(ContainerError::is_inside(&content(&flipped).unwrap_err()));
 
-        let error = open(whole[..10].chain(BadDisk)).err().unwrap();
-        assert!(!EnvelopeError::is_inside(&error), "{error}");
+        let error = open_container(whole[..10].chain(BadDisk)).err().unwrap();
+        assert!(!ContainerError::is_inside(&error), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Who listens to the scripts of a patch: nothing is shown while they run, and everything goes into the log. What is
-//! kept here is what patchadd(1M) and patchrm(1M) have to say about it in the end.
+//! The output of the scripts of a patch: nothing is shown while they run, and everything goes into the log. Kept here is
+//! what patchadd(1M) and patchrm(1M) have to say about it in the end.
 
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::{OutputStream, ScriptOutput};
@@ -8,15 +8,15 @@ use crate::script::protocol::PatchMessage;
 /// The most of the output that is kept to look for messages in, from its end.
 const KEPT: usize = 1 << 20;
 
-/// What was heard.
+/// The end of the output, and the notes for the outcome.
 #[derive(Debug, Default)]
-pub(super) struct Listener {
+pub(super) struct PatchOutput {
     said: Vec<u8>,
-    /// What went wrong without being a failure, as sentences.
+    /// Sentences about what went wrong without being a failure.
     pub(super) notes: Vec<String>,
 }
 
-impl Listener {
+impl PatchOutput {
     /// The message of the scripts to the command, if there is one.
     pub(super) fn message(&self) -> Option<PatchMessage> {
         PatchMessage::last_in(&self.said)
@@ -27,7 +27,7 @@ impl Listener {
     }
 }
 
-impl ScriptOutput for Listener {
+impl ScriptOutput for PatchOutput {
     fn heard(&mut self, _: OutputStream, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
         if self.said.len() > 2 * KEPT {
@@ -44,7 +44,7 @@ impl ScriptOutput for Listener {
     }
 }
 
-impl PackageObserver for Listener {}
+impl PackageObserver for PatchOutput {}
 
 #[cfg(test)]
 mod tests {
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_message_is_found_however_its_bytes_came_and_however_much_is_said() {
-        let mut listener = Listener::default();
+        let mut listener = PatchOutput::default();
         listener.heard(OutputStream::Out, &vec![b'x'; 3 * KEPT]);
         listener.heard(OutputStream::Out, b"\nPATCH_MSG 2 it is applied\n");
         assert_eq!(listener.message(), None, "the token is another");

@@ -1,78 +1,92 @@
-//! What the patches applied to a root say of each other and of a patch that comes or goes.
+//! The patches applied to a root, and their relations to each other and to a patch to be applied or backed
+//! out.
 //!
-//! [`AppliedPatches`] is the union over all packages of a root. Each question returns the ids that a good message
-//! names. What is asked about requirements is in `provision`, about incompatibilities in `conflict`. Nothing here
-//! knows an exit code, or which of several refusals comes first when more is asked than [`AppliedPatches::standing`].
+//! [`AppliedPatches`] is the union over all packages of a root. Each question returns the ids that a good
+//! message names. Questions about requirements are in `provision`, those about incompatibilities in
+//! `conflict`.
 
 use super::provision::Provided;
-use super::{Applied, PatchId, PatchInfo, PatchList, Requirements};
+use super::{PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
 use crate::package::PkgInst;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::OnceLock;
 
-/// A patch as all packages of the root together record it.
+/// An applied patch, as recorded by all packages of the root together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedPatch {
-    /// The patch, as first written.
+    /// The patch's id, in the first spelling found.
     pub id: PatchId,
-    /// The packages that it is applied to, in the order of the packages given.
+    /// The packages that the patch is applied to, in the order given.
     pub packages: Vec<PkgInst>,
-    /// What it obsoletes, in any of them; so with the other two lists.
+    /// The patches that it obsoletes in any of these packages.
     pub obsoletes: PatchList,
-    /// What it needs.
+    /// The patches that it requires in any of these packages.
     pub requires: Requirements,
-    /// What it cannot be together with.
+    /// The patches that it is incompatible with in any of these packages.
     pub incompatibles: PatchList,
 }
 
-/// The applied patches of a root, ready to be asked.
+/// The applied patches of a root.
+///
+/// ```
+/// use patchadm_svr4::package::{Params, PkgInst};
+/// use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
+///
+/// let pkginfo: Params = [("PATCHLIST", "900-01 900-02")].into_iter().collect();
+/// let shop = PatchRecords::from_params(&PkgInst::new("ACMEshop")?, &pkginfo, PatchId::SEPARATOR)?;
+/// let applied = AppliedPatches::new(vec![shop]);
+/// assert!(applied.is_effective(&PatchId::new("900-02")?));
+/// assert!(!applied.is_effective(&PatchId::new("900-01")?), "a later revision supersedes it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct AppliedPatches {
-    packages: Vec<Applied>,
+    packages: Vec<PatchRecords>,
     patches: BTreeMap<PatchId, AppliedPatch>,
-    /// What is explicitly obsoleted, and by which applied patches.
+    /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
     pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
-    /// Worked out when it is asked for the first time: most patches require nothing that is not there as it is.
+    /// The patches provided, computed at the first question: few patches require one that is not itself
+    /// applied.
     provided: OnceLock<Provided>,
 }
 
-/// That a patch is explicitly obsoleted.
+/// The explicit obsoletion of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Obsoletion<'a> {
-    /// The `PATCH_OBSOLETES` entry that covers it: the patch itself or a later revision of it.
+    /// The `PATCH_OBSOLETES` entry that covers the patch: the patch itself or a later revision of it.
     pub entry: &'a PatchId,
-    /// The applied patch that says so; none where the entry is there but no `PATCH_INFO` line explains it.
+    /// The applied patch that obsoletes it, or `None` if no `PATCH_INFO` line explains the entry.
     pub by: Option<&'a PatchId>,
 }
 
-/// Why an applied patch is no longer effective.
+/// The reason an applied patch is no longer effective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Superseded<'a> {
-    /// This later revision is applied.
+    /// A later revision, which is applied.
     Revision(&'a PatchId),
-    /// It is explicitly obsoleted.
+    /// An explicit obsoletion.
     Obsoletion(Obsoletion<'a>),
 }
 
-/// How a patch that is offered stands to what is applied.
+/// The relation of an offered patch to the applied ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing<'a> {
-    /// Nothing stands against it.
+pub enum PatchStanding<'a> {
+    /// The patch is new: no applied patch rules it out.
     New,
-    /// It is applied to all packages that it patches.
+    /// The patch is applied to all packages that it patches.
     Applied,
-    /// It is applied to some of them only; these remain.
+    /// The patch is applied to some of the packages that it patches; these remain.
     PartlyApplied(Vec<PkgInst>),
-    /// A later revision is applied.
+    /// A later revision of the patch is applied.
     LaterRevision(&'a PatchId),
-    /// It is contained in what an applied patch obsoletes.
+    /// An applied patch obsoletes the patch.
     Obsoleted(Obsoletion<'a>),
 }
 
 impl AppliedPatches {
-    /// The view over all packages of a root.
-    pub fn new(packages: Vec<Applied>) -> Self {
+    /// Combines the records of all packages of a root.
+    pub fn new(packages: Vec<PatchRecords>) -> Self {
         let mut patches: BTreeMap<PatchId, AppliedPatch> = BTreeMap::new();
         for applied in &packages {
             for id in &applied.list {
@@ -99,27 +113,27 @@ impl AppliedPatches {
         Self { packages, patches, obsoleted, provided: OnceLock::new() }
     }
 
-    /// What the patches provide beside themselves.
+    /// Returns the patches that the applied ones provide, themselves included.
     pub(super) fn provided(&self) -> &Provided {
         self.provided.get_or_init(|| Provided::by(self.patches.keys(), &self.packages))
     }
 
-    /// The records that this view was made of, e.g. to change them and ask again.
-    pub fn into_packages(self) -> Vec<Applied> {
+    /// Returns the records of each package, for example to change them and ask again.
+    pub fn into_packages(self) -> Vec<PatchRecords> {
         self.packages
     }
 
-    /// The records of each package.
-    pub fn packages(&self) -> &[Applied] {
+    /// Returns the records of each package.
+    pub fn packages(&self) -> &[PatchRecords] {
         &self.packages
     }
 
-    /// The applied patches in the order of listings.
+    /// Returns the applied patches in the order of listings.
     pub fn iter(&self) -> impl Iterator<Item = &AppliedPatch> {
         self.patches.values()
     }
 
-    /// What is recorded of `id`, if it is applied to any package.
+    /// Returns the record of `id`, if it is applied to any package.
     pub fn get(&self, id: &PatchId) -> Option<&AppliedPatch> {
         self.patches.get(id)
     }
@@ -129,14 +143,14 @@ impl AppliedPatches {
         self.get(id).is_some_and(|patch| patch.packages.contains(package))
     }
 
-    /// The highest applied revision above `id`.
+    /// Returns the highest applied revision above `id`.
     pub fn later_revision(&self, id: &PatchId) -> Option<&PatchId> {
         let above = self.patches.range((Excluded(id), Unbounded));
         above.map(|(other, _)| other).take_while(|other| other.same_base(id)).last()
     }
 
-    /// The explicit obsoletion that covers `id`, the nearest revision first. What only `id` itself claims does not
-    /// count: no patch makes itself obsolete.
+    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself
+    /// does not count: no patch makes itself obsolete.
     pub fn obsoleted_by(&self, id: &PatchId) -> Option<Obsoletion<'_>> {
         let covering = self.obsoleted.range((Included(id), Unbounded));
         covering.take_while(|(entry, _)| entry.same_base(id)).find_map(|(entry, by)| {
@@ -145,7 +159,8 @@ impl AppliedPatches {
         })
     }
 
-    /// Why `id`, if applied, would not be effective; it must not be backed out by itself then.
+    /// Returns the reason why `id`, if applied, is not effective. Such a patch must not be backed out by
+    /// itself.
     pub fn superseded(&self, id: &PatchId) -> Option<Superseded<'_>> {
         let revision = self.later_revision(id).map(Superseded::Revision);
         revision.or_else(|| self.obsoleted_by(id).map(Superseded::Obsoletion))
@@ -156,31 +171,31 @@ impl AppliedPatches {
         self.patches.contains_key(id) && self.superseded(id).is_none()
     }
 
-    /// The applied patches that nothing supersedes, in the order of listings.
+    /// Returns the applied patches that nothing supersedes, in the order of listings.
     pub fn effective(&self) -> impl Iterator<Item = &AppliedPatch> {
         self.iter().filter(|patch| self.superseded(&patch.id).is_none())
     }
 
-    /// How `id`, which would patch these installed packages, stands to what is applied; the first refusal in the
-    /// order of patchadd(1M): already applied, later revision, obsoleted.
-    pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> Standing<'_> {
+    /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the
+    /// first refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
+    pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
         let remaining: Vec<PkgInst> =
             packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
         if remaining.is_empty() && !packages.is_empty() {
-            Standing::Applied
+            PatchStanding::Applied
         } else if let Some(later) = self.later_revision(id) {
-            Standing::LaterRevision(later)
+            PatchStanding::LaterRevision(later)
         } else if let Some(obsoletion) = self.obsoleted_by(id) {
-            Standing::Obsoleted(obsoletion)
+            PatchStanding::Obsoleted(obsoletion)
         } else if remaining.len() < packages.len() {
-            Standing::PartlyApplied(remaining)
+            PatchStanding::PartlyApplied(remaining)
         } else {
-            Standing::New
+            PatchStanding::New
         }
     }
 
-    /// A restricted patch on one of `packages`, which keeps every patch out that is not restricted itself; with the
-    /// package that it is on. Which ids are restricted is the root's policy.
+    /// Returns a restricted patch on one of `packages`, and the package: it keeps out every patch that is not
+    /// restricted itself. The root's policy decides which ids are restricted.
     pub fn restricted<'a>(
         &'a self,
         incoming: &PatchId,
@@ -207,7 +222,7 @@ impl AppliedPatch {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::patch::Installed;
+    use crate::patch::InstalledInfo;
 
     pub(in crate::patch) fn id(text: &str) -> PatchId {
         PatchId::new(text).unwrap()
@@ -219,7 +234,7 @@ pub(super) mod tests {
 
     /// A root from lines `PACKAGE id [obsoletes X…] [requires X…] [incompat X…]`, applied in order.
     pub(in crate::patch) fn root(lines: &[&str]) -> AppliedPatches {
-        let mut packages: Vec<Applied> = Vec::new();
+        let mut packages: Vec<PatchRecords> = Vec::new();
         for line in lines {
             let [mut head, mut obsoletes, mut requires, mut incompat] = [const { String::new() }; 4];
             let mut part = &mut head;
@@ -232,18 +247,18 @@ pub(super) mod tests {
                 }
             }
             let (name, patch) = head.trim().split_once(' ').unwrap();
-            let installed = Installed {
+            let installed = InstalledInfo {
                 obsoletes: PatchList::parse(&obsoletes, "-").unwrap(),
                 requires: Requirements::parse(&requires, "-").unwrap(),
                 incompatibles: PatchList::parse(&incompat, "-").unwrap(),
-                ..Installed::default()
+                ..InstalledInfo::default()
             };
             let name = package(name);
             if !packages.iter().any(|applied| applied.package == name) {
-                packages.push(Applied::none(name.clone()));
+                packages.push(PatchRecords::none(name.clone()));
             }
             let applied = packages.iter_mut().find(|applied| applied.package == name).unwrap();
-            assert!(applied.record(&id(patch), installed), "{line}");
+            assert!(applied.record_applied(&id(patch), installed), "{line}");
         }
         AppliedPatches::new(packages)
     }
@@ -257,31 +272,31 @@ pub(super) mod tests {
         let mut packages = root(&["SUNWcsr 105181-03"]).into_packages();
         let csr = [package("SUNWcsr")];
         let at_03 = AppliedPatches::new(packages.clone());
-        assert_eq!(at_03.standing(&id("105181-05"), &csr), Standing::New);
-        packages[0].record(&id("105181-05"), Installed::default());
+        assert_eq!(at_03.standing(&id("105181-05"), &csr), PatchStanding::New);
+        packages[0].record_applied(&id("105181-05"), InstalledInfo::default());
         let at_05 = AppliedPatches::new(packages.clone());
-        assert_eq!(at_05.standing(&id("105181-04"), &csr), Standing::LaterRevision(&id("105181-05")));
+        assert_eq!(at_05.standing(&id("105181-04"), &csr), PatchStanding::LaterRevision(&id("105181-05")));
         assert_eq!(at_05.superseded(&id("105181-03")), Some(Superseded::Revision(&id("105181-05"))));
-        assert_eq!(at_05.standing(&id("105181-05"), &csr), Standing::Applied);
-        assert_eq!(at_05.standing(&id("105181-03"), &csr), Standing::Applied);
+        assert_eq!(at_05.standing(&id("105181-05"), &csr), PatchStanding::Applied);
+        assert_eq!(at_05.standing(&id("105181-03"), &csr), PatchStanding::Applied);
         assert_eq!(effective(&at_05), ["105181-05"]);
-        packages[0].back_out(&id("105181-05"));
+        packages[0].record_backed_out(&id("105181-05"));
         assert_eq!(effective(&AppliedPatches::new(packages)), ["105181-03"]);
     }
 
     #[test]
     fn a_package_added_later_remains_to_be_patched() {
         let root = root(&["ACMEa 900-01"]);
-        assert_eq!(root.standing(&id("900-01"), &[package("ACMEa")]), Standing::Applied);
+        assert_eq!(root.standing(&id("900-01"), &[package("ACMEa")]), PatchStanding::Applied);
         let both = [package("ACMEa"), package("ACMEb")];
-        assert_eq!(root.standing(&id("900-1"), &both), Standing::PartlyApplied(vec![package("ACMEb")]));
-        assert_eq!(root.standing(&id("900-01"), &[]), Standing::New);
+        assert_eq!(root.standing(&id("900-1"), &both), PatchStanding::PartlyApplied(vec![package("ACMEb")]));
+        assert_eq!(root.standing(&id("900-01"), &[]), PatchStanding::New);
     }
 
     #[test]
     fn leading_zeros_do_not_make_another_patch() {
         let root = root(&["SUNWcsr 105181-5"]);
-        assert_eq!(root.standing(&id("105181-05"), &[package("SUNWcsr")]), Standing::Applied);
+        assert_eq!(root.standing(&id("105181-05"), &[package("SUNWcsr")]), PatchStanding::Applied);
         assert!(root.is_applied_to(&id("105181-05"), &package("SUNWcsr")));
         assert_eq!(root.get(&id("105181-05")).unwrap().id.as_str(), "105181-5");
     }
@@ -291,11 +306,11 @@ pub(super) mod tests {
         let root = root(&["P 100-01", "P 200-01 obsoletes 100-02 101-03"]);
         let expected = Obsoletion { entry: &id("100-02"), by: Some(&id("200-01")) };
         assert_eq!(root.superseded(&id("100-01")), Some(Superseded::Obsoletion(expected)));
-        assert_eq!(root.standing(&id("100-02"), &[package("P")]), Standing::Obsoleted(expected));
-        assert_eq!(root.standing(&id("100-03"), &[package("P")]), Standing::New);
+        assert_eq!(root.standing(&id("100-02"), &[package("P")]), PatchStanding::Obsoleted(expected));
+        assert_eq!(root.standing(&id("100-03"), &[package("P")]), PatchStanding::New);
         assert_eq!(
             root.standing(&id("101-3"), &[package("Q")]),
-            Standing::Obsoleted(Obsoletion { entry: &id("101-03"), by: Some(&id("200-01")) })
+            PatchStanding::Obsoleted(Obsoletion { entry: &id("101-03"), by: Some(&id("200-01")) })
         );
         assert_eq!(effective(&root), ["200-01"]);
     }
@@ -310,7 +325,7 @@ pub(super) mod tests {
     #[test]
     fn an_obsoletion_that_no_record_explains_still_counts() {
         let mut packages = root(&["P 100-01"]).into_packages();
-        packages[0].obsoletes.apply(&PatchList::parse("100-05", "-").unwrap());
+        packages[0].obsoletes.count_up(&PatchList::parse("100-05", "-").unwrap());
         let root = AppliedPatches::new(packages);
         let expected = Obsoletion { entry: &id("100-05"), by: None };
         assert_eq!(root.obsoleted_by(&id("100-01")), Some(expected));
@@ -332,7 +347,7 @@ pub(super) mod tests {
         assert_eq!(ask("147441-27", &[csr]), None);
         assert_eq!(ask("IDR999999-01", std::slice::from_ref(&nfs)), None);
         let mut packages = root.clone().into_packages();
-        packages[0].back_out(&id("IDR148363-26"));
+        packages[0].record_backed_out(&id("IDR148363-26"));
         let without = AppliedPatches::new(packages);
         assert_eq!(without.restricted(&id("147441-27"), &[nfs], &is_restricted), None);
     }

@@ -1,9 +1,12 @@
-//! The records of one installed package: which patches are applied to it and what they said of others.
+//! The patch records of one installed package: the patches applied to it and their relations to others.
 //!
-//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together; [`Applied::record`] and
-//! [`Applied::back_out`] are the two changes. Other parameters (`SUNW_PATCHID` and the like) are not looked at.
+//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together;
+//! [`PatchRecords::record_applied`] and [`PatchRecords::record_backed_out`] are the two changes. Other
+//! parameters (`SUNW_PATCHID` and the like) are ignored.
 
-use super::{Installed, Obsoletes, ObsoletesError, PatchId, PatchInfo, PatchList, PatchListError};
+use super::{
+    InstalledInfo, ObsoleteCounts, ObsoleteCountsError, PatchId, PatchInfo, PatchList, PatchListError,
+};
 use crate::package::{Params, PkgInst};
 use std::collections::BTreeMap;
 
@@ -13,52 +16,58 @@ const INFO: &str = "PATCH_INFO_";
 
 /// The patch records of an installed package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// The package.
+pub struct PatchRecords {
+    /// The package that has the records.
     pub package: PkgInst,
-    /// PATCHLIST: what is applied, in order of application. Obsoleted patches stay in it until they are backed out.
+    /// PATCHLIST: the applied patches, in order of application. Obsoleted patches stay in it until they are
+    /// backed out.
     pub list: PatchList,
-    /// `PATCH_OBSOLETES`: what applied patches obsolete, with counts.
-    pub obsoletes: Obsoletes,
-    /// The `PATCH_INFO` lines, also those of patches that have been backed out.
+    /// `PATCH_OBSOLETES`: the patches that applied ones obsolete, with counts.
+    pub obsoletes: ObsoleteCounts,
+    /// The `PATCH_INFO` lines, including those of patches that have been backed out.
     pub infos: BTreeMap<PatchId, PatchInfo>,
 }
 
-/// Why the patch records of a package cannot be trusted.
+/// The reason the patch records of a package cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppliedError {
-    /// PATCHLIST is not a list of patches.
+pub enum PatchRecordsError {
+    /// A PATCHLIST that is not a list of patches.
     #[error("package {package}: {LIST}: {source}")]
     List {
-        /// The package with the record.
+        /// The package that has the record.
         package: PkgInst,
-        /// What is wrong.
+        /// The fault in the value.
         source: PatchListError,
     },
-    /// `PATCH_OBSOLETES` is not a list of counts.
+    /// A `PATCH_OBSOLETES` that is not a list of counts.
     #[error("package {package}: {COUNTS}: {source}")]
     Obsoletes {
-        /// The package with the record.
+        /// The package that has the record.
         package: PkgInst,
-        /// What is wrong.
-        source: ObsoletesError,
+        /// The fault in the value.
+        source: ObsoleteCountsError,
     },
 }
 
-impl Applied {
-    /// The records of a package that was never patched.
+impl PatchRecords {
+    /// Creates the records of a package that was never patched.
     pub fn none(package: PkgInst) -> Self {
         let (list, obsoletes, infos) = Default::default();
         Self { package, list, obsoletes, infos }
     }
 
-    /// Reads the records from the parameters of an installed package. Lists must be whole, since rules are decided
-    /// by them; `PATCH_INFO_` lines are read leniently, and those whose name is no patch id are passed over.
-    pub fn from_params(package: &PkgInst, params: &Params, separator: &str) -> Result<Self, AppliedError> {
+    /// Reads the records from the parameters of an installed package. The two lists must be intact, since
+    /// rules depend on them. `PATCH_INFO_` lines are read leniently, and those without a valid patch id in
+    /// their name are skipped.
+    pub fn from_params(
+        package: &PkgInst,
+        params: &Params,
+        separator: &str,
+    ) -> Result<Self, PatchRecordsError> {
         let list = PatchList::parse(&params.text(LIST), separator)
-            .map_err(|source| AppliedError::List { package: package.clone(), source })?;
-        let obsoletes = Obsoletes::parse(&params.text(COUNTS), separator)
-            .map_err(|source| AppliedError::Obsoletes { package: package.clone(), source })?;
+            .map_err(|source| PatchRecordsError::List { package: package.clone(), source })?;
+        let obsoletes = ObsoleteCounts::parse(&params.text(COUNTS), separator)
+            .map_err(|source| PatchRecordsError::Obsoletes { package: package.clone(), source })?;
         let mut infos = BTreeMap::new();
         for (name, value) in params.iter() {
             let id = name.strip_prefix(INFO).and_then(|id| PatchId::parse(id, separator).ok());
@@ -70,38 +79,39 @@ impl Applied {
         Ok(Self { package: package.clone(), list, obsoletes, infos })
     }
 
-    /// What the package records of `id` while it is applied.
-    pub fn installed(&self, id: &PatchId) -> Option<&Installed> {
+    /// Returns the record of `id` if it is applied.
+    pub fn installed(&self, id: &PatchId) -> Option<&InstalledInfo> {
         self.infos.get(id).filter(|_| self.list.contains(id)).and_then(PatchInfo::installed)
     }
 
-    /// Records that `id` has been applied. False, with nothing changed, where it was applied already: files may be
-    /// installed again, but must not be counted again.
-    pub fn record(&mut self, id: &PatchId, installed: Installed) -> bool {
+    /// Records that `id` has been applied. Returns false, with nothing changed, if it was applied already:
+    /// its files may be installed again, but must not be counted again.
+    pub fn record_applied(&mut self, id: &PatchId, installed: InstalledInfo) -> bool {
         // a patch that comes back keeps the spelling of its history, so that PATCH_INFO_$id is found
         let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known).clone();
         if !self.list.push(id.clone()) {
             return false;
         }
-        self.obsoletes.apply(&installed.obsoletes);
+        self.obsoletes.count_up(&installed.obsoletes);
         self.infos.insert(id, PatchInfo::Installed(installed));
         true
     }
 
-    /// Records that `id` has been backed out; false, with nothing changed, where it is not applied. What it had
-    /// obsoleted comes from its own record, not from `ACTIVE_OBSOLETES`, which the classic scripts leave stale.
-    pub fn back_out(&mut self, id: &PatchId) -> bool {
+    /// Records that `id` has been backed out. Returns false, with nothing changed, if it is not applied. The
+    /// patches it had obsoleted come from its own record, not from `ACTIVE_OBSOLETES`, which the classic
+    /// scripts leave stale.
+    pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
         let obsoleted = self.installed(id).map(|installed| installed.obsoletes.clone()).unwrap_or_default();
         if !self.list.remove(id) {
             return false;
         }
-        self.obsoletes.back_out(&obsoleted);
+        self.obsoletes.count_down(&obsoleted);
         self.infos.insert(id.clone(), PatchInfo::BackedOut);
         true
     }
 
-    /// Writes what changed with `id`: PATCHLIST, `PATCH_OBSOLETES` (not created while there is nothing to say) and
-    /// the one `PATCH_INFO_` line; those of other patches keep their bytes.
+    /// Writes the parameters that a change of `id` affects: PATCHLIST, `PATCH_OBSOLETES` (not created while
+    /// it would be empty) and the patch's `PATCH_INFO_` line; those of other patches keep their bytes.
     pub fn write(&self, id: &PatchId, params: &mut Params) {
         params.set(LIST, self.list.to_string());
         if !self.obsoletes.is_empty() || params.get(COUNTS).is_some() {
@@ -126,12 +136,12 @@ mod tests {
         PkgInst::new("ACMEweb").unwrap()
     }
 
-    fn obsoleting(obsoletes: &str) -> Installed {
-        Installed {
+    fn obsoleting(obsoletes: &str) -> InstalledInfo {
+        InstalledInfo {
             date: "today".into(),
             host: "web1".into(),
             obsoletes: PatchList::parse(obsoletes, "-").unwrap(),
-            ..Installed::default()
+            ..InstalledInfo::default()
         }
     }
 
@@ -140,14 +150,14 @@ mod tests {
 
     impl Story {
         fn apply(&mut self, patch: &str, obsoletes: &str) {
-            let mut applied = Applied::from_params(&package(), &self.0, "-").unwrap();
-            assert!(applied.record(&id(patch), obsoleting(obsoletes)));
+            let mut applied = PatchRecords::from_params(&package(), &self.0, "-").unwrap();
+            assert!(applied.record_applied(&id(patch), obsoleting(obsoletes)));
             applied.write(&id(patch), &mut self.0);
         }
 
         fn back_out(&mut self, patch: &str) {
-            let mut applied = Applied::from_params(&package(), &self.0, "-").unwrap();
-            assert!(applied.back_out(&id(patch)));
+            let mut applied = PatchRecords::from_params(&package(), &self.0, "-").unwrap();
+            assert!(applied.record_backed_out(&id(patch)));
             applied.write(&id(patch), &mut self.0);
         }
 
@@ -182,21 +192,21 @@ mod tests {
 
     #[test]
     fn applying_again_counts_nothing_again() {
-        let mut applied = Applied::none(package());
-        assert!(applied.record(&id("200-1"), obsoleting("100-01")));
+        let mut applied = PatchRecords::none(package());
+        assert!(applied.record_applied(&id("200-1"), obsoleting("100-01")));
         let before = applied.clone();
-        assert!(!applied.record(&id("200-01"), obsoleting("100-01 999-01")));
+        assert!(!applied.record_applied(&id("200-01"), obsoleting("100-01 999-01")));
         assert_eq!(applied, before);
-        assert!(!applied.back_out(&id("200-02")));
+        assert!(!applied.record_backed_out(&id("200-02")));
         assert_eq!(applied, before);
     }
 
     #[test]
     fn a_patch_that_comes_back_overwrites_its_history_under_its_first_spelling() {
-        let mut applied = Applied::none(package());
-        applied.record(&id("200-1"), obsoleting(""));
-        applied.back_out(&id("200-01"));
-        applied.record(&id("200-01"), obsoleting(""));
+        let mut applied = PatchRecords::none(package());
+        applied.record_applied(&id("200-1"), obsoleting(""));
+        applied.record_backed_out(&id("200-01"));
+        applied.record_applied(&id("200-01"), obsoleting(""));
         let mut params = Params::new();
         applied.write(&id("200-01"), &mut params);
         assert_eq!(params.text("PATCHLIST"), "200-1");
@@ -215,7 +225,7 @@ mod tests {
             ),
             ("PATCH_INFO_nonsense", "Installed: d"),
         ]);
-        let applied = Applied::from_params(&package(), &params, "-").unwrap();
+        let applied = PatchRecords::from_params(&package(), &params, "-").unwrap();
         assert_eq!(applied.list.to_string(), "103201-01 103203-01");
         assert_eq!(applied.installed(&id("103203-1")).unwrap().obsoletes.to_string(), "103201-01 103200-05");
         assert_eq!(applied.installed(&id("103201-01")), None);
@@ -225,7 +235,7 @@ mod tests {
     #[test]
     fn a_list_with_garbage_is_an_error_that_names_package_and_parameter() {
         let read = |name: &str, value: &str| {
-            Applied::from_params(&package(), &Params::from_iter([(name, value)]), "-")
+            PatchRecords::from_params(&package(), &Params::from_iter([(name, value)]), "-")
                 .unwrap_err()
                 .to_string()
         };
@@ -244,12 +254,12 @@ mod tests {
         fn counts_always_say_how_many_applied_patches_obsolete_an_id(
             steps in prop::collection::vec((any::<bool>(), "[1-3]-[1-2]", "([1-3]-0?[1-2] ){0,3}"), 0..30),
         ) {
-            let mut applied = Applied::none(package());
+            let mut applied = PatchRecords::none(package());
             for (forward, patch, obsoletes) in steps {
                 if forward {
-                    applied.record(&id(&patch), obsoleting(&obsoletes));
+                    applied.record_applied(&id(&patch), obsoleting(&obsoletes));
                 } else {
-                    applied.back_out(&id(&patch));
+                    applied.record_backed_out(&id(&patch));
                 }
             }
             for number in ["1-1", "1-2", "2-1", "2-2", "3-1", "3-2"] {

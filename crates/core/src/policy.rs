@@ -1,11 +1,14 @@
 //! What the operator of a root has decided once for all: its policy.
 
+mod root_patterns;
+
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use patchadm_changeset::plan::UndoFormat;
 use regex::Regex;
 
-use super::RootPatterns;
+pub use root_patterns::RootPatterns;
 
 /// [`Policy::RESTRICTED`], compiled once: a command reads several policies.
 #[allow(clippy::expect_used)] // a constant pattern, compiled by a test
@@ -52,29 +55,6 @@ pub enum ScriptPolicy {
     Known,
     /// None: a package that needs a script is refused.
     None,
-}
-
-/// How an undo archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum UndoFormat {
-    /// gzip(1): `undo.gz`.
-    #[default]
-    Gzip,
-    /// compress(1): `undo.Z`, what classic tools expect.
-    Compress,
-    /// Not at all: `undo`.
-    Plain,
-}
-
-impl UndoFormat {
-    /// The suffix of the file name, with its dot.
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Self::Gzip => ".gz",
-            Self::Compress => ".Z",
-            Self::Plain => "",
-        }
-    }
 }
 
 /// What happens to a file that the administrator edited and a patch replaces.

@@ -1,6 +1,6 @@
 //! What an installation leaves in the directory of a package when the tool that ran it died and has no recovery.
 
-use super::Params;
+use patchadm_svr4::package::Params;
 
 /// The traces of an unfinished installation in the directory of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

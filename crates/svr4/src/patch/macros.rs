@@ -1,31 +1,33 @@
-//! What a sparse package says of the patch that it belongs to: the macros of its pkginfo.
+//! The patch macros: the parameters by which a sparse package describes the patch it belongs to.
 //!
-//! Nothing is taken from the name of a directory or from a README. That all packages of a patch name the same id
-//! is for the caller to check.
+//! The names of directories and READMEs play no part. The caller checks that all packages of a patch name the
+//! same id.
 
-use super::{Installed, PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError};
+use super::{
+    InstalledInfo, PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError,
+};
 use crate::package::Params;
 use std::borrow::Cow;
 
 /// The patch macros of a sparse package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
-    /// `SUNW_PATCHID`, else `Patch_label`.
+pub struct PatchMacros {
+    /// `SUNW_PATCHID`, else `Patch_label`: the patch's id.
     pub id: PatchId,
-    /// `SUNW_OBSOLETES`, else `Obsoletes_label`: patches that this one contains.
+    /// `SUNW_OBSOLETES`, else `Obsoletes_label`: the patches that this one contains.
     pub obsoletes: PatchList,
-    /// `SUNW_REQUIRES`: patches that must be applied.
+    /// `SUNW_REQUIRES`: the patches that must be applied.
     pub requires: Requirements,
-    /// `SUNW_INCOMPAT`: patches that must not be applied.
+    /// `SUNW_INCOMPAT`: the patches that must not be applied.
     pub incompatibles: PatchList,
-    /// The words of `SUNW_PATCH_PROPERTIES` (`rebootafter`, `interactive`, …), unknown ones too.
+    /// The words of `SUNW_PATCH_PROPERTIES` (`rebootafter`, `interactive`, …), including unknown ones.
     pub properties: Vec<String>,
 }
 
-/// Why the patch macros of a package make no sense.
+/// The reason the patch macros of a package cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeliveredError {
-    /// The two macros for the id name different patches.
+pub enum PatchMacrosError {
+    /// Two macros that name different ids.
     #[error("SUNW_PATCHID is {sunw} but Patch_label is {label}")]
     TwoIds {
         /// The value of `SUNW_PATCHID`.
@@ -33,34 +35,34 @@ pub enum DeliveredError {
         /// The value of `Patch_label`.
         label: PatchId,
     },
-    /// A macro for the id has no patch id.
+    /// A macro whose value is not a patch id.
     #[error("{name}: {source}")]
     Id {
-        /// The macro.
+        /// The macro's name.
         name: &'static str,
-        /// What is wrong with its value.
+        /// The fault in the value.
         source: PatchIdError,
     },
-    /// A macro has no list of patches.
+    /// A macro whose value is not a list of patches.
     #[error("{name}: {source}")]
     List {
-        /// The macro.
+        /// The macro's name.
         name: &'static str,
-        /// What is wrong with its value.
+        /// The fault in the value.
         source: PatchListError,
     },
-    /// `SUNW_REQUIRES` is no list of requirements.
+    /// A `SUNW_REQUIRES` that is not a list of requirements.
     #[error("SUNW_REQUIRES: {0}")]
     Requires(#[source] RequirementsError),
 }
 
-impl Delivered {
-    /// Reads the macros; none where the package names no patch, that is, where it is no sparse package of a patch.
-    /// A macro with an empty value counts as absent.
-    pub fn from_params(params: &Params, separator: &str) -> Result<Option<Self>, DeliveredError> {
+impl PatchMacros {
+    /// Reads the macros. Returns `None` if the package names no patch, and so is not a sparse package. An
+    /// empty value counts as missing.
+    pub fn from_params(params: &Params, separator: &str) -> Result<Option<Self>, PatchMacrosError> {
         let id = match (id(params, "SUNW_PATCHID", separator)?, id(params, "Patch_label", separator)?) {
             (Some(sunw), Some(label)) if sunw != label => {
-                return Err(DeliveredError::TwoIds { sunw, label });
+                return Err(PatchMacrosError::TwoIds { sunw, label });
             }
             (Some(id), _) | (None, Some(id)) => id,
             (None, None) => return Ok(None),
@@ -73,7 +75,7 @@ impl Delivered {
         Ok(Some(Self {
             id,
             obsoletes,
-            requires: requires.map_err(DeliveredError::Requires)?,
+            requires: requires.map_err(PatchMacrosError::Requires)?,
             incompatibles: list(params, "SUNW_INCOMPAT", separator)?,
             properties: super::list::words(&params.text("SUNW_PATCH_PROPERTIES"))
                 .map(str::to_owned)
@@ -81,9 +83,9 @@ impl Delivered {
         }))
     }
 
-    /// The record of this patch in the package, once it is applied at `date` (as date(1) prints it) by `host`.
-    pub fn installed(&self, date: &str, host: &str) -> Installed {
-        Installed {
+    /// Returns the record of this patch in a package, applied at `date` (in the form of date(1)) by `host`.
+    pub fn installed(&self, date: &str, host: &str) -> InstalledInfo {
+        InstalledInfo {
             date: date.to_owned(),
             host: host.to_owned(),
             obsoletes: self.obsoletes.clone(),
@@ -98,28 +100,28 @@ impl Delivered {
     }
 }
 
-fn id(params: &Params, name: &'static str, separator: &str) -> Result<Option<PatchId>, DeliveredError> {
+fn id(params: &Params, name: &'static str, separator: &str) -> Result<Option<PatchId>, PatchMacrosError> {
     let value: Cow<'_, str> = params.text(name);
     match value.trim_ascii() {
         "" => Ok(None),
         text => match PatchId::parse(text, separator) {
             Ok(id) => Ok(Some(id)),
-            Err(source) => Err(DeliveredError::Id { name, source }),
+            Err(source) => Err(PatchMacrosError::Id { name, source }),
         },
     }
 }
 
-fn list(params: &Params, name: &'static str, separator: &str) -> Result<PatchList, DeliveredError> {
-    PatchList::parse(&params.text(name), separator).map_err(|source| DeliveredError::List { name, source })
+fn list(params: &Params, name: &'static str, separator: &str) -> Result<PatchList, PatchMacrosError> {
+    PatchList::parse(&params.text(name), separator).map_err(|source| PatchMacrosError::List { name, source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(lines: &[(&str, &str)]) -> Result<Option<Delivered>, DeliveredError> {
+    fn read(lines: &[(&str, &str)]) -> Result<Option<PatchMacros>, PatchMacrosError> {
         let params: Params = lines.iter().copied().collect();
-        Delivered::from_params(&params, "-")
+        PatchMacros::from_params(&params, "-")
     }
 
     #[test]
