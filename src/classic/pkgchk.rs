@@ -43,7 +43,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let request = args.request(scope, call.surroundings.processors)?;
     if args.long || args.lines {
-        return list(call, &args, root, &request);
+        return list(call, &args, &root, &request);
     }
     let report = if args.fix {
         call.output.heedless();
@@ -97,11 +97,11 @@ impl Serialize for CheckReply {
 }
 
 /// Finds what is recorded: the long listing, or the lines of the database.
-fn list(call: &Invocation, args: &PkgchkArgs, root: Root, request: &Request) -> anyhow::Result<Reply> {
-    let (lines, unknown) = recorded(call.surroundings.reader(&root), request).map_err(refused)?;
+fn list(call: &Invocation, args: &PkgchkArgs, root: &Root, request: &Request) -> anyhow::Result<Reply> {
+    let (lines, unknown) = recorded(call.surroundings.reader(root), request).map_err(refused)?;
     let zone = call.surroundings.zone;
     let reply = ListReply { lines, unknown, root: root.clone(), zone, as_lines: args.lines };
-    Ok(Reply::about(&root, Exit::OK, reply))
+    Ok(Reply::about(root, Exit::OK, reply))
 }
 
 /// The answer that lists what is recorded.

@@ -75,7 +75,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Refused { exit: Exit::new(5), message: message.to_owned() }.into());
     }
     if let Some(spool) = &args.spool {
-        return spool::run(call, spool, &args.packages, conversation);
+        return Ok(spool::run(call, spool, &args.packages, conversation));
     }
     let root = args.owner.open::<PkgrmArgs>(call, &args.root, Command::Pkgrm)?;
     let packages = match args.category.categories {

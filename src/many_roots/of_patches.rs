@@ -4,8 +4,9 @@ use super::root_report::{
     RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
 };
 use crate::reply::Exit;
+use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::in_use_lines;
-use crate::reply::patches::{PatchEntry, PatchesReport};
+use crate::reply::patches::PatchesReport;
 use crate::root::Root;
 
 /// The report about a root from that of its patches.

@@ -12,7 +12,7 @@ use crate::reply::words::reboot_sentence;
 /// As many roots are named with each reason: every one of them has had its own line.
 const NAMED: usize = 5;
 
-/// ClassCounts, and the roots behind them.
+/// The outcomes of all roots, and the roots behind each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RootsSummary {
     /// For every root, in their order: its kind and its exit code.
@@ -41,7 +41,7 @@ impl RootsSummary {
         Self { ends: vec![None; roots], ..Self::default() }
     }
 
-    /// ClassCounts a root that has ended.
+    /// Counts a root that has ended.
     pub(super) fn count<B>(&mut self, place: usize, told: &RootReport<B>) {
         if let Some(end) = self.ends.get_mut(place) {
             *end = Some((told.class, told.exit));

@@ -7,6 +7,7 @@ pub mod exit;
 pub mod failure;
 pub(crate) mod json;
 pub(crate) mod packages;
+pub(crate) mod patch_entry;
 pub(crate) mod patch_text;
 pub(crate) mod patches;
 pub(crate) mod text;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::patches::{PatchEntry, ProcessEntry};
+use super::patch_entry::{PatchEntry, ProcessEntry};
 use super::words::human;
 use crate::root::Root;
 

@@ -67,7 +67,7 @@ impl RootTurn<'_> {
             program: self.program,
             occasion: occasion(self.surroundings),
             time: self.surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
-            user: self.surroundings.user(),
+            user: Surroundings::user(),
             wait: &|holder| (self.interrupt)().is_none() && lock_wait_seconds.goes_on(holder),
             interrupt: self.interrupt,
             progress,

@@ -140,7 +140,7 @@ impl Surroundings {
     }
 
     /// The name of the caller by the accounts of this machine; the number where it has none there.
-    pub(crate) fn user(&self) -> String {
+    pub(crate) fn user() -> String {
         let uid = rustix::process::getuid().as_raw();
         let accounts = Root::open(Path::new("/")).and_then(|host| accounts_of(&host, &host));
         accounts.map_or_else(|_| uid.to_string(), |accounts| accounts.user(uid))

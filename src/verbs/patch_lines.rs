@@ -4,8 +4,9 @@
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
 use crate::reply::failure;
+use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{in_use_lines, plan_text};
-use crate::reply::patches::{PatchEntry, PatchesReport};
+use crate::reply::patches::PatchesReport;
 use crate::reply::words::{human, print_recovery, reboot_sentence};
 use crate::root::Root;
 use crate::surroundings::Output;

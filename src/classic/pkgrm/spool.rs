@@ -13,12 +13,7 @@ use crate::reply::{Exit, Reply, Report};
 use crate::surroundings::{Output, questions};
 
 /// Removes packages from a spool directory; with `asks` each removal has to be agreed to.
-pub(super) fn run(
-    call: &mut Invocation,
-    spool: &Path,
-    packages: &[String],
-    asks: bool,
-) -> anyhow::Result<Reply> {
+pub(super) fn run(call: &mut Invocation, spool: &Path, packages: &[String], asks: bool) -> Reply {
     let mut output = Output::new(call.program);
     let mut declined = false;
     let removed = remove_spooled(&device::named(spool), packages, &mut |inst: &PkgInst| {
@@ -37,7 +32,7 @@ pub(super) fn run(
     };
     let error = removed.as_ref().err().map(ToString::to_string);
     let removed = removed.iter().flatten().map(ToString::to_string).collect();
-    Ok(Reply::new(exit, SpoolReport { error, removed }))
+    Reply::new(exit, SpoolReport { error, removed })
 }
 
 fn agrees(output: &mut Output, inst: &PkgInst) -> bool {

@@ -31,8 +31,11 @@ macro_rules! files {
     };
 }
 
+/// An embedded file: its name and its bytes.
+type EmbeddedFile = (&'static str, &'static [u8]);
+
 /// Embedded files by the day of their modification, counted from [`EPOCH`].
-const FILES: &[(i64, &[(&str, &[u8])])] = &[
+const FILES: &[(i64, &[EmbeddedFile])] = &[
     (
         0,
         files![
