@@ -1,11 +1,11 @@
-//! The program is broken at every step, by machine: what the README's section on reliability promises is counted here.
+//! The program is broken at every step, by machine: what docs/reliability.md and the README promise is counted here.
 //!
 //! Every test below this module plays a sample, in seconds, unless [`is_whole`]: then it plays everything it has.
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
 //! ```
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
-//! table of the README is made.
+//! table of docs/reliability.md is made.
 
 /// How a command that met an error ends, and how it should.
 mod attempt;

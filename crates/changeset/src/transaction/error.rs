@@ -231,7 +231,7 @@ impl Cause {
     }
 
     /// Wraps a failed rename in `directory`; EXDEV becomes [`Cause::Apart`].
-    pub(super) fn apart(error: RootError, directory: &Dir) -> Self {
+    pub(crate) fn apart(error: RootError, directory: &Dir) -> Self {
         match error.errno() {
             Some(Errno::XDEV) => Self::Apart { directory: directory.path().clone(), error },
             _ => Self::Root(error),
@@ -239,7 +239,7 @@ impl Cause {
     }
 
     /// Turns a missing object, or one of another type, into [`Cause::Changed`].
-    pub(super) fn or_changed(self, path: String) -> Self {
+    pub(crate) fn or_changed(self, path: String) -> Self {
         match self {
             Self::Root(error) if error.is_not_found() => Self::Changed(path),
             other => other,
@@ -253,7 +253,7 @@ impl Cause {
 }
 
 /// Adds the phase to a cause, while nothing has been changed yet.
-pub(super) trait DuringPhase<T> {
+pub(crate) trait DuringPhase<T> {
     fn during(self, phase: Phase) -> Result<T, TransactionError>;
 }
 

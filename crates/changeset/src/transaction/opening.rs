@@ -1,35 +1,35 @@
 //! The opening of a run, with scripts or without: from its number to its published journal, and the two ways back.
 
 use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
-use super::journal_file;
-use super::recover::{next_run, roll_back};
 use super::settings::RunSettings;
-use super::sites::OpenDomains;
-use super::strays::remove_strays;
 use crate::format::journal::{Archive, Entry, Files, Header, Journal, Op, Run, VERSION};
 use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::root::Root;
+use crate::transaction::journal::journal_file;
+use crate::transaction::recover::recovery::{next_run, roll_back};
+use crate::transaction::recover::strays::remove_strays;
+use crate::transaction::stage::domains::OpenDomains;
 
 /// A run that has a number and a stage, and no journal yet.
 #[derive(Debug)]
-pub(super) struct RunOpening {
-    pub(super) run: Run,
+pub(crate) struct RunOpening {
+    pub(crate) run: Run,
     marker: String,
-    pub(super) domains: OpenDomains,
+    pub(crate) domains: OpenDomains,
 }
 
 /// A journal that could not be published.
-pub(super) struct Unpublished {
+pub(crate) struct Unpublished {
     /// The journal, where it may have reached the disk: then only a rollback will do.
-    pub(super) journal: Option<Journal>,
-    pub(super) cause: Cause,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) cause: Cause,
 }
 
 impl RunOpening {
     /// Numbers the run and makes its stage on the file system of the journal. The directories `apart` are domains of
     /// their own.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         root: &Root,
         settings: RunSettings<'_>,
         apart: &[ObjectPath],
@@ -48,7 +48,7 @@ impl RunOpening {
 
     /// Makes everything that is staged durable, together with a journal of these archives and ops, then gives the
     /// journal its name.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &self,
         root: &Root,
         command: &str,
@@ -119,7 +119,7 @@ impl RunOpening {
     }
 
     /// Gives the run up before anything live has changed.
-    pub(super) fn abandon(&self, root: &Root, phase: Phase, cause: Cause) -> TransactionError {
+    pub(crate) fn abandon(&self, root: &Root, phase: Phase, cause: Cause) -> TransactionError {
         // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
         let _ = self.domains.discard();
         let _ = journal_file::remove_new(root);
@@ -128,7 +128,7 @@ impl RunOpening {
 }
 
 /// Rolls a published run back after a failure.
-pub(super) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
+pub(crate) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
     let left = match roll_back(root, journal, &OutsideAccess::planned()) {
         Ok(_) => RootCondition::RolledBack,
         Err(TransactionError { cause, left: RootCondition::Unfinished(mut what), .. }) => {

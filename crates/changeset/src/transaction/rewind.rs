@@ -6,16 +6,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::dirs::Dirs;
 use super::error::Cause;
-use super::hands::OpRunner;
-use super::held::{copy_object, copy_tree};
-use super::identity::identity;
 use super::scripted::ScriptedRun;
-use super::sites::OpenDomains;
 use crate::format::journal::{Journal, Op};
 use crate::package::{Inode, ObjectPath};
 use crate::root::{FileType, Root};
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::identity::identity;
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::safety_copies::{copy_object, copy_tree};
+use crate::transaction::switch::op_runner::OpRunner;
 
 impl ScriptedRun<'_> {
     /// Makes the held objects at `objects`, and the held directories of records at `trees`, what they were before the

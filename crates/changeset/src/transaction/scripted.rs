@@ -15,23 +15,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use super::content_source::ContentSource;
-use super::dirs::Dirs;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
-use super::failed_requests;
-use super::finish::{finish, remove_directories};
-use super::hands::OpRunner;
-use super::held::{ProtectedPaths, SafetyCopies, hold};
-use super::identity::identity;
-use super::journal_file;
-use super::layout::lay_out;
-use super::notes::{self, RunNote, escaped, with_notes};
 use super::opening::{RunOpening, Unpublished, undo_published};
-use super::records::{RecordStager, publish_remote, remote_places};
 use super::settings::RunSettings;
-use super::sites::OpenDomains;
-use super::stage::LayoutStager;
 use super::steps::Receipt;
-use super::versions::StagedVersions;
 use crate::format::journal::{
     Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, RunRecord, ScriptProcess,
 };
@@ -40,6 +27,19 @@ use crate::outside::OutsideAccess;
 use crate::package::{Digest, Live, Mode, ObjectPath, Timestamp};
 use crate::plan::Plan;
 use crate::root::{Dir, FileType, Lock, ObjectStatus, Root};
+use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
+use crate::transaction::journal::failed_requests;
+use crate::transaction::journal::journal_file;
+use crate::transaction::journal::run_notes::{self, RunNote, escaped, with_notes};
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::identity::identity;
+use crate::transaction::recover::finish::{finish, remove_directories};
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::layout::lay_out;
+use crate::transaction::stage::layout_stager::LayoutStager;
+use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, hold};
+use crate::transaction::stage::staged_versions::StagedVersions;
+use crate::transaction::switch::op_runner::OpRunner;
 
 /// A published run between its batches.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl<'s> ScriptedRun<'s> {
 
     /// Adds to what the log gets when the run ends, whichever way.
     pub fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
-        notes::add_to_log(&self.domains.get(0)?.dir, text)
+        run_notes::add_to_log(&self.domains.get(0)?.dir, text)
     }
 
     /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the root as it is now; it
@@ -194,7 +194,7 @@ impl<'s> ScriptedRun<'s> {
         let archives = recorder.archives.into_iter().filter(elsewhere).map(RunNote::Archive);
         let archives: Vec<RunNote> = archives.collect();
         self.undo.extend(numbered);
-        notes::add(&self.domains.get(0)?.dir, &archives, true)?;
+        run_notes::add(&self.domains.get(0)?.dir, &archives, true)?;
         let ops: Vec<Op> =
             layout.items.iter().filter(|item| item.inside.is_none()).map(|item| item.op.clone()).collect();
         self.note(ops.iter())?;
@@ -203,13 +203,13 @@ impl<'s> ScriptedRun<'s> {
     }
 
     /// The number of another batch.
-    pub(super) fn next_batch(&mut self) -> usize {
+    pub(crate) fn next_batch(&mut self) -> usize {
         self.batches += 1;
         self.batches
     }
 
     /// The root, the stages, and the journal with what is held.
-    pub(super) fn parts(&self) -> (&Root, &OpenDomains, &Journal) {
+    pub(crate) fn parts(&self) -> (&Root, &OpenDomains, &Journal) {
         (&self.root, &self.domains, &self.journal)
     }
 
@@ -229,7 +229,7 @@ impl<'s> ScriptedRun<'s> {
     fn note<'o>(&self, ops: impl Iterator<Item = &'o Op>) -> Result<(), Cause> {
         let made =
             |op: &Op| op.new.clone().map(|identity| RunNote::Made { path: escaped(&op.path), identity });
-        notes::add(&self.domains.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
+        run_notes::add(&self.domains.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
     }
 
     /// Objects first, records last, directories that became empty after everything.
@@ -270,7 +270,7 @@ impl<'s> ScriptedRun<'s> {
                 made.push(RunNote::Made { path: escaped(&op.path), identity: identity(&seen, None, None) });
             }
         }
-        notes::add(&self.domains.get(0)?.dir, &made, false)?;
+        run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
         self.progress(None)
     }
 
@@ -296,7 +296,7 @@ impl<'s> ScriptedRun<'s> {
             made.push(RunNote::Made { path: escaped(&physical), identity: after });
             found.push((physical, seen, to));
         }
-        notes::add(&self.domains.get(0)?.dir, &made, false)?;
+        run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
         for (physical, seen, to) in found {
             if let Some(dir) = dirs.parent(&physical)? {
                 settle_one(&dir, physical.name(), &seen, to)?;

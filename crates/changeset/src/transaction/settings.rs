@@ -36,18 +36,18 @@ pub enum RunActivity {
 }
 
 impl RunWatch<'_> {
-    pub(super) fn check(self) -> Result<(), Cause> {
+    pub(crate) fn check(self) -> Result<(), Cause> {
         match (self.interrupt)() {
             Some(signal) => Err(Cause::Interrupted(signal)),
             None => Ok(()),
         }
     }
 
-    pub(super) fn begins(self, doing: RunActivity, units: u64) {
+    pub(crate) fn begins(self, doing: RunActivity, units: u64) {
         (self.progress)(ProgressEvent::Begins(doing, units));
     }
 
-    pub(super) fn advances(self, units: u64) {
+    pub(crate) fn advances(self, units: u64) {
         (self.progress)(ProgressEvent::Advances(units));
     }
 }

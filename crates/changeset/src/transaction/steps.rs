@@ -3,20 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::content_source::ContentSource;
-use super::early::EarlySync;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
-use super::finish::finish;
-use super::hands::OpRunner;
-use super::journal_file;
-use super::layout::{Layout, lay_out};
-use super::making::StagedContent;
 use super::opening::{RunOpening, Unpublished, undo_published};
-use super::records::{RecordStager, publish_remote, remote_places};
-use super::set_id::plain_objects;
 use super::settings::{RunActivity, RunSettings};
-use super::stage::LayoutStager;
-use super::versions::StagedVersions;
-use super::way_back::link_old_objects;
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
 use crate::format::manifest::encode;
 use crate::format::pkgmap::member_name;
@@ -25,6 +14,17 @@ use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::plan::Plan;
 use crate::root::{Lock, Root};
+use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
+use crate::transaction::journal::journal_file;
+use crate::transaction::recover::finish::finish;
+use crate::transaction::recover::set_id::plain_objects;
+use crate::transaction::stage::early_sync::EarlySync;
+use crate::transaction::stage::layout::{Layout, lay_out};
+use crate::transaction::stage::layout_stager::LayoutStager;
+use crate::transaction::stage::object_stager::StagedContent;
+use crate::transaction::stage::old_link::link_old_objects;
+use crate::transaction::stage::staged_versions::StagedVersions;
+use crate::transaction::switch::op_runner::OpRunner;
 
 /// What a finished run did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +190,11 @@ fn saved_bytes(plan: &Plan) -> u64 {
 fn remove_unpublished(on: &Planned<'_>) {
     for path in remote_places(on.plan) {
         // A leftover `.tmp` outside the root is named by its run and in nobody's way.
-        let _ = super::finish::remove_unpublished(&on.root, path, &on.opening.run.to_string());
+        let _ = crate::transaction::recover::finish::remove_unpublished(
+            &on.root,
+            path,
+            &on.opening.run.to_string(),
+        );
     }
 }
 

@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
-use super::super::sites::OpenDomains;
-use super::super::versions::StagedVersions;
 use super::super::{Cause, ContentSource, FileSink, Phase, RunWatch, StreamError, WantedFile};
 use super::ground::Ground;
 use super::world::{World, at, package};
@@ -16,6 +14,8 @@ use crate::format::journal::Run;
 use crate::package::{Digest, ObjectPath, PackagePath, PkgInst, checksum};
 use crate::plan::{Member, Plan, Version};
 use crate::root::{ChangeCall, Door, Root};
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::staged_versions::StagedVersions;
 
 const CALM: RunWatch<'_> = RunWatch { interrupt: &|| None, progress: &|_| {} };
 

@@ -1,0 +1,39 @@
+//! The manifest of a patch without undo data: what an archive would say of its paths, for the patches around it.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use crate::format::gzip;
+use crate::package::{Digest, Mode, ObjectPath, cores};
+use crate::plan::UndoArchive;
+use crate::root::Dir;
+use crate::transaction::archive::undo_archive::with_digests;
+use crate::transaction::archive::verified::WrittenArchive;
+use crate::transaction::error::Cause;
+use crate::transaction::stage::staged_files::record_file;
+
+/// Writes the manifest of an archive that is not kept, compressed, into a staged save directory.
+pub(crate) fn write(
+    undo: &UndoArchive,
+    digests: &BTreeMap<ObjectPath, Digest>,
+    dir: &Dir,
+    name: &[u8],
+) -> Result<WrittenArchive, Cause> {
+    let manifest = with_digests(&undo.manifest, digests).to_bytes();
+    let bytes = compressed(&manifest)
+        .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
+    let sha256 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
+    Ok(WrittenArchive { size: bytes.len() as u64, sha256 })
+}
+
+fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let take = |verified: gzip::Verified| {
+        out.extend_from_slice(&verified.member);
+        Ok(())
+    };
+    let mut encoder = gzip::Encoder::new(take, cores(), text.len() as u64);
+    encoder.write_all(text)?;
+    let _ = encoder.finish()?;
+    Ok(out)
+}

@@ -1,0 +1,332 @@
+//! Staging `contents`, merged in one pass, and what is known of it for the next run and for readers: its stamp.
+//!
+//! While the stamp of the last run fits, everything between the changed lines is copied as it is, and the digest of the
+//! old file is the one that the stamp names. Else every line is looked at; a database that is not sorted is sorted on
+//! this occasion. The digest of the new file is taken by a thread of its own while it is written; meanwhile the system
+//! begins to bring a large one to the disk, so that the sync that makes it durable finds little left to do.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use rustix::io::Errno;
+
+use crate::database::{RecordView, stamped};
+use crate::format::contents::ContentsError;
+use crate::format::contents_merge::{self, Edits, Merged, Trailer};
+use crate::format::contents_splice::splice;
+use crate::format::contents_stamp::{MOST_LINK_BYTES, Stamp};
+use crate::format::journal::Identity;
+use crate::package::{Digest, Hashing, Mode, ObjectPath};
+use crate::plan::Plan;
+use crate::root::{Dir, Root, WritableFile};
+use crate::transaction::error::Cause;
+use crate::transaction::stage::layout::LayoutItem;
+use crate::transaction::stage::staged_files::note_identity;
+
+/// What is read and written at once, in bytes.
+const PORTION: usize = 256 << 10;
+/// What finding the place of one change costs, as bytes that could be merged meanwhile.
+const SEARCH: u64 = 8 << 10;
+/// The size from which on it matters which way is taken, and how the file comes to the disk, in bytes.
+const SMALL: u64 = 1 << 20;
+/// The size from which on taking the digest takes longer than copying, and one flush more is worth it, in bytes.
+const LARGE: u64 = 8 << 20;
+
+/// What is known of bytes that were written.
+struct Passed {
+    size: u64,
+    sha256: Digest,
+}
+
+type Merge = fn(&mut dyn BufRead, &mut dyn Write, &Edits, &Trailer) -> Result<Merged, ContentsError>;
+
+/// The new file and what is known of it.
+struct MergedContents {
+    file: WritableFile,
+    passed: Passed,
+    /// SHA-256 of the old one.
+    old_sha256: Option<Digest>,
+    body: u64,
+    /// None where there are too many for a stamp.
+    links: Option<Vec<u8>>,
+}
+
+/// Stages the merged `contents` under `name`, and fills in what its item lacks: the digest of the old one and the identity
+/// of the new one. What it returns are the bytes of its stamp; none of them where it gets no stamp.
+pub(crate) fn stage(
+    root: &Root,
+    plan: &Plan,
+    item: &mut LayoutItem<'_>,
+    within: &Dir,
+    name: &[u8],
+) -> Result<Vec<u8>, Cause> {
+    let merging = Merging { root, plan, path: &item.op.path };
+    let old = item.op.old.as_ref().map(|old| Ok::<_, Cause>((merging.open(old)?, old))).transpose()?;
+    let file = within.create(name)?;
+    let reserved = old.as_ref().map(|(_, identity)| identity.size).filter(|size| *size >= SMALL);
+    if let Some(size) = reserved {
+        // In one piece it is written faster, and a full disk shows now.
+        file.reserve(size)?;
+    }
+    let mut written = if let Some((old, identity)) = &old {
+        let written = merging.write(old, file)?;
+        // What was copied must be what the journal calls the old one.
+        merging.must_be(old, identity)?;
+        written
+    } else {
+        let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
+        merging.merge(io::empty(), file, merge).map_err(|(_, reason)| merging.wrong(reason))?
+    };
+    if reserved.is_some_and(|reserved| reserved > written.passed.size) {
+        written.file.set_size(written.passed.size)?;
+    }
+    if root.is_privileged() {
+        written.file.set_owner(0, 0)?;
+    }
+    written.file.set_mode(Mode::of(0o644))?;
+    if let Some(old) = &mut item.op.old {
+        old.sha256 = written.old_sha256.map(|digest| digest.to_string());
+    }
+    note_identity(item, within, name, Some(written.passed.sha256))?;
+    let (Some(new), Some(links)) = (&item.op.new, written.links) else { return Ok(Vec::new()) };
+    let stamp = Stamp {
+        inode: new.inode,
+        size: new.size,
+        mtime: new.mtime,
+        body: written.body,
+        sha256: written.passed.sha256,
+        links: links.len() as u64,
+    };
+    Ok(stamp.write(&links))
+}
+
+struct Merging<'a> {
+    root: &'a Root,
+    plan: &'a Plan,
+    /// Where the old one is.
+    path: &'a ObjectPath,
+}
+
+impl Merging<'_> {
+    fn wrong(&self, reason: ContentsError) -> Cause {
+        Cause::Contents { path: self.root.show(self.path), reason }
+    }
+
+    fn failed(&self, error: io::Error) -> Cause {
+        self.wrong(ContentsError::Io(error))
+    }
+
+    fn open(&self, identity: &Identity) -> Result<File, Cause> {
+        let parent = self.path.parent().unwrap_or_else(ObjectPath::root);
+        let file = self.root.dir(&parent)?.open_regular(self.path.name())?;
+        self.must_be(&file, identity)?;
+        Ok(file)
+    }
+
+    fn must_be(&self, file: &File, identity: &Identity) -> Result<(), Cause> {
+        let found = file.metadata().map_err(|error| self.failed(error))?;
+        let mtime = (found.mtime(), found.mtime_nsec());
+        let is_same = found.ino() == identity.inode.number
+            && found.len() == identity.size
+            && mtime == (identity.mtime.seconds, i64::from(identity.mtime.nanoseconds));
+        if is_same { Ok(()) } else { Err(Cause::Changed(self.root.show(self.path))) }
+    }
+
+    fn write(&self, old: &File, file: WritableFile) -> Result<MergedContents, Cause> {
+        let file = match self.splice(old, file)? {
+            Ok(written) => return Ok(written),
+            Err(file) => file,
+        };
+        let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
+        match self.merge(self.again(old)?, file, merge) {
+            Err((mut file, ContentsError::Unsorted { .. })) => {
+                file.set_size(0)?;
+                let sort: Merge = |old, out, edits, by| contents_merge::merge_unsorted(old, out, edits, by);
+                self.merge(self.again(old)?, file, sort).map_err(|(_, reason)| self.wrong(reason))
+            }
+            other => other.map_err(|(_, reason)| self.wrong(reason)),
+        }
+    }
+
+    /// The old file from its first byte on.
+    fn again<'f>(&self, mut old: &'f File) -> Result<&'f File, Cause> {
+        old.rewind().map_err(|error| self.failed(error))?;
+        Ok(old)
+    }
+
+    /// Copies what is known to be in order; gives the file back, with nothing in it, where that is not known.
+    fn splice(&self, old: &File, file: WritableFile) -> Result<Result<MergedContents, WritableFile>, Cause> {
+        let size = old.metadata().map_err(|error| self.failed(error))?.len();
+        let searches = SEARCH.saturating_mul(self.plan.contents.len() as u64);
+        let Some((stamp, links)) = stamped::fitting(&RecordView::live(self.root), old) else {
+            return Ok(Err(file));
+        };
+        if searches > size.max(SMALL) || stamp.links > MOST_LINK_BYTES as u64 {
+            return Ok(Err(file));
+        }
+        let mut listed = Vec::new();
+        links.take(stamp.links).read_to_end(&mut listed).map_err(|error| self.failed(error))?;
+        let Plan { contents: edits, trailer, .. } = self.plan;
+        let (made, file) = digested(file, |out| splice(old, &stamp, &listed, out, edits, trailer));
+        Ok(match made.map_err(|reason| self.wrong(reason))? {
+            (Some(made), passed) => Ok(MergedContents {
+                file,
+                passed,
+                old_sha256: Some(stamp.sha256),
+                body: made.body,
+                links: Some(made.links).filter(|links| links.len() <= MOST_LINK_BYTES),
+            }),
+            (None, _) => Err(file),
+        })
+    }
+
+    /// Merges line by line. An error brings the file along, for another try.
+    fn merge(
+        &self,
+        old: impl Read,
+        file: WritableFile,
+        merge: Merge,
+    ) -> Result<MergedContents, (WritableFile, ContentsError)> {
+        let mut old = BufReader::with_capacity(PORTION, Hashing::new(old));
+        let Plan { contents: edits, trailer, .. } = self.plan;
+        let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
+        match made {
+            Ok((Merged { body, links, .. }, passed)) => {
+                let (_, old_sha256) = old.into_inner().finish();
+                let links = links.into_bytes();
+                Ok(MergedContents { file, passed, old_sha256: Some(old_sha256), body, links })
+            }
+            Err(reason) => Err((file, reason)),
+        }
+    }
+}
+
+/// Lets `work` write a file; meanwhile a thread takes the digest of what is in it. A large file is on the disk when the
+/// digest is known: instead of waiting for the one and then for the other, it waits for both.
+fn digested<T>(
+    file: WritableFile,
+    work: impl FnOnce(&mut dyn Write) -> Result<T, ContentsError>,
+) -> (Result<(T, Passed), ContentsError>, WritableFile) {
+    let (made, size, digest) = thread::scope(|scope| {
+        let (progress, written) = channel();
+        let digest = scope.spawn(|| digest(&file, written));
+        let mut out = BufWriter::with_capacity(PORTION, Watched { file: &file, size: 0, begun: 0, progress });
+        let mut made = work(&mut out);
+        if let Err(error) = out.flush() {
+            made = made.and(Err(error.into()));
+        }
+        let Watched { size, progress, .. } = out.into_parts().0;
+        drop(progress);
+        if size >= LARGE
+            && made.is_ok()
+            && let Err(error) = file.sync()
+        {
+            made = Err(io::Error::from(error.errno().unwrap_or(Errno::IO)).into());
+        }
+        (made, size, digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let made = made.and_then(|made| Ok((made, Passed { size, sha256: digest? })));
+    (made, file)
+}
+
+/// The digest of a file that is being written; `written` says how far it is.
+fn digest(file: &WritableFile, written: impl IntoIterator<Item = u64>) -> io::Result<Digest> {
+    let mut buffer = vec![0; PORTION];
+    let (mut hashing, mut at) = (Hashing::new(io::sink()), 0);
+    for written in written {
+        while at < written {
+            let most = usize::try_from(written - at).unwrap_or(PORTION).min(PORTION);
+            let portion = buffer.get_mut(..most).unwrap_or_default();
+            let count = file.get_into(portion, at)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            hashing.write_all(portion.get(..count).unwrap_or_default())?;
+            at += count as u64;
+        }
+    }
+    Ok(hashing.finish().1)
+}
+
+/// A file that is written while somebody waits for what is in it.
+struct Watched<'f> {
+    file: &'f WritableFile,
+    /// Bytes written.
+    size: u64,
+    /// How many of them are on their way to the disk.
+    begun: u64,
+    progress: Sender<u64>,
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.put_some(bytes, self.size)?;
+        self.size += count as u64;
+        // Who no longer listens has failed, and says so.
+        let _ = self.progress.send(self.size);
+        let whole = self.size - self.size % SMALL;
+        if whole > self.begun {
+            self.file.begin_write_back(self.begun, whole - self.begun);
+            self.begun = whole;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::root::{ChangeCall, Door};
+
+    /// A file of so many bytes, written in pieces; how often it was synced meanwhile.
+    fn written(size: usize, fails: bool) -> (Result<Passed, ContentsError>, Vec<u8>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let syncs = Arc::new(AtomicUsize::new(0));
+        let counted = syncs.clone();
+        let door = Door::watched(move |step| {
+            let is_sync = step.call == ChangeCall::Sync;
+            counted.fetch_add(usize::from(is_sync), Ordering::Relaxed);
+            if is_sync && fails { Err(Errno::NOSPC) } else { Ok(()) }
+        });
+        let root = Root::open_with(dir.path(), door).unwrap();
+        let file = root.dir(&ObjectPath::root()).unwrap().create(b"contents").unwrap();
+        let bytes: Vec<u8> = (0..size).map(|at| at.to_le_bytes()[at % 3]).collect();
+        let (made, _) = digested(file, |out| {
+            for piece in bytes.chunks(100_003) {
+                out.write_all(piece)?;
+            }
+            Ok(())
+        });
+        let found = std::fs::read(dir.path().join("contents")).unwrap();
+        assert!(found == bytes, "{size} bytes");
+        (made.map(|((), passed)| passed), bytes, syncs.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn the_digest_is_that_of_what_was_written_and_only_a_large_file_is_synced_at_once() {
+        for (size, syncs) in [(0, 0), (1000, 0), ((2 << 20) + 5, 0), ((8 << 20) + 7, 1)] {
+            let (passed, bytes, synced) = written(size, false);
+            let passed = passed.unwrap();
+            assert_eq!(passed.sha256, Digest(Sha256::digest(&bytes).into()));
+            assert_eq!((passed.size, synced), (size as u64, syncs));
+        }
+    }
+
+    #[test]
+    fn a_large_file_that_cannot_be_brought_to_the_disk_is_an_error_with_what_the_system_said() {
+        let Err(ContentsError::Io(error)) = written(9 << 20, true).0 else { panic!("no error of the disk") };
+        assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+    }
+}

@@ -1,0 +1,9 @@
+//! The second step: old objects are saved in undo archives, and the records that change are staged.
+
+pub(crate) mod kept_manifest;
+pub(crate) mod merged_contents;
+pub(crate) mod outside;
+pub(crate) mod rebuild;
+pub(crate) mod records;
+pub(crate) mod undo_archive;
+pub(crate) mod verified;

@@ -1,0 +1,292 @@
+//! Undo archives outside the root (`-B`): paths of the host, as the journal has them and as they are found.
+//!
+//! A path has the form `DIR/<id>/<PKG>/NAME`. `DIR` is what somebody named, links and all; the two directories below it
+//! are this program's own and no links. An archive is removed only if it is, by name, manifest and digest, the one that
+//! the run made or used up; whatever else is there stays, and a note says so.
+
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::archive_file::{ArchiveFileError, UnboundArchive};
+use crate::database::{RecordView, places};
+use crate::format::journal::{Archive, Journal, Op};
+use crate::format::manifest::{Header as ManifestHeader, decode};
+use crate::format::outside_path::OutsidePath;
+use crate::outside::OutsideAccess;
+use crate::package::{Digest, Mode, ObjectPath, PkgInst, rule};
+use crate::root::{Dir, FileType, Root};
+use crate::transaction::error::Cause;
+
+/// The largest ledger, in bytes: 16 MiB.
+const LARGEST_LEDGER: u64 = 16 << 20;
+
+/// The path of an object outside the root, as the journal has it.
+pub(crate) fn outside_path(text: &str) -> PathBuf {
+    std::ffi::OsString::from_vec(decode(text)).into()
+}
+
+/// A path of the host as a path below `/`.
+pub fn host_path(path: &Path) -> Result<ObjectPath, Cause> {
+    ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
+}
+
+/// The name of an archive outside the root before the run commits.
+pub(crate) fn unpublished_name(run: &str) -> Vec<u8> {
+    format!("undo.{run}.tmp").into_bytes()
+}
+
+/// The directories of an archive outside the root, open.
+pub(crate) struct HostDirectories {
+    /// The one that was named.
+    base: Dir,
+    /// That of the patch.
+    patch: Dir,
+    /// That of the package, where the archive is.
+    pub(crate) package: Dir,
+    /// The names of the last two.
+    names: [Vec<u8>; 2],
+}
+
+impl HostDirectories {
+    /// Opens the directories of an archive; none where one is missing. Those below the one that was named are no links.
+    pub(crate) fn open(root: &Root, archive: &Path) -> Result<Option<Self>, Cause> {
+        let (base, patch, package) = parts(archive)?;
+        let Some(base) = named(root, &base)? else { return Ok(None) };
+        let Some(in_base) = if_there(&base, &patch)? else { return Ok(None) };
+        let Some(in_patch) = if_there(&in_base, &package)? else { return Ok(None) };
+        Ok(Some(Self { base, patch: in_base, package: in_patch, names: [patch, package] }))
+    }
+
+    /// The same, made below the directory that was named where they are not there.
+    pub(crate) fn make(root: &Root, archive: &Path) -> Result<Self, Cause> {
+        let (base, patch, package) = parts(archive)?;
+        let shown = String::from_utf8_lossy(base.as_bytes()).into_owned();
+        let base = named(root, &base)?.ok_or(Cause::Changed(shown))?;
+        let in_base = make_or_open(&base, &patch)?;
+        let in_patch = make_or_open(&in_base, &package)?;
+        Ok(Self { base, patch: in_base, package: in_patch, names: [patch, package] })
+    }
+
+    /// Removes those that are empty, but for the one that was named.
+    pub(crate) fn remove_emptied(self) -> Result<(), Cause> {
+        let Self { base, patch, package, names: [id, inst] } = self;
+        drop(package);
+        patch.remove_dir(&inst)?;
+        drop(patch);
+        base.remove_dir(&id)?;
+        Ok(())
+    }
+}
+
+/// The directory that was named, and the names of those of patch and package.
+fn parts(archive: &Path) -> Result<(ObjectPath, Vec<u8>, Vec<u8>), Cause> {
+    let path = host_path(archive)?;
+    let package = path.parent().unwrap_or_else(ObjectPath::root);
+    let patch = package.parent().unwrap_or_else(ObjectPath::root);
+    let base = patch.parent().unwrap_or_else(ObjectPath::root);
+    Ok((base, patch.name().to_vec(), package.name().to_vec()))
+}
+
+fn named(root: &Root, base: &ObjectPath) -> Result<Option<Dir>, Cause> {
+    let host = root.elsewhere(Path::new("/"))?;
+    let physical = host.resolver().locate_dir(base)?;
+    Ok(host.dir_if_there(&physical)?)
+}
+
+fn if_there(dir: &Dir, name: &[u8]) -> Result<Option<Dir>, Cause> {
+    match dir.look(name)? {
+        None => Ok(None),
+        Some(_) => Ok(Some(dir.dir(name)?)),
+    }
+}
+
+fn make_or_open(dir: &Dir, name: &[u8]) -> Result<Dir, Cause> {
+    Ok(match dir.look(name)? {
+        None => dir.make_dir(name, Mode::of(0o755))?,
+        Some(_) => dir.dir(name)?,
+    })
+}
+
+/// SHA-256 of an archive outside the root, as it is now; none where no file is.
+pub(crate) fn host_digest(root: &Root, path: &Path) -> Result<Option<Digest>, Cause> {
+    let Some(directories) = HostDirectories::open(root, path)? else { return Ok(None) };
+    let name = host_path(path)?.name().to_vec();
+    open_file(&directories.package, &name)?.map(|file| digest(&file)).transpose()
+}
+
+/// Opens a regular file; none where nothing or something else is.
+fn open_file(dir: &Dir, name: &[u8]) -> Result<Option<UnboundArchive>, Cause> {
+    if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return Ok(None);
+    }
+    let (file, seen) = dir.open_file(name)?;
+    let is_file = seen.file_type == FileType::Regular;
+    Ok(is_file.then(|| UnboundArchive::new(file, dir.root().show(&dir.at(name)))))
+}
+
+fn digest(file: &UnboundArchive) -> Result<Digest, Cause> {
+    let failed =
+        |error: ArchiveFileError| Cause::Archive { package: String::new(), reason: error.to_string() };
+    file.digest().map_err(failed)
+}
+
+/// What an archive outside the root is to a run that ends.
+#[derive(Clone, Copy)]
+pub(crate) struct ArchiveCleanup<'a> {
+    pub(crate) root: &'a Root,
+    /// What the run changed.
+    pub(crate) journal: &'a Journal,
+    /// Where archives may be touched.
+    pub(crate) outside: &'a OutsideAccess<'a>,
+}
+
+impl ArchiveCleanup<'_> {
+    /// Removes an archive outside the root, its unpublished form, and the directories of patch and package above it. A note
+    /// where something is there that stays.
+    pub(crate) fn remove(self, archive: &Archive, path: &str) -> Result<Option<String>, Cause> {
+        let path = outside_path(path);
+        let stays = |reason: &str| Some(format!("{} stays: {reason}", path.display()));
+        let (patch, package) = (archive.patch.as_deref(), archive.package.as_deref());
+        let form = OutsidePath::parse(path.as_os_str().as_bytes())
+            .filter(|at| at.is_of(patch.unwrap_or_default(), package.unwrap_or_default()));
+        if !rule::holds("archive.outside.path", form.is_some()) {
+            return Ok(stays("the journal names it, and it is no place of an undo archive of the run"));
+        }
+        let host = host_path(&path)?;
+        let unpublished = unpublished_name(&self.journal.head.header.run);
+        let is_vouched = self.outside.may_touch(self.root, &host)
+            || self.outside.is_trusted
+                && rule::holds("archive.outside.ledger", self.is_in_ledger(archive, &host));
+        if !rule::holds("archive.outside.directory", is_vouched) {
+            let unpublished = String::from_utf8_lossy(&unpublished);
+            return Ok(stays(&format!(
+                "only a file of the root names it and {unpublished} beside it, which an interrupted run may have left; \
+                 look at them and remove them, or say --undo-dir where a run is recovered"
+            )));
+        }
+        let Some(directories) = HostDirectories::open(self.root, &path)? else { return Ok(None) };
+        if directories.package.look(&unpublished)?.is_some_and(|seen| seen.file_type == FileType::Regular) {
+            directories.package.remove(&unpublished)?;
+        }
+        let name = host.name().to_vec();
+        let is_there = directories.package.look(&name)?.is_some();
+        if is_there && !self.is_of_run(&directories.package, &name, archive)? {
+            return Ok(stays("it is not the undo archive that the run made or used"));
+        }
+        if is_there {
+            directories.package.remove(&name)?;
+        }
+        directories.remove_emptied()?;
+        Ok(None)
+    }
+
+    /// Whether the ledger that the run has taken away, the old one of a run that ends well and the new one of one that was
+    /// rolled back, names the archive at that place. It is in the stage then.
+    fn is_in_ledger(self, archive: &Archive, path: &ObjectPath) -> bool {
+        let package = archive.package.as_deref().and_then(|name| PkgInst::new(name).ok());
+        let (Some(at), Some(names)) =
+            (package.map(|package| places::ledger(&package)), self.outside.names_archive)
+        else {
+            return false;
+        };
+        let ops = self.journal.ops.iter().filter(|op| op.path == at);
+        ops.filter_map(|op| self.staged_ledger(op)).any(|ledger| names(&ledger, archive, path))
+    }
+
+    /// The ledger that an op has in the stage; none where it cannot be read.
+    fn staged_ledger(self, op: &Op) -> Option<Vec<u8>> {
+        let place = self.journal.domains.get(op.domain)?.stage.join(op.stage.as_bytes()).ok()?;
+        RecordView::live(self.root).read(&place, LARGEST_LEDGER).ok().flatten()
+    }
+
+    /// Whether a file is the archive that the run wrote or used up: by its bytes, and by its own words.
+    fn is_of_run(self, dir: &Dir, name: &[u8], archive: &Archive) -> Result<bool, Cause> {
+        let Some(file) = open_file(dir, name)? else { return Ok(false) };
+        let expected = archive.sha256.as_deref().and_then(Digest::from_hex);
+        if !rule::holds("archive.outside.digest", Some(digest(&file)?) == expected) {
+            return Ok(false);
+        }
+        let says = |header: &ManifestHeader| {
+            header.root == self.journal.head.header.root
+                && Some(&header.patch) == archive.patch.as_ref()
+                && Some(&header.package) == archive.package.as_ref()
+        };
+        // One that scripts made is a package stream without a manifest; what is no package stream is no archive.
+        let is_it = match file.manifest() {
+            Ok(manifest) => manifest.is_none_or(|manifest| says(&manifest.header)),
+            Err(_) => false,
+        };
+        Ok(rule::holds("archive.outside.manifest", is_it))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::format::cpio::{Form, Header as Member};
+    use crate::format::datastream::{Package, Writer};
+    use crate::format::journal::{Head, Header, RunRecord};
+    use crate::package::{PkgInst, Sums};
+
+    const ROOT: &str = "00112233445566ff";
+
+    /// A package stream without a manifest: an archive that scripts made.
+    fn stream() -> Vec<u8> {
+        let (pkginfo, pkgmap) = (b"PKG=ACMEweb\n".to_vec(), b": 1 9\n".to_vec());
+        let inst = PkgInst::new("ACMEweb").unwrap();
+        let package = Package { inst, parts: 1, max_blocks: 9, pkginfo: pkginfo.clone(), pkgmap };
+        let mut part = Writer::new(Vec::new(), &[package], 0).unwrap().begin_part(Form::Newc).unwrap();
+        part.member(&Member::file(b"pkginfo", 0o644, 0, pkginfo.len() as u64), &pkginfo[..]).unwrap();
+        part.finish().unwrap().finish().unwrap()
+    }
+
+    fn digest_of(bytes: &[u8]) -> String {
+        Sums::of(&mut &*bytes).unwrap().sha256.to_string()
+    }
+
+    /// Whether the end of a run removes a file with these bytes, of which the journal has these digest and patch.
+    fn removes(bytes: &[u8], sha256: &str, patch: &str, outside: &OutsideAccess<'_>) -> bool {
+        let (host, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = host.path().join("100-01/ACMEweb/undo");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let (patch, package) = (Some(patch.to_owned()), Some("ACMEweb".to_owned()));
+        let archive = Archive { sha256: Some(sha256.to_owned()), patch, package, ..Archive::default() };
+        let header = Header { root: ROOT.to_owned(), ..Header::default() };
+        let head = Head { header, outcome: None, done: false, progress: None };
+        let journal = Journal {
+            head,
+            domains: Vec::new(),
+            archives: Vec::new(),
+            run_record: RunRecord::default(),
+            ops: Vec::new(),
+            is_whole: true,
+        };
+        let root = Root::open(place.path()).unwrap();
+        let ending = ArchiveCleanup { root: &root, journal: &journal, outside };
+        let note = ending.remove(&archive, path.to_str().unwrap()).unwrap();
+        assert_eq!(note.is_some(), path.exists(), "{note:?}");
+        note.is_none()
+    }
+
+    #[test]
+    fn only_what_the_run_wrote_or_used_is_removed_at_its_end() {
+        let (planned, bytes) = (OutsideAccess::planned(), stream());
+        assert!(removes(&bytes, &digest_of(&bytes), "100-01", &planned));
+        assert!(!removes(&bytes, &digest_of(b"others"), "100-01", &planned), "another digest");
+        assert!(!removes(&bytes, "", "100-01", &planned), "no digest");
+        assert!(!removes(&bytes, &digest_of(&bytes), "200-01", &planned), "the place of another patch");
+        assert!(!removes(b"a letter", &digest_of(b"a letter"), "100-01", &planned), "no archive");
+    }
+
+    #[test]
+    fn what_only_a_file_of_the_root_names_is_not_removed_by_the_superuser() {
+        if !rustix::process::geteuid().is_root() {
+            return crate::skipped("what only a file of the root names: the superuser is asked more");
+        }
+        let bytes = stream();
+        assert!(!removes(&bytes, &digest_of(&bytes), "100-01", &OutsideAccess::default()));
+    }
+}

@@ -1,0 +1,211 @@
+//! An old object that is gone from the stage is made again from the undo archive of the run.
+//!
+//! The journal says what the object was, the archive only has its bytes and its extended attributes: what is not the
+//! object of the journal is not restored. It is made under another name, gets its attributes through what is held open,
+//! and its name last, so that recovery may be cut anywhere and begin again.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+
+use crate::format::datastream;
+use crate::format::envelope;
+use crate::format::journal::{Identity, Journal, Op};
+use crate::format::manifest::{Kind, MANIFEST, Manifest, State, decode};
+use crate::package::rule::holds;
+use crate::package::{Mode, ObjectPath, Sums, Xattrs};
+use crate::root::{Dir, Root, SpecialFile, WritableFile};
+use crate::transaction::error::Cause;
+
+/// A manifest is not larger than this.
+const LARGEST_MANIFEST: u64 = 1 << 30;
+
+/// Behind the name of an object while it is made.
+const UNFINISHED: &[u8] = b".rebuilt";
+
+/// Extended attributes that no archive gives to an object: they would be set-id bits, or vouch for other bytes.
+const LEFT_OUT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
+
+/// Makes the old object of `op` in the stage, as `name` in `stage`. False where an extended attribute was left out.
+pub(crate) fn rebuild(
+    root: &Root,
+    journal: &Journal,
+    op: &Op,
+    stage: &Dir,
+    name: &[u8],
+) -> Result<bool, Cause> {
+    let lost = |reason: &str| Cause::Archive { package: root.show(&op.path), reason: reason.to_owned() };
+    let Some((index, member)) = &op.undo else {
+        return Err(lost(
+            "the old object is neither in its place nor in the stage, and this run keeps no undo data",
+        ));
+    };
+    let archive = journal.archives.get(*index).ok_or_else(|| lost("the archive is not named"))?;
+    for place in [&archive.staged, &archive.path].into_iter().flatten() {
+        if let Some(file) = open(root, place)? {
+            let unfinished = [name, UNFINISHED].concat();
+            stage.remove_tree(&unfinished)?;
+            let is_whole = extract(file, &decode(member), op, stage, &unfinished)?;
+            stage.rename(&unfinished, name)?;
+            return Ok(is_whole);
+        }
+    }
+    Err(lost("the undo archive is not there"))
+}
+
+fn open(root: &Root, path: &ObjectPath) -> Result<Option<File>, Cause> {
+    let Some(parent) = path.parent() else { return Ok(None) };
+    match root.dir_if_there(&parent)? {
+        Some(dir) if dir.look(path.name())?.is_some() => Ok(Some(dir.open_regular(path.name())?)),
+        _ => Ok(None),
+    }
+}
+
+/// Makes the old object as `name`.
+fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
+    let broken = |reason: String| Cause::Archive { package: op.path.to_string(), reason };
+    let old = op.old.as_ref().ok_or_else(|| broken("the journal does not say what it was".to_owned()))?;
+    let opened = envelope::open(BufReader::new(file)).map_err(|error| broken(error.to_string()))?;
+    let mut stream =
+        datastream::Reader::open(BufReader::new(opened.reader)).map_err(|e| broken(e.to_string()))?;
+    let (mut saved, mut made, manifest_name) = (None, None, format!("install/{MANIFEST}"));
+    while stream.next_part().map_err(|error| broken(error.to_string()))?.is_some() {
+        while let Some(next) = stream.next_member().map_err(|error| broken(error.to_string()))? {
+            if next.path.as_bytes() == manifest_name.as_bytes() {
+                let mut bytes = Vec::new();
+                let read = (&mut stream).take(LARGEST_MANIFEST).read_to_end(&mut bytes);
+                read.map_err(|error| broken(error.to_string()))?;
+                saved = was(&bytes, op).map_err(broken)?;
+            } else if next.path.as_bytes() == member && old.file_type == 'f' && made.is_none() {
+                made = Some(pour(&mut stream, old, stage, name)?);
+            }
+        }
+    }
+    let saved = saved.ok_or_else(|| broken("the object is not in its manifest".to_owned()))?;
+    if !holds("rebuild.type", is_type(saved.kind, old.file_type)) {
+        return Err(broken("the object in it is of another type".to_owned()));
+    }
+    match made {
+        Some((file, sums)) => {
+            let is_old =
+                sums.size == old.size && old.sha256.as_deref() == Some(sums.sha256.to_string().as_str());
+            if !holds("rebuild.bytes", is_old) {
+                stage.remove(name)?;
+                return Err(broken("its bytes are not those that were replaced".to_owned()));
+            }
+            file_attributes(&saved, old, &file)
+        }
+        None if old.file_type == 'f' => Err(broken("the bytes of the object are not in it".to_owned())),
+        None => {
+            make_node(&saved, old, stage, name)?;
+            attributes(&saved, old, stage, name)
+        }
+    }
+}
+
+/// Writes the bytes of a file, no more than the old one had and one.
+fn pour(
+    from: &mut impl Read,
+    old: &Identity,
+    stage: &Dir,
+    name: &[u8],
+) -> Result<(WritableFile, Sums), Cause> {
+    let mut file = stage.create(name)?;
+    let mut bytes = from.take(old.size.saturating_add(1));
+    std::io::copy(&mut bytes, &mut file).map_err(|error| file.write_error(&error))?;
+    file.rewind()?;
+    let sums = Sums::of(&mut file).map_err(|error| file.write_error(&error))?;
+    Ok((file, sums))
+}
+
+/// What the manifest says of the old object.
+fn was(manifest: &[u8], op: &Op) -> Result<Option<State>, String> {
+    let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
+    let wanted = op.old.as_ref().and_then(|old| old.sha256.clone());
+    let found = manifest.objects.into_iter().find(|object| {
+        decode(&object.path) == op.path.as_bytes()
+            || object.was.as_ref().is_some_and(|was| was.sha256.is_some() && was.sha256 == wanted)
+    });
+    Ok(found.and_then(|object| object.was))
+}
+
+/// Whether a manifest and a journal speak of the same type.
+fn is_type(kind: Kind, letter: char) -> bool {
+    letter
+        == match kind {
+            Kind::File => 'f',
+            Kind::Directory => 'd',
+            Kind::Symlink => 'l',
+            Kind::Pipe => 'p',
+            Kind::Socket => 's',
+            Kind::Block => 'b',
+            Kind::Character => 'c',
+        }
+}
+
+/// Makes an object without content.
+fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
+    let (major, minor) = saved.device.unwrap_or_default();
+    match saved.kind {
+        Kind::File => {}
+        Kind::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
+        Kind::Symlink => stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?,
+        Kind::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
+        Kind::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
+        Kind::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
+        Kind::Socket => {
+            let path = stage.root().show(&stage.at(name));
+            return Err(Cause::Unsupported { path, reason: "was a socket, which cannot be made again" });
+        }
+    }
+    Ok(())
+}
+
+/// The extended attributes that are set, and whether those are all.
+fn given(saved: &State) -> (Xattrs, bool) {
+    let all = saved.xattrs();
+    let is_given =
+        |key: &Vec<u8>| !LEFT_OUT.contains(&key.as_slice()) && !key.starts_with(b"trusted.overlay.");
+    let given: Xattrs =
+        all.iter().filter(|(key, _)| is_given(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let is_all = given.len() == all.len();
+    (given, is_all)
+}
+
+/// Owner, extended attributes, mode and time, in the order in which none undoes another.
+fn file_attributes(saved: &State, old: &Identity, file: &WritableFile) -> Result<bool, Cause> {
+    if file.is_privileged() {
+        file.set_owner(old.uid, old.gid)?;
+    }
+    let (xattrs, is_all) = given(saved);
+    for (key, value) in &xattrs {
+        file.set_xattr(key, value)?;
+    }
+    file.set_mode(Mode::of(old.mode))?;
+    file.set_mtime(old.mtime)?;
+    Ok(is_all)
+}
+
+/// The same for what is no file.
+fn attributes(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
+    let gone = || Cause::Changed(stage.root().show(&stage.at(name)));
+    let object = stage.hold(name)?.ok_or_else(gone)?;
+    if stage.root().is_privileged() {
+        object.set_owner(Some(old.uid), Some(old.gid))?;
+    }
+    let (xattrs, is_all) = given(saved);
+    if saved.kind == Kind::Symlink {
+        // It is held itself, but the calls on extended attributes and times of a link take only its name.
+        for (key, value) in &xattrs {
+            stage.set_xattr(name, key, value)?;
+        }
+    } else {
+        for (key, value) in &xattrs {
+            object.set_xattr(key, value)?;
+        }
+        object.set_mode(Mode::of(old.mode))?;
+    }
+    if saved.kind != Kind::Directory {
+        stage.set_mtime(name, old.mtime)?;
+    }
+    Ok(is_all)
+}

@@ -1,0 +1,291 @@
+//! Staging the records: `contents` merged once, every `pkginfo`, the save directories with their undo archives.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::format::journal::{Archive, Run};
+use crate::format::manifest::{ObjectRecord, encode};
+use crate::format::outside_path::OutsidePath;
+use crate::format::undo_paths::UndoPaths;
+use crate::ledgers::{LedgerInput, SavedArchives};
+use crate::package::{Digest, Inode, Mode, ObjectPath};
+use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
+use crate::root::{Dir, Root};
+use crate::transaction::archive::kept_manifest;
+use crate::transaction::archive::merged_contents;
+use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
+use crate::transaction::archive::undo_archive::{self, ArchiveInput};
+use crate::transaction::archive::verified::WrittenArchive;
+use crate::transaction::error::Cause;
+use crate::transaction::objects::identity::encoded;
+use crate::transaction::objects::rename_support::{RenameSupport, is_not_there};
+use crate::transaction::settings::RunSettings;
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::layout::{Layout, LayoutItem, ToStage};
+use crate::transaction::stage::safety_copies::SafetyCopies;
+use crate::transaction::stage::staged_files::{note_identity, record_file, record_tree};
+use crate::transaction::stage::staged_versions::StagedVersions;
+
+/// What the journal needs to know of the undo archives.
+pub(crate) type Archives = Vec<Archive>;
+
+pub(crate) struct RecordStager<'a, 'p> {
+    pub(crate) root: &'a Root,
+    pub(crate) run: &'a Run,
+    pub(crate) domains: &'a OpenDomains,
+    pub(crate) plan: &'p Plan,
+    /// The digests of everything that the run has staged so far.
+    pub(crate) digests: &'a BTreeMap<ObjectPath, Digest>,
+    /// In a run with scripts: the held copies.
+    pub(crate) held: Option<&'a SafetyCopies<'a>>,
+    /// In a run of several patches: what one of them delivers and a later one replaces.
+    pub(crate) versions: &'a StagedVersions,
+    pub(crate) settings: RunSettings<'a>,
+    /// The archives that are written, by their place in the plan.
+    pub(crate) written: BTreeMap<usize, WrittenArchive>,
+    pub(crate) archives: Archives,
+    /// The archives that earlier batches of the run have written.
+    pub(crate) saved: SavedArchives,
+}
+
+impl<'p> RecordStager<'_, 'p> {
+    /// The snapshot of the old objects outside the root: archives of `-B` are written before the records that name
+    /// them.
+    pub(crate) fn remote_archives(&mut self) -> Result<(), Cause> {
+        self.archives = vec![Archive::default(); self.plan.undo.len()];
+        for (index, undo) in self.plan.undo.iter().enumerate() {
+            let UndoPlace::Remote(path) = &undo.place else { continue };
+            let dir = HostDirectories::make(self.root, path)?.package;
+            let name = unpublished_name(&self.run.to_string());
+            let mut file = dir.create(&name)?;
+            file.set_mode(Mode::of(0o600))?;
+            let place = path.display().to_string();
+            let written = undo_archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
+            file.sync()?;
+            self.written.insert(index, written);
+            let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
+            let archive = kept_outside(path, Some(written.sha256))?;
+            let outside = Some(encode(path.as_os_str().as_bytes()));
+            self.archives[index] = Archive { outside, inode, ..archive };
+        }
+        for path in &self.plan.discard {
+            let discard = Some(encode(path.as_os_str().as_bytes()));
+            let archive = kept_outside(path, host_digest(self.root, path)?)?;
+            self.archives.push(Archive { discard, ..archive });
+        }
+        Ok(())
+    }
+
+    fn material(&self) -> ArchiveInput<'_> {
+        ArchiveInput { root: self.root, digests: self.digests, held: self.held, versions: self.versions }
+    }
+
+    /// Stages every directory of records that holds an undo archive: the snapshot of the old objects.
+    pub(crate) fn archives(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+        self.trees(layout, true)
+    }
+
+    /// Stages all other directories of records.
+    pub(crate) fn directories(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+        self.trees(layout, false)
+    }
+
+    fn trees(&mut self, layout: &mut Layout<'p>, with_archive: bool) -> Result<(), Cause> {
+        for index in 0..layout.items.len() {
+            let item = &layout.items[index];
+            let Some(ToStage::Tree(files)) = item.new else { continue };
+            let is_archive = |file: &TreeFile| {
+                use TreeContent::{Manifest, Undo, UndoDigest};
+                matches!(file.content, Undo(_) | UndoDigest(_) | Manifest(_))
+            };
+            if files.iter().any(is_archive) != with_archive {
+                continue;
+            }
+            let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+            let (at, staged) = (item.op.path.clone(), within.at(&name));
+            record_tree(&within, &name, files, &mut |undo, dir, file| {
+                let relative = &dir.path().as_bytes()[staged.as_bytes().len()..];
+                let published = at.join(relative).and_then(|at| at.join(file));
+                self.undo(undo, dir, file, published.ok())
+            })?;
+            for file in files {
+                if let TreeContent::UndoDigest(undo) = file.content {
+                    let dir = within.dir(&name)?;
+                    self.digest(undo, &dir, b"undo.sha256")?;
+                    self.paths(undo, &dir)?;
+                }
+            }
+            note_identity(&mut layout.items[index], &within, &name, None)?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, domain: usize, stage: &str) -> Result<(Dir, Vec<u8>), Cause> {
+        let name = stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
+        Ok((self.domains.get(domain)?.records.again()?, name))
+    }
+
+    /// Writes one undo archive into a staged save directory, with its digest beside it, or the manifest of one that is
+    /// not kept.
+    fn undo(
+        &mut self,
+        index: usize,
+        dir: &Dir,
+        name: &[u8],
+        published: Option<ObjectPath>,
+    ) -> Result<(), Cause> {
+        let undo = self.plan.undo.get(index);
+        let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
+        if undo.place == UndoPlace::ManifestOnly {
+            let written = kept_manifest::write(undo, self.digests, dir, name)?;
+            self.written.insert(index, written);
+            return self.paths(index, dir);
+        }
+        let mut file = dir.create(name)?;
+        file.set_mode(Mode::of(0o600))?;
+        let place = published.as_ref().map(|path| self.root.show(path)).unwrap_or_default();
+        let written = undo_archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
+        self.written.insert(index, written);
+        self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
+        // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
+        let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
+        self.digest_named(index, dir, b"undo.sha256", first.as_deref().unwrap_or(name))?;
+        self.paths(index, dir)
+    }
+
+    /// Writes the list of the paths that the patch of an archive changed or delivers.
+    fn paths(&self, index: usize, dir: &Dir) -> Result<(), Cause> {
+        let Some(UndoArchive { manifest, .. }) = self.plan.undo.get(index) else { return Ok(()) };
+        let listed = manifest.objects.iter().filter(|record| record.is_listed());
+        let paths: Vec<ObjectPath> = listed.filter_map(ObjectRecord::object_path).collect();
+        let text = UndoPaths::write(&manifest.header.root, paths.iter());
+        record_file(dir, b"undo.paths", &text, Mode::of(0o600), None).map(drop)
+    }
+
+    fn digest(&self, index: usize, dir: &Dir, file: &[u8]) -> Result<(), Cause> {
+        let place = self.plan.undo.get(index).map(|undo| &undo.place);
+        let name = match place {
+            Some(UndoPlace::Remote(path)) => path.file_name().map(|name| name.as_bytes().to_vec()),
+            _ => None,
+        };
+        self.digest_named(index, dir, file, &name.unwrap_or_else(|| b"undo".to_vec()))
+    }
+
+    fn digest_named(&self, index: usize, dir: &Dir, file: &[u8], name: &[u8]) -> Result<(), Cause> {
+        let Some(written) = self.written.get(&index) else {
+            return Err(Cause::Internal(format!("undo archive {index} is not written yet")));
+        };
+        let text = undo_archive::digest_text(written, name, &self.run.to_string());
+        record_file(dir, file, &text, Mode::of(0o600), None).map(drop)
+    }
+
+    /// Stages all other records.
+    pub(crate) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+        // What is known of the staged `contents`, which comes before its stamp.
+        let mut stamp = Vec::new();
+        for item in &mut layout.items {
+            self.settings.watch.check()?;
+            match item.new {
+                Some(ToStage::Contents) => {
+                    let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+                    stamp = merged_contents::stage(self.root, self.plan, item, &within, &name)?;
+                }
+                Some(ToStage::ContentsStamp) => self.file(item, &stamp)?,
+                Some(ToStage::Bytes(..) | ToStage::Directory) => self.file(item, &[])?,
+                Some(ToStage::Ledger(ref draft)) => {
+                    let bytes = draft.bytes(&self.run.to_string(), &self.sources())?;
+                    self.file(item, &bytes)?;
+                }
+                Some(ToStage::Attributes(_)) => attributes(item),
+                Some(ToStage::Object(_) | ToStage::Tree(_)) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the lines of ledgers are made from.
+    fn sources(&self) -> LedgerInput<'_> {
+        LedgerInput { root: self.root, plan: self.plan, written: &self.written, saved: &self.saved }
+    }
+
+    /// Stages a record file or a directory; `made` is the content of one that only this run can know.
+    fn file(&self, item: &mut LayoutItem<'p>, made: &[u8]) -> Result<(), Cause> {
+        let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+        let digest = match item.new {
+            Some(ToStage::Bytes(bytes, mode, mtime)) => {
+                Some(record_file(&within, &name, bytes, mode, mtime)?)
+            }
+            Some(ToStage::ContentsStamp) => Some(record_file(&within, &name, made, Mode::of(0o644), None)?),
+            Some(ToStage::Ledger(_)) => Some(record_file(&within, &name, made, Mode::of(0o600), None)?),
+            _ => {
+                within.make_dir(&name, Mode::of(0o755))?;
+                None
+            }
+        };
+        note_identity(item, &within, &name, digest)
+    }
+}
+
+/// The identity that an object has with its new attributes.
+fn attributes(item: &mut LayoutItem<'_>) {
+    let Some(ToStage::Attributes(new)) = item.new else { return };
+    let Some(mut after) = item.op.old.clone() else { return };
+    after.mode = new.mode.map_or(after.mode, Mode::bits);
+    after.uid = new.uid.unwrap_or(after.uid);
+    after.gid = new.gid.unwrap_or(after.gid);
+    if let Some(xattrs) = &new.xattrs {
+        after.xattrs = Some(encoded(xattrs));
+    }
+    item.op.new = Some(after);
+}
+
+/// What the journal says of an archive outside the root, so that nothing else is removed: patch and package by its path.
+fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<Archive, Cause> {
+    let path = host_path(path)?;
+    let at = OutsidePath::parse(path.as_bytes());
+    Ok(Archive {
+        sha256: sha256.map(|digest| digest.to_string()),
+        patch: at.map(|at| at.patch.to_owned()),
+        package: at.map(|at| at.package.to_owned()),
+        ..Archive::default()
+    })
+}
+
+/// Where a plan puts undo archives outside the root.
+pub(crate) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
+    plan.undo.iter().filter_map(|undo| match &undo.place {
+        UndoPlace::Remote(path) => Some(path.as_path()),
+        UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly => None,
+    })
+}
+
+/// Publishes the archives of `-B`, before the outcome is written: from then on the root may need them.
+pub(crate) fn publish_remote<'p>(
+    root: &Root,
+    run: &Run,
+    places: impl Iterator<Item = &'p Path>,
+) -> Result<(), Cause> {
+    for path in places {
+        let dir = HostDirectories::make(root, path)?.package;
+        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+        match publish_name(&dir, &unpublished_name(&run.to_string()), &name) {
+            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
+                return Err(Cause::Appeared(path.display().to_string()));
+            }
+            other => other?,
+        }
+        dir.sync()?;
+    }
+    Ok(())
+}
+
+/// Gives an archive its name, where nothing is. It may be on any file system.
+fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> crate::root::Result<()> {
+    match dir.move_to(from, dir, name) {
+        Err(error) if is_not_there(&error) => {
+            RenameSupport { exchange: false, no_replace: false }.place(dir, from, dir, name)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,360 @@
+//! Writes undo archives: backout packages in datastream form, with the manifest that makes them exact.
+//!
+//! An archive's bytes depend on the objects and the patch alone, never on the run or the clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
+use crate::format::cpio::{self, BLOCK, Form};
+use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
+use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
+use crate::format::pkgmap::{Entry, Pkgmap, member_name};
+use crate::format::undo_digest::UndoDigest;
+use crate::format::{deletes, params};
+use crate::package::checksum;
+use crate::package::{Content, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
+use crate::plan::UndoArchive;
+use crate::root::{ObjectStatus, Resolver, Root, WritableFile};
+use crate::transaction::archive::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
+use crate::transaction::error::Cause;
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::settings::RunWatch;
+use crate::transaction::stage::safety_copies::SafetyCopies;
+use crate::transaction::stage::staged_versions::StagedVersions;
+
+/// The files of the backout package other than objects.
+type Information = BTreeMap<String, Vec<u8>>;
+
+/// The input of an undo archive, apart from the plan.
+#[derive(Clone, Copy)]
+pub(crate) struct ArchiveInput<'a> {
+    pub(crate) root: &'a Root,
+    /// The digests of the new objects, for the manifest.
+    pub(crate) digests: &'a BTreeMap<ObjectPath, Digest>,
+    /// The safety copies of a run with scripts: the objects as they were before any script ran.
+    pub(crate) held: Option<&'a SafetyCopies<'a>>,
+    /// The versions, in a run of several patches, that one patch delivers and a later one replaces.
+    pub(crate) versions: &'a StagedVersions,
+}
+
+/// Writes `archive` to `file` and reads it back. Messages call the file `place`.
+pub(crate) fn write(
+    material: ArchiveInput<'_>,
+    archive: &UndoArchive,
+    file: &mut WritableFile,
+    place: &str,
+    watch: RunWatch<'_>,
+) -> Result<WrittenArchive, Cause> {
+    let ArchiveInput { root, digests, held, versions } = material;
+    let pkginfo = params::write(&archive.pkginfo);
+    let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
+    let pkgmap = pkgmap(archive, &information, &pkginfo)?;
+    let largest = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).max();
+    let Some(form) = Form::for_size(largest.unwrap_or_default()) else {
+        let reason = "is larger than 8 GiB, which an undo archive cannot hold yet";
+        let path = archive.saved.iter().max_by_key(|(entry, _)| entry.object.content.size);
+        let path = path.map(|(_, path)| root.show(path)).unwrap_or_default();
+        return Err(Cause::Unsupported { path, reason });
+    };
+    let package = Package {
+        inst: archive.package.clone(),
+        parts: 1,
+        max_blocks: pkgmap.max_blocks,
+        pkginfo: pkginfo.clone(),
+        pkgmap: pkgmap.write(),
+    };
+    let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
+    let buffer = Vec::new();
+    let mut objects = OldObjects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
+    let mut file = WritingBack { file, written: 0, begun: 0 };
+    // The pkgmap is in the header of the datastream, and in the part.
+    let described = 2 * package.pkgmap.len() + information.values().map(Vec::len).sum::<usize>();
+    let written = verified::write(&mut file, archive.format, described as u64, |encoder| {
+        objects.stream(encoder, archive, &package, &information, form)
+    });
+    written.map_err(|failure| match failure {
+        VerifiedWriteError::Content(cause) => cause,
+        VerifiedWriteError::ReadBack(reason) => {
+            Cause::Archive { package: archive.package.to_string(), reason }
+        }
+        VerifiedWriteError::Write(error) => write_cause(place, &error),
+    })
+}
+
+fn write_cause(place: &str, error: &io::Error) -> Cause {
+    let errno = rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO);
+    let path = format!("the undo archive {place}");
+    Cause::Root(crate::root::RootError::Call { action: "write", path, errno })
+}
+
+fn broken(archive: &UndoArchive, error: &dyn std::fmt::Display) -> Cause {
+    Cause::Archive { package: archive.package.to_string(), reason: error.to_string() }
+}
+
+fn information(
+    archive: &UndoArchive,
+    digests: &BTreeMap<ObjectPath, Digest>,
+) -> Result<Information, cpio::CpioError> {
+    let mut files = archive.scripts.clone();
+    if !archive.deletes.is_empty() {
+        files.insert("deletes".to_owned(), deletes::write(archive.deletes.iter()));
+    }
+    let mut manifest = with_digests(&archive.manifest, digests);
+    manifest.header.record_times = record_times(&archive.records);
+    files.insert(MANIFEST.to_owned(), manifest.to_bytes());
+    if !archive.records.is_empty() {
+        files.insert(RECORDS.to_owned(), records(&archive.records)?);
+    }
+    Ok(files)
+}
+
+/// Returns the manifest with the digests of the staged objects filled in where it has none. Versions that a later
+/// patch of the run replaces have theirs already.
+pub(crate) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
+    let mut manifest = manifest.clone();
+    for object in &mut manifest.objects {
+        let path = ObjectPath::new(&manifest::decode(&object.path)).ok();
+        let became = object.became.as_mut().filter(|state| state.kind == manifest::Kind::File);
+        if let (Some(became), Some(digest)) = (became, path.and_then(|path| digests.get(&path))) {
+            became.sha256.get_or_insert_with(|| digest.to_string());
+        }
+    }
+    manifest
+}
+
+/// Returns the nanoseconds of the old record files' times, which a cpio archive cannot hold.
+fn record_times(files: &BTreeMap<Vec<u8>, RecordFile>) -> BTreeMap<String, u32> {
+    let times = files.iter().map(|(name, file)| (manifest::encode(name), file.mtime.nanoseconds));
+    times.filter(|(_, nanoseconds)| *nanoseconds != 0).collect()
+}
+
+/// Packs the old record files into a cpio archive.
+fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, cpio::CpioError> {
+    let mut writer = cpio::Writer::new(Vec::new(), Form::Newc);
+    for (name, file) in files {
+        let size = file.bytes.len() as u64;
+        let header = cpio::Header::file(name, file.mode.bits(), file.mtime.seconds, size);
+        writer.member(&header, file.bytes.as_slice())?;
+    }
+    writer.finish()
+}
+
+fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> Result<Pkgmap, Cause> {
+    let mut entries: Vec<Entry> = archive.saved.iter().map(|(entry, _)| entry.clone()).collect();
+    let files = information.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+    for (name, bytes) in files.chain([("pkginfo", pkginfo)]) {
+        let mut object = Object::new(Ftype::Information, "");
+        object.content =
+            Content { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(0) };
+        let path = PackagePath::new(name.as_bytes()).map_err(|error| Cause::Internal(error.to_string()))?;
+        entries.push(Entry { part: 1, path, object });
+    }
+    entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    let blocks =
+        entries.iter().filter_map(|entry| entry.object.content.size).map(|size| size.div_ceil(BLOCK));
+    let max_blocks = blocks.sum::<u64>() + entries.len() as u64;
+    Ok(Pkgmap { parts: 1, max_blocks, compressed_blocks: None, entries })
+}
+
+/// Copies old objects into the archive.
+struct OldObjects<'a> {
+    root: &'a Root,
+    resolver: Resolver<'a>,
+    dirs: Dirs,
+    held: Option<&'a SafetyCopies<'a>>,
+    versions: &'a StagedVersions,
+    passing: &'a BTreeMap<ObjectPath, Option<usize>>,
+    place: &'a str,
+    watch: RunWatch<'a>,
+    /// The content of one small object at a time.
+    buffer: Vec<u8>,
+}
+
+/// Objects larger than this are not held in memory.
+const LARGEST_HELD: u64 = 1 << 20;
+
+impl OldObjects<'_> {
+    fn stream<'f>(
+        &mut self,
+        encoder: VerifyingEncoder<'f>,
+        archive: &UndoArchive,
+        package: &Package,
+        information: &Information,
+        form: Form,
+    ) -> Result<VerifyingEncoder<'f>, Cause> {
+        let place = self.place;
+        let failed = |error: DatastreamError| self_error(archive, place, &error);
+        let stream = Writer::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
+        let mut part = stream.begin_part(form).map_err(failed)?;
+        let files = information.iter().map(|(name, bytes)| (format!("install/{name}"), bytes.as_slice()));
+        let mut directories = PartDirectories::default();
+        let own = [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)];
+        for (name, bytes) in
+            own.map(|(name, bytes)| (name.to_owned(), bytes.as_slice())).into_iter().chain(files)
+        {
+            let header = cpio::Header::file(name.as_bytes(), 0o644, 0, bytes.len() as u64);
+            directories.above(name.as_bytes(), &mut part).map_err(failed)?;
+            part.member(&header, bytes).map_err(failed)?;
+        }
+        for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
+            self.watch.check()?;
+            let old = self.open(path, entry)?;
+            let name = member_name(&entry.path);
+            directories.above(&name, &mut part).map_err(failed)?;
+            let mode = entry.object.attributes.mode.map_or(0o644, crate::package::Mode::bits);
+            let mtime = entry.object.content.mtime.unwrap_or_default();
+            let header = cpio::Header::file(&name, mode, mtime, old.seen.size);
+            let written = self.member(&old, &header, &mut part);
+            let sum = written.map_err(|error| self.read_error(path, &error, archive))?;
+            self.is_as_surveyed(path, &old, sum, entry)?;
+            self.watch.advances(old.seen.size);
+        }
+        part.finish().and_then(Writer::finish).map_err(failed)
+    }
+
+    /// Opens an old object, provided it has the size seen by the survey.
+    fn open(&mut self, path: &ObjectPath, entry: &Entry) -> Result<OldFile, Cause> {
+        let changed = || Cause::Changed(self.root.show(path));
+        let physical = self.resolver.locate(path)?;
+        let held = self.held.map(|held| held.find(&physical)).transpose()?.flatten();
+        let version = self.versions.find(self.passing, path)?;
+        let opened = match version.or(held) {
+            Some((dir, name)) => dir.open_seen(&name)?,
+            None => self.dirs.parent(&physical)?.ok_or_else(changed)?.open_seen(physical.name())?,
+        };
+        let (file, seen) = opened.ok_or_else(changed)?;
+        if Some(seen.size) == entry.object.content.size { Ok(OldFile { file, seen }) } else { Err(changed()) }
+    }
+
+    /// Writes the bytes of an old object and returns their System V sum.
+    fn member<W: io::Write>(
+        &mut self,
+        old: &OldFile,
+        header: &cpio::Header,
+        part: &mut PartWriter<W>,
+    ) -> Result<u16, DatastreamError> {
+        if old.seen.size > LARGEST_HELD {
+            let mut reader = SummingReader { file: &old.file, sum: checksum::Sum::new() };
+            part.member(header, &mut reader)?;
+            return Ok(reader.sum.finish());
+        }
+        let size = usize::try_from(old.seen.size).unwrap_or_default();
+        if self.buffer.len() < size {
+            self.buffer.resize(size, 0);
+        }
+        let bytes = self.buffer.get_mut(..size).unwrap_or_default();
+        (&old.file).read_exact(bytes)?;
+        part.member(header, &*bytes)?;
+        Ok(checksum::sum(bytes))
+    }
+
+    /// Checks that the archived bytes are those the plan was made for, and that the object did not change while it
+    /// was read.
+    fn is_as_surveyed(&self, path: &ObjectPath, old: &OldFile, sum: u16, entry: &Entry) -> Result<(), Cause> {
+        let after = ObjectStatus::of(&old.file, || self.root.show(path))?;
+        if old.seen.is_untouched(&after) && Some(sum) == entry.object.content.cksum {
+            Ok(())
+        } else {
+            Err(Cause::Changed(self.root.show(path)))
+        }
+    }
+
+    fn read_error(&self, path: &ObjectPath, error: &DatastreamError, archive: &UndoArchive) -> Cause {
+        match error {
+            // A file that shrinks while it is read.
+            DatastreamError::Archive { source: cpio::CpioError::SizeChanged { .. }, .. } => {
+                Cause::Changed(self.root.show(path))
+            }
+            DatastreamError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Cause::Changed(self.root.show(path))
+            }
+            other => self_error(archive, self.place, other),
+        }
+    }
+}
+
+/// The directories written to a part so far. Without them, pkgadd(1M) would create them under its own umask, and the
+/// user who runs checkinstall might be locked out.
+#[derive(Default)]
+struct PartDirectories(BTreeSet<Vec<u8>>);
+
+impl PartDirectories {
+    /// Writes the directories above a member that are still missing, outermost first.
+    fn above<W: io::Write>(
+        &mut self,
+        member: &[u8],
+        part: &mut PartWriter<W>,
+    ) -> Result<(), DatastreamError> {
+        let ends = member.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        for directory in ends.filter_map(|end| member.get(..end)) {
+            if self.0.insert(directory.to_vec()) {
+                part.member(&cpio::Header::directory(directory, 0o755, 0), io::empty())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn self_error(archive: &UndoArchive, place: &str, error: &DatastreamError) -> Cause {
+    let io_error = match error {
+        DatastreamError::Io(error) | DatastreamError::Archive { source: cpio::CpioError::Io(error), .. } => {
+            Some(error)
+        }
+        _ => None,
+    };
+    match io_error.filter(|error| error.raw_os_error().is_some()) {
+        Some(error) => write_cause(place, error),
+        None => broken(archive, error),
+    }
+}
+
+/// A large file whose pages are flushed while more are written, so that the final sync has little left to do.
+struct WritingBack<'f> {
+    file: &'f mut WritableFile,
+    written: u64,
+    begun: u64,
+}
+
+/// The number of bytes flushed at once.
+const SENT_AT_ONCE: u64 = 4 << 20;
+
+impl io::Write for WritingBack<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        if self.written - self.begun >= SENT_AT_ONCE {
+            self.file.begin_write_back(self.begun, self.written - self.begun);
+            self.begun = self.written;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// An open old object and its status at the time it was opened.
+struct OldFile {
+    file: std::fs::File,
+    seen: ObjectStatus,
+}
+
+/// Reads an old object and computes its System V sum.
+struct SummingReader<'f> {
+    file: &'f std::fs::File,
+    sum: checksum::Sum,
+}
+
+impl Read for SummingReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.sum.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+/// Returns the text of `undo.sha256` for an archive with this name.
+pub(crate) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> Vec<u8> {
+    UndoDigest { sha256: written.sha256, name: name.to_vec(), run: run.to_owned() }.write()
+}

@@ -1,0 +1,248 @@
+//! Writing a compressed file that is decoded again while it is written.
+//!
+//! gzip: each member is decoded by the thread that made it and compared with what went in; the same bytes pass the
+//! datastream reader in a second thread. Other forms: what the encoder puts out goes through a channel to a second
+//! thread that decodes it with the reader a backout will use, and digests are compared. That proves the encoder; the sync
+//! of the file system proves the disk.
+
+use std::io::{self, BufReader, Read, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::format::{compress, datastream, envelope, gzip};
+use crate::package::{Digest, Hashing, UndoFormat, cores};
+
+/// Chunks under way between the two threads.
+const UNDER_WAY: usize = 4;
+
+/// A file that was written and read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenArchive {
+    /// Bytes, compressed.
+    pub size: u64,
+    /// SHA-256 of the compressed bytes.
+    pub sha256: Digest,
+}
+
+/// Why it could not be.
+#[derive(Debug)]
+pub(crate) enum VerifiedWriteError<E> {
+    /// The file could not be written.
+    Write(io::Error),
+    /// What was written does not read back.
+    ReadBack(String),
+    /// The content could not be made.
+    Content(E),
+}
+
+/// The output of the archive writer: compresses what goes in, and passes it on.
+pub(crate) struct VerifyingEncoder<'f> {
+    inner: Inner<'f>,
+}
+
+enum Inner<'f> {
+    Gzip(gzip::Encoder<ArchiveSink<'f>>),
+    Compress(Hashing<compress::Encoder<ArchiveSink<'f>>>),
+    Plain(Hashing<ArchiveSink<'f>>),
+}
+
+struct ArchiveSink<'f> {
+    file: &'f mut dyn Write,
+    sha256: Sha256,
+    size: u64,
+    reader: SyncSender<Vec<u8>>,
+}
+
+/// Lets `content` write a datastream to `file`, compressed as `format` says, and reads it back meanwhile. Of its first
+/// `described` bytes, which are text, gzip makes less than it takes the time for of the others.
+pub(crate) fn write<'f, E>(
+    file: &'f mut dyn Write,
+    format: UndoFormat,
+    described: u64,
+    content: impl FnOnce(VerifyingEncoder<'f>) -> Result<VerifyingEncoder<'f>, E>,
+) -> Result<WrittenArchive, VerifiedWriteError<E>> {
+    let (sender, receiver) = sync_channel(UNDER_WAY);
+    let sink = ArchiveSink { file, sha256: Sha256::new(), size: 0, reader: sender };
+    let inner = match format {
+        UndoFormat::Gzip => Inner::Gzip(gzip::Encoder::new(sink, cores(), described)),
+        UndoFormat::Compress => Inner::Compress(Hashing::new(compress::Encoder::new(sink))),
+        UndoFormat::Plain => Inner::Plain(Hashing::new(sink)),
+    };
+    thread::scope(|scope| {
+        let reading = scope.spawn(move || read_back(Chunks::new(receiver), format));
+        let made = content(VerifyingEncoder { inner });
+        let finished = match made {
+            Ok(encoder) => encoder.finish().map_err(VerifiedWriteError::Write),
+            Err(error) => Err(VerifiedWriteError::Content(error)),
+        };
+        // The sender is gone by now, so the other thread comes to the end of what was written.
+        let read =
+            reading.join().map_err(|_| VerifiedWriteError::ReadBack("the reading thread failed".to_owned()));
+        let (written, raw) = finished?;
+        match read? {
+            Ok(digest) if digest == raw => Ok(written),
+            Ok(_) => Err(VerifiedWriteError::ReadBack("other bytes came back than were written".to_owned())),
+            Err(reason) => Err(VerifiedWriteError::ReadBack(reason)),
+        }
+    })
+}
+
+impl VerifyingEncoder<'_> {
+    /// What was written, and the digest of what went in where that is to be compared with what comes back.
+    fn finish(self) -> io::Result<(WrittenArchive, Option<Digest>)> {
+        let (sink, raw) = match self.inner {
+            Inner::Gzip(encoder) => (encoder.finish()?, None),
+            Inner::Compress(encoder) => {
+                let (encoder, raw) = encoder.finish();
+                (encoder.finish()?, Some(raw))
+            }
+            Inner::Plain(sink) => {
+                let (sink, raw) = sink.finish();
+                (sink, Some(raw))
+            }
+        };
+        let written = WrittenArchive { size: sink.size, sha256: Digest(sink.sha256.finalize().into()) };
+        Ok((written, raw))
+    }
+}
+
+impl Write for VerifyingEncoder<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.inner {
+            Inner::Gzip(encoder) => encoder.write(bytes),
+            Inner::Compress(encoder) => encoder.write(bytes),
+            Inner::Plain(sink) => sink.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ArchiveSink<'_> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.sha256.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn read_back(&mut self, bytes: Vec<u8>) {
+        // A reader that gave up has its reason; it is asked for it at the end.
+        let _ = self.reader.send(bytes);
+    }
+}
+
+impl gzip::Output for ArchiveSink<'_> {
+    fn take(&mut self, verified: gzip::Verified) -> io::Result<()> {
+        self.put(&verified.member)?;
+        self.read_back(verified.content);
+        Ok(())
+    }
+}
+
+impl Write for ArchiveSink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes)?;
+        self.read_back(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a whole datastream: every member. What was compressed by gzip has been decoded and compared before; of the
+/// other forms the digest of the decoded bytes is the answer.
+fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
+    if format == UndoFormat::Gzip {
+        read_members(BufReader::with_capacity(1 << 16, chunks)).map(|_| None)
+    } else {
+        let opened = envelope::open(chunks).map_err(|error| error.to_string())?;
+        let read = read_members(Hashing::new(BufReader::with_capacity(1 << 16, opened.reader)))?;
+        Ok(Some(read.finish().1))
+    }
+}
+
+fn read_members<R: Read>(input: R) -> Result<R, String> {
+    let mut stream = datastream::Reader::open(input).map_err(|error| error.to_string())?;
+    while stream.next_part().map_err(|error| error.to_string())?.is_some() {
+        while stream.next_member().map_err(|error| error.to_string())?.is_some() {
+            io::copy(&mut stream, &mut io::sink()).map_err(|error| error.to_string())?;
+        }
+    }
+    let mut rest = stream.into_inner();
+    io::copy(&mut rest, &mut io::sink()).map_err(|error| error.to_string())?;
+    Ok(rest)
+}
+
+/// The other end of the channel as a reader.
+struct Chunks {
+    receiver: Receiver<Vec<u8>>,
+    chunk: io::Cursor<Vec<u8>>,
+}
+
+impl Chunks {
+    fn new(receiver: Receiver<Vec<u8>>) -> Self {
+        Self { receiver, chunk: io::Cursor::new(Vec::new()) }
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.chunk.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            match self.receiver.recv() {
+                Ok(chunk) => self.chunk = io::Cursor::new(chunk),
+                Err(_) => return Ok(0),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::PkgInst;
+
+    /// A file that changes one byte on its way to the disk does not matter here; one that the *encoder* gets wrong
+    /// does. So the encoder is given bytes that are no datastream.
+    #[test]
+    fn what_does_not_read_back_is_found_before_it_counts() {
+        for format in [UndoFormat::Gzip, UndoFormat::Compress, UndoFormat::Plain] {
+            let mut file = Vec::new();
+            let result = write(&mut file, format, 0, |mut encoder| {
+                encoder.write_all(b"this is no datastream").map(|()| encoder)
+            });
+            assert!(matches!(result, Err(VerifiedWriteError::ReadBack(_))), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_datastream_reads_back_in_every_format_and_its_digest_is_that_of_the_file() {
+        for format in [UndoFormat::Gzip, UndoFormat::Compress, UndoFormat::Plain] {
+            let mut file = Vec::new();
+            let written = write(&mut file, format, 0, |encoder| {
+                let package = datastream::Package {
+                    inst: PkgInst::new("ACMEweb").unwrap(),
+                    parts: 1,
+                    max_blocks: 1,
+                    pkginfo: b"PKG=ACMEweb\n".to_vec(),
+                    pkgmap: b": 1 1\n".to_vec(),
+                };
+                let stream = datastream::Writer::new(encoder, &[package], 0)?;
+                stream.begin_part(crate::format::cpio::Form::Newc)?.finish()?.finish()
+            })
+            .unwrap_or_else(|_: VerifiedWriteError<datastream::DatastreamError>| panic!("{format:?}"));
+            assert_eq!(written.size, file.len() as u64);
+            assert_eq!(written.sha256, Digest(Sha256::digest(&file).into()));
+        }
+    }
+}

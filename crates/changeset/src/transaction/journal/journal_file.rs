@@ -1,0 +1,210 @@
+//! The journal on disk: two files, written beside their place, published by a rename, closed by one sector.
+//!
+//! The file `ops-<run>` means nothing until a journal names it, so it has its final name from the start. It is
+//! removed once the next run has its outcome.
+
+use std::io::Read as _;
+
+use crate::database::own_directory;
+use crate::format::journal::{self, Files, HEAD, Head, Journal, JournalError, Outcome, Progress};
+use crate::package::Mode;
+use crate::root::{Dir, FileType, Root, WritableFile};
+use crate::transaction::error::Cause;
+use crate::transaction::stage::domains::make_own_directory;
+
+const NAME: &[u8] = b"journal";
+const NEW: &[u8] = b"journal.new";
+
+/// The prefix of the name of the ops file; the run follows.
+const OPS: &str = "ops-";
+
+/// The suffix of that name in a stage, until the file is durable.
+const UNNAMED: &str = ".new";
+
+/// The largest journal that is read, in bytes.
+const LARGEST: u64 = 4 << 30;
+
+/// Reads the journal of a root, if it has one.
+pub(crate) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
+    let Some(journal) = read_from(&dir, NAME, "")? else { return Ok(None) };
+    let path = || root.show(&dir.at(NAME));
+    journal.must_be_of(&directory).map_err(|reason| Cause::Journal { path: path(), reason })?;
+    Ok(Some(journal))
+}
+
+/// Reads the journal, or a copy of it, in a directory; the name of the ops file ends with `suffix`. If a run has its
+/// outcome and its ops file is lost, the journal is marked as not whole.
+fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Cause> {
+    let Some(bytes) = dir.read(name, LARGEST)? else { return Ok(None) };
+    let damaged = |reason| Cause::Journal { path: dir.root().show(&dir.at(name)), reason };
+    let head = journal::parse_head(&bytes).map_err(damaged)?;
+    let ops = if head.is_split() {
+        dir.read(format!("{OPS}{}{suffix}", head.header.run).as_bytes(), LARGEST)?
+    } else {
+        None
+    };
+    let journal = match Journal::parse(&bytes, ops.as_deref()) {
+        Err(JournalError::Ops(_)) if head.outcome.is_some() => Journal::parse_leading(&bytes),
+        journal => journal,
+    };
+    journal.map(Some).map_err(damaged)
+}
+
+/// Reads the sectors of the journal of a root, if it has one. They suffice for a run that is tidied up.
+pub(crate) fn head(root: &Root) -> Result<Option<Head>, Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    root.dir_if_there(&directory)?.map_or(Ok(None), |own| head_in(&own))
+}
+
+/// Reads the sectors in the journal's directory.
+pub(crate) fn head_in(own: &Dir) -> Result<Option<Head>, Cause> {
+    let file = match own.open_regular(NAME) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        opened => opened?,
+    };
+    let mut bytes = Vec::with_capacity(HEAD);
+    file.take(HEAD as u64).read_to_end(&mut bytes).map_err(|error| own.read_error(NAME, &error))?;
+    let path = own.root().show(&own.at(NAME));
+    journal::parse_head(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
+}
+
+/// Writes the journal of a run under its temporary name. It is neither durable nor valid yet.
+pub(crate) fn write_new(root: &Root, files: &Files, run: &str) -> Result<(), Cause> {
+    let own = make_own_directory(root)?;
+    let ops = ops_name(run);
+    own.remove(NEW)?;
+    own.remove(&ops)?;
+    write(&own, &ops, &files.ops, Mode::of(0o600))?;
+    write(&own, NEW, &files.journal, Mode::of(0o644))
+}
+
+/// Writes a copy of the journal into a stage, both files under temporary names.
+pub(crate) fn write_copy(stage: &Dir, files: &Files, run: &str) -> Result<(), Cause> {
+    write(stage, format!("{OPS}{run}{UNNAMED}").as_bytes(), &files.ops, Mode::of(0o600))?;
+    write(stage, NEW, &files.journal, Mode::of(0o644))
+}
+
+fn ops_name(run: &str) -> Vec<u8> {
+    format!("{OPS}{run}").into_bytes()
+}
+
+/// Gives a durable copy its names. Damage found in it later is then no torn write. The names need no sync: nothing
+/// that comes later in their file system becomes durable before them, and the temporary names say as much.
+pub(crate) fn name_copy(stage: &Dir, run: &str) -> Result<(), Cause> {
+    stage.rename(format!("{OPS}{run}{UNNAMED}").as_bytes(), &ops_name(run))?;
+    Ok(stage.rename(NEW, NAME)?)
+}
+
+/// Reads the copy in a stage. Returns `None` if there is none, or if the power was cut before it was durable: such a
+/// run was never published.
+pub(crate) fn read_copy(stage: &Dir) -> Result<Option<Journal>, Cause> {
+    if let Some(copy) = read_from(stage, NAME, "")? {
+        return Ok(Some(copy));
+    }
+    for suffix in ["", UNNAMED] {
+        match read_from(stage, NEW, suffix) {
+            Err(Cause::Journal { .. }) => {}
+            read => return read,
+        }
+    }
+    Ok(None)
+}
+
+fn write(dir: &Dir, name: &[u8], bytes: &[u8], mode: Mode) -> Result<(), Cause> {
+    let mut file = dir.create(name)?;
+    file.reserve(bytes.len() as u64)?;
+    file.put(bytes)?;
+    file.set_mode(mode)?;
+    Ok(())
+}
+
+/// Gives the journal of a run its name durably. Its content must be durable already. From here, recovery rolls the
+/// run back until its outcome is written.
+pub(crate) fn publish(root: &Root) -> Result<(), Cause> {
+    let own = make_own_directory(root)?;
+    own.rename(NEW, NAME)?;
+    Ok(own.sync()?)
+}
+
+/// Removes the ops files of earlier runs. The next command retries a removal that fails.
+pub(crate) fn remove_earlier(root: &Root, run: &str) -> Result<(), Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    root.dir_if_there(&directory)?.map_or(Ok(()), |own| remove_other_ops(&own, Some(run)))
+}
+
+/// Removes an unpublished journal, and ops files that no journal names.
+pub(crate) fn remove_new(root: &Root) -> Result<(), Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    let Some(own) = root.dir_if_there(&directory)? else { return Ok(()) };
+    remove_new_in(&own, head_in(&own)?.as_ref())
+}
+
+/// Does the same in the journal's directory, whose sectors are at hand. On a read-only file system even removing a
+/// missing file fails.
+pub(crate) fn remove_new_in(own: &Dir, published: Option<&Head>) -> Result<(), Cause> {
+    if own.look(NEW)?.is_some() {
+        own.remove(NEW)?;
+    }
+    remove_other_ops(own, published.map(|head| head.header.run.as_str()))
+}
+
+/// Removes the ops files of all runs but one.
+fn remove_other_ops(own: &Dir, run: Option<&str>) -> Result<(), Cause> {
+    let kept = run.map(ops_name);
+    for name in own.names()?.into_iter().filter(|name| name.starts_with(OPS.as_bytes())) {
+        if Some(&name) != kept.as_ref()
+            && own.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Regular)
+        {
+            own.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the outcome into the open journal and syncs it: from here, no power cut changes how the run ended. An error
+/// leaves the outcome in doubt, because a failed sync says nothing about what reached the disk.
+pub(crate) fn close(journal: &WritableFile, outcome: Outcome) -> Result<(), Cause> {
+    let (sector, offset) = journal::outcome_sector(outcome);
+    journal.put_at(&sector, offset)?;
+    journal.sync()?;
+    Ok(())
+}
+
+/// Writes the progress of a run with scripts and syncs it: recovery must know which script to end.
+pub(crate) fn note_progress(root: &Root, progress: &Progress) -> Result<(), Cause> {
+    let (sector, offset) = journal::progress_sector(progress);
+    let file = open(root)?;
+    file.put_at(&sector, offset)?;
+    file.sync()?;
+    Ok(())
+}
+
+/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more.
+pub(crate) fn mark_done(root: &Root) -> Result<(), Cause> {
+    let (sector, offset) = journal::done_sector();
+    open(root)?.put_at(&sector, offset)?;
+    Ok(())
+}
+
+/// Opens the journal for writing.
+pub(crate) fn open(root: &Root) -> Result<WritableFile, Cause> {
+    let own = make_own_directory(root)?;
+    own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
+}
+
+/// Makes an outcome found on disk durable. After a failed sync the page cache proves nothing, so the journal is
+/// rewritten, synced and renamed into place.
+pub(crate) fn harden(root: &Root) -> Result<(), Cause> {
+    let own = make_own_directory(root)?;
+    let bytes = own.read(NAME, LARGEST)?.unwrap_or_default();
+    own.remove(NEW)?;
+    let mut file = own.create(NEW)?;
+    file.put(&bytes)?;
+    file.set_mode(Mode::of(0o644))?;
+    file.sync()?;
+    own.rename(NEW, NAME)?;
+    own.sync()?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Changes the attributes of an object that stays in place. Each attribute is set only if it still has the value that
+//! one side gave it.
+
+use std::collections::BTreeMap;
+
+use crate::format::journal::Identity;
+use crate::format::manifest::{decode, encode};
+use crate::package::{LiveKind, Mode};
+use crate::root::{Dir, ObjectStatus, Root};
+use crate::transaction::error::Cause;
+use crate::transaction::objects::identity::is_same_inode;
+
+const SET_ID: u32 = 0o6000;
+
+/// Sets the attributes that still have the value in `from` and should have the one in `to`. Extended attributes are
+/// set on directories only.
+pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
+    if from.file_type == 'd' {
+        return set_attributes_of_directory(&parent.dir(name)?, from, to);
+    }
+    let Some(seen) = parent.look(name)? else { return Ok(()) };
+    let (uid, gid) = other_owners(parent.root(), &seen, from, to);
+    if uid.is_some() || gid.is_some() {
+        parent.set_owner(name, uid, gid)?;
+    }
+    // After chown(2), which may drop setuid and setgid: a run that ends right behind it leaves either mode without them.
+    let mode = parent.look(name)?.map(|seen| seen.mode.bits());
+    let is_cut = |mode: u32| seen.mode.bits() == mode & 0o1777;
+    let chowns = (from.uid, from.gid) != (to.uid, to.gid);
+    let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
+    // What is somebody else's stays, also where chown(2) has just dropped some of it.
+    let wanted = if is_ours { to.mode } else { seen.mode.bits() };
+    if mode.is_some_and(|mode| mode != wanted) {
+        parent.set_mode(name, Mode::of(wanted))?;
+    }
+    Ok(())
+}
+
+/// Tells whether an object may get its old owner and set-id bits back: it must be the same object with the same
+/// bytes. Directories always may, because they hold no bytes and their bits run nothing.
+pub(crate) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result<bool, Cause> {
+    if old.file_type == 'd' {
+        return Ok(true);
+    }
+    let Some(seen) = parent.look(name)? else { return Ok(true) };
+    let is_given = (seen.uid, seen.gid) != (old.uid, old.gid) || old.mode & !seen.mode.bits() & SET_ID != 0;
+    if !is_given {
+        return Ok(true);
+    }
+    let Some(live) = parent.live(name)? else { return Ok(true) };
+    let is_same = match live.kind {
+        LiveKind::Regular { sha256, .. } => old.sha256 == Some(sha256.to_string()),
+        _ => true,
+    };
+    Ok(is_same && is_same_inode(parent, &seen, old.inode)?)
+}
+
+/// Returns the attributes for an object whose content changed: its current owner, and no set-id bits.
+pub(crate) fn without_rights(old: &Identity, new: &Identity) -> Identity {
+    Identity { mode: old.mode & !SET_ID, uid: new.uid, gid: new.gid, ..old.clone() }
+}
+
+/// Returns the owner and group to set: those that still have the value in `from` and should have the one in `to`.
+fn other_owners(
+    root: &Root,
+    seen: &ObjectStatus,
+    from: &Identity,
+    to: &Identity,
+) -> (Option<u32>, Option<u32>) {
+    let pick =
+        |now: u32, from: u32, to: u32| (root.is_privileged() && now == from && from != to).then_some(to);
+    (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid))
+}
+
+pub(crate) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
+    let seen = dir.itself()?;
+    let (uid, gid) = other_owners(dir.root(), &seen, from, to);
+    if uid.is_some() || gid.is_some() {
+        dir.set_own_owner(uid, gid)?;
+    }
+    // After chown(2), which may drop setgid: the mode is set whenever it is not what it should be.
+    let mode = dir.itself()?.mode.bits();
+    let wanted = if seen.mode.bits() == from.mode { to.mode } else { seen.mode.bits() };
+    if mode != wanted {
+        dir.set_own_mode(Mode::of(wanted))?;
+    }
+    let empty = BTreeMap::new();
+    let (before, after) = (from.xattrs.as_ref().unwrap_or(&empty), to.xattrs.as_ref().unwrap_or(&empty));
+    let now = dir.xattrs(b"")?;
+    for (key, value) in before {
+        let is_ours = now.get(&decode(key)).is_some_and(|now| encode(now) == *value);
+        if is_ours && !after.contains_key(key) {
+            dir.remove_xattr(b"", &decode(key))?;
+        }
+    }
+    for (key, value) in after {
+        let current = now.get(&decode(key)).map(|now| encode(now));
+        if current.as_ref() == before.get(key) && current.as_ref() != Some(value) {
+            dir.set_xattr(b"", &decode(key), &decode(value))?;
+        }
+    }
+    Ok(())
+}

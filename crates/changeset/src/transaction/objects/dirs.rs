@@ -1,0 +1,87 @@
+//! A cache of open directories of a root.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use crate::package::ObjectPath;
+use crate::root::{Dir, Result, Root};
+use crate::transaction::error::Cause;
+
+/// The most directories held open at once. A process may have few descriptors (1,024 by default), and work in path
+/// order needs few directories at a time.
+const MOST: usize = 24;
+
+/// A cache of open directories by physical path.
+#[derive(Debug)]
+pub(crate) struct Dirs {
+    root: Root,
+    open: HashMap<ObjectPath, Rc<Dir>>,
+}
+
+impl Dirs {
+    pub(crate) fn new(root: &Root) -> Self {
+        Self { root: root.clone(), open: HashMap::new() }
+    }
+
+    /// Opens the directory at a physical path. Returns `None` if it is missing or the path now leads through a
+    /// symbolic link.
+    pub(crate) fn get(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>> {
+        if let Some(dir) = self.open.get(path) {
+            return Ok(Some(dir.clone()));
+        }
+        let opened = match self.root.dir_if_there(path) {
+            // Who may open few files only (ulimit -n) goes on with fewer held open.
+            Err(error) if matches!(error.errno(), Some(Errno::MFILE | Errno::NFILE)) => {
+                self.open.clear();
+                self.root.dir_if_there(path)
+            }
+            opened => opened,
+        };
+        let opened = match opened {
+            // Somebody put a symbolic link on the way.
+            Err(error) if error.errno() == Some(Errno::LOOP) => None,
+            opened => opened?,
+        };
+        let Some(dir) = opened else { return Ok(None) };
+        if self.open.len() >= MOST {
+            self.open.clear();
+        }
+        let dir = Rc::new(dir);
+        self.open.insert(path.clone(), dir.clone());
+        Ok(Some(dir))
+    }
+
+    /// Opens the directory that holds an object.
+    pub(crate) fn parent(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>> {
+        match path.parent() {
+            Some(parent) => self.get(&parent),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the directory that holds an object, or returns `None` if it is gone. If something else (for example a
+    /// symbolic link) has taken its place, the object may still be in the directory, so nothing can be concluded or
+    /// given up: that is an error, unless `may_be_other` allows the directory to be something else.
+    pub(crate) fn parent_or_blocked(
+        &mut self,
+        path: &ObjectPath,
+        may_be_other: impl Fn(&ObjectPath) -> bool,
+    ) -> std::result::Result<Option<Rc<Dir>>, Cause> {
+        if let Some(dir) = self.parent(path)? {
+            return Ok(Some(dir));
+        }
+        let Some(parent) = path.parent() else { return Ok(None) };
+        match self.root.dir(&parent) {
+            Ok(dir) => Ok(Some(Rc::new(dir))),
+            Err(error) if error.errno() == Some(Errno::NOENT) || may_be_other(&parent) => Ok(None),
+            Err(_) => Err(Cause::Changed(self.root.show(&parent))),
+        }
+    }
+
+    /// Closes all directories, because names above them may have changed.
+    pub(crate) fn forget(&mut self) {
+        self.open.clear();
+    }
+}

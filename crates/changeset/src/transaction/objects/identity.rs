@@ -1,0 +1,158 @@
+//! Tells the old object, the new object and somebody else's object apart.
+//!
+//! Inode and birth time decide first. If they cannot (in a copied or restored root, or on overlayfs after a copy-up),
+//! type, attributes and size do, and the content of a regular file or link. Only then are files read.
+
+use std::collections::BTreeMap;
+
+use crate::format::journal::{Identity, Op, is_settable};
+use crate::format::manifest::encode;
+use crate::package::{Digest, Inode, Xattrs};
+use crate::root::{Dir, FileType, ObjectStatus, Result};
+
+/// The state of a target or staged name, as recovery distinguishes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ObjectState {
+    /// The old object.
+    Old,
+    /// The new object as it was staged.
+    New,
+    /// The inode of the new object, written to since.
+    NewTouched,
+    /// Any other object.
+    Other,
+    /// No object.
+    None,
+}
+
+const OVERLAY: u64 = 0x794c_7630;
+
+/// Tells whether a directory is on overlayfs. There, an object of a lower layer gets another birth time, and possibly
+/// another inode number, when it is first changed; and a directory of a lower layer cannot be renamed.
+pub(crate) fn is_layered(dir: &Dir) -> Result<bool> {
+    Ok(dir.file_system_magic()? == OVERLAY)
+}
+
+/// Tells whether `seen`, in `dir`, is the object that was `before`, as far as inodes tell.
+pub(crate) fn is_same_inode(dir: &Dir, seen: &ObjectStatus, before: Inode) -> Result<bool> {
+    Ok(seen.inode == before || is_layered(dir)?)
+}
+
+/// Tells whether an object that only gets other attributes is still the same object, whatever its attributes are now.
+pub(crate) fn is_there(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
+    let Some(seen) = dir.look(name)? else { return Ok(false) };
+    if seen.inode == old.inode || is_untouched(&seen, old) && is_layered(dir)? {
+        return Ok(true);
+    }
+    Ok(state(dir, name, Some(old), None)? == ObjectState::Old)
+}
+
+/// Encodes extended attributes for the journal; only those the engine ever sets.
+pub(crate) fn encoded(xattrs: &Xattrs) -> BTreeMap<String, String> {
+    let settable = xattrs.iter().filter(|(name, _)| is_settable(name));
+    settable.map(|(name, value)| (encode(name), encode(value))).collect()
+}
+
+/// Builds the identity of an object from its status.
+pub(crate) fn identity(seen: &ObjectStatus, sha256: Option<Digest>, target: Option<&[u8]>) -> Identity {
+    Identity {
+        file_type: letter(seen.file_type),
+        mode: seen.mode.bits(),
+        uid: seen.uid,
+        gid: seen.gid,
+        size: seen.size,
+        mtime: seen.mtime,
+        inode: seen.inode,
+        sha256: sha256.map(|digest| digest.to_string()),
+        target: target.map(encode),
+        xattrs: None,
+    }
+}
+
+/// Determines the state of `name`.
+pub(crate) fn state(
+    dir: &Dir,
+    name: &[u8],
+    old: Option<&Identity>,
+    new: Option<&Identity>,
+) -> Result<ObjectState> {
+    let Some(seen) = dir.look(name)? else { return Ok(ObjectState::None) };
+    if let Some(new) = new.filter(|new| new.inode == seen.inode) {
+        return Ok(if is_untouched(&seen, new) { ObjectState::New } else { ObjectState::NewTouched });
+    }
+    if old.is_some_and(|old| old.inode == seen.inode) {
+        return Ok(ObjectState::Old);
+    }
+    // Different inodes: the new object is tried first, so that equal content counts as done.
+    for (identity, state) in [(new, ObjectState::New), (old, ObjectState::Old)] {
+        if let Some(identity) = identity
+            && has_content(dir, name, &seen, identity)?
+        {
+            return Ok(state);
+        }
+    }
+    Ok(ObjectState::Other)
+}
+
+/// Determines the state of `name` for an op. The copy of an old object that could not have a second name counts as
+/// the old object.
+pub(crate) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
+    if let Some(copy) = &op.copy
+        && dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode)
+    {
+        return Ok(ObjectState::Old);
+    }
+    state(dir, name, op.old.as_ref(), op.new.as_ref())
+}
+
+/// Tells whether the object that left a target is the old one, unchanged since the survey.
+pub(crate) fn is_old_untouched(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
+    match dir.look(name)? {
+        Some(seen) => is_seen_untouched(dir, name, &seen, old),
+        None => Ok(false),
+    }
+}
+
+/// Does the same with a status that is at hand.
+pub(crate) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &ObjectStatus, old: &Identity) -> Result<bool> {
+    if seen.inode == old.inode { Ok(is_untouched(seen, old)) } else { has_content(dir, name, seen, old) }
+}
+
+/// Compares size and time. Those of a directory change with its entries, so they are not compared.
+fn is_untouched(seen: &ObjectStatus, identity: &Identity) -> bool {
+    letter(seen.file_type) == identity.file_type
+        && (seen.file_type == FileType::Directory
+            || (seen.size == identity.size && seen.mtime == identity.mtime))
+}
+
+fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity) -> Result<bool> {
+    let looks_alike = is_untouched(seen, identity)
+        && (seen.mode.bits(), seen.uid, seen.gid) == (identity.mode, identity.uid, identity.gid);
+    if !looks_alike {
+        return Ok(false);
+    }
+    match seen.file_type {
+        FileType::Regular => {
+            let digest = dir.live(name)?.and_then(|live| match live.kind {
+                crate::package::LiveKind::Regular { sha256, .. } => Some(sha256.to_string()),
+                _ => None,
+            });
+            Ok(digest.is_some() && digest == identity.sha256)
+        }
+        FileType::Symlink => Ok(Some(encode(&dir.read_link(name)?)) == identity.target),
+        _ => Ok(true),
+    }
+}
+
+/// Returns the letter of find(1) `-type`.
+fn letter(file_type: FileType) -> char {
+    match file_type {
+        FileType::Regular => 'f',
+        FileType::Directory => 'd',
+        FileType::Symlink => 'l',
+        FileType::Pipe => 'p',
+        FileType::Socket => 's',
+        FileType::Block => 'b',
+        FileType::Character => 'c',
+    }
+}

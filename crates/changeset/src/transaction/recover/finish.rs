@@ -1,0 +1,308 @@
+//! The work after the outcome: remove emptied directories, write history and logs, drop the stages.
+//!
+//! Each step may fail or be cut off and be repeated later. A failure becomes a note; the outcome stands.
+
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use crate::format::history;
+use crate::format::journal::{Journal, Op, OpKind, Outcome};
+use crate::outside::OutsideAccess;
+use crate::package::{Mode, ObjectPath};
+use crate::root::{Dir, FileType, Lock, Root, WritableFile};
+use crate::transaction::archive::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
+use crate::transaction::error::Cause;
+use crate::transaction::journal::journal_file;
+use crate::transaction::journal::run_notes;
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::identity::is_same_inode;
+use crate::transaction::recover::set_id::take_bits;
+use crate::transaction::stage::domains::{drop_objects, drop_stages, make_own_directory};
+use crate::transaction::switch::op_runner::OpRunner;
+
+/// Finishes a run whose outcome is written. Returns notes on everything that could not be done.
+pub(crate) fn finish(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    runner: Option<OpRunner<'_>>,
+    duration_ms: Option<u64>,
+    named: &OutsideAccess<'_>,
+) -> Vec<String> {
+    let (mut notes, plain) = runner.map(|runner| (runner.notes, runner.plain)).unwrap_or_default();
+    let outside = outside(root, journal, outcome, named).map(|stay| notes.extend(stay));
+    // As long as what is dropped has a name that leads to it.
+    let bits = take_bits(root, journal, outcome, &plain);
+    let (told, unsynced) = match tell_and_drop_objects(root, journal, outcome, duration_ms) {
+        Ok(unsynced) => (Ok(()), unsynced),
+        Err(cause) => (Err(cause), Vec::new()),
+    };
+    let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
+    let earlier = journal_file::remove_earlier(root, &journal.head.header.run);
+    let done = [outside, bits, told, dropped, earlier];
+    notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    // A stage may have been in one of the directories that go now.
+    let emptied = if empties(journal, outcome) { empty_out(root, journal, unsynced) } else { Ok(Vec::new()) };
+    match emptied {
+        Ok(mut stay) => {
+            notes.append(&mut stay);
+            notes.extend(journal_file::mark_done(root).err().map(|cause| cause.to_string()));
+        }
+        // The end of the journal stays open, so that the next command removes them.
+        Err(cause) => notes.push(cause.to_string()),
+    }
+    notes
+}
+
+/// Tells whether emptied directories have to be removed.
+fn empties(journal: &Journal, outcome: Outcome) -> bool {
+    outcome == Outcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
+}
+
+/// Writes history and logs, which mostly waits for the disk, while another thread removes the staged objects. If
+/// directories will be removed, one sync serves both; the places it has to make durable are returned.
+fn tell_and_drop_objects(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    duration_ms: Option<u64>,
+) -> Result<Vec<Appended>, Cause> {
+    let tell = || {
+        let told = tell(root, journal, outcome, duration_ms)?;
+        // What scripts said is nowhere else than in the stage, which is dropped before the directories go.
+        if empties(journal, outcome) && !told.is_from_stage {
+            return Ok(told.places);
+        }
+        told.places.iter().try_for_each(Appended::sync).map(|()| Vec::new())
+    };
+    if root.workers() < 2 {
+        return tell();
+    }
+    std::thread::scope(|scope| {
+        // What it leaves is removed with the stages, and that tells of an error.
+        let dropping =
+            scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
+        let told = tell();
+        let _ = dropping.join();
+        told
+    })
+}
+
+/// Removes emptied directories durably, and makes `told` durable too. After the journal says `done`, nobody would
+/// repeat either.
+fn empty_out(root: &Root, journal: &Journal, mut told: Vec<Appended>) -> Result<Vec<String>, Cause> {
+    let stay = remove_directories(root, journal)?;
+    for domain in &journal.domains {
+        // A directory that was a domain of its own may have gone with the rest: the domain above it has the change.
+        if let Some(top) = root.dir_if_there(&domain.top)? {
+            top.sync_file_system()?;
+            let seen = top.itself()?;
+            told.retain(|place| place.on != (seen.mount, seen.file_system));
+        }
+    }
+    told.iter().try_for_each(Appended::sync)?;
+    Ok(stay)
+}
+
+/// Removes the directories emptied by the run, deepest first. Directories that are not empty stay, each with a note.
+/// An error of the file system itself is returned.
+pub(crate) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
+    let mut dirs = Dirs::new(root);
+    let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
+    ops.sort_by(|a, b| b.path.cmp(&a.path));
+    let mut notes = Vec::new();
+    for op in ops {
+        match remove_directory(&mut dirs, op) {
+            Ok(true) => {}
+            Ok(false) => notes.push(format!("{} is not empty and stays", root.show(&op.path))),
+            Err(Cause::Root(error)) if is_of_the_moment(error.errno()) => return Err(error.into()),
+            Err(cause) => notes.push(cause.to_string()),
+        }
+    }
+    Ok(notes)
+}
+
+/// Tells whether an error concerns the file system or process at this moment rather than one directory.
+fn is_of_the_moment(errno: Option<Errno>) -> bool {
+    use Errno as E;
+    matches!(errno, Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM))
+}
+
+fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
+    let Some(parent) = dirs.parent(&op.path)? else { return Ok(true) };
+    match parent.look(op.path.name())? {
+        None => Ok(true),
+        Some(seen) => match &op.old {
+            Some(old)
+                if seen.file_type == FileType::Directory && is_same_inode(&parent, &seen, old.inode)? =>
+            {
+                Ok(parent.remove_dir(op.path.name())?)
+            }
+            _ => Ok(false),
+        },
+    }
+}
+
+/// Removes archives outside the root: the new ones after a rollback, the used ones after a commit. Returns notes on
+/// those that stay.
+fn outside(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    outside: &OutsideAccess<'_>,
+) -> Result<Vec<String>, Cause> {
+    let ending = ArchiveCleanup { root, journal, outside };
+    let mut notes = Vec::new();
+    for archive in &journal.archives {
+        let path = match outcome {
+            Outcome::RolledBack => &archive.outside,
+            Outcome::Commit => &archive.discard,
+        };
+        if let Some(path) = path {
+            notes.extend(ending.remove(archive, path)?);
+        }
+    }
+    Ok(notes)
+}
+
+/// Removes the unpublished archive outside the root of a run that was given up before publication.
+pub(crate) fn remove_unpublished(root: &Root, archive: &Path, run: &str) -> Result<(), Cause> {
+    let Some(directories) = HostDirectories::open(root, archive)? else { return Ok(()) };
+    directories.package.remove(&unpublished_name(run))?;
+    directories.remove_emptied()
+}
+
+/// The history and log entries of a run.
+#[derive(Default)]
+struct WrittenHistory {
+    /// The files written; none of them is durable yet.
+    places: Vec<Appended>,
+    /// Whether part of the text exists in the stage only.
+    is_from_stage: bool,
+}
+
+/// Appends one line per patch to the history of the root, and the texts to the logs.
+fn tell(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    duration_ms: Option<u64>,
+) -> Result<WrittenHistory, Cause> {
+    let run_record = &journal.run_record;
+    if run_record.command.is_empty() {
+        return Ok(WrittenHistory::default());
+    }
+    let run = &journal.head.header.run;
+    let line = |patches: &[String], packages: &[String]| {
+        let entry = history::HistoryEntry {
+            run: run.clone(),
+            time: run_record.time.clone(),
+            user: run_record.user.clone(),
+            command: run_record.command.clone(),
+            patches: patches.to_vec(),
+            result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
+            packages: packages.to_vec(),
+            duration: duration_ms.unwrap_or_default(),
+            trusted: root.is_trusted(),
+        };
+        entry.line()
+    };
+    let mut lines = line(&run_record.patches, &run_record.packages);
+    lines.extend(run_record.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
+    let own = make_own_directory(root)?;
+    let mut written = vec![append(&own, b"history", run, &lines)?];
+    let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
+    let told = stage.map(|stage| run_notes::log(&stage)).transpose()?.unwrap_or_default();
+    let is_from_stage = !told.is_empty();
+    let mut texts = vec![(run_record.log.as_ref(), [run_record.text.as_bytes(), &told].concat())];
+    texts.extend(run_record.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
+    let title = format!("# run {run}\n");
+    let mut rest = Vec::new();
+    for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        let place = match (log, outcome) {
+            (Some(log), Outcome::Commit) => directory_of(root, log)?,
+            _ => None,
+        };
+        match place {
+            Some((dir, name)) => {
+                let log = append(&dir, &name, run, &[title.as_bytes(), &text].concat())?;
+                log.add_to(&mut written);
+            }
+            None => rest.extend(text),
+        }
+    }
+    if !rest.is_empty() {
+        append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
+    }
+    Ok(WrittenHistory { places: written, is_from_stage })
+}
+
+/// Returns the directory of a log, if it exists, and the log's name in it.
+fn directory_of(root: &Root, log: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
+    let physical = root.resolver().locate(log)?;
+    let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+    Ok(root.dir_if_there(&parent)?.map(|dir| (dir, physical.name().to_vec())))
+}
+
+/// Appends an event outside any run to the log of a root. The caller holds the lock of the root.
+pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cause> {
+    let file = make_own_directory(root)?.open_or_create(b"log", Mode::of(0o644))?;
+    let size = file.size()?;
+    // A line that a power cut left torn must not run into this one.
+    let is_torn = size > 0 && file.get_at(size - 1, 1)? != b"\n";
+    let newline: &[u8] = if is_torn { b"\n" } else { b"" };
+    Ok(file.put_at(&[newline, text].concat(), size)?)
+}
+
+/// The directory of a file that was appended to.
+struct Appended {
+    dir: Dir,
+    /// The mount and file system of the directory.
+    on: (u64, (u32, u32)),
+}
+
+impl Appended {
+    /// Adds the directory to those that need a sync, unless one on the same file system is listed already.
+    fn add_to(self, all: &mut Vec<Self>) {
+        if all.iter().all(|other| other.on != self.on) {
+            all.push(self);
+        }
+    }
+
+    /// Makes file, name and directory durable. After the journal says `done`, nobody would write them again.
+    fn sync(&self) -> Result<(), Cause> {
+        Ok(self.dir.sync_file_system()?)
+    }
+}
+
+/// Appends a text that names the run, unless the end of the file already names it. Cuts a torn last line first.
+fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
+    let mut file = dir.open_or_create(name, Mode::of(0o644))?;
+    write_once(&mut file, run, text)?;
+    let seen = dir.itself()?;
+    Ok(Appended { dir: dir.again()?, on: (seen.mount, seen.file_system) })
+}
+
+/// Returns the start of the last line of a text.
+fn line_start(text: &[u8]) -> usize {
+    text.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1)
+}
+
+fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cause> {
+    let size = file.size()?;
+    let window = (1 << 16) + 2 * text.len();
+    let tail_at = size.saturating_sub(window as u64);
+    let tail = file.get_at(tail_at, window)?;
+    let lines = |text: &[u8]| text.split(|&b| b == b'\n').count();
+    let named = tail.windows(run.len()).position(|window| window == run.as_bytes());
+    let begun = named.map(|named| line_start(tail.get(..named).unwrap_or_default()));
+    let whole = match begun {
+        Some(begun) if lines(tail.get(begun..).unwrap_or_default()) >= lines(text) => return Ok(()),
+        // A power cut tore what has several lines between two of them.
+        Some(begun) => begun,
+        None => line_start(&tail),
+    };
+    file.set_size(if tail_at > 0 && whole == 0 { size } else { tail_at + whole as u64 })?;
+    Ok(file.put(text)?)
+}

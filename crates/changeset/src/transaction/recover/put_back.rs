@@ -1,0 +1,247 @@
+//! Putting held copies back: how a run with procedure scripts is rolled back, whatever the scripts did.
+//!
+//! What is seen decides, so that it may be cut at any point and begin again. A file that somebody else changed in the
+//! meantime is kept as `PATH.edited-<run>`: one that nobody of the run is known to have made, unless a script was
+//! running (then it was the script), and one of a type that administrators edit in any doubt.
+
+use rustix::io::Errno;
+
+use crate::format::journal::{Identity, Op, OpKind};
+use crate::format::manifest::encode;
+use crate::package::{LiveKind, Mode};
+use crate::root::{Dir, FileType, ObjectStatus};
+use crate::transaction::error::Cause;
+use crate::transaction::journal::run_notes::RunNotes;
+use crate::transaction::objects::attributes::{set_attributes, set_attributes_of_directory};
+use crate::transaction::objects::identity::{ObjectState, identity, state};
+use crate::transaction::objects::rename_support::{is_one_object, link};
+use crate::transaction::stage::safety_copies::{copy_object, make_again};
+use crate::transaction::switch::op_runner::OpRunner;
+
+impl OpRunner<'_> {
+    /// Puts everything back that the journal holds: records first, so that no record claims more than the tree;
+    /// what was not there goes before what was there comes back. Why some of it failed, if it did.
+    pub(crate) fn put_back(&mut self) -> Vec<Cause> {
+        let notes = match self.stages.first().map(RunNotes::read).transpose() {
+            Ok(notes) => notes.unwrap_or_default(),
+            Err(cause) => return vec![cause],
+        };
+        let mut failed = Vec::new();
+        for db in [true, false] {
+            let held = |op: &&Op| op.kind == OpKind::Protect && op.db == db;
+            let mut ops: Vec<&Op> = self.journal.ops.iter().filter(held).collect();
+            ops.sort_by(|a, b| a.path.cmp(&b.path));
+            let news = ops.iter().rev().filter(|op| op.old.is_none()).map(|op| (*op, true));
+            let olds = ops.iter().filter(|op| op.old.is_some()).map(|op| (*op, false));
+            for (op, is_new) in news.chain(olds).collect::<Vec<_>>() {
+                let done = if is_new { self.take_away(op, &notes) } else { self.bring_back(op, &notes) };
+                failed.extend(done.err());
+                self.dirs.forget();
+            }
+        }
+        failed
+    }
+
+    /// Takes away what was made where nothing was.
+    fn take_away(&mut self, op: &Op, notes: &RunNotes) -> Result<(), Cause> {
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
+        let Some(seen) = parent.look(op.path.name())? else { return Ok(()) };
+        if seen.file_type == FileType::Directory && !op.db {
+            if !parent.remove_dir(op.path.name())? {
+                let shown = self.show(op);
+                self.notes.push(format!("{shown} is not empty and stays"));
+            }
+            return Ok(());
+        }
+        if !op.db && self.is_of_somebody_else(op, &seen, notes) {
+            let shown = self.show(op);
+            self.notes.push(format!("{shown} was made by somebody else; it is left as it is"));
+            return Ok(());
+        }
+        let (stage, staged) = self.staged(op)?;
+        stage.remove_tree(&staged)?;
+        let support = self.rename_support(op);
+        self.with_ballast(|| support.take(&parent, op.path.name(), &stage, &staged))
+    }
+
+    /// Sees to it that the old object is there again.
+    fn bring_back(&mut self, op: &Op, notes: &RunNotes) -> Result<(), Cause> {
+        let Some(old) = &op.old else { return Ok(()) };
+        let Some(parent) = self.parent_of(&op.path)? else {
+            return Err(Cause::Changed(self.show(op)));
+        };
+        let (stage, staged) = self.staged(op)?;
+        let seen = parent.look(op.path.name())?;
+        let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old, notes) };
+        match &seen {
+            None => self.put_copy(op, &parent)?,
+            // What is there may look like the copy and be another file: without its other names, with attributes that a
+            // script gave it.
+            Some(seen) if is_itself(&stage, &staged, copy)? || !is_held(&parent, op.path.name(), copy)? => {
+                if !op.whole && seen.inode == old.inode && op.touched == Some(seen.ctime) {
+                    return Ok(());
+                }
+                if !is_held(&stage, &staged, copy)? {
+                    return Err(Cause::Internal(format!("the held copy of {} is missing", self.show(op))));
+                }
+                self.swap(op, &parent, notes)?;
+            }
+            // a rollback that was cut had done it already
+            Some(_) => {}
+        }
+        let out = self.out_of(op, staged);
+        self.keep_what_came_out(op, &stage, &out, &parent, notes)
+    }
+
+    /// Puts what the stage holds where nothing is.
+    fn put_copy(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
+        let (support, (stage, staged)) = (self.rename_support(op), self.staged(op)?);
+        self.with_ballast(|| support.place(&stage, &staged, parent, op.path.name()))
+    }
+
+    /// The name in the stage of what a held copy took the place of.
+    fn out_of(&self, op: &Op, staged: Vec<u8>) -> Vec<u8> {
+        if self.rename_support(op).exchange { staged } else { [&staged, &b".out"[..]].concat() }
+    }
+
+    /// What the stage holds and what is there change places. Where they cannot do that at once, what is there gets a
+    /// second name in the stage and the copy is renamed over it; a directory has no second name, so that for an instant
+    /// nothing is there.
+    fn swap(&mut self, op: &Op, parent: &Dir, notes: &RunNotes) -> Result<(), Cause> {
+        let (support, (stage, staged)) = (self.rename_support(op), self.staged(op)?);
+        let name = op.path.name();
+        if support.exchange {
+            let swapped = self.with_ballast(|| stage.exchange(&staged, parent, name));
+            return match swapped {
+                Err(Cause::Root(error)) if op.whole && error.errno() == Some(Errno::XDEV) => {
+                    restore(&stage.dir(&staged)?, &parent.dir(name)?, &stage)
+                }
+                other => other,
+            };
+        }
+        let out = self.out_of(op, staged.clone());
+        if !is_one_object(parent, name, &stage, &out)? {
+            // a rollback that was cut had brought it out, and then something else was put there
+            self.keep_what_came_out(op, &stage, &out, parent, notes)?;
+            stage.remove_tree(&out)?;
+        }
+        let is_directory =
+            |seen: Option<ObjectStatus>| seen.is_some_and(|seen| seen.file_type == FileType::Directory);
+        let any_directory = is_directory(parent.look(name)?) || is_directory(stage.look(&staged)?);
+        if !any_directory && link(parent, name, &stage, &out)? {
+            return self.with_ballast(|| stage.replace(&staged, parent, name));
+        }
+        self.with_ballast(|| support.take(parent, name, &stage, &out))?;
+        self.put_copy(op, parent)
+    }
+
+    /// Keeps what an exchange brought into the stage, where it is somebody else's.
+    fn keep_what_came_out(
+        &mut self,
+        op: &Op,
+        stage: &Dir,
+        staged: &[u8],
+        parent: &Dir,
+        notes: &RunNotes,
+    ) -> Result<(), Cause> {
+        let Some(out) = stage.look(staged)?.filter(|_| !op.db) else { return Ok(()) };
+        let is_ours = out.file_type == FileType::Directory || is_like(stage, staged, &out, op)?;
+        if !is_ours && self.is_of_somebody_else(op, &out, notes) {
+            self.keep(op, stage, staged, parent)?;
+        }
+        Ok(())
+    }
+
+    /// A directory: made again where it is gone, else its attributes.
+    fn directory_back(
+        &mut self,
+        op: &Op,
+        parent: &Dir,
+        seen: Option<&ObjectStatus>,
+        old: &Identity,
+        notes: &RunNotes,
+    ) -> Result<(), Cause> {
+        if old.file_type != 'd' {
+            return Err(Cause::Internal(format!("{} has no held copy", self.show(op))));
+        }
+        let (stage, staged) = self.staged(op)?;
+        let name = op.path.name();
+        match seen {
+            None => {
+                make_again(&stage, &staged, old)?;
+                self.put_copy(op, parent)
+            }
+            Some(seen) if seen.file_type != FileType::Directory => {
+                make_again(&stage, &staged, old)?;
+                self.swap(op, parent, notes)
+            }
+            Some(seen) => {
+                let mut now = identity(seen, None, None);
+                now.xattrs = Some(crate::transaction::objects::identity::encoded(&parent.xattrs(name)?));
+                set_attributes(parent, name, &now, old)
+            }
+        }
+    }
+
+    fn is_of_somebody_else(&self, op: &Op, seen: &ObjectStatus, notes: &RunNotes) -> bool {
+        if notes.is_ours(&op.path, seen) {
+            return false;
+        }
+        let running = self.journal.head.progress.as_ref().is_some_and(|progress| progress.script.is_some());
+        !running || (op.editable && op.old.is_some())
+    }
+}
+
+/// Makes a directory of records what its held copy is, file by file: a directory that a lower layer of an overlayfs has
+/// cannot be exchanged. The copy stays as it is, so that this can be cut and done again.
+fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
+    const NEXT: &[u8] = b"next";
+    for name in copy.names()? {
+        let is_directory =
+            |seen: Option<ObjectStatus>| seen.map(|seen| seen.file_type == FileType::Directory);
+        let (wanted, there) = (is_directory(copy.look(&name)?), is_directory(to.look(&name)?));
+        if there.is_some() && there != wanted {
+            to.remove_tree(&name)?;
+        }
+        if wanted == Some(true) {
+            let inner = if there == wanted { to.dir(&name)? } else { to.make_dir(&name, Mode::of(0o700))? };
+            restore(&copy.dir(&name)?, &inner, stage)?;
+        } else {
+            stage.remove(NEXT)?;
+            copy_object(copy, &name, stage, NEXT)?;
+            stage.replace(NEXT, to, &name)?;
+        }
+    }
+    for name in to.names()? {
+        if copy.look(&name)?.is_none() {
+            to.remove_tree(&name)?;
+        }
+    }
+    let (mut now, mut before) = (identity(&to.itself()?, None, None), identity(&copy.itself()?, None, None));
+    now.xattrs = Some(crate::transaction::objects::identity::encoded(&to.xattrs(b"")?));
+    before.xattrs = Some(crate::transaction::objects::identity::encoded(&copy.xattrs(b"")?));
+    set_attributes_of_directory(to, &now, &before)
+}
+
+/// Whether a name is that of the held copy itself, as far as inodes tell.
+fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+    Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode))
+}
+
+/// Whether an object is the held copy. Of a directory only the inode tells.
+pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+    if copy.file_type == 'd' {
+        return is_itself(dir, name, copy);
+    }
+    Ok(state(dir, name, None, Some(copy))? == ObjectState::New)
+}
+
+/// Whether an object has the content of before, whatever became of its attributes.
+fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
+    let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
+    Ok(match dir.live(name)?.map(|live| live.kind) {
+        Some(LiveKind::Regular { sha256, .. }) => old.sha256 == Some(sha256.to_string()),
+        Some(LiveKind::Symlink(target)) => old.target == Some(encode(&target)),
+        _ => old.inode == seen.inode,
+    })
+}

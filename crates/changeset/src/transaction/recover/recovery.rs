@@ -1,0 +1,257 @@
+//! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
+
+use crate::database::own_directory;
+use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
+use crate::format::queue::Queue;
+use crate::outside::OutsideAccess;
+use crate::package::ObjectPath;
+use crate::package::rule::holds;
+use crate::root::{Lock, Root};
+use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
+use crate::transaction::journal::installf_queue::{read_queue, undo_queue};
+use crate::transaction::journal::journal_file;
+use crate::transaction::journal::run_notes::{RunNotes, with_notes};
+use crate::transaction::recover::finish::finish;
+use crate::transaction::recover::strays::remove_strays;
+use crate::transaction::stage::domains::must_be_ours;
+use crate::transaction::stage::local_stage;
+use crate::transaction::switch::op_runner::OpRunner;
+
+/// What recovery found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// No run was unfinished.
+    Nothing,
+    /// A run was undone: everything is as before it.
+    RolledBack {
+        /// The run.
+        run: String,
+        /// What a person should know.
+        notes: Vec<String>,
+    },
+    /// A run had committed and is tidied up: everything is as after it.
+    Finished {
+        /// The run.
+        run: String,
+        /// What a person should know.
+        notes: Vec<String>,
+    },
+    /// No run was unfinished. Something lies where a stage could be and is not ours: it was passed over.
+    PassedOver {
+        /// What, and why.
+        notes: Vec<String>,
+    },
+}
+
+impl Recovered {
+    /// Whether there was no run to recover.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing | Self::PassedOver { .. })
+    }
+
+    /// What a person should know.
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Self::Nothing => &[],
+            Self::RolledBack { notes, .. } | Self::Finished { notes, .. } | Self::PassedOver { notes } => {
+                notes
+            }
+        }
+    }
+
+    fn with_notes(mut self, mut more: Vec<String>) -> Self {
+        match &mut self {
+            Self::Nothing if more.is_empty() => {}
+            Self::Nothing => return Self::PassedOver { notes: more },
+            Self::RolledBack { notes, .. } | Self::Finished { notes, .. } | Self::PassedOver { notes } => {
+                notes.append(&mut more);
+            }
+        }
+        self
+    }
+}
+
+/// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
+/// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
+pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
+    recover_with(root, lock, &OutsideAccess::default())
+}
+
+/// The same, with what the caller says of undo archives outside the root.
+pub fn recover_with(
+    root: &Root,
+    _lock: &Lock,
+    outside: &OutsideAccess<'_>,
+) -> Result<Recovered, TransactionError> {
+    let head = journal_file::head(root).during(Phase::Recover)?;
+    let recovered = match &head {
+        None => Recovered::Nothing,
+        // What it did is of no interest any more.
+        Some(head) if head.done => Recovered::Nothing,
+        Some(_) => recover_run(root, outside)?,
+    };
+    let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
+    Ok(recovered.with_notes(notes))
+}
+
+fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, TransactionError> {
+    let Some(journal) = believed(root).during(Phase::Recover)? else {
+        return Ok(Recovered::Nothing);
+    };
+    look_at_records(root, &journal).during(Phase::Recover)?;
+    match journal.head.outcome {
+        None => rolled_back(root, &journal, outside),
+        Some(outcome) => {
+            finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome, outside)
+        }
+    }
+}
+
+/// The journal of a run that is not tidied up, when everything that it and the notes beside it say is known to be what
+/// this program could have written. Nothing is done by any of it before.
+fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
+    let Some(journal) = journal_file::read(root)? else { return Ok(None) };
+    must_be_ours(root, &journal)?;
+    if let Some(domain) = journal.domains.first()
+        && let Some(stage) = root.dir_if_there(&domain.stage)?
+    {
+        local_stage::check(&stage)?;
+        RunNotes::read(&stage)?;
+    }
+    Ok(Some(journal))
+}
+
+/// Opens the directory of each record that may go back, so that one which somebody else may change is refused before
+/// anything is touched.
+fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
+    let mut directories: Vec<ObjectPath> =
+        journal.ops.iter().filter(|op| op.db).filter_map(|op| op.path.parent()).collect();
+    directories.dedup();
+    for directory in directories {
+        root.dir_if_there(&directory)?;
+    }
+    Ok(())
+}
+
+/// An unfinished run, and the procedure script that it says is running: it has to be ended before its work is undone.
+pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
+    let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
+    let Some((run, script)) = head.and_then(|head| Some((head.header.run, head.progress?.script?))) else {
+        return Ok(None);
+    };
+    // No process is ended because of a journal that is not believed in every other respect.
+    believed(root).during(Phase::Recover)?;
+    if holds("journal.progress.own", script.group != nix::unistd::getpgrp().as_raw()) {
+        return Ok(Some((run, script)));
+    }
+    let reason = JournalError::Field { field: "group", of: "its progress".to_owned() };
+    let path = root.show(&own_directory().join(b"journal").unwrap_or_else(|_| own_directory()));
+    Err(Cause::Journal { path, reason }).during(Phase::Recover)
+}
+
+fn rolled_back(
+    root: &Root,
+    journal: &Journal,
+    outside: &OutsideAccess<'_>,
+) -> Result<Recovered, TransactionError> {
+    let notes = roll_back(root, journal, outside)?;
+    Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
+}
+
+/// What is left of a rollback that could not be made durable.
+const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
+
+/// Undoes a published run and finishes it. Notes say what a person should know.
+pub(crate) fn roll_back(
+    root: &Root,
+    journal: &Journal,
+    outside: &OutsideAccess<'_>,
+) -> Result<Vec<String>, TransactionError> {
+    let unfinished = |cause: Cause, what: Vec<String>| TransactionError {
+        phase: Phase::Recover,
+        cause,
+        left: RootCondition::Unfinished(what),
+    };
+    let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    let queue = queue_of(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    // What installf made may stand in a directory that has to go; what it changed may only then be there again.
+    if let Err(cause) = undo_queue(root, &queue) {
+        return Err(unfinished(cause, runner.damage_report()));
+    }
+    let mut failed = Vec::new();
+    // Records first, so that no record claims more than the tree; each part in the reverse of its order.
+    let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
+    for op in records.into_iter().rev().chain(objects.into_iter().rev()) {
+        failed.extend(runner.back(op).err());
+    }
+    failed.extend(runner.put_back());
+    match undo_queue(root, &queue) {
+        Ok(mut notes) => runner.notes.append(&mut notes),
+        Err(cause) => failed.push(cause),
+    }
+    if !failed.is_empty() {
+        // What could not be undone mostly failed for one reason; what it means is told path by path.
+        return Err(unfinished(failed.swap_remove(0), runner.damage_report()));
+    }
+    // Before the stage is dropped: it holds the new objects now, but the disk may still have them as the live ones.
+    let mark = runner.sync().and_then(|()| journal_file::open(root));
+    let closed = mark.and_then(|mark| journal_file::close(&mark, Outcome::RolledBack));
+    closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
+    Ok(finish(root, journal, Outcome::RolledBack, Some(runner), None, outside))
+}
+
+/// What the scripts of a run asked installf and removef for.
+fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
+    match journal.domains.first() {
+        Some(domain) => read_queue(root, &domain.stage),
+        None => Ok(Queue::default()),
+    }
+}
+
+/// A run whose outcome was found: it is made durable, for a committed one what got lost is done again.
+fn finished(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    outside: &OutsideAccess<'_>,
+) -> Result<Recovered, TransactionError> {
+    journal_file::harden(root).during(Phase::Recover)?;
+    // Without its stages the run was tidied up already, but for the last sector.
+    let mut runner = match OpRunner::open(root, journal) {
+        Ok(runner) => Some(runner),
+        Err(Cause::DomainMissing { .. }) => None,
+        Err(cause) => return Err(cause).during(Phase::Recover),
+    };
+    // Of a journal that is not whole only the records are known, and they are not done again without the objects.
+    if let Some(runner) = runner.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
+        redo(runner).during(Phase::Recover)?;
+    }
+    let mut notes = finish(root, journal, outcome, runner, None, outside);
+    let run = journal.head.header.run.clone();
+    if !journal.is_whole {
+        notes.push(format!(
+            "the file ops-{run} is lost or damaged: run {run} is not in the history and the log, and its objects were not \
+             looked at again"
+        ));
+    }
+    Ok(match outcome {
+        Outcome::Commit => Recovered::Finished { run, notes },
+        Outcome::RolledBack => Recovered::RolledBack { run, notes },
+    })
+}
+
+fn redo(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
+    let mut any = false;
+    for op in &runner.journal.ops {
+        any |= runner.redo(op)?;
+    }
+    if any { runner.sync() } else { Ok(()) }
+}
+
+/// The run that follows the last one of a root.
+pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
+    let head = journal_file::head(root)?;
+    let number = head.as_ref().and_then(Head::run).map_or(0, |run| run.number);
+    Ok((Run { number: number + 1, nonce }, head.map(|head| head.header.root)))
+}

@@ -1,0 +1,178 @@
+//! Set-id bits and file capabilities leave what a run drops, before it is dropped.
+//!
+//! A descriptor or a hard link that somebody kept of a replaced set-id program would stay a way in, with the fault for
+//! which the program was replaced. So the old objects lose their bits after a commit, the new ones after a rollback, as
+//! long as the private stage holds them. Not where another of their names stays: one that `contents` knows, or, after a
+//! rollback, one that the object had before the run.
+//!
+//! The run itself knows of most of them that there is nothing to take ([`plain_objects`]); who comes later looks at each.
+
+use std::collections::HashSet;
+
+use rustix::io::Errno;
+
+use crate::database::{RecordView, contents};
+use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome};
+use crate::package::{Ftype, Inode, Live, LiveKind, Mode, Timestamp};
+use crate::root::{Dir, FileType, ObjectStatus, Result, Root};
+use crate::transaction::error::Cause;
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::rename_support::RenameSupport;
+use crate::transaction::stage::layout::Layout;
+use crate::transaction::stage::own_stage::MARKER;
+
+/// The extended attribute of file capabilities, which count as set-id bits.
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// Directories that are staged whole are looked into as deep as this.
+const DEEPEST: usize = 64;
+
+/// An object of any file system of the root.
+type FileId = ((u32, u32), Inode);
+
+/// The old files that have neither set-id bits nor file capabilities, as the survey saw them: their names in the stage.
+pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
+    let is_plain = |live: &Live| {
+        let is_file = matches!(live.kind, LiveKind::Regular { .. });
+        is_file && !live.mode.is_set_id() && !live.xattrs.contains_key(CAPABILITY)
+    };
+    let plain = layout.items.iter().filter(|item| item.inside.is_none() && item.live.is_some_and(is_plain));
+    plain.map(|item| item.op.stage.as_str()).collect()
+}
+
+/// Takes the bits from what a run with this outcome drops, but for the old objects that are known to be `plain`. To be
+/// called before anything is dropped; what was done before is done no second time.
+pub(crate) fn take_bits(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    plain: &HashSet<&str>,
+) -> std::result::Result<(), Cause> {
+    let mut taking = BitStripper { root, outcome, since: None, recorded: None };
+    let is_plain = |op: &Op| outcome == Outcome::Commit && plain.contains(op.stage.as_str());
+    let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
+    dropped.retain(|op| !is_plain(op));
+    for (index, domain) in journal.domains.iter().enumerate() {
+        if dropped.iter().all(|op| op.domain != index) {
+            continue;
+        }
+        let Some(stage) = root.dir_if_there(&domain.stage)? else { continue };
+        if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+            continue;
+        }
+        let objects = stage.dir(b"o")?;
+        taking.since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
+        for op in dropped.iter().filter(|op| op.domain == index) {
+            let second = (!RenameSupport::of(domain).exchange).then(|| op.old_stage());
+            for staged in [Some(op.stage.clone()), second].into_iter().flatten() {
+                if let Some(name) = staged.strip_prefix("o/") {
+                    taking.take_from(&objects, name.as_bytes(), 0)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an op leaves an object in the stage that may have such bits.
+fn is_dropped(op: &Op, outcome: Outcome) -> bool {
+    let dropped = match (op.kind, outcome) {
+        (OpKind::Replace | OpKind::Delete, Outcome::Commit) => &op.old,
+        (OpKind::Replace | OpKind::Add, Outcome::RolledBack) => &op.new,
+        _ => &None,
+    };
+    // Only a program can have capabilities, and the run knew the mode of each file that it has replaced or made.
+    let may_have_bits = |object: &Identity| match object.file_type {
+        'd' => true,
+        'f' => object.mode & 0o6111 != 0,
+        _ => false,
+    };
+    !op.db && dropped.as_ref().is_some_and(may_have_bits)
+}
+
+struct BitStripper<'a> {
+    root: &'a Root,
+    outcome: Outcome,
+    /// When the stage was made: what is not older is of the run.
+    since: Option<Timestamp>,
+    /// The files with several names of which `contents` knows one, once they were asked for.
+    recorded: Option<HashSet<FileId>>,
+}
+
+impl BitStripper<'_> {
+    /// Takes the bits from an object, or from those in a directory.
+    fn take_from(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
+        let Some(seen) = dir.look(name)? else { return Ok(()) };
+        if seen.file_type == FileType::Directory && depth < DEEPEST {
+            let inner = dir.dir(name)?;
+            return inner.names()?.iter().try_for_each(|name| self.take_from(&inner, name, depth + 1));
+        }
+        if seen.file_type != FileType::Regular {
+            return Ok(());
+        }
+        let is_executable = seen.mode.bits() & 0o111 != 0;
+        let has_capability = is_executable && dir.has_xattr(name, CAPABILITY)?;
+        if (seen.mode.is_set_id() || has_capability) && !self.stays(&seen)? {
+            strip(dir, name)?;
+        }
+        Ok(())
+    }
+
+    /// Whether another name of an object stays that it has by right.
+    fn stays(&mut self, seen: &ObjectStatus) -> std::result::Result<bool, Cause> {
+        if seen.links <= 1 {
+            return Ok(false);
+        }
+        if self.outcome == Outcome::RolledBack {
+            let is_new = self.since.is_some_and(|since| seen.inode.born.is_some_and(|born| born >= since));
+            return Ok(!is_new);
+        }
+        let recorded = match self.recorded.take() {
+            Some(recorded) => recorded,
+            None => recorded_links(self.root)?,
+        };
+        let stays = recorded.contains(&(seen.file_system, seen.inode));
+        self.recorded = Some(recorded);
+        Ok(stays)
+    }
+}
+
+/// Takes the bits from one file. Who is not the superuser can do so with files of their own only.
+fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
+    let Some(object) = dir.hold(name)? else { return Ok(()) };
+    let seen = object.look()?;
+    if seen.file_type != FileType::Regular {
+        return Ok(());
+    }
+    let cut = Mode::of(seen.mode.bits() & 0o1777);
+    let mode = if seen.mode.is_set_id() { object.set_mode(cut) } else { Ok(()) };
+    let capability =
+        if object.xattr(CAPABILITY)?.is_some() { object.remove_xattr(CAPABILITY) } else { Ok(()) };
+    for done in [mode, capability] {
+        match done {
+            Err(error) if error.errno() == Some(Errno::PERM) && !dir.root().is_privileged() => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The files with several names of which `contents` knows one.
+fn recorded_links(root: &Root) -> std::result::Result<HashSet<FileId>, Cause> {
+    let lines =
+        contents::scan(&RecordView::live(root), |_| true).map_err(|error| Cause::Source(Box::new(error)))?;
+    let (resolver, mut dirs, mut found) = (root.resolver(), Dirs::new(root), HashSet::new());
+    for (path, line) in &lines {
+        if !line.object.ftype.is_regular() && line.object.ftype != Ftype::Link {
+            continue;
+        }
+        let physical = resolver.locate(path)?;
+        let Some(dir) = dirs.parent(&physical)? else { continue };
+        if let Some(seen) = dir.look(physical.name())?
+            && seen.links > 1
+        {
+            found.insert((seen.file_system, seen.inode));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,200 @@
+//! Stages that belong to no unfinished run: ours are removed, what is not ours is passed over.
+//!
+//! A stage can lie on any mount, so others may put something in its place: a file, a link, a directory of theirs, a
+//! journal that lies. None of that may stop a command, least of all at boot. What is ours, [`own_stage`] tells; of all
+//! else a note tells, and it is neither read nor removed.
+//!
+//! [`own_stage`]: super::own_stage
+
+use rustix::io::Errno;
+
+use crate::database::own_directory;
+use crate::format::journal::{Head, Identity, Journal, Op, OpKind};
+use crate::package::ObjectPath;
+use crate::package::rule::holds;
+use crate::root::{Dir, FileType, ObjectStatus, Root};
+use crate::transaction::error::Cause;
+use crate::transaction::journal::journal_file;
+use crate::transaction::objects::identity::{ObjectState, state_of};
+use crate::transaction::stage::domains::{HOLDER, is_unsupported};
+use crate::transaction::stage::local_stage;
+use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own, stranger};
+
+/// Of what is passed over in one directory no more is told by name.
+const TOLD: usize = 4;
+
+/// Removes stages that belong to no unfinished run, and a journal that was never published. The directory that is
+/// opened here has the last word on what is unfinished: nobody can put another one in its place in between. `last` is
+/// what the journal says of the last run. Notes say what was passed over.
+pub(crate) fn remove_strays(root: &Root, last: Option<&Head>) -> Result<Vec<String>, Cause> {
+    let mut notes = Vec::new();
+    let own = root.resolver().locate_dir(&own_directory())?;
+    if let Some(own) = root.dir_if_there(&own)? {
+        let published = journal_file::head_in(&own)?;
+        if published.as_ref().is_some_and(Head::is_open) {
+            return Err(Cause::Changed(root.show(own.path())));
+        }
+        journal_file::remove_new_in(&own, published.as_ref())?;
+        if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+            notes.extend(of_first_domain(root, &own.dir(b"stage")?)?);
+        }
+    }
+    for mount in root.mount_points()? {
+        if let Some(top) = mounted(root, &mount)? {
+            notes.extend(of_other_domain(root, &top, last)?);
+        }
+    }
+    Ok(notes)
+}
+
+/// Removes the stages of the first domain, each with those that it tells of.
+fn of_first_domain(root: &Root, stages: &Dir) -> Result<Vec<String>, Cause> {
+    let (mut notes, mut passed) = (Vec::new(), Vec::new());
+    for name in stages.names()? {
+        match open_own(stages, &name, &name)? {
+            FoundStage::Nothing => {}
+            FoundStage::Theirs(reason) => passed.push(left(root, &stages.at(&name), &reason)),
+            FoundStage::Ours(stage) => {
+                notes.extend(local_stage::remove_noted(root, &stage.dir)?);
+                stages.remove_tree(&name)?;
+            }
+        }
+    }
+    notes.extend(shortened(passed, root, stages));
+    Ok(notes)
+}
+
+/// The topmost directory of a mount, if a stage can be there: none can where the caller may not enter.
+fn mounted(root: &Root, mount: &ObjectPath) -> Result<Option<Dir>, Cause> {
+    let top = match root.dir_if_there(mount) {
+        Err(error) if is_closed(error.errno()) => None,
+        opened => opened?,
+    };
+    match top {
+        Some(top) if is_unsupported(&top)?.is_none() => Ok(Some(top)),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a mount does not let the caller in, as one of FUSE that is another user's, or whose server has died.
+fn is_closed(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::ACCESS | Errno::PERM | Errno::NOTCONN | Errno::LOOP | Errno::STALE))
+}
+
+/// Removes the stages in the topmost directory of a mount, and the directory that holds them.
+fn of_other_domain(root: &Root, top: &Dir, last: Option<&Head>) -> Result<Vec<String>, Cause> {
+    let Some(seen) = top.look(HOLDER)? else { return Ok(Vec::new()) };
+    let holder = match open_holder(top, &seen)? {
+        Ok(holder) => holder,
+        Err(reason) => return Ok(vec![left(root, &top.at(HOLDER), &reason)]),
+    };
+    let mut passed = Vec::new();
+    for name in holder.names()? {
+        let reason = match open_own(&holder, &name, &name)? {
+            FoundStage::Nothing => None,
+            FoundStage::Theirs(reason) => Some(reason),
+            FoundStage::Ours(stage) => stray_of_other_domain(root, &holder, &stage, last)?,
+        };
+        passed.extend(reason.map(|reason| left(root, &holder.at(&name), &reason)));
+    }
+    let notes = shortened(passed, root, &holder);
+    // A run may have been cut before its first stage was in it, or after its last one was gone.
+    match top.remove_dir(HOLDER) {
+        Err(error) if error.errno() == Some(Errno::ROFS) => {}
+        removed => drop(removed?),
+    }
+    Ok(notes)
+}
+
+/// The directory that holds the stages of a mount, or what is said against it.
+fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Cause> {
+    if let Some(reason) = stranger(top.root(), seen)? {
+        return Ok(Err(reason));
+    }
+    let holder = match top.dir(HOLDER) {
+        Err(error) => return Ok(Err(format!("cannot be opened ({error})"))),
+        Ok(holder) => holder,
+    };
+    let seen = holder.itself()?;
+    if let Some(reason) = stranger(top.root(), &seen)? {
+        return Ok(Err(reason));
+    }
+    let is_mount = !is_on(&seen, &top.itself()?);
+    Ok(if is_mount { Err("is a mount point".to_owned()) } else { Ok(holder) })
+}
+
+/// A stage of ours on another file system whose run the journal does not name. What is said against it, where it stays.
+fn stray_of_other_domain(
+    root: &Root,
+    holder: &Dir,
+    stage: &OwnStage,
+    last: Option<&Head>,
+) -> Result<Option<String>, Cause> {
+    if let Some(copy) = journal_file::read_copy(&stage.dir)? {
+        let header = &copy.head.header;
+        if !holds("stray.root", last.is_none_or(|last| last.header.root == header.root)) {
+            return Ok(Some(format!("is a stage of the root {}", header.root)));
+        }
+        let is_later = last.and_then(Head::run).is_none_or(|last| stage.run.number > last.number);
+        if is_later && was_switched(root, &stage.dir, &copy)? {
+            return Err(Cause::LaterStage { stage: root.show(stage.dir.path()) });
+        }
+    }
+    let name = stage.dir.path().name();
+    match holder.remove_tree(name) {
+        Err(error) if error.errno() == Some(Errno::ROFS) => return Ok(Some(error.to_string())),
+        removed => removed?,
+    }
+    let stays = holder.look(name)?.is_some();
+    Ok(stays.then(|| "holds something that is mounted".to_owned()))
+}
+
+/// A note of something that stays.
+fn left(root: &Root, path: &ObjectPath, reason: &str) -> String {
+    format!("{} {reason}: it is left as it is", root.show(path))
+}
+
+/// Notes of what is in one directory, the first of them in full.
+fn shortened(mut notes: Vec<String>, root: &Root, directory: &Dir) -> Vec<String> {
+    let more = notes.len().saturating_sub(TOLD);
+    if more > 0 {
+        notes.truncate(TOLD);
+        notes.push(format!("{more} more in {} are left as they are", root.show(directory.path())));
+    }
+    notes
+}
+
+/// Whether any target of the stage's own copy of its journal is the new object.
+fn was_switched(root: &Root, stage: &Dir, copy: &Journal) -> Result<bool, Cause> {
+    for op in &copy.ops {
+        let in_stage = copy.domains.get(op.domain).is_some_and(|domain| domain.stage == *stage.path());
+        let parent = op.path.parent().unwrap_or_else(ObjectPath::root);
+        if let Some(dir) = root.dir_if_there(&parent)?.filter(|_| in_stage)
+            && is_as_after(&dir, op)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a target is what an op makes of it. An object that only gets other attributes is the same object before
+/// and after: its attributes tell, where they are not the same as before.
+fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
+    if op.kind == OpKind::Protect {
+        let seen = dir.look(op.path.name())?;
+        return Ok(match (seen, &op.old) {
+            (Some(seen), Some(old)) => seen.inode != old.inode || op.touched != Some(seen.ctime),
+            (seen, old) => seen.is_some() != old.is_some(),
+        });
+    }
+    if op.kind == OpKind::Attr {
+        let Some(seen) = dir.look(op.path.name())? else { return Ok(false) };
+        let has = |identity: &Identity| {
+            (identity.mode, identity.uid, identity.gid) == (seen.mode.bits(), seen.uid, seen.gid)
+        };
+        return Ok(op.new.as_ref().is_some_and(has) && !op.old.as_ref().is_some_and(has));
+    }
+    let found = state_of(dir, op.path.name(), op)?;
+    Ok(matches!(found, ObjectState::New | ObjectState::NewTouched))
+}

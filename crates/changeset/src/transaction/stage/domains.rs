@@ -1,0 +1,346 @@
+//! Domains and their stages: where new objects are written so that a rename reaches their targets.
+//!
+//! A domain is a set of targets with the same mount and the same file system (a bind mount of one file system has
+//! the same device number and yet gives EXDEV). Its stage is `var/sadm/patchadm/stage/<run>` for the domain of
+//! `/var` and `.patchadm/<run>` in the topmost directory of another mount inside the root. It is `.patchadm-<run>` in
+//! the target's own directory where that topmost directory may not be written; in the topmost directory of a tree that
+//! is encrypted or hands down a project id, into which nothing can be renamed from outside; and in a directory of which
+//! an earlier try has shown that nothing can.
+
+use std::collections::HashMap;
+
+use crate::database::own_directory;
+use crate::format::journal::{Domain, Journal, Run};
+use crate::package::rule::holds;
+use crate::package::{Mode, ObjectPath, side_by_side};
+use crate::root::{Dir, FileType, ObjectStatus, Root};
+use crate::transaction::error::Cause;
+use crate::transaction::objects::rename_support::probe;
+use crate::transaction::stage::local_stage;
+use crate::transaction::stage::own_stage::{MARKER, marker_text, stranger};
+
+/// The directory for stages in the topmost directory of another mount.
+pub(crate) const HOLDER: &[u8] = b".patchadm";
+
+/// How much is held back for a rollback on a full disk.
+const BALLAST: u64 = 1 << 20;
+
+/// File systems on which the protocol does not hold: no errors from syncfs, or no owners.
+const UNSUPPORTED: [(u64, &str); 7] = [
+    (0x6969, "is on NFS, which patchadm does not change yet"),
+    (0x6573_5546, "is on FUSE, which patchadm does not change yet"),
+    (0x0102_1997, "is on 9p, which patchadm does not change yet"),
+    (0xff53_4d42, "is on CIFS, which patchadm does not change yet"),
+    (0xfe53_4d42, "is on SMB, which patchadm does not change yet"),
+    (0x4d44, "is on a FAT file system, which has no owners and modes"),
+    (0x0027_e0eb, "is a control group, not a place for files"),
+];
+
+/// Objects that one thread removes in one go.
+const FEW: usize = 64;
+
+/// No more directories than this are domains of their own: each holds descriptors and a ballast.
+const MOST_ALONE: usize = 64;
+
+/// One domain with its stage.
+#[derive(Debug)]
+pub(crate) struct OpenDomain {
+    /// The domain as the journal names it.
+    pub(crate) entry: Domain,
+    /// The stage directory.
+    pub(crate) dir: Dir,
+    /// `o/` of the stage: objects, private.
+    pub(crate) objects: Dir,
+    /// `db/` of the stage: records, readable for everybody.
+    pub(crate) records: Dir,
+    /// Owner and group that what is made in the stage has from the beginning.
+    pub(crate) gives: (u32, u32),
+}
+
+/// What tells domains apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct DomainKey {
+    mount: u64,
+    file_system: (u32, u32),
+    /// For a directory that is a domain alone.
+    alone: Option<ObjectPath>,
+}
+
+impl DomainKey {
+    fn of(seen: &ObjectStatus) -> Self {
+        Self { mount: seen.mount, file_system: seen.file_system, alone: None }
+    }
+}
+
+/// The domains of a run; the first one is that of `/var`, where the journal is.
+#[derive(Debug)]
+pub(crate) struct OpenDomains {
+    root: Root,
+    run: Run,
+    keys: HashMap<DomainKey, usize>,
+    list: Vec<OpenDomain>,
+    /// Directories into which nothing could be renamed from their domain.
+    apart: Vec<ObjectPath>,
+}
+
+impl OpenDomains {
+    /// Makes the directories of our own and the stage of the first domain. What is in the directories `apart` is of
+    /// domains of their own.
+    pub(crate) fn begin(root: &Root, run: &Run, apart: &[ObjectPath]) -> Result<Self, Cause> {
+        let own = make_own_directory(root)?;
+        let seen = own.itself()?;
+        let stages = ensure(&own, b"stage", Mode::of(0o711))?;
+        let top = topmost(root, own.path(), &seen)?;
+        let mut domains = Self {
+            root: root.clone(),
+            run: run.clone(),
+            keys: HashMap::new(),
+            list: Vec::new(),
+            apart: apart.to_vec(),
+        };
+        let key = DomainKey { alone: domains.closed(&own, &seen)?, ..DomainKey::of(&seen) };
+        domains.add(key, top, &stages, run.to_string().as_bytes())?;
+        Ok(domains)
+    }
+
+    /// Whether an earlier try of the run was rolled back, so that old objects have another status change time.
+    pub(crate) fn is_second_try(&self) -> bool {
+        !self.apart.is_empty()
+    }
+
+    /// All domains.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenDomain> {
+        self.list.iter()
+    }
+
+    /// A domain by its number.
+    pub(crate) fn get(&self, index: usize) -> Result<&OpenDomain, Cause> {
+        self.list.get(index).ok_or_else(|| Cause::Internal(format!("there is no domain {index}")))
+    }
+
+    /// The number of the domain of what is in directory `dir`; its stage is made when it is the first of it.
+    pub(crate) fn of(&mut self, dir: &Dir) -> Result<usize, Cause> {
+        let seen = dir.itself()?;
+        if let Some(reason) = is_unsupported(dir)? {
+            return Err(Cause::Unsupported { path: self.root.show(dir.path()), reason });
+        }
+        let mut key = DomainKey { alone: self.closed(dir, &seen)?, ..DomainKey::of(&seen) };
+        if let Some(&known) = self.keys.get(&key) {
+            return Ok(known);
+        }
+        if let Some(closed) = &key.alone {
+            let closed = self.root.dir(closed)?;
+            return self.add_alone(key, &closed);
+        }
+        let top = topmost(&self.root, dir.path(), &seen)?;
+        let at_top = self.root.dir(&top)?;
+        if at_top.is_writable() {
+            let stages = ours(&at_top)?;
+            return self.add(key, top, &stages, self.run.to_string().as_bytes());
+        }
+        key.alone = Some(dir.path().clone());
+        match self.keys.get(&key) {
+            Some(&known) => Ok(known),
+            None => self.add_alone(key, dir),
+        }
+    }
+
+    /// The directory at the top of what nothing can be renamed into from outside, if `dir` is in such a part.
+    fn closed(&self, dir: &Dir, seen: &ObjectStatus) -> Result<Option<ObjectPath>, Cause> {
+        let path = dir.path();
+        for apart in self.apart.iter().filter(|apart| path == *apart || path.is_below(apart)) {
+            if DomainKey::of(&self.root.dir(apart)?.itself()?) == DomainKey::of(seen) {
+                return Ok(Some(apart.clone()));
+            }
+        }
+        if !seen.encrypted && !dir.hands_down_project() {
+            return Ok(None);
+        }
+        let mut top = path.clone();
+        for above in path.ancestors() {
+            let dir = self.root.dir(&above)?;
+            let other = dir.itself()?;
+            let is_closed = if seen.encrypted { other.encrypted } else { dir.hands_down_project() };
+            if !is_closed || (other.mount, other.file_system) != (seen.mount, seen.file_system) {
+                break;
+            }
+            top = above;
+        }
+        Ok(Some(top))
+    }
+
+    /// A stage in a directory that is a domain of its own.
+    fn add_alone(&mut self, key: DomainKey, place: &Dir) -> Result<usize, Cause> {
+        let refused = |reason| Err(Cause::Unsupported { path: self.root.show(place.path()), reason });
+        let mode = place.itself()?.mode.bits();
+        let is_sticky = mode & 0o1000 != 0;
+        if self.root.is_privileged() && mode & 0o022 != 0 && !is_sticky {
+            return refused(
+                "can be written by others, so it cannot hold a stage, and nothing can be renamed into it",
+            );
+        }
+        if self.list.len() > MOST_ALONE {
+            return refused("is one directory too many into which nothing can be renamed from outside");
+        }
+        let name = local_stage::name(&self.run.to_string());
+        local_stage::note(&self.get(0)?.dir, &place.at(&name))?;
+        self.add(key, place.path().clone(), place, &name)
+    }
+
+    fn add(&mut self, key: DomainKey, top: ObjectPath, within: &Dir, name: &[u8]) -> Result<usize, Cause> {
+        let dir = within.make_dir(name, Mode::of(0o711))?;
+        let objects = dir.make_dir(b"o", Mode::of(0o700))?;
+        let records = dir.make_dir(b"db", Mode::of(0o755))?;
+        let index = self.list.len();
+        let mut marker = dir.create(MARKER)?;
+        marker.put(marker_text(&self.run.to_string(), index).as_bytes())?;
+        let made = marker.look()?;
+        let entry = Domain { top, stage: dir.path().clone(), lacks: Vec::new() };
+        self.list.push(OpenDomain { entry, dir, objects, records, gives: (made.uid, made.gid) });
+        self.keys.insert(key, index);
+        let lacks = probe(&self.get(index)?.dir)?;
+        if let Some(domain) = self.list.last_mut() {
+            domain.entry.lacks = lacks;
+        }
+        self.get(index)?.dir.create(b"ballast")?.reserve(BALLAST)?;
+        Ok(index)
+    }
+
+    /// Makes everything on every domain durable, the one of the journal last.
+    pub(crate) fn sync(&self) -> Result<(), Cause> {
+        self.list.iter().rev().try_for_each(|domain| domain.dir.sync_file_system()).map_err(Cause::from)
+    }
+
+    /// Removes all stages: nothing was switched, or everything is finished.
+    pub(crate) fn discard(&self) -> Result<(), Cause> {
+        drop_stages(&self.root, self.list.iter().map(|domain| &domain.entry)).map(drop)
+    }
+}
+
+/// The directory of our own files, made where it is not there.
+pub(crate) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
+    let path = root.resolver().locate_dir(&own_directory())?;
+    if let Some(dir) = root.dir_if_there(&path)? {
+        return Ok(dir);
+    }
+    let parent = path.parent().unwrap_or_else(ObjectPath::root);
+    ensure(&root.dir(&parent)?, path.name(), Mode::of(0o755))
+}
+
+/// Removes the stages of a run, that of the first domain last: it tells where those are that nobody would find. Notes
+/// say what stays.
+pub(crate) fn drop_stages<'d>(
+    root: &Root,
+    domains: impl DoubleEndedIterator<Item = &'d Domain> + Clone,
+) -> Result<Vec<String>, Cause> {
+    let mut notes = Vec::new();
+    if let Some(first) = domains.clone().next()
+        && let Some(first) = root.dir_if_there(&first.stage)?
+    {
+        notes = local_stage::remove_noted(root, &first)?;
+    }
+    domains.rev().try_for_each(|domain| drop_stage(root, &domain.stage))?;
+    Ok(notes)
+}
+
+/// Removes the objects of one stage; the stage itself, its records and its marker stay. To give the blocks of a file back
+/// is most of the work, and is done by several threads at once.
+pub(crate) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
+    let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
+    if stage.look(b"o")?.is_none() {
+        return Ok(());
+    }
+    let objects = stage.dir(b"o")?;
+    let names = objects.names()?;
+    let shares: Vec<&[Vec<u8>]> = names.chunks(FEW).collect();
+    let removed = side_by_side(root.workers(), shares.len(), || {
+        |at| {
+            shares.get(at).map_or(Ok(()), |share| share.iter().try_for_each(|name| objects.remove_tree(name)))
+        }
+    });
+    removed.into_iter().try_for_each(|removed| Ok(removed?))
+}
+
+/// Removes one stage, and the directory that holds it when that is ours and empty.
+pub(crate) fn drop_stage(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
+    let Some(parent) = stage.parent() else { return Ok(()) };
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
+    dir.remove_tree(stage.name())?;
+    if parent.name() == HOLDER { drop_holder(root, &parent) } else { Ok(()) }
+}
+
+/// Removes the directory for stages of another mount, where it is empty.
+pub(crate) fn drop_holder(root: &Root, holder: &ObjectPath) -> Result<(), Cause> {
+    if let Some(above) = holder.parent() {
+        root.dir(&above)?.remove_dir(holder.name())?;
+    }
+    Ok(())
+}
+
+/// Whether only the caller, root, or `owner`, to whom the records of the root belong, may write to a directory.
+pub(crate) fn is_ours(seen: &ObjectStatus, owner: u32) -> bool {
+    let owners = [0, rustix::process::geteuid().as_raw(), owner];
+    owners.contains(&seen.uid) && seen.mode.bits() & 0o022 == 0
+}
+
+/// Checks that the stages of an unfinished run, as far as they are there, are directories to which nobody else may write:
+/// what is in them is going to be put in place, and they are going to be removed.
+pub(crate) fn must_be_ours(root: &Root, journal: &Journal) -> Result<(), Cause> {
+    let own = make_own_directory(root)?.itself()?;
+    for domain in &journal.domains {
+        let Some(stage) = root.dir_if_there(&domain.stage)? else { continue };
+        let seen = stage.itself()?;
+        if !holds("journal.domain.owner", is_ours(&seen, own.uid)) {
+            return Err(Cause::NotOurs { stage: root.show(&domain.stage), uid: seen.uid });
+        }
+    }
+    Ok(())
+}
+
+/// Opens the stage of a domain of an unfinished run; an error if the file system is not mounted there.
+pub(crate) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> Result<Dir, Cause> {
+    let missing = || Cause::DomainMissing { top: root.show(&domain.top), run: run.to_owned() };
+    let dir = root.dir_if_there(&domain.stage)?.ok_or_else(missing)?;
+    let marker = dir.read(MARKER, 4096)?.unwrap_or_default();
+    if !holds("journal.domain.marker", marker == marker_text(run, index).as_bytes()) {
+        return Err(missing());
+    }
+    Ok(dir)
+}
+
+/// The directory `.patchadm` of another mount: ours, and writable for nobody else. One that somebody made before us
+/// would let them put other stages in the place of ours.
+fn ours(top: &Dir) -> Result<Dir, Cause> {
+    let dir = ensure(top, HOLDER, Mode::of(0o711))?;
+    if stranger(top.root(), &dir.itself()?)?.is_some() {
+        let reason = "belongs to somebody else or can be written by others, so it cannot be used as a stage";
+        return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
+    }
+    Ok(dir)
+}
+
+fn ensure(dir: &Dir, name: &[u8], mode: Mode) -> Result<Dir, Cause> {
+    match dir.look(name)? {
+        Some(seen) if seen.file_type == FileType::Directory => Ok(dir.dir(name)?),
+        _ => Ok(dir.make_dir(name, mode)?),
+    }
+}
+
+/// The topmost directory inside the root on the same mount.
+fn topmost(root: &Root, path: &ObjectPath, seen: &ObjectStatus) -> Result<ObjectPath, Cause> {
+    let mut top = path.clone();
+    for above in path.ancestors() {
+        let other = root.dir(&above)?.itself()?;
+        if (other.mount, other.file_system) != (seen.mount, seen.file_system) {
+            break;
+        }
+        top = above;
+    }
+    Ok(top)
+}
+
+/// Why the file system of a directory cannot be changed, if there is a reason.
+pub(crate) fn is_unsupported(dir: &Dir) -> Result<Option<&'static str>, Cause> {
+    let magic = dir.file_system_magic()?;
+    Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))
+}

@@ -1,0 +1,233 @@
+//! Staging: every new object is written beside its target, final in every attribute, while nothing live changes.
+//!
+//! One thread reads the source, which is a stream; others make the files of what it has read. A large file is written
+//! by the reader itself, piece by piece, so that no more than some megabytes are ever held.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufReader, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use crate::package::PackagePath;
+use crate::plan::Body;
+use crate::root::Root;
+use crate::transaction::content_source::ContentSource;
+use crate::transaction::error::Cause;
+use crate::transaction::settings::{RunActivity, RunWatch};
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
+
+/// Files that are larger are not held in memory.
+const LARGEST_HELD: u64 = 1 << 20;
+
+/// Bytes and files that are handed over at once.
+const BATCH: (usize, usize) = (1 << 18, 32);
+
+/// Writes the objects of a layout into its stages.
+pub(crate) struct LayoutStager<'a, 'p> {
+    pub(crate) root: &'a Root,
+    pub(crate) domains: &'a OpenDomains,
+    pub(crate) layout: &'a mut Layout<'p>,
+    pub(crate) watch: RunWatch<'a>,
+}
+
+/// The items that each file of the source is for.
+type WantedItems = BTreeMap<(usize, PackagePath), Vec<usize>>;
+
+/// Files of the source that were read, each with the items it is for.
+type Batch<'w> = Vec<(&'w [usize], Vec<u8>)>;
+
+impl<'p> LayoutStager<'_, 'p> {
+    /// Stages all objects; `content` streams the files of the source. Records are staged later, because the undo
+    /// archives among them need what is known only now.
+    pub(crate) fn objects(self, content: &mut dyn ContentSource) -> Result<StagedContent, Cause> {
+        let made = self.make(content)?;
+        for (index, identity) in made.identities {
+            if let Some(item) = self.layout.items.get_mut(index) {
+                item.op.new = Some(identity);
+            }
+        }
+        Ok(made.content)
+    }
+
+    fn make(&self, content: &mut dyn ContentSource) -> Result<StagedObjects, Cause> {
+        let sizes = self.layout.items.iter().filter_map(|item| match item.object().map(|new| &new.body) {
+            Some(Body::Member(member)) => Some(member.size),
+            _ => None,
+        });
+        self.watch.begins(RunActivity::Staging, sizes.sum());
+        let mut stager = ObjectStager::new(self.root, self.domains, self.layout);
+        for index in self.select(|body| !matches!(body, Body::Member(_) | Body::Link(_))) {
+            self.watch.check()?;
+            stager.without_content(index)?;
+        }
+        let mut made = self.members(content, &mut stager)?;
+        for index in self.select(|body| matches!(body, Body::Link(_))) {
+            self.watch.check()?;
+            stager.link(index, &made.content.digests)?;
+        }
+        // The innermost first: a directory may take away the right to write into it.
+        for index in self.select(|body| matches!(body, Body::Directory)).into_iter().rev() {
+            stager.settle_directory(index)?;
+        }
+        made.add(stager.finish());
+        Ok(made)
+    }
+
+    fn select(&self, wanted: impl Fn(&Body) -> bool) -> Vec<usize> {
+        let bodies = self.layout.items.iter().enumerate();
+        bodies
+            .filter_map(|(index, item)| item.object().filter(|new| wanted(&new.body)).map(|_| index))
+            .collect()
+    }
+
+    fn wanted(&self) -> WantedItems {
+        let mut wanted = WantedItems::new();
+        for (index, item) in self.layout.items.iter().enumerate() {
+            if let Some(Body::Member(member)) = item.object().map(|new| &new.body) {
+                wanted.entry((member.package, member.path.clone())).or_default().push(index);
+            }
+        }
+        wanted
+    }
+
+    /// Streams all files that come from the source.
+    fn members(
+        &self,
+        content: &mut dyn ContentSource,
+        own: &mut ObjectStager<'_, 'p>,
+    ) -> Result<StagedObjects, Cause> {
+        let wanted = self.wanted();
+        if wanted.is_empty() {
+            return Ok(StagedObjects::default());
+        }
+        let workers = if self.root.workers() > 1 && wanted.len() > 1 { self.root.workers() } else { 0 };
+        let has_failed = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (to, jobs) = sync_channel(workers);
+            let jobs = Arc::new(Mutex::new(jobs));
+            let start = |_| {
+                let (jobs, has_failed) = (jobs.clone(), &has_failed);
+                let (root, domains, layout) = (self.root, self.domains, &*self.layout);
+                scope.spawn(move || work(ObjectStager::new(root, domains, layout), &jobs, has_failed))
+            };
+            let threads: Vec<_> = (0..workers).map(start).collect();
+            // The threads alone hold it, so that handing over fails when all have given up.
+            drop(jobs);
+            let to = (workers > 0).then_some(to);
+            let mut reading = Reading {
+                stager: self,
+                wanted: &wanted,
+                own,
+                to,
+                batch: Batch::new(),
+                held: 0,
+                has_failed: &has_failed,
+            };
+            let read = reading.all(content);
+            drop(reading);
+            let mut made = StagedObjects::default();
+            for thread in threads {
+                let part =
+                    thread.join().map_err(|_| Cause::Internal("a staging thread failed".to_owned()))?;
+                made.add(part?);
+            }
+            read.map(|()| made)
+        })
+    }
+}
+
+impl StagedObjects {
+    fn add(&mut self, other: Self) {
+        self.content.digests.extend(other.content.digests);
+        self.content.bytes += other.content.bytes;
+        self.identities.extend(other.identities);
+    }
+}
+
+/// What each thread does: it makes the files of one batch after another, until there is none or one fails.
+fn work(
+    mut stager: ObjectStager<'_, '_>,
+    jobs: &Mutex<Receiver<Batch<'_>>>,
+    has_failed: &AtomicBool,
+) -> Result<StagedObjects, Cause> {
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(batch) = next else { return Ok(stager.finish()) };
+        for (indexes, data) in batch {
+            if let Err(cause) = stager.member(indexes, &mut data.as_slice(), &|_| ()) {
+                has_failed.store(true, Ordering::Relaxed);
+                return Err(cause);
+            }
+        }
+    }
+}
+
+/// The thread that reads the source.
+struct Reading<'a, 'w, 'l, 'p> {
+    stager: &'a LayoutStager<'a, 'p>,
+    wanted: &'w WantedItems,
+    own: &'a mut ObjectStager<'l, 'p>,
+    /// Where batches go; none where there is one thread only.
+    to: Option<SyncSender<Batch<'w>>>,
+    batch: Batch<'w>,
+    held: usize,
+    has_failed: &'a AtomicBool,
+}
+
+impl<'w> Reading<'_, 'w, '_, '_> {
+    fn all(&mut self, content: &mut dyn ContentSource) -> Result<(), Cause> {
+        let wanted = self.wanted;
+        let mut missing: BTreeSet<_> = wanted.keys().cloned().collect();
+        let is_wanted = |package: usize, path: &PackagePath| wanted.contains_key(&(package, path.clone()));
+        let mut sink = |package: usize, path: &PackagePath, data: &mut dyn Read| {
+            let key = (package, path.clone());
+            let Some(indexes) = wanted.get(&key) else { return Ok(()) };
+            missing.remove(&key);
+            self.one(indexes, data)
+        };
+        content.stream(&is_wanted, &mut sink)?;
+        self.hand_over()?;
+        match missing.first().and_then(|key| wanted.get(key)).and_then(|indexes| indexes.first()) {
+            Some(&index) => Err(self.own.missing(index)?),
+            None => Ok(()),
+        }
+    }
+
+    fn one(&mut self, indexes: &'w [usize], data: &mut dyn Read) -> Result<(), Cause> {
+        let watch = self.stager.watch;
+        watch.check()?;
+        let Some(&first) = indexes.first() else { return Ok(()) };
+        let size = match self.stager.layout.items.get(first).and_then(LayoutItem::object).map(|new| &new.body)
+        {
+            Some(Body::Member(member)) => member.size,
+            _ => return Ok(()),
+        };
+        if self.to.is_none() || size > LARGEST_HELD {
+            let mut data = BufReader::with_capacity(1 << 17, data);
+            return self.own.member(indexes, &mut data, &|count| watch.advances(count));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+        // One byte more than it should have shows that it has too many.
+        let read = data.take(size + 1).read_to_end(&mut bytes);
+        read.map_err(|error| self.own.corrupt(first, error.to_string()))?;
+        watch.advances(bytes.len() as u64);
+        self.held += bytes.len();
+        self.batch.push((indexes, bytes));
+        if self.held >= BATCH.0 || self.batch.len() >= BATCH.1 { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<(), Cause> {
+        let batch = std::mem::take(&mut self.batch);
+        self.held = 0;
+        let Some(to) = self.to.as_ref().filter(|_| !batch.is_empty()) else { return Ok(()) };
+        if self.has_failed.load(Ordering::Relaxed) || to.send(batch).is_err() {
+            // What failed is told by the thread that it happened to.
+            return Err(Cause::Internal("a staging thread gave up".to_owned()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,397 @@
+//! Making one staged object, final in every attribute. Each thread that stages has a maker of its own.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+use std::ops::Deref;
+
+use crate::format::journal::Identity;
+use crate::package::{Digest, Live, LiveKind, Mode, ObjectPath, Summing, Sums, Xattrs};
+use crate::plan::{Body, Member, NewObject, NewXattrs};
+use crate::root::{Dir, Root, SpecialFile, WritableFile};
+use crate::transaction::error::Cause;
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::identity::identity;
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
+
+/// Of a file that is not larger the first write takes all the space there will be, so that a full disk shows then.
+const WRITTEN_AT_ONCE: u64 = 128 << 10;
+
+/// Makes objects of a layout in its stages.
+pub(crate) struct ObjectStager<'a, 'p> {
+    root: &'a Root,
+    domains: &'a OpenDomains,
+    layout: &'a Layout<'p>,
+    dirs: Dirs,
+    /// What the directory that was asked last hands down to what is made in it.
+    handed_down: Option<(ObjectPath, Xattrs)>,
+    made: StagedObjects,
+}
+
+/// What staging knows afterwards.
+#[derive(Debug, Default)]
+pub(crate) struct StagedContent {
+    /// SHA-256 of each new regular file, by the path of the plan.
+    pub(crate) digests: BTreeMap<ObjectPath, Digest>,
+    /// Bytes that were written for objects.
+    pub(crate) bytes: u64,
+}
+
+/// What a maker knows afterwards.
+#[derive(Debug, Default)]
+pub(crate) struct StagedObjects {
+    /// Digests and bytes.
+    pub(crate) content: StagedContent,
+    /// Which inode each item is.
+    pub(crate) identities: Vec<(usize, Identity)>,
+}
+
+/// A directory of the stage, held by it or opened for the moment.
+enum Within<'a> {
+    Stage(&'a Dir),
+    Below(Dir),
+}
+
+impl Deref for Within<'_> {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        match self {
+            Self::Stage(dir) => dir,
+            Self::Below(dir) => dir,
+        }
+    }
+}
+
+impl<'a, 'p> ObjectStager<'a, 'p> {
+    pub(crate) fn new(root: &'a Root, domains: &'a OpenDomains, layout: &'a Layout<'p>) -> Self {
+        Self {
+            root,
+            domains,
+            layout,
+            dirs: Dirs::new(root),
+            handed_down: None,
+            made: StagedObjects::default(),
+        }
+    }
+
+    pub(crate) fn finish(self) -> StagedObjects {
+        self.made
+    }
+
+    /// The staged place of an item: directory and name.
+    fn place(&self, index: usize) -> Result<(Within<'a>, Vec<u8>), Cause> {
+        let item = self.item(index)?;
+        let domain = self.domains.get(item.op.domain)?;
+        let top = item.op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
+        let Some(inside) = &item.inside else { return Ok((Within::Stage(&domain.objects), top)) };
+        let mut dir = domain.objects.dir(&top)?;
+        let mut parts: Vec<&[u8]> = inside.split(|&b| b == b'/').collect();
+        let name = parts.pop().unwrap_or_default().to_vec();
+        for part in parts {
+            dir = dir.dir(part)?;
+        }
+        Ok((Within::Below(dir), name))
+    }
+
+    fn item(&self, index: usize) -> Result<&'a LayoutItem<'p>, Cause> {
+        self.layout.items.get(index).ok_or_else(|| Cause::Internal(format!("there is no item {index}")))
+    }
+
+    /// Makes an object that is no file of the source and no link.
+    pub(crate) fn without_content(&mut self, index: usize) -> Result<(), Cause> {
+        let (dir, name) = self.place(index)?;
+        let Some(new) = self.item(index)?.object() else { return Ok(()) };
+        match &new.body {
+            // Its own mode may not let us write into it; it gets it when everything is in it.
+            Body::Directory => {
+                drop(dir.make_dir(&name, Mode::of(0o700))?);
+                return Ok(());
+            }
+            Body::Symlink(target) => dir.make_symlink(&name, target)?,
+            Body::Pipe => dir.make_node(&name, SpecialFile::Pipe)?,
+            Body::Device { block: true, major, minor } => {
+                dir.make_node(&name, SpecialFile::Block(*major, *minor))?;
+            }
+            Body::Device { major, minor, .. } => {
+                dir.make_node(&name, SpecialFile::Character(*major, *minor))?
+            }
+            Body::CopyOf(path) => return self.copy(index, &dir, &name, path),
+            Body::Member(_) | Body::Link(_) => return Ok(()),
+        }
+        self.attributes(index, &dir, &name, new)
+    }
+
+    /// A directory gets its attributes when everything is in it.
+    pub(crate) fn settle_directory(&mut self, index: usize) -> Result<(), Cause> {
+        let (dir, name) = self.place(index)?;
+        match self.item(index)?.object() {
+            Some(new) => self.attributes(index, &dir, &name, new),
+            None => Ok(()),
+        }
+    }
+
+    /// A copy of a live file with all its attributes.
+    fn copy(&mut self, index: usize, dir: &Dir, name: &[u8], path: &ObjectPath) -> Result<(), Cause> {
+        let changed = || Cause::Changed(self.root.show(path));
+        let physical = self.root.resolver().locate(path)?;
+        let from = self.dirs.parent(&physical)?.ok_or_else(changed)?;
+        let live = from.live(physical.name())?.ok_or_else(changed)?;
+        let mut file = dir.create(name)?;
+        file.reserve(live.size().unwrap_or_default())?;
+        let mut source = from.open_regular(physical.name())?;
+        io::copy(&mut source, &mut file).map_err(|error| file.write_error(&error))?;
+        let LiveKind::Regular { sha256, size, .. } = live.kind else { return Err(changed()) };
+        let copy = dir.live(name)?;
+        let is_same =
+            matches!(copy.map(|copy| copy.kind), Some(LiveKind::Regular { sha256: s, .. }) if s == sha256);
+        if !is_same {
+            return Err(changed());
+        }
+        if self.root.is_privileged() {
+            file.set_owner(live.uid, live.gid)?;
+        }
+        set_xattrs(dir, name, &live.xattrs)?;
+        file.set_mode(live.mode)?;
+        file.set_mtime(live.mtime)?;
+        self.made.content.bytes += size;
+        self.made_file(index, &file, sha256)
+    }
+
+    fn made_file(&mut self, index: usize, file: &WritableFile, digest: Digest) -> Result<(), Cause> {
+        let item = self.item(index)?;
+        self.made.content.digests.insert(item.client.clone(), digest);
+        if item.inside.is_none() {
+            self.made.identities.push((index, identity(&file.look()?, Some(digest), None)));
+        }
+        Ok(())
+    }
+
+    fn package_of(&self, index: usize) -> String {
+        let client = self.layout.items.get(index).map(|item| &item.client);
+        client
+            .and_then(|client| self.layout.packages.get(client))
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
+    /// Why a file of the source is not what the package says.
+    pub(crate) fn corrupt(&self, index: usize, reason: String) -> Cause {
+        let path = self.layout.items.get(index).map(|item| self.root.show(&item.client)).unwrap_or_default();
+        Cause::Corrupt { package: self.package_of(index), path, reason }
+    }
+
+    /// That a file of the source is not there.
+    pub(crate) fn missing(&self, index: usize) -> Result<Cause, Cause> {
+        let path = self.root.show(&self.item(index)?.client);
+        Ok(Cause::Missing { package: self.package_of(index), path })
+    }
+
+    /// Writes one file of the source; further places of the same member are copied from the first. `passed` is told of
+    /// bytes that were written.
+    pub(crate) fn member(
+        &mut self,
+        indexes: &[usize],
+        data: &mut dyn BufRead,
+        passed: &dyn Fn(u64),
+    ) -> Result<(), Cause> {
+        let Some((&first, others)) = indexes.split_first() else { return Ok(()) };
+        let (dir, name) = self.place(first)?;
+        let Some(new) = self.item(first)?.object() else { return Ok(()) };
+        let Body::Member(member) = &new.body else { return Ok(()) };
+        let mut file = dir.create(&name)?;
+        if member.size > WRITTEN_AT_ONCE {
+            file.reserve(member.size)?;
+        }
+        let digest = self.pour(first, member, data, &mut file, passed)?;
+        self.file_attributes(first, &file, new)?;
+        self.made_file(first, &file, digest)?;
+        for &other in others {
+            let (to, to_name) = self.place(other)?;
+            let Some(new) = self.item(other)?.object() else { continue };
+            let mut copy = to.create(&to_name)?;
+            let mut source = dir.open_regular(&name)?;
+            io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error))?;
+            self.file_attributes(other, &copy, new)?;
+            self.made_file(other, &copy, digest)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the bytes and checks them against what the package says of them.
+    fn pour(
+        &mut self,
+        index: usize,
+        member: &Member,
+        data: &mut dyn BufRead,
+        file: &mut WritableFile,
+        passed: &dyn Fn(u64),
+    ) -> Result<Digest, Cause> {
+        let mut summing = Summing::default();
+        loop {
+            let bytes = match data.fill_buf() {
+                Ok([]) => break,
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.corrupt(index, error.to_string())),
+            };
+            let count = bytes.len();
+            summing.update(bytes);
+            if summing.size() > member.size {
+                let reason = format!("size {} expected, more delivered", member.size);
+                return Err(self.corrupt(index, reason));
+            }
+            file.put(bytes)?;
+            data.consume(count);
+            passed(count as u64);
+        }
+        let Sums { size, cksum, sha256 } = summing.finish();
+        let reason = if size != member.size {
+            format!("file size <{}> expected <{size}> actual", member.size)
+        } else if cksum != member.cksum {
+            format!("file cksum <{}> expected <{cksum}> actual", member.cksum)
+        } else if member.sha256.is_some_and(|expected| expected != sha256) {
+            "it does not have the SHA-256 that was recorded".to_owned()
+        } else {
+            self.made.content.bytes += size;
+            return Ok(sha256);
+        };
+        Err(self.corrupt(index, reason))
+    }
+
+    /// Another name of a new object, whose digest may be among `digests`, or of a live one that stays.
+    pub(crate) fn link(&mut self, index: usize, digests: &BTreeMap<ObjectPath, Digest>) -> Result<(), Cause> {
+        let Some(NewObject { body: Body::Link(source), .. }) = self.item(index)?.object() else {
+            return Ok(());
+        };
+        let (dir, name) = self.place(index)?;
+        let staged = self.layout.by_path.get(source).copied();
+        let staged = staged.filter(|&of| self.layout.items.get(of).and_then(LayoutItem::object).is_some());
+        if let Some(of) = staged {
+            let (from, from_name) = self.place(of)?;
+            dir.make_link(&name, &from, &from_name)?;
+        } else {
+            let physical = self.root.resolver().locate(source)?;
+            let changed = || Cause::Changed(self.root.show(source));
+            let from = self.dirs.parent(&physical)?.ok_or_else(changed)?;
+            dir.make_link(&name, &from, physical.name())?;
+        }
+        // The other name may be a link itself, made by this maker.
+        let known = digests.get(source).or_else(|| self.made.content.digests.get(source));
+        self.made_name(index, &dir, &name, known.copied())
+    }
+
+    fn made_name(
+        &mut self,
+        index: usize,
+        dir: &Dir,
+        name: &[u8],
+        digest: Option<Digest>,
+    ) -> Result<(), Cause> {
+        let item = self.item(index)?;
+        if let Some(digest) = digest {
+            self.made.content.digests.insert(item.client.clone(), digest);
+        }
+        if item.inside.is_none() {
+            self.made.identities.push((index, identity_of(dir, name, digest)?));
+        }
+        Ok(())
+    }
+
+    /// Owner, extended attributes, mode and time, in the order in which none undoes another.
+    fn file_attributes(&mut self, index: usize, file: &WritableFile, new: &NewObject) -> Result<(), Cause> {
+        // Only the superuser gives objects away; for others the owner is recorded and the object stays theirs.
+        let is_theirs = self.domains.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
+        if self.root.is_privileged() && !is_theirs {
+            file.set_owner(new.uid, new.gid)?;
+        }
+        for (key, value) in &self.xattrs_of(index, new)? {
+            match file.set_xattr(key, value) {
+                Err(error) if may_be_left_out(self.root, &error) => {}
+                other => other?,
+            }
+        }
+        file.set_mode(new.mode)?;
+        if let Some(mtime) = new.mtime {
+            file.set_mtime(mtime)?;
+        }
+        Ok(())
+    }
+
+    /// The same for what is no file.
+    fn attributes(&mut self, index: usize, dir: &Dir, name: &[u8], new: &NewObject) -> Result<(), Cause> {
+        if self.root.is_privileged() {
+            dir.set_owner(name, Some(new.uid), Some(new.gid))?;
+        }
+        set_xattrs(dir, name, &self.xattrs_of(index, new)?)?;
+        if !matches!(new.body, Body::Symlink(_)) {
+            dir.set_mode(name, new.mode)?;
+        }
+        if let Some(mtime) = new.mtime.filter(|_| !matches!(new.body, Body::Directory)) {
+            dir.set_mtime(name, mtime)?;
+        }
+        self.made_name(index, dir, name, None)
+    }
+
+    fn xattrs_of(&mut self, index: usize, new: &NewObject) -> Result<Xattrs, Cause> {
+        match &new.xattrs {
+            NewXattrs::Exact(xattrs) => Ok(xattrs.clone()),
+            NewXattrs::Inherited if matches!(new.body, Body::Symlink(_)) => Ok(Xattrs::new()),
+            NewXattrs::Inherited => self.inherited(index, matches!(new.body, Body::Directory)),
+        }
+    }
+
+    /// What a new object takes over: label, ACL and `user.*` of the object that it replaces; the label and the
+    /// default ACL of its directory where it replaces none. Never capabilities or integrity digests: those belong to
+    /// bytes that are gone.
+    fn inherited(&mut self, index: usize, is_directory: bool) -> Result<Xattrs, Cause> {
+        let item = self.item(index)?;
+        if item.inside.is_some() {
+            return Ok(Xattrs::new());
+        }
+        if let Some(live) = item.live {
+            return Ok(taken_over(live));
+        }
+        let Some(path) = item.op.path.parent() else { return Ok(Xattrs::new()) };
+        let mut found = self.handed_down(&path)?;
+        if !is_directory {
+            found.remove(&b"system.posix_acl_default"[..]);
+        }
+        Ok(found)
+    }
+
+    /// Label and default ACL of a directory, as a directory in it gets them.
+    fn handed_down(&mut self, path: &ObjectPath) -> Result<Xattrs, Cause> {
+        if let Some((of, known)) = &self.handed_down
+            && of == path
+        {
+            return Ok(known.clone());
+        }
+        let mut found = Xattrs::new();
+        if let Some(parent) = self.dirs.get(path)? {
+            for (key, value) in parent.xattrs(b"")? {
+                if is_label(&key) {
+                    found.insert(key, value);
+                } else if key == b"system.posix_acl_default" {
+                    found.insert(b"system.posix_acl_access".to_vec(), value.clone());
+                    found.insert(key, value);
+                }
+            }
+        }
+        self.handed_down = Some((path.clone(), found.clone()));
+        Ok(found)
+    }
+}
+
+fn taken_over(live: &Live) -> Xattrs {
+    let kept = live
+        .xattrs
+        .iter()
+        .filter(|(key, _)| is_label(key) || key.starts_with(b"user.") || *key == b"system.posix_acl_access");
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn is_label(key: &[u8]) -> bool {
+    key == b"security.selinux" || key.starts_with(b"security.SMACK64")
+}

@@ -1,0 +1,141 @@
+//! Versions of objects that one patch of a run delivers and a later one replaces: they stand in the stage only while the
+//! undo archives are written.
+//!
+//! No op names them, so neither the journal nor recovery knows of them; they are gone before anything is made durable.
+//! A run that dies before leaves them in its stage, which is removed as a whole.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use crate::package::{ObjectPath, PackagePath, Sums};
+use crate::plan::{Plan, Version};
+use crate::root::{Dir, Root, RootError, WritableFile};
+use crate::transaction::content_source::ContentSource;
+use crate::transaction::error::Cause;
+use crate::transaction::settings::RunWatch;
+use crate::transaction::stage::domains::OpenDomains;
+
+/// The versions that are staged.
+#[derive(Debug, Default)]
+pub(crate) struct StagedVersions {
+    /// Where they are; none in a run without any.
+    within: Option<Dir>,
+    count: usize,
+}
+
+impl StagedVersions {
+    /// Writes all versions of a plan into the stage of its first domain, as they come from their sources.
+    pub(crate) fn stage(
+        root: &Root,
+        domains: &OpenDomains,
+        plan: &Plan,
+        content: &mut dyn ContentSource,
+        watch: RunWatch<'_>,
+    ) -> Result<Self, Cause> {
+        if plan.versions.is_empty() {
+            return Ok(Self::default());
+        }
+        let within = domains.get(0)?.objects.again()?;
+        let members = plan.versions.iter().enumerate();
+        let mut missing: BTreeMap<(usize, PackagePath), usize> = members
+            .map(|(number, version)| ((version.member.package, version.member.path.clone()), number))
+            .collect();
+        let wanted = missing.clone();
+        let is_wanted = |package: usize, path: &PackagePath| wanted.contains_key(&(package, path.clone()));
+        let mut sink = |package: usize, path: &PackagePath, data: &mut dyn Read| {
+            watch.check()?;
+            let number = missing.remove(&(package, path.clone()));
+            match number.and_then(|number| Some((number, plan.versions.get(number)?))) {
+                Some((number, version)) => write(root, &within, number, version, data),
+                None => Ok(()),
+            }
+        };
+        content.stream(&is_wanted, &mut sink)?;
+        match missing.into_values().find_map(|number| plan.versions.get(number)) {
+            Some(Version { package, path, .. }) => {
+                Err(Cause::Missing { package: package.to_string(), path: root.show(path) })
+            }
+            None => Ok(Self { within: Some(within), count: plan.versions.len() }),
+        }
+    }
+
+    /// Where the object at `path` of an archive is, if it is one of these; `passing` is the archive's word on that.
+    pub(crate) fn find(
+        &self,
+        passing: &BTreeMap<ObjectPath, Option<usize>>,
+        path: &ObjectPath,
+    ) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
+        let Some(number) = passing.get(path) else { return Ok(None) };
+        match (number, &self.within) {
+            (Some(number), Some(within)) => Ok(Some((within.again()?, name(*number)))),
+            _ => Err(Cause::Internal(format!("the version of {path} that is to be saved is not staged"))),
+        }
+    }
+
+    /// Removes them: the archives have them.
+    pub(crate) fn remove(&self) -> Result<(), Cause> {
+        let Some(within) = &self.within else { return Ok(()) };
+        for number in 0..self.count {
+            within.remove(&name(number))?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a version in the stage; those of objects are numbers.
+fn name(number: usize) -> Vec<u8> {
+    format!("version-{number}").into_bytes()
+}
+
+/// Writes one version and checks that it is what the plan was made with.
+fn write(
+    root: &Root,
+    within: &Dir,
+    number: usize,
+    version: &Version,
+    data: &mut dyn Read,
+) -> Result<(), Cause> {
+    let Version { package, path, member } = version;
+    let corrupt =
+        |reason: String| Cause::Corrupt { package: package.to_string(), path: root.show(path), reason };
+    let mut file = within.create(&name(number))?;
+    file.reserve(member.size)?;
+    let mut passing =
+        Passing { data: data.take(member.size.saturating_add(1)), file: &mut file, failed: None };
+    let sums = Sums::of(&mut passing);
+    if let Some(failed) = passing.failed {
+        return Err(failed.into());
+    }
+    let Sums { size, cksum, sha256 } = sums.map_err(|error| corrupt(error.to_string()))?;
+    if size != member.size {
+        return Err(corrupt(format!("file size <{}> expected <{size}> actual", member.size)));
+    }
+    if cksum != member.cksum {
+        return Err(corrupt(format!("file cksum <{}> expected <{cksum}> actual", member.cksum)));
+    }
+    if member.sha256.is_some_and(|expected| expected != sha256) {
+        return Err(corrupt("it is not what it was when the run was planned".to_owned()));
+    }
+    Ok(())
+}
+
+/// Bytes on their way from a source to a file.
+struct Passing<'a, R> {
+    data: R,
+    file: &'a mut WritableFile,
+    /// Why the file did not take them.
+    failed: Option<RootError>,
+}
+
+impl<R: Read> Read for Passing<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.data.read(buffer)?;
+        match self.file.put(buffer.get(..count).unwrap_or_default()) {
+            Ok(()) => Ok(count),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(io::ErrorKind::WriteZero.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! Carries out and undoes single ops. Each is one atomic rename, or one change of the attributes of an object that
+//! stays.
+//!
+//! Carrying out follows the plan and checks the result. Undoing looks first: the states of target and stage decide,
+//! by the table in [`undo`], so that recovery can be cut off at any point and start again.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use crate::format::journal::{Identity, Journal, Op, OpKind};
+use crate::package::rule::holds;
+use crate::package::{Inode, ObjectPath};
+use crate::root::{Dir, FileType, Root, RootError};
+use crate::transaction::archive::rebuild::rebuild;
+use crate::transaction::error::Cause;
+use crate::transaction::objects::attributes::{may_have_back, set_attributes, without_rights};
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::identity::{
+    ObjectState, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of,
+};
+use crate::transaction::objects::rename_support::{RenameSupport, is_one_object};
+use crate::transaction::stage::domains::reopen;
+
+/// The next step in undoing an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UndoStep {
+    /// The op is undone.
+    Nothing,
+    /// Exchange target and stage.
+    Exchange,
+    /// Move the staged object to the free target.
+    PutBack,
+    /// Move the target into the stage.
+    TakeAway,
+    /// Keep somebody else's staged object beside the target.
+    KeepStaged,
+    /// Keep somebody else's work on the new object under another name.
+    KeepTarget,
+    /// Remove the new directory if it is empty.
+    RemoveDirectory,
+    /// Leave somebody else's object alone.
+    Leave,
+    /// Rebuild the old object from the undo archive.
+    Rebuild,
+}
+
+/// Returns the next step in undoing an op, by the recovery table.
+#[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
+pub(crate) fn undo(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
+    use ObjectState::{New, NewTouched, None, Old, Other};
+    let empty_directory = !op.whole && op.new.as_ref().is_some_and(|new| new.file_type == 'd');
+    match (op.kind, target, stage) {
+        (OpKind::Replace | OpKind::Delete, Old, NewTouched | Other) => UndoStep::KeepStaged,
+        (OpKind::Replace | OpKind::Delete, None, Old) => UndoStep::PutBack,
+        (OpKind::Replace | OpKind::Delete, New | NewTouched | Other, Old) => UndoStep::Exchange,
+        (OpKind::Replace, Other | None, New | NewTouched | Other) => UndoStep::Leave,
+        (OpKind::Replace, New | NewTouched, Other) => UndoStep::KeepStaged,
+        (OpKind::Replace, New | NewTouched | Other | None, None) | (OpKind::Delete, None, None) => {
+            UndoStep::Rebuild
+        }
+        (OpKind::Add, New | NewTouched, None) if empty_directory => UndoStep::RemoveDirectory,
+        (OpKind::Add, New, None) => UndoStep::TakeAway,
+        (OpKind::Add, NewTouched, None) if op.whole => UndoStep::TakeAway,
+        (OpKind::Add, NewTouched, _) => UndoStep::KeepTarget,
+        (OpKind::Add, Other | Old, _) | (OpKind::Delete, Other, None) => UndoStep::Leave,
+        _ => UndoStep::Nothing,
+    }
+}
+
+/// Carries out and undoes the ops of one run; holds its stage directories and target directories open.
+pub(crate) struct OpRunner<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) journal: &'a Journal,
+    pub(crate) dirs: Dirs,
+    pub(crate) stages: Vec<Dir>,
+    /// The directories inside the stages, by domain and name. They are held open so that the owner of a directory
+    /// above cannot swap them.
+    within: BTreeMap<(usize, String), Rc<Dir>>,
+    /// The last directory found to be the one of the plan.
+    known: Option<(Rc<Dir>, Inode)>,
+    /// Old objects known to have neither set-id bits nor file capabilities, by their staged names.
+    pub(crate) plain: HashSet<&'a str>,
+    /// Notes for the operator.
+    pub(crate) notes: Vec<String>,
+}
+
+impl<'a> OpRunner<'a> {
+    /// Opens the stages of a journal. Fails before any change if one is missing.
+    pub(crate) fn open(root: &'a Root, journal: &'a Journal) -> Result<Self, Cause> {
+        let run = &journal.head.header.run;
+        let stages =
+            journal.domains.iter().enumerate().map(|(index, domain)| reopen(root, domain, index, run));
+        let stages: Vec<Dir> = stages.collect::<Result<_, _>>()?;
+        for (stage, domain) in stages.iter().zip(&journal.domains) {
+            if stage.look(b"o")?.is_none() || stage.look(b"db")?.is_none() {
+                return Err(Cause::DomainMissing { top: root.show(&domain.top), run: run.clone() });
+            }
+        }
+        Ok(Self {
+            root,
+            journal,
+            dirs: Dirs::new(root),
+            stages,
+            within: BTreeMap::new(),
+            known: None,
+            plain: HashSet::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// Syncs the file systems of all domains, the journal's last.
+    pub(crate) fn sync(&self) -> Result<(), Cause> {
+        self.stages.iter().rev().try_for_each(Dir::sync_file_system).map_err(Cause::from)
+    }
+
+    /// Returns the stage directory of an op, and the op's name in it.
+    pub(crate) fn staged(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
+        let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
+        let stage =
+            self.stages.get(op.domain).ok_or_else(|| Cause::Internal("a domain is missing".to_owned()))?;
+        let key = (op.domain, within.to_owned());
+        let dir = match self.within.entry(key) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => free.insert(Rc::new(stage.dir(within.as_bytes())?)).clone(),
+        };
+        Ok((dir, name.as_bytes().to_vec()))
+    }
+
+    pub(crate) fn show(&self, op: &Op) -> String {
+        self.root.show(&op.path)
+    }
+
+    /// Opens the directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have turned a
+    /// directory into something else.
+    pub(crate) fn parent_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, Cause> {
+        let ops = &self.journal.ops;
+        self.dirs
+            .parent_or_blocked(path, |dir| ops.iter().any(|op| op.path == *dir || dir.is_below(&op.path)))
+    }
+
+    /// Returns what the file system of an op supports.
+    pub(crate) fn rename_support(&self, op: &Op) -> RenameSupport {
+        self.journal
+            .domains
+            .get(op.domain)
+            .map_or(RenameSupport { exchange: true, no_replace: true }, RenameSupport::of)
+    }
+
+    /// Carries out an op.
+    pub(crate) fn forward(&mut self, op: &Op) -> Result<(), Cause> {
+        if matches!(op.kind, OpKind::Rmdir | OpKind::Protect) {
+            return Ok(());
+        }
+        let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
+        self.must_be_the_directory(&parent, op)?;
+        let (name, support) = (op.path.name(), self.rename_support(op));
+        match op.kind {
+            OpKind::Add => {
+                let (stage, staged) = self.staged(op)?;
+                let placed = support.place(&stage, &staged, &parent, name);
+                placed.map_err(|error| self.in_the_way(op, &parent, error))?;
+            }
+            OpKind::Replace if !support.exchange => self.replace_over(op, &parent)?,
+            OpKind::Replace => {
+                let (stage, staged) = self.staged(op)?;
+                let exchanged = stage.exchange(&staged, &parent, name);
+                exchanged.map_err(|error| self.in_the_way(op, &parent, error))?;
+                self.forget_if_directory(op);
+                if !is_as_planned(&stage, &staged, op)? {
+                    stage.exchange(&staged, &parent, name)?;
+                    return Err(Cause::Changed(self.show(op)));
+                }
+            }
+            OpKind::Delete => {
+                let (stage, staged) = self.staged(op)?;
+                let taken = support.take(&parent, name, &stage, &staged);
+                taken.map_err(|error| self.in_the_way(op, &parent, error))?;
+                self.forget_if_directory(op);
+                if !is_as_planned(&stage, &staged, op)? {
+                    support.place(&stage, &staged, &parent, name)?;
+                    return Err(Cause::Changed(self.show(op)));
+                }
+            }
+            OpKind::Move => {
+                let (to, to_name) = self.other_end(op)?;
+                let placed = support.place(&parent, name, &to, &to_name);
+                placed.map_err(|error| self.in_the_way(op, &parent, error))?;
+            }
+            OpKind::Attr => {
+                if let (Some(old), Some(new)) = (&op.old, &op.new) {
+                    set_attributes(&parent, name, old, new)
+                        .map_err(|cause| cause.or_changed(self.show(op)))?;
+                }
+            }
+            OpKind::Rmdir | OpKind::Protect => {}
+        }
+        Ok(())
+    }
+
+    /// Checks that a directory is the one the plan was made for, once per opened directory.
+    fn must_be_the_directory(&mut self, parent: &Rc<Dir>, op: &Op) -> Result<(), Cause> {
+        let Some(expected) = op.parent else { return Ok(()) };
+        if self.known.as_ref().is_some_and(|(known, inode)| Rc::ptr_eq(known, parent) && *inode == expected) {
+            return Ok(());
+        }
+        if !is_same_inode(parent, &parent.itself()?, expected)? {
+            return Err(Cause::Changed(self.root.show(parent.path())));
+        }
+        self.known = Some((parent.clone(), expected));
+        Ok(())
+    }
+
+    /// Turns a rename's EEXIST or ENOENT into the fact that somebody else interfered.
+    pub(crate) fn in_the_way(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
+        match error.errno() {
+            Some(Errno::EXIST) => Cause::Appeared(self.show(op)),
+            Some(Errno::NOENT) => Cause::Changed(self.show(op)),
+            _ => Cause::apart(error, parent),
+        }
+    }
+
+    pub(crate) fn forget_if_directory(&mut self, op: &Op) {
+        let is_directory =
+            |identity: &Option<Identity>| identity.as_ref().is_some_and(|id| id.file_type == 'd');
+        if is_directory(&op.old) || is_directory(&op.new) {
+            self.dirs.forget();
+        }
+    }
+
+    fn other_end(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
+        let to = op.to.as_ref().ok_or_else(|| Cause::Internal("a move without its end".to_owned()))?;
+        let dir = self.dirs.parent(to)?.ok_or_else(|| Cause::Changed(self.root.show(to)))?;
+        Ok((dir, to.name().to_vec()))
+    }
+
+    /// Tells whether an old object is unchanged since it was saved; somebody may have written to it through an open
+    /// descriptor.
+    pub(crate) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
+        if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
+            return Ok(true);
+        }
+        if self.is_without_exchange(op) {
+            self.plain.remove(op.stage.as_str());
+            return self.is_second_name_as_saved(op);
+        }
+        let (stage, staged) = self.staged(op)?;
+        let (Some(old), Some(seen)) = (&op.old, stage.look(&staged)?) else { return Ok(false) };
+        // Somebody may have given it such bits since the survey.
+        if seen.mode.is_set_id() {
+            self.plain.remove(op.stage.as_str());
+        }
+        Ok(is_seen_untouched(&stage, &staged, &seen, old)?)
+    }
+
+    /// Undoes an op, whatever its state.
+    pub(crate) fn back(&mut self, op: &Op) -> Result<(), Cause> {
+        match op.kind {
+            // What is held is put back as a whole, in an order of its own.
+            OpKind::Rmdir | OpKind::Protect => Ok(()),
+            OpKind::Move => self.move_back(op),
+            OpKind::Attr => self.attributes_back(op),
+            OpKind::Add | OpKind::Replace | OpKind::Delete => self.object_back(op),
+        }
+    }
+
+    fn object_back(&mut self, op: &Op) -> Result<(), Cause> {
+        // An edited object takes two steps, one that is rebuilt up to four.
+        for _ in 0..6 {
+            self.finish_placing(op)?;
+            let target = self.target_state(op)?;
+            let next = undo(op, target, self.stage_state(op, target)?);
+            if next == UndoStep::Nothing {
+                return Ok(());
+            }
+            if !self.step_back(op, next)? {
+                return Ok(());
+            }
+        }
+        Err(Cause::Changed(self.show(op)))
+    }
+
+    pub(crate) fn target_state(&mut self, op: &Op) -> Result<ObjectState, Cause> {
+        match self.parent_of(&op.path)? {
+            Some(dir) => Ok(state_of(&dir, op.path.name(), op)?),
+            None => Ok(ObjectState::None),
+        }
+    }
+
+    pub(crate) fn stage_state(&mut self, op: &Op, target: ObjectState) -> Result<ObjectState, Cause> {
+        let (stage, staged) = self.staged(op)?;
+        let staged = state_of(&stage, &staged, op)?;
+        if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
+    }
+
+    /// Takes one undo step. Returns false once nothing is left to do for the op.
+    fn step_back(&mut self, op: &Op, next: UndoStep) -> Result<bool, Cause> {
+        let (stage, staged) = self.staged(op)?;
+        let parent = self.parent_of(&op.path)?;
+        let shown = self.show(op);
+        let Some(parent) = parent else {
+            if next == UndoStep::PutBack {
+                // Somebody moved the directory away, and what the run put there with it.
+                return Err(Cause::NoPlace { stage: self.root.show(stage.path()) });
+            }
+            self.notes.push(format!("{shown}: its directory is gone; left as it is"));
+            return Ok(false);
+        };
+        let (name, support) = (op.path.name(), self.rename_support(op));
+        match next {
+            UndoStep::Exchange if !support.exchange => self.put_over(op, &parent)?,
+            UndoStep::Exchange => {
+                self.with_ballast(|| stage.exchange(&staged, &parent, name))?;
+                self.forget_if_directory(op);
+            }
+            UndoStep::PutBack => {
+                let (stage, staged) = self.old_place(op)?;
+                self.with_ballast(|| support.place(&stage, &staged, &parent, name))?;
+                self.forget_if_directory(op);
+                if op.kind == OpKind::Replace {
+                    self.notes.push(format!("{shown} had been removed by somebody else; it is back"));
+                }
+            }
+            UndoStep::TakeAway => {
+                self.with_ballast(|| support.take(&parent, name, &stage, &staged))?;
+                self.forget_if_directory(op);
+            }
+            UndoStep::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
+            UndoStep::KeepTarget => {
+                self.keep(op, &parent, name, &parent)?;
+                return Ok(false);
+            }
+            UndoStep::RemoveDirectory => {
+                if !parent.remove_dir(name)? {
+                    self.notes.push(format!("{shown} is not empty and stays"));
+                }
+                self.dirs.forget();
+                return Ok(false);
+            }
+            UndoStep::Leave => {
+                self.notes.push(format!("{shown} was changed by somebody else; it is left as it is"));
+                return Ok(false);
+            }
+            UndoStep::Rebuild => {
+                let is_whole = rebuild(self.root, self.journal, op, &stage, &staged)?;
+                stage.sync_file_system()?;
+                let but = if is_whole { "" } else { ", without its file capabilities or integrity digests" };
+                self.notes.push(format!("{shown} was made again from the undo archive{but}"));
+            }
+            UndoStep::Nothing => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Keeps somebody else's object as `PATH.edited-<run>`.
+    pub(crate) fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
+        let mut number = 1;
+        loop {
+            let kept = self.kept_name(op, number);
+            match self.rename_support(op).place(from, name, parent, &kept) {
+                Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => number += 1,
+                other => {
+                    other?;
+                    self.note_kept(op, parent, &kept);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Returns the name for keeping somebody else's object, a different one for each number.
+    pub(crate) fn kept_name(&self, op: &Op, number: usize) -> Vec<u8> {
+        let mut kept = op.path.name().to_vec();
+        kept.extend_from_slice(format!(".edited-{}", self.journal.head.header.run).as_bytes());
+        if number > 1 {
+            kept.extend_from_slice(format!(".{number}").as_bytes());
+        }
+        kept
+    }
+
+    pub(crate) fn note_kept(&mut self, op: &Op, parent: &Dir, kept: &[u8]) {
+        let place = self.root.show(&parent.at(kept));
+        self.notes
+            .push(format!("{} was edited in the meantime; that version is kept as {place}", self.show(op)));
+    }
+
+    /// Runs a rename, and gives up the ballast if it fails for lack of space: a rename into a directory may need a
+    /// block.
+    pub(crate) fn with_ballast(&self, step: impl Fn() -> crate::root::Result<()>) -> Result<(), Cause> {
+        match step() {
+            Err(error) if error.is_no_space() => {
+                for stage in &self.stages {
+                    stage.remove(b"ballast")?;
+                    stage.sync_file_system()?;
+                }
+                Ok(step()?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn move_back(&mut self, op: &Op) -> Result<(), Cause> {
+        let Some(to) = &op.to else { return Ok(()) };
+        let (Some(parent), Some(other)) = (self.parent_of(&op.path)?, self.parent_of(to)?) else {
+            return Ok(());
+        };
+        let is_gone = parent.look(op.path.name())?.is_none()
+            || is_one_object(&parent, op.path.name(), &other, to.name())?;
+        let is_there = state(&other, to.name(), op.old.as_ref(), None)? == ObjectState::Old;
+        if is_gone && is_there {
+            self.with_ballast(|| self.rename_support(op).place(&other, to.name(), &parent, op.path.name()))?;
+        }
+        Ok(())
+    }
+
+    /// Restores each attribute that still has the run's value. Any other value is somebody else's and stays.
+    fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
+        let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
+            return Ok(());
+        };
+        // A directory is looked at field by field in any case: in a copied root it is another one.
+        let is_it = match parent.look(op.path.name())? {
+            Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
+            _ => is_there(&parent, op.path.name(), old)?,
+        };
+        if !is_it {
+            return Ok(());
+        }
+        if holds("journal.attr.bytes", may_have_back(&parent, op.path.name(), old)?) {
+            return set_attributes(&parent, op.path.name(), new, old);
+        }
+        let shown = self.show(op);
+        self.notes.push(format!(
+            "{shown} has other content than before: it gets neither its owner nor set-id bits back"
+        ));
+        set_attributes(&parent, op.path.name(), new, &without_rights(old, new))
+    }
+
+    /// Repeats an op of a committed run that the disk lost. Returns whether there was one.
+    pub(crate) fn redo(&mut self, op: &Op) -> Result<bool, Cause> {
+        let (target, stage) = match op.kind {
+            OpKind::Add | OpKind::Replace | OpKind::Delete => {
+                let target = self.target_state(op)?;
+                (target, self.stage_state(op, target)?)
+            }
+            OpKind::Move | OpKind::Attr | OpKind::Rmdir | OpKind::Protect => return Ok(false),
+        };
+        let lost = matches!(
+            (op.kind, target, stage),
+            (OpKind::Replace, ObjectState::Old, ObjectState::New)
+                | (OpKind::Add, ObjectState::None, ObjectState::New)
+                | (OpKind::Delete, ObjectState::Old, ObjectState::None)
+        );
+        if lost {
+            self.forward(op)?;
+            self.notes.push(format!(
+                "{}: the change was durable and had got lost; it is made again",
+                self.show(op)
+            ));
+        }
+        Ok(lost)
+    }
+}
+
+/// Tells whether the object that left a target is the one the plan was made for.
+pub(crate) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
+    match &op.old {
+        Some(old) => Ok(is_old_untouched(stage, name, old)?),
+        None => Ok(false),
+    }
+}

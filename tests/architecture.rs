@@ -1,0 +1,73 @@
+//! The pages about the code are true: what `docs/architecture.md` and `CONTRIBUTING.md` name is there, and the first
+//! names every folder of the program and the crates.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PAGES: [&str; 2] = ["docs/architecture.md", "CONTRIBUTING.md"];
+
+#[test]
+fn every_path_that_a_page_about_the_code_names_is_there() {
+    let mut missing = Vec::new();
+    for page in PAGES {
+        let named = paths(&text(page));
+        assert!(named.len() > 20, "{page} names only {named:?}");
+        missing.extend(named.iter().filter(|path| !at(path).exists()).map(|path| format!("{page}: {path}")));
+    }
+    assert!(missing.is_empty(), "named and not there:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_architecture_names_every_folder_of_the_program_and_the_crates() {
+    let named = paths(&text(PAGES[0]));
+    let mut sources = vec![PathBuf::from("src")];
+    for entry in fs::read_dir(at("crates")).unwrap() {
+        sources.push(Path::new("crates").join(entry.unwrap().file_name()).join("src"));
+    }
+    let missing: Vec<PathBuf> = sources
+        .iter()
+        .flat_map(|source| folders(source))
+        .filter(|folder| !named.iter().any(|path| Path::new(path).with_extension("") == *folder))
+        .collect();
+    assert!(missing.is_empty(), "there and not named: {missing:?}");
+}
+
+#[test]
+fn paths_are_what_stands_in_backticks_with_a_slash_or_an_ending() {
+    let page = "`src/a` and `Plan`, `cargo test x/y`, `b.rs`, `-R /`, `/dev/null`, `var/sadm`\n```\n`src/no`\n```\n`man`";
+    assert_eq!(Vec::from_iter(paths(page)), ["b.rs", "man", "src/a"]);
+}
+
+/// The paths that a page names: words in backticks that are below the checkout by their form.
+fn paths(page: &str) -> BTreeSet<String> {
+    let prose: String = page.split("```").step_by(2).collect();
+    let words = prose.split('`').skip(1).step_by(2).map(str::to_owned);
+    words.filter(|word| is_path(word)).collect()
+}
+
+/// Folders at the top are named without a slash; what begins with `var` or `etc` is below a root.
+fn is_path(word: &str) -> bool {
+    let folders = ["benches", "crates", "docs", "fuzz", "man", "src", "systemd", "testdata", "tests"];
+    let endings = [".rs", ".md", ".toml"];
+    let below_a_root = ["/", "var/", "etc/"].iter().any(|start| word.starts_with(start));
+    !word.contains(char::is_whitespace)
+        && !below_a_root
+        && (word.contains('/')
+            || folders.contains(&word)
+            || endings.iter().any(|ending| word.ends_with(ending)))
+}
+
+/// The folders directly inside one, tests apart.
+fn folders(source: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(at(source)).unwrap().map(|entry| source.join(entry.unwrap().file_name()));
+    entries.filter(|path| at(path).is_dir() && !path.ends_with("tests")).collect()
+}
+
+fn text(page: &str) -> String {
+    fs::read_to_string(at(page)).unwrap()
+}
+
+fn at(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
