@@ -39,7 +39,7 @@ impl Counts {
         self.add_object(&line.object);
     }
 
-    /// Counts everything that a spooled package delivers. RunAs in the classic tools, the `pkgmap` itself is one of the
+    /// Counts everything that a spooled package delivers. As in the classic tools, the `pkgmap` itself is one of the
     /// pathnames and one of the information files.
     pub fn of_pkgmap(pkgmap: &Pkgmap) -> Self {
         let mut counts = Self { pathnames: 1, information: 1, ..Self::default() };

@@ -72,7 +72,7 @@ impl Pattern {
 }
 
 impl fmt::Display for Pattern {
-    /// RunAs it was typed.
+    /// As it was typed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
