@@ -240,8 +240,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         let Some(deliverer) = portion.deliverer else { return Ok(()) };
         let script = ProcedureScript::RemoveClass(portion.class.clone());
         let root = &self.session.ground.root;
-        let list: String = portion.listed().map(|path| format!("{}\n", root.show(path))).collect();
-        self.scripts.run_script(run, &script, deliverer, list.into_bytes(), self.observer)
+        let list: Vec<String> = portion.listed().map(|path| format!("{}\n", root.show(path))).collect();
+        self.scripts.run_script(run, &script, deliverer, list.concat().into_bytes(), self.observer)
     }
 
     /// Writes what the script of a class reads: source and destination of each file, or where the package wants it, the

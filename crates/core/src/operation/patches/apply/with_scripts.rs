@@ -1,4 +1,4 @@
-//! ApplyResponse a patch whose scripts take part.
+//! Applying a patch whose scripts take part.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
