@@ -13,7 +13,7 @@ use super::{Invocation, json};
 use crate::operation::queries::inspect::{Inspected, inspect};
 use crate::patch::{Delivered, PatchId};
 use crate::root::Root;
-use crate::source::{Image, Source};
+use crate::source::{self, Extent, Image, Origin};
 
 const LIST_USAGE: &str = "patchadm [-R root] list";
 const SHOW_USAGE: &str = "patchadm [-R root] show id|patch";
@@ -121,7 +121,7 @@ pub(super) fn run_show(call: &mut Invocation) -> anyhow::Result<Exit> {
         return applied(call, &root, one, is_json);
     }
     if Path::new(&subject).exists() {
-        let image = Source::open(Path::new(&subject))?.scan()?;
+        let (_, image) = source::open(Origin::Path(Path::new(&subject)), Extent::Everything)?;
         return delivered(call, &image, is_json);
     }
     let message = format!("patch {subject} is not applied, and there is no file or directory of that name");

@@ -136,7 +136,7 @@ fn write<'a>(directory: &Path, patches: impl Iterator<Item = &'a SamplePatch>) -
 mod tests {
     use super::*;
     use crate::root::Root;
-    use crate::source::Source;
+    use crate::source::{self, Extent, Origin};
 
     #[test]
     fn what_is_written_is_sound_and_the_same_every_time() {
@@ -147,8 +147,7 @@ mod tests {
         assert_eq!(of(one.path()), of(other.path()));
         let patches = stage.patches.iter().chain([&stage.refused]).map(|patch| stage.patch(patch));
         for source in patches.chain([stage.spool()]) {
-            let source = Source::open(&source).unwrap();
-            let image = source.scan().unwrap();
+            let (source, image) = source::open(Origin::Path(&source), Extent::Everything).unwrap();
             source.verify(&image).unwrap();
             assert!(!image.packages.is_empty());
         }

@@ -16,7 +16,7 @@ use crate::plan::scripted_records::{
 };
 use crate::plan::snapshot;
 use crate::plan::{Plan, RecordChange, UndoArchive};
-use crate::source::{PackageImage, Source};
+use crate::source::{self, Extent, Origin, PackageImage};
 use crate::transaction::Cause;
 
 /// What is left to do for a package after its scripts.
@@ -173,8 +173,8 @@ impl PatchScripts<'_> {
             archive::find(&view, &ground.host, &member.part.package, &self.id, &OutsideAccess::planned())?;
         found.verify_unbound()?;
         let path = std::path::PathBuf::from(found.path());
-        let source = Source::from_file(found.into_file(), &path)?;
-        let mut image = source.scan()?;
+        let origin = Origin::File(found.into_file(), &path);
+        let (_, mut image) = source::open(origin, Extent::Everything)?;
         match image.packages.len() {
             1 => Ok(image.packages.swap_remove(0)),
             _ => Err(ArchiveError::Damaged {
