@@ -363,7 +363,7 @@ impl Backout<'_> {
             Some(manifest) => {
                 let of = self.among().handing_down(package)?;
                 let before = of.before(self.id, manifest, old, archive.records)?;
-                left = of.hand_down(self.id, manifest, &before, later)?;
+                left = of.hand_down(manifest, &before, later)?;
                 let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
                 let (current, names) = (&installed.params, &manifest.header.parameters);
                 let mut new = parameters::taken_back(current, &before.params, names, is_set);
