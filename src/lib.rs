@@ -32,37 +32,25 @@
 //! the journal commits all of it.
 //!
 //! # The modules
-//! Arrows point down only, which a test of `tests/structure.rs` enforces:
-//! ```text
-//!                 cli               prints, prompts, reads environment and clock, exits
-//!                  │
-//!              operation            the only modules that know a whole sequence
-//!                  │
-//!             transaction  script   the only code that changes a root │ runs what packages bring along
-//!              │        │            (script stands on root and format)
-//!          database    plan         reads the records of a root │ pure: decides
-//!              │        │
-//!            root     source        the only door to the disk │ what the user named, in any form
-//!              │        │
-//!              │      format        bytes ⇄ values, no files (database stands above it, too)
-//!              │        │
-//!              │   patch│           what a patch is (database and plan ask it)
-//!              │     │  │
-//!              package              values: paths, objects, parameters, inventory
-//! ```
-//! | module | is about | uses |
-//! | --- | --- | --- |
-//! | [`cli`] | the classic commands and the verbs of `patchadm`: arguments, reports, exit codes | everything |
-//! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | source, plan, transaction, script, database, root, format, patch, package |
-//! | [`transaction`] | carrying a plan out, all of it or nothing; rolling back and recovering | plan, database, root, format, package |
-//! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | root, format, package |
-//! | [`plan`] | deciding everything before anything is touched | source, format, patch, package |
-//! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format, package |
-//! | [`database`] | the package database of a root, as before or as after a run, never mixed | root, format, patch, package |
-//! | [`root`] | access to the tree below a directory that nothing in the tree leads out of | package |
-//! | [`format`] | pkginfo, pkgmap, contents, datastream, cpio, compress, journal, manifest … | package |
-//! | [`patch`] | ids, lists, obsoletion counts, records, relations | package |
-//! | [`package`] | values that all others speak of | nothing |
+//! The library crates have front pages of their own: `patchadm_svr4` and `patchadm_container` the formats,
+//! `patchadm_rootfs` the door to the disk, `patchadm_changeset` many objects changed as one, `patchadm_core` what a
+//! patch manager knows. This crate is the program: from the words of a command line to text or JSON and an exit code.
+//! Only here is anything printed, prompted, read from the environment, or the process ended. Each module uses those
+//! below it; no two files use each other.
+//!
+//! | module | is about |
+//! | --- | --- |
+//! | `applets` | the table of commands; finding the one that is meant, and its exit code |
+//! | `classic` | a file for each classic command: its options, its work, its words |
+//! | `verbs` | a file for each verb of `patchadm` |
+//! | `patch_command` | the course that patchadd, patchrm, `add`, `remove` and `plan` share |
+//! | `many_roots` | a verb on many roots: one line for each, one summary |
+//! | `as_owner` | a process of the owner of a root does the work |
+//! | `arguments` | options and operands that several commands have |
+//! | `call` | one call of a command: its arguments, its surroundings, its caller |
+//! | `reply` | the answer of a command: one value, its faces text and JSON, the exit code and the hint |
+//! | `surroundings` | environment, clock, terminal, signals |
+//! | `supervisor` | the second process, which runs procedure scripts |
 //!
 //! # The main types
 //! [`patch::PatchId`] is an id and knows what is later; [`patch::AppliedPatches`] answers what the rules ask about a
@@ -105,7 +93,19 @@
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
-pub mod cli;
+mod applets;
+mod arguments;
+mod as_owner;
+mod call;
+mod classic;
+mod many_roots;
+mod patch_command;
+pub mod reply;
+mod supervisor;
+mod surroundings;
+mod verbs;
+
+pub use applets::main;
 
 use patchadm_changeset::transaction;
 use patchadm_core::{database, operation, plan, script, source};

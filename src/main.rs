@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    patchadm::cli::main(std::env::args_os())
+    patchadm::main(std::env::args_os())
 }

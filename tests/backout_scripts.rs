@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use patchadm_svr4::patch::{Obsoletes, PatchId, PatchList};
+use patchadm_svr4::patch::{ObsoleteCounts, PatchId, PatchList};
 use proptest::prelude::*;
 
 use crate::scenario::Run;
@@ -284,8 +284,8 @@ proptest! {
         if list.iter().any(|other| other.is_later_than(&patch)) {
             prop_assert_eq!(bench.check(&response, &environment).0.code, 3);
         } else {
-            let mut expected = Obsoletes::parse(&counts, "-").unwrap();
-            expected.back_out(&PatchList::parse(&gone, "-").unwrap());
+            let mut expected = ObsoleteCounts::parse(&counts, "-").unwrap();
+            expected.count_down(&PatchList::parse(&gone, "-").unwrap());
             let rest: Vec<&str> = list.iter().filter(|id| **id != patch).map(PatchId::as_str).collect();
             let lists = bench.lists(patch.as_str(), &response, &environment[1..]);
             prop_assert_eq!(lists, (rest.join(" "), expected.to_string()));

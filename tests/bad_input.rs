@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::PkgInst;
 
@@ -261,17 +261,19 @@ fn a_datastream_with_an_absolute_member_is_refused() {
     let victim = stage.beside("victim");
     let package = delivered(&stage).join("ACMEweb");
     let read = |name: &str| fs::read(package.join(name)).unwrap();
-    let announced = datastream::Package {
+    let announced = datastream::DatastreamPackage {
         inst: PkgInst::new("ACMEweb").unwrap(),
         parts: 1,
         max_blocks: 100,
         pkginfo: read("pkginfo"),
         pkgmap: read("pkgmap"),
     };
-    let mut part =
-        datastream::Writer::new(Vec::new(), &[announced], 0).unwrap().begin_part(Form::Newc).unwrap();
+    let mut part = datastream::DatastreamWriter::new(Vec::new(), &[announced], 0)
+        .unwrap()
+        .begin_part(CpioFormat::Newc)
+        .unwrap();
     let mut add = |name: &str, bytes: &[u8]| {
-        part.member(&Header::file(name.as_bytes(), 0o644, 0, bytes.len() as u64), bytes).unwrap();
+        part.write_member(&CpioHeader::file(name.as_bytes(), 0o644, 0, bytes.len() as u64), bytes).unwrap();
     };
     for name in packages::files(&package) {
         add(&name, &read(&name));

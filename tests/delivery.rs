@@ -137,7 +137,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = compress::Encoder::new(Vec::new());
+    let mut encoder = compress::CompressEncoder::new(Vec::new());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use patchadm_svr4::package::{Ftype, Line};
+use patchadm_svr4::package::{ContentsLine, Ftype};
 
 use crate::scenario::{Scenario, shared};
 
@@ -39,7 +39,7 @@ fn listings_of_a_classic_database_are_those_of_the_classic_tools() {
 /// Installs the objects of `contents` from the files of a package, as the classic tools did.
 fn install(stage: &Scenario, package: &Path, contents: &str) {
     for line in contents.lines().filter(|line| !line.starts_with('#')) {
-        let line = Line::parse(line.as_bytes()).unwrap();
+        let line = ContentsLine::parse(line.as_bytes()).unwrap();
         let path = line.path.to_string();
         let target = line.object.target.map(|target| String::from_utf8(target).unwrap());
         match (line.object.ftype, target) {

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::package::checksum;
@@ -172,7 +172,7 @@ fn lines_of(lines: impl Iterator<Item = String>) -> String {
 
 /// Writes a datastream of package directories, in this order.
 pub(crate) fn datastream(directories: &[PathBuf], to: &Path) {
-    let read = |directory: &PathBuf| datastream::Package {
+    let read = |directory: &PathBuf| datastream::DatastreamPackage {
         inst: PkgInst::new(directory.file_name().unwrap().to_str().unwrap()).unwrap(),
         parts: 1,
         max_blocks: 100,
@@ -180,13 +180,13 @@ pub(crate) fn datastream(directories: &[PathBuf], to: &Path) {
         pkgmap: fs::read(directory.join("pkgmap")).unwrap(),
     };
     let packages: Vec<_> = directories.iter().map(read).collect();
-    let mut writer = datastream::Writer::new(Vec::new(), &packages, DELIVERED).unwrap();
+    let mut writer = datastream::DatastreamWriter::new(Vec::new(), &packages, DELIVERED).unwrap();
     for directory in directories {
-        let mut part = writer.begin_part(Form::Newc).unwrap();
+        let mut part = writer.begin_part(CpioFormat::Newc).unwrap();
         for name in files(directory) {
             let data = fs::read(directory.join(&name)).unwrap();
-            let header = Header::file(name.as_bytes(), 0o644, DELIVERED, data.len() as u64);
-            part.member(&header, &data[..]).unwrap();
+            let header = CpioHeader::file(name.as_bytes(), 0o644, DELIVERED, data.len() as u64);
+            part.write_member(&header, &data[..]).unwrap();
         }
         writer = part.finish().unwrap();
     }

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::Stdio;
 
 use patchadm_rootfs::{Lock, Root};
-use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream;
-use patchadm_svr4::format::datastream::Reader;
+use patchadm_svr4::format::datastream::DatastreamReader;
 use patchadm_svr4::package::PkgInst;
 
 use crate::packages::{DELIVERED, Package, files};
@@ -22,8 +22,8 @@ use crate::tree::{Tree, assert_same};
 type Members = BTreeMap<String, (u32, u64, Option<Vec<u8>>)>;
 
 /// The packages of a stream, and the members of each of their parts.
-pub(crate) fn read_stream(bytes: &[u8]) -> (Vec<datastream::Package>, Vec<Members>) {
-    let mut reader = Reader::open(bytes).unwrap();
+pub(crate) fn read_stream(bytes: &[u8]) -> (Vec<datastream::DatastreamPackage>, Vec<Members>) {
+    let mut reader = DatastreamReader::open(bytes).unwrap();
     let mut parts = Vec::new();
     while reader.next_part().unwrap().is_some() {
         let mut members = Members::new();
@@ -357,7 +357,7 @@ fn a_damaged_package_leaves_what_was_there_and_nothing_else() {
 
 #[test]
 fn members_that_lead_out_of_a_package_are_written_nowhere() {
-    let package = datastream::Package {
+    let package = datastream::DatastreamPackage {
         inst: PkgInst::new("ACMEbad").unwrap(),
         parts: 1,
         max_blocks: 9,
@@ -365,11 +365,11 @@ fn members_that_lead_out_of_a_package_are_written_nowhere() {
         pkgmap: b": 1 9\n1 f none x/y 0644 root root 2 107 0\n".to_vec(),
     };
     let link = |name: &[u8], target: &str| {
-        let mut header = Header::file(name, 0o777, 0, target.len() as u64);
+        let mut header = CpioHeader::file(name, 0o777, 0, target.len() as u64);
         header.mode = 0o120_777;
         header
     };
-    let file = |name: &[u8]| Header::file(name, 0o644, 0, 2);
+    let file = |name: &[u8]| CpioHeader::file(name, 0o644, 0, 2);
     let hostile = [
         vec![(file(b"../outside"), "a\n".to_owned())],
         vec![(file(b"reloc/../../outside"), "a\n".to_owned())],
@@ -380,10 +380,11 @@ fn members_that_lead_out_of_a_package_are_written_nowhere() {
     for members in hostile {
         let stage = Scenario::new();
         fs::create_dir(stage.beside("to")).unwrap();
-        let stream = datastream::Writer::new(Vec::new(), std::slice::from_ref(&package), 0).unwrap();
-        let mut part = stream.begin_part(Form::Newc).unwrap();
+        let stream =
+            datastream::DatastreamWriter::new(Vec::new(), std::slice::from_ref(&package), 0).unwrap();
+        let mut part = stream.begin_part(CpioFormat::Newc).unwrap();
         for (header, data) in &members {
-            part.member(header, data.as_bytes()).unwrap();
+            part.write_member(header, data.as_bytes()).unwrap();
         }
         fs::write(stage.beside("bad.pkg"), part.finish().unwrap().finish().unwrap()).unwrap();
         let run = stage.run("pkgtrans bad.pkg to all");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use patchadm_core::source::{Extent, Origin, open};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::prototype;
-use patchadm_svr4::format::prototype::{Command, Item};
+use patchadm_svr4::format::prototype::{PrototypeCommand, PrototypeItem};
 use patchadm_svr4::package::Ftype;
 
 use crate::producer::{Producer, write};
@@ -72,13 +72,13 @@ fn make_sources(workshop: &Producer, prototype: &Path, objects: &mut BTreeSet<St
     let directory = prototype.parent().unwrap();
     for line in prototype::lines(&fs::read(prototype).unwrap()) {
         let entry = match line.unwrap().item {
-            Item::Command(Command::Include(path)) => {
+            PrototypeItem::Command(PrototypeCommand::Include(path)) => {
                 let path = directory.join(String::from_utf8(path).unwrap());
                 make_sources(workshop, &path, objects);
                 continue;
             }
-            Item::Command(_) => continue,
-            Item::Entry(entry) => entry,
+            PrototypeItem::Command(_) => continue,
+            PrototypeItem::Entry(entry) => entry,
         };
         let path = entry.path.to_string();
         let source = entry.right.as_ref().map(|source| String::from_utf8(source.clone()).unwrap());
@@ -112,7 +112,7 @@ fn twenty_real_prototypes_become_packages() {
         let run = workshop.run(&format!("pkgmk -d spool -r root -f {name}"));
         assert_eq!(run.code, 0, "{name}: {}", run.stderr);
         let map = Pkgmap::parse(&fs::read(workshop.at("spool/ACMEreal/pkgmap")).unwrap()).unwrap();
-        let of = |entry: &patchadm_svr4::format::pkgmap::Entry| {
+        let of = |entry: &patchadm_svr4::format::pkgmap::PkgmapEntry| {
             format!("{} {}", char::from(entry.object.ftype.letter()), entry.path)
         };
         assert_eq!(map.entries.iter().map(of).collect::<BTreeSet<_>>(), objects, "{name}");

@@ -96,7 +96,7 @@ const BESIDE_THE_DOOR: &[(&str, &str, usize)] = &[
     ("crates/core/src/script/namespace.rs", "clippy::disallowed_methods", 1),
     ("crates/core/src/source/pipe.rs", "OFlags::RDWR", 1),
     ("crates/core/src/source/pipe.rs", "OFlags::TMPFILE", 1),
-    ("src/cli/as_owner/becoming.rs", "nix::fcntl", 1),
+    ("src/as_owner/becoming.rs", "nix::fcntl", 1),
 ];
 
 #[test]

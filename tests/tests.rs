@@ -14,6 +14,8 @@ mod backout_scripts;
 /// Damaged and hostile patches.
 mod bad_input;
 mod bad_packages;
+/// The confidence intervals of the benchmark.
+mod benchmark;
 /// Recovery at boot.
 mod boot;
 /// Real releases, installed and compared with what they must look like.
@@ -90,8 +92,6 @@ mod installf;
 mod installf_in_run;
 /// Roots where a tool without recovery died.
 mod interrupted_classic_runs;
-/// The confidence intervals of the benchmark.
-mod interval;
 /// Scripts that ask, and who answers.
 mod interviews;
 /// Which class action scripts `scripts=known` lets run.

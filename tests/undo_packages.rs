@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use patchadm_svr4::format::cpio::{Form, Header};
-use patchadm_svr4::format::datastream::{Package as Streamed, Reader, Writer};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
+use patchadm_svr4::format::datastream::{DatastreamPackage as Streamed, DatastreamReader, DatastreamWriter};
 use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, member_name};
 use patchadm_svr4::package::{Ftype, Params};
@@ -50,7 +50,7 @@ type Members = BTreeMap<String, Vec<u8>>;
 fn read(archive: &Path) -> (Streamed, Members) {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(fs::File::open(archive).unwrap()).read_to_end(&mut bytes).unwrap();
-    let mut stream = Reader::open(Cursor::new(bytes)).unwrap();
+    let mut stream = DatastreamReader::open(Cursor::new(bytes)).unwrap();
     let package = stream.packages()[0].clone();
     let mut members = Members::new();
     while stream.next_part().unwrap().is_some() {
@@ -78,11 +78,11 @@ fn rewrite_without(stage: &Scenario, save: &str, names: &[&str]) {
     for name in names {
         assert!(members.remove(&format!("install/{name}")).is_some(), "{name}");
     }
-    let writer = Writer::new(Vec::new(), &[package], 0).unwrap();
-    let mut part = writer.begin_part(Form::Newc).unwrap();
+    let writer = DatastreamWriter::new(Vec::new(), &[package], 0).unwrap();
+    let mut part = writer.begin_part(CpioFormat::Newc).unwrap();
     for (name, data) in &members {
-        let header = Header::file(name.as_bytes(), 0o644, 0, data.len() as u64);
-        part.member(&header, &data[..]).unwrap();
+        let header = CpioHeader::file(name.as_bytes(), 0o644, 0, data.len() as u64);
+        part.write_member(&header, &data[..]).unwrap();
     }
     fs::write(place, gzip(&part.finish().unwrap().finish().unwrap())).unwrap();
     // Without manifest and without a line it is that of another tool.
@@ -222,7 +222,7 @@ impl<'a> OtherPkgadd<'a> {
         params
     }
 
-    fn place(&self, entry: &patchadm_svr4::format::pkgmap::Entry, members: &Members) {
+    fn place(&self, entry: &patchadm_svr4::format::pkgmap::PkgmapEntry, members: &Members) {
         let base = self.stage.at("/opt/ACMEweb");
         let at = base.join(entry.path.to_string());
         let target = || String::from_utf8(entry.object.target.clone().unwrap()).unwrap();

@@ -33,7 +33,7 @@ fn pieces(stream: &[u8]) -> Pieces {
     let start = text.next_multiple_of(512);
     assert!(stream[text..start].iter().all(|byte| *byte == 0), "the header is filled up with zeros");
     assert_eq!(stream.len() % 512, 0, "the stream is whole blocks");
-    let mut archive = cpio::Reader::new(&stream[start..]);
+    let mut archive = cpio::CpioReader::new(&stream[start..]);
     pieces.insert("magic".to_owned(), String::from_utf8_lossy(&stream[start..start + 6]).into_owned());
     let mut first = Vec::new();
     while let Some(member) = archive.next_member().unwrap() {
@@ -50,7 +50,7 @@ fn pieces(stream: &[u8]) -> Pieces {
     pieces
 }
 
-fn take_member(pieces: &mut Pieces, member: &cpio::Header, bytes: &[u8]) {
+fn take_member(pieces: &mut Pieces, member: &cpio::CpioHeader, bytes: &[u8]) {
     let name = member.shown();
     let text = String::from_utf8_lossy(bytes);
     if member.is_directory() {
@@ -105,7 +105,7 @@ fn both(kept: &Kept, goldens: &Path, package: &str, save: &Path) -> Option<(Vec<
     flate2::read::GzDecoder::new(file).read_to_end(&mut ours).unwrap();
     let mut theirs = Vec::new();
     let path = archive(&goldens.join(&kept.scenario), save).unwrap();
-    compress::Decoder::new(fs::File::open(path).unwrap()).unwrap().read_to_end(&mut theirs).unwrap();
+    compress::CompressDecoder::new(fs::File::open(path).unwrap()).unwrap().read_to_end(&mut theirs).unwrap();
     Some((theirs, ours))
 }
 

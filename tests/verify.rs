@@ -6,8 +6,8 @@ use std::io::{Read, Write as _};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use patchadm_svr4::format::cpio::Form;
-use patchadm_svr4::format::datastream::{Reader, Writer};
+use patchadm_svr4::format::cpio::CpioFormat;
+use patchadm_svr4::format::datastream::{DatastreamReader, DatastreamWriter};
 use serde_json::Value;
 
 use crate::delivery::{Patch, gzip};
@@ -324,16 +324,16 @@ fn archives_of_two_packages_or_two_patches_that_changed_places_are_found() {
 fn without(path: &Path, part: &str) {
     let mut plain = Vec::new();
     MultiGzDecoder::new(fs::File::open(path).unwrap()).read_to_end(&mut plain).unwrap();
-    let mut reader = Reader::open(&plain[..]).unwrap();
-    let writer = Writer::new(Vec::new(), reader.packages(), 0).unwrap();
+    let mut reader = DatastreamReader::open(&plain[..]).unwrap();
+    let writer = DatastreamWriter::new(Vec::new(), reader.packages(), 0).unwrap();
     reader.next_part().unwrap().unwrap();
-    let mut writer = writer.begin_part(Form::Newc).unwrap();
+    let mut writer = writer.begin_part(CpioFormat::Newc).unwrap();
     let mut left_out = 0;
     while let Some(member) = reader.next_member().unwrap() {
         if String::from_utf8_lossy(member.path.as_bytes()).contains(part) {
             left_out += 1;
         } else {
-            writer.member(&member.header, &mut reader).unwrap();
+            writer.write_member(&member.header, &mut reader).unwrap();
         }
     }
     assert_ne!(left_out, 0);

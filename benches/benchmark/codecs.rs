@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use flate2::{Compression, bufread::MultiGzDecoder, write::GzEncoder};
 use patchadm_svr4::format::cpio;
-use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::{compress, datastream};
 use patchadm_svr4::package::PkgInst;
 
@@ -137,16 +137,16 @@ pub(crate) fn run(codec: &str, input: &Path) -> Result<()> {
         "cpio" => write_cpio(input, sink()?),
         "datastream" => write_stream(input, sink()?),
         "gunzip" => pass(MultiGzDecoder::new(buffered(input)?), sink()?),
-        "uncompress" => pass(compress::Decoder::new(buffered(input)?)?, sink()?),
+        "uncompress" => pass(compress::CompressDecoder::new(buffered(input)?)?, sink()?),
         "cpio-read" => {
-            let mut reader = cpio::Reader::new(buffered(input)?);
+            let mut reader = cpio::CpioReader::new(buffered(input)?);
             while reader.next_member()?.is_some() {
                 pass(&mut reader, sink()?)?;
             }
             Ok(())
         }
         "datastream-read" => {
-            let mut reader = datastream::Reader::open(buffered(input)?)?;
+            let mut reader = datastream::DatastreamReader::open(buffered(input)?)?;
             while reader.next_part()?.is_some() {
                 while reader.next_member()?.is_some() {
                     pass(&mut reader, sink()?)?;
@@ -179,20 +179,20 @@ fn write_gzip(input: &Path, out: File) -> Result<()> {
 }
 
 fn write_z(input: &Path, out: File) -> Result<()> {
-    let mut encoder = compress::Encoder::new(BufWriter::with_capacity(1 << 17, out));
+    let mut encoder = compress::CompressEncoder::new(BufWriter::with_capacity(1 << 17, out));
     pass(File::open(input)?, &mut encoder)?;
     Ok(encoder.finish()?.flush()?)
 }
 
 fn write_cpio(input: &Path, out: File) -> Result<()> {
-    let mut writer = cpio::Writer::new(BufWriter::with_capacity(1 << 17, out), Form::Newc);
-    members(input, |header, content| Ok(writer.member(header, content)?))?;
+    let mut writer = cpio::CpioWriter::new(BufWriter::with_capacity(1 << 17, out), CpioFormat::Newc);
+    members(input, |header, content| Ok(writer.write_member(header, content)?))?;
     Ok(writer.finish()?.flush()?)
 }
 
 fn write_stream(input: &Path, out: File) -> Result<()> {
     let inst = PkgInst::new("ACMEbase")?;
-    let package = datastream::Package {
+    let package = datastream::DatastreamPackage {
         inst,
         parts: 1,
         max_blocks: 1,
@@ -200,13 +200,13 @@ fn write_stream(input: &Path, out: File) -> Result<()> {
         pkgmap: Vec::new(),
     };
     let out = BufWriter::with_capacity(1 << 17, out);
-    let mut part = datastream::Writer::new(out, &[package], 0)?.begin_part(Form::Newc)?;
-    members(input, |header, content| Ok(part.member(header, content)?))?;
+    let mut part = datastream::DatastreamWriter::new(out, &[package], 0)?.begin_part(CpioFormat::Newc)?;
+    members(input, |header, content| Ok(part.write_member(header, content)?))?;
     Ok(part.finish()?.finish()?.flush()?)
 }
 
 /// Cuts a file into members as large as the files of the workload are on average.
-fn members(input: &Path, mut write: impl FnMut(&Header, &[u8]) -> Result<()>) -> Result<()> {
+fn members(input: &Path, mut write: impl FnMut(&CpioHeader, &[u8]) -> Result<()>) -> Result<()> {
     let mut input = BufReader::with_capacity(1 << 17, File::open(input)?);
     let mut content = Vec::new();
     for number in 0.. {
@@ -216,7 +216,7 @@ fn members(input: &Path, mut write: impl FnMut(&Header, &[u8]) -> Result<()>) ->
             break;
         }
         let name = format!("reloc/f{number:06}");
-        write(&Header::file(name.as_bytes(), 0o644, 0, content.len() as u64), &content)?;
+        write(&CpioHeader::file(name.as_bytes(), 0o644, 0, content.len() as u64), &content)?;
     }
     Ok(())
 }

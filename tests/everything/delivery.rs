@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use patchadm_svr4::format::compress;
-use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::PkgInst;
 
@@ -42,7 +42,7 @@ pub(super) fn deliver(directory: &Path, id: &str, packages: &[Package], form: &s
             encoder.finish().unwrap();
         }
         "tar.Z" => {
-            let mut encoder = compress::Encoder::new(Vec::new());
+            let mut encoder = compress::CompressEncoder::new(Vec::new());
             encoder.write_all(&tar(&archive())).unwrap();
             fs::write(&at, encoder.finish().unwrap()).unwrap();
         }
@@ -104,9 +104,9 @@ fn stream(packages: &[Package]) -> Vec<u8> {
     let file = |package: &Package, name: &[u8]| {
         package.members().into_iter().find(|(other, _)| other == name).unwrap().1
     };
-    let heads: Vec<datastream::Package> = packages
+    let heads: Vec<datastream::DatastreamPackage> = packages
         .iter()
-        .map(|package| datastream::Package {
+        .map(|package| datastream::DatastreamPackage {
             inst: PkgInst::new(&package.name).unwrap(),
             parts: 1,
             max_blocks: 20_000,
@@ -114,11 +114,12 @@ fn stream(packages: &[Package]) -> Vec<u8> {
             pkgmap: file(package, b"pkgmap"),
         })
         .collect();
-    let mut writer = datastream::Writer::new(Vec::new(), &heads, 1).unwrap();
+    let mut writer = datastream::DatastreamWriter::new(Vec::new(), &heads, 1).unwrap();
     for package in packages {
-        let mut part = writer.begin_part(Form::Newc).unwrap();
+        let mut part = writer.begin_part(CpioFormat::Newc).unwrap();
         for (name, bytes) in package.members() {
-            part.member(&Header::file(&name, 0o644, 1, bytes.len() as u64), bytes.as_slice()).unwrap();
+            part.write_member(&CpioHeader::file(&name, 0o644, 1, bytes.len() as u64), bytes.as_slice())
+                .unwrap();
         }
         writer = part.finish().unwrap();
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use patchadm::cli::failure;
+use patchadm::reply::failure;
 use patchadm_changeset::format::journal::{Outcome, parse_head};
 use patchadm_core::plan::refusal;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};

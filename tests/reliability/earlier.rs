@@ -16,7 +16,7 @@ use patchadm_changeset::format::journal::{
 };
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest};
 use patchadm_changeset::format::undo_digest::UndoDigest;
-use patchadm_container::{envelope, gzip};
+use patchadm_container::{self as container, gzip};
 use patchadm_core::database::history;
 use patchadm_core::format::ledger::Ledger;
 use patchadm_rootfs::Door;
@@ -195,12 +195,13 @@ fn an_undo_archive_of_an_earlier_build_is_written_again_the_same() {
     assert_eq!(UndoDigest::parse(&digest).unwrap().write(), digest);
 
     let mut stream = Vec::new();
-    envelope::open(&archive[..]).unwrap().reader.read_to_end(&mut stream).unwrap();
-    let mut reader = datastream::Reader::open(&stream[..]).unwrap();
-    let mut writer = datastream::Writer::with_times(Vec::new(), reader.packages(), reader.times()).unwrap();
+    container::open_container(&archive[..]).unwrap().reader.read_to_end(&mut stream).unwrap();
+    let mut reader = datastream::DatastreamReader::open(&stream[..]).unwrap();
+    let mut writer =
+        datastream::DatastreamWriter::with_times(Vec::new(), reader.packages(), reader.times()).unwrap();
     let mut manifests = 0;
     while reader.next_part().unwrap().is_some() {
-        let mut part = writer.begin_part(cpio::Form::Newc).unwrap();
+        let mut part = writer.begin_part(cpio::CpioFormat::Newc).unwrap();
         while let Some(member) = reader.next_member().unwrap() {
             let mut content = Vec::new();
             reader.read_to_end(&mut content).unwrap();
@@ -208,7 +209,7 @@ fn an_undo_archive_of_an_earlier_build_is_written_again_the_same() {
                 manifests += 1;
                 content = Manifest::parse(&content).unwrap().to_bytes();
             }
-            part.member(&member.header, &content[..]).unwrap();
+            part.write_member(&member.header, &content[..]).unwrap();
         }
         writer = part.finish().unwrap();
     }

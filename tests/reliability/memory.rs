@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use patchadm_svr4::package::checksum::Sum;
+use patchadm_svr4::package::checksum::Checksum;
 use zip::write::SimpleFileOptions;
 
 use crate::delivery::Patch;
@@ -72,7 +72,7 @@ impl Content {
     }
 
     fn sum(&self) -> u16 {
-        let mut sum = Sum::new();
+        let mut sum = Checksum::new();
         io::copy(&mut self.read(), &mut sum).unwrap();
         sum.finish()
     }

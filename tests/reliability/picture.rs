@@ -7,7 +7,7 @@ use std::path::Path;
 
 use patchadm_changeset::format::journal::parse_head;
 use patchadm_changeset::format::manifest::{Kind, MANIFEST, Manifest, RECORDS};
-use patchadm_container::envelope;
+use patchadm_container as container;
 use patchadm_svr4::format::{cpio, datastream};
 use sha2::{Digest as _, Sha256};
 
@@ -107,7 +107,7 @@ fn log(root: &Path, text: &str) -> String {
 fn archive(path: &Path) -> String {
     let bytes = fs::read(path).unwrap();
     let read = || -> Result<String, Box<dyn std::error::Error>> {
-        let mut stream = datastream::Reader::open(envelope::open(&bytes[..])?.reader)?;
+        let mut stream = datastream::DatastreamReader::open(container::open_container(&bytes[..])?.reader)?;
         let mut text = String::new();
         while stream.next_part()?.is_some() {
             while let Some(member) = stream.next_member()? {
@@ -132,7 +132,7 @@ fn archive(path: &Path) -> String {
 
 /// The record files of an archive without their times.
 fn records(archive: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let mut reader = cpio::Reader::new(archive);
+    let mut reader = cpio::CpioReader::new(archive);
     let mut text = Vec::new();
     while let Some(header) = reader.next_member()? {
         text.extend_from_slice(&header.name);

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::io::Errno;
 
-use crate::format::datastream::{DatastreamError, Reader};
-use crate::format::envelope;
+use crate::format::container;
+use crate::format::datastream::{DatastreamError, DatastreamReader};
 use crate::format::manifest::Manifest;
 use crate::package::{Digest, Hashing};
 use crate::root::RootError;
@@ -23,7 +23,7 @@ pub const LARGEST_MANIFEST: u64 = 256 << 20;
 const BUFFER: usize = 1 << 17;
 
 /// A package datastream whose compression has been taken off.
-pub type ArchiveStream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
+pub type ArchiveStream<'a> = DatastreamReader<BufReader<Box<dyn Read + 'a>>>;
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +80,8 @@ impl UnboundArchive {
 
 /// Opens the datastream of an archive, with the compression taken off.
 pub fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, DatastreamError> {
-    let opened = envelope::open(bytes)?;
-    Reader::open(BufReader::with_capacity(1 << 16, opened.reader))
+    let opened = container::open_container(bytes)?;
+    DatastreamReader::open(BufReader::with_capacity(1 << 16, opened.reader))
 }
 
 /// Reads the current member as a manifest.

@@ -1,19 +1,20 @@
 //! The values of a change: what a run does to a root, object by object and record by record.
 
 mod ledger;
+mod undo_format;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::format::contents_merge::Trailer;
+use crate::format::contents_merge::ContentsTrailer;
 use crate::format::manifest::Manifest;
-use crate::format::pkgmap::Entry;
+use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{
-    Digest, Line, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, UndoFormat,
-    Xattrs,
+    ContentsLine, Digest, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, Xattrs,
 };
 
 pub use ledger::{AdoptedArchive, AppliedPatch, LedgerChange, UndoLocation};
+pub use undo_format::UndoFormat;
 
 /// Everything that one run changes in a root.
 #[derive(Clone, Debug)]
@@ -29,9 +30,9 @@ pub struct Plan {
     /// The records that change, apart from `contents`.
     pub records: Vec<RecordChange>,
     /// Lines of `contents` that are replaced, added (`Some`) or deleted (`None`).
-    pub contents: BTreeMap<ObjectPath, Option<Line>>,
+    pub contents: BTreeMap<ObjectPath, Option<ContentsLine>>,
     /// The two lines that close `contents`.
-    pub trailer: Trailer,
+    pub trailer: ContentsTrailer,
     /// The undo archives to write, one for each package of a patch that keeps undo data.
     pub undo: Vec<UndoArchive>,
     /// In a run of several patches: the versions of objects that one patch delivers and a later one replaces. They are
@@ -277,7 +278,7 @@ pub struct UndoArchive {
     pub pkginfo: Params,
     /// The objects to save, each with its pkgmap entry (size and sum from the survey). An entry without content
     /// (a link, a device, a directory) is only written down.
-    pub saved: Vec<(Entry, ObjectPath)>,
+    pub saved: Vec<(PkgmapEntry, ObjectPath)>,
     /// Those of them that are not there before the run, but made by an earlier patch of it: the place in
     /// [`Plan::versions`] of what has content.
     pub passing: BTreeMap<ObjectPath, Option<usize>>,

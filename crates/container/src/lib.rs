@@ -1,7 +1,11 @@
 //! What a stream is compressed with, told by its content, and the codecs that SVR4 itself does not know.
 
-pub mod envelope;
+mod detection;
 pub mod gzip;
+
+pub use detection::{
+    Compression, ContainerError, ContainerFormat, OpenedContainer, SNIFFED, detect_format, open_container,
+};
 
 use patchadm_svr4::format::{compress, datastream};
 

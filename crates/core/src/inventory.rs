@@ -1,11 +1,15 @@
 //! What a root holds, as far as a plan needs to know: the input of every planner beside what is delivered.
 
+mod interruption;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::package::{
-    Accounts, Attributes, Digest, Ftype, Interruption, Line, Live, LiveKind, Mode, ObjectPath, Params,
+    Accounts, ContentsLine, Digest, Ftype, Live, LiveKind, Mode, ObjectAttributes, ObjectPath, Params,
     PkgInst, RecordFile,
 };
+
+pub use interruption::Interruption;
 
 /// The state of a root before a change. `database` fills it in; planners only read it.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +22,7 @@ pub struct Inventory {
     /// Every installed package.
     pub packages: BTreeMap<PkgInst, Installed>,
     /// The `contents` lines of the paths concerned, and every hard-link line that points to one of them.
-    pub lines: BTreeMap<ObjectPath, Line>,
+    pub lines: BTreeMap<ObjectPath, ContentsLine>,
     /// The objects at the paths concerned (those that were surveyed); absent where nothing is.
     pub live: BTreeMap<ObjectPath, Live>,
     /// Where each path concerned is when the symbolic links among its parents are followed.
@@ -65,7 +69,7 @@ impl Inventory {
 
     /// The same where the link is no object of `package`: it stays where the package delivers a directory.
     pub fn staying_link(&self, package: &PkgInst, path: &ObjectPath) -> Option<&LinkedDirectory> {
-        let is_own = |line: &Line| line.object.ftype == Ftype::Symlink && line.is_owned_by(package);
+        let is_own = |line: &ContentsLine| line.object.ftype == Ftype::Symlink && line.is_owned_by(package);
         self.linked_directory(path).filter(|_| !self.lines.get(path).is_some_and(is_own))
     }
 }
@@ -85,8 +89,8 @@ pub struct LinkedDirectory {
 
 impl LinkedDirectory {
     /// Its attributes as a line of `contents` has them.
-    pub fn attributes(&self, accounts: &Accounts) -> Attributes {
-        Attributes {
+    pub fn attributes(&self, accounts: &Accounts) -> ObjectAttributes {
+        ObjectAttributes {
             mode: Some(self.mode),
             owner: Some(accounts.user(self.uid)),
             group: Some(accounts.group(self.gid)),

@@ -8,6 +8,7 @@ pub mod format;
 pub mod inventory;
 pub mod operation;
 pub mod plan;
+pub mod policy;
 pub mod script;
 pub mod source;
 
@@ -17,7 +18,10 @@ use patchadm_svr4::patch;
 
 /// Values of packages and of the tree.
 mod package {
+    pub(crate) use crate::inventory::Interruption;
+    pub(crate) use crate::policy::{Edited, Policy, RootPatterns, ScriptPolicy};
     pub(crate) use patchadm_changeset::RecordFile;
+    pub(crate) use patchadm_changeset::plan::UndoFormat;
     pub(crate) use patchadm_rootfs::{
         Digest, Hashing, Inode, Live, LiveKind, Summing, Sums, Timestamp, Xattrs, cores, side_by_side,
     };

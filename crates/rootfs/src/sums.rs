@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use sha2::{Digest as _, Sha256};
 
 use super::Digest;
-use crate::package::checksum::Sum;
+use crate::package::checksum::Checksum;
 
 /// What is known of bytes when all have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Sums {
 #[derive(Clone, Debug, Default)]
 pub struct Summing {
     size: u64,
-    sum: Sum,
+    sum: Checksum,
     sha256: Sha256,
 }
 

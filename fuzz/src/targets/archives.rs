@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
-use patchadm_container::envelope;
+use patchadm_container as container;
 use patchadm_core::source::{Extent, Origin, Problem, SourceError, open};
 use patchadm_svr4::format::compress;
 use patchadm_svr4::format::cpio;
-use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream;
-use patchadm_svr4::format::datastream::Package;
+use patchadm_svr4::format::datastream::DatastreamPackage;
 use patchadm_svr4::package::PackagePath;
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -19,8 +19,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 const MOST: u64 = 4 << 20;
 
 /// The members of an archive up to its end or its first error, and whether it came to its end.
-fn members(input: &[u8]) -> (Vec<(Header, Vec<u8>)>, bool) {
-    let mut reader = cpio::Reader::new(input);
+fn members(input: &[u8]) -> (Vec<(CpioHeader, Vec<u8>)>, bool) {
+    let mut reader = cpio::CpioReader::new(input);
     let mut members = Vec::new();
     loop {
         match reader.next_member() {
@@ -45,15 +45,15 @@ pub fn cpio(input: &[u8]) {
     if !is_whole {
         return;
     }
-    for form in [Form::Newc, Form::Odc] {
-        let mut writer = cpio::Writer::new(Vec::new(), form);
+    for form in [CpioFormat::Newc, CpioFormat::Odc] {
+        let mut writer = cpio::CpioWriter::new(Vec::new(), form);
         // What a form cannot say is refused by its writer.
-        if found.iter().any(|(header, data)| writer.member(header, &data[..]).is_err()) {
+        if found.iter().any(|(header, data)| writer.write_member(header, &data[..]).is_err()) {
             continue;
         }
         let written = writer.finish().expect("memory can be written to");
         let (again, is_whole) = members(&written);
-        let names = |members: &[(Header, Vec<u8>)]| {
+        let names = |members: &[(CpioHeader, Vec<u8>)]| {
             members.iter().map(|(header, data)| (header.name.clone(), data.clone())).collect::<Vec<_>>()
         };
         assert!(is_whole && names(&again) == names(&found), "{}", written.escape_ascii());
@@ -61,10 +61,10 @@ pub fn cpio(input: &[u8]) {
 }
 
 /// The members of every part, each with the number of its part.
-type Parts = Vec<(usize, u32, PackagePath, Header, Vec<u8>)>;
+type Parts = Vec<(usize, u32, PackagePath, CpioHeader, Vec<u8>)>;
 
-fn read_stream(input: &[u8]) -> Option<(Vec<Package>, Parts)> {
-    let mut reader = datastream::Reader::open(input).ok()?;
+fn read_stream(input: &[u8]) -> Option<(Vec<DatastreamPackage>, Parts)> {
+    let mut reader = datastream::DatastreamReader::open(input).ok()?;
     let mut parts = Parts::new();
     while let Some(part) = reader.next_part().ok()? {
         while let Some(member) = reader.next_member().ok()? {
@@ -81,13 +81,13 @@ pub fn datastream(input: &[u8]) {
     let held: usize = packages.iter().map(|package| package.pkginfo.len() + package.pkgmap.len()).sum();
     let bytes: usize = parts.iter().map(|(.., data)| data.len()).sum();
     assert!(held + bytes <= input.len(), "nothing comes out that is not there");
-    let Ok(mut writer) = datastream::Writer::new(Vec::new(), &packages, 0) else { return };
+    let Ok(mut writer) = datastream::DatastreamWriter::new(Vec::new(), &packages, 0) else { return };
     for (index, package) in packages.iter().enumerate() {
         for number in 1..=package.parts {
-            let mut part = writer.begin_part(Form::Newc).expect("as many as were announced");
+            let mut part = writer.begin_part(CpioFormat::Newc).expect("as many as were announced");
             let mine = parts.iter().filter(|(of, part, ..)| (*of, *part) == (index, number));
             for (.., header, data) in mine {
-                if part.member(header, &data[..]).is_err() {
+                if part.write_member(header, &data[..]).is_err() {
                     return;
                 }
             }
@@ -112,29 +112,30 @@ fn decoded(input: impl Read) -> io::Result<Vec<u8>> {
 }
 
 pub fn compress(input: &[u8]) {
-    if let Ok(data) = compress::Decoder::new(input).and_then(decoded) {
+    if let Ok(data) = compress::CompressDecoder::new(input).and_then(decoded) {
         // A code of 9 bits or more stands for a string of the table, which grows by a byte with each code.
         let codes = input.len() * 8 / 9 + 1;
         assert!(data.len() <= codes * codes.min(1 << 16), "{} bytes of {}", data.len(), input.len());
     }
     let bits = 10 + u32::from(input.first().copied().unwrap_or_default() % 7);
-    let mut encoder = compress::Encoder::with_bits(Vec::new(), bits).expect("10 to 16 bits");
+    let mut encoder = compress::CompressEncoder::with_bits(Vec::new(), bits).expect("10 to 16 bits");
     encoder.write_all(input).expect("memory can be written to");
     let written = encoder.finish().expect("memory can be written to");
-    let back =
-        compress::Decoder::new(&written[..]).and_then(decoded).expect("what was encoded can be decoded");
+    let back = compress::CompressDecoder::new(&written[..])
+        .and_then(decoded)
+        .expect("what was encoded can be decoded");
     assert_eq!(back, input);
 }
 
-pub fn envelope(input: &[u8]) {
-    let form = envelope::detect(input.get(..envelope::SNIFFED).unwrap_or(input));
-    let Ok(opened) = envelope::open(input) else { return };
+pub fn container(input: &[u8]) {
+    let form = container::detect_format(input.get(..container::SNIFFED).unwrap_or(input));
+    let Ok(opened) = container::open_container(input) else { return };
     if opened.compression.is_none() {
         assert_eq!(opened.form, form);
         assert_eq!(decoded(opened.reader).expect("memory can be read"), input);
     } else {
         // 1,032 is the most that deflate can do.
-        let is_gzip = form == envelope::Form::Gzip;
+        let is_gzip = form == container::ContainerFormat::Gzip;
         if let Ok(data) = decoded(opened.reader) {
             assert!(!is_gzip || data.len() <= 1032 * input.len(), "{} bytes of {}", data.len(), input.len());
         }

@@ -215,7 +215,7 @@ pub const TARGETS: &[Target] = &[
     target("cpio", archives::cpio, CPIO),
     target("datastream", archives::datastream, CPIO),
     target("compress", archives::compress, &["\u{1f}\u{9d}", "\0\0\0\0", "~~~~"]),
-    target("envelope", archives::envelope, &["\u{1f}", "PK", "BZh", "ustar"]),
+    target("container", archives::container, &["\u{1f}", "PK", "BZh", "ustar"]),
     target("source_stream", archives::source, CPIO),
     target(
         "source_tar",

@@ -1,16 +1,16 @@
 //! Files of lines: each line that is read is written and read again.
 
-use patchadm_changeset::format::contents_merge::{Edits, Trailer, merge, merge_unsorted};
+use patchadm_changeset::format::contents_merge::{ContentsEdits, ContentsTrailer, merge, merge_unsorted};
 use patchadm_changeset::format::undo_digest::UndoDigest;
 use patchadm_core::format::ledger::Ledger;
 use patchadm_svr4::format::contents;
-use patchadm_svr4::format::contents::Record;
+use patchadm_svr4::format::contents::ContentsRecord;
 use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::registration::Registration;
-use patchadm_svr4::format::remote::Remote;
+use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::format::{deletes, obsoleted_by, prototype, space};
-use patchadm_svr4::package::{Accounts, Line, PkgInst, escape};
+use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst, escape};
 
 pub fn pkgmap(input: &[u8]) {
     let Ok(map) = Pkgmap::parse(input) else { return };
@@ -20,28 +20,29 @@ pub fn pkgmap(input: &[u8]) {
 }
 
 pub fn contents(input: &[u8]) {
-    for record in contents::Reader::new(input).map_while(Result::ok) {
-        let Record::Object(line) = record else { continue };
+    for record in contents::ContentsReader::new(input).map_while(Result::ok) {
+        let ContentsRecord::Object(line) = record else { continue };
         let written = line.write();
-        assert_eq!(Line::parse(&written).as_ref(), Ok(&line), "{}", written.escape_ascii());
+        assert_eq!(ContentsLine::parse(&written).as_ref(), Ok(&line), "{}", written.escape_ascii());
         assert_eq!(contents::key_of(&written), line.path.as_bytes(), "{}", written.escape_ascii());
     }
 }
 
 /// A merge without changes keeps every object and is sorted; a merge of its own output changes nothing.
 pub fn contents_merge(input: &[u8]) {
-    let trailer = Trailer {
+    let trailer = ContentsTrailer {
         program: "pkgadd".to_owned(),
         package: PkgInst::new("ACMEweb").expect("a name"),
         when: chrono::NaiveDateTime::default(),
     };
     let mut once = Vec::new();
-    let Ok(merged) = merge_unsorted(input, &mut once, &Edits::new(), &trailer) else { return };
+    let Ok(merged) = merge_unsorted(input, &mut once, &ContentsEdits::new(), &trailer) else { return };
     let report = merged.report;
     assert_eq!((report.inserted, report.replaced, report.deleted), (0, 0, 0));
     let mut twice = Vec::new();
-    let report =
-        merge(&once[..], &mut twice, &Edits::new(), &trailer).expect("what was sorted is sorted").report;
+    let report = merge(&once[..], &mut twice, &ContentsEdits::new(), &trailer)
+        .expect("what was sorted is sorted")
+        .report;
     assert_eq!(report.duplicates, 0);
     assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
 }
@@ -53,7 +54,7 @@ pub fn prototype(input: &[u8]) {
         let shown = written.escape_ascii();
         let [Ok(again)] = &again[..] else { panic!("{shown} is {again:?}") };
         let mut item = line.item;
-        if let prototype::Item::Entry(entry) = &mut item {
+        if let prototype::PrototypeItem::Entry(entry) = &mut item {
             // What stood behind the last field is not kept.
             entry.has_more = false;
         }
@@ -105,8 +106,8 @@ pub fn obsoleted_by(input: &[u8]) {
 }
 
 pub fn remote(input: &[u8]) {
-    let Ok(remote) = Remote::parse(input) else { return };
-    assert_eq!(Remote::parse(&remote.write()), Ok(remote));
+    let Ok(remote) = RemoteArchive::parse(input) else { return };
+    assert_eq!(RemoteArchive::parse(&remote.write()), Ok(remote));
 }
 
 pub fn undo_digest(input: &[u8]) {

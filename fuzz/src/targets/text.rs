@@ -10,7 +10,7 @@ use patchadm_svr4::format::readme;
 use patchadm_svr4::format::response;
 use patchadm_svr4::format::response::Response;
 use patchadm_svr4::package::{ObjectPath, PackagePath, Params, escape, unescape};
-use patchadm_svr4::patch::{Obsoletes, PatchId, PatchInfo, PatchList, Requirements};
+use patchadm_svr4::patch::{ObsoleteCounts, PatchId, PatchInfo, PatchList, Requirements};
 
 /// Reads parameters, where they are some.
 fn read(input: &[u8]) -> Option<Params> {
@@ -124,16 +124,16 @@ pub fn patch_list(input: &[u8]) {
 
 pub fn obsoletes(input: &[u8]) {
     let text = text(input);
-    let Ok(counts) = Obsoletes::parse(&text, "-") else { return };
-    assert_eq!(Obsoletes::parse(&counts.to_string(), "-"), Ok(counts.clone()));
+    let Ok(counts) = ObsoleteCounts::parse(&text, "-") else { return };
+    assert_eq!(ObsoleteCounts::parse(&counts.to_string(), "-"), Ok(counts.clone()));
     let mut all = PatchList::new();
     for id in counts.ids() {
         all.push(id.clone());
     }
     let mut more = counts.clone();
-    more.apply(&all);
+    more.count_up(&all);
     if counts.ids().all(|id| counts.count(id) < u32::MAX) {
-        more.back_out(&all);
+        more.count_down(&all);
         assert_eq!(more, counts, "a backout takes back what was applied");
     }
 }

@@ -1,9 +1,10 @@
-//! One pass over a `contents` file that makes the next one: sorted in, sorted out, nothing held but one line.
+//! The next `contents` file, made from the old one and a set of edits in one streaming pass.
 //!
-//! Lines that no edit names are copied byte for byte, and so are comments, in their places. The two trailer lines
-//! of earlier tools are dropped and ours come last. A file that is not sorted (edited by hand, written by a foreign
-//! tool) is refused by [`merge`] and dealt with by [`merge_unsorted`], which loads it whole. Where the bytes go and
-//! when they become the database is the caller's matter.
+//! Lines and comments that no edit touches are copied byte for byte and keep their places. The two trailer
+//! lines of earlier runs are replaced by new ones at the end. [`merge`] needs a sorted file and holds one
+//! line in memory; it refuses an unsorted one (edited by hand, written by another tool), which
+//! [`merge_unsorted`] loads whole and sorts. The caller decides where the bytes go and when they become the
+//! database.
 
 use std::collections::{BTreeMap, btree_map};
 use std::io::{BufRead, Write};
@@ -11,32 +12,34 @@ use std::iter::Peekable;
 
 use chrono::NaiveDateTime;
 
-use crate::package::{Line, ObjectPath, PkgInst};
+use crate::package::{ContentsLine, ObjectPath, PkgInst};
 
-use super::contents::{ContentsError, Reader, is_comment, key_of};
+use super::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use super::contents_stamp::Links;
 
-/// The most lines that [`merge_unsorted`] takes into memory.
+/// The largest number of lines that [`merge_unsorted`] loads.
 pub const MOST_UNSORTED_LINES: u64 = 8_000_000;
-/// Comments that are held back behind one line until it is known that the next path is another one, in bytes.
+/// The largest amount of comments held back behind one line, in bytes. They wait until the next path is known
+/// to be a different one.
 const MOST_COMMENTS_HELD: usize = 1 << 20;
 
-/// The new line of each path that changes, or `None` where the path leaves the database.
-pub type Edits = BTreeMap<ObjectPath, Option<Line>>;
+/// The edits of a database: the new line of each path that changes, or `None` for a path to be deleted.
+pub type ContentsEdits = BTreeMap<ObjectPath, Option<ContentsLine>>;
 
-/// The two comment lines at the end of the database: who changed it last, for which package, when.
+/// The two comment lines at the end of the database: the program that changed it last, the package, and the
+/// time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trailer {
-    /// The program: `pkgadd`, `pkgrm`, `installf`, …
+pub struct ContentsTrailer {
+    /// The program's name: `pkgadd`, `pkgrm`, `installf`, …
     pub program: String,
-    /// The package it worked on; the last one where there were several.
+    /// The package changed, or the last of several.
     pub package: PkgInst,
-    /// When, in local time.
+    /// The time of the change, in local time.
     pub when: NaiveDateTime,
 }
 
-impl Trailer {
-    /// Both lines, with their newlines; the date as `strftime("%c")` has it in the C locale.
+impl ContentsTrailer {
+    /// Formats both lines, with newlines. The date is that of `strftime("%c")` in the C locale.
     pub fn write(&self) -> Vec<u8> {
         let Self { program, package, when } = self;
         let when = when.format("%a %b %e %H:%M:%S %Y");
@@ -44,47 +47,48 @@ impl Trailer {
     }
 }
 
-/// What a merge made.
+/// The outcome of a merge.
 #[derive(Clone, Debug)]
 pub struct Merged {
-    /// What it did.
+    /// The number of lines copied, changed and dropped.
     pub report: MergeReport,
-    /// Bytes in front of the trailer.
+    /// The size of the new file without its trailer, in bytes.
     pub body: u64,
-    /// The hard-link lines that are in the database now.
+    /// The hard links in the new file.
     pub links: Links,
 }
 
-/// What a merge did, in lines.
+/// The number of lines that a merge copied, changed and dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MergeReport {
-    /// Copied as they were.
+    /// Lines copied unchanged.
     pub kept: u64,
-    /// Replaced by an edit.
+    /// Lines replaced by an edit.
     pub replaced: u64,
-    /// New paths.
+    /// Lines added for new paths.
     pub inserted: u64,
-    /// Taken out.
+    /// Lines deleted by an edit.
     pub deleted: u64,
-    /// Deletions of paths that were not there.
+    /// Edits that delete a path the database does not have.
     pub absent: u64,
-    /// Second and later lines of one path, which were folded into the first.
+    /// Second and later lines of one path, folded into the first.
     pub duplicates: u64,
 }
 
-/// Writes `old` with `edits` and a new trailer to `out`, in one streaming pass.
+/// Writes `old` with `edits` applied and a new trailer to `out`, in one streaming pass.
 ///
-/// Where `old` has two lines of one path, the first counts and takes over the owners of the others
-/// ([`Line::adopt_owners`]), so that no later removal takes away an object that somebody still owns. After an error
-/// what is in `out` is incomplete; after [`ContentsError::Unsorted`] begin anew with [`merge_unsorted`].
+/// If `old` has two lines of one path, the first one stays and takes over the owners of the others
+/// ([`ContentsLine::adopt_owners`]), so that a later removal cannot delete an object that another package
+/// owns. After an error the output is incomplete; after [`ContentsError::Unsorted`] start again with
+/// [`merge_unsorted`].
 pub fn merge(
     old: impl BufRead,
     out: impl Write,
-    edits: &Edits,
-    trailer: &Trailer,
+    edits: &ContentsEdits,
+    trailer: &ContentsTrailer,
 ) -> Result<Merged, ContentsError> {
     let mut merger = Merger::new(out, edits);
-    let mut old = Reader::new(old);
+    let mut old = ContentsReader::new(old);
     let mut trailers = TrailerFilter::default();
     while let Some(raw) = old.next_line()? {
         if trailers.drops(raw) {
@@ -100,15 +104,15 @@ pub fn merge(
     merger.finish(trailer)
 }
 
-/// As [`merge`], for a database in any order: it is loaded and sorted first. A comment stays in front of the line
-/// that it stood in front of.
+/// Does the work of [`merge`] for a database in any order, which it loads and sorts first. A comment stays in
+/// front of the line it preceded.
 pub fn merge_unsorted(
     old: impl BufRead,
     out: impl Write,
-    edits: &Edits,
-    trailer: &Trailer,
+    edits: &ContentsEdits,
+    trailer: &ContentsTrailer,
 ) -> Result<Merged, ContentsError> {
-    let mut old = Reader::new(old);
+    let mut old = ContentsReader::new(old);
     let mut trailers = TrailerFilter::default();
     let mut loaded: Vec<Loaded> = Vec::new();
     let mut comments = Vec::new();
@@ -143,22 +147,22 @@ pub fn merge_unsorted(
     merger.finish(trailer)
 }
 
-/// A line of an unsorted database, with the comments in front of it.
+/// A line of an unsorted database and the comments in front of it.
 struct Loaded {
     comments: Vec<Vec<u8>>,
     raw: Vec<u8>,
     line: u64,
 }
 
-/// Recognises the trailer pairs of earlier tools.
+/// Recognises the trailers of earlier runs.
 #[derive(Default)]
 struct TrailerFilter {
     date_may_follow: bool,
 }
 
 impl TrailerFilter {
-    /// Whether this line belongs to a trailer. The second line is a date in the locale of its writer: a comment
-    /// with a time of day in it.
+    /// Whether a line belongs to a trailer. The second line of a trailer is a date in the locale of its
+    /// writer: a comment with a time of day in it.
     fn drops(&mut self, raw: &[u8]) -> bool {
         let headline = raw.starts_with(b"# Last modified by ");
         let date = std::mem::replace(&mut self.date_may_follow, headline)
@@ -171,30 +175,30 @@ impl TrailerFilter {
     }
 }
 
-/// The old line that waits for its successor, because a second line of its path may follow.
+/// The old line read last. It waits, because a second line of its path may follow.
 struct Held {
     key: Vec<u8>,
     raw: Vec<u8>,
     line: u64,
-    /// Comments behind it.
+    /// The comments that follow the line.
     comments: Vec<u8>,
 }
 
-/// Old lines come in by their order, edits are at hand by theirs: one step of a merge sort per line.
+/// The state of a merge. Old lines and edits are both sorted, so each line takes one step of a merge sort.
 struct Merger<'a, W> {
     out: W,
-    edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<Line>>>,
+    edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<ContentsLine>>>,
     held: Option<Held>,
-    /// The key of the line written last, while none is held.
+    /// The key of the line written last, if none is held.
     written: Vec<u8>,
-    /// Bytes written.
+    /// The number of bytes written.
     size: u64,
     links: Links,
     report: MergeReport,
 }
 
 impl<'a, W: Write> Merger<'a, W> {
-    fn new(out: W, edits: &'a Edits) -> Self {
+    fn new(out: W, edits: &'a ContentsEdits) -> Self {
         let edits = edits.iter().peekable();
         Self {
             out,
@@ -237,7 +241,7 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(())
     }
 
-    /// Writes the held line, or what the edits make of it, behind all edits of paths before it.
+    /// Writes the edits of earlier paths, then the held line or its replacement.
     fn release(&mut self) -> Result<(), ContentsError> {
         let Some(Held { key, raw, comments, .. }) = self.held.take() else {
             return Ok(());
@@ -260,7 +264,7 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(())
     }
 
-    /// Writes the edits that come next, as long as `belongs` says so.
+    /// Writes the next edits while `belongs` holds for their paths.
     fn insert_while(&mut self, belongs: impl Fn(&ObjectPath) -> bool) -> Result<(), ContentsError> {
         while let Some((_, edit)) = self.edits.next_if(|(path, _)| belongs(path)) {
             if let Some(line) = edit {
@@ -283,7 +287,7 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(write_line(&mut self.out, line)?)
     }
 
-    fn finish(mut self, trailer: &Trailer) -> Result<Merged, ContentsError> {
+    fn finish(mut self, trailer: &ContentsTrailer) -> Result<Merged, ContentsError> {
         self.release()?;
         self.insert_while(|_| true)?;
         let body = self.size;
@@ -294,9 +298,9 @@ impl<'a, W: Write> Merger<'a, W> {
 }
 
 impl Held {
-    /// Takes over the owners of a second line of this path.
+    /// Adds the owners of a second line of the held path.
     fn adopt(&mut self, raw: &[u8], line: u64) -> Result<(), ContentsError> {
-        let parse = |raw, line| Line::parse(raw).map_err(|error| ContentsError::Line { line, error });
+        let parse = |raw, line| ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line, error });
         let mut first = parse(&self.raw, self.line)?;
         first.adopt_owners(parse(raw, line)?);
         self.raw = first.write();

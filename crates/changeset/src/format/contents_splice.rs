@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::contents::{ContentsError, is_comment, key_of};
-use super::contents_merge::{Edits, Trailer};
+use super::contents_merge::{ContentsEdits, ContentsTrailer};
 use super::contents_stamp::{Stamp, link_line};
 use super::ordered::{OrderError, Ordered};
 
@@ -38,8 +38,8 @@ pub fn splice(
     stamp: &Stamp,
     links: &[u8],
     out: impl Write,
-    edits: &Edits,
-    trailer: &Trailer,
+    edits: &ContentsEdits,
+    trailer: &ContentsTrailer,
 ) -> Result<Option<Spliced>, ContentsError> {
     let mut changes = LinkChanges::default();
     let seams = match seams(&mut old, stamp, edits, &mut changes) {
@@ -55,7 +55,7 @@ pub fn splice(
 fn seams(
     old: impl Read + Seek,
     stamp: &Stamp,
-    edits: &Edits,
+    edits: &ContentsEdits,
     changes: &mut LinkChanges,
 ) -> Result<Vec<Seam>, OrderError> {
     let mut lines = Ordered::new(old, 0, stamp.body, object_key);
@@ -65,7 +65,7 @@ fn seams(
         let spot = lines.find_from(from, path.as_bytes())?;
         let at = spot.as_ref().map_or(stamp.body, |spot| spot.start);
         let same = spot.filter(|spot| *key_of(&spot.line) == *path.as_bytes());
-        let line = edit.as_ref().map(crate::package::Line::write);
+        let line = edit.as_ref().map(crate::package::ContentsLine::write);
         changes.removed.extend(same.as_ref().and_then(|spot| link_line(&spot.line)));
         changes.added.extend(line.as_deref().and_then(link_line));
         from = same.as_ref().map_or(at, |spot| spot.end);
@@ -85,7 +85,7 @@ fn copy(
     end: u64,
     seams: &[Seam],
     mut out: impl Write,
-    trailer: &Trailer,
+    trailer: &ContentsTrailer,
 ) -> io::Result<u64> {
     let mut buffer = vec![0; PORTION];
     let (mut at, mut size) = (0, 0);
@@ -144,16 +144,16 @@ mod tests {
 
     use super::super::contents_merge::{Merged, merge};
     use super::*;
-    use crate::package::{Digest, Inode, Line, ObjectPath, PkgInst, Timestamp};
+    use crate::package::{ContentsLine, Digest, Inode, ObjectPath, PkgInst, Timestamp};
     use proptest::prelude::*;
 
-    fn trailer(program: &str) -> Trailer {
+    fn trailer(program: &str) -> ContentsTrailer {
         let package = PkgInst::new("X").unwrap();
-        Trailer { program: program.to_owned(), package, when: chrono::NaiveDateTime::default() }
+        ContentsTrailer { program: program.to_owned(), package, when: chrono::NaiveDateTime::default() }
     }
 
     /// A database as a run leaves it, with its stamp and the list of its links.
-    fn merged(old: &[u8], edits: &Edits) -> (Vec<u8>, Stamp, Vec<u8>) {
+    fn merged(old: &[u8], edits: &ContentsEdits) -> (Vec<u8>, Stamp, Vec<u8>) {
         let mut out = Vec::new();
         let Merged { body, links, .. } = merge(old, &mut out, edits, &trailer("pkgadd")).unwrap();
         let inode = Inode { number: 1, born: None };
@@ -167,9 +167,9 @@ mod tests {
     fn a_file_in_no_order_is_left_to_the_merge() {
         let lines: Vec<u8> =
             (0..2000).rev().flat_map(|n| format!("/{n:06} p none 0600 a b X\n").into_bytes()).collect();
-        let (_, mut stamp, _) = merged(b"", &Edits::new());
+        let (_, mut stamp, _) = merged(b"", &ContentsEdits::new());
         stamp.body = lines.len() as u64;
-        let edits = Edits::from([(ObjectPath::new(b"/001234").unwrap(), None)]);
+        let edits = ContentsEdits::from([(ObjectPath::new(b"/001234").unwrap(), None)]);
         let mut out = Vec::new();
         assert_eq!(splice(Cursor::new(&lines), &stamp, b"", &mut out, &edits, &trailer("a")).unwrap(), None);
         assert!(out.is_empty());
@@ -177,20 +177,21 @@ mod tests {
 
     #[test]
     fn a_file_that_is_shorter_than_its_stamp_says_is_an_error() {
-        let (text, stamp, links) = merged(b"/a p none 0600 a b X\n", &Edits::new());
+        let (text, stamp, links) = merged(b"/a p none 0600 a b X\n", &ContentsEdits::new());
         let short = Cursor::new(&text[..5]);
-        let error = splice(short, &stamp, &links, io::sink(), &Edits::new(), &trailer("a")).unwrap_err();
+        let error =
+            splice(short, &stamp, &links, io::sink(), &ContentsEdits::new(), &trailer("a")).unwrap_err();
         assert!(matches!(error, ContentsError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
     }
 
-    fn line(path: &str, kind: u8) -> Line {
+    fn line(path: &str, kind: u8) -> ContentsLine {
         let text = match kind {
             0 => format!("{path} p none 0600 a b X"),
             1 => format!("{path}=../a l none X"),
             2 => format!("{path}=b l none X Y"),
             _ => format!("{path}=b s none X"),
         };
-        Line::parse(text.as_bytes()).unwrap()
+        ContentsLine::parse(text.as_bytes()).unwrap()
     }
 
     proptest! {
@@ -212,13 +213,13 @@ mod tests {
                 text.extend_from_slice(&line(&escaped(&path.to_string()), *kind).write());
                 text.push(b'\n');
             }
-            let mut changes: Edits = edits
+            let mut changes: ContentsEdits = edits
                 .iter()
                 .map(|(path, kind)| (ObjectPath::new(path.as_bytes()).unwrap(), kind.map(|kind| line(&escaped(path), kind))))
                 .collect();
             changes.extend(sorted.keys().enumerate().filter(|(n, _)| gone.contains(n)).map(|(_, path)| (path.clone(), None)));
 
-            let (old, stamp, links) = merged(&text, &Edits::new());
+            let (old, stamp, links) = merged(&text, &ContentsEdits::new());
             let mut expected = Vec::new();
             let merged = merge(&old[..], &mut expected, &changes, &trailer("pkgrm")).unwrap();
             let mut out = Vec::new();

@@ -5,7 +5,7 @@
 //! it ended, is in the sectors alone: one sector is written at once or not at all.
 //!
 //! Everybody may read the journal, and its lines are what readers of the package database need. All else is in a second
-//! file that only the owner may read, `ops-<run>` ([`ops`]); the header names length and SHA-256 of the lines of either.
+//! file that only the owner may read, `ops-<run>` (`ops`); the header names length and SHA-256 of the lines of either.
 //! Versions before 3 had all lines in the journal, and the header said how many of them readers need.
 
 mod check;

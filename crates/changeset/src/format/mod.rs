@@ -12,5 +12,5 @@ pub mod queue;
 pub mod undo_digest;
 pub mod undo_paths;
 
-pub(crate) use patchadm_container::{envelope, gzip};
+pub(crate) use patchadm_container::{self as container, gzip};
 pub(crate) use patchadm_svr4::format::*;

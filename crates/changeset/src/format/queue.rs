@@ -328,7 +328,7 @@ turned /opt/stuf/s=../old ../new
             class,
             ftype: Some(Ftype::Symlink),
             target: Some(target),
-            attributes: crate::package::Attributes::default(),
+            attributes: crate::package::ObjectAttributes::default(),
             ..Registration::directory(path)
         };
         prop_oneof![

@@ -11,13 +11,13 @@ use std::io::{BufReader, Read, Seek as _};
 
 use super::stamped::{WantedLines, search};
 use super::{RecordError, RecordView, places};
-use crate::format::contents::{ContentsError, Reader, is_comment, key_of};
+use crate::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use crate::format::contents_stamp::link_of;
 use crate::format::queue::Queue;
-use crate::package::{Line, ObjectPath, OwnerStatus, PkgInst};
+use crate::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
 
 /// Lines by path.
-pub type ContentsLines = BTreeMap<ObjectPath, Line>;
+pub type ContentsLines = BTreeMap<ObjectPath, ContentsLine>;
 
 /// The lines that `wants` picks; it sees every raw line that is no comment, without its newline. A line that is
 /// picked and cannot be parsed is an error that names it.
@@ -63,7 +63,7 @@ fn pick(
     from: BufReader<impl Read>,
     wants: &mut impl FnMut(&[u8]) -> bool,
 ) -> Result<ContentsLines, ContentsError> {
-    let mut reader = Reader::new(from);
+    let mut reader = ContentsReader::new(from);
     let mut lines = ContentsLines::new();
     loop {
         let number = reader.line() + 1;
@@ -71,7 +71,7 @@ fn pick(
         if is_comment(raw) || !wants(raw) {
             continue;
         }
-        let line = Line::parse(raw).map_err(|error| ContentsError::Line { line: number, error })?;
+        let line = ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line: number, error })?;
         match lines.get_mut(&line.path) {
             Some(known) => known.adopt_owners(line),
             None => drop(lines.insert(line.path.clone(), line)),

@@ -14,11 +14,11 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use super::contents::ContentsLines;
 use super::view::inode_of;
 use super::{RecordView, places};
-use crate::format::contents::{Reader, is_comment, key_of};
+use crate::format::contents::{ContentsReader, is_comment, key_of};
 use crate::format::contents_splice::object_key;
 use crate::format::contents_stamp::{STAMP_HEAD, Stamp, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
-use crate::package::{Line, ObjectPath, Timestamp, rule};
+use crate::package::{ContentsLine, ObjectPath, Timestamp, rule};
 
 /// What one search costs, as bytes that could be read from the first to the last meanwhile.
 const SEARCH: u64 = 16 << 10;
@@ -104,7 +104,7 @@ fn search_in(
         let Some(spot) = ordered.find_from(from, path.as_bytes()).ok()? else { break };
         from = spot.start;
         if *key_of(&spot.line) == *path.as_bytes() {
-            lines.insert(path.clone(), Line::parse(&spot.line).ok()?);
+            lines.insert(path.clone(), ContentsLine::parse(&spot.line).ok()?);
         }
     }
     let starts =
@@ -126,7 +126,7 @@ fn whole_line(line: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// Reads lines as long as their paths begin with `prefix`.
 fn read_range(from: impl Read, prefix: &[u8], lines: &mut ContentsLines) -> Option<()> {
-    let mut reader = Reader::new(BufReader::with_capacity(1 << 16, from));
+    let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 16, from));
     while let Some(raw) = reader.next_line().ok()? {
         if is_comment(raw) {
             continue;
@@ -134,7 +134,7 @@ fn read_range(from: impl Read, prefix: &[u8], lines: &mut ContentsLines) -> Opti
         if !key_of(raw).starts_with(prefix) {
             break;
         }
-        let line = Line::parse(raw).ok()?;
+        let line = ContentsLine::parse(raw).ok()?;
         lines.insert(line.path.clone(), line);
     }
     Some(())

@@ -13,7 +13,7 @@ use super::installed;
 use super::{DatabaseError, RecordView, places};
 use crate::format::params::LARGEST_FILE;
 use crate::package::{Params, PkgInst, cores};
-use crate::patch::{Applied, AppliedPatches};
+use crate::patch::{AppliedPatches, PatchRecords};
 use crate::root::Dir;
 
 /// So many packages are worth a thread.
@@ -153,7 +153,7 @@ pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>,
 pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
     let applied = each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
-        Ok::<_, DatabaseError>(Some(Applied::from_params(package.inst(), &params, separator)?))
+        Ok::<_, DatabaseError>(Some(PatchRecords::from_params(package.inst(), &params, separator)?))
     });
     Ok(AppliedPatches::new(applied?))
 }

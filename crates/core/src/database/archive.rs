@@ -21,7 +21,7 @@ use super::{RecordView, ViewError, places};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
-use crate::format::remote::Remote;
+use crate::format::remote::RemoteArchive;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::root::{Root, RootError};
 
@@ -209,7 +209,7 @@ fn moved(
 /// The path of the archive to which a file `remote` points.
 fn pointed_to(text: &[u8], shown: &str) -> Result<ObjectPath, ArchiveError> {
     let damaged = |reason: String| ArchiveError::Damaged { path: shown.to_owned(), reason };
-    let remote = Remote::parse(text).map_err(|error| damaged(error.to_string()))?;
+    let remote = RemoteArchive::parse(text).map_err(|error| damaged(error.to_string()))?;
     ObjectPath::new(remote.find_at()).map_err(|error| damaged(error.to_string()))
 }
 

@@ -31,7 +31,7 @@ pub mod survey;
 
 use crate::format::contents::ContentsError;
 use crate::format::params::ParamsError;
-use crate::patch::AppliedError;
+use crate::patch::PatchRecordsError;
 use crate::root::RootError;
 
 pub use ledger_draft::RootLedgers;
@@ -66,7 +66,7 @@ pub enum DatabaseError {
     },
     /// The patch records of a package are no lists of patches.
     #[error(transparent)]
-    Applied(#[from] AppliedError),
+    Applied(#[from] PatchRecordsError),
     /// `contents` cannot be parsed where it is wanted.
     #[error("{path}: {reason}")]
     Contents {

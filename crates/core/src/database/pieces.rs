@@ -14,7 +14,7 @@ use super::contents::{failed, open};
 use super::{DatabaseError, RecordView};
 use crate::format::contents::{ContentsError, is_comment};
 use crate::format::lines::{LONGEST_LINE, numbered};
-use crate::package::{Line, ObjectPath, side_by_side};
+use crate::package::{ContentsLine, ObjectPath, side_by_side};
 
 /// The most and the fewest bytes of the file that a thread takes at a time: many, so that most objects are in the
 /// directory of the one before; few at the end, so that no thread waits long for the last one.
@@ -27,7 +27,7 @@ const BEYOND: usize = 512;
 
 /// What so many threads make of the lines, each with a worker of its own, which may pass over a line; none where the
 /// file has to be read from its first line to its last. Workers may have seen some of it by then.
-pub fn every<R: Send, W: FnMut(Line) -> Option<R>>(
+pub fn every<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     view: &RecordView<'_>,
     threads: usize,
     worker: impl Fn() -> W + Sync,
@@ -48,7 +48,7 @@ fn cuts(size: u64, threads: usize) -> Vec<u64> {
     std::iter::successors(Some(0), next).collect()
 }
 
-fn every_of<R: Send, W: FnMut(Line) -> Option<R>>(
+fn every_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
     file: &File,
     cuts: &[u64],
     threads: usize,
@@ -129,14 +129,14 @@ struct Worked<R> {
 
 impl<R> Worked<R> {
     /// Hands the lines to `work`; none where they are not in order.
-    fn of(text: &[u8], work: &mut impl FnMut(Line) -> Option<R>) -> Option<Self> {
-        let (mut made, mut first, mut last) = (Vec::new(), None, None::<Line>);
+    fn of(text: &[u8], work: &mut impl FnMut(ContentsLine) -> Option<R>) -> Option<Self> {
+        let (mut made, mut first, mut last) = (Vec::new(), None, None::<ContentsLine>);
         for line in numbered(text) {
             let (_, raw) = line.ok()?;
             if is_comment(raw) {
                 continue;
             }
-            let line = Line::parse(raw).ok()?;
+            let line = ContentsLine::parse(raw).ok()?;
             match &last {
                 None => first = Some(line.path.clone()),
                 Some(last) if last.path < line.path => {}
@@ -178,7 +178,7 @@ mod tests {
     use crate::root::Root;
 
     /// What threads make of a database, from pieces of this length; none where one thread has to read it.
-    fn pieces_of<R: Send, W: FnMut(Line) -> Option<R>>(
+    fn pieces_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(
         text: &[u8],
         length: usize,
         threads: usize,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn paths(text: &[u8], length: usize, threads: usize) -> Option<Vec<String>> {
-        pieces_of(text, length, threads, || |line: Line| Some(line.path.to_string()))
+        pieces_of(text, length, threads, || |line: ContentsLine| Some(line.path.to_string()))
     }
 
     fn line(path: &str) -> String {
@@ -246,7 +246,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         let view = RecordView::live(&root);
-        let wanted = || |line: Line| (line.path.name() != b"b").then(|| line.path.to_string());
+        let wanted = || |line: ContentsLine| (line.path.name() != b"b").then(|| line.path.to_string());
         assert_eq!(every(&view, 2, wanted).unwrap(), Some(Vec::new()));
         std::fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
         let text = line("/a") + &line("/b") + &line("/c");

@@ -20,7 +20,7 @@ use crate::format::outside_path::OutsidePath;
 use crate::format::undo_digest::UndoDigest;
 use crate::operation::patches::undo_directory;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
-use crate::patch::{Applied, PatchId};
+use crate::patch::{PatchId, PatchRecords};
 use crate::plan::Plan;
 use crate::plan::RecordChange;
 use crate::plan::ledger::{AdoptedArchive, LedgerChange};
@@ -179,7 +179,7 @@ impl Adopter<'_> {
     /// patches were applied. What cannot be read is none that could be bound.
     fn candidates(&self, package: &PkgInst, params: &Params) -> Result<Vec<Candidate>, Failure> {
         let view = RecordView::live(&self.ground.root);
-        let applied = Applied::from_params(package, params, &self.ground.policy.separator);
+        let applied = PatchRecords::from_params(package, params, &self.ground.policy.separator);
         let mut candidates = Vec::new();
         for patch in &applied.map_err(DatabaseError::from)?.list {
             let saved_as = installed::saved_as(&view, package, patch)?;

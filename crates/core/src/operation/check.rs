@@ -21,7 +21,7 @@ mod scope;
 
 use super::session::{Caller, Ground, Session, must_have_database};
 use crate::database::{RecordReader, RecordView, places, read_consistently};
-use crate::package::{Accounts, Line, side_by_side};
+use crate::package::{Accounts, ContentsLine, side_by_side};
 use crate::root::{Root, accounts_of};
 use compare::Comparison;
 use map::Map;
@@ -52,7 +52,7 @@ const SHARE: usize = 64;
 pub fn recorded<'a>(
     reader: impl Into<RecordReader<'a>>,
     request: &Request,
-) -> Result<(Vec<Line>, Unknown), CheckError> {
+) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
     let records = Records::of(request)?;
     read_consistently(reader, |view| records.lines(view))
 }
@@ -104,7 +104,7 @@ impl<'a> Records<'a> {
         Ok(Self { request, map: request.map.as_ref().map(Map::read).transpose()? })
     }
 
-    fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<Line>, Unknown), CheckError> {
+    fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
         let scope = &self.request.scope;
         if let Some(map) = &self.map {
             return map.lines(view, scope);
@@ -133,7 +133,7 @@ impl<'a> Records<'a> {
         if self.map.is_none() && !fixes && !aspects.exclusive {
             let compared = scope.each(view, *workers, || {
                 let mut walk = comparison.walk();
-                move |line: Line| Checked { findings: walk.findings(&line), path: line.path }
+                move |line: ContentsLine| Checked { findings: walk.findings(&line), path: line.path }
             })?;
             if let Some((checked, unknown)) = compared {
                 return Ok(Report { checked, unknown });
@@ -159,8 +159,8 @@ fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, Che
 }
 
 /// Compares all objects by so many threads; the answer has the order of the lines, however many there are.
-fn in_parallel(comparison: &Comparison<'_>, lines: &[Line], workers: usize) -> Vec<Checked> {
-    let shares: Vec<&[Line]> = lines.chunks(SHARE).collect();
+fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usize) -> Vec<Checked> {
+    let shares: Vec<&[ContentsLine]> = lines.chunks(SHARE).collect();
     let checked = side_by_side(workers, shares.len(), || {
         let mut walk = comparison.walk();
         let shares = &shares;

@@ -6,7 +6,6 @@
 pub mod adopt;
 pub mod check;
 mod content;
-pub mod demo;
 pub mod device;
 pub mod failure;
 mod identical;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is done yet, so what is there is computed: from the survey, made once for all patches, and from the plans.
 //! Only what a plan touches is written anew. What cannot be computed exactly, or where a survey of the next patch alone
-//! would see other things, ends the run before that patch ([`Ahead::obstacle_before`], [`Ahead::obstacle`]): it is then
+//! would see other things, ends the run before that patch (`obstacles`): it is then
 //! surveyed and planned after the commit, as a run of its own would be.
 
 mod objects;

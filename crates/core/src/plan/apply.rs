@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::format::manifest::KEPT_MANIFEST;
-use crate::format::remote::{Medium, Remote, State};
+use crate::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use crate::inventory::{Installed, Inventory};
 use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Policy, UndoFormat};
-use crate::patch::{Applied, AppliedPatches, Delivered, PatchId, PatchList};
+use crate::patch::{AppliedPatches, PatchId, PatchList, PatchMacros, PatchRecords};
 use crate::source::Image;
 
 use super::course::steps::Mapped;
@@ -89,7 +89,7 @@ struct Application<'a> {
 struct Patched<'a> {
     target: Target<'a>,
     installed: &'a Installed,
-    delivered: &'a Delivered,
+    delivered: &'a PatchMacros,
     wanted: Vec<Wanted<'a>>,
     /// The names that the patch sets.
     set: Vec<String>,
@@ -208,20 +208,20 @@ impl Application<'_> {
         &self,
         package: &PkgInst,
         old: &Params,
-        delivered: &Delivered,
+        delivered: &PatchMacros,
         new: &mut Params,
     ) -> Result<(), Reason> {
         let corrupt = |reason: String| Reason::BadPkginfo { package: package.to_string(), reason };
-        let mut applied = Applied::from_params(package, old, &self.policy.separator)
+        let mut applied = PatchRecords::from_params(package, old, &self.policy.separator)
             .map_err(|error| corrupt(error.to_string()))?;
-        let installed = crate::patch::Installed {
+        let installed = crate::patch::InstalledInfo {
             date: self.occasion.patch_date(),
             host: self.occasion.host.clone(),
             obsoletes: delivered.obsoletes.clone(),
             requires: delivered.requires.clone(),
             incompatibles: delivered.incompatibles.clone(),
         };
-        if applied.record(self.id(), installed) {
+        if applied.record_applied(self.id(), installed) {
             applied.write(self.id(), new);
         }
         Ok(())
@@ -418,7 +418,7 @@ impl Application<'_> {
             }
             super::UndoPlace::Remote(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();
-                let remote = Remote::new(Medium::Filesystem, find_at, State::Active)
+                let remote = RemoteArchive::new(RemoteMedium::Filesystem, find_at, RemoteState::Active)
                     .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
                 vec![
                     tree_file("remote", TreeContent::Bytes(remote.write()), 0o644),

@@ -375,7 +375,7 @@ impl Backout<'_> {
             None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
         };
         let mut applied = self.among().applied(package)?;
-        applied.back_out(self.id);
+        applied.record_backed_out(self.id);
         applied.write(self.id, &mut new);
         let file = archive.records.get(&b"pkginfo"[..]).or(installed.records.get(&b"pkginfo"[..]));
         let mut changes = vec![RecordChange::Write {

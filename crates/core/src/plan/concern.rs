@@ -17,7 +17,7 @@ pub struct Delivered<'a> {
     /// The place of its package in the image.
     pub package: usize,
     /// Its line in the pkgmap.
-    pub entry: &'a crate::format::pkgmap::Entry,
+    pub entry: &'a crate::format::pkgmap::PkgmapEntry,
     /// Where it goes.
     pub path: ObjectPath,
 }

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Ftype, Line, Live, Mode, ObjectPath, OwnerStatus, PkgInst};
+use crate::package::{ContentsLine, Ftype, Live, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::source::PackageImage;
 
 use super::install::Intended;
@@ -50,7 +50,7 @@ pub struct Course {
     /// The plan of which it is the course, without its changes.
     frame: Plan,
     /// The lines of `contents` as they are to be in the end.
-    lines: BTreeMap<ObjectPath, Option<Line>>,
+    lines: BTreeMap<ObjectPath, Option<ContentsLine>>,
     /// Records that go in the end, if they are there then.
     passing: Vec<ObjectPath>,
     /// The undo archives, which are written in the end: only then it is known what the scripts left.
@@ -138,7 +138,7 @@ impl Course {
     }
 
     /// The lines that will be, marked as not confirmed.
-    fn marked(&self) -> BTreeMap<ObjectPath, Option<Line>> {
+    fn marked(&self) -> BTreeMap<ObjectPath, Option<ContentsLine>> {
         let lines = self.lines.iter().filter_map(|(path, line)| Some((path, line.clone()?)));
         lines
             .map(|(path, mut line)| {
@@ -224,7 +224,7 @@ impl Course {
     }
 
     /// The final line of a path, where the run changes it.
-    pub fn line(&self, path: &ObjectPath) -> Option<&Line> {
+    pub fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         self.lines.get(path).and_then(Option::as_ref)
     }
 }
@@ -244,7 +244,7 @@ fn frame(plan: &Plan) -> Plan {
     }
 }
 
-fn mark(line: &mut Line, package: &PkgInst, status: Option<OwnerStatus>) {
+fn mark(line: &mut ContentsLine, package: &PkgInst, status: Option<OwnerStatus>) {
     for owner in line.owners.iter_mut().filter(|owner| owner.package == *package) {
         owner.status = status;
     }

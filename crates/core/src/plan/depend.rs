@@ -1,6 +1,6 @@
 //! depend(4): what a package needs, excludes, and is needed by; and who fails when packages come and go.
 
-use crate::format::depend::{Binding, Depend, Dependency};
+use crate::format::depend::{Depend, Dependency, DependencyKind};
 use crate::format::params::compact;
 use crate::inventory::Inventory;
 use crate::package::{Params, PkgInst};
@@ -11,13 +11,13 @@ pub(super) fn unmet_at_installation(depend: &Depend, inventory: &Inventory) -> V
     for dependency in &depend.dependencies {
         let there = installed(dependency, inventory, true);
         match dependency.binding {
-            Binding::Prerequisite if there.is_none() => {
+            DependencyKind::Prerequisite if there.is_none() => {
                 found.push(format!(
                     "it needs package {}, which is not completely installed",
                     words(dependency)
                 ));
             }
-            Binding::Incompatible => {
+            DependencyKind::Incompatible => {
                 found.extend(
                     installed(dependency, inventory, false)
                         .map(|other| format!("it is incompatible with package {other}, which is installed")),
@@ -38,9 +38,9 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
         file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
     };
     for (other, installed) in inventory.packages.iter().filter(|(other, _)| *other != package) {
-        let needs = depend(&installed.records)
-            .into_iter()
-            .any(|entry| entry.binding == Binding::Prerequisite && means(&entry, package, &own.params));
+        let needs = depend(&installed.records).into_iter().any(|entry| {
+            entry.binding == DependencyKind::Prerequisite && means(&entry, package, &own.params)
+        });
         // another instance may serve as well
         let others = inventory.packages.iter().filter(|(instance, _)| *instance != package);
         let replaced =
@@ -49,7 +49,7 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
             found.push(format!("package {other} needs it"));
         }
     }
-    for entry in depend(&own.records).iter().filter(|entry| entry.binding == Binding::Reverse) {
+    for entry in depend(&own.records).iter().filter(|entry| entry.binding == DependencyKind::Reverse) {
         found.extend(installed(entry, inventory, false).map(|other| format!("package {other} needs it")));
     }
     found.dedup();

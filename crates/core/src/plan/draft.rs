@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
-use crate::package::{Attributes, Ftype, Line, Live, Mode, Object, ObjectPath, Owner, PkgInst, Timestamp};
+use crate::package::{
+    ContentsLine, Ftype, Live, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst, Timestamp,
+};
 
 use super::deletes::turns;
 use super::refusal::{Problem, Reason};
@@ -25,7 +27,7 @@ pub(super) struct Draft<'a> {
     /// The changes, by path.
     pub(super) changes: BTreeMap<ObjectPath, Change>,
     /// The lines of `contents` that change, each with the package because of which it does.
-    pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<Line>)>,
+    pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<ContentsLine>)>,
     /// Edited files that stay.
     pub(super) kept: BTreeSet<ObjectPath>,
     /// Sentences for a person.
@@ -49,7 +51,7 @@ pub(super) struct Resolved {
     /// Numeric group.
     pub(super) gid: u32,
     /// As they are recorded.
-    pub(super) recorded: Attributes,
+    pub(super) recorded: ObjectAttributes,
 }
 
 impl<'a> Draft<'a> {
@@ -73,7 +75,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The line of `contents` of a path as it will be.
-    pub(super) fn line(&self, path: &ObjectPath) -> Option<&Line> {
+    pub(super) fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         match self.lines.get(path) {
             Some((_, line)) => line.as_ref(),
             None => self.inventory.lines.get(path),
@@ -81,7 +83,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Sets the line of a path, where that is a change.
-    pub(super) fn set_line(&mut self, package: &PkgInst, path: &ObjectPath, line: Option<Line>) {
+    pub(super) fn set_line(&mut self, package: &PkgInst, path: &ObjectPath, line: Option<ContentsLine>) {
         if self.line(path) != line.as_ref() {
             self.lines.insert(path.clone(), (package.clone(), line));
         }
@@ -90,7 +92,7 @@ impl<'a> Draft<'a> {
     /// The line of an object that `package` has installed last: its owners are those of before and, behind them,
     /// `package`.
     pub(super) fn record(&mut self, package: &PkgInst, path: &ObjectPath, object: Object) {
-        let mut line = self.line(path).cloned().unwrap_or_else(|| Line {
+        let mut line = self.line(path).cloned().unwrap_or_else(|| ContentsLine {
             path: path.clone(),
             volume: None,
             object: object.clone(),
@@ -98,8 +100,9 @@ impl<'a> Draft<'a> {
         });
         line.object = object;
         let known = line.owners.iter().position(|owner| owner.package == *package);
-        let owner = known.map_or_else(|| Owner::new(package.clone()), |place| line.owners.remove(place));
-        line.owners.push(Owner { status: None, ..owner });
+        let owner =
+            known.map_or_else(|| OwningPackage::new(package.clone()), |place| line.owners.remove(place));
+        line.owners.push(OwningPackage { status: None, ..owner });
         self.set_line(package, path, Some(line));
     }
 
@@ -196,7 +199,7 @@ impl<'a> Draft<'a> {
         let owner = owner.or_else(|| same_kind.map(|live| accounts.user(live.uid)));
         let group = object.attributes.group.clone();
         let group = group.or_else(|| same_kind.map(|live| accounts.group(live.gid)));
-        let recorded = Attributes { mode: Some(mode), owner: owner.clone(), group: group.clone() };
+        let recorded = ObjectAttributes { mode: Some(mode), owner: owner.clone(), group: group.clone() };
         let [owner, group] = [owner, group].map(|name| name.unwrap_or_else(|| "root".to_owned()));
         let (uid, gid) = (accounts.uid(&owner), accounts.gid(&group));
         if self.inventory.privileged {
@@ -360,7 +363,7 @@ impl<'a> Draft<'a> {
     fn imply(&mut self, package: &PkgInst, directory: &ObjectPath) {
         let mut object = Object::new(Ftype::Directory, "none");
         let (uid, gid) = if self.inventory.privileged { (0, 0) } else { self.inventory.caller };
-        object.attributes = Attributes {
+        object.attributes = ObjectAttributes {
             mode: Some(Mode::of(0o755)),
             owner: Some("root".to_owned()),
             group: Some("root".to_owned()),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
-use crate::package::{Edited, Ftype, Line, Live, LiveKind, Object, ObjectPath, PkgInst};
+use crate::package::{ContentsLine, Edited, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst};
 
 use super::objects::Handling;
 use super::refusal::Reason;
@@ -143,7 +143,7 @@ impl<'a> Edits<'a> {
         self.handling.get(path).cloned().unwrap_or_default()
     }
 
-    fn state(&self, path: &ObjectPath, live: &Live, recorded: Option<&Line>) -> Edit {
+    fn state(&self, path: &ObjectPath, live: &Live, recorded: Option<&ContentsLine>) -> Edit {
         let Some(object) = recorded.map(|line| &line.object) else { return Edit::Edited };
         match (&live.kind, object.ftype) {
             (LiveKind::Regular { size, cksum, sha256 }, ftype) if ftype.is_regular() => {

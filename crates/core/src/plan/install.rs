@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::admin::{Admin, Alteration, Check};
+use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer};
 use crate::format::depend::Depend;
 use crate::format::space as format_of_space;
 use crate::inventory::{Installed, Inventory};
@@ -251,16 +251,16 @@ impl Installation<'_> {
         for found in wanted.iter_mut().filter(set_id) {
             let path = self.inventory.show(&found.path);
             match self.options.admin.setuid {
-                Alteration::NoCheck => {}
-                Alteration::NoChange => {
+                ConflictAnswer::NoCheck => {}
+                ConflictAnswer::NoChange => {
                     let mode = found.object.attributes.mode.map(|mode| Mode::of(mode.bits() & 0o1777));
                     found.object.attributes.mode = mode;
                 }
-                Alteration::Quit => {
+                ConflictAnswer::Quit => {
                     return Err(Reason::Administration(format!("{path} would be a set-id program")));
                 }
-                Alteration::Ask if self.options.conversation => {}
-                Alteration::Ask => {
+                ConflictAnswer::Ask if self.options.conversation => {}
+                ConflictAnswer::Ask => {
                     return Err(Reason::Interaction(format!("{path} would be a set-id program")));
                 }
             }
@@ -288,7 +288,7 @@ impl Installation<'_> {
             if !by_script(each) || patch.is_some_and(|patch| patch.is_applied) {
                 edits.consider(&target.package, &each.path, Some(&each.object))?;
             }
-            if self.options.admin.conflict == Alteration::NoChange
+            if self.options.admin.conflict == ConflictAnswer::NoChange
                 && self.conflict(&target.package, each).is_some()
             {
                 edits.leave(&each.path);
@@ -322,9 +322,9 @@ impl Installation<'_> {
     /// Objects that other packages say something else about, by the admin file.
     fn check_conflicts(&self, package: &PkgInst, wanted: &[Wanted<'_>]) -> Result<(), Reason> {
         let is_question = match self.options.admin.conflict {
-            Alteration::Quit => false,
-            Alteration::Ask if !self.options.conversation => true,
-            Alteration::NoCheck | Alteration::NoChange | Alteration::Ask => return Ok(()),
+            ConflictAnswer::Quit => false,
+            ConflictAnswer::Ask if !self.options.conversation => true,
+            ConflictAnswer::NoCheck | ConflictAnswer::NoChange | ConflictAnswer::Ask => return Ok(()),
         };
         let objects: Vec<InUse> = wanted.iter().filter_map(|each| self.conflict(package, each)).collect();
         if objects.is_empty() { Ok(()) } else { Err(Reason::InUse { objects, is_question }) }
@@ -373,12 +373,12 @@ impl Installation<'_> {
     }
 
     /// What a check of the admin file makes of something that was found.
-    pub(super) fn check(&self, check: Check, found: impl FnOnce() -> String) -> Result<(), Reason> {
+    pub(super) fn check(&self, check: CheckAnswer, found: impl FnOnce() -> String) -> Result<(), Reason> {
         match check {
-            Check::NoCheck => Ok(()),
-            Check::Ask if self.options.conversation => Ok(()),
-            Check::Ask => Err(Reason::Interaction(found())),
-            Check::Quit => Err(Reason::Administration(found())),
+            CheckAnswer::NoCheck => Ok(()),
+            CheckAnswer::Ask if self.options.conversation => Ok(()),
+            CheckAnswer::Ask => Err(Reason::Interaction(found())),
+            CheckAnswer::Quit => Err(Reason::Administration(found())),
         }
     }
 }

@@ -1,15 +1,15 @@
 //! `installf`: what registering objects, and declaring them final, does to a root (installf(1M)).
 //!
 //! Directories, pipes and devices are made when they are registered, links when they are declared final; regular files
-//! are the caller's to make. The lines of `contents` are those of [`queue`](super::queue).
+//! are the caller's to make. The lines of `contents` are those of `queue`.
 
 use std::collections::BTreeSet;
 
-use crate::format::contents_merge::Edits;
+use crate::format::contents_merge::ContentsEdits;
 use crate::format::queue::{Entry, Queue};
 use crate::format::registration::Registration;
 use crate::inventory::Inventory;
-use crate::package::{Ftype, Line, Object, ObjectPath, PkgInst};
+use crate::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::Plan;
 use super::draft::Draft;
@@ -85,8 +85,8 @@ impl Call<'_> {
         }
         entries.splice(..0, self.directories(above, None));
         let edits = self.merged(&entries);
-        let at_once = |line: &&Line| is_made_at_once(line.object.ftype);
-        let lines: Vec<Line> = edits.values().flatten().filter(at_once).cloned().collect();
+        let at_once = |line: &&ContentsLine| is_made_at_once(line.object.ftype);
+        let lines: Vec<ContentsLine> = edits.values().flatten().filter(at_once).cloned().collect();
         Ok(Registering { plan: self.plan(&lines, edits)?, entries, discrepancies: Vec::new() })
     }
 
@@ -109,7 +109,12 @@ impl Call<'_> {
     }
 
     /// An object that other packages own may not become something else for them.
-    fn check_type(&self, path: &ObjectPath, ftype: Ftype, known: Option<&Line>) -> Result<(), Reason> {
+    fn check_type(
+        &self,
+        path: &ObjectPath,
+        ftype: Ftype,
+        known: Option<&ContentsLine>,
+    ) -> Result<(), Reason> {
         let Some(line) = known else { return Ok(()) };
         let others = line.owners.iter().any(|owner| owner.package != *self.package);
         let known = line.object.ftype;
@@ -150,11 +155,11 @@ impl Call<'_> {
         registered.collect()
     }
 
-    fn merged(&self, entries: &[Entry]) -> Edits {
+    fn merged(&self, entries: &[Entry]) -> ContentsEdits {
         merged(self.inventory, &Queue(entries.to_vec()))
     }
 
-    fn plan(&self, lines: &[Line], edits: Edits) -> Result<Plan, Reason> {
+    fn plan(&self, lines: &[ContentsLine], edits: ContentsEdits) -> Result<Plan, Reason> {
         let mut draft = Draft::new(self.inventory);
         for line in lines {
             let path = &line.path;

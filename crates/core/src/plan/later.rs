@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, Told, decode};
 use crate::inventory::Inventory;
 use crate::package::{ObjectPath, PkgInst, Policy};
-use crate::patch::{Applied, PatchId};
+use crate::patch::{PatchId, PatchRecords};
 
 use super::back_out::{BackOutOptions, Elsewhere};
 use super::handing_down::{Package, is_made_on_the_way};
@@ -33,9 +33,9 @@ pub(super) struct Among<'a> {
 
 impl<'a> Among<'a> {
     /// What the records of a package say of its patches.
-    pub(super) fn applied(&self, package: &PkgInst) -> Result<Applied, Reason> {
+    pub(super) fn applied(&self, package: &PkgInst) -> Result<PatchRecords, Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        Applied::from_params(package, &installed.params, self.separator)
+        PatchRecords::from_params(package, &installed.params, self.separator)
             .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
     }
 

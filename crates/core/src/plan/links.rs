@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{Ftype, Line, Live, LiveKind, Object, ObjectPath, PkgInst};
+use crate::package::{ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst};
 
 use super::draft::Draft;
 use super::objects::{Handling, as_it_is};
@@ -193,7 +193,7 @@ pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec
 }
 
 /// The file that a recorded hard link names in the end, through links to links.
-pub(super) fn root_of(path: &ObjectPath, lines: &BTreeMap<ObjectPath, Line>) -> Option<ObjectPath> {
+pub(super) fn root_of(path: &ObjectPath, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Option<ObjectPath> {
     let mut at = path.clone();
     for _ in 0..LONGEST_CHAIN {
         match lines.get(&at).map(|line| &line.object) {

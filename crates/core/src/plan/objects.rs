@@ -3,7 +3,7 @@
 //! An object is installed already only when its bytes *and* its attributes are there (size and sum decide
 //! nothing). Hard links are planned in `links`, after everything that they may point to.
 
-use crate::package::{Content, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
+use crate::package::{ContentInfo, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
 
 use super::draft::{Draft, Resolved};
 use super::refusal::{Problem, Reason};
@@ -291,7 +291,7 @@ fn recorded(object: &Object, resolved: &Resolved) -> Object {
         object.attributes = resolved.recorded.clone();
     }
     if !object.ftype.is_regular() {
-        object.content = Content::default();
+        object.content = ContentInfo::default();
     }
     object
 }

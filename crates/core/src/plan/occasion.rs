@@ -2,7 +2,7 @@
 
 use chrono::NaiveDateTime;
 
-use crate::format::contents_merge::Trailer;
+use crate::format::contents_merge::ContentsTrailer;
 use crate::package::{PkgInst, Timestamp};
 
 /// The moment of a run and the machine that it happens on.
@@ -33,7 +33,7 @@ impl Occasion {
     }
 
     /// The closing lines of `contents`.
-    pub fn trailer(&self, program: &str, package: &PkgInst) -> Trailer {
-        Trailer { program: program.to_owned(), package: package.clone(), when: self.local }
+    pub fn trailer(&self, program: &str, package: &PkgInst) -> ContentsTrailer {
+        ContentsTrailer { program: program.to_owned(), package: package.clone(), when: self.local }
     }
 }

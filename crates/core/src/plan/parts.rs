@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
-use crate::package::{Line, ObjectPath, Params, PkgInst};
+use crate::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
 use super::course::steps::Mapped;
 use super::engine::{Bookkeeping, Chosen, PlannedScript};
@@ -97,7 +97,7 @@ impl Scripted {
         let undo: Vec<UndoArchive> =
             place.and_then(|place| plan.undo.get(place)).cloned().into_iter().collect();
         let records = plan.records.iter().filter(|record| is_of(record, &part.package));
-        let contents: BTreeMap<ObjectPath, Option<Line>> = plan
+        let contents: BTreeMap<ObjectPath, Option<ContentsLine>> = plan
             .contents
             .iter()
             .filter(|(path, line)| {
@@ -155,7 +155,7 @@ impl Scripted {
     }
 
     /// The package of a line that no package brings.
-    fn fallback(&self, line: Option<&Line>) -> Option<&PkgInst> {
+    fn fallback(&self, line: Option<&ContentsLine>) -> Option<&PkgInst> {
         let owns = |part: &&Part| line.is_some_and(|line| line.is_owned_by(&part.package));
         self.parts.iter().rfind(owns).or(self.parts.last()).map(|part| &part.package)
     }

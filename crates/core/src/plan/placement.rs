@@ -3,7 +3,7 @@
 //! Decided before the paths of the package can be surveyed, and before its request and checkinstall scripts are run,
 //! which see the outcome in their environment.
 
-use crate::format::admin::{Basedir, Instance};
+use crate::format::admin::{BasedirAnswer, InstanceAnswer};
 use crate::inventory::Installed;
 use crate::package::{Params, PkgInst};
 
@@ -36,14 +36,14 @@ impl Installation<'_> {
         }
         let same = instances.iter().find(|(_, old)| same_version(&old.params, &self.delivered.params));
         match (self.options.admin.instance, same) {
-            (Instance::Quit, _) => {
+            (InstanceAnswer::Quit, _) => {
                 Err(Reason::Administration(format!("package {name} is installed already")))
             }
-            (Instance::Ask, _) if !self.options.conversation => Err(Reason::Interaction(format!(
+            (InstanceAnswer::Ask, _) if !self.options.conversation => Err(Reason::Interaction(format!(
                 "package {name} is installed already, and the admin file does not say what is to be done"
             ))),
             (_, Some((instance, _))) => Ok((*instance).clone()),
-            (Instance::Overwrite, None) => match instances.as_slice() {
+            (InstanceAnswer::Overwrite, None) => match instances.as_slice() {
                 [(instance, _)] => Ok((*instance).clone()),
                 _ => Err(Reason::Administration(format!("several instances of {name} are installed"))),
             },
@@ -131,7 +131,7 @@ impl Installation<'_> {
         let entries = &self.delivered.pkgmap.entries;
         let relocatable = entries.iter().any(|entry| !entry.is_information() && !entry.path.is_absolute());
         let wanted = match &self.options.admin.basedir {
-            Basedir::Path(path) => {
+            BasedirAnswer::Path(path) => {
                 let text = String::from_utf8_lossy(path).replace("$PKGINST", package.as_str());
                 if !text.starts_with('/') {
                     let reason = format!("basedir={text} of the admin file has a variable without value");
@@ -139,12 +139,14 @@ impl Installation<'_> {
                 }
                 text
             }
-            Basedir::Ask if relocatable && old.get("BASEDIR").is_none() && !self.options.conversation => {
+            BasedirAnswer::Ask
+                if relocatable && old.get("BASEDIR").is_none() && !self.options.conversation =>
+            {
                 return Err(Reason::Interaction(
                     "the admin file does not say where the package goes".to_owned(),
                 ));
             }
-            Basedir::Ask | Basedir::Default => return Ok(()),
+            BasedirAnswer::Ask | BasedirAnswer::Default => return Ok(()),
         };
         match old.get("BASEDIR") {
             Some(there) if there != wanted.as_bytes() => Err(Reason::Administration(format!(

@@ -7,11 +7,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::contents_merge::Edits;
+use crate::format::contents_merge::ContentsEdits;
 use crate::format::queue::{Entry, Queue};
 use crate::format::registration::Registration;
 use crate::inventory::Inventory;
-use crate::package::{Content, Ftype, Line, Live, LiveKind, Object, ObjectPath, Owner, OwnerStatus, PkgInst};
+use crate::package::{
+    ContentInfo, ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst,
+};
 
 use super::occasion::Occasion;
 use super::refusal::{Command, Refusal};
@@ -26,9 +28,9 @@ const NO_CLASS: &str = "none";
 /// `inventory` must have, where they are there, the paths that [`Queue::paths`] names, those that the packages of
 /// [`Queue::finishing`] have marked, and the sources of the hard links among them: what a survey of
 /// `database::contents::paths_of_queue` brings. It is of the moment when everything that was queued has been made.
-pub fn merged(inventory: &Inventory, queue: &Queue) -> Edits {
+pub fn merged(inventory: &Inventory, queue: &Queue) -> ContentsEdits {
     let lines = &inventory.lines;
-    let mut ledger = Ledger { inventory, edits: Edits::new() };
+    let mut ledger = Ledger { inventory, edits: ContentsEdits::new() };
     for entry in &queue.0 {
         ledger.enter(entry);
     }
@@ -51,7 +53,7 @@ pub fn overlaid(mut inventory: Inventory, queue: &Queue) -> Inventory {
 /// The lines in the making.
 struct Ledger<'a> {
     inventory: &'a Inventory,
-    edits: Edits,
+    edits: ContentsEdits,
 }
 
 impl Ledger<'_> {
@@ -65,7 +67,7 @@ impl Ledger<'_> {
         }
     }
 
-    fn line(&self, path: &ObjectPath) -> Option<&Line> {
+    fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         match self.edits.get(path) {
             Some(line) => line.as_ref(),
             None => self.inventory.lines.get(path),
@@ -73,7 +75,7 @@ impl Ledger<'_> {
     }
 
     /// The lines in which a package has this status.
-    fn marked(&self, package: &PkgInst, status: OwnerStatus) -> Vec<Line> {
+    fn marked(&self, package: &PkgInst, status: OwnerStatus) -> Vec<ContentsLine> {
         let paths: BTreeSet<&ObjectPath> = self.inventory.lines.keys().chain(self.edits.keys()).collect();
         let lines = paths.into_iter().filter_map(|path| self.line(path));
         lines.filter(|line| has_status(line, package, status)).cloned().collect()
@@ -83,7 +85,7 @@ impl Ledger<'_> {
         let path = &registration.path;
         let known = self.line(path);
         let object = object(registration, known.map(|line| &line.object), self.inventory.live.get(path));
-        let mut line = known.cloned().unwrap_or_else(|| Line {
+        let mut line = known.cloned().unwrap_or_else(|| ContentsLine {
             path: path.clone(),
             volume: None,
             object: object.clone(),
@@ -141,7 +143,7 @@ pub fn check_room(command: Command, package: &PkgInst, plan: &Plan) -> Result<()
 pub(super) fn planned(
     command: Command,
     package: &PkgInst,
-    (changes, contents): (Vec<Change>, Edits),
+    (changes, contents): (Vec<Change>, ContentsEdits),
     notes: Vec<String>,
     inventory: &Inventory,
     occasion: &Occasion,
@@ -163,29 +165,29 @@ pub(super) fn planned(
     }
 }
 
-fn owner_of<'l>(line: &'l Line, package: &PkgInst) -> Option<&'l Owner> {
+fn owner_of<'l>(line: &'l ContentsLine, package: &PkgInst) -> Option<&'l OwningPackage> {
     line.owners.iter().find(|owner| owner.package == *package)
 }
 
 /// Marks a package among the owners of a line, as the last of them, where the classic tools put whoever they mark.
-fn set_status(line: &mut Line, package: &PkgInst, status: OwnerStatus, class: Option<String>) {
+fn set_status(line: &mut ContentsLine, package: &PkgInst, status: OwnerStatus, class: Option<String>) {
     let known = line.owners.iter().position(|owner| owner.package == *package);
-    let owner = known.map_or_else(|| Owner::new(package.clone()), |at| line.owners.remove(at));
-    line.owners.push(Owner { status: Some(status), class, ..owner });
+    let owner = known.map_or_else(|| OwningPackage::new(package.clone()), |at| line.owners.remove(at));
+    line.owners.push(OwningPackage { status: Some(status), class, ..owner });
 }
 
 /// Whether a package owns a line with this mark.
-fn has_status(line: &Line, package: &PkgInst, status: OwnerStatus) -> bool {
+fn has_status(line: &ContentsLine, package: &PkgInst, status: OwnerStatus) -> bool {
     owner_of(line, package).is_some_and(|owner| owner.status == Some(status))
 }
 
 /// Those of some lines that a package has registered, or has registered in one class.
 pub(super) fn pending(
-    lines: impl IntoIterator<Item = Line>,
+    lines: impl IntoIterator<Item = ContentsLine>,
     package: &PkgInst,
     class: Option<&str>,
-) -> Vec<Line> {
-    let is_meant = |line: &Line| {
+) -> Vec<ContentsLine> {
+    let is_meant = |line: &ContentsLine| {
         owner_of(line, package).is_some_and(|owner| {
             let own_class = owner.class.as_deref().unwrap_or(&line.object.class);
             owner.status == Some(OwnerStatus::Pending) && class.is_none_or(|class| class == own_class)
@@ -221,7 +223,7 @@ pub(super) fn object(registration: &Registration, known: Option<&Object>, live: 
     known.owner = given.owner.clone().or(known.owner.take());
     known.group = given.group.clone().or(known.group.take());
     object.content = match live {
-        _ if !ftype.is_regular() => Content::default(),
+        _ if !ftype.is_regular() => ContentInfo::default(),
         Some(live) => content(live).unwrap_or(object.content),
         None => object.content,
     };
@@ -229,10 +231,10 @@ pub(super) fn object(registration: &Registration, known: Option<&Object>, live: 
 }
 
 /// Size, sum and time of a regular file; none of anything else.
-pub(super) fn content(live: &Live) -> Option<Content> {
+pub(super) fn content(live: &Live) -> Option<ContentInfo> {
     match live.kind {
         LiveKind::Regular { size, cksum, .. } => {
-            Some(Content { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
+            Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
         }
         _ => None,
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::remote::{Remote, State};
+use crate::format::remote::{RemoteArchive, RemoteState};
 use crate::format::{obsoleted_by, params};
 use crate::inventory::{Installed, Save};
 use crate::package::{Mode, ObjectPath, Params, PkgInst, RecordFile, Timestamp, rule};
@@ -210,7 +210,7 @@ pub(super) fn supersede(
             continue;
         }
         changes.extend(renamed(package, name, save, ("undo", "obsolete"))?);
-        changes.extend(remote_state(package, name, save, State::Obsolete)?);
+        changes.extend(remote_state(package, name, save, RemoteState::Obsolete)?);
         let mut by = obsoleters(save, separator);
         if !by.iter().any(|known| known == id.as_str()) {
             by.push(id.to_string());
@@ -239,7 +239,7 @@ pub(super) fn reactivate(
         if others.is_empty() {
             changes.push(RecordChange::RemoveFile(path));
             changes.extend(renamed(package, name, save, ("obsolete", "undo"))?);
-            changes.extend(remote_state(package, name, save, State::Active)?);
+            changes.extend(remote_state(package, name, save, RemoteState::Active)?);
         } else {
             changes.push(write(path, obsoleted_by::write(&others)));
         }
@@ -278,9 +278,9 @@ fn remote_state(
     package: &PkgInst,
     id: &str,
     save: &Save,
-    state: State,
+    state: RemoteState,
 ) -> Result<Option<RecordChange>, Reason> {
-    let Some(mut remote) = save.remote.as_deref().and_then(|bytes| Remote::parse(bytes).ok()) else {
+    let Some(mut remote) = save.remote.as_deref().and_then(|bytes| RemoteArchive::parse(bytes).ok()) else {
         return Ok(None);
     };
     if remote.state == state {

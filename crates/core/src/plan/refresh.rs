@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::Inventory;
-use crate::package::{Accounts, Line, Live, ObjectPath};
+use crate::package::{Accounts, ContentsLine, Live, ObjectPath};
 
 use super::draft::UNKNOWN;
 use super::refusal::{Problem, Reason};
@@ -17,7 +17,7 @@ use super::{Action, Body, Change, DirectoryAttributes, NewObject, NewXattrs, Pla
 pub fn refreshed(
     mut plan: Plan,
     now: &Inventory,
-    line: impl Fn(&ObjectPath) -> Option<Line>,
+    line: impl Fn(&ObjectPath) -> Option<ContentsLine>,
 ) -> Result<Plan, Reason> {
     let planned: BTreeMap<ObjectPath, Change> =
         std::mem::take(&mut plan.changes).into_iter().map(|change| (change.path.clone(), change)).collect();
@@ -38,7 +38,11 @@ pub fn refreshed(
 }
 
 /// Gives an object the numbers of accounts that had none when it was planned.
-pub fn number_object(new: &mut NewObject, line: Option<&Line>, accounts: &Accounts) -> Result<(), Problem> {
+pub fn number_object(
+    new: &mut NewObject,
+    line: Option<&ContentsLine>,
+    accounts: &Accounts,
+) -> Result<(), Problem> {
     let attributes = line.map(|line| &line.object.attributes);
     if new.uid == UNKNOWN {
         let name = attributes.and_then(|known| known.owner.clone()).unwrap_or_default();
@@ -51,7 +55,7 @@ pub fn number_object(new: &mut NewObject, line: Option<&Line>, accounts: &Accoun
     Ok(())
 }
 
-fn number(action: &mut Action, line: Option<&Line>, accounts: &Accounts) -> Result<(), Problem> {
+fn number(action: &mut Action, line: Option<&ContentsLine>, accounts: &Accounts) -> Result<(), Problem> {
     match action {
         Action::Add(new) | Action::Replace(new) => number_object(new, line, accounts),
         Action::Attributes(attributes) => {

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::format::admin::{Admin, Check};
+use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Installed, Inventory};
 use crate::package::{ObjectPath, PkgInst, ScriptPolicy};
 
@@ -115,11 +115,11 @@ fn check(
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
 ) -> Result<(), Reason> {
-    let check = |check: Check, found: String| match check {
-        Check::NoCheck => Ok(()),
-        Check::Ask if options.conversation => Ok(()),
-        Check::Ask => Err(Reason::Interaction(found)),
-        Check::Quit => Err(Reason::Administration(found)),
+    let check = |check: CheckAnswer, found: String| match check {
+        CheckAnswer::NoCheck => Ok(()),
+        CheckAnswer::Ask if options.conversation => Ok(()),
+        CheckAnswer::Ask => Err(Reason::Interaction(found)),
+        CheckAnswer::Quit => Err(Reason::Administration(found)),
     };
     let admin = options.admin;
     if installed.partial {

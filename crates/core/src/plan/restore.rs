@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
-use crate::package::{Content, Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst};
+use crate::package::{
+    ContentInfo, ContentsLine, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst,
+};
 use crate::patch::PatchId;
 
 use super::back_out::Elsewhere;
@@ -26,7 +28,7 @@ pub(super) struct Restoring<'a> {
     /// The place of its archive.
     pub(super) index: usize,
     /// The files of the backout package.
-    pub(super) saved: HashMap<&'a PackagePath, Content>,
+    pub(super) saved: HashMap<&'a PackagePath, ContentInfo>,
     /// What the archive says of each path.
     pub(super) manifest: &'a Manifest,
     /// Whether the records of the run that wrote the archive bind it (see [`Archive`](super::back_out::Archive)).
@@ -41,8 +43,8 @@ pub(super) struct Restoring<'a> {
 struct Restored<'a> {
     path: ObjectPath,
     record: &'a ObjectRecord,
-    line: Option<Line>,
-    new_line: Option<Line>,
+    line: Option<ContentsLine>,
+    new_line: Option<ContentsLine>,
 }
 
 impl Restored<'_> {
@@ -98,7 +100,9 @@ impl<'a> Restoring<'a> {
     fn read(&self, record: &'a ObjectRecord) -> Result<Restored<'a>, Reason> {
         let line = |text: &Option<String>| match text {
             None => Ok(None),
-            Some(text) => Line::parse(&decode(text)).map(Some).map_err(|error| self.bad(&error.to_string())),
+            Some(text) => {
+                ContentsLine::parse(&decode(text)).map(Some).map_err(|error| self.bad(&error.to_string()))
+            }
         };
         let path = ObjectPath::new(&decode(&record.path)).map_err(|error| self.bad(&error.to_string()))?;
         Ok(Restored { path, record, line: line(&record.line)?, new_line: line(&record.new_line)? })
@@ -123,7 +127,7 @@ impl<'a> Restoring<'a> {
             draft.set_line(self.package, &each.path, each.line.clone());
             return Ok(());
         }
-        let object = |line: &Option<Line>| line.as_ref().map(|line| line.object.clone());
+        let object = |line: &Option<ContentsLine>| line.as_ref().map(|line| line.object.clone());
         let directory = |object: &Object| object.ftype.is_directory();
         let shared = object(&current) == object(&each.new_line)
             || object(&current).as_ref().is_some_and(directory)

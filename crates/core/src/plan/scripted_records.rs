@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Installed;
 use crate::package::{Live, LiveKind, ObjectPath, Params, PkgInst};
-use crate::patch::{Applied, PatchId, PatchInfo, PatchList};
+use crate::patch::{PatchId, PatchInfo, PatchList, PatchRecords};
 use crate::source::PackageImage;
 
 use super::course::steps::Mapped;
@@ -39,7 +39,7 @@ pub fn reconciled(
         }
     }
     // each patch once, also where scripts wrote it down again
-    if let Ok(applied) = Applied::from_params(package, &params, separator) {
+    if let Ok(applied) = PatchRecords::from_params(package, &params, separator) {
         params.set("PATCHLIST", applied.list.to_string());
     }
     speak_alike(&mut params, ours);
@@ -79,18 +79,18 @@ pub fn differing(
     ours: &Params,
     separator: &str,
 ) -> Vec<String> {
-    let read = |params| Applied::from_params(package, params, separator);
+    let read = |params| PatchRecords::from_params(package, params, separator);
     let Ok(right) = read(ours) else { return Vec::new() };
     let info = format!("PATCH_INFO_{}", spelled(&right, id));
     let all = || vec!["PATCHLIST".to_owned(), "PATCH_OBSOLETES".to_owned(), info.clone()];
     let Ok(read) = read(theirs) else { return all() };
-    let counts = |applied: &Applied| {
+    let counts = |applied: &PatchRecords| {
         let text = applied.obsoletes.to_string();
         let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         words.sort();
         words
     };
-    let kind = |applied: &Applied| match applied.infos.get(id) {
+    let kind = |applied: &PatchRecords| match applied.infos.get(id) {
         Some(PatchInfo::Installed(_)) => 1,
         Some(PatchInfo::BackedOut) => 2,
         _ => 0,
@@ -99,7 +99,7 @@ pub fn differing(
     all().into_iter().zip(same).filter(|(_, same)| !same).map(|(name, _)| name).collect()
 }
 
-fn spelled(applied: &Applied, id: &PatchId) -> String {
+fn spelled(applied: &PatchRecords, id: &PatchId) -> String {
     applied.infos.get_key_value(id).map_or_else(|| id.to_string(), |(known, _)| known.to_string())
 }
 

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::{Inventory, LinkedDirectory};
-use crate::package::{Accounts, Attributes, Ftype, Line, Live, LiveKind, Mode, Object, ObjectPath, PkgInst};
+use crate::package::{
+    Accounts, ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath, PkgInst,
+};
 
 use super::draft::Draft;
 use super::objects::body_of;
@@ -55,8 +57,8 @@ pub(super) struct Settled {
 
 /// What the line of an object says when it is final. `line_of` gives the lines as they are by then.
 pub(super) fn settled<'l>(
-    line: &Line,
-    line_of: impl Fn(&ObjectPath) -> Option<&'l Line>,
+    line: &ContentsLine,
+    line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
     inventory: &Inventory,
 ) -> Settled {
     let Inventory { live, accounts, .. } = inventory;
@@ -81,16 +83,16 @@ pub(super) fn settled<'l>(
 }
 
 /// The directory that a symbolic link leads to which stands where a directory is declared: both stay as they are.
-fn behind<'i>(line: &Line, inventory: &'i Inventory) -> Option<&'i LinkedDirectory> {
+fn behind<'i>(line: &ContentsLine, inventory: &'i Inventory) -> Option<&'i LinkedDirectory> {
     inventory.linked_directory(&line.path).filter(|_| line.object.ftype.is_directory())
 }
 
 /// The attributes of an object: what is not known is taken from what is there, else 0755 or 0644, root, root.
-fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> Attributes {
+fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> ObjectAttributes {
     let usual = if object.ftype.is_directory() { 0o755 } else { 0o644 };
-    let Attributes { mode, owner, group } = object.attributes.clone();
+    let ObjectAttributes { mode, owner, group } = object.attributes.clone();
     let name = |live: Option<String>| live.unwrap_or_else(|| "root".to_owned());
-    Attributes {
+    ObjectAttributes {
         mode: Some(mode.or(there.map(|live| live.mode)).unwrap_or(Mode::of(usual))),
         owner: Some(owner.unwrap_or_else(|| name(there.map(|live| accounts.user(live.uid))))),
         group: Some(group.unwrap_or_else(|| name(there.map(|live| accounts.group(live.gid))))),
@@ -128,9 +130,9 @@ fn numbers(live: &Live) -> Option<(u32, u32)> {
 }
 
 fn not_linked<'l>(
-    line: &Line,
+    line: &ContentsLine,
     there: Option<&Live>,
-    line_of: impl Fn(&ObjectPath) -> Option<&'l Line>,
+    line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
     live: &BTreeMap<ObjectPath, Live>,
 ) -> Option<Discrepancy> {
     let named = line.object.target.clone().unwrap_or_default();
@@ -147,7 +149,10 @@ fn can_have_names(live: &Live) -> bool {
 }
 
 /// The object that a hard link names in the end, through recorded links to links.
-fn source<'l>(line: &Line, line_of: impl Fn(&ObjectPath) -> Option<&'l Line>) -> Option<ObjectPath> {
+fn source<'l>(
+    line: &ContentsLine,
+    line_of: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
+) -> Option<ObjectPath> {
     let mut at = line.path.link_source(line.object.target.as_deref()?).ok()?;
     for _ in 0..LONGEST_CHAIN {
         match line_of(&at).map(|line| &line.object) {
@@ -162,7 +167,7 @@ fn source<'l>(line: &Line, line_of: impl Fn(&ObjectPath) -> Option<&'l Line>) ->
 
 impl Draft<'_> {
     /// Plans what makes an object what its line says, as far as that can be done without content.
-    pub(super) fn put_right(&mut self, package: &PkgInst, line: &Line) -> Result<(), Problem> {
+    pub(super) fn put_right(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), Problem> {
         let inventory = self.inventory;
         let line_of = |path: &ObjectPath| inventory.lines.get(path);
         let stays = behind(line, inventory).is_some();
@@ -178,7 +183,7 @@ impl Draft<'_> {
         }
     }
 
-    fn make(&mut self, package: &PkgInst, line: &Line) -> Result<(), Problem> {
+    fn make(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), Problem> {
         self.open_way(package, &line.path)?;
         let new = self.new_object(line)?;
         self.change(package, &line.path, Action::Add(new));
@@ -186,7 +191,7 @@ impl Draft<'_> {
     }
 
     /// Makes a hard link.
-    fn name(&mut self, package: &PkgInst, line: &Line) -> Result<(), Problem> {
+    fn name(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), Problem> {
         let inventory = self.inventory;
         let Some(source) = source(line, |path| inventory.lines.get(path)) else { return Ok(()) };
         self.open_way(package, &line.path)?;
@@ -196,7 +201,7 @@ impl Draft<'_> {
     }
 
     /// Turns a symbolic link that points elsewhere.
-    fn turn(&mut self, package: &PkgInst, line: &Line, live: &Live) -> Result<(), Problem> {
+    fn turn(&mut self, package: &PkgInst, line: &ContentsLine, live: &Live) -> Result<(), Problem> {
         let is_there = |target: &Vec<u8>| live.kind == LiveKind::Symlink(target.clone());
         if line.object.target.as_ref().is_some_and(is_there) {
             return Ok(());
@@ -207,7 +212,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn set_attributes(&mut self, package: &PkgInst, line: &Line, live: &Live) -> Result<(), Problem> {
+    fn set_attributes(&mut self, package: &PkgInst, line: &ContentsLine, live: &Live) -> Result<(), Problem> {
         let resolved = self.resolve(&line.object, Some(live))?;
         if let Some(attributes) = self.different_attributes(live, &line.object, &resolved) {
             check_attributes(&line.path, live)?;
@@ -216,7 +221,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn new_object(&mut self, line: &Line) -> Result<NewObject, Problem> {
+    fn new_object(&mut self, line: &ContentsLine) -> Result<NewObject, Problem> {
         self.check_privilege(&line.object)?;
         let body: Body = body_of(&line.object)?;
         let resolved = self.resolve(&line.object, None)?;

@@ -1,6 +1,6 @@
 //! One package of a run: where its relative paths lie, what its variables mean, which of its objects are installed.
 
-use crate::format::pkgmap::Entry;
+use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{Object, ObjectPath, PackagePath, Params, PkgInst, variables};
 
 use super::refusal::{Problem, Reason};
@@ -25,7 +25,7 @@ pub(super) struct Target<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Wanted<'a> {
     /// Its line in the pkgmap.
-    pub(super) entry: &'a Entry,
+    pub(super) entry: &'a PkgmapEntry,
     /// Where it goes.
     pub(super) path: ObjectPath,
     /// What it is; owner, group and target without variables.
@@ -90,8 +90,8 @@ impl<'a> Target<'a> {
         variables::value(&self.params, name)
     }
 
-    fn expand(&self, entry: &Entry, path: &ObjectPath) -> Result<Object, Reason> {
-        variables::expand(&entry.object, &self.params)
+    fn expand(&self, entry: &PkgmapEntry, path: &ObjectPath) -> Result<Object, Reason> {
+        variables::expand_object(&entry.object, &self.params)
             .map_err(|error| self.refuse(path, Problem::BadPath(error.to_string())))
     }
 }

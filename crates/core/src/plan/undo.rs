@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
-use crate::format::pkgmap::Entry;
+use crate::format::pkgmap::PkgmapEntry;
 use crate::inventory::Inventory;
 use crate::package::{
-    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Mode, Object, ObjectPath, Params, PkgInst,
-    UndoFormat,
+    ContentInfo, ContentsLine, Ftype, Inode, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath,
+    Params, PkgInst, UndoFormat,
 };
 use crate::patch::{PatchId, PatchList};
 
@@ -136,7 +136,7 @@ impl Undoing<'_> {
 
     /// The old parameters. An object of a class that CLASSES does not name would not be installed: that of an object of
     /// another package, for one.
-    fn parameters(&self, saved: &[(Entry, ObjectPath)]) -> Params {
+    fn parameters(&self, saved: &[(PkgmapEntry, ObjectPath)]) -> Params {
         let restored = |name: &str| !NOT_RESTORED.contains(&name) && !is_patch_record(name);
         let mut params: Params = self.old.iter().filter(|(name, _)| restored(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
@@ -193,7 +193,7 @@ fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
 /// the package, `live` the objects that scripts have put there.
 pub(super) fn as_left(
     archive: &UndoArchive,
-    lines: &BTreeMap<ObjectPath, Option<Line>>,
+    lines: &BTreeMap<ObjectPath, Option<ContentsLine>>,
     live: &BTreeMap<ObjectPath, Live>,
 ) -> UndoArchive {
     let mut archive = archive.clone();
@@ -236,7 +236,7 @@ fn also_listed(
 
 /// What the manifest says of a path.
 fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
-    let written = |line: &Line| encode(&line.write());
+    let written = |line: &ContentsLine| encode(&line.write());
     let kept = draft.kept.contains(path);
     let was = draft.old(path).map(State::of);
     let became = match draft.changes.get(path).map(|change| &change.action) {
@@ -321,7 +321,7 @@ fn saved_entry(
     path: &ObjectPath,
     live: &Live,
     groups: &Groups,
-) -> Result<Option<Entry>, Reason> {
+) -> Result<Option<PkgmapEntry>, Reason> {
     let known = draft.inventory.lines.get(path).map(|line| &line.object);
     let class = known.map_or("none", |known| known.class.as_str());
     let recorded = known.map(|known| known.ftype);
@@ -333,13 +333,13 @@ fn saved_entry(
             let written =
                 known.filter(|known| known.ftype == Ftype::Link).and_then(|known| known.target.clone());
             object.target = Some(written.unwrap_or_else(|| first.as_bytes().to_vec()));
-            return Ok(Some(Entry { part: 1, path: target.write(path)?, object }));
+            return Ok(Some(PkgmapEntry { part: 1, path: target.write(path)?, object }));
         }
         (LiveKind::Regular { size, cksum, .. }, None) => {
             let ftype = recorded.filter(|ftype| ftype.is_regular()).unwrap_or(Ftype::File);
             let mut object = Object::new(ftype, if can_be_listed(path) { class } else { "none" });
             object.content =
-                Content { size: Some(*size), cksum: Some(*cksum), mtime: Some(live.mtime.seconds) };
+                ContentInfo { size: Some(*size), cksum: Some(*cksum), mtime: Some(live.mtime.seconds) };
             object
         }
         (LiveKind::Directory, _) => {
@@ -348,7 +348,7 @@ fn saved_entry(
         (LiveKind::Symlink(to), _) => {
             let mut object = Object::new(Ftype::Symlink, class);
             object.target = Some(to.clone());
-            return Ok(Some(Entry { part: 1, path: target.write(path)?, object }));
+            return Ok(Some(PkgmapEntry { part: 1, path: target.write(path)?, object }));
         }
         (LiveKind::Pipe, _) => Object::new(Ftype::Pipe, class),
         (LiveKind::Device { block, major, minor }, _) => {
@@ -358,12 +358,12 @@ fn saved_entry(
         }
     };
     let accounts = &draft.inventory.accounts;
-    object.attributes = Attributes {
+    object.attributes = ObjectAttributes {
         mode: Some(live.mode),
         owner: Some(accounts.user(live.uid)),
         group: Some(accounts.group(live.gid)),
     };
-    Ok(Some(Entry { part: 1, path: target.write(path)?, object }))
+    Ok(Some(PkgmapEntry { part: 1, path: target.write(path)?, object }))
 }
 
 /// Whether the script of a class can be told of a file. It reads a line with a blank between source and destination, so

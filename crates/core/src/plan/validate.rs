@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use crate::inventory::{Installed, Inventory};
 use crate::package::{Params, PkgInst, Policy};
 use crate::patch::{
-    Applied, AppliedPatches, Conflict, Delivered, DeliveredError, PatchId, PatchList, Requirement,
-    Requirements, Standing,
+    AppliedPatches, PatchConflict, PatchId, PatchList, PatchMacros, PatchMacrosError, PatchRecords,
+    PatchStanding, Requirement, Requirements,
 };
 use crate::source::{Image, PackageImage};
 
@@ -36,7 +36,7 @@ pub(super) struct Facts {
     /// Words of its properties.
     pub(super) properties: Vec<String>,
     /// What each package says, by its place in the image.
-    pub(super) packages: Vec<Delivered>,
+    pub(super) packages: Vec<PatchMacros>,
 }
 
 /// A package of the patch and the installed instance that it is for.
@@ -66,10 +66,10 @@ pub(super) struct Validated {
 impl Facts {
     /// Reads the macros of all packages, which must name one patch.
     pub(super) fn of(image: &Image, separator: &str) -> Result<Self, Reason> {
-        let mut packages: Vec<Delivered> = Vec::with_capacity(image.packages.len());
+        let mut packages: Vec<PatchMacros> = Vec::with_capacity(image.packages.len());
         for package in &image.packages {
             let directory = &package.directory;
-            let delivered = Delivered::from_params(&package.params, separator)
+            let delivered = PatchMacros::from_params(&package.params, separator)
                 .map_err(|error| unreadable(directory, &error))?
                 .ok_or_else(|| {
                     Reason::BadPatch(format!("package {directory} names no patch (SUNW_PATCHID)"))
@@ -124,9 +124,9 @@ impl Facts {
 }
 
 /// The patch records of some packages, in their order.
-pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<Applied>, Reason> {
+pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<PatchRecords>, Reason> {
     let read = |(package, installed): &(&PkgInst, &Installed)| {
-        Applied::from_params(package, &installed.params, separator)
+        PatchRecords::from_params(package, &installed.params, separator)
             .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
     };
     packages.iter().map(read).collect()
@@ -177,11 +177,11 @@ pub(super) fn validate(
     Ok(Validated { facts, matches, again, no_undo, notes })
 }
 
-fn unreadable(package: &str, error: &DeliveredError) -> Reason {
+fn unreadable(package: &str, error: &PatchMacrosError) -> Reason {
     match error {
-        DeliveredError::Id { .. } => Reason::BadId(format!("package {package}: {error}")),
-        DeliveredError::TwoIds { .. } => Reason::BadPatch(format!("package {package}: {error}")),
-        DeliveredError::List { .. } | DeliveredError::Requires(_) => {
+        PatchMacrosError::Id { .. } => Reason::BadId(format!("package {package}: {error}")),
+        PatchMacrosError::TwoIds { .. } => Reason::BadPatch(format!("package {package}: {error}")),
+        PatchMacrosError::List { .. } | PatchMacrosError::Requires(_) => {
             Reason::BadPkginfo { package: package.to_owned(), reason: error.to_string() }
         }
     }
@@ -264,17 +264,17 @@ fn standing(
     refuse_interrupted: impl Fn() -> Result<(), Reason>,
 ) -> Result<(Vec<PkgInst>, bool), Reason> {
     match applied.standing(id, packages) {
-        Standing::New => Ok((packages.to_vec(), false)),
-        Standing::PartlyApplied(remaining) => Ok((remaining, false)),
-        Standing::Applied if options.unconditional && applied.later_revision(id).is_none() => {
+        PatchStanding::New => Ok((packages.to_vec(), false)),
+        PatchStanding::PartlyApplied(remaining) => Ok((remaining, false)),
+        PatchStanding::Applied if options.unconditional && applied.later_revision(id).is_none() => {
             Ok((packages.to_vec(), true))
         }
-        Standing::Applied => {
+        PatchStanding::Applied => {
             refuse_interrupted()?;
             Err(Reason::AlreadyApplied(packages.to_vec()))
         }
-        Standing::LaterRevision(later) => Err(Reason::LaterRevision(later.clone())),
-        Standing::Obsoleted(obsoletion) => {
+        PatchStanding::LaterRevision(later) => Err(Reason::LaterRevision(later.clone())),
+        PatchStanding::Obsoleted(obsoletion) => {
             Err(Reason::Obsoleted { by: obsoletion.by.cloned(), entry: obsoletion.entry.clone() })
         }
     }
@@ -295,11 +295,11 @@ fn refuse_relations(
         return Err(Reason::Restricted { restricted: restricted.clone(), package: package.clone() });
     }
     match applied.incompatible_with(id, &facts.obsoletes, &facts.incompatibles) {
-        Some(Conflict::IncomingNames { named, applied }) => {
+        Some(PatchConflict::IncomingNames { named, applied }) => {
             let (applied, named) = (applied.clone(), named.clone());
             return Err(Reason::Incompatible { applied, named, says_applied: false });
         }
-        Some(Conflict::AppliedNames { applied, named }) => {
+        Some(PatchConflict::AppliedNames { applied, named }) => {
             let (applied, named) = (applied.clone(), named.clone());
             return Err(Reason::Incompatible { applied, named, says_applied: true });
         }

@@ -74,7 +74,7 @@ pub struct ScriptCall {
 pub enum RunAs {
     /// The caller.
     Caller,
-    /// Where the caller is root: the account that [`trust::User::unprivileged`] finds. Else the caller.
+    /// Where the caller is root: the account that [`trust::ScriptUser::unprivileged`] finds. Else the caller.
     Unprivileged,
 }
 
@@ -124,7 +124,7 @@ pub struct ProcessIdentity {
 /// How a script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScriptEnd {
-    /// By itself, with this code; [`protocol::Outcome`] says what it means.
+    /// By itself, with this code; [`protocol::ExitMeaning`] says what it means.
     Exited(i32),
     /// By this signal, which came from elsewhere.
     Signalled(i32),

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::format::container::ContainerError;
 use crate::format::cpio::CpioError;
 use crate::format::datastream::DatastreamError;
-use crate::format::envelope::EnvelopeError;
 use crate::package::PackagePath;
 
 /// What is wrong with which source.
@@ -86,7 +86,7 @@ fn of(file: Option<&str>) -> String {
 impl Problem {
     /// What went wrong while an archive was read.
     pub(super) fn of_archive(error: io::Error) -> Self {
-        if EnvelopeError::is_inside(&error) {
+        if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());
         }
         match error.downcast::<DatastreamError>() {

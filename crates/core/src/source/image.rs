@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::Form;
 use super::member::{Place, Stamp};
 use crate::format::patchinfo::PatchinfoFile;
-use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::package::{PackagePath, Params, PkgInst};
 
 /// A patch, a package or several packages, as [`Source::scan`](super::Source::scan) found it.
@@ -102,7 +102,7 @@ impl PackageImage {
     }
 
     /// The entries of objects that have content of their own (`f`, `e`, `v`).
-    pub fn files(&self) -> impl Iterator<Item = &Entry> {
+    pub fn files(&self) -> impl Iterator<Item = &PkgmapEntry> {
         self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())
     }
 }

@@ -39,7 +39,7 @@ pub use open::{Extent, Origin, open};
 pub use pipe::is_standard_input;
 pub use wait::HeldSignals;
 
-use crate::format::envelope::{self, Compression};
+use crate::format::container::{self, Compression};
 use crate::package::{PackagePath, is_room_for};
 use directory::Directory;
 use member::{Kind, Member, Place, Visit};
@@ -247,7 +247,7 @@ impl Source {
         if self.form == Form::Zip {
             return zip_archive::walk(file, visit, &fail);
         }
-        let opened = envelope::open(file).map_err(|error| fail(Problem::of_archive(error)))?;
+        let opened = container::open_container(file).map_err(|error| fail(Problem::of_archive(error)))?;
         match self.form {
             Form::Datastream(_) => stream::walk(opened.reader, visit, &fail),
             _ => tar_archive::walk(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
@@ -272,12 +272,14 @@ fn is_address(path: &Path) -> bool {
 }
 
 fn form_of(file: &File) -> Result<Form, Problem> {
-    let opened = envelope::open(Rewound::new(file)).map_err(Problem::of_archive)?;
+    let opened = container::open_container(Rewound::new(file)).map_err(Problem::of_archive)?;
     match (opened.form, opened.compression) {
-        (envelope::Form::Datastream, compression) => Ok(Form::Datastream(compression)),
-        (envelope::Form::Tar, compression) => Ok(Form::Tar(compression)),
-        (envelope::Form::Zip, None) => Ok(Form::Zip),
-        (envelope::Form::Unsupported(what), _) => Err(Problem::Unsupported(format!("{what} compression"))),
+        (container::ContainerFormat::Datastream, compression) => Ok(Form::Datastream(compression)),
+        (container::ContainerFormat::Tar, compression) => Ok(Form::Tar(compression)),
+        (container::ContainerFormat::Zip, None) => Ok(Form::Zip),
+        (container::ContainerFormat::Unsupported(what), _) => {
+            Err(Problem::Unsupported(format!("{what} compression")))
+        }
         _ => Err(Problem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
     }
 }

@@ -8,8 +8,8 @@ use super::image::{Image, PackageImage};
 use super::member::{Group, Kind, Member, Place, Stamp};
 use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
-use crate::package::checksum::Sum;
-use crate::package::{Content, PackagePath};
+use crate::package::checksum::Checksum;
+use crate::package::{ContentInfo, PackagePath};
 
 /// A file with several names is given to all of them from memory up to this size; a larger one costs a pass each.
 const HELD: u64 = 16 << 20;
@@ -251,7 +251,7 @@ pub(super) fn stream_checked<E: From<SourceError>>(
     wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
     sink: &mut Sink<'_, E>,
 ) -> Result<(), E> {
-    let mut contents: HashMap<usize, HashMap<&PackagePath, Content>> = HashMap::new();
+    let mut contents: HashMap<usize, HashMap<&PackagePath, ContentInfo>> = HashMap::new();
     stream(source, image, wanted, &mut |package: usize, path, delivered, data: &mut dyn Read| {
         let of_package = contents.entry(package).or_insert_with(|| {
             let files = image.packages.get(package).into_iter().flat_map(PackageImage::files);
@@ -264,7 +264,7 @@ pub(super) fn stream_checked<E: From<SourceError>>(
         };
         // What cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
         check_size(expected, delivered.size).map_err(corrupt)?;
-        let mut summed = Summed { inner: data, sum: Sum::new(), size: 0 };
+        let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
         sink(package, path, delivered, &mut summed)?;
         check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| corrupt(reason).into())
     })
@@ -283,7 +283,7 @@ pub(super) fn verify(source: &Source, image: &Image) -> Result<(), SourceError> 
 /// Content that is summed while it passes.
 struct Summed<'a> {
     inner: &'a mut dyn Read,
-    sum: Sum,
+    sum: Checksum,
     size: u64,
 }
 

@@ -12,7 +12,7 @@ use crate::format::params::ParamFile;
 use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::{Pkgmap, PkgmapError};
 use crate::package::checksum;
-use crate::package::{Content, PackagePath, Params, PkgInst};
+use crate::package::{ContentInfo, PackagePath, Params, PkgInst};
 
 /// The largest file that is held in memory, a pkgmap excepted: 16 MiB.
 const LARGEST_FILE: u64 = 16 << 20;
@@ -341,7 +341,7 @@ pub(super) fn check_information(package: &PackageImage) -> Result<(), Problem> {
 }
 
 /// Compares with what the pkgmap says; the time is not compared, because zip files and version control lose it.
-pub(super) fn check_content(expected: Content, size: u64, cksum: u16) -> Result<(), String> {
+pub(super) fn check_content(expected: ContentInfo, size: u64, cksum: u16) -> Result<(), String> {
     check_size(expected, size)?;
     if let Some(expected) = expected.cksum.filter(|&expected| expected != cksum) {
         return Err(format!("sum {cksum}, expected {expected}"));
@@ -350,7 +350,7 @@ pub(super) fn check_content(expected: Content, size: u64, cksum: u16) -> Result<
 }
 
 /// Compares the size alone.
-pub(super) fn check_size(expected: Content, size: u64) -> Result<(), String> {
+pub(super) fn check_size(expected: ContentInfo, size: u64) -> Result<(), String> {
     match expected.size.filter(|&expected| expected != size) {
         Some(expected) => Err(format!("size {size}, expected {expected}")),
         None => Ok(()),

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use super::SourceError;
 use super::error::Problem;
 use super::member::{Kind, Member, Stamp, Visit, checked_name};
-use crate::format::datastream::{self, Package, Part, Reader};
+use crate::format::datastream::{self, DatastreamPackage, DatastreamPart, DatastreamReader};
 use crate::package::PackagePath;
 
 /// What may follow the last archive and is read over, so that a compression around the stream is checked to its
@@ -23,7 +23,7 @@ pub(super) fn walk<E: From<SourceError>>(
     fail: &dyn Fn(Problem) -> SourceError,
 ) -> Result<(), E> {
     let broken = |error| fail(Problem::of_datastream(error));
-    let mut reader = Reader::open(BufReader::with_capacity(BUFFER, input)).map_err(broken)?;
+    let mut reader = DatastreamReader::open(BufReader::with_capacity(BUFFER, input)).map_err(broken)?;
     for (package, times) in reader.packages().iter().zip(reader.times()) {
         let [pkginfo, pkgmap] = *times;
         for (name, data, mtime) in
@@ -64,13 +64,17 @@ pub(super) fn walk<E: From<SourceError>>(
     Ok(())
 }
 
-fn inside(package: &Package, path: &[u8]) -> Result<PackagePath, Problem> {
+fn inside(package: &DatastreamPackage, path: &[u8]) -> Result<PackagePath, Problem> {
     let name = [package.inst.as_str().as_bytes(), b"/", path].concat();
     checked_name(&name)?.ok_or_else(|| Problem::BadForm("a member has no name".to_owned()))
 }
 
 /// A package whose description is one thing in the table of contents and another in its archive is a trap.
-fn compare<R: Read>(reader: &mut Reader<R>, part: Part, found: &datastream::Member) -> Result<(), Problem> {
+fn compare<R: Read>(
+    reader: &mut DatastreamReader<R>,
+    part: DatastreamPart,
+    found: &datastream::DatastreamMember,
+) -> Result<(), Problem> {
     let Some(package) = reader.packages().get(part.package) else { return Ok(()) };
     let (inst, file) = (package.inst.to_string(), found.path.to_string());
     let expected = if file == "pkginfo" { &package.pkginfo } else { &package.pkgmap };

@@ -1,147 +1,147 @@
-//! admin(4): the answers an administrator gives in advance.
+//! admin(4): an administrator's answers to the questions of an installation, given in advance.
 //!
-//! The file has the syntax of pkginfo(4). A name that is missing, or has an empty value, is not set and behaves
-//! like `ask`. Names that admin(4) does not know come back as a list for a warning; a value that it does not know
-//! is an error, so that a misspelt `nocheck` is not taken for a question in the middle of a run (the classic tools
-//! do take it so). What an answer leads to is decided elsewhere.
+//! The file has the syntax of pkginfo(4). A name that is missing or has an empty value is unset and behaves
+//! like `ask`. Unknown names are returned as a list, for a warning. An unknown value is an error, so that a
+//! misspelt `nocheck` does not become a question in the middle of a run (as it does with the classic tools).
 
 use crate::package::Params;
 
-/// What to do where a check finds something (`partial`, `runlevel`, `idepend`, `rdepend`, `space`, `action`).
+/// The reaction to a failed check (`partial`, `runlevel`, `idepend`, `rdepend`, `space`, `action`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Check {
-    /// `nocheck`: go on.
+pub enum CheckAnswer {
+    /// `nocheck`: continues.
     NoCheck,
-    /// `quit`: end without a change.
+    /// `quit`: ends without changing anything.
     Quit,
-    /// `ask`: ask the user; an end where nobody can be asked.
+    /// `ask`: asks the user, and quits where nobody can be asked.
     #[default]
     Ask,
 }
 
-/// What to do with an object that would be in conflict or setuid (`setuid`, `conflict`).
+/// The reaction to an object that is set-id or belongs to another package (`setuid`, `conflict`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Alteration {
-    /// `nocheck`: go on.
+pub enum ConflictAnswer {
+    /// `nocheck`: continues.
     NoCheck,
-    /// `quit`: end without a change.
+    /// `quit`: ends without changing anything.
     Quit,
-    /// `nochange`: go on without the objects concerned (or without their set-id bits).
+    /// `nochange`: continues without the objects concerned, or without their set-id bits.
     NoChange,
-    /// `ask`: ask the user.
+    /// `ask`: asks the user.
     #[default]
     Ask,
 }
 
-/// What to do where the package is installed already (`instance`).
+/// The reaction to a package that is already installed (`instance`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Instance {
-    /// `quit`, formerly `newonly`: end without a change.
+pub enum InstanceAnswer {
+    /// `quit`, formerly `newonly`: ends without changing anything.
     Quit,
-    /// `overwrite`: replace the one instance.
+    /// `overwrite`: replaces the only instance.
     Overwrite,
-    /// `unique`: install another instance beside it.
+    /// `unique`: installs another instance beside it.
     Unique,
-    /// `ask`: ask the user.
+    /// `ask`: asks the user.
     #[default]
     Ask,
 }
 
-/// Where relocatable packages go (`basedir`).
+/// The base directory of relocatable packages (`basedir`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Basedir {
+pub enum BasedirAnswer {
     /// `default`: the BASEDIR of the package.
     Default,
-    /// `ask`: ask the user.
+    /// `ask`: asks the user.
     #[default]
     Ask,
     /// An absolute path, or one that begins with a `$VARIABLE` such as `$PKGINST`.
     Path(Vec<u8>),
 }
 
-/// Whom request scripts run as where there is no user `install` (`rscriptalt`).
+/// The user that request scripts run as if there is no user `install` (`rscriptalt`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RequestUser {
-    /// `root`.
+    /// `root`: the superuser.
     Root,
-    /// `noaccess`, or `nobody` where there is none.
+    /// `noaccess`: the user `noaccess`, or `nobody` if there is no such user.
     #[default]
     NoAccess,
 }
 
-/// A whole admin file. The default is a file in which nothing is set.
+/// The parameters of an admin file. The default is a file that sets nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admin {
-    /// Users to be told, empty for nobody; none is a file that does not say: `root`.
+    /// `mail`: the users to notify, possibly none. A file without the parameter (`None`) means `root`.
     pub mail: Option<Vec<String>>,
-    /// `instance`.
-    pub instance: Instance,
-    /// `partial`: the package is partially installed.
-    pub partial: Check,
+    /// `instance`: the package is already installed.
+    pub instance: InstanceAnswer,
+    /// `partial`: the package is only partially installed.
+    pub partial: CheckAnswer,
     /// `runlevel`: the run level is not one of ISTATES or RSTATES.
-    pub runlevel: Check,
+    pub runlevel: CheckAnswer,
     /// `idepend`: a dependency is missing at installation.
-    pub idepend: Check,
-    /// `rdepend`: a package that stays depends on the one that is removed.
-    pub rdepend: Check,
+    pub idepend: CheckAnswer,
+    /// `rdepend`: an installed package depends on the one being removed.
+    pub rdepend: CheckAnswer,
     /// `space`: the file systems are too small.
-    pub space: Check,
-    /// `setuid`: set-id programs are to be installed.
-    pub setuid: Alteration,
-    /// `conflict`: objects of other packages would be overwritten.
-    pub conflict: Alteration,
+    pub space: CheckAnswer,
+    /// `setuid`: the package has set-id programs.
+    pub setuid: ConflictAnswer,
+    /// `conflict`: the package would overwrite objects of other packages.
+    pub conflict: ConflictAnswer,
     /// `action`: the package has scripts that run as root.
-    pub action: Check,
-    /// `authentication`: a signature cannot be verified. Only `nocheck` and `quit` can be written.
-    pub authentication: Check,
-    /// `basedir`.
-    pub basedir: Basedir,
-    /// `networktimeout`, in seconds.
+    pub action: CheckAnswer,
+    /// `authentication`: a signature cannot be verified. A file can only say `nocheck` or `quit`.
+    pub authentication: CheckAnswer,
+    /// `basedir`: the base directory of relocatable packages.
+    pub basedir: BasedirAnswer,
+    /// `networktimeout`: the longest wait for a server, in seconds.
     pub network_timeout: Option<u32>,
-    /// `networkretries`.
+    /// `networkretries`: the number of attempts to connect.
     pub network_retries: Option<u32>,
-    /// `keystore`: a directory.
+    /// `keystore`: the directory of trusted certificates.
     pub keystore: Option<Vec<u8>>,
-    /// `proxy`: a URL.
+    /// `proxy`: the URL of the HTTP proxy.
     pub proxy: Option<Vec<u8>>,
-    /// `rscriptalt`.
+    /// `rscriptalt`: the user that request scripts run as.
     pub request_user: RequestUser,
 }
 
-/// A value that admin(4) does not have.
+/// A value that admin(4) does not define.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("admin parameter {name}: <{value}> is none of {allowed}")]
 pub struct AdminError {
-    /// The parameter.
+    /// The parameter's name.
     pub name: &'static str,
-    /// What it was given.
+    /// The value found, escaped and cut to a readable length.
     pub value: String,
-    /// What it may be given.
+    /// The values allowed, as a message lists them.
     pub allowed: &'static str,
 }
 
-/// The words of an enumerated parameter, with what they mean.
+/// The words of an enumerated parameter and their meanings.
 type Words<T> = &'static [(&'static str, T)];
 
-const CHECKS: Words<Check> = &[("nocheck", Check::NoCheck), ("quit", Check::Quit), ("ask", Check::Ask)];
-const AUTHENTICATIONS: Words<Check> = &[("nocheck", Check::NoCheck), ("quit", Check::Quit)];
-const ALTERATIONS: Words<Alteration> = &[
-    ("nocheck", Alteration::NoCheck),
-    ("quit", Alteration::Quit),
-    ("nochange", Alteration::NoChange),
-    ("ask", Alteration::Ask),
+const CHECKS: Words<CheckAnswer> =
+    &[("nocheck", CheckAnswer::NoCheck), ("quit", CheckAnswer::Quit), ("ask", CheckAnswer::Ask)];
+const AUTHENTICATIONS: Words<CheckAnswer> = &[("nocheck", CheckAnswer::NoCheck), ("quit", CheckAnswer::Quit)];
+const ALTERATIONS: Words<ConflictAnswer> = &[
+    ("nocheck", ConflictAnswer::NoCheck),
+    ("quit", ConflictAnswer::Quit),
+    ("nochange", ConflictAnswer::NoChange),
+    ("ask", ConflictAnswer::Ask),
 ];
-const INSTANCES: Words<Instance> = &[
-    ("quit", Instance::Quit),
-    ("newonly", Instance::Quit),
-    ("overwrite", Instance::Overwrite),
-    ("unique", Instance::Unique),
-    ("ask", Instance::Ask),
+const INSTANCES: Words<InstanceAnswer> = &[
+    ("quit", InstanceAnswer::Quit),
+    ("newonly", InstanceAnswer::Quit),
+    ("overwrite", InstanceAnswer::Overwrite),
+    ("unique", InstanceAnswer::Unique),
+    ("ask", InstanceAnswer::Ask),
 ];
 const REQUEST_USERS: Words<RequestUser> =
     &[("root", RequestUser::Root), ("noaccess", RequestUser::NoAccess), ("nobody", RequestUser::NoAccess)];
 
-/// Every name of admin(4).
+/// Every parameter of admin(4).
 const NAMES: [&str; 17] = [
     "mail",
     "instance",
@@ -163,7 +163,8 @@ const NAMES: [&str; 17] = [
 ];
 
 impl Admin {
-    /// Reads the parameters of an admin file; beside the answers, the names that admin(4) does not know.
+    /// Reads the parameters of an admin file. Returns the answers and the names that admin(4) does not
+    /// define.
     pub fn from_params(params: &Params) -> Result<(Self, Vec<String>), AdminError> {
         let unknown = params.iter().map(|(name, _)| name).filter(|name| !NAMES.contains(name));
         let unknown = unknown.map(str::to_owned).collect();
@@ -192,14 +193,14 @@ impl Admin {
         Ok((admin, unknown))
     }
 
-    /// The answers of the file `default` as systems deliver it; they hold where no admin file is named and there
-    /// is no such file.
+    /// The answers of the file `default` as systems ship it: they apply if no admin file is named and that
+    /// file is missing.
     pub fn delivered() -> Self {
         Self {
             mail: Some(Vec::new()),
-            instance: Instance::Unique,
-            authentication: Check::Quit,
-            basedir: Basedir::Default,
+            instance: InstanceAnswer::Unique,
+            authentication: CheckAnswer::Quit,
+            basedir: BasedirAnswer::Default,
             network_timeout: Some(60),
             network_retries: Some(3),
             keystore: Some(b"/var/sadm/security".to_vec()),
@@ -208,7 +209,7 @@ impl Admin {
     }
 }
 
-/// The value of a parameter that is there and not empty.
+/// The value of a parameter, or `None` if it is missing or empty.
 fn set<'a>(params: &'a Params, name: &str) -> Option<&'a [u8]> {
     params.get(name).filter(|value| !value.is_empty())
 }
@@ -234,11 +235,13 @@ fn number(params: &Params, name: &'static str) -> Result<Option<u32>, AdminError
     number.map(Some).ok_or_else(|| error(name, value, "the numbers from 0"))
 }
 
-fn basedir(params: &Params) -> Result<Basedir, AdminError> {
+fn basedir(params: &Params) -> Result<BasedirAnswer, AdminError> {
     match set(params, "basedir") {
-        None | Some(b"ask") => Ok(Basedir::Ask),
-        Some(b"default") => Ok(Basedir::Default),
-        Some(path) if path.starts_with(b"/") || path.starts_with(b"$") => Ok(Basedir::Path(path.to_vec())),
+        None | Some(b"ask") => Ok(BasedirAnswer::Ask),
+        Some(b"default") => Ok(BasedirAnswer::Default),
+        Some(path) if path.starts_with(b"/") || path.starts_with(b"$") => {
+            Ok(BasedirAnswer::Path(path.to_vec()))
+        }
         Some(value) => {
             Err(error("basedir", value, "default, ask, an absolute path, a path from a $VARIABLE"))
         }
@@ -271,17 +274,17 @@ mod tests {
             networktimeout=5\nnetworkretries=0\nauthentication=nocheck\nkeystore=/k\nproxy=http://p\nrscriptalt=root\n";
         let expected = Admin {
             mail: Some(vec!["root".to_owned(), "adm".to_owned()]),
-            instance: Instance::Overwrite,
-            partial: Check::NoCheck,
-            runlevel: Check::Quit,
-            idepend: Check::Ask,
-            rdepend: Check::NoCheck,
-            space: Check::Quit,
-            setuid: Alteration::NoChange,
-            conflict: Alteration::NoCheck,
-            action: Check::NoCheck,
-            authentication: Check::NoCheck,
-            basedir: Basedir::Path(b"/opt/$PKGINST".to_vec()),
+            instance: InstanceAnswer::Overwrite,
+            partial: CheckAnswer::NoCheck,
+            runlevel: CheckAnswer::Quit,
+            idepend: CheckAnswer::Ask,
+            rdepend: CheckAnswer::NoCheck,
+            space: CheckAnswer::Quit,
+            setuid: ConflictAnswer::NoChange,
+            conflict: ConflictAnswer::NoCheck,
+            action: CheckAnswer::NoCheck,
+            authentication: CheckAnswer::NoCheck,
+            basedir: BasedirAnswer::Path(b"/opt/$PKGINST".to_vec()),
             network_timeout: Some(5),
             network_retries: Some(0),
             keystore: Some(b"/k".to_vec()),
@@ -295,7 +298,7 @@ mod tests {
     fn what_is_absent_or_empty_is_asked() {
         let (admin, _) = read("partial=\nbasedir=\nproxy=\n").unwrap();
         assert_eq!(admin, Admin::default());
-        assert_eq!((admin.partial, admin.basedir), (Check::Ask, Basedir::Ask));
+        assert_eq!((admin.partial, admin.basedir), (CheckAnswer::Ask, BasedirAnswer::Ask));
         assert_eq!((read("").unwrap().0.mail, read("mail=").unwrap().0.mail), (None, Some(vec![])));
     }
 
@@ -317,7 +320,7 @@ mod tests {
         {
             assert!(read(text).is_err(), "{text}");
         }
-        assert_eq!(read("instance=newonly").unwrap().0.instance, Instance::Quit);
+        assert_eq!(read("instance=newonly").unwrap().0.instance, InstanceAnswer::Quit);
     }
 
     proptest! {

@@ -1,52 +1,68 @@
-//! contents(4): the database of installed objects, one line per path.
+//! contents(4): the database of installed objects, one line per path, sorted by path.
 //!
-//! Reads and writes single lines ([`Line`]), streams a whole file ([`Reader`]), and finds the path of a line
-//! without reading the rest of it ([`path_of`], [`key_of`]), so that a scan of 400,000 lines parses only the few
-//! that it wants. Changing a file is [`contents_merge`](super::contents_merge)'s work. White space, `=` and
-//! backslashes in paths and targets are `\ooo` escapes, as in a pkgmap.
+//! Reads and writes single lines ([`ContentsLine`]), streams a whole file ([`ContentsReader`]), and finds the
+//! path of a line without parsing the rest ([`path_of`], [`key_of`]), so that a scan of 400,000 lines parses
+//! only the few it needs. White space, `=` and backslashes in paths and targets are written as `\ooo` escapes, as
+//! in a pkgmap.
+//!
+//! ```
+//! use patchadm_svr4::format::FieldError;
+//! use patchadm_svr4::format::contents::path_of;
+//! use patchadm_svr4::package::ContentsLine;
+//!
+//! let raw = b"/opt/bin/shop=hello s none ACMEshop";
+//! assert_eq!(path_of(raw), b"/opt/bin/shop");
+//! let line = ContentsLine::parse(raw)?;
+//! assert_eq!(line.object.target.as_deref(), Some(&b"hello"[..]));
+//! assert_eq!(line.owners[0].package.as_str(), "ACMEshop");
+//! assert_eq!(line.write(), raw);
+//! # Ok::<(), FieldError>(())
+//! ```
 
 use std::borrow::Cow;
 use std::io::{self, BufRead};
 
-use crate::package::{Ftype, Line, Object, ObjectPath, Owner, OwnerStatus, PkgInst, unescape};
+use crate::package::{
+    ContentsLine, Ftype, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst, unescape,
+};
 
 use super::FieldError;
 use super::fields::{self, Fields, is_blank};
 use super::lines::{Found, LineTooLong, read_line};
 
-/// Why a database cannot be read or merged.
+/// The reason a database cannot be read or merged.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {
-    /// A line is no object.
+    /// A line that does not describe an object.
     #[error("line {line}: {error}")]
     Line {
-        /// Its number; the first is 1.
+        /// The line number, counted from 1.
         line: u64,
-        /// What is wrong.
+        /// The fault in the line's fields.
         error: FieldError,
     },
-    /// A line is too long.
+    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    /// A line belongs before the one above it; what was written so far is of no use.
+    /// A line that sorts before the one above it. The output written so far is useless.
     #[error("line {line}: the database is not sorted by path")]
     Unsorted {
-        /// Its number; the first is 1.
+        /// The line number, counted from 1.
         line: u64,
     },
-    /// More lines than are sorted in memory.
+    /// More lines than can be sorted in memory.
     #[error("line {line}: too many lines to sort")]
     TooMany {
-        /// Where the limit was passed.
+        /// The number of the line that passed the limit.
         line: u64,
     },
-    /// The database could not be read or the new one not written.
+    /// A failure to read the database or to write the new one.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-impl Line {
-    /// Reads one line, without its newline.
+impl ContentsLine {
+    /// Parses one line, given without its newline.
     pub fn parse(line: &[u8]) -> Result<Self, FieldError> {
         let mut fields = Fields::of(line);
         let (path, target) = fields.path_and_target()?;
@@ -72,7 +88,7 @@ impl Line {
         Ok(Self { path: ObjectPath::new(&path)?, volume, object, owners })
     }
 
-    /// The line, without its newline.
+    /// Formats the line, without a newline.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         fields::write_path(&mut out, self.path.as_bytes(), self.object.target.as_ref());
@@ -89,8 +105,8 @@ impl Line {
         out
     }
 
-    /// Takes over the owners of another line of the same path that this one lacks. Two lines of one path are a
-    /// damaged database: what the first says about the object counts, but nobody who owns it is forgotten.
+    /// Adds the owners that a second line of the same path has and this one lacks. Two lines of one path are
+    /// a damaged database: the first line describes the object, and no owner is lost.
     pub fn adopt_owners(&mut self, later: Self) {
         for owner in later.owners {
             if self.owners.iter().all(|known| known.package != owner.package) {
@@ -100,8 +116,8 @@ impl Line {
     }
 }
 
-/// Reads `[status]package[\][:class]`.
-fn parse_owner(field: &[u8]) -> Result<Owner, FieldError> {
+/// Parses `[status]package[\][:class]`.
+fn parse_owner(field: &[u8]) -> Result<OwningPackage, FieldError> {
     let status = field.first().copied().and_then(OwnerStatus::from_letter);
     let rest = if status.is_some() { field.get(1..).unwrap_or_default() } else { field };
     let (name, class) = match rest.iter().position(|&byte| byte == b':') {
@@ -113,10 +129,10 @@ fn parse_owner(field: &[u8]) -> Result<Owner, FieldError> {
         None => (name, false),
     };
     let package = std::str::from_utf8(name).ok().and_then(|name| PkgInst::new(name).ok());
-    Ok(Owner { status, package: package.ok_or(FieldError::Package)?, alternate, class })
+    Ok(OwningPackage { status, package: package.ok_or(FieldError::Package)?, alternate, class })
 }
 
-fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
+fn write_owner(out: &mut Vec<u8>, owner: &OwningPackage) {
     out.extend(owner.status.map(OwnerStatus::letter));
     out.extend_from_slice(owner.package.as_str().as_bytes());
     if owner.alternate {
@@ -128,8 +144,8 @@ fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
     }
 }
 
-/// The path of a line as it stands there, escapes and all, without the target of a link. Cheap: it looks at no
-/// other field. Empty for a blank line; a comment gives its first word.
+/// The path of a line as written, with escapes and without the target of a link. No other field is parsed.
+/// The path of a blank line is empty; that of a comment is its first word.
 pub fn path_of(line: &[u8]) -> &[u8] {
     let start = line.iter().position(|&byte| !is_blank(byte)).unwrap_or(line.len());
     let path = &line[start..];
@@ -137,8 +153,8 @@ pub fn path_of(line: &[u8]) -> &[u8] {
     &path[..end]
 }
 
-/// The path of a line as it compares: without escapes, and normalised as an [`ObjectPath`] is. The file is sorted
-/// by the bytes of this key. A path that is none is its own key.
+/// The sort key of a line: its path without escapes, normalised like an [`ObjectPath`]. The file is sorted by
+/// the bytes of this key. An invalid path is its own key.
 pub fn key_of(line: &[u8]) -> Cow<'_, [u8]> {
     let raw = path_of(line);
     let folded = |pair: &[u8]| pair == b"//" || pair == b"/.";
@@ -154,40 +170,41 @@ pub fn key_of(line: &[u8]) -> Cow<'_, [u8]> {
     })
 }
 
-/// Whether a line is a comment or blank rather than an object.
+/// Whether a line is a comment or blank, and so describes no object.
 pub fn is_comment(line: &[u8]) -> bool {
     line.first().is_none_or(|&byte| byte == b'#') || line.iter().all(|&byte| is_blank(byte))
 }
 
-/// One line of the file.
+/// One line of a `contents` file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
-    /// An object.
-    Object(Line),
-    /// A comment (with its `#`) or a blank line, as it stands there.
+pub enum ContentsRecord {
+    /// A line that describes an object.
+    Object(ContentsLine),
+    /// A comment (with its `#`) or a blank line, unchanged.
     Comment(Vec<u8>),
 }
 
-/// Reads a database line by line: parsed as an iterator, or raw with [`Reader::next_line`].
+/// A `contents` file read line by line: parsed, as an iterator of [`ContentsRecord`], or raw, with
+/// [`next_line`](Self::next_line).
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct ContentsReader<R> {
     from: R,
     buffer: Vec<u8>,
     line: u64,
 }
 
-impl<R: BufRead> Reader<R> {
-    /// A reader that begins where `from` stands.
+impl<R: BufRead> ContentsReader<R> {
+    /// Creates a reader that starts at the current position of `from`.
     pub fn new(from: R) -> Self {
         Self { from, buffer: Vec::new(), line: 0 }
     }
 
-    /// The number of the line read last; 0 before the first.
+    /// The number of the line read last, or 0 before the first.
     pub fn line(&self) -> u64 {
         self.line
     }
 
-    /// The next line as it stands in the file, without its newline, comments included.
+    /// Reads the next line, comments included, and returns it without its newline; `None` at the end.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, ContentsError> {
         self.line += 1;
         match read_line(&mut self.from, &mut self.buffer)? {
@@ -198,17 +215,17 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-impl<R: BufRead> Iterator for Reader<R> {
-    type Item = Result<Record, ContentsError>;
+impl<R: BufRead> Iterator for ContentsReader<R> {
+    type Item = Result<ContentsRecord, ContentsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.line + 1;
         match self.next_line() {
             Ok(None) => None,
-            Ok(Some(raw)) if is_comment(raw) => Some(Ok(Record::Comment(raw.to_vec()))),
+            Ok(Some(raw)) if is_comment(raw) => Some(Ok(ContentsRecord::Comment(raw.to_vec()))),
             Ok(Some(raw)) => {
-                let object = Line::parse(raw).map_err(|error| ContentsError::Line { line, error });
-                Some(object.map(Record::Object))
+                let object = ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line, error });
+                Some(object.map(ContentsRecord::Object))
             }
             Err(error) => Some(Err(error)),
         }

@@ -1,8 +1,9 @@
-//! `deletes`: the objects that a patch takes away, one path per line, in its `install` directory.
+//! The `deletes` file of a patch, in its `install` directory: the objects that the patch deletes, one path
+//! per line.
 //!
-//! Paths are absolute or below BASEDIR. Blanks around a line are not part of the path, as for the shell loop that
-//! classic packages read it with; blanks inside are. The writer escapes as a pkgmap does, the reader reads that
-//! back. There are no comments: a path may begin with `#`.
+//! Paths are absolute or relative to BASEDIR. Blanks around a line are not part of the path, as in the shell
+//! loop that reads the file in classic packages; blanks inside are. Special bytes are `\ooo` escapes, as in a
+//! pkgmap. There are no comments: a path may start with `#`.
 
 use crate::package::{PackagePath, PathError, escape, unescape};
 
@@ -10,26 +11,26 @@ use super::fields::is_blank;
 use super::lines::{LineTooLong, numbered};
 use super::pkgmap::MOST_ENTRIES;
 
-/// Why bytes are no list of paths.
+/// The reason a `deletes` file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeletesError {
-    /// A line is no path of a package.
+    /// A line that is not a valid path of a package.
     #[error("line {line}: {error}")]
     Path {
-        /// Its number; the first is 1.
+        /// The line number, counted from 1.
         line: u64,
-        /// What is wrong.
+        /// The fault in the path.
         error: PathError,
     },
-    /// A line is too long.
+    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    /// There are more paths than a package may have objects.
+    /// More paths than a package may have objects.
     #[error("more than {MOST_ENTRIES} paths")]
     TooMany,
 }
 
-/// Reads the list; a path that is there twice comes once.
+/// Parses the paths in order, dropping repeated ones.
 pub fn parse(text: &[u8]) -> Result<Vec<PackagePath>, DeletesError> {
     let mut paths = Vec::new();
     let mut seen = std::collections::HashSet::new();
@@ -51,7 +52,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<PackagePath>, DeletesError> {
     Ok(paths)
 }
 
-/// The file, in the order of the list.
+/// Formats the paths, in order.
 pub fn write<'a>(paths: impl IntoIterator<Item = &'a PackagePath>) -> Vec<u8> {
     let mut out = Vec::new();
     for path in paths {

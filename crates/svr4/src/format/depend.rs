@@ -1,89 +1,89 @@
-//! `depend`: what a package needs, what it cannot be beside, and what needs it (depend(4)), in its `install` directory.
+//! depend(4): a package's dependencies, in its `install` directory.
 //!
 //! ```text
 //! P ACMEcore The core tools
 //!         (i386)1.0
 //! I ACMEold Old tools
 //! ```
-//! A line has a type, a package and its name; lines behind it that begin with white space restrict it to versions, each
-//! with an architecture before it or without. A `#` begins a comment. A line that is none of these is passed over, as the
-//! classic reader does, and told.
+//! A line has a type, a package and its name. Indented lines after it restrict it to versions, each with or
+//! without an architecture in front. A `#` starts a comment. Any other line is skipped, as by the classic
+//! reader, and reported.
 
 use super::lines::{LineTooLong, numbered};
 
-/// The most dependencies that are read.
+/// The largest number of dependencies that are read.
 const MOST: usize = 100_000;
 
-/// How a dependency binds.
+/// The kind of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binding {
-    /// `P`: it must be there.
+pub enum DependencyKind {
+    /// `P`: the other package must be installed.
     Prerequisite,
-    /// `I`: it must not be there.
+    /// `I`: the other package must not be installed.
     Incompatible,
-    /// `R`: it needs this package.
+    /// `R`: the other package needs this one.
     Reverse,
 }
 
-/// A version of a package.
+/// A version that satisfies a dependency.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// Its architecture; empty for any.
+pub struct PackageVersion {
+    /// The architecture, or an empty string for any.
     pub arch: String,
-    /// What its VERSION says.
+    /// The value of VERSION.
     pub version: String,
 }
 
-/// One dependency.
+/// A dependency on another package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {
-    /// How it binds.
-    pub binding: Binding,
-    /// The abbreviation of the package.
+    /// The kind of the dependency.
+    pub binding: DependencyKind,
+    /// The abbreviation of the other package.
     pub package: String,
-    /// The versions that it is restricted to; any where there are none.
-    pub versions: Vec<Version>,
+    /// The versions that satisfy the dependency; empty if any version does.
+    pub versions: Vec<PackageVersion>,
 }
 
-/// Why a line says nothing.
+/// The reason a line is skipped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DependError {
-    /// It begins with something that is no type.
+    /// An unknown type.
     #[error("line {line}: unknown type `{found}`: it must be P, I or R")]
     Type {
-        /// Its number; the first is 1.
+        /// The line number, counted from 1.
         line: u64,
-        /// Its first word, cut to a readable length.
+        /// The first word of the line, cut to a readable length.
         found: String,
     },
-    /// It has a type and nothing else.
+    /// A type without a package.
     #[error("line {0}: no package is named")]
     NoPackage(u64),
-    /// It restricts to a version, and no dependency stands above it.
+    /// A version without a dependency above it.
     #[error("line {0}: a version without a package above it")]
     NoDependency(u64),
-    /// The architecture of a version has no end.
+    /// An architecture without a closing parenthesis.
     #[error("line {0}: `(` without `)`")]
     Parenthesis(u64),
-    /// It is too long.
+    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    /// There are more dependencies than are read.
+    /// More dependencies than are read.
     #[error("line {0}: more than {MOST} dependencies")]
     TooMany(u64),
 }
 
-/// A file that was read.
+/// The content of a `depend` file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Depend {
-    /// Its dependencies, in its order.
+    /// The dependencies, in the order of the file.
     pub dependencies: Vec<Dependency>,
-    /// What is wrong with the lines that were passed over.
+    /// The faults of the lines that were skipped.
     pub passed_over: Vec<DependError>,
 }
 
 impl Depend {
-    /// Reads a file. After a line that is too long, and beyond the most that is read, nothing more is.
+    /// Parses a file. Reading stops at a line that is too long and at the limit of dependencies.
     pub fn parse(text: &[u8]) -> Self {
         let mut found = Self::default();
         for line in numbered(text) {
@@ -111,9 +111,9 @@ impl Depend {
         }
         let mut words = line.split_whitespace();
         let binding = match words.next() {
-            Some("P") => Binding::Prerequisite,
-            Some("I") => Binding::Incompatible,
-            Some("R") => Binding::Reverse,
+            Some("P") => DependencyKind::Prerequisite,
+            Some("I") => DependencyKind::Incompatible,
+            Some("R") => DependencyKind::Reverse,
             other => {
                 let found = other.unwrap_or_default().chars().take(20).flat_map(char::escape_debug).collect();
                 return Err(DependError::Type { line: number, found });
@@ -128,13 +128,13 @@ impl Depend {
     }
 }
 
-/// `(arch)version`, the architecture being optional.
-fn version(text: &str) -> Option<Version> {
+/// Parses `(arch)version` or `version`.
+fn version(text: &str) -> Option<PackageVersion> {
     let (arch, version) = match text.strip_prefix('(') {
         Some(rest) => rest.split_once(')')?,
         None => ("", text),
     };
-    Some(Version { arch: arch.trim().to_owned(), version: version.trim().to_owned() })
+    Some(PackageVersion { arch: arch.trim().to_owned(), version: version.trim().to_owned() })
 }
 
 #[cfg(test)]
@@ -145,16 +145,21 @@ mod tests {
     fn lines_that_begin_with_a_blank_restrict_the_package_above_them() {
         let text = b"# needs\nP ACMEcore Core\n\t(i386) 1.0\n  2.0\n\nI ACMEold Old\nR ACMEgui Gui tool\n";
         let found = Depend::parse(text);
-        let version = |arch: &str, version: &str| Version { arch: arch.into(), version: version.into() };
-        let dependency = |binding, package: &str, versions: &[Version]| Dependency {
+        let version =
+            |arch: &str, version: &str| PackageVersion { arch: arch.into(), version: version.into() };
+        let dependency = |binding, package: &str, versions: &[PackageVersion]| Dependency {
             binding,
             package: package.to_owned(),
             versions: versions.to_vec(),
         };
         let expected = [
-            dependency(Binding::Prerequisite, "ACMEcore", &[version("i386", "1.0"), version("", "2.0")]),
-            dependency(Binding::Incompatible, "ACMEold", &[]),
-            dependency(Binding::Reverse, "ACMEgui", &[]),
+            dependency(
+                DependencyKind::Prerequisite,
+                "ACMEcore",
+                &[version("i386", "1.0"), version("", "2.0")],
+            ),
+            dependency(DependencyKind::Incompatible, "ACMEold", &[]),
+            dependency(DependencyKind::Reverse, "ACMEgui", &[]),
         ];
         assert_eq!(found, Depend { dependencies: expected.to_vec(), passed_over: Vec::new() });
     }

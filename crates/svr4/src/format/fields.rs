@@ -1,74 +1,77 @@
-//! The blank-separated fields that a pkgmap line and a `contents` line have in common.
+//! The blank-separated fields common to pkgmap(4) and contents(4) lines.
 //!
-//! pkgmap(4) and contents(4) write the same object in another order around the same fields: this module reads and
-//! writes those fields, each with its limit and its error. Where a line begins and ends is the two formats' matter.
+//! Both files describe an object by the same fields in another order. This module reads and writes the
+//! fields, each with its limit and its error; the two formats decide where a line starts and ends.
 
 use std::borrow::Cow;
 
 use crate::package::{
-    Attributes, Content, Ftype, Mode, NOBODYS_NUMBER, Object, PathError, escape, rule, unescape, unescaped,
+    ContentInfo, Ftype, Mode, NOBODYS_NUMBER, Object, ObjectAttributes, PathError, escape, rule, unescape,
+    unescaped,
 };
 
-/// The longest class, owner or group, in bytes (pkgmap(4) documents 12 and 14; every implementation takes 64).
+/// The length of the longest class, owner or group, in bytes. pkgmap(4) documents 12 and 14; every
+/// implementation accepts 64.
 const LONGEST_WORD: usize = 64;
-/// The longest target of a link, in bytes (`PATH_MAX` - 1).
+/// The length of the longest link target, in bytes (`PATH_MAX` - 1).
 const LONGEST_TARGET: usize = 4095;
 
-/// What is wrong with a pkgmap or `contents` line. The texts are those of the SVR4 tools where they have one.
+/// The fault in a field of a pkgmap or `contents` line. Messages are those of the SVR4 tools where they have
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// The part (volume) is no number, or no part of the package.
+    /// A part (volume) that is not a number or not a part of the package.
     #[error("bad volume number")]
     Volume,
-    /// The type is none of the letters of pkgmap(4).
+    /// A type that is not a letter of pkgmap(4).
     #[error("unknown ftype")]
     Ftype,
-    /// The class is missing, too long, or not made of letters, digits and `_ - . +`.
+    /// A class that is missing, too long, or not made of letters, digits and `_ - . +`.
     #[error("unable to read class token")]
     Class,
-    /// There is no path.
+    /// A missing path.
     #[error("unable to read pathname field")]
     Pathname,
-    /// The path is none that can be used.
+    /// An invalid path.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The name of an information file has a `/` in it.
+    /// A `/` in the name of an information file.
     #[error("the name of an information file has a `/` in it")]
     InformationName,
-    /// A link has no `=target` or one that cannot be used, or something that is no link has one.
+    /// A link without a valid `=target`, or a target of something else.
     #[error("missing or invalid link specification")]
     Link,
-    /// Major or minor number.
+    /// A missing or invalid major or minor number.
     #[error("unable to read major/minor device numbers")]
     Device,
-    /// The mode is missing or not octal.
+    /// A mode that is missing or not octal.
     #[error("mode is not numeric.")]
     Mode,
-    /// The mode is above 7777.
+    /// A mode above 7777.
     #[error("invalid bits set in mode.")]
     ModeBits,
-    /// The owner is missing or not printable UTF-8.
+    /// An owner that is missing or not printable UTF-8.
     #[error("unable to read owner")]
     Owner,
-    /// The owner is longer than 64 bytes.
+    /// An owner longer than 64 bytes.
     #[error("owner string is too long.")]
     OwnerLength,
-    /// The group is missing or not printable UTF-8.
+    /// A group that is missing or not printable UTF-8.
     #[error("unable to read group")]
     Group,
-    /// The owner or group is 2^32-1, by which system calls mean that none is to be set.
+    /// The owner or group 2^32-1, which to system calls means "leave it unchanged".
     #[error("owner or group 4294967295 is none")]
     NoNumber,
-    /// The group is longer than 64 bytes.
+    /// A group longer than 64 bytes.
     #[error("group string is too long.")]
     GroupLength,
-    /// Size, checksum or modification time.
+    /// A missing or invalid size, checksum or modification time.
     #[error("unable to read content info")]
     Content,
-    /// No package, or something that is no package, at the end of a `contents` line.
+    /// A missing or invalid package name at the end of a `contents` line.
     #[error("unable to read package name")]
     Package,
-    /// Something behind the last field.
+    /// Text after the last field.
     #[error("extra tokens on input line")]
     Extra,
 }
@@ -86,19 +89,19 @@ impl<'a> Fields<'a> {
         Self(line)
     }
 
-    /// The field that comes next, without taking it.
+    /// Returns the next field without consuming it.
     pub fn peek(&self) -> Option<&'a [u8]> {
         self.clone().next()
     }
 
-    /// The next field, if it is a number that stands in the place of an optional one.
-    pub fn take_number(&mut self) -> Option<&'a [u8]> {
+    /// Consumes the next field if it is an optional number.
+    pub(crate) fn take_number(&mut self) -> Option<&'a [u8]> {
         let field = self.peek().filter(|field| field.first().is_some_and(u8::is_ascii_digit))?;
         self.next();
         Some(field)
     }
 
-    /// Reads the file type.
+    /// Consumes the type.
     pub fn ftype(&mut self) -> Result<Ftype, FieldError> {
         match self.next() {
             Some(&[letter]) => Ftype::from_letter(letter).ok_or(FieldError::Ftype),
@@ -111,7 +114,7 @@ impl<'a> Fields<'a> {
         class(self.next().unwrap_or_default())
     }
 
-    /// `path` or `path=target`, unescaped.
+    /// Consumes `path` or `path=target` and returns both parts unescaped.
     pub fn path_and_target(&mut self) -> Result<PathAndTarget<'a>, FieldError> {
         let field = self.next().ok_or(FieldError::Pathname)?;
         let (path, target) = match field.iter().position(|&byte| byte == b'=') {
@@ -121,7 +124,7 @@ impl<'a> Fields<'a> {
         Ok((unescaped(path), target))
     }
 
-    /// What follows the path, or in `contents` the class: device numbers, attributes and content as the type has.
+    /// Consumes the device numbers, attributes and content that an object of this type has.
     pub fn details(&mut self, object: &mut Object) -> Result<(), FieldError> {
         if object.ftype.is_link() {
             return Ok(());
@@ -136,24 +139,24 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// Major and minor number.
+    /// Consumes major and minor number.
     pub fn device(&mut self) -> Result<(Option<u32>, Option<u32>), FieldError> {
         Ok((self.device_number()?, self.device_number()?))
     }
 
-    /// Mode, owner and group.
-    pub fn attributes(&mut self) -> Result<Attributes, FieldError> {
-        Ok(Attributes {
+    /// Consumes mode, owner and group.
+    pub fn attributes(&mut self) -> Result<ObjectAttributes, FieldError> {
+        Ok(ObjectAttributes {
             mode: self.mode()?,
             owner: name(self.next(), FieldError::Owner, FieldError::OwnerLength)?,
             group: name(self.next(), FieldError::Group, FieldError::GroupLength)?,
         })
     }
 
-    /// Reads size, sum and modification time.
-    pub fn content(&mut self) -> Result<Content, FieldError> {
+    /// Consumes size, checksum and modification time.
+    pub fn content(&mut self) -> Result<ContentInfo, FieldError> {
         let mut next = |most| known(self.next(), |digits| number(digits, most), FieldError::Content);
-        Ok(Content {
+        Ok(ContentInfo {
             size: next(u64::MAX)?,
             cksum: next(u64::from(u16::MAX))?.and_then(|cksum| u16::try_from(cksum).ok()),
             mtime: next(i64::MAX.unsigned_abs())?.and_then(|mtime| i64::try_from(mtime).ok()),
@@ -166,7 +169,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads a major or minor number; `None` for `?`.
-    pub fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
+    pub(crate) fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
         known(self.next(), |digits| u32::try_from(number(digits, u64::MAX)?).ok(), FieldError::Device)
     }
 
@@ -198,12 +201,12 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// What separates fields: blanks and tabs.
-pub fn is_blank(byte: u8) -> bool {
+/// Whether a byte separates fields: a blank or a tab.
+pub(crate) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// A class name. The names of its scripts (`i.<class>`) are made of it, so that a `/` in it could lead elsewhere.
+/// Checks a class name. Names of scripts (`i.<class>`) contain it, so a `/` in it could lead elsewhere.
 pub fn class(field: &[u8]) -> Result<String, FieldError> {
     let fits = (1..=LONGEST_WORD).contains(&field.len())
         && field.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.+".contains(byte));
@@ -211,7 +214,7 @@ pub fn class(field: &[u8]) -> Result<String, FieldError> {
     class.map(str::to_owned).ok_or(FieldError::Class)
 }
 
-/// A link's target, where the type has one.
+/// Checks a link's target against its type.
 pub fn target(ftype: Ftype, target: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, FieldError> {
     let fits = target
         .as_ref()
@@ -219,7 +222,7 @@ pub fn target(ftype: Ftype, target: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, 
     if fits && target.is_some() == ftype.is_link() { Ok(target) } else { Err(FieldError::Link) }
 }
 
-/// A decimal number of digits only, not above `most`.
+/// Parses a decimal number of digits only, at most `most`.
 pub fn number(digits: &[u8], most: u64) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -230,7 +233,7 @@ pub fn number(digits: &[u8], most: u64) -> Option<u64> {
     })
 }
 
-/// A field that may be `?`, the unknown.
+/// Parses a field that may be `?`, which means unknown.
 fn known<T>(
     field: Option<&[u8]>,
     read: impl Fn(&[u8]) -> Option<T>,
@@ -243,7 +246,7 @@ fn known<T>(
     }
 }
 
-/// An owner or group: `?`, or a name (a `$VARIABLE` of the installation is kept as it is).
+/// Parses an owner or group: `?`, or a name. A `$VARIABLE` of the installation is kept as it is.
 pub fn name(
     field: Option<&[u8]>,
     error: FieldError,
@@ -270,7 +273,7 @@ pub fn name(
 }
 
 /// Writes `path` or `path=target`.
-pub fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
+pub(crate) fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
     out.extend_from_slice(&escape(path));
     if let Some(target) = target {
         out.push(b'=');
@@ -278,8 +281,8 @@ pub fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
     }
 }
 
-/// Writes what [`Fields::details`] reads, each field behind a blank.
-pub fn write_details(out: &mut Vec<u8>, object: &Object) {
+/// Writes the fields that [`Fields::details`] reads, each after a blank.
+pub(crate) fn write_details(out: &mut Vec<u8>, object: &Object) {
     let ftype = object.ftype;
     if ftype.is_link() {
         return;
@@ -293,29 +296,29 @@ pub fn write_details(out: &mut Vec<u8>, object: &Object) {
     }
 }
 
-/// Writes major and minor number, each behind a blank.
-pub fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Option<u32>)) {
+/// Writes major and minor number, each after a blank.
+pub(crate) fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Option<u32>)) {
     write_known(out, major);
     write_known(out, minor);
 }
 
-/// Writes mode, owner and group, each behind a blank.
-pub fn write_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
-    let Attributes { mode, owner, group } = attributes;
+/// Writes mode, owner and group, each after a blank.
+pub(crate) fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes) {
+    let ObjectAttributes { mode, owner, group } = attributes;
     write_known(out, mode.map(|mode| format!("{:04o}", mode.bits())));
     write_known(out, owner.as_ref());
     write_known(out, group.as_ref());
 }
 
-/// Writes size, checksum and modification time, each behind a blank.
-pub fn write_content(out: &mut Vec<u8>, content: Content) {
+/// Writes size, checksum and modification time, each after a blank.
+pub(crate) fn write_content(out: &mut Vec<u8>, content: ContentInfo) {
     write_known(out, content.size);
     write_known(out, content.cksum);
     write_known(out, content.mtime);
 }
 
 /// Appends a value behind a blank, `?` where it is not known.
-pub fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
+pub(crate) fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
     out.push(b' ');
     out.extend_from_slice(value.map_or_else(|| "?".to_owned(), |value| value.to_string()).as_bytes());
 }

@@ -1,22 +1,22 @@
 //! Lines of a text file, numbered from 1 and limited in length.
 //!
-//! Every line-oriented format here reads through this module, so that a file without newlines costs one refusal
-//! and not the memory of the machine.
+//! Every line-oriented format is read through this module, so that a file without newlines is refused before
+//! it fills the memory.
 
 use std::io::{self, BufRead, Read};
 
-/// The longest line of any text file, in bytes without its newline: 1 MiB.
+/// The length of the longest line in any text file, in bytes without its newline: 1 MiB.
 pub const LONGEST_LINE: usize = 1 << 20;
 
-/// A line is longer than [`LONGEST_LINE`].
+/// A line longer than [`LONGEST_LINE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} is longer than {LONGEST_LINE} bytes")]
 pub struct LineTooLong {
-    /// Its number; the first is 1.
+    /// The line number, counted from 1.
     pub line: u64,
 }
 
-/// The lines of `text` without their newlines, with their numbers. A last line without newline counts.
+/// Splits `text` into numbered lines without their newlines. A last line without a newline counts.
 pub fn numbered(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTooLong>> {
     text.split_inclusive(|&byte| byte == b'\n').zip(1u64..).map(|(raw, line)| {
         let content = raw.strip_suffix(b"\n").unwrap_or(raw);
@@ -24,18 +24,18 @@ pub fn numbered(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTo
     })
 }
 
-/// What [`read_line`] found.
+/// The result of [`read_line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A line; it is in the buffer, without its newline.
+    /// A line, now in the buffer without its newline.
     Line,
-    /// A line beyond the limit.
+    /// A line longer than the limit.
     TooLong,
-    /// Nothing more.
+    /// The end of the input.
     End,
 }
 
-/// Reads the next line into `buffer`, replacing what was there.
+/// Reads the next line into `buffer`, replacing the previous one.
 pub fn read_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Found> {
     buffer.clear();
     from.take(LONGEST_LINE as u64 + 1).read_until(b'\n', buffer)?;

@@ -1,7 +1,18 @@
-//! Bytes to values and back: every file format of SVR4 packages and patches.
+//! The file formats of SVR4 packages and patches, each a pure pair of reader and writer over bytes.
 //!
-//! Each format is a pure pair of reader and writer over bytes, `Read` and `Write`. Nothing here opens a file, and
-//! nothing trusts a length that comes from input: every reader has a limit and an error that names the line.
+//! | about | formats |
+//! | --- | --- |
+//! | streams and archives | [`datastream`], [`cpio`], [`compress`] (`.Z`) |
+//! | what a package is | [`params`] (pkginfo and its like), [`pkgmap`], [`depend`], [`space`] |
+//! | what a package is made of | [`prototype`] |
+//! | what a root holds | [`contents`], and [`registration`] for installf |
+//! | what a patch is | [`patchinfo`], [`deletes`], [`readme`] |
+//! | what a patch leaves in its save directory | [`obsoleted_by`], [`remote`] |
+//! | answers given in advance | [`admin`], [`response`] |
+//! | what these share | [`lines`], [`fields`] |
+//!
+//! Nothing here opens a file, and no length that comes from input is trusted: every reader has a limit, and
+//! errors name the line or member at fault.
 
 pub mod admin;
 pub mod compress;

@@ -1,32 +1,33 @@
-//! `obsoleted_by`: the patches that obsolete the one whose save directory it lies in, one id per line.
+//! The `obsoleted_by` file of a save directory: the patches that obsolete the directory's own patch, one id
+//! per line.
 //!
-//! Reads words and writes words; whether a word is a patch id is for the patch values to say.
+//! Reads and writes words; [`PatchId`](crate::patch::PatchId) decides whether a word is a patch id.
 
 use super::lines::{LineTooLong, numbered};
 
-/// The most patches in one file.
+/// The largest number of patches in a file.
 const MOST_IDS: usize = 10_000;
-/// The longest id, in bytes.
+/// The length of the longest id, in bytes.
 const LONGEST_ID: usize = 64;
 
-/// Why bytes are no list of patch ids.
+/// The reason an `obsoleted_by` file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObsoletedByError {
-    /// A line is no printable word of at most 64 bytes.
+    /// A line that is not a printable word of at most 64 bytes.
     #[error("line {line}: not a patch id")]
     Id {
-        /// Its number; the first is 1.
+        /// The line number, counted from 1.
         line: u64,
     },
-    /// A line is too long.
+    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    /// There are more than 10,000.
+    /// More than 10,000 ids.
     #[error("more than {MOST_IDS} patch ids")]
     TooMany,
 }
 
-/// Reads the ids in the order of the file; one that is there twice comes once (Sun's scripts append blindly).
+/// Parses the ids in order, dropping repeated ones: Sun's scripts append without looking.
 pub fn parse(text: &[u8]) -> Result<Vec<String>, ObsoletedByError> {
     let mut ids: Vec<String> = Vec::new();
     for line in numbered(text) {
@@ -47,7 +48,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<String>, ObsoletedByError> {
     Ok(ids)
 }
 
-/// The file.
+/// Formats the ids, one per line.
 pub fn write(ids: &[impl AsRef<str>]) -> Vec<u8> {
     ids.iter().flat_map(|id| [id.as_ref(), "\n"]).collect::<String>().into_bytes()
 }

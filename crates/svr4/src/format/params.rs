@@ -1,14 +1,28 @@
-//! The parameter syntax of pkginfo(4): `NAME=value`, shared by pkginfo, admin files, response files and patchinfo.
+//! The parameter syntax of pkginfo(4), `NAME=value`, used by pkginfo, admin files, response files and
+//! patchinfo.
 //!
-//! [`ParamFile`] is lossless: a file that nothing was changed in is written back byte for byte, comments, quotes,
-//! `:` separators and lines without meaning included. [`write()`] is the plain form: one entry per parameter.
-//! Nothing is expanded and no name is judged; what a name means is its reader's matter.
+//! [`ParamFile`] is lossless: an unchanged file is written back byte for byte, with comments, quotes, `:`
+//! separators and meaningless lines. [`write()`] is the plain form, one entry per parameter. Nothing is
+//! expanded and names are not checked; their meaning is left to the caller.
 //!
-//! The rules are those of the SVR4 reader: a name runs to the first `:`, `=` or newline; a value loses the blanks
-//! before it (on every continuation line as well) and all white space behind it; backslash-newline continues the
-//! value, and the newline stays in it; a quote opens only as the first character of a line, the next quote of
-//! either kind closes, later ones are text. Newer illumos readers take the *last* quote of an entry as the closing
-//! one; the two differ only where quotes stand inside quotes, and our writer never writes that.
+//! The rules are those of the SVR4 reader. A name ends at the first `:`, `=` or newline. A value loses the
+//! blanks before it (on every continuation line as well) and all white space after it. Backslash-newline
+//! continues the value, and the newline stays in it. A quote opens only as the first character of a line, the
+//! next quote of either kind closes it, and later ones are text. Newer illumos readers take the *last* quote
+//! of an entry as the closing one; the two differ only for quotes inside quotes, which the writer here never
+//! produces.
+//!
+//! ```
+//! use patchadm_svr4::format::params::{self, ParamFile, ParamsError};
+//!
+//! let text = b"# the shop\nPKG=ACMEshop\nNAME=\"A shop\"\n";
+//! assert_eq!(params::read(text)?.text("NAME"), "A shop");
+//!
+//! let mut file = ParamFile::parse(text)?;
+//! file.set("VERSION", b"1.0");
+//! assert_eq!(file.to_bytes(), b"# the shop\nPKG=ACMEshop\nNAME=\"A shop\"\nVERSION=1.0\n");
+//! # Ok::<(), ParamsError>(())
+//! ```
 
 use std::borrow::Cow;
 
@@ -16,48 +30,48 @@ use crate::package::Params;
 
 use super::lines::{LONGEST_LINE, LineTooLong, numbered};
 
-/// The largest parameter file, in bytes: 16 MiB.
+/// The size of the largest parameter file, in bytes: 16 MiB.
 pub const LARGEST_FILE: usize = 16 << 20;
-/// The most parameters in one file.
+/// The largest number of parameters in a file.
 pub const MOST_PARAMETERS: usize = 100_000;
-/// The bytes of a name that count; more are dropped, as SVR4 readers do.
+/// The number of significant bytes in a name; further ones are dropped, as by SVR4 readers.
 pub const LONGEST_NAME: usize = 127;
 
-/// Why bytes are not a parameter file.
+/// The reason a parameter file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamsError {
-    /// The file is larger than [`LARGEST_FILE`].
+    /// A file larger than [`LARGEST_FILE`].
     #[error("parameter file of {size} bytes is larger than {LARGEST_FILE} bytes")]
     TooLarge {
-        /// Its size in bytes.
+        /// The size of the file, in bytes.
         size: usize,
     },
-    /// A physical line is too long.
+    /// A physical line longer than [`LONGEST_LINE`].
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    /// There are more parameters than [`MOST_PARAMETERS`].
+    /// More parameters than [`MOST_PARAMETERS`].
     #[error("line {line}: more than {MOST_PARAMETERS} parameters")]
     TooMany {
-        /// Where the limit was passed.
+        /// The number of the line that passed the limit.
         line: u64,
     },
-    /// The quote that opens a value is not closed before the entry ends.
+    /// A quote that is not closed before the end of its entry.
     #[error("line {line}: parsing error in parameter file: the quote that opens {name} is not closed")]
     UnclosedQuote {
-        /// The first line of the entry.
+        /// The number of the entry's first line, counted from 1.
         line: u64,
-        /// The parameter.
+        /// The parameter's name, escaped.
         name: String,
     },
 }
 
-/// A parameter file with everything that is in it.
+/// A parameter file with all its text, comments included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParamFile {
     entries: Vec<Entry>,
 }
 
-/// A parameter, or a run of text between parameters, as it stands in the file.
+/// A parameter or the text between two parameters, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     raw: Vec<u8>,
@@ -65,7 +79,7 @@ struct Entry {
 }
 
 impl ParamFile {
-    /// Reads a whole file. An unclosed quote in a comment is no error.
+    /// Parses a whole file. An unclosed quote in a comment is not an error.
     pub fn parse(text: &[u8]) -> Result<Self, ParamsError> {
         let mut file = Self::default();
         entries(text, |raw, param| {
@@ -78,17 +92,17 @@ impl ParamFile {
         Ok(file)
     }
 
-    /// The parameters in the order of the file, repeated names included.
+    /// Returns the parameters in the order of the file, repeated names included.
     pub fn params(&self) -> Params {
         self.entries.iter().filter_map(|entry| entry.param.clone()).collect()
     }
 
-    /// The file: what was read, with the changes made since.
+    /// Returns the text of the file, with the changes made since it was read.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.entries.iter().flat_map(|entry| entry.raw.iter().copied()).collect()
     }
 
-    /// Gives `name` a value: in the place of its first definition, or at the end where it is new.
+    /// Sets a parameter: in the place of its first definition, or at the end if it is new.
     pub fn set(&mut self, name: &str, value: &[u8]) {
         let new = Entry::written(name, value);
         let first = self.entries.iter_mut().find(|e| e.param.as_ref().is_some_and(|(n, _)| n == name));
@@ -102,7 +116,7 @@ impl ParamFile {
         self.entries.push(new);
     }
 
-    /// Takes all definitions of `name` out.
+    /// Removes all definitions of `name`.
     pub fn remove(&mut self, name: &str) {
         self.entries.retain(|entry| entry.param.as_ref().is_none_or(|(n, _)| n != name));
     }
@@ -115,8 +129,7 @@ impl Entry {
         Self { raw, param: Some((name.to_owned(), value.to_vec())) }
     }
 
-    /// Sees to it that a last entry without newline, or with one that a backslash makes part of its value, does not run
-    /// into what is put behind it.
+    /// Ends the last entry with a newline that is not part of its value, so that text can follow.
     fn end_line(&mut self) {
         if self.raw.ends_with(b"\n") && !self.raw.ends_with(b"\\\n") {
             return;
@@ -129,7 +142,8 @@ impl Entry {
     }
 }
 
-/// The parameters of a file that is not to be written again: those of [`ParamFile::params`], for less.
+/// Reads the parameters of a file that will not be written back: the same as [`ParamFile::params`], at less
+/// cost.
 pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
     let mut params = Params::of_text(text);
     entries(text, |_, param| {
@@ -140,7 +154,7 @@ pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
     Ok(params)
 }
 
-/// Hands every entry of a file to `take`, as it stands there and as the parameter that it is, if it is one.
+/// Passes each entry of a file to `take`: its text, and the parameter that it defines, if any.
 fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Result<(), ParamsError> {
     if text.len() > LARGEST_FILE {
         return Err(ParamsError::TooLarge { size: text.len() });
@@ -165,13 +179,13 @@ fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Resul
     Ok(())
 }
 
-/// Name and value: where nothing has to be taken out of them, as they stand in the file.
+/// A parameter's name and value, borrowed from the file where they are written plainly.
 type Param<'t> = (Cow<'t, str>, Cow<'t, [u8]>);
 
-/// One parameter, or nothing for a comment or a line without meaning; and the bytes that it takes.
+/// The parameter of an entry (`None` for a comment or a meaningless line) and the entry's length in bytes.
 type Parsed<'t> = (Option<Param<'t>>, usize);
 
-/// Reads the entry at the beginning of `text`, which is line `line` of its file.
+/// Parses the entry at the start of `text`, which is line `line` of its file.
 fn read_entry(text: &[u8], line: u64) -> Result<Parsed<'_>, ParamsError> {
     let Some(end) = text.iter().position(|byte| matches!(byte, b':' | b'=' | b'\n')) else {
         return Ok((None, text.len()));
@@ -195,17 +209,17 @@ fn read_entry(text: &[u8], line: u64) -> Result<Parsed<'_>, ParamsError> {
 
 struct Value<'t> {
     bytes: Cow<'t, [u8]>,
-    /// Bytes of the file that it takes, the newline that ends it included.
+    /// The length of the value in the file, in bytes, with the newline at its end.
     length: usize,
     closed: bool,
 }
 
-/// Reads what stands behind the separator.
+/// Parses the value after the separator.
 fn read_value(text: &[u8]) -> Value<'_> {
     read_plain_value(text).unwrap_or_else(|| read_any_value(text))
 }
 
-/// A value of one line that opens no quote, as nearly all are.
+/// Parses a value of one line without an opening quote, as nearly all are.
 fn read_plain_value(text: &[u8]) -> Option<Value<'_>> {
     let end = text.iter().position(|&byte| byte == b'\n')?;
     let line = text.get(..end)?;
@@ -250,22 +264,22 @@ fn read_any_value(text: &[u8]) -> Value<'_> {
     Value { bytes: bytes.into(), length, closed: !quoted }
 }
 
-/// What C's `isspace` says; unlike Rust's ASCII white space it includes the vertical tab.
+/// Whether C's `isspace` holds; unlike Rust's ASCII white space it includes the vertical tab.
 fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// A value without any white space: how readers take ARCH and CATEGORY.
+/// Removes all white space from a value, as readers do with ARCH and CATEGORY.
 pub fn compact(value: &[u8]) -> Vec<u8> {
     value.iter().copied().filter(|&byte| !is_space(byte)).collect()
 }
 
-/// Writes `NAME=value` entries in order, a newline inside a value as backslash-newline.
+/// Formats `NAME=value` entries in order, with a newline inside a value as backslash-newline.
 ///
-/// What [`ParamFile::parse`] reads back is equal, with one exception that the format cannot say: white space at the
-/// end of a value. A value line that begins with a blank or a quote is quoted (` x` as `" x"`, `'x` as `""'x`), a
-/// value that ends in a backslash gets a blank behind it; all others are written as they are. The names must be
-/// names: at most 127 bytes, no `:`, `=` or newline in them, no `#` in front.
+/// [`ParamFile::parse`] reads the same parameters back, except for white space at the end of a value, which
+/// the format cannot express. A value line that starts with a blank or a quote is quoted (` x` as `" x"`,
+/// `'x` as `""'x`), and a value that ends in a backslash gets a blank after it; all others are written as
+/// they are. Names must be valid: at most 127 bytes, without `:`, `=` and newline, and without `#` in front.
 pub fn write(params: &Params) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in params.iter() {
@@ -289,7 +303,7 @@ fn write_entry(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'\n');
 }
 
-/// Writes one line of a value so that neither its first blank nor its first quote is lost.
+/// Writes one line of a value so that its first blank or quote is not lost.
 fn write_value_line(out: &mut Vec<u8>, line: &[u8]) {
     match line.first() {
         Some(b' ' | b'\t') if !line.iter().any(|byte| b"'\"\\".contains(byte)) => {

@@ -1,8 +1,8 @@
-//! `patchinfo`: what a delivered patch says about itself, beside its packages.
+//! The `patchinfo` file of a delivered patch, beside its packages.
 //!
-//! `NAME="value"` lines in the syntax of pkginfo(4), the values lists of words. The file is optional; names that
-//! are not known are kept. What the lists mean (ids, properties, alternatives in parentheses) is for the patch
-//! values to say.
+//! The file has `NAME="value"` lines in the syntax of pkginfo(4) whose values are lists of words. It is
+//! optional, and unknown names are kept. [`patch`](crate::patch) interprets the words (ids, properties,
+//! alternatives in parentheses).
 
 use crate::package::Params;
 
@@ -11,32 +11,32 @@ use super::params;
 /// The lists of a patchinfo file. Words are separated by white space or commas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchinfoFile {
-    /// PATCHINFOVERSION: the version of the format, `1.0`; empty where the file does not say.
+    /// PATCHINFOVERSION: the version of the format, `1.0`; empty if missing.
     pub version: String,
-    /// PATCHID: the id of the patch; empty where the file does not say.
+    /// PATCHID: the id of the patch; empty if missing.
     pub patch_id: String,
-    /// `PATCH_CORRECTS`: what is corrected, as `arch:name:version` words.
+    /// `PATCH_CORRECTS`: the packages corrected, as `arch:name:version` words.
     pub corrects: Vec<String>,
-    /// `PATCH_ARCH`: architectures.
+    /// `PATCH_ARCH`: the architectures that the patch is for.
     pub arch: Vec<String>,
-    /// `PATCH_OS`: operating systems.
+    /// `PATCH_OS`: the operating systems that the patch is for.
     pub os: Vec<String>,
-    /// `PATCH_OSRELEASE`: releases of it.
+    /// `PATCH_OSRELEASE`: the releases of the operating system.
     pub os_release: Vec<String>,
     /// `PATCH_PROPERTIES`: `standard`, `rebootafter`, `interactive`, …
     pub properties: Vec<String>,
-    /// `PATCH_OBSOLETES`: patches that this one contains.
+    /// `PATCH_OBSOLETES`: the patches that this one contains.
     pub obsoletes: Vec<String>,
-    /// `PATCH_REQUIRES`: patches that must be there.
+    /// `PATCH_REQUIRES`: the patches that must be applied.
     pub requires: Vec<String>,
-    /// `PATCH_INCOMPAT`: patches that must not be there.
+    /// `PATCH_INCOMPAT`: the patches that must not be applied.
     pub incompat: Vec<String>,
-    /// Everything else, in order.
+    /// All other parameters, in order.
     pub other: Params,
 }
 
 impl PatchinfoFile {
-    /// Takes the parameters of the file; of a name that occurs twice the first counts.
+    /// Reads the parameters of the file; the first of several definitions counts.
     pub fn from_params(params: &Params) -> Self {
         let mut file = Self {
             version: params.text("PATCHINFOVERSION").into_owned(),
@@ -52,7 +52,7 @@ impl PatchinfoFile {
         file
     }
 
-    /// The file, with quotes around every value that can have them, and without lists that are empty.
+    /// Formats the file, with quotes around every value that allows them and without empty lists.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut file = self.clone();
@@ -86,7 +86,7 @@ impl PatchinfoFile {
     }
 }
 
-/// The names whose value is one word.
+/// The parameters whose value is one word.
 const SINGLE: [&str; 2] = ["PATCHINFOVERSION", "PATCHID"];
 
 fn words(value: &str) -> Vec<String> {
@@ -94,7 +94,7 @@ fn words(value: &str) -> Vec<String> {
     parts.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// A value with a quote, a backslash or a newline in it is left to the plain writer, which knows how.
+/// Writes a value in quotes; one with a quote, a backslash or a newline is left to [`params::write()`].
 fn write_quoted(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     if value.iter().any(|byte| b"'\"\\\n".contains(byte)) {
         out.extend_from_slice(&params::write(&[(name, value)].into_iter().collect()));

@@ -1,9 +1,20 @@
-//! pkgmap(4): the list of what a package delivers.
+//! pkgmap(4): the list of the objects and information files that a package delivers.
 //!
-//! Reads any order of entries, any blanks and comments, and writes the form of pkgmk(1): what pkgmk wrote comes
-//! back byte for byte. A path stands for one object only, and a path or link target that the classic format cannot
-//! carry is written with `\ooo` escapes (see [`escape`](crate::package::escape)). Comments are not kept.
-//! Variables in paths, owners and groups stay as they are; resolving them is the plan's matter.
+//! Reads entries in any order, with any blanks and comments, and writes the form of pkgmk(1): a file that
+//! pkgmk wrote comes back byte for byte. Comments are not kept. A path may occur only once. Paths and link
+//! targets that the classic format cannot express are written with `\ooo` escapes (see
+//! [`escape`](crate::package::escape)). Variables in paths, owners and groups stay as they are.
+//!
+//! ```
+//! use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapError};
+//!
+//! let text = b": 1 2\n1 d none bin 0755 root root\n1 f none bin/hello 0755 root root 12 1030 1600000000\n";
+//! let map = Pkgmap::parse(text)?;
+//! assert_eq!(map.entries[1].path.to_string(), "bin/hello");
+//! assert_eq!(map.entries[1].object.content.size, Some(12));
+//! assert_eq!(map.write(), text);
+//! # Ok::<(), PkgmapError>(())
+//! ```
 
 use crate::package::{Ftype, Object, PackagePath, is_room_for};
 
@@ -11,73 +22,73 @@ use super::FieldError;
 use super::fields::{self, Fields};
 use super::lines::{LineTooLong, numbered};
 
-/// The most entries of one package.
+/// The largest number of entries in a pkgmap.
 pub const MOST_ENTRIES: usize = 8_000_000;
 
-/// What an entry takes beside the bytes of its path and its words: the blocks that hold them, and their places.
-const ROOM_PER_ENTRY: usize = size_of::<Entry>() + 4 * 32 + 8;
+/// The memory of an entry beyond the bytes of its line: the value itself and the overhead of its allocations.
+const ROOM_PER_ENTRY: usize = size_of::<PkgmapEntry>() + 4 * 32 + 8;
 
-/// A package's list of objects.
+/// A pkgmap file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pkgmap {
-    /// Number of parts (volumes), at least 1.
+    /// The number of parts (volumes), at least 1.
     pub parts: u32,
-    /// Space that the largest part takes, in blocks of 512 bytes.
+    /// The space that the largest part needs, in blocks of 512 bytes.
     pub max_blocks: u64,
-    /// The same for compressed class archives; only old media have it.
+    /// The same for compressed class archives; only old media have this field.
     pub compressed_blocks: Option<u64>,
-    /// The objects and information files, in the order of the file.
-    pub entries: Vec<Entry>,
+    /// The entries, in the order of the file.
+    pub entries: Vec<PkgmapEntry>,
 }
 
-/// One object or information file.
+/// One object or information file of a pkgmap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The part it is delivered in, from 1.
+pub struct PkgmapEntry {
+    /// The part that contains it, counted from 1.
     pub part: u32,
-    /// Its path as the package writes it; for an information file its name, without any `/`.
+    /// The path as the package writes it; for an information file its name, without a `/`.
     pub path: PackagePath,
-    /// What it is.
+    /// Type, class, attributes and content.
     pub object: Object,
 }
 
-/// Why bytes are not a pkgmap.
+/// The reason a pkgmap cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PkgmapError {
-    /// The first line is not `: parts blocks [compressed blocks]`.
+    /// A first line other than `: parts blocks [compressed blocks]`.
     #[error("line 1: not the `: <parts> <blocks>` line that begins a pkgmap")]
     FirstLine,
-    /// An entry cannot be read.
+    /// A malformed entry.
     #[error("line {line}: {error}")]
     Entry {
-        /// Its line; the first line of the file is 1.
+        /// The line number, counted from 1.
         line: u64,
-        /// What is wrong.
+        /// The fault in the entry's fields.
         error: FieldError,
     },
-    /// Two entries name one path (after normalisation).
+    /// Two entries with the same path after normalisation.
     #[error("line {line}: path <{path}> is on line {first} already")]
     Duplicate {
-        /// The later line.
+        /// The number of the later line.
         line: u64,
-        /// The earlier line.
+        /// The number of the earlier line.
         first: u64,
-        /// The path.
+        /// The path of both entries.
         path: PackagePath,
     },
-    /// There are more than [`MOST_ENTRIES`].
+    /// More entries than [`MOST_ENTRIES`].
     #[error("more than {MOST_ENTRIES} entries")]
     TooMany,
-    /// There is not enough memory for them.
+    /// Not enough memory for this number of entries.
     #[error("not enough memory for {0} entries")]
     NoRoom(usize),
-    /// A line is too long.
+    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
 }
 
 impl Pkgmap {
-    /// Reads a whole pkgmap.
+    /// Parses a whole pkgmap.
     pub fn parse(text: &[u8]) -> Result<Self, PkgmapError> {
         let (_, first) = numbered(text).next().ok_or(PkgmapError::FirstLine)??;
         let mut map = parse_first_line(first).ok_or(PkgmapError::FirstLine)?;
@@ -97,14 +108,14 @@ impl Pkgmap {
         for line in entry_lines(text) {
             let (line, content) = line?;
             let entry =
-                Entry::parse(content, map.parts).map_err(|error| PkgmapError::Entry { line, error })?;
+                PkgmapEntry::parse(content, map.parts).map_err(|error| PkgmapError::Entry { line, error })?;
             map.entries.push(entry);
         }
         refuse_duplicates(&map.entries, text)?;
         Ok(map)
     }
 
-    /// The file as pkgmk writes it, with the entries in their order here.
+    /// Formats the file as pkgmk does, with the entries in order.
     pub fn write(&self) -> Vec<u8> {
         let mut out = format!(": {} {}", self.parts, self.max_blocks).into_bytes();
         if let Some(blocks) = self.compressed_blocks {
@@ -119,8 +130,8 @@ impl Pkgmap {
     }
 }
 
-impl Entry {
-    /// Reads one line of a package of `parts` parts.
+impl PkgmapEntry {
+    /// Parses one line of a package with `parts` parts.
     fn parse(line: &[u8], parts: u32) -> Result<Self, FieldError> {
         let mut fields = Fields::of(line);
         let part = match fields.take_number() {
@@ -163,23 +174,23 @@ impl Entry {
         fields::write_path(out, self.path.as_bytes(), object.target.as_ref());
         if !information {
             fields::write_details(out, object);
-        } else if object.content != crate::package::Content::default() {
+        } else if object.content != crate::package::ContentInfo::default() {
             fields::write_content(out, object.content);
         }
     }
 
-    /// Whether it is an information file (`i`), which lives beside the objects.
+    /// Whether the entry is an information file (`i`) and not an object.
     pub fn is_information(&self) -> bool {
         self.object.ftype == Ftype::Information
     }
 }
 
-/// The lines of entries, with their numbers.
+/// Returns the lines with entries and their numbers.
 fn entry_lines(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTooLong>> {
     numbered(text).skip(1).filter(|line| !line.as_ref().is_ok_and(|(_, content)| is_comment(content)))
 }
 
-/// Blank lines and lines that begin with `:` or `#` say nothing.
+/// Whether a line has no entry: it is blank or starts with `:` or `#`.
 fn is_comment(line: &[u8]) -> bool {
     line.iter().find(|byte| !fields::is_blank(**byte)).is_none_or(|byte| b":#".contains(byte))
 }
@@ -196,8 +207,9 @@ fn parse_first_line(line: &[u8]) -> Option<Pkgmap> {
     Some(Pkgmap { parts, max_blocks, compressed_blocks, entries: Vec::new() })
 }
 
-/// Information files have a name space of their own: `i pkginfo` and an object `pkginfo` are two things.
-fn refuse_duplicates(entries: &[Entry], text: &[u8]) -> Result<(), PkgmapError> {
+/// Refuses two entries with one path. Information files have a name space of their own: `i pkginfo` and an
+/// object `pkginfo` may both occur.
+fn refuse_duplicates(entries: &[PkgmapEntry], text: &[u8]) -> Result<(), PkgmapError> {
     let key = |at: &u32| entries.get(*at as usize).map(|entry| (entry.is_information(), &entry.path));
     // Most lists are in this order already; equal names keep theirs.
     let mut order: Vec<u32> = (0..).take(entries.len()).collect();
@@ -211,7 +223,8 @@ fn refuse_duplicates(entries: &[Entry], text: &[u8]) -> Result<(), PkgmapError> 
     Err(PkgmapError::Duplicate { line, first, path: entry.path.clone() })
 }
 
-/// Where the content of an object stands in a package directory: `root/…` for an absolute path, else `reloc/…`.
+/// Returns the location of an object's content in a package directory: `root/…` for an absolute path, else
+/// `reloc/…`.
 pub fn member_name(path: &PackagePath) -> Vec<u8> {
     let place: &[u8] = if path.is_absolute() { b"root" } else { b"reloc/" };
     [place, path.as_bytes()].concat()

@@ -1,12 +1,12 @@
-//! prototype(4): what a package is to be made of, one line per object, with commands between them.
+//! prototype(4): the recipe of a package, one line per object, with commands between them.
 //!
-//! Reads and writes single lines, each with its number, so that whoever makes a package can report all that is wrong
-//! with a file at once. A path or target that the classic format cannot carry is written with `\ooo` escapes (see
-//! [`escape`](crate::package::escape)). Nothing is looked up here: variables stay as they are, `!include` is only
-//! told of, and whether an object is there is the matter of pkgmk(1).
+//! Reads and writes single numbered lines, so that a caller can report all faults of a file at once. Paths
+//! and targets that the classic format cannot express are written with `\ooo` escapes (see
+//! [`escape`](crate::package::escape)). Nothing is looked up: variables stay as they are, `!include` is
+//! returned as a command, and the existence of objects is not checked.
 //!
-//! As with the SVR4 tools, fields behind the last one that a line needs are passed over (real files have modes behind
-//! symbolic links); [`Entry::has_more`] tells of them.
+//! Extra fields at the end of a line are ignored, as by the SVR4 tools, because real files have modes after
+//! symbolic links; [`PrototypeEntry::has_more`] reports them.
 
 mod parse;
 mod write;
@@ -17,154 +17,157 @@ use super::FieldError;
 use super::fields;
 use super::lines::LONGEST_LINE;
 
-/// The longest path of a source, of an included file or of a directory to be searched, in bytes (`PATH_MAX` - 1).
+/// The length of the longest path of a source, an included file or a search directory, in bytes (`PATH_MAX` -
+/// 1).
 const LONGEST_PATH: usize = 4095;
-/// The longest name of a variable, in bytes: as much as a pkginfo keeps.
+/// The length of the longest variable name, in bytes: that of a pkginfo parameter.
 const LONGEST_NAME: usize = super::params::LONGEST_NAME;
 
-/// A line that says something.
+/// A line that is neither blank nor a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Its number; the first line of the file is 1.
+pub struct PrototypeLine {
+    /// The line number, counted from 1.
     pub number: u64,
-    /// What it says.
-    pub item: Item,
+    /// The entry or command on the line.
+    pub item: PrototypeItem,
 }
 
-/// What a line says.
+/// An entry or a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
+pub enum PrototypeItem {
     /// An object or information file.
-    Entry(Entry),
-    /// A line that begins with `!`.
-    Command(Command),
+    Entry(PrototypeEntry),
+    /// A line that starts with `!`.
+    Command(PrototypeCommand),
 }
 
 /// An object or information file to be packaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The part (volume) that it is wanted in.
+pub struct PrototypeEntry {
+    /// The part (volume) that shall contain it.
     pub part: Option<u32>,
-    /// Its type.
+    /// The object's type.
     pub ftype: Ftype,
-    /// Its class; empty for an information file.
+    /// The object's class; empty for an information file.
     pub class: String,
-    /// Its path in the package, variables as they are; for an information file its name, without any `/`.
+    /// The path in the package, with variables as written; for an information file its name, without a `/`.
     pub path: PackagePath,
-    /// What stands behind the `=`: the target of a link, or where the content of a file comes from (for types without
-    /// content it means nothing). Never empty.
+    /// The text after the `=`: the target of a link, or the source of a file's content (meaningless for types
+    /// without content). Never empty.
     pub right: Option<Vec<u8>>,
-    /// Major and minor number, for `b` and `c` only; `None` inside is `?`.
+    /// The major and minor number, for `b` and `c` only; an inner `None` is `?`.
     pub device: Option<(Option<u32>, Option<u32>)>,
     /// Mode, owner and group; all missing for links and information files.
-    pub attributes: Attributes,
-    /// Whether the line goes on behind its last field.
+    pub attributes: PrototypeAttributes,
+    /// Whether the line has extra fields at its end.
     pub has_more: bool,
 }
 
-/// Mode, owner and group as a line gives them.
+/// Mode, owner and group as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    /// Permission bits.
-    pub mode: Setting<Mode>,
-    /// Owner. A `$VARIABLE` of the installation counts as a value.
-    pub owner: Setting<String>,
-    /// Group, likewise.
-    pub group: Setting<String>,
+pub struct PrototypeAttributes {
+    /// The permission bits.
+    pub mode: AttributeSetting<Mode>,
+    /// The owner. A `$VARIABLE` of the installation counts as a value.
+    pub owner: AttributeSetting<String>,
+    /// The group, likewise.
+    pub group: AttributeSetting<String>,
 }
 
-/// One attribute.
+/// One attribute as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Setting<T> {
-    /// The line ends before it.
+pub enum AttributeSetting<T> {
+    /// Missing: the line ends before it.
     #[default]
     Missing,
-    /// `?`: what is there when the package is installed stays.
+    /// `?`: the attribute found at installation is kept.
     Kept,
-    /// This value.
+    /// A fixed value.
     Value(T),
-    /// The value of a variable, known when the package is made; its name without the `$`.
+    /// The value of a variable of the build; the variable's name, without the `$`.
     Variable(String),
 }
 
-/// A line that begins with `!`.
+/// A line that starts with `!`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// `!include`: goes on in another file.
+pub enum PrototypeCommand {
+    /// `!include`: continues with another file.
     Include(Vec<u8>),
-    /// `!search`: directories that are searched for the last component of a path, instead of those before.
+    /// `!search`: replaces the directories that are searched for the last component of a path.
     Search(Vec<Vec<u8>>),
-    /// `!rsearch`: directories that are searched for the whole path, instead of those before.
+    /// `!rsearch`: replaces the directories that are searched for the whole path.
     SearchWhole(Vec<Vec<u8>>),
-    /// `!default`: mode, owner and group of entries that lack them.
-    Default(Attributes),
-    /// `!NAME=value`: gives a variable a value.
+    /// `!default`: sets mode, owner and group of entries that lack them.
+    Default(PrototypeAttributes),
+    /// `!NAME=value`: sets a variable.
     Set {
-        /// Its name.
+        /// The variable's name.
         name: String,
-        /// Its value.
+        /// The variable's value.
         value: Vec<u8>,
     },
 }
 
-/// Why a line says nothing that can be used.
+/// The reason a line cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
-pub struct LineError {
-    /// Its number; the first line of the file is 1.
+pub struct PrototypeError {
+    /// The line number, counted from 1.
     pub line: u64,
-    /// The path that it is about, where one could be read; for a person.
+    /// The path of the entry, if it could be read, as a message shows it.
     pub pathname: Option<String>,
-    /// What is wrong.
-    pub problem: Problem,
+    /// The fault in the line.
+    pub problem: PrototypeProblem,
 }
 
-/// What is wrong with a line.
+/// The fault in a line of a prototype.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// A field of an entry.
+pub enum PrototypeProblem {
+    /// A fault in a field of an entry.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// What stands behind the `=` of a file is empty, too long, or has a NUL byte.
+    /// A source after the `=` that is empty, too long, or has a NUL byte.
     #[error("unable to read the source behind the `=`")]
     Source,
-    /// A `$` without the name of a variable, or an install variable as a mode.
+    /// A `$` without a variable name, or a variable of the installation as a mode.
     #[error("<{0}> cannot be a variable here")]
     Variable(String),
-    /// Not mode, owner and group behind `!default`.
+    /// A `!default` without valid mode, owner and group.
     #[error("garbled default settings")]
     Default,
-    /// None of the commands.
+    /// An unknown command.
     #[error("unknown command <!{0}>")]
     Command(String),
-    /// A command without a file or directory, or with one that cannot be used.
+    /// A command without a usable file or directory.
     #[error("<!{0}> needs a path that can be used")]
     Argument(&'static str),
-    /// Not the name of a variable before the `=`.
+    /// An invalid variable name before the `=`.
     #[error("<{0}> is not the name of a variable")]
     Name(String),
-    /// The line is too long.
+    /// A line longer than [`LONGEST_LINE`].
     #[error("longer than {LONGEST_LINE} bytes")]
     TooLong,
 }
 
-impl Attributes {
+impl PrototypeAttributes {
     /// Whether mode, owner or group is missing.
     pub fn lack(&self) -> bool {
-        self.mode == Setting::Missing || self.owner == Setting::Missing || self.group == Setting::Missing
+        self.mode == AttributeSetting::Missing
+            || self.owner == AttributeSetting::Missing
+            || self.group == AttributeSetting::Missing
     }
 }
 
-impl<T: Clone> Setting<T> {
-    /// This setting, or that one where this is missing.
+impl<T: Clone> AttributeSetting<T> {
+    /// Returns this setting, or `other` if this one is missing.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         if matches!(self, Self::Missing) { other.clone() } else { self.clone() }
     }
 }
 
-impl Entry {
-    /// An entry of which no more is known than type, class and path.
+impl PrototypeEntry {
+    /// Creates an entry with a type, a class and a path, and nothing else.
     pub fn new(ftype: Ftype, class: &str, path: PackagePath) -> Self {
         Self {
             part: None,
@@ -173,7 +176,7 @@ impl Entry {
             path,
             right: None,
             device: None,
-            attributes: Attributes::default(),
+            attributes: PrototypeAttributes::default(),
             has_more: false,
         }
     }
@@ -184,13 +187,15 @@ pub fn is_class(word: &[u8]) -> bool {
     fields::class(word).is_ok()
 }
 
-/// The lines that say something, in order; blank ones and comments (`#`, and `:` as in a pkgmap) are passed over.
-pub fn lines(text: &[u8]) -> impl Iterator<Item = Result<Line, LineError>> {
+/// Parses the lines in order, skipping blank lines and comments (`#`, and `:` as in a pkgmap).
+pub fn lines(text: &[u8]) -> impl Iterator<Item = Result<PrototypeLine, PrototypeError>> {
     super::lines::numbered(text).filter_map(|line| match line {
-        Err(error) => Some(Err(LineError { line: error.line, pathname: None, problem: Problem::TooLong })),
+        Err(error) => {
+            Some(Err(PrototypeError { line: error.line, pathname: None, problem: PrototypeProblem::TooLong }))
+        }
         Ok((number, content)) => parse::line(content)
             .transpose()
-            .map(|item| item.map(|item| Line { number, item }).map_err(|error| error.on(number))),
+            .map(|item| item.map(|item| PrototypeLine { number, item }).map_err(|error| error.on(number))),
     })
 }
 

@@ -1,22 +1,22 @@
-//! `README.<id>`: the text that comes with a patch, as far as a program may read it.
+//! The `README.<id>` of a patch, as far as a program may read it.
 //!
-//! It is documentation: no rule is taken from it. Two things are read: labelled fields, to show them, and the lines
-//! that ask for a reboot, for patches without a `patchinfo` that would say so.
+//! A README is documentation, and no rule depends on it. Two things are read: labelled fields, for display,
+//! and requests for a reboot, for patches without a `patchinfo` file.
 
-/// How a README asks for a reboot, the most urgent first.
+/// The kinds of reboot that a README asks for, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RebootRequest {
-    /// Reconfiguration boot, immediately after installing.
+    /// A reconfiguration boot immediately after the installation.
     ReconfigureImmediately,
-    /// Reboot, immediately after installing.
+    /// A reboot immediately after the installation.
     RebootImmediately,
-    /// Reconfiguration boot, some time after installing.
+    /// A reconfiguration boot some time after the installation.
     ReconfigureAfter,
-    /// Reboot, some time after installing.
+    /// A reboot some time after the installation.
     RebootAfter,
 }
 
-/// The words that ask for each, which stand in this order on one line.
+/// The words that make up each request, in this order on one line.
 const REQUESTS: [(RebootRequest, &[&[u8]]); 4] = [
     (RebootRequest::ReconfigureImmediately, &[b"Reconfig", b"immediate", b"after", b"install"]),
     (RebootRequest::RebootImmediately, &[b"Reboot", b"immediate", b"after", b"install"]),
@@ -53,14 +53,14 @@ const LABELS: [&str; 25] = [
     "Special Install Instructions",
 ];
 
-/// What the text asks for: the most urgent request on any of its lines.
+/// Returns the most urgent request for a reboot on any line.
 pub fn reboot_request(text: &[u8]) -> Option<RebootRequest> {
     let asks = |words: &[&[u8]]| text.split(|&byte| byte == b'\n').any(|line| has_in_order(line, words));
     REQUESTS.iter().find(|(_, words)| asks(words)).map(|(request, _)| *request)
 }
 
-/// The text of the first field with this label (without its colon): the rest of the line and the lines up to the
-/// next label, without white space around it. Bytes that are not UTF-8 become U+FFFD.
+/// Returns the first field with this label (given without its colon): the rest of the line and all lines up
+/// to the next label, trimmed. Bytes that are not UTF-8 become U+FFFD.
 pub fn field(text: &[u8], label: &str) -> Option<String> {
     let mut lines = text.split(|&byte| byte == b'\n');
     let first = lines.find_map(|line| after_label(line, label))?;
@@ -70,7 +70,7 @@ pub fn field(text: &[u8], label: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&value.join(&b'\n')).trim().to_owned())
 }
 
-/// What follows `label:` at the beginning of a line; `Patch-ID#` has no colon.
+/// Returns the text after `label:` at the start of a line; `Patch-ID#` has no colon.
 fn after_label<'a>(line: &'a [u8], label: &str) -> Option<&'a [u8]> {
     let rest = line.strip_prefix(label.as_bytes())?;
     if label.ends_with('#') { Some(rest) } else { rest.strip_prefix(b":") }

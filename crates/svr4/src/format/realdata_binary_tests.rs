@@ -7,9 +7,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::compress::{Decoder, Encoder};
-use super::cpio::{self, Form};
-use super::datastream::{Reader, Writer};
+use super::compress::{CompressDecoder, CompressEncoder};
+use super::cpio::{self, CpioFormat};
+use super::datastream::{DatastreamReader, DatastreamWriter};
 
 /// Fields that some writers fill and that have no meaning; ours are 0. The names of the streams end so.
 const MEANINGLESS: [(&str, &str); 2] =
@@ -46,13 +46,13 @@ fn with_extension(directory: &Path, extension: &str) -> Vec<PathBuf> {
 /// The header text, then every archive, written anew from what was read.
 fn rewritten(bytes: &[u8]) -> Vec<u8> {
     let archives =
-        Reader::open(bytes).unwrap().packages().iter().map(|p| p.parts as usize).sum::<usize>() + 1;
+        DatastreamReader::open(bytes).unwrap().packages().iter().map(|p| p.parts as usize).sum::<usize>() + 1;
     let (mut out, mut rest) = (bytes[..512].to_vec(), &bytes[512..]);
     for _ in 0..archives {
-        let mut reader = cpio::Reader::new(rest);
-        let mut writer = cpio::Writer::new(out, Form::Newc);
+        let mut reader = cpio::CpioReader::new(rest);
+        let mut writer = cpio::CpioWriter::new(out, CpioFormat::Newc);
         while let Some(header) = reader.next_member().unwrap() {
-            writer.member(&header, &mut reader).unwrap();
+            writer.write_member(&header, &mut reader).unwrap();
         }
         out = writer.finish().unwrap();
         reader.next_archive().unwrap();
@@ -97,23 +97,23 @@ fn real_streams_survive_our_own_writer_in_meaning() {
     streams.extend(with_extension(&shared.join("goldens/pkgs"), "ds"));
     for path in streams {
         let bytes = fs::read(&path).unwrap();
-        let mut reader = Reader::open(&bytes[..]).unwrap();
-        let mut writer = Writer::new(Vec::new(), reader.packages(), 0).unwrap();
+        let mut reader = DatastreamReader::open(&bytes[..]).unwrap();
+        let mut writer = DatastreamWriter::new(Vec::new(), reader.packages(), 0).unwrap();
         let mut members = Vec::new();
         while reader.next_part().unwrap().is_some() {
-            let mut part = writer.begin_part(Form::Odc).unwrap();
+            let mut part = writer.begin_part(CpioFormat::Odc).unwrap();
             while let Some(member) = reader.next_member().unwrap() {
                 let mut data = Vec::new();
                 reader.read_to_end(&mut data).unwrap();
                 let permissions =
-                    cpio::Header::file(member.path.as_bytes(), member.header.mode, 0, member.header.size);
-                part.member(&permissions, &data[..]).unwrap();
+                    cpio::CpioHeader::file(member.path.as_bytes(), member.header.mode, 0, member.header.size);
+                part.write_member(&permissions, &data[..]).unwrap();
                 members.push((member.path, data));
             }
             writer = part.finish().unwrap();
         }
         let again = writer.finish().unwrap();
-        let mut second = Reader::open(&again[..]).unwrap();
+        let mut second = DatastreamReader::open(&again[..]).unwrap();
         assert_eq!(second.packages(), reader.packages());
         let mut expected = members.into_iter();
         while second.next_part().unwrap().is_some() {
@@ -134,7 +134,7 @@ fn variants_of_streams_are_accepted_and_refused_as_the_classic_tools_do() {
     };
     let verdict = |path: &Path| -> Result<(), String> {
         let bytes = fs::read(path).unwrap();
-        let mut reader = Reader::open(&bytes[..]).map_err(|error| error.to_string())?;
+        let mut reader = DatastreamReader::open(&bytes[..]).map_err(|error| error.to_string())?;
         while reader.next_part().map_err(|error| error.to_string())?.is_some() {}
         Ok(())
     };
@@ -177,9 +177,9 @@ fn undo_archives_of_the_classic_tools_are_read_and_written_to_the_byte() {
         let Ok(plain) = fs::read(path.with_extension("decompressed")) else { continue };
         let packed = fs::read(&path).unwrap();
         let mut decoded = Vec::new();
-        Decoder::new(&packed[..]).unwrap().read_to_end(&mut decoded).unwrap();
+        CompressDecoder::new(&packed[..]).unwrap().read_to_end(&mut decoded).unwrap();
         assert!(decoded == plain, "{}", path.display());
-        let mut encoder = Encoder::new(Vec::new());
+        let mut encoder = CompressEncoder::new(Vec::new());
         encoder.write_all(&plain).unwrap();
         assert!(encoder.finish().unwrap() == packed, "{}", path.display());
         checked += 1;

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::admin::Admin;
-use super::contents::{Reader, Record, is_comment};
+use super::contents::{ContentsReader, ContentsRecord, is_comment};
 use super::depend::{Depend, DependError};
 use super::params::{self, ParamFile};
 use super::pkgmap::Pkgmap;
 use super::{deletes, obsoleted_by, prototype, readme, remote, response, space};
-use crate::package::Line;
+use crate::package::ContentsLine;
 
 /// Lines of the excerpts that are no objects, each with what is said about it: paths that somebody looked for, and
 /// the odd lines of another parser's tests.
@@ -92,7 +92,7 @@ fn every_contents_line_comes_back_byte_for_byte() {
     for (below, text) in files("contents", &["realdata/contents", "goldens", "cases"], wanted) {
         for line in text.split(|&byte| byte == b'\n').filter(|line| !is_comment(line)) {
             let shown = line.escape_ascii().to_string();
-            match Line::parse(line) {
+            match ContentsLine::parse(line) {
                 Ok(parsed) => assert_eq!(parsed.write().escape_ascii().to_string(), shown, "{below}"),
                 Err(error) => {
                     let expected = NO_OBJECTS.iter().find(|(line, _)| *line == shown);
@@ -104,7 +104,8 @@ fn every_contents_line_comes_back_byte_for_byte() {
                 }
             }
         }
-        let comments = Reader::new(&text[..]).filter(|r| matches!(r, Ok(Record::Comment(_)))).count();
+        let comments =
+            ContentsReader::new(&text[..]).filter(|r| matches!(r, Ok(ContentsRecord::Comment(_)))).count();
         assert!(comments <= 2 || !below.starts_with("goldens"), "{below}");
     }
 }
@@ -133,7 +134,7 @@ fn the_small_files_of_a_patch_are_understood() {
     };
     for (below, text) in files("small files", &["goldens", "cases"], wanted) {
         match below.rsplit('/').next().unwrap() {
-            "remote" => assert_eq!(remote::Remote::parse(&text).unwrap().write(), text, "{below}"),
+            "remote" => assert_eq!(remote::RemoteArchive::parse(&text).unwrap().write(), text, "{below}"),
             "obsoleted_by" => {
                 assert_eq!(obsoleted_by::write(&obsoleted_by::parse(&text).unwrap()), text, "{below}");
             }
@@ -167,7 +168,7 @@ fn every_prototype_is_understood_and_says_the_same_when_written() {
             entries += 1;
             let written = line.item.write();
             let mut item = line.item;
-            if let prototype::Item::Entry(entry) = &mut item {
+            if let prototype::PrototypeItem::Entry(entry) = &mut item {
                 entry.has_more = false;
             }
             let again = prototype::lines(&written).next().unwrap().unwrap();

@@ -1,81 +1,83 @@
-//! What installf(1M) is told of an object: its operands, or a line of its standard input.
+//! An object as described to installf(1M), by its operands or by a line of its standard input.
 //!
 //! ```text
 //! path [ftype [major minor] [mode owner group]]          path1=path2 [l|s]
 //! ```
-//! A path alone says nothing but that the package owns it; a type brings all fields that it has, of which `?` leaves
-//! one open. On the command line a word is a field, so that a path may have blanks in it; in a line blanks separate, and
-//! white space, `=` and backslashes in a path are `\ooo` escapes, as in contents(4).
+//! A path alone only says that the package owns it. With a type, all fields of the type follow; `?` leaves
+//! one of them open. On the command line each word is a field, so a path may contain blanks. In a line,
+//! blanks separate fields, and white space, `=` and backslashes in a path are `\ooo` escapes, as in
+//! contents(4).
 
-use crate::package::{Attributes, Ftype, Mode, ObjectPath, PathError};
+use crate::package::{Ftype, Mode, ObjectAttributes, ObjectPath, PathError};
 
 use super::FieldError;
 use super::fields::{self, Fields, write_attributes, write_device, write_path};
 
-/// An object that a package registers, as far as its caller says what it is.
+/// An object to be registered for a package, with the properties that the caller gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// Where it is.
+    /// The object's path.
     pub path: ObjectPath,
-    /// Its class; none where the caller names none.
+    /// The object's class, if given.
     pub class: Option<String>,
-    /// Its type; none where only the path is given: then the record or the object decides.
+    /// The object's type, or `None` if only the path is given: then the database or the object itself
+    /// decides.
     pub ftype: Option<Ftype>,
-    /// Where a link points, as written.
+    /// The target of a link, as written.
     pub target: Option<Vec<u8>>,
-    /// Major and minor number of a device.
+    /// The major and minor number of a device.
     pub device: Option<(Option<u32>, Option<u32>)>,
-    /// Mode, owner and group; what is not known stays open.
-    pub attributes: Attributes,
+    /// Mode, owner and group; an unknown one stays open.
+    pub attributes: ObjectAttributes,
 }
 
-/// Why words are no registration. The texts are those of installf(1M) where it has one.
+/// The reason a registration is refused. Messages are those of installf(1M) where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationError {
-    /// The path does not begin with `/`.
+    /// A path that does not start with `/`.
     #[error("relative pathname <{0}> not permitted")]
     Relative(String),
-    /// The type is none, or not one of a path with (or without) a target.
+    /// An unknown type, or one that does not fit a path with (or without) a target.
     #[error("invalid ftype <{letter}> for <{path}>")]
     Ftype {
-        /// What was given.
+        /// The first letter of the type given.
         letter: char,
-        /// For which path.
+        /// The path concerned.
         path: String,
     },
-    /// Fields are missing.
+    /// A type without all its fields.
     #[error("ftype <{0}> requires all fields to be specified")]
     Incomplete(char),
-    /// The class is no word that is safe in the name of a script.
+    /// A class that is not safe in the name of a script.
     #[error("bad character in classname <{0}>")]
     Class(String),
-    /// A path that cannot be one of an object.
+    /// An invalid path.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// A field is not what it should be.
+    /// A malformed field.
     #[error("<{path}>: {error}")]
     Field {
-        /// Of which path.
+        /// The path concerned; empty if it could not be read.
         path: String,
-        /// What is wrong.
+        /// The fault in the field.
         error: FieldError,
     },
 }
 
-/// Bytes for a message.
+/// Bytes as a message shows them.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).escape_debug().to_string()
 }
 
-/// Checks a class name.
+/// Checks a class name given on the command line.
 pub fn class(name: &str) -> Result<String, RegistrationError> {
     fields::class(name.as_bytes()).map_err(|_| RegistrationError::Class(shown(name.as_bytes())))
 }
 
 impl Registration {
-    /// A directory with the attributes of one that nobody says anything about: 0755 root root, class none.
+    /// Describes a directory with the default attributes: 0755 root root, class none.
     pub fn directory(path: ObjectPath) -> Self {
-        let attributes = Attributes {
+        let attributes = ObjectAttributes {
             mode: Some(Mode::of(0o755)),
             owner: Some("root".to_owned()),
             group: Some("root".to_owned()),
@@ -83,7 +85,7 @@ impl Registration {
         Self { path, class: None, ftype: Some(Ftype::Directory), target: None, device: None, attributes }
     }
 
-    /// Reads operands: each word is a field, the first of them `path` or `path1=path2`.
+    /// Parses operands: each word is a field, the first of them `path` or `path1=path2`.
     pub fn from_words(words: &[Vec<u8>], class: Option<&str>) -> Result<Self, RegistrationError> {
         let (first, rest) = words.split_first().map_or((&[][..], &[][..]), |(first, rest)| (first, rest));
         let (path, target) = match first.iter().position(|&byte| byte == b'=') {
@@ -94,7 +96,7 @@ impl Registration {
         Self::read(path, target, Fields::of(&line), class)
     }
 
-    /// Reads a line, without its newline.
+    /// Parses a line, given without its newline.
     pub fn parse(line: &[u8], class: Option<&str>) -> Result<Self, RegistrationError> {
         let mut fields = Fields::of(line);
         let bad = |error| RegistrationError::Field { path: String::new(), error };
@@ -132,13 +134,14 @@ impl Registration {
         }
         let device = ftype.filter(|ftype| ftype.is_device()).map(|_| rest.device());
         let device = device.transpose().map_err(field)?;
-        let attributes = if fields_of_type == 0 { Ok(Attributes::default()) } else { rest.attributes() };
+        let attributes =
+            if fields_of_type == 0 { Ok(ObjectAttributes::default()) } else { rest.attributes() };
         let attributes = attributes.map_err(field)?;
         rest.end().map_err(field)?;
         Ok(Self { path, class, ftype, target, device, attributes })
     }
 
-    /// The line, without its newline. The class is not in it.
+    /// Formats the line, without a newline. The class is not part of it.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
         write_path(&mut out, self.path.as_bytes(), self.target.as_ref());
@@ -155,7 +158,7 @@ impl Registration {
     }
 }
 
-/// A type that fits a path with or without a target.
+/// Parses a type that fits a path with (or without) a target.
 fn ftype(word: &[u8], path: &ObjectPath, has_target: bool) -> Result<Ftype, RegistrationError> {
     let known = match word {
         &[letter] => Ftype::from_letter(letter),

@@ -1,61 +1,61 @@
-//! `remote`: the pointer that a save directory holds where the undo archive lies elsewhere (`patchadd -B`).
+//! The `remote` file of a save directory: a pointer to an undo archive stored elsewhere (`patchadd -B`).
 //!
-//! Four lines, as Sun's patch scripts write them and look for them; the round trip is exact. Other lines are
-//! ignored when read. Whether the archive is there is not looked at.
+//! The file has four lines, in the form that Sun's patch scripts write and expect; the round trip is exact.
+//! Other lines are ignored. The existence of the archive is not checked.
 
 use super::lines::{LineTooLong, numbered};
 
-/// The largest pointer file that is read, in bytes.
+/// The size of the largest pointer file, in bytes.
 const LARGEST_FILE: usize = 64 << 10;
 
 const HEADLINE: &[u8] = b"# Backout data stored remotely\n";
 
-/// What kind of place holds the archive.
+/// The kind of storage that holds the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Medium {
+pub enum RemoteMedium {
     /// `filesystem`: a directory.
     Filesystem,
-    /// `removable`: a medium that has to be put in.
+    /// `removable`: a medium that must be inserted.
     Removable,
 }
 
-/// What the archive is good for.
+/// The use of the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum RemoteState {
     /// `active`: the patch can be backed out with it.
     Active,
     /// `obsolete`: another patch has obsoleted this one.
     Obsolete,
 }
 
-/// Where an undo archive is.
+/// The location of an undo archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
-    /// TYPE.
-    pub medium: Medium,
+pub struct RemoteArchive {
+    /// TYPE: the kind of storage.
+    pub medium: RemoteMedium,
     /// `FIND_AT`: the path of the archive on the host, without newlines.
     find_at: Vec<u8>,
-    /// STATE.
-    pub state: State,
+    /// STATE: the use of the archive.
+    pub state: RemoteState,
 }
 
-/// Why bytes are no pointer file.
+/// The reason a pointer file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RemoteError {
-    /// The file is larger than 64 KiB.
+    /// A file larger than 64 KiB.
     #[error("the file `remote` is larger than {LARGEST_FILE} bytes")]
     TooLarge,
-    /// A line is too long.
+    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    /// TYPE, `FIND_AT` or STATE is missing or has no known value.
+    /// A TYPE, `FIND_AT` or STATE that is missing or has an unknown value.
     #[error("the file `remote` has no usable {0}")]
     Field(&'static str),
 }
 
-impl Remote {
-    /// A pointer to `find_at`, which must be a path: not empty, without newline and NUL.
-    pub fn new(medium: Medium, find_at: &[u8], state: State) -> Result<Self, RemoteError> {
+impl RemoteArchive {
+    /// Creates a pointer to the path `find_at`, which must not be empty or contain a newline or NUL.
+    pub fn new(medium: RemoteMedium, find_at: &[u8], state: RemoteState) -> Result<Self, RemoteError> {
         let usable =
             !find_at.is_empty() && find_at.len() <= 4095 && !find_at.iter().any(|b| b"\n\0".contains(b));
         if usable {
@@ -65,7 +65,7 @@ impl Remote {
         }
     }
 
-    /// Reads a pointer file. Of a name that occurs twice the first line counts.
+    /// Parses a pointer file; the first of several lines with one name counts.
     pub fn parse(text: &[u8]) -> Result<Self, RemoteError> {
         if text.len() > LARGEST_FILE {
             return Err(RemoteError::TooLarge);
@@ -82,13 +82,13 @@ impl Remote {
             }
         }
         let medium = match medium {
-            Some(b"filesystem") => Medium::Filesystem,
-            Some(b"removable") => Medium::Removable,
+            Some(b"filesystem") => RemoteMedium::Filesystem,
+            Some(b"removable") => RemoteMedium::Removable,
             _ => return Err(RemoteError::Field("TYPE")),
         };
         let state = match state {
-            Some(b"active") => State::Active,
-            Some(b"obsolete") => State::Obsolete,
+            Some(b"active") => RemoteState::Active,
+            Some(b"obsolete") => RemoteState::Obsolete,
             _ => return Err(RemoteError::Field("STATE")),
         };
         Self::new(medium, find_at.unwrap_or_default(), state)
@@ -99,15 +99,15 @@ impl Remote {
         &self.find_at
     }
 
-    /// The file.
+    /// Formats the file.
     pub fn write(&self) -> Vec<u8> {
         let medium = match self.medium {
-            Medium::Filesystem => "TYPE=filesystem\n",
-            Medium::Removable => "TYPE=removable\n",
+            RemoteMedium::Filesystem => "TYPE=filesystem\n",
+            RemoteMedium::Removable => "TYPE=removable\n",
         };
         let state = match self.state {
-            State::Active => "STATE=active\n",
-            State::Obsolete => "STATE=obsolete\n",
+            RemoteState::Active => "STATE=active\n",
+            RemoteState::Obsolete => "STATE=obsolete\n",
         };
         [HEADLINE, medium.as_bytes(), b"FIND_AT=", &self.find_at, b"\n", state.as_bytes()].concat()
     }
@@ -122,11 +122,11 @@ mod tests {
     fn the_file_of_the_patch_scripts_comes_back() {
         let text = b"# Backout data stored remotely\nTYPE=filesystem\n\
             FIND_AT=/undo/103201-01/SUNWstuf/undo.Z\nSTATE=obsolete\n";
-        let mut remote = Remote::parse(text).unwrap();
+        let mut remote = RemoteArchive::parse(text).unwrap();
         assert_eq!(remote.find_at(), b"/undo/103201-01/SUNWstuf/undo.Z");
-        assert_eq!((remote.medium, remote.state), (Medium::Filesystem, State::Obsolete));
+        assert_eq!((remote.medium, remote.state), (RemoteMedium::Filesystem, RemoteState::Obsolete));
         assert_eq!(remote.write(), text);
-        remote.state = State::Active;
+        remote.state = RemoteState::Active;
         assert!(remote.write().ends_with(b"\nSTATE=active\n"));
     }
 
@@ -138,28 +138,30 @@ mod tests {
             (b"TYPE=filesystem\nFIND_AT=\nSTATE=active\n", "FIND_AT"),
             (b"TYPE=filesystem\nFIND_AT=/x\nSTATE=gone\n", "STATE"),
         ] {
-            assert_eq!(Remote::parse(text), Err(RemoteError::Field(name)));
+            assert_eq!(RemoteArchive::parse(text), Err(RemoteError::Field(name)));
         }
-        assert_eq!(Remote::parse(&vec![b'\n'; LARGEST_FILE + 1]), Err(RemoteError::TooLarge));
+        assert_eq!(RemoteArchive::parse(&vec![b'\n'; LARGEST_FILE + 1]), Err(RemoteError::TooLarge));
     }
 
     #[test]
     fn a_path_cannot_add_lines_of_its_own() {
-        assert!(Remote::new(Medium::Removable, b"/x\nSTATE=active", State::Obsolete).is_err());
+        assert!(
+            RemoteArchive::new(RemoteMedium::Removable, b"/x\nSTATE=active", RemoteState::Obsolete).is_err()
+        );
     }
 
     proptest! {
         #[test]
         fn any_path_comes_back(path in proptest::collection::vec(any::<u8>(), 1..40), removable: bool) {
-            let medium = if removable { Medium::Removable } else { Medium::Filesystem };
-            if let Ok(remote) = Remote::new(medium, &path, State::Active) {
-                prop_assert_eq!(Remote::parse(&remote.write()), Ok(remote));
+            let medium = if removable { RemoteMedium::Removable } else { RemoteMedium::Filesystem };
+            if let Ok(remote) = RemoteArchive::new(medium, &path, RemoteState::Active) {
+                prop_assert_eq!(RemoteArchive::parse(&remote.write()), Ok(remote));
             }
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = Remote::parse(&bytes);
+            let _ = RemoteArchive::parse(&bytes);
         }
     }
 }

@@ -1,37 +1,38 @@
-//! The response file that request and checkinstall scripts leave and `pkgadd -r` takes.
+//! The response file that request and checkinstall scripts write and `pkgadd -r` reads.
 //!
-//! It is read twice: by shell scripts, which source it, and by the engine, as pkginfo(4) syntax. The writer here
-//! therefore writes only what both read alike, and refuses what cannot be said to both. Which variables a package
-//! stores is decided elsewhere.
+//! The file has two readers: shell scripts, which source it, and the engine, which takes it as pkginfo(4)
+//! syntax. The writer therefore produces only text that both read alike and refuses values that cannot be
+//! expressed that way. The caller decides which variables a package stores.
 
 use crate::package::Params;
 
 use super::params::{ParamFile, ParamsError};
 
-/// Parameters that a response may not change: the identity of the package and the path of its scripts.
+/// The parameters that a response cannot change: the identity of the package and the path of its scripts.
 const READ_ONLY: [&str; 8] = ["PATH", "NAME", "PKG", "PKGINST", "VERSION", "ARCH", "INSTDATE", "CATEGORY"];
 
 /// The answers in a response file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
-    /// The variables: each name once, where it stood first, with its last value, as a shell would have it.
+    /// The variables: each name once, in the place of its first assignment and with the value of its last, as
+    /// in a shell.
     pub params: Params,
-    /// Names that were skipped, because they cannot be assigned.
+    /// The names that were skipped because a response cannot change them.
     pub read_only: Vec<String>,
 }
 
-/// A value that shell and engine would read differently.
+/// A value that a shell and the engine would read differently.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value of {name} cannot be written into a response file: {reason}")]
 pub struct UnwritableValue {
-    /// The variable.
+    /// The variable's name, escaped.
     pub name: String,
-    /// What stands in the way.
+    /// The reason, as the message words it.
     pub reason: &'static str,
 }
 
 impl Response {
-    /// Reads a response file.
+    /// Parses a response file.
     pub fn parse(text: &[u8]) -> Result<Self, ParamsError> {
         let mut response = Self::default();
         let file = ParamFile::parse(text)?.params();
@@ -51,7 +52,7 @@ impl Response {
     }
 }
 
-/// Writes `NAME=value` lines, quoted where a shell needs it.
+/// Formats `NAME=value` lines, quoted where a shell needs it.
 pub fn write(params: &Params) -> Result<Vec<u8>, UnwritableValue> {
     let mut out = Vec::new();
     for (name, value) in params.iter() {
@@ -75,7 +76,7 @@ fn is_variable(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The quote with which shell and engine agree about a value, if there is one.
+/// Returns the quote, if any is needed, with which a shell and the engine read the same value.
 fn quote_for(value: &[u8]) -> Result<Option<u8>, &'static str> {
     let has = |bytes: &[u8]| value.iter().any(|byte| bytes.contains(byte));
     if value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-+.,:/@%".contains(byte)) {

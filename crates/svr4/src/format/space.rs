@@ -1,56 +1,56 @@
-//! `space`: what a package will need beside its objects (space(4)), in its `install` directory.
+//! space(4): the space that a package needs beyond its objects, in its `install` directory.
 //!
 //! ```text
 //! # path    blocks  objects
 //! var/db    1000    2
 //! ```
-//! Blocks have 512 bytes. A path is absolute or below BASEDIR. A `#` begins a comment.
+//! Blocks have 512 bytes. Paths are absolute or relative to BASEDIR. A `#` starts a comment.
 
 use crate::package::{PackagePath, PathError, unescape};
 
 use super::lines::{LineTooLong, numbered};
 
-/// The most lines that are read.
+/// The largest number of lines that are read.
 const MOST: usize = 100_000;
 
 /// The size of a block, in bytes.
 const BLOCK: u64 = 512;
 
-/// What will be needed below a path.
+/// The space that a package needs below a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extra {
-    /// The path.
+pub struct SpaceNeed {
+    /// The path whose file system must have the space.
     pub path: PackagePath,
-    /// How many bytes.
+    /// The space needed, in bytes.
     pub bytes: u64,
-    /// How many files and directories.
+    /// The number of files and directories needed.
     pub inodes: u64,
 }
 
-/// Why bytes are no such file.
+/// The reason a `space` file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpaceError {
-    /// A line is not a path and two numbers.
+    /// A line that is not a path and two numbers.
     #[error("line {0}: it must have a path, a number of blocks and a number of files")]
     Fields(u64),
-    /// A path is none.
+    /// An invalid path.
     #[error("line {line}: {error}")]
     Path {
-        /// Its number; the first is 1.
+        /// The line number, counted from 1.
         line: u64,
-        /// What is wrong.
+        /// The fault in the path.
         error: PathError,
     },
-    /// A line is too long.
+    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    /// There are too many lines.
+    /// More lines than are read.
     #[error("more than {MOST} lines")]
     TooMany,
 }
 
-/// Reads a file.
-pub fn parse(text: &[u8]) -> Result<Vec<Extra>, SpaceError> {
+/// Parses a file.
+pub fn parse(text: &[u8]) -> Result<Vec<SpaceNeed>, SpaceError> {
     let mut found = Vec::new();
     for line in numbered(text) {
         let (number, line) = line?;
@@ -66,7 +66,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<Extra>, SpaceError> {
     Ok(found)
 }
 
-fn extra(number: u64, line: &[u8]) -> Result<Extra, SpaceError> {
+fn extra(number: u64, line: &[u8]) -> Result<SpaceNeed, SpaceError> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let mut word = || words.next().ok_or(SpaceError::Fields(number));
     let count = |word: &[u8]| {
@@ -75,7 +75,7 @@ fn extra(number: u64, line: &[u8]) -> Result<Extra, SpaceError> {
     };
     let (path, blocks, inodes) = (word()?, count(word()?)?, count(word()?)?);
     let path = PackagePath::new(&unescape(path)).map_err(|error| SpaceError::Path { line: number, error })?;
-    Ok(Extra { path, bytes: blocks.saturating_mul(BLOCK), inodes })
+    Ok(SpaceNeed { path, bytes: blocks.saturating_mul(BLOCK), inodes })
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     fn blocks_are_bytes_and_comments_nothing() {
         let found = parse(b"#path blocks inodes\n\n/var/db\t10 2\n  etc/conf 0     1 \n").unwrap();
         let extra =
-            |path: &[u8], bytes, inodes| Extra { path: PackagePath::new(path).unwrap(), bytes, inodes };
+            |path: &[u8], bytes, inodes| SpaceNeed { path: PackagePath::new(path).unwrap(), bytes, inodes };
         assert_eq!(found, [extra(b"/var/db", 5120, 2), extra(b"etc/conf", 0, 1)]);
     }
 

@@ -1,17 +1,26 @@
-//! The accounts of a root: names of owners and groups to numbers and back.
+//! The accounts of a root: the numbers of users and groups by name, and the names by number.
 //!
-//! A root has its own `etc/passwd` and `etc/group`; the name service of the machine that patches it says nothing
-//! about them. Only the fields that are needed are read. The number 2^32-1 is nobody's: system calls mean by it that no
-//! owner is to be set, and a name that has it is not known.
+//! A root has its own `etc/passwd` and `etc/group`; the name service of the machine that patches it does not
+//! count. The number 2^32-1 belongs to nobody: to system calls it means "leave the owner unchanged". An
+//! account with that number is unknown.
 
 use std::collections::BTreeMap;
 
 use super::rule;
 
-/// The owner or group that means "leave it as it is" to chown(2), and so is nobody's.
+/// The owner or group that chown(2) takes as "leave it unchanged", and that no account can have.
 pub const NOBODYS_NUMBER: u32 = u32::MAX;
 
 /// Users and groups by name and by number. The first line of a name or number counts, as in the C library.
+///
+/// ```
+/// use patchadm_svr4::package::Accounts;
+///
+/// let accounts = Accounts::parse(b"root:x:0:0::/:\nbin:x:2:2::/:\n", b"sys::3:\n");
+/// assert_eq!(accounts.uid("bin"), Some(2));
+/// assert_eq!(accounts.group(3), "sys");
+/// assert_eq!(accounts.user(99), "99");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
     users: Names,
@@ -19,12 +28,12 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Reads the text of passwd(5) and group(5). Lines that do not have a number in their third field are passed over.
+    /// Parses the text of passwd(5) and group(5). Lines without a number in the third field are skipped.
     pub fn parse(passwd: &[u8], group: &[u8]) -> Self {
         Self { users: Names::parse(passwd), groups: Names::parse(group) }
     }
 
-    /// These accounts, and for names and numbers that they lack those of `other`; `root` is 0 in any case.
+    /// Adds the names and numbers of `other` that these accounts lack; `root` is 0 in any case.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {
         for (names, others) in [(&mut self.users, &other.users), (&mut self.groups, &other.groups)] {
@@ -36,28 +45,28 @@ impl Accounts {
         self
     }
 
-    /// The number of a user; a name that is a number itself means that number.
+    /// Returns the number of a user; a name that is itself a number stands for that number.
     pub fn uid(&self, name: &str) -> Option<u32> {
         self.users.number(name)
     }
 
-    /// The number of a group; a name that is a number itself means that number.
+    /// Returns the number of a group; a name that is itself a number stands for that number.
     pub fn gid(&self, name: &str) -> Option<u32> {
         self.groups.number(name)
     }
 
-    /// The name of a user, or the number as text where it has none.
+    /// Returns the name of a user, or the number as text if it has no name.
     pub fn user(&self, uid: u32) -> String {
         self.users.name(uid)
     }
 
-    /// The name of a group, or the number as text where it has none.
+    /// Returns the name of a group, or the number as text if it has no name.
     pub fn group(&self, gid: u32) -> String {
         self.groups.name(gid)
     }
 }
 
-/// One of the two files.
+/// The accounts of one of the two files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Names {
     by_name: BTreeMap<String, u32>,

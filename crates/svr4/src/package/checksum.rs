@@ -1,26 +1,27 @@
-//! The System V `sum` of pkgmap(4) and contents(4).
+//! The System V checksum of pkgmap(4) and contents(4).
 //!
-//! Guarantees the values of `sum -s` and of every 32-bit SVR4 tool: the bytes are added modulo 2^32, then folded
-//! twice to 16 bits. The 64-bit Linux port of the old tools computes other values for files of 16 bytes and more;
-//! those are not offered. An algorithm this weak is kept for compatibility only and decides nothing by itself.
+//! The values are those of `sum -s` and of every 32-bit SVR4 tool: the bytes are added modulo 2^32, then
+//! folded twice to 16 bits. The 64-bit Linux port of the old tools computes other values for files of 16
+//! bytes and more, which are not supported. So weak an algorithm exists for compatibility only and decides
+//! nothing by itself.
 
 use std::io::{self, Read};
 
-/// Bytes that are added up together: as many as a few vector instructions take side by side, so that summing costs
+/// The number of bytes added side by side, as many as a few vector instructions take, so that summing costs
 /// nothing beside reading (68 GB/s with 64, 60 GB/s with 16, 21 GB/s with 128 and with one long sum).
 const LANES: usize = 64;
 
-/// A running sum. Bytes come in through [`Sum::update`] or [`io::Write`], which never fails.
+/// A running checksum, fed through [`Checksum::update`] or [`io::Write`], which never fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum(u32);
+pub struct Checksum(u32);
 
-impl Sum {
-    /// The sum of no bytes.
+impl Checksum {
+    /// Creates the checksum of no bytes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds bytes.
+    /// Adds bytes to the checksum.
     pub fn update(&mut self, bytes: &[u8]) {
         let (whole, rest) = bytes.as_chunks::<LANES>();
         let add = |sum: u32, part: &[u8]| sum.wrapping_add(part.iter().map(|&byte| u32::from(byte)).sum());
@@ -28,7 +29,7 @@ impl Sum {
         self.0 = add(of_whole, rest);
     }
 
-    /// The checksum of all bytes so far; 0 for none.
+    /// Returns the checksum of all bytes so far, 0 for none.
     #[allow(clippy::cast_possible_truncation)] // the second fold fits 16 bits
     pub fn finish(self) -> u16 {
         let folded = (self.0 & 0xffff) + (self.0 >> 16);
@@ -36,7 +37,7 @@ impl Sum {
     }
 }
 
-impl io::Write for Sum {
+impl io::Write for Checksum {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.update(bytes);
         Ok(bytes.len())
@@ -47,15 +48,15 @@ impl io::Write for Sum {
     }
 }
 
-/// Reads to the end, through `buffer`: how many bytes there were, and their checksum. A large buffer that is used for
-/// many files spares them calls and memory. Of a regular file, whose `size` is known, the end is not asked for where
-/// there were just so many bytes although more had room.
+/// Reads `input` to its end through `buffer` and returns the number of bytes and their checksum. One large
+/// buffer for many files saves calls and memory. If `size`, the size of a regular file, is given, the read
+/// that would only return the end is omitted.
 pub fn sum_of(
     input: &mut (impl Read + ?Sized),
     buffer: &mut [u8],
     size: Option<u64>,
 ) -> io::Result<(u64, u16)> {
-    let (mut read, mut sum) = (0, Sum::new());
+    let (mut read, mut sum) = (0, Checksum::new());
     loop {
         match input.read(buffer) {
             Ok(0) => return Ok((read, sum.finish())),
@@ -72,9 +73,9 @@ pub fn sum_of(
     }
 }
 
-/// The checksum of bytes that are at hand as a whole.
+/// Computes the checksum of a slice.
 pub fn sum(bytes: &[u8]) -> u16 {
-    let mut sum = Sum::new();
+    let mut sum = Checksum::new();
     sum.update(bytes);
     sum.finish()
 }
@@ -97,17 +98,17 @@ mod tests {
 
     #[test]
     fn the_running_sum_wraps_at_32_bits() {
-        let mut sum = Sum(u32::MAX);
+        let mut sum = Checksum(u32::MAX);
         sum.update(&[2]);
-        assert_eq!(sum, Sum(1));
-        assert_eq!(Sum(u32::MAX).finish(), 0xffff);
+        assert_eq!(sum, Checksum(1));
+        assert_eq!(Checksum(u32::MAX).finish(), 0xffff);
     }
 
     proptest! {
         #[test]
         fn pieces_add_up_to_the_whole(bytes: Vec<u8>, cut in 0usize..200) {
             let (head, tail) = bytes.split_at(cut.min(bytes.len()));
-            let mut pieces = Sum::new();
+            let mut pieces = Checksum::new();
             pieces.update(head);
             io::Write::write_all(&mut pieces, tail).unwrap();
             prop_assert_eq!(pieces.finish(), sum(&bytes));
@@ -118,9 +119,9 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..3000), start: u32, room in 1usize..300, off in 0u64..3,
         ) {
             let slow = bytes.iter().fold(start, |sum, &byte| sum.wrapping_add(byte.into()));
-            let mut fast = Sum(start);
+            let mut fast = Checksum(start);
             fast.update(&bytes);
-            prop_assert_eq!(fast, Sum(slow));
+            prop_assert_eq!(fast, Checksum(slow));
             let length = bytes.len() as u64;
             for size in [None, Some(length), Some(length + off)] {
                 let read = sum_of(&mut &bytes[..], &mut vec![0; room], size).unwrap();

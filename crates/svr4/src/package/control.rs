@@ -1,13 +1,13 @@
-//! Control characters in what is printed or logged: a name or text of a package, or of a root, must not be able to write
-//! to a terminal anything but itself.
+//! The escaping of control characters in text that is printed or logged, so that names and texts of a package
+//! or root cannot drive a terminal.
 //!
-//! They are printed as `\ooo`, the three octal digits of each byte, as pkgmap(5) and contents(5) write them. Escaped are
-//! C0 but for the newline and the tab, DEL, and C1, in UTF-8 or as single bytes. All other bytes stay, also those that are
-//! no UTF-8.
+//! A control character becomes `\ooo`, three octal digits for each byte, as in pkgmap(5) and contents(5). The
+//! characters are C0 except newline and tab, DEL, and C1, in UTF-8 or as single bytes. All other bytes stay,
+//! even those that are not UTF-8.
 
 use std::borrow::Cow;
 
-/// A text without control characters that a terminal obeys.
+/// Escapes the control characters of a text; newlines and tabs stay.
 pub fn printable(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.iter().any(|&byte| is_suspect(byte)) {
         return Cow::Borrowed(text);
@@ -32,7 +32,7 @@ pub fn printable(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// The same of a text that stands on one line: newlines are escaped, too.
+/// Escapes the control characters of a text that must stay on one line, newlines included.
 pub fn on_one_line(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for &byte in printable(text).iter() {
@@ -41,7 +41,7 @@ pub fn on_one_line(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a byte may be, or be a part of, a control character other than newline and tab.
+/// Whether a byte may be part of a control character other than newline and tab.
 fn is_suspect(byte: u8) -> bool {
     !matches!(byte, b'\n' | b'\t' | b' '..=b'~')
 }

@@ -1,24 +1,25 @@
-//! Which parameters of a package its scripts get as variables of their environment.
+//! The choice of package parameters that scripts get as environment variables.
 //!
-//! A parameter is a value for scripts to read. Some names are more than that: a loader, a shell or an interpreter acts on
-//! them before the first line of a script, so that a package, a response file or an answer that sets one would run code
-//! of its own in every program that a script starts. No script gets these, wherever they come from; they stay parameters
-//! for pkgparam(1). No list of bad names is ever complete, so scripts that did not come with the package (those of
-//! standard classes, of the root and of the running system) get only the names that they are written for.
+//! A parameter is a value for scripts to read. Some names are more: a loader, a shell or an interpreter acts
+//! on them before the first line of a script, so a package, a response file or an answer that sets one would
+//! run its own code in every program that a script starts. No script gets such variables, wherever they come
+//! from; pkgparam(1) still shows the parameters. No list of bad names is ever complete, so scripts that did
+//! not come with the package (those of standard classes, of the root and of the running system) only get the
+//! names they are written for.
 
 use super::Params;
 
-/// A name, or all names that begin alike.
+/// A name, or all names with a common prefix.
 enum Names {
     Exactly(&'static [&'static str]),
     Prefix(&'static str),
-    /// The prefix with a letter directly behind it: `PYTHONPATH`, but neither `PYTHON` nor `PYTHON_VERSION`.
+    /// The prefix followed by a letter: `PYTHONPATH`, but neither `PYTHON` nor `PYTHON_VERSION`.
     PrefixAndLetter(&'static str),
 }
 
 use Names::{Exactly, Prefix, PrefixAndLetter};
 
-/// What no script gets, each with what acts on it.
+/// The names that no script gets, each with the program that acts on it.
 const KEPT_OUT: &[(Names, &str)] = &[
     (Prefix("LD_"), "the loader of ELF programs puts the libraries that they name into every process"),
     (Prefix("_RLD"), "the loader of IRIX and Tru64, as LD_"),
@@ -82,10 +83,10 @@ const KEPT_OUT: &[(Names, &str)] = &[
     (Exactly(&["MAKEFLAGS", "MAKEFILES"]), "make takes options from there, and reads these files"),
 ];
 
-/// How a function of bash begins that is handed on in a variable: bash runs it when it starts (CVE-2014-6271).
+/// The start of a bash function passed on in a variable; bash runs it at its own start (CVE-2014-6271).
 const FUNCTION: &[u8] = b"() {";
 
-/// What scripts from elsewhere get of the parameters: what procedure-scripts(7) and pkginfo(5) define.
+/// The parameters that scripts from elsewhere get: those that procedure-scripts(7) and pkginfo(5) define.
 const NAMED: &[&str] = &[
     // of the package
     "NAME",
@@ -121,38 +122,39 @@ const NAMED: &[&str] = &[
     "Obsoletes_label",
 ];
 
-/// How the other names begin that scripts from elsewhere get.
+/// The prefixes of further names that scripts from elsewhere get.
 const NAMED_PREFIXES: &[&str] = &["PKG", "SUNW_", "PATCH", "LC_"];
 
-/// Whether a parameter can be a variable that changes nothing but what a script reads.
+/// Whether a parameter is safe as an environment variable: only the script itself acts on it.
 pub fn is_exported(name: &str, value: &[u8]) -> bool {
     is_variable(name) && reason(name, value).is_none()
 }
 
-/// Whether scripts that did not come with the package get this parameter, where it [is exported](is_exported).
+/// Whether scripts that did not come with the package get this parameter too, provided that it [is
+/// exported](is_exported).
 pub fn is_for_all_scripts(name: &str) -> bool {
     NAMED.contains(&name) || NAMED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The parameters of a package that no script gets because something else would act on them, in their order, each with
+/// Returns the parameters that no script gets because another program would act on them, in order, each with
 /// the reason.
 pub fn kept_out(params: &Params) -> impl Iterator<Item = (&str, &'static str)> {
     params.iter().filter_map(|(name, value)| Some((name, reason(name, value)?)))
 }
 
-/// Whether a name is one of a shell's variables. Other names are harmless to a shell, and not to every program that
-/// takes an environment apart.
+/// Whether a name is valid for a shell variable. Other names are harmless to a shell, but not to every
+/// program that reads its environment.
 pub fn is_variable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Whether a value is one that bash would take for a function.
+/// Whether bash would take a value for a function.
 pub fn is_function(value: &[u8]) -> bool {
     value.starts_with(FUNCTION)
 }
 
-/// Why no script gets a parameter; none where one may.
+/// Returns the reason why no script gets a parameter, or `None` if scripts may.
 fn reason(name: &str, value: &[u8]) -> Option<&'static str> {
     let of_name = KEPT_OUT.iter().find(|(names, _)| names.have(name)).map(|(_, reason)| *reason);
     of_name.or_else(|| is_function(value).then_some("bash would run its value as a function"))

@@ -1,31 +1,41 @@
-//! The name under which a package is installed.
+//! The name of an installed package.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A package instance: the abbreviation (`PKG`), with a `.suffix` where several instances stand side by side.
+/// The name of a package instance: the abbreviation (`PKG`), with a `.suffix` if several instances are
+/// installed.
 ///
-/// 1 to 32 characters of letters, digits, `-`, `+`, `_` and `.`; it begins with a letter or a digit and is none of
-/// the reserved words `all`, `new`, `install` (pkginfo(4)). It is safe as a file name by construction. Copies share the
-/// text.
+/// A name has at most 64 letters, digits, `-`, `+`, `_` and `.`, starts with a letter or a digit, and is none of the
+/// reserved words `all`, `new` and `install` (pkginfo(4), which allows 32 for an abbreviation). Every name is thus safe
+/// as a file name. Copies share the text.
+///
+/// ```
+/// use patchadm_svr4::package::PkgInst;
+///
+/// let second = PkgInst::new("ACMEshop.2")?;
+/// assert_eq!(second.abbreviation(), "ACMEshop");
+/// assert!(PkgInst::new("../etc").is_err());
+/// # Ok::<(), patchadm_svr4::package::PkgInstError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PkgInst(Arc<str>);
 
-/// Why a word is not a package instance.
+/// The reason a word is not the name of a package instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{name}> is not a package name: {reason}")]
 pub struct PkgInstError {
-    /// What was given, with bytes that are not printable escaped.
+    /// The word, with unprintable bytes escaped.
     pub name: String,
-    /// What is wrong with it.
+    /// The rule that the word breaks.
     pub reason: &'static str,
 }
 
 impl PkgInst {
-    /// The longest abbreviation; an instance suffix may add as many again.
+    /// The length of the longest instance name, in bytes.
     const LONGEST: usize = 64;
 
-    /// Checks `name` and takes it as a package instance.
+    /// Checks a name and makes it a package instance.
     pub fn new(name: &str) -> Result<Self, PkgInstError> {
         let bad = |reason| Err(PkgInstError { name: name.escape_debug().to_string(), reason });
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
@@ -43,12 +53,12 @@ impl PkgInst {
         Ok(Self(name.into()))
     }
 
-    /// The whole name, as the directory under `var/sadm/pkg` is called.
+    /// Returns the whole name, which is also that of the package's directory in `var/sadm/pkg`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The abbreviation: the part before the first dot.
+    /// Returns the abbreviation, the part before the first dot.
     pub fn abbreviation(&self) -> &str {
         self.0.split('.').next().unwrap_or(&self.0)
     }

@@ -1,7 +1,7 @@
-//! What a package says about one object: its type, its class, its attributes, its content.
+//! The description of one object of a package: type, class, attributes, content.
 //!
-//! The same value is a line of a pkgmap and a line of `contents` (pkgmap(4), contents(4)); the path stands beside
-//! it, because the two files write it differently.
+//! Both pkgmap(4) and contents(4) lines hold this value. The path is kept apart, because the two files write
+//! it differently.
 
 use super::PkgInst;
 
@@ -10,9 +10,9 @@ use super::PkgInst;
 pub enum Ftype {
     /// `f`: a regular file.
     File,
-    /// `e`: a file that is edited after installation.
+    /// `e`: a file that scripts or administrators edit after installation.
     Editable,
-    /// `v`: a file whose content is expected to change, as a log.
+    /// `v`: a file whose content is expected to change, for example a log.
     Volatile,
     /// `d`: a directory.
     Directory,
@@ -28,12 +28,12 @@ pub enum Ftype {
     Symlink,
     /// `l`: a hard link to another object.
     Link,
-    /// `i`: a file of the package itself: pkginfo, a script, depend, …
+    /// `i`: an information file of the package itself: pkginfo, a script, depend, …
     Information,
 }
 
 impl Ftype {
-    /// The letter in a pkgmap.
+    /// Returns the type's letter in a pkgmap.
     pub fn letter(self) -> u8 {
         match self {
             Self::File => b'f',
@@ -50,7 +50,7 @@ impl Ftype {
         }
     }
 
-    /// The type with this letter.
+    /// Returns the type with this letter.
     pub fn from_letter(letter: u8) -> Option<Self> {
         Some(match letter {
             b'f' => Self::File,
@@ -68,137 +68,138 @@ impl Ftype {
         })
     }
 
-    /// Whether it is a regular file with content of its own (`f`, `e`, `v`).
+    /// Whether the object is a regular file with its own content (`f`, `e`, `v`).
     pub fn is_regular(self) -> bool {
         matches!(self, Self::File | Self::Editable | Self::Volatile)
     }
 
-    /// Whether it is a directory (`d`, `x`).
+    /// Whether the object is a directory (`d`, `x`).
     pub fn is_directory(self) -> bool {
         matches!(self, Self::Directory | Self::Exclusive)
     }
 
-    /// Whether its line has a target (`s`, `l`) instead of attributes.
+    /// Whether the object is a link (`s`, `l`), whose line has a target and no attributes.
     pub fn is_link(self) -> bool {
         matches!(self, Self::Symlink | Self::Link)
     }
 
-    /// Whether it is a device (`b`, `c`).
+    /// Whether the object is a device (`b`, `c`).
     pub fn is_device(self) -> bool {
         matches!(self, Self::Block | Self::Character)
     }
 }
 
-/// Permission bits: octal, at most `07777`.
+/// The permission bits of an object, at most `07777`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mode(u16);
 
 impl std::fmt::Display for Mode {
-    /// Four octal digits, as contents(4) has them.
+    /// Formats four octal digits, as in contents(4).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:04o}", self.0)
     }
 }
 
 impl Mode {
-    /// Takes permission bits; none if there are others.
+    /// Creates a mode from permission bits, or `None` if any other bit is set.
     pub fn new(bits: u32) -> Option<Self> {
         u16::try_from(bits).ok().filter(|&bits| bits <= 0o7777).map(Self)
     }
 
-    /// The permission bits of a `st_mode`; the file type bits are dropped.
+    /// Extracts the permission bits of an `st_mode`.
     #[allow(clippy::cast_possible_truncation)] // twelve bits
     pub fn of(st_mode: u32) -> Self {
         Self((st_mode & 0o7777) as u16)
     }
 
-    /// The bits.
+    /// Returns the bits as a number.
     pub fn bits(self) -> u32 {
         u32::from(self.0)
     }
 
-    /// Whether it lets a program run as its owner or group (setuid, setgid).
+    /// Whether a program with this mode runs as its owner or group (setuid, setgid).
     pub fn is_set_id(self) -> bool {
         self.0 & 0o6000 != 0
     }
 }
 
-/// Mode, owner and group of an object; `None` is the `?` of a pkgmap: keep what is there.
+/// Mode, owner and group of an object. `None` is the `?` of a pkgmap: the attribute found is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Attributes {
-    /// Permission bits.
+pub struct ObjectAttributes {
+    /// The permission bits.
     pub mode: Option<Mode>,
-    /// Name of the owner.
+    /// The owner's name.
     pub owner: Option<String>,
-    /// Name of the group.
+    /// The group's name.
     pub group: Option<String>,
 }
 
-/// Size, checksum and modification time of a regular file or an information file; `None` is `?`: unknown.
+/// Size, checksum and modification time of a regular or information file. `None` is the `?` of a pkgmap:
+/// unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Content {
-    /// Bytes.
+pub struct ContentInfo {
+    /// The size, in bytes.
     pub size: Option<u64>,
-    /// The System V `sum` of the bytes (see [`checksum`](super::checksum)).
+    /// The System V checksum (see [`checksum`](super::checksum)).
     pub cksum: Option<u16>,
-    /// Modification time, seconds since 1970.
+    /// The modification time, in seconds since 1970.
     pub mtime: Option<i64>,
 }
 
-/// Everything a pkgmap or `contents` line says about an object, apart from its path and who owns it.
+/// The description of an object in a pkgmap or `contents` line, without its path and owners.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Object {
-    /// Its type.
+    /// The object's type.
     pub ftype: Ftype,
-    /// The class it is installed with; empty for an information file.
+    /// The class it is installed with, or an empty string for an information file.
     pub class: String,
-    /// Where a link points, as written (unescaped); for `s` and `l` only.
+    /// The target of a link (`s`, `l`), as written but unescaped.
     pub target: Option<Vec<u8>>,
-    /// Major and minor number, for `b` and `c` only; `None` inside is `?`.
+    /// The major and minor number of a device (`b`, `c`); an inner `None` is `?`.
     pub device: Option<(Option<u32>, Option<u32>)>,
-    /// Attributes; all unknown for links and information files.
-    pub attributes: Attributes,
-    /// Content; all unknown for what has none.
-    pub content: Content,
+    /// Mode, owner and group; all unknown for links and information files.
+    pub attributes: ObjectAttributes,
+    /// Size, checksum and modification time; all unknown for types without content.
+    pub content: ContentInfo,
 }
 
 impl Object {
-    /// An object of this type and class about which nothing else is known yet.
+    /// Creates an object with a type and a class, and nothing else.
     pub fn new(ftype: Ftype, class: &str) -> Self {
         Self {
             ftype,
             class: class.to_owned(),
             target: None,
             device: None,
-            attributes: Attributes::default(),
-            content: Content::default(),
+            attributes: ObjectAttributes::default(),
+            content: ContentInfo::default(),
         }
     }
 }
 
-/// The mark before a package name in `contents` while something is unfinished or wrong.
+/// The mark before a package name in `contents` that reports unfinished work or a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerStatus {
-    /// `+`: entered by installf, not final.
+    /// `+`: entered by installf, not yet final.
     Pending,
     /// `-`: marked by removef.
     Removing,
-    /// `!`: not found or partially installed.
+    /// `!`: missing or partially installed.
     Partial,
     /// `%`: served from a file server.
     Served,
-    /// `*`: contents to be confirmed.
+    /// `*`: content to be confirmed.
     ConfirmContents,
     /// `~`: attributes to be confirmed.
     ConfirmAttributes,
-    /// `#`: duplicate.
+    /// `#`: entered twice.
     Duplicate,
-    /// `@`: transient.
+    /// `@`: a transient entry.
     Transient,
 }
 
 impl OwnerStatus {
-    /// The mark with this character.
+    /// Returns the mark with this character.
     pub fn from_letter(letter: u8) -> Option<Self> {
         Some(match letter {
             b'+' => Self::Pending,
@@ -213,7 +214,7 @@ impl OwnerStatus {
         })
     }
 
-    /// The character of this mark.
+    /// Returns the character of this mark.
     pub fn letter(self) -> u8 {
         match self {
             Self::Pending => b'+',
@@ -228,21 +229,21 @@ impl OwnerStatus {
     }
 }
 
-/// One package at the end of a `contents` line: `[status]package[\][:class]`.
+/// A package at the end of a `contents` line: `[status]package[\][:class]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
-    /// The mark before the name; none in a clean database.
+pub struct OwningPackage {
+    /// The mark before the name, absent in a clean database.
     pub status: Option<OwnerStatus>,
-    /// Who owns the object.
+    /// The package that owns the object.
     pub package: PkgInst,
-    /// Whether `\` stands behind the name: the package serves the object through another ftype.
+    /// Whether `\` follows the name: the package provides the object under another type.
     pub alternate: bool,
-    /// The class under which this package owns it, where it differs from the line's.
+    /// The class under which this package owns the object, if it differs from the line's.
     pub class: Option<String>,
 }
 
-impl Owner {
-    /// A plain, clean owner.
+impl OwningPackage {
+    /// Creates an owner without mark and class.
     pub fn new(package: PkgInst) -> Self {
         Self { status: None, package, alternate: false, class: None }
     }

@@ -4,43 +4,53 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// From so many lines on, names are found by an index rather than by looking at each.
+/// The number of lines from which names are found by an index.
 const INDEXED: usize = 64;
 
-/// Room that is laid by when a file is read: for so many lines at most, with names and values of so many bytes.
+/// The sizes for which memory is reserved before a file is read: at most this many lines, with names and
+/// lines of the usual length in bytes.
 const MOST_ROOM: usize = 4096;
 const USUAL_NAME: usize = 20;
 const USUAL_LINE: usize = 64;
 
-/// Parameters in the order of their file. A name may occur more than once: the first one counts for look-ups
-/// (pkginfo(4)), all are kept. Values are bytes, because real files are not all UTF-8. A look-up, a change and a removal
-/// take the same time however many there are.
+/// Parameters in the order of their file. A name may occur several times: look-ups return the first
+/// (pkginfo(4)), but all are kept. Values are bytes, because real files are not always UTF-8. A look-up, a
+/// change and a removal take constant time.
+///
+/// ```
+/// use patchadm_svr4::package::Params;
+///
+/// let mut params: Params = [("PKG", "ACMEshop"), ("VERSION", "1.0")].into_iter().collect();
+/// params.set("VERSION", "1.1");
+/// assert_eq!(params.text("VERSION"), "1.1");
+/// assert_eq!(params.get("BASEDIR"), None);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Params {
-    /// All names and all values, one behind the other: the parameters of a thousand packages are read at once, and every
-    /// value in a place of its own would cost more than the reading.
+    /// All names and all values, concatenated: the parameters of a thousand packages are read at once, and an
+    /// allocation for every value would cost more than the reading.
     names: String,
     values: Vec<u8>,
-    /// In the order of the file; what was removed leaves a gap.
-    lines: Vec<Option<Line>>,
-    /// The places of each name, once there are many.
+    /// The parameters in the order of the file; a removed one leaves a gap.
+    lines: Vec<Option<StoredParam>>,
+    /// The positions of each name, once there are many.
     index: HashMap<Box<str>, Vec<usize>>,
 }
 
-/// Where name and value of a line are.
+/// The ranges of a parameter's name and value in the concatenations.
 #[derive(Clone, Debug)]
-struct Line {
+struct StoredParam {
     name: Range<usize>,
     value: Range<usize>,
 }
 
 impl Params {
-    /// No parameters.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No parameters yet, and room for those of a file.
+    /// Creates an empty list with memory reserved for the parameters of a file.
     pub(crate) fn of_text(text: &[u8]) -> Self {
         let lines = (text.len() / USUAL_LINE + 1).min(MOST_ROOM);
         let values = Vec::with_capacity(text.len().min(lines * USUAL_LINE));
@@ -48,18 +58,18 @@ impl Params {
         Self { names, values, lines: Vec::with_capacity(lines), index: HashMap::new() }
     }
 
-    /// The value of `name`.
+    /// Returns the value of `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let line = self.lines.get(self.first(name)?)?.as_ref()?;
         self.values.get(line.value.clone())
     }
 
-    /// The value of `name` for a person or a comparison; bytes that are not UTF-8 become U+FFFD. Absent is empty.
+    /// Returns the value of `name` as text: bytes that are not UTF-8 become U+FFFD, a missing value is empty.
     pub fn text(&self, name: &str) -> Cow<'_, str> {
         String::from_utf8_lossy(self.get(name).unwrap_or_default())
     }
 
-    /// Gives `name` a value: in its first place, or at the end where it is new.
+    /// Sets a parameter: in the place of its first definition, or at the end if it is new.
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let Some(first) = self.first(name) else { return self.push(name, value) };
         let value = self.keep(value.as_ref());
@@ -68,12 +78,12 @@ impl Params {
         }
     }
 
-    /// Adds a line at the end, even where the name is there already.
+    /// Appends a parameter, even if the name exists already.
     pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let start = self.names.len();
         self.names.push_str(name);
         let value = self.keep(value.as_ref());
-        self.lines.push(Some(Line { name: start..self.names.len(), value }));
+        self.lines.push(Some(StoredParam { name: start..self.names.len(), value }));
         let place = self.lines.len() - 1;
         if place > INDEXED {
             self.index.entry(name.into()).or_default().push(place);
@@ -86,7 +96,7 @@ impl Params {
         }
     }
 
-    /// Takes all lines of `name` out.
+    /// Removes all parameters called `name`.
     pub fn remove(&mut self, name: &str) {
         let places = if self.lines.len() > INDEXED {
             self.index.remove(name).unwrap_or_default()
@@ -100,12 +110,12 @@ impl Params {
         }
     }
 
-    /// Names and values in order.
+    /// Returns names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.placed().map(|(_, name, value)| (name, value))
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.lines.iter().all(Option::is_none)
     }
@@ -118,16 +128,16 @@ impl Params {
         self.placed().find(|(_, other, _)| *other == name).map(|(place, ..)| place)
     }
 
-    /// Every line with its place.
+    /// Returns all parameters with their positions.
     fn placed(&self) -> impl Iterator<Item = (usize, &str, &[u8])> {
-        let line = |(place, line): (usize, &Option<Line>)| {
-            let Line { name, value } = line.clone()?;
+        let line = |(place, line): (usize, &Option<StoredParam>)| {
+            let StoredParam { name, value } = line.clone()?;
             Some((place, self.names.get(name)?, self.values.get(value)?))
         };
         self.lines.iter().enumerate().filter_map(line)
     }
 
-    /// Puts a value behind the others.
+    /// Appends a value to the concatenation and returns its range.
     fn keep(&mut self, value: &[u8]) -> Range<usize> {
         let start = self.values.len();
         self.values.extend_from_slice(value);
@@ -136,7 +146,7 @@ impl Params {
 }
 
 impl PartialEq for Params {
-    /// The same names and values in the same order.
+    /// Compares names and values in order.
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }

@@ -1,37 +1,37 @@
-//! Paths of package objects: as a pkgmap writes them, and as they are in the root.
+//! Paths of package objects: as a pkgmap writes them, and as they are inside the root.
 //!
-//! Both kinds are checked when they are made, so that no later step can be led out of the root by `..`, a NUL or
-//! a name that no file system holds. Bytes stay bytes: nothing here needs UTF-8.
+//! Both kinds are checked when they are created, so that no later step can be led out of the root by `..`, a
+//! NUL or a name that no file system holds. Paths are bytes; nothing here requires UTF-8.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-/// The longest path and the longest component that are accepted (`PATH_MAX` - 1, `NAME_MAX`).
+/// The lengths of the longest path and component, in bytes (`PATH_MAX` - 1, `NAME_MAX`).
 const LONGEST_PATH: usize = 4095;
 const LONGEST_COMPONENT: usize = 255;
 
-/// Why some bytes are not the path of an object.
+/// The reason a path is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("path <{path}> {reason}")]
 pub struct PathError {
-    /// What was given, with bytes that are not printable escaped and cut to a readable length.
+    /// The path, with unprintable bytes escaped, cut to a readable length.
     pub path: String,
-    /// What is wrong with it.
+    /// The rule that the path breaks.
     pub reason: &'static str,
 }
 
-/// Where an object is: an absolute path inside the root, with BASEDIR and variables resolved and without the
-/// prefix of `-R`. Normalised: no `//`, no `.`, no trailing `/`; never `..`.
+/// An absolute path inside the root, with BASEDIR and variables resolved and without the prefix of `-R`. It
+/// is normalised: no `//`, no `.`, no trailing `/`, and never `..`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectPath(Box<[u8]>);
 
 impl ObjectPath {
-    /// The root directory itself.
+    /// Returns the path of the root directory.
     pub fn root() -> Self {
         Self(Box::from(&b"/"[..]))
     }
 
-    /// Takes an absolute path; `//`, `/./` and a trailing `/` are folded away.
+    /// Checks and normalises an absolute path: `//`, `/./` and a trailing `/` are removed.
     pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
         if is_normal(bytes) {
             return Ok(Self(bytes.into()));
@@ -53,7 +53,7 @@ impl ObjectPath {
         Ok(Self(path.into()))
     }
 
-    /// The path of `relative` below this directory.
+    /// Returns the path of `relative` below this directory.
     pub fn join(&self, relative: &[u8]) -> Result<Self, PathError> {
         let mut path = self.0.to_vec();
         path.push(b'/');
@@ -61,17 +61,18 @@ impl ObjectPath {
         Self::new(&path)
     }
 
-    /// The bytes, beginning with `/`.
+    /// Returns the bytes, starting with `/`.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The bytes without the leading `/`: what `openat` below the root takes. Empty for the root itself.
+    /// Returns the bytes without the leading `/`, as `openat` below the root takes them. Empty for the root
+    /// itself.
     pub fn relative(&self) -> &[u8] {
         &self.0[1..]
     }
 
-    /// The directory it is in; none for the root.
+    /// Returns the directory that contains it, or `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         if self.relative().is_empty() {
             return None;
@@ -80,12 +81,12 @@ impl ObjectPath {
         Some(if slash == 0 { Self::root() } else { Self(Box::from(&self.0[..slash])) })
     }
 
-    /// Its last component; empty for the root.
+    /// Returns the last component, empty for the root.
     pub fn name(&self) -> &[u8] {
         self.0.rsplit(|&b| b == b'/').next().unwrap_or_default()
     }
 
-    /// Whether it lies below `directory` (not: is it).
+    /// Whether the path lies below `directory` and is not `directory` itself.
     pub fn is_below(&self, directory: &Self) -> bool {
         directory.relative().is_empty() && !self.relative().is_empty()
             || self.0.len() > directory.0.len()
@@ -93,13 +94,13 @@ impl ObjectPath {
                 && self.0[directory.0.len()] == b'/'
     }
 
-    /// All directories above it, nearest first, the root last.
+    /// Returns all directories above it, from the nearest to the root.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)
     }
 
-    /// Where a hard link entry points (pkgmap(4)): an absolute target is a path of the root, a target that begins
-    /// with `.` is relative to the directory of the link, any other to the directory of the link as well.
+    /// Resolves the target of a hard link at this path (pkgmap(4)): an absolute target is a path of the root,
+    /// any other is relative to the directory of the link.
     pub fn link_source(&self, target: &[u8]) -> Result<Self, PathError> {
         if target.first() == Some(&b'/') {
             return Self::new(target);
@@ -117,7 +118,7 @@ impl ObjectPath {
 }
 
 impl fmt::Display for ObjectPath {
-    /// As messages show it: bytes that are not printable are escaped.
+    /// Formats the path for messages, with unprintable bytes escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&printable(&self.0))
     }
@@ -129,12 +130,23 @@ impl fmt::Debug for ObjectPath {
     }
 }
 
-/// A path as the pkgmap of a package writes it: relative to BASEDIR, absolute, or beginning with a `$VARIABLE`.
+/// A path as a pkgmap writes it: relative to BASEDIR, absolute, or starting with a `$VARIABLE`.
+///
+/// ```
+/// use patchadm_svr4::package::{ObjectPath, PackagePath};
+///
+/// let base = ObjectPath::new(b"/opt/acme")?;
+/// let path = PackagePath::new(b"bin/./shop")?.resolve(&base, |_| None)?;
+/// assert_eq!(path.as_bytes(), b"/opt/acme/bin/shop");
+/// assert!(PackagePath::new(b"../etc/passwd").is_err());
+/// # Ok::<(), patchadm_svr4::package::PathError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackagePath(Box<[u8]>);
 
 impl PackagePath {
-    /// Checks and normalises: no empty path, no NUL, no `..` component, lengths as the file system allows.
+    /// Checks and normalises a path: it must not be empty, contain a NUL or a `..` component, or exceed the
+    /// lengths of the file system.
     pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
         let parts: Vec<&[u8]> = components(bytes)?.collect();
         let absolute = bytes.first() == Some(&b'/');
@@ -149,18 +161,19 @@ impl PackagePath {
         Ok(Self(path.into()))
     }
 
-    /// The bytes, as written (normalised).
+    /// Returns the bytes, normalised.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether it is absolute (lies under `root/` of the package directory) rather than below BASEDIR (`reloc/`).
+    /// Whether the path is absolute, so that its content lies under `root/` in a package directory and not
+    /// under `reloc/`.
     pub fn is_absolute(&self) -> bool {
         self.0.first() == Some(&b'/')
     }
 
-    /// Resolves it inside the root: variables by `variable` (a name without `$` to its value), a relative path
-    /// below `basedir`.
+    /// Resolves the path inside the root: `variable` maps a name without its `$` to a value, and a relative
+    /// path is placed below `basedir`.
     pub fn resolve(
         &self,
         basedir: &ObjectPath,
@@ -195,8 +208,8 @@ impl fmt::Debug for PackagePath {
     }
 }
 
-/// Writes white space, `=`, backslash and control bytes of a path or link target as `\ooo`, the form in which
-/// pkgmap, prototype and contents can carry them (an extension of ours: the classic format has no quoting).
+/// Escapes white space, `=`, backslashes and control bytes of a path or link target as `\ooo`, so that
+/// pkgmap, prototype and contents can express it. The classic format has no quoting; this is an extension.
 pub fn escape(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for &byte in bytes {
@@ -209,13 +222,13 @@ pub fn escape(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads the escapes of [`escape`] back; a backslash without three octal digits stays as it is.
+/// Removes the escapes of [`escape`]; a backslash without three octal digits stays as it is.
 pub fn unescape(bytes: &[u8]) -> Vec<u8> {
     unescaped(bytes).into_owned()
 }
 
-/// The same without a copy of bytes that have no escapes.
-pub fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// Does the same without copying bytes that have no escapes.
+pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'\\') {
         return Cow::Borrowed(bytes);
     }
@@ -238,7 +251,7 @@ pub fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Whether bytes are an absolute path as [`ObjectPath`] keeps it, and not that of the root: nearly all are.
+/// Whether bytes are a normalised absolute path other than the root, as nearly all are.
 fn is_normal(bytes: &[u8]) -> bool {
     let is_part =
         |part: &[u8]| (1..=LONGEST_COMPONENT).contains(&part.len()) && !matches!(part, b"." | b"..");
@@ -246,7 +259,7 @@ fn is_normal(bytes: &[u8]) -> bool {
     below_root.is_some_and(|parts| !parts.contains(&0) && parts.split(|&b| b == b'/').all(is_part))
 }
 
-/// The components of a path, each checked.
+/// Checks the components of a path and returns them.
 fn components(bytes: &[u8]) -> Result<impl Iterator<Item = &[u8]>, PathError> {
     if bytes.contains(&0) {
         return Err(error(bytes, "has a NUL byte"));
@@ -268,7 +281,7 @@ fn error(bytes: &[u8], reason: &'static str) -> PathError {
     PathError { path: printable(shown), reason }
 }
 
-/// Bytes for a person: UTF-8 as it is, control characters and stray bytes escaped.
+/// Bytes as a message shows them: control characters and bytes that are not UTF-8 are escaped.
 fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {

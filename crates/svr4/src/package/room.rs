@@ -1,12 +1,12 @@
-//! Memory that is asked for before it is needed.
+//! A check for available memory before a large collection is built.
 //!
-//! A legal package may be larger than the memory that a process may have. What is collected entry by entry cannot fail
-//! entry by entry: the allocator ends the program instead. So that there is an error and not an end, whoever is about
-//! to collect asks here first. Where the system promises more than it has, the answer is yes all the same.
+//! A valid package may be larger than the memory of the process, and an allocator that runs out of memory
+//! ends the program. A caller that is about to collect many entries therefore asks here first and can report
+//! an error. On a system that overcommits memory the answer is always yes.
 
 use std::hint::black_box;
 
-/// Whether so many bytes can be had now, in one piece. They are given back at once.
+/// Whether this number of bytes can be allocated now, in one piece. The memory is released at once.
 pub fn is_room_for(bytes: u64) -> bool {
     let Ok(bytes) = usize::try_from(bytes) else { return false };
     let mut probe: Vec<u8> = Vec::new();

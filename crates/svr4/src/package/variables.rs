@@ -1,30 +1,31 @@
-//! Variables in what a package says of its objects: owners, groups and link targets that are parameters.
+//! Variables in the description of an object: owners, groups and link targets that name a parameter.
 //!
-//! Only names with an upper-case initial are variables when a package is installed (pkgmap(4)); the others were those
-//! of its maker. Variables in paths are the matter of [`PackagePath::resolve`](super::PackagePath::resolve), which
-//! asks [`value`].
+//! Only names with an upper-case initial are variables of an installation (pkgmap(4)); the others were
+//! variables of the build. [`PackagePath::resolve`](super::PackagePath::resolve) resolves variables in paths,
+//! and calls [`value`].
 
 use super::{Object, Params};
 
-/// A variable that an object uses and that no parameter gives a value.
+/// A variable of an object that has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
-    /// As its owner or group.
+    /// The variable is the owner or group.
     #[error("${0} has no value")]
     Account(String),
-    /// In the target of a link.
+    /// The variable is part of a link's target.
     #[error("its target uses ${0}, which has no value")]
     Target(String),
 }
 
-/// The value of a variable; none where it is no variable of an installation, or there is no such parameter.
+/// Returns the value of a variable, or `None` if the name is not a variable of an installation or there is no
+/// such parameter.
 pub fn value(params: &Params, name: &str) -> Option<Vec<u8>> {
     let is_variable = name.starts_with(|c: char| c.is_ascii_uppercase());
     params.get(name).filter(|_| is_variable).map(<[u8]>::to_vec)
 }
 
-/// The object with the values of its variables.
-pub fn expand(object: &Object, params: &Params) -> Result<Object, VariableError> {
+/// Replaces the variables of an object by their values.
+pub fn expand_object(object: &Object, params: &Params) -> Result<Object, VariableError> {
     let mut object = object.clone();
     for name in [&mut object.attributes.owner, &mut object.attributes.group] {
         if let Some(variable) = name.as_deref().and_then(|name| name.strip_prefix('$')) {
@@ -38,7 +39,7 @@ pub fn expand(object: &Object, params: &Params) -> Result<Object, VariableError>
     Ok(object)
 }
 
-/// Replaces each component of a link target that is a variable.
+/// Replaces each component of a link target that is a variable by its value.
 fn expand_target(target: &[u8], params: &Params) -> Result<Vec<u8>, VariableError> {
     let mut parts = Vec::new();
     for part in target.split(|&byte| byte == b'/') {
@@ -64,10 +65,10 @@ mod tests {
         let mut object = Object::new(Ftype::Symlink, "none");
         object.attributes.owner = Some("$WEBUSER".to_owned());
         object.target = Some(b"$LIB/$made/a".to_vec());
-        let expanded = expand(&object, &params).unwrap();
+        let expanded = expand_object(&object, &params).unwrap();
         assert_eq!(expanded.attributes.owner.as_deref(), Some("www"));
         assert_eq!(expanded.target.as_deref(), Some(&b"/usr/lib/$made/a"[..]));
         object.attributes.group = Some("$NOBODY".to_owned());
-        assert_eq!(expand(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
+        assert_eq!(expand_object(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
     }
 }

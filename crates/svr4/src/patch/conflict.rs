@@ -1,43 +1,44 @@
-//! Incompatibilities between a patch that comes and those that are applied.
+//! Incompatibilities between an incoming patch and the applied ones.
 //!
-//! An incompatibility names one revision exactly, or with revision zero all of them; a later revision is the
+//! An incompatibility names exactly one revision or, with revision zero, all of them; a later revision is the
 //! vendor's repair and does not conflict. It holds in both directions.
 
 use super::{AppliedPatches, PatchId, PatchList};
 
-/// That a patch must not be applied because of another; borrowed from the question and from the root.
+/// An incompatibility that keeps a patch from being applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conflict<'a> {
-    /// The patch that comes names an applied one.
+pub enum PatchConflict<'a> {
+    /// The incoming patch names an applied one.
     IncomingNames {
-        /// The word of its list.
+        /// The word of the list that names it.
         named: &'a PatchId,
-        /// The applied patch that is meant, or that contains what is meant.
+        /// The applied patch that is named, or that contains the named one.
         applied: &'a PatchId,
     },
-    /// An applied patch names the one that comes, or what that contains.
+    /// An applied patch names the incoming one, or a patch that it contains.
     AppliedNames {
-        /// The applied patch with the list.
+        /// The applied patch that has the list.
         applied: &'a PatchId,
-        /// The word of its list.
+        /// The word of the list that names it.
         named: &'a PatchId,
     },
 }
 
 impl AppliedPatches {
-    /// The first conflict between `incoming`, which obsoletes and excludes what its lists say, and what is applied.
+    /// Returns the first conflict between the applied patches and `incoming`, given its own two lists.
     ///
-    /// Of applied patches only effective ones count: a superseded one has no say any more, and its successor has
-    /// lists of its own. What an applied patch has explicitly obsoleted, and so contains, counts like itself.
+    /// Only effective applied patches count: a superseded one no longer matters, and its successor has its
+    /// own lists. A patch that an applied one has explicitly obsoleted, and so contains, counts like that
+    /// one.
     pub fn incompatible_with<'a>(
         &'a self,
         incoming: &'a PatchId,
         obsoletes: &'a PatchList,
         incompatibles: &'a PatchList,
-    ) -> Option<Conflict<'a>> {
+    ) -> Option<PatchConflict<'a>> {
         let named = incompatibles.iter().find_map(|named| {
             let applied = self.present(named).find(|applied| *applied != incoming)?;
-            Some(Conflict::IncomingNames { named, applied })
+            Some(PatchConflict::IncomingNames { named, applied })
         });
         named.or_else(|| {
             self.iter().filter(|patch| patch.id != *incoming).find_map(|patch| {
@@ -47,12 +48,12 @@ impl AppliedPatches {
                 // Asked last, because few of thousands of patches name any.
                 self.superseded(&patch.id)
                     .is_none()
-                    .then_some(Conflict::AppliedNames { applied: &patch.id, named })
+                    .then_some(PatchConflict::AppliedNames { applied: &patch.id, named })
             })
         })
     }
 
-    /// The applied patches that are, or contain, what `named` means.
+    /// Returns the applied patches that `named` means, or that contain one it means.
     fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = &'a PatchId> {
         let itself = self.effective().map(|patch| &patch.id).filter(|id| means(named, id));
         let entries = self.obsoleted.iter().filter(|(entry, _)| means(named, entry));
@@ -67,7 +68,7 @@ fn means(named: &PatchId, id: &PatchId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::relation::tests::{id, root};
+    use super::super::applied_patches::tests::{id, root};
     use super::*;
 
     /// The conflict of a patch that obsoletes and excludes these, in words.
@@ -75,8 +76,8 @@ mod tests {
         let list = |text: &str| PatchList::parse(text, "-").unwrap();
         let (incoming, obsoletes, incompat) = (id(incoming), list(obsoletes), list(incompat));
         root.incompatible_with(&incoming, &obsoletes, &incompat).map(|conflict| match conflict {
-            Conflict::IncomingNames { named, applied } => format!("incoming names {named}: {applied}"),
-            Conflict::AppliedNames { applied, named } => format!("{applied} names {named}"),
+            PatchConflict::IncomingNames { named, applied } => format!("incoming names {named}: {applied}"),
+            PatchConflict::AppliedNames { applied, named } => format!("{applied} names {named}"),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The identity of a patch: a base code and a revision.
 //!
-//! An id that could be made is safe as a file name and as a word of a list. It remembers how it was first written;
-//! two spellings of one revision (`105181-5`, `105181-05`) are the same patch everywhere.
+//! Every id is safe as a file name and as a word of a list. It keeps its first spelling; two spellings of one
+//! revision (`105181-5`, `105181-05`) are equal everywhere.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,48 +10,61 @@ use std::sync::Arc;
 
 /// A patch id: base, separator, revision, as in `105181-05`, `IDR148363-26`, `ACME-web-3`.
 ///
-/// The text is split at the *last* separator, so that a base may hold it. The base has letters, digits, `_`, `.`,
-/// `+` and `-` and begins with neither `-` nor `.`; the revision is digits of any number. Equality, hash and order
-/// look at the base byte by byte and at the revision as a number; the spelling is kept for printing only.
+/// ```
+/// use patchadm_svr4::patch::PatchId;
 ///
-/// Order is that of listings: bases that are all digits first and by number, the others after them by bytes;
-/// revisions by number. (Comparing by number only where *both* are digits would not be an order: `9 < 10 < 1a < 9`.)
+/// let id = PatchId::new("105181-05")?;
+/// assert_eq!((id.base(), id.revision()), ("105181", "05"));
+/// assert_eq!(id, PatchId::new("105181-5")?);
+/// assert!(PatchId::new("105181-17")?.is_later_than(&id));
+/// # Ok::<(), patchadm_svr4::patch::PatchIdError>(())
+/// ```
+///
+/// The text is split at the *last* separator, so that a base may contain it. The base has letters, digits,
+/// `_`, `.`, `+` and `-` and does not start with `-` or `.`; the revision has any number of digits. Equality,
+/// hash and order compare the base byte by byte and the revision as a number; the spelling only matters for
+/// printing.
+///
+/// The order is that of listings: bases of digits only come first and by number, the others after them by
+/// bytes; revisions by number. (A comparison by number only if *both* are digits would not be an order: `9 <
+/// 10 < 1a < 9`.)
 #[derive(Clone)]
 pub struct PatchId {
-    /// Shared by all copies: the records of thousands of patches are put together in several ways.
+    /// The spelling, shared by all copies: the records of thousands of patches are combined in several ways.
     text: Arc<str>,
-    /// Where the base ends.
+    /// The end of the base.
     base: usize,
-    /// Where the revision begins.
+    /// The start of the revision.
     revision: usize,
-    /// The base as a number, where it is one that 64 bits hold: thousands of ids are put in order at a time.
+    /// The base as a number, if 64 bits hold it: thousands of ids are sorted at a time.
     number: Option<u64>,
 }
 
-/// Why a text is not a patch id.
+/// The reason a text is not a patch id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is not a patch id: {reason}")]
 pub struct PatchIdError {
-    /// What was given, escaped and cut to a readable length.
+    /// The text, escaped and cut to a readable length.
     pub text: String,
-    /// What is wrong with it.
+    /// The rule that the text breaks.
     pub reason: &'static str,
 }
 
 impl PatchId {
-    /// What stands between base and revision unless a root's policy says otherwise.
+    /// The usual separator of base and revision; a root's policy may set another one.
     pub const SEPARATOR: &str = "-";
 
-    /// The longest id in bytes: with any prefix or suffix that a record adds it is still a legal file name.
+    /// The length of the longest id, in bytes: with any prefix or suffix that a record adds it is still a
+    /// valid file name.
     pub const LONGEST: usize = 128;
 
-    /// Takes an id with the usual separator.
+    /// Parses an id with the usual separator.
     pub fn new(text: &str) -> Result<Self, PatchIdError> {
         Self::parse(text, Self::SEPARATOR)
     }
 
-    /// Takes an id whose base and revision are joined by `separator`, a literal string of letters, `_`, `.`, `+`
-    /// and `-`.
+    /// Parses an id whose base and revision are joined by `separator`, a string of letters, `_`, `.`, `+` and
+    /// `-`.
     pub fn parse(text: &str, separator: &str) -> Result<Self, PatchIdError> {
         let bad = |reason| {
             let shown = text.chars().take(Self::LONGEST).flat_map(char::escape_debug).collect();
@@ -83,23 +96,23 @@ impl PatchId {
         Ok(Self { base: base.len(), revision: base.len() + separator.len(), text: text.into(), number })
     }
 
-    /// The id as it was first written.
+    /// Returns the id in its first spelling.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The part that all revisions of a patch share.
+    /// Returns the part that all revisions of a patch share.
     pub fn base(&self) -> &str {
         &self.text[..self.base]
     }
 
-    /// The digits of the revision, as written.
+    /// Returns the digits of the revision, as written.
     pub fn revision(&self) -> &str {
         &self.text[self.revision..]
     }
 
-    /// Whether the revision is zero: in a list of incompatible patches that means every revision.
-    pub fn is_revision_zero(&self) -> bool {
+    /// Whether the revision is zero, which in a list of incompatible patches means every revision.
+    pub(crate) fn is_revision_zero(&self) -> bool {
         significant(self.revision()).is_empty()
     }
 

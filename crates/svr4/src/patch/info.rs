@@ -1,8 +1,8 @@
-//! The record of one patch in an installed package: the value of `PATCH_INFO_<id>`.
+//! The record of one patch in an installed package: the value of the parameter `PATCH_INFO_<id>`.
 //!
-//! The reader takes every shape that the classic scripts write (runs of blanks, parts left out) and never fails:
-//! what it cannot read is passed over, because a record made years ago must not stop a backout. The writer knows
-//! one normal form.
+//! The reader accepts every form that the classic scripts write (runs of blanks, parts left out) and never
+//! fails: it skips unreadable parts, because a record made years ago must not prevent a backout. The writer
+//! produces one normal form.
 
 use super::list::words;
 use super::{PatchList, Requirements};
@@ -10,41 +10,42 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-/// What became of a patch in a package.
+/// The record of a patch in a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PatchInfo {
-    /// It is applied.
-    Installed(Installed),
-    /// It was applied once and has been backed out; the record stays as history.
+    /// The patch is applied.
+    Installed(InstalledInfo),
+    /// The patch was applied once and has been backed out; the record remains as history.
     BackedOut,
-    /// There is a record that says nothing.
+    /// The record has no known content.
     #[default]
     Empty,
 }
 
-/// What is recorded of an applied patch.
+/// The record of an applied patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Installed {
-    /// When, as date(1) prints it, e.g. `Fri Nov 20 06:37:39 UTC 2026`; single blanks between its words.
+pub struct InstalledInfo {
+    /// The time of application, as date(1) prints it, e.g. `Fri Nov 20 06:37:39 UTC 2026`, with single blanks
+    /// between the words.
     pub date: String,
-    /// The node name of the machine that applied it; empty where it is not recorded.
+    /// The node name of the machine that applied it; empty if not recorded.
     pub host: String,
-    /// Patches that it obsoletes.
+    /// The patches that it obsoletes.
     pub obsoletes: PatchList,
-    /// Patches that it needs.
+    /// The patches that it requires.
     pub requires: Requirements,
-    /// Patches that it cannot be together with.
+    /// The patches that it is incompatible with.
     pub incompatibles: PatchList,
 }
 
-/// The parts of a record, in their order.
+/// The labels of a record's parts, in order.
 const LABELS: [&str; 5] = ["Installed:", "From:", "Obsoletes:", "Requires:", "Incompatibles:"];
 
-/// The literal value after a backout.
+/// The value after a backout.
 const BACKED_OUT: &str = "backed out";
 
 impl PatchInfo {
-    /// Reads a value; blanks are any run of blanks, tabs and newlines, a part that is missing is empty.
+    /// Parses a value. Words are separated by any run of blanks, tabs and newlines; a missing part is empty.
     pub fn parse(value: &str, separator: &str) -> Self {
         if value.split_ascii_whitespace().eq(BACKED_OUT.split(' ')) {
             return Self::BackedOut;
@@ -52,7 +53,7 @@ impl PatchInfo {
         let Some([date, host, obsoletes, requires, incompatibles]) = parts(value) else {
             return Self::Empty;
         };
-        Self::Installed(Installed {
+        Self::Installed(InstalledInfo {
             date: date.into_text(),
             host: host.into_text(),
             obsoletes: PatchList::parse_legible(words(obsoletes.text()), separator),
@@ -61,8 +62,8 @@ impl PatchInfo {
         })
     }
 
-    /// What is recorded, if the patch is applied.
-    pub fn installed(&self) -> Option<&Installed> {
+    /// Returns the record of an applied patch, or `None` of any other.
+    pub fn installed(&self) -> Option<&InstalledInfo> {
         match self {
             Self::Installed(installed) => Some(installed),
             Self::BackedOut | Self::Empty => None,
@@ -70,14 +71,14 @@ impl PatchInfo {
     }
 }
 
-/// The place of the label that a word begins with, and what is behind it.
+/// Returns the position of the label that a word starts with, and the text after it.
 fn label(word: &str) -> Option<(usize, &str)> {
     let mut labels = LABELS.iter().enumerate();
     labels.find_map(|(place, label)| word.strip_prefix(label).map(|rest| (place, rest)))
 }
 
-/// The text after each label; none where there is no label at all. A label that comes again or too late is passed
-/// over.
+/// Returns the text after each label, or `None` if there is no label. A repeated label and one out of order
+/// are skipped.
 fn parts(value: &str) -> Option<[Part<'_>; 5]> {
     let mut parts: [Part<'_>; 5] = Default::default();
     let mut at: Option<usize> = None;
@@ -97,16 +98,16 @@ fn parts(value: &str) -> Option<[Part<'_>; 5]> {
     at.map(|_| parts)
 }
 
-/// Words of a value with single blanks between them: as they stand there, while they stand there like that.
+/// Words of a value with single blanks between them, borrowed from the value while it has the same form.
 #[derive(Default)]
 struct Part<'v> {
-    /// Where the words are, while nothing had to be written anew.
+    /// The range of the words in the value, while they are borrowed.
     place: Range<usize>,
     words: Cow<'v, str>,
 }
 
 impl<'v> Part<'v> {
-    /// Adds a word of `value`.
+    /// Appends a word of `value`.
     fn push(&mut self, value: &'v str, word: &'v str) {
         let start = word.as_ptr().addr() - value.as_ptr().addr();
         let end = start + word.len();
@@ -135,7 +136,7 @@ impl<'v> Part<'v> {
 }
 
 impl fmt::Display for PatchInfo {
-    /// The normal form: single blanks, no trailing one.
+    /// Formats the normal form: single blanks, none at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Installed(installed) => installed.fmt(f),
@@ -145,7 +146,7 @@ impl fmt::Display for PatchInfo {
     }
 }
 
-impl fmt::Display for Installed {
+impl fmt::Display for InstalledInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { date, host, obsoletes, requires, incompatibles } = self;
         let values = [date, host, &obsoletes.to_string(), &requires.to_string(), &incompatibles.to_string()];
@@ -164,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
     use std::path::Path;
 
-    fn installed(text: &str) -> Installed {
+    fn installed(text: &str) -> InstalledInfo {
         match PatchInfo::parse(text, "-") {
             PatchInfo::Installed(installed) => installed,
             other => panic!("{text:?} is {other:?}"),
@@ -265,7 +266,7 @@ mod tests {
             alternatives in "(\\( 1-1 \\| [2-9]-1 \\) ){0,2}",
         ) {
             let list = PatchList::parse(&lists, "-").unwrap();
-            let info = PatchInfo::Installed(Installed {
+            let info = PatchInfo::Installed(InstalledInfo {
                 date,
                 host,
                 obsoletes: list.clone(),

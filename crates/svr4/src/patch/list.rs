@@ -1,6 +1,7 @@
-//! A list of patches, as the values of PATCHLIST, `SUNW_OBSOLETES` and `SUNW_INCOMPAT` hold it.
+//! Lists of patches: the values of PATCHLIST, `SUNW_OBSOLETES` and `SUNW_INCOMPAT`.
 //!
-//! No id is in a list twice and the order is kept. Lists with alternatives are `Requirements`.
+//! A list keeps its order and has no id twice. Lists with alternatives are
+//! [`Requirements`](super::Requirements).
 
 use super::{PatchId, PatchIdError};
 use std::collections::HashSet;
@@ -10,27 +11,27 @@ use std::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchList(Vec<PatchId>);
 
-/// Why a value is not a list of patches.
+/// The reason a value is not a list of patches.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchListError {
-    /// A word is not a patch id.
+    /// A word that is not a patch id.
     #[error(transparent)]
     Id(#[from] PatchIdError),
-    /// There are more entries than any root has patches.
+    /// More entries than [`PatchList::LIMIT`], more than any root has patches.
     #[error("a list of patches has more than {} entries", PatchList::LIMIT)]
     TooMany,
 }
 
 impl PatchList {
-    /// The most entries that a list may have.
+    /// The largest number of entries in a list.
     pub const LIMIT: usize = 100_000;
 
-    /// An empty list.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads ids separated by blanks, commas or both; a repeated id is dropped.
+    /// Parses ids separated by blanks, commas or both; repeated ids are dropped.
     pub fn parse(value: &str, separator: &str) -> Result<Self, PatchListError> {
         let (mut seen, mut ids) = (HashSet::new(), Vec::new());
         for word in words(value) {
@@ -45,12 +46,12 @@ impl PatchList {
         Ok(Self(ids))
     }
 
-    /// Reads what is legible: words that are no ids, and entries above the limit, are passed over.
+    /// Parses a damaged list: words that are not ids, and entries above the limit, are skipped.
     pub(super) fn parse_legible<'a>(words: impl Iterator<Item = &'a str>, separator: &str) -> Self {
         words.filter_map(|word| PatchId::parse(word, separator).ok()).take(Self::LIMIT).collect()
     }
 
-    /// Adds `id` at the end; false if it is there already (in whatever spelling), which leaves the list as it is.
+    /// Appends `id`. Returns false, with nothing changed, if the list has it already, in whatever spelling.
     pub fn push(&mut self, id: PatchId) -> bool {
         let new = !self.contains(&id);
         if new {
@@ -59,34 +60,34 @@ impl PatchList {
         new
     }
 
-    /// Takes `id` out; false if it is not there.
+    /// Removes `id`. Returns false if the list does not have it.
     pub fn remove(&mut self, id: &PatchId) -> bool {
         let before = self.0.len();
         self.0.retain(|entry| entry != id);
         self.0.len() < before
     }
 
-    /// Whether `id` is in the list.
+    /// Whether the list has `id`.
     pub fn contains(&self, id: &PatchId) -> bool {
         self.0.contains(id)
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// Returns the number of ids.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The ids in order; for PATCHLIST that is the order of application, oldest first.
+    /// Returns the ids in order; for PATCHLIST that is the order of application, oldest first.
     pub fn iter(&self) -> std::slice::Iter<'_, PatchId> {
         self.0.iter()
     }
 
-    /// The ids joined with `glue`: listings such as showrev(1M) use `, `.
+    /// Joins the ids with `glue`; listings such as showrev(1M) use `, `.
     pub fn joined(&self, glue: &str) -> String {
         self.0.iter().map(PatchId::as_str).collect::<Vec<_>>().join(glue)
     }
@@ -122,7 +123,7 @@ impl Extend<PatchId> for PatchList {
     }
 }
 
-/// The words of a value: separated by blanks, commas or both.
+/// Splits a value into words, separated by blanks, commas or both.
 pub(super) fn words(value: &str) -> impl Iterator<Item = &str> {
     value.split(|c: char| c.is_ascii_whitespace() || c == ',').filter(|word| !word.is_empty())
 }

@@ -1,28 +1,28 @@
-//! Values that say what a patch is: ids, lists, obsoletion counts, records, and the relations between them.
+//! The values of a patch: ids, lists, obsoletion counts, records, and the relations between patches.
 //!
-//! Nothing here opens a file or knows a file format beyond the text of a single parameter's value. What is applied
-//! comes from the parameters of the installed packages ([`Applied`]), what is offered from those of a sparse
-//! package ([`Delivered`]); [`AppliedPatches`] answers every question that the rules of patchadd(1M) and
-//! patchrm(1M) ask about a root. Exit codes and messages are made elsewhere from these answers.
+//! Nothing here opens a file or knows a file format beyond the text of a single parameter. Applied patches
+//! come from the parameters of installed packages ([`PatchRecords`]), offered ones from those of a sparse
+//! package ([`PatchMacros`]). [`AppliedPatches`] answers every question about a root that the rules of
+//! patchadd(1M) and patchrm(1M) ask; the caller turns the answers into messages and exit codes.
 
-mod applied;
+mod applied_patches;
 mod conflict;
-mod delivered;
 mod id;
 mod info;
 mod list;
-mod obsoletes;
+mod macros;
+mod obsolete_counts;
 mod provision;
-mod relation;
+mod records;
 mod requirement;
 
-pub use applied::{Applied, AppliedError};
-pub use conflict::Conflict;
-pub use delivered::{Delivered, DeliveredError};
+pub use applied_patches::{AppliedPatch, AppliedPatches, Obsoletion, PatchStanding, Superseded};
+pub use conflict::PatchConflict;
 pub use id::{PatchId, PatchIdError};
-pub use info::{Installed, PatchInfo};
+pub use info::{InstalledInfo, PatchInfo};
 pub use list::{PatchList, PatchListError};
-pub use obsoletes::{Obsoletes, ObsoletesError};
-pub use provision::Unmet;
-pub use relation::{AppliedPatch, AppliedPatches, Obsoletion, Standing, Superseded};
+pub use macros::{PatchMacros, PatchMacrosError};
+pub use obsolete_counts::{ObsoleteCounts, ObsoleteCountsError};
+pub use provision::UnmetRequirement;
+pub use records::{PatchRecords, PatchRecordsError};
 pub use requirement::{Requirement, Requirements, RequirementsError};

@@ -1,31 +1,31 @@
-//! Requirements: which applied patch provides what, and who would miss a patch that is backed out.
+//! The patches that applied ones provide, and the requirements that a backout would leave unmet.
 //!
-//! A patch provides itself and every lower revision, and so does it with each patch that it obsoletes, and with
-//! what those obsolete in turn. Patches may obsolete each other in a circle; every question still ends.
+//! A patch provides itself and every lower revision, likewise each patch that it obsoletes, and in turn the
+//! patches those obsolete. Patches may obsolete each other in a circle; every question still ends.
 
-use super::{Applied, AppliedPatches, PatchId, Requirement};
+use super::{AppliedPatches, PatchId, PatchRecords, Requirement};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// A requirement that nothing would meet.
+/// A requirement that no applied patch would meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmet {
-    /// The applied patch that needs it.
+pub struct UnmetRequirement {
+    /// The applied patch that has the requirement.
     pub patch: PatchId,
-    /// What it needs.
+    /// The requirement itself.
     pub requirement: Requirement,
 }
 
-/// For each base the highest revision that is provided, and by which applied patch.
+/// For each base, the highest revision provided and the applied patch that provides it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Provided(HashMap<String, (PatchId, PatchId)>);
 
 impl Provided {
-    /// Follows the obsoletions of the patches `applied` to `packages`. A record that still says `Installed:` speaks
-    /// for what it obsoletes even where PATCHLIST has lost its patch: the patch may be contained in another.
+    /// Follows the obsoletions of the patches `applied` to `packages`. A record that still says `Installed:`
+    /// counts for what it obsoletes even if PATCHLIST has lost its patch, which may be contained in another.
     ///
-    /// An id is followed only where it raises the revision of its base, so the walk is finite; what lower revisions
-    /// obsolete is contained, since revisions are cumulative.
-    pub(super) fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [Applied]) -> Self {
+    /// An id is followed only if it raises the revision of its base, so the walk is finite. Revisions are
+    /// cumulative: what lower ones obsolete is contained.
+    pub(super) fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
         let claims = claims(packages);
         let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();
         let mut highest: HashMap<&str, (&PatchId, &PatchId)> = HashMap::new();
@@ -54,8 +54,8 @@ impl Provided {
     }
 }
 
-/// What each recorded patch obsoletes, in any package.
-fn claims(packages: &[Applied]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
+/// Returns the patches that each recorded patch obsoletes in any package.
+fn claims(packages: &[PatchRecords]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
     let mut claims: BTreeMap<&PatchId, Vec<&PatchId>> = BTreeMap::new();
     for (id, info) in packages.iter().flat_map(|applied| &applied.infos) {
         if let Some(installed) = info.installed() {
@@ -66,22 +66,22 @@ fn claims(packages: &[Applied]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
 }
 
 impl AppliedPatches {
-    /// The applied patch that provides `id`: `id` itself, a later revision of it, or one that obsoletes such a
-    /// revision, directly or through others.
+    /// Returns the applied patch that provides `id`: `id` itself, a later revision of it, or one that
+    /// obsoletes such a revision, directly or through others.
     pub fn provides(&self, id: &PatchId) -> Option<&PatchId> {
         let itself = self.get(id).map(|patch| &patch.id);
         itself.or_else(|| self.later_revision(id)).or_else(|| self.provided().provider(id))
     }
 
-    /// The applied patch that meets `requirement`; of alternatives the first that is met.
+    /// Returns the applied patch that meets `requirement`; of alternatives, the first that is met.
     pub fn satisfies(&self, requirement: &Requirement) -> Option<&PatchId> {
         requirement.ids().iter().find_map(|id| self.provides(id))
     }
 
-    /// What effective patches would miss if `id` were backed out of all its packages: requirements that are met now
-    /// and would not be then. (What is unmet already is not the fault of this backout: the classic scripts record
-    /// requirements without enforcing them.)
-    pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<Unmet> {
+    /// Returns the requirements of effective patches that are met now and would not be once `id` is backed
+    /// out of all its packages. A requirement that is already unmet is not the fault of this backout: the
+    /// classic scripts record requirements without enforcing them.
+    pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<UnmetRequirement> {
         let all = || self.packages().iter();
         let infos = all().filter_map(|applied| applied.infos.get(id)?.installed());
         let is_provider = |requirement| self.satisfies(requirement) == Some(id);
@@ -92,14 +92,15 @@ impl AppliedPatches {
         }
         let mut packages = self.packages().to_vec();
         for applied in &mut packages {
-            applied.back_out(id);
+            applied.record_backed_out(id);
         }
         let after = Self::new(packages);
         let mut unmet = Vec::new();
         for patch in after.effective() {
             for requirement in &patch.requires {
                 if self.satisfies(requirement).is_some() && after.satisfies(requirement).is_none() {
-                    unmet.push(Unmet { patch: patch.id.clone(), requirement: requirement.clone() });
+                    unmet
+                        .push(UnmetRequirement { patch: patch.id.clone(), requirement: requirement.clone() });
                 }
             }
         }
@@ -109,8 +110,8 @@ impl AppliedPatches {
 
 #[cfg(test)]
 mod tests {
-    use super::super::relation::tests::{id, root};
-    use super::super::{Installed, PatchList, Requirements};
+    use super::super::applied_patches::tests::{id, root};
+    use super::super::{InstalledInfo, PatchList, Requirements};
     use super::*;
     use proptest::prelude::*;
 
@@ -191,8 +192,8 @@ mod tests {
 
     #[test]
     fn an_earlier_patch_of_the_same_run_provides_too() {
-        let mut packages: Vec<Applied> = root(&["P 100-01"]).into_packages();
-        packages[0].record(&id("650-03"), Installed::default());
+        let mut packages: Vec<PatchRecords> = root(&["P 100-01"]).into_packages();
+        packages[0].record_applied(&id("650-03"), InstalledInfo::default());
         assert!(AppliedPatches::new(packages).provides(&id("650-02")).is_some());
     }
 

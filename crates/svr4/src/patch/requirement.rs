@@ -1,41 +1,42 @@
-//! What a patch needs: the value of `SUNW_REQUIRES` and of the `Requires:` part of a `PATCH_INFO` line.
+//! The requirements of a patch: the value of `SUNW_REQUIRES` and of the `Requires:` part of a `PATCH_INFO`
+//! line.
 //!
-//! Mostly plain ids; alternatives `( a | b )` have been seen and are kept. Whether a requirement is met is decided
-//! by [`super::AppliedPatches`].
+//! Requirements are mostly plain ids; alternatives `( a | b )` occur and are kept.
+//! [`AppliedPatches`](super::AppliedPatches) decides whether a requirement is met.
 
 use super::list::words;
 use super::{PatchId, PatchIdError, PatchList};
 use std::fmt;
 
-/// One thing that a patch needs.
+/// One requirement of a patch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Requirement {
-    /// This patch, at this or a later revision.
+    /// A patch, at this or a later revision.
     One(PatchId),
-    /// Any one of these; never fewer than two.
+    /// Any one of at least two patches.
     AnyOf(Vec<PatchId>),
 }
 
-/// Everything that a patch needs, in order, each once.
+/// The requirements of a patch, in order and without repetition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirements(Vec<Requirement>);
 
-/// Why a value is not a list of requirements.
+/// The reason a value is not a list of requirements.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequirementsError {
-    /// A word is not a patch id.
+    /// A word that is not a patch id.
     #[error(transparent)]
     Id(#[from] PatchIdError),
-    /// Parentheses or bars are not of the form `( a | b )`.
+    /// Parentheses or bars in another form than `( a | b )`.
     #[error("<{0}> is not a list of required patches: alternatives are written `( a | b )`")]
     Alternatives(String),
-    /// There are more entries than any root has patches.
+    /// More entries than any root has patches.
     #[error("a list of required patches has more than {} entries", PatchList::LIMIT)]
     TooMany,
 }
 
 impl Requirement {
-    /// The patches of which any one meets it.
+    /// Returns the patches of which any one meets the requirement.
     pub fn ids(&self) -> &[PatchId] {
         match self {
             Self::One(id) => std::slice::from_ref(id),
@@ -43,7 +44,7 @@ impl Requirement {
         }
     }
 
-    /// The requirement for any one of `ids`; none if there is no id.
+    /// Creates the requirement of any one of `ids`, or `None` if there is no id.
     fn any_of(ids: impl IntoIterator<Item = PatchId>) -> Option<Self> {
         let mut ids: Vec<PatchId> = PatchList::from_iter(ids).iter().cloned().collect();
         if ids.len() > 1 { Some(Self::AnyOf(ids)) } else { ids.pop().map(Self::One) }
@@ -51,7 +52,7 @@ impl Requirement {
 }
 
 impl Requirements {
-    /// Reads ids and alternatives, separated by blanks, commas or both.
+    /// Parses ids and alternatives, separated by blanks, commas or both.
     pub fn parse(value: &str, separator: &str) -> Result<Self, RequirementsError> {
         let malformed = || {
             let shown = value.chars().take(200).flat_map(char::escape_debug).collect();
@@ -84,8 +85,8 @@ impl Requirements {
         Ok(all.into_iter().collect())
     }
 
-    /// Reads what is legible of a record made by someone else. Where parentheses do not make sense, every id that
-    /// can be read counts as needed.
+    /// Parses a record made by another program. If its parentheses make no sense, every legible id counts as
+    /// required.
     pub(super) fn parse_legible(value: &str, separator: &str) -> Self {
         Self::parse(value, separator).unwrap_or_else(|_| {
             let words = value.split(|c: char| c.is_ascii_whitespace() || ",()|".contains(c));
@@ -93,23 +94,23 @@ impl Requirements {
         })
     }
 
-    /// The requirements in order.
+    /// Returns the requirements in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Requirement> {
         self.0.iter()
     }
 
-    /// Whether nothing is needed.
+    /// Whether there are no requirements.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The requirements joined with `glue`: listings such as showrev(1M) use `, `.
+    /// Joins the requirements with `glue`; listings such as showrev(1M) use `, `.
     pub fn joined(&self, glue: &str) -> String {
         self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(glue)
     }
 }
 
-/// The ids between two parentheses; none where they are not at least two, with a bar between each and the next.
+/// Parses the ids between two parentheses. Returns `None` if they are not at least two ids separated by bars.
 fn alternatives(group: &str, separator: &str) -> Result<Option<Vec<PatchId>>, PatchIdError> {
     let mut ids = Vec::new();
     for alternative in group.split('|') {

@@ -88,7 +88,7 @@ fn compressed(flag: u8) -> impl Fn(&Bench) -> PathBuf {
 }
 
 fn compress_of(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = compress::Encoder::new(Vec::new());
+    let mut encoder = compress::CompressEncoder::new(Vec::new());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }

@@ -8,21 +8,21 @@ use proptest::prelude::*;
 
 const TRAILER: &str = "# Last modified by pkgadd for ACMEfoo package\n# Fri Nov 20 06:37:39 2026\n";
 
-fn trailer() -> Trailer {
+fn trailer() -> ContentsTrailer {
     let when = chrono::NaiveDate::from_ymd_opt(2026, 11, 20).unwrap().and_hms_opt(6, 37, 39).unwrap();
-    Trailer { program: "pkgadd".to_owned(), package: PkgInst::new("ACMEfoo").unwrap(), when }
+    ContentsTrailer { program: "pkgadd".to_owned(), package: PkgInst::new("ACMEfoo").unwrap(), when }
 }
 
-fn edits(list: &[(&str, Option<&str>)]) -> Edits {
+fn edits(list: &[(&str, Option<&str>)]) -> ContentsEdits {
     let edit = |(path, line): &(&str, Option<&str>)| {
-        let line = line.map(|line| Line::parse(line.as_bytes()).unwrap());
+        let line = line.map(|line| ContentsLine::parse(line.as_bytes()).unwrap());
         (ObjectPath::new(path.as_bytes()).unwrap(), line)
     };
     list.iter().map(edit).collect()
 }
 
 #[track_caller]
-fn merged(old: &str, edits: &Edits) -> (String, MergeReport) {
+fn merged(old: &str, edits: &ContentsEdits) -> (String, MergeReport) {
     let mut out = Vec::new();
     let report = merge(old.as_bytes(), &mut out, edits, &trailer()).unwrap().report;
     (String::from_utf8(out).unwrap(), report)
@@ -66,7 +66,7 @@ fn edits_find_their_places_and_the_rest_is_copied() {
 fn the_order_is_that_of_the_paths_and_not_of_the_lines() {
     // As lines, `/a!` stands before `/a=`, and `/a\040b` behind both; as paths, `/a` and `/a b` come first.
     let old = "/a=x s none A\n/a\\040b d none 0755 r r A\n/a! d none 0755 r r A\n";
-    assert_eq!(merged(old, &Edits::new()).0, format!("{old}{TRAILER}"));
+    assert_eq!(merged(old, &ContentsEdits::new()).0, format!("{old}{TRAILER}"));
     let (new, _) = merged(old, &edits(&[("/a b", None)]));
     assert_eq!(new, format!("/a=x s none A\n/a! d none 0755 r r A\n{TRAILER}"));
 }
@@ -81,13 +81,13 @@ fn an_empty_database_gets_lines_and_a_trailer() {
 fn every_old_trailer_goes_and_comments_that_only_look_like_one_stay() {
     let old = "# Last modified by a for b package\n# ven 20 nov 2026 06:37:39\n\
         # Last modified by a for b package\n# no date\n# 10:00 is no trailer\n";
-    assert_eq!(merged(old, &Edits::new()).0, format!("# no date\n# 10:00 is no trailer\n{TRAILER}"));
+    assert_eq!(merged(old, &ContentsEdits::new()).0, format!("# no date\n# 10:00 is no trailer\n{TRAILER}"));
 }
 
 #[test]
 fn two_lines_of_one_path_become_one_with_all_owners() {
     let old = "/x d none 0755 a b A\n# between\n/x d none 0700 c d B\n//x d none 0700 c d C\n";
-    let (new, report) = merged(old, &Edits::new());
+    let (new, report) = merged(old, &ContentsEdits::new());
     assert_eq!(new, format!("/x d none 0755 a b A B C\n# between\n{TRAILER}"));
     assert_eq!((report.kept, report.duplicates), (1, 2));
     let (new, _) = merged(old, &edits(&[("/x", None)]));
@@ -112,10 +112,10 @@ fn an_unsorted_database_is_refused_by_the_stream_and_sorted_by_the_other() {
 fn a_flood_of_comments_is_not_held() {
     let comments = "# x\n".repeat(MOST_COMMENTS_HELD / 4 + 1);
     let old = format!("/x d none 0755 a b A\n{comments}/x d none 0755 a b B\n");
-    let refused = merge(old.as_bytes(), Vec::new(), &Edits::new(), &trailer());
+    let refused = merge(old.as_bytes(), Vec::new(), &ContentsEdits::new(), &trailer());
     assert!(matches!(refused, Err(ContentsError::Unsorted { .. })));
     let mut out = Vec::new();
-    merge_unsorted(old.as_bytes(), &mut out, &Edits::new(), &trailer()).unwrap();
+    merge_unsorted(old.as_bytes(), &mut out, &ContentsEdits::new(), &trailer()).unwrap();
     assert!(String::from_utf8(out).unwrap().contains("/x d none 0755 a b A B\n"));
 }
 
@@ -123,8 +123,8 @@ fn path() -> impl Strategy<Value = ObjectPath> {
     "/[ab!=\\\\ /]{1,4}".prop_filter_map("not a path", |path| ObjectPath::new(path.as_bytes()).ok())
 }
 
-fn line(path: &ObjectPath, package: &str) -> Line {
-    let mut line = Line::parse(format!("/x=y s none {package}").as_bytes()).unwrap();
+fn line(path: &ObjectPath, package: &str) -> ContentsLine {
+    let mut line = ContentsLine::parse(format!("/x=y s none {package}").as_bytes()).unwrap();
     line.path = path.clone();
     line
 }
@@ -136,7 +136,7 @@ proptest! {
         edits in proptest::collection::btree_map(path(), any::<bool>(), 0..8),
         shuffled in any::<bool>(),
     ) {
-        let edits: Edits =
+        let edits: ContentsEdits =
             edits.into_iter().map(|(path, set)| (path.clone(), set.then(|| line(&path, "NEW")))).collect();
         let mut expected: BTreeMap<_, _> = old.iter().map(|path| (path.clone(), line(path, "OLD"))).collect();
         for (path, edit) in &edits {
@@ -161,8 +161,8 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>, text in "([/#=a \\\\][ -~]{0,5}\n){0,10}") {
         for old in [&bytes[..], text.as_bytes()] {
-            let _ = merge(old, Vec::new(), &Edits::new(), &trailer());
-            let _ = merge_unsorted(old, Vec::new(), &Edits::new(), &trailer());
+            let _ = merge(old, Vec::new(), &ContentsEdits::new(), &trailer());
+            let _ = merge_unsorted(old, Vec::new(), &ContentsEdits::new(), &trailer());
         }
     }
 }
@@ -171,10 +171,10 @@ proptest! {
 fn every_database_of_the_classic_tools_is_sorted_and_only_its_trailer_changes() {
     let wanted = |_: &str, name: &str| name == "contents" || name.ends_with(".contents");
     let when = chrono::NaiveDate::from_ymd_opt(2026, 11, 2).unwrap().and_hms_opt(1, 2, 3).unwrap();
-    let trailer = Trailer { program: "pkgadd".to_owned(), package: PkgInst::new("X").unwrap(), when };
+    let trailer = ContentsTrailer { program: "pkgadd".to_owned(), package: PkgInst::new("X").unwrap(), when };
     for (below, text) in files("contents merge", &["realdata/contents", "goldens"], wanted) {
         let mut out = Vec::new();
-        let report = merge(&text[..], &mut out, &Edits::new(), &trailer);
+        let report = merge(&text[..], &mut out, &ContentsEdits::new(), &trailer);
         let report = report.unwrap_or_else(|error| panic!("{below}: {error}")).report;
         assert_eq!(report.duplicates, 0, "{below}");
         let objects: Vec<&[u8]> =

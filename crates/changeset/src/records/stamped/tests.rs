@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::super::contents::{lines_at, lines_below, lines_of_paths};
 use super::*;
-use crate::format::contents_merge::{Edits, Trailer, merge};
+use crate::format::contents_merge::{ContentsEdits, ContentsTrailer, merge};
 use crate::package::{Digest, Inode, PkgInst};
 use crate::root::Root;
 
@@ -25,9 +25,9 @@ fn set(paths: &[&str]) -> BTreeSet<ObjectPath> {
 /// A database as a run leaves it, with a stamp that lacks only which file it is about, and the list of its links.
 fn merged(lines: &str) -> (Vec<u8>, Stamp, Vec<u8>) {
     let when = chrono::NaiveDateTime::default();
-    let trailer = Trailer { program: "pkgadd".to_owned(), package: PkgInst::new("X").unwrap(), when };
+    let trailer = ContentsTrailer { program: "pkgadd".to_owned(), package: PkgInst::new("X").unwrap(), when };
     let mut text = Vec::new();
-    let merged = merge(lines.as_bytes(), &mut text, &Edits::new(), &trailer).unwrap();
+    let merged = merge(lines.as_bytes(), &mut text, &ContentsEdits::new(), &trailer).unwrap();
     let links = merged.links.into_bytes().unwrap();
     let stamp = Stamp {
         inode: Inode { number: 0, born: None },

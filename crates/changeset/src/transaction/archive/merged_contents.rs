@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::database::{RecordView, stamped};
 use crate::format::contents::ContentsError;
-use crate::format::contents_merge::{self, Edits, Merged, Trailer};
+use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, Merged};
 use crate::format::contents_splice::splice;
 use crate::format::contents_stamp::{MOST_LINK_BYTES, Stamp};
 use crate::format::journal::Identity;
@@ -41,7 +41,8 @@ struct Passed {
     sha256: Digest,
 }
 
-type Merge = fn(&mut dyn BufRead, &mut dyn Write, &Edits, &Trailer) -> Result<Merged, ContentsError>;
+type Merge =
+    fn(&mut dyn BufRead, &mut dyn Write, &ContentsEdits, &ContentsTrailer) -> Result<Merged, ContentsError>;
 
 /// The new file and what is known of it.
 struct MergedContents {

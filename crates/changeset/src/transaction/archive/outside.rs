@@ -225,8 +225,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::format::cpio::{Form, Header as Member};
-    use crate::format::datastream::{Package, Writer};
+    use crate::format::cpio::{CpioFormat, CpioHeader as Member};
+    use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
     use crate::format::journal::{Head, Header, RunRecord};
     use crate::package::{PkgInst, Sums};
 
@@ -236,9 +236,10 @@ mod tests {
     fn stream() -> Vec<u8> {
         let (pkginfo, pkgmap) = (b"PKG=ACMEweb\n".to_vec(), b": 1 9\n".to_vec());
         let inst = PkgInst::new("ACMEweb").unwrap();
-        let package = Package { inst, parts: 1, max_blocks: 9, pkginfo: pkginfo.clone(), pkgmap };
-        let mut part = Writer::new(Vec::new(), &[package], 0).unwrap().begin_part(Form::Newc).unwrap();
-        part.member(&Member::file(b"pkginfo", 0o644, 0, pkginfo.len() as u64), &pkginfo[..]).unwrap();
+        let package = DatastreamPackage { inst, parts: 1, max_blocks: 9, pkginfo: pkginfo.clone(), pkgmap };
+        let mut part =
+            DatastreamWriter::new(Vec::new(), &[package], 0).unwrap().begin_part(CpioFormat::Newc).unwrap();
+        part.write_member(&Member::file(b"pkginfo", 0o644, 0, pkginfo.len() as u64), &pkginfo[..]).unwrap();
         part.finish().unwrap().finish().unwrap()
     }
 

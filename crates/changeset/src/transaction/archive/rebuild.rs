@@ -7,8 +7,8 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 
+use crate::format::container;
 use crate::format::datastream;
-use crate::format::envelope;
 use crate::format::journal::{Identity, Journal, Op};
 use crate::format::manifest::{Kind, MANIFEST, Manifest, State, decode};
 use crate::package::rule::holds;
@@ -64,9 +64,10 @@ fn open(root: &Root, path: &ObjectPath) -> Result<Option<File>, Cause> {
 fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
     let broken = |reason: String| Cause::Archive { package: op.path.to_string(), reason };
     let old = op.old.as_ref().ok_or_else(|| broken("the journal does not say what it was".to_owned()))?;
-    let opened = envelope::open(BufReader::new(file)).map_err(|error| broken(error.to_string()))?;
-    let mut stream =
-        datastream::Reader::open(BufReader::new(opened.reader)).map_err(|e| broken(e.to_string()))?;
+    let opened =
+        container::open_container(BufReader::new(file)).map_err(|error| broken(error.to_string()))?;
+    let mut stream = datastream::DatastreamReader::open(BufReader::new(opened.reader))
+        .map_err(|e| broken(e.to_string()))?;
     let (mut saved, mut made, manifest_name) = (None, None, format!("install/{MANIFEST}"));
     while stream.next_part().map_err(|error| broken(error.to_string()))?.is_some() {
         while let Some(next) = stream.next_member().map_err(|error| broken(error.to_string()))? {

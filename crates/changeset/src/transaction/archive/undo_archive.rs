@@ -5,14 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use crate::format::cpio::{self, BLOCK, Form};
-use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
+use crate::format::cpio::{self, BLOCK, CpioFormat};
+use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
-use crate::format::pkgmap::{Entry, Pkgmap, member_name};
+use crate::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use crate::format::undo_digest::UndoDigest;
 use crate::format::{deletes, params};
 use crate::package::checksum;
-use crate::package::{Content, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
+use crate::package::{ContentInfo, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
 use crate::plan::UndoArchive;
 use crate::root::{ObjectStatus, Resolver, Root, WritableFile};
 use crate::transaction::archive::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
@@ -50,13 +50,13 @@ pub(crate) fn write(
     let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
     let pkgmap = pkgmap(archive, &information, &pkginfo)?;
     let largest = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).max();
-    let Some(form) = Form::for_size(largest.unwrap_or_default()) else {
+    let Some(form) = CpioFormat::for_size(largest.unwrap_or_default()) else {
         let reason = "is larger than 8 GiB, which an undo archive cannot hold yet";
         let path = archive.saved.iter().max_by_key(|(entry, _)| entry.object.content.size);
         let path = path.map(|(_, path)| root.show(path)).unwrap_or_default();
         return Err(Cause::Unsupported { path, reason });
     };
-    let package = Package {
+    let package = DatastreamPackage {
         inst: archive.package.clone(),
         parts: 1,
         max_blocks: pkgmap.max_blocks,
@@ -130,24 +130,24 @@ fn record_times(files: &BTreeMap<Vec<u8>, RecordFile>) -> BTreeMap<String, u32> 
 
 /// Packs the old record files into a cpio archive.
 fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, cpio::CpioError> {
-    let mut writer = cpio::Writer::new(Vec::new(), Form::Newc);
+    let mut writer = cpio::CpioWriter::new(Vec::new(), CpioFormat::Newc);
     for (name, file) in files {
         let size = file.bytes.len() as u64;
-        let header = cpio::Header::file(name, file.mode.bits(), file.mtime.seconds, size);
-        writer.member(&header, file.bytes.as_slice())?;
+        let header = cpio::CpioHeader::file(name, file.mode.bits(), file.mtime.seconds, size);
+        writer.write_member(&header, file.bytes.as_slice())?;
     }
     writer.finish()
 }
 
 fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> Result<Pkgmap, Cause> {
-    let mut entries: Vec<Entry> = archive.saved.iter().map(|(entry, _)| entry.clone()).collect();
+    let mut entries: Vec<PkgmapEntry> = archive.saved.iter().map(|(entry, _)| entry.clone()).collect();
     let files = information.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
     for (name, bytes) in files.chain([("pkginfo", pkginfo)]) {
         let mut object = Object::new(Ftype::Information, "");
         object.content =
-            Content { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(0) };
+            ContentInfo { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(0) };
         let path = PackagePath::new(name.as_bytes()).map_err(|error| Cause::Internal(error.to_string()))?;
-        entries.push(Entry { part: 1, path, object });
+        entries.push(PkgmapEntry { part: 1, path, object });
     }
     entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     let blocks =
@@ -178,13 +178,13 @@ impl OldObjects<'_> {
         &mut self,
         encoder: VerifyingEncoder<'f>,
         archive: &UndoArchive,
-        package: &Package,
+        package: &DatastreamPackage,
         information: &Information,
-        form: Form,
+        form: CpioFormat,
     ) -> Result<VerifyingEncoder<'f>, Cause> {
         let place = self.place;
         let failed = |error: DatastreamError| self_error(archive, place, &error);
-        let stream = Writer::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
+        let stream = DatastreamWriter::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
         let mut part = stream.begin_part(form).map_err(failed)?;
         let files = information.iter().map(|(name, bytes)| (format!("install/{name}"), bytes.as_slice()));
         let mut directories = PartDirectories::default();
@@ -192,9 +192,9 @@ impl OldObjects<'_> {
         for (name, bytes) in
             own.map(|(name, bytes)| (name.to_owned(), bytes.as_slice())).into_iter().chain(files)
         {
-            let header = cpio::Header::file(name.as_bytes(), 0o644, 0, bytes.len() as u64);
+            let header = cpio::CpioHeader::file(name.as_bytes(), 0o644, 0, bytes.len() as u64);
             directories.above(name.as_bytes(), &mut part).map_err(failed)?;
-            part.member(&header, bytes).map_err(failed)?;
+            part.write_member(&header, bytes).map_err(failed)?;
         }
         for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
             self.watch.check()?;
@@ -203,17 +203,17 @@ impl OldObjects<'_> {
             directories.above(&name, &mut part).map_err(failed)?;
             let mode = entry.object.attributes.mode.map_or(0o644, crate::package::Mode::bits);
             let mtime = entry.object.content.mtime.unwrap_or_default();
-            let header = cpio::Header::file(&name, mode, mtime, old.seen.size);
+            let header = cpio::CpioHeader::file(&name, mode, mtime, old.seen.size);
             let written = self.member(&old, &header, &mut part);
             let sum = written.map_err(|error| self.read_error(path, &error, archive))?;
             self.is_as_surveyed(path, &old, sum, entry)?;
             self.watch.advances(old.seen.size);
         }
-        part.finish().and_then(Writer::finish).map_err(failed)
+        part.finish().and_then(DatastreamWriter::finish).map_err(failed)
     }
 
     /// Opens an old object, provided it has the size seen by the survey.
-    fn open(&mut self, path: &ObjectPath, entry: &Entry) -> Result<OldFile, Cause> {
+    fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let physical = self.resolver.locate(path)?;
         let held = self.held.map(|held| held.find(&physical)).transpose()?.flatten();
@@ -230,12 +230,12 @@ impl OldObjects<'_> {
     fn member<W: io::Write>(
         &mut self,
         old: &OldFile,
-        header: &cpio::Header,
+        header: &cpio::CpioHeader,
         part: &mut PartWriter<W>,
     ) -> Result<u16, DatastreamError> {
         if old.seen.size > LARGEST_HELD {
-            let mut reader = SummingReader { file: &old.file, sum: checksum::Sum::new() };
-            part.member(header, &mut reader)?;
+            let mut reader = SummingReader { file: &old.file, sum: checksum::Checksum::new() };
+            part.write_member(header, &mut reader)?;
             return Ok(reader.sum.finish());
         }
         let size = usize::try_from(old.seen.size).unwrap_or_default();
@@ -244,13 +244,19 @@ impl OldObjects<'_> {
         }
         let bytes = self.buffer.get_mut(..size).unwrap_or_default();
         (&old.file).read_exact(bytes)?;
-        part.member(header, &*bytes)?;
+        part.write_member(header, &*bytes)?;
         Ok(checksum::sum(bytes))
     }
 
     /// Checks that the archived bytes are those the plan was made for, and that the object did not change while it
     /// was read.
-    fn is_as_surveyed(&self, path: &ObjectPath, old: &OldFile, sum: u16, entry: &Entry) -> Result<(), Cause> {
+    fn is_as_surveyed(
+        &self,
+        path: &ObjectPath,
+        old: &OldFile,
+        sum: u16,
+        entry: &PkgmapEntry,
+    ) -> Result<(), Cause> {
         let after = ObjectStatus::of(&old.file, || self.root.show(path))?;
         if old.seen.is_untouched(&after) && Some(sum) == entry.object.content.cksum {
             Ok(())
@@ -288,7 +294,7 @@ impl PartDirectories {
         let ends = member.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         for directory in ends.filter_map(|end| member.get(..end)) {
             if self.0.insert(directory.to_vec()) {
-                part.member(&cpio::Header::directory(directory, 0o755, 0), io::empty())?;
+                part.write_member(&cpio::CpioHeader::directory(directory, 0o755, 0), io::empty())?;
             }
         }
         Ok(())
@@ -343,7 +349,7 @@ struct OldFile {
 /// Reads an old object and computes its System V sum.
 struct SummingReader<'f> {
     file: &'f std::fs::File,
-    sum: checksum::Sum,
+    sum: checksum::Checksum,
 }
 
 impl Read for SummingReader<'_> {

@@ -11,8 +11,9 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::format::{compress, datastream, envelope, gzip};
-use crate::package::{Digest, Hashing, UndoFormat, cores};
+use crate::format::{compress, container, datastream, gzip};
+use crate::package::{Digest, Hashing, cores};
+use crate::plan::UndoFormat;
 
 /// Chunks under way between the two threads.
 const UNDER_WAY: usize = 4;
@@ -44,7 +45,7 @@ pub(crate) struct VerifyingEncoder<'f> {
 
 enum Inner<'f> {
     Gzip(gzip::Encoder<ArchiveSink<'f>>),
-    Compress(Hashing<compress::Encoder<ArchiveSink<'f>>>),
+    Compress(Hashing<compress::CompressEncoder<ArchiveSink<'f>>>),
     Plain(Hashing<ArchiveSink<'f>>),
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn write<'f, E>(
     let sink = ArchiveSink { file, sha256: Sha256::new(), size: 0, reader: sender };
     let inner = match format {
         UndoFormat::Gzip => Inner::Gzip(gzip::Encoder::new(sink, cores(), described)),
-        UndoFormat::Compress => Inner::Compress(Hashing::new(compress::Encoder::new(sink))),
+        UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
         UndoFormat::Plain => Inner::Plain(Hashing::new(sink)),
     };
     thread::scope(|scope| {
@@ -162,14 +163,14 @@ fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, Strin
     if format == UndoFormat::Gzip {
         read_members(BufReader::with_capacity(1 << 16, chunks)).map(|_| None)
     } else {
-        let opened = envelope::open(chunks).map_err(|error| error.to_string())?;
+        let opened = container::open_container(chunks).map_err(|error| error.to_string())?;
         let read = read_members(Hashing::new(BufReader::with_capacity(1 << 16, opened.reader)))?;
         Ok(Some(read.finish().1))
     }
 }
 
 fn read_members<R: Read>(input: R) -> Result<R, String> {
-    let mut stream = datastream::Reader::open(input).map_err(|error| error.to_string())?;
+    let mut stream = datastream::DatastreamReader::open(input).map_err(|error| error.to_string())?;
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while stream.next_member().map_err(|error| error.to_string())?.is_some() {
             io::copy(&mut stream, &mut io::sink()).map_err(|error| error.to_string())?;
@@ -230,15 +231,15 @@ mod tests {
         for format in [UndoFormat::Gzip, UndoFormat::Compress, UndoFormat::Plain] {
             let mut file = Vec::new();
             let written = write(&mut file, format, 0, |encoder| {
-                let package = datastream::Package {
+                let package = datastream::DatastreamPackage {
                     inst: PkgInst::new("ACMEweb").unwrap(),
                     parts: 1,
                     max_blocks: 1,
                     pkginfo: b"PKG=ACMEweb\n".to_vec(),
                     pkgmap: b": 1 1\n".to_vec(),
                 };
-                let stream = datastream::Writer::new(encoder, &[package], 0)?;
-                stream.begin_part(crate::format::cpio::Form::Newc)?.finish()?.finish()
+                let stream = datastream::DatastreamWriter::new(encoder, &[package], 0)?;
+                stream.begin_part(crate::format::cpio::CpioFormat::Newc)?.finish()?.finish()
             })
             .unwrap_or_else(|_: VerifiedWriteError<datastream::DatastreamError>| panic!("{format:?}"));
             assert_eq!(written.size, file.len() as u64);

@@ -9,13 +9,13 @@ use super::ground::Ground;
 use super::world::{World, at, package};
 use crate::database::contents::{ContentsLines, lines_below};
 use crate::database::{RecordView, places, read_consistently, stamped};
-use crate::package::{Line, ObjectPath, OwnerStatus};
+use crate::package::{ContentsLine, ObjectPath, OwnerStatus};
 use crate::plan::Plan;
 use crate::root::Door;
 
 /// A plan that changes nothing but the line of one link.
 fn next() -> Plan {
-    let line = Line::parse(b"/opt/web/also=bin/httpd l none ACMEweb").unwrap();
+    let line = ContentsLine::parse(b"/opt/web/also=bin/httpd l none ACMEweb").unwrap();
     let contents = BTreeMap::from([(at("/opt/web/also"), Some(line))]);
     Plan { contents, changes: Vec::new(), records: Vec::new(), undo: Vec::new(), ..World::new().plan() }
 }

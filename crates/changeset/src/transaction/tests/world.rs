@@ -7,22 +7,21 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::format::contents_merge::Trailer;
+use crate::format::contents_merge::ContentsTrailer;
 use crate::format::journal::{
     Entry as JournalLine, Files as JournalFiles, Journal, RunRecord, outcome_sector, parse_head,
     progress_sector,
 };
 use crate::format::manifest::{Header, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::params;
-use crate::format::pkgmap::Entry;
+use crate::format::pkgmap::PkgmapEntry;
 use crate::package::checksum;
 use crate::package::{
-    Ftype, Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, Timestamp,
-    UndoFormat,
+    ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, Timestamp,
 };
 use crate::plan::{
     Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
-    TreeFile, UndoArchive, UndoPlace,
+    TreeFile, UndoArchive, UndoFormat, UndoPlace,
 };
 use crate::root::{Door, Lock, Root};
 use crate::transaction::{
@@ -259,7 +258,7 @@ impl World {
                 object.content.mtime = Some(live.mtime.seconds);
             }
             let inside = PackagePath::new(&path.as_bytes()["/opt/web/".len()..]).unwrap();
-            saved.push((Entry { part: 1, path: inside, object }, at(path)));
+            saved.push((PkgmapEntry { part: 1, path: inside, object }, at(path)));
         }
         for change in changes.iter().filter(|change| change.old.is_some()) {
             objects.push(ObjectRecord {
@@ -377,8 +376,8 @@ fn records() -> Vec<RecordChange> {
     ]
 }
 
-fn contents() -> BTreeMap<ObjectPath, Option<Line>> {
-    let line = |text: &str| Some(Line::parse(text.as_bytes()).unwrap());
+fn contents() -> BTreeMap<ObjectPath, Option<ContentsLine>> {
+    let line = |text: &str| Some(ContentsLine::parse(text.as_bytes()).unwrap());
     BTreeMap::from([
         (at("/opt/web/gone"), None),
         (at("/opt/web/bin/httpd"), line("/opt/web/bin/httpd f none 0755 root root 9 913 1600000000 ACMEweb")),
@@ -386,7 +385,7 @@ fn contents() -> BTreeMap<ObjectPath, Option<Line>> {
     ])
 }
 
-fn trailer() -> Trailer {
+fn trailer() -> ContentsTrailer {
     let when = chrono::NaiveDate::from_ymd_opt(2026, 11, 20).unwrap().and_hms_opt(6, 37, 39).unwrap();
-    Trailer { program: "pkgadd".to_owned(), package: package(), when }
+    ContentsTrailer { program: "pkgadd".to_owned(), package: package(), when }
 }

@@ -8,7 +8,7 @@ use patchadm_changeset::archive_file::{LARGEST_MANIFEST, read_manifest};
 
 use super::{ArchiveError, OutsideAccess, find_with, manifest};
 use crate::database::{RecordView, places};
-use crate::format::envelope;
+use crate::format::container;
 use crate::format::ledger::{Ledger, Undo};
 use crate::format::manifest::{KEPT_MANIFEST, Manifest, Told};
 use crate::package::{Digest, Hashing, Params, PkgInst, rule};
@@ -99,7 +99,7 @@ fn read(
 }
 
 fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, String> {
-    let mut opened = envelope::open(bytes).map_err(|error| error.to_string())?;
+    let mut opened = container::open_container(bytes).map_err(|error| error.to_string())?;
     let parsed = read_manifest(&mut opened.reader)?;
     manifest::fault(&parsed, patch, package).map_or(Ok(parsed), Err)
 }

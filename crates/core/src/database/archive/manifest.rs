@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::database::places;
 use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
-use crate::package::{Line, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
+use crate::package::{ContentsLine, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use crate::patch::PatchId;
 
 const NANOSECONDS_OF_A_SECOND: u32 = 1_000_000_000;
@@ -50,7 +50,7 @@ fn fault_of_record(record: &ObjectRecord, package: &PkgInst) -> Option<&'static 
     }
     for (text, is_new) in [(&record.line, false), (&record.new_line, true)] {
         let Some(text) = text else { continue };
-        let Ok(line) = Line::parse(&decode(text)) else {
+        let Ok(line) = ContentsLine::parse(&decode(text)) else {
             return Some("`line` or `new_line` is no line of contents");
         };
         if !rule::holds("manifest.line.path", line.path == path) {

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::format::cpio::{Form, Header};
-use crate::format::datastream::{Package, Writer};
+use crate::format::cpio::{CpioFormat, CpioHeader};
+use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
 use crate::format::manifest::{self, Kind, ObjectRecord, State};
 use crate::package::checksum;
 use crate::package::{Digest, Timestamp};
@@ -91,16 +91,17 @@ fn plain(manifest: Option<&Manifest>, objects: &[Replaced<'_>]) -> Vec<u8> {
         writeln!(pkgmap, "1 f none {path} 0644 root root {size} {sum} 0").unwrap();
         members.push((format!("root{path}").into_bytes(), old.to_vec()));
     }
-    let package = Package {
+    let package = DatastreamPackage {
         inst: PkgInst::new("X").unwrap(),
         parts: 1,
         max_blocks: 9,
         pkginfo: b"PKG=X\n".to_vec(),
         pkgmap: pkgmap.into_bytes(),
     };
-    let mut part = Writer::new(Vec::new(), &[package], 0).unwrap().begin_part(Form::Newc).unwrap();
+    let mut part =
+        DatastreamWriter::new(Vec::new(), &[package], 0).unwrap().begin_part(CpioFormat::Newc).unwrap();
     for (name, bytes) in &members {
-        part.member(&Header::file(name, 0o644, 0, bytes.len() as u64), &bytes[..]).unwrap();
+        part.write_member(&CpioHeader::file(name, 0o644, 0, bytes.len() as u64), &bytes[..]).unwrap();
     }
     part.finish().unwrap().finish().unwrap()
 }

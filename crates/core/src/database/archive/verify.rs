@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use super::{ArchiveError, ArchiveStream, OpenArchive};
 use crate::format::ledger::LedgerLine;
 use crate::format::manifest::{Manifest, decode};
-use crate::format::pkgmap::{Entry, Pkgmap, member_name};
+use crate::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums, rule};
 use patchadm_changeset::archive_file::{LARGEST_MANIFEST, MANIFEST_MEMBER, digest_of, stream};
 
@@ -179,7 +179,7 @@ fn read_all(mut stream: ArchiveStream<'_>, package: &PkgInst) -> Result<Option<M
 }
 
 /// Whether the member of a pkgmap entry is there with the size and sum that the entry has.
-fn agrees(entry: &Entry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
+fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     let content = &entry.object.content;
     if content.size.is_none() && content.cksum.is_none() {
         return Ok(());

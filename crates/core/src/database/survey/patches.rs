@@ -14,7 +14,7 @@ use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
 use crate::format::undo_paths::{PathDigest, UndoPaths};
 use crate::inventory::Inventory;
-use crate::package::{Digest, Line, LiveKind, ObjectPath, PkgInst};
+use crate::package::{ContentsLine, Digest, LiveKind, ObjectPath, PkgInst};
 use crate::patch::PatchList;
 use crate::root::{Dir, RootError};
 
@@ -225,8 +225,8 @@ fn applied(inventory: &Inventory, package: &PkgInst, separator: &str) -> Vec<Str
 
 /// Whether the line that a patch wrote is still there: a later one without an archive may have delivered since.
 fn is_of_line(inventory: &Inventory, path: &ObjectPath, record: &ObjectRecord) -> bool {
-    let written = record.new_line.as_deref().and_then(|line| Line::parse(&decode(line)).ok());
-    let content = |line: &Line| line.object.content;
+    let written = record.new_line.as_deref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
+    let content = |line: &ContentsLine| line.object.content;
     written.as_ref().map(content) == inventory.lines.get(path).map(content)
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::findings::{Aspects, Checked, Delivered, DeliveredFile, Differs, Finding};
 use crate::package::checksum::sum_of;
-use crate::package::{Accounts, Ftype, Line, Object, ObjectPath, Sums};
+use crate::package::{Accounts, ContentsLine, Ftype, Object, ObjectPath, Sums};
 use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
 
 /// What is read at once: most files as a whole, and no more than the cache of a processor holds beside other things.
@@ -39,16 +39,16 @@ pub(super) type Found = (Rc<Dir>, ObjectStatus);
 
 impl Walk<'_> {
     /// Compares an object; what cannot be read is a finding of it.
-    pub(super) fn checked(&mut self, line: &Line) -> Checked {
+    pub(super) fn checked(&mut self, line: &ContentsLine) -> Checked {
         Checked { findings: self.findings(line), path: line.path.clone() }
     }
 
     /// What is wrong with an object.
-    pub(super) fn findings(&mut self, line: &Line) -> Vec<Finding> {
+    pub(super) fn findings(&mut self, line: &ContentsLine) -> Vec<Finding> {
         self.compare(line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())])
     }
 
-    fn compare(&mut self, line: &Line) -> Result<Vec<Finding>, RootError> {
+    fn compare(&mut self, line: &ContentsLine) -> Result<Vec<Finding>, RootError> {
         let found = self.look_up(&line.path)?;
         let comparison = self.comparison;
         let mut findings = Vec::new();
@@ -116,7 +116,11 @@ impl Walk<'_> {
     }
 
     /// A hard link must be the same object as its source, by whatever name.
-    fn link(&mut self, line: &Line, seen: Option<&ObjectStatus>) -> Result<Option<Finding>, RootError> {
+    fn link(
+        &mut self,
+        line: &ContentsLine,
+        seen: Option<&ObjectStatus>,
+    ) -> Result<Option<Finding>, RootError> {
         let target = line.object.target.as_deref().unwrap_or_default();
         let source = match line.path.link_source(target) {
             Ok(path) => self.look_up(&path)?.map(|(_, seen)| seen),
@@ -139,7 +143,7 @@ impl Comparison<'_> {
     }
 
     /// Compares one, whatever was known of the way to it.
-    pub(super) fn compare_one(&self, line: &Line) -> Checked {
+    pub(super) fn compare_one(&self, line: &ContentsLine) -> Checked {
         self.walk().checked(line)
     }
 
@@ -149,7 +153,7 @@ impl Comparison<'_> {
     }
 
     /// The same of what attributes are set of: a directory that is reached through a symbolic link is behind it.
-    pub(super) fn place_behind(&self, line: &Line) -> Result<(Dir, Vec<u8>), RootError> {
+    pub(super) fn place_behind(&self, line: &ContentsLine) -> Result<(Dir, Vec<u8>), RootError> {
         let linked =
             line.object.ftype.is_directory().then(|| self.root.resolver().directory_behind(&line.path));
         match linked.transpose()?.flatten() {
@@ -208,7 +212,7 @@ impl Comparison<'_> {
     }
 }
 
-fn symlink(dir: &Dir, line: &Line, seen: &ObjectStatus) -> Result<Option<Finding>, RootError> {
+fn symlink(dir: &Dir, line: &ContentsLine, seen: &ObjectStatus) -> Result<Option<Finding>, RootError> {
     let object = &line.object;
     let target = object.target.as_deref().unwrap_or_default();
     if seen.file_type != FileType::Symlink {
@@ -223,7 +227,7 @@ fn symlink(dir: &Dir, line: &Line, seen: &ObjectStatus) -> Result<Option<Finding
 /// even where the size tells, because the sum is reported too.
 fn content(
     dir: &Dir,
-    line: &Line,
+    line: &ContentsLine,
     seen: &ObjectStatus,
     delivered: Option<&DeliveredFile>,
     buffer: &mut [u8],

@@ -15,7 +15,7 @@ use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::queries::select::Selection;
 use crate::package::checksum::sum_of;
-use crate::package::{Content, Object, ObjectPath, PackagePath, variables};
+use crate::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 use crate::source::{Form, PackageImage, SourceError};
 
 /// What is read at once.
@@ -100,7 +100,7 @@ fn compare(
     device: &Device,
     found: &mut HashMap<(usize, PackagePath), Vec<Finding>>,
 ) -> Result<(), SourceError> {
-    let mut expected: HashMap<(usize, &PackagePath), Content> = HashMap::new();
+    let mut expected: HashMap<(usize, &PackagePath), ContentInfo> = HashMap::new();
     for &index in &device.selected {
         let image = device.image.packages.get(index);
         for entry in image.into_iter().flat_map(PackageImage::files) {

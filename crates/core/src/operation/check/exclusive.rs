@@ -10,7 +10,7 @@ use super::compare::Comparison;
 use super::findings::{CheckError, Checked, Finding, Unfixed};
 use crate::database::{RecordView, contents};
 use crate::format::contents::key_of;
-use crate::package::{Ftype, Line, ObjectPath};
+use crate::package::{ContentsLine, Ftype, ObjectPath};
 use crate::root::{FileType, RootError};
 
 /// What is hidden in the exclusive directories among `lines`, which are in scope; `removes` takes it away, unless it
@@ -18,7 +18,7 @@ use crate::root::{FileType, RootError};
 pub(super) fn hidden(
     view: &RecordView<'_>,
     comparison: &Comparison<'_>,
-    lines: &[Line],
+    lines: &[ContentsLine],
     removes: bool,
 ) -> Result<Vec<Checked>, CheckError> {
     let exclusive = lines.iter().filter(|line| line.object.ftype == Ftype::Exclusive);

@@ -12,18 +12,18 @@
 use super::compare::Comparison;
 use super::findings::{Checked, Finding, Unfixed};
 use crate::package::rule::holds;
-use crate::package::{Ftype, Line, LiveKind, Mode, Object, Timestamp};
+use crate::package::{ContentsLine, Ftype, LiveKind, Mode, Object, Timestamp};
 use crate::root::{Dir, FileType, ObjectStatus, OpenObject, Result, random};
 
 /// The mode of a directory that is made and of which no mode is recorded.
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// Compares each, repairs what differs, and says what still does.
-pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[Line]) -> Vec<Checked> {
+pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> Vec<Checked> {
     lines.iter().map(|line| fix(comparison, line)).collect()
 }
 
-fn fix(comparison: &Comparison<'_>, line: &Line) -> Checked {
+fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> Checked {
     let before = comparison.compare_one(line);
     let failed = repair(comparison, line, &before.findings);
     if before.findings.is_empty() {
@@ -38,7 +38,7 @@ fn fix(comparison: &Comparison<'_>, line: &Line) -> Checked {
 }
 
 /// Makes the changes that the findings ask for; what could not be done.
-fn repair(comparison: &Comparison<'_>, line: &Line, findings: &[Finding]) -> Vec<Unfixed> {
+fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]) -> Vec<Unfixed> {
     let mut failed = Vec::new();
     let object = &line.object;
     let note = |failed: &mut Vec<Unfixed>, result: Result<()>, unfixed: Unfixed| {
@@ -74,14 +74,14 @@ fn unlinked(object: &Object) -> Unfixed {
     Unfixed::Link(object.target.clone().unwrap_or_default())
 }
 
-fn make_directory(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
+fn make_directory(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
     let (parent, name) = comparison.place(&line.path)?;
     parent.make_dir(&name, line.object.attributes.mode.unwrap_or(Mode::of(DIRECTORY_MODE)))?;
     set_attributes(comparison, line).map(drop)
 }
 
 /// Sets what is recorded; what was not done, where the bytes are not those that it is recorded of.
-fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<Option<Unfixed>> {
+fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Option<Unfixed>> {
     let (parent, name) = comparison.place_behind(line)?;
     if name.is_empty() {
         return set_attributes_of_root(comparison, line, &parent).map(|()| None);
@@ -107,7 +107,7 @@ fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<Option<Unf
     line.object.attributes.mode.map_or(Ok(()), |mode| object.set_mode(mode)).map(|()| None)
 }
 
-fn set_attributes_of_root(comparison: &Comparison<'_>, line: &Line, top: &Dir) -> Result<()> {
+fn set_attributes_of_root(comparison: &Comparison<'_>, line: &ContentsLine, top: &Dir) -> Result<()> {
     let (uid, gid) = other_owners(comparison, line, &top.itself()?);
     if uid.is_some() || gid.is_some() {
         top.set_own_owner(uid, gid)?;
@@ -116,7 +116,11 @@ fn set_attributes_of_root(comparison: &Comparison<'_>, line: &Line, top: &Dir) -
 }
 
 /// The recorded owner and group, where the object has others and owners are compared.
-fn other_owners(comparison: &Comparison<'_>, line: &Line, seen: &ObjectStatus) -> (Option<u32>, Option<u32>) {
+fn other_owners(
+    comparison: &Comparison<'_>,
+    line: &ContentsLine,
+    seen: &ObjectStatus,
+) -> (Option<u32>, Option<u32>) {
     let Some(accounts) = comparison.accounts else { return (None, None) };
     let wanted = &line.object.attributes;
     let uid = wanted.owner.as_deref().and_then(|owner| accounts.uid(owner));
@@ -126,7 +130,7 @@ fn other_owners(comparison: &Comparison<'_>, line: &Line, seen: &ObjectStatus) -
 
 /// Whether a file holds the bytes that are recorded: by size and sum, and by the digest of what a patch put there where
 /// one is known. Bytes of which nothing is recorded are not known.
-fn has_recorded_bytes(comparison: &Comparison<'_>, line: &Line, object: &OpenObject) -> Result<bool> {
+fn has_recorded_bytes(comparison: &Comparison<'_>, line: &ContentsLine, object: &OpenObject) -> Result<bool> {
     let Some(found) = object.sums()? else { return Ok(false) };
     let recorded = line.object.content;
     let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
@@ -136,13 +140,13 @@ fn has_recorded_bytes(comparison: &Comparison<'_>, line: &Line, object: &OpenObj
     Ok(holds("contents.line.bytes", is_recorded))
 }
 
-fn set_mtime(comparison: &Comparison<'_>, line: &Line, seconds: i64) -> Result<()> {
+fn set_mtime(comparison: &Comparison<'_>, line: &ContentsLine, seconds: i64) -> Result<()> {
     let (parent, name) = comparison.place(&line.path)?;
     parent.set_mtime(&name, Timestamp::whole(seconds))
 }
 
 /// Puts the link in its place in one step: made under a name that nobody can guess, then renamed.
-fn link_anew(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
+fn link_anew(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
     let (parent, name) = comparison.place(&line.path)?;
     let target = line.object.target.as_deref().unwrap_or_default();
     let seen = parent.look(&name)?;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use super::findings::{CheckError, Unknown};
 use super::scope::Scope;
 use crate::database::{RecordView, installed};
-use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::operation::queries::packages::parameter_file;
 use crate::operation::queries::select::Pattern;
-use crate::package::{Line, ObjectPath, Owner, Params, PkgInst, variables};
+use crate::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 
 /// The largest pkgmap that is read, in bytes: 1 GiB.
 const LARGEST: u64 = 1 << 30;
@@ -53,7 +53,7 @@ impl Map {
         &self,
         view: &RecordView<'_>,
         scope: &Scope,
-    ) -> Result<(Vec<Line>, Unknown), CheckError> {
+    ) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
         let mut unknown = Unknown::default();
         let mut params = self.environment.clone();
         let mut owners = Vec::new();
@@ -63,7 +63,7 @@ impl Map {
                 Some(of_package) => of_package.iter().for_each(|(name, value)| params.push(name, value)),
                 None => unknown.packages.push(name.clone()),
             }
-            owners.extend(package.map(Owner::new));
+            owners.extend(package.map(OwningPackage::new));
         }
         let base = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
             None | Some(b"") => ObjectPath::root(),
@@ -71,7 +71,7 @@ impl Map {
         };
         let mut lines = Vec::new();
         for entry in self.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
-            let line = Line { owners: owners.clone(), ..self.line(entry, &base, &params)? };
+            let line = ContentsLine { owners: owners.clone(), ..self.line(entry, &base, &params)? };
             if scope.has_path(line.path.as_bytes()) {
                 lines.push(line);
             }
@@ -81,14 +81,19 @@ impl Map {
         Ok((lines, unknown))
     }
 
-    fn line(&self, entry: &Entry, base: &ObjectPath, params: &Params) -> Result<Line, CheckError> {
+    fn line(
+        &self,
+        entry: &PkgmapEntry,
+        base: &ObjectPath,
+        params: &Params,
+    ) -> Result<ContentsLine, CheckError> {
         let path = entry
             .path
             .resolve(base, |name| variables::value(params, name))
             .map_err(|error| self.bad(&error.to_string()))?;
-        let object = variables::expand(&entry.object, params)
+        let object = variables::expand_object(&entry.object, params)
             .map_err(|error| self.bad(&format!("{}: {error}", entry.path)))?;
-        Ok(Line { path, volume: None, object, owners: Vec::new() })
+        Ok(ContentsLine { path, volume: None, object, owners: Vec::new() })
     }
 
     fn bad(&self, reason: &str) -> CheckError {

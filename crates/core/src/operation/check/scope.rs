@@ -8,7 +8,7 @@ use crate::database::contents::{self, ContentsLines};
 use crate::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
 use crate::format::contents::key_of;
 use crate::operation::queries::select::{Pattern, Selection};
-use crate::package::{Line, ObjectPath, PathError};
+use crate::package::{ContentsLine, ObjectPath, PathError};
 
 /// Which objects are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Scope {
         &self,
         view: &RecordView<'_>,
         workers: usize,
-    ) -> Result<(Vec<Line>, Unknown), CheckError> {
+    ) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
         if let Some(found) = self.each(view, workers, || |line| line)? {
             return Ok(found);
         }
@@ -71,7 +71,7 @@ impl Scope {
 
     /// The same of what so many workers make of the lines, while these are read. None where the lines have to be there
     /// before: some paths only are in scope, or `contents` is not in order.
-    pub(super) fn each<R: Send, W: FnMut(Line) -> R>(
+    pub(super) fn each<R: Send, W: FnMut(ContentsLine) -> R>(
         &self,
         view: &RecordView<'_>,
         workers: usize,
@@ -83,7 +83,7 @@ impl Scope {
         let owners = Owners::of(self.wanted_packages(view)?);
         let made = pieces::every(view, workers, || {
             let (mut work, owners) = (worker(), &owners);
-            move |line: Line| owners.have(&line).then(|| work(line))
+            move |line: ContentsLine| owners.have(&line).then(|| work(line))
         })?;
         let Some(made) = made else { return Ok(None) };
         let mut unknown = Unknown::default();
@@ -176,7 +176,7 @@ impl Owners {
     }
 
     /// Whether any of them owns the line; notes which.
-    fn have(&self, line: &Line) -> bool {
+    fn have(&self, line: &ContentsLine) -> bool {
         let mut is_owned = self.0.is_empty();
         for (pattern, has_objects) in &self.0 {
             if line.owners.iter().any(|owner| pattern.fits(owner.package.as_str())) {

@@ -5,24 +5,24 @@ use std::fs;
 
 use super::*;
 use crate::operation::queries::select::Pattern;
-use crate::package::{Content, Ftype, Owner, PkgInst, checksum};
+use crate::package::{ContentInfo, Ftype, OwningPackage, PkgInst, checksum};
 use crate::package::{Object, ObjectPath};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
 }
 
-fn line(path: &str, bytes: &[u8]) -> Line {
+fn line(path: &str, bytes: &[u8]) -> ContentsLine {
     let mut object = Object::new(Ftype::File, "none");
     object.content =
-        Content { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: None };
-    let owners = vec![Owner::new(PkgInst::new("ACMEweb").unwrap())];
-    Line { path: at(path), volume: None, object, owners }
+        ContentInfo { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: None };
+    let owners = vec![OwningPackage::new(PkgInst::new("ACMEweb").unwrap())];
+    ContentsLine { path: at(path), volume: None, object, owners }
 }
 
 /// Files of several directories in turn, of which every seventh has another byte, every eleventh is not there, and one
 /// is larger than what is read at once.
-fn files(root: &Root) -> Vec<Line> {
+fn files(root: &Root) -> Vec<ContentsLine> {
     let mut lines = Vec::new();
     for number in 0..1000usize {
         let path = format!("d{}/f{number:04}", number % 3);
@@ -60,9 +60,9 @@ fn many_threads_say_what_one_says_in_the_same_order() {
 }
 
 /// Writes the records of a root: these lines and one of another package.
-fn record(root: &Root, lines: &[Line]) {
+fn record(root: &Root, lines: &[ContentsLine]) {
     let other = b"/zz d none ? ? ? ACMEother".to_vec();
-    let text = lines.iter().map(Line::write).chain([other]).collect::<Vec<_>>().join(&b'\n');
+    let text = lines.iter().map(ContentsLine::write).chain([other]).collect::<Vec<_>>().join(&b'\n');
     let contents = root.prefix().join("var/sadm/install/contents");
     fs::create_dir_all(contents.parent().unwrap()).unwrap();
     fs::write(contents, text).unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::format::queue::{Entry, Queue};
 use crate::format::registration::Registration;
-use crate::operation::installf::target::{Registry, RegistryError, inside, package};
+use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
 use crate::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::installf::{Registering, finish, register};
@@ -15,27 +15,27 @@ use crate::plan::refusal::Command;
 use crate::plan::settle::Discrepancy;
 use crate::root::Root;
 
-/// What installf(1M) was asked for.
+/// The options and operands of installf(1M).
 #[derive(Clone, Debug)]
 pub struct InstallfRequest {
     /// The package instance.
     pub package: String,
-    /// What is registered, or declared final.
-    pub what: What,
+    /// The objects or the class that the call is about.
+    pub what: InstallfSubject,
     /// The run that the environment names: set for scripts of a run.
     pub run: Option<String>,
 }
 
-/// What of a package.
+/// The subject of a call of installf(1M).
 #[derive(Clone, Debug)]
-pub enum What {
+pub enum InstallfSubject {
     /// These objects are registered.
     Objects(Vec<Registration>),
-    /// What it has registered is final: all of it, or that of one class.
+    /// The objects that the package has registered are final: all of them, or those of one class.
     Final(Option<String>),
 }
 
-/// What became of it.
+/// The outcome of installf(1M).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// The paths whose lines changed, or that were asked for in a surrounding run.
@@ -49,33 +49,33 @@ pub fn installf(
     root: &Root,
     request: &InstallfRequest,
     caller: &Caller<'_>,
-) -> Result<Registered, RegistryError> {
+) -> Result<Registered, InstallfError> {
     let package = package(&request.package)?;
-    let mut registry = Registry::open(root, &package, request.run.as_deref(), caller)?;
+    let mut target = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
     let Registering { plan, entries, discrepancies } = match &request.what {
-        What::Objects(objects) => add(root, &registry, &package, objects, caller)?,
-        What::Final(class) => {
-            let paths = registry.recorded(&package, &[OwnerStatus::Pending])?;
-            let inventory = registry.inventory(paths)?;
+        InstallfSubject::Objects(objects) => add(root, &target, &package, objects, caller)?,
+        InstallfSubject::Final(class) => {
+            let paths = target.recorded(&package, &[OwnerStatus::Pending])?;
+            let inventory = target.inventory(paths)?;
             finish(&package, class.as_deref(), &inventory, &caller.occasion)?
         }
     };
     let paths = plan.contents.keys().cloned().collect();
-    registry.carry_out((Command::Installf, &package), &plan, entries)?;
+    target.carry_out((Command::Installf, &package), &plan, entries)?;
     Ok(Registered { paths, discrepancies })
 }
 
 fn add(
     root: &Root,
-    registry: &Registry<'_>,
+    target: &InstallfTarget<'_>,
     package: &PkgInst,
     objects: &[Registration],
     caller: &Caller<'_>,
-) -> Result<Registering, RegistryError> {
+) -> Result<Registering, InstallfError> {
     let objects: Vec<Registration> = objects.iter().map(|object| within(root, object)).collect();
     let named = objects.iter().map(|object| Entry::Add(package.clone(), object.clone()));
     let paths: BTreeSet<ObjectPath> = Queue(named.collect()).paths();
-    let inventory = registry.inventory(paths)?;
+    let inventory = target.inventory(paths)?;
     Ok(register(package, &objects, &inventory, &caller.occasion)?)
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::operation::installf::target::{Registry, RegistryError, inside, package};
+use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
 use crate::package::{ObjectPath, OwnerStatus};
 use crate::plan::refusal::Command;
 use crate::plan::removef::{GivingUp, finish, give_up};
 use crate::root::Root;
 
-/// What removef(1M) was asked for.
+/// The options and operands of removef(1M).
 #[derive(Clone, Debug)]
 pub struct RemovefRequest {
     /// The package instance.
@@ -26,17 +26,17 @@ pub fn removef(
     root: &Root,
     request: &RemovefRequest,
     caller: &Caller<'_>,
-) -> Result<Vec<ObjectPath>, RegistryError> {
+) -> Result<Vec<ObjectPath>, InstallfError> {
     let package = package(&request.package)?;
-    let mut registry = Registry::open(root, &package, request.run.as_deref(), caller)?;
+    let mut target = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
     let occasion = &caller.occasion;
     let GivingUp { plan, entries, removable } = if let Some(paths) = &request.paths {
         let paths: BTreeSet<ObjectPath> = paths.iter().map(|path| inside(root, path)).collect();
-        give_up(&package, &paths, &registry.inventory(paths.clone())?, occasion)
+        give_up(&package, &paths, &target.inventory(paths.clone())?, occasion)
     } else {
-        let marked = registry.recorded(&package, &[OwnerStatus::Removing])?;
-        finish(&package, &registry.inventory(marked)?, occasion)
+        let marked = target.recorded(&package, &[OwnerStatus::Removing])?;
+        finish(&package, &target.inventory(marked)?, occasion)
     };
-    registry.carry_out((Command::Removef, &package), &plan, entries)?;
+    target.carry_out((Command::Removef, &package), &plan, entries)?;
     Ok(removable)
 }

@@ -1,4 +1,4 @@
-//! What installf(1M) and removef(1M) share: where what they ask for goes.
+//! The target of installf(1M) and removef(1M): a run of their own, or the queue of the run that called them.
 //!
 //! On their own they are a run each. Started by a script of a run that is in progress, which they know by the name that
 //! the script's environment has, they take no lock and make no run: what they ask for is queued for that run, and what has
@@ -24,14 +24,14 @@ use crate::transaction::{Cause, InstallfQueue, Phase, RootCondition, Transaction
 
 /// Why objects were neither registered nor given up.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
+pub enum InstallfError {
     /// The name is none of a package.
     #[error("package instance <{0}> is invalid")]
     InvalidPackage(String),
     /// The package is not installed.
     #[error("package instance <{0}> is not installed")]
     NotInstalled(PkgInst),
-    /// What was named cannot be registered.
+    /// The object that was named cannot be registered.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
     /// The root stands in the way.
@@ -39,15 +39,15 @@ pub enum RegistryError {
     Failure(#[from] Failure),
 }
 
-impl From<Refusal> for RegistryError {
+impl From<Refusal> for InstallfError {
     fn from(refusal: Refusal) -> Self {
         Self::Failure(refusal.into())
     }
 }
 
 /// The package that a call is about, as it was named.
-pub(crate) fn package(name: &str) -> Result<PkgInst, RegistryError> {
-    PkgInst::new(name).map_err(|_| RegistryError::InvalidPackage(name.escape_debug().to_string()))
+pub(crate) fn package(name: &str) -> Result<PkgInst, InstallfError> {
+    PkgInst::new(name).map_err(|_| InstallfError::InvalidPackage(name.escape_debug().to_string()))
 }
 
 /// A path as it is inside the root: callers may name it with the path of the root before it.
@@ -58,25 +58,25 @@ pub(crate) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
     inside.flatten().unwrap_or_else(|| path.clone())
 }
 
-/// Where what is asked for goes.
-pub(crate) enum Registry<'a> {
+/// The target of registrations.
+pub(crate) enum InstallfTarget<'a> {
     /// Into a run of its own.
     Own(Session<'a>),
     /// Into the queue of the run that the caller is a script of.
     Surrounding(Ground, InstallfQueue),
 }
 
-impl<'a> Registry<'a> {
+impl<'a> InstallfTarget<'a> {
     /// Opens it for a package. `run` is the run that the environment names.
     pub(crate) fn open(
         root: &Root,
         package: &PkgInst,
         run: Option<&str>,
         caller: &'a Caller<'a>,
-    ) -> Result<Self, RegistryError> {
+    ) -> Result<Self, InstallfError> {
         must_have_database(root)?;
         let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
-        let registry = match surrounding {
+        let target = match surrounding {
             Some(open) => {
                 let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
                 Self::Surrounding(Ground::of(root)?, queue)
@@ -85,9 +85,9 @@ impl<'a> Registry<'a> {
         };
         let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
         if !installed.contains(package) {
-            return Err(RegistryError::NotInstalled(package.clone()));
+            return Err(InstallfError::NotInstalled(package.clone()));
         }
-        Ok(registry)
+        Ok(target)
     }
 
     fn ground(&self) -> &Ground {
@@ -97,7 +97,7 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// What is known of some paths, with what is queued already.
+    /// Surveys some paths, with what is queued already.
     pub(crate) fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
         if let Self::Surrounding(ground, queue) = self {
             paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);

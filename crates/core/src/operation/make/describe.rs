@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::format::prototype::{Attributes, Entry, Setting};
-use crate::package::{Accounts, Content, Ftype, Mode, PackagePath, PathError, Sums};
+use crate::format::prototype::{AttributeSetting, PrototypeAttributes, PrototypeEntry};
+use crate::package::{Accounts, ContentInfo, Ftype, Mode, PackagePath, PathError, Sums};
 use crate::root::{Root, RootError, accounts_of};
 
 /// What is to be described.
@@ -55,9 +55,9 @@ impl Operand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     /// The line.
-    pub entry: Entry,
+    pub entry: PrototypeEntry,
     /// What is behind it, where that was asked for.
-    pub content: Option<Content>,
+    pub content: Option<ContentInfo>,
 }
 
 /// Lines and what is to be said about them.
@@ -193,7 +193,7 @@ impl Walk<'_> {
             () if kind.is_char_device() => Ftype::Character,
             () => return Err(Undescribed::Socket(path.to_owned())),
         };
-        let mut entry = Entry::new(ftype, &self.request.class, PackagePath::new(place)?);
+        let mut entry = PrototypeEntry::new(ftype, &self.request.class, PackagePath::new(place)?);
         let mut content = None;
         if ftype == Ftype::Symlink {
             entry.right = Some(self.target(path)?);
@@ -236,21 +236,21 @@ impl Walk<'_> {
         (known != *path).then_some(known)
     }
 
-    fn attributes(&self, seen: &Metadata) -> Attributes {
-        Attributes {
-            mode: Setting::Value(Mode::of(seen.mode())),
-            owner: Setting::Value(self.accounts.user(seen.uid())),
-            group: Setting::Value(self.accounts.group(seen.gid())),
+    fn attributes(&self, seen: &Metadata) -> PrototypeAttributes {
+        PrototypeAttributes {
+            mode: AttributeSetting::Value(Mode::of(seen.mode())),
+            owner: AttributeSetting::Value(self.accounts.user(seen.uid())),
+            group: AttributeSetting::Value(self.accounts.group(seen.gid())),
         }
     }
 
-    fn content(&self, path: &Path, seen: &Metadata) -> Result<Option<Content>, Undescribed> {
+    fn content(&self, path: &Path, seen: &Metadata) -> Result<Option<ContentInfo>, Undescribed> {
         if !self.request.with_content {
             return Ok(None);
         }
         let sums = File::open(path).and_then(|mut file| Sums::of(&mut file));
         let sums = sums.map_err(|error| Undescribed::Read { path: path.to_owned(), error })?;
-        Ok(Some(Content { size: Some(sums.size), cksum: Some(sums.cksum), mtime: Some(seen.mtime()) }))
+        Ok(Some(ContentInfo { size: Some(sums.size), cksum: Some(sums.cksum), mtime: Some(seen.mtime()) }))
     }
 }
 
@@ -289,8 +289,8 @@ mod tests {
         assert!(description.failures.is_empty(), "{:?}", description.failures);
         let without_accounts = |line: &Described| {
             let mut entry = line.entry.clone();
-            entry.attributes.owner = Setting::Missing;
-            entry.attributes.group = Setting::Missing;
+            entry.attributes.owner = AttributeSetting::Missing;
+            entry.attributes.group = AttributeSetting::Missing;
             String::from_utf8(entry.write(None)).unwrap()
         };
         description.lines.iter().map(without_accounts).collect()

@@ -112,7 +112,7 @@ pub enum TroubleKind {
         /// The path that it is about.
         pathname: Option<String>,
         /// What is wrong.
-        problem: prototype::Problem,
+        problem: prototype::PrototypeProblem,
     },
     /// The prototype, or one that it includes, cannot be read.
     #[error("unable to open prototype <{}>: {reason}", path.display())]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::error::{NoObject, Place};
 use super::reading::Scope;
 use super::variables::Variables;
-use crate::format::prototype::Entry;
+use crate::format::prototype::PrototypeEntry;
 use crate::package::Ftype;
 
 /// The file that stands for no content.
@@ -39,7 +39,7 @@ impl Lookup<'_> {
     /// Finds the source of a file or information file that is called `path` in the package.
     pub(super) fn find(
         &self,
-        entry: &Entry,
+        entry: &PrototypeEntry,
         path: &[u8],
         scope: &Scope,
         variables: &Variables,
@@ -126,8 +126,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let scope = Scope { directory: dir.path().to_owned(), ..Scope::default() };
         let nowhere = Lookup { roots: &[], basedir: None };
-        let mut entry = Entry::new(Ftype::File, "none", PackagePath::new(b"bin/x").unwrap());
-        let find = |entry: &Entry, lookup: Lookup<'_>| {
+        let mut entry = PrototypeEntry::new(Ftype::File, "none", PackagePath::new(b"bin/x").unwrap());
+        let find = |entry: &PrototypeEntry, lookup: Lookup<'_>| {
             lookup.find(entry, b"bin/x", &scope, &Variables::default()).map_err(|error| error.to_string())
         };
         let said = |place: &str| format!("no object for <bin/x> found in {place}");

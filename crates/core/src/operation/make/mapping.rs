@@ -9,9 +9,9 @@ use super::lookup::{Lookup, Source};
 use super::progress::{Warning, Watch};
 use super::reading::{Placed, Read};
 use super::variables::Variables;
-use crate::format::pkgmap::{Entry, member_name};
-use crate::format::prototype::{self, Setting};
-use crate::package::{Attributes, Ftype, Mode, Object, PackagePath, Params, escape};
+use crate::format::pkgmap::{PkgmapEntry, member_name};
+use crate::format::prototype::{self, AttributeSetting};
+use crate::package::{Ftype, Mode, Object, ObjectAttributes, PackagePath, Params, escape};
 
 /// The longest owner or group, in bytes.
 const LONGEST_ACCOUNT: usize = 64;
@@ -20,7 +20,7 @@ const LONGEST_ACCOUNT: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     /// Its line in the pkgmap; of the content nothing is known yet.
-    pub(super) entry: Entry,
+    pub(super) entry: PkgmapEntry,
     /// Where its content comes from, if it has any.
     pub(super) source: Option<Source>,
 }
@@ -48,7 +48,7 @@ pub(super) fn pkginfo(
     Ok(lookup.find(&placed.entry, placed.entry.path.as_bytes(), &placed.scope, variables).ok())
 }
 
-fn is_pkginfo(entry: &prototype::Entry) -> bool {
+fn is_pkginfo(entry: &prototype::PrototypeEntry) -> bool {
     entry.ftype == Ftype::Information && entry.path.as_bytes() == b"pkginfo"
 }
 
@@ -123,7 +123,7 @@ impl Mapping<'_> {
         } else {
             None
         };
-        Ok(Item { entry: Entry { part: 1, path, object }, source })
+        Ok(Item { entry: PkgmapEntry { part: 1, path, object }, source })
     }
 
     fn warn(&mut self, placed: &Placed, path: &PackagePath, watch: &mut Watch<'_>) {
@@ -151,15 +151,15 @@ impl Mapping<'_> {
         placed: &Placed,
         path: &PackagePath,
         watch: &mut Watch<'_>,
-    ) -> Result<Attributes, TroubleKind> {
+    ) -> Result<ObjectAttributes, TroubleKind> {
         let (own, usual) = (&placed.entry.attributes, &placed.scope.defaults);
-        let given = prototype::Attributes {
+        let given = prototype::PrototypeAttributes {
             mode: own.mode.or(&usual.mode),
             owner: own.owner.or(&usual.owner),
             group: own.group.or(&usual.group),
         };
         let local = &placed.scope.variables;
-        let attributes = Attributes {
+        let attributes = ObjectAttributes {
             mode: self.settled(local, &given.mode, mode)?,
             owner: self.settled(local, &given.owner, account)?,
             group: self.settled(local, &given.group, account)?,
@@ -177,13 +177,13 @@ impl Mapping<'_> {
     fn settled<T: Clone>(
         &self,
         local: &Params,
-        setting: &Setting<T>,
+        setting: &AttributeSetting<T>,
         read: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Result<Option<T>, TroubleKind> {
         match setting {
-            Setting::Missing | Setting::Kept => Ok(None),
-            Setting::Value(value) => Ok(Some(value.clone())),
-            Setting::Variable(name) => {
+            AttributeSetting::Missing | AttributeSetting::Kept => Ok(None),
+            AttributeSetting::Value(value) => Ok(Some(value.clone())),
+            AttributeSetting::Variable(name) => {
                 let value = self.variables.value(local, name);
                 let value = value.ok_or_else(|| TroubleKind::Variable(format!("${name}")))?;
                 let value = String::from_utf8_lossy(value);

@@ -30,8 +30,8 @@ pub use parameters::Defaults;
 pub use progress::{Step, Warning, Watch};
 
 use crate::format::params;
-use crate::format::pkgmap::{Entry, Pkgmap};
-use crate::package::{Content, Ftype, Object, PackagePath, Params, PkgInst};
+use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
+use crate::package::{ContentInfo, Ftype, Object, PackagePath, Params, PkgInst};
 use lookup::{Lookup, Source};
 use mapping::{Item, Mapped};
 use variables::Variables;
@@ -142,14 +142,15 @@ impl Draft {
     /// The pkgmap, when the content of every item is known.
     fn pkgmap(self) -> Result<Pkgmap, MakeError> {
         let mut object = Object::new(Ftype::Information, "");
-        object.content = Content {
+        object.content = ContentInfo {
             size: Some(self.pkginfo.len() as u64),
             cksum: Some(crate::package::checksum::sum(&self.pkginfo)),
             mtime: Some(self.now),
         };
         let path = PackagePath::new(b"pkginfo").map_err(MakeError::Path)?;
-        let own = Entry { part: 1, path, object };
-        let mut entries: Vec<Entry> = self.items.into_iter().map(|item| item.entry).chain([own]).collect();
+        let own = PkgmapEntry { part: 1, path, object };
+        let mut entries: Vec<PkgmapEntry> =
+            self.items.into_iter().map(|item| item.entry).chain([own]).collect();
         entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(Pkgmap { parts: 1, max_blocks: self.blocks, compressed_blocks: None, entries })
     }

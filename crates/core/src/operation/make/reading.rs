@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::error::{Trouble, TroubleKind};
 use super::variables::Variables;
 use crate::format::pkgmap::MOST_ENTRIES;
-use crate::format::prototype::{self, Attributes, Command, Item};
+use crate::format::prototype::{self, PrototypeAttributes, PrototypeCommand, PrototypeItem};
 use crate::package::Params;
 
 /// How deep prototypes may include each other (prototype(4)).
@@ -26,7 +26,7 @@ const MOST_TROUBLES: usize = 100;
 /// An entry of a prototype, where it stands, and what holds there.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
-    pub(super) entry: prototype::Entry,
+    pub(super) entry: prototype::PrototypeEntry,
     pub(super) file: Rc<Path>,
     pub(super) line: u64,
     pub(super) scope: Rc<Scope>,
@@ -43,7 +43,7 @@ pub(super) struct Scope {
     /// Directories to be searched for the whole path.
     pub(super) search_whole: Vec<PathBuf>,
     /// What attributes are that entries lack.
-    pub(super) defaults: Attributes,
+    pub(super) defaults: PrototypeAttributes,
 }
 
 /// What was read.
@@ -99,11 +99,11 @@ impl Reading<'_> {
                 break;
             }
             match line {
-                Ok(prototype::Line { number, item: Item::Entry(entry) }) => {
+                Ok(prototype::PrototypeLine { number, item: PrototypeItem::Entry(entry) }) => {
                     let (file, scope) = (file.clone(), scope.clone());
                     self.read.entries.push(Placed { entry, file, line: number, scope });
                 }
-                Ok(prototype::Line { number, item: Item::Command(command) }) => {
+                Ok(prototype::PrototypeLine { number, item: PrototypeItem::Command(command) }) => {
                     from.push((file.clone(), number));
                     self.command(command, Rc::make_mut(&mut scope), from);
                     from.pop();
@@ -116,22 +116,22 @@ impl Reading<'_> {
         }
     }
 
-    fn command(&mut self, command: Command, scope: &mut Scope, from: &mut Vec<(Rc<Path>, u64)>) {
+    fn command(&mut self, command: PrototypeCommand, scope: &mut Scope, from: &mut Vec<(Rc<Path>, u64)>) {
         let path = |scope: &Scope, path: &[u8]| {
             let path = self.variables.local_path(&scope.variables, path);
             scope.directory.join(OsStr::from_bytes(&path))
         };
         let paths = |scope: &Scope, paths: &[Vec<u8>]| paths.iter().map(|at| path(scope, at)).collect();
         match command {
-            Command::Include(at) => {
+            PrototypeCommand::Include(at) => {
                 let at = path(scope, &at);
                 // What the other file sets ends with it.
                 self.file(&at, scope.variables.clone(), from);
             }
-            Command::Search(at) => scope.search = paths(scope, &at),
-            Command::SearchWhole(at) => scope.search_whole = paths(scope, &at),
-            Command::Default(defaults) => scope.defaults = defaults,
-            Command::Set { name, value } => scope.variables.set(&name, value),
+            PrototypeCommand::Search(at) => scope.search = paths(scope, &at),
+            PrototypeCommand::SearchWhole(at) => scope.search_whole = paths(scope, &at),
+            PrototypeCommand::Default(defaults) => scope.defaults = defaults,
+            PrototypeCommand::Set { name, value } => scope.variables.set(&name, value),
         }
     }
 

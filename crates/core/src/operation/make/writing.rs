@@ -14,8 +14,8 @@ use super::mapping::Item;
 use super::progress::{Step, Watch};
 use super::{Draft, MakeRequest, parameters};
 use crate::format::pkgmap::Pkgmap;
-use crate::package::checksum::Sum;
-use crate::package::{Content, Mode, PkgInst, Timestamp};
+use crate::package::checksum::Checksum;
+use crate::package::{ContentInfo, Mode, PkgInst, Timestamp};
 use crate::root::{Dir, FileType, NewTree, RootError, UnnamedDirectory};
 
 /// What is in the private name of a package that is being made.
@@ -139,13 +139,13 @@ fn pass(
     watch: &Watch<'_>,
     buffer: &mut [u8],
     put: &mut dyn FnMut(&[u8]) -> Result<(), RootError>,
-) -> Result<(Content, Option<Metadata>), MakeError> {
+) -> Result<(ContentInfo, Option<Metadata>), MakeError> {
     let Source::File(path) = source else {
-        return Ok((Content { size: Some(0), cksum: Some(0), mtime: Some(now) }, None));
+        return Ok((ContentInfo { size: Some(0), cksum: Some(0), mtime: Some(now) }, None));
     };
     let unreadable = |error| MakeError::Read { path: path.clone(), error };
     let (mut file, seen) = open(path).map_err(unreadable)?;
-    let (mut size, mut sum) = (0, Sum::new());
+    let (mut size, mut sum) = (0, Checksum::new());
     loop {
         let count = match file.read(buffer) {
             Ok(0) => break,
@@ -159,7 +159,7 @@ fn pass(
         sum.update(bytes);
         size += bytes.len() as u64;
     }
-    let content = Content { size: Some(size), cksum: Some(sum.finish()), mtime: Some(seen.mtime()) };
+    let content = ContentInfo { size: Some(size), cksum: Some(sum.finish()), mtime: Some(seen.mtime()) };
     Ok((content, Some(seen)))
 }
 

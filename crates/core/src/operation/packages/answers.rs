@@ -8,11 +8,11 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::database::places;
-use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
+use crate::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::format::response::Response;
 use crate::operation::failure::Failure;
-use crate::package::Params;
+use crate::operation::scripts::interview::Answers;
 use crate::plan::refusal::Refusal;
 use crate::root::Root;
 
@@ -22,15 +22,6 @@ pub(crate) struct AdminFile {
     pub(crate) admin: Admin,
     /// Names in it that admin(4) does not know.
     pub(crate) unknown: Vec<String>,
-}
-
-/// A response file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answered {
-    /// Its text.
-    pub(crate) text: Vec<u8>,
-    /// The variables that count.
-    pub(crate) params: Params,
 }
 
 /// The admin file that was named; `none` asks everything. Without a name it is the file `default` of the root, or
@@ -65,7 +56,7 @@ pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Fail
 
 /// The answers for a package from a response file, or from the file with its name in a directory of them; none where
 /// no file is named.
-pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Answered>, Failure> {
+pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Answers>, Failure> {
     let Some(path) = named else { return Ok(None) };
     let bad = |path: &Path, reason: &dyn std::fmt::Display| {
         Failure::BadFile(format!("response file <{}>: {reason}", path.display()))
@@ -76,7 +67,7 @@ pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Ans
     let path = if path.is_dir() { path.join(package) } else { PathBuf::from(path) };
     let text = read_file(&path).map_err(|error| bad(&path, &words_of(&error)))?;
     let params = Response::parse(&text).map_err(|error| bad(&path, &error))?.params;
-    Ok(Some(Answered { text, params }))
+    Ok(Some(Answers { text, params, warned: false }))
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -96,15 +87,15 @@ type Agreement = fn(&mut Admin);
 
 /// Every question that an admin file can leave open, in the order in which pkgadd(1M) asks.
 const AGREEMENTS: [Agreement; 9] = [
-    |admin| agree(&mut admin.instance, &Instance::Ask, Instance::Unique),
-    |admin| agree(&mut admin.partial, &Check::Ask, Check::NoCheck),
-    |admin| agree(&mut admin.basedir, &Basedir::Ask, Basedir::Default),
-    |admin| agree(&mut admin.idepend, &Check::Ask, Check::NoCheck),
-    |admin| agree(&mut admin.rdepend, &Check::Ask, Check::NoCheck),
-    |admin| agree(&mut admin.setuid, &Alteration::Ask, Alteration::NoCheck),
-    |admin| agree(&mut admin.conflict, &Alteration::Ask, Alteration::NoCheck),
-    |admin| agree(&mut admin.space, &Check::Ask, Check::NoCheck),
-    |admin| agree(&mut admin.action, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.instance, &InstanceAnswer::Ask, InstanceAnswer::Unique),
+    |admin| agree(&mut admin.partial, &CheckAnswer::Ask, CheckAnswer::NoCheck),
+    |admin| agree(&mut admin.basedir, &BasedirAnswer::Ask, BasedirAnswer::Default),
+    |admin| agree(&mut admin.idepend, &CheckAnswer::Ask, CheckAnswer::NoCheck),
+    |admin| agree(&mut admin.rdepend, &CheckAnswer::Ask, CheckAnswer::NoCheck),
+    |admin| agree(&mut admin.setuid, &ConflictAnswer::Ask, ConflictAnswer::NoCheck),
+    |admin| agree(&mut admin.conflict, &ConflictAnswer::Ask, ConflictAnswer::NoCheck),
+    |admin| agree(&mut admin.space, &CheckAnswer::Ask, CheckAnswer::NoCheck),
+    |admin| agree(&mut admin.action, &CheckAnswer::Ask, CheckAnswer::NoCheck),
 ];
 
 fn agree<T: PartialEq>(answer: &mut T, open: &T, agreed: T) {
@@ -137,8 +128,8 @@ mod tests {
             Err(Refusal { command: Command::Pkgadd, subject: "X".to_owned(), reason: Box::new(reason) })
         };
         match (admin.partial, admin.conflict) {
-            (Check::Ask, _) => ask("partial"),
-            (_, Alteration::Ask) => ask("conflict"),
+            (CheckAnswer::Ask, _) => ask("partial"),
+            (_, ConflictAnswer::Ask) => ask("conflict"),
             _ => Ok(()),
         }
     }
@@ -146,7 +137,7 @@ mod tests {
     #[test]
     fn each_question_that_the_case_raises_is_asked_once() {
         assert_eq!(open_questions(&Admin::default(), plan), ["partial", "conflict"]);
-        let decided = Admin { partial: Check::NoCheck, ..Admin::default() };
+        let decided = Admin { partial: CheckAnswer::NoCheck, ..Admin::default() };
         assert_eq!(open_questions(&decided, plan), ["conflict"]);
     }
 
@@ -162,7 +153,7 @@ mod tests {
         std::fs::create_dir_all(&named).unwrap();
         std::fs::write(named.join("default"), "conflict=nocheck\ncolour=red\n").unwrap();
         let file = admin(&root, None).unwrap();
-        assert_eq!((file.admin.conflict, file.unknown), (Alteration::NoCheck, vec!["colour".to_owned()]));
+        assert_eq!((file.admin.conflict, file.unknown), (ConflictAnswer::NoCheck, vec!["colour".to_owned()]));
         std::fs::write(named.join("mine"), "conflict=perhaps\n").unwrap();
         for name in [Path::new("mine"), &named.join("mine")] {
             let error = admin(&root, Some(name)).unwrap_err().to_string();

@@ -1,30 +1,31 @@
-//! What installing one package means: the plan with what an attendant wants to know of it.
+//! An installation as it is planned, with what an observer wants to know of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::admin::Admin;
 use crate::inventory::Installed;
-use crate::package::{Mode, ObjectPath, Params, PkgInst};
+use crate::operation::scripts::context::base_of;
+use crate::package::{Mode, ObjectPath, PkgInst};
 use crate::plan::install::Intended;
 use crate::plan::{Action, Body, Change};
 use crate::source::PackageImage;
 
-/// What installing a package means.
+/// The installation of a package as it is planned.
 #[derive(Clone, Debug)]
-pub struct Installation {
-    /// The instance that it goes into.
+pub struct PlannedInstallation {
+    /// The instance that the package goes into.
     pub instance: String,
-    /// Its name for people.
+    /// The parameter NAME of the package.
     pub name: String,
     /// What is done, and by which scripts.
     pub intended: Intended,
     /// The answers that were given in advance.
     pub admin: Admin,
-    /// Where its relative paths lie; none where it has none.
+    /// The directory of relative paths, or `None` for a package that has only absolute ones.
     pub basedir: Option<ObjectPath>,
     /// Whether the same architecture and version is installed already and is overwritten.
     pub is_update: bool,
-    /// How many of its objects are there already, properly installed.
+    /// The number of objects that are there already, properly installed.
     pub already: usize,
     /// The directories that are made because something lies below them.
     pub implied: BTreeSet<ObjectPath>,
@@ -34,37 +35,39 @@ pub struct Installation {
     pub has_scripts: bool,
 }
 
-/// The installation with what an attendant wants to know of it. `present` are the instances that are installed.
+/// Adds to a plan what an observer wants to know of it. `present` are the instances that are installed.
 pub(crate) fn described(
     intended: Intended,
     package: &PackageImage,
     present: &BTreeMap<PkgInst, Installed>,
     admin: &Admin,
-) -> Installation {
+) -> PlannedInstallation {
     let Intended { plan, params, scripts, mapped, .. } = &intended;
     let chosen = plan.packages.first();
     let own: BTreeSet<&ObjectPath> = mapped.iter().map(|each| &each.path).collect();
-    let path = params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok());
-    let version = |params: &Params| params.text("VERSION").into_owned();
-    let is_same = |old: &Installed| version(&old.params) == version(&package.params);
     let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let made = plan
         .changes
         .iter()
         .filter(|change| matches!(&change.action, Action::Add(new) if matches!(new.body, Body::Directory)));
     let implied = made.map(|change| change.path.clone()).filter(|path| !own.contains(path)).collect();
-    Installation {
+    PlannedInstallation {
         instance: chosen.map(ToString::to_string).unwrap_or_default(),
         name: package.params.text("NAME").into_owned(),
         admin: admin.clone(),
-        basedir: path.filter(|_| is_relocatable(package)),
-        is_update: chosen.and_then(|chosen| present.get(chosen)).is_some_and(is_same),
+        basedir: base_of(params).filter(|_| is_relocatable(package)),
+        is_update: chosen.is_some_and(|chosen| is_update(package, present.get(chosen))),
         already: own.iter().filter(|path| !changed.contains(*path)).count(),
         implied,
         usual_modes: usual_modes(&intended),
         has_scripts: scripts.take_part(),
         intended,
     }
+}
+
+/// Whether a package has the architecture and version of the installed instance that it goes over.
+pub(crate) fn is_update(package: &PackageImage, old: Option<&Installed>) -> bool {
+    old.is_some_and(|old| old.params.text("VERSION") == package.params.text("VERSION"))
 }
 
 /// The objects that come where nothing is to take a mode from, with the mode that they get.

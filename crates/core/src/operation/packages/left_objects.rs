@@ -14,12 +14,12 @@ pub struct LeftObject {
     /// The path that it has, or had.
     pub path: ObjectPath,
     /// The reason for which it is there still, if it is.
-    pub stays: Option<Stays>,
+    pub stays: Option<StayReason>,
 }
 
 /// The reason for which an object stays when its package goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stays {
+pub enum StayReason {
     /// Other packages own it too.
     Shared,
     /// It is a directory with something in it.
@@ -35,9 +35,9 @@ pub(crate) fn objects_left(root: &Root, portion: &RemovalPortion, plan: &Plan) -
     let gone: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let objects = portion.objects.iter().filter_map(|going| {
         let stays = match going.fate {
-            Fate::Shared | Fate::SharedEditable => Some(Stays::Shared),
-            Fate::MountPoint => Some(Stays::MountPoint),
-            Fate::Goes if matches!(view.look(&going.path), Ok(Some(_))) => Some(Stays::NotEmpty),
+            Fate::Shared | Fate::SharedEditable => Some(StayReason::Shared),
+            Fate::MountPoint => Some(StayReason::MountPoint),
+            Fate::Goes if matches!(view.look(&going.path), Ok(Some(_))) => Some(StayReason::NotEmpty),
             Fate::Goes if gone.contains(&going.path) => None,
             Fate::Goes => return None,
         };
@@ -49,5 +49,5 @@ pub(crate) fn objects_left(root: &Root, portion: &RemovalPortion, plan: &Plan) -
 /// Lists the objects of a class that its script does not get, as far as that is known before the script has run.
 pub(crate) fn objects_kept_from_script(portion: &RemovalPortion) -> Vec<LeftObject> {
     let kept = portion.objects.iter().filter(|going| going.fate == Fate::Shared);
-    kept.map(|going| LeftObject { path: going.path.clone(), stays: Some(Stays::Shared) }).collect()
+    kept.map(|going| LeftObject { path: going.path.clone(), stays: Some(StayReason::Shared) }).collect()
 }

@@ -1,6 +1,6 @@
 //! `pkgadd`, `pkgrm` and `pkgask`: packages one after another, each a run of its own.
 //!
-//! [`add`] and [`remove`] are the sequences, [`scripted`] carries out what they have planned where scripts take part, and
+//! [`add`] and [`remove`] are the sequences, `scripted` carries out what they have planned where scripts take part, and
 //! [`observer`] is who watches and is asked.
 
 pub mod add;

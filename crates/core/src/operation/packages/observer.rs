@@ -1,8 +1,8 @@
-//! Who watches an installation or removal: learns how it goes, and answers what the admin file leaves open.
+//! The observer of an installation or removal: learns how it goes, and answers what the admin file leaves open.
 
-use super::installation::Installation;
+use super::installation::PlannedInstallation;
 use super::left_objects::LeftObject;
-use super::report::{Added, Removal, Removed};
+use super::report::{Added, PlannedRemoval, Removed};
 use crate::operation::scripts::runner::ScriptOutput;
 use crate::package::Params;
 use crate::plan::Plan;
@@ -18,13 +18,13 @@ pub trait PackageObserver: ScriptOutput {
     fn placed(&mut self, _instance: &str, _is_update: bool) {}
 
     /// Learns what will be done; nothing has been changed yet.
-    fn installing(&mut self, _installation: &Installation, _package: &PackageImage) {}
+    fn installing(&mut self, _installation: &PlannedInstallation, _package: &PackageImage) {}
 
     /// Learns, in a run with scripts, that the objects of the package come now.
     fn objects_begin(&mut self) {}
 
     /// Learns, in a run with scripts, that these portions of the package are in place, as `batch` says.
-    fn switched(&mut self, _installation: &Installation, _portions: &[Portion], _batch: &Plan) {}
+    fn switched(&mut self, _installation: &PlannedInstallation, _portions: &[Portion], _batch: &Plan) {}
 
     /// Learns, in a run with scripts, that the script of this class has done its work.
     fn class_done(&mut self, _class: &str) {}
@@ -36,7 +36,7 @@ pub trait PackageObserver: ScriptOutput {
     fn removing(&mut self, _name: &str, _params: &Params) {}
 
     /// Learns that what admin file and dependencies say is settled, and the removal is agreed to.
-    fn removal_agreed(&mut self, _removal: &Removal) {}
+    fn removal_agreed(&mut self, _removal: &PlannedRemoval) {}
 
     /// Learns that the objects of a class have gone, or that they are the matter of the script that runs next.
     fn class_left(&mut self, _class: &str, _objects: &[LeftObject]) {}
@@ -54,7 +54,7 @@ pub trait PackageObserver: ScriptOutput {
     }
 }
 
-/// Nobody: hears nothing, and agrees to nothing.
+/// An observer that hears nothing and agrees to nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Nobody;
 

@@ -1,6 +1,6 @@
 //! The reports of pkgadd and pkgrm: the outcome of each package, in the order in which they were taken.
 
-use super::installation::Installation;
+use super::installation::PlannedInstallation;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::Ending;
 use crate::plan::remove::Intended;
@@ -10,7 +10,7 @@ use crate::transaction::{Receipt, Recovered, RootCondition};
 /// The outcomes of all packages of a command; `T` is the outcome of one.
 #[derive(Debug)]
 pub struct PackagesReport<T> {
-    /// What recovery found before anything else.
+    /// The finding of recovery, before anything else.
     pub recovered: Recovered,
     /// Names in the admin file that admin(4) does not know.
     pub unknown_answers: Vec<String>,
@@ -25,20 +25,20 @@ pub struct PackagesReport<T> {
 pub struct Added {
     /// The instance, or the name on the device of a package that did not come that far.
     pub name: String,
-    /// What was to be done, or `None` for a package that was refused.
-    pub installation: Option<Installation>,
-    /// What was done, or why not.
+    /// The plan, or `None` for a package that was refused.
+    pub installation: Option<PlannedInstallation>,
+    /// The receipt of the run, or the reason why there was none.
     pub result: Result<Receipt, Failure>,
-    /// What the scripts have to say for the command as a whole.
+    /// The results of scripts that outlast the run.
     pub ending: Ending,
 }
 
 /// The removal of a package as it is planned.
 #[derive(Clone, Debug)]
-pub struct Removal {
+pub struct PlannedRemoval {
     /// The instance.
     pub name: String,
-    /// What is done, and by which scripts.
+    /// The plan, and the scripts that take part.
     pub intended: Intended,
     /// Whether the dependencies of other packages are looked at.
     pub checks_dependencies: bool,
@@ -49,11 +49,11 @@ pub struct Removal {
 pub struct Removed {
     /// The instance.
     pub name: String,
-    /// What was to be done, or `None` for a package that was refused.
-    pub removal: Option<Removal>,
-    /// What was done, or why not.
+    /// The plan, or `None` for a package that was refused.
+    pub removal: Option<PlannedRemoval>,
+    /// The receipt of the run, or the reason why there was none.
     pub result: Result<Receipt, Failure>,
-    /// What the scripts have to say for the command as a whole.
+    /// The results of scripts that outlast the run.
     pub ending: Ending,
 }
 

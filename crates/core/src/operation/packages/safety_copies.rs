@@ -1,4 +1,4 @@
-//! What is copied before scripts run, so that everything that they may touch can be put back.
+//! The safety copies that are made before scripts run, so that everything that they may touch can be put back.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::package::ObjectPath;
 use crate::plan::course::steps::Concerned;
 use crate::transaction::{ProtectedObject, ProtectedPaths};
 
-/// Everything that scripts of some packages may touch.
+/// Collects everything that scripts of some packages may touch.
 pub(crate) fn safety_copies<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> ProtectedPaths {
     let mut all = Concerned::default();
     for one in concerned {

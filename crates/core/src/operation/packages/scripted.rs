@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::installation::Installation;
+use super::installation::PlannedInstallation;
 use super::left_objects::{objects_kept_from_script, objects_left};
 use super::observer::PackageObserver;
 use crate::inventory::{Inventory, Touched};
@@ -41,41 +41,33 @@ const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
 pub(crate) struct ScriptedPackage<'a, 'p> {
     session: &'a Session<'a>,
     course: &'a Course,
-    /// What is installed; none at a removal.
-    delivery: Option<Delivery<'a>>,
+    /// The source of an installation; none at a removal.
+    source: Option<InstallSource<'a>>,
     pub(crate) scripts: PackageScripts<'a, 'p>,
     observer: &'a mut dyn PackageObserver,
-    /// What class scripts made of the files that they were to install, so far.
+    /// The files that class scripts were to install, as they left them.
     outcomes: BTreeMap<ObjectPath, Outcome>,
     /// The objects that class scripts have put there.
     left: BTreeMap<ObjectPath, Live>,
 }
 
-/// What an installation is made from.
+/// The source of an installation.
 #[derive(Clone, Copy)]
-pub(crate) struct Delivery<'a> {
+pub(crate) struct InstallSource<'a> {
     pub(crate) delivered: DeliveredPackage<'a>,
     pub(crate) directory: &'a PackageDirectory,
-    pub(crate) installation: &'a Installation,
+    pub(crate) installation: &'a PlannedInstallation,
 }
 
 impl<'a, 'p> ScriptedPackage<'a, 'p> {
     pub(crate) fn new(
         session: &'a Session<'a>,
         course: &'a Course,
-        delivery: Option<Delivery<'a>>,
+        source: Option<InstallSource<'a>>,
         scripts: PackageScripts<'a, 'p>,
         observer: &'a mut dyn PackageObserver,
     ) -> Self {
-        Self {
-            session,
-            course,
-            delivery,
-            scripts,
-            observer,
-            outcomes: BTreeMap::new(),
-            left: BTreeMap::new(),
-        }
+        Self { session, course, source, scripts, observer, outcomes: BTreeMap::new(), left: BTreeMap::new() }
     }
 
     /// Carries the package out in a run of its own; `finish` has the last word before the commit. An error leaves the root
@@ -95,11 +87,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         self.unpack(command, package.as_str())?;
         let mut ending = Ending::default();
         let receipt = self.session.perform_scripted(plan, copies, None, text, |mut run| {
-            let done = self.carry_out(&mut run).and_then(|()| finish(&mut run));
+            let done = self.carry_out(&mut run, finish);
             ending = self.scripts.ending;
-            if done.is_err() {
-                self.log_failure(&mut run);
-            }
             end_run(run, done, command, package.as_str())
         })?;
         Ok((receipt, ending))
@@ -108,9 +97,9 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     /// Checks the names and the content of what scripts install, before anything is changed. A refusal is one of
     /// `command` about `subject`.
     pub(crate) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
-        let Some(delivery) = self.delivery else { return Ok(()) };
+        let Some(source) = self.source else { return Ok(()) };
         self.check_names().map_err(|reason| reason.of(command, &subject))?;
-        delivery.directory.take(delivery.delivered, &self.listed())
+        source.directory.take(source.delivered, &self.listed())
     }
 
     /// Refuses names that no list can have: the list of a class script has a line for each file and a blank between two paths, and no way to write a name
@@ -140,8 +129,27 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         files.flatten().collect()
     }
 
-    /// Carries out all steps of the package within a run, which may be one of several packages.
-    pub(crate) fn carry_out(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+    /// Carries out all steps of the package within a run, which may be one of several packages; `finish` comes last.
+    pub(crate) fn carry_out(
+        &mut self,
+        run: &mut ScriptedRun<'_>,
+        finish: impl FnOnce(&mut ScriptedRun<'_>) -> Result<(), Halt>,
+    ) -> Result<(), Halt> {
+        let what = if self.course.is_removal { "Removal" } else { "Installation" };
+        let what = format!("{what} of <{}>", self.course.package);
+        let done = self.steps(run).and_then(|()| {
+            let how = if self.scripts.ending.warned { "partially failed" } else { "was successful" };
+            run.log(format!("\n{what} {how}.\n").as_bytes())?;
+            finish(run)
+        });
+        if done.is_err() {
+            // The log of a run that is undone is worth nothing in itself, so an error stops nothing.
+            let _ = run.log(format!("\n{what} failed.\n").as_bytes());
+        }
+        done
+    }
+
+    fn steps(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
         run.log(&self.scripts.runner.take_log())?;
         self.scripts.context.run = Some(run.name());
         let mut begun = false;
@@ -152,9 +160,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             }
             self.step(run, step)?;
         }
-        self.close(run)?;
-        let how = if self.scripts.ending.warned { "partially failed" } else { "was successful" };
-        Ok(run.log(format!("\n{} of <{}> {how}.\n", self.what(), self.course.package).as_bytes())?)
+        self.close(run)
     }
 
     fn step(&mut self, run: &mut ScriptedRun<'_>, step: &PackageStep) -> Result<(), Halt> {
@@ -171,8 +177,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             }
             PackageStep::Install(batch) => {
                 let plan = self.objects(run, &batch.plan)?;
-                if let Some(delivery) = self.delivery {
-                    self.observer.switched(delivery.installation, &batch.portions, &plan);
+                if let Some(source) = self.source {
+                    self.observer.switched(source.installation, &batch.portions, &plan);
                 }
             }
             PackageStep::InstallClass(class) => self.install_class(run, class)?,
@@ -189,8 +195,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     }
 
     fn switch(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<(), Halt> {
-        match self.delivery {
-            Some(delivery) => run.switch(plan, &mut delivery.delivered.device.content())?,
+        match self.source {
+            Some(source) => run.switch(plan, &mut source.delivered.device.content())?,
             None => run.switch(plan, &mut NoContent)?,
         }
         Ok(())
@@ -243,7 +249,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     fn list(&self, class: &str, files: &[ListedFile]) -> Vec<u8> {
         let relative = self.scripts.context.package.text(RELATIVE);
         let is_relative = relative.split_whitespace().any(|word| word == class);
-        let package = self.delivery.map(|delivery| delivery.directory.package.as_path());
+        let package = self.source.map(|source| source.directory.package.as_path());
         let package = package.filter(|_| is_relative && !files.is_empty());
         let mut list = Vec::new();
         let mut line = |words: &[&Path]| {
@@ -266,11 +272,11 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
 
     /// The file that a class script copies, in the package directory.
     fn source(&self, file: &ListedFile) -> PathBuf {
-        let Some((member, delivery)) = member(file).zip(self.delivery) else {
+        let Some((member, install)) = member(file).zip(self.source) else {
             return PathBuf::from("/dev/null");
         };
-        let entry = delivery.delivered.image.files().find(|entry| entry.path == member.path);
-        delivery.directory.object(entry.map_or(1, |entry| entry.part), &member.path)
+        let entry = install.delivered.image.files().find(|entry| entry.path == member.path);
+        install.directory.object(entry.map_or(1, |entry| entry.part), &member.path)
     }
 
     /// Gives the files that a script has put there the attributes of the pkgmap, and notes what they are.
@@ -331,16 +337,6 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         let dir = parent.and_then(|parent| root.dir_if_there(&parent).ok().flatten());
         let name = physical.as_ref().map(ObjectPath::name).unwrap_or_default();
         dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
-    }
-
-    /// Logs that the package failed. The log of a run that is undone is worth nothing in itself, so an error stops
-    /// nothing.
-    pub(crate) fn log_failure(&self, run: &mut ScriptedRun<'_>) {
-        let _ = run.log(format!("\n{} of <{}> failed.\n", self.what(), self.course.package).as_bytes());
-    }
-
-    fn what(&self) -> &'static str {
-        if self.course.is_removal { "Removal" } else { "Installation" }
     }
 }
 

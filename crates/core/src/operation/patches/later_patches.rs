@@ -11,7 +11,7 @@ use crate::format::manifest::{Manifest, ObjectRecord, State};
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::package::PkgInst;
-use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
+use crate::patch::{AppliedPatches, PatchId, PatchList, PatchRecords};
 use crate::plan::back_out::Elsewhere;
 
 /// What is asked about.
@@ -86,7 +86,7 @@ impl LaterPatches<'_> {
     }
 
     fn list(&self, package: &PkgInst, installed: &Installed) -> Result<PatchList, Failure> {
-        let applied = Applied::from_params(package, &installed.params, self.separator);
+        let applied = PatchRecords::from_params(package, &installed.params, self.separator);
         Ok(applied.map_err(DatabaseError::from)?.list)
     }
 

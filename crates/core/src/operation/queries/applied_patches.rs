@@ -3,7 +3,7 @@
 use crate::database::policy::{self, PolicyError};
 use crate::database::{DatabaseError, RecordReader, all, read_consistently};
 use crate::package::{Params, PkgInst};
-use crate::patch::{Applied, AppliedPatch, AppliedPatches, Delivered, PatchList, Requirements};
+use crate::patch::{AppliedPatch, AppliedPatches, PatchList, PatchMacros, PatchRecords, Requirements};
 
 /// Why patches cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<Ap
     let patches = read_consistently(reader, |view| {
         let records = all::each(view, |package| {
             let Some(params) = package.params()? else { return Ok(None) };
-            let records = Applied::from_params(package.inst(), &params, separator)?;
+            let records = PatchRecords::from_params(package.inst(), &params, separator)?;
             let progressive = progressive_patch(package.inst(), &params, &records, separator);
             Ok::<_, DatabaseError>(Some((records, progressive)))
         })?;
@@ -46,11 +46,11 @@ pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<Ap
 fn progressive_patch(
     package: &PkgInst,
     params: &Params,
-    records: &Applied,
+    records: &PatchRecords,
     separator: &str,
 ) -> Option<AppliedPatch> {
     // Macros that make no sense are those of a package that is no patch.
-    let delivered = Delivered::from_params(params, separator).ok().flatten()?;
+    let delivered = PatchMacros::from_params(params, separator).ok().flatten()?;
     let is_recorded = records.infos.contains_key(&delivered.id) || records.list.contains(&delivered.id);
     (!is_recorded).then(|| AppliedPatch {
         id: delivered.id,

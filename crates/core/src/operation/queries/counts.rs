@@ -1,7 +1,7 @@
 //! How many objects of each kind a package has, and the space that they take: the FILES of pkginfo(1).
 
 use crate::format::pkgmap::Pkgmap;
-use crate::package::{Ftype, Line, Object, OwnerStatus, PkgInst};
+use crate::package::{ContentsLine, Ftype, Object, OwnerStatus, PkgInst};
 
 /// The size of a block in bytes.
 const BLOCK: u64 = 512;
@@ -31,7 +31,7 @@ pub struct Counts {
 
 impl Counts {
     /// Counts an object of an installed package, if it owns it.
-    pub fn add_line(&mut self, line: &Line, package: &PkgInst) {
+    pub fn add_line(&mut self, line: &ContentsLine, package: &PkgInst) {
         let Some(owner) = line.owners.iter().find(|owner| owner.package == *package) else { return };
         self.pathnames += 1;
         self.partial += u64::from(owner.status == Some(OwnerStatus::Partial));
@@ -98,7 +98,7 @@ mod tests {
             "/d x none 0755 root bin SUNWa",
             "/e f none 0755 root bin 513 1 1 SUNWb",
         ] {
-            counts.add_line(&Line::parse(line.as_bytes()).unwrap(), &package);
+            counts.add_line(&ContentsLine::parse(line.as_bytes()).unwrap(), &package);
         }
         let expected = Counts {
             pathnames: 4,

@@ -8,7 +8,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::removable::removable;
 use crate::operation::session::Ground;
 use crate::package::PkgInst;
-use crate::patch::{Applied, AppliedPatch, AppliedPatches, Superseded};
+use crate::patch::{AppliedPatch, AppliedPatches, PatchRecords, Superseded};
 use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
 
@@ -52,7 +52,7 @@ pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
         let found = all::each(view, |package| {
             let inst = package.inst();
             let Some(found) = installed::seen(package.view(), inst)? else { return Ok(None) };
-            let applied = Applied::from_params(inst, &found.params, &policy.separator)?;
+            let applied = PatchRecords::from_params(inst, &found.params, &policy.separator)?;
             Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
         })?;
         let (applied, packages): (Vec<_>, BTreeMap<_, _>) = found.into_iter().unzip();
@@ -105,9 +105,9 @@ fn put_aside(
     let of = |(package, installed): (&PkgInst, &Installed)| {
         let is_half = half.iter().any(|half| half.is_put_aside && half.package == *package);
         let params = installed.interruption.put_aside.as_ref().filter(|_| is_half)?;
-        Some(Applied::from_params(package, params, separator).map_err(DatabaseError::from))
+        Some(PatchRecords::from_params(package, params, separator).map_err(DatabaseError::from))
     };
-    let applied: Result<Vec<Applied>, DatabaseError> = packages.iter().filter_map(of).collect();
+    let applied: Result<Vec<PatchRecords>, DatabaseError> = packages.iter().filter_map(of).collect();
     Ok(AppliedPatches::new(applied?))
 }
 

@@ -16,7 +16,7 @@ use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use crate::operation::device::named;
 use crate::operation::queries::counts::Counts;
 use crate::operation::queries::select::Selection;
-use crate::package::{Line, Params, PkgInst};
+use crate::package::{ContentsLine, Params, PkgInst};
 use crate::root::{FileType, ObjectStatus};
 use crate::source::{self, Extent, Origin, SourceError};
 
@@ -167,7 +167,7 @@ fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Resul
         packages.iter().map(|package| (package.instance.clone(), Counts::default())).collect();
     contents::scan(view, |raw| {
         // A line that cannot be parsed is wanted, so that the scan names it as an error.
-        let Ok(line) = Line::parse(raw) else { return true };
+        let Ok(line) = ContentsLine::parse(raw) else { return true };
         for owner in &line.owners {
             if let Some(counts) = counts.get_mut(owner.package.as_str()) {
                 counts.add_line(&line, &owner.package);

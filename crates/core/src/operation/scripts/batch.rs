@@ -6,7 +6,7 @@ use crate::database::{RecordView, open_run};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
-use crate::package::{Line, ObjectPath};
+use crate::package::{ContentsLine, ObjectPath};
 use crate::plan::queue::merged;
 use crate::plan::refresh::refreshed;
 use crate::plan::{Action, Body, Plan};
@@ -16,7 +16,7 @@ use crate::transaction::read_queue;
 pub(crate) fn refresh(
     ground: &Ground,
     plan: Plan,
-    line: impl Fn(&ObjectPath) -> Option<Line>,
+    line: impl Fn(&ObjectPath) -> Option<ContentsLine>,
 ) -> Result<Plan, Halt> {
     let mut touched = Touched::default();
     for change in &plan.changes {

@@ -1,4 +1,4 @@
-//! What the scripts of one package are told: their environment, from what the command knows.
+//! The environment of the scripts of one package, made from what the command knows.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::package::{ObjectPath, Params, PkgInst};
 use crate::script::environment::{EnvironmentInput, ProcedureScript, ScriptOrigin, environment};
 use crate::script::search_path;
 
-/// What a command knows about a package whose scripts it runs. The same for installation, removal and patches.
+/// The knowledge of a command about a package whose scripts it runs; the same for installation, removal and patches.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptContext {
     /// The parameters of the package: delivered ones, CLASSES and BASEDIR as they will be; at a removal the installed

@@ -10,38 +10,38 @@ use crate::transaction::RootCondition;
 /// A script that did not do what it should, and what became of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptFailure {
-    /// What messages call it: `preinstall script`, `class action script`.
+    /// The name of the script in messages: `preinstall script`, `class action script`.
     what: String,
-    /// What its exit code means.
+    /// The meaning of the exit code.
     pub meaning: ExitMeaning,
-    /// How it ended, where that is not plain from the meaning.
+    /// The way it ended, where the meaning does not say it.
     detail: Option<String>,
     /// Whether a message says so, or the closing line is enough.
     pub is_told: bool,
-    /// What the root is like now.
+    /// The condition of the root now.
     pub left: RootCondition,
-    /// Which part of a patch it belongs to.
-    pub part: Part,
+    /// The part of a patch that the script belongs to.
+    pub part: FailedStage,
     /// Whether a signal ended it, which came from elsewhere.
     pub is_signalled: bool,
-    /// What commands about patches know of it beside.
-    pub told: Box<Told>,
+    /// The context that commands about patches add.
+    pub told: Box<FailureContext>,
 }
 
-/// What commands about patches know of a script that failed.
+/// The context of a failed script in a patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// The package whose script it is; none for a script of the patch itself.
+pub struct FailureContext {
+    /// The package the script belongs to, or `None` for a script of the patch itself.
     pub package: Option<String>,
-    /// What the script says to patchadd(1M), where it does.
+    /// The message of the script to patchadd(1M), if it has one.
     pub message: Option<PatchMessage>,
-    /// Where the output of the scripts is.
+    /// The path of the log with the output of the scripts.
     pub log: Option<String>,
 }
 
 /// The parts of a patch that have scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum FailedStage {
     /// A package, before anything is changed: its checkinstall.
     Question,
     /// A package.
@@ -54,7 +54,7 @@ pub enum Part {
     NotExecutable,
 }
 
-/// What scripts left behind them in a run that was committed.
+/// The results of scripts that outlast a committed run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
     /// Whether a script warned, or did not do all of its work.
@@ -64,7 +64,7 @@ pub struct Ending {
 }
 
 impl ScriptFailure {
-    /// How `script` ended, before anything has been changed.
+    /// Describes how `script` ended, before anything has been changed.
     pub(crate) fn new(script: &ProcedureScript, ended: ScriptEnd, outcome: ScriptOutcome) -> Self {
         let what = match script {
             ProcedureScript::InstallClass(_) | ProcedureScript::RemoveClass(_) => {
@@ -82,17 +82,17 @@ impl ScriptFailure {
             is_told: outcome.meaning != ExitMeaning::Interrupted && !suspends,
             left: RootCondition::Unchanged,
             part: match script {
-                ProcedureScript::Request | ProcedureScript::Checkinstall => Part::Question,
-                _ => Part::Package,
+                ProcedureScript::Request | ProcedureScript::Checkinstall => FailedStage::Question,
+                _ => FailedStage::Package,
             },
             is_signalled: matches!(ended, ScriptEnd::Signalled(_)),
             told: Box::default(),
         }
     }
 
-    /// How the script `name` of a patch itself ended.
+    /// Describes how the script `name` of a patch itself ended.
     pub(crate) fn of_patch(name: &str, ended: ScriptEnd) -> Self {
-        let part = if name.starts_with("pre") { Part::Before } else { Part::After };
+        let part = if name.starts_with("pre") { FailedStage::Before } else { FailedStage::After };
         Self {
             what: format!("the {name} script"),
             part,
@@ -108,7 +108,7 @@ impl ScriptFailure {
     /// A script of a patch itself that cannot be executed.
     pub(crate) fn not_executable(name: &str, reason: String) -> Self {
         let failure = Self::of_patch(name, ScriptEnd::Exited(126));
-        Self { part: Part::NotExecutable, detail: Some(reason), ..failure }
+        Self { part: FailedStage::NotExecutable, detail: Some(reason), ..failure }
     }
 
     /// A package that wants to ask, where nobody can be asked.
@@ -125,11 +125,11 @@ impl ScriptFailure {
     /// The exit code of patchadd(1M).
     pub fn patchadd_code(&self) -> u8 {
         match (&self.told.message, self.part) {
-            (Some(message), Part::Question | Part::Package) => message.number,
-            (_, Part::NotExecutable) => 38,
+            (Some(message), FailedStage::Question | FailedStage::Package) => message.number,
+            (_, FailedStage::NotExecutable) => 38,
             _ if self.is_signalled => 12,
-            (_, Part::Before) => 15,
-            (_, Part::After) => 16,
+            (_, FailedStage::Before) => 15,
+            (_, FailedStage::After) => 16,
             _ => 5,
         }
     }
@@ -138,10 +138,10 @@ impl ScriptFailure {
     pub fn patchrm_code(&self) -> u8 {
         let suspends = matches!(self.meaning, ExitMeaning::Administration | ExitMeaning::Interaction);
         match (&self.told.message, self.part) {
-            (Some(message), Part::Question | Part::Package) => message.number,
-            (_, Part::Before) => 9,
-            (_, Part::After | Part::NotExecutable) => 10,
-            (_, Part::Question) if suspends => 11,
+            (Some(message), FailedStage::Question | FailedStage::Package) => message.number,
+            (_, FailedStage::Before) => 9,
+            (_, FailedStage::After | FailedStage::NotExecutable) => 10,
+            (_, FailedStage::Question) if suspends => 11,
             _ => 5,
         }
     }

@@ -1,12 +1,11 @@
 //! Giving up a run in which scripts take part, whatever it is that stands against it.
 
 use crate::operation::failure::Failure;
+use crate::package::PkgInst;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::RootError;
 use crate::script::ScriptError;
-use crate::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun};
-
-use super::failure::ScriptFailure;
+use crate::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun, TransactionError};
 
 /// Why a run is given up.
 #[derive(Debug)]
@@ -15,9 +14,7 @@ pub(crate) enum Halt {
     Cause(Cause),
     /// The undo data cannot be written.
     Saving(Cause),
-    /// A script says no.
-    Script(ScriptFailure),
-    /// What was planned does not fit any more.
+    /// The plan does not fit the root any more.
     Refused(Reason),
     /// Something else failed.
     Failure(Box<Failure>),
@@ -57,7 +54,7 @@ impl From<RootError> for Halt {
 }
 
 impl Halt {
-    /// The same, met while undo data was written.
+    /// Marks a cause as one that was met while undo data was written.
     pub(crate) fn while_saving(self) -> Self {
         match self {
             Self::Cause(cause) if !matches!(cause, Cause::Interrupted(_)) => Self::Saving(cause),
@@ -65,19 +62,35 @@ impl Halt {
         }
     }
 
-    /// Puts everything back. `subject` is the package or patch of `command`.
-    pub(crate) fn give_up(self, run: ScriptedRun<'_>, command: Command, subject: &str) -> Failure {
-        let (cause, failure) = match self {
+    /// Names the package, if it is a script that says no.
+    pub(crate) fn of_package(mut self, package: &PkgInst) -> Self {
+        if let Self::Failure(failure) = &mut self
+            && let Failure::Script(failure) = &mut **failure
+        {
+            failure.told.package = Some(package.to_string());
+        }
+        self
+    }
+
+    /// Makes it the failure of a command that has changed nothing yet. `subject` is the package or patch of `command`.
+    pub(crate) fn without_run(self, command: Command, subject: &str) -> Failure {
+        match self {
+            Self::Cause(cause) | Self::Saving(cause) => {
+                TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
+            }
+            Self::Refused(reason) => reason.of(command, &subject).into(),
+            Self::Failure(failure) => *failure,
+        }
+    }
+
+    /// Puts everything back, and says why.
+    fn give_up(self, run: ScriptedRun<'_>, command: Command, subject: &str) -> Failure {
+        let failure = match self {
             Self::Cause(cause) => return run.roll_back(Phase::Switch, cause).into(),
             Self::Saving(cause) => return run.roll_back(Phase::Snapshot, cause).into(),
-            Self::Script(failure) => (Cause::Script(failure.to_string()), Failure::Script(failure)),
-            Self::Refused(reason) => {
-                let refusal = reason.of(command, &subject);
-                (Cause::Script(refusal.to_string()), refusal.into())
-            }
-            Self::Failure(failure) => (Cause::Script(failure.to_string()), *failure),
+            other => other.without_run(command, subject),
         };
-        let undone = run.roll_back(Phase::Switch, cause);
+        let undone = run.roll_back(Phase::Switch, Cause::Script(failure.to_string()));
         match failure {
             _ if undone.left != RootCondition::RolledBack => undone.into(),
             Failure::Script(mut failure) => {

@@ -15,7 +15,7 @@ use crate::script::response::{ResponseFile, complaints};
 use crate::script::{RunAs, ScriptCall, ScriptEnd, ScriptInput};
 use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
 
-/// Which scripts are to be run, and what is answered already.
+/// The scripts that are to be run, and the answers that are there already.
 #[derive(Clone, Debug)]
 pub(crate) struct Questions {
     /// Whether request is run.
@@ -26,14 +26,13 @@ pub(crate) struct Questions {
     pub(crate) given: Vec<u8>,
     /// Whether somebody sits at a terminal.
     pub(crate) terminal: bool,
-    /// Who runs request.
+    /// The user that request runs as.
     pub(crate) request_user: RunAs,
 }
 
-/// What came of it.
+/// The answers of the scripts, or of a response file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answers {
-    /// The variables.
     pub(crate) params: Params,
     /// The text of the response file.
     pub(crate) text: Vec<u8>,

@@ -11,6 +11,7 @@ use super::halt::{Halt, unanswered};
 use super::runner::{ScriptOutput, ScriptRunner};
 use super::safety::check_place;
 use crate::database::places;
+use crate::operation::failure::Failure;
 use crate::package::Mode;
 use crate::plan::scripts::Deliverer;
 use crate::root::{Dir, NewTree};
@@ -23,13 +24,12 @@ use crate::transaction::{Cause, ScriptedRun};
 pub(crate) struct PackageScripts<'a, 'p> {
     pub(crate) runner: &'a mut ScriptRunner<'p>,
     pub(crate) context: ScriptContext,
-    /// What they have to say for the command as a whole, so far.
+    /// The results so far.
     pub(crate) ending: Ending,
-    /// What follows when what a script asked installf(1M) or removef(1M) for failed, and the script went on.
     pub(crate) failed_requests: FailedRequests,
 }
 
-/// What a failed call of installf(1M) or removef(1M) means, where the script that made it went on.
+/// The consequence of a failed call of installf(1M) or removef(1M), where the script that made it went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailedRequests {
     /// The package is installed, or gone, in part: a warning, which pkgadd(1M) and pkgrm(1M) have a code for.
@@ -70,7 +70,7 @@ impl PackageScripts<'_, '_> {
         let outcome = ScriptOutcome::of(ended, false);
         let failure = ScriptFailure::new(script, ended, outcome);
         if !outcome.commits() {
-            return Err(Halt::Script(failure));
+            return Err(Failure::Script(failure).into());
         }
         self.ending.reboot = self.ending.reboot.max(outcome.reboot);
         if failure.is_warning() {

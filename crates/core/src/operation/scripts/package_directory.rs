@@ -18,7 +18,7 @@ use crate::root::{NewTree, WritableFile};
 use crate::script::trust::{ScriptUser, unreadable_by};
 use crate::source::{Form, PackageImage, Problem, SourceError};
 
-/// Where scripts find a package.
+/// The directory in which scripts find a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackageDirectory {
     /// The package directory.
@@ -61,7 +61,7 @@ impl PackageDirectory {
         self.package.join("install").join(name)
     }
 
-    /// Where the content of an object is, or would be unpacked to.
+    /// The location of an object's content on disk or, if still packed, the path it unpacks to.
     pub(crate) fn object(&self, part: u32, path: &PackagePath) -> PathBuf {
         let (kind, relative) = kind(path);
         let numbered = self.package.join(format!("{kind}.{part}"));
@@ -98,7 +98,7 @@ fn kind(path: &PackagePath) -> (&'static str, &[u8]) {
     }
 }
 
-/// Where an object of a copy is unpacked to, below the package directory.
+/// The path below the package directory that an object of a copy unpacks to.
 fn unpacked(path: &PackagePath) -> Vec<u8> {
     let (kind, relative) = kind(path);
     [kind.as_bytes(), b"/", relative].concat()

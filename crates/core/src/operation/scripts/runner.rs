@@ -18,7 +18,7 @@ use crate::script::{
 };
 use crate::transaction::ScriptedRun;
 
-/// How scripts are run, as far as only the command line knows it.
+/// The settings of scripts that only the command line knows.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptSettings {
     /// The program itself, which is started once more to run them.
@@ -59,7 +59,7 @@ pub(crate) struct ScriptRunner<'a> {
     interrupt: &'a dyn Fn() -> Option<i32>,
     trace: bool,
     limit: Option<Duration>,
-    /// What scripts said before there was a run that could log it.
+    /// The output of scripts before there was a run that could log it.
     said: Vec<u8>,
 }
 

@@ -1,10 +1,11 @@
-//! What has to be true of a root before any script runs in it.
+//! The conditions that a root must meet before any script runs in it.
 //!
 //! A script works with paths of the host. Where the root has a symbolic link that leads somewhere else for the host
 //! than for us (`var -> /etc`), a script's own `rm -r` would follow it out of the root; such a root is refused. So is
 //! a script that names commands by absolute paths at which the system has none, unless they can be put there for it.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -40,7 +41,7 @@ pub(crate) fn needs_absolute_tools(package: &PackageImage) -> bool {
     name_missing_tools(scripts.map(|(_, text)| text.as_slice()))
 }
 
-/// The same of the scripts that remove an installed package.
+/// Whether scripts that remove an installed package name commands by absolute paths that are not there.
 pub(crate) fn needs_absolute_tools_to_go(installed: &Installed) -> bool {
     let scripts = installed.records.iter().filter(|(name, _)| runs_at_removal(name));
     name_missing_tools(scripts.map(|(_, record)| record.bytes.as_slice()))
@@ -81,7 +82,7 @@ pub(crate) fn check_place(ground: &Ground, place: &ObjectPath) -> Result<(), Rea
         Ok(false) => format!("{} leads out of the root", ground.root.show(place)),
         Err(error) => error.to_string(),
     };
-    Err(Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}")))
+    Err(unsafe_because(why))
 }
 
 /// Refuses class action scripts that could not be run safely.
@@ -125,11 +126,9 @@ fn check_class<'p>(
 /// Refuses a class action script that is no file: a pipe would never end. A symbolic link leads, for the shell, out of
 /// any root but that of the running system.
 fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
-    let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
     let look = || root.dir(&root.resolver().locate_dir(place)?)?.look(name.as_bytes());
     let shown = format!("{}/{name}", root.show(place));
-    let is_file = match look().map_err(|error| unsafe_because(error.to_string()))?.map(|seen| seen.file_type)
-    {
+    let is_file = match look().map_err(unsafe_because)?.map(|seen| seen.file_type) {
         Some(FileType::Regular) => true,
         Some(FileType::Symlink) if root.is_system() => Path::new(&shown).is_file(),
         _ => false,
@@ -140,17 +139,20 @@ fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(),
 /// Refuses a script that lies in `place` of a root where somebody else than the superuser could have written it. A caller
 /// without privilege is asked nothing: the script gets no more rights than whoever wrote it could have.
 pub(crate) fn check_owners(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
-    let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
     if !root.is_privileged() {
         return Ok(());
     }
-    let path = place.join(name.as_bytes()).map_err(|error| unsafe_because(error.to_string()))?;
-    match root.strange_on_the_way(&path).map_err(|error| unsafe_because(error.to_string()))? {
+    let path = place.join(name.as_bytes()).map_err(unsafe_because)?;
+    match root.strange_on_the_way(&path).map_err(unsafe_because)? {
         None => Ok(()),
         Some(strange) => {
             Err(unsafe_because(format!("{} would run as root, and {strange}", root.show(&path))))
         }
     }
+}
+
+fn unsafe_because(why: impl Display) -> Reason {
+    Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"))
 }
 
 /// Whether a directory of the root is the same for a process that knows nothing of roots.

@@ -13,8 +13,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::{Attended, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
-use crate::format::cpio::{Form, Header};
-use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
+use crate::format::cpio::{CpioFormat, CpioHeader};
+use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use crate::package::{Mode, PackagePath, PkgInst};
 use crate::root::{Dir, WritableFile};
 use crate::source::{PackageImage, Stamp};
@@ -125,9 +125,11 @@ impl OutputStream<'_, '_> {
         if let Some(twice) = announced.iter().find(|package| !names.insert(&package.inst)) {
             return Err(TranslateError::Twice(twice.inst.clone()));
         }
-        let mut stream = Writer::with_times(out, &announced, &times).map_err(failed)?;
+        let mut stream = DatastreamWriter::with_times(out, &announced, &times).map_err(failed)?;
         let mut done = Vec::new();
-        for ((index, package), Package { inst, parts, .. }) in translation.packages().zip(&announced) {
+        for ((index, package), DatastreamPackage { inst, parts, .. }) in
+            translation.packages().zip(&announced)
+        {
             let transferred = Transferred { name: inst.to_string(), instance: inst.to_string() };
             (observer.transferring)(&transferred);
             done.push(transferred);
@@ -147,8 +149,8 @@ impl OutputStream<'_, '_> {
 }
 
 /// What the header of the stream says of a package.
-fn announcement(package: &PackageImage) -> Result<Package, TranslateError> {
-    Ok(Package {
+fn announcement(package: &PackageImage) -> Result<DatastreamPackage, TranslateError> {
+    Ok(DatastreamPackage {
         inst: PkgInst::new(&package.spooled_name())?,
         parts: package.pkgmap.parts,
         max_blocks: package.pkgmap.max_blocks,
@@ -158,9 +160,9 @@ fn announcement(package: &PackageImage) -> Result<Package, TranslateError> {
 }
 
 /// The form of cpio that holds the largest object of a part.
-fn form(package: &PackageImage, part: u32) -> Option<Form> {
+fn form(package: &PackageImage, part: u32) -> Option<CpioFormat> {
     let of_part = package.files().filter(|entry| entry.part == part);
-    Form::for_size(of_part.filter_map(|entry| entry.object.content.size).max().unwrap_or_default())
+    CpioFormat::for_size(of_part.filter_map(|entry| entry.object.content.size).max().unwrap_or_default())
 }
 
 /// The archive of one part of a package.
@@ -222,11 +224,11 @@ impl<W: Write> Part<'_, W> {
         for (slash, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             let directory = name.get(..slash).unwrap_or_default();
             if self.directories.insert(directory.to_vec()) {
-                let header = Header::directory(directory, DIRECTORY, mtime);
-                self.archive.member(&header, io::empty()).map_err(failed)?;
+                let header = CpioHeader::directory(directory, DIRECTORY, mtime);
+                self.archive.write_member(&header, io::empty()).map_err(failed)?;
             }
         }
-        let header = Header::file(name, stamp.mode, stamp.mtime, size);
-        self.archive.member(&header, data).map_err(failed)
+        let header = CpioHeader::file(name, stamp.mode, stamp.mtime, size);
+        self.archive.write_member(&header, data).map_err(failed)
     }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use super::steps::{Concerned, PackageStep};
 use super::{Course, frame, mark};
 use crate::inventory::Inventory;
-use crate::package::{Ftype, Line, Mode, ObjectPath, OwnerStatus, PkgInst};
+use crate::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::ledger;
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
@@ -62,7 +62,7 @@ impl Course {
 
 /// The records with every line of the package marked as one that goes.
 fn opening(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Plan, Reason> {
-    let marked = |(path, line): (&ObjectPath, &Line)| {
+    let marked = |(path, line): (&ObjectPath, &ContentsLine)| {
         let mut line = line.clone();
         mark(&mut line, package, Some(OwnerStatus::Removing));
         (path.clone(), Some(line))

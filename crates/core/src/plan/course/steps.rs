@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{Ftype, Line, Live, LiveKind, ObjectPath};
+use crate::package::{ContentsLine, Ftype, Live, LiveKind, ObjectPath};
 use crate::plan::remove::RemovalPortion;
 use crate::plan::scripts::Deliverer;
 use crate::plan::target::Wanted;
@@ -11,7 +11,7 @@ use crate::plan::{Change, NewObject, Plan};
 /// An object of a package, whether it changes or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapped {
-    /// Where it goes.
+    /// The path that it goes to.
     pub path: ObjectPath,
     /// Its type.
     pub ftype: Ftype,
@@ -21,7 +21,7 @@ pub struct Mapped {
     pub is_mode_open: bool,
 }
 
-/// What scripts may touch: everything of the packages.
+/// Everything that scripts may touch: all that belongs to the packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Concerned {
     /// Every path of the packages, with whether it is meant to be edited (types `e` and `v`).
@@ -76,7 +76,7 @@ pub struct Portion {
 pub struct ClassStep {
     /// The class.
     pub class: String,
-    /// Who delivers the script.
+    /// The one who delivers the script.
     pub deliverer: Deliverer,
     /// The files that it is to install, sorted by path; the script runs even if there is none.
     pub files: Vec<ListedFile>,
@@ -85,15 +85,15 @@ pub struct ClassStep {
 /// A file that a class action script installs.
 #[derive(Clone, Debug)]
 pub struct ListedFile {
-    /// Where it goes.
+    /// The path that it goes to.
     pub path: ObjectPath,
     /// The delivered object: its body is a member of the source.
     pub new: NewObject,
     /// Its line of `contents`, as it would be if the script copied.
-    pub line: Line,
+    pub line: ContentsLine,
 }
 
-/// What a script left at a path that it was to install.
+/// The state in which a script left a path that it was to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing, or no regular file.
@@ -116,7 +116,7 @@ impl Mapped {
 }
 
 impl ListedFile {
-    /// What the script left, seen by `live`.
+    /// Judges what the script left, seen by `live`.
     pub fn outcome(live: Option<&Live>) -> Outcome {
         match live.map(|live| &live.kind) {
             Some(LiveKind::Regular { size, cksum, .. }) => Outcome::File { size: *size, cksum: *cksum },

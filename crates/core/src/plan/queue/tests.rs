@@ -11,8 +11,8 @@ fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
 }
 
-fn lines(text: &str) -> BTreeMap<ObjectPath, Line> {
-    let lines = text.lines().map(|line| Line::parse(line.as_bytes()).unwrap());
+fn lines(text: &str) -> BTreeMap<ObjectPath, ContentsLine> {
+    let lines = text.lines().map(|line| ContentsLine::parse(line.as_bytes()).unwrap());
     lines.map(|line| (line.path.clone(), line)).collect()
 }
 
@@ -61,7 +61,10 @@ fn after(before: &str, requests: &str) -> String {
     written(applied(before, edits))
 }
 
-fn applied(mut lines: BTreeMap<ObjectPath, Line>, edits: Edits) -> BTreeMap<ObjectPath, Line> {
+fn applied(
+    mut lines: BTreeMap<ObjectPath, ContentsLine>,
+    edits: ContentsEdits,
+) -> BTreeMap<ObjectPath, ContentsLine> {
     for (path, line) in edits {
         assert_ne!(lines.get(&path), line.as_ref(), "an edit is a change");
         match line {
@@ -72,7 +75,7 @@ fn applied(mut lines: BTreeMap<ObjectPath, Line>, edits: Edits) -> BTreeMap<Obje
     lines
 }
 
-fn written(lines: BTreeMap<ObjectPath, Line>) -> String {
+fn written(lines: BTreeMap<ObjectPath, ContentsLine>) -> String {
     lines.into_values().map(|line| String::from_utf8(line.write()).unwrap() + "\n").collect()
 }
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
-use crate::package::{Line, ObjectPath, PkgInst};
+use crate::package::{ContentsLine, ObjectPath, PkgInst};
 use crate::plan::draft::below;
 use crate::plan::scripts::{Deliverer, RemoveScripts};
 use crate::plan::target::classes;
@@ -115,7 +115,7 @@ fn engine_turn(portions: &mut Vec<RemovalPortion>, own_turn: usize, turn: usize)
     })
 }
 
-fn fate(line: &Line, inventory: &Inventory) -> Fate {
+fn fate(line: &ContentsLine, inventory: &Inventory) -> Fate {
     let obstacle = inventory.live.get(&line.path).filter(|live| live.is_directory());
     let is_root = line.path.relative().is_empty();
     match line.owners.len() {
@@ -130,7 +130,7 @@ fn fate(line: &Line, inventory: &Inventory) -> Fate {
 fn owned<'i>(
     package: &PkgInst,
     inventory: &'i Inventory,
-) -> impl DoubleEndedIterator<Item = (&'i ObjectPath, &'i Line, &'i str)> {
+) -> impl DoubleEndedIterator<Item = (&'i ObjectPath, &'i ContentsLine, &'i str)> {
     inventory.lines.iter().filter_map(move |(path, line)| {
         let owner = line.owners.iter().find(|owner| owner.package == *package)?;
         Some((path, line, owner.class.as_deref().unwrap_or(&line.object.class)))

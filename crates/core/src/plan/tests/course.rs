@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::apply::{acme_web, actions};
 use super::world::{occasion, regular};
 use super::*;
-use crate::format::admin::{Admin, Check};
+use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::Inventory;
 use crate::package::{Accounts, LiveKind, Mode};
 use crate::plan::Plan;
@@ -19,7 +19,7 @@ use crate::plan::{Action, Body, RecordChange};
 fn intended(world: &World, parcel: &Parcel) -> Intended {
     let standard = BTreeSet::from(["i.build".to_owned()]);
     let options = InstallOptions {
-        admin: Admin { action: Check::NoCheck, ..Admin::delivered() },
+        admin: Admin { action: CheckAnswer::NoCheck, ..Admin::delivered() },
         system: SystemScripts { standard, ..SystemScripts::default() },
         ..InstallOptions::default()
     };

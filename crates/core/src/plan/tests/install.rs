@@ -4,7 +4,7 @@ use super::apply::{acme_web, actions};
 use super::parcel::DELIVERED;
 use super::world::{occasion, regular};
 use super::*;
-use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
+use crate::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use crate::package::{Params, ScriptPolicy, Timestamp};
 use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
@@ -67,7 +67,7 @@ fn a_new_package_is_one_tree_of_records_and_its_objects() {
 
 #[test]
 fn where_a_package_goes_is_known_before_its_paths_are_surveyed() {
-    let admin = Admin { basedir: Basedir::Path(b"/srv/web".to_vec()), ..Admin::delivered() };
+    let admin = Admin { basedir: BasedirAnswer::Path(b"/srv/web".to_vec()), ..Admin::delivered() };
     let options = InstallOptions { admin, ..InstallOptions::default() };
     let (instance, params) =
         placement(&base().image, 0, &crate::inventory::Inventory::default(), &options, &occasion()).unwrap();
@@ -104,22 +104,22 @@ fn another_version_is_another_instance_up_to_the_most_allowed() {
     assert_eq!(code(&world, &newer, Admin::delivered()), 4, "MAXINST is 1 unless it is said");
     let several = newer.says("MAXINST", "5");
     assert_eq!(installed(&world, &several, Admin::delivered()).unwrap().packages, [package("ACMEweb.2")]);
-    let admin = |instance| Admin { instance, conflict: Alteration::NoCheck, ..Admin::delivered() };
+    let admin = |instance| Admin { instance, conflict: ConflictAnswer::NoCheck, ..Admin::delivered() };
     assert_eq!(
-        installed(&world, &several, admin(Instance::Overwrite)).unwrap().packages,
+        installed(&world, &several, admin(InstanceAnswer::Overwrite)).unwrap().packages,
         [package("ACMEweb")]
     );
-    assert_eq!(code(&world, &several, admin(Instance::Quit)), 4);
-    assert_eq!(code(&world, &several, admin(Instance::Ask)), 5);
+    assert_eq!(code(&world, &several, admin(InstanceAnswer::Quit)), 4);
+    assert_eq!(code(&world, &several, admin(InstanceAnswer::Ask)), 5);
 }
 
 #[test]
 fn the_admin_file_says_where_a_package_goes() {
     let admin = |basedir| Admin { basedir, ..Admin::delivered() };
-    let elsewhere = admin(Basedir::Path(b"/srv/$PKGINST".to_vec()));
+    let elsewhere = admin(BasedirAnswer::Path(b"/srv/$PKGINST".to_vec()));
     let plan = installed(&World::new(), &base(), elsewhere.clone()).unwrap();
     assert!(actions(&plan).contains(&"add /srv/ACMEweb/bin/httpd".to_owned()));
-    assert_eq!(code(&World::new(), &base(), admin(Basedir::Ask)), 5);
+    assert_eq!(code(&World::new(), &base(), admin(BasedirAnswer::Ask)), 5);
     assert_eq!(code(&acme_web(), &base(), elsewhere), 4, "an installed BASEDIR wins");
 }
 
@@ -130,7 +130,7 @@ fn dependencies_are_checked_as_the_admin_file_wants() {
     let refusal = installed(&world, &needy, Admin::delivered()).unwrap_err();
     assert_eq!(refusal.code(), 5);
     assert_eq!(refusal.why(), "it needs package ACMEcore (i386) 1.0, which is not completely installed");
-    assert_eq!(code(&world, &needy, Admin { idepend: Check::Quit, ..Admin::delivered() }), 4);
+    assert_eq!(code(&world, &needy, Admin { idepend: CheckAnswer::Quit, ..Admin::delivered() }), 4);
     let core = Parcel::empty("base").package("ACMEcore", "");
     let world = world.with(&core);
     assert!(installed(&world, &needy, Admin::delivered()).is_ok());
@@ -148,14 +148,14 @@ fn conflicts_and_set_id_programs_are_settled_by_the_admin_file() {
     let world = acme_web();
     let other = Parcel::empty("other").package("ACMEshr", "BASEDIR=/opt/web").file("bin/httpd", "shared");
     let admin = |conflict| Admin { conflict, ..Admin::delivered() };
-    assert_eq!(code(&world, &other, admin(Alteration::Ask)), 5);
-    assert_eq!(code(&world, &other, admin(Alteration::Quit)), 4);
-    assert!(actions(&installed(&world, &other, admin(Alteration::NoChange)).unwrap()).is_empty());
+    assert_eq!(code(&world, &other, admin(ConflictAnswer::Ask)), 5);
+    assert_eq!(code(&world, &other, admin(ConflictAnswer::Quit)), 4);
+    assert!(actions(&installed(&world, &other, admin(ConflictAnswer::NoChange)).unwrap()).is_empty());
     let set_id = Parcel::empty("x").package("ACMEsu", "").object("su", "f 4755 root bin", Some("su"), None);
     let admin = |setuid| Admin { setuid, ..Admin::delivered() };
-    assert_eq!(code(&world, &set_id, admin(Alteration::Ask)), 5);
-    assert_eq!(code(&world, &set_id, admin(Alteration::Quit)), 4);
-    let plan = installed(&world, &set_id, admin(Alteration::NoChange)).unwrap();
+    assert_eq!(code(&world, &set_id, admin(ConflictAnswer::Ask)), 5);
+    assert_eq!(code(&world, &set_id, admin(ConflictAnswer::Quit)), 4);
+    let plan = installed(&world, &set_id, admin(ConflictAnswer::NoChange)).unwrap();
     let line = plan.contents[&path("/opt/su/su")].as_ref().unwrap();
     assert_eq!(line.object.attributes.mode.unwrap().bits(), 0o755);
 }
@@ -167,7 +167,7 @@ fn all_objects_in_use_are_named_at_once() {
         .package("ACMEshr", "BASEDIR=/opt/web")
         .object("bin", "d 0700 root sys", None, None)
         .file("bin/httpd", "shared");
-    let admin = Admin { conflict: Alteration::Quit, ..Admin::delivered() };
+    let admin = Admin { conflict: ConflictAnswer::Quit, ..Admin::delivered() };
     let refusal = installed(&world, &other, admin).unwrap_err();
     assert_eq!(
         refusal.classic(),
@@ -254,13 +254,17 @@ fn a_small_file_system_stops_unless_space_is_not_checked() {
     let mut world = World::new();
     world.inventory.file_systems[0].free = 10;
     let space = |space| Admin { space, ..Admin::delivered() };
-    assert_eq!(code(&world, &base(), space(Check::Ask)), 5);
-    assert_eq!(code(&world, &base(), space(Check::Quit)), 4);
-    assert!(installed(&world, &base(), space(Check::NoCheck)).is_ok());
+    assert_eq!(code(&world, &base(), space(CheckAnswer::Ask)), 5);
+    assert_eq!(code(&world, &base(), space(CheckAnswer::Quit)), 4);
+    assert!(installed(&world, &base(), space(CheckAnswer::NoCheck)).is_ok());
     world.inventory.file_systems[0].free = 4 << 20;
-    assert!(installed(&world, &base(), space(Check::Quit)).is_ok());
+    assert!(installed(&world, &base(), space(CheckAnswer::Quit)).is_ok());
     let greedy = base().install("space", "# more\n/opt 10000 5\n");
-    assert_eq!(code(&world, &greedy, space(Check::Quit)), 4, "the package asks for 5,120,000 bytes more");
+    assert_eq!(
+        code(&world, &greedy, space(CheckAnswer::Quit)),
+        4,
+        "the package asks for 5,120,000 bytes more"
+    );
 }
 
 #[test]
@@ -324,7 +328,7 @@ fn a_package_that_is_needed_or_not_there_is_not_removed() {
     let world = acme_web().with(&needy);
     let refusal = removed(&world, "ACMEweb", &Admin::delivered()).unwrap_err();
     assert_eq!((refusal.code(), refusal.why().as_str()), (5, "package ACMEgui needs it"));
-    let unchecked = Admin { rdepend: Check::NoCheck, ..Admin::delivered() };
+    let unchecked = Admin { rdepend: CheckAnswer::NoCheck, ..Admin::delivered() };
     assert!(removed(&world, "ACMEweb", &unchecked).is_ok());
     assert_eq!(removed(&world, "ACMEnone", &unchecked).unwrap_err().code(), 1);
 }

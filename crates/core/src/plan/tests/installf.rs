@@ -6,7 +6,7 @@ use super::world::{World, occasion};
 use super::{package, path};
 use crate::format::queue::Entry;
 use crate::format::registration::Registration;
-use crate::package::{Line, Mode};
+use crate::package::{ContentsLine, Mode};
 use crate::plan::installf::{Registering, finish, register};
 use crate::plan::refusal::{Problem, Reason, Refusal};
 use crate::plan::removef::give_up;
@@ -94,7 +94,7 @@ fn a_link_is_made_to_a_file_whose_attributes_change_in_the_same_run() {
     let mut world = World::new();
     world.write("/f", "f\n");
     for line in ["/f f none 0640 root root ? ? ? +ACMEa", "/l=f l none +ACMEa", "/m=l l none +ACMEa"] {
-        let line = Line::parse(line.as_bytes()).unwrap();
+        let line = ContentsLine::parse(line.as_bytes()).unwrap();
         world.inventory.lines.insert(line.path.clone(), line);
     }
     let finished = finish(&package("ACMEa"), None, &world.inventory, &occasion()).unwrap();
@@ -106,7 +106,7 @@ fn a_link_is_made_to_a_file_whose_attributes_change_in_the_same_run() {
 fn what_somebody_else_owns_may_not_be_removed() {
     let mut world = World::new();
     for line in ["/mine f none ? ? ? ? ? ? ACMEa", "/ours f none ? ? ? ? ? ? ACMEa -ACMEb"] {
-        let line = Line::parse(line.as_bytes()).unwrap();
+        let line = ContentsLine::parse(line.as_bytes()).unwrap();
         world.inventory.lines.insert(line.path.clone(), line);
     }
     let paths = BTreeSet::from(["/unknown", "/ours", "/mine"].map(path));

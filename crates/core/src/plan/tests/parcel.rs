@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::package::checksum::sum;
-use crate::package::{Attributes, Content, Ftype, Mode, Object, PackagePath, Params};
+use crate::package::{ContentInfo, Ftype, Mode, Object, ObjectAttributes, PackagePath, Params};
 use crate::source::{Image, PackageImage};
 
 /// The time that delivered files have, unless a story says otherwise.
@@ -57,7 +57,7 @@ impl Parcel {
         let words: Vec<&str> = what.split_whitespace().collect();
         let known = |at: usize| words.get(at).filter(|word| **word != "?").map(|word| (*word).to_owned());
         let mut object = Object::new(Ftype::from_letter(words[0].as_bytes()[0]).unwrap(), "none");
-        object.attributes = Attributes {
+        object.attributes = ObjectAttributes {
             mode: known(1).map(|mode| Mode::new(u32::from_str_radix(&mode, 8).unwrap()).unwrap()),
             owner: known(2),
             group: known(3),
@@ -65,7 +65,7 @@ impl Parcel {
         object.target = to.map(|to| to.as_bytes().to_vec());
         let place = PackagePath::new(path.as_bytes()).unwrap();
         if let Some(bytes) = bytes {
-            object.content = Content {
+            object.content = ContentInfo {
                 size: Some(bytes.len() as u64),
                 cksum: Some(sum(bytes.as_bytes())),
                 mtime: Some(DELIVERED),
@@ -74,7 +74,7 @@ impl Parcel {
             self.bytes.insert((index, place.clone()), bytes.as_bytes().to_vec());
         }
         let last = self.last();
-        last.pkgmap.entries.push(Entry { part: 1, path: place, object });
+        last.pkgmap.entries.push(PkgmapEntry { part: 1, path: place, object });
         last.pkgmap_bytes = last.pkgmap.write();
         self
     }
@@ -117,7 +117,7 @@ impl Parcel {
     /// Adds a file of the package's `install` directory.
     pub(super) fn install(mut self, name: &str, text: &str) -> Self {
         let mut object = Object::new(Ftype::Information, "");
-        object.content = Content {
+        object.content = ContentInfo {
             size: Some(text.len() as u64),
             cksum: Some(sum(text.as_bytes())),
             mtime: Some(DELIVERED),
@@ -125,7 +125,7 @@ impl Parcel {
         let path = PackagePath::new(name.as_bytes()).unwrap();
         let last = self.last();
         last.install.insert(name.to_owned(), text.as_bytes().to_vec());
-        last.pkgmap.entries.push(Entry { part: 1, path, object });
+        last.pkgmap.entries.push(PkgmapEntry { part: 1, path, object });
         last.pkgmap_bytes = last.pkgmap.write();
         self
     }

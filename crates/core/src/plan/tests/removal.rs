@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::apply::actions;
 use super::world::occasion;
 use super::*;
-use crate::format::admin::{Admin, Check};
-use crate::package::{Mode, Owner, RecordFile, ScriptPolicy, Timestamp};
+use crate::format::admin::{Admin, CheckAnswer};
+use crate::package::{Mode, OwningPackage, RecordFile, ScriptPolicy, Timestamp};
 use crate::plan::RecordChange;
 use crate::plan::course::Course;
 use crate::plan::course::steps::PackageStep;
@@ -26,7 +26,7 @@ fn world(parcel: &Parcel, scripts: &[&str]) -> World {
     world
 }
 
-fn planned(world: &World, scripts: ScriptPolicy, action: Check) -> Result<Intended, Refusal> {
+fn planned(world: &World, scripts: ScriptPolicy, action: CheckAnswer) -> Result<Intended, Refusal> {
     let standard = BTreeSet::from(["r.build".to_owned(), "r.late".to_owned()]);
     let system = SystemScripts { standard, ..SystemScripts::default() };
     let admin = Admin { action, ..Admin::delivered() };
@@ -35,7 +35,7 @@ fn planned(world: &World, scripts: ScriptPolicy, action: Check) -> Result<Intend
 }
 
 fn intended(world: &World) -> Intended {
-    planned(world, ScriptPolicy::Run, Check::NoCheck).unwrap()
+    planned(world, ScriptPolicy::Run, CheckAnswer::NoCheck).unwrap()
 }
 
 fn course(world: &World) -> Course {
@@ -143,7 +143,7 @@ fn what_others_own_too_stays_and_only_what_is_edited_is_given_to_a_script() {
     let mut world = world(&base(), &["r.mine"]);
     for at in ["/opt/web/mine/a", "/opt/web/bin/conf", "/opt/web/bin"] {
         let line = world.inventory.lines.get_mut(&path(at)).unwrap();
-        line.owners.push(Owner::new(package("ACMEshr")));
+        line.owners.push(OwningPackage::new(package("ACMEshr")));
     }
     let portions = intended(&world).portions;
     let fate = |at: &str| {
@@ -188,12 +188,12 @@ fn the_admin_file_and_the_policy_decide_about_scripts() {
     let scripted = world(&base(), &["postremove"]);
     let code =
         |policy, action| planned(&scripted, policy, action).map(|_| ()).map_err(|refusal| refusal.code());
-    assert_eq!(code(ScriptPolicy::Run, Check::NoCheck), Ok(()));
-    assert_eq!(code(ScriptPolicy::Run, Check::Ask), Err(5));
-    assert_eq!(code(ScriptPolicy::Run, Check::Quit), Err(4));
-    assert_eq!(code(ScriptPolicy::Known, Check::NoCheck), Err(1));
+    assert_eq!(code(ScriptPolicy::Run, CheckAnswer::NoCheck), Ok(()));
+    assert_eq!(code(ScriptPolicy::Run, CheckAnswer::Ask), Err(5));
+    assert_eq!(code(ScriptPolicy::Run, CheckAnswer::Quit), Err(4));
+    assert_eq!(code(ScriptPolicy::Known, CheckAnswer::NoCheck), Err(1));
     let standard = world(&base(), &[]);
-    let refused = planned(&standard, ScriptPolicy::Known, Check::NoCheck).unwrap_err().to_string();
+    let refused = planned(&standard, ScriptPolicy::Known, CheckAnswer::NoCheck).unwrap_err().to_string();
     assert!(refused.contains("r.build of class build"), "it runs what the package delivered: {refused}");
-    assert!(planned(&standard, ScriptPolicy::None, Check::NoCheck).is_err());
+    assert!(planned(&standard, ScriptPolicy::None, CheckAnswer::NoCheck).is_err());
 }

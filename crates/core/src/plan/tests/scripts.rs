@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::package;
 use super::parcel::{Parcel, patch};
 use super::world::{World, occasion};
-use crate::format::pkgmap::Entry;
+use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{Edited, ScriptPolicy};
 use crate::plan::back_out::Archive;
 use crate::plan::engine::{Bookkeeping, Engine};
@@ -226,7 +226,7 @@ fn what_scripts_of_a_backout_may_touch_is_copied_twice_and_needs_the_room() {
     world.patchadd(&patch("900-01", "").file("bin/httpd", &large).file("bin/more", &large));
     for stored in world.archives.values_mut() {
         let scripted = patch("900-01", "").install("checkinstall", "exit 0\n").image.packages.remove(0);
-        let script = scripted.pkgmap.entries.into_iter().filter(Entry::is_information);
+        let script = scripted.pkgmap.entries.into_iter().filter(PkgmapEntry::is_information);
         stored.image.pkgmap.entries.extend(script);
         stored.image.install.extend(scripted.install);
     }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::parcel::Parcel;
 use super::{package, path};
-use crate::format::admin::{Admin, Alteration, Check};
+use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer};
 use crate::format::manifest::{Kind, Manifest, State, decode};
 use crate::format::params::ParamFile;
 use crate::format::pkgmap::Pkgmap;
@@ -100,7 +100,11 @@ impl World {
             0,
             &self.inventory,
             &InstallOptions {
-                admin: Admin { conflict: Alteration::NoCheck, action: Check::NoCheck, ..Admin::delivered() },
+                admin: Admin {
+                    conflict: ConflictAnswer::NoCheck,
+                    action: CheckAnswer::NoCheck,
+                    ..Admin::delivered()
+                },
                 ..InstallOptions::default()
             },
             &occasion(),
@@ -111,7 +115,7 @@ impl World {
 
     /// The same where a planner lets the package in.
     pub(super) fn if_installed(self, parcel: &Parcel) -> Option<Self> {
-        let admin = Admin { conflict: Alteration::NoCheck, ..Admin::delivered() };
+        let admin = Admin { conflict: ConflictAnswer::NoCheck, ..Admin::delivered() };
         let options = InstallOptions { admin, ..InstallOptions::default() };
         let plan = install(&parcel.image, 0, &self.inventory, &options, &occasion());
         plan.is_ok().then(|| self.with(parcel))

@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
-use crate::format::cpio::{self, Header};
+use crate::format::cpio::{self, CpioHeader};
 use crate::format::{compress, datastream};
 use crate::package::PkgInst;
 use crate::package::checksum::sum;
@@ -89,7 +89,7 @@ fn zip(tree: &Tree, top: &str) -> Vec<u8> {
 /// Only the packages; a datastream has nothing beside them.
 fn stream(tree: &Tree) -> Vec<u8> {
     let packages: Vec<_> = ["SUNWb.p1", "SUNWa"]
-        .map(|name| datastream::Package {
+        .map(|name| datastream::DatastreamPackage {
             inst: PkgInst::new(name).unwrap(),
             parts: 1,
             max_blocks: 150,
@@ -97,13 +97,13 @@ fn stream(tree: &Tree) -> Vec<u8> {
             pkgmap: tree[&format!("{name}/pkgmap")].clone(),
         })
         .into();
-    let mut writer = datastream::Writer::new(Vec::new(), &packages, 0).unwrap();
+    let mut writer = datastream::DatastreamWriter::new(Vec::new(), &packages, 0).unwrap();
     for package in &packages {
-        let mut part = writer.begin_part(cpio::Form::Newc).unwrap();
+        let mut part = writer.begin_part(cpio::CpioFormat::Newc).unwrap();
         let prefix = format!("{}/", package.inst);
         for (path, data) in tree.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
             let name = &path.as_bytes()[prefix.len()..];
-            part.member(&Header::file(name, 0o644, 0, data.len() as u64), &data[..]).unwrap();
+            part.write_member(&CpioHeader::file(name, 0o644, 0, data.len() as u64), &data[..]).unwrap();
         }
         writer = part.finish().unwrap();
     }
@@ -117,7 +117,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 }
 
 fn compressed(data: &[u8]) -> Vec<u8> {
-    let mut encoder = compress::Encoder::new(Vec::new());
+    let mut encoder = compress::CompressEncoder::new(Vec::new());
     encoder.write_all(data).unwrap();
     encoder.finish().unwrap()
 }
@@ -240,15 +240,16 @@ fn a_file_with_several_names_reaches_all_of_them() {
     let pkgmap = map.as_bytes().to_vec();
     let inst = PkgInst::new("SUNWa").unwrap();
     let pkginfo = tree["SUNWa/pkginfo"].clone();
-    let described = datastream::Package { inst, parts: 1, max_blocks: 1, pkginfo, pkgmap: pkgmap.clone() };
-    let writer = datastream::Writer::new(Vec::new(), &[described], 0).unwrap();
-    let mut part = writer.begin_part(cpio::Form::Newc).unwrap();
+    let described =
+        datastream::DatastreamPackage { inst, parts: 1, max_blocks: 1, pkginfo, pkgmap: pkgmap.clone() };
+    let writer = datastream::DatastreamWriter::new(Vec::new(), &[described], 0).unwrap();
+    let mut part = writer.begin_part(cpio::CpioFormat::Newc).unwrap();
     for (name, ino, data) in
         [("reloc/a", 9, &b""[..]), ("reloc/empty", 8, b""), ("reloc/b", 9, b""), ("reloc/c", 9, b"a=1\n")]
     {
-        let mut header = Header::file(name.as_bytes(), 0o644, 0, data.len() as u64);
+        let mut header = CpioHeader::file(name.as_bytes(), 0o644, 0, data.len() as u64);
         (header.ino, header.nlink) = (ino, 3);
-        part.member(&header, data).unwrap();
+        part.write_member(&header, data).unwrap();
     }
     let bytes = part.finish().unwrap().finish().unwrap();
     let (_temp, source, image) = scanned(&bytes).unwrap();

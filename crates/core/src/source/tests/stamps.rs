@@ -51,7 +51,7 @@ fn zip() -> Vec<u8> {
 
 fn stream() -> Vec<u8> {
     let [(_, _, pkginfo), (_, _, pkgmap), (_, mode, data)] = members();
-    let package = datastream::Package {
+    let package = datastream::DatastreamPackage {
         inst: PkgInst::new("SUNWa").unwrap(),
         parts: 1,
         max_blocks: 2,
@@ -59,9 +59,9 @@ fn stream() -> Vec<u8> {
         pkgmap: pkgmap.to_vec(),
     };
     let time = i64::try_from(TIME).unwrap();
-    let writer = datastream::Writer::new(Vec::new(), &[package], time).unwrap();
-    let mut part = writer.begin_part(cpio::Form::Newc).unwrap();
-    part.member(&Header::file(b"reloc/bin/tool", mode, time, data.len() as u64), data).unwrap();
+    let writer = datastream::DatastreamWriter::new(Vec::new(), &[package], time).unwrap();
+    let mut part = writer.begin_part(cpio::CpioFormat::Newc).unwrap();
+    part.write_member(&CpioHeader::file(b"reloc/bin/tool", mode, time, data.len() as u64), data).unwrap();
     part.finish().unwrap().finish().unwrap()
 }
 

@@ -1,77 +1,78 @@
-//! Taking the compression off.
+//! The decoder of `.Z` data.
 
 use std::io::{self, Read};
 
 use super::{BITS_MASK, BLOCK_MODE, CLEAR, CompressError, FEWEST_BITS, GROUP, MAGIC, MOST_BITS};
 
-/// Input is taken in pieces of this size, so the reader below needs no buffer.
+/// The size of one read, in bytes; the input needs no buffer of its own.
 const INPUT: usize = 32 << 10;
 
-/// Output is handed on when there is this much of it; one code can add up to 64 KiB more.
+/// The size of a piece of output, in bytes. One code can add up to 64 KiB more.
 const OUTPUT: usize = 64 << 10;
 
-/// The longest string that a code can stand for has a byte less than there are codes.
+/// An upper bound for the length of a code's string, which is shorter than the number of codes.
 const LONGEST: usize = CODES;
 
-/// The most bytes that are written at once.
+/// The number of bytes written at once.
 const TAIL: usize = 8;
 
-/// Codes that there can be.
+/// The largest number of codes.
 const CODES: usize = 1 << MOST_BITS;
 
-/// Decodes `.Z` data; reading gives the plain bytes. Errors are [`CompressError`]s inside [`io::Error`], and come
-/// after all bytes before them were given.
+/// A decoder of `.Z` data. Reading yields the plain bytes; errors are [`CompressError`]s inside [`io::Error`]
+/// and follow all bytes before the fault.
 #[derive(Debug)]
-pub struct Decoder<R> {
+pub struct CompressDecoder<R> {
     input: Groups<R>,
     block_mode: bool,
     most_bits: u32,
     table: Table,
-    /// The present group, and how many of its codes are used.
+    /// The current group, and the number of its codes already used.
     group: Group,
     used: usize,
-    /// Room for a good piece and one string more; how much of it is filled, and how much of that given.
+    /// A buffer for one piece of output and one more string, the number of bytes filled, and the number of
+    /// those handed out.
     output: Vec<u8>,
     filled: usize,
     given: usize,
     failed: Option<CompressError>,
 }
 
-/// What the codes stand for.
+/// The meanings of the codes.
 #[derive(Debug)]
 struct Table {
     shapes: Vec<Shape>,
-    /// The next code that gets a meaning, and the most there can be.
+    /// The next code to get a meaning, and the end of all codes.
     next: u32,
     most: u32,
-    /// Present width of codes, and the value of `next` at which it no longer suffices.
+    /// The current width of codes, and the value of `next` that needs a greater one.
     bits: u32,
     widen_at: u32,
-    /// The code before, and the first byte of its string; none at the beginning and after a clear code.
+    /// The previous code and the first byte of its string; `None` at the start and after a clear code.
     before: Option<(u16, u8)>,
 }
 
-/// What a code stands for: the string of another code and up to [`TAIL`] bytes more. The first string of a row of ever
-/// longer ones has one byte more than its prefix, the next has two and the same prefix, and so on: so a string is
-/// written in few steps, a short one in a single one, whatever its length.
+/// The meaning of a code: the string of another code and up to [`TAIL`] bytes more. In a chain of ever longer
+/// strings, the first has one byte more than its prefix, the next two with the same prefix, and so on. A
+/// string is thus written in few steps, a short one in a single step.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shape {
     tail: [u8; TAIL],
-    /// Means nothing where the tail is all of it.
+    /// The code of the prefix; meaningless if the tail is the whole string.
     prefix: u16,
-    /// Bytes of the string, less one.
+    /// The length of the string minus one.
     extent: u16,
 }
 
-/// Codes that were read together; the last group may be short.
+/// The codes of one group; the last group may be short.
 #[derive(Debug, Default)]
 struct Group {
     codes: [u16; GROUP as usize],
     count: usize,
 }
 
-impl<R: Read> Decoder<R> {
-    /// Reads the three bytes of the header.
+impl<R: Read> CompressDecoder<R> {
+    /// Creates a decoder and reads the header of three bytes.
     pub fn new(mut input: R) -> io::Result<Self> {
         let mut head = Vec::with_capacity(3);
         input.by_ref().take(3).read_to_end(&mut head)?;
@@ -98,7 +99,7 @@ impl<R: Read> Decoder<R> {
         })
     }
 
-    /// Decodes until there is a good piece of output; fills nothing at the end of the input.
+    /// Decodes one piece of output, which is empty at the end of the input.
     fn decode(&mut self) -> io::Result<()> {
         (self.filled, self.given) = (0, 0);
         while self.filled < OUTPUT {
@@ -130,14 +131,14 @@ impl<R: Read> Decoder<R> {
         Ok(())
     }
 
-    /// Keeps an error of the data for when the output before it is gone.
+    /// Keeps an error in the data until the output before it has been read.
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         self.failed = Some(error.downcast::<CompressError>()?);
         Ok(())
     }
 }
 
-impl<R: Read> Read for Decoder<R> {
+impl<R: Read> Read for CompressDecoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.given >= self.filled && !buffer.is_empty() {
             if let Some(error) = &self.failed {
@@ -171,8 +172,9 @@ impl Table {
         }
     }
 
-    /// Goes to the next width. With the longest codes the table fills without a further change; a longest code of
-    /// 9 bits is, as in every decoder that grew out of compress(1), found out one code too late and goes on with 10.
+    /// Moves to the next width. With the longest codes the table fills up without another change. A longest
+    /// code of 9 bits is noticed one code too late and continues with 10 bits, as in every decoder derived
+    /// from compress(1).
     fn widen(&mut self, most_bits: u32) {
         self.bits += 1;
         self.widen_at = if self.bits == most_bits { 1 << self.bits } else { (1 << self.bits) - 1 };
@@ -185,8 +187,8 @@ impl Table {
         self.before = None;
     }
 
-    /// Writes the string of `code` to the beginning of `room`, which has [`TAIL`] bytes more, and gives the next code
-    /// its meaning. The length of the string; none if the code has no meaning.
+    /// Writes the string of `code` to the start of `room`, which has [`TAIL`] spare bytes, and defines the
+    /// next code. Returns the length of the string, or `None` if the code has no meaning.
     fn expand(&mut self, code: u16, room: &mut [u8]) -> Option<usize> {
         let Some((before, first)) = self.before else {
             let byte = u8::try_from(code).ok()?;
@@ -211,7 +213,7 @@ impl Table {
         Some(length)
     }
 
-    /// Writes the string of a code that has a meaning, its end first; its length.
+    /// Writes the string of a defined code, from its end backwards, and returns its length.
     fn write(&self, code: u16, room: &mut [u8]) -> Option<usize> {
         let mut shape = self.shape(code);
         let length = usize::from(shape.extent) + 1;
@@ -229,7 +231,7 @@ impl Table {
         self.shapes.get(usize::from(code)).copied().unwrap_or_default()
     }
 
-    /// Gives the next code its meaning, if there is room for one more.
+    /// Defines the next code, if the table has room for it.
     fn define(&mut self, prefix: u16, byte: u8) {
         if self.next >= self.most {
             return;
@@ -247,20 +249,20 @@ impl Table {
     }
 }
 
-/// The input, cut into groups of eight codes.
+/// The input, divided into groups of eight codes.
 #[derive(Debug)]
 struct Groups<R> {
     input: R,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// Where the present group and the next one begin.
+    /// The offsets of the current group and of the next one.
     group_at: u64,
     next_at: u64,
 }
 
 impl<R: Read> Groups<R> {
-    /// The next group of codes of this width; the last one may be short. None at the end.
+    /// Reads the next group of codes of `bits` bits; the last one may be short. Returns `None` at the end.
     fn next(&mut self, bits: u32) -> io::Result<Option<Group>> {
         let wanted = bits as usize;
         if self.end - self.start < wanted {

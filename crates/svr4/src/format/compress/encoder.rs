@@ -1,47 +1,48 @@
-//! Compressing, code for code as compress(1) does it.
+//! The encoder of `.Z` data, which writes the same codes as compress(1).
 
 use std::io::{self, Write};
 
 use super::{BLOCK_MODE, CLEAR, CompressError, FEWEST_BITS, GROUP, MAGIC, MOST_BITS};
 
-/// How many input bytes pass between two looks at the ratio, once the table is full.
+/// The number of input bytes between two checks of the compression ratio, once the table is full.
 const CHECK_GAP: u64 = 10_000;
 
-/// Slots of the hash table: a power of two, twice the number of codes.
+/// The number of slots in the hash table: twice the number of codes.
 const SLOTS: usize = 1 << (MOST_BITS + 1);
 
-/// Codes are collected until there is this much to write.
+/// The size of the output buffer, in bytes.
 const OUTPUT: usize = 32 << 10;
 
-/// Compresses what is written to it. [`Encoder::finish`] must be called: what is dropped unfinished is incomplete.
+/// An encoder of `.Z` data. Bytes written to it are compressed; without a call of [`CompressEncoder::finish`]
+/// the output is incomplete.
 #[derive(Debug)]
-pub struct Encoder<W> {
+pub struct CompressEncoder<W> {
     out: W,
     buffer: Vec<u8>,
     written: u64,
     most_bits: u32,
-    /// The string in hand, as its code; none before the first byte.
+    /// The code of the string matched so far; `None` before the first byte.
     prefix: Option<u32>,
-    /// `prefix << 8 | byte` and 1 more, so that 0 is an empty slot; and the code of that string.
+    /// `(prefix << 8 | byte) + 1`, so that 0 is an empty slot, and the code of that string.
     keys: Vec<u32>,
     codes: Vec<u16>,
     next: u32,
     bits: u32,
     group: u128,
     filled: u32,
-    /// Bytes taken, the ratio at the last look, and when to look again.
+    /// The number of input bytes, the ratio at the last check, and the input position of the next check.
     taken: u64,
     ratio: u64,
     look_at: u64,
 }
 
-impl<W: Write> Encoder<W> {
-    /// Compresses with codes of up to 16 bits, as compress(1) does by default.
+impl<W: Write> CompressEncoder<W> {
+    /// Creates an encoder with codes of up to 16 bits, the default of compress(1).
     pub fn new(out: W) -> Self {
         Self::build(out, MOST_BITS)
     }
 
-    /// Compresses with codes of up to `bits` bits, 10 to 16.
+    /// Creates an encoder with codes of up to `bits` bits, 10 to 16.
     pub fn with_bits(out: W, bits: u32) -> Result<Self, CompressError> {
         if (FEWEST_BITS + 1..=MOST_BITS).contains(&bits) {
             Ok(Self::build(out, bits))
@@ -72,7 +73,7 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    /// Writes what is still in hand and gives the output back (not flushed).
+    /// Writes the remaining codes and returns the output, not flushed.
     pub fn finish(mut self) -> io::Result<W> {
         if let Some(prefix) = self.prefix.take() {
             self.put(prefix);
@@ -114,7 +115,7 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    /// Empties the table where the data has changed so much that it compresses worse than at the last look.
+    /// Clears the table if the data compresses worse than at the last check.
     fn look_at_ratio(&mut self) {
         self.look_at = self.taken + CHECK_GAP;
         let ratio = (self.taken << 8) / (self.written + self.buffer.len() as u64).max(1);
@@ -142,7 +143,7 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    /// Writes the group, padded to its full length, if there is anything in it.
+    /// Writes the current group, padded to its full length, unless it is empty.
     fn end_group(&mut self) {
         if self.filled > 0 {
             let bytes = self.group.to_le_bytes();
@@ -160,7 +161,7 @@ impl<W: Write> Encoder<W> {
     }
 }
 
-impl<W: Write> Write for Encoder<W> {
+impl<W: Write> Write for CompressEncoder<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let data = data.get(..OUTPUT).unwrap_or(data);
         for &byte in data {
@@ -172,7 +173,7 @@ impl<W: Write> Write for Encoder<W> {
         Ok(data.len())
     }
 
-    /// Passes on what is complete; codes of an unfinished group stay.
+    /// Passes on complete groups; the codes of an unfinished group stay.
     fn flush(&mut self) -> io::Result<()> {
         self.drain()?;
         self.out.flush()

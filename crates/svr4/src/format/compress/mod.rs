@@ -1,22 +1,37 @@
-//! The `.Z` form of compress(1): adaptive LZW with codes of 9 to 16 bits.
+//! The `.Z` format of compress(1): adaptive LZW with codes of 9 to 16 bits.
 //!
 //! ```text
 //! 1f 9d  flags            flags: 0x80 block mode, low five bits the longest code
 //! codes                   least significant bit first, in groups of eight codes of one width
 //! ```
-//! A group is cut short by a change of width and by the clear code (256, in block mode): what is left of it is
-//! padding. Undo archives of Solaris patches are in this form.
+//! A change of width and the clear code (256, in block mode) end a group early; the rest of it is padding.
+//! The undo archives of Solaris patches have this format.
 //!
-//! The decoder reads 9 to 16 bits, with and without block mode, gives its output in pieces of bounded size, and
-//! refuses codes that no encoder can have written. The form has no length and no checksum: a file that was cut
-//! between two codes decodes without an error, and what is inside must tell. The encoder writes what compress(1)
-//! writes, in block mode; it does not write 9 bits, because decoders disagree about where such a stream gets wider.
+//! The decoder reads 9 to 16 bits, with and without block mode. It produces output in pieces of bounded size
+//! and refuses codes that no encoder can have written. The format has no length and no checksum: a file cut
+//! between two codes decodes without an error, and only its content can tell. The encoder writes the bytes
+//! that compress(1) writes, in block mode. It does not write 9 bits, because decoders disagree about where
+//! such a stream becomes wider.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use patchadm_svr4::format::compress::{CompressDecoder, CompressEncoder};
+//!
+//! let mut encoder = CompressEncoder::new(Vec::new());
+//! encoder.write_all(b"to be or not to be")?;
+//! let packed = encoder.finish()?;
+//!
+//! let mut text = String::new();
+//! CompressDecoder::new(&packed[..])?.read_to_string(&mut text)?;
+//! assert_eq!(text, "to be or not to be");
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 mod decoder;
 mod encoder;
 
-pub use decoder::Decoder;
-pub use encoder::Encoder;
+pub use decoder::CompressDecoder;
+pub use encoder::CompressEncoder;
 
 /// The first bytes of every `.Z` file.
 pub const MAGIC: [u8; 2] = [0x1f, 0x9d];
@@ -26,36 +41,36 @@ const BITS_MASK: u8 = 0x1f;
 const FEWEST_BITS: u32 = 9;
 const MOST_BITS: u32 = 16;
 
-/// The code that empties the table, in block mode.
+/// The code that clears the table, in block mode.
 const CLEAR: u32 = 256;
 
-/// Codes of one group; a group is as many bytes as a code has bits.
+/// The number of codes in a group. A group has as many bytes as a code has bits.
 const GROUP: u32 = 8;
 
-/// Why a `.Z` stream cannot be read or written.
+/// The reason a `.Z` stream cannot be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompressError {
-    /// The first bytes are something else.
+    /// Data that does not start with [`MAGIC`].
     #[error("not in compressed (.Z) format")]
     NotCompressed,
-    /// A longest code of less than 9 bits or more than 16 (less than 10 for writing).
+    /// A longest code below 9 bits (10 for writing) or above 16.
     #[error("compressed (.Z) data with codes of up to {bits} bits is not supported")]
     Bits {
-        /// What the header says.
+        /// The number of bits in the header.
         bits: u32,
     },
-    /// A code that stands for nothing yet.
+    /// A code without a meaning yet.
     #[error("compressed (.Z) data is corrupt: invalid code {code} at byte {offset}")]
     InvalidCode {
-        /// The code.
+        /// The code's number.
         code: u32,
-        /// Where the group of codes with it begins.
+        /// The offset of the group that contains it, in bytes.
         offset: u64,
     },
-    /// The data ends inside a code.
+    /// An end of the data inside a code.
     #[error("compressed (.Z) data ends inside a code at byte {offset}")]
     Truncated {
-        /// Where the group of codes with it begins.
+        /// The offset of the group that contains it, in bytes.
         offset: u64,
     },
 }
@@ -76,14 +91,14 @@ mod tests {
     use super::*;
 
     fn encode(bits: u32, data: &[u8]) -> Vec<u8> {
-        let mut encoder = Encoder::with_bits(Vec::new(), bits).unwrap();
+        let mut encoder = CompressEncoder::with_bits(Vec::new(), bits).unwrap();
         encoder.write_all(data).unwrap();
         encoder.finish().unwrap()
     }
 
     fn decode(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
-        Decoder::new(bytes)?.read_to_end(&mut data)?;
+        CompressDecoder::new(bytes)?.read_to_end(&mut data)?;
         Ok(data)
     }
 
@@ -146,7 +161,7 @@ mod tests {
             let expected = format!("compressed (.Z) data with codes of up to {bits} bits is not supported");
             assert_eq!(refused(&[0x1f, 0x9d, 0x80 | bits]), expected);
         }
-        assert!(Encoder::with_bits(Vec::new(), 9).is_err());
+        assert!(CompressEncoder::with_bits(Vec::new(), 9).is_err());
     }
 
     #[test]

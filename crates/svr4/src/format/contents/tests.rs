@@ -19,12 +19,12 @@ fn every_type_of_line_comes_back_as_it_was_written() {
         "/opt/a\\040b\\075=c\\134d s none ACMEfoo",
         "/etc/hosts e preserve 0644 root sys 1 2 3 SUNWcsr\\ +SUNWx\\:build SUNWy:none",
     ] {
-        let line = Line::parse(text.as_bytes()).unwrap();
+        let line = ContentsLine::parse(text.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(line.write()).unwrap(), text);
     }
-    let line = Line::parse(b"/a\\040b 3 x none 0755 root sys +A\\:build").unwrap();
+    let line = ContentsLine::parse(b"/a\\040b 3 x none 0755 root sys +A\\:build").unwrap();
     assert_eq!((line.path.as_bytes(), line.volume), (&b"/a b"[..], Some(3)));
-    let owner = Owner {
+    let owner = OwningPackage {
         status: Some(OwnerStatus::Pending),
         package: PkgInst::new("A").unwrap(),
         alternate: true,
@@ -53,17 +53,17 @@ fn each_fault_has_its_text() {
         ("x d none 0755 a b A", "path <x> is not absolute"),
         ("/x/../y d none 0755 a b A", "path </x/../y> has a `..` component"),
     ] {
-        assert_eq!(Line::parse(text.as_bytes()).unwrap_err().to_string(), error, "{text}");
+        assert_eq!(ContentsLine::parse(text.as_bytes()).unwrap_err().to_string(), error, "{text}");
     }
 }
 
 #[test]
 fn a_reader_numbers_its_lines_and_tells_objects_from_comments() {
     let text = b"# mine\n/a d none 0755 root root A\n\n/b d none\n";
-    let mut reader = Reader::new(&text[..]);
-    assert_eq!(reader.next().unwrap().unwrap(), Record::Comment(b"# mine".to_vec()));
-    assert!(matches!(reader.next(), Some(Ok(Record::Object(line))) if line.path.as_bytes() == b"/a"));
-    assert_eq!(reader.next().unwrap().unwrap(), Record::Comment(Vec::new()));
+    let mut reader = ContentsReader::new(&text[..]);
+    assert_eq!(reader.next().unwrap().unwrap(), ContentsRecord::Comment(b"# mine".to_vec()));
+    assert!(matches!(reader.next(), Some(Ok(ContentsRecord::Object(line))) if line.path.as_bytes() == b"/a"));
+    assert_eq!(reader.next().unwrap().unwrap(), ContentsRecord::Comment(Vec::new()));
     assert_eq!(reader.next().unwrap().unwrap_err().to_string(), "line 4: mode is not numeric.");
     assert!(reader.next().is_none());
 }
@@ -87,18 +87,18 @@ fn the_key_of_a_line_is_its_path_without_escapes_and_target() {
 
 #[test]
 fn the_owners_of_a_second_line_are_not_forgotten() {
-    let mut first = Line::parse(b"/x d none 0755 a b A B").unwrap();
-    first.adopt_owners(Line::parse(b"/x d none 0700 c d B C").unwrap());
+    let mut first = ContentsLine::parse(b"/x d none 0755 a b A B").unwrap();
+    first.adopt_owners(ContentsLine::parse(b"/x d none 0700 c d B C").unwrap());
     assert_eq!(first.write(), b"/x d none 0755 a b A B C");
 }
 
-fn owner() -> impl Strategy<Value = Owner> {
+fn owner() -> impl Strategy<Value = OwningPackage> {
     let status = proptest::option::of(proptest::sample::select(b"+-!%*~#@".to_vec()));
     let class = proptest::option::of("[a-z]{1,8}");
     ("[A-Z][A-Za-z0-9+_.-]{0,10}", status, any::<bool>(), class).prop_map(
         |(name, status, alternate, class)| {
             let status = status.and_then(OwnerStatus::from_letter);
-            Owner { status, package: PkgInst::new(&name).unwrap(), alternate, class }
+            OwningPackage { status, package: PkgInst::new(&name).unwrap(), alternate, class }
         },
     )
 }
@@ -112,16 +112,16 @@ proptest! {
         owners in proptest::collection::vec(owner(), 1..4),
     ) {
         if let Ok(path) = ObjectPath::root().join(&path) {
-            let line = Line { path, volume, object, owners };
+            let line = ContentsLine { path, volume, object, owners };
             let written = line.write();
             prop_assert_eq!(&*key_of(&written), line.path.as_bytes());
-            prop_assert_eq!(Line::parse(&written).unwrap(), line);
+            prop_assert_eq!(ContentsLine::parse(&written).unwrap(), line);
         }
     }
 
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>, line in "/[0-9fevdxpbcsl?=/a .:+\\\\-]{0,60}") {
-        let _ = Reader::new(&bytes[..]).count();
-        let _ = (Line::parse(line.as_bytes()), key_of(line.as_bytes()), key_of(&bytes));
+        let _ = ContentsReader::new(&bytes[..]).count();
+        let _ = (ContentsLine::parse(line.as_bytes()), key_of(line.as_bytes()), key_of(&bytes));
     }
 }

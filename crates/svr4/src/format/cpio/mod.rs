@@ -1,50 +1,67 @@
-//! cpio archives in the ASCII forms that SVR4 package datastreams are made of, read and written as streams.
+//! cpio archives in the ASCII formats of SVR4 package datastreams, read and written as streams.
 //!
-//! Read are the SVR4 form `070701` ("newc", `cpio -c`), the same with checksums `070702` ("crc", the sum of the
-//! data bytes, verified), and the older portable form `070707` ("odc"). Written are newc and odc. Names are bytes.
-//! Nothing seeks, and no length that comes from the archive is trusted for an allocation.
+//! The reader knows the SVR4 format `070701` ("newc", `cpio -c`), the same with checksums `070702` ("crc":
+//! the sum of the data bytes, verified), and the older portable format `070707` ("odc"). The writer knows
+//! newc and odc. Names are bytes. Nothing seeks, and no length in an archive is trusted for an allocation.
 //!
-//! Not read: the old binary form. Not resolved here: hard links; a group of newc members with one inode number
-//! and a link count above 1 may carry the data in its last member only, and the caller sees `ino`, `nlink` and
-//! `size` to tell.
+//! The old binary format is not supported. Hard links are not resolved: a group of newc members with one
+//! inode number and a link count above 1 may carry the data in its last member only; `ino`, `nlink` and
+//! `size` tell the caller.
+//!
+//! ```
+//! use std::io::Read;
+//! use patchadm_svr4::format::cpio::{CpioError, CpioFormat, CpioHeader, CpioReader, CpioWriter};
+//!
+//! let mut writer = CpioWriter::new(Vec::new(), CpioFormat::Newc);
+//! writer.write_member(&CpioHeader::file(b"motd", 0o644, 1_600_000_000, 6), &b"hello\n"[..])?;
+//! let archive = writer.finish()?;
+//!
+//! let mut reader = CpioReader::new(&archive[..]);
+//! let header = reader.next_member()?.expect("one member");
+//! assert_eq!((&header.name[..], header.size), (&b"motd"[..], 6));
+//! let mut text = String::new();
+//! reader.read_to_string(&mut text)?;
+//! assert_eq!(text, "hello\n");
+//! # Ok::<(), CpioError>(())
+//! ```
 
 mod reader;
 mod writer;
 
 use std::io;
 
-pub use reader::Reader;
-pub use writer::Writer;
+pub use reader::CpioReader;
+pub use writer::CpioWriter;
 
 /// The name of the member that ends an archive.
 pub const TRAILER: &[u8] = b"TRAILER!!!";
 
-/// The longest member name, in bytes, without its NUL.
+/// The length of the longest member name, in bytes without its NUL.
 pub const LONGEST_NAME: usize = 4096;
 
-/// The first size that a newc member cannot have: its field has 8 hexadecimal digits.
-pub const NEWC_SIZE_END: u64 = 1 << 32;
+/// The smallest size that does not fit a newc member, whose size field has 8 hexadecimal digits.
+pub(crate) const NEWC_SIZE_END: u64 = 1 << 32;
 
-/// The first size that an odc member cannot have: its field has 11 octal digits.
-pub const ODC_SIZE_END: u64 = 1 << 33;
+/// The smallest size that does not fit an odc member, whose size field has 11 octal digits.
+pub(crate) const ODC_SIZE_END: u64 = 1 << 33;
 
-/// Bytes that every archive of a datastream is padded to.
+/// The block size that each archive of a datastream is padded to, in bytes.
 pub const BLOCK: u64 = 512;
 
 const HEAD_LENGTH_NEWC: usize = 110;
 const HEAD_LENGTH_ODC: usize = 76;
 
-/// The forms that are written.
+/// The formats that a [`CpioWriter`] can write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum CpioFormat {
     /// `070701`: members below 4 GiB.
     Newc,
-    /// `070707`: members below 8 GiB, 18 bits for every number but size and time.
+    /// `070707`: members below 8 GiB, and 18 bits for every number other than size and time.
     Odc,
 }
 
-impl Form {
-    /// The form that can hold a member of `largest` bytes; none from 8 GiB on.
+impl CpioFormat {
+    /// The format for an archive whose largest member has `largest` bytes, or `None` from 8 GiB on.
     pub fn for_size(largest: u64) -> Option<Self> {
         match largest {
             0..NEWC_SIZE_END => Some(Self::Newc),
@@ -54,42 +71,42 @@ impl Form {
     }
 }
 
-/// What an archive says about a member, before its data.
+/// The header of an archive member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// The name as the archive has it: any bytes but NUL, not checked to be a safe path.
+pub struct CpioHeader {
+    /// The member's name as written: any bytes but NUL, not checked to be a safe path.
     pub name: Vec<u8>,
-    /// Inode number; a writer replaces 0 by the next free one of its archive.
+    /// The inode number. A writer replaces 0 by the next free number of its archive.
     pub ino: u32,
-    /// `st_mode`: file type and permission bits.
+    /// The file type and permission bits, as in `st_mode`.
     pub mode: u32,
-    /// Numeric owner.
+    /// The owner's number.
     pub uid: u32,
-    /// Numeric group.
+    /// The group's number.
     pub gid: u32,
-    /// Number of links.
+    /// The number of hard links.
     pub nlink: u32,
-    /// Modification time, seconds since 1970.
+    /// The modification time, in seconds since 1970.
     pub mtime: u64,
-    /// Bytes of data.
+    /// The size of the data, in bytes.
     pub size: u64,
-    /// Major and minor number of the device the file was on.
+    /// The major and minor number of the device that held the file.
     pub dev: (u32, u32),
-    /// Major and minor number of a device node.
+    /// The major and minor number that a device node stands for.
     pub rdev: (u32, u32),
 }
 
-/// The bits of a mode that say what a file is.
+/// The bits of a mode that hold the file type.
 const FILE_TYPE: u32 = 0o170_000;
 
-impl Header {
-    /// A regular file of root with these permission bits, device 0; a time that no archive can hold (before 1970,
-    /// from 2106 on) becomes the nearest one that it can.
+impl CpioHeader {
+    /// Describes a regular file of root on device 0. A time that no archive can hold (before 1970, from 2106
+    /// on) becomes the nearest one that fits.
     pub fn file(name: &[u8], permissions: u32, mtime: i64, size: u64) -> Self {
         Self::new(name, 0o100_000 | (permissions & 0o7777), 1, mtime, size)
     }
 
-    /// A directory of root; time as in [`Header::file`].
+    /// Describes a directory of root; the time is treated as by [`CpioHeader::file`].
     pub fn directory(name: &[u8], permissions: u32, mtime: i64) -> Self {
         Self::new(name, 0o040_000 | (permissions & 0o7777), 2, mtime, 0)
     }
@@ -100,111 +117,111 @@ impl Header {
         Self { name, ino: 0, mode, uid: 0, gid: 0, nlink, mtime, size, dev: (0, 0), rdev: (0, 0) }
     }
 
-    /// Whether it is a regular file.
+    /// Whether the member is a regular file.
     pub fn is_file(&self) -> bool {
         self.mode & FILE_TYPE == 0o100_000
     }
 
-    /// Whether it is a directory.
+    /// Whether the member is a directory.
     pub fn is_directory(&self) -> bool {
         self.mode & FILE_TYPE == 0o040_000
     }
 
-    /// Whether it is a symbolic link; its data is the target.
+    /// Whether the member is a symbolic link, whose data is its target.
     pub fn is_symlink(&self) -> bool {
         self.mode & FILE_TYPE == 0o120_000
     }
 
-    /// The name for a message.
+    /// The name as a message shows it, escaped.
     pub fn shown(&self) -> String {
         self.name.escape_ascii().to_string()
     }
 }
 
-/// Why an archive cannot be read or written.
+/// The reason an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CpioError {
-    /// Neither of the known magic numbers stands where a header should begin.
+    /// An unknown magic number at the start of a header.
     #[error("no cpio header at byte {offset} (magic is <{found}>)")]
     Magic {
-        /// Where, counted from the beginning of the archive.
+        /// The offset of the header in the archive, in bytes.
         offset: u64,
-        /// The six bytes found.
+        /// The six bytes found, escaped.
         found: String,
     },
-    /// A header of another form than the first one.
+    /// A header in another format than the first one.
     #[error("the form of the archive changes at byte {offset}")]
     FormChanged {
-        /// Where, counted from the beginning of the archive.
+        /// The offset of the header in the archive, in bytes.
         offset: u64,
     },
-    /// A field is not a number.
+    /// A header field that is not a number.
     #[error("header at byte {offset}: field `{field}` is not a number")]
     Digits {
-        /// Where the header begins.
+        /// The offset of the header in the archive, in bytes.
         offset: u64,
-        /// The field.
+        /// The field's name.
         field: &'static str,
     },
-    /// The name is empty, too long, or not ended by NUL.
+    /// A member name that is empty, too long, or not terminated by NUL.
     #[error("header at byte {offset}: member name {reason}")]
     Name {
-        /// Where the header begins.
+        /// The offset of the header in the archive, in bytes.
         offset: u64,
-        /// What is wrong with it.
+        /// The fault, as the message words it.
         reason: &'static str,
     },
     /// The data of a crc member does not have its sum.
     #[error("member <{name}>: sum of bytes {actual:08x}, expected {expected:08x}")]
     Sum {
-        /// The member.
+        /// The member's name, escaped.
         name: String,
-        /// What the header says.
+        /// The sum that the header announces.
         expected: u32,
-        /// What the data has.
+        /// The sum of the data.
         actual: u32,
     },
-    /// The input ends before the trailer, or before the padding after it.
+    /// An end of input before the trailer or inside the padding after it.
     #[error("unexpected end of archive in {place}")]
     Truncated {
-        /// `member <name>`, `a header` or `the padding`.
+        /// The part that was cut: `member <name>`, `a header` or `the padding`.
         place: String,
     },
-    /// A member that the form written cannot hold.
+    /// A member that does not fit the format being written.
     #[error("member <{name}>: {field} {value} does not fit the archive")]
     DoesNotFit {
-        /// The member.
+        /// The member's name, escaped.
         name: String,
-        /// The field.
+        /// The field's name.
         field: &'static str,
-        /// Its value.
+        /// The value that does not fit.
         value: u64,
     },
-    /// A name that an archive cannot hold.
+    /// A member name that an archive cannot hold.
     #[error("member <{name}>: {reason}")]
     Unwritable {
-        /// The member.
+        /// The member's name, escaped.
         name: String,
-        /// Why not.
+        /// The rule that the name breaks.
         reason: &'static str,
     },
-    /// The data given for a member is not as long as its header says.
+    /// A member whose data is not as long as its header announces.
     #[error("member <{name}>: {actual} bytes of data, header says {expected}")]
     SizeChanged {
-        /// The member.
+        /// The member's name, escaped.
         name: String,
-        /// Bytes announced.
+        /// The number of bytes announced.
         expected: u64,
-        /// Bytes given; at least this many where there were too many.
+        /// The number of bytes given; a lower bound if there were too many.
         actual: u64,
     },
-    /// The input or output failed.
+    /// A failure of the input or output.
     #[error(transparent)]
     Io(io::Error),
 }
 
 impl From<io::Error> for CpioError {
-    /// Takes a [`CpioError`] that travelled through [`std::io::Read`] out again.
+    /// Unwraps a [`CpioError`] that travelled through [`std::io::Read`].
     fn from(error: io::Error) -> Self {
         error.downcast::<Self>().unwrap_or_else(Self::Io)
     }

@@ -1,10 +1,10 @@
-//! Reading a cpio archive, member after member.
+//! A reader of cpio archives, member by member.
 
 use std::io::{self, Read};
 
-use super::{BLOCK, CpioError, HEAD_LENGTH_NEWC, HEAD_LENGTH_ODC, Header, LONGEST_NAME, TRAILER};
+use super::{BLOCK, CpioError, CpioHeader, HEAD_LENGTH_NEWC, HEAD_LENGTH_ODC, LONGEST_NAME, TRAILER};
 
-/// The form of the archive, by the magic of its first header.
+/// The format of an archive, by the magic number of its first header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Magic {
     Newc,
@@ -12,38 +12,38 @@ enum Magic {
     Odc,
 }
 
-/// An archive that is being read. [`Read`] gives the data of the current member, and its end is the end of the
-/// member; errors are [`CpioError`]s inside [`io::Error`].
+/// A cpio archive being read. [`Read`] yields the data of the current member and ends with it; its errors are
+/// [`CpioError`]s inside [`io::Error`].
 ///
-/// The input is read in small pieces around headers: give it a buffer.
+/// Headers are read in small pieces, so the input should be buffered.
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct CpioReader<R> {
     input: R,
-    /// Bytes taken from the input since the beginning of this archive.
+    /// The number of bytes read since the start of this archive.
     position: u64,
     magic: Option<Magic>,
     member: Option<Member>,
     ended: bool,
 }
 
-/// The member whose data comes next.
+/// The member whose data is being read.
 #[derive(Debug)]
 struct Member {
     name: Vec<u8>,
     remaining: u64,
-    /// Expected and present sum, in a crc archive.
+    /// The announced sum and the sum so far, in a crc archive.
     sum: Option<(u32, u32)>,
 }
 
-impl<R: Read> Reader<R> {
-    /// An archive that begins where `input` stands.
+impl<R: Read> CpioReader<R> {
+    /// Creates a reader of the archive that starts at the current position of `input`.
     pub fn new(input: R) -> Self {
         Self { input, position: 0, magic: None, member: None, ended: false }
     }
 
-    /// Goes to the next member, past what is unread of the present one (a checksum is verified all the same).
-    /// None at the end of the archive.
-    pub fn next_member(&mut self) -> Result<Option<Header>, CpioError> {
+    /// Moves to the next member and returns its header, or `None` at the end of the archive. Unread data of
+    /// the current member is skipped; a checksum is verified all the same.
+    pub fn next_member(&mut self) -> Result<Option<CpioHeader>, CpioError> {
         if self.ended {
             return Ok(None);
         }
@@ -68,7 +68,7 @@ impl<R: Read> Reader<R> {
         Ok(Some(header))
     }
 
-    /// Passes over what is unread of the present member.
+    /// Skips the unread data of the current member.
     pub fn skip(&mut self) -> Result<(), CpioError> {
         if self.member.is_some() {
             io::copy(self, &mut io::sink())?;
@@ -78,8 +78,8 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// After the end of the archive: takes the padding to the next multiple of 512 bytes and begins a new archive
-    /// there.
+    /// Moves past the padding at the end of an archive, to the next multiple of 512 bytes, and starts a new
+    /// archive there.
     pub fn next_archive(&mut self) -> Result<(), CpioError> {
         self.skip_exact(self.position.next_multiple_of(BLOCK) - self.position)?;
         self.position = 0;
@@ -89,7 +89,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// The input, standing behind what was read.
+    /// Returns the input, positioned after the bytes read.
     pub fn into_inner(self) -> R {
         self.input
     }
@@ -110,7 +110,7 @@ impl<R: Read> Reader<R> {
         Ok(magic)
     }
 
-    fn newc_header(&mut self, offset: u64) -> Result<(Header, u32), CpioError> {
+    fn newc_header(&mut self, offset: u64) -> Result<(CpioHeader, u32), CpioError> {
         const FIELDS: [&str; 13] = [
             "ino",
             "mode",
@@ -138,10 +138,10 @@ impl<R: Read> Reader<R> {
         self.pad()?;
         let (mtime, size) = (mtime.into(), size.into());
         let (dev, rdev) = ((major, minor), (rmajor, rminor));
-        Ok((Header { name, ino, mode, uid, gid, nlink, mtime, size, dev, rdev }, check))
+        Ok((CpioHeader { name, ino, mode, uid, gid, nlink, mtime, size, dev, rdev }, check))
     }
 
-    fn odc_header(&mut self, offset: u64) -> Result<Header, CpioError> {
+    fn odc_header(&mut self, offset: u64) -> Result<CpioHeader, CpioError> {
         let mut head = [0; HEAD_LENGTH_ODC - 6];
         self.fill(&mut head)?;
         let mut rest = &head[..];
@@ -159,7 +159,7 @@ impl<R: Read> Reader<R> {
         let size = take(11, "filesize")?;
         let name = self.name(offset, namesize)?;
         let split = |number: u32| (number >> 8, number & 0xff);
-        Ok(Header { name, ino, mode, uid, gid, nlink, mtime, size, dev: split(dev), rdev: split(rdev) })
+        Ok(CpioHeader { name, ino, mode, uid, gid, nlink, mtime, size, dev: split(dev), rdev: split(rdev) })
     }
 
     fn name(&mut self, offset: u64, length: u64) -> Result<Vec<u8>, CpioError> {
@@ -181,7 +181,7 @@ impl<R: Read> Reader<R> {
         Ok(name)
     }
 
-    /// Header and data of a newc member each end at a multiple of 4.
+    /// Skips the padding of a newc header or of newc data to the next multiple of 4.
     fn pad(&mut self) -> Result<(), CpioError> {
         if self.magic == Some(Magic::Odc) {
             return Ok(());
@@ -218,7 +218,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-impl<R: Read> Read for Reader<R> {
+impl<R: Read> Read for CpioReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(member) = &mut self.member else { return Ok(0) };
         if buffer.is_empty() {
@@ -248,7 +248,7 @@ impl<R: Read> Read for Reader<R> {
     }
 }
 
-/// Digits and nothing else; fields are at most 11 digits, so nothing overflows.
+/// Parses a field that consists of digits only. Fields have at most 11 digits, so nothing overflows.
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
     digits.iter().try_fold(0u64, |value, &digit| {
         Some(value * u64::from(radix) + u64::from(char::from(digit).to_digit(radix)?))
@@ -257,21 +257,21 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Form, Writer};
+    use super::super::{CpioFormat, CpioWriter};
     use super::*;
 
-    fn archive(form: Form) -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new(), form);
-        writer.member(&Header::directory(b"bin", 0o755, 7), io::empty()).unwrap();
-        writer.member(&Header::file(b"bin/x", 0o755, 8, 5), &b"hello"[..]).unwrap();
-        writer.member(&Header::file(b"bin/\xff", 0o644, 9, 0), io::empty()).unwrap();
+    fn archive(form: CpioFormat) -> Vec<u8> {
+        let mut writer = CpioWriter::new(Vec::new(), form);
+        writer.write_member(&CpioHeader::directory(b"bin", 0o755, 7), io::empty()).unwrap();
+        writer.write_member(&CpioHeader::file(b"bin/x", 0o755, 8, 5), &b"hello"[..]).unwrap();
+        writer.write_member(&CpioHeader::file(b"bin/\xff", 0o644, 9, 0), io::empty()).unwrap();
         writer.finish().unwrap()
     }
 
     type NameAndData = (Vec<u8>, Vec<u8>);
 
     fn names_and_data(bytes: &[u8]) -> Result<Vec<NameAndData>, CpioError> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = CpioReader::new(bytes);
         let mut found = Vec::new();
         while let Some(header) = reader.next_member()? {
             let mut data = Vec::new();
@@ -296,19 +296,19 @@ mod tests {
 
     #[test]
     fn every_form_gives_the_same_members() {
-        let expected = names_and_data(&archive(Form::Newc)).unwrap();
+        let expected = names_and_data(&archive(CpioFormat::Newc)).unwrap();
         assert_eq!(expected[1], (b"bin/x".to_vec(), b"hello".to_vec()));
         assert_eq!(expected[2].0, b"bin/\xff");
-        assert_eq!(names_and_data(&archive(Form::Odc)).unwrap(), expected);
+        assert_eq!(names_and_data(&archive(CpioFormat::Odc)).unwrap(), expected);
         let sum = b"hello".iter().map(|&b| u32::from(b)).sum();
-        assert_eq!(names_and_data(&with_sums(&archive(Form::Newc), &[0, sum])).unwrap(), expected);
+        assert_eq!(names_and_data(&with_sums(&archive(CpioFormat::Newc), &[0, sum])).unwrap(), expected);
     }
 
     #[test]
     fn a_wrong_sum_is_found_even_when_the_data_is_skipped() {
-        let bytes = with_sums(&archive(Form::Newc), &[0, 1]);
+        let bytes = with_sums(&archive(CpioFormat::Newc), &[0, 1]);
         assert!(matches!(names_and_data(&bytes), Err(CpioError::Sum { expected: 1, .. })));
-        let mut reader = Reader::new(&bytes[..]);
+        let mut reader = CpioReader::new(&bytes[..]);
         reader.next_member().unwrap();
         reader.next_member().unwrap();
         assert!(matches!(reader.next_member(), Err(CpioError::Sum { .. })));
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn an_archive_cut_anywhere_is_an_error() {
-        for form in [Form::Newc, Form::Odc] {
+        for form in [CpioFormat::Newc, CpioFormat::Odc] {
             let whole = archive(form);
             for length in 0..whole.len() {
                 let error = names_and_data(&whole[..length]).unwrap_err();
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_form_that_changes_in_mid_stream_is_refused() {
-        let mut bytes = archive(Form::Newc);
+        let mut bytes = archive(CpioFormat::Newc);
         let second = (1..bytes.len()).find(|&at| bytes[at..].starts_with(b"070701")).unwrap();
         bytes[second + 5] = b'2';
         assert!(matches!(names_and_data(&bytes), Err(CpioError::FormChanged { .. })));
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn headers_that_lie_are_refused_by_field() {
         let digits = |at: usize, text: &[u8]| {
-            let mut bytes = archive(Form::Newc);
+            let mut bytes = archive(CpioFormat::Newc);
             bytes[at..at + text.len()].copy_from_slice(text);
             names_and_data(&bytes).unwrap_err().to_string()
         };

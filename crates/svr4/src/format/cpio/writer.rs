@@ -1,33 +1,33 @@
-//! Writing a cpio archive, reproducibly: the same members give the same bytes.
+//! A writer of cpio archives. The same members give the same bytes.
 
 use std::io::{self, Read, Write};
 
-use super::{BLOCK, CpioError, Form, Header, LONGEST_NAME, TRAILER};
+use super::{BLOCK, CpioError, CpioFormat, CpioHeader, LONGEST_NAME, TRAILER};
 
 /// The largest value of a six-digit octal field.
 const ODC_SHORT_MAX: u32 = 0o777_777;
 
-/// An archive that is being written. Members stand in the order in which they are given; their headers are written
-/// as they are, but for an inode number of 0, which becomes the next one of 1, 2, 3, …
+/// A cpio archive being written. Members keep the order in which they are added, and their headers are
+/// written as given, except that an inode number of 0 becomes the next of 1, 2, 3, …
 #[derive(Debug)]
-pub struct Writer<W> {
+pub struct CpioWriter<W> {
     out: W,
     position: u64,
-    form: Form,
+    form: CpioFormat,
     last_ino: u32,
 }
 
-impl<W: Write> Writer<W> {
-    /// An archive that begins where `out` stands.
-    pub fn new(out: W, form: Form) -> Self {
+impl<W: Write> CpioWriter<W> {
+    /// Creates a writer of an archive that starts at the current position of `out`.
+    pub fn new(out: W, form: CpioFormat) -> Self {
         Self { out, position: 0, form, last_ino: 0 }
     }
 
-    /// Writes a member; `data` must have exactly the number of bytes that the header says.
+    /// Writes a member. `data` must have exactly the number of bytes that the header announces.
     ///
-    /// A file really called `TRAILER!!!` is refused: every reader would take it for the end of the archive. After
-    /// an error the archive is unusable.
-    pub fn member(&mut self, header: &Header, data: impl Read) -> Result<(), CpioError> {
+    /// A file that is really called `TRAILER!!!` is refused, because every reader would take it for the end
+    /// of the archive. After an error the archive is unusable.
+    pub fn write_member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), CpioError> {
         let unwritable = |reason| Err(CpioError::Unwritable { name: header.shown(), reason });
         if header.name == TRAILER {
             return unwritable("this name ends an archive");
@@ -48,9 +48,9 @@ impl<W: Write> Writer<W> {
         self.pad()
     }
 
-    /// Writes the trailer, pads with NUL to a multiple of 512 bytes, and gives the output back (not flushed).
+    /// Writes the trailer, pads with NUL to a multiple of 512 bytes, and returns the output, not flushed.
     pub fn finish(mut self) -> Result<W, CpioError> {
-        let mut trailer = Header::file(TRAILER, 0, 0, 0);
+        let mut trailer = CpioHeader::file(TRAILER, 0, 0, 0);
         trailer.mode = 0;
         self.head(&trailer, 0)?;
         self.zeros(self.position.next_multiple_of(BLOCK) - self.position)?;
@@ -58,15 +58,15 @@ impl<W: Write> Writer<W> {
     }
 
     fn next_ino(&mut self) -> u32 {
-        let last = if self.form == Form::Odc { ODC_SHORT_MAX } else { u32::MAX };
+        let last = if self.form == CpioFormat::Odc { ODC_SHORT_MAX } else { u32::MAX };
         self.last_ino = if self.last_ino >= last { 1 } else { self.last_ino + 1 };
         self.last_ino
     }
 
-    fn head(&mut self, header: &Header, ino: u32) -> Result<(), CpioError> {
+    fn head(&mut self, header: &CpioHeader, ino: u32) -> Result<(), CpioError> {
         let head = match self.form {
-            Form::Newc => newc_head(header, ino)?,
-            Form::Odc => odc_head(header, ino)?,
+            CpioFormat::Newc => newc_head(header, ino)?,
+            CpioFormat::Odc => odc_head(header, ino)?,
         };
         self.put(head.as_bytes())?;
         self.put(&header.name)?;
@@ -75,13 +75,13 @@ impl<W: Write> Writer<W> {
     }
 
     fn pad(&mut self) -> Result<(), CpioError> {
-        if self.form == Form::Odc {
+        if self.form == CpioFormat::Odc {
             return Ok(());
         }
         self.zeros(self.position.next_multiple_of(4) - self.position)
     }
 
-    /// Less than a block of them.
+    /// Writes NUL bytes, fewer than a block.
     fn zeros(&mut self, count: u64) -> Result<(), CpioError> {
         const ZEROS: [u8; 512] = [0; 512];
         let count = usize::try_from(count).unwrap_or(ZEROS.len());
@@ -95,13 +95,13 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// `value`, if it is below `end`.
-fn fit(header: &Header, field: &'static str, value: u64, end: u64) -> Result<u64, CpioError> {
+/// Returns `value` if it is below `end`.
+fn fit(header: &CpioHeader, field: &'static str, value: u64, end: u64) -> Result<u64, CpioError> {
     if value < end { Ok(value) } else { Err(CpioError::DoesNotFit { name: header.shown(), field, value }) }
 }
 
-fn newc_head(header: &Header, ino: u32) -> Result<String, CpioError> {
-    let Header { mode, uid, gid, nlink, dev, rdev, .. } = header;
+fn newc_head(header: &CpioHeader, ino: u32) -> Result<String, CpioError> {
+    let CpioHeader { mode, uid, gid, nlink, dev, rdev, .. } = header;
     let mtime = fit(header, "time", header.mtime, super::NEWC_SIZE_END)?;
     let size = fit(header, "size", header.size, super::NEWC_SIZE_END)?;
     let name_size = header.name.len() + 1;
@@ -112,7 +112,7 @@ fn newc_head(header: &Header, ino: u32) -> Result<String, CpioError> {
     ))
 }
 
-fn odc_head(header: &Header, ino: u32) -> Result<String, CpioError> {
+fn odc_head(header: &CpioHeader, ino: u32) -> Result<String, CpioError> {
     let short = |field, value: u32| fit(header, field, value.into(), u64::from(ODC_SHORT_MAX) + 1);
     let device = |field, (major, minor): (u32, u32)| {
         fit(header, field, minor.into(), 0x100)?;
@@ -134,14 +134,14 @@ fn odc_head(header: &Header, ino: u32) -> Result<String, CpioError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reader;
+    use super::super::CpioReader;
     use super::*;
     use proptest::prelude::*;
 
     #[test]
     fn a_newc_archive_is_what_cpio_writes_down_to_the_byte() {
-        let mut writer = Writer::new(Vec::new(), Form::Newc);
-        writer.member(&Header::file(b"a", 0o644, 0x5e0b_e100, 2), &b"a\n"[..]).unwrap();
+        let mut writer = CpioWriter::new(Vec::new(), CpioFormat::Newc);
+        writer.write_member(&CpioHeader::file(b"a", 0o644, 0x5e0b_e100, 2), &b"a\n"[..]).unwrap();
         let bytes = writer.finish().unwrap();
         let head = "07070100000001000081a4000000000000000000000001\
                     5e0be10000000002000000000000000000000000000000000000000200000000a\0a\n\0\0";
@@ -152,37 +152,37 @@ mod tests {
 
     #[test]
     fn the_name_that_ends_archives_is_no_name_for_a_file() {
-        let mut writer = Writer::new(Vec::new(), Form::Newc);
-        let error = writer.member(&Header::file(TRAILER, 0o644, 0, 0), io::empty()).unwrap_err();
+        let mut writer = CpioWriter::new(Vec::new(), CpioFormat::Newc);
+        let error = writer.write_member(&CpioHeader::file(TRAILER, 0o644, 0, 0), io::empty()).unwrap_err();
         assert_eq!(error.to_string(), "member <TRAILER!!!>: this name ends an archive");
-        assert!(writer.member(&Header::file(b"etc/TRAILER!!!", 0o644, 0, 0), io::empty()).is_ok());
+        assert!(writer.write_member(&CpioHeader::file(b"etc/TRAILER!!!", 0o644, 0, 0), io::empty()).is_ok());
     }
 
     #[test]
     fn data_shorter_or_longer_than_announced_is_an_error() {
         for data in [&b"1234"[..], b"123456"] {
-            let mut writer = Writer::new(Vec::new(), Form::Odc);
-            let error = writer.member(&Header::file(b"x", 0o644, 0, 5), data).unwrap_err();
+            let mut writer = CpioWriter::new(Vec::new(), CpioFormat::Odc);
+            let error = writer.write_member(&CpioHeader::file(b"x", 0o644, 0, 5), data).unwrap_err();
             assert!(matches!(error, CpioError::SizeChanged { expected: 5, .. }), "{error}");
         }
     }
 
     #[test]
     fn a_member_too_large_for_the_form_is_refused_before_its_data() {
-        let header = Header::file(b"big", 0o644, 0, 1 << 32);
-        let mut newc = Writer::new(io::sink(), Form::Newc);
+        let header = CpioHeader::file(b"big", 0o644, 0, 1 << 32);
+        let mut newc = CpioWriter::new(io::sink(), CpioFormat::Newc);
         assert!(matches!(
-            newc.member(&header, io::empty()),
+            newc.write_member(&header, io::empty()),
             Err(CpioError::DoesNotFit { field: "size", .. })
         ));
-        assert_eq!(Form::for_size(1 << 32), Some(Form::Odc));
-        assert_eq!(Form::for_size(1 << 33), None);
-        let mut odc = Writer::new(io::sink(), Form::Odc);
-        let error = odc.member(&header, io::empty()).unwrap_err();
+        assert_eq!(CpioFormat::for_size(1 << 32), Some(CpioFormat::Odc));
+        assert_eq!(CpioFormat::for_size(1 << 33), None);
+        let mut odc = CpioWriter::new(io::sink(), CpioFormat::Odc);
+        let error = odc.write_member(&header, io::empty()).unwrap_err();
         assert!(matches!(error, CpioError::SizeChanged { .. }), "the header fits: {error}");
     }
 
-    fn header() -> impl Strategy<Value = (Header, Vec<u8>)> {
+    fn header() -> impl Strategy<Value = (CpioHeader, Vec<u8>)> {
         let name = prop::collection::vec(1u8..=255, 1..60).prop_filter("the trailer", |n| n != TRAILER);
         let data = prop::collection::vec(any::<u8>(), 0..200);
         let numbers =
@@ -190,21 +190,21 @@ mod tests {
         (name, numbers, data).prop_map(|(name, (ino, uid, gid, nlink, mtime, major, minor), data)| {
             let size = data.len() as u64;
             let (mode, mtime, dev) = (0o100_600, mtime.into(), (major, minor));
-            (Header { name, ino, mode, uid, gid, nlink, mtime, size, dev, rdev: (minor, 3) }, data)
+            (CpioHeader { name, ino, mode, uid, gid, nlink, mtime, size, dev, rdev: (minor, 3) }, data)
         })
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read(members in prop::collection::vec(header(), 0..6), odc: bool) {
-            let form = if odc { Form::Odc } else { Form::Newc };
-            let mut writer = Writer::new(Vec::new(), form);
+            let form = if odc { CpioFormat::Odc } else { CpioFormat::Newc };
+            let mut writer = CpioWriter::new(Vec::new(), form);
             for (header, data) in &members {
-                writer.member(header, &data[..]).unwrap();
+                writer.write_member(header, &data[..]).unwrap();
             }
             let bytes = writer.finish().unwrap();
             prop_assert_eq!(bytes.len() % 512, 0);
-            let mut reader = Reader::new(&bytes[..]);
+            let mut reader = CpioReader::new(&bytes[..]);
             for (header, data) in &members {
                 let next = reader.next_member().unwrap();
                 prop_assert_eq!(next.as_ref(), Some(header));
@@ -221,7 +221,7 @@ mod tests {
         fn no_bytes_make_the_reader_panic(tail in prop::collection::vec(any::<u8>(), 0..400), magic in 0usize..4) {
             let mut bytes = [&b"070701"[..], b"070702", b"070707", b""][magic].to_vec();
             bytes.extend(tail.iter().map(|b| if magic < 3 && b % 8 != 0 { b'0' + b % 8 } else { *b }));
-            let mut reader = Reader::new(&bytes[..]);
+            let mut reader = CpioReader::new(&bytes[..]);
             while let Ok(Some(_)) = reader.next_member() {}
         }
     }

@@ -1,16 +1,17 @@
-//! The package datastream: packages one after another in a single file or pipe, as `pkgtrans -s` writes and
-//! `pkgadd -d` reads (pkgtrans(1)).
+//! The package datastream: a sequence of packages in a single file or pipe, as written by `pkgtrans -s` and
+//! read by `pkgadd -d` (pkgtrans(1)).
 //!
 //! ```text
 //! header text      "# PaCkAgE DaTaStReAm", a line "pkginst parts max-blocks" per package, "# end of header"
 //! archive 0        PKG/pkginfo and PKG/pkgmap of every package, `signature` where it is signed
 //! archive 1 …      per package, per part: pkginfo, pkgmap, install/…, reloc/…, root/…
 //! ```
-//! Header and archives each fill whole blocks of 512 bytes; the archives are cpio. Both directions are streams.
-//! Members whose names lead out of the package (absolute, `..`) are refused: the classic reader, plain cpio, wrote
-//! them wherever they pointed. What follows the last archive is not looked at, as in the classic tools.
+//! The header and each archive fill whole blocks of 512 bytes; the archives are cpio. Both directions are
+//! streams. Members whose names lead out of the package (absolute, `..`) are refused, whereas the classic
+//! reader, plain cpio, wrote them wherever they pointed. Bytes after the last archive are ignored, as by the
+//! classic tools.
 //!
-//! Not done here: comparing members with the pkgmap, refusing names that come twice, hard links.
+//! Members are not compared with the pkgmap, repeated names are not refused, and hard links are not resolved.
 
 mod reader;
 mod writer;
@@ -20,97 +21,99 @@ use std::io;
 use super::cpio::CpioError;
 use crate::package::{PathError, PkgInst, PkgInstError};
 
-pub use reader::{Member, Part, Reader};
-pub use writer::{PartWriter, Writer};
+pub use reader::{DatastreamMember, DatastreamPart, DatastreamReader};
+pub use writer::{DatastreamWriter, PartWriter};
 
 /// The first bytes of every datastream.
 pub const MAGIC: &[u8] = b"# PaCkAgE DaTaStReAm";
 
 const END_OF_HEADER: &[u8] = b"\n# end of header\n";
 
-/// The largest pkginfo, in bytes.
+/// The size of the largest pkginfo, in bytes.
 pub const LARGEST_PKGINFO: u64 = 16 << 20;
-/// The largest pkgmap, and the most that all pkgmap and pkginfo files of a stream may have together, in bytes.
+/// The largest total size of all pkginfo and pkgmap files of a stream, in bytes.
 pub const LARGEST_PKGMAP: u64 = 1 << 30;
 
-/// What a datastream tells about a package before its objects come.
+/// A package as the table of contents of a datastream describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
-    /// The instance, and the directory in archive 0.
+pub struct DatastreamPackage {
+    /// The package instance, which is also the directory's name in archive 0.
     pub inst: PkgInst,
-    /// How many parts, and archives, it has; at least 1.
+    /// The number of parts, and so of archives; at least 1.
     pub parts: u32,
-    /// The size of the largest part in blocks of 512 bytes: what a volume must hold, not the size of the archive.
+    /// The size of the largest part, in blocks of 512 bytes: the space a volume needs, not the size of the
+    /// archive.
     pub max_blocks: u64,
-    /// Its pkginfo file.
+    /// The content of the pkginfo file.
     pub pkginfo: Vec<u8>,
-    /// Its pkgmap file.
+    /// The content of the pkgmap file.
     pub pkgmap: Vec<u8>,
 }
 
-/// Why a datastream cannot be read or written.
+/// The reason a datastream cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum DatastreamError {
-    /// The first bytes are something else.
+    /// Data that does not start with [`MAGIC`].
     #[error("not a package datastream")]
     NotADatastream,
-    /// The header text is not as it should be.
+    /// A malformed header text.
     #[error("bad format in datastream table of contents: {0}")]
     Header(String),
-    /// The header names a package by what is no package name.
+    /// An invalid package name in the header.
     #[error("bad format in datastream table of contents: {0}")]
     Package(#[from] PkgInstError),
-    /// An archive is damaged or ends too early.
+    /// An archive that is damaged or ends too early.
     #[error("{archive}: {source}{}", after(.last.as_deref()))]
     Archive {
-        /// `package SUNWx`, with its part where it has several, or `datastream table of contents`.
+        /// The archive as messages call it: `package SUNWx`, with the part if there are several, or
+        /// `datastream table of contents`.
         archive: String,
-        /// The last member met before, where there was one.
+        /// The name of the last member before the fault, if any.
         last: Option<String>,
-        /// What is wrong.
+        /// The fault itself.
         source: CpioError,
     },
-    /// A member whose name leads out of the package, or that no file system can hold.
+    /// A member whose name leads out of the package or fits no file system.
     #[error("{archive}: member {source}")]
     Name {
-        /// As in [`Self::Archive`].
+        /// The archive, as in [`Self::Archive`].
         archive: String,
-        /// What is wrong.
+        /// The fault itself.
         source: PathError,
     },
     /// A member with an absolute name.
     #[error("{archive}: member <{name}> has an absolute name")]
     AbsoluteName {
-        /// As in [`Self::Archive`].
+        /// The archive, as in [`Self::Archive`].
         archive: String,
-        /// The name.
+        /// The member's name, escaped.
         name: String,
     },
-    /// The first archive lacks a pkginfo or pkgmap, has it twice, or has it as something else than a file.
+    /// A pkginfo or pkgmap that the first archive lacks, has twice, or has as something other than a file.
     #[error("package {package}: {file} {reason} in the table of contents of the datastream")]
     PackageFile {
-        /// The package.
+        /// The package concerned.
         package: PkgInst,
-        /// `pkginfo` or `pkgmap`.
+        /// The file's name: `pkginfo` or `pkgmap`.
         file: &'static str,
-        /// `is missing`, `comes twice`, `is not a regular file`, `is too large`.
+        /// The fault: `is missing`, `comes twice`, `is not a regular file` or `is too large`.
         reason: &'static str,
     },
-    /// The signature member is too large.
+    /// A signature member that is too large.
     #[error("the signature of the datastream has {size} bytes, more than 16 MiB")]
     Signature {
-        /// Its size.
+        /// The size of the signature, in bytes.
         size: u64,
     },
-    /// The parts written are not those that the header announced.
+    /// A number of parts that differs from the header's.
     #[error("the datastream has {announced} parts, {written} were written")]
     Parts {
-        /// Parts of all packages together.
+        /// The number of parts of all packages.
         announced: usize,
-        /// Parts begun.
+        /// The number of parts begun.
         written: usize,
     },
-    /// The input or output failed.
+    /// A failure of the input or output.
     #[error(transparent)]
     Io(io::Error),
 }
@@ -120,7 +123,7 @@ fn after(last: Option<&str>) -> String {
 }
 
 impl From<io::Error> for DatastreamError {
-    /// Takes a [`DatastreamError`] that travelled through [`std::io::Read`] out again.
+    /// Unwraps a [`DatastreamError`] that travelled through [`std::io::Read`].
     fn from(error: io::Error) -> Self {
         error.downcast::<Self>().unwrap_or_else(Self::Io)
     }
@@ -142,33 +145,33 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::cpio::{self, Form, Header};
+    use crate::format::cpio::{self, CpioFormat, CpioHeader};
 
-    fn package(name: &str, parts: u32) -> Package {
+    fn package(name: &str, parts: u32) -> DatastreamPackage {
         let pkginfo = format!("PKG={name}\n").into_bytes();
         let pkgmap = format!(": {parts} 9\n1 i pkginfo\n").into_bytes();
-        Package { inst: PkgInst::new(name).unwrap(), parts, max_blocks: 9, pkginfo, pkgmap }
+        DatastreamPackage { inst: PkgInst::new(name).unwrap(), parts, max_blocks: 9, pkginfo, pkgmap }
     }
 
     type Members = Vec<(Vec<u8>, Vec<u8>)>;
 
     /// One archive per part with these members.
-    fn stream(packages: &[Package], form: Form, members: &[(&[u8], &[u8])]) -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new(), packages, 1_577_836_800).unwrap();
+    fn stream(packages: &[DatastreamPackage], form: CpioFormat, members: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let mut writer = DatastreamWriter::new(Vec::new(), packages, 1_577_836_800).unwrap();
         for _ in 0..packages.iter().map(|p| p.parts).sum() {
             let mut part = writer.begin_part(form).unwrap();
             for (name, data) in members {
-                part.member(&Header::file(name, 0o644, 5, data.len() as u64), *data).unwrap();
+                part.write_member(&CpioHeader::file(name, 0o644, 5, data.len() as u64), *data).unwrap();
             }
             writer = part.finish().unwrap();
         }
         writer.finish().unwrap()
     }
 
-    type Whole = (Vec<Package>, Vec<(Part, Members)>);
+    type Whole = (Vec<DatastreamPackage>, Vec<(DatastreamPart, Members)>);
 
     fn read_all(bytes: &[u8]) -> Result<Whole, DatastreamError> {
-        let mut reader = Reader::open(bytes)?;
+        let mut reader = DatastreamReader::open(bytes)?;
         let mut parts = Vec::new();
         while let Some(part) = reader.next_part()? {
             let mut members = Vec::new();
@@ -183,13 +186,13 @@ mod tests {
     }
 
     fn refusal(members: &[(&[u8], &[u8])]) -> String {
-        read_all(&stream(&[package("SUNWa", 1)], Form::Newc, members)).unwrap_err().to_string()
+        read_all(&stream(&[package("SUNWa", 1)], CpioFormat::Newc, members)).unwrap_err().to_string()
     }
 
     #[test]
     fn packages_and_parts_come_in_the_order_of_the_header() {
         let packages = [package("SUNWb", 2), package("SUNWa", 1)];
-        let bytes = stream(&packages, Form::Odc, &[(b"./reloc//x", b"data")]);
+        let bytes = stream(&packages, CpioFormat::Odc, &[(b"./reloc//x", b"data")]);
         assert!(bytes.starts_with(b"# PaCkAgE DaTaStReAm\nSUNWb 2 9\nSUNWa 1 9\n# end of header\n\0"));
         let (read, parts) = read_all(&bytes).unwrap();
         assert_eq!(read, packages);
@@ -213,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_follows_the_last_archive_is_not_looked_at() {
-        let mut bytes = stream(&[package("SUNWa", 1)], Form::Newc, &[(b"pkginfo", b"x")]);
+        let mut bytes = stream(&[package("SUNWa", 1)], CpioFormat::Newc, &[(b"pkginfo", b"x")]);
         let clean = read_all(&bytes).unwrap();
         bytes.extend_from_slice(b"junk");
         assert_eq!(read_all(&bytes).unwrap(), clean);
@@ -222,7 +225,7 @@ mod tests {
     #[test]
     fn a_stream_cut_anywhere_is_an_error_that_says_where() {
         let bytes =
-            stream(&[package("SUNWa", 1), package("SUNWb", 1)], Form::Newc, &[(b"reloc/x", &[7; 700])]);
+            stream(&[package("SUNWa", 1), package("SUNWb", 1)], CpioFormat::Newc, &[(b"reloc/x", &[7; 700])]);
         for length in 0..bytes.len() {
             let error = read_all(&bytes[..length]).unwrap_err().to_string();
             if length > bytes.len() - 900 {
@@ -261,15 +264,15 @@ mod tests {
     fn a_package_without_its_pkgmap_is_refused() {
         let mut bytes = b"# PaCkAgE DaTaStReAm\nA 1 2\n# end of header\n".to_vec();
         bytes.resize(512, 0);
-        let mut archive = cpio::Writer::new(bytes, Form::Newc);
-        archive.member(&Header::file(b"A/pkginfo", 0o644, 0, 0), io::empty()).unwrap();
+        let mut archive = cpio::CpioWriter::new(bytes, CpioFormat::Newc);
+        archive.write_member(&CpioHeader::file(b"A/pkginfo", 0o644, 0, 0), io::empty()).unwrap();
         let error = read_all(&archive.finish().unwrap()).unwrap_err().to_string();
         assert_eq!(error, "package A: pkgmap is missing in the table of contents of the datastream");
     }
 
     #[test]
     fn the_writer_insists_on_the_parts_that_the_header_announced() {
-        let writer = Writer::new(Vec::new(), &[package("A", 1)], 0).unwrap();
+        let writer = DatastreamWriter::new(Vec::new(), &[package("A", 1)], 0).unwrap();
         let error = writer.finish().unwrap_err().to_string();
         assert_eq!(error, "the datastream has 1 parts, 0 were written");
     }
@@ -277,7 +280,7 @@ mod tests {
     proptest! {
         #[test]
         fn damage_never_makes_the_reader_panic(at in 0usize..4000, byte: u8, length in 0usize..4000) {
-            let mut bytes = stream(&[package("A", 2)], Form::Newc, &[(b"reloc/x", &[7; 300])]);
+            let mut bytes = stream(&[package("A", 2)], CpioFormat::Newc, &[(b"reloc/x", &[7; 300])]);
             let at = at % bytes.len();
             bytes[at] = byte;
             bytes.truncate(length.max(600));

@@ -1,99 +1,103 @@
-//! Reading a datastream: first what it holds, then part after part, member after member.
+//! A reader of datastreams: first the table of contents, then part by part, member by member.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
-use super::{DatastreamError, END_OF_HEADER, LARGEST_PKGINFO, LARGEST_PKGMAP, MAGIC, Package};
+use super::{DatastreamError, DatastreamPackage, END_OF_HEADER, LARGEST_PKGINFO, LARGEST_PKGMAP, MAGIC};
 use crate::format::cpio::{self, CpioError};
 use crate::package::{PackagePath, PkgInst};
 
 const BLOCK: usize = 512;
 
-/// The longest header text, in bytes.
+/// The length of the longest header text, in bytes.
 const LONGEST_HEADER: usize = 1 << 20;
 
-/// A datastream that is being read. [`Read`] gives the data of the current member; its errors are
+/// A datastream being read. [`Read`] yields the data of the current member; its errors are
 /// [`DatastreamError`]s inside [`io::Error`].
 ///
-/// The input is read in small pieces around headers: give it a buffer.
+/// Headers are read in small pieces, so the input should be buffered.
 #[derive(Debug)]
-pub struct Reader<R> {
-    archive: cpio::Reader<R>,
-    packages: Vec<Package>,
+pub struct DatastreamReader<R> {
+    archive: cpio::CpioReader<R>,
+    packages: Vec<DatastreamPackage>,
     times: Vec<[i64; 2]>,
     signature: Option<Vec<u8>>,
-    part: Option<Part>,
+    part: Option<DatastreamPart>,
     last: Option<Vec<u8>>,
 }
 
-/// Which part of which package an archive is.
+/// One part of a package, which is one archive of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Index into [`Reader::packages`].
+pub struct DatastreamPart {
+    /// The index of its package in [`DatastreamReader::packages`].
     pub package: usize,
-    /// Number of the part, from 1.
+    /// The number of the part, counted from 1.
     pub part: u32,
 }
 
-/// A member of a part.
+/// A file, directory or link in a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Where it is below the package directory, such as `reloc/bin/x`; relative, without `.` and `..`.
+pub struct DatastreamMember {
+    /// The path below the package directory, such as `reloc/bin/x`; relative, without `.` and `..`.
     pub path: PackagePath,
-    /// What the archive says about it; the name in it is as the archive has it.
-    pub header: cpio::Header,
+    /// The member's header in the archive. Its name is as written, not normalised.
+    pub header: cpio::CpioHeader,
 }
 
-impl<R: Read> Reader<R> {
-    /// Reads the header text and the first archive.
+impl<R: Read> DatastreamReader<R> {
+    /// Creates a reader, which reads the header text and the first archive at once.
     pub fn open(mut input: R) -> Result<Self, DatastreamError> {
         let packages = header(&mut input)?;
-        let archive = cpio::Reader::new(input);
+        let archive = cpio::CpioReader::new(input);
         let times = vec![[0; 2]; packages.len()];
         let mut reader = Self { archive, packages, times, signature: None, part: None, last: None };
         reader.read_package_files()?;
         Ok(reader)
     }
 
-    /// The packages, in the order of the stream.
-    pub fn packages(&self) -> &[Package] {
+    /// The packages of the stream, in order.
+    pub fn packages(&self) -> &[DatastreamPackage] {
         &self.packages
     }
 
-    /// When the pkginfo and the pkgmap of each package were last modified, in seconds since 1970.
+    /// The modification times of the pkginfo and the pkgmap of each package, in seconds since 1970.
     pub fn times(&self) -> &[[i64; 2]] {
         &self.times
     }
 
-    /// The `signature` member of a signed stream: a PKCS7 structure in PEM, not verified here.
+    /// The `signature` member of a signed stream: a PKCS7 structure in PEM, unverified.
     pub fn signature(&self) -> Option<&[u8]> {
         self.signature.as_deref()
     }
 
-    /// Goes to the next part, past what is unread of the present one. None behind the last.
-    pub fn next_part(&mut self) -> Result<Option<Part>, DatastreamError> {
+    /// Moves to the next part, skipping unread members of the current one. Returns `None` after the last.
+    pub fn next_part(&mut self) -> Result<Option<DatastreamPart>, DatastreamError> {
         self.finish_archive()?;
         let next = match self.part {
-            None => Part { package: 0, part: 1 },
-            Some(Part { package, part }) if self.packages.get(package).is_some_and(|p| part < p.parts) => {
-                Part { package, part: part + 1 }
+            None => DatastreamPart { package: 0, part: 1 },
+            Some(DatastreamPart { package, part })
+                if self.packages.get(package).is_some_and(|p| part < p.parts) =>
+            {
+                DatastreamPart { package, part: part + 1 }
             }
-            Some(Part { package, .. }) => Part { package: package.saturating_add(1), part: 1 },
+            Some(DatastreamPart { package, .. }) => {
+                DatastreamPart { package: package.saturating_add(1), part: 1 }
+            }
         };
         self.last = None;
         self.part = Some(next);
         Ok(self.part.filter(|part| part.package < self.packages.len()))
     }
 
-    /// Goes to the next member of the part. None at its end, and before the first part.
-    pub fn next_member(&mut self) -> Result<Option<Member>, DatastreamError> {
+    /// Moves to the next member of the current part. Returns `None` at its end and before the first part.
+    pub fn next_member(&mut self) -> Result<Option<DatastreamMember>, DatastreamError> {
         if self.part.is_none_or(|part| part.package >= self.packages.len()) {
             return Ok(None);
         }
         self.member()
     }
 
-    /// The input, standing behind what was read.
+    /// Returns the input, positioned after the bytes read.
     pub fn into_inner(self) -> R {
         self.archive.into_inner()
     }
@@ -106,8 +110,8 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// The next member of whatever archive this is; `.` itself is passed over.
-    fn member(&mut self) -> Result<Option<Member>, DatastreamError> {
+    /// Moves to the next member of the current archive; the directory `.` is skipped.
+    fn member(&mut self) -> Result<Option<DatastreamMember>, DatastreamError> {
         loop {
             let next = self.archive.next_member();
             let Some(header) = next.map_err(|source| self.damaged(source))? else { return Ok(None) };
@@ -120,7 +124,7 @@ impl<R: Read> Reader<R> {
             }
             let path = PackagePath::new(&header.name)
                 .map_err(|source| DatastreamError::Name { archive: self.place(), source })?;
-            return Ok(Some(Member { path, header }));
+            return Ok(Some(DatastreamMember { path, header }));
         }
     }
 
@@ -129,7 +133,7 @@ impl<R: Read> Reader<R> {
             self.packages.iter().map(|p| p.inst.as_str().into()).zip(0..).collect();
         let mut found = vec![[false; 2]; self.packages.len()];
         let mut room = LARGEST_PKGMAP;
-        while let Some(Member { path, header }) = self.member()? {
+        while let Some(DatastreamMember { path, header }) = self.member()? {
             if path.as_bytes() == b"signature" {
                 if header.size > LARGEST_PKGINFO {
                     return Err(DatastreamError::Signature { size: header.size });
@@ -177,7 +181,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// All data of a member whose size has been found tolerable.
+    /// Reads all data of the current member, whose size has been checked.
     fn data(&mut self) -> Result<Vec<u8>, DatastreamError> {
         let mut data = Vec::new();
         self.read_to_end(&mut data)?;
@@ -199,14 +203,14 @@ impl<R: Read> Reader<R> {
     }
 }
 
-impl<R: Read> Read for Reader<R> {
+impl<R: Read> Read for DatastreamReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.archive.read(buffer).map_err(|error| self.damaged(error.into()).into())
     }
 }
 
-/// Reads the header text: whole blocks, up to the one with the end mark.
-fn header(input: &mut impl Read) -> Result<Vec<Package>, DatastreamError> {
+/// Reads the header text: whole blocks, up to the one with the end mark, and parses its lines.
+fn header(input: &mut impl Read) -> Result<Vec<DatastreamPackage>, DatastreamError> {
     let bad = |reason: &str| DatastreamError::Header(reason.to_owned());
     let mut text = Vec::new();
     let end = loop {
@@ -238,7 +242,7 @@ fn header(input: &mut impl Read) -> Result<Vec<Package>, DatastreamError> {
         }
     }
     let mut names = HashSet::new();
-    if let Some(twice) = packages.iter().find(|package: &&Package| !names.insert(&package.inst)) {
+    if let Some(twice) = packages.iter().find(|package: &&DatastreamPackage| !names.insert(&package.inst)) {
         return Err(bad(&format!("package {} comes twice", twice.inst)));
     }
     if packages.is_empty() {
@@ -247,9 +251,9 @@ fn header(input: &mut impl Read) -> Result<Vec<Package>, DatastreamError> {
     Ok(packages)
 }
 
-/// A line `pkginst parts max-blocks …`; what follows (the parts on each volume) is of no use to a stream. None for
-/// blank lines and comments.
-fn entry(line: &[u8]) -> Result<Option<Package>, DatastreamError> {
+/// Parses a line `pkginst parts max-blocks …`. Further fields (the parts on each volume) mean nothing in a
+/// stream. Returns `None` for blank lines and comments.
+fn entry(line: &[u8]) -> Result<Option<DatastreamPackage>, DatastreamError> {
     let bad = |reason| DatastreamError::Header(format!("{reason} in line <{}>", line.escape_ascii()));
     let line = std::str::from_utf8(line).map_err(|_| bad("stray bytes"))?;
     if line.starts_with('#') {
@@ -266,7 +270,7 @@ fn entry(line: &[u8]) -> Result<Option<Package>, DatastreamError> {
     let max_blocks = number("no size")?;
     let parts = u32::try_from(parts).ok().filter(|&parts| parts > 0);
     let parts = parts.ok_or_else(|| bad("impossible number of parts"))?;
-    Ok(Some(Package { inst, parts, max_blocks, pkginfo: Vec::new(), pkgmap: Vec::new() }))
+    Ok(Some(DatastreamPackage { inst, parts, max_blocks, pkginfo: Vec::new(), pkgmap: Vec::new() }))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

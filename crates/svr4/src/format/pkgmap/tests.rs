@@ -1,7 +1,7 @@
 //! Examples of pkgmap(4): every type, every refusal, and round trips.
 
 use super::*;
-use crate::package::{Attributes, Content, Mode};
+use crate::package::{ContentInfo, Mode, ObjectAttributes};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Result<Pkgmap, PkgmapError> {
@@ -29,9 +29,9 @@ fn every_type_of_object_comes_back_as_it_was_written() {
     assert_eq!((map.parts, map.max_blocks, map.compressed_blocks), (2, 40, Some(36)));
     let hello = &map.entries[0];
     assert_eq!(hello.object.attributes.mode, Mode::new(0o755));
-    let content = Content { size: Some(6), cksum: Some(542), mtime: Some(1_577_836_800) };
+    let content = ContentInfo { size: Some(6), cksum: Some(542), mtime: Some(1_577_836_800) };
     assert_eq!(hello.object.content, content);
-    assert_eq!(map.entries[2].object.attributes, Attributes::default());
+    assert_eq!(map.entries[2].object.attributes, ObjectAttributes::default());
     assert_eq!(map.entries[6].object.device, Some((Some(17), Some(134))));
     assert_eq!(map.entries[8].object.target.as_deref(), Some(&b"hello"[..]));
     assert_eq!(map.entries[10].path.as_bytes(), b"a b=");
@@ -119,10 +119,10 @@ pub(in crate::format) fn object() -> impl Strategy<Value = Object> {
                 object.target = Some(target);
                 return object;
             }
-            object.attributes = Attributes { mode: mode.and_then(Mode::new), owner, group };
+            object.attributes = ObjectAttributes { mode: mode.and_then(Mode::new), owner, group };
             object.device = object.ftype.is_device().then_some(device);
             if object.ftype.is_regular() {
-                object.content = Content { size, cksum, mtime };
+                object.content = ContentInfo { size, cksum, mtime };
             }
             object
         },
@@ -138,7 +138,7 @@ proptest! {
         for (part, object, path) in objects {
             let new = |path: &PackagePath| map.entries.iter().all(|entry| entry.path != *path);
             if let Some(path) = PackagePath::new(&path).ok().filter(new) {
-                map.entries.push(Entry { part, path, object });
+                map.entries.push(PkgmapEntry { part, path, object });
             }
         }
         prop_assert_eq!(Pkgmap::parse(&map.write()).unwrap(), map);

@@ -1,41 +1,44 @@
-//! Reads one line of a prototype.
+//! The parser of one prototype line.
 
-use super::{Attributes, Command, Entry, Item, LONGEST_NAME, LONGEST_PATH, LineError, Problem, Setting};
+use super::{
+    AttributeSetting, LONGEST_NAME, LONGEST_PATH, PrototypeAttributes, PrototypeCommand, PrototypeEntry,
+    PrototypeError, PrototypeItem, PrototypeProblem,
+};
 use crate::format::FieldError;
 use crate::format::fields::{self, Fields};
 use crate::package::{Ftype, PackagePath, unescape};
 
-/// What is wrong, and the path that it is about.
+/// A fault and the path concerned.
 pub(super) struct Trouble {
     pathname: Option<String>,
-    problem: Problem,
+    problem: PrototypeProblem,
 }
 
 impl Trouble {
-    pub(super) fn on(self, line: u64) -> LineError {
-        LineError { line, pathname: self.pathname, problem: self.problem }
+    pub(super) fn on(self, line: u64) -> PrototypeError {
+        PrototypeError { line, pathname: self.pathname, problem: self.problem }
     }
 }
 
-impl<P: Into<Problem>> From<P> for Trouble {
+impl<P: Into<PrototypeProblem>> From<P> for Trouble {
     fn from(problem: P) -> Self {
         Self { pathname: None, problem: problem.into() }
     }
 }
 
-/// What a line says; nothing where it is blank or a comment.
-pub(super) fn line(line: &[u8]) -> Result<Option<Item>, Trouble> {
+/// Parses a line; `None` if it is blank or a comment.
+pub(super) fn line(line: &[u8]) -> Result<Option<PrototypeItem>, Trouble> {
     let text = line.trim_ascii();
     match text.first() {
         None | Some(b'#' | b':') => Ok(None),
         Some(b'!') => command(text.get(1..).unwrap_or_default().trim_ascii_start())
-            .map(|command| Some(Item::Command(command)))
+            .map(|command| Some(PrototypeItem::Command(command)))
             .map_err(Trouble::from),
-        Some(_) => entry(text).map(|entry| Some(Item::Entry(entry))),
+        Some(_) => entry(text).map(|entry| Some(PrototypeItem::Entry(entry))),
     }
 }
 
-fn entry(text: &[u8]) -> Result<Entry, Trouble> {
+fn entry(text: &[u8]) -> Result<PrototypeEntry, Trouble> {
     let mut fields = Fields::of(text);
     let part = match fields.take_number() {
         Some(digits) => {
@@ -49,14 +52,18 @@ fn entry(text: &[u8]) -> Result<Entry, Trouble> {
     let (path, right) = fields.path_and_target()?;
     let about = |problem| Trouble { pathname: Some(shown(&path)), problem };
     let name = PackagePath::new(&path).map_err(|error| about(FieldError::from(error).into()))?;
-    let mut entry = Entry { part, ..Entry::new(ftype, &class, name) };
+    let mut entry = PrototypeEntry { part, ..PrototypeEntry::new(ftype, &class, name) };
     rest(&mut entry, &mut fields, right).map_err(about)?;
     entry.has_more = fields.peek().is_some();
     Ok(entry)
 }
 
-/// What stands behind the path.
-fn rest(entry: &mut Entry, fields: &mut Fields<'_>, right: Option<Vec<u8>>) -> Result<(), Problem> {
+/// Parses the fields after the path.
+fn rest(
+    entry: &mut PrototypeEntry,
+    fields: &mut Fields<'_>,
+    right: Option<Vec<u8>>,
+) -> Result<(), PrototypeProblem> {
     let ftype = entry.ftype;
     if ftype == Ftype::Information && entry.path.as_bytes().contains(&b'/') {
         return Err(FieldError::InformationName.into());
@@ -64,7 +71,7 @@ fn rest(entry: &mut Entry, fields: &mut Fields<'_>, right: Option<Vec<u8>>) -> R
     entry.right = if ftype.is_link() {
         fields::target(ftype, right)?
     } else {
-        right.map(|source| usable(source).ok_or(Problem::Source)).transpose()?
+        right.map(|source| usable(source).ok_or(PrototypeProblem::Source)).transpose()?
     };
     if ftype.is_link() || ftype == Ftype::Information {
         return Ok(());
@@ -76,44 +83,44 @@ fn rest(entry: &mut Entry, fields: &mut Fields<'_>, right: Option<Vec<u8>>) -> R
     Ok(())
 }
 
-fn attributes(fields: &mut Fields<'_>) -> Result<Attributes, Problem> {
+fn attributes(fields: &mut Fields<'_>) -> Result<PrototypeAttributes, PrototypeProblem> {
     let mode = match fields.peek() {
-        None => Setting::Missing,
+        None => AttributeSetting::Missing,
         Some(field) if field.starts_with(b"$") => {
             fields.next();
-            Setting::Variable(build_variable(field)?)
+            AttributeSetting::Variable(build_variable(field)?)
         }
-        Some(_) => fields.mode()?.map_or(Setting::Kept, Setting::Value),
+        Some(_) => fields.mode()?.map_or(AttributeSetting::Kept, AttributeSetting::Value),
     };
-    Ok(Attributes {
+    Ok(PrototypeAttributes {
         mode,
         owner: account(fields.next(), FieldError::Owner, FieldError::OwnerLength)?,
         group: account(fields.next(), FieldError::Group, FieldError::GroupLength)?,
     })
 }
 
-/// An owner or group. A variable with a small first letter is one of the making, with a capital one of the
-/// installation (prototype(4)).
+/// Parses an owner or group. A variable with a lower-case initial is one of the build, with an upper-case
+/// initial one of the installation (prototype(4)).
 fn account(
     field: Option<&[u8]>,
     error: FieldError,
     too_long: FieldError,
-) -> Result<Setting<String>, Problem> {
-    let Some(field) = field else { return Ok(Setting::Missing) };
+) -> Result<AttributeSetting<String>, PrototypeProblem> {
+    let Some(field) = field else { return Ok(AttributeSetting::Missing) };
     if field.first() == Some(&b'$') && field.get(1).is_some_and(u8::is_ascii_lowercase) {
-        return Ok(Setting::Variable(build_variable(field)?));
+        return Ok(AttributeSetting::Variable(build_variable(field)?));
     }
-    Ok(fields::name(Some(field), error, too_long)?.map_or(Setting::Kept, Setting::Value))
+    Ok(fields::name(Some(field), error, too_long)?.map_or(AttributeSetting::Kept, AttributeSetting::Value))
 }
 
-/// The name of a `$variable` whose value must be known when the package is made.
-fn build_variable(field: &[u8]) -> Result<String, Problem> {
+/// Parses the name of a `$variable` of the build.
+fn build_variable(field: &[u8]) -> Result<String, PrototypeProblem> {
     let name = field.strip_prefix(b"$").and_then(variable_name);
     let name = name.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
-    name.ok_or_else(|| Problem::Variable(shown(field)))
+    name.ok_or_else(|| PrototypeProblem::Variable(shown(field)))
 }
 
-/// The name of a variable: a letter, then letters, digits and `_ - .`.
+/// Parses the name of a variable: a letter, then letters, digits and `_ - .`.
 fn variable_name(bytes: &[u8]) -> Option<String> {
     let fits = bytes.len() <= LONGEST_NAME
         && bytes.first().is_some_and(u8::is_ascii_alphabetic)
@@ -121,37 +128,41 @@ fn variable_name(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().filter(|_| fits).map(str::to_owned)
 }
 
-fn command(text: &[u8]) -> Result<Command, Problem> {
+fn command(text: &[u8]) -> Result<PrototypeCommand, PrototypeProblem> {
     let mut words = Fields::of(text);
     let word = words.next().unwrap_or_default();
     match word {
         b"include" => {
             let path = words.next().and_then(|path| usable(unescape(path)));
             words.end()?;
-            path.map(Command::Include).ok_or(Problem::Argument("include"))
+            path.map(PrototypeCommand::Include).ok_or(PrototypeProblem::Argument("include"))
         }
-        b"search" => directories(words).map(Command::Search).ok_or(Problem::Argument("search")),
-        b"rsearch" => directories(words).map(Command::SearchWhole).ok_or(Problem::Argument("rsearch")),
+        b"search" => {
+            directories(words).map(PrototypeCommand::Search).ok_or(PrototypeProblem::Argument("search"))
+        }
+        b"rsearch" => {
+            directories(words).map(PrototypeCommand::SearchWhole).ok_or(PrototypeProblem::Argument("rsearch"))
+        }
         b"default" => match attributes(&mut words) {
             Ok(attributes) if !attributes.lack() && words.next().is_none() => {
-                Ok(Command::Default(attributes))
+                Ok(PrototypeCommand::Default(attributes))
             }
-            _ => Err(Problem::Default),
+            _ => Err(PrototypeProblem::Default),
         },
         _ => assignment(text, word),
     }
 }
 
-fn assignment(text: &[u8], word: &[u8]) -> Result<Command, Problem> {
+fn assignment(text: &[u8], word: &[u8]) -> Result<PrototypeCommand, PrototypeProblem> {
     let Some(equals) = text.iter().position(|&byte| byte == b'=') else {
-        return Err(Problem::Command(shown(word)));
+        return Err(PrototypeProblem::Command(shown(word)));
     };
     let (name, value) = text.split_at(equals);
     let name = name.trim_ascii();
-    let name = variable_name(name).ok_or_else(|| Problem::Name(shown(name)))?;
+    let name = variable_name(name).ok_or_else(|| PrototypeProblem::Name(shown(name)))?;
     let value = value.get(1..).unwrap_or_default().trim_ascii();
     let unquoted = [b"\"", b"'"].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-    Ok(Command::Set { name, value: unquoted.unwrap_or(value).to_vec() })
+    Ok(PrototypeCommand::Set { name, value: unquoted.unwrap_or(value).to_vec() })
 }
 
 fn directories(words: Fields<'_>) -> Option<Vec<Vec<u8>>> {
@@ -159,12 +170,12 @@ fn directories(words: Fields<'_>) -> Option<Vec<Vec<u8>>> {
     directories.filter(|directories| !directories.is_empty())
 }
 
-/// A path of this machine that a system call would take.
+/// Returns the path if a system call would accept it.
 fn usable(path: Vec<u8>) -> Option<Vec<u8>> {
     ((1..=LONGEST_PATH).contains(&path.len()) && !path.contains(&0)).then_some(path)
 }
 
-/// Bytes for a person, cut to a readable length.
+/// Bytes as a message shows them, cut to a readable length.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).escape_debug().to_string()
 }

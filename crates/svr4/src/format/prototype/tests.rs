@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read(text: &str) -> Result<Item, LineError> {
+fn read(text: &str) -> Result<PrototypeItem, PrototypeError> {
     lines(text.as_bytes()).next().expect("a line that says something").map(|line| line.item)
 }
 
-fn entry(text: &str) -> Entry {
+fn entry(text: &str) -> PrototypeEntry {
     match read(text) {
-        Ok(Item::Entry(entry)) => entry,
+        Ok(PrototypeItem::Entry(entry)) => entry,
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -28,8 +28,8 @@ fn every_type_of_entry_is_understood() {
     let file = entry("f none bin/x=src/x 0755 root bin");
     assert_eq!((file.ftype, file.class.as_str(), &file.path), (Ftype::File, "none", &path("bin/x")));
     assert_eq!(file.right.as_deref(), Some(&b"src/x"[..]));
-    assert_eq!(file.attributes.mode, Setting::Value(Mode::of(0o755)));
-    assert_eq!(file.attributes.group, Setting::Value("bin".to_owned()));
+    assert_eq!(file.attributes.mode, AttributeSetting::Value(Mode::of(0o755)));
+    assert_eq!(file.attributes.group, AttributeSetting::Value("bin".to_owned()));
     assert_eq!(entry("2 e build etc/x 0644 root sys").part, Some(2));
     assert_eq!(entry("b none blk 8 ? 0600 root sys").device, Some((Some(8), None)));
     assert_eq!(entry("s none lib/x=x.1").right.as_deref(), Some(&b"x.1"[..]));
@@ -42,14 +42,14 @@ fn every_type_of_entry_is_understood() {
 #[test]
 fn attributes_may_be_missing_unknown_or_variable() {
     let bare = entry("d none a").attributes;
-    assert!(bare.lack() && bare == Attributes::default());
+    assert!(bare.lack() && bare == PrototypeAttributes::default());
     assert!(entry("f none a 0644").attributes.lack());
     let kept = entry("f none a ? ? ?").attributes;
-    assert_eq!((kept.mode, kept.owner), (Setting::Kept, Setting::Kept));
+    assert_eq!((kept.mode, kept.owner), (AttributeSetting::Kept, AttributeSetting::Kept));
     let variable = entry("f none a $mode $owner $GROUP").attributes;
-    assert_eq!(variable.mode, Setting::Variable("mode".to_owned()));
-    assert_eq!(variable.owner, Setting::Variable("owner".to_owned()));
-    assert_eq!(variable.group, Setting::Value("$GROUP".to_owned()));
+    assert_eq!(variable.mode, AttributeSetting::Variable("mode".to_owned()));
+    assert_eq!(variable.owner, AttributeSetting::Variable("owner".to_owned()));
+    assert_eq!(variable.group, AttributeSetting::Value("$GROUP".to_owned()));
 }
 
 #[test]
@@ -63,15 +63,15 @@ fn an_escape_stands_for_a_byte_that_no_field_can_have() {
 #[test]
 fn commands_are_understood() {
     let command = |text: &str| match read(text) {
-        Ok(Item::Command(command)) => command,
+        Ok(PrototypeItem::Command(command)) => command,
         other => panic!("{text}: {other:?}"),
     };
-    assert_eq!(command("!include ../common"), Command::Include(b"../common".to_vec()));
-    assert_eq!(command("! search a b"), Command::Search(vec![b"a".to_vec(), b"b".to_vec()]));
-    assert_eq!(command("!rsearch $root"), Command::SearchWhole(vec![b"$root".to_vec()]));
-    assert!(matches!(command("!default 0644 root ?"), Command::Default(_)));
+    assert_eq!(command("!include ../common"), PrototypeCommand::Include(b"../common".to_vec()));
+    assert_eq!(command("! search a b"), PrototypeCommand::Search(vec![b"a".to_vec(), b"b".to_vec()]));
+    assert_eq!(command("!rsearch $root"), PrototypeCommand::SearchWhole(vec![b"$root".to_vec()]));
+    assert!(matches!(command("!default 0644 root ?"), PrototypeCommand::Default(_)));
     for text in ["!DIR=a b", "! DIR=a b ", "!DIR=\"a b\""] {
-        assert_eq!(command(text), Command::Set { name: "DIR".to_owned(), value: b"a b".to_vec() });
+        assert_eq!(command(text), PrototypeCommand::Set { name: "DIR".to_owned(), value: b"a b".to_vec() });
     }
 }
 
@@ -113,8 +113,11 @@ fn lengths_have_limits() {
     let long = |count: usize| "x/".repeat(count);
     assert!(problem(&format!("f none {}", long(2049))).contains("longer than 4095 bytes"));
     assert!(problem(&format!("f none {}", "x".repeat(256))).contains("more than 255 bytes"));
-    assert_eq!(problem(&format!("i x={}", long(2049))), Problem::Source.to_string());
-    assert_eq!(problem(&format!("f none {}", "x".repeat(LONGEST_LINE))), Problem::TooLong.to_string());
+    assert_eq!(problem(&format!("i x={}", long(2049))), PrototypeProblem::Source.to_string());
+    assert_eq!(
+        problem(&format!("f none {}", "x".repeat(LONGEST_LINE))),
+        PrototypeProblem::TooLong.to_string()
+    );
 }
 
 #[test]
@@ -124,26 +127,28 @@ fn fields_behind_the_last_one_are_passed_over_and_told_of() {
     assert!(!entry("i pkginfo ").has_more);
 }
 
-fn settings() -> impl Strategy<Value = Attributes> {
+fn settings() -> impl Strategy<Value = PrototypeAttributes> {
     let word = "[a-z][a-z0-9]{0,8}";
     let account = || {
         prop_oneof![
-            Just(Setting::Kept),
-            word.prop_map(Setting::Value),
-            word.prop_map(Setting::Variable),
-            "[A-Z]{1,8}".prop_map(|name| Setting::Value(format!("${name}"))),
+            Just(AttributeSetting::Kept),
+            word.prop_map(AttributeSetting::Value),
+            word.prop_map(AttributeSetting::Variable),
+            "[A-Z]{1,8}".prop_map(|name| AttributeSetting::Value(format!("${name}"))),
         ]
     };
-    let mode =
-        prop_oneof![Just(Setting::Kept), (0u32..0o10000).prop_map(|bits| Setting::Value(Mode::of(bits)))];
-    (mode, account(), account()).prop_map(|(mode, owner, group)| Attributes { mode, owner, group })
+    let mode = prop_oneof![
+        Just(AttributeSetting::Kept),
+        (0u32..0o10000).prop_map(|bits| AttributeSetting::Value(Mode::of(bits)))
+    ];
+    (mode, account(), account()).prop_map(|(mode, owner, group)| PrototypeAttributes { mode, owner, group })
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(1u8..=255, 1..40)
 }
 
-fn entries() -> impl Strategy<Value = Item> {
+fn entries() -> impl Strategy<Value = PrototypeItem> {
     let ftype = prop::sample::select(&b"fevdxpbcsli"[..]);
     let path = bytes().prop_filter_map("a path", |bytes| PackagePath::new(&bytes).ok());
     let numbers = (any::<Option<u32>>(), any::<Option<u32>>());
@@ -156,28 +161,28 @@ fn entries() -> impl Strategy<Value = Item> {
                 return None;
             }
             let class = if ftype == Ftype::Information { "" } else { "none" };
-            let mut entry = Entry::new(ftype, class, path);
+            let mut entry = PrototypeEntry::new(ftype, class, path);
             entry.part = part;
             entry.right = if ftype.is_link() { Some(right.unwrap_or(b"x".to_vec())) } else { right };
             entry.device = ftype.is_device().then_some(device);
-            entry.attributes = if bare { Attributes::default() } else { attributes };
-            Some(Item::Entry(entry))
+            entry.attributes = if bare { PrototypeAttributes::default() } else { attributes };
+            Some(PrototypeItem::Entry(entry))
         },
     )
 }
 
-fn commands() -> impl Strategy<Value = Item> {
+fn commands() -> impl Strategy<Value = PrototypeItem> {
     let paths = || prop::collection::vec(bytes(), 1..4);
     let value = "[ -~]{0,20}";
     prop_oneof![
-        bytes().prop_map(Command::Include),
-        paths().prop_map(Command::Search),
-        paths().prop_map(Command::SearchWhole),
-        settings().prop_map(Command::Default),
+        bytes().prop_map(PrototypeCommand::Include),
+        paths().prop_map(PrototypeCommand::Search),
+        paths().prop_map(PrototypeCommand::SearchWhole),
+        settings().prop_map(PrototypeCommand::Default),
         ("[A-Za-z][A-Za-z0-9_]{0,9}", value)
-            .prop_map(|(name, value)| Command::Set { name, value: value.into_bytes() }),
+            .prop_map(|(name, value)| PrototypeCommand::Set { name, value: value.into_bytes() }),
     ]
-    .prop_map(Item::Command)
+    .prop_map(PrototypeItem::Command)
 }
 
 proptest! {
@@ -185,7 +190,7 @@ proptest! {
     fn what_is_written_is_read_back(item in prop_oneof![entries(), commands()]) {
         let text = item.write();
         let read: Vec<_> = lines(&text).collect();
-        prop_assert_eq!(read, vec![Ok(Line { number: 1, item })], "{}", text.escape_ascii());
+        prop_assert_eq!(read, vec![Ok(PrototypeLine { number: 1, item })], "{}", text.escape_ascii());
     }
 
     #[test]

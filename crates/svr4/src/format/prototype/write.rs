@@ -1,11 +1,11 @@
-//! Writes one line of a prototype.
+//! The writer of one prototype line.
 
-use super::{Attributes, Command, Entry, Item, Setting};
+use super::{AttributeSetting, PrototypeAttributes, PrototypeCommand, PrototypeEntry, PrototypeItem};
 use crate::format::fields;
-use crate::package::{Content, Ftype, Mode, escape};
+use crate::package::{ContentInfo, Ftype, Mode, escape};
 
-impl Item {
-    /// The line, without the newline.
+impl PrototypeItem {
+    /// Formats the line, without a newline.
     pub fn write(&self) -> Vec<u8> {
         match self {
             Self::Entry(entry) => entry.write(None),
@@ -14,9 +14,9 @@ impl Item {
     }
 }
 
-impl Entry {
-    /// The line, without the newline; `content` is put behind it, as pkgproto(1) does when it is asked for.
-    pub fn write(&self, content: Option<Content>) -> Vec<u8> {
+impl PrototypeEntry {
+    /// Formats the line, without a newline. `content` is appended, as pkgproto(1) does on request.
+    pub fn write(&self, content: Option<ContentInfo>) -> Vec<u8> {
         let mut out = Vec::new();
         if let Some(part) = self.part {
             out.extend_from_slice(format!("{part} ").as_bytes());
@@ -39,7 +39,7 @@ impl Entry {
     }
 }
 
-impl Attributes {
+impl PrototypeAttributes {
     fn write_to(&self, out: &mut Vec<u8>) {
         write_setting(out, &self.mode, |mode: &Mode| format!("{:04o}", mode.bits()));
         write_setting(out, &self.owner, Clone::clone);
@@ -47,8 +47,8 @@ impl Attributes {
     }
 }
 
-impl Command {
-    /// The line, without the newline.
+impl PrototypeCommand {
+    /// Formats the line, without a newline.
     fn write(&self) -> Vec<u8> {
         let with = |word: &str, paths: &[Vec<u8>]| {
             let mut out = format!("!{word}").into_bytes();
@@ -72,12 +72,12 @@ impl Command {
     }
 }
 
-fn write_setting<T>(out: &mut Vec<u8>, setting: &Setting<T>, text: impl Fn(&T) -> String) {
+fn write_setting<T>(out: &mut Vec<u8>, setting: &AttributeSetting<T>, text: impl Fn(&T) -> String) {
     let text = match setting {
-        Setting::Missing => return,
-        Setting::Kept => "?".to_owned(),
-        Setting::Value(value) => text(value),
-        Setting::Variable(name) => format!("${name}"),
+        AttributeSetting::Missing => return,
+        AttributeSetting::Kept => "?".to_owned(),
+        AttributeSetting::Value(value) => text(value),
+        AttributeSetting::Variable(name) => format!("${name}"),
     };
     out.push(b' ');
     out.extend_from_slice(text.as_bytes());

@@ -19,22 +19,22 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::InstallScripts;
 use crate::root::{Dir, NewTree, Root};
 
-/// What pkgask(1M) was asked for.
+/// The options and operands of pkgask(1M).
 #[derive(Clone, Debug, Default)]
 pub struct AskRequest {
-    /// Where the packages are.
+    /// The source of the packages.
     pub device: PathBuf,
-    /// Which of them.
+    /// The selected packages.
     pub packages: Vec<String>,
     /// The file that gets the answers, or a directory that gets one for each package.
     pub response: PathBuf,
     /// Whether somebody sits at a terminal.
     pub conversation: bool,
-    /// How scripts are run.
+    /// The settings of scripts.
     pub scripts: ScriptSettings,
 }
 
-/// What became of it.
+/// The outcome of pkgask(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// The response files that were made, package by package.

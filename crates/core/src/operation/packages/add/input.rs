@@ -1,4 +1,4 @@
-//! What pkgadd(1M) is asked for, and what its packages are planned with.
+//! The options of pkgadd(1M), and the input that its packages are planned with.
 
 use std::path::PathBuf;
 
@@ -30,18 +30,18 @@ pub struct AddRequest {
     pub conversation: bool,
     /// Whether nothing may be asked at all (`-n`): a package that wants to ask is refused.
     pub silent: bool,
-    /// How scripts are run.
+    /// The settings of scripts.
     pub scripts: ScriptSettings,
 }
 
-/// What packages are planned with, beside the packages themselves.
+/// The input of the planner, beside the packages themselves.
 #[derive(Clone, Copy)]
 pub(crate) struct AddInput<'a> {
     pub(crate) ground: &'a Ground,
     pub(crate) admin: &'a Admin,
     /// The class action scripts that are there for all packages.
     pub(crate) system: &'a SystemScripts,
-    /// Which scripts may run.
+    /// The scripts that may run.
     pub(crate) policy: ScriptPolicy,
     pub(crate) request: &'a AddRequest,
     pub(crate) caller: &'a Caller<'a>,

@@ -13,7 +13,7 @@ use crate::operation::device::{DeliveredPackage, Device};
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
-use crate::operation::packages::answers::{self, AdminFile, Answered};
+use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::{Added, PackagesReport, leaves_root_usable};
 use crate::operation::scripts::failure::Ending;
@@ -28,7 +28,7 @@ use crate::transaction::{Receipt, Recovered};
 
 use input::AddInput;
 pub use input::AddRequest;
-use prepare::{Placed, Prepared};
+use prepare::{PackagePlacement, PreparedPackage};
 
 /// Installs packages. An error is one of the device or the root as a whole; what is wrong with one package is in its
 /// part of the report, and the others are tried nevertheless.
@@ -97,11 +97,11 @@ impl<'a> AddInput<'a> {
         &self,
         device: &Device,
         observer: &mut dyn PackageObserver,
-    ) -> (Vec<Added>, Option<Prepared>) {
+    ) -> (Vec<Added>, Option<PreparedPackage>) {
         let mut refused = Vec::new();
         for &index in &device.selected {
             match device.delivered(index).and_then(|delivered| self.planned(delivered)) {
-                Ok(prepared) => return (Vec::new(), prepared.filter(Prepared::is_beside_database)),
+                Ok(prepared) => return (Vec::new(), prepared.filter(PreparedPackage::is_beside_database)),
                 Err(failure) => {
                     let name = device.package(index).map(PackageImage::spooled_name).unwrap_or_default();
                     refused.push(Added::refused(name, failure));
@@ -115,7 +115,7 @@ impl<'a> AddInput<'a> {
     }
 
     /// Plans a package; none where it is to be asked itself.
-    fn planned(&self, delivered: DeliveredPackage<'_>) -> Result<Option<Prepared>, Failure> {
+    fn planned(&self, delivered: DeliveredPackage<'_>) -> Result<Option<PreparedPackage>, Failure> {
         let answered = self.answered(delivered.image)?.unwrap_or_default();
         let placed = self.place(delivered, &answered.params)?;
         let scripts = InstallScripts::of(delivered.image, &placed.params, self.system);
@@ -125,7 +125,7 @@ impl<'a> AddInput<'a> {
         self.prepare(delivered, &placed, &answered.params, None).map(Some)
     }
 
-    fn answered(&self, package: &PackageImage) -> Result<Option<Answered>, Failure> {
+    fn answered(&self, package: &PackageImage) -> Result<Option<Answers>, Failure> {
         answers::response(self.request.response.as_deref(), &package.spooled_name())
     }
 
@@ -134,7 +134,7 @@ impl<'a> AddInput<'a> {
         session: &Session<'_>,
         device: &'a Device,
         index: usize,
-        rehearsed: Option<Prepared>,
+        rehearsed: Option<PreparedPackage>,
         observer: &mut dyn PackageObserver,
     ) -> Added {
         let delivered = match device.delivered(index) {
@@ -150,7 +150,7 @@ impl<'a> AddInput<'a> {
     }
 
     /// Finds the scripts of a package that goes there; refused where the policy does not allow one.
-    fn allowed(&self, package: &PackageImage, placed: &Placed) -> Result<InstallScripts, Failure> {
+    fn allowed(&self, package: &PackageImage, placed: &PackagePlacement) -> Result<InstallScripts, Failure> {
         let scripts = InstallScripts::of(package, &placed.params, self.system);
         scripts
             .check(package, placed.instance.as_str(), self.policy)
@@ -163,7 +163,7 @@ impl<'a> AddInput<'a> {
         &self,
         session: &Session<'_>,
         delivered: DeliveredPackage<'a>,
-        rehearsed: Option<Prepared>,
+        rehearsed: Option<PreparedPackage>,
         observer: &mut dyn PackageObserver,
         added: &mut Added,
     ) -> Result<Receipt, Failure> {
@@ -179,7 +179,7 @@ impl<'a> AddInput<'a> {
             setup = Some(self.with_scripts(delivered, &placed)?);
         }
         let answers = match setup.as_mut().filter(|_| scripts.request || scripts.checkinstall) {
-            None => Answers { params: given.params, ..Answers::default() },
+            None => given,
             Some(setup) => self.ask(setup, &scripts, answered, observer).inspect_err(|_| {
                 let head = log::head(&format!("pkgadd <{}>", added.name), "nothing was changed");
                 // What the script said has been heard, too; that it cannot be kept changes nothing.

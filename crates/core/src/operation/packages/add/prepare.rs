@@ -1,4 +1,4 @@
-//! What is decided about one package before anything changes: where it goes, and the plan.
+//! The decisions about one package before anything changes: where it goes, and the plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::packages::answers;
-use crate::operation::packages::installation::{Installation, described};
+use crate::operation::packages::installation::{PlannedInstallation, described, is_update};
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
 use crate::operation::scripts::package_directory::PackageDirectory;
@@ -22,9 +22,8 @@ use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 
-/// Where a package goes.
-pub(crate) struct Placed {
-    /// The instance.
+/// The place that a package goes to.
+pub(crate) struct PackagePlacement {
     pub(crate) instance: PkgInst,
     /// Its parameters after the installation.
     pub(crate) params: Params,
@@ -32,12 +31,10 @@ pub(crate) struct Placed {
     pub(crate) present: BTreeMap<PkgInst, Installed>,
 }
 
-impl Placed {
+impl PackagePlacement {
     /// Whether the architecture and version that `package` has is installed there already.
     pub(crate) fn is_update(&self, package: &PackageImage) -> bool {
-        let version = |params: &Params| params.text("VERSION").into_owned();
-        let old = self.present.get(&self.instance);
-        old.is_some_and(|old| version(&old.params) == version(&package.params))
+        is_update(package, self.present.get(&self.instance))
     }
 
     /// The directory in which scripts of the package find it, and what they are told. A copy of the package is made below
@@ -60,13 +57,13 @@ impl Placed {
 }
 
 /// A package that is planned.
-pub(crate) struct Prepared {
-    pub(crate) installation: Installation,
-    /// What it was planned with.
+pub(crate) struct PreparedPackage {
+    pub(crate) installation: PlannedInstallation,
+    /// The inventory that it was planned with.
     pub(crate) inventory: Inventory,
 }
 
-impl Prepared {
+impl PreparedPackage {
     /// Whether it is the same on a root whose database was only just made: no script looks at it, and no path of the
     /// package is where the database is.
     pub(crate) fn is_beside_database(&self) -> bool {
@@ -82,10 +79,10 @@ impl AddInput<'_> {
     pub(crate) fn prepare(
         &self,
         delivered: DeliveredPackage<'_>,
-        placed: &Placed,
+        placed: &PackagePlacement,
         response: &Params,
         observer: Option<&mut (dyn PackageObserver + '_)>,
-    ) -> Result<Prepared, Failure> {
+    ) -> Result<PreparedPackage, Failure> {
         let DeliveredPackage { device, index, image } = delivered;
         let inventory = self.survey(delivered, placed)?;
         let options = self.options(response, false);
@@ -106,22 +103,22 @@ impl AddInput<'_> {
             (planned, _) => planned?,
         };
         let installation = described(planned, image, &placed.present, self.admin);
-        Ok(Prepared { installation, inventory })
+        Ok(PreparedPackage { installation, inventory })
     }
 
-    /// Where a package goes, before its paths are looked at.
+    /// Decides where a package goes, before its paths are looked at.
     pub(crate) fn place(
         &self,
         delivered: DeliveredPackage<'_>,
         response: &Params,
-    ) -> Result<Placed, Failure> {
+    ) -> Result<PackagePlacement, Failure> {
         let present = self.packages(delivered.image)?;
         let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
         // What the admin file leaves open does not change where it goes; it is asked when everything is known.
         let options = self.options(response, true);
         let (instance, params) =
             placement(&delivered.device.image, delivered.index, &inventory, &options, &self.caller.occasion)?;
-        Ok(Placed { instance, params, present })
+        Ok(PackagePlacement { instance, params, present })
     }
 
     fn options(&self, response: &Params, conversation: bool) -> InstallOptions {
@@ -137,7 +134,7 @@ impl AddInput<'_> {
         }
     }
 
-    /// The installed instances of a package.
+    /// Reads the installed instances of a package.
     fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         let view = RecordView::live(&self.ground.root);
         let abbreviation = package.params.text("PKG");
@@ -153,7 +150,11 @@ impl AddInput<'_> {
     }
 
     /// Surveys what the package touches.
-    fn survey(&self, delivered: DeliveredPackage<'_>, placed: &Placed) -> Result<Inventory, Failure> {
+    fn survey(
+        &self,
+        delivered: DeliveredPackage<'_>,
+        placed: &PackagePlacement,
+    ) -> Result<Inventory, Failure> {
         let mut touched = Touched::default();
         let DeliveredPackage { device, index, image } = delivered;
         touched.add(&placed.instance, index, image, &placed.params);

@@ -1,16 +1,15 @@
 //! The part of an installation in which scripts of the package run.
 
 use super::input::AddInput;
-use super::prepare::{Placed, Prepared};
+use super::prepare::{PackagePlacement, PreparedPackage};
 use crate::format::admin::RequestUser;
 use crate::format::manifest::MANIFEST;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
-use crate::operation::packages::answers::Answered;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::Added;
 use crate::operation::packages::safety_copies::safety_copies;
-use crate::operation::packages::scripted::{Delivery, ScriptedPackage};
+use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
 use crate::operation::patches::back_out::by_pkgadd::Played;
 use crate::operation::scripts::context::{ScriptContext, base_of};
 use crate::operation::scripts::failure::ScriptFailure;
@@ -39,7 +38,7 @@ impl<'a> AddInput<'a> {
     pub(crate) fn with_scripts(
         &self,
         delivered: DeliveredPackage<'a>,
-        placed: &Placed,
+        placed: &PackagePlacement,
     ) -> Result<ScriptSetup<'a>, Failure> {
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Pkgadd, &placed.instance));
         check_places(self.ground, &placed.instance, base_of(&placed.params).as_ref()).map_err(refuse)?;
@@ -55,7 +54,7 @@ impl<'a> AddInput<'a> {
         &self,
         setup: &mut ScriptSetup<'_>,
         scripts: &InstallScripts,
-        answered: Option<Answered>,
+        answered: Option<Answers>,
         observer: &mut dyn PackageObserver,
     ) -> Result<Answers, Failure> {
         let request = scripts.request && answered.is_none();
@@ -78,12 +77,12 @@ impl<'a> AddInput<'a> {
     pub(crate) fn install_with_scripts(
         &self,
         session: &Session<'_>,
-        prepared: &Prepared,
+        prepared: &PreparedPackage,
         mut setup: ScriptSetup<'_>,
         observer: &mut dyn PackageObserver,
         added: &mut Added,
     ) -> Result<Receipt, Failure> {
-        let Prepared { installation, inventory } = prepared;
+        let PreparedPackage { installation, inventory } = prepared;
         let (image, intended) = (setup.delivered.image, &installation.intended);
         let instance = intended.plan.packages.first();
         let played = instance.map(|instance| Played::of(session, image, instance)).transpose()?.flatten();
@@ -106,7 +105,8 @@ impl<'a> AddInput<'a> {
         if let Some(played) = &played {
             played.hold(&mut copies);
         }
-        let delivery = Delivery { delivered: setup.delivered, directory: &setup.directory, installation };
+        let delivery =
+            InstallSource { delivered: setup.delivered, directory: &setup.directory, installation };
         let scripts = PackageScripts {
             runner: &mut setup.runner,
             context: setup.context,

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use crate::database::contents::lines_of_package;
 use crate::database::{RecordView, installed, places};
-use crate::format::admin::{Admin, Check};
+use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::log;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::left_objects::objects_left;
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::{PackagesReport, Removal, Removed, leaves_root_usable};
+use crate::operation::packages::report::{PackagesReport, PlannedRemoval, Removed, leaves_root_usable};
 use crate::operation::queries::select::Selection;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::Ending;
@@ -31,16 +32,16 @@ use with_scripts::remove_with_scripts;
 /// The largest `depend` file that is read, in bytes.
 const LARGEST_DEPEND: u64 = 1 << 20;
 
-/// What pkgrm(1M) was asked for.
+/// The options and operands of pkgrm(1M).
 #[derive(Clone, Debug, Default)]
 pub struct RemoveRequest {
-    /// Which packages: names, `PKG.*`.
+    /// The selected packages: names, `PKG.*`.
     pub packages: Vec<String>,
     /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
     /// Whether somebody is asked, about each package. If not, the request counts as confirmed.
     pub conversation: bool,
-    /// How scripts are run.
+    /// The settings of scripts.
     pub scripts: ScriptSettings,
 }
 
@@ -62,7 +63,7 @@ pub fn remove_packages(
     let mut packages = Vec::new();
     let wanted = if missing.is_empty() { selected } else { Vec::new() };
     for package in wanted {
-        let removed = input.one(&package, observer);
+        let removed = input.remove(&package, observer);
         observer.removed(&removed);
         let goes_on = removed.result.as_ref().err().is_none_or(leaves_root_usable);
         packages.push(removed);
@@ -73,7 +74,7 @@ pub fn remove_packages(
     Ok(PackagesReport { recovered: session.recovered, unknown_answers: unknown, missing, packages })
 }
 
-/// The installed packages that are meant, in the order in which they were named, and the words that fit none.
+/// Finds the installed packages that are meant, in the order in which they were named, and the words that fit none.
 fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
     let all = installed::packages(&RecordView::live(root))?;
     let (mut selected, mut missing) = (Vec::new(), Vec::new());
@@ -91,7 +92,7 @@ fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>)
     Ok((selected, missing))
 }
 
-/// A root that packages are removed from.
+/// The input of the planner, beside the package itself.
 struct RemoveInput<'a> {
     session: &'a Session<'a>,
     request: &'a RemoveRequest,
@@ -101,22 +102,12 @@ struct RemoveInput<'a> {
 }
 
 impl RemoveInput<'_> {
-    fn one(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> Removed {
+    fn remove(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> Removed {
         let name = package.to_string();
-        let refused = |failure| (None, Err(failure));
-        let mut ending = Ending::default();
-        let (removal, result) = match survey(self.session, package) {
-            Err(failure) => refused(failure),
-            Ok(inventory) => match self.prepare(package, &inventory, observer) {
-                Err(failure) => refused(failure),
-                Ok(removal) => {
-                    observer.removal_agreed(&removal);
-                    let done = self.carry_out(package, &removal, &inventory, observer, &mut ending);
-                    (Some(removal), done)
-                }
-            },
-        };
-        Removed { name, removal, result, ending }
+        let mut removed =
+            Removed { name, removal: None, result: Err(Failure::Declined), ending: Ending::default() };
+        removed.result = self.carry_out(package, observer, &mut removed);
+        removed
     }
 
     fn prepare(
@@ -124,7 +115,7 @@ impl RemoveInput<'_> {
         package: &PkgInst,
         inventory: &Inventory,
         observer: &mut dyn PackageObserver,
-    ) -> Result<Removal, Failure> {
+    ) -> Result<PlannedRemoval, Failure> {
         if let Some(installed) = inventory.packages.get(package) {
             observer.removing(package.as_str(), &installed.params);
         }
@@ -144,28 +135,30 @@ impl RemoveInput<'_> {
                 return Err(Failure::Declined);
             }
         }
-        let checks_dependencies = self.admin.rdepend != Check::NoCheck;
-        Ok(Removal { name: package.to_string(), intended, checks_dependencies })
+        let checks_dependencies = self.admin.rdepend != CheckAnswer::NoCheck;
+        Ok(PlannedRemoval { name: package.to_string(), intended, checks_dependencies })
     }
 
+    /// Removes a package; what becomes known of it on the way is noted in `removed`.
     fn carry_out(
         &self,
         package: &PkgInst,
-        removal: &Removal,
-        inventory: &Inventory,
         observer: &mut dyn PackageObserver,
-        ending: &mut Ending,
+        removed: &mut Removed,
     ) -> Result<Receipt, Failure> {
         let session = self.session;
-        let plan = &removal.intended.plan;
+        let inventory = survey(session, package)?;
+        let removal = &*removed.removal.insert(self.prepare(package, &inventory, observer)?);
+        observer.removal_agreed(removal);
         if removal.intended.scripts.take_part() {
             let settings = &self.request.scripts;
-            let (receipt, said) =
-                remove_with_scripts(session, settings, package, removal, inventory, observer)?;
-            *ending = said;
+            let (receipt, ending) =
+                remove_with_scripts(session, settings, package, removal, &inventory, observer)?;
+            removed.ending = ending;
             return Ok(receipt);
         }
-        let receipt = session.perform(plan, &mut NoContent, None, crate::operation::log::of_removal(plan))?;
+        let plan = &removal.intended.plan;
+        let receipt = session.perform(plan, &mut NoContent, None, log::of_removal(plan))?;
         for portion in &removal.intended.portions {
             let left = objects_left(&session.ground.root, portion, plan);
             observer.class_left(&portion.class, &left);
@@ -175,7 +168,7 @@ impl RemoveInput<'_> {
     }
 }
 
-/// Everything that the package owns, the directories of its patches, and what the others depend on.
+/// Surveys everything that the package owns, the directories of its patches, and what the others depend on.
 fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure> {
     let view = RecordView::live(&session.ground.root);
     let mut touched = Touched::default();
@@ -192,7 +185,7 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
     Ok(inventory)
 }
 
-/// The `depend` file of an installed package, as a record.
+/// Reads the `depend` file of an installed package, as a record.
 fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
     let name = b"install/depend".to_vec();
     let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };

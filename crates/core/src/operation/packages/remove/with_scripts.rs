@@ -3,7 +3,7 @@
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::Removal;
+use crate::operation::packages::report::PlannedRemoval;
 use crate::operation::packages::safety_copies::safety_copies;
 use crate::operation::packages::scripted::ScriptedPackage;
 use crate::operation::scripts::ScriptSettings;
@@ -23,7 +23,7 @@ pub(super) fn remove_with_scripts(
     session: &Session<'_>,
     settings: &ScriptSettings,
     package: &PkgInst,
-    removal: &Removal,
+    removal: &PlannedRemoval,
     inventory: &Inventory,
     observer: &mut dyn PackageObserver,
 ) -> Result<(Receipt, Ending), Failure> {

@@ -11,7 +11,7 @@ use crate::operation::patches::in_use::InUse;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::package::PkgInst;
-use crate::patch::{Delivered, PatchId, Requirement};
+use crate::patch::{PatchId, PatchMacros, Requirement};
 use crate::plan::parts::Scripted;
 use crate::source::{self, Extent, Origin};
 use crate::transaction::Receipt;
@@ -88,7 +88,7 @@ impl Operand {
 }
 
 /// What each package says of the patch, where that makes sense.
-fn delivered(device: &Device, separator: &str) -> impl Iterator<Item = Delivered> {
+fn delivered(device: &Device, separator: &str) -> impl Iterator<Item = PatchMacros> {
     let packages = device.image.packages.iter();
-    packages.filter_map(move |package| Delivered::from_params(&package.params, separator).ok()?)
+    packages.filter_map(move |package| PatchMacros::from_params(&package.params, separator).ok()?)
 }

@@ -1,4 +1,4 @@
-//! Applying a patch whose scripts take part.
+//! ApplyResponse a patch whose scripts take part.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,11 +13,11 @@ use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::scripts::install::PatchInstall;
-use crate::operation::patches::scripts::patch::{PatchScripts, Way};
-use crate::operation::patches::scripts::response::Applying;
+use crate::operation::patches::scripts::patch::{Direction, PatchScripts};
+use crate::operation::patches::scripts::response::ApplyResponse;
 use crate::operation::session::Session;
 use crate::package::Params;
-use crate::patch::Delivered;
+use crate::patch::PatchMacros;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::install::OfPatch;
 use crate::plan::parts::{Part, Scripted};
@@ -81,7 +81,7 @@ impl Application<'_> {
         let packages = scripted.parts.iter().map(|part| device.delivered(part.index));
         let packages = packages.collect::<Result<Vec<_>, _>>()?;
         let add = installing.input(session);
-        let mut scripts = PatchScripts::open(session, add, Way::Apply, scripted, &packages, None)?;
+        let mut scripts = PatchScripts::open(session, add, Direction::Apply, scripted, &packages, None)?;
         if scripts.before()? {
             (*scripted, *inventory) = plan(self.input, self.operand, BTreeMap::new())?;
         }
@@ -99,7 +99,7 @@ impl Application<'_> {
             }
         }
         let log = log::of_patch(&scripted.plan);
-        scripts.perform(scripted, ready, inventory, &mut device.content(), log)
+        scripts.perform(scripted, &ready, inventory, &mut device.content(), log)
     }
 
     /// Where scripts will make undo archives outside the root, and nothing is yet.
@@ -122,11 +122,11 @@ impl Application<'_> {
         build: &Path,
     ) -> Result<Vec<u8>, UnwritableValue> {
         let separator = &self.input.ground.policy.separator;
-        let obsoletes = Delivered::from_params(delivered, separator).ok().flatten();
+        let obsoletes = PatchMacros::from_params(delivered, separator).ok().flatten();
         let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
         let none = Params::new();
         let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);
-        let applying = Applying {
+        let applying = ApplyResponse {
             patch: scripted.plan.patches.first().map(String::as_str).unwrap_or_default(),
             obsoletes: &obsoletes,
             unconditional: self.input.options.unconditional,

@@ -21,7 +21,7 @@ use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;
 use crate::operation::scripts::halt::Halt;
 use crate::operation::session::Session;
-use crate::package::{Line, ObjectPath, PkgInst};
+use crate::package::{ContentsLine, ObjectPath, PkgInst};
 use crate::patch::PatchId;
 use crate::plan::back_out::{BackOutOptions, back_out_of_package};
 use crate::plan::course::steps::Concerned;
@@ -34,7 +34,7 @@ pub(in crate::operation) struct Played {
     undo: Undo,
     scripted: Scripted,
     /// The lines of `contents` that its paths had.
-    lines: BTreeMap<ObjectPath, Line>,
+    lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
 impl Played {
@@ -90,10 +90,10 @@ impl Played {
         session: &Session<'_>,
         run: &mut ScriptedRun<'_>,
         concerned: &Concerned,
-        lines: &BTreeMap<ObjectPath, Line>,
+        lines: &BTreeMap<ObjectPath, ContentsLine>,
     ) -> Result<(), Halt> {
         let scripted = &self.scripted;
-        let lines: BTreeMap<ObjectPath, Line> =
+        let lines: BTreeMap<ObjectPath, ContentsLine> =
             lines.iter().chain(&self.lines).map(|(path, line)| (path.clone(), line.clone())).collect();
         let mut content = Archives(vec![self.undo.restored_from().content()]);
         for part in &scripted.parts {

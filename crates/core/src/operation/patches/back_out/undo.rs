@@ -164,7 +164,7 @@ fn saved_records(
 /// The old record files that an archive carries.
 fn records(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, RecordFile>, String> {
     use std::io::Read as _;
-    let mut archive = cpio::Reader::new(bytes);
+    let mut archive = cpio::CpioReader::new(bytes);
     let mut files = BTreeMap::new();
     while let Some(header) = archive.next_member().map_err(|error| error.to_string())? {
         let mut content = Vec::new();

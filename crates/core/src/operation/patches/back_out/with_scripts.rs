@@ -10,9 +10,9 @@ use crate::inventory::Inventory;
 use crate::operation::content::Archives;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::patches::scripts::hooks::HookPlace;
+use crate::operation::patches::scripts::hooks::HookDirectory;
 use crate::operation::patches::scripts::install::PatchInstall;
-use crate::operation::patches::scripts::patch::{PatchScripts, Way};
+use crate::operation::patches::scripts::patch::{Direction, PatchScripts};
 use crate::operation::patches::scripts::response::of_backout;
 use crate::operation::session::Session;
 use crate::package::Params;
@@ -38,8 +38,8 @@ pub(super) fn back_out_with_scripts(
     let packages = scripted.parts.iter().filter_map(archive).map(|device| device.delivered(0));
     let packages = packages.collect::<Result<Vec<_>, _>>()?;
     let add = installing.input(session);
-    let hooks = HookPlace::at(directory(session, id));
-    let mut scripts = PatchScripts::open(session, add, Way::BackOut, scripted, &packages, Some(hooks))?;
+    let hooks = HookDirectory::at(directory(session, id));
+    let mut scripts = PatchScripts::open(session, add, Direction::BackOut, scripted, &packages, Some(hooks))?;
     if scripts.before()? {
         let planned = plan(input, id)?;
         (*scripted, inventory) = (planned.scripted, planned.inventory);
@@ -49,7 +49,7 @@ pub(super) fn back_out_with_scripts(
         of_backout(inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params))
     })?;
     let mut content = Archives(undo.iter().map(|one| one.restored_from().content()).collect());
-    scripts.perform(scripted, ready, &inventory, &mut content, None)
+    scripts.perform(scripted, &ready, &inventory, &mut content, None)
 }
 
 /// The directory of a patch in the database, as the host has it.

@@ -1,13 +1,13 @@
-//! What is checked and completed after the scripts of a package that keep the records themselves.
+//! The checks and the last records after the scripts of a package that keep the records themselves.
 
-use super::patch::{PatchPackage, PatchScripts, Way};
+use super::patch::{Direction, PatchPackage, PatchScripts};
 use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::Halt;
 use crate::package::ObjectPath;
-use crate::patch::{Delivered, PatchId};
+use crate::patch::{PatchId, PatchMacros};
 use crate::plan::install::Intended;
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Reason;
@@ -19,13 +19,13 @@ use crate::plan::{Plan, RecordChange, UndoArchive};
 use crate::source::{self, Extent, Origin, PackageImage};
 use crate::transaction::Cause;
 
-/// What is left to do for a package after its scripts.
+/// The records that are left to be changed for a package after its scripts.
 pub(super) struct RecordsAfter {
     /// Records of it.
     pub(super) records: Vec<RecordChange>,
     /// The program's own snapshot of what was before, to be written.
     pub(super) snapshot: Option<UndoArchive>,
-    /// What a person should know.
+    /// Sentences that a person should read.
     pub(super) notes: Vec<String>,
 }
 
@@ -49,17 +49,17 @@ impl PatchScripts<'_> {
         member: &PatchPackage<'_>,
         intended: &mut Intended,
     ) -> Result<(), Failure> {
-        let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
+        let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
         let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
         let id = self.patch_id().map_err(refuse)?;
-        let params = match self.way {
-            Way::Apply => {
+        let params = match self.direction {
+            Direction::Apply => {
                 let (params, notes) =
                     reconciled(package, &id, &intended.params, &member.part.params, separator);
                 intended.plan.notes.extend(notes);
                 params
             }
-            Way::BackOut => {
+            Direction::BackOut => {
                 let wrong = differing(package, &id, &intended.params, &member.part.params, separator);
                 if let Some(name) = wrong.first() {
                     let said = intended.params.text(name).into_owned();
@@ -99,12 +99,12 @@ impl PatchScripts<'_> {
             return Err(Halt::Refused(Reason::NotInstalled(vec![package.to_string()])));
         };
         let (id, separator) = (self.patch_id()?, &ground.policy.separator);
-        match self.way {
-            Way::Apply => {
+        match self.direction {
+            Direction::Apply => {
                 let has_undo = !scripted.no_undo && !scripted.again;
                 let notes = if has_undo { self.check_undo(scripted, member, &now)? } else { None };
                 let delivered = &member.delivered.image.params;
-                let obsoletes = Delivered::from_params(delivered, separator);
+                let obsoletes = PatchMacros::from_params(delivered, separator);
                 let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
                 let obsoletes = obsoletes.unwrap_or_default();
                 let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
@@ -115,7 +115,7 @@ impl PatchScripts<'_> {
                 let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
                 Ok(RecordsAfter { records, snapshot, notes: notes.into_iter().collect() })
             }
-            Way::BackOut => {
+            Direction::BackOut => {
                 let records = marks_after_backout(package, installed, &id, separator)?;
                 Ok(RecordsAfter { records, snapshot: None, notes: Vec::new() })
             }

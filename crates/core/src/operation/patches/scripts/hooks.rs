@@ -16,13 +16,13 @@ use crate::package::Mode;
 use crate::root::{Dir, NewTree};
 use crate::source::{Form, Hooks, Image, Source};
 
-/// Where the scripts of a patch itself are.
+/// The directory of the scripts of a patch itself.
 #[derive(Clone, Debug)]
-pub(crate) struct HookPlace {
+pub(crate) struct HookDirectory {
     pub(super) directory: PathBuf,
 }
 
-impl HookPlace {
+impl HookDirectory {
     /// In the directory of the database.
     pub(crate) fn at(directory: PathBuf) -> Self {
         Self { directory }
@@ -117,7 +117,7 @@ mod tests {
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         let shown = |text: String| text.replace(dir.path().to_str().unwrap(), "@DIR@");
-        match HookPlace::at(dir.path().to_owned()).file("prepatch", dir.path()) {
+        match HookDirectory::at(dir.path().to_owned()).file("prepatch", dir.path()) {
             Ok(found) if found == file => Ok("the script".to_owned()),
             Ok(found) => Ok(shown(fs::read_to_string(found).unwrap())),
             Err(failure) => Err(shown(failure.to_string())),

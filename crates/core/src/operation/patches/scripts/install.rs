@@ -1,31 +1,31 @@
 //! With what the packages of a patch are installed where their scripts keep the records: as pkgadd(1M) would.
 
 use super::request::PatchScriptRequest;
-use crate::format::admin::{Admin, Alteration, Check, Instance, RequestUser};
+use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 use crate::operation::packages::add::input::{AddInput, AddRequest};
 use crate::operation::session::Session;
 use crate::package::ScriptPolicy;
 use crate::plan::engine::ScriptChoice;
 use crate::plan::install::OfPatch;
 
-/// What the classic patchadd(1M) answers in advance: an instance of the same version is updated, nothing is asked.
+/// The answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, nothing is asked.
 fn admin() -> Admin {
     Admin {
-        instance: Instance::Unique,
-        partial: Check::NoCheck,
-        runlevel: Check::NoCheck,
-        idepend: Check::NoCheck,
-        rdepend: Check::NoCheck,
-        space: Check::Quit,
-        setuid: Alteration::NoCheck,
-        conflict: Alteration::NoCheck,
-        action: Check::NoCheck,
+        instance: InstanceAnswer::Unique,
+        partial: CheckAnswer::NoCheck,
+        runlevel: CheckAnswer::NoCheck,
+        idepend: CheckAnswer::NoCheck,
+        rdepend: CheckAnswer::NoCheck,
+        space: CheckAnswer::Quit,
+        setuid: ConflictAnswer::NoCheck,
+        conflict: ConflictAnswer::NoCheck,
+        action: CheckAnswer::NoCheck,
         request_user: RequestUser::Root,
         ..Admin::delivered()
     }
 }
 
-/// What packages of a patch are installed with where their scripts keep the records: as pkgadd(1M) would.
+/// The options with which packages of a patch are installed where their scripts keep the records.
 pub(crate) struct PatchInstall {
     admin: Admin,
     request: AddRequest,

@@ -19,7 +19,7 @@ use crate::plan::refusal::{Command, Reason};
 /// The largest script that is read to be compared.
 const LARGEST: u64 = 16 << 20;
 
-/// What the root's ledger says of a script that is kept for a patch.
+/// The word of the root's ledger on a script that is kept for a patch.
 enum Recorded {
     /// Nothing of the patch: a classic tool applied it.
     Nothing,

@@ -11,7 +11,7 @@ mod after;
 pub(super) mod hooks;
 pub(super) mod install;
 pub(super) mod kept;
-mod listener;
+mod output;
 pub(super) mod patch;
 mod perform;
 pub(super) mod request;

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::hooks::HookPlace;
+use super::hooks::HookDirectory;
 use super::kept;
-use super::listener::Listener;
+use super::output::PatchOutput;
 use crate::database::places;
 use crate::format::response::UnwritableValue;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::packages::add::input::AddInput;
-use crate::operation::packages::add::prepare::Placed;
+use crate::operation::packages::add::prepare::PackagePlacement;
 use crate::operation::scripts::context::{ScriptContext, base_of};
 use crate::operation::scripts::failure::{Ending, ScriptFailure};
 use crate::operation::scripts::halt::{Halt, unanswered};
@@ -27,7 +27,7 @@ use crate::plan::refusal::{Command, Reason};
 use crate::root::Dir;
 use crate::script::environment::of_patch;
 use crate::script::{RunAs, ScriptCall, ScriptEnd, search_path};
-use crate::transaction::{Cause, Phase, RootCondition, ScriptedRun, TransactionError};
+use crate::transaction::{Cause, ScriptedRun};
 
 /// A package of the patch that is about to be performed.
 pub(crate) struct PatchPackage<'d> {
@@ -40,12 +40,12 @@ pub(crate) struct PatchPackage<'d> {
 
 /// The two ways of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     Apply,
     BackOut,
 }
 
-impl Way {
+impl Direction {
     pub(super) fn hooks(self) -> [&'static str; 2] {
         match self {
             Self::Apply => ["prepatch", "postpatch"],
@@ -66,10 +66,10 @@ pub(crate) struct PatchScripts<'a> {
     pub(super) session: &'a Session<'a>,
     pub(super) input: AddInput<'a>,
     pub(super) runner: ScriptRunner<'a>,
-    pub(super) listener: Listener,
-    hooks: HookPlace,
+    pub(super) output: PatchOutput,
+    hooks: HookDirectory,
     hook_names: Vec<String>,
-    pub(super) way: Way,
+    pub(super) direction: Direction,
     pub(super) id: String,
     pub(super) ending: Ending,
 }
@@ -79,14 +79,14 @@ impl<'a> PatchScripts<'a> {
     pub(crate) fn open(
         session: &'a Session<'a>,
         input: AddInput<'a>,
-        way: Way,
+        direction: Direction,
         scripted: &Scripted,
         packages: &[DeliveredPackage<'_>],
-        hooks: Option<HookPlace>,
+        hooks: Option<HookDirectory>,
     ) -> Result<Self, Failure> {
         let id = scripted.plan.patches.first().cloned().unwrap_or_default();
         let ground = &session.ground;
-        let refuse = |reason: Reason| Failure::from(reason.of(way.command(), &id));
+        let refuse = |reason: Reason| Failure::from(reason.of(direction.command(), &id));
         let absolute = packages.iter().any(|package| needs_absolute_tools(package.image));
         for part in &scripted.parts {
             check_places(ground, &part.package, base_of(&part.params).as_ref()).map_err(refuse)?;
@@ -97,13 +97,14 @@ impl<'a> PatchScripts<'a> {
         let hooks = match (hooks, packages.first()) {
             (Some(hooks), _) => hooks,
             (None, Some(DeliveredPackage { device, .. })) => {
-                HookPlace::of(&device.source, &device.image, private).map_err(|error| unprepared(&error))?
+                HookDirectory::of(&device.source, &device.image, private)
+                    .map_err(|error| unprepared(&error))?
             }
-            (None, None) => HookPlace::at(private.to_owned()),
+            (None, None) => HookDirectory::at(private.to_owned()),
         };
-        let (listener, ending) = (Listener::default(), Ending::default());
+        let (output, ending) = (PatchOutput::default(), Ending::default());
         let hook_names = scripted.hooks.iter().map(|hook| hook.name.clone()).collect();
-        Ok(Self { session, input, runner, listener, hooks, hook_names, way, id, ending })
+        Ok(Self { session, input, runner, output, hooks, hook_names, direction, id, ending })
     }
 
     /// The private directory in which scripts build backout packages.
@@ -115,7 +116,7 @@ impl<'a> PatchScripts<'a> {
 
     /// Runs the script of the patch itself that comes before its packages, if it is planned. Whether it ran.
     pub(crate) fn before(&mut self) -> Result<bool, Failure> {
-        let [name, _] = self.way.hooks();
+        let [name, _] = self.direction.hooks();
         if !self.has_hook(name) {
             return Ok(false);
         }
@@ -130,14 +131,14 @@ impl<'a> PatchScripts<'a> {
     }
 
     pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), Halt> {
-        if self.way == Way::BackOut {
+        if self.direction == Direction::BackOut {
             // what ran before it may have written it
             let id = self.patch_id().map_err(Halt::Refused)?;
             kept::may_run(&self.session.ground, &id, name)?;
         }
         let shop = &self.runner.shop;
         let (root, private) = (self.session.ground.root.prefix(), shop.directory());
-        let file = self.hooks.file(name, private).map_err(Halt::Script)?;
+        let file = self.hooks.file(name, private).map_err(Failure::Script)?;
         let of_run = run.as_deref().map(ScriptedRun::name);
         let path = search_path(shop.tools());
         let call = ScriptCall {
@@ -145,7 +146,7 @@ impl<'a> PatchScripts<'a> {
             directory: self.hooks.directory.clone(),
             ..self.runner.call(name.to_owned(), file)
         };
-        let ended = self.runner.run(call, run.as_deref_mut(), &mut self.listener)?;
+        let ended = self.runner.run(call, run.as_deref_mut(), &mut self.output)?;
         let mut failed = Vec::new();
         if let Some(run) = run {
             run.script_ended()?;
@@ -155,7 +156,7 @@ impl<'a> PatchScripts<'a> {
             (ScriptEnd::Exited(0), _) if failed.is_empty() => Ok(()),
             (ScriptEnd::Exited(0), _) => Err(unanswered(name, &failed).into()),
             (ScriptEnd::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
-            _ => Err(Halt::Script(ScriptFailure::of_patch(name, ended))),
+            _ => Err(Failure::Script(ScriptFailure::of_patch(name, ended)).into()),
         }
     }
 
@@ -193,13 +194,13 @@ impl<'a> PatchScripts<'a> {
         part: &Part,
         delivered: DeliveredPackage<'_>,
         response: &Params,
-    ) -> Result<Placed, Failure> {
+    ) -> Result<PackagePlacement, Failure> {
         let placed = self.input.place(delivered, response)?;
         if placed.instance == part.package {
             return Ok(placed);
         }
         let reason = Reason::BadPatch(format!("it would go over {}, not {}", placed.instance, part.package));
-        Err(reason.of(self.way.command(), &self.id).into())
+        Err(reason.of(self.direction.command(), &self.id).into())
     }
 
     /// Runs the checkinstall of a package, if that is planned. `given` is the response file that it is called with.
@@ -211,33 +212,21 @@ impl<'a> PatchScripts<'a> {
             terminal: false,
             request_user: RunAs::Unprivileged,
         };
-        let (runner, listener) = (&mut self.runner, &mut self.listener);
-        match interview(runner, &package.directory, &mut package.context, &questions, listener) {
+        let (runner, output) = (&mut self.runner, &mut self.output);
+        match interview(runner, &package.directory, &mut package.context, &questions, output) {
             Ok(answers) => {
                 self.ending.warned |= answers.warned;
                 package.answers = answers;
                 Ok(())
             }
-            Err(mut failure) => {
-                if let Failure::Script(failure) = &mut failure {
-                    failure.told.package = Some(package.part.package.to_string());
-                }
-                Err(self.without_run(failure.into()))
-            }
+            Err(failure) => Err(self.without_run(Halt::from(failure).of_package(&package.part.package))),
         }
     }
 
     /// A failure before there was a run: what the scripts said goes into the log of runs that changed nothing.
     fn without_run(&mut self, halt: Halt) -> Failure {
-        let failure = match halt {
-            Halt::Script(failure) => Failure::Script(failure),
-            Halt::Failure(failure) => *failure,
-            Halt::Refused(reason) => reason.of(self.way.command(), &self.id).into(),
-            Halt::Cause(cause) | Halt::Saving(cause) => {
-                TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
-            }
-        };
-        let subject = format!("{} {}", self.way.command().name(), self.id);
+        let failure = halt.without_run(self.direction.command(), &self.id);
+        let subject = format!("{} {}", self.direction.command().name(), self.id);
         let mut text = log::head(&subject, &failure).into_bytes();
         text.extend(self.runner.take_log());
         // it is told to the user in any case
@@ -249,7 +238,7 @@ impl<'a> PatchScripts<'a> {
     pub(super) fn told(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Script(mut failure) => {
-                failure.told.message = self.listener.message();
+                failure.told.message = self.output.message();
                 let log = places::own_directory().join(b"log").ok();
                 failure.told.log = log.map(|path| self.session.ground.root.show(&path));
                 Failure::Script(failure)
@@ -260,7 +249,7 @@ impl<'a> PatchScripts<'a> {
 }
 
 /// A value that cannot be said in a response file.
-pub(super) fn untold(value: &UnwritableValue) -> Failure {
+fn untold(value: &UnwritableValue) -> Failure {
     let UnwritableValue { name, reason } = value;
     Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
 }

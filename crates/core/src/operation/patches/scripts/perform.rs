@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::patch::{PatchPackage, PatchScripts, Way};
+use super::patch::{Direction, PatchPackage, PatchScripts};
 use super::restoration::Restoration;
 use crate::database::places;
 use crate::inventory::Inventory;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::packages::installation::{Installation, described};
+use crate::operation::packages::installation::{PlannedInstallation, described};
 use crate::operation::packages::safety_copies::{add_objects, safety_copies};
-use crate::operation::packages::scripted::{Delivery, ScriptedPackage};
+use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
 use crate::operation::scripts::failure::Ending;
 use crate::operation::scripts::halt::{Halt, end_run};
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::safety::check_classes;
-use crate::package::{Line, ObjectPath};
+use crate::package::{ContentsLine, ObjectPath};
 use crate::plan::course::Course;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::ledger;
@@ -26,21 +26,13 @@ use crate::plan::{Plan, RecordChange};
 use crate::script::protocol::RebootRequest;
 use crate::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
 
-/// What one package does in the run.
-struct PackageTurn {
-    installation: Installation,
+/// The turn of one package in the run.
+struct PackageTurn<'t> {
+    package: &'t PatchPackage<'t>,
+    installation: PlannedInstallation,
     course: Course,
     /// The lines of `contents` that its paths had.
-    lines: BTreeMap<ObjectPath, Line>,
-}
-
-/// What a run of packages is about.
-#[derive(Clone, Copy)]
-struct PatchWork<'t> {
-    scripted: &'t Scripted,
-    copies: &'t ProtectedPaths,
-    /// What `scripted` was planned with.
-    inventory: &'t Inventory,
+    lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
 impl<'a> PatchScripts<'a> {
@@ -49,60 +41,50 @@ impl<'a> PatchScripts<'a> {
     pub(crate) fn perform(
         mut self,
         scripted: &Scripted,
-        mut packages: Vec<PatchPackage<'_>>,
+        packages: &[PatchPackage<'_>],
         inventory: &Inventory,
         content: &mut dyn ContentSource,
         log: Option<ObjectPath>,
     ) -> Result<Receipt, Failure> {
         let has_scripts = packages.iter().any(|package| package.part.chosen.has_scripts());
         let (session, plan) = (self.session, &scripted.plan);
-        let (command, subject) = (self.way.command(), self.id.clone());
+        let (command, subject) = (self.direction.command(), self.id.clone());
         let mut turns = Vec::new();
         if has_scripts {
-            for package in &packages {
+            for package in packages {
                 turns.push(self.turn(scripted, package, inventory)?);
             }
-            for (package, turn) in packages.iter().zip(&turns) {
-                self.scripted_package(package, turn).unpack(command, &subject)?;
+            for turn in &turns {
+                self.scripted_package(turn).unpack(command, &subject)?;
             }
         }
-        let copies = self.copies(scripted, &packages, &turns);
+        let copies = self.copies(scripted, &turns);
         let text = if has_scripts { String::new() } else { self.text(plan) };
-        let mut said = None;
-        let mut receipt = session.perform_scripted(plan, &copies, log, text, |mut run| {
-            let work = PatchWork { scripted, copies: &copies, inventory };
+        let done = session.perform_scripted(plan, &copies, log, text, |mut run| {
             let done = if has_scripts {
-                self.packages(&mut run, work, &mut packages, turns, content)
+                self.packages(&mut run, scripted, inventory, &copies, turns, content)
             } else {
                 self.whole(&mut run, plan, content)
             };
-            let ended = end_run(run, done, command, &subject);
-            said = Some((std::mem::take(&mut self.listener.notes), self.ending));
-            ended.map_err(|failure| self.told(failure))
-        })?;
-        if let Some((notes, ending)) = said {
-            receipt.notes.extend(notes);
-            receipt.notes.extend(words(ending));
-        }
+            end_run(run, done, command, &subject)
+        });
+        let mut receipt = done.map_err(|failure| self.told(failure))?;
+        receipt.notes.extend(self.output.notes);
+        receipt.notes.extend(words(self.ending));
         Ok(receipt)
     }
 
     fn text(&self, plan: &Plan) -> String {
-        match self.way {
-            Way::Apply => log::of_installation(plan),
-            Way::BackOut => log::of_backout(plan),
+        match self.direction {
+            Direction::Apply => log::of_installation(plan),
+            Direction::BackOut => log::of_backout(plan),
         }
     }
 
     /// Everything that the scripts may touch, and all records of the patch.
-    fn copies(
-        &self,
-        scripted: &Scripted,
-        packages: &[PatchPackage<'_>],
-        turns: &[PackageTurn],
-    ) -> ProtectedPaths {
+    fn copies(&self, scripted: &Scripted, turns: &[PackageTurn<'_>]) -> ProtectedPaths {
         let mut all = safety_copies(turns.iter().map(|turn| &turn.course.concerned));
-        let deleted = packages.iter().flat_map(|package| &package.part.deletes);
+        let deleted = scripted.parts.iter().flat_map(|part| &part.deletes);
         add_objects(&mut all, deleted.chain(scripted.plan.changes.iter().map(|change| &change.path)));
         let mut trees: BTreeSet<ObjectPath> = all.trees.into_iter().collect();
         trees.extend(
@@ -147,35 +129,44 @@ impl<'a> PatchScripts<'a> {
         plan: &Plan,
         content: &mut dyn ContentSource,
     ) -> Result<(), Halt> {
-        let [_, name] = self.way.hooks();
-        if self.way == Way::BackOut && self.has_hook(name) {
+        let [_, name] = self.direction.hooks();
+        if self.direction == Direction::BackOut && self.has_hook(name) {
             self.hook(name, Some(run))?;
         }
         let saves = plan.archives().next().is_some();
         run.switch(plan, content)
             .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
-        if self.way == Way::Apply && self.has_hook(name) { self.hook(name, Some(run)) } else { Ok(()) }
+        if self.direction == Direction::Apply && self.has_hook(name) {
+            self.hook(name, Some(run))
+        } else {
+            Ok(())
+        }
     }
 
     /// Package by package, each against what the one before left.
     fn packages(
         &mut self,
         run: &mut ScriptedRun<'_>,
-        work: PatchWork<'_>,
-        packages: &mut [PatchPackage<'_>],
-        turns: Vec<PackageTurn>,
+        scripted: &Scripted,
+        inventory: &Inventory,
+        copies: &ProtectedPaths,
+        turns: Vec<PackageTurn<'_>>,
         content: &mut dyn ContentSource,
     ) -> Result<(), Halt> {
-        let PatchWork { scripted, copies, inventory } = work;
         run.log(&self.runner.take_log())?;
         let mut last = scripted.remainder();
-        for (place, (package, mut turn)) in packages.iter().zip(turns).enumerate() {
+        for (place, mut turn) in turns.into_iter().enumerate() {
+            let package = turn.package;
             let by_scripts = package.part.chosen.bookkeeping == Bookkeeping::Scripts;
             if place > 0 && by_scripts {
                 turn = self.turn(scripted, package, inventory)?;
                 refuse_uncopied(&turn, copies)?;
             }
-            self.package(run, package, &turn)?;
+            run.log(format!("\nProcessing package instance <{}>\n\n", package.part.package).as_bytes())?;
+            let mut scripted_package = self.scripted_package(&turn);
+            let done = scripted_package.carry_out(run, |_| Ok(()));
+            self.ending = scripted_package.scripts.ending;
+            done.map_err(|halt| halt.of_package(&package.part.package))?;
             if by_scripts {
                 if package.part.restores {
                     let concerned = turn.course.concerned.objects.keys().cloned().collect();
@@ -183,64 +174,34 @@ impl<'a> PatchScripts<'a> {
                     Restoration { session, scripted, part, concerned, lines }.carry_out(run, content)?;
                 }
                 let left = self.after_scripts(scripted, package, inventory)?;
-                left.add_to(&mut last, &mut self.listener.notes)?;
+                left.add_to(&mut last, &mut self.output.notes)?;
             }
         }
         self.last(run, &last, &mut NoContent)
     }
 
-    /// Carries one package out with its scripts.
-    fn package(
-        &mut self,
-        run: &mut ScriptedRun<'_>,
-        package: &PatchPackage<'_>,
-        turn: &PackageTurn,
-    ) -> Result<(), Halt> {
-        run.log(format!("\nProcessing package instance <{}>\n\n", package.part.package).as_bytes())?;
-        let mut scripted = self.scripted_package(package, turn);
-        let done = scripted.carry_out(run);
-        let ending = scripted.scripts.ending;
-        if done.is_err() {
-            scripted.log_failure(run);
-        }
-        self.ending = ending;
-        done.map_err(|halt| match halt {
-            Halt::Script(mut failure) => {
-                failure.told.package = Some(package.part.package.to_string());
-                Halt::Script(failure)
-            }
-            other => other,
-        })
-    }
-
-    fn scripted_package<'m>(
-        &'m mut self,
-        package: &'m PatchPackage<'_>,
-        turn: &'m PackageTurn,
-    ) -> ScriptedPackage<'m, 'a> {
+    fn scripted_package<'m>(&'m mut self, turn: &'m PackageTurn<'_>) -> ScriptedPackage<'m, 'a> {
+        let PackageTurn { package, installation, course, .. } = turn;
         let mut context = package.context.clone();
-        context.settle(&package.delivered.image.params, &turn.installation.intended.params);
-        let delivery = Delivery {
-            delivered: package.delivered,
-            directory: &package.directory,
-            installation: &turn.installation,
-        };
+        context.settle(&package.delivered.image.params, &installation.intended.params);
+        let delivered = package.delivered;
+        let source = InstallSource { delivered, directory: &package.directory, installation };
         let scripts = PackageScripts {
             runner: &mut self.runner,
             context,
             ending: self.ending,
             failed_requests: FailedRequests::GiveUp,
         };
-        ScriptedPackage::new(self.session, &turn.course, Some(delivery), scripts, &mut self.listener)
+        ScriptedPackage::new(self.session, course, Some(source), scripts, &mut self.output)
     }
 
     /// Plans what a package does: as the program plans it, or as pkgadd(1M) would, where its scripts keep the records.
-    fn turn(
+    fn turn<'t>(
         &self,
         scripted: &Scripted,
-        package: &PatchPackage<'_>,
+        package: &'t PatchPackage<'t>,
         inventory: &Inventory,
-    ) -> Result<PackageTurn, Failure> {
+    ) -> Result<PackageTurn<'t>, Failure> {
         let PatchPackage { part, delivered, answers, .. } = package;
         if part.chosen.bookkeeping == Bookkeeping::Program {
             let mut intended = scripted.intended(part, &self.session.caller.occasion);
@@ -262,23 +223,23 @@ impl<'a> PatchScripts<'a> {
     }
 
     /// Makes the course of a package, and refuses class action scripts that could not be run safely.
-    fn checked(
+    fn checked<'t>(
         &self,
-        package: &PatchPackage<'_>,
-        installation: Installation,
+        package: &'t PatchPackage<'t>,
+        installation: PlannedInstallation,
         inventory: &Inventory,
-        lines: BTreeMap<ObjectPath, Line>,
-    ) -> Result<PackageTurn, Failure> {
-        let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
+        lines: BTreeMap<ObjectPath, ContentsLine>,
+    ) -> Result<PackageTurn<'t>, Failure> {
+        let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
         let image = package.delivered.image;
         let course = Course::of_installation(&installation.intended, image, inventory).map_err(refuse)?;
         check_classes(&self.session.ground, &course).map_err(refuse)?;
-        Ok(PackageTurn { installation, course, lines })
+        Ok(PackageTurn { package, installation, course, lines })
     }
 }
 
 /// Refuses what came up only within the run, and is not copied.
-fn refuse_uncopied(turn: &PackageTurn, copies: &ProtectedPaths) -> Result<(), Halt> {
+fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<(), Halt> {
     let known: BTreeSet<&ObjectPath> = copies.objects.iter().map(|object| &object.path).collect();
     match turn.course.concerned.objects.keys().find(|path| !known.contains(path)) {
         Some(path) => Err(Cause::Script(format!("{path} came up after the run had begun")).into()),
@@ -286,7 +247,7 @@ fn refuse_uncopied(turn: &PackageTurn, copies: &ProtectedPaths) -> Result<(), Ha
     }
 }
 
-/// What scripts said by their exit codes, for the one who reads the outcome.
+/// Words for the exit codes of scripts, for the one who reads the outcome.
 fn words(ending: Ending) -> Vec<String> {
     let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
     let reboot = match ending.reboot {

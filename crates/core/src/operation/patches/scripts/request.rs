@@ -1,4 +1,4 @@
-//! What the user and the root say about the scripts of patches.
+//! The wishes of the user about the scripts of patches, joined with the policy of the root.
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::ScriptSettings;
@@ -7,12 +7,12 @@ use crate::operation::session::Ground;
 use crate::package::ScriptPolicy;
 use crate::plan::engine::{Engine, ScriptChoice};
 
-/// What the user of a patch command wants of scripts.
+/// The options of a patch command about scripts.
 #[derive(Clone, Debug, Default)]
 pub struct PatchScriptRequest {
-    /// How scripts are run.
+    /// The settings of scripts.
     pub settings: ScriptSettings,
-    /// Who does the work of patch scripts.
+    /// The one who does the work of patch scripts: program or scripts.
     pub engine: Engine,
     /// Whether none may run, whatever the policy of the root says.
     pub none: bool,

@@ -7,18 +7,17 @@ use std::path::Path;
 use crate::format::response::{UnwritableValue, write};
 use crate::package::Params;
 
-/// What patchadd(1M) tells scripts beside their package.
+/// The response file of an application: what patchadd(1M) tells scripts beside their package.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Applying<'a> {
-    /// The patch.
+pub(crate) struct ApplyResponse<'a> {
     pub(crate) patch: &'a str,
-    /// What it obsoletes, by the word of the package.
+    /// The patches that it obsoletes, by the word of the package.
     pub(crate) obsoletes: &'a str,
     /// Whether a patch that is applied is applied again.
     pub(crate) unconditional: bool,
     /// Whether no undo data is kept.
     pub(crate) no_undo: bool,
-    /// Where undo archives go instead of the save directory.
+    /// The directory of undo archives that replaces the save directory.
     pub(crate) undo_dir: Option<&'a Path>,
     /// The private directory in which backout packages are built.
     pub(crate) build_dir: &'a Path,
@@ -28,7 +27,7 @@ pub(crate) struct Applying<'a> {
     pub(crate) installed: &'a Params,
 }
 
-impl Applying<'_> {
+impl ApplyResponse<'_> {
     /// The response file.
     pub(crate) fn text(&self) -> Result<Vec<u8>, UnwritableValue> {
         let mut params = Params::new();
@@ -68,7 +67,7 @@ mod tests {
     fn scripts_are_told_what_their_package_does_not_say() {
         let delivered = Params::from_iter([("Patch_label", "900-01")]);
         let installed = Params::from_iter([("PATCHLIST", "100-01 200-01"), ("ACTIVE_OBSOLETES", "50-01")]);
-        let applying = Applying {
+        let applying = ApplyResponse {
             patch: "900-01",
             obsoletes: "890-02 880-01",
             unconditional: false,

@@ -11,7 +11,7 @@ use crate::inventory::Touched;
 use crate::operation::scripts::batch::refresh;
 use crate::operation::scripts::halt::Halt;
 use crate::operation::session::Session;
-use crate::package::{Line, LiveKind, ObjectPath};
+use crate::package::{ContentsLine, LiveKind, ObjectPath};
 use crate::plan::Plan;
 use crate::plan::parts::{Part, Scripted};
 use crate::transaction::{ContentSource, ScriptedRun};
@@ -26,7 +26,7 @@ pub(crate) struct Restoration<'a> {
     /// Everything that the installation of the backout package may have changed.
     pub(crate) concerned: BTreeSet<ObjectPath>,
     /// The lines of `contents` that those paths had before the run.
-    pub(crate) lines: &'a BTreeMap<ObjectPath, Line>,
+    pub(crate) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
 }
 
 impl Restoration<'_> {

@@ -25,8 +25,8 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::{KnownArchives, rehearse};
 use crate::operation::queries::select::Pattern;
 use crate::operation::session::{Ground, must_have_database};
-use crate::package::{Line, PkgInst};
-use crate::patch::{Applied, PatchId};
+use crate::package::{ContentsLine, PkgInst};
+use crate::patch::{PatchId, PatchRecords};
 use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::plan::occasion::Occasion;
 use crate::plan::refusal::Reason;
@@ -156,7 +156,7 @@ pub fn verify(
 }
 
 /// The installed packages with the patches that are applied to each.
-struct Packages(BTreeMap<PkgInst, (Installed, Applied)>);
+struct Packages(BTreeMap<PkgInst, (Installed, PatchRecords)>);
 
 /// An archive to be verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +180,7 @@ impl Packages {
         let mut packages = BTreeMap::new();
         for package in installed::packages(view)? {
             let Some(found) = installed::installed(view, &package)? else { continue };
-            let applied = Applied::from_params(&package, &found.params, separator)?;
+            let applied = PatchRecords::from_params(&package, &found.params, separator)?;
             packages.insert(package, (found, applied));
         }
         Ok(Self(packages))
@@ -194,7 +194,7 @@ impl Packages {
         }
         for word in words {
             let id = PatchId::parse(word, separator).ok();
-            let has_patch = |applied: &Applied| id.as_ref().is_some_and(|id| applied.list.contains(id));
+            let has_patch = |applied: &PatchRecords| id.as_ref().is_some_and(|id| applied.list.contains(id));
             let of_patch: Vec<&PkgInst> =
                 self.0.iter().filter(|(_, (_, applied))| has_patch(applied)).map(|(name, _)| name).collect();
             let pattern = Pattern::parse(word);
@@ -218,7 +218,7 @@ impl Packages {
 
     /// The packages to which a tool without recovery left a patch half applied.
     fn half_applied(&self, id: &PatchId, separator: &str) -> Vec<&PkgInst> {
-        let is_half = |(package, (installed, _)): &(&PkgInst, &(Installed, Applied))| {
+        let is_half = |(package, (installed, _)): &(&PkgInst, &(Installed, PatchRecords))| {
             interrupted(package, installed, separator).iter().any(|half| half.patch == *id)
         };
         self.0.iter().filter(is_half).map(|(package, _)| package).collect()
@@ -307,7 +307,7 @@ fn objects(
 fn note(delivered: &mut Delivered, patch: &PatchId, manifest: &Manifest) {
     for record in manifest.objects.iter().filter(|record| !record.kept) {
         let Some(path) = record.object_path() else { continue };
-        let line = record.new_line.as_ref().and_then(|line| Line::parse(&decode(line)).ok());
+        let line = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
         let sha256 = record.became.as_ref().and_then(manifest::State::digest);
         match line.zip(sha256) {
             Some((line, sha256)) => {

@@ -1,0 +1,133 @@
+//! What the operator of a root has decided once for all: its policy.
+
+mod root_patterns;
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use patchadm_changeset::plan::UndoFormat;
+use regex::Regex;
+
+pub use root_patterns::RootPatterns;
+
+/// [`Policy::RESTRICTED`], compiled once: a command reads several policies.
+#[allow(clippy::expect_used)] // a constant pattern, compiled by a test
+static RESTRICTED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(Policy::RESTRICTED).expect("a constant pattern"));
+
+/// The settings of `etc/patchadm/policy` (patchadm-policy(5)), each with its default; options of a command win.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Which patches are restricted: matched against the base of their id.
+    pub restricted: Regex,
+    /// What stands between base and revision of a patch id.
+    pub separator: String,
+    /// How undo archives are compressed: `gz`, `Z` or `none`.
+    pub undo_format: UndoFormat,
+    /// Where undo archives are kept, when not in the save directory.
+    pub undo_dir: Option<PathBuf>,
+    /// What happens to locally edited files.
+    pub edited: Edited,
+    /// Seconds to wait for the lock.
+    pub wait: u64,
+    /// Patches that are never applied to this root.
+    pub exclude: Vec<String>,
+    /// Which scripts of packages and patches may run.
+    pub scripts: ScriptPolicy,
+    /// Seconds that one script may take; 0 is no limit.
+    pub script_timeout: u64,
+    /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
+    pub trusted_roots: RootPatterns,
+    /// Roots that are changed as their owners; in the policy of the host only.
+    pub as_owner_roots: RootPatterns,
+    /// Roots that are not the superuser's, whatever owners they show; in the policy of the host only.
+    pub untrusted_roots: RootPatterns,
+}
+
+/// Which procedure scripts may run in a root, the strictest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum ScriptPolicy {
+    /// All that a package has.
+    #[default]
+    Run,
+    /// Those that come with this program or the system, scripts of standard classes, and the stock scripts of
+    /// patches. A package that brings other scripts is refused.
+    Known,
+    /// None: a package that needs a script is refused.
+    None,
+}
+
+/// What happens to a file that the administrator edited and a patch replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Edited {
+    /// Nothing is changed; every such file is listed.
+    #[default]
+    Stop,
+    /// It is replaced; the edited one goes into the undo archive.
+    Replace,
+    /// It stays; the patch's version is put beside it.
+    Keep,
+}
+
+impl Policy {
+    /// The pattern for restricted patches where the policy names none: test patches and relief patches.
+    pub const RESTRICTED: &str = "^(T|IDR)[0-9]";
+
+    /// Whether a patch with this base is restricted.
+    pub fn is_restricted(&self, base: &str) -> bool {
+        self.restricted.is_match(base)
+    }
+
+    /// The policy of another root within the bounds of the running system's own one, `host`: no root lets more scripts
+    /// run than the host does.
+    #[must_use]
+    pub fn bounded_by(self, host: &Self) -> Self {
+        Self { scripts: self.scripts.max(host.scripts), ..self }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            restricted: RESTRICTED.clone(),
+            separator: "-".to_owned(),
+            undo_format: UndoFormat::default(),
+            undo_dir: None,
+            edited: Edited::default(),
+            wait: 0,
+            exclude: Vec::new(),
+            scripts: ScriptPolicy::default(),
+            script_timeout: 3600,
+            trusted_roots: RootPatterns::default(),
+            as_owner_roots: RootPatterns::default(),
+            untrusted_roots: RootPatterns::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_of_a_root_can_only_be_stricter_than_that_of_the_host() {
+        use ScriptPolicy::{Known, None, Run};
+        for (own, host, both) in [
+            (Run, Run, Run),
+            (Run, Known, Known),
+            (Known, Run, Known),
+            (None, Known, None),
+            (Known, None, None),
+        ] {
+            let policy = |scripts| Policy { scripts, ..Policy::default() };
+            assert_eq!(policy(own).bounded_by(&policy(host)).scripts, both, "{own:?} within {host:?}");
+        }
+    }
+
+    #[test]
+    fn test_and_relief_patches_are_restricted_by_default() {
+        let policy = Policy::default();
+        assert!(policy.is_restricted("IDR148363") && policy.is_restricted("T103300"));
+        assert!(!policy.is_restricted("105181") && !policy.is_restricted("TOOLS"));
+    }
+}

@@ -1,0 +1,34 @@
+//! Lists a package datastream: each package with its parameters, then the members of its parts.
+//!
+//! ```text
+//! cargo run --example list_datastream -- ACMEhello.pkg
+//! ```
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+
+use patchadm_svr4::format::datastream::DatastreamReader;
+use patchadm_svr4::format::params;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::args_os().nth(1).ok_or("usage: list_datastream FILE")?;
+    list(BufReader::new(File::open(file)?), &mut io::stdout().lock())
+}
+
+/// Writes the packages and members of `stream` to `out`.
+pub(crate) fn list(stream: impl Read, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let mut reader = DatastreamReader::open(stream)?;
+    let packages = reader.packages().to_vec();
+    for package in &packages {
+        let pkginfo = params::read(&package.pkginfo)?;
+        writeln!(out, "{}: {}, version {}", package.inst, pkginfo.text("NAME"), pkginfo.text("VERSION"))?;
+    }
+    while let Some(part) = reader.next_part()? {
+        writeln!(out, "{}, part {}:", packages[part.package].inst, part.part)?;
+        while let Some(member) = reader.next_member()? {
+            writeln!(out, "{:>10} {:06o} {}", member.header.size, member.header.mode, member.path)?;
+        }
+    }
+    Ok(())
+}

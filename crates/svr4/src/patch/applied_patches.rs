@@ -1,0 +1,366 @@
+//! The patches applied to a root, and their relations to each other and to a patch to be applied or backed
+//! out.
+//!
+//! [`AppliedPatches`] is the union over all packages of a root. Each question returns the ids that a good
+//! message names. Questions about requirements are in `provision`, those about incompatibilities in
+//! `conflict`.
+
+use super::provision::Provided;
+use super::{PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
+use crate::package::PkgInst;
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::sync::OnceLock;
+
+/// An applied patch, as recorded by all packages of the root together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedPatch {
+    /// The patch's id, in the first spelling found.
+    pub id: PatchId,
+    /// The packages that the patch is applied to, in the order given.
+    pub packages: Vec<PkgInst>,
+    /// The patches that it obsoletes in any of these packages.
+    pub obsoletes: PatchList,
+    /// The patches that it requires in any of these packages.
+    pub requires: Requirements,
+    /// The patches that it is incompatible with in any of these packages.
+    pub incompatibles: PatchList,
+}
+
+/// The applied patches of a root.
+///
+/// ```
+/// use patchadm_svr4::package::{Params, PkgInst};
+/// use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
+///
+/// let pkginfo: Params = [("PATCHLIST", "900-01 900-02")].into_iter().collect();
+/// let shop = PatchRecords::from_params(&PkgInst::new("ACMEshop")?, &pkginfo, PatchId::SEPARATOR)?;
+/// let applied = AppliedPatches::new(vec![shop]);
+/// assert!(applied.is_effective(&PatchId::new("900-02")?));
+/// assert!(!applied.is_effective(&PatchId::new("900-01")?), "a later revision supersedes it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AppliedPatches {
+    packages: Vec<PatchRecords>,
+    patches: BTreeMap<PatchId, AppliedPatch>,
+    /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
+    pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
+    /// The patches provided, computed at the first question: few patches require one that is not itself
+    /// applied.
+    provided: OnceLock<Provided>,
+}
+
+/// The explicit obsoletion of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Obsoletion<'a> {
+    /// The `PATCH_OBSOLETES` entry that covers the patch: the patch itself or a later revision of it.
+    pub entry: &'a PatchId,
+    /// The applied patch that obsoletes it, or `None` if no `PATCH_INFO` line explains the entry.
+    pub by: Option<&'a PatchId>,
+}
+
+/// The reason an applied patch is no longer effective.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Superseded<'a> {
+    /// A later revision, which is applied.
+    Revision(&'a PatchId),
+    /// An explicit obsoletion.
+    Obsoletion(Obsoletion<'a>),
+}
+
+/// The relation of an offered patch to the applied ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatchStanding<'a> {
+    /// The patch is new: no applied patch rules it out.
+    New,
+    /// The patch is applied to all packages that it patches.
+    Applied,
+    /// The patch is applied to some of the packages that it patches; these remain.
+    PartlyApplied(Vec<PkgInst>),
+    /// A later revision of the patch is applied.
+    LaterRevision(&'a PatchId),
+    /// An applied patch obsoletes the patch.
+    Obsoleted(Obsoletion<'a>),
+}
+
+impl AppliedPatches {
+    /// Combines the records of all packages of a root.
+    pub fn new(packages: Vec<PatchRecords>) -> Self {
+        let mut patches: BTreeMap<PatchId, AppliedPatch> = BTreeMap::new();
+        for applied in &packages {
+            for id in &applied.list {
+                let patch = patches.entry(id.clone()).or_insert_with(|| AppliedPatch::new(id.clone()));
+                patch.packages.push(applied.package.clone());
+                if let Some(installed) = applied.infos.get(id).and_then(PatchInfo::installed) {
+                    patch.obsoletes.extend(installed.obsoletes.iter().cloned());
+                    patch.requires.extend(installed.requires.iter().cloned());
+                    patch.incompatibles.extend(installed.incompatibles.iter().cloned());
+                }
+            }
+        }
+        let mut obsoleted: BTreeMap<PatchId, Vec<PatchId>> = BTreeMap::new();
+        for entry in packages.iter().flat_map(|applied| applied.obsoletes.ids()) {
+            obsoleted.entry(entry.clone()).or_default();
+        }
+        for patch in patches.values() {
+            for entry in &patch.obsoletes {
+                if let Some(by) = obsoleted.get_mut(entry) {
+                    by.push(patch.id.clone());
+                }
+            }
+        }
+        Self { packages, patches, obsoleted, provided: OnceLock::new() }
+    }
+
+    /// Returns the patches that the applied ones provide, themselves included.
+    pub(super) fn provided(&self) -> &Provided {
+        self.provided.get_or_init(|| Provided::by(self.patches.keys(), &self.packages))
+    }
+
+    /// Returns the records of each package, for example to change them and ask again.
+    pub fn into_packages(self) -> Vec<PatchRecords> {
+        self.packages
+    }
+
+    /// Returns the records of each package.
+    pub fn packages(&self) -> &[PatchRecords] {
+        &self.packages
+    }
+
+    /// Returns the applied patches in the order of listings.
+    pub fn iter(&self) -> impl Iterator<Item = &AppliedPatch> {
+        self.patches.values()
+    }
+
+    /// Returns the record of `id`, if it is applied to any package.
+    pub fn get(&self, id: &PatchId) -> Option<&AppliedPatch> {
+        self.patches.get(id)
+    }
+
+    /// Whether `id` is applied to `package`.
+    pub fn is_applied_to(&self, id: &PatchId, package: &PkgInst) -> bool {
+        self.get(id).is_some_and(|patch| patch.packages.contains(package))
+    }
+
+    /// Returns the highest applied revision above `id`.
+    pub fn later_revision(&self, id: &PatchId) -> Option<&PatchId> {
+        let above = self.patches.range((Excluded(id), Unbounded));
+        above.map(|(other, _)| other).take_while(|other| other.same_base(id)).last()
+    }
+
+    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself
+    /// does not count: no patch makes itself obsolete.
+    pub fn obsoleted_by(&self, id: &PatchId) -> Option<Obsoletion<'_>> {
+        let covering = self.obsoleted.range((Included(id), Unbounded));
+        covering.take_while(|(entry, _)| entry.same_base(id)).find_map(|(entry, by)| {
+            let other = by.iter().find(|by| *by != id);
+            (other.is_some() || by.is_empty()).then_some(Obsoletion { entry, by: other })
+        })
+    }
+
+    /// Returns the reason why `id`, if applied, is not effective. Such a patch must not be backed out by
+    /// itself.
+    pub fn superseded(&self, id: &PatchId) -> Option<Superseded<'_>> {
+        let revision = self.later_revision(id).map(Superseded::Revision);
+        revision.or_else(|| self.obsoleted_by(id).map(Superseded::Obsoletion))
+    }
+
+    /// Whether `id` is applied and neither a later revision nor an obsoletion supersedes it.
+    pub fn is_effective(&self, id: &PatchId) -> bool {
+        self.patches.contains_key(id) && self.superseded(id).is_none()
+    }
+
+    /// Returns the applied patches that nothing supersedes, in the order of listings.
+    pub fn effective(&self) -> impl Iterator<Item = &AppliedPatch> {
+        self.iter().filter(|patch| self.superseded(&patch.id).is_none())
+    }
+
+    /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the
+    /// first refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
+    pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
+        let remaining: Vec<PkgInst> =
+            packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
+        if remaining.is_empty() && !packages.is_empty() {
+            PatchStanding::Applied
+        } else if let Some(later) = self.later_revision(id) {
+            PatchStanding::LaterRevision(later)
+        } else if let Some(obsoletion) = self.obsoleted_by(id) {
+            PatchStanding::Obsoleted(obsoletion)
+        } else if remaining.len() < packages.len() {
+            PatchStanding::PartlyApplied(remaining)
+        } else {
+            PatchStanding::New
+        }
+    }
+
+    /// Returns a restricted patch on one of `packages`, and the package: it keeps out every patch that is not
+    /// restricted itself. The root's policy decides which ids are restricted.
+    pub fn restricted<'a>(
+        &'a self,
+        incoming: &PatchId,
+        packages: &[PkgInst],
+        is_restricted: &dyn Fn(&PatchId) -> bool,
+    ) -> Option<(&'a PatchId, &'a PkgInst)> {
+        if is_restricted(incoming) {
+            return None;
+        }
+        let concerned = self.packages.iter().filter(|applied| packages.contains(&applied.package));
+        concerned
+            .flat_map(|applied| applied.list.iter().map(move |id| (id, &applied.package)))
+            .find(|(id, _)| is_restricted(id))
+    }
+}
+
+impl AppliedPatch {
+    fn new(id: PatchId) -> Self {
+        let (packages, obsoletes, requires, incompatibles) = Default::default();
+        Self { id, packages, obsoletes, requires, incompatibles }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::patch::InstalledInfo;
+
+    pub(in crate::patch) fn id(text: &str) -> PatchId {
+        PatchId::new(text).unwrap()
+    }
+
+    fn package(name: &str) -> PkgInst {
+        PkgInst::new(name).unwrap()
+    }
+
+    /// A root from lines `PACKAGE id [obsoletes X…] [requires X…] [incompat X…]`, applied in order.
+    pub(in crate::patch) fn root(lines: &[&str]) -> AppliedPatches {
+        let mut packages: Vec<PatchRecords> = Vec::new();
+        for line in lines {
+            let [mut head, mut obsoletes, mut requires, mut incompat] = [const { String::new() }; 4];
+            let mut part = &mut head;
+            for word in line.split(' ') {
+                match word {
+                    "obsoletes" => part = &mut obsoletes,
+                    "requires" => part = &mut requires,
+                    "incompat" => part = &mut incompat,
+                    word => part.extend([word, " "]),
+                }
+            }
+            let (name, patch) = head.trim().split_once(' ').unwrap();
+            let installed = InstalledInfo {
+                obsoletes: PatchList::parse(&obsoletes, "-").unwrap(),
+                requires: Requirements::parse(&requires, "-").unwrap(),
+                incompatibles: PatchList::parse(&incompat, "-").unwrap(),
+                ..InstalledInfo::default()
+            };
+            let name = package(name);
+            if !packages.iter().any(|applied| applied.package == name) {
+                packages.push(PatchRecords::none(name.clone()));
+            }
+            let applied = packages.iter_mut().find(|applied| applied.package == name).unwrap();
+            assert!(applied.record_applied(&id(patch), installed), "{line}");
+        }
+        AppliedPatches::new(packages)
+    }
+
+    fn effective(root: &AppliedPatches) -> Vec<String> {
+        root.effective().map(|patch| patch.id.to_string()).collect()
+    }
+
+    #[test]
+    fn a_later_revision_supersedes_and_keeps_earlier_ones_out() {
+        let mut packages = root(&["SUNWcsr 105181-03"]).into_packages();
+        let csr = [package("SUNWcsr")];
+        let at_03 = AppliedPatches::new(packages.clone());
+        assert_eq!(at_03.standing(&id("105181-05"), &csr), PatchStanding::New);
+        packages[0].record_applied(&id("105181-05"), InstalledInfo::default());
+        let at_05 = AppliedPatches::new(packages.clone());
+        assert_eq!(at_05.standing(&id("105181-04"), &csr), PatchStanding::LaterRevision(&id("105181-05")));
+        assert_eq!(at_05.superseded(&id("105181-03")), Some(Superseded::Revision(&id("105181-05"))));
+        assert_eq!(at_05.standing(&id("105181-05"), &csr), PatchStanding::Applied);
+        assert_eq!(at_05.standing(&id("105181-03"), &csr), PatchStanding::Applied);
+        assert_eq!(effective(&at_05), ["105181-05"]);
+        packages[0].record_backed_out(&id("105181-05"));
+        assert_eq!(effective(&AppliedPatches::new(packages)), ["105181-03"]);
+    }
+
+    #[test]
+    fn a_package_added_later_remains_to_be_patched() {
+        let root = root(&["ACMEa 900-01"]);
+        assert_eq!(root.standing(&id("900-01"), &[package("ACMEa")]), PatchStanding::Applied);
+        let both = [package("ACMEa"), package("ACMEb")];
+        assert_eq!(root.standing(&id("900-1"), &both), PatchStanding::PartlyApplied(vec![package("ACMEb")]));
+        assert_eq!(root.standing(&id("900-01"), &[]), PatchStanding::New);
+    }
+
+    #[test]
+    fn leading_zeros_do_not_make_another_patch() {
+        let root = root(&["SUNWcsr 105181-5"]);
+        assert_eq!(root.standing(&id("105181-05"), &[package("SUNWcsr")]), PatchStanding::Applied);
+        assert!(root.is_applied_to(&id("105181-05"), &package("SUNWcsr")));
+        assert_eq!(root.get(&id("105181-05")).unwrap().id.as_str(), "105181-5");
+    }
+
+    #[test]
+    fn an_obsoleted_patch_names_the_entry_and_its_obsoleter() {
+        let root = root(&["P 100-01", "P 200-01 obsoletes 100-02 101-03"]);
+        let expected = Obsoletion { entry: &id("100-02"), by: Some(&id("200-01")) };
+        assert_eq!(root.superseded(&id("100-01")), Some(Superseded::Obsoletion(expected)));
+        assert_eq!(root.standing(&id("100-02"), &[package("P")]), PatchStanding::Obsoleted(expected));
+        assert_eq!(root.standing(&id("100-03"), &[package("P")]), PatchStanding::New);
+        assert_eq!(
+            root.standing(&id("101-3"), &[package("Q")]),
+            PatchStanding::Obsoleted(Obsoletion { entry: &id("101-03"), by: Some(&id("200-01")) })
+        );
+        assert_eq!(effective(&root), ["200-01"]);
+    }
+
+    #[test]
+    fn a_patch_does_not_obsolete_itself() {
+        let selfish = root(&["P 200-02 obsoletes 200-01 200-02"]);
+        assert_eq!(effective(&selfish), ["200-02"]);
+        assert!(selfish.obsoleted_by(&id("200-01")).is_some());
+    }
+
+    #[test]
+    fn an_obsoletion_that_no_record_explains_still_counts() {
+        let mut packages = root(&["P 100-01"]).into_packages();
+        packages[0].obsoletes.count_up(&PatchList::parse("100-05", "-").unwrap());
+        let root = AppliedPatches::new(packages);
+        let expected = Obsoletion { entry: &id("100-05"), by: None };
+        assert_eq!(root.obsoleted_by(&id("100-01")), Some(expected));
+    }
+
+    #[test]
+    fn a_restricted_patch_keeps_ordinary_ones_off_its_packages() {
+        let root = root(&["SUNWnfsckr 147441-26", "SUNWnfsckr IDR148363-26", "SUNWcsr 147441-26"]);
+        let is_restricted = |id: &PatchId| id.base().starts_with("IDR");
+        let (nfs, csr) = (package("SUNWnfsckr"), package("SUNWcsr"));
+        let ask = |patch: &str, packages: &[PkgInst]| {
+            root.restricted(&id(patch), packages, &is_restricted)
+                .map(|(id, package)| format!("{id} on {package}"))
+        };
+        assert_eq!(
+            ask("147441-27", &[csr.clone(), nfs.clone()]).as_deref(),
+            Some("IDR148363-26 on SUNWnfsckr")
+        );
+        assert_eq!(ask("147441-27", &[csr]), None);
+        assert_eq!(ask("IDR999999-01", std::slice::from_ref(&nfs)), None);
+        let mut packages = root.clone().into_packages();
+        packages[0].record_backed_out(&id("IDR148363-26"));
+        let without = AppliedPatches::new(packages);
+        assert_eq!(without.restricted(&id("147441-27"), &[nfs], &is_restricted), None);
+    }
+
+    #[test]
+    fn a_listing_has_each_patch_once_with_all_its_packages_and_lists() {
+        let root = root(&["B 900-02 requires 1-1", "B 99-01", "A 900-02 obsoletes 7-7 requires 1-1 2-1"]);
+        let shown: Vec<String> = root
+            .iter()
+            .map(|patch| {
+                format!("{} {:?} {} {}", patch.id, patch.packages.len(), patch.obsoletes, patch.requires)
+            })
+            .collect();
+        assert_eq!(shown, ["99-01 1  ", "900-02 2 7-7 1-1 2-1"]);
+    }
+}

@@ -1,0 +1,284 @@
+//! The table of commands, and the way from the words of a command line to an exit code.
+//!
+//! Called through a link as `pkginfo`, or as `patchadm pkginfo …`, the program is that command with that command's
+//! options, output and exit codes. A command is a line of [`APPLETS`] and a file of its own in `classic` or `verbs`,
+//! which reads its arguments, calls `operation` and hands back a [`Reply`](crate::reply::Reply).
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand};
+use crate::reply::json::{self, DocumentHead};
+use crate::reply::{Exit, Stop};
+use crate::script::SUPERVISOR;
+use crate::surroundings::{Output, Surroundings};
+use crate::{as_owner, classic, supervisor, verbs};
+
+/// A command that has a name of its own.
+const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
+    Applet { name, kind: AppletKind::Classic, about, run }
+}
+
+/// A verb of `patchadm`.
+const fn verb(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
+    Applet { name, kind: AppletKind::Verb, about, run }
+}
+
+/// A command that no list shows.
+const fn hidden(name: &'static str, kind: AppletKind, run: RunCommand) -> Applet {
+    Applet { name, kind, about: "", run }
+}
+
+/// Every command, in the order of the list that `patchadm --help` prints.
+const APPLETS: &[Applet] = &[
+    verb("add", "apply patches", verbs::add::run),
+    verb("remove", "back patches out", verbs::remove::run),
+    verb("plan", "show what add or remove would do", verbs::plan::run),
+    verb("list", "list the patches of a root", verbs::list::run),
+    verb("show", "show everything about one patch", verbs::show::run),
+    verb(
+        "verify",
+        "check files against records, and undo archives against their digests",
+        verbs::verify::run,
+    ),
+    verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
+    verb("explain", "explain an exit code", verbs::explain::run),
+    verb("links", "make links named after the classic commands", verbs::links::run),
+    verb("demo", "build a small root and show all of this on it", verbs::demo::run),
+    classic("patchadd", "apply patches", classic::patchadd::run),
+    classic("patchrm", "back patches out", classic::patchrm::run),
+    classic("pkgadd", "install packages", classic::pkgadd::run),
+    classic("pkgask", "answer the questions of a package in advance", classic::pkgask::run),
+    classic("pkgrm", "remove packages", classic::pkgrm::run),
+    classic("pkginfo", "list installed or spooled packages", classic::pkginfo::run),
+    classic("pkgparam", "print parameters of a package", classic::pkgparam::run),
+    classic("pkgtrans", "move packages between directories and datastreams", classic::pkgtrans::run),
+    classic("pkgchk", "check installed objects against their records", classic::pkgchk::run),
+    classic("installf", "register objects as those of a package", classic::installf::run),
+    classic("removef", "give objects of a package up", classic::removef::run),
+    classic("pkgproto", "print prototype entries for objects of this machine", classic::pkgproto::run),
+    classic("pkgmk", "make a package from a prototype", classic::pkgmk::run),
+    classic("showrev", "print the revision of the system and its patches", classic::showrev::run),
+    classic("valpath", "say whether a path is what it should be", classic::valpath::run),
+    classic("puttext", "print a message in lines that fit on a screen", classic::puttext::run),
+    hidden("compress", AppletKind::ForScripts, classic::compress::run),
+    hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
+    hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
+];
+
+const USAGE: &str =
+    "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm --help";
+
+/// Options that may stand before a verb and take a value.
+const GLOBAL_WITH_VALUE: [&str; 1] = ["-R"];
+
+/// Runs the command that the words of the command line ask for.
+pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    // Records are for everybody to read, whatever the caller's habits; what is private says so itself.
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    // A file that becomes larger than the caller allows is an error of the call that writes it, not the end of the
+    // program. Scripts have the signal as it was: a handler is none of theirs. Without it there is only the old end.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    let ChosenCommand { applet, program, arguments } = match choose(words.collect()) {
+        Ok(choice) => choice,
+        Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
+    };
+    let mut output = Output::new(program);
+    let in_json = arguments.iter().any(|word| word == "--json").then_some(applet.name);
+    let result = match Surroundings::read() {
+        Err(error) => Err(error.into()),
+        Ok(surroundings) => {
+            let mut call = Invocation {
+                name: applet.name,
+                program,
+                arguments,
+                surroundings,
+                output,
+                in_json: false,
+                applets: APPLETS,
+            };
+            let result =
+                guarded(|| (applet.run)(&mut call)?.print(call.name, call.in_json, &mut call.output));
+            output = call.output;
+            result
+        }
+    };
+    finish(&mut output, in_json, result).into()
+}
+
+/// Does the work; a panic, whose message has been printed, becomes an internal error with the code of one.
+fn guarded(work: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "internal error: please report it, with the lines above".to_owned();
+        Err(Stop::Refused { exit: Exit::INTERNAL, message }.into())
+    })
+}
+
+/// Which command it is, what it calls itself, and its arguments.
+struct ChosenCommand {
+    applet: &'static Applet,
+    program: &'static str,
+    arguments: Vec<OsString>,
+}
+
+/// Finds the command: by the name of the program, else by the first word that is no global option.
+fn choose(words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
+    let mut words = words.into_iter();
+    let called = words.next().map(PathBuf::from).unwrap_or_default();
+    let mut arguments: Vec<OsString> = words.collect();
+    let by_link = APPLETS.iter().find(|applet| applet.has_own_name() && called.ends_with(applet.name));
+    if let Some(applet) = by_link {
+        return Ok(ChosenCommand { applet, program: applet.name, arguments });
+    }
+    let Some(place) = place_of_name(&arguments) else { return Err(without_command(&arguments)) };
+    let name = arguments.remove(place);
+    let Some(applet) = APPLETS.iter().find(|applet| name == applet.name) else {
+        let message = format!("there is no command `{}`", name.to_string_lossy().escape_debug());
+        return Err(Stop::Usage { message, usage: USAGE });
+    };
+    let program = if applet.has_own_name() { applet.name } else { PROGRAM };
+    Ok(ChosenCommand { applet, program, arguments })
+}
+
+/// The place of the command's name; global options may come before it.
+fn place_of_name(arguments: &[OsString]) -> Option<usize> {
+    let mut takes_value = false;
+    arguments.iter().position(|word| {
+        let is_name = !takes_value && !word.as_encoded_bytes().starts_with(b"-");
+        takes_value = !takes_value && GLOBAL_WITH_VALUE.iter().any(|option| word == option);
+        is_name
+    })
+}
+
+/// The answer to a call that names no command.
+fn without_command(arguments: &[OsString]) -> Stop {
+    match arguments.first().and_then(|word| word.to_str()) {
+        Some("--help" | "-h") => Stop::Help(overview()),
+        Some("--version" | "-V") => Stop::Help(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"))),
+        _ => Stop::Usage { message: "no command is named".to_owned(), usage: USAGE },
+    }
+}
+
+/// The list of commands.
+fn overview() -> String {
+    let mut text = format!("{}\n\n{}", env!("CARGO_PKG_DESCRIPTION"), usage_text(USAGE));
+    for (title, kind) in [("Verbs:", AppletKind::Verb), ("Classic commands:", AppletKind::Classic)] {
+        let mut applets = APPLETS.iter().filter(|applet| applet.kind == kind).peekable();
+        if applets.peek().is_some() {
+            let _ = writeln!(text, "\n{title}");
+        }
+        for applet in applets {
+            let _ = writeln!(text, "  {:<10} {}", applet.name, applet.about);
+        }
+    }
+    text
+}
+
+/// Says what is left to say, and turns the result into the exit code.
+fn finish(output: &mut Output, in_json: Option<&'static str>, result: anyhow::Result<Exit>) -> Exit {
+    let said = result.or_else(|error| explain(output, in_json, &error));
+    let (exit, lost) = match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from))
+    {
+        Ok(exit) => (exit, output.take_loss().map(anyhow::Error::from)),
+        Err(error) if is_broken_pipe(&error) => (Exit::PIPE, None),
+        Err(error) => (Exit::FAILED, Some(error)),
+    };
+    if let Some(error) = lost {
+        // What could not be written is lost anyway; that is what is told.
+        let _ = output.error(&format!("cannot write to standard output: {error:#}"));
+    }
+    exit
+}
+
+/// Tells why a command ended early: on standard error, and with `--json` in a document as well.
+fn explain(
+    output: &mut Output,
+    in_json: Option<&'static str>,
+    error: &anyhow::Error,
+) -> anyhow::Result<Exit> {
+    let exit = Exit::of(error);
+    if is_broken_pipe(error) {
+        return Ok(Exit::PIPE);
+    }
+    if let Some(Stop::Help(text)) = error.downcast_ref() {
+        output.print(text)?;
+        return Ok(Exit::OK);
+    }
+    if let Some(Stop::Ended(exit)) = error.downcast_ref() {
+        return Ok(*exit);
+    }
+    if let Some(command) = in_json {
+        let failure = json::ErrorFields { error: format!("{error:#}") };
+        output.print(DocumentHead { command, root: None, exit }.document(failure).text()?)?;
+    }
+    output.error(&format!("{error:#}"))?;
+    if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
+        output.complain(usage_text(usage))?;
+    }
+    Ok(exit)
+}
+
+/// `usage:` and the lines of a synopsis below each other.
+fn usage_text(usage: &str) -> String {
+    format!("usage: {}\n", usage.replace('\n', "\n       "))
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(line: &str) -> (String, &'static str, Vec<String>) {
+        let words = line.split(' ').map(OsString::from).collect();
+        let choice = choose(words).ok().unwrap();
+        let arguments = choice.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        (choice.applet.name.to_owned(), choice.program, arguments)
+    }
+
+    #[test]
+    fn a_link_and_a_first_argument_are_the_same_command() {
+        for line in ["/usr/bin/pkginfo -l X", "patchadm pkginfo -l X", "./other pkginfo -l X"] {
+            assert_eq!(
+                chosen(line),
+                ("pkginfo".to_owned(), "pkginfo", vec!["-l".to_owned(), "X".to_owned()])
+            );
+        }
+    }
+
+    #[test]
+    fn commands_for_scripts_are_found_and_in_no_list() {
+        assert_eq!(chosen("/private/tools/compress undo").1, "compress");
+        assert_eq!(chosen("patchadm __scripts").0, SUPERVISOR);
+        let overview = overview();
+        assert!(overview.contains("pkgadd") && !overview.contains("__") && !overview.contains("compress"));
+    }
+
+    #[test]
+    fn options_before_the_name_belong_to_the_command() {
+        let (name, _, arguments) = chosen("patchadm -R /a --json pkginfo -l");
+        assert_eq!((name.as_str(), arguments.join(" ").as_str()), ("pkginfo", "-R /a --json -l"));
+    }
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        let error = guarded(|| panic!("a defect, made for this test")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::INTERNAL);
+        assert_eq!(guarded(|| Ok(Exit::FAILED)).unwrap(), Exit::FAILED);
+    }
+
+    #[test]
+    fn a_name_that_is_no_command_is_wrong_usage() {
+        let stop = choose(["patchadm", "frobnicate"].map(OsString::from).into()).err().unwrap();
+        assert_eq!(stop.to_string(), "there is no command `frobnicate`");
+        let stop = choose(vec!["patchadm".into()]).err().unwrap();
+        assert_eq!(stop.to_string(), "no command is named");
+    }
+}

@@ -1,0 +1,81 @@
+//! The process that becomes the owner of a root: it gives up everything that it has, then starts the program anew.
+//!
+//! Between the change of user and the new start nothing of it can be traced, and afterwards no memory of the caller's is
+//! there to be read.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+
+use nix::fcntl::AtFlags;
+use nix::unistd::{Gid, Uid, execveat, setgroups, setresgid, setresuid, setsid};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_capabilities,
+};
+
+use crate::call::{Invocation, PROGRAM};
+use crate::reply::{Exit, Reply, Stop};
+use crate::script::close_inherited;
+
+/// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the
+/// others. It returns only where that fails.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let failed = |reason: String| Stop::Refused {
+        exit: Exit::FAILED,
+        message: format!("cannot do it as the owner of the root: {reason}\nNothing was changed."),
+    };
+    let mut words = call.arguments.iter();
+    let mut number = || words.next().and_then(|word| word.to_str()?.parse::<u32>().ok());
+    let (Some(uid), Some(gid)) = (number(), number()) else {
+        return Err(failed("no user is named".to_owned()).into());
+    };
+    let groups = words.next().and_then(|word| word.to_str()).unwrap_or_default();
+    let groups: Vec<Gid> =
+        groups.split(',').filter_map(|group| group.parse().ok()).map(Gid::from_raw).collect();
+    if uid == 0 {
+        return Err(failed("it belongs to root".to_owned()).into());
+    }
+    let error = become_user(uid, gid, &groups, words.cloned().collect()).err();
+    Err(failed(error.map_or_else(String::new, |error| error.to_string())).into())
+}
+
+fn become_user(uid: u32, gid: u32, groups: &[Gid], words: Vec<OsString>) -> io::Result<()> {
+    close_inherited()?;
+    // Found by its name now: afterwards nothing below /proc/self may be opened before the new start.
+    let program = rustix::fs::open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    setsid()?;
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    give_up_bounds()?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setgroups(groups)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    let words = std::iter::once(OsString::from(PROGRAM)).chain(words);
+    let arguments = words.map(|word| CString::new(word.into_vec())).collect::<Result<Vec<_>, _>>()?;
+    let environment = std::env::vars_os()
+        .map(|(name, value)| CString::new([name.into_vec(), value.into_vec()].join(&b'=')));
+    let environment = environment.collect::<Result<Vec<_>, _>>()?;
+    // Of the calls on files this is the one that starts a program by its descriptor.
+    execveat(&program, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH)?;
+    Ok(())
+}
+
+/// No program that is started from here on can have a capability again.
+fn give_up_bounds() -> io::Result<()> {
+    clear_ambient_capability_set()?;
+    for bit in 0..u64::BITS {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            // The kernel knows no more of them.
+            Err(Errno::INVAL) => break,
+            // A caller who may not do it has no such capability to lose by a change of user.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! `--as-owner`: a process of the owner of a root does everything, and the caller passes on what it says.
+//!
+//! The process has nothing of the caller's but its arguments, its language and time zone: its own environment, session,
+//! working directory and umask, no descriptor but input (nothing, or the caller's where that is no terminal) and two
+//! pipes. Of the root the caller has the directory only. What comes through the pipes is data about that one root: control
+//! characters are escaped. How the process ends is the end of the command.
+//!
+//! The session keyring stays the caller's: there is no way to a new one without calls that this program does not make.
+
+mod becoming;
+pub(crate) mod call_words;
+pub(crate) mod options;
+mod relay;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use nix::unistd::{Gid, Uid, User};
+
+use crate::call::Invocation;
+use crate::operation::failure::Failure;
+use crate::reply::{Exit, Stop};
+use crate::root::Root;
+use crate::surroundings::{AS_OWNER, Surroundings, caller};
+
+pub(crate) use becoming::run as become_owner;
+
+use call_words::CallWords;
+
+/// The name under which the program starts itself to become the owner of a root.
+pub(crate) const BECOMING: &str = "__as_owner";
+
+/// The search path of the process.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The most that is kept of what a process says about one root of many, in bytes.
+const LARGEST_ANSWER: usize = 16 << 20;
+
+/// Has a process of the owner of `root` do what the arguments `A` of this call say; its exit code.
+pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> anyhow::Result<Exit> {
+    let input = if call.surroundings.stdin_is_terminal { Stdio::null() } else { Stdio::inherit() };
+    let words = CallWords::of::<A>(call)?.for_root(root.prefix())?;
+    let child = start(&call.surroundings, root, words, input)?;
+    let ended = caller::with_signals(|interrupt| {
+        relay::follow(child, [&mut io::stdout(), &mut io::stderr()], interrupt)
+    })?;
+    Ok(ended?)
+}
+
+/// The output of a process of an owner, and its exit code.
+#[derive(Debug)]
+pub(crate) struct OwnerAnswer {
+    pub(crate) exit: Exit,
+    /// Standard output: one JSON document, if the process is honest.
+    pub(crate) output: Vec<u8>,
+    pub(crate) errors: Vec<u8>,
+}
+
+/// Has a process of the owner of one root of many do what `words` say.
+pub(crate) fn answer(
+    surroundings: &Surroundings,
+    words: &CallWords,
+    root: &Root,
+    interrupt: &dyn Fn() -> Option<i32>,
+) -> anyhow::Result<OwnerAnswer> {
+    let mut words = words.for_root(root.prefix())?;
+    words.insert(1, "--json".into());
+    let child = start(surroundings, root, words, Stdio::null())?;
+    let (mut output, mut errors) = (BoundedBuffer::default(), BoundedBuffer::default());
+    let exit = relay::follow(child, [&mut output, &mut errors], interrupt)?;
+    Ok(OwnerAnswer { exit, output: output.0, errors: errors.0 })
+}
+
+fn start(
+    surroundings: &Surroundings,
+    root: &Root,
+    words: Vec<OsString>,
+    input: Stdio,
+) -> anyhow::Result<Child> {
+    let owner = RootOwner::of(root)?;
+    let child = owner.process(surroundings, words, input).spawn();
+    child.map_err(|error| {
+        let message = format!("cannot start a process of uid {}: {error}", owner.uid);
+        Stop::Refused { exit: Exit::FAILED, message }.into()
+    })
+}
+
+/// Keeps the beginning of what is written; the rest is lost.
+#[derive(Default)]
+struct BoundedBuffer(Vec<u8>);
+
+impl io::Write for BoundedBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = LARGEST_ANSWER.saturating_sub(self.0.len()).min(bytes.len());
+        self.0.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The owner of a root, by the user database of this machine.
+#[derive(Debug)]
+struct RootOwner {
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+    name: String,
+    home: PathBuf,
+}
+
+impl RootOwner {
+    /// The owner of the directory of `root`. One without an account has the group of the directory, and no other.
+    fn of(root: &Root) -> Result<Self, Failure> {
+        let (uid, gid) = root.owner()?;
+        let account = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        Ok(match account {
+            None => Self { uid, gid, groups: Vec::new(), name: uid.to_string(), home: PathBuf::from("/") },
+            Some(user) => {
+                let groups = groups_of(&user);
+                Self { uid, gid: user.gid.as_raw(), groups, name: user.name, home: user.dir }
+            }
+        })
+    }
+
+    /// The process, to be started: it becomes the owner before it is anything else.
+    fn process(&self, surroundings: &Surroundings, words: Vec<OsString>, input: Stdio) -> Command {
+        let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0(crate::call::PROGRAM).arg(BECOMING);
+        command.args([self.uid.to_string(), self.gid.to_string(), groups.join(",")]).args(words);
+        command.env_clear().envs(surroundings.locale.iter().map(|(name, value)| (name, value)));
+        command.env("PATH", PATH).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);
+        // It is asked for by the superuser, whose policy bounds that of the root.
+        command.env(AS_OWNER, "1");
+        command.current_dir("/").stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// The groups of a user; only the first one where the database does not tell.
+fn groups_of(user: &User) -> Vec<u32> {
+    let name = std::ffi::CString::new(user.name.as_bytes()).unwrap_or_default();
+    let groups = nix::unistd::getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid]);
+    groups.into_iter().map(Gid::as_raw).collect()
+}

@@ -1,0 +1,65 @@
+//! The options that say whose a root is, and the refusal of one that is not the superuser's alone.
+
+use std::path::Path;
+
+use crate::arguments::RootOption;
+use crate::as_owner;
+use crate::call::Invocation;
+use crate::operation::failure::Failure;
+use crate::operation::whose_root::{ByRun, SaidOfOwner, Standing, standing};
+use crate::plan::refusal::Command;
+use crate::reply::{Stop, failure};
+use crate::root::Root;
+use crate::script::environment::{ASKED, TRUSTED};
+use crate::surroundings::Surroundings;
+
+/// The options that say how far the owner of the root is trusted.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct OwnerOptions {
+    /// Do everything as the owner of the root directory, in a process that has nothing of the caller's
+    #[arg(long, conflicts_with = "trust_root")]
+    pub(crate) as_owner: bool,
+    /// Trust whoever owns the root to do anything as root there
+    #[arg(long)]
+    pub(crate) trust_root: bool,
+}
+
+impl OwnerOptions {
+    /// Opens the root that a command is to change or plan for, once it is known whose it is. `A` are the arguments of
+    /// the command: where a process of the owner does the work, they are handed to it, and its end is that of the
+    /// command.
+    pub(crate) fn open<A: clap::CommandFactory>(
+        self,
+        call: &Invocation,
+        root: &RootOption,
+        command: Command,
+    ) -> anyhow::Result<Root> {
+        let root = root.open(call)?;
+        match self.standing(&call.surroundings, root).map_err(|failed| refused(command, &failed))? {
+            Standing::Owner(root) => Err(Stop::Ended(as_owner::run::<A>(call, &root)?).into()),
+            Standing::Caller(root) => {
+                root.look_at_records().map_err(|error| refused(command, &error.into()))?;
+                Ok(root)
+            }
+        }
+    }
+
+    /// Decides who changes a root: the caller, or a process of the owner.
+    pub(crate) fn standing(self, surroundings: &Surroundings, root: Root) -> Result<Standing, Failure> {
+        let by_run = surroundings.run.as_ref().and(surroundings.trust.as_deref());
+        let by_run = by_run.and_then(|word| match word {
+            ASKED => Some(ByRun::Asked),
+            TRUSTED => Some(ByRun::Trusted),
+            _ => None,
+        });
+        let said = SaidOfOwner { is_trusted: self.trust_root, as_owner: self.as_owner, by_run };
+        let host = root.elsewhere(Path::new("/"))?;
+        let root = if surroundings.for_superuser { root.for_superuser() } else { root };
+        standing(root, &host, said)
+    }
+}
+
+/// The three lines of a refusal: whose the root is, that nothing was changed, how to go on.
+fn refused(command: Command, failed: &Failure) -> Stop {
+    Stop::Refused { exit: failure::code(command, failed), message: failure::described(command, failed) }
+}

@@ -1,0 +1,184 @@
+//! Between the caller and a process of the owner of a root: what it says is passed on, signals are handed down, its end
+//! is waited for.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Child;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use crate::reply::Exit;
+
+/// The interval between two looks for a signal or a stopped process.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// The largest piece that is passed on at a time, in bytes.
+const PIECE: usize = 1 << 13;
+
+/// The most bytes that are read after the end of the process: more than a pipe holds is from somebody who goes on talking.
+const AFTER_THE_END: usize = 1 << 20;
+
+/// Follows a process to its end: how it ended, as an exit code. `interrupt` names the signal that came to the caller.
+///
+/// The owner of the root may close the pipes early, stop the process or kill it: none of that holds the caller up.
+pub(super) fn follow(
+    mut child: Child,
+    [output, errors]: [&mut dyn Write; 2],
+    interrupt: &dyn Fn() -> Option<i32>,
+) -> io::Result<Exit> {
+    let pid = Pid::from_child(&child);
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut streams = [
+        ChildStream::new(child.stdout.take().map(OwnedFd::from), output),
+        ChildStream::new(child.stderr.take().map(OwnedFd::from), errors),
+    ];
+    let mut told = None;
+    while !wait(&handle, &mut streams) {
+        let signal = interrupt();
+        if signal != told {
+            told = signal;
+            send(&handle, signal.and_then(Signal::from_named_raw).unwrap_or(Signal::TERM));
+        }
+        if is_stopped(pid) {
+            send(&handle, Signal::KILL);
+        }
+    }
+    for stream in &mut streams {
+        stream.pass_on_rest();
+    }
+    let status = child.wait()?;
+    Ok(match status.code() {
+        Some(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX)),
+        None => Exit::by_signal(status.signal().unwrap_or_default()),
+    })
+}
+
+/// Waits a moment for the process to end or to say something, which is passed on; whether it has ended.
+fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
+    let mut fds = vec![PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN)];
+    let open: Vec<usize> = (0..streams.len()).filter(|at| streams[*at].pipe.is_some()).collect();
+    fds.extend(
+        open.iter()
+            .filter_map(|at| streams[*at].pipe.as_ref())
+            .map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)),
+    );
+    match poll(&mut fds, Some(&TICK)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        // Without poll its end is still waited for.
+        Err(_) => return true,
+    }
+    let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+    drop(fds);
+    for (at, is_ready) in open.into_iter().zip(ready.iter().skip(1)) {
+        if *is_ready {
+            streams[at].pass_on();
+        }
+    }
+    ready.first().is_some_and(|has_ended| *has_ended)
+}
+
+fn send(handle: &OwnedFd, signal: Signal) {
+    // One that has ended needs no signal.
+    let _ = pidfd_send_signal(handle, signal);
+}
+
+/// Whether somebody has stopped the process: it could hold the caller up for ever.
+fn is_stopped(pid: Pid) -> bool {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), options).is_ok_and(|status| status.is_some_and(|status| status.stopped()))
+}
+
+/// One of the two outputs of the process.
+struct ChildStream<'a> {
+    pipe: Option<OwnedFd>,
+    to: &'a mut dyn Write,
+    escape: ControlEscaper,
+}
+
+impl<'a> ChildStream<'a> {
+    fn new(pipe: Option<OwnedFd>, to: &'a mut dyn Write) -> Self {
+        Self { pipe, to, escape: ControlEscaper::default() }
+    }
+
+    /// Passes on what one read gives; how many bytes those were.
+    fn pass_on(&mut self) -> usize {
+        let mut piece = [0; PIECE];
+        let Some(pipe) = &self.pipe else { return 0 };
+        match rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut piece)) {
+            Ok(count) if count > 0 => {
+                let text = self.escape.escaped(piece.get(..count).unwrap_or_default());
+                // What nobody reads is lost; the process works on, and its exit code tells of it.
+                let _ = self.to.write_all(&text).and_then(|()| self.to.flush());
+                count
+            }
+            _ => {
+                self.pipe = None;
+                0
+            }
+        }
+    }
+
+    /// Passes on what is left in the pipe when the process has ended; another process may still hold it open.
+    fn pass_on_rest(&mut self) {
+        let mut count = 0;
+        while count < AFTER_THE_END {
+            let Some(pipe) = &self.pipe else { return };
+            let mut fds = [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)];
+            let is_empty = poll(&mut fds, Some(&Timespec::default())).map_or(true, |ready| ready == 0);
+            if is_empty {
+                return;
+            }
+            count += self.pass_on();
+        }
+    }
+}
+
+/// Escapes control characters but ends of lines and tabs, also where a piece ends within one.
+#[derive(Default)]
+struct ControlEscaper {
+    /// The first byte of a control character of two bytes may be the last of the piece before.
+    is_open: bool,
+}
+
+impl ControlEscaper {
+    fn escaped(&mut self, piece: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(piece.len());
+        for &byte in piece {
+            if std::mem::take(&mut self.is_open) {
+                match byte {
+                    0x80..=0x9f => {
+                        text.extend_from_slice(format!("\\u{{{byte:x}}}").as_bytes());
+                        continue;
+                    }
+                    _ => text.push(0xc2),
+                }
+            }
+            match byte {
+                0xc2 => self.is_open = true,
+                b'\n' | b'\t' => text.push(byte),
+                0..=0x1f | 0x7f => text.extend_from_slice(format!("\\u{{{byte:x}}}").as_bytes()),
+                _ => text.push(byte),
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_wherever_a_piece_ends() {
+        let mut escape = ControlEscaper::default();
+        let mut all = escape.escaped("a\tb\x1b[2J\r\n\u{e9}".as_bytes());
+        all.extend(escape.escaped(b"\xc2"));
+        all.extend(escape.escaped(b"\x9b31m\xc2\xa9"));
+        assert_eq!(String::from_utf8(all).unwrap(), "a\tb\\u{1b}[2J\\u{d}\n\u{e9}\\u{9b}31m\u{a9}");
+    }
+}

@@ -1,0 +1,94 @@
+//! One call of a command, and what the program knows of each command.
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use crate::operation::session::Caller;
+use crate::reply::Reply;
+use crate::root::Root;
+use crate::surroundings::bar::Bar;
+use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
+use crate::surroundings::{Output, Surroundings};
+
+/// The name of the program where no classic name counts.
+pub(crate) const PROGRAM: &str = "patchadm";
+
+/// The work of a command: from its arguments to its answer.
+pub(crate) type RunCommand = fn(&mut Invocation) -> anyhow::Result<Reply>;
+
+/// A command that the program can be.
+pub(crate) struct Applet {
+    /// Its name: a link or the first argument.
+    pub(crate) name: &'static str,
+    pub(crate) kind: AppletKind,
+    /// One line for the list of commands.
+    pub(crate) about: &'static str,
+    pub(crate) run: RunCommand,
+}
+
+/// The ways to call a command, and whether lists show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AppletKind {
+    /// A verb of `patchadm`.
+    Verb,
+    /// A command with a name of its own.
+    Classic,
+    /// A command with a name of its own, for procedure scripts only, in no list.
+    ForScripts,
+    /// A command that only the program itself starts, in no list.
+    Internal,
+}
+
+impl Applet {
+    /// Whether a link with its name, or the name as first argument, is this command and not `patchadm`.
+    pub(crate) fn has_own_name(&self) -> bool {
+        matches!(self.kind, AppletKind::Classic | AppletKind::ForScripts)
+    }
+}
+
+/// One call of a command.
+pub(crate) struct Invocation {
+    /// The name of the command: its classic name, or that of a verb.
+    pub(crate) name: &'static str,
+    /// The name before diagnostics: the classic name, or `patchadm` for a verb.
+    pub(crate) program: &'static str,
+    /// The arguments, without the name of the command.
+    pub(crate) arguments: Vec<OsString>,
+    /// Environment, clock, machine and terminal.
+    pub(crate) surroundings: Surroundings,
+    /// Standard output and standard error.
+    pub(crate) output: Output,
+    /// Whether one JSON document is printed instead of text; known once the arguments are read.
+    pub(crate) in_json: bool,
+    /// Every command of the program.
+    pub(crate) applets: &'static [Applet],
+}
+
+impl Invocation {
+    /// Changes a root. A held lock is waited for as long as was asked for, else as the policy of the root says.
+    pub(crate) fn change<T>(
+        &self,
+        root: &Root,
+        program: &'static str,
+        wait: Option<u64>,
+        work: impl FnOnce(&Caller<'_>) -> T,
+    ) -> anyhow::Result<T> {
+        self.with_caller(program, lock_wait_seconds(root, wait), work)
+    }
+
+    /// Runs a changing operation. Signals only set a flag, which the operation looks at between its steps; a held lock
+    /// is waited for `wait` seconds.
+    pub(crate) fn with_caller<T>(
+        &self,
+        program: &'static str,
+        wait: u64,
+        work: impl FnOnce(&Caller<'_>) -> T,
+    ) -> anyhow::Result<T> {
+        let surroundings = &self.surroundings;
+        let bar = Bar::new(Instant::now(), self.program == PROGRAM && surroundings.stderr_is_terminal);
+        with_signals(|interrupt| {
+            let turn = RootTurn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
+            turn.with_caller(&|event| bar.show(event), work)
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! `compress`, with which patch scripts pack their undo data, for systems that have no such command.
+//!
+//! It writes `FILE.Z` and removes `FILE`, as compress(1) does, or writes to standard output. The new file is complete
+//! and on the disk before the old one goes. It is for procedure scripts only: they find it among their tools.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::arguments::options;
+use crate::call::Invocation;
+use crate::format::compress::CompressEncoder;
+use crate::reply::{Exit, Reply};
+use crate::root::{Dir, FileType, ObjectStatus, WritableFile};
+use crate::surroundings::Output;
+
+const USAGE: &str = "compress [-c] [-f] [-v] FILE...";
+
+/// A file would not become smaller.
+const NO_SMALLER: u8 = 2;
+
+/// Compress files
+#[derive(clap::Parser)]
+struct CompressArgs {
+    /// Write to standard output, and keep the file
+    #[arg(short)]
+    console: bool,
+    /// Compress even where nothing is gained, and replace FILE.Z
+    #[arg(short)]
+    force: bool,
+    /// Say how much was gained
+    #[arg(short)]
+    verbose: bool,
+    /// The files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// Compresses each file; the code is 2 where one would not become smaller.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let arguments: CompressArgs = options::parse(call, USAGE)?;
+    let mut exit = Exit::OK;
+    for file in &arguments.files {
+        let named = || file.display().to_string();
+        if arguments.console {
+            pack(file, StdoutWriter(&mut call.output)).with_context(named)?;
+            continue;
+        }
+        match replace(file, arguments.force).with_context(named)? {
+            Some(gain) if arguments.verbose => {
+                let line = format!("{0}: Compression: {gain:.2}% -- replaced with {0}.Z\n", file.display());
+                call.output.complain(line)?;
+            }
+            Some(_) => {}
+            None => {
+                if arguments.verbose {
+                    call.output
+                        .complain(format!("{}: -- file unchanged, nothing is gained\n", file.display()))?;
+                }
+                exit = Exit::new(NO_SMALLER);
+            }
+        }
+    }
+    Ok(Reply::silent(exit))
+}
+
+/// Puts `FILE.Z` in the place of `FILE`; gives the gain in percent, or none where there is none and nothing was done.
+fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
+    let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+    let name = file.file_name().ok_or_else(irregular)?.as_bytes();
+    let above = file.parent().filter(|above| !above.as_os_str().is_empty());
+    let dir = Dir::of_host(above.unwrap_or(Path::new(".")))?;
+    let is_regular = |seen: &ObjectStatus| seen.file_type == FileType::Regular;
+    let before = dir.look(name)?.ok_or(io::ErrorKind::NotFound)?;
+    if !is_regular(&before) {
+        return Err(irregular());
+    }
+    let target = [name, b".Z"].concat();
+    if force && dir.look(&target)?.is_some_and(|seen| is_regular(&seen)) {
+        dir.remove(&target)?;
+    }
+    let made =
+        dir.create(&target).map_err(io::Error::from).map(|mut packed| fill(file, &before, &mut packed))?;
+    match made {
+        Ok(size) if size < before.size || force => {
+            dir.remove(name)?;
+            #[allow(clippy::cast_precision_loss)] // a percentage for people
+            Ok(Some(100.0 - size as f64 * 100.0 / before.size.max(1) as f64))
+        }
+        Ok(_) => Ok(dir.remove(&target).map(|()| None)?),
+        Err(error) => {
+            // What is half written is of no use; the first error is the one to tell.
+            let _ = dir.remove(&target);
+            Err(error)
+        }
+    }
+}
+
+/// Packs the file into `packed`, which takes its attributes over and is made durable; gives the size.
+fn fill(file: &Path, before: &ObjectStatus, packed: &mut WritableFile) -> io::Result<u64> {
+    pack(file, &mut *packed)?;
+    // Only root can give a file away; anybody else owns both.
+    let _ = packed.set_owner(before.uid, before.gid);
+    packed.set_mode(before.mode)?;
+    packed.set_mtime(before.mtime)?;
+    packed.sync()?;
+    Ok(packed.size()?)
+}
+
+/// Standard output as something to write to.
+struct StdoutWriter<'a>(&'a mut Output);
+
+impl Write for StdoutWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.print(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn pack(file: &Path, out: impl Write) -> io::Result<()> {
+    let mut encoder = CompressEncoder::new(io::BufWriter::new(out));
+    io::copy(&mut File::open(file)?, &mut encoder)?;
+    encoder.finish()?.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+    use crate::format::compress::CompressDecoder;
+
+    #[test]
+    fn a_file_is_replaced_by_a_smaller_one_that_gives_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("undo");
+        std::fs::write(&file, "again and ".repeat(500)).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+        assert!(replace(&file, false).unwrap().unwrap() > 80.0);
+        assert!(!file.exists());
+        let packed = dir.path().join("undo.Z");
+        assert_eq!(packed.metadata().unwrap().mode() & 0o7777, 0o640);
+        let mut text = String::new();
+        CompressDecoder::new(File::open(packed).unwrap()).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "again and ".repeat(500));
+    }
+
+    #[test]
+    fn a_file_that_would_not_become_smaller_stays_unless_it_is_forced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("short");
+        std::fs::write(&file, "abc").unwrap();
+        assert_eq!(replace(&file, false).unwrap(), None);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(replace(&file, true).unwrap().is_some());
+        assert!(dir.path().join("short.Z").exists() && !file.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("undo"), "x".repeat(1000)).unwrap();
+        std::fs::write(dir.path().join("undo.Z"), "another").unwrap();
+        assert!(replace(&dir.path().join("undo"), false).is_err());
+        assert_eq!(std::fs::read(dir.path().join("undo.Z")).unwrap(), b"another");
+    }
+}

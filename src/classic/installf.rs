@@ -1,0 +1,193 @@
+//! installf(1M): makes objects those of a package, in the words of the classic command.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::arguments::{Extensions, RootOption, parse};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::{Invocation, RunCommand};
+use crate::format::registration::{Registration, class};
+use crate::operation::failure::Failure;
+use crate::operation::installf::target::{InstallfError, note_failure};
+use crate::operation::installf::{InstallfRequest, InstallfSubject, Registered, installf};
+use crate::plan::refusal::Command;
+use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::root::Root;
+use crate::surroundings::Output;
+
+const USAGE: &str = "installf [-c class] [-R root] pkginst path [ftype [major minor] [mode owner group]]
+installf [-c class] [-R root] pkginst path1=path2 [l|s]
+installf [-c class] [-R root] pkginst -
+installf -f [-c class] [-R root] pkginst";
+
+/// The most that is read from standard input, in bytes.
+const LARGEST_INPUT: u64 = 256 << 20;
+
+/// Register objects as those of a package
+#[derive(clap::Parser)]
+struct InstallfArgs {
+    /// The class of the objects; with -f only what was registered in it is final
+    #[arg(short, value_name = "CLASS")]
+    class: Option<String>,
+    /// What the package has registered is final: make links, set attributes, take down content
+    #[arg(short = 'f')]
+    is_final: bool,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    /// The package, and what is to be registered: a path with its fields, or - for lines on standard input
+    #[arg(value_name = "OPERAND")]
+    operands: Vec<OsString>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    noting_failure(call, register)
+}
+
+/// Does the work of installf or removef, and reports it. Where it fails in a script of a run, that run is told, whatever
+/// the script makes of the exit code.
+pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow::Result<Reply> {
+    let result = work(call).and_then(|reply| reply.print(call.name, call.in_json, &mut call.output));
+    let why = match &result {
+        Err(error) if !matches!(error.downcast_ref(), Some(Stop::Help(_))) => format!("{error:#}"),
+        Ok(exit) if *exit == Exit::FAILED => "not all is as it was declared".to_owned(),
+        _ => return result.map(Reply::silent),
+    };
+    if let Some(run) = call.surroundings.run.clone() {
+        let words = call.arguments.iter().map(|word| word.to_string_lossy().into_owned());
+        let words: Vec<String> = words.collect();
+        let text = format!("{} {} failed: {}", call.program, words.join(" "), why.trim_end());
+        let root = root_named(&call.arguments);
+        // The exit code tells of the failure of the call itself; there is nobody else to tell of this one.
+        let _ = root.open(call).map(|root| note_failure(&root, &run, &text));
+    }
+    result.map(Reply::silent)
+}
+
+/// The root that the words of a command line name, which may make no sense otherwise.
+fn root_named(words: &[OsString]) -> RootOption {
+    let joined = words.iter().find_map(|word| word.as_encoded_bytes().strip_prefix(b"-R"));
+    let next = || words.iter().skip_while(|word| *word != "-R").nth(1).map(PathBuf::from);
+    let root = match joined {
+        Some([]) => next(),
+        Some(path) => Some(PathBuf::from(OsString::from_vec(path.to_vec()))),
+        None => None,
+    };
+    RootOption { root }
+}
+
+fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: InstallfArgs = parse(call, USAGE)?;
+    let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+    let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
+    // Before anything is read from standard input: another process may be the one to do it.
+    let root = args.owner.open::<InstallfArgs>(call, &args.root, Command::Installf)?;
+    let named = args.class.as_deref().map(class).transpose().map_err(InstallfError::from)?;
+    let what = match (args.is_final, rest) {
+        (true, []) => InstallfSubject::Final(named),
+        (true, _) => return Err(wrong("-f takes no path").into()),
+        (false, []) => return Err(wrong("no path is named").into()),
+        (false, [only]) if only == "-" => InstallfSubject::Objects(from_input(named.as_deref())?),
+        (false, words) => {
+            let words: Vec<Vec<u8>> = words.iter().map(|word| word.clone().into_vec()).collect();
+            let registration = Registration::from_words(&words, named.as_deref());
+            InstallfSubject::Objects(vec![registration.map_err(InstallfError::from)?])
+        }
+    };
+    let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
+    let request = InstallfRequest { package, what, run };
+    let outcome = call.change(&root, "installf", None, |caller| installf(&root, &request, caller))?;
+    let registered = outcome.map_err(|error| refused(Command::Installf, &error))?;
+    call.output.heedless();
+    let exit = if registered.discrepancies.is_empty() { Exit::OK } else { Exit::FAILED };
+    Ok(Reply::about(&root, exit, InstallfReport::of(request.package, &registered, &root)))
+}
+
+/// The registrations on standard input, one on a line; blank lines are passed over.
+fn from_input(class: Option<&str>) -> anyhow::Result<Vec<Registration>> {
+    let registrations = input_lines()?
+        .iter()
+        .map(|line| Registration::parse(line, class))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(InstallfError::from)?;
+    Ok(registrations)
+}
+
+/// The lines of standard input that are not blank.
+pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    std::io::stdin().take(LARGEST_INPUT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_INPUT {
+        let message = format!("standard input is larger than {LARGEST_INPUT} bytes");
+        return Err(Stop::Refused { exit: Exit::FAILED, message }.into());
+    }
+    let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    Ok(lines.map(<[u8]>::to_vec).collect())
+}
+
+/// The end of a call that registered or gave up nothing.
+pub(crate) fn refused(command: Command, error: &InstallfError) -> Stop {
+    let exit = match error {
+        InstallfError::Failure(failed) => failure::code(command, failed),
+        _ => Exit::FAILED,
+    };
+    let mut message = match error {
+        InstallfError::Failure(Failure::Refused(refusal)) => refusal.why(),
+        InstallfError::Failure(failed) => match failure::hint(command, failed) {
+            hint if hint.is_empty() => error.to_string(),
+            hint => format!("{error}\n{hint}"),
+        },
+        _ => error.to_string(),
+    };
+    if command == Command::Removef {
+        message.push_str("\nremovef did not complete successfully");
+    }
+    Stop::Refused { exit, message }
+}
+
+#[derive(Serialize)]
+struct InstallfReport {
+    package: String,
+    paths: Vec<String>,
+    discrepancies: Vec<InstallfDiscrepancy>,
+}
+
+/// An object that is not what it was declared to be.
+#[derive(Serialize)]
+struct InstallfDiscrepancy {
+    path: String,
+    reason: String,
+    /// The path with the prefix of the root.
+    #[serde(skip)]
+    shown: String,
+}
+
+impl InstallfReport {
+    fn of(package: String, registered: &Registered, root: &Root) -> Self {
+        let discrepancies = registered.discrepancies.iter().map(|(path, reason)| InstallfDiscrepancy {
+            path: path.to_string(),
+            reason: reason.to_string(),
+            shown: root.show(path),
+        });
+        let paths = registered.paths.iter().map(ToString::to_string).collect();
+        Self { package, paths, discrepancies: discrepancies.collect() }
+    }
+}
+
+impl Report for InstallfReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for InstallfDiscrepancy { shown, reason, .. } in &self.discrepancies {
+            let text = format!("ERROR: attribute verification of <{shown}> failed\n    {reason}\n");
+            output.complain(text)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! What the transcripts of patchadd(1M) and patchrm(1M) have in common.
+
+use crate::operation::failure::Failure;
+use crate::plan::refusal::Command;
+use crate::reply::failure;
+use crate::reply::patches::PatchesReport;
+use crate::reply::words::print_recovery;
+use crate::surroundings::Output;
+
+/// Prints the beginning: what is looked at, then the patches that passed, in their order.
+pub(super) fn print_opening(
+    output: &mut Output,
+    report: &PatchesReport,
+    phases: &[&str],
+    approved: &str,
+) -> anyhow::Result<()> {
+    print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
+    for phase in phases {
+        output.line(phase)?;
+    }
+    let ids: Vec<&str> =
+        report.patches.iter().filter(|entry| entry.has_plan).map(|entry| entry.id.as_str()).collect();
+    if !ids.is_empty() {
+        output.line(format!("{approved}\n\n{} \n\n", ids.join(" ")))?;
+    }
+    Ok(())
+}
+
+/// Prints why a patch, or the whole command, is refused, and the line that ends it.
+pub(super) fn print_refusal(
+    output: &mut Output,
+    command: Command,
+    patch: Option<&str>,
+    failed: &Failure,
+) -> anyhow::Result<()> {
+    let text = failure::classic(command, patch, failed);
+    let name = if command == Command::Patchadd { "Patchadd" } else { "Patchrm" };
+    Ok(output.complain(format!("ERROR: {text}\n{name} is terminating.\n"))?)
+}

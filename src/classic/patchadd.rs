@@ -1,0 +1,142 @@
+//! patchadd(1M): applies patches, in the words of the classic command.
+
+use std::path::PathBuf;
+
+use super::patch_transcript::{print_opening, print_refusal};
+use super::showrev::PatchListing;
+use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path, parse};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::operation::patches::apply::ApplyRequest;
+use crate::operation::queries::applied_patches::applied_patches;
+use crate::package::ObjectPath;
+use crate::patch_command::{PatchRequest, on_root};
+use crate::reply::patch_text::{in_use_lines, plan_text};
+use crate::reply::patches::{PatchEntry, PatchesReport};
+use crate::reply::words::reboot_sentence;
+use crate::reply::{Exit, Reply};
+use crate::root::Root;
+use crate::surroundings::Output;
+
+const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd -p [-R root]";
+
+/// Apply patches to the packages of a root
+#[derive(clap::Parser)]
+struct PatchaddArgs {
+    /// Validate only: print what would be done, change nothing
+    #[arg(short = 'a')]
+    validate: bool,
+    /// Keep undo data below this directory instead of the package database
+    #[arg(short = 'B', value_name = "DIR", conflicts_with = "no_undo")]
+    backout_dir: Option<PathBuf>,
+    /// Keep no undo data: the patch cannot be backed out
+    #[arg(short = 'd')]
+    no_undo: bool,
+    /// Patch the current zone only; there is one
+    #[arg(short = 'G')]
+    global: bool,
+    /// Verify no signatures
+    #[arg(short = 'n')]
+    no_signature: bool,
+    /// Print the patches that are applied
+    #[arg(short = 'p', conflicts_with_all = ["patches", "validate"])]
+    print: bool,
+    /// Keep the exit codes of releases before Solaris 10, as is always done
+    #[arg(short = 't')]
+    traditional: bool,
+    /// Apply although files were edited, and patches again that are applied
+    #[arg(short = 'u')]
+    unconditional: bool,
+    /// Replace this edited file or symbolic link to a directory in any case; may be repeated
+    #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    overridden: Vec<ObjectPath>,
+    #[command(flatten)]
+    scripts: ScriptOptions,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    _extensions: Extensions,
+    /// The patches: directories, datastreams, tar or zip archives
+    #[arg(value_name = "PATCH")]
+    patches: Vec<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PatchaddArgs = parse(call, USAGE)?;
+    if args.print {
+        let root = args.root.open(call)?;
+        let patches = applied_patches(call.surroundings.reader(&root))?;
+        let listing = PatchListing { patches, none: "No patches installed" };
+        return Ok(Reply::about(&root, Exit::OK, listing));
+    }
+    let request = PatchRequest::Apply(ApplyRequest {
+        patches: args.patches,
+        no_undo: args.no_undo,
+        undo_dir: args.backout_dir,
+        unconditional: args.unconditional,
+        overridden: args.overridden,
+        dry_run: args.validate,
+        scripts: args.scripts.request(call, false),
+        ..ApplyRequest::default()
+    });
+    request.must_name_patches(USAGE)?;
+    on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, None, print_report)
+}
+
+const PHASES: [&str; 4] = [
+    "Validating patches...\n",
+    "Loading patches installed on the system...\n\nDone!\n",
+    "Loading patches requested to install.\n\nDone!\n",
+    "Checking patches that you specified for installation.\n\nDone!\n\n",
+];
+
+fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
+    if let Some(failed) = &report.failure {
+        return print_refusal(output, report.command, None, failed);
+    }
+    print_opening(output, report, &PHASES, "Approved patches will be installed in this order:")?;
+    for entry in &report.patches {
+        output.line("Checking installed patches...")?;
+        match &entry.failure {
+            Some(failed) => print_refusal(output, report.command, Some(&entry.id), failed)?,
+            None if entry.has_plan => print_patch(root, entry, output)?,
+            None => {}
+        }
+        output.print(in_use_lines(&entry.in_use))?;
+    }
+    Ok(())
+}
+
+fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+    let is_planned = entry.verdict == "planned";
+    if entry.runs_script("prepatch") && !is_planned {
+        output.line("Executing prepatch script...")?;
+    }
+    output.line("Verifying sufficient filesystem capacity (dry run method)...")?;
+    if is_planned {
+        output.print(plan_text(root, entry))?;
+        return Ok(output.line(format!("Patch {} can be installed; nothing was changed.", entry.id))?);
+    }
+    let log = ObjectPath::new(format!("/var/sadm/patch/{}/log", entry.id).as_bytes())?;
+    output.line("Installing patch packages...\n")?;
+    output.line(format!("Patch {} has been successfully installed.", entry.id))?;
+    output.line(format!("See {} for details", root.show(&log)))?;
+    if entry.runs_script("postpatch") {
+        output.line("Executing postpatch script...")?;
+    }
+    output.line("")?;
+    for note in &entry.notes {
+        output.line(format!("NOTE: {note}"))?;
+    }
+    if let Some(reboot) = reboot_sentence(entry.reboot) {
+        output.line(reboot)?;
+    }
+    output.line("Patch packages installed:")?;
+    for package in &entry.packages {
+        output.line(format!("  {package}"))?;
+    }
+    Ok(output.line("")?)
+}

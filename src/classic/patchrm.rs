@@ -1,0 +1,106 @@
+//! patchrm(1M): backs patches out, in the words of the classic command.
+
+use std::path::PathBuf;
+
+use super::patch_transcript::{print_opening, print_refusal};
+use crate::arguments::{Extensions, RootOption, ScriptOptions, parse};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::operation::patches::back_out::BackOutRequest;
+use crate::patch_command::{PatchRequest, on_root};
+use crate::reply::patch_text::plan_text;
+use crate::reply::patches::{PatchEntry, PatchesReport};
+use crate::reply::{Exit, Reply};
+use crate::root::Root;
+use crate::surroundings::Output;
+
+const USAGE: &str =
+    "patchrm [-aftG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch_id...";
+
+/// Back patches out of the packages of a root
+#[derive(clap::Parser)]
+struct PatchrmArgs {
+    /// Validate only: print what would be done, change nothing
+    #[arg(short = 'a')]
+    validate: bool,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(short = 'B', value_name = "DIR")]
+    backout_dir: Option<PathBuf>,
+    /// Back out although the patch is superseded or obsoleted
+    #[arg(short = 'f')]
+    force: bool,
+    /// Patch the current zone only; there is one
+    #[arg(short = 'G')]
+    global: bool,
+    /// Keep the exit codes of releases before Solaris 10, as is always done
+    #[arg(short = 't')]
+    traditional: bool,
+    #[command(flatten)]
+    scripts: ScriptOptions,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    _extensions: Extensions,
+    /// The ids of the patches
+    #[arg(value_name = "PATCH_ID")]
+    ids: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PatchrmArgs = parse(call, USAGE)?;
+    let request = PatchRequest::BackOut(BackOutRequest {
+        ids: args.ids,
+        force: args.force,
+        moved_to: args.backout_dir,
+        dry_run: args.validate,
+        scripts: args.scripts.request(call, false),
+    });
+    request.must_name_patches(USAGE)?;
+    on_root::<PatchrmArgs>(call, (&args.root, args.owner), &request, None, print_report)
+}
+
+const PHASES: [&str; 3] = [
+    "Validating patches...\n",
+    "Loading patches installed on the system...\n\nDone!\n",
+    "Checking patches that you specified for removal.\n\nDone!\n",
+];
+
+fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
+    if let Some(failed) = &report.failure {
+        return print_refusal(output, report.command, None, failed);
+    }
+    print_opening(output, report, &PHASES, "Approved patches will be removed in this order:")?;
+    for entry in &report.patches {
+        output.line("Checking installed patches...\n")?;
+        match &entry.failure {
+            Some(failed) => print_refusal(output, report.command, Some(&entry.id), failed)?,
+            None if entry.has_plan => print_patch(root, entry, output)?,
+            None => {}
+        }
+    }
+    if report.exit == Exit::OK {
+        output.line("Done!")?;
+    }
+    Ok(())
+}
+
+fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+    if entry.verdict == "planned" {
+        output.print(plan_text(root, entry))?;
+        return Ok(output.line(format!("Patch {} can be backed out; nothing was changed.", entry.id))?);
+    }
+    if entry.runs_script("prebackout") {
+        output.line("Executing prebackout script...")?;
+    }
+    output.line(format!("Backing out patch {}...\n", entry.id))?;
+    for note in &entry.notes {
+        output.line(format!("NOTE: {note}"))?;
+    }
+    if entry.runs_script("postbackout") {
+        output.line("Executing postbackout script...")?;
+    }
+    Ok(output.line(format!("Patch {} has been backed out.\n", entry.id))?)
+}

@@ -1,0 +1,145 @@
+//! pkgadd(1M): installs packages, in the words of the classic command. Its own messages go to standard error.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
+use crate::arguments::{
+    CategoryOption, Extensions, RootOption, inside, listed, object_path, parse, script_settings,
+};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::classic::console::Console;
+use crate::classic::menu;
+use crate::operation::device::SPOOL;
+use crate::operation::packages::add::{AddRequest, add_packages};
+use crate::package::{ObjectPath, Params};
+use crate::plan::refusal::Command;
+use crate::reply::packages::EndedPackages;
+use crate::reply::{Reply, Stop};
+
+mod console;
+mod layout;
+mod spool;
+
+pub(crate) use console::AddDetails;
+use console::ended;
+
+const USAGE: &str = "\
+pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
+    [-x proxy] [--override path] [--script-timeout seconds] [pkginst...|-Y category,...]
+pkgadd -s spool [-d device] [pkginst...|-Y category,...]";
+
+/// The search path and administration directory that packages are recorded with, as the classic tools set them.
+const RECORDED: [(&str, &str); 2] =
+    [("PATH", "/sbin:/usr/sbin:/usr/bin:/usr/sadm/install/bin"), ("OAMBASE", "/usr/sadm/sysadm")];
+
+/// Install packages
+#[derive(clap::Parser)]
+struct PkgaddArgs {
+    /// Use this admin file: a path, a name below var/sadm/install/admin, or none
+    #[arg(short, value_name = "ADMIN")]
+    admin: Option<PathBuf>,
+    /// Accepted for compatibility: there are no remote copies
+    #[arg(short = 'A')]
+    _remote: bool,
+    /// Take the packages from this directory, datastream or archive
+    #[arg(short, value_name = "DEVICE")]
+    device: Option<PathBuf>,
+    /// Accepted for compatibility: there is one zone
+    #[arg(short = 'G')]
+    _global: bool,
+    /// Accepted for compatibility: client file systems are never mounted
+    #[arg(short = 'M')]
+    _no_mount: bool,
+    /// Ask nothing, and print the outcome only
+    #[arg(short)]
+    non_interactive: bool,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    /// Take the answers to the packages' questions from this file, or from a directory with a file for each package
+    #[arg(short, value_name = "RESPONSE")]
+    response: Option<PathBuf>,
+    /// Print no copyright texts
+    #[arg(short = 'S')]
+    silent: bool,
+    /// Show every command of the packages' scripts, as sh -x does
+    #[arg(short = 'v')]
+    trace: bool,
+    /// Accepted for compatibility: file systems of clients are never mounted
+    #[arg(short = 'V', value_name = "VFSTAB")]
+    _vfstab: Option<PathBuf>,
+    /// Accepted for compatibility: signatures are not looked at
+    #[arg(short = 'k', value_name = "KEYSTORE")]
+    _keystore: Option<OsString>,
+    /// Accepted for compatibility: signatures are not looked at
+    #[arg(short = 'P', value_name = "PASSPHRASE")]
+    _passphrase: Option<OsString>,
+    /// Accepted for compatibility: nothing is fetched from a network
+    #[arg(short = 'x', value_name = "PROXY")]
+    _proxy: Option<OsString>,
+    /// Replace this symbolic link to a directory by the directory of a package; may be repeated
+    #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    overridden: Vec<ObjectPath>,
+    /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
+    #[arg(long, value_name = "SECONDS")]
+    script_timeout: Option<u64>,
+    /// Put the packages into this directory instead of installing them
+    #[arg(short, value_name = "SPOOL", conflicts_with = "non_interactive")]
+    spool: Option<PathBuf>,
+    #[command(flatten)]
+    category: CategoryOption,
+    /// The packages: an instance, PKG.* for all its instances, or all
+    #[arg(value_name = "PKGINST")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgaddArgs = parse(call, USAGE)?;
+    let conversation = !args.non_interactive && !call.in_json && call.surroundings.stdin_is_terminal;
+    let device = args.device.unwrap_or_else(|| PathBuf::from(SPOOL));
+    let mut packages = listed(&args.packages);
+    let categories = args.category.categories;
+    if packages.is_empty() && categories.is_empty() {
+        let chosen = if conversation { menu::choose(&mut call.output, &device)? } else { None };
+        let message = "no package is named; `all` means every package of the device".to_owned();
+        packages = chosen.ok_or(Stop::Usage { message, usage: USAGE })?;
+    }
+    if let Some(spool) = args.spool {
+        return spool::run(call, &spool, device, packages, categories);
+    }
+    let root = args.owner.open::<PkgaddArgs>(call, &args.root, Command::Pkgadd)?;
+    let request = AddRequest {
+        device,
+        packages,
+        categories,
+        admin: args.admin,
+        response: args.response,
+        environment: environment(call),
+        overridden: inside(&root, &args.overridden),
+        conversation,
+        silent: args.non_interactive || call.in_json,
+        scripts: script_settings(call, args.trace, args.script_timeout),
+    };
+    let copyright = !args.silent && !call.in_json;
+    let details = AddDetails { device: &request.device, copyright, vendor: !args.silent };
+    let mut console = Console::new(call, &root, !args.non_interactive, details);
+    console.output.heedless();
+    let outcome =
+        call.change(&root, "pkgadd", None, |caller| add_packages(&root, &request, caller, &mut console))?;
+    call.output = console.output;
+    Ok(EndedPackages { command: Command::Pkgadd, outcome, package: ended }.reply(&root))
+}
+
+/// The environment that is recorded with a package.
+fn environment(call: &Invocation) -> Params {
+    let locale = call.surroundings.locale.iter();
+    let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));
+    let fixed = RECORDED.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
+    locale.chain(fixed).collect()
+}

@@ -1,0 +1,23 @@
+//! `pkgadd -s`: puts packages into a spool directory instead of installing them.
+
+use std::path::{Path, PathBuf};
+
+use crate::call::Invocation;
+use crate::classic::pkgtrans::transfer;
+use crate::operation::device;
+use crate::operation::translate::{Destination, Existing, TranslateRequest};
+use crate::reply::Reply;
+
+/// Copies the packages of a device into the directory `spool`, with the reports and codes of pkgtrans(1).
+pub(super) fn run(
+    call: &mut Invocation,
+    spool: &Path,
+    device: PathBuf,
+    packages: Vec<String>,
+    categories: Vec<String>,
+) -> anyhow::Result<Reply> {
+    let to = Destination::Directory(device::named(spool));
+    let existing = Existing::Refuse;
+    let request = TranslateRequest { to, device, packages, categories, existing, description_only: false };
+    transfer(call, request)
+}

@@ -1,0 +1,123 @@
+//! pkgask(1M): answers the questions of packages in advance, in the words of the classic command.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::arguments::{Extensions, RootOption, parse, script_settings};
+use crate::call::Invocation;
+use crate::classic::console::Console;
+use crate::classic::pkgadd::AddDetails;
+use crate::operation::device::SPOOL;
+use crate::operation::failure::Failure;
+use crate::operation::packages::add::ask::{AskRequest, Asked, ask_packages};
+use crate::operation::packages::observer::PackageObserver;
+use crate::plan::refusal::Command;
+use crate::reply::{Exit, Reply, Report, Stop, failure, packages};
+use crate::surroundings::Output;
+
+const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
+
+/// Answer the questions of packages in advance
+#[derive(clap::Parser)]
+struct PkgaskArgs {
+    /// Take the packages from this directory, datastream or archive
+    #[arg(short, value_name = "DEVICE")]
+    device: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootOption,
+    /// Write the answers to this file, which must not exist, or to a file for each package in this directory
+    #[arg(short, value_name = "RESPONSE")]
+    response: PathBuf,
+    /// The packages: an instance, PKG.* for all its instances, or all
+    #[arg(value_name = "PKGINST", required = true)]
+    packages: Vec<String>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+#[derive(Serialize)]
+struct PkgaskReport {
+    files: Vec<String>,
+    missing: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// The reason of a failure; `None` where a script has told it already.
+    #[serde(skip)]
+    explanation: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgaskArgs = parse(call, USAGE)?;
+    if !args.response.is_absolute() {
+        let message = "the response file must be named by an absolute path".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let root = args.root.open(call)?;
+    let request = AskRequest {
+        device: args.device.unwrap_or_else(|| PathBuf::from(SPOOL)),
+        packages: args.packages,
+        response: args.response,
+        conversation: call.surroundings.stdin_is_terminal && !call.in_json,
+        scripts: script_settings(call, false, None),
+    };
+    let details = AddDetails { device: &request.device, copyright: false, vendor: false };
+    let mut console = Console::new(call, &root, true, details);
+    let outcome = call.with_caller("pkgask", 0, |caller| {
+        ask_packages(
+            &root,
+            &request,
+            caller,
+            &mut console,
+            &mut |observer: &mut dyn PackageObserver, file| {
+                observer.says(&format!("\nResponse file <{}> was created.\n", file.display()));
+            },
+        )
+    })?;
+    call.output = console.output;
+    let report = PkgaskReport::of(outcome);
+    Ok(Reply::about(&root, report.exit, report))
+}
+
+impl PkgaskReport {
+    fn of(outcome: Result<Asked, Failure>) -> Self {
+        match outcome {
+            Ok(Asked { made, missing, .. }) => Self {
+                files: made.iter().map(|file| file.display().to_string()).collect(),
+                exit: if missing.is_empty() { Exit::OK } else { Exit::FAILED },
+                missing,
+                error: None,
+                explanation: None,
+            },
+            Err(failed) => Self {
+                files: Vec::new(),
+                missing: Vec::new(),
+                error: Some(failed.to_string()),
+                explanation: match &failed {
+                    Failure::Script(failure) if !failure.is_told => None,
+                    failed => Some(packages::explanation(Command::Pkgadd, failed)),
+                },
+                exit: match failed {
+                    Failure::BadFile(_) => Exit::FAILED,
+                    failed => failure::code(Command::Pkgadd, &failed),
+                },
+            },
+        }
+    }
+}
+
+impl Report for PkgaskReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for name in &self.missing {
+            output.error(&format!("no package associated with <{name}>"))?;
+        }
+        if let Some(explanation) = &self.explanation {
+            output.error(explanation)?;
+        }
+        let ending = packages::ending(self.exit);
+        Ok(output.complain(format!("\nProcessing of request script {ending}\n"))?)
+    }
+}

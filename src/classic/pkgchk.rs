@@ -1,0 +1,167 @@
+//! pkgchk(1M): checks objects against the package database, a pkgmap, or the pkgmap of a package on a device.
+
+mod arguments;
+mod device;
+mod document;
+mod lists;
+
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::database::{DatabaseError, ViewError};
+use crate::operation::check::{
+    CheckError, Checked, Report as CheckReport, Request, Unknown, check, check_and_fix, recorded,
+};
+use crate::package::Line;
+use crate::plan::refusal::Command;
+use crate::reply::text::{finding, object};
+use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::root::Root;
+use crate::surroundings::{Output, Zone};
+use arguments::{PkgchkArgs, USAGE};
+use document::{CheckDocument, ListDocument};
+
+/// The code of a package database that makes no sense.
+const DATABASE: Exit = Exit::new(99);
+
+/// Runs the command. Exit 0 if everything is as it is recorded, 1 if not, 64 where a repair finds the root locked, 65 while a
+/// change is unfinished, 99 where the database makes no sense.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgchkArgs = parse(call, USAGE)?;
+    let zone = call.surroundings.zone;
+    let scope = args.scope()?;
+    if let Some(device) = &args.device {
+        return device::run(&args, device, scope, zone);
+    }
+    let root = if args.fix {
+        args.owner.open::<PkgchkArgs>(call, &args.root, Command::Pkgadd)?
+    } else {
+        args.root.open(call)?
+    };
+    let request = args.request(scope, call.surroundings.processors)?;
+    if args.long || args.lines {
+        return list(call, &args, root, &request);
+    }
+    let report = if args.fix {
+        call.output.heedless();
+        call.change(&root, "pkgchk", None, |caller| check_and_fix(&root, &request, caller))?
+    } else {
+        check(call.surroundings.reader(&root), &Root::open(Path::new("/"))?, &request)
+    };
+    let report = report.map_err(refused)?;
+    let is_clean = report.checked.iter().all(|checked| checked.findings.is_empty());
+    let exit = if is_clean { Exit::OK } else { Exit::FAILED };
+    Ok(Reply::about(&root.clone(), exit, CheckReply { report, root, zone, args }))
+}
+
+/// The answer of a check.
+struct CheckReply {
+    report: CheckReport,
+    root: Root,
+    zone: Zone,
+    args: PkgchkArgs,
+}
+
+impl Report for CheckReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        print_unknown(output, &self.report.unknown, self.args.quiet)?;
+        self.report.checked.iter().try_for_each(|checked| self.print_object(output, checked))
+    }
+}
+
+impl CheckReply {
+    /// Prints an object with its errors. With -v every object that is there is named, after its errors.
+    fn print_object(&self, output: &mut Output, checked: &Checked) -> anyhow::Result<()> {
+        let Self { root, zone, args, .. } = self;
+        if checked.findings.is_empty() && !args.verbose {
+            return Ok(());
+        }
+        let path = root.show(&checked.path);
+        if !(args.quiet && checked.is_missing()) {
+            output.complain(finding::error(&checked.findings, &path, *zone))?;
+        }
+        if args.verbose && !checked.is_missing() {
+            output.complain(format!("{path}\n"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for CheckReply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        CheckDocument::of(&self.report, &self.root, self.zone).serialize(serializer)
+    }
+}
+
+/// Finds what is recorded: the long listing, or the lines of the database.
+fn list(call: &Invocation, args: &PkgchkArgs, root: Root, request: &Request) -> anyhow::Result<Reply> {
+    let (lines, unknown) = recorded(call.surroundings.reader(&root), request).map_err(refused)?;
+    let zone = call.surroundings.zone;
+    let reply = ListReply { lines, unknown, root: root.clone(), zone, as_lines: args.lines };
+    Ok(Reply::about(&root, Exit::OK, reply))
+}
+
+/// The answer that lists what is recorded.
+struct ListReply {
+    lines: Vec<Line>,
+    unknown: Unknown,
+    root: Root,
+    zone: Zone,
+    /// Whether the lines of the database are printed as they are.
+    as_lines: bool,
+}
+
+impl Report for ListReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        print_unknown(output, &self.unknown, true)?;
+        for line in &self.lines {
+            if self.as_lines {
+                output.line(line.write())?;
+            } else {
+                output.print(object::long(line, &self.root.show(&line.path), self.zone))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for ListReply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ListDocument::of(&self.lines, &self.root).serialize(serializer)
+    }
+}
+
+/// Prints what was named and is not known; none of it changes the exit code.
+fn print_unknown(output: &mut Output, unknown: &Unknown, no_paths: bool) -> anyhow::Result<()> {
+    for word in &unknown.packages {
+        output.complain(format!("WARNING: no pathnames were associated with <{word}>\n"))?;
+    }
+    for word in &unknown.empty {
+        output.complain(format!("WARNING: Package <{word}> is installed but empty\n"))?;
+    }
+    for path in unknown.paths.iter().filter(|_| !no_paths) {
+        output.complain(format!("WARNING: no information associated with pathname <{path}>\n"))?;
+    }
+    Ok(())
+}
+
+/// The code of a check that was not made.
+fn refused(error: CheckError) -> anyhow::Error {
+    let exit = match &error {
+        CheckError::Unfinished(_) => Exit::UNFINISHED,
+        CheckError::Operation(failed) => {
+            let message = format!("{failed}\n{}", failure::state(failed));
+            return Stop::Refused { exit: failure::code(Command::Pkgadd, failed), message }.into();
+        }
+        CheckError::Database(DatabaseError::View(
+            ViewError::Journal { .. } | ViewError::Lost { .. } | ViewError::Busy(_),
+        ))
+        | CheckError::Parameters(_) => return error.into(),
+        CheckError::Database(_) => DATABASE,
+        CheckError::Map { .. } | CheckError::NoCategory(_) => Exit::FAILED,
+    };
+    Stop::Refused { exit, message: error.to_string() }.into()
+}

@@ -1,0 +1,97 @@
+//! `pkgchk -d`: packages that are not installed yet. Nothing on a device is ever changed; `-f` has nothing to do there.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
+use super::arguments::PkgchkArgs;
+use super::document::{CheckDocument, ListDocument};
+use crate::operation::check::Scope;
+use crate::operation::check::device::{Delivered, DeviceReport, check_device};
+use crate::plan::refusal::Command;
+use crate::reply::text::{finding, object};
+use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::surroundings::{Output, Zone};
+
+/// The answer about a device.
+struct DeviceReply {
+    report: DeviceReport,
+    device: PathBuf,
+    categories: Vec<String>,
+    zone: Zone,
+    /// Whether objects are listed instead of checked.
+    long: bool,
+    verbose: bool,
+}
+
+/// Checks or lists what is asked for. Exit 0 if every object is what its pkgmap says, 1 if not or if there is no such
+/// package.
+pub(super) fn run(args: &PkgchkArgs, device: &Path, scope: Scope, zone: Zone) -> anyhow::Result<Reply> {
+    let aspects = (!args.long).then(|| args.aspects());
+    let report = check_device(device, &scope, aspects).map_err(|failed| Stop::Refused {
+        exit: failure::code(Command::Pkgadd, &failed),
+        message: failed.to_string(),
+    })?;
+    let mut objects = report.packages.iter().flat_map(|package| &package.objects);
+    let is_clean = report.missing.is_empty() && objects.all(|object| object.findings.is_empty());
+    let exit = if is_clean && !report.packages.is_empty() { Exit::OK } else { Exit::FAILED };
+    let (device, categories) = (device.to_owned(), scope.categories);
+    let reply = DeviceReply { report, device, categories, zone, long: args.long, verbose: args.verbose };
+    Ok(Reply::new(exit, reply))
+}
+
+impl Serialize for DeviceReply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let DeviceReport { packages, missing, .. } = &self.report;
+        if self.long {
+            ListDocument::of_device(packages).serialize(serializer)
+        } else {
+            CheckDocument::of_device(packages, missing, self.zone).serialize(serializer)
+        }
+    }
+}
+
+impl Report for DeviceReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let DeviceReport { packages, missing, .. } = &self.report;
+        for word in missing {
+            output.error(&format!("no package associated with <{word}>"))?;
+        }
+        if packages.is_empty() && missing.is_empty() {
+            output.error(&format!("no package of category <{}> is on it", self.categories.join(",")))?;
+        }
+        for package in packages {
+            if self.long {
+                self.print_listing(output, package)?;
+            } else {
+                self.print_check(output, package)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DeviceReply {
+    fn print_listing(&self, output: &mut Output, package: &Delivered) -> anyhow::Result<()> {
+        for one in &package.objects {
+            output.print(object::spooled(&one.object, &one.path.to_string(), &package.package, self.zone))?;
+        }
+        Ok(())
+    }
+
+    fn print_check(&self, output: &mut Output, package: &Delivered) -> anyhow::Result<()> {
+        let form = if package.is_stream { "stream" } else { "directory" };
+        let (name, from) = (&package.package, self.device.display());
+        output.line(format!("Checking uninstalled {form} format package <{name}> from <{from}>"))?;
+        output.line("## Checking control scripts.")?;
+        output.line("## Checking package objects.")?;
+        for one in &package.objects {
+            let path = one.path.to_string();
+            output.complain(finding::error(&one.findings, &path, self.zone))?;
+            if self.verbose {
+                output.complain(format!("{path}\n"))?;
+            }
+        }
+        Ok(output.line("## Checking is complete.")?)
+    }
+}

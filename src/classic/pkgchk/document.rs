@@ -1,0 +1,99 @@
+//! The JSON documents of pkgchk(1M).
+
+use serde::Serialize;
+
+use crate::operation::check::device::{Delivered, DeliveredObject};
+use crate::operation::check::{Finding, Report};
+use crate::package::ContentsLine;
+use crate::reply::text::{finding, object};
+use crate::root::Root;
+use crate::surroundings::Zone;
+
+/// The document of a check.
+#[derive(Serialize)]
+pub(super) struct CheckDocument {
+    checked: usize,
+    discrepancies: Vec<CheckDiscrepancy>,
+    unknown_packages: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CheckDiscrepancy {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
+    errors: Vec<String>,
+}
+
+/// The document of a listing.
+#[derive(Serialize)]
+pub(super) struct ListDocument {
+    objects: Vec<RecordedObject>,
+}
+
+#[derive(Serialize)]
+struct RecordedObject {
+    path: String,
+    r#type: &'static str,
+    packages: Vec<String>,
+}
+
+impl CheckDocument {
+    pub(super) fn of(report: &Report, root: &Root, zone: Zone) -> Self {
+        let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
+        let discrepancies = wrong.map(|checked| CheckDiscrepancy {
+            path: root.show(&checked.path),
+            package: None,
+            errors: details(&checked.findings, zone),
+        });
+        Self {
+            checked: report.checked.len(),
+            discrepancies: discrepancies.collect(),
+            unknown_packages: report.unknown.packages.clone(),
+        }
+    }
+
+    /// The document of a check of packages on a device; paths are as the pkgmap writes them.
+    pub(super) fn of_device(packages: &[Delivered], missing: &[String], zone: Zone) -> Self {
+        let objects = || packages.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));
+        let wrong = objects().filter(|(_, object)| !object.findings.is_empty());
+        let discrepancies = wrong.map(|(one, object)| CheckDiscrepancy {
+            path: object.path.to_string(),
+            package: Some(one.package.clone()),
+            errors: details(&object.findings, zone),
+        });
+        Self {
+            checked: objects().count(),
+            discrepancies: discrepancies.collect(),
+            unknown_packages: missing.to_vec(),
+        }
+    }
+}
+
+impl ListDocument {
+    pub(super) fn of(lines: &[ContentsLine], root: &Root) -> Self {
+        let objects = lines.iter().map(|line| RecordedObject {
+            path: root.show(&line.path),
+            r#type: object::type_name(line.object.ftype),
+            packages: line.owners.iter().map(|owner| owner.package.to_string()).collect(),
+        });
+        Self { objects: objects.collect() }
+    }
+
+    /// The document of a listing of packages on a device.
+    pub(super) fn of_device(packages: &[Delivered]) -> Self {
+        let recorded = |package: &str, object: &DeliveredObject| RecordedObject {
+            path: object.path.to_string(),
+            r#type: object::type_name(object.object.ftype),
+            packages: vec![package.to_owned()],
+        };
+        let objects = packages
+            .iter()
+            .flat_map(|one| one.objects.iter().map(move |object| recorded(&one.package, object)));
+        Self { objects: objects.collect() }
+    }
+}
+
+fn details(findings: &[Finding], zone: Zone) -> Vec<String> {
+    findings.iter().map(|finding| finding::detail(finding, zone)).collect()
+}

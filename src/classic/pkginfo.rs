@@ -1,0 +1,197 @@
+//! pkginfo(1): lists installed or spooled packages.
+
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use crate::arguments::{Extensions, RootOption, parse};
+use crate::call::Invocation;
+use crate::operation::queries::counts::Counts;
+use crate::operation::queries::packages::{ListedPackage, Listing, installed_packages, spooled_packages};
+use crate::operation::queries::select::{Completeness, Selection, Version};
+use crate::reply::text::package::{extracted, long, short, status};
+use crate::reply::{Exit, Reply, Report};
+use crate::surroundings::Output;
+
+const USAGE: &str = "\
+pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]
+pkginfo [-q|-x|-l] [-a arch] [-v version] [-c category]... -d device [pkginst...]";
+
+/// List installed or spooled packages
+#[derive(clap::Parser)]
+#[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
+struct PkginfoArgs {
+    /// Print nothing: the exit code is the answer
+    #[arg(short, conflicts_with_all = ["extracted", "long"])]
+    quiet: bool,
+    /// Print name, architecture and version of each package
+    #[arg(short = 'x', conflicts_with = "long")]
+    extracted: bool,
+    /// Print everything about each package
+    #[arg(short)]
+    long: bool,
+    /// Only packages that are installed in part
+    #[arg(short, conflicts_with = "complete")]
+    partial: bool,
+    /// Only packages that are installed completely
+    #[arg(short = 'i')]
+    complete: bool,
+    /// Print the base directory of each package
+    #[arg(short = 'r', conflicts_with_all = ["extracted", "long"])]
+    relocation: bool,
+    /// Print the instances only
+    #[arg(short = 'L', conflicts_with_all = ["extracted", "long", "relocation"])]
+    instances: bool,
+    /// Accepted for compatibility: packages from before SVR4 are never listed
+    #[arg(short = 'N')]
+    _no_pre_svr4: bool,
+    /// Only packages for this architecture
+    #[arg(short, value_name = "ARCH")]
+    arch: Option<String>,
+    /// Only this version; ~VERSION means every one compatible with it
+    #[arg(short, value_name = "VERSION")]
+    version_wanted: Option<String>,
+    /// Only packages of these categories, separated by commas
+    #[arg(short, value_name = "CATEGORY", value_delimiter = ',')]
+    category: Vec<String>,
+    /// List the packages in this directory, datastream or archive instead of the installed ones
+    #[arg(short, value_name = "DEVICE", conflicts_with_all = ["partial", "complete"])]
+    device: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootOption,
+    /// Packages: an instance, PKG.* for all its instances, or all
+    #[arg(value_name = "PKGINST")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Runs the command. Exit 0 if everything that was named was found, and something was; else 1.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkginfoArgs = parse(call, USAGE)?;
+    let selection = args.selection();
+    let (listing, root) = if let Some(device) = &args.device {
+        (spooled_packages(device, &selection)?, None)
+    } else {
+        let root = args.root.open(call)?;
+        let count = args.long || call.in_json;
+        (installed_packages(call.surroundings.reader(&root), &selection, count)?, Some(root))
+    };
+    let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
+    let exit = if found_all && !listing.packages.is_empty() { Exit::OK } else { Exit::FAILED };
+    Ok(match root {
+        Some(root) => Reply::about(&root, exit, PkginfoReport { args, listing }),
+        None => Reply::new(exit, PkginfoReport { args, listing }),
+    })
+}
+
+/// The packages that were found, and how they are listed.
+struct PkginfoReport {
+    args: PkginfoArgs,
+    listing: Listing,
+}
+
+impl Report for PkginfoReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let Self { args, listing } = self;
+        if args.quiet {
+            return Ok(());
+        }
+        let width = listing.packages.iter().map(|package| package.instance.len()).max().unwrap_or(0);
+        for package in &listing.packages {
+            output.print(args.layout(package, width))?;
+        }
+        for (name, reason) in &listing.corrupt {
+            output.error(&format!("pkginfo file is corrupt or missing\n{name}: {reason}"))?;
+        }
+        for word in &listing.missing {
+            let what = if args.partial {
+                format!("No partial information for \"{word}\" was found")
+            } else {
+                format!("information for \"{word}\" was not found")
+            };
+            output.complain(format!("ERROR: {what}\n"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for PkginfoReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Listing { packages, missing, corrupt, .. } = &self.listing;
+        let document = PkginfoDocument {
+            packages: packages.iter().map(PackageFields::of).collect(),
+            missing,
+            corrupt: corrupt.iter().map(|(name, _)| name.as_str()).collect(),
+        };
+        document.serialize(serializer)
+    }
+}
+
+impl PkginfoArgs {
+    fn selection(&self) -> Selection {
+        let completeness = match (self.partial, self.complete) {
+            (true, _) => Some(Completeness::Partial),
+            (_, true) => Some(Completeness::Complete),
+            _ => None,
+        };
+        Selection {
+            arch: self.arch.clone(),
+            version: self.version_wanted.as_deref().map(Version::parse),
+            categories: self.category.iter().map(|category| category.trim().to_owned()).collect(),
+            completeness,
+            ..Selection::of(&self.packages)
+        }
+    }
+
+    fn layout(&self, package: &ListedPackage, width: usize) -> Vec<u8> {
+        if self.long {
+            long(package)
+        } else if self.extracted {
+            extracted(package, width)
+        } else if self.relocation {
+            let base = package.params.get("BASEDIR").filter(|base| !base.is_empty());
+            [base.unwrap_or(b"none"), b"\n"].concat()
+        } else if self.instances {
+            format!("{}\n", package.instance).into_bytes()
+        } else {
+            short(package, width)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PkginfoDocument<'a> {
+    packages: Vec<PackageFields>,
+    missing: &'a [String],
+    corrupt: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct PackageFields {
+    instance: String,
+    name: String,
+    category: String,
+    arch: String,
+    version: String,
+    basedir: Option<String>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Counts>,
+}
+
+impl PackageFields {
+    fn of(package: &ListedPackage) -> Self {
+        let text = |name| package.params.text(name).into_owned();
+        Self {
+            instance: package.instance.clone(),
+            name: text("NAME"),
+            category: text("CATEGORY"),
+            arch: text("ARCH"),
+            version: text("VERSION"),
+            basedir: package.params.get("BASEDIR").map(|_| text("BASEDIR")),
+            status: status(package.state),
+            files: package.counts,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! pkgparam(1): prints parameters of a package, or of a file in the same syntax.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use crate::arguments::{Extensions, RootOption, parse};
+use crate::call::Invocation;
+use crate::format::params::compact;
+use crate::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
+use crate::package::Params;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::Output;
+
+const USAGE: &str = "\
+pkgparam [-v] [-d device] [-R root] pkginst [param...]
+pkgparam -f file [-v] [param...]";
+
+/// Print parameters of a package
+#[derive(clap::Parser)]
+struct PkgparamArgs {
+    /// Print NAME='value' instead of the value alone
+    #[arg(short)]
+    verbose: bool,
+    /// Read this file instead of a package's
+    #[arg(short, value_name = "FILE", conflicts_with_all = ["device", "root"])]
+    file: Option<PathBuf>,
+    /// Take the package from this directory, datastream or archive instead of the installed one
+    #[arg(short, value_name = "DEVICE")]
+    device: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootOption,
+    /// The package (none with -f), then the parameters; all of them where none is named
+    #[arg(value_name = "PKGINST PARAM")]
+    words: Vec<String>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Runs the command. A parameter that does not exist prints nothing and is no error.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgparamArgs = parse(call, USAGE)?;
+    let (params, names) = args.find(call)?;
+    let parameters = selected(&params, names).map(|(name, value)| (name.to_owned(), value)).collect();
+    Ok(Reply::new(Exit::OK, PkgparamReport { parameters, as_assignments: args.verbose }))
+}
+
+/// The parameters in the order in which they are printed.
+struct PkgparamReport {
+    parameters: Vec<(String, Vec<u8>)>,
+    as_assignments: bool,
+}
+
+impl Serialize for PkgparamReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Of several with one name the first counts.
+        let pairs = self.parameters.iter().rev().map(|(name, value)| (name, text(value)));
+        BTreeMap::from([("parameters", pairs.collect::<BTreeMap<_, _>>())]).serialize(serializer)
+    }
+}
+
+impl Report for PkgparamReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for (name, value) in &self.parameters {
+            output.line(if self.as_assignments { assignment(name, value) } else { value.clone() })?;
+        }
+        Ok(())
+    }
+}
+
+impl PkgparamArgs {
+    /// The parameters, and the names that are wanted of them.
+    fn find(&self, call: &Invocation) -> anyhow::Result<(Params, &[String])> {
+        if let Some(file) = &self.file {
+            return Ok((parameter_file(file)?, &self.words));
+        }
+        let Some((instance, names)) = self.words.split_first() else {
+            return Err(Stop::Usage { message: "no package is named".to_owned(), usage: USAGE }.into());
+        };
+        let params = if let Some(device) = &self.device {
+            spooled_parameters(device, instance)?
+        } else {
+            let root = self.root.open(call)?;
+            parameters(call.surroundings.reader(&root), instance)?
+        };
+        let unknown = || Stop::Refused {
+            exit: Exit::FAILED,
+            message: format!("unable to locate parameter information for \"{instance}\""),
+        };
+        Ok((params.ok_or_else(unknown)?, names))
+    }
+}
+
+/// The parameters named, in the order of the names; all, in the order of the file, where none is.
+fn selected<'a>(params: &'a Params, names: &'a [String]) -> impl Iterator<Item = (&'a str, Vec<u8>)> {
+    let chosen: Vec<(&str, &[u8])> = if names.is_empty() {
+        params.iter().collect()
+    } else {
+        names.iter().filter_map(|name| Some((name.as_str(), params.get(name)?))).collect()
+    };
+    chosen.into_iter().map(|(name, value)| match name {
+        "ARCH" | "CATEGORY" => (name, compact(value)),
+        _ => (name, value.to_vec()),
+    })
+}
+
+/// `NAME='value'`, so that a shell reads the value back.
+fn assignment(name: &str, value: &[u8]) -> Vec<u8> {
+    let mut line = format!("{name}='").into_bytes();
+    for &byte in value {
+        if byte == b'\'' {
+            line.extend(b"'\"'\"'");
+        } else {
+            line.push(byte);
+        }
+    }
+    line.push(b'\'');
+    line
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_apostrophe_is_printed_so_that_a_shell_reads_it_back() {
+        assert_eq!(assignment("NAME", b"it's"), br#"NAME='it'"'"'s'"#);
+    }
+
+    #[test]
+    fn parameters_come_in_the_order_asked_for_and_the_first_of_a_name_counts() {
+        let params: Params = [("B", "1"), ("A", "2"), ("B", "3"), ("ARCH", "a, b")].into_iter().collect();
+        let shown = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            selected(&params, &names)
+                .map(|(name, value)| format!("{name}={}", text(&value)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&["A", "NOPE", "B"]), ["A=2", "B=1"]);
+        assert_eq!(shown(&[]), ["B=1", "A=2", "B=3", "ARCH=a,b"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! pkgrm(1M): removes installed packages, in the words of the classic command. Its own messages go to standard error.
+
+use std::path::PathBuf;
+
+use crate::arguments::{CategoryOption, Extensions, RootOption, parse, script_settings};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::classic::console::Console;
+use crate::operation::packages::remove::{RemoveRequest, remove_packages};
+use crate::operation::queries::packages::installed_packages;
+use crate::operation::queries::select::Selection;
+use crate::plan::refusal::Command;
+use crate::reply::packages::EndedPackages;
+use crate::reply::{Exit, Reply, Stop};
+use crate::root::Root;
+use console::{RemoveDetails, ended};
+
+mod console;
+mod spool;
+
+const USAGE: &str = "\
+pkgrm [-nvAM] [-a admin] [-R root] [-V vfstab] [--script-timeout seconds] pkginst...|-Y category,...
+pkgrm [-n] -s spool pkginst...";
+
+/// Remove installed packages
+#[derive(clap::Parser)]
+struct PkgrmArgs {
+    /// Use this admin file: a path, a name below var/sadm/install/admin, or none
+    #[arg(short, value_name = "ADMIN")]
+    admin: Option<PathBuf>,
+    /// Accepted for compatibility: there are no remote copies
+    #[arg(short = 'A')]
+    _remote: bool,
+    /// Accepted for compatibility: client file systems are never mounted
+    #[arg(short = 'M')]
+    _no_mount: bool,
+    /// Ask nothing, and print the outcome only
+    #[arg(short)]
+    non_interactive: bool,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    /// Remove the packages from this directory of packages; nothing that is installed is touched
+    #[arg(short, value_name = "SPOOL", conflicts_with = "categories")]
+    spool: Option<PathBuf>,
+    #[command(flatten)]
+    category: CategoryOption,
+    /// Show every command of the packages' scripts, as sh -x does
+    #[arg(short = 'v')]
+    trace: bool,
+    /// Accepted for compatibility: file systems of clients are never mounted
+    #[arg(short = 'V', value_name = "VFSTAB")]
+    _vfstab: Option<PathBuf>,
+    /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
+    #[arg(long, value_name = "SECONDS")]
+    script_timeout: Option<u64>,
+    /// The packages: an instance, or PKG.* for all its instances; with -s all as well
+    #[arg(value_name = "PKGINST")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgrmArgs = parse(call, USAGE)?;
+    if args.packages.is_empty() && args.category.categories.is_empty() {
+        let message = "you must specify a category (-Y) or list of packages to remove".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let conversation = !args.non_interactive && !call.in_json && !args.owner.as_owner;
+    if conversation && !call.surroundings.stdin_is_terminal {
+        let message = "a removal has to be confirmed, and standard input is no terminal\nuse -n to remove without being asked";
+        return Err(Stop::Refused { exit: Exit::new(5), message: message.to_owned() }.into());
+    }
+    if let Some(spool) = &args.spool {
+        return spool::run(call, spool, &args.packages, conversation);
+    }
+    let root = args.owner.open::<PkgrmArgs>(call, &args.root, Command::Pkgrm)?;
+    let packages = match args.category.categories {
+        categories if categories.is_empty() => args.packages,
+        categories => of_categories(&root, categories)?,
+    };
+    let request = RemoveRequest {
+        packages,
+        admin: args.admin,
+        conversation,
+        scripts: script_settings(call, args.trace, args.script_timeout),
+    };
+    let mut console = Console::new(call, &root, !args.non_interactive, RemoveDetails);
+    console.output.heedless();
+    let outcome =
+        call.change(&root, "pkgrm", None, |caller| remove_packages(&root, &request, caller, &mut console))?;
+    call.output = console.output;
+    Ok(EndedPackages { command: Command::Pkgrm, outcome, package: ended }.reply(&root))
+}
+
+/// The installed packages of any of these categories.
+fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let refused = |message: &str| Stop::Refused { exit: Exit::FAILED, message: message.to_owned() };
+    if categories.iter().any(|category| category.eq_ignore_ascii_case("system")) {
+        let message = "Unable to remove packages that are part of the SYSTEM category with the -Y option.";
+        return Err(refused(message).into());
+    }
+    let names = categories.join(",");
+    let listing = installed_packages(root, &Selection { categories, ..Selection::default() }, false)?;
+    if listing.packages.is_empty() {
+        return Err(refused(&format!("Category argument <{names}> cannot be found.")).into());
+    }
+    Ok(listing.packages.into_iter().map(|package| package.instance).collect())
+}

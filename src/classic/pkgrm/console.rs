@@ -1,0 +1,82 @@
+//! The messages of pkgrm(1M) about a package, class by class.
+
+use std::fmt::Write as _;
+
+use crate::classic::console::Console;
+use crate::operation::packages::left_objects::{LeftObject, StayReason};
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::{PlannedRemoval, Removed};
+use crate::package::Params;
+use crate::plan::refusal::Command;
+use crate::reply::packages::{EndedPackage, print_ending};
+use crate::surroundings::questions;
+
+/// The removal of packages.
+pub(super) struct RemoveDetails;
+
+/// The outcome of one package.
+pub(super) fn ended(removed: &Removed) -> EndedPackage<'_> {
+    let plan = removed.removal.as_ref().map(|removal| &removal.intended.plan);
+    EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending }
+}
+
+/// The text behind the path of an object.
+fn marker(left: &LeftObject) -> &'static str {
+    match left.stays {
+        None => "",
+        Some(StayReason::Shared) => " <shared pathname not removed>",
+        Some(StayReason::NotEmpty) => " <non-empty directory not removed>",
+        Some(StayReason::MountPoint) => " <mount point not removed>",
+    }
+}
+
+impl PackageObserver for Console<'_, RemoveDetails> {
+    fn removing(&mut self, name: &str, params: &Params) {
+        let text = |name| params.text(name);
+        self.print_step(&format!(
+            "\nThe following package is currently installed:\n   {name}  {}\n   {:width$}  ({}) {}\n",
+            text("NAME"),
+            "",
+            text("ARCH"),
+            text("VERSION"),
+            width = name.len()
+        ));
+    }
+
+    fn removal_agreed(&mut self, removal: &PlannedRemoval) {
+        let name = &removal.name;
+        self.print_step(&format!("\n## Removing installed package instance <{name}>\n"));
+        if removal.checks_dependencies {
+            self.print_step(&format!("## Verifying package <{name}> dependencies.\n"));
+        }
+        self.print_step("## Processing package information.\n");
+    }
+
+    fn class_left(&mut self, class: &str, objects: &[LeftObject]) {
+        let mut text = format!("## Removing pathnames in class <{class}>\n");
+        for left in objects {
+            let _ = writeln!(text, "{}{}", self.root.show(&left.path), marker(left));
+        }
+        self.print_step(&text);
+    }
+
+    fn objects_gone(&mut self) {
+        self.print_step("## Updating system information.\n");
+    }
+
+    fn removed(&mut self, removed: &Removed) {
+        if self.outcome {
+            print_ending(&mut self.output, Command::Pkgrm, "Removal of", &ended(removed));
+        }
+    }
+
+    fn agrees(&mut self, _: &str, questions: &[String]) -> bool {
+        let help = "Answer y to remove the package, n to leave the system as it is.";
+        questions::agreed(
+            &mut self.output,
+            questions,
+            "\nDo you want to remove this package? [y,n,?,q] ",
+            help,
+        )
+    }
+}

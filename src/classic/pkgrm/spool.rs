@@ -1,0 +1,60 @@
+//! `pkgrm -s`: removes packages from a spool directory.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::call::Invocation;
+use crate::classic::pkgtrans;
+use crate::operation::device;
+use crate::operation::translate::remove_spooled;
+use crate::package::PkgInst;
+use crate::reply::{Exit, Reply, Report};
+use crate::surroundings::{Output, questions};
+
+/// Removes packages from a spool directory; with `asks` each removal has to be agreed to.
+pub(super) fn run(
+    call: &mut Invocation,
+    spool: &Path,
+    packages: &[String],
+    asks: bool,
+) -> anyhow::Result<Reply> {
+    let mut output = Output::new(call.program);
+    let mut declined = false;
+    let removed = remove_spooled(&device::named(spool), packages, &mut |inst: &PkgInst| {
+        let agreed = !asks || agrees(&mut output, inst);
+        declined |= !agreed;
+        if agreed && !call.in_json {
+            // Nothing depends on it.
+            drop(output.complain(format!("Removing spooled package instance <{inst}>\n")));
+        }
+        agreed
+    });
+    let exit = match &removed {
+        Err(error) => pkgtrans::code(error),
+        Ok(_) if declined => Exit::new(3),
+        Ok(_) => Exit::OK,
+    };
+    let error = removed.as_ref().err().map(ToString::to_string);
+    let removed = removed.iter().flatten().map(ToString::to_string).collect();
+    Ok(Reply::new(exit, SpoolReport { error, removed }))
+}
+
+fn agrees(output: &mut Output, inst: &PkgInst) -> bool {
+    let spooled = [format!("The following package is currently spooled:\n   {inst}")];
+    let help = "Answer y to remove the package, n to leave it in the directory.";
+    questions::agreed(output, &spooled, "\nDo you want to remove this package? [y,n,?,q] ", help)
+}
+
+#[derive(Serialize)]
+struct SpoolReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    removed: Vec<String>,
+}
+
+impl Report for SpoolReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.error.iter().try_for_each(|error| output.error(error))?)
+    }
+}

@@ -1,0 +1,183 @@
+//! pkgtrans(1): moves packages between directories and datastreams.
+//!
+//! Standard error begins with the line of the first package: programs look for it there.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
+use crate::call::Invocation;
+use crate::classic::menu;
+use crate::operation::translate::{
+    Destination, Existing, Observer, Transferred, TranslateError, TranslateRequest, Translation,
+};
+use crate::plan::refusal::Command;
+use crate::reply::{Exit, Reply, Report, failure};
+use crate::source::{Problem, SourceError, is_standard_input};
+use crate::surroundings::Output;
+
+const USAGE: &str = "pkgtrans [-cinos] device1 device2 [pkginst...]";
+
+/// Move packages between directories and datastreams
+#[derive(clap::Parser)]
+struct PkgtransArgs {
+    /// Accepted for compatibility
+    #[arg(short)]
+    _compatible: bool,
+    /// Move pkginfo and pkgmap only
+    #[arg(short)]
+    information: bool,
+    /// Give a package whose name is taken the next free one, PKG.2
+    #[arg(short)]
+    new_instance: bool,
+    /// Replace packages that are there already
+    #[arg(short)]
+    overwrite: bool,
+    /// Write one datastream instead of directories
+    #[arg(short)]
+    stream: bool,
+    #[arg(short = 'g', hide = true)]
+    sign: bool,
+    #[arg(short = 'k', hide = true)]
+    keystore: Option<PathBuf>,
+    #[arg(short = 'P', hide = true)]
+    passphrase: Option<String>,
+    #[arg(short = 'a', hide = true)]
+    alias: Option<String>,
+    /// Where the packages are: a directory, a datastream, an archive, or a pipe such as /dev/stdin
+    #[arg(value_name = "DEVICE1")]
+    from: PathBuf,
+    /// Where they go: a directory, or the name of a datastream
+    #[arg(value_name = "DEVICE2")]
+    to: PathBuf,
+    /// The packages: an instance, PKG.* for all its instances, or all
+    #[arg(value_name = "PKGINST")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Runs the command. Exit 0, 1 for an error, 2 for a package that is there already, 3 for a signal, 99 for a source that is none.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgtransArgs = parse(call, USAGE)?;
+    let unsupported = [
+        ("-g", args.sign),
+        ("-k", args.keystore.is_some()),
+        ("-P", args.passphrase.is_some()),
+        ("-a", args.alias.is_some()),
+    ];
+    refuse_unsupported(unsupported, USAGE)?;
+    let PkgtransArgs { from, to, mut packages, .. } = args;
+    if packages.is_empty() {
+        let chosen = match call.surroundings.stdin_is_terminal {
+            true => menu::choose(&mut call.output, &from)?,
+            false if is_standard_input(&from) => Some(vec!["all".to_owned()]),
+            false => menu::chosen_in_advance(&mut call.output, &from)?,
+        };
+        let Some(chosen) = chosen else { return Ok(Reply::silent(Exit::new(3))) };
+        packages = chosen;
+    }
+    let request = TranslateRequest {
+        to: Destination::named(&to, &from, args.stream),
+        device: from,
+        packages: listed(&packages),
+        categories: Vec::new(),
+        existing: match (args.overwrite, args.new_instance) {
+            (true, _) => Existing::Overwrite,
+            (_, true) => Existing::Rename,
+            _ => Existing::Refuse,
+        },
+        description_only: args.information,
+    };
+    transfer(call, request)
+}
+
+/// Moves packages, and tells of each as it is moved.
+pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyhow::Result<Reply> {
+    let destination = request.to.path().display().to_string();
+    let mut output = Output::new(call.program);
+    let mut told = |transferred: &Transferred| {
+        if !call.in_json {
+            // Nothing depends on it.
+            drop(output.complain(line(transferred)));
+        }
+    };
+    let moved = match Translation::prepare(request) {
+        Err(error) => Err(error),
+        Ok(translation) => call.with_caller(call.program, 0, |caller| {
+            translation.perform(&mut Observer { interrupt: caller.interrupt, transferring: &mut told })
+        })?,
+    };
+    call.output.heedless();
+    let error = moved.as_ref().err();
+    let report = TransferReport {
+        error: error.map(ToString::to_string),
+        destination,
+        packages: moved.iter().flatten().map(MovedPackage::of).collect(),
+        complaint: error.map(complaint),
+    };
+    Ok(Reply::new(error.map_or(Exit::OK, code), report))
+}
+
+impl Report for TransferReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.complaint.iter().try_for_each(|complaint| output.error(complaint))?)
+    }
+}
+
+fn line(transferred: &Transferred) -> String {
+    let Transferred { name, instance } = transferred;
+    let renamed = if name == instance {
+        String::new()
+    } else {
+        format!("\t... instance renamed <{instance}> on destination\n")
+    };
+    format!("Transferring <{name}> package instance\n{renamed}")
+}
+
+/// The exit code of pkgtrans(1) for an error.
+pub(crate) fn code(error: &TranslateError) -> Exit {
+    match error {
+        TranslateError::Source(error) => failure::source_code(Command::Pkgadd, error),
+        TranslateError::Interrupted(_) => Exit::new(3),
+        _ if error.is_broken_pipe() => Exit::PIPE,
+        _ if error.is_duplicate() => Exit::new(2),
+        _ => Exit::FAILED,
+    }
+}
+
+/// The sentences for an error: the one of the classic command, and what is wrong.
+fn complaint(error: &TranslateError) -> String {
+    let why = match error {
+        TranslateError::Source(SourceError {
+            path,
+            problem: problem @ (Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_)),
+        }) => format!("could not process datastream from <{}>: {problem}", path.display()),
+        other => other.to_string(),
+    };
+    format!("unable to complete package transfer\n- {why}")
+}
+
+#[derive(Serialize)]
+struct TransferReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    destination: String,
+    packages: Vec<MovedPackage>,
+    /// The sentences for an error.
+    #[serde(skip)]
+    complaint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MovedPackage {
+    package: String,
+    instance: String,
+}
+
+impl MovedPackage {
+    fn of(transferred: &Transferred) -> Self {
+        Self { package: transferred.name.clone(), instance: transferred.instance.clone() }
+    }
+}

@@ -1,0 +1,71 @@
+//! puttext(1): prints a message in lines that fit on a screen.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use serde::Serialize;
+
+use crate::arguments::{Extensions, parse};
+use crate::call::Invocation;
+use crate::reply::json::as_texts;
+use crate::reply::text::fold::fold;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::Output;
+
+const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
+
+/// The column at which lines end where nobody says otherwise.
+const RIGHT_MARGIN: u16 = 60;
+
+/// Print a message in lines that fit on a screen
+#[derive(clap::Parser)]
+struct PuttextArgs {
+    /// Print no newline behind the message
+    #[arg(short)]
+    no_newline: bool,
+    /// Indent every line by this many columns
+    #[arg(short, value_name = "COLUMNS", default_value_t = 0)]
+    left_margin: u16,
+    /// End every line before this column
+    #[arg(short, value_name = "COLUMNS", default_value_t = RIGHT_MARGIN)]
+    right_margin: u16,
+    /// The message; \n in it begins a new line
+    #[arg(value_name = "STRING")]
+    text: OsString,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+#[derive(Serialize)]
+struct PuttextReport {
+    #[serde(serialize_with = "as_texts")]
+    lines: Vec<Vec<u8>>,
+    #[serde(skip)]
+    args: PuttextArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PuttextArgs = parse(call, USAGE)?;
+    if args.right_margin <= args.left_margin {
+        let message = "the right margin is not beyond the left one".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let width = usize::from(args.right_margin - args.left_margin);
+    Ok(Reply::new(Exit::OK, PuttextReport { lines: fold(args.text.as_bytes(), width), args }))
+}
+
+impl Report for PuttextReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let margin = vec![b' '; usize::from(self.args.left_margin)];
+        let indented = self.lines.iter().map(|line| match line.as_slice() {
+            [] => Vec::new(),
+            line => [&margin[..], line].concat(),
+        });
+        output.print(indented.collect::<Vec<_>>().join(&b'\n'))?;
+        if !self.args.no_newline {
+            output.print(b"\n")?;
+        }
+        Ok(())
+    }
+}

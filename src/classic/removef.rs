@@ -1,0 +1,124 @@
+//! removef(1M): gives objects of a package up, in the words of the classic command.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use serde::Serialize;
+
+use crate::arguments::{Extensions, RootOption, parse};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::classic::installf::{input_lines, noting_failure, refused};
+use crate::operation::installf::removef::{RemovefRequest, removef};
+use crate::package::{ObjectPath, unescape};
+use crate::plan::refusal::Command;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::root::Root;
+use crate::surroundings::Output;
+
+const USAGE: &str = "removef [-R root] pkginst path...
+removef [-R root] pkginst -
+removef -f [-R root] pkginst";
+
+/// The exit code where a path was passed over.
+const WARNING: Exit = Exit::new(2);
+
+/// Give objects of a package up
+#[derive(clap::Parser)]
+struct RemovefArgs {
+    /// What the package has given up is final: its owner is taken out of the database
+    #[arg(short = 'f')]
+    is_final: bool,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    /// The package, and the paths that it gives up, or - for paths on standard input
+    #[arg(value_name = "OPERAND")]
+    operands: Vec<OsString>,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    noting_failure(call, give_up)
+}
+
+fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: RemovefArgs = parse(call, USAGE)?;
+    let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+    let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
+    // Before anything is read from standard input: another process may be the one to do it.
+    let root = args.owner.open::<RemovefArgs>(call, &args.root, Command::Removef)?;
+    let mut exit = Exit::OK;
+    let words = match (args.is_final, rest) {
+        (true, []) => None,
+        (true, _) => return Err(wrong("-f takes no path").into()),
+        (false, []) => return Err(wrong("no path is named").into()),
+        (false, [only]) if only == "-" => Some(first_words(&input_lines()?)),
+        (false, words) => Some(words.iter().map(|word| word.clone().into_vec()).collect()),
+    };
+    let mut paths = words.as_ref().map(|_| Vec::new());
+    for word in words.iter().flatten() {
+        if let (Some(path), Some(paths)) = (path(word), &mut paths) {
+            paths.push(path?);
+            continue;
+        }
+        let word = String::from_utf8_lossy(word);
+        call.output.complain(format!("WARNING: relative pathname <{word}> ignored\n"))?;
+        exit = WARNING;
+    }
+    let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
+    let request = RemovefRequest { package, paths, run };
+    let outcome = call.change(&root, "removef", None, |caller| removef(&root, &request, caller))?;
+    let removable = outcome.map_err(|error| refused(Command::Removef, &error))?;
+    let report = RemovefReport {
+        package: request.package,
+        host_paths: removable.iter().map(|path| host_path(&root, path)).collect(),
+        removable: removable.iter().map(ToString::to_string).collect(),
+        for_terminal: call.surroundings.stdout_is_terminal,
+    };
+    Ok(Reply::about(&root, exit, report))
+}
+
+#[derive(Serialize)]
+struct RemovefReport {
+    package: String,
+    removable: Vec<String>,
+    #[serde(skip)]
+    host_paths: Vec<Vec<u8>>,
+    #[serde(skip)]
+    for_terminal: bool,
+}
+
+impl Report for RemovefReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for path in &self.host_paths {
+            let line = [path, &b"\n"[..]].concat();
+            // A script must be able to remove what it is told; nobody else has a use for these bytes.
+            if self.for_terminal { output.print(line)? } else { output.raw(line)? }
+        }
+        Ok(())
+    }
+}
+
+/// A path with that of the root before it, byte for byte: scripts hand it to rm(1).
+fn host_path(root: &Root, path: &ObjectPath) -> Vec<u8> {
+    let prefix = root.prefix().as_os_str().as_bytes();
+    let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
+    [prefix, path.as_bytes()].concat()
+}
+
+/// A word as a path; none where it is relative.
+fn path(word: &[u8]) -> Option<Result<ObjectPath, Stop>> {
+    let checked = word.starts_with(b"/").then(|| ObjectPath::new(word))?;
+    Some(checked.map_err(|error| Stop::Refused { exit: Exit::FAILED, message: error.to_string() }))
+}
+
+/// The first word of each line, with escapes as in contents(4).
+fn first_words(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let first =
+        |line: &Vec<u8>| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()).map(unescape);
+    lines.iter().filter_map(first).collect()
+}

@@ -1,0 +1,133 @@
+//! showrev(1M): prints the revision of the system and the patches applied to it.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use crate::arguments::{Extensions, RootOption, parse};
+use crate::call::Invocation;
+use crate::operation::queries::applied_patches::applied_patches;
+use crate::patch::AppliedPatch;
+use crate::reply::text::patch;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::{Machine, Output};
+
+const USAGE: &str = "showrev [-a|-p] [-R root]";
+
+/// The line where no patch is applied.
+const NONE: &str = "No patches are installed";
+
+/// Print the revision of the system and its patches
+#[derive(clap::Parser)]
+struct ShowrevArgs {
+    /// Print the patches
+    #[arg(short, conflicts_with = "all")]
+    patches: bool,
+    /// Print the system and the patches
+    #[arg(short)]
+    all: bool,
+    #[arg(short, hide = true, value_name = "COMMAND")]
+    command: Option<String>,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+/// Runs the command.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: ShowrevArgs = parse(call, USAGE)?;
+    if args.command.is_some() {
+        let message = "the revision of a single command (-c) is not known".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let system = (!args.patches).then(|| SystemBlock(system(&call.surroundings.machine)));
+    if !args.patches && !args.all {
+        return Ok(Reply::new(Exit::OK, ShowrevReport { system, patches: None }));
+    }
+    let root = args.root.open(call)?;
+    let patches = applied_patches(call.surroundings.reader(&root))?;
+    let patches = Some(PatchListing { patches, none: NONE });
+    Ok(Reply::about(&root, Exit::OK, ShowrevReport { system, patches }))
+}
+
+/// The system block: what uname(2) says, under the names of showrev(1M).
+fn system(machine: &Machine) -> [(&'static str, String); 6] {
+    let Machine { system, node, release, version, hardware, domain } = machine;
+    [
+        ("Hostname", node.clone()),
+        ("Release", release.clone()),
+        ("Kernel architecture", hardware.clone()),
+        ("Application architecture", std::env::consts::ARCH.to_owned()),
+        ("Domain", domain.clone()),
+        ("Kernel version", format!("{system} {release} {version}")),
+    ]
+}
+
+#[derive(Serialize)]
+struct ShowrevReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<SystemBlock>,
+    #[serde(flatten)]
+    patches: Option<PatchListing>,
+}
+
+impl Report for ShowrevReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for (name, value) in self.system.iter().flat_map(|system| &system.0) {
+            output.line(format!("{name}: {value}"))?;
+        }
+        self.patches.iter().try_for_each(|patches| patches.print_text(output))
+    }
+}
+
+/// The names and values of the system block, in the order of the text.
+struct SystemBlock([(&'static str, String); 6]);
+
+impl Serialize for SystemBlock {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.iter().cloned().collect::<BTreeMap<_, _>>().serialize(serializer)
+    }
+}
+
+/// The patches of a root, in the order in which they were applied; patchadd(1M) `-p` lists the same.
+#[derive(Serialize)]
+pub(super) struct PatchListing {
+    #[serde(serialize_with = "as_listed")]
+    pub(super) patches: Vec<AppliedPatch>,
+    /// The line where there is no patch.
+    #[serde(skip)]
+    pub(super) none: &'static str,
+}
+
+impl Report for PatchListing {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(output.print(patch::listing(&self.patches, self.none))?)
+    }
+}
+
+fn as_listed<S: Serializer>(patches: &[AppliedPatch], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(patches.iter().map(ShowrevPatch::from))
+}
+
+/// A patch in the document.
+#[derive(Serialize)]
+struct ShowrevPatch {
+    id: String,
+    obsoletes: Vec<String>,
+    requires: Vec<String>,
+    incompatibles: Vec<String>,
+    packages: Vec<String>,
+}
+
+impl From<&AppliedPatch> for ShowrevPatch {
+    fn from(patch: &AppliedPatch) -> Self {
+        Self {
+            id: patch.id.to_string(),
+            obsoletes: patch.obsoletes.iter().map(ToString::to_string).collect(),
+            requires: patch.requires.iter().map(ToString::to_string).collect(),
+            incompatibles: patch.incompatibles.iter().map(ToString::to_string).collect(),
+            packages: patch.packages.iter().map(ToString::to_string).collect(),
+        }
+    }
+}

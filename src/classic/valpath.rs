@@ -1,0 +1,101 @@
+//! valpath(1): says by its exit code whether a path is what it should be.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::arguments::{Extensions, parse};
+use crate::call::Invocation;
+use crate::operation::path_check::{Property, has_all};
+use crate::reply::{Exit, Reply, Report};
+
+const USAGE: &str = "valpath [-abcflnortwxyz] path";
+
+/// Say by the exit code whether a path is what it should be
+#[derive(clap::Parser)]
+#[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
+struct ValpathArgs {
+    /// It is absolute
+    #[arg(short)]
+    absolute: bool,
+    /// It is a block device
+    #[arg(short)]
+    block: bool,
+    /// It is a character device
+    #[arg(short)]
+    character: bool,
+    /// It is a regular file
+    #[arg(short = 'f')]
+    regular: bool,
+    /// It is relative
+    #[arg(short = 'l')]
+    relative: bool,
+    /// It does not exist
+    #[arg(short)]
+    new: bool,
+    /// It exists
+    #[arg(short)]
+    old: bool,
+    /// It can be read
+    #[arg(short)]
+    readable: bool,
+    /// It exists or can be made; nothing is made
+    #[arg(short = 't')]
+    creatable: bool,
+    /// It can be written to
+    #[arg(short)]
+    writable: bool,
+    /// It can be executed or searched
+    #[arg(short = 'x')]
+    executable: bool,
+    /// It is a directory
+    #[arg(short = 'y')]
+    directory: bool,
+    /// It is not empty
+    #[arg(short = 'z')]
+    non_empty: bool,
+    /// The path
+    #[arg(value_name = "PATH")]
+    path: OsString,
+    #[command(flatten)]
+    _extensions: Extensions,
+}
+
+#[derive(Serialize)]
+struct ValpathReport {
+    path: String,
+    valid: bool,
+}
+
+/// Runs the command. Exit 0 if every letter is right, else 1, and nothing is printed.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: ValpathArgs = parse(call, USAGE)?;
+    let path = Path::new(&args.path);
+    let valid = has_all(path, &args.properties());
+    let exit = if valid { Exit::OK } else { Exit::FAILED };
+    Ok(Reply::new(exit, ValpathReport { path: path.display().to_string(), valid }))
+}
+
+impl Report for ValpathReport {}
+
+impl ValpathArgs {
+    fn properties(&self) -> Vec<Property> {
+        let letters = [
+            (self.absolute, Property::Absolute),
+            (self.relative, Property::Relative),
+            (self.new, Property::New),
+            (self.old, Property::Old),
+            (self.creatable, Property::Creatable),
+            (self.readable, Property::Readable),
+            (self.writable, Property::Writable),
+            (self.executable, Property::Executable),
+            (self.block, Property::Block),
+            (self.character, Property::Character),
+            (self.regular, Property::Regular),
+            (self.directory, Property::Directory),
+            (self.non_empty, Property::NonEmpty),
+        ];
+        letters.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, property)| property).collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! The answer of a process of the owner of a root: data about that root, never about others.
+
+use serde_json::{Map, Value};
+
+use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
+use crate::as_owner::OwnerAnswer;
+use crate::reply::Exit;
+use crate::root::Root;
+
+/// The fields of a document that the caller writes itself.
+const OURS: [&str; 4] = ["schema", "command", "root", "exit"];
+
+/// Makes the report of a root from the answer of the process of its owner.
+pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
+    let exit = answer.exit;
+    let mut document: Map<String, Value> = serde_json::from_slice(&answer.output).unwrap_or_default();
+    document.retain(|name, _| !OURS.contains(&name.as_str()));
+    let line = line(exit, &document, &answer.errors);
+    let changed = document.get("changed").and_then(Value::as_bool).unwrap_or_default();
+    let class = match text(&document, "result") {
+        _ if exit != Exit::OK => RootClass::Failed,
+        "nothing-to-do" => RootClass::Idle,
+        _ if changed || has(&document, "verdict", "planned") => RootClass::Done,
+        _ if has(&document, "verdict", "not-applicable") => RootClass::NotApplicable,
+        _ => RootClass::Idle,
+    };
+    let body = RootBody::OfOwner(document);
+    RootReport { changed, ..RootReport::of_line(class, exit, line, root.prefix(), body) }
+}
+
+fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
+    let error = text(document, "error");
+    let patches: Vec<String> = patches(document)
+        .map(|patch| match text(patch, "reason") {
+            "" => format!("{} {}", text(patch, "id"), text(patch, "verdict")),
+            reason => format!("{} {}: {reason}", text(patch, "id"), text(patch, "verdict")),
+        })
+        .collect();
+    let line = match (error, patches.as_slice()) {
+        ("", []) if exit == Exit::OK => text(document, "result").to_owned(),
+        ("", []) => format!("failed ({}): {}", exit.code(), String::from_utf8_lossy(errors)),
+        ("", patches) => patches.join("; "),
+        (error, _) => format!("failed ({}): {error}", exit.code()),
+    };
+    let line: String = in_one_line(&line).chars().take(LONGEST_LINE).collect();
+    line.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+/// The longest line that is printed of a root, in characters.
+const LONGEST_LINE: usize = 4096;
+
+fn patches(document: &Map<String, Value>) -> impl Iterator<Item = &Map<String, Value>> {
+    document.get("patches").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
+}
+
+fn has(document: &Map<String, Value>, name: &str, word: &str) -> bool {
+    patches(document).any(|patch| text(patch, name) == word)
+}
+
+fn text<'a>(of: &'a Map<String, Value>, name: &str) -> &'a str {
+    of.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_process_of_an_owner_says_is_data_about_its_root_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let output = br#"{"schema":"x","root":"/other","exit":{"code":0},"result":"done","changed":true,
+            "patches":[{"id":"1-01\u001b[2J","verdict":"applied","reason":""}]}"#;
+        let answer = OwnerAnswer { exit: Exit::OK, output: output.to_vec(), errors: Vec::new() };
+        let report: RootReport<()> = report_of(&root, &answer);
+        assert_eq!(
+            (report.class, report.line.as_str(), report.changed),
+            (RootClass::Done, "1-01?[2J applied", true)
+        );
+        let RootBody::OfOwner(fields) = report.body else { panic!("not of the owner") };
+        assert!(OURS.iter().all(|name| !fields.contains_key(*name)));
+    }
+
+    #[test]
+    fn one_that_says_nothing_of_sense_has_failed_by_its_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let answer = OwnerAnswer { exit: Exit::new(137), output: b"[[[".to_vec(), errors: b"a\nb".to_vec() };
+        let report: RootReport<()> = report_of(&root, &answer);
+        assert_eq!((report.class, report.line.as_str()), (RootClass::Failed, "failed (137): a b"));
+    }
+}

@@ -1,0 +1,122 @@
+//! Which roots: those of lists, and those that are named one by one.
+//!
+//! A list has one root in a line, as bytes; blanks around it, empty lines and lines that begin with `#` say nothing.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use crate::call::Invocation;
+use crate::operation::many::Roots;
+use crate::reply::Stop;
+use crate::surroundings::SurroundingsError;
+
+/// The largest list that is read, in bytes.
+const LARGEST_LIST: u64 = 16 << 20;
+
+/// Options that name many roots.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ManyRoots {
+    /// Work on every root that this file lists, one in a line; - is standard input; may be repeated
+    #[arg(long = "roots", value_name = "FILE", action = clap::ArgAction::Append, conflicts_with = "root")]
+    lists: Vec<PathBuf>,
+    /// Work on the root below this directory, too; may be repeated
+    #[arg(long = "root", value_name = "DIR", action = clap::ArgAction::Append, conflicts_with = "root")]
+    named: Vec<PathBuf>,
+    /// How many of these roots are worked on at a time, instead of as many as there are processors
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+}
+
+impl ManyRoots {
+    /// Whether the command is about many roots.
+    pub(crate) fn are_named(&self) -> bool {
+        !self.lists.is_empty() || !self.named.is_empty() || self.jobs.is_some()
+    }
+
+    /// How many are worked on at a time.
+    pub(super) fn jobs(&self) -> NonZeroUsize {
+        self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// The roots, those of lists first.
+    pub(super) fn open(&self, call: &Invocation, usage: &'static str) -> anyhow::Result<Roots> {
+        let wrong = |message: String| Stop::Usage { message, usage };
+        if call.surroundings.install_root.is_some() {
+            return Err(SurroundingsError::RootContends.into());
+        }
+        let mut paths = Vec::new();
+        for list in &self.lists {
+            let text = read(list).map_err(|error| wrong(format!("{}: {error}", list.display())))?;
+            paths.extend(parse(&text));
+        }
+        paths.extend(self.named.iter().cloned());
+        if paths.is_empty() {
+            return Err(wrong("no root is named by --roots or --root".to_owned()).into());
+        }
+        let paths = paths.into_iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>()?;
+        Ok(Roots::new(paths).map_err(|same| wrong(format!("a root is named twice: {same}")))?)
+    }
+}
+
+/// Refuses a source that can be read once only: every root reads it for itself.
+pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Result<(), Stop> {
+    let once = |path: &&PathBuf| {
+        let metadata = path.metadata();
+        path.as_path() == Path::new("-")
+            || crate::source::is_standard_input(path)
+            || metadata.is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    };
+    match sources.iter().find(once) {
+        None => Ok(()),
+        Some(path) => {
+            let message = format!(
+                "{} can be read once only, and every root has to read it: put it into a file",
+                path.display()
+            );
+            Err(Stop::Usage { message, usage })
+        }
+    }
+}
+
+fn read(list: &Path) -> io::Result<Vec<u8>> {
+    let input: Box<dyn Read> =
+        if list == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(list)?) };
+    let mut text = Vec::new();
+    input.take(LARGEST_LIST + 1).read_to_end(&mut text)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > LARGEST_LIST) {
+        return Err(io::Error::other(format!("larger than {LARGEST_LIST} bytes, so it is no list of roots")));
+    }
+    Ok(text)
+}
+
+fn parse(text: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    lines.map(|line| PathBuf::from(OsString::from_vec(line.to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_one_root_in_a_line_and_may_say_more_to_people() {
+        let text = b"# the web servers\n/zones/web1/root\r\n\n  /zones/web 2/root \n\t# /zones/old\n/z\xff";
+        let roots: Vec<PathBuf> = parse(text).collect();
+        let names: Vec<_> = roots.iter().map(|root| root.to_string_lossy()).collect();
+        assert_eq!(names, ["/zones/web1/root", "/zones/web 2/root", "/z\u{fffd}"]);
+    }
+
+    #[test]
+    fn what_can_be_read_once_only_is_no_source_for_many() {
+        for path in ["-", "/dev/stdin", "/dev/null"] {
+            assert!(must_be_read_often(&[PathBuf::from(path)], "").is_err(), "{path}");
+        }
+        let there_or_not = ["/etc/passwd", "/etc", "/no/such/patch"].map(PathBuf::from);
+        assert!(must_be_read_often(&there_or_not, "").is_ok(), "a missing one is told of by each root");
+    }
+}

@@ -1,0 +1,253 @@
+//! Verbs on many roots at once: one line for each as it ends, one summary, one exit code.
+//!
+//! Lines come as the roots end, because a root that waits for its lock must not hide what happens to the others; they
+//! begin with the root's name. What went well goes to standard output, with the summary; what did not to standard
+//! error. With `--json` there is one document, with the document of every root in their order.
+//!
+//! A signal ends the runs that are under way as it would end them alone, and no other is begun.
+
+mod by_owner;
+pub(crate) mod list;
+pub(crate) mod of_patches;
+pub(crate) mod root_report;
+mod summary;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::as_owner;
+use crate::as_owner::options::OwnerOptions;
+use crate::call::{Invocation, PROGRAM};
+use crate::operation::many::{Roots, Unanswered};
+use crate::operation::session::Caller;
+use crate::operation::whose_root::Standing;
+use crate::plan::refusal::Command;
+use crate::reply::json::{Document, DocumentHead, milliseconds_since};
+use crate::reply::{Exit, Reply, Report, failure};
+use crate::root::Root;
+use crate::surroundings::bar::RootsBar;
+use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
+use crate::surroundings::{Output, Surroundings};
+use list::ManyRoots;
+use root_report::{RootBody, RootClass, RootReport, failure_line};
+use summary::{ClassCounts, RootsSummary};
+
+/// The task that is done on every root.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RootsTask {
+    /// The command, as lock, journal and history name it.
+    pub(crate) program: &'static str,
+    /// How it is called.
+    pub(crate) usage: &'static str,
+    /// Seconds to wait for the lock of a root; none is as its policy says.
+    pub(crate) wait: Option<u64>,
+    /// The word for roots where something was done.
+    pub(crate) done: &'static str,
+    /// The word for roots where nothing had to be done.
+    pub(crate) idle: &'static str,
+}
+
+/// The answer about all roots.
+#[derive(Serialize)]
+struct RootsReport<B> {
+    result: &'static str,
+    changed: bool,
+    duration_ms: u64,
+    summary: ClassCounts,
+    roots: Vec<Document<RootBody<B>>>,
+    #[serde(skip)]
+    text: String,
+}
+
+impl<B: Serialize> Report for RootsReport<B> {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(output.print(&self.text)?)
+    }
+}
+
+/// Does `work` on every root. `A` are the arguments of the command, for processes of the owners of roots.
+pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
+    call: &mut Invocation,
+    (many, owner): (&ManyRoots, OwnerOptions),
+    task: RootsTask,
+    work: &(dyn Fn(&Root, &Caller<'_>) -> RootReport<B> + Sync),
+) -> anyhow::Result<Reply> {
+    let roots = many.open(call, task.usage)?;
+    let names: Vec<&Path> = roots.paths().collect();
+    let for_owners = as_owner::call_words::CallWords::of::<A>(call)?;
+    let Invocation { surroundings, output, in_json, name, .. } = call;
+    let mut progress = RootsProgress {
+        output,
+        command: name,
+        in_json: *in_json,
+        names: &names,
+        summary: RootsSummary::of(roots.len()),
+        documents: Vec::new(),
+        bar: RootsBar::new(roots.len(), !*in_json && surroundings.stderr_is_terminal),
+        unwritten: Ok(()),
+    };
+    let signal = with_signals(|interrupt| {
+        let turns = RootTurns { surroundings, owner, for_owners: &for_owners, task, interrupt, work };
+        let mut locked = Vec::new();
+        turns.take_each(&roots, many.jobs(), None, |place, answer| match answer {
+            Ok(TurnEnd { report: RootReport { exit: Exit::LOCKED, .. }, waits: true }) => locked.push(place),
+            answer => progress.count_end(place, answer.map(|turn| turn.report), interrupt()),
+        });
+        locked.sort_unstable();
+        turns.take_each(&roots.at(&locked), many.jobs(), Some(Instant::now()), |number, answer| {
+            let place = locked.get(number).copied().unwrap_or(number);
+            progress.count_end(place, answer.map(|turn| turn.report), interrupt());
+        });
+        interrupt()
+    })?;
+    progress.finish(signal, surroundings.began, task)
+}
+
+/// The turns of all roots. One that is locked has a second, when all others are done: nobody has to wait for those who
+/// wait.
+struct RootTurns<'a, B> {
+    surroundings: &'a Surroundings,
+    owner: OwnerOptions,
+    for_owners: &'a as_owner::call_words::CallWords,
+    task: RootsTask,
+    interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    work: &'a (dyn Fn(&Root, &Caller<'_>) -> RootReport<B> + Sync),
+}
+
+/// The end of a root's turn.
+struct TurnEnd<B> {
+    report: RootReport<B>,
+    /// Whether it should wait for its lock, and has not.
+    waits: bool,
+}
+
+impl<B: Send> RootTurns<'_, B> {
+    /// Gives each root its turn. Held locks are waited for only where it is said since when: all wait at once.
+    fn take_each(
+        &self,
+        roots: &Roots,
+        jobs: NonZeroUsize,
+        waiting_since: Option<Instant>,
+        ended: impl FnMut(usize, Result<TurnEnd<B>, Unanswered>),
+    ) {
+        let stops = || (self.interrupt)().is_some();
+        let turn = |root: &Root| {
+            let root = match self.owner.standing(self.surroundings, root.clone()) {
+                Ok(Standing::Caller(root)) => root,
+                Ok(Standing::Owner(root)) => return TurnEnd { report: self.by_owner(&root), waits: false },
+                Err(error) => {
+                    let exit = failure::code(Command::Patchadd, &error);
+                    return TurnEnd { report: unworked(exit, error.to_string(), root), waits: false };
+                }
+            };
+            let lock_wait_seconds = lock_wait_seconds(&root, self.task.wait);
+            let wait =
+                waiting_since.map_or(0, |since| lock_wait_seconds.saturating_sub(since.elapsed().as_secs()));
+            let turn = RootTurn {
+                surroundings: self.surroundings,
+                program: self.task.program,
+                speaks_as: format!("{PROGRAM}: {}", root.prefix().display()),
+                wait,
+                interrupt: self.interrupt,
+            };
+            let report = turn.with_caller(&|_| (), |caller| (self.work)(&root, caller));
+            TurnEnd { report, waits: waiting_since.is_none() && lock_wait_seconds > 0 }
+        };
+        roots.each(jobs, &stops, &turn, ended);
+    }
+
+    /// The report from a process of the owner of a root.
+    fn by_owner(&self, root: &Root) -> RootReport<B> {
+        match as_owner::answer(self.surroundings, self.for_owners, root, self.interrupt) {
+            Ok(answer) => by_owner::report_of(root, &answer),
+            Err(error) => unworked(Exit::FAILED, error.to_string(), root),
+        }
+    }
+}
+
+/// The reports so far.
+struct RootsProgress<'a, B> {
+    output: &'a mut Output,
+    command: &'static str,
+    in_json: bool,
+    names: &'a [&'a Path],
+    summary: RootsSummary,
+    documents: Vec<(usize, Document<RootBody<B>>)>,
+    bar: RootsBar,
+    /// Nobody reads any more: the work goes on, and that is told at the end.
+    unwritten: std::io::Result<()>,
+}
+
+impl<B: Serialize + 'static> RootsProgress<'_, B> {
+    fn count_end(&mut self, place: usize, answer: Result<RootReport<B>, Unanswered>, signal: Option<i32>) {
+        let name = self.names.get(place).copied().unwrap_or(Path::new(""));
+        let report = answer.unwrap_or_else(|unanswered| without_answer(name, &unanswered, signal));
+        self.summary.count(place, &report);
+        if self.in_json {
+            let document = DocumentHead { command: self.command, root: Some(name), exit: report.exit }
+                .document(report.body);
+            self.documents.push((place, document));
+            return;
+        }
+        let (output, unwritten) = (&mut *self.output, &mut self.unwritten);
+        self.bar.beside(self.summary.bad(), || {
+            let written = print_root(output, name, &report);
+            if unwritten.is_ok() {
+                *unwritten = written;
+            }
+        });
+    }
+
+    fn finish(mut self, signal: Option<i32>, began: Instant, task: RootsTask) -> anyhow::Result<Reply> {
+        self.bar.finish();
+        self.unwritten?;
+        self.documents.sort_by_key(|(place, _)| *place);
+        let report = RootsReport {
+            result: self.summary.result(),
+            changed: self.summary.is_changed(),
+            duration_ms: milliseconds_since(began),
+            summary: self.summary.counts(),
+            roots: self.documents.into_iter().map(|(_, document)| document).collect(),
+            text: self.summary.text(self.names, task.done, task.idle),
+        };
+        Ok(Reply::new(self.summary.exit(signal), report))
+    }
+}
+
+/// Prints the line of a root and its notes, at once on their way.
+fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> std::io::Result<()> {
+    let line = format!("{}: {}", name.display(), report.line);
+    match report.class {
+        RootClass::NotBegun => return Ok(()),
+        RootClass::Refused | RootClass::Failed => output.error(&line)?,
+        RootClass::Done | RootClass::Idle | RootClass::NotApplicable => output.line(line)?,
+    }
+    for note in &report.notes {
+        output.line(format!("  {note}"))?;
+    }
+    output.flush()
+}
+
+/// A root on which nothing could be tried.
+fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
+    let line = failure_line(exit, &error);
+    let body = RootBody::Unworked { result: "failed", changed: false, error };
+    RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body)
+}
+
+/// A root whose turn did not come, or did not come to its end.
+fn without_answer<B>(name: &Path, unanswered: &Unanswered, signal: Option<i32>) -> RootReport<B> {
+    let error = unanswered.to_string();
+    let (class, exit, result) = match unanswered {
+        Unanswered::NotBegun => {
+            (RootClass::NotBegun, signal.map_or(Exit::FAILED, Exit::by_signal), "not-begun")
+        }
+        Unanswered::Defect => (RootClass::Failed, Exit::INTERNAL, "failed"),
+        Unanswered::Root(_) | Unanswered::Replaced(_) => (RootClass::Failed, Exit::FAILED, "failed"),
+    };
+    let line = failure_line(exit, &error);
+    RootReport::of_line(class, exit, line, name, RootBody::Unworked { result, changed: false, error })
+}

@@ -1,0 +1,60 @@
+//! A root of many on which patches were applied or backed out.
+
+use super::root_report::{
+    RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
+};
+use crate::reply::Exit;
+use crate::reply::patch_text::in_use_lines;
+use crate::reply::patches::{PatchEntry, PatchesReport};
+use crate::root::Root;
+
+/// The report about a root from that of its patches.
+pub(crate) fn of_patches(root: &Root, report: PatchesReport) -> RootReport<PatchesReport> {
+    let report = report.among_others();
+    let exit = report.exit;
+    let line = match &report.error {
+        Some(error) => failure_line(exit, error),
+        None => report.patches.iter().map(patch_line).collect::<Vec<_>>().join("; "),
+    };
+    let well = || report.patches.iter().filter(|patch| patch.code == 0);
+    let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes));
+    let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();
+    let failed = report.patches.iter().find(|patch| patch.has_failed()).map(patch_line);
+    let reason = || without_root(&failed.unwrap_or_else(|| line.clone()), root.prefix());
+    RootReport {
+        class: class(&report),
+        exit,
+        notes: notes.map(|note| format!("note: {note}")).chain(in_use.lines().map(str::to_owned)).collect(),
+        reason: (exit != Exit::OK).then(|| locked_reason(exit).unwrap_or_else(reason)),
+        line,
+        reboots: well().filter_map(|patch| patch.reboot).collect(),
+        changed: report.changed,
+        body: RootBody::Worked(report),
+    }
+}
+
+fn class(report: &PatchesReport) -> RootClass {
+    let failed = report.patches.iter().filter(|patch| patch.has_failed());
+    if report.error.is_some() || failed.clone().any(|patch| patch.verdict != "refused") {
+        RootClass::Failed
+    } else if failed.count() > 0 {
+        RootClass::Refused
+    } else if report.patches.iter().any(|patch| patch.code == 0) {
+        RootClass::Done
+    } else if report.patches.iter().all(|patch| patch.verdict == "not-applicable") {
+        RootClass::NotApplicable
+    } else {
+        RootClass::Idle
+    }
+}
+
+fn patch_line(patch: &PatchEntry) -> String {
+    let PatchEntry { id, verdict, code, reason, files, .. } = patch;
+    if patch.has_failed() {
+        format!("{id} {verdict} ({code}): {}", in_one_line(reason))
+    } else if patch.is_idle() {
+        format!("{id} {verdict}")
+    } else {
+        format!("{id} {verdict} ({files})")
+    }
+}

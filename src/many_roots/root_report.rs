@@ -1,0 +1,93 @@
+//! The report about one root of many.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::reply::Exit;
+
+/// The outcome for a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RootClass {
+    /// Something was done, or planned.
+    Done,
+    /// Everything is in force already.
+    Idle,
+    /// No package is there that it is about.
+    NotApplicable,
+    /// The rules say no.
+    Refused,
+    /// It went wrong.
+    Failed,
+    /// A signal came before its turn.
+    NotBegun,
+}
+
+/// The report about one root.
+#[derive(Debug)]
+pub(crate) struct RootReport<B> {
+    pub(crate) class: RootClass,
+    pub(crate) exit: Exit,
+    /// One line, without the name of the root.
+    pub(crate) line: String,
+    /// Notes for a person, line by line.
+    pub(crate) notes: Vec<String>,
+    /// The reason of a refusal or failure, in words that are the same for every root.
+    pub(crate) reason: Option<String>,
+    /// The reboots that patches ask for after installation.
+    pub(crate) reboots: Vec<&'static str>,
+    pub(crate) changed: bool,
+    /// The fields of the root's document.
+    pub(crate) body: RootBody<B>,
+}
+
+/// The fields of the document of a root among others.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum RootBody<B> {
+    Worked(B),
+    /// The document from a process of the owner of the root.
+    OfOwner(serde_json::Map<String, serde_json::Value>),
+    Unworked {
+        result: &'static str,
+        changed: bool,
+        error: String,
+    },
+}
+
+impl<B> RootReport<B> {
+    /// A root of which one line says all; what is no failure has no reason.
+    pub(crate) fn of_line(
+        class: RootClass,
+        exit: Exit,
+        line: String,
+        root: &Path,
+        body: RootBody<B>,
+    ) -> Self {
+        let is_bad = matches!(class, RootClass::Refused | RootClass::Failed);
+        let reason = is_bad.then(|| without_root(&line, root));
+        Self { class, exit, line, notes: Vec::new(), reason, reboots: Vec::new(), changed: false, body }
+    }
+}
+
+/// The line of a root where something went wrong.
+pub(crate) fn failure_line(exit: Exit, error: &str) -> String {
+    format!("failed ({}): {}", exit.code(), in_one_line(error))
+}
+
+/// The reason that stands for every root that another command holds.
+pub(crate) fn locked_reason(exit: Exit) -> Option<String> {
+    (exit == Exit::LOCKED).then(|| failure_line(exit, "locked by another command"))
+}
+
+/// A text with `ROOT` for the path of a root.
+pub(crate) fn without_root(text: &str, prefix: &Path) -> String {
+    match prefix.display().to_string().trim_end_matches('/') {
+        "" => text.to_owned(),
+        prefix => text.replace(prefix, "ROOT"),
+    }
+}
+
+pub(crate) fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}

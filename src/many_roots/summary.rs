@@ -1,0 +1,216 @@
+//! The outcome of all roots together: their number by kind, the reasons of failures, and the exit code.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::root_report::{RootClass, RootReport};
+use crate::reply::Exit;
+use crate::reply::words::reboot_sentence;
+
+/// As many roots are named with each reason: every one of them has had its own line.
+const NAMED: usize = 5;
+
+/// ClassCounts, and the roots behind them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RootsSummary {
+    /// For every root, in their order: its kind and its exit code.
+    ends: Vec<Option<(RootClass, Exit)>>,
+    /// The reasons, each with the places of the roots for which it holds.
+    reasons: Vec<(String, Vec<usize>)>,
+    /// The reboots that patches ask for, with the number of roots where they do.
+    reboots: Vec<(&'static str, usize)>,
+    changed: bool,
+}
+
+/// The number of roots of each kind.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ClassCounts {
+    roots: usize,
+    done: usize,
+    nothing_to_do: usize,
+    not_applicable: usize,
+    refused: usize,
+    failed: usize,
+    not_begun: usize,
+}
+
+impl RootsSummary {
+    pub(super) fn of(roots: usize) -> Self {
+        Self { ends: vec![None; roots], ..Self::default() }
+    }
+
+    /// ClassCounts a root that has ended.
+    pub(super) fn count<B>(&mut self, place: usize, told: &RootReport<B>) {
+        if let Some(end) = self.ends.get_mut(place) {
+            *end = Some((told.class, told.exit));
+        }
+        self.changed |= told.changed;
+        if let Some(reason) = &told.reason {
+            match self.reasons.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, places)) => places.push(place),
+                None => self.reasons.push((reason.clone(), vec![place])),
+            }
+        }
+        for word in &told.reboots {
+            match self.reboots.iter_mut().find(|(known, _)| known == word) {
+                Some((_, roots)) => *roots += 1,
+                None => self.reboots.push((word, 1)),
+            }
+        }
+    }
+
+    /// Whether any root differs now.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    pub(super) fn number_of(&self, class: RootClass) -> usize {
+        self.ends.iter().flatten().filter(|(of, _)| *of == class).count()
+    }
+
+    /// The number of roots that were refused or failed.
+    pub(super) fn bad(&self) -> usize {
+        self.number_of(RootClass::Refused) + self.number_of(RootClass::Failed)
+    }
+
+    pub(super) fn counts(&self) -> ClassCounts {
+        ClassCounts {
+            roots: self.ends.len(),
+            done: self.number_of(RootClass::Done),
+            nothing_to_do: self.number_of(RootClass::Idle),
+            not_applicable: self.number_of(RootClass::NotApplicable),
+            refused: self.number_of(RootClass::Refused),
+            failed: self.number_of(RootClass::Failed),
+            not_begun: self.number_of(RootClass::NotBegun),
+        }
+    }
+
+    /// The code of the command: that of the signal that kept a root from being done, else that of the first root, in
+    /// their order, that has one.
+    pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
+        let by_signal = signal.map(Exit::by_signal);
+        let mut codes = self.ends.iter().flatten().map(|(_, exit)| *exit);
+        match by_signal {
+            Some(exit) if codes.clone().any(|code| code == exit) => exit,
+            _ => codes.find(|code| *code != Exit::OK).unwrap_or(Exit::OK),
+        }
+    }
+
+    /// The word for the whole.
+    pub(super) fn result(&self) -> &'static str {
+        match (self.bad() + self.number_of(RootClass::NotBegun), self.number_of(RootClass::Done)) {
+            (0, 0) => "nothing-to-do",
+            (0, _) => "done",
+            _ => "failed",
+        }
+    }
+
+    /// The text that is printed at the end; `done` and `idle` are the words for roots where something, and nothing, was done.
+    pub(super) fn text(&mut self, names: &[&Path], done: &str, idle: &str) -> String {
+        let counts = self.counts();
+        let plural = if counts.roots == 1 { "root" } else { "roots" };
+        let mut text = format!("{} {plural}: {} {done}", counts.roots, counts.done);
+        for (number, word) in [
+            (counts.nothing_to_do, idle),
+            (counts.not_applicable, "not applicable"),
+            (counts.refused, "refused"),
+            (counts.failed, "failed"),
+            (counts.not_begun, "not begun"),
+        ] {
+            if number > 0 {
+                let _ = write!(text, ", {number} {word}");
+            }
+        }
+        text.push_str(".\n");
+        self.reasons.iter_mut().for_each(|(_, places)| places.sort_unstable());
+        self.reasons.sort_by_key(|(_, places)| places.first().copied());
+        for (reason, places) in &self.reasons {
+            let _ = writeln!(text, "{}", group(reason, places, names));
+        }
+        let not_begun = self
+            .ends
+            .iter()
+            .zip(names)
+            .filter(|(end, _)| end.is_some_and(|(class, _)| class == RootClass::NotBegun));
+        for (number, (_, name)) in not_begun.enumerate() {
+            text.push_str(if number == 0 { "  not begun:\n" } else { "" });
+            let _ = writeln!(text, "    {}", name.display());
+        }
+        for (word, roots) in &self.reboots {
+            let sentence = reboot_sentence(Some(word)).unwrap_or_default();
+            let _ = writeln!(text, "  {sentence} ({roots} of the roots)");
+        }
+        text
+    }
+}
+
+/// A reason, the number of roots for which it holds, and the first of them.
+fn group(reason: &str, places: &[usize], names: &[&Path]) -> String {
+    let named = places.iter().take(NAMED).filter_map(|place| names.get(*place));
+    let named: Vec<String> = named.map(|name| name.display().to_string()).collect();
+    let more = match places.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("  {} × {reason}: {}{more}", places.len(), named.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::root_report::RootBody;
+    use super::*;
+
+    fn told(class: RootClass, exit: u8, reason: Option<&str>) -> RootReport<()> {
+        RootReport {
+            class,
+            exit: Exit::new(exit),
+            line: String::new(),
+            notes: Vec::new(),
+            reason: reason.map(str::to_owned),
+            reboots: Vec::new(),
+            changed: class == RootClass::Done,
+            body: RootBody::Worked(()),
+        }
+    }
+
+    #[test]
+    fn reasons_are_grouped_and_named_in_the_order_of_the_roots_however_they_end() {
+        let paths: Vec<PathBuf> = (0..9).map(|number| PathBuf::from(format!("/r/{number}"))).collect();
+        let names: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        let mut summary = RootsSummary::of(9);
+        for place in [8, 7, 6, 5, 4, 3, 2] {
+            summary.count(place, &told(RootClass::Refused, 25, Some("1-01 refused (25): it requires 2-01")));
+        }
+        summary.count(0, &told(RootClass::Done, 0, None));
+        summary.count(1, &told(RootClass::Failed, 64, Some("failed (64): locked by another command")));
+        let text = "9 roots: 1 done, 7 refused, 1 failed.\n  \
+                    1 × failed (64): locked by another command: /r/1\n  \
+                    7 × 1-01 refused (25): it requires 2-01: /r/2, /r/3, /r/4, /r/5, /r/6 and 2 more\n";
+        assert_eq!(summary.text(&names, "done", "already applied"), text);
+        assert_eq!((summary.exit(None).code(), summary.result()), (64, "failed"));
+        assert_eq!(summary.exit(Some(15)).code(), 64, "a signal that came too late for every root");
+    }
+
+    #[test]
+    fn a_signal_that_kept_a_root_from_being_done_is_the_exit_code() {
+        let (first, second) = (PathBuf::from("/a"), PathBuf::from("/b"));
+        let mut summary = RootsSummary::of(2);
+        summary.count(0, &told(RootClass::Refused, 25, Some("x")));
+        summary.count(1, &told(RootClass::NotBegun, 143, None));
+        assert_eq!(summary.exit(Some(15)).code(), 143);
+        let text = summary.text(&[&first, &second], "done", "already applied");
+        assert_eq!(text, "2 roots: 0 done, 1 refused, 1 not begun.\n  1 × x: /a\n  not begun:\n    /b\n");
+    }
+
+    #[test]
+    fn nothing_to_do_anywhere_is_no_failure() {
+        let mut summary = RootsSummary::of(2);
+        summary.count(0, &told(RootClass::Idle, 0, None));
+        summary.count(1, &told(RootClass::NotApplicable, 0, None));
+        assert_eq!((summary.exit(None), summary.result()), (Exit::OK, "nothing-to-do"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The course that patchadd, patchrm and the verbs `add`, `remove` and `plan` share: a request, carried out on a root,
+//! becomes a report that each of them prints in its own words.
+
+use serde::Serialize;
+
+use crate::arguments::{RootOption, inside};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::{Invocation, PROGRAM};
+use crate::operation::failure::Failure;
+use crate::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
+use crate::operation::patches::back_out::{BackOutRequest, back_out_patches};
+use crate::operation::session::Caller;
+use crate::plan::refusal::Command;
+use crate::reply::patches::{PatchesReport, as_applied};
+use crate::reply::{Reply, Report, Stop, failure};
+use crate::root::Root;
+use crate::surroundings::Output;
+
+/// The request to a command about patches.
+#[derive(Clone, Debug)]
+pub(crate) enum PatchRequest {
+    Apply(ApplyRequest),
+    BackOut(BackOutRequest),
+}
+
+impl PatchRequest {
+    /// The classic command that does this.
+    pub(crate) fn command(&self) -> Command {
+        match self {
+            Self::Apply(_) => Command::Patchadd,
+            Self::BackOut(_) => Command::Patchrm,
+        }
+    }
+
+    pub(crate) fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Apply(request) => request.dry_run,
+            Self::BackOut(request) => request.dry_run,
+        }
+    }
+
+    /// Refuses a request that names no patch.
+    pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
+        let names_none = match self {
+            Self::Apply(request) => request.patches.is_empty(),
+            Self::BackOut(request) => request.ids.is_empty(),
+        };
+        if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
+    }
+
+    /// Carries the request out on a root.
+    pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+        match self {
+            Self::Apply(request) => {
+                let request = ApplyRequest {
+                    overridden: inside(root, &request.overridden),
+                    preserved: inside(root, &request.preserved),
+                    ..request.clone()
+                };
+                apply_patches(root, &request, caller)
+            }
+            Self::BackOut(request) => back_out_patches(root, request, caller).map(as_applied),
+        }
+    }
+}
+
+/// Prints the report of a command in that command's words.
+pub(crate) type PrintPatches = fn(&Root, &PatchesReport, &mut Output) -> anyhow::Result<()>;
+
+/// The report about a root, with the words for it.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct WordedReport {
+    report: PatchesReport,
+    #[serde(skip)]
+    root: Root,
+    #[serde(skip)]
+    print: PrintPatches,
+}
+
+impl Report for WordedReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        (self.print)(&self.root, &self.report, output)
+    }
+}
+
+/// Carries a request out on the root that the command line names. `A` are the arguments of the command.
+pub(crate) fn on_root<A: clap::CommandFactory>(
+    call: &mut Invocation,
+    (root, owner): (&RootOption, OwnerOptions),
+    request: &PatchRequest,
+    wait: Option<u64>,
+    print: PrintPatches,
+) -> anyhow::Result<Reply> {
+    let command = request.command();
+    let root = owner.open::<A>(call, root, command)?;
+    if !request.is_dry_run() {
+        call.output.heedless();
+    }
+    let result = call.change(&root, command.name(), wait, |caller| request.carry_out(&root, caller))?;
+    let code = if call.program == PROGRAM { failure::verb_code } else { failure::code };
+    let report = PatchesReport::of(command, result, code, call.surroundings.began);
+    Ok(Reply::about(&root.clone(), report.exit, WordedReport { report, root, print }))
+}

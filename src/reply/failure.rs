@@ -1,0 +1,408 @@
+//! A failed operation as an exit code and as words: the one place that knows both.
+//!
+//! The codes are those of patchadd(1M), patchrm(1M), pkgadd(1M), pkgrm(1M), installf(1M) and removef(1M); above 63 are ours, the same for every
+//! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
+//! package commands.
+
+use rustix::io::Errno;
+
+use crate::database::archive::ArchiveError;
+use crate::database::ledger::LedgerFault;
+use crate::database::{DatabaseError, ViewError};
+use crate::operation::failure::Failure;
+use crate::plan::refusal::Command;
+use crate::reply::exit::Exit;
+use crate::root::{LockError, RootError};
+use crate::script::ScriptError;
+use crate::source::{Problem, SourceError};
+use crate::surroundings::output::without_numbers;
+use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
+
+/// The exit code of `command` for a failure.
+pub fn code(command: Command, failure: &Failure) -> Exit {
+    use Command::{Patchadd, Patchrm};
+    let by = |patchadd, patchrm, package| {
+        Exit::new(match command {
+            Patchadd => patchadd,
+            Patchrm => patchrm,
+            Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
+        })
+    };
+    if failure.untrusted().is_some() {
+        return untrusted_code(command);
+    }
+    match failure {
+        Failure::Refused(refusal) => Exit::new(refusal.code()),
+        Failure::Source(error) => source_code(command, error),
+        Failure::NotPrivileged(_) => by(3, 3, 1),
+        Failure::NoDatabase(_) => by(7, 2, 1),
+        Failure::Lock(LockError::Held { .. }) => by(Exit::LOCKED.code(), 19, Exit::LOCKED.code()),
+        Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
+        Failure::Unrecovered { .. } | Failure::DuringRun(_) => Exit::UNFINISHED,
+        Failure::Transaction(error) => transaction_code(command, error),
+        Failure::Database(error) => database_code(command, error),
+        Failure::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
+            by(26, 12, 1)
+        }
+        Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error)))
+            if is_of_process(error.errno()) =>
+        {
+            by(5, 5, 1)
+        }
+        Failure::Archive(_) => by(26, 4, 1),
+        Failure::Policy(_) | Failure::OwnedByRoot(_) => Exit::FAILED,
+        Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
+        Failure::Root(_) => by(5, 5, 1),
+        Failure::BadId(_) => by(29, 8, 1),
+        Failure::BackoutDirectory { .. } => by(37, 12, 1),
+        Failure::BadFile(_) => by(1, 1, 99),
+        Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),
+        Failure::Scripts(ScriptError::Locked { .. }) => Exit::LOCKED,
+        Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
+        Failure::Declined => Exit::new(3),
+    }
+}
+
+/// The exit code of a command for a root that somebody else than the superuser may change.
+pub(crate) fn untrusted_code(command: Command) -> Exit {
+    Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 })
+}
+
+/// The exit code of installf(1M) and removef(1M) when the database could not be changed.
+const INTERNAL_OF_OBJECTS: Exit = Exit::new(99);
+
+fn is_about_objects(command: Command) -> bool {
+    matches!(command, Command::Installf | Command::Removef)
+}
+
+/// The exit code of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
+pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
+    match failure {
+        Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
+        _ => code(command, failure),
+    }
+}
+
+/// The exit code of a command for a source that cannot be used.
+pub(crate) fn source_code(command: Command, error: &SourceError) -> Exit {
+    if is_of_process(errno_of(error)) {
+        return Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 });
+    }
+    if !matches!(command, Command::Patchadd | Command::Patchrm) {
+        let unusable =
+            matches!(error.problem, Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_));
+        return Exit::new(if unusable { 99 } else { 1 });
+    }
+    if command == Command::Patchrm {
+        return Exit::new(4);
+    }
+    Exit::new(match error.problem {
+        Problem::NotFound if error.path.is_relative() => 27,
+        Problem::NotFound
+        | Problem::Io { .. }
+        | Problem::Unsupported(_)
+        | Problem::BadForm(_)
+        | Problem::Unsafe { .. } => 33,
+        Problem::NotDecompressed(_) => 39,
+        Problem::CorruptPackageFile { .. } => 28,
+        Problem::Corrupt { .. } => 10,
+        Problem::Symlink { .. } => 13,
+    })
+}
+
+/// The error of the system where a source could not be read.
+fn errno_of(error: &SourceError) -> Option<Errno> {
+    let Problem::Io { error, .. } = &error.problem else { return None };
+    let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
+    Errno::from_io_error(error).or_else(inside)
+}
+
+/// Whether an error is about the limits of this process and not about what it was to read.
+fn is_of_process(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
+fn database_code(command: Command, error: &DatabaseError) -> Exit {
+    match error {
+        DatabaseError::View(ViewError::Journal { .. }) => Exit::UNFINISHED,
+        DatabaseError::View(ViewError::Busy(_)) => Exit::LOCKED,
+        DatabaseError::Params { .. } | DatabaseError::OtherPackage { .. } | DatabaseError::Applied(_)
+            if command == Command::Patchadd =>
+        {
+            Exit::new(28)
+        }
+        _ if matches!(command, Command::Patchadd | Command::Patchrm) => Exit::new(5),
+        _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
+        _ => Exit::FAILED,
+    }
+}
+
+fn transaction_code(command: Command, error: &TransactionError) -> Exit {
+    use Command::{Patchadd, Patchrm};
+    match (&error.left, &error.cause) {
+        (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return Exit::UNFINISHED,
+        (_, Cause::Internal(_)) => return Exit::INTERNAL,
+        (_, Cause::Interrupted(signal)) if !matches!(command, Command::Pkgadd | Command::Pkgrm) => {
+            return Exit::by_signal(*signal);
+        }
+        (_, Cause::Interrupted(_)) => return Exit::new(3),
+        _ => {}
+    }
+    let (patchadd, patchrm) = match (error.phase, &error.cause) {
+        (_, Cause::Changed(_) | Cause::Appeared(_) | Cause::Corrupt { .. } | Cause::Missing { .. }) => {
+            (10, 7)
+        }
+        (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
+        (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => (28, 4),
+        (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
+            Some(source) => return source_code(command, source),
+            None => (5, 7),
+        },
+        (Phase::Prepare | Phase::Stage, cause) if cause.is_no_space() => (18, 20),
+        (Phase::Snapshot, _) => (4, 7),
+        _ => (5, 5),
+    };
+    Exit::new(match command {
+        Patchadd => patchadd,
+        Patchrm => patchrm,
+        Command::Pkgadd | Command::Pkgrm => 1,
+        Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS.code(),
+    })
+}
+
+/// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
+/// `patch` is the one that it is about, if it is about one.
+pub fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
+    if let Failure::Refused(refusal) = failure {
+        return refusal.classic();
+    }
+    let hint = hint(command, failure);
+    let hint = if hint.is_empty() { hint } else { format!("\n{hint}") };
+    format!("{}\n{}{hint}", said(patch, failure), state(failure))
+}
+
+/// The failure as a sentence; a name that somebody typed keeps its small letter.
+fn said(patch: Option<&str>, failure: &Failure) -> String {
+    let text = without_numbers(&failure.to_string());
+    match failure {
+        Failure::Script(failure) if failure.told.message.is_some() => text,
+        Failure::Transaction(_) | Failure::Script(_) => {
+            let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
+            sentence(&format!("{subject}{text}"))
+        }
+        Failure::Source(_) | Failure::BackoutDirectory { .. } | Failure::BadFile(_) => closed(text),
+        _ => sentence(&text),
+    }
+}
+
+/// The condition of the root, as a sentence.
+pub(crate) fn state(failure: &Failure) -> String {
+    match failure.left() {
+        RootCondition::Unchanged => "Nothing was changed.".to_owned(),
+        RootCondition::RolledBack => {
+            "The changes that had begun were undone: everything is as before.".to_owned()
+        }
+        RootCondition::Unfinished(what) => {
+            let lines = what.iter().map(|line| format!("\n  {line}"));
+            format!("Not everything could be put back:{}", lines.collect::<String>())
+        }
+        left @ RootCondition::InDoubt => sentence(&left.to_string()),
+    }
+}
+
+/// The reason of a refusal or failure, in one line.
+pub(crate) fn reason(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(refusal) => refusal.why(),
+        other => other.to_string(),
+    }
+}
+
+/// The failure, the condition of the root and the next step: one line each.
+pub(crate) fn described(command: Command, failure: &Failure) -> String {
+    joined([failure.to_string(), state(failure), hint(command, failure)])
+}
+
+/// The lines that are not empty.
+pub(crate) fn joined<const N: usize>(lines: [String; N]) -> String {
+    lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The lines of a refusal in the words of the verbs: what did not happen, why, and the next step.
+pub(crate) fn modern(command: Command, subject: &str, failure: &Failure) -> [String; 3] {
+    if let Failure::Refused(refusal) = failure {
+        return [format!("{}; nothing was changed", refusal.what()), refusal.why(), refusal.hint()];
+    }
+    let done = match command {
+        Command::Patchadd => "applied",
+        Command::Patchrm => "backed out",
+        Command::Pkgadd => "installed",
+        Command::Pkgrm => "removed",
+        Command::Installf => "registered",
+        Command::Removef => "given up",
+    };
+    let what = format!("{subject} is not {done}; {}", failure.left());
+    [what, without_numbers(&failure.to_string()), hint(command, failure)]
+}
+
+/// The hint where the ledger does not know an archive.
+const ADOPT: &str = "Put the right archive back; or run `patchadm recover --adopt-undo`, which compares archives with the records.";
+
+/// The hint where a run could not be rolled back.
+const UNRECOVERED: &str = "Put right what stands in the way, then run `patchadm recover`.";
+
+/// The hint for an error of the system; empty where nothing can be said.
+fn remedy(errno: Option<Errno>) -> &'static str {
+    match errno {
+        Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
+        Some(Errno::ROFS) => "Mount the file system for writing and try again.",
+        Some(Errno::IO) => "Look for errors of the disk in the log of the system before you try again.",
+        Some(Errno::MFILE | Errno::NFILE) => "Allow more open files (ulimit -n) and try again.",
+        Some(Errno::NOMEM) => "Allow more memory (ulimit -v) and try again.",
+        Some(Errno::FBIG) => "Allow larger files (ulimit -f) and try again.",
+        _ => "",
+    }
+}
+
+/// The next step for the user; empty where nothing helps.
+pub(crate) fn hint(command: Command, failure: &Failure) -> String {
+    if let Some(told) = failure.untrusted() {
+        return told.way_on();
+    }
+    match failure {
+        Failure::Refused(refusal) => refusal.hint(),
+        Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
+        Failure::Lock(LockError::Held { .. }) => {
+            "Try again when it has finished, or let `patchadm add --wait SECONDS` or `remove --wait` wait for it.".to_owned()
+        }
+        Failure::Script(failure) => {
+            failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
+        }
+        Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
+        Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
+        Failure::Unrecovered { .. } => {
+            UNRECOVERED.to_owned()
+        }
+        Failure::Transaction(error) => match (&error.left, &error.cause) {
+            (RootCondition::InDoubt, _) => "Run `patchadm recover`.".to_owned(),
+            (RootCondition::Unfinished(_), _) => UNRECOVERED.to_owned(),
+            (_, Cause::Changed(_) | Cause::Appeared(_)) => {
+                "Try again when nobody else changes these files.".to_owned()
+            }
+            (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => ADOPT.to_owned(),
+            (_, cause) => remedy(cause.errno()).to_owned(),
+        },
+        Failure::Root(error)
+        | Failure::Database(DatabaseError::View(ViewError::Root(error)))
+        | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
+            remedy(error.errno()).to_owned()
+        }
+        Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
+        Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
+            "Name the directory that holds the undo data with -B.".to_owned()
+        }
+        Failure::Archive(ArchiveError::Outside { .. }) => {
+            "Name the directory that holds the undo data with -B (--undo-dir), if it is the right one.".to_owned()
+        }
+        Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => ADOPT.to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// A text as a sentence: a capital at its beginning, a full stop at its end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first =
+        letters.next().map(|first| if text.starts_with('/') { first } else { first.to_ascii_uppercase() });
+    closed(first.into_iter().chain(letters).collect())
+}
+
+/// A text with a full stop at its end.
+fn closed(mut text: String) -> String {
+    if !text.ends_with(['.', '?', '!']) {
+        text.push('.');
+    }
+    text
+}
+
+/// Whether a run ended because a ledger is damaged.
+fn is_damaged(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(fault.downcast_ref(), Some(LedgerFault::Damaged { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::root::LockHolder;
+
+    fn no_space() -> Cause {
+        Cause::Root(RootError::Call {
+            action: "reserve space for",
+            path: "/a".to_owned(),
+            errno: Errno::NOSPC,
+        })
+    }
+
+    fn failed(phase: Phase, cause: Cause) -> Failure {
+        TransactionError { phase, cause, left: RootCondition::RolledBack }.into()
+    }
+
+    fn source(problem: Problem, path: &str) -> Failure {
+        Failure::Source(SourceError { path: PathBuf::from(path), problem })
+    }
+
+    /// Code of patchadd, patchrm, pkgadd, pkgrm and installf for each failure.
+    #[test]
+    fn every_failure_has_its_code_for_every_command() {
+        let held = || LockError::Held { path: "/.lockfile".to_owned(), holder: LockHolder::default() };
+        let doubt =
+            TransactionError { phase: Phase::Commit, cause: no_space(), left: RootCondition::InDoubt };
+        let table: Vec<(Failure, [u8; 5])> = vec![
+            (source(Problem::NotFound, "/x"), [33, 4, 99, 99, 99]),
+            (source(Problem::NotFound, "x"), [27, 4, 99, 99, 99]),
+            (source(Problem::BadForm(String::new()), "/x"), [33, 4, 99, 99, 99]),
+            (source(Problem::NotDecompressed(String::new()), "/x"), [39, 4, 1, 1, 1]),
+            (Failure::NotPrivileged(String::new()), [3, 3, 1, 1, 1]),
+            (Failure::NoDatabase(String::new()), [7, 2, 1, 1, 1]),
+            (Failure::DuringRun(String::new()), [65, 65, 65, 65, 65]),
+            (Failure::Lock(held()), [64, 19, 64, 64, 64]),
+            (doubt.into(), [65, 65, 65, 65, 65]),
+            (failed(Phase::Stage, no_space()), [18, 20, 1, 1, 99]),
+            (failed(Phase::Snapshot, no_space()), [4, 7, 1, 1, 99]),
+            (failed(Phase::Records, no_space()), [5, 5, 1, 1, 99]),
+            (failed(Phase::Switch, Cause::Changed("/a".to_owned())), [10, 7, 1, 1, 99]),
+            (failed(Phase::Switch, Cause::Interrupted(15)), [143, 143, 3, 3, 143]),
+            (failed(Phase::Stage, Cause::Internal(String::new())), [70, 70, 70, 70, 70]),
+            (Failure::BadId(String::new()), [29, 8, 1, 1, 1]),
+            (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1, 1]),
+            (Failure::BadFile(String::new()), [1, 1, 99, 99, 99]),
+            (Failure::Scripts(ScriptError::NoUser), [5, 7, 1, 1, 1]),
+            (Failure::Declined, [3, 3, 3, 3, 3]),
+        ];
+        let commands =
+            [Command::Patchadd, Command::Patchrm, Command::Pkgadd, Command::Pkgrm, Command::Installf];
+        for (failure, expected) in table {
+            let codes = commands.map(|command| code(command, &failure).code());
+            assert_eq!(codes, expected, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_says_what_the_root_is_like_and_what_to_do() {
+        let failure = failed(Phase::Stage, no_space());
+        let text = classic(Command::Patchadd, Some("1-01"), &failure);
+        assert_eq!(
+            text,
+            "Patch 1-01: cannot reserve space for /a: No space left on device.\n\
+             The changes that had begun were undone: everything is as before.\n\
+             Make room on the file system and try again."
+        );
+        let [what, _, next] = modern(Command::Patchadd, "patch 1-01", &failure);
+        assert_eq!(what, "patch 1-01 is not applied; everything is as before");
+        assert!(next.starts_with("Make room"));
+    }
+}

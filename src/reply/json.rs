@@ -1,0 +1,95 @@
+//! The JSON document that a command prints with `--json`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::{Serialize, Serializer};
+
+use crate::reply::exit::Exit;
+
+/// The version of the schema; field names never change their meaning within it.
+pub(crate) const SCHEMA: &str = "patchadm/1";
+
+/// A document, not yet written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Document<B> {
+    schema: &'static str,
+    command: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
+    exit: ExitFields,
+    #[serde(flatten)]
+    body: B,
+}
+
+#[derive(Debug, Serialize)]
+struct ExitFields {
+    code: u8,
+    name: &'static str,
+}
+
+/// The body of the document of a command that ended early.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ErrorFields {
+    /// The message of the error.
+    pub(crate) error: String,
+}
+
+/// The first fields of every document: the command, the root that it is about, and the exit code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DocumentHead<'a> {
+    pub(crate) command: &'static str,
+    pub(crate) root: Option<&'a Path>,
+    pub(crate) exit: Exit,
+}
+
+impl DocumentHead<'_> {
+    /// A document whose other fields are those of `body`, a struct or map.
+    pub(crate) fn document<B: Serialize>(self, body: B) -> Document<B> {
+        let root = self.root.map(|root| root.display().to_string());
+        let exit = ExitFields { code: self.exit.code(), name: self.exit.name() };
+        Document { schema: SCHEMA, command: self.command, root, exit, body }
+    }
+}
+
+impl<B: Serialize> Document<B> {
+    /// The text of the document, with a newline at its end.
+    pub(crate) fn text(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = without_high_controls(&serde_json::to_vec_pretty(self)?);
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+/// A document with DEL and C1 as `\u` escapes, which JSON does not ask for, and terminals do.
+fn without_high_controls(document: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(document);
+    if !text.chars().any(is_high_control) {
+        return document.to_vec();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_high_control(letter) {
+            // Writing to a string does not fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out.into_bytes()
+}
+
+fn is_high_control(letter: char) -> bool {
+    matches!(letter, '\u{7f}'..='\u{9f}')
+}
+
+/// Serializes texts that need not be UTF-8.
+pub(crate) fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
+}
+
+/// The time since a moment, in milliseconds.
+pub(crate) fn milliseconds_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

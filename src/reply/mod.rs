@@ -1,0 +1,90 @@
+//! The answer of a command: one value, the faces that render it, and the exit code.
+//!
+//! A command hands back a [`Reply`]. Its report is printed as text, for people and for scripts that read it, or with
+//! `--json` as one document; commands that speak while they work print that part themselves.
+
+pub mod exit;
+pub mod failure;
+pub(crate) mod json;
+pub(crate) mod packages;
+pub(crate) mod patch_text;
+pub(crate) mod patches;
+pub(crate) mod text;
+pub(crate) mod words;
+
+pub(crate) use exit::{Exit, Stop};
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::root::Root;
+use crate::surroundings::Output;
+use json::DocumentHead;
+
+/// The answer of a command.
+pub(crate) struct Reply {
+    exit: Exit,
+    root: Option<PathBuf>,
+    report: Option<Box<dyn Faces>>,
+}
+
+/// A report that can be printed. Its serialized fields are those of its JSON document.
+pub(crate) trait Report: Serialize {
+    /// Prints the text face; some answers are only an exit code.
+    fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Prints what goes to standard error behind either face.
+    fn print_remarks(&self, _output: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// A report of any type, to be printed by the face that is wanted.
+trait Faces {
+    fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()>;
+}
+
+impl<R: Report> Faces for R {
+    fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()> {
+        if in_json {
+            output.print(head.document(self).text()?)?;
+        } else {
+            self.print_text(output)?;
+        }
+        self.print_remarks(output)
+    }
+}
+
+impl Reply {
+    /// An answer that is only an exit code: everything has been said.
+    pub(crate) fn silent(exit: Exit) -> Self {
+        Self { exit, root: None, report: None }
+    }
+
+    /// An answer about nothing or about this machine.
+    pub(crate) fn new(exit: Exit, report: impl Report + 'static) -> Self {
+        Self { exit, root: None, report: Some(Box::new(report)) }
+    }
+
+    /// An answer about a root, which its document names.
+    pub(crate) fn about(root: &Root, exit: Exit, report: impl Report + 'static) -> Self {
+        Self { root: Some(root.prefix().to_owned()), ..Self::new(exit, report) }
+    }
+
+    /// Prints the face that is wanted; the exit code of the command.
+    pub(crate) fn print(
+        self,
+        command: &'static str,
+        in_json: bool,
+        output: &mut Output,
+    ) -> anyhow::Result<Exit> {
+        let head = DocumentHead { command, root: self.root.as_deref(), exit: self.exit };
+        if let Some(report) = self.report {
+            report.print(head, in_json, output)?;
+        }
+        Ok(self.exit)
+    }
+}

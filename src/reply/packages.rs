@@ -1,0 +1,274 @@
+//! The answer of pkgadd(1M) and pkgrm(1M): how packages ended, and the exit code of several together.
+
+use std::fmt::Write as _;
+use std::io;
+
+use serde::{Serialize, Serializer};
+
+use super::exit::Exit;
+use super::words::{print_recovery, recovery_sentence};
+use super::{Reply, Report, failure};
+use crate::operation::failure::Failure;
+use crate::operation::packages::report::PackagesReport;
+use crate::operation::scripts::{Ending, RebootRequest};
+use crate::plan::Plan;
+use crate::plan::refusal::{Command, Reason};
+use crate::root::Root;
+use crate::source::{Problem, SourceError};
+use crate::surroundings::Output;
+use crate::transaction::{Receipt, RootCondition};
+
+/// The outcome of one package.
+pub(crate) struct EndedPackage<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) plan: Option<&'a Plan>,
+    pub(crate) result: &'a Result<Receipt, Failure>,
+    /// The wishes and warnings of its scripts.
+    pub(crate) ending: Ending,
+}
+
+impl EndedPackage<'_> {
+    /// The code that it alone would have, without the tens that stand for a reboot.
+    fn exit(&self, command: Command) -> Exit {
+        match self.result {
+            Ok(_) if self.ending.warned => Exit::new(2),
+            Ok(_) => Exit::OK,
+            Err(failed) => failure::code(command, failed),
+        }
+    }
+
+    /// The reboot that the package asks for; one that was undone asks for none.
+    fn reboot(&self) -> RebootRequest {
+        if self.result.is_ok() { self.ending.reboot } else { RebootRequest::None }
+    }
+}
+
+/// A command about packages that has ended; `T` is the outcome of one.
+pub(crate) struct EndedPackages<T> {
+    pub(crate) command: Command,
+    pub(crate) outcome: Result<PackagesReport<T>, Failure>,
+    pub(crate) package: fn(&T) -> EndedPackage<'_>,
+}
+
+impl<T: 'static> EndedPackages<T> {
+    pub(crate) fn reply(self, root: &Root) -> Reply {
+        Reply::about(root, self.exit(), self)
+    }
+
+    fn exit(&self) -> Exit {
+        match &self.outcome {
+            Err(failed) => failure::code(self.command, failed),
+            Ok(report) if !report.missing.is_empty() => Exit::FAILED,
+            Ok(_) => after_reboot(together(self.packages().map(|one| one.exit(self.command))), self.reboot()),
+        }
+    }
+
+    fn packages(&self) -> impl Iterator<Item = EndedPackage<'_>> {
+        self.outcome.iter().flat_map(|report| &report.packages).map(self.package)
+    }
+
+    /// The most urgent reboot that any of the packages asks for.
+    fn reboot(&self) -> RebootRequest {
+        self.packages().map(|package| package.reboot()).max().unwrap_or_default()
+    }
+}
+
+impl<T: 'static> Report for EndedPackages<T> {
+    /// Prints what is not about one package.
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let report = match &self.outcome {
+            Ok(report) => report,
+            Err(failed) => {
+                output.error(&explanation(self.command, failed))?;
+                if matches!(failed.left(), RootCondition::Unchanged) && !matches!(failed, Failure::Source(_))
+                {
+                    output.complain("No changes were made to the system.\n")?;
+                }
+                return Ok(());
+            }
+        };
+        let found = &report.recovered;
+        print_recovery(output, recovery_sentence(found).as_deref(), found.notes())?;
+        for name in &report.unknown_answers {
+            output.warning(&format!("unknown admin parameter <{name}>"))?;
+        }
+        for name in &report.missing {
+            output.error(&format!("no package associated with <{name}>"))?;
+        }
+        if self.reboot() != RebootRequest::None {
+            output.complain(REBOOT)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: 'static> Serialize for EndedPackages<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = PackagesDocument {
+            error: self.outcome.as_ref().err().map(ToString::to_string),
+            missing: self.outcome.iter().flat_map(|report| &report.missing).collect(),
+            packages: self.packages().map(|package| PackageEntry::of(self.command, &package)).collect(),
+        };
+        document.serialize(serializer)
+    }
+}
+
+/// The notice about a reboot; scripts look for its first line.
+const REBOOT: &str = "\n*** IMPORTANT NOTICE ***\n\
+    \tStart this machine again now: what was installed or removed\n\
+    \tis not completely in effect before that.\n";
+
+/// The code of a command after which the machine should be started again: ten more for later, twenty more for now.
+fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
+    let tens = match reboot {
+        RebootRequest::None => 0,
+        RebootRequest::AfterAll => 10,
+        RebootRequest::Immediate => 20,
+    };
+    match exit.code() {
+        code @ 0..=5 => Exit::new(code + tens),
+        _ => exit,
+    }
+}
+
+/// Prints how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
+/// `Removal of`.
+pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, package: &EndedPackage<'_>) {
+    let mut text = String::new();
+    match package.result {
+        Ok(receipt) => {
+            let notes = package.plan.iter().flat_map(|plan| &plan.notes).chain(&receipt.notes);
+            text.extend(notes.map(|note| format!("NOTE: {note}\n")));
+        }
+        Err(Failure::Declined) => {}
+        Err(Failure::Script(failure)) if !failure.is_told => {}
+        // Where standard error cannot be written to, nobody can be told.
+        Err(failed) => drop(print_reason(output, command, failed)),
+    }
+    let ending = ending(package.exit(command));
+    let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
+    let unchanged =
+        |failed: &Failure| matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack);
+    if package.result.as_ref().err().is_some_and(unchanged) {
+        text.push_str("No changes were made to the system.\n");
+    }
+    drop(output.complain(text));
+}
+
+/// Prints why something failed: objects in use as the classic list that scripts read, everything else as an error.
+fn print_reason(output: &mut Output, command: Command, failed: &Failure) -> io::Result<()> {
+    match failed {
+        Failure::Refused(refusal) if matches!(*refusal.reason, Reason::InUse { .. }) => {
+            output.complain(format!("\n{}\n", refusal.classic()))?;
+            let hint = refusal.hint();
+            if hint.is_empty() { Ok(()) } else { output.error(&hint) }
+        }
+        _ => output.error(&explanation(command, failed)),
+    }
+}
+
+/// The reason of a failure; what is left half done and the next step have lines of their own.
+pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
+    let why = match failed {
+        Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
+        Failure::Refused(refusal) => match (format!("package {}", refusal.subject), refusal.why()) {
+            (package, why) if why.starts_with(&package) => why,
+            (package, why) => format!("{package}: {why}"),
+        },
+        Failure::Source(SourceError {
+            path,
+            problem: problem @ (Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_)),
+        }) => format!("could not process datastream from <{}>: {problem}", path.display()),
+        other => other.to_string(),
+    };
+    // That nothing was changed, or is again, is said at the end.
+    let left = match failed.left() {
+        RootCondition::Unchanged | RootCondition::RolledBack => String::new(),
+        RootCondition::InDoubt | RootCondition::Unfinished(_) => failure::state(failed),
+    };
+    failure::joined([why, left, failure::hint(command, failed)])
+}
+
+/// The end of the sentence that begins with `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
+pub(crate) fn ending(exit: Exit) -> &'static str {
+    match exit.code() {
+        0 => "was successful.",
+        2 => "partially failed.",
+        3 => "was terminated due to user request.",
+        4 => "was suspended (administration).",
+        5 => "was suspended (interaction required).",
+        99 => "failed (internal error).",
+        _ => "failed.",
+    }
+}
+
+/// The exit code of several packages together: what needs the operator most. Codes that hold for every command come
+/// first, then those of pkgadd(1M) from 1 on; 0 is the last.
+fn together(exits: impl Iterator<Item = Exit>) -> Exit {
+    let weight = |exit: &Exit| match exit.code() {
+        0 => 0,
+        code @ 1..64 => 100 - code,
+        code => code.saturating_add(100),
+    };
+    exits.max_by_key(weight).unwrap_or(Exit::OK)
+}
+
+#[derive(Serialize)]
+struct PackagesDocument<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    missing: Vec<&'a String>,
+    packages: Vec<PackageEntry>,
+}
+
+#[derive(Serialize)]
+struct PackageEntry {
+    instance: String,
+    code: u8,
+    reason: String,
+    changed: usize,
+    notes: Vec<String>,
+}
+
+impl PackageEntry {
+    fn of(command: Command, package: &EndedPackage<'_>) -> Self {
+        let done = package.plan.filter(|_| package.result.is_ok());
+        Self {
+            instance: package.name.to_owned(),
+            code: after_reboot(package.exit(command), package.reboot()).code(),
+            reason: package.result.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+            changed: done.map_or(0, |plan| plan.changes.len()),
+            notes: package.plan.map(|plan| plan.notes.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_codes_the_gravest_counts() {
+        let code = |codes: &[u8]| together(codes.iter().map(|code| Exit::new(*code))).code();
+        assert_eq!(code(&[]), 0);
+        assert_eq!(code(&[0, 5, 4, 0]), 4);
+        assert_eq!(code(&[4, 1, 2]), 1);
+        assert_eq!(code(&[1, 65, 3]), 65);
+        assert_eq!(code(&[99, 65]), 99);
+    }
+
+    #[test]
+    fn a_reboot_is_told_in_the_tens() {
+        let code = |code, reboot| after_reboot(Exit::new(code), reboot).code();
+        assert_eq!([0, 2].map(|of| code(of, RebootRequest::AfterAll)), [10, 12]);
+        assert_eq!([0, 1].map(|of| code(of, RebootRequest::Immediate)), [20, 21]);
+        assert_eq!((code(4, RebootRequest::None), code(65, RebootRequest::Immediate)), (4, 65));
+    }
+
+    #[test]
+    fn every_code_has_its_ending() {
+        let endings = [0, 1, 2, 3, 4, 5, 99].map(|code| ending(Exit::new(code)));
+        assert_eq!(endings.iter().collect::<std::collections::BTreeSet<_>>().len(), 7);
+        assert_eq!(ending(Exit::LOCKED), "failed.");
+    }
+}

@@ -1,0 +1,59 @@
+//! What the faces of commands about patches have in common as text: plans, and programs in use.
+
+use std::fmt::Write as _;
+
+use super::patches::{PatchEntry, ProcessEntry};
+use super::words::human;
+use crate::root::Root;
+
+/// What a patch will do, package by package and path by path, and what it needs.
+pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
+    let mut text = String::new();
+    for package in &entry.packages {
+        let _ = writeln!(text, "Package {package}:");
+        let changes = entry.changes.iter().flatten().filter(|change| change.package.as_str() == package);
+        for change in changes {
+            let size = change.size.map(|size| format!(" ({})", human(size))).unwrap_or_default();
+            let _ = writeln!(text, "  {:<16} {}{size}", change.action, root.show(&change.path));
+        }
+    }
+    let _ = writeln!(text, "Objects: {}.", entry.files);
+    if !entry.privileged.is_empty() {
+        text.push_str("Set-id programs and devices:\n");
+    }
+    for grant in &entry.privileged {
+        let (kind, path) = (grant.kind, root.show(&grant.path));
+        let _ = writeln!(text, "  {kind:<16} {path} ({} {} {})", grant.mode, grant.owner, grant.group);
+    }
+    for need in &entry.space {
+        let (needed, free) = (human(need.needed), human(need.free));
+        let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
+    }
+    let saved = human(entry.saved_bytes);
+    let _ = match entry.undo.len() {
+        0 => writeln!(text, "Undo data: none."),
+        number => writeln!(text, "Undo data: {number} archives of {saved} before compression."),
+    };
+    text.push_str(if entry.scripts.is_empty() { "Scripts: none.\n" } else { "Scripts:\n" });
+    for script in &entry.scripts {
+        let whose = script.package.as_deref().unwrap_or("the patch");
+        let _ = writeln!(text, "  {:<16} {whose} ({})", script.name, script.why);
+    }
+    for note in &entry.notes {
+        let _ = writeln!(text, "NOTE: {note}");
+    }
+    text
+}
+
+/// The programs that still run the old version, one line each.
+pub(crate) fn in_use_lines(users: &[ProcessEntry]) -> String {
+    let mut text = String::new();
+    for ProcessEntry { process, program, paths } in users {
+        let _ = writeln!(
+            text,
+            "Process {process} ({program}) runs the old {} until it is restarted.",
+            paths.join(", ")
+        );
+    }
+    text
+}

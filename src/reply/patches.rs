@@ -1,0 +1,439 @@
+//! The answer of a command about patches: patch by patch, what was decided and done.
+//!
+//! Every face takes its words from these values, and each is made once, whether patches were applied or backed out.
+
+use std::fmt;
+use std::time::Instant;
+
+use serde::{Serialize, Serializer};
+
+use super::exit::Exit;
+use super::failure;
+use super::json::milliseconds_since;
+use super::words::recovery_sentence;
+use crate::operation::failure::Failure;
+use crate::operation::patches::apply::{Applied, ApplyReport};
+use crate::operation::patches::back_out::{BackOutReport, BackedOut};
+use crate::package::{ObjectPath, PkgInst};
+use crate::plan::engine::PlannedScript;
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::rights::{Grant, grants};
+use crate::plan::{Action, Body, Change, Plan, SpaceNeed, UndoArchive, UndoPlace};
+use crate::transaction::{Receipt, RootCondition};
+
+/// One patch in the answer; its fields are those of the JSON document.
+#[derive(Debug, Serialize)]
+pub(crate) struct PatchEntry {
+    /// The id, or the name of the operand where it has none.
+    pub(crate) id: String,
+    /// The outcome: `applied`, `removed`, `planned`, or why not.
+    pub(crate) verdict: &'static str,
+    /// The exit code that the patch alone would have had.
+    pub(crate) code: u8,
+    /// The reason of a refusal or failure; empty where the patch went well.
+    pub(crate) reason: String,
+    /// The packages that the patch changes.
+    pub(crate) packages: Vec<String>,
+    /// The number of objects by kind of change.
+    pub(crate) files: ChangeCounts,
+    /// The size of new objects in bytes.
+    pub(crate) bytes: u64,
+    /// The paths of the undo data by package; empty without.
+    pub(crate) undo: Vec<String>,
+    /// The reboot that the patch asks for after installation.
+    pub(crate) reboot: Option<&'static str>,
+    /// The programs that run the old version until they are restarted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) in_use: Vec<ProcessEntry>,
+    /// The set-id programs and devices that the patch makes or changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) privileged: Vec<GrantEntry>,
+    /// The procedure scripts that run, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) scripts: Vec<ScriptEntry>,
+    /// The space that the patch needs on each file system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) space: Vec<SpaceEntry>,
+    /// Notes for a person, in sentences.
+    pub(crate) notes: Vec<String>,
+    /// Each object with what happens to it; only of a patch that was not carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) changes: Option<Vec<ChangeEntry>>,
+    /// The size of the objects that undo data keeps, in bytes before compression; only of a planned patch.
+    #[serde(skip)]
+    pub(crate) saved_bytes: u64,
+    /// Whether the patch came as far as a plan.
+    #[serde(skip)]
+    pub(crate) has_plan: bool,
+    #[serde(skip)]
+    pub(crate) failure: Option<Failure>,
+}
+
+impl PatchEntry {
+    /// Whether nothing has to be done: the patch is in force anyway or has no package here.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
+    }
+
+    /// Whether what was asked for was not done.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.code != 0 && !self.is_idle()
+    }
+
+    /// Whether a script of the patch itself runs that has this name.
+    pub(crate) fn runs_script(&self, name: &str) -> bool {
+        self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
+    }
+
+    fn of(command: Command, one: Applied) -> Self {
+        let Applied { id, plan, scripts, reboot, in_use, result } = one;
+        let (receipt, failure) = match result {
+            Ok(receipt) => (receipt, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let (verdict, code, reason) = match &failure {
+            Some(failed) => (verdict_of(failed), failure::code(command, failed), failure::reason(failed)),
+            None if receipt.is_none() => ("planned", Exit::OK, String::new()),
+            None if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
+            None => ("removed", Exit::OK, String::new()),
+        };
+        let in_use = in_use.into_iter();
+        let in_use = in_use.map(|user| ProcessEntry {
+            process: user.process,
+            program: user.program,
+            paths: user.paths,
+        });
+        let (plan, receipt) = (plan.as_ref(), receipt.as_ref());
+        let planned = plan.filter(|_| receipt.is_none());
+        let notes = plan.iter().flat_map(|plan| &plan.notes);
+        Self {
+            id,
+            verdict,
+            code: code.code(),
+            reason,
+            packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
+            files: plan.map(ChangeCounts::of).unwrap_or_default(),
+            bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
+            undo: plan.iter().flat_map(|plan| plan.archives().map(undo_path)).collect(),
+            reboot,
+            in_use: in_use.collect(),
+            privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
+            scripts: scripts.into_iter().map(ScriptEntry::from).collect(),
+            space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
+            notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
+            changes: planned.map(|plan| plan.changes.iter().map(ChangeEntry::from).collect()),
+            saved_bytes: planned.map_or(0, saved_bytes),
+            has_plan: plan.is_some(),
+            failure,
+        }
+    }
+}
+
+/// The number of objects by kind of change.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct ChangeCounts {
+    replaced: u64,
+    added: u64,
+    deleted: u64,
+}
+
+impl fmt::Display for ChangeCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} replaced, {} added, {} deleted", self.replaced, self.added, self.deleted)
+    }
+}
+
+impl ChangeCounts {
+    fn of(plan: &Plan) -> Self {
+        let mut counts = Self::default();
+        for change in &plan.changes {
+            match change.action {
+                Action::Add(_) => counts.added += 1,
+                Action::Replace(_) | Action::Attributes(_) => counts.replaced += 1,
+                Action::Delete | Action::RemoveDirectory => counts.deleted += 1,
+            }
+        }
+        counts
+    }
+}
+
+/// One object in a plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChangeEntry {
+    #[serde(serialize_with = "as_text")]
+    pub(crate) package: PkgInst,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) path: ObjectPath,
+    pub(crate) action: &'static str,
+    pub(crate) size: Option<u64>,
+}
+
+impl From<&Change> for ChangeEntry {
+    fn from(change: &Change) -> Self {
+        let action = match change.action {
+            Action::Add(_) => "add",
+            Action::Replace(_) => "replace",
+            Action::Delete => "delete",
+            Action::Attributes(_) => "attributes",
+            Action::RemoveDirectory => "remove-directory",
+        };
+        let (package, path) = (change.package.clone(), change.path.clone());
+        Self { package, path, action, size: size_of(&change.action) }
+    }
+}
+
+/// A set-id program or device in a plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct GrantEntry {
+    #[serde(serialize_with = "as_text")]
+    package: PkgInst,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) path: ObjectPath,
+    pub(crate) kind: &'static str,
+    /// Octal, four digits.
+    pub(crate) mode: String,
+    pub(crate) owner: String,
+    pub(crate) group: String,
+}
+
+impl From<Grant> for GrantEntry {
+    fn from(grant: Grant) -> Self {
+        let Grant { package, path, kind, mode, owner, group } = grant;
+        Self { package, path, kind: kind.words(), mode: mode.to_string(), owner, group }
+    }
+}
+
+/// A procedure script that runs.
+#[derive(Debug, Serialize)]
+pub(crate) struct ScriptEntry {
+    /// The package the script belongs to, or `None` for a script of the patch itself.
+    pub(crate) package: Option<String>,
+    pub(crate) name: String,
+    pub(crate) why: &'static str,
+}
+
+impl From<PlannedScript> for ScriptEntry {
+    fn from(script: PlannedScript) -> Self {
+        let package = script.package.map(|package| package.to_string());
+        Self { package, name: script.name, why: script.why.words() }
+    }
+}
+
+/// A process that uses what is replaced.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProcessEntry {
+    pub(crate) process: u32,
+    pub(crate) program: String,
+    pub(crate) paths: Vec<String>,
+}
+
+/// The space needed on a file system, in bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct SpaceEntry {
+    pub(crate) file_system: String,
+    pub(crate) needed: u64,
+    pub(crate) free: u64,
+}
+
+impl From<&SpaceNeed> for SpaceEntry {
+    fn from(need: &SpaceNeed) -> Self {
+        Self { file_system: need.file_system.clone(), needed: need.bytes, free: need.free }
+    }
+}
+
+/// A command about patches that has ended.
+#[derive(Debug, Serialize)]
+pub(crate) struct PatchesReport {
+    #[serde(skip)]
+    pub(crate) command: Command,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<u64>,
+    /// The patches, in the order in which they were taken.
+    pub(crate) patches: Vec<PatchEntry>,
+    /// Whether the root differs now.
+    pub(crate) changed: bool,
+    /// The outcome of the recovery of an earlier run, as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recovered: Option<String>,
+    /// The reason why the command ended before it came to its patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    duration_ms: u64,
+    #[serde(skip)]
+    pub(crate) exit: Exit,
+    /// Notes about the recovery, in sentences.
+    #[serde(skip)]
+    pub(crate) recovery_notes: Vec<String>,
+    #[serde(skip)]
+    pub(crate) failure: Option<Failure>,
+}
+
+impl PatchesReport {
+    /// The report of a command that began at `began`; `code` gives the exit code where it came to no patch.
+    pub(crate) fn of(
+        command: Command,
+        result: Result<ApplyReport, Failure>,
+        code: fn(Command, &Failure) -> Exit,
+        began: Instant,
+    ) -> Self {
+        let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
+        let failure = match result {
+            Err(failure) => Some(failure),
+            Ok(report) => {
+                recovered = recovery_sentence(&report.recovered);
+                recovery_notes = report.recovered.notes().to_vec();
+                run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
+                patches = report.patches.into_iter().map(|one| PatchEntry::of(command, one)).collect();
+                None
+            }
+        };
+        let exit = failure.as_ref().map_or_else(|| exit(&patches), |failure| code(command, failure));
+        let is_half_done = |failure: &Failure| {
+            !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+        };
+        Self {
+            command,
+            result: result_word(exit, run),
+            run,
+            patches,
+            changed: run.is_some() || recovered.is_some() || failure.as_ref().is_some_and(is_half_done),
+            recovered,
+            error: failure.as_ref().map(ToString::to_string),
+            duration_ms: milliseconds_since(began),
+            exit,
+            recovery_notes,
+            failure,
+        }
+    }
+
+    /// Turns the report into that of one root of many: a patch that is in force anyway is no failure there.
+    pub(crate) fn among_others(mut self) -> Self {
+        if self.error.is_none() {
+            self.exit = first_failure(&self.patches);
+        }
+        self.result = result_word(self.exit, self.run);
+        self
+    }
+}
+
+/// A backout in the form of an application.
+pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
+    let patches = report.patches.into_iter().map(|BackedOut { id, plan, scripts, result }| Applied {
+        id,
+        plan,
+        scripts,
+        reboot: None,
+        in_use: Vec::new(),
+        result,
+    });
+    ApplyReport { recovered: report.recovered, patches: patches.collect() }
+}
+
+fn result_word(exit: Exit, run: Option<u64>) -> &'static str {
+    match (exit, run) {
+        (Exit::OK, Some(_)) => "done",
+        (Exit::OK, None) => "nothing-to-do",
+        _ => "failed",
+    }
+}
+
+fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
+    let receipt = result.as_ref().ok()?.as_ref()?;
+    receipt.run.split('-').next()?.parse().ok()
+}
+
+fn verdict_of(failed: &Failure) -> &'static str {
+    match failed {
+        Failure::Refused(refusal) => match *refusal.reason {
+            Reason::AlreadyApplied(_) => "already-applied",
+            Reason::LaterRevision(_) => "superseded",
+            Reason::Obsoleted { .. } if refusal.command == Command::Patchadd => "obsoleted",
+            Reason::NotInstalled(_) => "not-applicable",
+            _ => "refused",
+        },
+        failure if failure.left() == RootCondition::RolledBack => "rolled-back",
+        _ => "failed",
+    }
+}
+
+/// The exit code of a command about several patches: with one its own code; with several nothing that is in force
+/// anyway is a failure, and the first failure counts.
+fn exit(entries: &[PatchEntry]) -> Exit {
+    if let [only] = entries {
+        return Exit::new(only.code);
+    }
+    first_failure(entries)
+}
+
+/// The exit code where a patch that is in force anyway, or has no package here, is no failure.
+fn first_failure(entries: &[PatchEntry]) -> Exit {
+    entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| Exit::new(entry.code))
+}
+
+fn size_of(action: &Action) -> Option<u64> {
+    match action {
+        Action::Add(new) | Action::Replace(new) => match &new.body {
+            Body::Member(member) => Some(member.size),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn new_bytes(plan: &Plan) -> u64 {
+    plan.changes.iter().filter_map(|change| size_of(&change.action)).sum()
+}
+
+fn saved_bytes(plan: &Plan) -> u64 {
+    let saved = plan.undo.iter().flat_map(|undo| &undo.saved);
+    saved.filter_map(|(entry, _)| entry.object.content.size).sum()
+}
+
+fn undo_path(undo: &UndoArchive) -> String {
+    match &undo.place {
+        UndoPlace::Remote(path) => path.display().to_string(),
+        UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly => {
+            format!("/var/sadm/pkg/{}/save/{}/undo{}", undo.package, undo.patch, undo.format.suffix())
+        }
+    }
+}
+
+fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(verdict: &'static str, code: u8) -> PatchEntry {
+        PatchEntry {
+            id: "1-01".to_owned(),
+            verdict,
+            code,
+            reason: String::new(),
+            packages: Vec::new(),
+            files: ChangeCounts::default(),
+            bytes: 0,
+            undo: Vec::new(),
+            reboot: None,
+            in_use: Vec::new(),
+            privileged: Vec::new(),
+            scripts: Vec::new(),
+            space: Vec::new(),
+            notes: Vec::new(),
+            changes: None,
+            saved_bytes: 0,
+            has_plan: false,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn one_patch_keeps_its_code_and_of_several_only_a_real_failure_counts() {
+        assert_eq!(exit(&[entry("already-applied", 2)]), Exit::new(2));
+        assert_eq!(exit(&[entry("already-applied", 2), entry("applied", 0)]), Exit::OK);
+        assert_eq!(exit(&[entry("superseded", 35), entry("refused", 25), entry("failed", 5)]), Exit::new(25));
+    }
+}

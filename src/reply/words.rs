@@ -1,0 +1,65 @@
+//! Words that several answers share: sizes, what recovery did, reboots.
+
+use std::io;
+
+use crate::surroundings::Output;
+use crate::transaction::Recovered;
+
+/// A size in binary units.
+pub(crate) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// Prints what recovery did with an earlier run, where there was one.
+pub(crate) fn print_recovery(
+    output: &mut Output,
+    sentence: Option<&str>,
+    notes: &[String],
+) -> io::Result<()> {
+    let lines = sentence.into_iter().chain(notes.iter().map(String::as_str));
+    lines.map(|line| format!("NOTE: {line}\n")).try_for_each(|line| output.complain(line))
+}
+
+/// The outcome of a recovery as a sentence; `None` where no run was interrupted.
+pub(crate) fn recovery_sentence(found: &Recovered) -> Option<String> {
+    match found {
+        Recovered::Nothing | Recovered::PassedOver { .. } => None,
+        Recovered::RolledBack { run, .. } => {
+            Some(format!("The interrupted run {run} was rolled back: everything is as before it."))
+        }
+        Recovered::Finished { run, .. } => {
+            Some(format!("The run {run} had been completed and is tidied up now: everything is as after it."))
+        }
+    }
+}
+
+/// The reboot that a patch asks for, as a sentence.
+pub(crate) fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
+    Some(match word? {
+        "rebootimmediate" => "Reboot this machine now to put the patch into effect.",
+        "rebootafter" => "Reboot this machine when it suits to put the patch into effect.",
+        "reconfigimmediate" => "Do a reconfiguration reboot now to put the patch into effect.",
+        _ => "Do a reconfiguration reboot when it suits to put the patch into effect.",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_in_binary_units() {
+        let shown = [0, 1023, 1024, 1536, 20 << 20, 5 << 40].map(human);
+        assert_eq!(shown, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "20.0 MiB", "5.0 TiB"]);
+    }
+}

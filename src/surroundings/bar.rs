@@ -1,0 +1,104 @@
+//! The bars that show how far a run is, or how many roots are done: on a terminal, that of a run after half a second.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::transaction::{ProgressEvent, RunActivity};
+
+/// Shorter runs show nothing.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A bar on standard error that is gone when the run is.
+pub(crate) struct Bar {
+    began: Instant,
+    enabled: bool,
+    shown: RefCell<Option<ProgressBar>>,
+}
+
+impl Bar {
+    /// A bar for a command that began then; where it is not `enabled`, nothing is ever drawn.
+    pub(crate) fn new(began: Instant, enabled: bool) -> Self {
+        Self { began, enabled, shown: RefCell::new(None) }
+    }
+
+    /// Shows an event of the run.
+    pub(crate) fn show(&self, event: ProgressEvent) {
+        if !self.enabled {
+            return;
+        }
+        let mut bar = self.shown.borrow_mut();
+        match event {
+            ProgressEvent::Begins(doing, units) => {
+                let next = ProgressBar::with_draw_target(Some(units), ProgressDrawTarget::hidden());
+                next.set_style(style(doing));
+                next.set_message(word(doing));
+                *bar = Some(next);
+            }
+            ProgressEvent::Advances(units) => {
+                let Some(bar) = bar.as_ref() else { return };
+                if bar.is_hidden() && self.began.elapsed() >= PATIENCE {
+                    bar.set_draw_target(ProgressDrawTarget::stderr());
+                }
+                bar.inc(units);
+            }
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = self.shown.borrow().as_ref() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar that counts roots, below the lines that are printed meanwhile.
+pub(crate) struct RootsBar(ProgressBar);
+
+impl RootsBar {
+    /// A bar for so many roots; where it is not `enabled`, nothing is ever drawn.
+    pub(crate) fn new(roots: usize, enabled: bool) -> Self {
+        let target = if enabled { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(u64::try_from(roots).ok(), target);
+        let style = ProgressStyle::with_template("{pos:>6} of {len} roots [{bar:30}] {msg}");
+        // As for the other bar: were the template refused, it would only look different.
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self(bar)
+    }
+
+    /// One root more has ended; so many have ended badly. `print` prints its lines, above the bar.
+    pub(crate) fn beside(&self, bad: usize, print: impl FnOnce()) {
+        self.0.suspend(print);
+        if bad > 0 {
+            self.0.set_message(format!("{bad} refused or failed"));
+        }
+        self.0.inc(1);
+    }
+
+    /// Removes the bar.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn word(doing: RunActivity) -> &'static str {
+    match doing {
+        RunActivity::Staging => "staging",
+        RunActivity::Saving => "saving",
+        RunActivity::Switching => "switching",
+    }
+}
+
+fn style(doing: RunActivity) -> ProgressStyle {
+    let template = match doing {
+        RunActivity::Staging | RunActivity::Saving => {
+            "{msg:>10} [{bar:30}] {binary_bytes}/{binary_total_bytes}"
+        }
+        RunActivity::Switching => "{msg:>10} [{bar:30}] {pos}/{len}",
+    };
+    // A template of this program is never refused; if it were, the bar would only look different.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

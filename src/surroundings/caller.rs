@@ -1,0 +1,116 @@
+//! The caller of a changing operation: clock, user, signals, and how long it waits for the lock.
+
+use std::cell::Cell;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::SecondsFormat;
+
+use crate::database::policy;
+use crate::operation::session::Caller;
+use crate::package::control::printable;
+use crate::plan::occasion::Occasion;
+use crate::root::{LockHolder, Root};
+use crate::surroundings::Surroundings;
+use crate::transaction::ProgressEvent;
+
+/// The pause between two looks at a held lock.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Signals that ask a command to end: it rolls back first.
+const SIGNALS: [i32; 3] =
+    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+
+/// The occasion of a command: its clock and host.
+pub(crate) fn occasion(surroundings: &Surroundings) -> Occasion {
+    let seconds = surroundings.now.timestamp();
+    Occasion {
+        utc: surroundings.now.naive_utc(),
+        local: surroundings.zone.at(seconds),
+        host: surroundings.machine.node.clone(),
+    }
+}
+
+/// The seconds that a command waits for the lock of a root: as asked for, else as the policy of the root says. A policy
+/// that makes no sense is reported by the operation.
+pub(crate) fn lock_wait_seconds(root: &Root, asked: Option<u64>) -> u64 {
+    asked.unwrap_or_else(|| policy::of_root(root).map_or(0, |policy| policy.wait))
+}
+
+/// The turn of a root, one of many or the only one, to be changed.
+pub(crate) struct RootTurn<'a> {
+    pub(crate) surroundings: &'a Surroundings,
+    /// The command, as lock, journal and history name it.
+    pub(crate) program: &'static str,
+    /// The beginning of a message about waiting.
+    pub(crate) speaks_as: String,
+    /// The seconds that a held lock is waited for.
+    pub(crate) wait: u64,
+    pub(crate) interrupt: &'a dyn Fn() -> Option<i32>,
+}
+
+impl RootTurn<'_> {
+    /// Does work as the caller that this makes; its time begins now.
+    pub(crate) fn with_caller<T>(
+        &self,
+        progress: &dyn Fn(ProgressEvent),
+        work: impl FnOnce(&Caller<'_>) -> T,
+    ) -> T {
+        let began = Instant::now();
+        let until = began.checked_add(Duration::from_secs(self.wait));
+        let lock_wait_seconds =
+            LockWait { until, was_reported: Cell::new(false), speaks_as: &self.speaks_as };
+        work(&Caller {
+            program: self.program,
+            occasion: occasion(self.surroundings),
+            time: self.surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            user: self.surroundings.user(),
+            wait: &|holder| (self.interrupt)().is_none() && lock_wait_seconds.goes_on(holder),
+            interrupt: self.interrupt,
+            progress,
+            elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// Does work that asks from time to time which signal wants it to end, if one came; signals do nothing else.
+pub(crate) fn with_signals<T>(
+    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
+) -> anyhow::Result<T> {
+    let caught = Arc::new(AtomicUsize::new(0));
+    for signal in SIGNALS {
+        let number = usize::try_from(signal)?;
+        signal_hook::flag::register_usize(signal, caught.clone(), number)?;
+    }
+    Ok(work(&|| match caught.load(Ordering::Relaxed) {
+        0 => None,
+        signal => i32::try_from(signal).ok(),
+    }))
+}
+
+/// Waits for a lock, and says so once.
+struct LockWait<'a> {
+    /// None is never: so far away that no clock has it.
+    until: Option<Instant>,
+    was_reported: Cell<bool>,
+    speaks_as: &'a str,
+}
+
+impl LockWait<'_> {
+    fn goes_on(&self, holder: &LockHolder) -> bool {
+        let left = self.until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return false;
+        }
+        if !self.was_reported.replace(true) {
+            let line = format!("{}: waiting for {} to finish\n", self.speaks_as, holder.describe());
+            // Where standard error cannot be written to, nobody can be told.
+            let _ = std::io::stderr().write_all(&printable(line.as_bytes()));
+        }
+        thread::sleep(PAUSE.min(left));
+        true
+    }
+}

@@ -1,0 +1,269 @@
+//! Everything a command takes from its surroundings: environment, clock, host, user, terminal.
+//!
+//! This is the one place that reads them; everything else gets them as values. `SOURCE_DATE_EPOCH` fixes the clock, so
+//! that runs can be repeated; `TZ` counts through the local time zone.
+
+pub(crate) mod bar;
+pub(crate) mod caller;
+pub(crate) mod output;
+pub(crate) mod questions;
+
+pub(crate) use output::Output;
+
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::time::Instant;
+
+use chrono::{DateTime, Local, NaiveDateTime, Utc};
+
+use crate::database::RecordReader;
+use crate::root::{Root, accounts_of};
+
+/// The variable that tells a process that it does as the owner of a root what the superuser asked for.
+pub(crate) const AS_OWNER: &str = "PATCHADM_AS_OWNER";
+
+/// The surroundings of a command when it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    /// The first word of the command line.
+    pub(crate) called: PathBuf,
+    /// `PKG_INSTALL_ROOT`, where it is set and not empty.
+    pub(crate) install_root: Option<PathBuf>,
+    /// `PATCHADM_RUN`: the run whose script started this command, where one did.
+    pub(crate) run: Option<String>,
+    /// `PATCHADM_TRUST`: what that run answered to the question whose the root is.
+    pub(crate) trust: Option<String>,
+    /// `PATCHADM_AS_OWNER`: this process does as the owner of a root what the superuser asked for.
+    pub(crate) for_superuser: bool,
+    /// The file of the running program, where the system tells.
+    pub(crate) binary: Option<PathBuf>,
+    /// The moment that counts as now.
+    pub(crate) now: DateTime<Utc>,
+    /// When the command began, by a clock that nobody sets: for durations.
+    pub(crate) began: Instant,
+    /// The time zone in which moments are shown.
+    pub(crate) zone: Zone,
+    /// The names of this machine, from uname(2).
+    pub(crate) machine: Machine,
+    /// The number of processors that the program may use.
+    pub(crate) processors: usize,
+    /// The directory for private directories: `TMPDIR`, else `/var/tmp`.
+    pub(crate) temporary: PathBuf,
+    /// Whether standard output is a terminal.
+    pub(crate) stdout_is_terminal: bool,
+    /// Whether standard input is a terminal, so that somebody can be asked.
+    pub(crate) stdin_is_terminal: bool,
+    /// Whether standard error is a terminal.
+    pub(crate) stderr_is_terminal: bool,
+    /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
+    pub(crate) locale: Vec<(String, OsString)>,
+}
+
+/// A time zone to show moments in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zone {
+    /// The one of this machine or of `TZ`.
+    Local,
+    /// None: coordinated universal time.
+    Utc,
+}
+
+/// The fields of uname(2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// Name of the operating system, `uname -s`.
+    pub(crate) system: String,
+    /// Name of this host, `uname -n`.
+    pub(crate) node: String,
+    /// Release of the system, `uname -r`.
+    pub(crate) release: String,
+    /// Version of that release, `uname -v`.
+    pub(crate) version: String,
+    /// Kind of hardware, `uname -m`.
+    pub(crate) hardware: String,
+    /// NIS domain; empty where there is none.
+    pub(crate) domain: String,
+}
+
+/// The reasons why the surroundings make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SurroundingsError {
+    /// `SOURCE_DATE_EPOCH` is no moment.
+    #[error("SOURCE_DATE_EPOCH is not a number of seconds since 1970: <{0}>")]
+    Epoch(String),
+    /// `-R` and `PKG_INSTALL_ROOT` name different roots.
+    #[error("Command line install root contends with environment.")]
+    RootContends,
+}
+
+impl Surroundings {
+    /// Reads the surroundings.
+    pub(crate) fn read() -> Result<Self, SurroundingsError> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Ok(Self {
+            called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
+            install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
+            run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
+            trust: set("PATCHADM_TRUST").and_then(|word| word.into_string().ok()),
+            for_superuser: set(AS_OWNER).is_some(),
+            binary: std::env::current_exe().ok(),
+            now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
+            began: Instant::now(),
+            zone: Zone::of(set("TZ").as_deref()),
+            machine: Machine::this(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            temporary: set("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+            locale: locale(std::env::vars_os()),
+        })
+    }
+
+    /// The root to work on: `-R`, else `PKG_INSTALL_ROOT`, else `/`. Both, and not the same, is an error.
+    pub(crate) fn root(&self, option: Option<&Path>) -> Result<PathBuf, SurroundingsError> {
+        match (option, &self.install_root) {
+            (Some(option), Some(environment)) if option != environment => {
+                Err(SurroundingsError::RootContends)
+            }
+            (Some(root), _) => Ok(root.to_owned()),
+            (None, Some(root)) => Ok(root.clone()),
+            (None, None) => Ok(PathBuf::from("/")),
+        }
+    }
+
+    /// Makes the reader of the records of `root`: a command that a script of a run started has a part in that run.
+    pub(crate) fn reader<'a>(&'a self, root: &'a Root) -> RecordReader<'a> {
+        RecordReader::within(root, self.run.as_deref())
+    }
+
+    /// The name of the caller by the accounts of this machine; the number where it has none there.
+    pub(crate) fn user(&self) -> String {
+        let uid = rustix::process::getuid().as_raw();
+        let accounts = Root::open(Path::new("/")).and_then(|host| accounts_of(&host, &host));
+        accounts.map_or_else(|_| uid.to_string(), |accounts| accounts.user(uid))
+    }
+}
+
+impl Zone {
+    /// The zone that `TZ` asks for. One that leads out of the zones of the system is read as a file only if it is one: a
+    /// device has no end.
+    fn of(variable: Option<&OsStr>) -> Self {
+        let Some(name) = variable else { return Self::Local };
+        let bytes = name.as_encoded_bytes();
+        let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b":").unwrap_or(bytes)));
+        let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
+    }
+
+    /// A moment (seconds since 1970) as the clock on the wall showed it; 1970 where it is beyond any calendar.
+    pub(crate) fn at(self, seconds: i64) -> NaiveDateTime {
+        let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        match self {
+            Self::Local => moment.with_timezone(&Local).naive_local(),
+            Self::Utc => moment.naive_utc(),
+        }
+    }
+}
+
+impl Machine {
+    fn this() -> Self {
+        let uname = rustix::system::uname();
+        let text = |field: &std::ffi::CStr| field.to_string_lossy().into_owned();
+        let domain = text(uname.domainname());
+        Self {
+            system: text(uname.sysname()),
+            node: text(uname.nodename()),
+            release: text(uname.release()),
+            version: text(uname.version()),
+            hardware: text(uname.machine()),
+            domain: if domain == "(none)" { String::new() } else { domain },
+        }
+    }
+}
+
+/// Language and time zone, sorted by name.
+fn locale(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<(String, OsString)> {
+    let named = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let counts = |name: &str| matches!(name, "LANG" | "TZ") || name.starts_with("LC_");
+    let mut locale: Vec<_> = named.filter(|(name, value)| counts(name) && !value.is_empty()).collect();
+    locale.sort();
+    locale
+}
+
+fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
+    let seconds = epoch.to_str().and_then(|text| text.parse().ok());
+    seconds
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .ok_or_else(|| SurroundingsError::Epoch(epoch.to_string_lossy().escape_debug().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn surroundings(install_root: Option<&str>) -> Surroundings {
+        Surroundings {
+            called: PathBuf::from("patchadm"),
+            install_root: install_root.map(PathBuf::from),
+            run: None,
+            trust: None,
+            for_superuser: false,
+            binary: None,
+            now: DateTime::UNIX_EPOCH,
+            began: Instant::now(),
+            zone: Zone::Utc,
+            machine: Machine::default(),
+            processors: 1,
+            temporary: PathBuf::from("/var/tmp"),
+            stdout_is_terminal: false,
+            stdin_is_terminal: false,
+            stderr_is_terminal: false,
+            locale: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn option_and_environment_may_name_the_same_root_and_not_two() {
+        let both = surroundings(Some("/a"));
+        assert_eq!(both.root(Some(Path::new("/a/"))), Ok(PathBuf::from("/a/")));
+        assert_eq!(both.root(None), Ok(PathBuf::from("/a")));
+        assert_eq!(both.root(Some(Path::new("/b"))), Err(SurroundingsError::RootContends));
+        assert_eq!(surroundings(None).root(None), Ok(PathBuf::from("/")));
+    }
+
+    #[test]
+    fn language_and_time_zone_are_taken_from_the_environment_and_nothing_else() {
+        let environment =
+            [("TZ", "UTC0"), ("HOME", "/root"), ("LC_TIME", ""), ("LC_ALL", "C"), ("LANG", "de_DE")];
+        let found = locale(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["LANG", "LC_ALL", "TZ"]);
+    }
+
+    #[test]
+    fn a_time_zone_is_one_of_the_system_or_a_file() {
+        for (value, zone) in [
+            ("Europe/Berlin", Zone::Local),
+            (":UTC", Zone::Local),
+            ("CET-1CEST,M3.5.0,M10.5.0/3", Zone::Local),
+            ("/etc/passwd", Zone::Local),
+            (":/dev/zero", Zone::Utc),
+            ("../../../dev/zero", Zone::Utc),
+            ("/no/such/zone", Zone::Utc),
+        ] {
+            assert_eq!(Zone::of(Some(OsStr::new(value))), zone, "{value}");
+        }
+        assert_eq!(Zone::of(None), Zone::Local);
+    }
+
+    #[test]
+    fn the_clock_can_be_fixed_and_a_broken_fix_is_an_error() {
+        assert_eq!(moment(&"1795158000".into()).unwrap().to_rfc3339(), "2026-11-20T07:00:00+00:00");
+        for bad in ["", "yesterday", "1.5", "99999999999999999"] {
+            assert!(moment(&bad.into()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The two streams of a command: its report on standard output, its diagnostics on standard error.
+//!
+//! Names and texts of packages and roots come from strangers: control characters in what is printed are escaped here, for
+//! every command.
+//! Nothing here panics when nobody reads: a broken pipe is an error like any other, and the program ends quietly on
+//! it, unless it has changed something and its exit code has to tell of that: then what could not be written, for
+//! whatever reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on
+//! a terminal.
+
+use std::io::{self, BufWriter, Stderr, Stdout, Write};
+
+use crate::package::control::printable;
+
+/// The two streams of a command.
+#[derive(Debug)]
+pub(crate) struct Output {
+    program: String,
+    stdout: BufWriter<Stdout>,
+    stderr: Stderr,
+    is_heedless: bool,
+    /// Why a part of the report was not written, which nobody has been told yet.
+    lost: Option<io::Error>,
+}
+
+impl Output {
+    /// The streams of the command that diagnostics call `program`.
+    pub(crate) fn new(program: &str) -> Self {
+        let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
+        Self { program: program.to_owned(), stdout, stderr: io::stderr(), is_heedless: false, lost: None }
+    }
+
+    /// From now on it does not matter whether the report can be written: what a command changed stays changed, and its
+    /// exit code is to say so.
+    pub(crate) fn heedless(&mut self) {
+        self.is_heedless = true;
+    }
+
+    fn heed(&mut self, written: io::Result<()>) -> io::Result<()> {
+        match written {
+            Err(error) if self.is_heedless => {
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    self.lost.get_or_insert(error);
+                }
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// Why a part of the report could not be written, where the command had to go on all the same; told once.
+    pub(crate) fn take_loss(&mut self) -> Option<io::Error> {
+        self.lost.take()
+    }
+
+    /// Writes to standard output; control characters are escaped ([`printable`]).
+    pub(crate) fn print(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.raw(printable(text.as_ref()))
+    }
+
+    /// Writes to standard output byte for byte: what a script says, and what a script will read.
+    pub(crate) fn raw(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        let written = self.stdout.write_all(text.as_ref());
+        self.heed(written)
+    }
+
+    /// Writes a line to standard output.
+    pub(crate) fn line(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.print(text)?;
+        self.print(b"\n")
+    }
+
+    /// Writes text to standard error without a beginning of our own; control characters are escaped ([`printable`]).
+    pub(crate) fn complain(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.raw_to_error(printable(text.as_ref()))
+    }
+
+    /// Writes to standard error byte for byte: what a script says.
+    pub(crate) fn raw_to_error(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        let flushed = self.flush();
+        // Where standard error cannot be written to, nobody can be told.
+        let _ = self.stderr.write_all(text.as_ref());
+        flushed
+    }
+
+    /// Writes `PROGRAM: ERROR: TEXT` to standard error; further lines of the text are indented by four blanks.
+    pub(crate) fn error(&mut self, text: &str) -> io::Result<()> {
+        self.diagnostic("ERROR", text)
+    }
+
+    /// Writes `PROGRAM: WARNING: TEXT` in the same way.
+    pub(crate) fn warning(&mut self, text: &str) -> io::Result<()> {
+        self.diagnostic("WARNING", text)
+    }
+
+    fn diagnostic(&mut self, gravity: &str, text: &str) -> io::Result<()> {
+        let text = without_numbers(text).trim_end().replace('\n', "\n    ");
+        self.complain(format!("{}: {gravity}: {text}\n", self.program))
+    }
+
+    /// Hands everything over to the system.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.stdout.flush();
+        self.heed(flushed)
+    }
+}
+
+/// A text without the numbers that the system has for its errors: the words before them are enough.
+pub(crate) fn without_numbers(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once(" (os error ") {
+        plain.push_str(before);
+        rest = behind.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        rest = rest.strip_prefix(')').unwrap_or(rest);
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_numbers;
+
+    #[test]
+    fn the_numbers_of_errors_are_left_out_and_nothing_else() {
+        let plain = without_numbers("/a: No such file or directory (os error 2): /b: I/O error (os error 5)");
+        assert_eq!(plain, "/a: No such file or directory: /b: I/O error");
+        assert_eq!(without_numbers("nothing (of that)"), "nothing (of that)");
+    }
+}

@@ -1,0 +1,50 @@
+//! Questions at a terminal: printed on standard error, answered on standard input.
+//!
+//! Only asked where standard input is a terminal; who asks sees to that.
+
+use std::io::{self, BufRead as _};
+
+use crate::source::HeldSignals;
+use crate::surroundings::output::Output;
+
+/// Prints the objections, sentences without full stop, and asks whether to go on nevertheless.
+pub(crate) fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {
+    for sentence in against {
+        // Who cannot be told is not asked below either.
+        drop(output.complain(format!("\n{sentence}.\n")));
+    }
+    yes(output, question, help)
+}
+
+/// Asks on standard error and reads the answer from standard input; the end of the input is no.
+fn yes(output: &mut Output, question: &str, help: &str) -> bool {
+    loop {
+        let Some(line) = answer(output, question) else { return false };
+        match line.trim() {
+            "y" | "Y" | "yes" => return true,
+            "n" | "N" | "no" | "q" => return false,
+            _ => drop(output.complain(format!("\n{help}\n\n"))),
+        }
+    }
+}
+
+/// Asks for words, which the empty answer leaves at `default`; none at the end of the input.
+pub(crate) fn words(output: &mut Output, question: &str, default: &str) -> Option<Vec<String>> {
+    let line = answer(output, question)?;
+    let words = line.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned);
+    let words: Vec<String> = words.collect();
+    Some(if words.is_empty() { vec![default.to_owned()] } else { words })
+}
+
+/// The line that somebody types after a question; none at the end of the input, when a signal asks for the end of the
+/// command, and where standard error cannot be written to, so that nobody can be asked.
+fn answer(output: &mut Output, question: &str) -> Option<String> {
+    // Held before the question can be read: who interrupts as soon as it is there is heard as well.
+    let signals = HeldSignals::hold().ok()?;
+    output.complain(question).ok()?;
+    let mut input = io::stdin().lock();
+    // A terminal gives one line at a time, so none is buffered.
+    signals.wait_for(&input).ok()?;
+    let mut line = String::new();
+    (input.read_line(&mut line).ok()? > 0).then_some(line)
+}

@@ -1,0 +1,81 @@
+//! The course of the verbs `add`, `remove` and `plan`: on one root, or on many.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use super::patch_lines::print_report;
+use crate::call::Invocation;
+use crate::many_roots::list::must_be_read_often;
+use crate::many_roots::of_patches::of_patches;
+use crate::many_roots::{RootsTask, on_many};
+use crate::operation::patches::apply::ApplyRequest;
+use crate::operation::patches::back_out::BackOutRequest;
+use crate::patch_command::{PatchRequest, on_root};
+use crate::reply::patches::PatchesReport;
+use crate::reply::{Reply, failure};
+
+/// The request to apply patches.
+pub(super) fn application(
+    call: &Invocation,
+    changing: &ChangeOptions,
+    choices: ApplyingOptions,
+    patches: Vec<PathBuf>,
+) -> PatchRequest {
+    PatchRequest::Apply(ApplyRequest {
+        patches,
+        no_undo: choices.no_undo,
+        undo_dir: choices.undo_dir,
+        undo_format: choices.undo_format,
+        edited: choices.edited,
+        overridden: choices.overridden,
+        preserved: choices.preserved,
+        dry_run: changing.dry_run,
+        scripts: changing.scripts.request(call, changing.no_scripts),
+        ..ApplyRequest::default()
+    })
+}
+
+/// The request to back patches out.
+pub(super) fn backout(
+    call: &Invocation,
+    changing: &ChangeOptions,
+    moved_to: Option<PathBuf>,
+    ids: Vec<String>,
+) -> PatchRequest {
+    let scripts = changing.scripts.request(call, changing.no_scripts);
+    PatchRequest::BackOut(BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run, scripts })
+}
+
+/// Carries a request out. `A` are the arguments of the verb.
+pub(super) fn change<A: clap::CommandFactory>(
+    call: &mut Invocation,
+    usage: &'static str,
+    common: &VerbOptions,
+    changing: &ChangeOptions,
+    request: &PatchRequest,
+) -> anyhow::Result<Reply> {
+    request.must_name_patches(usage)?;
+    if !changing.many.are_named() {
+        let which = (&common.root, changing.owner);
+        return on_root::<A>(call, which, request, changing.wait, print_report);
+    }
+    let idle = match request {
+        PatchRequest::Apply(request) => {
+            must_be_read_often(&request.patches, usage)?;
+            "already applied"
+        }
+        PatchRequest::BackOut(_) => "with nothing to do",
+    };
+    let (command, is_dry_run) = (request.command(), request.is_dry_run());
+    let done = if is_dry_run { "planned" } else { "done" };
+    let task = RootsTask { program: command.name(), usage, wait: changing.wait, done, idle };
+    if !is_dry_run {
+        call.output.heedless();
+    }
+    on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
+        let began = Instant::now();
+        let result = request.carry_out(root, caller);
+        of_patches(root, PatchesReport::of(command, result, failure::verb_code, began))
+    })
+}

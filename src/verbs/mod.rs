@@ -1,0 +1,16 @@
+//! The verbs of `patchadm`, one file each: its options, what it does, what it says.
+
+pub(crate) mod add;
+pub(crate) mod demo;
+pub(crate) mod explain;
+pub(crate) mod links;
+pub(crate) mod list;
+pub(crate) mod plan;
+pub(crate) mod recover;
+pub(crate) mod remove;
+pub(crate) mod show;
+pub(crate) mod verify;
+
+mod change;
+mod options;
+mod patch_lines;

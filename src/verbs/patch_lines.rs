@@ -1,0 +1,56 @@
+//! The words of the verbs about patches. A change is one line per patch; a refusal is three: what did not happen, why,
+//! and what to type next. Nothing is ever prompted.
+
+use crate::operation::failure::Failure;
+use crate::plan::refusal::Command;
+use crate::reply::failure;
+use crate::reply::patch_text::{in_use_lines, plan_text};
+use crate::reply::patches::{PatchEntry, PatchesReport};
+use crate::reply::words::{human, print_recovery, reboot_sentence};
+use crate::root::Root;
+use crate::surroundings::Output;
+
+/// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
+pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
+    if let Some(failed) = &report.failure {
+        return print_refusal(output, report.command, "the patch", failed);
+    }
+    print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
+    for entry in &report.patches {
+        match &entry.failure {
+            Some(failed) => print_refusal(output, report.command, &format!("patch {}", entry.id), failed)?,
+            None => print_patch(root, entry, output)?,
+        }
+    }
+    Ok(())
+}
+
+fn print_refusal(
+    output: &mut Output,
+    command: Command,
+    subject: &str,
+    failed: &Failure,
+) -> anyhow::Result<()> {
+    Ok(output.error(&failure::joined(failure::modern(command, subject, failed)))?)
+}
+
+fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+    let PatchEntry { id, verdict, files, .. } = entry;
+    output.line(format!(
+        "{id}: {verdict} ({}; {files}; {})",
+        entry.packages.join(", "),
+        human(entry.bytes)
+    ))?;
+    if *verdict == "planned" && entry.has_plan {
+        output.print(plan_text(root, entry))?;
+    } else {
+        for note in &entry.notes {
+            output.line(format!("  note: {note}"))?;
+        }
+    }
+    output.print(in_use_lines(&entry.in_use))?;
+    if let Some(sentence) = reboot_sentence(entry.reboot) {
+        output.line(format!("  {sentence}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! `patchadm plan`: show what `add` or `remove` would do.
+
+use std::path::PathBuf;
+
+use super::change::{application, backout, change};
+use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use crate::arguments::{ScriptOptions, parse};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
+use crate::reply::Reply;
+
+const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan --remove id...\n\
+     patchadm plan [option...] --roots file patch...";
+
+/// Show what applying or removing patches would do, and change nothing
+#[derive(clap::Parser)]
+struct PlanArgs {
+    /// Plan the removal of applied patches instead
+    #[arg(long)]
+    remove: bool,
+    #[command(flatten)]
+    choices: ApplyingOptions,
+    #[command(flatten)]
+    scripts: ScriptOptions,
+    /// Refuse what needs a procedure script to be run
+    #[arg(long)]
+    no_scripts: bool,
+    #[command(flatten)]
+    many: ManyRoots,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The patches to apply, or the ids of those to remove
+    #[arg(value_name = "PATCH")]
+    patches: Vec<PathBuf>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PlanArgs = parse(call, USAGE)?;
+    let changing = ChangeOptions {
+        dry_run: true,
+        wait: None,
+        scripts: args.scripts,
+        no_scripts: args.no_scripts,
+        many: args.many,
+        owner: args.owner,
+    };
+    let request = if args.remove {
+        let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
+        backout(call, &changing, None, ids)
+    } else {
+        application(call, &changing, args.choices, args.patches)
+    };
+    change::<PlanArgs>(call, USAGE, &args.common, &changing, &request)
+}

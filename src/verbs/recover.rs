@@ -1,0 +1,192 @@
+//! `patchadm recover`: finishes or rolls back an interrupted run, of one root or of many.
+//!
+//! `--domain` and `--without` are words of the grammar for roots over several file systems one of which is older than
+//! the others, or lost. What they mean is not done yet: they are refused, with what can be done instead.
+
+mod adopt;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::options::VerbOptions;
+use crate::arguments::parse;
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
+use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
+use crate::many_roots::{RootsTask, on_many};
+use crate::operation::adopt::adopt_undo;
+use crate::operation::failure::Failure;
+use crate::operation::recover::{Recovery, recover_root};
+use crate::operation::session::Caller;
+use crate::plan::interrupted::Interrupted;
+use crate::plan::refusal::Command;
+use crate::reply::words::recovery_sentence;
+use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::root::Root;
+use crate::surroundings::Output;
+use crate::transaction::{Recovered, RootCondition};
+use adopt::AdoptReport;
+
+const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
+
+/// Finish or roll back an interrupted run
+#[derive(clap::Parser)]
+struct RecoverArgs {
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    /// Roll one file system back from its own copy of the journal; not possible yet
+    #[arg(long, value_name = "MOUNT")]
+    domain: Option<PathBuf>,
+    /// Recover without a file system that is lost; not possible yet
+    #[arg(long, value_name = "MOUNT")]
+    without: Option<PathBuf>,
+    /// The directory outside the root in which the run may have left undo archives
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
+    /// Bind undo archives that the ledger does not know, those of the IDs or all that fit
+    #[arg(long)]
+    adopt_undo: bool,
+    #[command(flatten)]
+    many: ManyRoots,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The patches whose undo archives are bound even where they differ
+    #[arg(value_name = "ID", requires = "adopt_undo")]
+    ids: Vec<String>,
+}
+
+/// The outcome for the interrupted run of a root.
+#[derive(Debug, Serialize)]
+struct RecoverReport {
+    result: &'static str,
+    changed: bool,
+    notes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+    /// A sentence; of a failure its lines.
+    #[serde(skip)]
+    text: String,
+}
+
+impl RecoverReport {
+    fn of(result: &Result<Recovery, Failure>) -> Self {
+        let Recovery { run, interrupted, .. } = match result {
+            Ok(found) => found,
+            Err(failed) => return Self::of_failure(failed),
+        };
+        let result = match run {
+            Recovered::Nothing | Recovered::PassedOver { .. } => "nothing-to-do",
+            Recovered::RolledBack { .. } => "rolled-back",
+            Recovered::Finished { .. } => "finished",
+        };
+        Self {
+            result,
+            changed: !run.is_nothing(),
+            notes: run.notes().iter().cloned().chain(interrupted.iter().map(Interrupted::told)).collect(),
+            error: None,
+            exit: Exit::OK,
+            text: recovery_sentence(run).unwrap_or_else(|| "No run was interrupted.".to_owned()),
+        }
+    }
+
+    fn of_failure(failed: &Failure) -> Self {
+        Self {
+            result: "failed",
+            changed: !matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack),
+            notes: Vec::new(),
+            error: Some(failed.to_string()),
+            exit: failure::code(Command::Patchadd, failed),
+            text: failure::described(Command::Patchadd, failed),
+        }
+    }
+
+    /// Turns the report into that of one root of many.
+    fn of_root(self, root: &Root) -> RootReport<Self> {
+        let (class, line) = match &self.error {
+            Some(error) => (RootClass::Failed, failure_line(self.exit, error)),
+            None if self.changed => (RootClass::Done, self.text.clone()),
+            None => (RootClass::Idle, self.text.clone()),
+        };
+        let notes = self.notes.iter().map(|note| format!("note: {note}")).collect();
+        let (exit, changed) = (self.exit, self.changed);
+        let report = RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self));
+        RootReport { notes, changed, reason: locked_reason(exit).or(report.reason), ..report }
+    }
+}
+
+impl Report for RecoverReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if self.error.is_some() {
+            return Ok(output.error(&self.text)?);
+        }
+        output.line(&self.text)?;
+        for note in &self.notes {
+            output.line(format!("  note: {note}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: RecoverArgs = parse(call, USAGE)?;
+    refuse_parts(&args)?;
+    let undo_dir = args.undo_dir.as_deref();
+    let recover = |root: &Root, caller: &Caller<'_>| RecoverReport::of(&recover_root(root, undo_dir, caller));
+    let adopt =
+        |root: &Root, caller: &Caller<'_>| AdoptReport::of(&adopt_undo(root, &args.ids, undo_dir, caller));
+    if args.many.are_named() {
+        let done = if args.adopt_undo { "bound" } else { "recovered" };
+        let idle = "with nothing to do";
+        let task = RootsTask { program: "recover", usage: USAGE, wait: args.wait, done, idle };
+        let which = (&args.many, args.owner);
+        call.output.heedless();
+        return if args.adopt_undo {
+            on_many::<RecoverArgs, _>(call, which, task, &|root, caller| adopt(root, caller).of_root(root))
+        } else {
+            on_many::<RecoverArgs, _>(call, which, task, &|root, caller| recover(root, caller).of_root(root))
+        };
+    }
+    let root = args.owner.open::<RecoverArgs>(call, &args.common.root, Command::Patchadd)?;
+    call.output.heedless();
+    Ok(if args.adopt_undo {
+        let report = call.change(&root, "recover", args.wait, |caller| adopt(&root, caller))?;
+        Reply::about(&root, report.exit, report)
+    } else {
+        let report = call.change(&root, "recover", args.wait, |caller| recover(&root, caller))?;
+        Reply::about(&root, report.exit, report)
+    })
+}
+
+/// Refuses what would be about one file system of several.
+fn refuse_parts(args: &RecoverArgs) -> Result<(), Stop> {
+    let refused = |option: &str, mount: &PathBuf, instead: &str| {
+        let mount = mount.display();
+        Err(Stop::Refused {
+            exit: Exit::UNFINISHED,
+            message: format!("recover {option} {mount} is not possible yet; nothing was changed\n{instead}"),
+        })
+    };
+    match (&args.domain, &args.without) {
+        (Some(mount), _) => refused(
+            "--domain",
+            mount,
+            "mount the file systems of the root as they were when the run was interrupted and run \
+             `patchadm recover`, or restore all of them from one backup",
+        ),
+        (None, Some(mount)) => refused(
+            "--without",
+            mount,
+            "mount that file system again and run `patchadm recover`; if it is lost, restore it from a backup \
+             first: what the run kept for it was on it",
+        ),
+        (None, None) => Ok(()),
+    }
+}

@@ -1,0 +1,133 @@
+//! The report of `patchadm recover --adopt-undo`: undo archives that are bound, of one root or of many.
+
+use serde::Serialize;
+
+use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
+use crate::operation::adopt::{Adopted, Adoption};
+use crate::operation::failure::Failure;
+use crate::plan::refusal::Command;
+use crate::reply::{Exit, Report, failure};
+use crate::root::Root;
+use crate::surroundings::Output;
+
+/// Undo data that does not fit: the code of patchrm(1M).
+const UNFIT: Exit = Exit::new(4);
+
+/// The sentence where there is nothing to bind.
+const NOTHING: &str = "There is no undo archive to be bound.";
+
+/// The outcome for the undo archives of a root.
+#[derive(Debug, Serialize)]
+pub(super) struct AdoptReport {
+    result: &'static str,
+    changed: bool,
+    adopted: Vec<AdoptedArchive>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    pub(super) exit: Exit,
+    /// A sentence for each archive; of a failure its lines.
+    #[serde(skip)]
+    sentences: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct AdoptedArchive {
+    id: String,
+    package: String,
+    run: Option<String>,
+    recorded: String,
+    adopted: bool,
+    differs: Option<String>,
+}
+
+impl AdoptedArchive {
+    fn of(one: &Adoption) -> Self {
+        Self {
+            id: one.patch.clone(),
+            package: one.package.to_string(),
+            run: one.run.clone(),
+            recorded: one.recorded.clone(),
+            adopted: one.is_adopted,
+            differs: one.differs.clone(),
+        }
+    }
+}
+
+impl AdoptReport {
+    pub(super) fn of(result: &Result<Adopted, Failure>) -> Self {
+        let adopted = match result {
+            Ok(adopted) => adopted,
+            Err(failed) => return Self::of_failure(failed),
+        };
+        let (result, exit) = match adopted {
+            Adopted { archives, .. } if archives.iter().any(|one| !one.is_adopted) => ("refused", UNFIT),
+            Adopted { is_changed: true, .. } => ("done", Exit::OK),
+            Adopted { .. } => ("nothing-to-do", Exit::OK),
+        };
+        Self {
+            result,
+            changed: adopted.is_changed,
+            adopted: adopted.archives.iter().map(AdoptedArchive::of).collect(),
+            error: None,
+            exit,
+            sentences: adopted.archives.iter().map(sentence).collect(),
+        }
+    }
+
+    fn of_failure(failed: &Failure) -> Self {
+        Self {
+            result: "failed",
+            changed: false,
+            adopted: Vec::new(),
+            error: Some(failed.to_string()),
+            exit: failure::code(Command::Patchrm, failed),
+            sentences: vec![failure::described(Command::Patchrm, failed)],
+        }
+    }
+
+    /// Turns the report into that of one root of many.
+    pub(super) fn of_root(self, root: &Root) -> RootReport<Self> {
+        let bound = self.adopted.iter().filter(|one| one.adopted).count();
+        let told = format!("{bound} of {} undo archives bound", self.adopted.len());
+        let (class, line, notes) = match &self.error {
+            Some(error) => (RootClass::Failed, failure_line(self.exit, error), Vec::new()),
+            None if self.adopted.is_empty() => (RootClass::Idle, NOTHING.to_owned(), Vec::new()),
+            None if self.exit == Exit::OK => (RootClass::Done, told, self.sentences.clone()),
+            None => (RootClass::Refused, told, self.sentences.clone()),
+        };
+        let (exit, changed) = (self.exit, self.changed);
+        RootReport {
+            notes,
+            changed,
+            ..RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self))
+        }
+    }
+}
+
+impl Report for AdoptReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if self.error.is_some() {
+            return Ok(output.error(&self.sentences.concat())?);
+        }
+        if self.adopted.is_empty() {
+            output.line(NOTHING)?;
+        }
+        Ok(self.sentences.iter().try_for_each(|sentence| output.line(sentence))?)
+    }
+}
+
+/// The outcome for one archive, with the run that tells it from others of the same patch.
+fn sentence(one: &Adoption) -> String {
+    let Adoption { patch, package, run, recorded, differs, is_adopted } = one;
+    let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
+    let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
+    match (is_adopted, differs) {
+        (true, None) => format!("{from}, is bound"),
+        (true, Some(differs)) => format!("{from}, is bound although it differs: {differs}"),
+        (false, differs) => {
+            let differs = differs.as_deref().unwrap_or_default();
+            format!("{from}, differs: {differs}; it is bound only if {patch} is named")
+        }
+    }
+}
