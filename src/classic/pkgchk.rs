@@ -15,7 +15,7 @@ use crate::database::{DatabaseError, ViewError};
 use crate::operation::check::{
     CheckError, Checked, Report as CheckReport, Request, Unknown, check, check_and_fix, recorded,
 };
-use crate::package::Line;
+use crate::package::ContentsLine;
 use crate::plan::refusal::Command;
 use crate::reply::text::{finding, object};
 use crate::reply::{Exit, Reply, Report, Stop, failure};
@@ -106,7 +106,7 @@ fn list(call: &Invocation, args: &PkgchkArgs, root: Root, request: &Request) -> 
 
 /// The answer that lists what is recorded.
 struct ListReply {
-    lines: Vec<Line>,
+    lines: Vec<ContentsLine>,
     unknown: Unknown,
     root: Root,
     zone: Zone,

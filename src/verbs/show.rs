@@ -10,7 +10,7 @@ use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::operation::queries::inspect::{Inspected, inspect};
-use crate::patch::{Delivered, PatchId};
+use crate::patch::{PatchId, PatchMacros};
 use crate::reply::words::human;
 use crate::reply::{Exit, Reply, Report, Stop};
 use crate::source::{self, Extent, Image, Origin};
@@ -81,12 +81,12 @@ fn applied(one: &Inspected) -> ShownPatch<ListedPatch> {
 }
 
 fn delivered(image: &Image) -> ShownPatch<BTreeMap<String, String>> {
-    let facts: Vec<Delivered> = image
+    let facts: Vec<PatchMacros> = image
         .packages
         .iter()
-        .filter_map(|package| Delivered::from_params(&package.params, PatchId::SEPARATOR).ok()?)
+        .filter_map(|package| PatchMacros::from_params(&package.params, PatchId::SEPARATOR).ok()?)
         .collect();
-    let joined = |of: &dyn Fn(&Delivered) -> String| {
+    let joined = |of: &dyn Fn(&PatchMacros) -> String| {
         let mut words: Vec<String> = facts.iter().map(of).filter(|text| !text.is_empty()).collect();
         words.dedup();
         words.join(", ")
