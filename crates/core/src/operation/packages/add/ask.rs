@@ -13,7 +13,7 @@ use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::system::system_scripts;
-use crate::operation::session::{Caller, Ground};
+use crate::operation::session::{Caller, RootAndPolicy};
 use crate::package::{Mode, Params};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::InstallScripts;
@@ -56,7 +56,7 @@ pub fn ask_packages(
         Err(missing) => return Ok(Asked { missing, ..Asked::default() }),
     };
     device.source.check_room_to_plan(&device.image)?;
-    let ground = Ground::of(root)?;
+    let ground = RootAndPolicy::of(root)?;
     let system = system_scripts(&ground)?;
     let add = AddRequest {
         device: request.device.clone(),

@@ -19,7 +19,7 @@ use crate::operation::packages::report::{Added, PackagesReport, leaves_root_usab
 use crate::operation::scripts::failure::Ending;
 use crate::operation::scripts::interview::Answers;
 use crate::operation::scripts::system::system_scripts;
-use crate::operation::session::{Caller, Ground, Session, may_change};
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::plan::refusal::Command;
 use crate::plan::scripts::InstallScripts;
 use crate::root::Root;
@@ -52,7 +52,7 @@ pub fn add_packages(
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };
     device.source.check_room_to_plan(&device.image)?;
-    let ground = Ground::of(root)?;
+    let ground = RootAndPolicy::of(root)?;
     let system = system_scripts(&ground)?;
     let mut rehearsed = None;
     if !installed::has_database(&RecordView::live(root))? {

@@ -12,7 +12,7 @@ use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::package::PkgInst;
 use crate::patch::{PatchId, PatchMacros, Requirement};
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
 use crate::source::{self, Extent, Origin};
 use crate::transaction::Receipt;
 
@@ -72,7 +72,7 @@ impl Operand {
     /// The outcome of the patch, with the plan by which it was applied.
     pub(super) fn applied(
         &self,
-        scripted: Scripted,
+        scripted: PatchPlan,
         in_use: Vec<InUse>,
         result: Result<Option<Receipt>, Failure>,
     ) -> Applied {

@@ -9,7 +9,7 @@ use crate::operation::scripts::halt::Halt;
 use crate::package::ObjectPath;
 use crate::patch::{PatchId, PatchMacros};
 use crate::plan::install::Intended;
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
 use crate::plan::refusal::Reason;
 use crate::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
@@ -82,7 +82,7 @@ impl PatchScripts<'_> {
     /// Checks what scripts made of a package, and says what is left to do to its records.
     pub(super) fn after_scripts(
         &self,
-        scripted: &Scripted,
+        scripted: &PatchPlan,
         member: &PatchPackage<'_>,
         before: &Inventory,
     ) -> Result<RecordsAfter, Halt> {
@@ -126,7 +126,7 @@ impl PatchScripts<'_> {
     /// is to be said of objects that only the snapshot holds.
     fn check_undo(
         &self,
-        scripted: &Scripted,
+        scripted: &PatchPlan,
         member: &PatchPackage<'_>,
         now: &Inventory,
     ) -> Result<Option<String>, Halt> {
