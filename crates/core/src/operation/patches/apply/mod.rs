@@ -11,6 +11,7 @@ mod gather;
 mod input;
 mod operands;
 mod planning;
+mod rehearse;
 mod request;
 mod runs;
 mod single;
@@ -20,8 +21,8 @@ pub use request::{Applied, ApplyReport, ApplyRequest};
 
 use input::ApplyInput;
 use operands::read_operands;
+use rehearse::rehearse;
 use runs::apply_all;
-use single::rehearse;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
