@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_core::source::Source;
+use patchadm_core::source::{Extent, Origin, open};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::prototype;
 use patchadm_svr4::format::prototype::{PrototypeCommand, PrototypeItem};
@@ -116,8 +116,8 @@ fn twenty_real_prototypes_become_packages() {
             format!("{} {}", char::from(entry.object.ftype.letter()), entry.path)
         };
         assert_eq!(map.entries.iter().map(of).collect::<BTreeSet<_>>(), objects, "{name}");
-        let source = Source::open(&workshop.at("spool")).unwrap();
-        source.verify(&source.scan().unwrap()).unwrap();
+        let (source, image) = open(Origin::Path(&workshop.at("spool")), Extent::Everything).unwrap();
+        source.verify(&image).unwrap();
     }
 }
 

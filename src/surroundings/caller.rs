@@ -12,7 +12,7 @@ use chrono::SecondsFormat;
 use crate::database::policy;
 use crate::operation::session::Caller;
 use crate::package::control::printable;
-use crate::plan::occasion::Occasion;
+use crate::plan::clock::Now;
 use crate::root::{LockHolder, Root};
 use crate::surroundings::Surroundings;
 use crate::transaction::ProgressEvent;
@@ -25,9 +25,9 @@ const SIGNALS: [i32; 3] =
     [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
 /// The occasion of a command: its clock and host.
-pub(crate) fn occasion(surroundings: &Surroundings) -> Occasion {
+pub(crate) fn occasion(surroundings: &Surroundings) -> Now {
     let seconds = surroundings.now.timestamp();
-    Occasion {
+    Now {
         utc: surroundings.now.naive_utc(),
         local: surroundings.zone.at(seconds),
         host: surroundings.machine.node.clone(),

@@ -13,7 +13,7 @@ use crate::operation::queries::inspect::{Inspected, inspect};
 use crate::patch::{PatchId, PatchMacros};
 use crate::reply::words::human;
 use crate::reply::{Exit, Reply, Report, Stop};
-use crate::source::{Image, Source};
+use crate::source::{self, Extent, Image, Origin};
 use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm [-R root] show id|patch";
@@ -49,7 +49,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Ok(Reply::about(&root, Exit::OK, applied(one)));
     }
     if Path::new(&subject).exists() {
-        let image = Source::open(Path::new(&subject))?.scan()?;
+        let (_, image) = source::open(Origin::Path(Path::new(&subject)), Extent::Everything)?;
         return Ok(Reply::new(Exit::OK, delivered(&image)));
     }
     let message = format!("patch {subject} is not applied, and there is no file or directory of that name");

@@ -21,8 +21,8 @@ use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::recover::recover_root;
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
+use patchadm_core::plan::clock::Now;
 use patchadm_core::plan::engine::Engine;
-use patchadm_core::plan::occasion::Occasion;
 use patchadm_rootfs::{Door, Root};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 use tempfile::TempDir;
@@ -367,7 +367,7 @@ fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
     let (utc, local) = (now.naive_utc(), now.naive_utc());
     work(&Caller {
         program: "patchadd",
-        occasion: Occasion { utc, local, host: "web1".to_owned() },
+        occasion: Now { utc, local, host: "web1".to_owned() },
         time: now.to_rfc3339(),
         user: "root".to_owned(),
         // A process that another test starts has our descriptors until it becomes its program.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use patchadm_container as container;
-use patchadm_core::source::{Problem, Source, SourceError};
+use patchadm_core::source::{Extent, Origin, Problem, SourceError, open};
 use patchadm_svr4::format::compress;
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
@@ -147,8 +147,8 @@ pub fn source(input: &[u8]) {
     let file = memfd_create("input", MemfdFlags::CLOEXEC).expect("a file in memory");
     let mut file = File::from(file);
     file.write_all(input).expect("memory can be written to");
-    let Ok(source) = Source::from_file(file, Path::new("input")) else { return };
-    let Ok(image) = source.scan() else { return };
+    let origin = Origin::File(file, Path::new("input"));
+    let Ok((source, image)) = open(origin, Extent::Everything) else { return };
     assert!(!image.packages.is_empty());
     for package in &image.packages {
         assert!(package.params.get("PKG").is_some());

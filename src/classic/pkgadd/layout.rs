@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::format::admin::{CheckAnswer, ConflictAnswer};
 use crate::operation::packages::installation::PlannedInstallation;
 use crate::package::ObjectPath;
-use crate::plan::course::steps::Portion;
+use crate::plan::script_schedule::steps::Portion;
 use crate::plan::{Action, Body, Change, Plan};
 use crate::root::Root;
 use crate::source::PackageImage;

@@ -245,7 +245,7 @@ mod tests {
     use super::super::fingerprint::fingerprint;
     use super::*;
     use crate::root::Root;
-    use crate::source::Source;
+    use crate::source::{Extent, Origin, open};
 
     #[test]
     fn what_is_written_is_sound_and_the_same_every_time() {
@@ -256,8 +256,7 @@ mod tests {
         assert_eq!(of(one.path()), of(other.path()));
         let patches = PATCHES.iter().chain([&REFUSED]).map(|patch| filled.patch(patch));
         for source in patches.chain([filled.spool()]) {
-            let source = Source::open(&source).unwrap();
-            let image = source.scan().unwrap();
+            let (source, image) = open(Origin::Path(&source), Extent::Everything).unwrap();
             source.verify(&image).unwrap();
             assert!(!image.packages.is_empty());
         }

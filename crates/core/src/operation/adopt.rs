@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::content::NoContent;
 use super::failure::Failure;
-use super::session::{Caller, Ground, Session, must_have_database};
+use super::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{self, LedgerFault};
 use crate::database::{DatabaseError, RecordView, installed, places};
@@ -66,7 +66,7 @@ pub fn adopt_undo(
     undo_dir: Option<&Path>,
     caller: &Caller<'_>,
 ) -> Result<Adopted, Failure> {
-    let session = Session::begin(Ground::of(root)?.naming(undo_dir), caller)?;
+    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
     must_have_database(root)?;
     let separator = &session.ground.policy.separator;
     let named = ids.iter().map(|id| PatchId::parse(id, separator));
@@ -102,7 +102,7 @@ pub fn adopt_undo(
 }
 
 struct Adopter<'a> {
-    ground: &'a Ground,
+    ground: &'a RootAndPolicy,
     named: Vec<PatchId>,
     undo_dir: Option<&'a Path>,
 }

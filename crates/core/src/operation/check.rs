@@ -19,7 +19,7 @@ mod fix;
 mod map;
 mod scope;
 
-use super::session::{Caller, Ground, Session, must_have_database};
+use super::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::database::{RecordReader, RecordView, places, read_consistently};
 use crate::package::{Accounts, ContentsLine, side_by_side};
 use crate::root::{Root, accounts_of};
@@ -88,7 +88,7 @@ pub(super) fn check_delivered(
 pub fn check_and_fix(root: &Root, request: &Request, caller: &Caller<'_>) -> Result<Report, CheckError> {
     let records = Records::of(request)?;
     must_have_database(root)?;
-    let session = Session::begin(Ground::of(root)?, caller)?;
+    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
     records.compare(&RecordView::live(root), &session.ground.host, true, &Delivered::default())
 }
 

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::content::OneSource;
 use super::failure::Failure;
-use crate::operation::queries::packages::spooled_name;
 use crate::operation::queries::select::{Pattern, Selection};
 use crate::plan::refusal::{Command, Reason, Refusal};
-use crate::source::{Form, Image, PackageImage, Source, SourceError};
+use crate::source::{self, Extent, Form, Image, Origin, PackageImage, Source, SourceError};
 
 /// The directory where packages wait for their installation.
 pub const SPOOL: &str = "/var/spool/pkg";
@@ -39,7 +38,6 @@ impl Device {
     /// Reads what is selected; the words that nothing fits where there are some.
     pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, SourceError> {
         let selection = Selection::of(words);
-        let source = Source::open(&named(path))?;
         let (asked, fits) = (Cell::new(false), Cell::new(false));
         let wanted = |directory: &str| {
             asked.set(true);
@@ -47,12 +45,13 @@ impl Device {
             fits.set(fits.get() || is_wanted);
             is_wanted
         };
-        let image = match source.scan_only(&wanted) {
-            Ok(image) => image,
+        let opened = source::open(Origin::Path(&named(path)), Extent::Packages(&wanted));
+        let (source, image) = match opened {
+            Ok(opened) => opened,
             Err(_) if asked.get() && !fits.get() => return Ok(Err(words.to_vec())),
             Err(error) => return Err(error),
         };
-        let names: Vec<String> = image.packages.iter().map(spooled_name).collect();
+        let names: Vec<String> = image.packages.iter().map(PackageImage::spooled_name).collect();
         let missing = |pattern: &&Pattern| !names.iter().any(|name| pattern.fits(name));
         let missing: Vec<String> =
             selection.patterns.iter().filter(missing).map(ToString::to_string).collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::failure::Failure;
-use super::session::{Caller, Ground, Session, may_change};
+use super::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::database::{RecordView, all, installed, own_directory, policy};
 use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
@@ -26,7 +26,7 @@ pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -
     let run = if root.list(&own_directory())?.is_none() {
         Recovered::Nothing
     } else {
-        Session::begin(Ground::of(root)?.naming(undo_dir), caller)?.recovered
+        Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?.recovered
     };
     Ok(Recovery { run, interrupted: left_half_applied(root)? })
 }

@@ -15,7 +15,7 @@ use crate::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::package::{Mode, ObjectPath, PkgInst, Policy, side_by_side};
 use crate::patch::AppliedPatches;
-use crate::plan::occasion::Occasion;
+use crate::plan::clock::Now;
 use crate::plan::refusal::Reason;
 use crate::plan::validate::applied_to;
 use crate::plan::{Plan, RecordChange};
@@ -35,7 +35,7 @@ pub struct Caller<'a> {
     /// The command, as lock, journal and history name it.
     pub program: &'static str,
     /// Clock and host.
-    pub occasion: Occasion,
+    pub occasion: Now,
     /// When the command began, RFC 3339.
     pub time: String,
     /// Who runs it.
@@ -51,7 +51,7 @@ pub struct Caller<'a> {
 }
 
 /// What every plan stands on, whether it is carried out or only shown.
-pub struct Ground {
+pub struct RootAndPolicy {
     /// The root.
     pub root: Root,
     /// The root of the running system.
@@ -62,7 +62,7 @@ pub struct Ground {
     pub outside: OutsideRules,
 }
 
-impl Ground {
+impl RootAndPolicy {
     /// Reads the policy of a root.
     pub fn of(root: &Root) -> Result<Self, Failure> {
         Self::beside(root, root.elsewhere(Path::new("/"))?)
@@ -133,7 +133,7 @@ impl Ground {
 /// A root that is locked, recovered, and about to be changed.
 pub struct Session<'a> {
     /// The root, and what is known of it before it is surveyed.
-    pub ground: Ground,
+    pub ground: RootAndPolicy,
     /// Who changes it.
     pub caller: &'a Caller<'a>,
     /// What recovery found when the lock was taken.
@@ -160,7 +160,7 @@ pub fn must_have_database(root: &Root) -> Result<(), Failure> {
 
 impl<'a> Session<'a> {
     /// Takes the lock and recovers what an earlier command left unfinished.
-    pub fn begin(ground: Ground, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+    pub fn begin(ground: RootAndPolicy, caller: &'a Caller<'a>) -> Result<Self, Failure> {
         let root = &ground.root;
         may_change(root)?;
         let lock = match Lock::take(root, caller.program, |holder| (caller.wait)(holder)) {
@@ -349,7 +349,7 @@ mod tests {
         policy(&host, "scripts=known\nundo_dir=/net/undo\n");
         std::os::unix::fs::symlink("/../../net", own.join("link")).unwrap();
         let root = Root::open(&own).unwrap();
-        let ground = Ground::beside(&root, Root::open(&host).unwrap()).unwrap();
+        let ground = RootAndPolicy::beside(&root, Root::open(&host).unwrap()).unwrap();
         if root.is_privileged() {
             assert_eq!(ground.policy.scripts, ScriptPolicy::Known);
             assert_eq!(ground.policy.undo_dir, Some(own.join("net/undo")));
@@ -365,7 +365,7 @@ mod tests {
         policy(&dir.path().join("root"), "scripts=none\n");
         fs::create_dir(dir.path().join("host")).unwrap();
         let root = Root::open(&dir.path().join("root")).unwrap();
-        let ground = Ground::beside(&root, Root::open(&dir.path().join("host")).unwrap()).unwrap();
+        let ground = RootAndPolicy::beside(&root, Root::open(&dir.path().join("host")).unwrap()).unwrap();
         assert_eq!(ground.policy.scripts, ScriptPolicy::None);
     }
 }

@@ -14,19 +14,19 @@ use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Pol
 use crate::patch::{AppliedPatches, PatchId, PatchList, PatchMacros, PatchRecords};
 use crate::source::Image;
 
-use super::course::steps::Mapped;
-use super::draft::Draft;
+use super::clock::Now;
 use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
 use super::interrupted;
 use super::ledger::LedgerChange;
 use super::links::sources_first;
 use super::objects::Handling;
-use super::occasion::Occasion;
 use super::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
-use super::parts::{self, Part, Scripted};
+use super::patch_plan::{self, PackagePlan, PatchPlan};
+use super::plan_builder::PlanBuilder;
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
+use super::script_schedule::steps::Mapped;
 use super::scripts::is_kept;
 use super::target::{Target, Wanted};
 use super::undo::Undoing;
@@ -64,8 +64,8 @@ pub fn apply(
     applied: Result<AppliedPatches, Reason>,
     policy: &Policy,
     options: &ApplyOptions,
-    occasion: &Occasion,
-) -> Result<Scripted, Refusal> {
+    occasion: &Now,
+) -> Result<PatchPlan, Refusal> {
     let facts =
         Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
@@ -81,7 +81,7 @@ struct Application<'a> {
     inventory: &'a Inventory,
     policy: &'a Policy,
     options: &'a ApplyOptions,
-    occasion: &'a Occasion,
+    occasion: &'a Now,
     validated: &'a Validated,
 }
 
@@ -100,13 +100,13 @@ struct Patched<'a> {
 }
 
 impl Application<'_> {
-    fn plan(&self) -> Result<Scripted, Reason> {
+    fn plan(&self) -> Result<PatchPlan, Reason> {
         let choice = &self.options.scripts;
         let hooks = choice.hooks(applying(&self.image.hooks))?;
         let patched: Vec<Patched<'_>> =
             self.validated.matches.iter().map(|found| self.patched(found)).collect::<Result<_, _>>()?;
         let edits = self.edits(&patched)?;
-        let mut draft = Draft::new(self.inventory);
+        let mut draft = PlanBuilder::new(self.inventory);
         draft.accounts_may_come = patched.iter().any(|package| package.chosen.scripts.preinstall);
         draft.notes.clone_from(&self.validated.notes);
         for found in &self.validated.matches {
@@ -126,10 +126,10 @@ impl Application<'_> {
         };
         records.extend(self.traces_of_interruption()?);
         let changes: Vec<_> = draft.changes.into_values().collect();
-        let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
+        let parts: Vec<PackagePlan> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
         self.refuse_scripts_after_interruption(&patched)?;
-        let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
+        let held = if has_scripts { patch_plan::held(&parts, self.inventory) } else { Vec::new() };
         let snapshots = snapshot::expected(&undo, &parts);
         let archives: Vec<&UndoArchive> = undo.iter().chain(&snapshots).collect();
         let mut space = space::needs(self.inventory, &changes, &records, &archives, &held);
@@ -153,7 +153,7 @@ impl Application<'_> {
             discard: Vec::new(),
             notes: draft.notes,
         };
-        Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
+        Ok(PatchPlan { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
     }
 
     /// Refuses scripts in packages to which another patch was left half applied.
@@ -285,7 +285,7 @@ impl Application<'_> {
         })
     }
 
-    fn note_paths(&self, draft: &mut Draft<'_>, edits: &Edits<'_>) {
+    fn note_paths(&self, draft: &mut PlanBuilder<'_>, edits: &Edits<'_>) {
         for path in &edits.touched {
             let path = self.inventory.show(path);
             draft.notes.push(format!("{path} has another modification time than is recorded"));
@@ -312,7 +312,7 @@ impl Application<'_> {
         }
     }
 
-    fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
+    fn place(draft: &mut PlanBuilder<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
         let all = by_path(patched);
         for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
             let handling = match edits.handling(&wanted.path) {
@@ -334,7 +334,7 @@ impl Application<'_> {
     }
 
     fn delete(
-        draft: &mut Draft<'_>,
+        draft: &mut PlanBuilder<'_>,
         package: &Patched<'_>,
         path: &ObjectPath,
         edits: &Edits<'_>,
@@ -364,7 +364,7 @@ impl Application<'_> {
     /// The records of all packages and of the patch, and the undo archives.
     fn records(
         &self,
-        draft: &Draft<'_>,
+        draft: &PlanBuilder<'_>,
         patched: &[Patched<'_>],
     ) -> Result<(Vec<RecordChange>, Vec<UndoArchive>), Reason> {
         let mut changes = Vec::new();
@@ -389,7 +389,7 @@ impl Application<'_> {
     /// The save directory of a package, with its undo archive, the pointer to it, or the manifest alone.
     fn save(
         &self,
-        draft: &Draft<'_>,
+        draft: &PlanBuilder<'_>,
         package: &Patched<'_>,
         changed: &RecordChanges,
         undo: &mut Vec<UndoArchive>,
@@ -464,9 +464,9 @@ impl Patched<'_> {
             && chosen.scripts.classes.contains_key(&wanted.object.class)
     }
 
-    fn part(&self) -> Result<Part, Reason> {
+    fn part(&self) -> Result<PackagePlan, Reason> {
         let target = &self.target;
-        Ok(Part {
+        Ok(PackagePlan {
             package: target.package.clone(),
             index: target.index,
             params: target.params.clone(),

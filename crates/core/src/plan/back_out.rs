@@ -14,19 +14,19 @@ use crate::package::{ObjectPath, Params, PkgInst, Policy, RecordFile};
 use crate::patch::{AppliedPatches, PatchId, Superseded};
 use crate::source::PackageImage;
 
-use super::course::steps::Mapped;
-use super::draft::Draft;
+use super::clock::Now;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
 use super::handing_down::Left;
 use super::interrupted::{self, why_interrupted};
 use super::later::{Among, Later};
 use super::ledger::LedgerChange;
-use super::occasion::Occasion;
 use super::parameters;
-use super::parts::{self, Part, Scripted};
+use super::patch_plan::{self, PackagePlan, PatchPlan};
+use super::plan_builder::PlanBuilder;
 use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Restoring, restore};
+use super::script_schedule::steps::Mapped;
 use super::target::Target;
 use super::{Plan, RecordChange, foreign, space};
 
@@ -161,8 +161,8 @@ pub fn back_out(
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
-    occasion: &Occasion,
-) -> Result<Scripted, Refusal> {
+    occasion: &Now,
+) -> Result<PatchPlan, Refusal> {
     let backout = Backout { id, archives, is_elsewhere: false, inventory, policy, options, occasion };
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
@@ -177,8 +177,8 @@ pub fn back_out_of_package(
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
-    occasion: &Occasion,
-) -> Result<Scripted, Refusal> {
+    occasion: &Now,
+) -> Result<PatchPlan, Refusal> {
     let packages = vec![archive.package.clone()];
     let backout = Backout { id, archives: &[archive], is_elsewhere, inventory, policy, options, occasion };
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Pkgadd, archive.package))
@@ -192,16 +192,16 @@ struct Backout<'a> {
     inventory: &'a Inventory,
     policy: &'a Policy,
     options: &'a BackOutOptions,
-    occasion: &'a Occasion,
+    occasion: &'a Now,
 }
 
 impl Backout<'_> {
-    fn plan(&self, packages: Vec<PkgInst>) -> Result<Scripted, Reason> {
+    fn plan(&self, packages: Vec<PkgInst>) -> Result<PatchPlan, Reason> {
         let choice = &self.options.scripts;
         let here = BACKING_OUT.into_iter().filter(|name| self.options.hooks.contains(*name));
         let hooks = choice.hooks(here)?;
         let mut parts = Vec::new();
-        let mut draft = Draft::new(self.inventory);
+        let mut draft = PlanBuilder::new(self.inventory);
         draft.notes.clone_from(&self.options.notes);
         let mut records = Vec::new();
         let mut restorings = Vec::new();
@@ -250,13 +250,13 @@ impl Backout<'_> {
             records.extend(self.patch_directories()?);
         }
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
-        let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
+        let held = if has_scripts { patch_plan::held(&parts, self.inventory) } else { Vec::new() };
         let mut plan = self.finished(draft, records, packages, &held)?;
         if !hooks.is_empty() || has_scripts {
             plan.space = space::with_requests(plan.space);
             space::enough(&plan.space)?;
         }
-        Ok(Scripted { plan, parts, hooks, no_undo: false, again: false })
+        Ok(PatchPlan { plan, parts, hooks, no_undo: false, again: false })
     }
 
     /// The manifests that are restored from: with what earlier patches have handed down.
@@ -278,7 +278,7 @@ impl Backout<'_> {
     /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.
     fn finished(
         &self,
-        mut draft: Draft<'_>,
+        mut draft: PlanBuilder<'_>,
         records: Vec<RecordChange>,
         packages: Vec<PkgInst>,
         held: &[(ObjectPath, u64, u64)],
@@ -312,7 +312,7 @@ impl Backout<'_> {
         index: usize,
         archive: &Archive<'_>,
         params: Params,
-    ) -> Result<Part, Reason> {
+    ) -> Result<PackagePlan, Reason> {
         let is_ours = archive.manifest.is_some() && archive.made_by_scripts.is_none();
         let role = if is_ours { Role::Ours } else { Role::Foreign };
         let image = archive.made_by_scripts.unwrap_or(archive.image);
@@ -322,7 +322,7 @@ impl Backout<'_> {
         let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());
-        Ok(Part { package, index, params: target.params, chosen, mapped, deletes, restores })
+        Ok(PackagePlan { package, index, params: target.params, chosen, mapped, deletes, restores })
     }
 
     /// The directory of the patch, under each spelling of its id.
@@ -363,7 +363,7 @@ impl Backout<'_> {
             Some(manifest) => {
                 let of = self.among().handing_down(package)?;
                 let before = of.before(self.id, manifest, old, archive.records)?;
-                left = of.hand_down(self.id, manifest, &before, later)?;
+                left = of.hand_down(manifest, &before, later)?;
                 let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
                 let (current, names) = (&installed.params, &manifest.header.parameters);
                 let mut new = parameters::taken_back(current, &before.params, names, is_set);

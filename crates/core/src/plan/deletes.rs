@@ -5,7 +5,7 @@
 
 use crate::package::{Live, ObjectPath, PkgInst};
 
-use super::draft::Draft;
+use super::plan_builder::PlanBuilder;
 use super::refusal::{Problem, Reason};
 use super::{Action, Body, Change};
 
@@ -15,7 +15,7 @@ pub(super) fn turns(change: &Change) -> bool {
     is_other && change.old.as_ref().is_some_and(Live::is_directory)
 }
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     /// Whether a path lies in a directory that becomes something else, so that it has to go first.
     pub(super) fn is_in_turned(&self, path: &ObjectPath) -> bool {
         path.ancestors().any(|above| self.changes.get(&above).is_some_and(turns))

@@ -7,9 +7,9 @@ use crate::package::{Edited, Ftype, PkgInst};
 use crate::patch::PatchId;
 
 use super::back_out::Archive;
-use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::later::{Later, refuse_saved_before};
+use super::plan_builder::PlanBuilder;
 use super::privileges::{OnRecord, may_be_device, mode};
 use super::refusal::Reason;
 use super::target::{Target, Wanted};
@@ -17,7 +17,7 @@ use super::target::{Target, Wanted};
 /// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
 /// one of them changed again is refused.
 pub(super) fn restore(
-    draft: &mut Draft<'_>,
+    draft: &mut PlanBuilder<'_>,
     id: &PatchId,
     package: &PkgInst,
     index: usize,
@@ -55,7 +55,7 @@ pub(super) fn restore(
 
 /// Takes from an object the set-id bits that only the archive knows of; whether it comes back at all, which a device that
 /// only the archive knows of does not.
-fn is_allowed(draft: &mut Draft<'_>, each: &mut Wanted<'_>, bound: bool) -> bool {
+fn is_allowed(draft: &mut PlanBuilder<'_>, each: &mut Wanted<'_>, bound: bool) -> bool {
     let known = OnRecord::of(draft, &each.path);
     let (object, shown) = (&mut each.object, draft.inventory.show(&each.path));
     if matches!(object.ftype, Ftype::Block | Ftype::Character) && !may_be_device(object, bound, known) {

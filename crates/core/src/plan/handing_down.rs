@@ -49,6 +49,8 @@ pub(super) struct Before {
     pub(super) params: Params,
     /// The record files that it changed or made.
     records: Records,
+    /// The directories that earlier patches handed down to it.
+    directories: Vec<ObjectRecord>,
 }
 
 /// What the patches behind the one that goes take over, and what is left to do.
@@ -86,7 +88,7 @@ impl Package<'_> {
             }
         }
         records.extend(handed.records);
-        Ok(Before { params, records })
+        Ok(Before { params, records, directories: handed.directories })
     }
 
     /// The manifest of a patch for its backout: with the directories that were handed down to it, without those that
@@ -97,26 +99,18 @@ impl Package<'_> {
         manifest: &Manifest,
         later: &Later<'_>,
     ) -> Result<Manifest, Reason> {
-        let mut all = self.with_directories(id, manifest)?;
-        let used: BTreeSet<String> =
-            used_directories(&all, later).map(|(_, record)| record.path.clone()).collect();
-        all.objects.retain(|record| !used.contains(&record.path));
-        Ok(all)
-    }
-
-    fn with_directories(&self, id: &PatchId, manifest: &Manifest) -> Result<Manifest, Reason> {
-        let mut all = manifest.clone();
-        let known: BTreeSet<&str> = manifest.objects.iter().map(|record| record.path.as_str()).collect();
         let handed = self.handed_down(id, manifest)?.directories;
-        all.objects.extend(handed.into_iter().filter(|record| !known.contains(record.path.as_str())));
-        Ok(all)
+        let all = || with_directories(manifest, &handed);
+        let used: BTreeSet<&str> =
+            used_directories(all(), later).map(|(_, record)| record.path.as_str()).collect();
+        let objects = all().filter(|record| !used.contains(record.path.as_str())).cloned().collect();
+        Ok(Manifest { header: manifest.header.clone(), objects })
     }
 
     /// Hands what was there before a patch with this manifest down to the next patches that set or wrote it; what none of
     /// them did comes back.
     pub(super) fn hand_down(
         &self,
-        id: &PatchId,
         manifest: &Manifest,
         before: &Before,
         later: &Later<'_>,
@@ -126,7 +120,7 @@ impl Package<'_> {
         parameters(manifest, &before.params, later, &mut left, &mut taken);
         classes_without(manifest, &before.params, later, &mut left, &mut taken);
         self.records(&before.records, later, &mut left, &mut taken)?;
-        for (at, directory) in used_directories(&self.with_directories(id, manifest)?, later) {
+        for (at, directory) in used_directories(with_directories(manifest, &before.directories), later) {
             taken.entry(at).or_default().directories.push(directory.clone());
         }
         for (at, new) in taken {
@@ -244,13 +238,23 @@ fn classes_without(
     left.classes = Some(all.join(" "));
 }
 
+/// The objects of a manifest, and those of the directories handed down to its patch that it does not have itself.
+fn with_directories<'m>(
+    manifest: &'m Manifest,
+    handed: &'m [ObjectRecord],
+) -> impl Iterator<Item = &'m ObjectRecord> {
+    let known: BTreeSet<&str> = manifest.objects.iter().map(|record| record.path.as_str()).collect();
+    let others = handed.iter().filter(move |record| !known.contains(record.path.as_str()));
+    manifest.objects.iter().chain(others)
+}
+
 /// The directories that a patch made on its way to its objects and that have objects of later patches, each with the place
 /// of the first of those.
 fn used_directories<'m>(
-    manifest: &'m Manifest,
-    later: &'m Later<'_>,
+    objects: impl Iterator<Item = &'m ObjectRecord>,
+    later: &Later<'_>,
 ) -> impl Iterator<Item = (usize, &'m ObjectRecord)> {
-    manifest.objects.iter().filter(|record| is_made_on_the_way(record)).filter_map(|record| {
+    objects.filter(|record| is_made_on_the_way(record)).filter_map(|record| {
         let at = later.iter().position(|(_, next)| next.is_some_and(|next| has_below(next, &record.path)))?;
         Some((at, record))
     })

@@ -13,17 +13,17 @@ use crate::inventory::{Installed, Inventory};
 use crate::package::{Edited, Ftype, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
 use crate::source::{Image, PackageImage};
 
-use super::course::steps::Mapped;
+use super::clock::Now;
 use super::depend::unmet_at_installation;
-use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::ledger::LedgerChange;
 use super::links::sources_first;
 use super::objects::Handling;
-use super::occasion::Occasion;
 use super::parameters::kept_out;
+use super::plan_builder::PlanBuilder;
 use super::records::{self, RecordChanges, package_path};
 use super::refusal::{Command, InUse, Reason, Refusal};
+use super::script_schedule::steps::Mapped;
 use super::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
 use super::target::{Target, Wanted};
 use super::{Action, Body, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
@@ -141,7 +141,7 @@ pub fn placement(
     index: usize,
     inventory: &Inventory,
     options: &InstallOptions,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Result<(PkgInst, Params), Refusal> {
     let refuse = |reason: Reason| refusal(image, index, reason);
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
@@ -155,7 +155,7 @@ pub fn install(
     index: usize,
     inventory: &Inventory,
     options: &InstallOptions,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Result<Intended, Refusal> {
     let refuse = |reason: Reason| refusal(image, index, reason.shown(inventory));
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
@@ -174,7 +174,7 @@ pub(super) struct Installation<'a> {
     pub(super) index: usize,
     pub(super) inventory: &'a Inventory,
     pub(super) options: &'a InstallOptions,
-    pub(super) occasion: &'a Occasion,
+    pub(super) occasion: &'a Now,
 }
 
 impl Installation<'_> {
@@ -273,7 +273,7 @@ impl Installation<'_> {
         target: &Target<'_>,
         wanted: &[Wanted<'_>],
         scripts: &InstallScripts,
-    ) -> Result<Draft<'_>, Reason> {
+    ) -> Result<PlanBuilder<'_>, Reason> {
         self.check_conflicts(&target.package, wanted)?;
         let overridden = self.options.overridden.clone();
         let choice = EditChoice { general: Edited::Replace, overridden, ..EditChoice::default() };
@@ -294,7 +294,7 @@ impl Installation<'_> {
                 edits.leave(&each.path);
             }
         }
-        let mut draft = Draft::new(self.inventory);
+        let mut draft = PlanBuilder::new(self.inventory);
         draft.accounts_may_come = scripts.preinstall;
         for each in wanted.iter().filter(|each| each.object.ftype != Ftype::Link) {
             let handling = match edits.handling(&each.path) {

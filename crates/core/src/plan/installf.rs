@@ -12,9 +12,9 @@ use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::Plan;
-use super::draft::Draft;
-use super::occasion::Occasion;
-use super::queue::{self, merged, pending, planned};
+use super::clock::Now;
+use super::installf_queue::{self, merged, pending, planned};
+use super::plan_builder::PlanBuilder;
 use super::refusal::{Command, Problem, Reason, Refusal};
 use super::reserved;
 use super::settle::{Discrepancy, settled};
@@ -35,7 +35,7 @@ pub fn register(
     package: &PkgInst,
     registrations: &[Registration],
     inventory: &Inventory,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Result<Registering, Refusal> {
     let call = Call { package, inventory, occasion };
     call.register(registrations).map_err(|reason| call.refuse(reason))
@@ -47,7 +47,7 @@ pub fn finish(
     package: &PkgInst,
     class: Option<&str>,
     inventory: &Inventory,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Result<Registering, Refusal> {
     let call = Call { package, inventory, occasion };
     call.finish(class).map_err(|reason| call.refuse(reason))
@@ -56,7 +56,7 @@ pub fn finish(
 struct Call<'a> {
     package: &'a PkgInst,
     inventory: &'a Inventory,
-    occasion: &'a Occasion,
+    occasion: &'a Now,
 }
 
 impl Call<'_> {
@@ -75,7 +75,7 @@ impl Call<'_> {
             let path = &registration.path;
             let known = self.inventory.lines.get(path);
             let live = self.inventory.live.get(path);
-            let object = queue::object(registration, known.map(|line| &line.object), live);
+            let object = installf_queue::object(registration, known.map(|line| &line.object), live);
             self.check_type(path, object.ftype, known)?;
             self.check_reserved(path, &object)?;
             if live.is_none() && is_made_at_once(object.ftype) {
@@ -160,7 +160,7 @@ impl Call<'_> {
     }
 
     fn plan(&self, lines: &[ContentsLine], edits: ContentsEdits) -> Result<Plan, Reason> {
-        let mut draft = Draft::new(self.inventory);
+        let mut draft = PlanBuilder::new(self.inventory);
         for line in lines {
             let path = &line.path;
             let claimed = draft.claim(self.package, path);

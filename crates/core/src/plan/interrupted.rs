@@ -9,9 +9,9 @@ use crate::package::{Params, PkgInst};
 use crate::patch::PatchId;
 
 use super::RecordChange;
-use super::course::INSTALL_LOCK;
 use super::records::{has_undo_data, package_path, save_of};
 use super::refusal::{Command, Reason, Refusal};
+use super::script_schedule::INSTALL_LOCK;
 
 /// A patch that was left half applied to a package.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::package::{ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst};
 
-use super::draft::Draft;
 use super::objects::{Handling, as_it_is};
+use super::plan_builder::PlanBuilder;
 use super::refusal::{Problem, Reason};
 use super::target::{Target, Wanted};
 use super::{Action, Body, NewObject, NewXattrs};
@@ -17,7 +17,7 @@ use super::{Action, Body, NewObject, NewXattrs};
 /// The longest chain of links to links that is followed.
 const LONGEST_CHAIN: usize = 40;
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     /// Plans a hard link that a package delivers.
     pub(super) fn link(
         &mut self,

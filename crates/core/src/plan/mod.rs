@@ -4,31 +4,31 @@
 //! (`apply`, `back_out`, `install`, `remove`, `installf`, `removef`) are pure functions from what is delivered or asked
 //! for and what the root holds to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
-pub mod ahead;
 pub mod apply;
 pub mod back_out;
+pub mod clock;
+pub mod combine;
 pub mod concern;
-pub mod course;
 mod deletes;
 mod depend;
-mod draft;
 pub mod edits;
 pub mod engine;
 mod foreign;
 mod handing_down;
 pub mod install;
 pub mod installf;
+pub mod installf_queue;
 pub mod interrupted;
 pub mod later;
 pub mod ledger;
 mod links;
 mod objects;
-pub mod occasion;
 mod parameters;
-pub mod parts;
+pub mod patch_plan;
 mod placement;
+mod plan_builder;
 mod privileges;
-pub mod queue;
+pub mod projected_root;
 mod records;
 pub mod refresh;
 pub mod refusal;
@@ -37,6 +37,7 @@ pub mod removef;
 mod reserved;
 mod restore;
 pub mod rights;
+pub mod script_schedule;
 pub mod scripted_records;
 pub mod scripts;
 pub mod settle;
@@ -45,7 +46,6 @@ mod space;
 mod target;
 #[cfg(test)]
 mod tests;
-pub mod together;
 mod undo;
 pub mod validate;
 

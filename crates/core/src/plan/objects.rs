@@ -5,7 +5,7 @@
 
 use crate::package::{ContentInfo, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
 
-use super::draft::{Draft, Resolved};
+use super::plan_builder::{PlanBuilder, Resolved};
 use super::refusal::{Problem, Reason};
 use super::target::{Target, Wanted};
 use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
@@ -28,7 +28,7 @@ pub(super) enum Handling {
     Leave,
 }
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     /// Plans an object that is no hard link.
     pub(super) fn place(
         &mut self,

@@ -6,7 +6,7 @@
 use crate::package::{Params, PkgInst, exports};
 use crate::patch::PatchList;
 
-use super::occasion::Occasion;
+use super::clock::Now;
 use super::target::classes;
 
 /// Names that stand before what is delivered.
@@ -76,7 +76,7 @@ pub(super) fn merged(
     old: &Params,
     delivered: &Params,
     environment: &Params,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Params {
     let mut new = Params::new();
     let known = if old.is_empty() { Vec::new() } else { classes(old) };

@@ -8,7 +8,7 @@ use crate::format::manifest::{RecordedState, RecordedType};
 use crate::package::rule::holds;
 use crate::package::{Accounts, Live, LiveKind, Mode, Object, ObjectPath};
 
-use super::draft::Draft;
+use super::plan_builder::PlanBuilder;
 
 /// The extended attribute of file capabilities, as manifests name it.
 const CAPABILITY: &str = "security.capability";
@@ -29,7 +29,7 @@ pub(super) struct OnRecord<'a> {
 
 impl<'a> OnRecord<'a> {
     /// What is known of a path before the backout.
-    pub(super) fn of(draft: &Draft<'a>, path: &ObjectPath) -> Self {
+    pub(super) fn of(draft: &PlanBuilder<'a>, path: &ObjectPath) -> Self {
         let inventory = draft.inventory;
         Self {
             live: inventory.live.get(path),

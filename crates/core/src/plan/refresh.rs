@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::inventory::Inventory;
 use crate::package::{Accounts, ContentsLine, Live, ObjectPath};
 
-use super::draft::UNKNOWN;
+use super::plan_builder::UNKNOWN;
 use super::refusal::{Problem, Reason};
 use super::{Action, Body, Change, DirectoryAttributes, NewObject, NewXattrs, Plan};
 

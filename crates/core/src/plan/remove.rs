@@ -2,7 +2,7 @@
 //!
 //! Its objects go, unless another package owns them as well; directories go when they are empty. Nothing is kept of
 //! edited files: who removes a package gives its files up. Where scripts take part, the plan says what becomes of the
-//! root if they do nothing else; [`Course`](super::course::Course) is made of it.
+//! root if they do nothing else; [`ScriptSchedule`](super::script_schedule::ScriptSchedule) is made of it.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Installed, Inventory};
 use crate::package::{ObjectPath, PkgInst, ScriptPolicy};
 
+use super::clock::Now;
 use super::depend::needed_by;
-use super::draft::Draft;
 use super::ledger::LedgerChange;
-use super::occasion::Occasion;
+use super::plan_builder::PlanBuilder;
 use super::records::{package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
 use super::scripts::{RemoveScripts, SystemScripts};
@@ -54,7 +54,7 @@ pub fn remove(
     package: &PkgInst,
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Result<Intended, Refusal> {
     plan(package, inventory, options, occasion)
         .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
@@ -64,13 +64,13 @@ fn plan(
     package: &PkgInst,
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Result<Intended, Reason> {
     let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
     let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
     scripts.check(installed, package, options.scripts)?;
     check(package, installed, &scripts, inventory, options)?;
-    let mut draft = Draft::new(inventory);
+    let mut draft = PlanBuilder::new(inventory);
     let owned: Vec<&ObjectPath> =
         inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package)).map(|(path, _)| path).collect();
     for path in &owned {

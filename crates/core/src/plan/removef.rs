@@ -9,8 +9,8 @@ use crate::inventory::Inventory;
 use crate::package::{ObjectPath, PkgInst};
 
 use super::Plan;
-use super::occasion::Occasion;
-use super::queue::{merged, planned};
+use super::clock::Now;
+use super::installf_queue::{merged, planned};
 use super::refusal::Command;
 
 /// What a call of removef comes to.
@@ -29,7 +29,7 @@ pub fn give_up(
     package: &PkgInst,
     paths: &BTreeSet<ObjectPath>,
     inventory: &Inventory,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> GivingUp {
     let owned_by_others = |path: &ObjectPath| {
         let line = inventory.lines.get(path);
@@ -41,7 +41,7 @@ pub fn give_up(
 }
 
 /// Plans that a package no longer owns what it has given up. The inventory must have all lines that it has marked.
-pub fn finish(package: &PkgInst, inventory: &Inventory, occasion: &Occasion) -> GivingUp {
+pub fn finish(package: &PkgInst, inventory: &Inventory, occasion: &Now) -> GivingUp {
     let entries = vec![InstallfEntry::FinishRemove(package.clone())];
     call(package, entries, Vec::new(), inventory, occasion)
 }
@@ -51,7 +51,7 @@ fn call(
     entries: Vec<InstallfEntry>,
     removable: Vec<ObjectPath>,
     inventory: &Inventory,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> GivingUp {
     let queue = InstallfRequests(entries);
     let edits = merged(inventory, &queue);

@@ -13,8 +13,8 @@ use crate::package::{
 use crate::patch::PatchId;
 
 use super::back_out::Elsewhere;
-use super::draft::Draft;
 use super::later::{Going, Later, refuse_in_the_way};
+use super::plan_builder::PlanBuilder;
 use super::privileges::{Allowed, OnRecord, allowed};
 use super::refusal::{Problem, Reason};
 use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
@@ -57,7 +57,7 @@ impl Restored<'_> {
 /// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
 /// need another to bring the directory back.
 pub(super) fn restore(
-    draft: &mut Draft<'_>,
+    draft: &mut PlanBuilder<'_>,
     packages: &[Restoring<'_>],
     elsewhere: &[Elsewhere],
 ) -> Result<(), Reason> {
@@ -118,7 +118,7 @@ impl<'a> Restoring<'a> {
 
     /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
     /// belongs to a later patch.
-    fn restore_line(&self, draft: &mut Draft<'_>, each: &Restored<'_>) -> Result<(), Reason> {
+    fn restore_line(&self, draft: &mut PlanBuilder<'_>, each: &Restored<'_>) -> Result<(), Reason> {
         let current = draft.line(&each.path).cloned();
         if current == each.line {
             return Ok(());
@@ -148,7 +148,7 @@ impl<'a> Restoring<'a> {
     }
 
     /// The first later patch that has the path.
-    fn changed_by(&self, draft: &Draft<'_>, path: &ObjectPath) -> Option<String> {
+    fn changed_by(&self, draft: &PlanBuilder<'_>, path: &ObjectPath) -> Option<String> {
         let patches = draft.inventory.patched_by.get(path);
         let has = |id: &PatchId, manifest: Option<&Manifest>| {
             let in_manifest = manifest.is_some_and(|manifest| {
@@ -163,7 +163,7 @@ impl<'a> Restoring<'a> {
 
     fn restore_object(
         &self,
-        draft: &mut Draft<'_>,
+        draft: &mut PlanBuilder<'_>,
         each: &Restored<'_>,
         carrier: Option<&ObjectPath>,
     ) -> Result<(), Problem> {
@@ -212,7 +212,7 @@ impl<'a> Restoring<'a> {
     }
 
     /// Whether somebody has put a symbolic link to a directory in the place of one since: it stays, with a note.
-    fn stays_link(&self, draft: &mut Draft<'_>, path: &ObjectPath) -> bool {
+    fn stays_link(&self, draft: &mut PlanBuilder<'_>, path: &ObjectPath) -> bool {
         if draft.inventory.staying_link(self.package, path).is_none() {
             return false;
         }
@@ -224,7 +224,7 @@ impl<'a> Restoring<'a> {
     /// What the object gets of what the archive says of it; none where it stays away. Notes say what is left out.
     fn allowed(
         &self,
-        draft: &mut Draft<'_>,
+        draft: &mut PlanBuilder<'_>,
         path: &ObjectPath,
         was: &RecordedState,
     ) -> Option<RecordedState> {
@@ -249,7 +249,7 @@ impl<'a> Restoring<'a> {
     /// Removes what the patch added.
     fn take_away(
         &self,
-        draft: &mut Draft<'_>,
+        draft: &mut PlanBuilder<'_>,
         path: &ObjectPath,
         old: &Live,
         became: Option<&RecordedState>,
@@ -277,7 +277,7 @@ impl<'a> Restoring<'a> {
     /// Keeps what is neither what the patch put there nor what was there before.
     fn keep_edited(
         &self,
-        draft: &mut Draft<'_>,
+        draft: &mut PlanBuilder<'_>,
         path: &ObjectPath,
         old: &Live,
         record: &ObjectRecord,
@@ -287,7 +287,7 @@ impl<'a> Restoring<'a> {
         if edited && !known { self.keep_copy(draft, path, old) } else { Ok(()) }
     }
 
-    fn keep_copy(&self, draft: &mut Draft<'_>, path: &ObjectPath, old: &Live) -> Result<(), Problem> {
+    fn keep_copy(&self, draft: &mut PlanBuilder<'_>, path: &ObjectPath, old: &Live) -> Result<(), Problem> {
         draft.keep_copy(self.package, path, old, &format!("edited-{}", self.id))
     }
 
@@ -338,7 +338,7 @@ impl<'a> Restoring<'a> {
 
 /// For each group of names of one file the name that the others are linked to: one that the patch did not touch and
 /// that still has the bytes, else the one whose content was saved.
-fn carriers(draft: &Draft<'_>, restored: &[Restored<'_>]) -> BTreeMap<u32, ObjectPath> {
+fn carriers(draft: &PlanBuilder<'_>, restored: &[Restored<'_>]) -> BTreeMap<u32, ObjectPath> {
     let mut carriers: BTreeMap<u32, ObjectPath> = BTreeMap::new();
     for each in restored {
         let Some((was, group)) = each.record.was.as_ref().and_then(|was| Some((was, was.group?))) else {

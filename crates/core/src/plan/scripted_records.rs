@@ -10,10 +10,10 @@ use crate::package::{Live, LiveKind, ObjectPath, Params, PkgInst};
 use crate::patch::{PatchId, PatchInfo, PatchList, PatchRecords};
 use crate::source::PackageImage;
 
-use super::course::steps::Mapped;
 use super::parameters::{TOLD_TO_SCRIPTS, is_word_of_last_patch};
 use super::records::{package_path, reactivate, save_of, supersede};
 use super::refusal::Reason;
+use super::script_schedule::steps::Mapped;
 use super::target::Target;
 use super::{Action, Body, Change, RecordChange};
 

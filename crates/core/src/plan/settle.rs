@@ -11,9 +11,9 @@ use crate::package::{
     Accounts, ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath, PkgInst,
 };
 
-use super::draft::Draft;
+use super::installf_queue::{content, type_of};
 use super::objects::body_of;
-use super::queue::{content, type_of};
+use super::plan_builder::PlanBuilder;
 use super::refusal::Problem;
 use super::{Action, Body, NewObject, NewXattrs};
 
@@ -165,7 +165,7 @@ fn source<'l>(
     None
 }
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     /// Plans what makes an object what its line says, as far as that can be done without content.
     pub(super) fn put_right(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), Problem> {
         let inventory = self.inventory;

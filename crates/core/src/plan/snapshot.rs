@@ -13,7 +13,7 @@ use crate::package::{Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
 use super::engine::Bookkeeping;
 use super::parameters::{TOLD_TO_SCRIPTS, is_patch_record};
-use super::parts::Part;
+use super::patch_plan::PackagePlan;
 use super::records::package_path;
 use super::refusal::Reason;
 use super::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
@@ -25,9 +25,9 @@ pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
 
 /// The snapshots that will be there beside the archives that scripts make, as far as they are known before, for their
 /// size.
-pub(super) fn expected(archives: &[UndoArchive], parts: &[Part]) -> Vec<UndoArchive> {
+pub(super) fn expected(archives: &[UndoArchive], parts: &[PackagePlan]) -> Vec<UndoArchive> {
     let by_scripts = |archive: &&UndoArchive| {
-        let of_package = |part: &&Part| part.package == archive.package;
+        let of_package = |part: &&PackagePlan| part.package == archive.package;
         parts.iter().find(of_package).is_some_and(|part| part.chosen.bookkeeping == Bookkeeping::Scripts)
     };
     let archives = archives.iter().filter(by_scripts).cloned();

@@ -20,8 +20,8 @@ use crate::package::{
 };
 use crate::patch::{PatchId, PatchList};
 
-use super::draft::Draft;
 use super::parameters::is_patch_record;
+use super::plan_builder::PlanBuilder;
 use super::records::RecordChanges;
 use super::refusal::Reason;
 use super::target::{Target, classes};
@@ -68,7 +68,7 @@ impl Undoing<'_> {
     /// The archive for what `draft` does to the objects of `target`.
     pub(super) fn archive(
         &self,
-        draft: &Draft<'_>,
+        draft: &PlanBuilder<'_>,
         target: &Target<'_>,
         records: &RecordChanges,
     ) -> Result<UndoArchive, Reason> {
@@ -156,7 +156,7 @@ impl Undoing<'_> {
         params
     }
 
-    fn header(&self, draft: &Draft<'_>, target: &Target<'_>, records: &RecordChanges) -> ManifestHeader {
+    fn header(&self, draft: &PlanBuilder<'_>, target: &Target<'_>, records: &RecordChanges) -> ManifestHeader {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
         let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
         ManifestHeader {
@@ -212,7 +212,7 @@ pub(super) fn as_left(
 }
 
 /// The paths that change because of a package, in object, line or both.
-fn concerned(draft: &Draft<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
+fn concerned(draft: &PlanBuilder<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
     let changes = draft.changes.values().filter(|change| change.package == *package);
     let lines = draft.lines.iter().filter(|(_, (because, _))| because == package);
     let kept = draft
@@ -225,7 +225,7 @@ fn concerned(draft: &Draft<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
 /// The paths that a package delivers or deletes and that do not change because of it; without those that another
 /// package of the patch changes, whose archive has them.
 fn also_listed(
-    draft: &Draft<'_>,
+    draft: &PlanBuilder<'_>,
     target: &Target<'_>,
     delivered: &BTreeSet<ObjectPath>,
 ) -> Result<Vec<ObjectPath>, Reason> {
@@ -237,7 +237,7 @@ fn also_listed(
 }
 
 /// What the manifest says of a path.
-fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
+fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
     let written = |line: &ContentsLine| encode(&line.write());
     let kept = draft.kept.contains(path);
     let was = draft.old(path).map(RecordedState::of);
@@ -265,7 +265,7 @@ fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
 }
 
 /// The state of a new object, as far as it is known before it is staged.
-fn becoming(draft: &Draft<'_>, new: &NewObject) -> RecordedState {
+fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     match &new.body {
         Body::CopyOf(path) => {
             if let Some(live) = draft.inventory.live.get(path) {
@@ -318,7 +318,7 @@ fn becoming(draft: &Draft<'_>, new: &NewObject) -> RecordedState {
 
 /// The pkgmap entry of a saved object: of the type that is recorded where that is what is there.
 fn saved_entry(
-    draft: &Draft<'_>,
+    draft: &PlanBuilder<'_>,
     target: &Target<'_>,
     path: &ObjectPath,
     live: &Live,
@@ -407,7 +407,7 @@ struct Groups {
 }
 
 impl Groups {
-    fn of(draft: &Draft<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
+    fn of(draft: &PlanBuilder<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
         let inventory = draft.inventory;
         let key = |path: &ObjectPath, live: &Live| -> (Option<usize>, Inode) {
             (inventory.on.get(path).copied(), live.inode)

@@ -6,7 +6,7 @@ use super::Form;
 use super::member::{Place, Stamp};
 use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
-use crate::package::{PackagePath, Params};
+use crate::package::{PackagePath, Params, PkgInst};
 
 /// A patch, a package or several packages, as [`Source::scan`](super::Source::scan) found it.
 #[derive(Clone, Debug)]
@@ -79,6 +79,14 @@ impl PackageImage {
             at: Vec::new(),
             stamps: BTreeMap::new(),
         }
+    }
+
+    /// The name of the package in its source: that of its directory, unless the source is the package itself and its
+    /// directory is called something else.
+    pub fn spooled_name(&self) -> String {
+        let abbreviation = self.params.text("PKG");
+        let is_instance = PkgInst::new(&self.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
+        if is_instance { self.directory.clone() } else { abbreviation.into_owned() }
     }
 
     /// Where the package directory is, in a source that is the directory `source`.

@@ -1,7 +1,7 @@
 //! What the user named, as one thing: a directory, a datastream, a tar or zip archive, compressed or not.
 //!
 //! ```text
-//! path ─ Source::open ─► Source ─ scan ──► Image   parameters, pkgmaps, scripts: checked, in memory
+//! path ─ open ─┬─► Image   parameters, pkgmaps, scripts: checked, in memory
 //!                           └──── stream ─► content of the objects, in the order of the archive
 //! ```
 //! The form is told by content, never by name. Nothing is unpacked to disk: every pass reads the source from its
@@ -16,6 +16,7 @@ mod error;
 mod image;
 mod member;
 mod objects;
+mod open;
 mod pipe;
 mod scan;
 pub mod stock;
@@ -34,6 +35,7 @@ pub use error::{Problem, SourceError};
 pub use image::{Hooks, Image, PackageImage};
 pub use member::Stamp;
 pub use objects::{Delivered, Sink};
+pub use open::{Extent, Origin, open};
 pub use pipe::is_standard_input;
 pub use wait::HeldSignals;
 
@@ -89,7 +91,7 @@ enum Input {
 
 impl Source {
     /// Opens a file or directory, through symbolic links if need be, and finds out what it is.
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
+    fn open(path: &Path) -> Result<Self, SourceError> {
         let fail = |problem| SourceError { path: path.to_owned(), problem };
         let unreadable = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound if is_address(path) => {
@@ -110,7 +112,7 @@ impl Source {
     }
 
     /// Takes a file that is open already; `path` is what messages call it.
-    pub fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
+    fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
         let form = form_of(&file).map_err(|problem| SourceError { path: path.to_owned(), problem })?;
         Ok(Self { path: path.to_owned(), form, input: Input::File(file) })
     }
@@ -125,26 +127,19 @@ impl Source {
         self.form
     }
 
-    /// Reads everything but the content of the objects.
-    ///
-    /// Refused are: parameters or a pkgmap that cannot be read, an information file that is not what the pkgmap
-    /// says, a file of the pkgmap that is a symbolic link or a device, members that come twice or lead outside.
-    pub fn scan(&self) -> Result<Image, SourceError> {
+    /// Reads everything but the content of the objects ([`Extent::Everything`]).
+    fn scan(&self) -> Result<Image, SourceError> {
         self.scan_only(&|_| true)
     }
 
-    /// The same of the packages whose directory is `wanted`; what is wrong with the others does not matter. A source
-    /// that is itself the directory of a package is taken whatever it is called.
-    pub fn scan_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
+    fn scan_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
         let image = self.describe(wanted)?;
         let checked = image.packages.iter().try_for_each(scan::check_information);
         checked.map_err(|problem| self.error(problem))?;
         Ok(image)
     }
 
-    /// The same without a look at the information files: what can be told of packages whose descriptions alone are
-    /// there, as `pkgtrans -i` leaves them.
-    pub fn describe(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
+    fn describe(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
         let mut scan = Scan::new();
         let mut order = HashMap::new();
         self.walk::<SourceError>(&mut |member, data| {
@@ -162,9 +157,8 @@ impl Source {
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
     }
 
-    /// The same of a datastream that is known to be whole, as an undo archive by its digest: reading ends where the
-    /// objects begin, which are not looked at.
-    pub fn scan_descriptions(&self) -> Result<Image, SourceError> {
+    /// Reads a datastream until its objects begin.
+    fn scan_descriptions(&self) -> Result<Image, SourceError> {
         let mut scan = Scan::new();
         let walked = self.walk::<Halt>(&mut |member, data| {
             let inside = image::cut(member.path.as_bytes(), 1);

@@ -13,7 +13,6 @@ use super::findings::{Aspects, Finding};
 use super::scope::Scope;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
-use crate::operation::queries::packages::spooled_name;
 use crate::operation::queries::select::Selection;
 use crate::package::checksum::sum_of;
 use crate::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
@@ -83,7 +82,7 @@ pub fn check_device(device: &Path, scope: &Scope, aspects: Option<Aspects>) -> R
                 findings,
             });
         }
-        packages.push(Delivered { package: spooled_name(image), is_stream, objects });
+        packages.push(Delivered { package: image.spooled_name(), is_stream, objects });
     }
     Ok(DeviceReport { packages, missing: Vec::new() })
 }

@@ -14,10 +14,10 @@ use crate::format::registration::RegistrationError;
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, Ground, Session, must_have_database};
+use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::package::{ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::Plan;
-use crate::plan::queue::{check_room, overlaid};
+use crate::plan::installf_queue::{check_room, overlaid};
 use crate::plan::refusal::{Command, Refusal};
 use crate::root::Root;
 use crate::transaction::{Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request};
@@ -63,7 +63,7 @@ pub(crate) enum InstallfTarget<'a> {
     /// Into a run of its own.
     Own(Session<'a>),
     /// Into the queue of the run that the caller is a script of.
-    Surrounding(Ground, InstallfQueue),
+    Surrounding(RootAndPolicy, InstallfQueue),
 }
 
 impl<'a> InstallfTarget<'a> {
@@ -79,9 +79,9 @@ impl<'a> InstallfTarget<'a> {
         let target = match surrounding {
             Some(open) => {
                 let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
-                Self::Surrounding(Ground::of(root)?, queue)
+                Self::Surrounding(RootAndPolicy::of(root)?, queue)
             }
-            None => Self::Own(Session::begin(Ground::of(root)?, caller)?),
+            None => Self::Own(Session::begin(RootAndPolicy::of(root)?, caller)?),
         };
         let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
         if !installed.contains(package) {
@@ -90,7 +90,7 @@ impl<'a> InstallfTarget<'a> {
         Ok(target)
     }
 
-    fn ground(&self) -> &Ground {
+    fn ground(&self) -> &RootAndPolicy {
         match self {
             Self::Own(session) => &session.ground,
             Self::Surrounding(ground, _) => ground,

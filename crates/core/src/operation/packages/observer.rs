@@ -6,7 +6,7 @@ use super::report::{Added, PlannedRemoval, Removed};
 use crate::operation::scripts::runner::ScriptOutput;
 use crate::package::Params;
 use crate::plan::Plan;
-use crate::plan::course::steps::Portion;
+use crate::plan::script_schedule::steps::Portion;
 use crate::source::PackageImage;
 
 /// Watches packages come and go. Every method has a default that says nothing and agrees to nothing.

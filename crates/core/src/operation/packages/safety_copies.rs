@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::database::places;
 use crate::package::ObjectPath;
-use crate::plan::course::steps::Concerned;
+use crate::plan::script_schedule::steps::Concerned;
 use crate::transaction::{ProtectedObject, ProtectedPaths};
 
 /// Collects everything that scripts of some packages may touch.

@@ -24,11 +24,11 @@ use crate::operation::scripts::package_directory::{PackageDirectory, member};
 use crate::operation::session::Session;
 use crate::package::{Live, ObjectPath, PkgInst};
 use crate::plan::Plan;
-use crate::plan::course::Course;
-use crate::plan::course::steps::{ClassStep, ListedFile, Outcome, PackageStep};
 use crate::plan::refresh::number_object;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::remove::RemovalPortion;
+use crate::plan::script_schedule::ScriptSchedule;
+use crate::plan::script_schedule::steps::{ClassStep, ListedFile, Outcome, PackageStep};
 use crate::plan::scripts::Deliverer;
 use crate::root::accounts_of;
 use crate::script::environment::ProcedureScript;
@@ -40,7 +40,7 @@ const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
 /// A package whose scripts take part, about to be installed or removed.
 pub(crate) struct ScriptedPackage<'a, 'p> {
     session: &'a Session<'a>,
-    course: &'a Course,
+    course: &'a ScriptSchedule,
     /// The source of an installation; none at a removal.
     source: Option<InstallSource<'a>>,
     pub(crate) scripts: PackageScripts<'a, 'p>,
@@ -62,7 +62,7 @@ pub(crate) struct InstallSource<'a> {
 impl<'a, 'p> ScriptedPackage<'a, 'p> {
     pub(crate) fn new(
         session: &'a Session<'a>,
-        course: &'a Course,
+        course: &'a ScriptSchedule,
         source: Option<InstallSource<'a>>,
         scripts: PackageScripts<'a, 'p>,
         observer: &'a mut dyn PackageObserver,

@@ -21,7 +21,7 @@ use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::patches::ledgers::Ledgers;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::{ObjectPath, Params, PkgInst, Policy};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::back_out::{BackOutOptions, packages_to_go};
@@ -34,7 +34,7 @@ type Of = (PkgInst, String);
 /// about. `inventory` has the packages with their save directories. Without `ground` the records alone are asked.
 pub(in crate::operation) fn removable(
     view: &RecordView<'_>,
-    ground: Option<&Ground>,
+    ground: Option<&RootAndPolicy>,
     policy: &Policy,
     applied: &AppliedPatches,
     inventory: &mut Inventory,
@@ -69,7 +69,7 @@ fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgIn
 /// What is read of a root, each once.
 struct RecordReader<'a> {
     view: &'a RecordView<'a>,
-    ground: &'a Ground,
+    ground: &'a RootAndPolicy,
     /// The patches of each package.
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,
     ledgers: Ledgers,

@@ -6,7 +6,7 @@ use crate::database::{DatabaseError, all, installed, policy, read_consistently};
 use crate::inventory::{Installed, Inventory, Save};
 use crate::operation::failure::Failure;
 use crate::operation::patches::removable::removable;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::PkgInst;
 use crate::patch::{AppliedPatch, AppliedPatches, PatchRecords, Superseded};
 use crate::plan::interrupted::{Interrupted, interrupted};
@@ -47,7 +47,7 @@ pub struct UndoData {
 /// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
 pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
     let policy = policy::of_root(root)?;
-    let ground = Ground::of(root).ok();
+    let ground = RootAndPolicy::of(root).ok();
     let (applied, packages, removable) = read_consistently(root, |view| {
         let found = all::each(view, |package| {
             let inst = package.inst();

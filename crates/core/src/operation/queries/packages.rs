@@ -18,7 +18,7 @@ use crate::operation::queries::counts::Counts;
 use crate::operation::queries::select::Selection;
 use crate::package::{ContentsLine, Params, PkgInst};
 use crate::root::{FileType, ObjectStatus};
-use crate::source::{PackageImage, Source, SourceError};
+use crate::source::{self, Extent, Origin, SourceError};
 
 /// The largest `compver` file that is read, in bytes.
 const LARGEST_COMPVER: u64 = 1 << 20;
@@ -219,10 +219,10 @@ pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
 
 /// The packages in a source: a directory of them, a datastream, an archive.
 pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing, QueryError> {
-    let image = Source::open(&named(device))?.describe(&|_| true)?;
+    let (_, image) = source::open(Origin::Path(&named(device)), Extent::Unchecked)?;
     let mut listing = Listing::default();
     for package in image.packages {
-        let instance = spooled_name(&package);
+        let instance = package.spooled_name();
         if selection.fits_name(&instance) {
             let counts = Some(Counts::of_pkgmap(&package.pkgmap));
             let compver = package.install.get("compver").cloned();
@@ -236,17 +236,9 @@ pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing,
 
 /// The parameters of a package in a source; none where it is not there.
 pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params>, QueryError> {
-    let image = Source::open(&named(device))?.describe(&|_| true)?;
-    let found = image.packages.into_iter().find(|package| spooled_name(package) == instance);
+    let (_, image) = source::open(Origin::Path(&named(device)), Extent::Unchecked)?;
+    let found = image.packages.into_iter().find(|package| package.spooled_name() == instance);
     Ok(found.map(|package| package.params))
-}
-
-/// The name of a package in a source: that of its directory, unless the source is the package itself and its
-/// directory is called something else.
-pub(in crate::operation) fn spooled_name(package: &PackageImage) -> String {
-    let abbreviation = package.params.text("PKG");
-    let is_instance = PkgInst::new(&package.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
-    if is_instance { package.directory.clone() } else { abbreviation.into_owned() }
 }
 
 impl Listing {

@@ -5,16 +5,16 @@ use crate::database::contents::paths_of_queue;
 use crate::database::{RecordView, open_run};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::{ContentsLine, ObjectPath};
-use crate::plan::queue::merged;
+use crate::plan::installf_queue::merged;
 use crate::plan::refresh::refreshed;
 use crate::plan::{Action, Body, Plan};
 use crate::transaction::read_queue;
 
 /// Makes the changes of a plan fit the root as it is now. `line` gives the final line of a path.
 pub(crate) fn refresh(
-    ground: &Ground,
+    ground: &RootAndPolicy,
     plan: Plan,
     line: impl Fn(&ObjectPath) -> Option<ContentsLine>,
 ) -> Result<Plan, Halt> {
@@ -33,7 +33,7 @@ pub(crate) fn refresh(
 
 /// Adds to the last batch of a run what its scripts asked installf(1M) and removef(1M) for: lines of `contents` that
 /// come on top of those that the batch has.
-pub(crate) fn with_requests(ground: &Ground, mut last: Plan) -> Result<Plan, Halt> {
+pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Plan, Halt> {
     let root = &ground.root;
     let Some(open) = open_run(root).map_err(Failure::from)? else { return Ok(last) };
     let queue = read_queue(root, &open.stage)?;

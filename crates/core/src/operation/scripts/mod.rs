@@ -3,7 +3,7 @@
 //! `runner` runs one script at a time for any command; `context` is what the scripts of a package are told,
 //! `package_directory` where they find it, `interview` what they ask before anything is changed, `package` how they
 //! run between the changes of a run, and `halt` how such a run is given up. Which scripts run when is in
-//! `plan::course`; `packages::scripted` follows it.
+//! `plan::script_schedule`; `packages::scripted` follows it.
 
 pub(super) mod batch;
 pub(super) mod context;

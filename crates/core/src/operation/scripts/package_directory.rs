@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::operation::device::{DeliveredPackage, Device};
 use crate::operation::failure::Failure;
 use crate::package::{Mode, PackagePath, Summing};
-use crate::plan::course::steps::ListedFile;
+use crate::plan::script_schedule::steps::ListedFile;
 use crate::plan::{Body, Member};
 use crate::root::{NewTree, WritableFile};
 use crate::script::trust::{ScriptUser, unreadable_by};

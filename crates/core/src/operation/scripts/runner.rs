@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::failure::words;
 use crate::format::journal::ScriptProcess;
 use crate::operation::failure::Failure;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::plan::refusal::Reason;
 use crate::script::{
     OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
@@ -54,7 +54,7 @@ pub trait ScriptOutput {
 /// Runs the scripts of one package or patch.
 pub(crate) struct ScriptRunner<'a> {
     pub(crate) shop: ScriptHost,
-    pub(crate) ground: &'a Ground,
+    pub(crate) ground: &'a RootAndPolicy,
     pub(crate) locale: &'a [(String, OsString)],
     interrupt: &'a dyn Fn() -> Option<i32>,
     trace: bool,
@@ -67,7 +67,7 @@ impl<'a> ScriptRunner<'a> {
     /// Gets ready for the scripts of a root. `absolute` says whether they need commands in their absolute places; where
     /// these cannot be put there, that is a refusal.
     pub(crate) fn open(
-        ground: &'a Ground,
+        ground: &'a RootAndPolicy,
         interrupt: &'a dyn Fn() -> Option<i32>,
         settings: &'a ScriptSettings,
         absolute: bool,

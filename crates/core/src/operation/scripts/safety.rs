@@ -11,12 +11,12 @@ use std::path::Path;
 
 use crate::database::places;
 use crate::inventory::Installed;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::{ObjectPath, PkgInst};
-use crate::plan::course::Course;
-use crate::plan::course::steps::{ClassStep, PackageStep};
 use crate::plan::refusal::Reason;
 use crate::plan::remove::RemovalPortion;
+use crate::plan::script_schedule::ScriptSchedule;
+use crate::plan::script_schedule::steps::{ClassStep, PackageStep};
 use crate::plan::scripts::Deliverer;
 use crate::root::{FileType, Root, RootError};
 use crate::source::PackageImage;
@@ -65,7 +65,7 @@ fn runs_at_removal(record: &[u8]) -> bool {
 /// Refuses a root in which one of the places that scripts work in, or lie in, is somewhere else for the host than for
 /// us.
 pub(crate) fn check_places(
-    ground: &Ground,
+    ground: &RootAndPolicy,
     instance: &PkgInst,
     base: Option<&ObjectPath>,
 ) -> Result<(), Reason> {
@@ -76,7 +76,7 @@ pub(crate) fn check_places(
 }
 
 /// Refuses a root in which a directory is somewhere else for the host than for us.
-pub(crate) fn check_place(ground: &Ground, place: &ObjectPath) -> Result<(), Reason> {
+pub(crate) fn check_place(ground: &RootAndPolicy, place: &ObjectPath) -> Result<(), Reason> {
     let why = match is_same(&ground.root, &ground.host, place) {
         Ok(true) => return Ok(()),
         Ok(false) => format!("{} leads out of the root", ground.root.show(place)),
@@ -86,7 +86,7 @@ pub(crate) fn check_place(ground: &Ground, place: &ObjectPath) -> Result<(), Rea
 }
 
 /// Refuses class action scripts that could not be run safely.
-pub(crate) fn check_classes(ground: &Ground, course: &Course) -> Result<(), Reason> {
+pub(crate) fn check_classes(ground: &RootAndPolicy, course: &ScriptSchedule) -> Result<(), Reason> {
     course.steps.iter().try_for_each(|step| match step {
         PackageStep::InstallClass(ClassStep { class, deliverer, files }) => {
             check_class(ground, &format!("i.{class}"), *deliverer, files.iter().map(|file| &file.path))
@@ -101,7 +101,7 @@ pub(crate) fn check_classes(ground: &Ground, course: &Course) -> Result<(), Reas
 
 /// Refuses a class action script that is no file, and one that is given paths that lead somewhere else for the host.
 fn check_class<'p>(
-    ground: &Ground,
+    ground: &RootAndPolicy,
     name: &str,
     deliverer: Deliverer,
     paths: impl Iterator<Item = &'p ObjectPath>,
@@ -186,7 +186,8 @@ mod tests {
         prepare(&top);
         let root = Root::open(&top).unwrap();
         let host = root.elsewhere(Path::new("/")).unwrap();
-        let ground = Ground { root, host, policy: Policy::default(), outside: OutsideRules::default() };
+        let ground =
+            RootAndPolicy { root, host, policy: Policy::default(), outside: OutsideRules::default() };
         let base = ObjectPath::new(b"/opt/web").unwrap();
         let instance = PkgInst::new("ACMEweb").unwrap();
         match check_places(&ground, &instance, Some(&base)) {
@@ -205,7 +206,8 @@ mod tests {
         symlink("inside", top.join("opt/web/in")).unwrap();
         let root = Root::open(&top).unwrap();
         let host = root.elsewhere(Path::new("/")).unwrap();
-        let ground = Ground { root, host, policy: Policy::default(), outside: OutsideRules::default() };
+        let ground =
+            RootAndPolicy { root, host, policy: Policy::default(), outside: OutsideRules::default() };
         let check = |path: &str| {
             let path = ObjectPath::new(path.as_bytes()).unwrap();
             check_class(&ground, "i.mine", Deliverer::Package, [&path].into_iter())

@@ -6,7 +6,7 @@ use crate::database::contents::scan;
 use crate::database::{RecordView, places};
 use crate::format::contents::key_of;
 use crate::operation::failure::Failure;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::ScriptPolicy;
 use crate::plan::scripts::{Deliverer, SystemScripts};
 use crate::root::{FileType, Root, RootError};
@@ -16,7 +16,7 @@ use crate::script::standard;
 const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];
 
 /// Lists the class action scripts that are there for all packages of a root. The running system's are not asked for twice.
-pub(crate) fn system_scripts(ground: &Ground) -> Result<SystemScripts, Failure> {
+pub(crate) fn system_scripts(ground: &RootAndPolicy) -> Result<SystemScripts, Failure> {
     let of_root = class_scripts(&ground.root)?;
     let of_host = if ground.root.is_system() { BTreeSet::new() } else { class_scripts(&ground.host)? };
     let classes = STANDARD_CLASSES.iter().flat_map(|class| [format!("i.{class}"), format!("r.{class}")]);

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use super::{Attended, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
 use crate::format::cpio::{CpioFormat, CpioHeader};
 use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
-use crate::operation::queries::packages::spooled_name;
 use crate::package::{Mode, PackagePath, PkgInst};
 use crate::root::{Dir, WritableFile};
 use crate::source::{PackageImage, Stamp};
@@ -152,7 +151,7 @@ impl OutputStream<'_, '_> {
 /// What the header of the stream says of a package.
 fn announcement(package: &PackageImage) -> Result<DatastreamPackage, TranslateError> {
     Ok(DatastreamPackage {
-        inst: PkgInst::new(&spooled_name(package))?,
+        inst: PkgInst::new(&package.spooled_name())?,
         parts: package.pkgmap.parts,
         max_blocks: package.pkgmap.max_blocks,
         pkginfo: package.pkginfo_bytes.clone(),

@@ -10,7 +10,6 @@ use std::path::Path;
 
 use super::{Attended, Existing, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
 use crate::format::params::{LARGEST_FILE, ParamFile};
-use crate::operation::queries::packages::spooled_name;
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
 use crate::root::{Dir, NewTree, Root, UnnamedDirectory};
 use crate::source::{PackageImage, Stamp};
@@ -31,7 +30,7 @@ pub(super) fn write(
     let top = root.dir(&ObjectPath::root())?;
     let instances = instances(translation, &root)?;
     write_all(&top, translation, &instances, observer)?;
-    let names = translation.packages().map(|(_, package)| spooled_name(package));
+    let names = translation.packages().map(|(_, package)| package.spooled_name());
     let moved = names.zip(instances);
     Ok(moved.map(|(name, instance)| Transferred { name, instance: instance.to_string() }).collect())
 }
@@ -42,7 +41,7 @@ fn instances(translation: &Translation, root: &Root) -> Result<Vec<PkgInst>, Tra
     let mut names = Vec::new();
     let mut taken = BTreeSet::new();
     for (_, package) in translation.packages() {
-        let name = PkgInst::new(&spooled_name(package))?;
+        let name = PkgInst::new(&package.spooled_name())?;
         let instance = instance(&name, &package.params, &there, translation.existing)?;
         if !taken.insert(instance.clone()) {
             return Err(TranslateError::Twice(instance));
@@ -123,7 +122,7 @@ fn write_all(
     // What somebody else left is not worth an error of this transfer.
     let _ = top.remove_leftovers(PROGRAM);
     for ((index, package), instance) in translation.packages().zip(instances) {
-        let transferred = Transferred { name: spooled_name(package), instance: instance.to_string() };
+        let transferred = Transferred { name: package.spooled_name(), instance: instance.to_string() };
         (observer.transferring)(&transferred);
         let mut building = UnnamedDirectory::begin(top, PROGRAM, instance.as_str().as_bytes())?;
         package_into(&mut building.tree, translation, index, package, observer)?;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, ObjectPath, PkgInst};
-use crate::plan::draft::below;
+use crate::plan::plan_builder::below;
 use crate::plan::scripts::{Deliverer, RemoveScripts};
 use crate::plan::target::classes;
 

@@ -9,10 +9,10 @@ use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::Inventory;
 use crate::package::{Accounts, LiveKind, Mode};
 use crate::plan::Plan;
-use crate::plan::course::Course;
-use crate::plan::course::steps::{Batch, Outcome, PackageStep};
 use crate::plan::install::{InstallOptions, Intended, install};
 use crate::plan::refresh::refreshed;
+use crate::plan::script_schedule::ScriptSchedule;
+use crate::plan::script_schedule::steps::{Batch, Outcome, PackageStep};
 use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts};
 use crate::plan::{Action, Body, RecordChange};
 
@@ -26,13 +26,13 @@ fn intended(world: &World, parcel: &Parcel) -> Intended {
     install(&parcel.image, 0, &world.inventory, &options, &occasion()).unwrap()
 }
 
-fn course(world: &World, parcel: &Parcel) -> Course {
+fn course(world: &World, parcel: &Parcel) -> ScriptSchedule {
     let intended = intended(world, parcel);
-    Course::of_installation(&intended, &parcel.image.packages[0], &world.inventory).unwrap()
+    ScriptSchedule::of_installation(&intended, &parcel.image.packages[0], &world.inventory).unwrap()
 }
 
 /// Each step in a line.
-fn told(course: &Course) -> Vec<String> {
+fn told(course: &ScriptSchedule) -> Vec<String> {
     let step = |step: &PackageStep| match step {
         PackageStep::Records(_) => "records".to_owned(),
         PackageStep::Install(batch) => actions(&batch.plan).join(", "),
@@ -101,7 +101,7 @@ fn classes_without_scripts_that_follow_each_other_are_one_batch() {
     assert_eq!(portions, [("a", true), ("b", true)]);
 }
 
-fn opening(course: &Course) -> &Plan {
+fn opening(course: &ScriptSchedule) -> &Plan {
     let Some(PackageStep::Records(plan)) = course.steps.first() else { panic!() };
     plan
 }
@@ -225,7 +225,7 @@ fn a_system_script_runs_only_for_files_of_its_class_and_the_package_comes_first(
 }
 
 /// The first batch of objects.
-fn objects(course: &Course) -> Batch {
+fn objects(course: &ScriptSchedule) -> Batch {
     let batches = course.steps.iter().filter_map(|step| match step {
         PackageStep::Install(batch) => Some(Batch::clone(batch)),
         _ => None,

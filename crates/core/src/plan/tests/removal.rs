@@ -8,10 +8,10 @@ use super::*;
 use crate::format::admin::{Admin, CheckAnswer};
 use crate::package::{Mode, OwningPackage, RecordFile, ScriptPolicy, Timestamp};
 use crate::plan::RecordChange;
-use crate::plan::course::Course;
-use crate::plan::course::steps::PackageStep;
 use crate::plan::refusal::Refusal;
 use crate::plan::remove::{Fate, Intended, RemovalPortion, RemoveOptions, remove};
+use crate::plan::script_schedule::ScriptSchedule;
+use crate::plan::script_schedule::steps::PackageStep;
 use crate::plan::scripts::{Deliverer, SystemScripts};
 
 /// A root on which the package is installed, with these scripts for its removal.
@@ -38,12 +38,12 @@ fn intended(world: &World) -> Intended {
     planned(world, ScriptPolicy::Run, CheckAnswer::NoCheck).unwrap()
 }
 
-fn course(world: &World) -> Course {
-    Course::of_removal(&intended(world), &world.inventory).unwrap()
+fn course(world: &World) -> ScriptSchedule {
+    ScriptSchedule::of_removal(&intended(world), &world.inventory).unwrap()
 }
 
 /// Each step in a line.
-fn told(course: &Course) -> Vec<String> {
+fn told(course: &ScriptSchedule) -> Vec<String> {
     let step = |step: &PackageStep| match step {
         PackageStep::Records(_) => "records".to_owned(),
         PackageStep::Procedure(name) => (*name).to_owned(),

@@ -9,7 +9,7 @@ use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{Edited, ScriptPolicy};
 use crate::plan::back_out::Archive;
 use crate::plan::engine::{Bookkeeping, Engine};
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
 use crate::plan::refusal::Refusal;
 use crate::plan::scripts::Deliverer;
 
@@ -23,7 +23,7 @@ fn world() -> World {
     World::new().with(&Parcel::empty("base").package("ACMEweb", "").file("bin/httpd", "old"))
 }
 
-fn planned(world: &mut World, parcel: &Parcel) -> Result<Scripted, Refusal> {
+fn planned(world: &mut World, parcel: &Parcel) -> Result<PatchPlan, Refusal> {
     world.plan(parcel)?;
     world.apply(parcel)
 }
@@ -200,7 +200,7 @@ fn an_edited_file_cannot_be_kept_where_scripts_install_it() {
 }
 
 /// What a plan needs on the one file system, in bytes.
-fn needed(scripted: &Scripted) -> u64 {
+fn needed(scripted: &PatchPlan) -> u64 {
     scripted.plan.space[0].bytes
 }
 

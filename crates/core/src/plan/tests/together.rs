@@ -9,14 +9,14 @@ use super::*;
 use crate::format::params;
 use crate::inventory::Touched;
 use crate::package::{Digest, LiveKind};
-use crate::plan::ahead::{Ahead, Made};
 use crate::plan::apply::apply;
-use crate::plan::together::{Single, together};
+use crate::plan::combine::{Single, combine_plans};
+use crate::plan::projected_root::{Made, ProjectedRoot};
 use crate::plan::{Action, Body, Plan, RecordChange};
 
 /// A run in the making, beside the world that single runs make.
 struct Both {
-    ahead: Ahead,
+    ahead: ProjectedRoot,
     begin: World,
     single: World,
     taken: Vec<(Plan, Made, Parcel)>,
@@ -35,7 +35,7 @@ impl Both {
         surveyed_world.remember();
         let mut inventory = surveyed_world.inventory;
         inventory.physical.extend(surveyed.paths.iter().map(|path| (path.clone(), path.clone())));
-        let ahead = Ahead::new(inventory, surveyed, occasion().timestamp());
+        let ahead = ProjectedRoot::new(inventory, surveyed, occasion().timestamp());
         Self { ahead, begin: world.clone(), single: world, taken: Vec::new() }
     }
 
@@ -87,7 +87,7 @@ impl Both {
     fn plan(&self) -> Plan {
         let taken = self.taken.iter().enumerate();
         let singles = taken.map(|(packages, (plan, made, _))| Single { plan, made, packages });
-        together(&singles.collect::<Vec<_>>()).unwrap()
+        combine_plans(&singles.collect::<Vec<_>>()).unwrap()
     }
 
     /// Does everything at once, and compares.
@@ -103,7 +103,7 @@ impl Both {
             delivered.image.packages.extend(parcel.image.packages.iter().cloned());
             singles.push(Single { plan, made, packages });
         }
-        let Some(plan) = together(&singles) else { return };
+        let Some(plan) = combine_plans(&singles) else { return };
         assert!(plan.changes.windows(2).all(|two| two[0].path < two[1].path));
         self.begin.carry_out(&plan, &delivered);
         assert_eq!(self.begin.tree(), self.single.tree());

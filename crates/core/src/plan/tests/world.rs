@@ -22,9 +22,9 @@ use crate::package::{
 use crate::patch::AppliedPatches;
 use crate::plan::apply::{ApplyOptions, apply};
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
+use crate::plan::clock::Now;
 use crate::plan::install::{InstallOptions, install};
-use crate::plan::occasion::Occasion;
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::validate::applied_to;
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent};
@@ -52,10 +52,10 @@ pub(super) struct World {
     inodes: u64,
 }
 
-pub(super) fn occasion() -> Occasion {
+pub(super) fn occasion() -> Now {
     let when = |text| chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap();
     let (utc, local) = (when("2026-11-20 06:37:39"), when("2026-11-20 07:37:39"));
-    Occasion { utc, local, host: "web1".to_owned() }
+    Now { utc, local, host: "web1".to_owned() }
 }
 
 /// The patch records of all packages.
@@ -155,7 +155,7 @@ impl World {
     }
 
     /// Plans a patch with the inventory as it is.
-    pub(super) fn apply(&self, parcel: &Parcel) -> Result<Scripted, Refusal> {
+    pub(super) fn apply(&self, parcel: &Parcel) -> Result<PatchPlan, Refusal> {
         let applied = applied(&self.inventory);
         apply(&parcel.image, &self.inventory, applied, &self.policy, &self.options, &occasion())
     }
@@ -166,7 +166,7 @@ impl World {
         id: &str,
         archives: &[Archive<'_>],
         options: &BackOutOptions,
-    ) -> Result<Scripted, Refusal> {
+    ) -> Result<PatchPlan, Refusal> {
         let (id, inventory, policy) = (&super::id(id), &self.inventory, &self.policy);
         let packages = may_back_out(id, inventory, applied(inventory), policy, self.force)?;
         back_out(id, packages, archives, inventory, policy, options, &occasion())

@@ -11,10 +11,9 @@ use crate::format::admin::Admin;
 use crate::operation::device::{DeliveredPackage, Device};
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::queries::packages::spooled_name;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::system::system_scripts;
-use crate::operation::session::{Caller, Ground};
+use crate::operation::session::{Caller, RootAndPolicy};
 use crate::package::{Mode, Params};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::InstallScripts;
@@ -57,7 +56,7 @@ pub fn ask_packages(
         Err(missing) => return Ok(Asked { missing, ..Asked::default() }),
     };
     device.source.check_room_to_plan(&device.image)?;
-    let ground = Ground::of(root)?;
+    let ground = RootAndPolicy::of(root)?;
     let system = system_scripts(&ground)?;
     let add = AddRequest {
         device: request.device.clone(),
@@ -70,7 +69,7 @@ pub fn ask_packages(
     let mut asked = Asked::default();
     for &index in &device.selected {
         let delivered = device.delivered(index)?;
-        let name = spooled_name(delivered.image);
+        let name = delivered.image.spooled_name();
         let file = response_file(&request.response, &name)?;
         observer.adding(&name, delivered.image);
         let text = input.answers(delivered, observer)?;
@@ -89,7 +88,7 @@ impl<'a> AddInput<'a> {
         observer: &mut dyn PackageObserver,
     ) -> Result<Vec<u8>, Failure> {
         let package = delivered.image;
-        let refuse = |reason: Reason| reason.of(Command::Pkgadd, &spooled_name(package));
+        let refuse = |reason: Reason| reason.of(Command::Pkgadd, &package.spooled_name());
         let placed = self.place(delivered, &Params::new())?;
         let request = package.install.contains_key("request");
         if !request {

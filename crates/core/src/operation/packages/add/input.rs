@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::format::admin::Admin;
 use crate::operation::scripts::ScriptSettings;
-use crate::operation::session::{Caller, Ground};
+use crate::operation::session::{Caller, RootAndPolicy};
 use crate::package::{ObjectPath, Params, ScriptPolicy};
 use crate::plan::install::OfPatch;
 use crate::plan::scripts::SystemScripts;
@@ -37,7 +37,7 @@ pub struct AddRequest {
 /// The input of the planner, beside the packages themselves.
 #[derive(Clone, Copy)]
 pub(crate) struct AddInput<'a> {
-    pub(crate) ground: &'a Ground,
+    pub(crate) ground: &'a RootAndPolicy,
     pub(crate) admin: &'a Admin,
     /// The class action scripts that are there for all packages.
     pub(crate) system: &'a SystemScripts,
@@ -52,7 +52,7 @@ pub(crate) struct AddInput<'a> {
 impl<'a> AddInput<'a> {
     /// The input of packages that are installed for themselves, with the scripts that the root allows.
     pub(crate) fn new(
-        ground: &'a Ground,
+        ground: &'a RootAndPolicy,
         admin: &'a Admin,
         system: &'a SystemScripts,
         request: &'a AddRequest,

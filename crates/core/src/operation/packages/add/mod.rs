@@ -16,11 +16,10 @@ use crate::operation::new_database::NewDatabase;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::{Added, PackagesReport, leaves_root_usable};
-use crate::operation::queries::packages::spooled_name;
 use crate::operation::scripts::failure::Ending;
 use crate::operation::scripts::interview::Answers;
 use crate::operation::scripts::system::system_scripts;
-use crate::operation::session::{Caller, Ground, Session, may_change};
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::plan::refusal::Command;
 use crate::plan::scripts::InstallScripts;
 use crate::root::Root;
@@ -53,7 +52,7 @@ pub fn add_packages(
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };
     device.source.check_room_to_plan(&device.image)?;
-    let ground = Ground::of(root)?;
+    let ground = RootAndPolicy::of(root)?;
     let system = system_scripts(&ground)?;
     let mut rehearsed = None;
     if !installed::has_database(&RecordView::live(root))? {
@@ -104,7 +103,7 @@ impl<'a> AddInput<'a> {
             match device.delivered(index).and_then(|delivered| self.planned(delivered)) {
                 Ok(prepared) => return (Vec::new(), prepared.filter(PreparedPackage::is_beside_database)),
                 Err(failure) => {
-                    let name = device.package(index).map(spooled_name).unwrap_or_default();
+                    let name = device.package(index).map(PackageImage::spooled_name).unwrap_or_default();
                     refused.push(Added::refused(name, failure));
                 }
             }
@@ -127,7 +126,7 @@ impl<'a> AddInput<'a> {
     }
 
     fn answered(&self, package: &PackageImage) -> Result<Option<Answers>, Failure> {
-        answers::response(self.request.response.as_deref(), &spooled_name(package))
+        answers::response(self.request.response.as_deref(), &package.spooled_name())
     }
 
     fn add(
@@ -142,7 +141,7 @@ impl<'a> AddInput<'a> {
             Ok(delivered) => delivered,
             Err(failure) => return Added::refused(device.image.name.clone(), failure),
         };
-        let name = spooled_name(delivered.image);
+        let name = delivered.image.spooled_name();
         observer.adding(&name, delivered.image);
         let mut added =
             Added { name, installation: None, result: Err(Failure::Declined), ending: Ending::default() };

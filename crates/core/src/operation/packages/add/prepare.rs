@@ -13,7 +13,6 @@ use crate::operation::identical::mark_identical;
 use crate::operation::packages::answers;
 use crate::operation::packages::installation::{PlannedInstallation, described, is_update};
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::queries::packages::spooled_name;
 use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
@@ -96,7 +95,7 @@ impl AddInput<'_> {
                 let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
                 // a refusal is no question, and has to be told before any is asked
                 let planned = plan(self.admin, true)?;
-                if !observer.agrees(&spooled_name(image), &questions) {
+                if !observer.agrees(&image.spooled_name(), &questions) {
                     return Err(Failure::Declined);
                 }
                 planned

@@ -19,8 +19,8 @@ use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools};
 use crate::operation::session::Session;
-use crate::plan::course::Course;
 use crate::plan::refusal::{Command, Reason};
+use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::scripts::InstallScripts;
 use crate::script::RunAs;
 use crate::transaction::Receipt;
@@ -88,7 +88,8 @@ impl<'a> AddInput<'a> {
         let played = instance.map(|instance| Played::of(session, image, instance)).transpose()?.flatten();
         let without_ledger = played.as_ref().map(|_| intended.without_ledger());
         let refuse = |reason: Reason| reason.of(Command::Pkgadd, &installation.instance);
-        let course = Course::of_installation(without_ledger.as_ref().unwrap_or(intended), image, inventory);
+        let course =
+            ScriptSchedule::of_installation(without_ledger.as_ref().unwrap_or(intended), image, inventory);
         let course = course.map_err(refuse)?;
         setup.context.settle(&image.params, &intended.params);
         // they may have changed since the scripts were asked

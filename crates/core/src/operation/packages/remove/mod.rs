@@ -18,7 +18,7 @@ use crate::operation::queries::select::Selection;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::Ending;
 use crate::operation::scripts::system::system_scripts;
-use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database};
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
 use crate::plan::remove::{RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
@@ -56,7 +56,7 @@ pub fn remove_packages(
     may_change(root)?;
     must_have_database(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
-    let session = Session::begin(Ground::of(root)?, caller)?;
+    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
     let system = system_scripts(&session.ground)?;
     let input = RemoveInput { session: &session, request, admin: &admin, system: &system };
     let (selected, missing) = selected(&session.ground.root, &request.packages)?;

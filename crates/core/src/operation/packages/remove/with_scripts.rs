@@ -14,8 +14,8 @@ use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools_to_go};
 use crate::operation::session::Session;
 use crate::package::PkgInst;
-use crate::plan::course::Course;
 use crate::plan::refusal::{Command, Reason};
+use crate::plan::script_schedule::ScriptSchedule;
 use crate::transaction::Receipt;
 
 /// Removes a package with its scripts. An error leaves the root as it was before, or says what is left.
@@ -34,7 +34,7 @@ pub(super) fn remove_with_scripts(
     check_places(ground, package, base.as_ref()).map_err(refuse)?;
     let absolute = needs_absolute_tools_to_go(installed);
     let mut runner = ScriptRunner::open(ground, session.caller.interrupt, settings, absolute, refuse)?;
-    let course = Course::of_removal(&removal.intended, inventory).map_err(refuse)?;
+    let course = ScriptSchedule::of_removal(&removal.intended, inventory).map_err(refuse)?;
     check_classes(ground, &course).map_err(refuse)?;
     let scripts = PackageScripts {
         runner: &mut runner,

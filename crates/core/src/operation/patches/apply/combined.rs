@@ -11,7 +11,7 @@ use crate::operation::log;
 use crate::operation::patches::in_use::in_use_of_each;
 use crate::operation::session::{Session, patch_record};
 use crate::package::ObjectPath;
-use crate::plan::together::{Single, together};
+use crate::plan::combine::{Single, combine_plans};
 use crate::plan::{Action, Body, Plan};
 use crate::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 
@@ -81,7 +81,7 @@ fn perform(
         singles.push(Single { plan: &taken.scripted.plan, made: &taken.made, packages });
         packages += operand.device.image.packages.len();
     }
-    let plan = together(&singles)?;
+    let plan = combine_plans(&singles)?;
     let done = session.perform_together(&plan, &mut content, patch_records.collect());
     Some(done.map_err(|failure| match failure {
         Failure::Transaction(error) => error,

@@ -1,6 +1,6 @@
 //! The patches that can be one run: planned each against what the one before leaves.
 //!
-//! All that they touch is surveyed once. What each patch leaves is computed ([`Ahead`]), not surveyed again. A patch that
+//! All that they touch is surveyed once. What each patch leaves is computed ([`ProjectedRoot`]), not surveyed again. A patch that
 //! is refused is left out; one that cannot be planned exactly before the others are done ends the run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,9 +11,9 @@ use super::planning::plan_against;
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::package::{Digest, ObjectPath, PackagePath, Sums};
-use crate::plan::ahead::{Ahead, Made};
 use crate::plan::concern::brings_scripts;
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
+use crate::plan::projected_root::{Made, ProjectedRoot};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Member, NewObject, Plan};
 
@@ -25,7 +25,7 @@ pub(super) struct Gathered<'o> {
 
 /// A patch that takes part.
 pub(super) struct Taken {
-    pub(super) scripted: Scripted,
+    pub(super) scripted: PatchPlan,
     pub(super) made: Made,
 }
 
@@ -114,7 +114,7 @@ fn without_room<'o>(
 fn look_ahead(
     input: &ApplyInput<'_>,
     operands: &[Operand],
-) -> Result<(Ahead, HashMap<ObjectPath, usize>), Failure> {
+) -> Result<(ProjectedRoot, HashMap<ObjectPath, usize>), Failure> {
     let installed = input.ground.packages()?;
     let (mut all, mut last) = (Touched::default(), HashMap::new());
     for (place, operand) in operands.iter().enumerate() {
@@ -125,7 +125,7 @@ fn look_ahead(
         all.packages.extend(touched.packages);
     }
     let inventory = input.ground.survey_with(installed, &all, None)?;
-    Ok((Ahead::new(inventory, all, input.now.timestamp()), last))
+    Ok((ProjectedRoot::new(inventory, all, input.now.timestamp()), last))
 }
 
 /// The digests of the files of a plan that are replaced, or looked at, by a later patch. A file that is not what the

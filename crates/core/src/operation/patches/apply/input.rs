@@ -1,28 +1,28 @@
 //! What all patches of one patchadd(1M) are planned with.
 
 use crate::operation::failure::Failure;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::{Edited, Policy};
 use crate::patch::PatchList;
 use crate::plan::apply::ApplyOptions;
+use crate::plan::clock::Now;
 use crate::plan::edits::EditChoice;
-use crate::plan::occasion::Occasion;
 
 use super::operands::Operand;
 use super::request::ApplyRequest;
 
 /// The root, the moment, and the options of the command, completed by the root's policy.
 pub(super) struct ApplyInput<'a> {
-    pub(super) ground: &'a Ground,
-    pub(super) now: &'a Occasion,
+    pub(super) ground: &'a RootAndPolicy,
+    pub(super) now: &'a Now,
     pub(super) options: ApplyOptions,
 }
 
 impl<'a> ApplyInput<'a> {
     pub(super) fn of(
-        ground: &'a Ground,
+        ground: &'a RootAndPolicy,
         request: &ApplyRequest,
-        now: &'a Occasion,
+        now: &'a Now,
         operands: &[Operand],
     ) -> Result<Self, Failure> {
         let not_applicable = not_applicable(ground, operands)?;
@@ -33,7 +33,7 @@ impl<'a> ApplyInput<'a> {
 }
 
 /// Operands of which no package is installed: a requirement on one of them counts as met.
-fn not_applicable(ground: &Ground, operands: &[Operand]) -> Result<PatchList, Failure> {
+fn not_applicable(ground: &RootAndPolicy, operands: &[Operand]) -> Result<PatchList, Failure> {
     let mut list = PatchList::new();
     if operands.len() < 2 {
         return Ok(list);

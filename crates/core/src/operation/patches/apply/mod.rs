@@ -11,6 +11,7 @@ mod gather;
 mod input;
 mod operands;
 mod planning;
+mod rehearse;
 mod request;
 mod runs;
 mod single;
@@ -20,11 +21,13 @@ pub use request::{Applied, ApplyReport, ApplyRequest};
 
 use input::ApplyInput;
 use operands::read_operands;
+use rehearse::rehearse;
 use runs::apply_all;
-use single::rehearse;
 
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
+use crate::operation::session::{
+    Caller, RootAndPolicy, Session, may_change, must_have_database, without_lock,
+};
 use crate::root::Root;
 use crate::transaction::Recovered;
 
@@ -37,7 +40,7 @@ pub fn apply_patches(
     if !request.dry_run {
         may_change(root)?;
     }
-    let ground = Ground::of(root)?;
+    let ground = RootAndPolicy::of(root)?;
     let (operands, mut patches) = read_operands(&request.patches, &ground.policy.separator);
     if operands.is_empty() {
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches });

@@ -12,8 +12,8 @@ use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::package::PkgInst;
 use crate::patch::{PatchId, PatchMacros, Requirement};
-use crate::plan::parts::Scripted;
-use crate::source::Source;
+use crate::plan::patch_plan::PatchPlan;
+use crate::source::{self, Extent, Origin};
 use crate::transaction::Receipt;
 
 /// A patch that was read.
@@ -39,8 +39,7 @@ pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<Operand>
 
 impl Operand {
     fn read(path: &Path, separator: &str) -> Result<Self, Failure> {
-        let source = Source::open(path)?;
-        let image = source.scan()?;
+        let (source, image) = source::open(Origin::Path(path), Extent::Everything)?;
         source.check_room_to_plan(&image)?;
         let device = Device::whole(source, image);
         let id = delivered(&device, separator).map(|delivered| delivered.id).next();
@@ -73,7 +72,7 @@ impl Operand {
     /// The outcome of the patch, with the plan by which it was applied.
     pub(super) fn applied(
         &self,
-        scripted: Scripted,
+        scripted: PatchPlan,
         in_use: Vec<InUse>,
         result: Result<Option<Receipt>, Failure>,
     ) -> Applied {

@@ -12,7 +12,7 @@ use crate::operation::patches::undo_directory;
 use crate::package::Params;
 use crate::plan::apply::{ApplyOptions, apply};
 use crate::plan::concern::delivered_files;
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
 
 /// Plans a patch against the root as it is; with the inventory that it was planned with. `answers` are those of
 /// checkinstall scripts, by the places of their packages.
@@ -20,7 +20,7 @@ pub(super) fn plan(
     input: &ApplyInput<'_>,
     operand: &Operand,
     answers: BTreeMap<usize, Params>,
-) -> Result<(Scripted, Inventory), Failure> {
+) -> Result<(PatchPlan, Inventory), Failure> {
     let installed = input.ground.packages()?;
     let touched = operand.touched(&installed);
     let mut inventory = input.ground.survey_with(installed, &touched, None)?;
@@ -34,7 +34,7 @@ pub(super) fn plan_against(
     operand: &Operand,
     answers: BTreeMap<usize, Params>,
     inventory: &mut Inventory,
-) -> Result<Scripted, Failure> {
+) -> Result<PatchPlan, Failure> {
     let Device { source, image, .. } = &operand.device;
     let files = delivered_files(image, &inventory.packages);
     inventory.identical.clear();

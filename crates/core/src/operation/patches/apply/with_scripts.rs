@@ -20,7 +20,7 @@ use crate::package::Params;
 use crate::patch::PatchMacros;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::install::OfPatch;
-use crate::plan::parts::{Part, Scripted};
+use crate::plan::patch_plan::{PackagePlan, PatchPlan};
 use crate::root::Dir;
 use crate::transaction::{Receipt, RootCondition};
 
@@ -30,9 +30,9 @@ pub(super) fn apply_with_scripts(
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
     operand: &Operand,
-    mut scripted: Scripted,
+    mut scripted: PatchPlan,
     mut inventory: Inventory,
-) -> (Scripted, Result<Receipt, Failure>) {
+) -> (PatchPlan, Result<Receipt, Failure>) {
     let is_saved = !scripted.no_undo && !scripted.again;
     let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
     let installing = PatchInstall::new(request, input.options.scripts.clone(), patch);
@@ -73,7 +73,7 @@ impl Application<'_> {
     fn carry_out(
         &self,
         installing: &PatchInstall,
-        scripted: &mut Scripted,
+        scripted: &mut PatchPlan,
         inventory: &mut Inventory,
     ) -> Result<Receipt, Failure> {
         let (session, device) = (self.session, &self.operand.device);
@@ -103,10 +103,10 @@ impl Application<'_> {
     }
 
     /// Where scripts will make undo archives outside the root, and nothing is yet.
-    fn new_archives(&self, scripted: &Scripted) -> Vec<PathBuf> {
+    fn new_archives(&self, scripted: &PatchPlan) -> Vec<PathBuf> {
         let Some(directory) = &self.input.options.undo_dir else { return Vec::new() };
         let id = scripted.plan.patches.first().map(String::as_str).unwrap_or_default();
-        let by_scripts = |part: &&Part| part.chosen.bookkeeping == Bookkeeping::Scripts;
+        let by_scripts = |part: &&PackagePlan| part.chosen.bookkeeping == Bookkeeping::Scripts;
         let places = scripted.parts.iter().filter(by_scripts);
         let places = places.map(|part| directory.join(id).join(part.package.as_str()));
         places.filter(|place| place.symlink_metadata().is_err()).collect()
@@ -115,8 +115,8 @@ impl Application<'_> {
     /// The response file for the scripts of a package.
     fn response(
         &self,
-        scripted: &Scripted,
-        part: &Part,
+        scripted: &PatchPlan,
+        part: &PackagePlan,
         delivered: &Params,
         inventory: &Inventory,
         build: &Path,

@@ -24,15 +24,15 @@ use crate::operation::session::Session;
 use crate::package::{ContentsLine, ObjectPath, PkgInst};
 use crate::patch::PatchId;
 use crate::plan::back_out::{BackOutOptions, back_out_of_package};
-use crate::plan::course::steps::Concerned;
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
+use crate::plan::script_schedule::steps::Concerned;
 use crate::source::PackageImage;
 use crate::transaction::{ProtectedPaths, ScriptedRun};
 
 /// A backout package with what the root itself keeps of it.
 pub(in crate::operation) struct Played {
     undo: Undo,
-    scripted: Scripted,
+    scripted: PatchPlan,
     /// The lines of `contents` that its paths had.
     lines: BTreeMap<ObjectPath, ContentsLine>,
 }

@@ -12,18 +12,18 @@ use crate::format::manifest::Manifest;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::patches::ledgers::Ledgers;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::PkgInst;
+use crate::plan::clock::Now;
 use crate::plan::engine::ScriptChoice;
-use crate::plan::occasion::Occasion;
 
 /// Undo archives that were verified already, by package and save directory: their manifests.
 pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
 
 /// The root, the moment, the options of the command, and what was read of the root.
 pub(super) struct RemoveInput<'a> {
-    pub(super) ground: &'a Ground,
-    pub(super) now: &'a Occasion,
+    pub(super) ground: &'a RootAndPolicy,
+    pub(super) now: &'a Now,
     /// Although superseded or obsoleted.
     pub(super) force: bool,
     moved_to: Option<&'a Path>,
@@ -34,9 +34,9 @@ pub(super) struct RemoveInput<'a> {
 
 impl<'a> RemoveInput<'a> {
     pub(super) fn of(
-        ground: &'a Ground,
+        ground: &'a RootAndPolicy,
         request: &'a BackOutRequest,
-        now: &'a Occasion,
+        now: &'a Now,
     ) -> Result<Self, Failure> {
         Ok(Self {
             ground,

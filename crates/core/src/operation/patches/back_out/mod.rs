@@ -28,7 +28,9 @@ use single::back_out_one;
 use usable::first_unusable;
 
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
+use crate::operation::session::{
+    Caller, RootAndPolicy, Session, may_change, must_have_database, without_lock,
+};
 use crate::patch::PatchId;
 use crate::root::Root;
 use crate::transaction::Recovered;
@@ -43,7 +45,7 @@ pub fn back_out_patches(
     if !request.dry_run {
         may_change(root)?;
     }
-    let ground = Ground::of(root)?;
+    let ground = RootAndPolicy::of(root)?;
     let ids = request.ids.iter().map(|id| {
         PatchId::parse(id, &ground.policy.separator).map_err(|error| Failure::BadId(error.to_string()))
     });

@@ -4,11 +4,14 @@ use crate::database::{RecordView, all};
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::latest_run_first;
 use crate::operation::patches::order::in_order;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::patch::{AppliedPatches, PatchId};
 
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.
-pub(super) fn dependents_first(ground: &Ground, mut ids: Vec<PatchId>) -> Result<Vec<PatchId>, Failure> {
+pub(super) fn dependents_first(
+    ground: &RootAndPolicy,
+    mut ids: Vec<PatchId>,
+) -> Result<Vec<PatchId>, Failure> {
     let applied = all::applied(&RecordView::live(&ground.root), &ground.policy.separator)?;
     let place = |id: &PatchId| {
         applied

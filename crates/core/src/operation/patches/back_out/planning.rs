@@ -13,15 +13,15 @@ use crate::database::{RecordView, installed};
 use crate::format::manifest::Manifest;
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::patch::PatchId;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
-use crate::plan::occasion::Occasion;
-use crate::plan::parts::Scripted;
+use crate::plan::clock::Now;
+use crate::plan::patch_plan::PatchPlan;
 
 /// A backout that was planned, with what it restores from and what it was planned with.
 pub(super) struct PlannedBackout {
-    pub(super) scripted: Scripted,
+    pub(super) scripted: PatchPlan,
     pub(super) undo: Vec<Undo>,
     pub(super) inventory: Inventory,
 }
@@ -29,11 +29,11 @@ pub(super) struct PlannedBackout {
 /// Whether each of these patches could be backed out as things are: it is planned, and nothing is changed. The caller
 /// has one steady state of the root; the archives in `known` are not verified once more.
 pub(in crate::operation) fn rehearse(
-    ground: &Ground,
+    ground: &RootAndPolicy,
     ids: &[PatchId],
     known: KnownArchives,
     undo_dir: Option<&Path>,
-    now: &Occasion,
+    now: &Now,
 ) -> Result<Vec<Result<(), Failure>>, Failure> {
     let request = BackOutRequest { moved_to: undo_dir.map(Path::to_owned), ..BackOutRequest::default() };
     let mut input = RemoveInput::of(ground, &request, now)?;

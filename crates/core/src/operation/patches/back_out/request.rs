@@ -7,7 +7,7 @@ use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::patch::PatchId;
 use crate::plan::Plan;
 use crate::plan::engine::PlannedScript;
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
 use crate::transaction::{Receipt, Recovered};
 
 /// The options of patchrm(1M).
@@ -49,7 +49,7 @@ pub struct BackOutReport {
 
 impl BackedOut {
     /// The outcome of a patch, with the plan by which it was backed out.
-    pub(super) fn of(id: &PatchId, scripted: Scripted, result: Result<Option<Receipt>, Failure>) -> Self {
+    pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = scripted.scripts();
         Self { id: id.to_string(), plan: Some(scripted.plan), scripts, result }
     }

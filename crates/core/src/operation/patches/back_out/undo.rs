@@ -12,7 +12,7 @@ use crate::operation::failure::Failure;
 use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
 use crate::plan::back_out::Archive;
 use crate::root::Root;
-use crate::source::{Image, Source};
+use crate::source::{self, Extent, Image, Origin};
 
 /// An undo archive that was verified and read.
 pub(super) struct Undo {
@@ -70,8 +70,8 @@ impl Reading<'_> {
         });
         let outside = is_used_up.then(|| path.clone());
         let is_bound = archive.is_bound();
-        let source = Source::from_file(archive.into_file(), &path)?;
-        let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
+        let extent = if is_as_written { Extent::BeforeObjects } else { Extent::Everything };
+        let (source, image) = source::open(Origin::File(archive.into_file(), &path), extent)?;
         let records = saved_records(&image, manifest.as_ref(), &path)?;
         let device = Device::whole(source, image);
         let package = package.clone();
@@ -95,8 +95,8 @@ impl Undo {
             return Err(damaged(&path, "it has no manifest"));
         };
         digesting.push(thread);
-        let source = Source::from_file(snapshot.into_file(), &path)?;
-        let image = source.scan_descriptions()?;
+        let origin = Origin::File(snapshot.into_file(), &path);
+        let (source, image) = source::open(origin, Extent::BeforeObjects)?;
         let records = saved_records(&image, Some(&manifest), &path)?;
         let snapshot = Some(Device::whole(source, image));
         Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })

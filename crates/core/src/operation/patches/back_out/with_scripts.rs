@@ -18,7 +18,7 @@ use crate::operation::session::Session;
 use crate::package::Params;
 use crate::patch::PatchId;
 use crate::plan::install::OfPatch;
-use crate::plan::parts::{Part, Scripted};
+use crate::plan::patch_plan::{PackagePlan, PatchPlan};
 use crate::transaction::Receipt;
 
 /// Backs a patch out by a plan; `scripted` is the plan by which it was done in the end. `undo` has the archives by their
@@ -29,12 +29,12 @@ pub(super) fn back_out_with_scripts(
     request: &PatchScriptRequest,
     id: &PatchId,
     undo: &[Undo],
-    scripted: &mut Scripted,
+    scripted: &mut PatchPlan,
     mut inventory: Inventory,
 ) -> Result<Receipt, Failure> {
     let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
     let installing = PatchInstall::new(request, input.choice.clone(), patch);
-    let archive = |part: &Part| undo.get(part.index).map(|one| &one.device);
+    let archive = |part: &PackagePlan| undo.get(part.index).map(|one| &one.device);
     let packages = scripted.parts.iter().filter_map(archive).map(|device| device.delivered(0));
     let packages = packages.collect::<Result<Vec<_>, _>>()?;
     let add = installing.input(session);

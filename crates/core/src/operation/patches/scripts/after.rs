@@ -9,14 +9,14 @@ use crate::operation::scripts::halt::Halt;
 use crate::package::ObjectPath;
 use crate::patch::{PatchId, PatchMacros};
 use crate::plan::install::Intended;
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
 use crate::plan::refusal::Reason;
 use crate::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
 use crate::plan::snapshot;
 use crate::plan::{Plan, RecordChange, UndoArchive};
-use crate::source::{PackageImage, Source};
+use crate::source::{self, Extent, Origin, PackageImage};
 use crate::transaction::Cause;
 
 /// The records that are left to be changed for a package after its scripts.
@@ -82,7 +82,7 @@ impl PatchScripts<'_> {
     /// Checks what scripts made of a package, and says what is left to do to its records.
     pub(super) fn after_scripts(
         &self,
-        scripted: &Scripted,
+        scripted: &PatchPlan,
         member: &PatchPackage<'_>,
         before: &Inventory,
     ) -> Result<RecordsAfter, Halt> {
@@ -126,7 +126,7 @@ impl PatchScripts<'_> {
     /// is to be said of objects that only the snapshot holds.
     fn check_undo(
         &self,
-        scripted: &Scripted,
+        scripted: &PatchPlan,
         member: &PatchPackage<'_>,
         now: &Inventory,
     ) -> Result<Option<String>, Halt> {
@@ -173,8 +173,8 @@ impl PatchScripts<'_> {
             archive::find(&view, &ground.host, &member.part.package, &self.id, &OutsideAccess::planned())?;
         found.verify_unbound()?;
         let path = std::path::PathBuf::from(found.path());
-        let source = Source::from_file(found.into_file(), &path)?;
-        let mut image = source.scan()?;
+        let origin = Origin::File(found.into_file(), &path);
+        let (_, mut image) = source::open(origin, Extent::Everything)?;
         match image.packages.len() {
             1 => Ok(image.packages.swap_remove(0)),
             _ => Err(ArchiveError::Damaged {

@@ -11,7 +11,7 @@ use crate::database::{RecordView, ledger, places};
 use crate::format::ledger::Undo;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::{Digest, PkgInst, rule};
 use crate::patch::PatchId;
 use crate::plan::refusal::{Command, Reason};
@@ -30,7 +30,7 @@ enum Recorded {
 }
 
 /// Looks a script of a patch up in the ledgers of all packages: each package of the patch has it in its line.
-fn recorded(ground: &Ground, patch: &PatchId, name: &str) -> Result<Recorded, Failure> {
+fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recorded, Failure> {
     let view = RecordView::live(&ground.root);
     let mut found = Recorded::Nothing;
     for package in ground.root.list(&places::ledgers())?.unwrap_or_default() {
@@ -52,7 +52,11 @@ fn recorded(ground: &Ground, patch: &PatchId, name: &str) -> Result<Recorded, Fa
 }
 
 /// Refuses a kept script that may not run. What is to be said of one that may.
-pub(crate) fn may_run(ground: &Ground, patch: &PatchId, name: &str) -> Result<Option<String>, Failure> {
+pub(crate) fn may_run(
+    ground: &RootAndPolicy,
+    patch: &PatchId,
+    name: &str,
+) -> Result<Option<String>, Failure> {
     let refuse = |reason: Reason| Failure::from(reason.of(Command::Patchrm, patch));
     let place = places::patches().join(patch.as_str().as_bytes());
     let place = place.map_err(|error| refuse(Reason::BadId(error.to_string())))?;

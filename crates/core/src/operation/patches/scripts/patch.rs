@@ -22,7 +22,7 @@ use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
 use crate::operation::session::Session;
 use crate::package::{Mode, Params};
 use crate::plan::engine::Bookkeeping;
-use crate::plan::parts::{Part, Scripted};
+use crate::plan::patch_plan::{PackagePlan, PatchPlan};
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Dir;
 use crate::script::environment::of_patch;
@@ -31,7 +31,7 @@ use crate::transaction::{Cause, ScriptedRun};
 
 /// A package of the patch that is about to be performed.
 pub(crate) struct PatchPackage<'d> {
-    pub(crate) part: Part,
+    pub(crate) part: PackagePlan,
     pub(crate) delivered: DeliveredPackage<'d>,
     pub(super) directory: PackageDirectory,
     pub(super) context: ScriptContext,
@@ -80,7 +80,7 @@ impl<'a> PatchScripts<'a> {
         session: &'a Session<'a>,
         input: AddInput<'a>,
         direction: Direction,
-        scripted: &Scripted,
+        scripted: &PatchPlan,
         packages: &[DeliveredPackage<'_>],
         hooks: Option<HookDirectory>,
     ) -> Result<Self, Failure> {
@@ -164,9 +164,9 @@ impl<'a> PatchScripts<'a> {
     /// file for scripts that keep the records.
     pub(crate) fn ready<'d>(
         &mut self,
-        parts: &[Part],
+        parts: &[PackagePlan],
         packages: &[DeliveredPackage<'d>],
-        response: impl Fn(&Part, DeliveredPackage<'_>) -> Result<Vec<u8>, UnwritableValue>,
+        response: impl Fn(&PackagePlan, DeliveredPackage<'_>) -> Result<Vec<u8>, UnwritableValue>,
     ) -> Result<Vec<PatchPackage<'d>>, Failure> {
         let mut ready = Vec::new();
         for (part, &delivered) in parts.iter().zip(packages) {
@@ -191,7 +191,7 @@ impl<'a> PatchScripts<'a> {
     /// Finds where a package goes: over the instance that was found for it.
     pub(super) fn placed(
         &self,
-        part: &Part,
+        part: &PackagePlan,
         delivered: DeliveredPackage<'_>,
         response: &Params,
     ) -> Result<PackagePlacement, Failure> {

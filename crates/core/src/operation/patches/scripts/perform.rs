@@ -17,11 +17,11 @@ use crate::operation::scripts::halt::{Halt, end_run};
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::safety::check_classes;
 use crate::package::{ContentsLine, ObjectPath};
-use crate::plan::course::Course;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::ledger;
-use crate::plan::parts::Scripted;
+use crate::plan::patch_plan::PatchPlan;
 use crate::plan::refusal::Reason;
+use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::{Plan, RecordChange};
 use crate::script::protocol::RebootRequest;
 use crate::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
@@ -30,7 +30,7 @@ use crate::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, Scripted
 struct PackageTurn<'t> {
     package: &'t PatchPackage<'t>,
     installation: PlannedInstallation,
-    course: Course,
+    course: ScriptSchedule,
     /// The lines of `contents` that its paths had.
     lines: BTreeMap<ObjectPath, ContentsLine>,
 }
@@ -40,7 +40,7 @@ impl<'a> PatchScripts<'a> {
     /// of the plan as a whole, for a patch that has no scripts but its own.
     pub(crate) fn perform(
         mut self,
-        scripted: &Scripted,
+        scripted: &PatchPlan,
         packages: &[PatchPackage<'_>],
         inventory: &Inventory,
         content: &mut dyn ContentSource,
@@ -82,7 +82,7 @@ impl<'a> PatchScripts<'a> {
     }
 
     /// Everything that the scripts may touch, and all records of the patch.
-    fn copies(&self, scripted: &Scripted, turns: &[PackageTurn<'_>]) -> ProtectedPaths {
+    fn copies(&self, scripted: &PatchPlan, turns: &[PackageTurn<'_>]) -> ProtectedPaths {
         let mut all = safety_copies(turns.iter().map(|turn| &turn.course.concerned));
         let deleted = scripted.parts.iter().flat_map(|part| &part.deletes);
         add_objects(&mut all, deleted.chain(scripted.plan.changes.iter().map(|change| &change.path)));
@@ -147,7 +147,7 @@ impl<'a> PatchScripts<'a> {
     fn packages(
         &mut self,
         run: &mut ScriptedRun<'_>,
-        scripted: &Scripted,
+        scripted: &PatchPlan,
         inventory: &Inventory,
         copies: &ProtectedPaths,
         turns: Vec<PackageTurn<'_>>,
@@ -198,7 +198,7 @@ impl<'a> PatchScripts<'a> {
     /// Plans what a package does: as the program plans it, or as pkgadd(1M) would, where its scripts keep the records.
     fn turn<'t>(
         &self,
-        scripted: &Scripted,
+        scripted: &PatchPlan,
         package: &'t PatchPackage<'t>,
         inventory: &Inventory,
     ) -> Result<PackageTurn<'t>, Failure> {
@@ -232,7 +232,8 @@ impl<'a> PatchScripts<'a> {
     ) -> Result<PackageTurn<'t>, Failure> {
         let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
         let image = package.delivered.image;
-        let course = Course::of_installation(&installation.intended, image, inventory).map_err(refuse)?;
+        let course =
+            ScriptSchedule::of_installation(&installation.intended, image, inventory).map_err(refuse)?;
         check_classes(&self.session.ground, &course).map_err(refuse)?;
         Ok(PackageTurn { package, installation, course, lines })
     }

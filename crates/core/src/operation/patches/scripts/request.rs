@@ -3,7 +3,7 @@
 use crate::operation::failure::Failure;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::system::system_scripts;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::ScriptPolicy;
 use crate::plan::engine::{Engine, ScriptChoice};
 
@@ -20,7 +20,7 @@ pub struct PatchScriptRequest {
 
 impl PatchScriptRequest {
     /// Joins it with the policy and the class action scripts of a root.
-    pub(crate) fn choice(&self, ground: &Ground) -> Result<ScriptChoice, Failure> {
+    pub(crate) fn choice(&self, ground: &RootAndPolicy) -> Result<ScriptChoice, Failure> {
         let policy = if self.none { ScriptPolicy::None } else { ground.policy.scripts };
         Ok(ScriptChoice { engine: self.engine, policy, system: system_scripts(ground)? })
     }

@@ -13,16 +13,16 @@ use crate::operation::scripts::halt::Halt;
 use crate::operation::session::Session;
 use crate::package::{ContentsLine, LiveKind, ObjectPath};
 use crate::plan::Plan;
-use crate::plan::parts::{Part, Scripted};
+use crate::plan::patch_plan::{PackagePlan, PatchPlan};
 use crate::transaction::{ContentSource, ScriptedRun};
 
 /// A package that is brought back after its scripts.
 pub(crate) struct Restoration<'a> {
     pub(crate) session: &'a Session<'a>,
     /// The backout as the program does it.
-    pub(crate) scripted: &'a Scripted,
+    pub(crate) scripted: &'a PatchPlan,
     /// The package.
-    pub(crate) part: &'a Part,
+    pub(crate) part: &'a PackagePlan,
     /// Everything that the installation of the backout package may have changed.
     pub(crate) concerned: BTreeSet<ObjectPath>,
     /// The lines of `contents` that those paths had before the run.

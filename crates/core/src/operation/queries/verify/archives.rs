@@ -9,7 +9,7 @@ use crate::database::{RecordView, ledger, marker};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::operation::patches::back_out::KnownArchives;
-use crate::operation::session::Ground;
+use crate::operation::session::RootAndPolicy;
 use crate::package::{PkgInst, side_by_side};
 
 /// The undo archive of a patch for a package.
@@ -41,7 +41,7 @@ pub enum State {
 
 /// Verifies archives by so many threads, in their order; of the sound ones also what their manifests say.
 pub(super) fn verify_all(
-    ground: &Ground,
+    ground: &RootAndPolicy,
     archives: &[Of],
     undo_dir: Option<&Path>,
     workers: usize,
@@ -67,14 +67,14 @@ pub(super) fn verify_all(
 
 /// Reads archives of a root.
 struct RecordReader<'a> {
-    ground: &'a Ground,
+    ground: &'a RootAndPolicy,
     marker: Option<String>,
     outside: OutsideAccess<'a>,
     ledgers: BTreeMap<PkgInst, Ledger>,
 }
 
 /// The ledgers of all packages that have archives; without those that cannot be read.
-fn ledgers(ground: &Ground, archives: &[Of]) -> BTreeMap<PkgInst, Ledger> {
+fn ledgers(ground: &RootAndPolicy, archives: &[Of]) -> BTreeMap<PkgInst, Ledger> {
     let view = RecordView::live(&ground.root);
     let packages: BTreeSet<&PkgInst> = archives.iter().map(|of| &of.package).collect();
     let read =
@@ -120,7 +120,7 @@ impl RecordReader<'_> {
 }
 
 /// The manifest of a patch that is not verified; none where it cannot be read.
-pub(super) fn manifest(ground: &Ground, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
+pub(super) fn manifest(ground: &RootAndPolicy, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
     let view = RecordView::live(&ground.root);
     let ledger = ledger::counting(&view, package).ok()?;
     let outside = ground.outside.with(None);

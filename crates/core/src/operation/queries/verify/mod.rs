@@ -24,11 +24,11 @@ use crate::operation::check::{
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::{KnownArchives, rehearse};
 use crate::operation::queries::select::Pattern;
-use crate::operation::session::{Ground, must_have_database};
+use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::package::{ContentsLine, PkgInst};
 use crate::patch::{PatchId, PatchRecords};
+use crate::plan::clock::Now;
 use crate::plan::interrupted::{Interrupted, interrupted};
-use crate::plan::occasion::Occasion;
 use crate::plan::refusal::Reason;
 use crate::root::Root;
 
@@ -128,9 +128,9 @@ pub fn verify(
     words: &[String],
     undo_dir: Option<&Path>,
     workers: usize,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Result<Report, VerifyError> {
-    let ground = Ground::of(root)?;
+    let ground = RootAndPolicy::of(root)?;
     must_have_database(root)?;
     read_consistently(root, |view| {
         if view.is_during_run() {
@@ -274,7 +274,7 @@ impl Chosen {
 /// Compares the objects of the packages.
 fn objects(
     view: &RecordView<'_>,
-    ground: &Ground,
+    ground: &RootAndPolicy,
     all: &Packages,
     chosen: &Chosen,
     known: &KnownArchives,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ahead, Made, has_names};
+use super::{Made, ProjectedRoot, has_names};
 use crate::package::{Digest, Inode, Live, LiveKind, Mode, ObjectPath, Xattrs};
 use crate::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
 
-impl Ahead {
+impl ProjectedRoot {
     /// Puts the objects of a plan into the inventory.
     pub(super) fn objects(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> Made {
         let certain = self.inventory.privileged || !self.hands_down_groups();

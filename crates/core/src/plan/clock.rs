@@ -7,7 +7,7 @@ use crate::package::{PkgInst, Timestamp};
 
 /// The moment of a run and the machine that it happens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Occasion {
+pub struct Now {
     /// The time in UTC.
     pub utc: NaiveDateTime,
     /// The same time where the machine is.
@@ -16,7 +16,7 @@ pub struct Occasion {
     pub host: String,
 }
 
-impl Occasion {
+impl Now {
     /// The time of what a run makes and no package gives a time, in whole seconds.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::whole(self.utc.and_utc().timestamp())

@@ -21,7 +21,7 @@ pub(super) const UNKNOWN: u32 = u32::MAX;
 
 /// What a planner has decided so far.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
+pub(super) struct PlanBuilder<'a> {
     /// The root as it is.
     pub(super) inventory: &'a Inventory,
     /// The changes, by path.
@@ -54,7 +54,7 @@ pub(super) struct Resolved {
     pub(super) recorded: ObjectAttributes,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> PlanBuilder<'a> {
     /// Nothing decided yet.
     pub(super) fn new(inventory: &'a Inventory) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! The records of packages that a plan leaves: parameters, information files, save directories.
 
-use super::Ahead;
+use super::ProjectedRoot;
 use crate::format::params::ParamFile;
 use crate::inventory::{Installed, Save};
 use crate::package::{Inode, Live, LiveKind, Mode, ObjectPath, PkgInst, RecordFile, Timestamp, Xattrs};
@@ -9,7 +9,7 @@ use crate::plan::{RecordChange, TreeContent, TreeFile};
 /// Where the directories of packages are.
 const PACKAGES: &[u8] = b"/var/sadm/pkg/";
 
-impl Ahead {
+impl ProjectedRoot {
     /// Enters a record into the inventory.
     pub(super) fn record(&mut self, record: &RecordChange) {
         match record {

@@ -3,13 +3,13 @@
 //! Every path has a chain: what is there, what the first patch puts there, the second, …, or nothing. Only the last
 //! link of a chain is switched. Each patch keeps its own undo archive, as a run of its own would have written it; what
 //! it saves of an earlier patch of the run is one of [`Plan::versions`]. The plans were made one after another against
-//! [`super::ahead::Ahead`], which ends a run where this could not be exact.
+//! [`super::projected_root::ProjectedRoot`], which ends a run where this could not be exact.
 
 mod records;
 
 use std::collections::BTreeMap;
 
-use super::ahead::{Made, handed_on};
+use super::projected_root::{Made, handed_on};
 use super::{
     Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
 };
@@ -33,7 +33,7 @@ pub struct Single<'a> {
 type Chain<'a> = Vec<(usize, &'a Change)>;
 
 /// The plans of one run as a single one; none where there is no patch.
-pub fn together(patches: &[Single<'_>]) -> Option<Plan> {
+pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
     let last = patches.last()?.plan;
     let plans = || patches.iter().map(|patch| patch.plan);
     let mut chains: BTreeMap<&ObjectPath, Chain<'_>> = BTreeMap::new();

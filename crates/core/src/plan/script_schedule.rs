@@ -37,10 +37,10 @@ pub const INSTALL_LOCK: &str = "!I-Lock!";
 
 /// The steps of a run, and what they may touch.
 #[derive(Clone, Debug)]
-pub struct Course {
+pub struct ScriptSchedule {
     /// What has to be held so that everything can be put back.
     pub concerned: Concerned,
-    /// The steps, from the first to the last but the closing one, which [`Course::close`] makes when it is known what
+    /// The steps, from the first to the last but the closing one, which [`ScriptSchedule::close`] makes when it is known what
     /// the scripts left.
     pub steps: Vec<PackageStep>,
     /// The package.
@@ -61,7 +61,7 @@ pub struct Course {
     closing: Vec<RecordChange>,
 }
 
-impl Course {
+impl ScriptSchedule {
     /// The course of an installation. `inventory` is the one that it was planned with.
     pub fn of_installation(
         intended: &Intended,
@@ -190,7 +190,7 @@ impl Course {
     }
 
     /// The closing step: `contents` without marks, as the scripts left the files (`outcomes`, and what is there now in
-    /// `live`) and the records of [`Course::saved_package`] (`now`), the records that only an installation has gone,
+    /// `live`) and the records of [`ScriptSchedule::saved_package`] (`now`), the records that only an installation has gone,
     /// undo data come. `is_there` says which records are still there.
     pub fn close(
         &self,

@@ -15,7 +15,7 @@ use crate::package::{
     ContentInfo, ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst,
 };
 
-use super::occasion::Occasion;
+use super::clock::Now;
 use super::refusal::{Command, Refusal};
 use super::settle::{self, Settled};
 use super::{Change, Plan, space};
@@ -146,7 +146,7 @@ pub(super) fn planned(
     (changes, contents): (Vec<Change>, ContentsEdits),
     notes: Vec<String>,
     inventory: &Inventory,
-    occasion: &Occasion,
+    occasion: &Now,
 ) -> Plan {
     let space = space::needs(inventory, &changes, &[], &[], &[]);
     Plan {

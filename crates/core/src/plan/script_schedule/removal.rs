@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::steps::{Concerned, PackageStep};
-use super::{Course, frame, mark};
+use super::{ScriptSchedule, frame, mark};
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::ledger;
@@ -23,7 +23,7 @@ use crate::plan::{Change, Plan, RecordChange};
 /// The file in a package's directory that says that its removal is not complete.
 pub const REMOVAL_LOCK: &str = "!R-Lock!";
 
-impl Course {
+impl ScriptSchedule {
     /// The course of a removal. `inventory` is the one that it was planned with.
     pub fn of_removal(intended: &Intended, inventory: &Inventory) -> Result<Self, Reason> {
         let plan = &intended.plan;

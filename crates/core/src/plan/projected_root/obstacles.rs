@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ahead, has_names};
+use super::{ProjectedRoot, has_names};
 use crate::format::manifest::ObjectRecord;
 use crate::inventory::Touched;
 use crate::package::{Ftype, Inode, Live, LiveKind, ObjectPath};
@@ -19,7 +19,7 @@ use crate::plan::{Action, Body, Change, Plan};
 /// Files by which owners get their numbers.
 const ACCOUNTS: [&[u8]; 2] = [b"/etc/passwd", b"/etc/group"];
 
-impl Ahead {
+impl ProjectedRoot {
     /// Whether the run ends before a patch that touches this; asked before it is planned.
     pub fn ends_before(&self, touched: &Touched) -> bool {
         if self.patches == 0 {

@@ -23,7 +23,7 @@ pub type Made = BTreeMap<ObjectPath, Live>;
 
 /// The root after some patches of a run.
 #[derive(Debug)]
-pub struct Ahead {
+pub struct ProjectedRoot {
     /// What the next patch is planned against.
     pub inventory: Inventory,
     /// What was surveyed.
@@ -56,7 +56,7 @@ pub struct Ahead {
     needs: BTreeMap<String, (u64, u64)>,
 }
 
-impl Ahead {
+impl ProjectedRoot {
     /// The root before the first patch: `inventory` is the survey of `surveyed`, `when` the time of the run.
     pub fn new(inventory: Inventory, surveyed: Touched, when: Timestamp) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::steps::{ListedFile, Mapped, Portion};
 use crate::inventory::Inventory;
 use crate::package::ObjectPath;
-use crate::plan::draft::below;
+use crate::plan::plan_builder::below;
 use crate::plan::scripts::InstallScripts;
 use crate::plan::{Action, Body, Change, Plan};
 

@@ -9,19 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
-use super::course::steps::Mapped;
+use super::clock::Now;
 use super::engine::{Bookkeeping, Chosen, PlannedScript};
 use super::install::Intended;
-use super::occasion::Occasion;
+use super::script_schedule::steps::Mapped;
 use super::{Plan, RecordChange, TreeContent, UndoArchive};
 
 /// A patch that is to be applied or backed out, with its scripts.
 #[derive(Clone, Debug)]
-pub struct Scripted {
+pub struct PatchPlan {
     /// Everything that changes, as the program does it.
     pub plan: Plan,
     /// Package by package, in the order in which they are processed.
-    pub parts: Vec<Part>,
+    pub parts: Vec<PackagePlan>,
     /// The scripts of the patch itself.
     pub hooks: Vec<PlannedScript>,
     /// Whether no undo data is kept.
@@ -32,7 +32,7 @@ pub struct Scripted {
 
 /// One package of a patch.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct PackagePlan {
     /// The instance.
     pub package: PkgInst,
     /// Its place in the image, or among the archives.
@@ -50,7 +50,7 @@ pub struct Part {
     pub restores: bool,
 }
 
-impl Part {
+impl PackagePlan {
     /// The files of classes whose script is the package's own: what is in them is that script's matter.
     pub fn by_own_scripts(&self) -> BTreeSet<ObjectPath> {
         let own: BTreeSet<&str> = self.chosen.own_classes().collect();
@@ -61,8 +61,8 @@ impl Part {
 
 /// What the held copies of these packages need on the file systems, where scripts run: path, bytes, objects. Where
 /// scripts are taken back, what comes back is another copy.
-pub(super) fn held(parts: &[Part], inventory: &Inventory) -> Vec<(ObjectPath, u64, u64)> {
-    let of_part = |part: &Part| {
+pub(super) fn held(parts: &[PackagePlan], inventory: &Inventory) -> Vec<(ObjectPath, u64, u64)> {
+    let of_part = |part: &PackagePlan| {
         let copies = 1 + u64::from(part.restores && part.chosen.bookkeeping == Bookkeeping::Scripts);
         let paths = part.mapped.iter().map(|mapped| &mapped.path).chain(&part.deletes);
         let size = |path: &ObjectPath| {
@@ -74,7 +74,7 @@ pub(super) fn held(parts: &[Part], inventory: &Inventory) -> Vec<(ObjectPath, u6
     parts.iter().flat_map(of_part).collect()
 }
 
-impl Scripted {
+impl PatchPlan {
     /// Whether any script runs.
     pub fn has_scripts(&self) -> bool {
         !self.hooks.is_empty() || self.parts.iter().any(|part| part.chosen.has_scripts())
@@ -89,7 +89,7 @@ impl Scripted {
     }
 
     /// What is done for one package, as an installation of its own.
-    pub fn intended(&self, part: &Part, occasion: &Occasion) -> Intended {
+    pub fn intended(&self, part: &PackagePlan, occasion: &Now) -> Intended {
         let (plan, owners) = (&self.plan, self.owners());
         let mine: Vec<_> =
             plan.changes.iter().filter(|change| change.package == part.package).cloned().collect();
@@ -156,7 +156,7 @@ impl Scripted {
 
     /// The package of a line that no package brings.
     fn fallback(&self, line: Option<&ContentsLine>) -> Option<&PkgInst> {
-        let owns = |part: &&Part| line.is_some_and(|line| line.is_owned_by(&part.package));
+        let owns = |part: &&PackagePlan| line.is_some_and(|line| line.is_owned_by(&part.package));
         self.parts.iter().rfind(owns).or(self.parts.last()).map(|part| &part.package)
     }
 }
