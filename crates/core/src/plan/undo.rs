@@ -156,7 +156,12 @@ impl Undoing<'_> {
         params
     }
 
-    fn header(&self, draft: &PlanBuilder<'_>, target: &Target<'_>, records: &RecordChanges) -> ManifestHeader {
+    fn header(
+        &self,
+        draft: &PlanBuilder<'_>,
+        target: &Target<'_>,
+        records: &RecordChanges,
+    ) -> ManifestHeader {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
         let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
         ManifestHeader {
