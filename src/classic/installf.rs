@@ -13,7 +13,7 @@ use crate::call::{Invocation, RunCommand};
 use crate::format::registration::{Registration, class};
 use crate::operation::failure::Failure;
 use crate::operation::installf::target::{InstallfError, note_failure};
-use crate::operation::installf::{InstallfRequest, InstallfSubject, Registered, installf};
+use crate::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};
 use crate::plan::refusal::Command;
 use crate::reply::{Exit, Reply, Report, Stop, failure};
 use crate::root::Root;
@@ -171,7 +171,7 @@ struct InstallfDiscrepancy {
 }
 
 impl InstallfReport {
-    fn of(package: String, registered: &Registered, root: &Root) -> Self {
+    fn of(package: String, registered: &InstallfOutcome, root: &Root) -> Self {
         let discrepancies = registered.discrepancies.iter().map(|(path, reason)| InstallfDiscrepancy {
             path: path.to_string(),
             reason: reason.to_string(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::operation::queries::packages::{Listing, spooled_packages};
+use crate::operation::queries::packages::{PackageListing, spooled_packages};
 use crate::operation::queries::select::Selection;
 use crate::surroundings::{Output, questions};
 
@@ -28,7 +28,7 @@ pub(crate) fn chosen_in_advance(output: &mut Output, device: &Path) -> anyhow::R
     Ok(answer(words, &spooled_packages(device, &Selection::default())?))
 }
 
-fn text(listing: &Listing) -> String {
+fn text(listing: &PackageListing) -> String {
     let mut text = "\nThe following packages are available:\n".to_owned();
     for (number, package) in (1..).zip(&listing.packages) {
         let param = |name| package.params.text(name);
@@ -39,7 +39,7 @@ fn text(listing: &Listing) -> String {
 }
 
 /// Numbers become the packages that they stand for.
-fn answer(words: Vec<String>, listing: &Listing) -> Option<Vec<String>> {
+fn answer(words: Vec<String>, listing: &PackageListing) -> Option<Vec<String>> {
     if words.iter().any(|word| matches!(word.as_str(), "q" | "?" | "??")) {
         return None;
     }

@@ -10,7 +10,7 @@ use crate::classic::console::Console;
 use crate::classic::pkgadd::AddDetails;
 use crate::operation::device::SPOOL;
 use crate::operation::failure::Failure;
-use crate::operation::packages::add::ask::{AskRequest, Asked, ask_packages};
+use crate::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
 use crate::operation::packages::observer::PackageObserver;
 use crate::plan::refusal::Command;
 use crate::reply::{Exit, Reply, Report, Stop, failure, packages};
@@ -83,9 +83,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl PkgaskReport {
-    fn of(outcome: Result<Asked, Failure>) -> Self {
+    fn of(outcome: Result<AskReport, Failure>) -> Self {
         match outcome {
-            Ok(Asked { made, missing, .. }) => Self {
+            Ok(AskReport { made, missing, .. }) => Self {
                 files: made.iter().map(|file| file.display().to_string()).collect(),
                 exit: if missing.is_empty() { Exit::OK } else { Exit::FAILED },
                 missing,

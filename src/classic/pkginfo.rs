@@ -7,8 +7,10 @@ use serde::{Serialize, Serializer};
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
 use crate::operation::queries::counts::Counts;
-use crate::operation::queries::packages::{ListedPackage, Listing, installed_packages, spooled_packages};
-use crate::operation::queries::select::{Completeness, Selection, Version};
+use crate::operation::queries::packages::{
+    ListedPackage, PackageListing, installed_packages, spooled_packages,
+};
+use crate::operation::queries::select::{Completeness, Selection, VersionPattern};
 use crate::reply::text::package::{extracted, long, short, status};
 use crate::reply::{Exit, Reply, Report};
 use crate::surroundings::Output;
@@ -88,7 +90,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 /// The packages that were found, and how they are listed.
 struct PkginfoReport {
     args: PkginfoArgs,
-    listing: Listing,
+    listing: PackageListing,
 }
 
 impl Report for PkginfoReport {
@@ -118,7 +120,7 @@ impl Report for PkginfoReport {
 
 impl Serialize for PkginfoReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Listing { packages, missing, corrupt, .. } = &self.listing;
+        let PackageListing { packages, missing, corrupt, .. } = &self.listing;
         let document = PkginfoDocument {
             packages: packages.iter().map(PackageFields::of).collect(),
             missing,
@@ -137,7 +139,7 @@ impl PkginfoArgs {
         };
         Selection {
             arch: self.arch.clone(),
-            version: self.version_wanted.as_deref().map(Version::parse),
+            version: self.version_wanted.as_deref().map(VersionPattern::parse),
             categories: self.category.iter().map(|category| category.trim().to_owned()).collect(),
             completeness,
             ..Selection::of(&self.packages)

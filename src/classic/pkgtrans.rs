@@ -10,7 +10,8 @@ use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
 use crate::call::Invocation;
 use crate::classic::menu;
 use crate::operation::translate::{
-    Destination, Existing, Observer, Transferred, TranslateError, TranslateRequest, Translation,
+    ExistingPolicy, TransferDestination, TransferObserver, TransferredPackage, TranslateError,
+    TranslateRequest, Translation,
 };
 use crate::plan::refusal::Command;
 use crate::reply::{Exit, Reply, Report, failure};
@@ -79,14 +80,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         packages = chosen;
     }
     let request = TranslateRequest {
-        to: Destination::named(&to, &from, args.stream),
+        to: TransferDestination::named(&to, &from, args.stream),
         device: from,
         packages: listed(&packages),
         categories: Vec::new(),
         existing: match (args.overwrite, args.new_instance) {
-            (true, _) => Existing::Overwrite,
-            (_, true) => Existing::Rename,
-            _ => Existing::Refuse,
+            (true, _) => ExistingPolicy::Overwrite,
+            (_, true) => ExistingPolicy::Rename,
+            _ => ExistingPolicy::Refuse,
         },
         description_only: args.information,
     };
@@ -97,7 +98,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyhow::Result<Reply> {
     let destination = request.to.path().display().to_string();
     let mut output = Output::new(call.program);
-    let mut told = |transferred: &Transferred| {
+    let mut told = |transferred: &TransferredPackage| {
         if !call.in_json {
             // Nothing depends on it.
             drop(output.complain(line(transferred)));
@@ -106,7 +107,8 @@ pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyh
     let moved = match Translation::prepare(request) {
         Err(error) => Err(error),
         Ok(translation) => call.with_caller(call.program, 0, |caller| {
-            translation.perform(&mut Observer { interrupt: caller.interrupt, transferring: &mut told })
+            translation
+                .perform(&mut TransferObserver { interrupt: caller.interrupt, transferring: &mut told })
         })?,
     };
     call.output.heedless();
@@ -126,8 +128,8 @@ impl Report for TransferReport {
     }
 }
 
-fn line(transferred: &Transferred) -> String {
-    let Transferred { name, instance } = transferred;
+fn line(transferred: &TransferredPackage) -> String {
+    let TransferredPackage { name, instance } = transferred;
     let renamed = if name == instance {
         String::new()
     } else {
@@ -177,7 +179,7 @@ struct MovedPackage {
 }
 
 impl MovedPackage {
-    fn of(transferred: &Transferred) -> Self {
+    fn of(transferred: &TransferredPackage) -> Self {
         Self { package: transferred.name.clone(), instance: transferred.instance.clone() }
     }
 }

@@ -13,7 +13,7 @@ use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::operation::failure::Failure;
 use crate::operation::packages::add::{AddRequest, add_packages};
-use crate::operation::packages::observer::Nobody;
+use crate::operation::packages::observer::SilentObserver;
 use crate::operation::patches::apply::{Applied, ApplyRequest, apply_patches};
 use crate::operation::patches::back_out::{BackOutRequest, BackedOut, back_out_patches};
 use crate::operation::queries::packages::parameters;
@@ -103,9 +103,9 @@ impl Demonstration<'_> {
             ..AddRequest::default()
         };
         let root = self.root.clone();
-        let report = self
-            .call
-            .with_caller("pkgadd", 0, |caller| add_packages(&root, &request, caller, &mut Nobody))??;
+        let report = self.call.with_caller("pkgadd", 0, |caller| {
+            add_packages(&root, &request, caller, &mut SilentObserver)
+        })??;
         for added in report.packages {
             let receipt = added.result?;
             let objects =

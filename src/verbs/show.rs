@@ -9,7 +9,7 @@ use super::list::ListedPatch;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::operation::queries::inspect::{Inspected, inspect};
+use crate::operation::queries::inspect::{InspectedPatch, inspect};
 use crate::patch::{PatchId, PatchMacros};
 use crate::reply::words::human;
 use crate::reply::{Exit, Reply, Report, Stop};
@@ -56,7 +56,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Err(Stop::Refused { exit: Exit::new(2), message }.into())
 }
 
-fn applied(one: &Inspected) -> ShownPatch<ListedPatch> {
+fn applied(one: &InspectedPatch) -> ShownPatch<ListedPatch> {
     let patch = ListedPatch::from(one);
     let fields = [
         ("Patch", patch.id.clone()),

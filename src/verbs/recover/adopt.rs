@@ -21,7 +21,7 @@ const NOTHING: &str = "There is no undo archive to be bound.";
 pub(super) struct AdoptReport {
     result: &'static str,
     changed: bool,
-    adopted: Vec<AdoptedArchive>,
+    adopted: Vec<AdoptedArchiveEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
@@ -32,7 +32,7 @@ pub(super) struct AdoptReport {
 }
 
 #[derive(Debug, Serialize)]
-struct AdoptedArchive {
+struct AdoptedArchiveEntry {
     id: String,
     package: String,
     run: Option<String>,
@@ -41,7 +41,7 @@ struct AdoptedArchive {
     differs: Option<String>,
 }
 
-impl AdoptedArchive {
+impl AdoptedArchiveEntry {
     fn of(one: &Adoption) -> Self {
         Self {
             id: one.patch.clone(),
@@ -68,7 +68,7 @@ impl AdoptReport {
         Self {
             result,
             changed: adopted.is_changed,
-            adopted: adopted.archives.iter().map(AdoptedArchive::of).collect(),
+            adopted: adopted.archives.iter().map(AdoptedArchiveEntry::of).collect(),
             error: None,
             exit,
             sentences: adopted.archives.iter().map(sentence).collect(),

@@ -86,7 +86,7 @@ pub fn adopt_undo(
     let plan = Plan {
         command: COMMAND,
         patches: all.iter().filter(|one| one.is_adopted).map(|one| one.patch.clone()).collect(),
-        trailer: caller.occasion.trailer(COMMAND, last),
+        trailer: caller.now.trailer(COMMAND, last),
         packages,
         changes: Vec::new(),
         records,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::content::OneSource;
 use super::failure::Failure;
-use crate::operation::queries::select::{Pattern, Selection};
+use crate::operation::queries::select::{PackagePattern, Selection};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::source::{self, Extent, Form, Image, Origin, PackageImage, Source, SourceError};
 
@@ -52,7 +52,7 @@ impl Device {
             Err(error) => return Err(error),
         };
         let names: Vec<String> = image.packages.iter().map(PackageImage::spooled_name).collect();
-        let missing = |pattern: &&Pattern| !names.iter().any(|name| pattern.fits(name));
+        let missing = |pattern: &&PackagePattern| !names.iter().any(|name| pattern.fits(name));
         let missing: Vec<String> =
             selection.patterns.iter().filter(missing).map(ToString::to_string).collect();
         if !missing.is_empty() {

@@ -20,17 +20,17 @@ use crate::root::{Root, RootError};
 
 /// Roots, no two of which are the same directory.
 #[derive(Clone, Debug)]
-pub struct Roots(Vec<Target>);
+pub struct Roots(Vec<RootTarget>);
 
 /// A directory as it was named, and which one it was when the command began.
 #[derive(Clone, Debug)]
-struct Target {
+struct RootTarget {
     path: PathBuf,
-    found: Option<Directory>,
+    found: Option<DirectoryIdentity>,
 }
 
 /// Which directory it is: its file system and its number there, whatever leads to it.
-type Directory = ((u32, u32), u64);
+type DirectoryIdentity = ((u32, u32), u64);
 
 /// A directory that is named twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum Unanswered {
 impl Roots {
     /// Looks at each directory. One that is not there is no error here: it fails alone, when its turn comes.
     pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, SameRoot> {
-        let (mut targets, mut seen) = (Vec::new(), HashMap::<Directory, PathBuf>::new());
+        let (mut targets, mut seen) = (Vec::new(), HashMap::<DirectoryIdentity, PathBuf>::new());
         for path in paths {
             let found = Root::open(&path).and_then(|root| directory(&root)).ok();
             if let Some(found) = found
@@ -70,7 +70,7 @@ impl Roots {
             {
                 return Err(SameRoot { first, second: path });
             }
-            targets.push(Target { path, found });
+            targets.push(RootTarget { path, found });
         }
         Ok(Self(targets))
     }
@@ -132,7 +132,7 @@ impl Roots {
     }
 }
 
-impl Target {
+impl RootTarget {
     fn answer<T>(&self, work: &(dyn Fn(&Root) -> T + Sync)) -> Result<T, Unanswered> {
         let root = Root::open(&self.path)?;
         if Some(directory(&root)?) != self.found {
@@ -142,7 +142,7 @@ impl Target {
     }
 }
 
-fn directory(root: &Root) -> Result<Directory, RootError> {
+fn directory(root: &Root) -> Result<DirectoryIdentity, RootError> {
     let seen = root.dir(&ObjectPath::root())?.itself()?;
     Ok((seen.file_system, seen.inode.number))
 }

@@ -9,8 +9,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::compare::differ;
-use super::findings::{Aspects, Finding};
-use super::scope::Scope;
+use super::findings::{CheckedAspects, Finding};
+use super::scope::CheckScope;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::queries::select::Selection;
@@ -23,7 +23,7 @@ const BUFFER: usize = 1 << 18;
 
 /// A package on a device.
 #[derive(Debug)]
-pub struct Delivered {
+pub struct DevicePackage {
     /// Its name.
     pub package: String,
     /// Whether it comes in a datastream rather than as a directory.
@@ -47,13 +47,17 @@ pub struct DeliveredObject {
 #[derive(Debug)]
 pub struct DeviceReport {
     /// What is there.
-    pub packages: Vec<Delivered>,
+    pub packages: Vec<DevicePackage>,
     /// The words that no package fits.
     pub missing: Vec<String>,
 }
 
 /// Reads the packages in scope; with `aspects` their objects are compared with the pkgmap, too.
-pub fn check_device(device: &Path, scope: &Scope, aspects: Option<Aspects>) -> Result<DeviceReport, Failure> {
+pub fn check_device(
+    device: &Path,
+    scope: &CheckScope,
+    aspects: Option<CheckedAspects>,
+) -> Result<DeviceReport, Failure> {
     let words: Vec<String> = scope.packages.iter().map(ToString::to_string).collect();
     let device = match Device::open(device, &words)? {
         Ok(device) => device,
@@ -82,13 +86,13 @@ pub fn check_device(device: &Path, scope: &Scope, aspects: Option<Aspects>) -> R
                 findings,
             });
         }
-        packages.push(Delivered { package: image.spooled_name(), is_stream, objects });
+        packages.push(DevicePackage { package: image.spooled_name(), is_stream, objects });
     }
     Ok(DeviceReport { packages, missing: Vec::new() })
 }
 
 /// Whether a path is in scope: as the pkgmap writes it, or as it is installed where nobody decides otherwise.
-fn is_in_scope(scope: &Scope, image: &PackageImage, path: &PackagePath) -> bool {
+fn is_in_scope(scope: &CheckScope, image: &PackageImage, path: &PackagePath) -> bool {
     let base = ObjectPath::new(image.params.get("BASEDIR").unwrap_or_default());
     let base = base.unwrap_or_else(|_| ObjectPath::root());
     let installed = path.resolve(&base, |name| variables::value(&image.params, name));

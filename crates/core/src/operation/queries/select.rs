@@ -7,7 +7,7 @@ use crate::package::Params;
 
 /// What was typed for a package (pkginfo(1)): `all`, `ABBR.*` for every instance, or one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
+pub enum PackagePattern {
     /// Every package.
     All,
     /// The instance of this abbreviation and all with a suffix.
@@ -29,11 +29,11 @@ pub enum Completeness {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Any of these; all packages where there is none.
-    pub patterns: Vec<Pattern>,
+    pub patterns: Vec<PackagePattern>,
     /// One of the architectures of ARCH.
     pub arch: Option<String>,
     /// VERSION, where a run of blanks equals one blank.
-    pub version: Option<Version>,
+    pub version: Option<VersionPattern>,
     /// Any of these categories, in any case.
     pub categories: Vec<String>,
     /// Whether it is installed whole.
@@ -42,14 +42,14 @@ pub struct Selection {
 
 /// The version that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Version {
+pub enum VersionPattern {
     /// This one.
     Exactly(String),
     /// `~VERSION`: this one, or one whose `compver` file names it as compatible.
     CompatibleWith(String),
 }
 
-impl Pattern {
+impl PackagePattern {
     /// Reads a word.
     pub fn parse(word: &str) -> Self {
         match (word, word.strip_suffix(".*")) {
@@ -71,7 +71,7 @@ impl Pattern {
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for PackagePattern {
     /// As it was typed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,7 +82,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-impl Version {
+impl VersionPattern {
     /// Reads what stands behind `-v`.
     pub fn parse(word: &str) -> Self {
         match word.strip_prefix('~') {
@@ -115,7 +115,7 @@ fn is_same(a: &str, b: &str) -> bool {
 impl Selection {
     /// Those that any of these words mean.
     pub fn of(words: &[String]) -> Self {
-        Self { patterns: words.iter().map(|word| Pattern::parse(word)).collect(), ..Self::default() }
+        Self { patterns: words.iter().map(|word| PackagePattern::parse(word)).collect(), ..Self::default() }
     }
 
     /// Whether a name is wanted, whatever else is asked of the package.
@@ -150,7 +150,10 @@ mod tests {
     fn a_name_means_one_instance_and_a_star_all_of_them() {
         let fitting = |word: &str| {
             let all = ["SUNWa", "SUNWa.2", "SUNWab"];
-            all.into_iter().filter(|name| Pattern::parse(word).fits(name)).collect::<Vec<_>>().join(" ")
+            all.into_iter()
+                .filter(|name| PackagePattern::parse(word).fits(name))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(fitting("SUNWa"), "SUNWa");
         assert_eq!(fitting("SUNWa.2"), "SUNWa.2");
@@ -165,7 +168,7 @@ mod tests {
                 .into_iter()
                 .collect();
         let fits = |selection: Selection| selection.fits_params(&params, b"0.9\n0.8 beta\n");
-        let version = |word| Selection { version: Some(Version::parse(word)), ..Selection::default() };
+        let version = |word| Selection { version: Some(VersionPattern::parse(word)), ..Selection::default() };
         assert!(fits(Selection { arch: Some("i386".to_owned()), ..Selection::default() }));
         assert!(!fits(Selection { arch: Some("sun4u".to_owned()), ..Selection::default() }));
         assert!(fits(Selection { categories: vec!["APPLICATION".to_owned()], ..Selection::default() }));

@@ -7,7 +7,7 @@ use super::request::Applied;
 use crate::inventory::{Installed, Touched};
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
-use crate::operation::patches::in_use::InUse;
+use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::package::PkgInst;
@@ -17,16 +17,16 @@ use crate::source::{self, Extent, Origin};
 use crate::transaction::Receipt;
 
 /// A patch that was read.
-pub(super) struct Operand {
+pub(super) struct ApplyOperand {
     pub(super) device: Device,
     pub(super) id: Option<PatchId>,
 }
 
 /// Reads all patches and puts what is required before what requires it; the second list is of those that cannot be read.
-pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<Operand>, Vec<Applied>) {
+pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<ApplyOperand>, Vec<Applied>) {
     let (mut operands, mut unread) = (Vec::new(), Vec::new());
     for path in paths {
-        match Operand::read(path, separator) {
+        match ApplyOperand::read(path, separator) {
             Ok(operand) => operands.push(operand),
             Err(failure) => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -37,7 +37,7 @@ pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<Operand>
     (in_order(operands, |operand| operand.needs(separator)), unread)
 }
 
-impl Operand {
+impl ApplyOperand {
     fn read(path: &Path, separator: &str) -> Result<Self, Failure> {
         let (source, image) = source::open(Origin::Path(path), Extent::Everything)?;
         source.check_room_to_plan(&image)?;
@@ -73,7 +73,7 @@ impl Operand {
     pub(super) fn applied(
         &self,
         scripted: PatchPlan,
-        in_use: Vec<InUse>,
+        in_use: Vec<UsingProcess>,
         result: Result<Option<Receipt>, Failure>,
     ) -> Applied {
         Applied {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::operation::failure::Failure;
-use crate::operation::patches::in_use::InUse;
+use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::package::{Edited, ObjectPath, UndoFormat};
 use crate::plan::Plan;
@@ -50,7 +50,7 @@ pub struct Applied {
     pub reboot: Option<&'static str>,
     /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
     /// restarted.
-    pub in_use: Vec<InUse>,
+    pub in_use: Vec<UsingProcess>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }

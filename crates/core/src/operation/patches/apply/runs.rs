@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::combined::carry_out;
 use super::gather::gather;
 use super::input::ApplyInput;
-use super::operands::Operand;
+use super::operands::ApplyOperand;
 use super::request::Applied;
 use super::single::apply_one;
 use crate::operation::failure::{Failure, is_of_source};
@@ -18,7 +18,7 @@ pub(super) fn apply_all(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
-    operands: &[Operand],
+    operands: &[ApplyOperand],
 ) -> Vec<Applied> {
     let mut report: Vec<Applied> = Vec::new();
     let mut alone = BTreeSet::new();

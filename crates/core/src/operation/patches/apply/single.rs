@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::input::ApplyInput;
-use super::operands::Operand;
+use super::operands::ApplyOperand;
 use super::planning::plan;
 use super::request::Applied;
 use super::with_scripts::apply_with_scripts;
@@ -17,7 +17,7 @@ pub(super) fn apply_one(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
-    operand: &Operand,
+    operand: &ApplyOperand,
 ) -> Applied {
     let (mut scripted, inventory) = match plan(input, operand, BTreeMap::new()) {
         Ok(planned) => planned,

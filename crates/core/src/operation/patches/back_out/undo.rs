@@ -15,7 +15,7 @@ use crate::root::Root;
 use crate::source::{self, Extent, Image, Origin};
 
 /// An undo archive that was verified and read.
-pub(super) struct Undo {
+pub(super) struct VerifiedUndo {
     pub(super) package: PkgInst,
     pub(super) device: Device,
     /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
@@ -31,7 +31,7 @@ pub(super) struct Undo {
 }
 
 /// How the undo archives of a patch are read.
-pub(super) struct Reading<'a> {
+pub(super) struct UndoReading<'a> {
     pub(super) root: &'a Root,
     /// What may be opened outside the root.
     pub(super) outside: OutsideAccess<'a>,
@@ -41,14 +41,14 @@ pub(super) struct Reading<'a> {
     pub(super) digesting: &'a mut Vec<DigestCheck>,
 }
 
-impl Reading<'_> {
+impl UndoReading<'_> {
     /// Reads the archive of a package. What an earlier verification found it to say is `known`.
     pub(super) fn undo(
         &mut self,
         package: &PkgInst,
         archive: archive::OpenArchive,
         known: Option<&Option<Manifest>>,
-    ) -> Result<Undo, Failure> {
+    ) -> Result<VerifiedUndo, Failure> {
         let as_written = if known.is_none() { archive.as_written()? } else { None };
         let is_as_written = as_written.is_some();
         let manifest = match (known, as_written) {
@@ -75,7 +75,8 @@ impl Reading<'_> {
         let records = saved_records(&image, manifest.as_ref(), &path)?;
         let device = Device::whole(source, image);
         let package = package.clone();
-        let undo = Undo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
+        let undo =
+            VerifiedUndo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
         match snapshot {
             Some(snapshot) => undo.with_snapshot(snapshot, self.digesting),
             None => Ok(undo),
@@ -83,7 +84,7 @@ impl Reading<'_> {
     }
 }
 
-impl Undo {
+impl VerifiedUndo {
     /// The same, restored from the snapshot beside the archive.
     fn with_snapshot(
         self,

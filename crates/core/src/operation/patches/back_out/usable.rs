@@ -1,6 +1,6 @@
 //! Whether the undo data of several patches can be used, before any of them is touched.
 
-use super::input::RemoveInput;
+use super::input::BackOutInput;
 use super::request::BackedOut;
 use super::undo::must_be_whole;
 use crate::database::{RecordView, all, installed};
@@ -10,7 +10,10 @@ use crate::patch::PatchId;
 
 /// The first of several patches whose undo data cannot be used. Of one patch alone, and of one that is not applied, the
 /// plan says it.
-pub(super) fn first_unusable(input: &RemoveInput<'_>, ids: &[PatchId]) -> Result<Option<BackedOut>, Failure> {
+pub(super) fn first_unusable(
+    input: &BackOutInput<'_>,
+    ids: &[PatchId],
+) -> Result<Option<BackedOut>, Failure> {
     if ids.len() < 2 {
         return Ok(None);
     }

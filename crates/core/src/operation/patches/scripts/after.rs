@@ -5,7 +5,7 @@ use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
-use crate::operation::scripts::halt::Halt;
+use crate::operation::scripts::halt::RunHalt;
 use crate::package::ObjectPath;
 use crate::patch::{PatchId, PatchMacros};
 use crate::plan::install::Intended;
@@ -85,7 +85,7 @@ impl PatchScripts<'_> {
         scripted: &PatchPlan,
         member: &PatchPackage<'_>,
         before: &Inventory,
-    ) -> Result<RecordsAfter, Halt> {
+    ) -> Result<RecordsAfter, RunHalt> {
         let package = &member.part.package;
         let ground = &self.session.ground;
         let mut touched = Touched::default();
@@ -96,7 +96,7 @@ impl PatchScripts<'_> {
         touched.paths.extend(planned.map(snapshot::paths).unwrap_or_default());
         let now = ground.survey(&touched, None)?;
         let Some(installed) = now.packages.get(package) else {
-            return Err(Halt::Refused(Reason::NotInstalled(vec![package.to_string()])));
+            return Err(RunHalt::Refused(Reason::NotInstalled(vec![package.to_string()])));
         };
         let (id, separator) = (self.patch_id()?, &ground.policy.separator);
         match self.direction {
@@ -129,12 +129,12 @@ impl PatchScripts<'_> {
         scripted: &PatchPlan,
         member: &PatchPackage<'_>,
         now: &Inventory,
-    ) -> Result<Option<String>, Halt> {
+    ) -> Result<Option<String>, RunHalt> {
         let package = &member.part.package;
         let bad = |reason: String| {
             let text =
                 format!("the undo archive that the scripts of {package} made cannot be used: {reason}");
-            Halt::Saving(Cause::Script(text))
+            RunHalt::Saving(Cause::Script(text))
         };
         let image = self.archive(member).map_err(|failure| bad(failure.to_string()))?;
         let unsaved = unsaved(
