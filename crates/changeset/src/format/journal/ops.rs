@@ -44,7 +44,7 @@ impl Journal {
                     journal.extend_from_slice(&line(&JournalEntry::Op(Box::new(shown))));
                 }
                 JournalEntry::Archive(_) | JournalEntry::RunRecord(_) | JournalEntry::Op(_) => {
-                    ops.extend_from_slice(&line(entry))
+                    ops.extend_from_slice(&line(entry));
                 }
             }
         }

@@ -149,7 +149,7 @@ fn make_node(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) ->
         RecordedType::File => {}
         RecordedType::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
         RecordedType::Symlink => {
-            stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?
+            stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?;
         }
         RecordedType::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
         RecordedType::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,

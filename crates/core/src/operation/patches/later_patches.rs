@@ -14,6 +14,9 @@ use crate::package::PkgInst;
 use crate::patch::{AppliedPatches, PatchId, PatchList, PatchRecords};
 use crate::plan::back_out::Elsewhere;
 
+/// The manifests of later patches, by package and patch.
+pub(super) type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
+
 /// What is asked about.
 pub(super) struct LaterPatches<'a> {
     /// What separates base and revision of an id.
@@ -33,7 +36,7 @@ pub(super) struct LaterPatches<'a> {
 impl LaterPatches<'_> {
     /// The manifests of those that were applied to the packages of the patch after it. Those without a readable archive
     /// are left out, as nothing is restored from them.
-    pub(super) fn of_packages(&self) -> Result<BTreeMap<(PkgInst, String), Manifest>, Failure> {
+    pub(super) fn of_packages(&self) -> Result<LaterManifests, Failure> {
         let mut found = BTreeMap::new();
         for (package, installed) in self.concerned(true) {
             let list = self.list(package, installed)?;

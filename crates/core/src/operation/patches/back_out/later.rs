@@ -1,14 +1,12 @@
 //! What the patches did that were applied after one that is backed out.
 
-use std::collections::BTreeMap;
-
 use super::input::BackOutInput;
 use crate::database::RecordView;
 use crate::database::archive;
 use crate::format::manifest::Manifest;
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
-use crate::operation::patches::later_patches::LaterPatches;
+use crate::operation::patches::later_patches::{LaterManifests, LaterPatches};
 use crate::package::PkgInst;
 use crate::patch::PatchId;
 use crate::plan::back_out::Elsewhere;
@@ -21,7 +19,7 @@ pub(super) fn later_patches(
     packages: &[PkgInst],
     inventory: &Inventory,
     manifests: &[&Manifest],
-) -> Result<(BTreeMap<(PkgInst, String), Manifest>, Vec<Elsewhere>), Failure> {
+) -> Result<(LaterManifests, Vec<Elsewhere>), Failure> {
     let ledger = &|package: &PkgInst| input.ledger(package);
     let (view, separator) = (RecordView::live(&input.ground.root), &input.ground.policy.separator);
     let outside = input.ground.outside.with(None);
