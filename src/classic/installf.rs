@@ -15,7 +15,7 @@ use crate::operation::failure::Failure;
 use crate::operation::installf::target::{InstallfError, note_failure};
 use crate::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::Output;
 
@@ -182,7 +182,7 @@ impl InstallfReport {
     }
 }
 
-impl Report for InstallfReport {
+impl CommandReport for InstallfReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for InstallfDiscrepancy { shown, reason, .. } in &self.discrepancies {
             let text = format!("ERROR: attribute verification of <{shown}> failed\n    {reason}\n");

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::operation::queries::packages::{PackageListing, spooled_packages};
-use crate::operation::queries::select::Selection;
+use crate::operation::queries::select::PackageSelection;
 use crate::surroundings::{Output, questions};
 
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\
@@ -12,7 +12,7 @@ const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to pro
 
 /// Lets somebody before a terminal choose packages; none where they want none.
 pub(crate) fn choose(output: &mut Output, device: &Path) -> anyhow::Result<Option<Vec<String>>> {
-    let listing = spooled_packages(device, &Selection::default())?;
+    let listing = spooled_packages(device, &PackageSelection::default())?;
     output.complain(text(&listing))?;
     Ok(questions::words(output, QUESTION, "all").and_then(|words| answer(words, &listing)))
 }
@@ -25,7 +25,7 @@ pub(crate) fn chosen_in_advance(output: &mut Output, device: &Path) -> anyhow::R
     if words == all() {
         return Ok(Some(words));
     }
-    Ok(answer(words, &spooled_packages(device, &Selection::default())?))
+    Ok(answer(words, &spooled_packages(device, &PackageSelection::default())?))
 }
 
 fn text(listing: &PackageListing) -> String {

@@ -13,7 +13,7 @@ use crate::operation::failure::Failure;
 use crate::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
 use crate::operation::packages::observer::PackageObserver;
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Reply, Report, Stop, failure, packages};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure, packages};
 use crate::surroundings::Output;
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
@@ -109,7 +109,7 @@ impl PkgaskReport {
     }
 }
 
-impl Report for PkgaskReport {
+impl CommandReport for PkgaskReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for name in &self.missing {
             output.error(&format!("no package associated with <{name}>"))?;

@@ -18,7 +18,7 @@ use crate::operation::check::{
 use crate::package::ContentsLine;
 use crate::plan::refusal::Command;
 use crate::reply::text::{finding, object};
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
@@ -65,7 +65,7 @@ struct CheckReply {
     args: PkgchkArgs,
 }
 
-impl Report for CheckReply {
+impl CommandReport for CheckReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         print_unknown(output, &self.report.unknown, self.args.quiet)?;
         self.report.checked.iter().try_for_each(|checked| self.print_object(output, checked))
@@ -114,7 +114,7 @@ struct ListReply {
     as_lines: bool,
 }
 
-impl Report for ListReply {
+impl CommandReport for ListReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         print_unknown(output, &self.unknown, true)?;
         for line in &self.lines {

@@ -14,7 +14,7 @@ use crate::operation::make::{
     MadePackage, MakeError, MakeRequest, MakeStep, MakeWatch, ParameterDefaults, make_package, map_package,
 };
 use crate::package::{Params, PkgInst};
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::without_numbers;
 use crate::surroundings::{Output, Surroundings};
@@ -120,7 +120,7 @@ impl MakeFailure {
     }
 }
 
-impl Report for MakeFailure {
+impl CommandReport for MakeFailure {
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
         for trouble in &self.troubles {
             output.complain(format!("{}\n", without_numbers(trouble)))?;
@@ -243,7 +243,7 @@ impl MakeReport {
     }
 }
 
-impl Report for MakeReport {
+impl CommandReport for MakeReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(self.pkgmap.iter().try_for_each(|pkgmap| output.print(pkgmap.write()))?)
     }

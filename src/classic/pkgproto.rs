@@ -12,7 +12,7 @@ use crate::call::Invocation;
 use crate::format::prototype::is_class;
 use crate::operation::make::describe::{DescribeOperand, DescribeRequest, describe};
 use crate::reply::json::as_texts;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
@@ -83,7 +83,7 @@ struct PkgprotoReport {
     dangling: Vec<PathBuf>,
 }
 
-impl Report for PkgprotoReport {
+impl CommandReport for PkgprotoReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         self.lines.iter().try_for_each(|line| output.line(line)).map_err(unwritable)
     }

@@ -10,11 +10,11 @@ use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
 use crate::call::Invocation;
 use crate::classic::menu;
 use crate::operation::translate::{
-    ExistingPolicy, TransferDestination, TransferObserver, TransferredPackage, TranslateError,
-    TranslateRequest, Translation,
+    ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
+    TranslateError, TranslateRequest,
 };
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Reply, Report, failure};
+use crate::reply::{CommandReport, Exit, Reply, failure};
 use crate::source::{Problem, SourceError, is_standard_input};
 use crate::surroundings::Output;
 
@@ -104,7 +104,7 @@ pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyh
             drop(output.complain(line(transferred)));
         }
     };
-    let moved = match Translation::prepare(request) {
+    let moved = match PackageTranslation::prepare(request) {
         Err(error) => Err(error),
         Ok(translation) => call.with_caller(call.program, 0, |caller| {
             translation
@@ -122,7 +122,7 @@ pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyh
     Ok(Reply::new(error.map_or(Exit::OK, code), report))
 }
 
-impl Report for TransferReport {
+impl CommandReport for TransferReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(self.complaint.iter().try_for_each(|complaint| output.error(complaint))?)
     }

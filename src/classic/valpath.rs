@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::operation::path_check::{PathProperty, has_all};
-use crate::reply::{Exit, Reply, Report};
+use crate::reply::{CommandReport, Exit, Reply};
 
 const USAGE: &str = "valpath [-abcflnortwxyz] path";
 
@@ -77,7 +77,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, ValpathReport { path: path.display().to_string(), valid }))
 }
 
-impl Report for ValpathReport {}
+impl CommandReport for ValpathReport {}
 
 impl ValpathArgs {
     fn properties(&self) -> Vec<PathProperty> {

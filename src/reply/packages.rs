@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::exit::Exit;
 use super::words::{print_recovery, recovery_sentence};
-use super::{Reply, Report, failure};
+use super::{CommandReport, Reply, failure};
 use crate::operation::failure::Failure;
 use crate::operation::packages::report::PackagesReport;
 use crate::operation::scripts::{LastingResults, RebootRequest};
@@ -73,7 +73,7 @@ impl<T: 'static> EndedPackages<T> {
     }
 }
 
-impl<T: 'static> Report for EndedPackages<T> {
+impl<T: 'static> CommandReport for EndedPackages<T> {
     /// Prints what is not about one package.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let report = match &self.outcome {

@@ -8,7 +8,7 @@ use crate::call::Invocation;
 use crate::operation::queries::inspect::{InspectedPatch, inspect};
 use crate::patch::PatchList;
 use crate::reply::words::human;
-use crate::reply::{Exit, Reply, Report};
+use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm [-R root] list";
@@ -87,7 +87,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, ListReport { patches }))
 }
 
-impl Report for ListReport {
+impl CommandReport for ListReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if self.patches.is_empty() {
             output.line("No patches are applied.")?;

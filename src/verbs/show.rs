@@ -12,7 +12,7 @@ use crate::call::Invocation;
 use crate::operation::queries::inspect::{InspectedPatch, inspect};
 use crate::patch::{PatchId, PatchMacros};
 use crate::reply::words::human;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::source::{self, Extent, Image, Origin};
 use crate::surroundings::Output;
 
@@ -117,7 +117,7 @@ fn delivered(image: &Image) -> ShownPatch<BTreeMap<String, String>> {
     ShownPatch { patch, lines }
 }
 
-impl<P: Serialize> Report for ShownPatch<P> {
+impl<P: Serialize> CommandReport for ShownPatch<P> {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for (name, value) in self.lines.iter().filter(|(_, value)| !value.is_empty()) {
             output.line(format!("{name:>12}: {value}"))?;

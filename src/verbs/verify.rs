@@ -16,7 +16,7 @@ use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::reply::text::finding;
 use crate::reply::words::human;
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
@@ -150,7 +150,7 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
     }
 }
 
-impl Report for VerifyReply {
+impl CommandReport for VerifyReply {
     /// Prints the objects first, then patch by patch, and at the end what it comes to.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for VerifyDiscrepancy { path, errors } in &self.discrepancies {

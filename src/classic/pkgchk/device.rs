@@ -10,7 +10,7 @@ use crate::operation::check::CheckScope;
 use crate::operation::check::device::{DevicePackage, DeviceReport, check_device};
 use crate::plan::refusal::Command;
 use crate::reply::text::{finding, object};
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::surroundings::{Output, Zone};
 
 /// The answer about a device.
@@ -51,7 +51,7 @@ impl Serialize for DeviceReply {
     }
 }
 
-impl Report for DeviceReply {
+impl CommandReport for DeviceReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let DeviceReport { packages, missing, .. } = &self.report;
         for word in missing {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use crate::format::params::compact;
-use crate::operation::queries::counts::Counts;
+use crate::operation::queries::counts::ObjectCounts;
 use crate::operation::queries::packages::{ListedPackage, PackageState};
 use crate::package::control::on_one_line;
 
@@ -81,7 +81,7 @@ pub(crate) fn status(state: PackageState) -> &'static str {
     }
 }
 
-fn files(text: &mut Vec<u8>, counts: &Counts, state: PackageState) {
+fn files(text: &mut Vec<u8>, counts: &ObjectCounts, state: PackageState) {
     let word = if state == PackageState::Spooled { "spooled" } else { "installed" };
     let lines = [
         (counts.partial, "partially installed pathnames"),
@@ -138,13 +138,13 @@ mod tests {
     }
 
     fn stuf() -> ListedPackage {
-        let counts = Counts {
+        let counts = ObjectCounts {
             pathnames: 22,
             links: 1,
             directories: 6,
             executables: 3,
             blocks: 62,
-            ..Counts::default()
+            ..ObjectCounts::default()
         };
         let params = [
             ("CLASSES", "none preserve build script"),
@@ -187,7 +187,13 @@ mod tests {
 
     #[test]
     fn a_spooled_package_is_listed_with_what_the_spool_has() {
-        let counts = Counts { pathnames: 7, directories: 2, information: 2, blocks: 3, ..Counts::default() };
+        let counts = ObjectCounts {
+            pathnames: 7,
+            directories: 2,
+            information: 2,
+            blocks: 3,
+            ..ObjectCounts::default()
+        };
         let params = [("NAME", "X"), ("BASEDIR", ""), ("ARCH", "sparc, i386")];
         let spooled =
             ListedPackage { state: PackageState::Spooled, counts: Some(counts), ..package("SUNWx", &params) };

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use crate::operation::adopt::{Adopted, Adoption};
+use crate::operation::adopt::{AdoptedUndo, AdoptionReport};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Report, failure};
+use crate::reply::{CommandReport, Exit, failure};
 use crate::root::Root;
 use crate::surroundings::Output;
 
@@ -42,7 +42,7 @@ struct AdoptedArchiveEntry {
 }
 
 impl AdoptedArchiveEntry {
-    fn of(one: &Adoption) -> Self {
+    fn of(one: &AdoptedUndo) -> Self {
         Self {
             id: one.patch.clone(),
             package: one.package.to_string(),
@@ -55,15 +55,17 @@ impl AdoptedArchiveEntry {
 }
 
 impl AdoptReport {
-    pub(super) fn of(result: &Result<Adopted, Failure>) -> Self {
+    pub(super) fn of(result: &Result<AdoptionReport, Failure>) -> Self {
         let adopted = match result {
             Ok(adopted) => adopted,
             Err(failed) => return Self::of_failure(failed),
         };
         let (result, exit) = match adopted {
-            Adopted { archives, .. } if archives.iter().any(|one| !one.is_adopted) => ("refused", UNFIT),
-            Adopted { is_changed: true, .. } => ("done", Exit::OK),
-            Adopted { .. } => ("nothing-to-do", Exit::OK),
+            AdoptionReport { archives, .. } if archives.iter().any(|one| !one.is_adopted) => {
+                ("refused", UNFIT)
+            }
+            AdoptionReport { is_changed: true, .. } => ("done", Exit::OK),
+            AdoptionReport { .. } => ("nothing-to-do", Exit::OK),
         };
         Self {
             result,
@@ -105,7 +107,7 @@ impl AdoptReport {
     }
 }
 
-impl Report for AdoptReport {
+impl CommandReport for AdoptReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if self.error.is_some() {
             return Ok(output.error(&self.sentences.concat())?);
@@ -118,8 +120,8 @@ impl Report for AdoptReport {
 }
 
 /// The outcome for one archive, with the run that tells it from others of the same patch.
-fn sentence(one: &Adoption) -> String {
-    let Adoption { patch, package, run, recorded, differs, is_adopted } = one;
+fn sentence(one: &AdoptedUndo) -> String {
+    let AdoptedUndo { patch, package, run, recorded, differs, is_adopted } = one;
     let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
     match (is_adopted, differs) {

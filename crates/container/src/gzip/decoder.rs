@@ -86,7 +86,7 @@ impl<R: Read> Read for GzipDecoder<R> {
             };
             match members.behind {
                 Some(header) if !header.is_empty() => {
-                    self.state = DecoderState::others(header, members.input)
+                    self.state = DecoderState::others(header, members.input);
                 }
                 _ => return Ok(0),
             }

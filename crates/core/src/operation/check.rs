@@ -24,7 +24,7 @@ use crate::database::{RecordReader, RecordView, places, read_consistently};
 use crate::package::{Accounts, ContentsLine, side_by_side};
 use crate::root::{Root, accounts_of};
 use compare::Comparison;
-use map::Map;
+use map::CheckMap;
 
 pub use findings::{
     CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, Finding, UnfixedReason,
@@ -103,12 +103,12 @@ pub fn check_and_fix(
 struct CheckedRecords<'a> {
     request: &'a CheckRequest,
     /// None for the database.
-    map: Option<Map>,
+    map: Option<CheckMap>,
 }
 
 impl<'a> CheckedRecords<'a> {
     fn of(request: &'a CheckRequest) -> Result<Self, CheckError> {
-        Ok(Self { request, map: request.map.as_ref().map(Map::read).transpose()? })
+        Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()? })
     }
 
     fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {

@@ -11,9 +11,9 @@ use std::path::Path;
 use super::compare::differ;
 use super::findings::{CheckedAspects, Finding};
 use super::scope::CheckScope;
-use crate::operation::device::Device;
+use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
-use crate::operation::queries::select::Selection;
+use crate::operation::queries::select::PackageSelection;
 use crate::package::checksum::sum_of;
 use crate::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 use crate::source::{Form, PackageImage, SourceError};
@@ -59,12 +59,12 @@ pub fn check_device(
     aspects: Option<CheckedAspects>,
 ) -> Result<DeviceReport, Failure> {
     let words: Vec<String> = scope.packages.iter().map(ToString::to_string).collect();
-    let device = match Device::open(device, &words)? {
+    let device = match OpenDevice::open(device, &words)? {
         Ok(device) => device,
         Err(missing) => return Ok(DeviceReport { packages: Vec::new(), missing }),
     };
     device.source.check_room_to_plan(&device.image)?;
-    let selection = Selection { categories: scope.categories.clone(), ..Selection::default() };
+    let selection = PackageSelection { categories: scope.categories.clone(), ..PackageSelection::default() };
     let mut found: HashMap<(usize, PackagePath), Vec<Finding>> = HashMap::new();
     if aspects.is_some_and(|aspects| aspects.contents) {
         compare(&device, &mut found)?;
@@ -101,7 +101,7 @@ fn is_in_scope(scope: &CheckScope, image: &PackageImage, path: &PackagePath) -> 
 
 /// Reads all objects of the packages that are selected, and notes what differs.
 fn compare(
-    device: &Device,
+    device: &OpenDevice,
     found: &mut HashMap<(usize, PackagePath), Vec<Finding>>,
 ) -> Result<(), SourceError> {
     let mut expected: HashMap<(usize, &PackagePath), ContentInfo> = HashMap::new();

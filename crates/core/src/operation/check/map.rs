@@ -29,13 +29,13 @@ pub struct MapFiles {
 
 /// A pkgmap that has been read.
 #[derive(Debug)]
-pub(super) struct Map {
+pub(super) struct CheckMap {
     path: PathBuf,
     pkgmap: Pkgmap,
     environment: Params,
 }
 
-impl Map {
+impl CheckMap {
     pub(super) fn read(files: &MapFiles) -> Result<Self, CheckError> {
         let bad = |reason: String| CheckError::Map { path: files.pkgmap.display().to_string(), reason };
         let text = read(&files.pkgmap).map_err(|error| bad(error.to_string()))?;

@@ -7,7 +7,7 @@ use super::findings::{CheckError, UnmatchedOperands};
 use crate::database::contents::{self, ContentsLines};
 use crate::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
 use crate::format::contents::key_of;
-use crate::operation::queries::select::{PackagePattern, Selection};
+use crate::operation::queries::select::{PackagePattern, PackageSelection};
 use crate::package::{ContentsLine, ObjectPath, PathError};
 
 /// Which objects are compared.
@@ -133,7 +133,8 @@ impl CheckScope {
         if self.categories.is_empty() {
             return Ok(self.packages.clone());
         }
-        let selection = Selection { categories: self.categories.clone(), ..Selection::default() };
+        let selection =
+            PackageSelection { categories: self.categories.clone(), ..PackageSelection::default() };
         let all = all::params_of_all(view)?;
         let fitting = all.iter().filter(|(_, params)| selection.fits_params(params, b""));
         let packages: Vec<PackagePattern> =

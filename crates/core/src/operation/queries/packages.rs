@@ -14,8 +14,8 @@ use crate::database::{
 };
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use crate::operation::device::named;
-use crate::operation::queries::counts::Counts;
-use crate::operation::queries::select::Selection;
+use crate::operation::queries::counts::ObjectCounts;
+use crate::operation::queries::select::PackageSelection;
 use crate::package::{ContentsLine, Params, PkgInst};
 use crate::root::{FileType, ObjectStatus};
 use crate::source::{self, Extent, Origin, SourceError};
@@ -47,7 +47,7 @@ pub struct ListedPackage {
     /// Where it stands.
     pub state: PackageState,
     /// What it consists of, where that was asked for.
-    pub counts: Option<Counts>,
+    pub counts: Option<ObjectCounts>,
 }
 
 /// The answer to a selection.
@@ -97,7 +97,7 @@ impl From<crate::database::ViewError> for QueryError {
 /// The packages installed in a root. With `count`, `contents` is read as well.
 pub fn installed_packages<'a>(
     reader: impl Into<RecordReader<'a>>,
-    selection: &Selection,
+    selection: &PackageSelection,
     count: bool,
 ) -> Result<PackageListing, QueryError> {
     read_consistently(reader, |view| {
@@ -134,7 +134,10 @@ enum FoundPackage {
     Corrupt(String, String),
 }
 
-fn found(package: &PackageRecords<'_>, selection: &Selection) -> Result<Option<FoundPackage>, QueryError> {
+fn found(
+    package: &PackageRecords<'_>,
+    selection: &PackageSelection,
+) -> Result<Option<FoundPackage>, QueryError> {
     let instance = package.inst().to_string();
     if !selection.fits_name(&instance) {
         return Ok(None);
@@ -165,8 +168,8 @@ fn found(package: &PackageRecords<'_>, selection: &Selection) -> Result<Option<F
 
 /// Counts the objects of all packages in one pass over `contents`; no line is kept.
 fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Result<(), DatabaseError> {
-    let mut counts: BTreeMap<String, Counts> =
-        packages.iter().map(|package| (package.instance.clone(), Counts::default())).collect();
+    let mut counts: BTreeMap<String, ObjectCounts> =
+        packages.iter().map(|package| (package.instance.clone(), ObjectCounts::default())).collect();
     contents::scan(view, |raw| {
         // A line that cannot be parsed is wanted, so that the scan names it as an error.
         let Ok(line) = ContentsLine::parse(raw) else { return true };
@@ -220,13 +223,13 @@ pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
 }
 
 /// The packages in a source: a directory of them, a datastream, an archive.
-pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<PackageListing, QueryError> {
+pub fn spooled_packages(device: &Path, selection: &PackageSelection) -> Result<PackageListing, QueryError> {
     let (_, image) = source::open(Origin::Path(&named(device)), Extent::Unchecked)?;
     let mut listing = PackageListing::default();
     for package in image.packages {
         let instance = package.spooled_name();
         if selection.fits_name(&instance) {
-            let counts = Some(Counts::of_pkgmap(&package.pkgmap));
+            let counts = Some(ObjectCounts::of_pkgmap(&package.pkgmap));
             let compver = package.install.get("compver").cloned();
             let listed =
                 ListedPackage { instance, params: package.params, state: PackageState::Spooled, counts };
@@ -249,7 +252,7 @@ impl PackageListing {
     fn add(
         &mut self,
         package: ListedPackage,
-        selection: &Selection,
+        selection: &PackageSelection,
         compver: impl FnOnce() -> Result<Option<Vec<u8>>, QueryError>,
     ) -> Result<(), QueryError> {
         if let Some(lacking) = MANDATORY.into_iter().find(|name| package.params.get(name).is_none()) {
@@ -269,7 +272,7 @@ impl PackageListing {
     }
 
     /// Notes which words found nothing.
-    fn close(mut self, selection: &Selection) -> Self {
+    fn close(mut self, selection: &PackageSelection) -> Self {
         let known = || {
             let corrupt = self.corrupt.iter().map(|(name, _)| name);
             self.packages.iter().map(|package| &package.instance).chain(corrupt)

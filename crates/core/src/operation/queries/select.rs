@@ -18,7 +18,7 @@ pub enum PackagePattern {
 
 /// Whether packages that are installed whole or only in part are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Completeness {
+pub enum PackageCompleteness {
     /// Only those that are installed completely.
     Complete,
     /// Only those that are installed in part.
@@ -27,7 +27,7 @@ pub enum Completeness {
 
 /// What a package must be to be listed. Every field that is set must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct PackageSelection {
     /// Any of these; all packages where there is none.
     pub patterns: Vec<PackagePattern>,
     /// One of the architectures of ARCH.
@@ -37,7 +37,7 @@ pub struct Selection {
     /// Any of these categories, in any case.
     pub categories: Vec<String>,
     /// Whether it is installed whole.
-    pub completeness: Option<Completeness>,
+    pub completeness: Option<PackageCompleteness>,
 }
 
 /// The version that is asked for.
@@ -112,7 +112,7 @@ fn is_same(a: &str, b: &str) -> bool {
     a.split_ascii_whitespace().eq(b.split_ascii_whitespace())
 }
 
-impl Selection {
+impl PackageSelection {
     /// Those that any of these words mean.
     pub fn of(words: &[String]) -> Self {
         Self { patterns: words.iter().map(|word| PackagePattern::parse(word)).collect(), ..Self::default() }
@@ -138,7 +138,7 @@ impl Selection {
 
     /// Whether a package that is installed in part, or whole, is wanted.
     pub fn fits_state(&self, is_partial: bool) -> bool {
-        self.completeness.is_none_or(|wanted| (wanted == Completeness::Partial) == is_partial)
+        self.completeness.is_none_or(|wanted| (wanted == PackageCompleteness::Partial) == is_partial)
     }
 }
 
@@ -167,12 +167,21 @@ mod tests {
             [("ARCH", "sparc, i386"), ("CATEGORY", "Application,utils"), ("VERSION", "1.0  beta")]
                 .into_iter()
                 .collect();
-        let fits = |selection: Selection| selection.fits_params(&params, b"0.9\n0.8 beta\n");
-        let version = |word| Selection { version: Some(VersionPattern::parse(word)), ..Selection::default() };
-        assert!(fits(Selection { arch: Some("i386".to_owned()), ..Selection::default() }));
-        assert!(!fits(Selection { arch: Some("sun4u".to_owned()), ..Selection::default() }));
-        assert!(fits(Selection { categories: vec!["APPLICATION".to_owned()], ..Selection::default() }));
-        assert!(!fits(Selection { categories: vec!["system".to_owned()], ..Selection::default() }));
+        let fits = |selection: PackageSelection| selection.fits_params(&params, b"0.9\n0.8 beta\n");
+        let version = |word| PackageSelection {
+            version: Some(VersionPattern::parse(word)),
+            ..PackageSelection::default()
+        };
+        assert!(fits(PackageSelection { arch: Some("i386".to_owned()), ..PackageSelection::default() }));
+        assert!(!fits(PackageSelection { arch: Some("sun4u".to_owned()), ..PackageSelection::default() }));
+        assert!(fits(PackageSelection {
+            categories: vec!["APPLICATION".to_owned()],
+            ..PackageSelection::default()
+        }));
+        assert!(!fits(PackageSelection {
+            categories: vec!["system".to_owned()],
+            ..PackageSelection::default()
+        }));
         assert!(fits(version("1.0 beta")) && !fits(version("1.0")));
         assert!(fits(version("~0.9")) && fits(version("~0.8  beta")) && !fits(version("~0.7")));
         assert!(!fits(version("0.9")));

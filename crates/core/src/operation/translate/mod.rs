@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub use error::TranslateError;
 pub use removal::remove_spooled;
 
-use super::device::{self, Device};
+use super::device::{self, OpenDevice};
 use crate::format::pkgmap;
 use crate::package::PackagePath;
 use crate::source::{Form, PackageImage, Stamp};
@@ -86,8 +86,8 @@ pub struct TransferObserver<'a> {
 }
 
 /// Packages that are selected and whose descriptions are read and found good.
-pub struct Translation {
-    device: Device,
+pub struct PackageTranslation {
+    device: OpenDevice,
     to: TransferDestination,
     existing: ExistingPolicy,
     description_only: bool,
@@ -113,11 +113,11 @@ impl TransferDestination {
     }
 }
 
-impl Translation {
+impl PackageTranslation {
     /// Reads what is selected, apart from the content of the objects.
     pub fn prepare(request: TranslateRequest) -> Result<Self, TranslateError> {
         let TranslateRequest { device: from, packages, categories, to, existing, description_only } = request;
-        let device = Device::open(&from, &packages)?.and_then(|device| device.of_categories(&categories));
+        let device = OpenDevice::open(&from, &packages)?.and_then(|device| device.of_categories(&categories));
         let device = device.map_err(TranslateError::NoPackage)?;
         let is_directory = matches!(to, TransferDestination::Directory(_)) && to.path().is_dir();
         match (device.source.form(), &to) {

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Attended, PROGRAM, TransferObserver, TransferredPackage, TranslateError, Translation, member_name,
+    Attended, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage, TranslateError, member_name,
 };
 use crate::format::cpio::{CpioFormat, CpioHeader};
 use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
@@ -29,7 +29,7 @@ const DIRECTORY: u32 = 0o755;
 
 /// Writes the packages to `to`.
 pub(super) fn write(
-    translation: &Translation,
+    translation: &PackageTranslation,
     to: &Path,
     observer: &mut TransferObserver<'_>,
 ) -> Result<Vec<TransferredPackage>, TranslateError> {
@@ -109,7 +109,7 @@ impl NewFile {
 
 /// A stream that is being written.
 struct PackageStream<'a, 'o> {
-    translation: &'a Translation,
+    translation: &'a PackageTranslation,
     to: &'a Path,
     observer: &'a mut TransferObserver<'o>,
 }
@@ -169,7 +169,7 @@ fn form(package: &PackageImage, part: u32) -> Option<CpioFormat> {
 
 /// The archive of one part of a package.
 struct PackagePart<'a, W> {
-    translation: &'a Translation,
+    translation: &'a PackageTranslation,
     to: &'a Path,
     package: &'a PackageImage,
     number: u32,

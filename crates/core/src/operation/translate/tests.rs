@@ -54,7 +54,7 @@ fn translate(
         (looks.get() >= interrupted).then_some(2)
     };
     let mut observer = TransferObserver { interrupt: &interrupt, transferring: &mut |_| {} };
-    Translation::prepare(request)?.perform(&mut observer)
+    PackageTranslation::prepare(request)?.perform(&mut observer)
 }
 
 /// Every name below `to`, and the bytes of the files.

@@ -9,8 +9,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::{
-    Attended, ExistingPolicy, PROGRAM, TransferObserver, TransferredPackage, TranslateError, Translation,
-    member_name,
+    Attended, ExistingPolicy, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage,
+    TranslateError, member_name,
 };
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
@@ -25,7 +25,7 @@ const PERMISSIONS: u32 = 0o777;
 
 /// Writes the packages below `to`.
 pub(super) fn write(
-    translation: &Translation,
+    translation: &PackageTranslation,
     to: &Path,
     observer: &mut TransferObserver<'_>,
 ) -> Result<Vec<TransferredPackage>, TranslateError> {
@@ -39,7 +39,7 @@ pub(super) fn write(
 }
 
 /// The name of each package where it goes.
-fn instances(translation: &Translation, root: &Root) -> Result<Vec<PkgInst>, TranslateError> {
+fn instances(translation: &PackageTranslation, root: &Root) -> Result<Vec<PkgInst>, TranslateError> {
     let mut there = spooled(root)?;
     let mut names = Vec::new();
     let mut taken = BTreeSet::new();
@@ -119,7 +119,7 @@ fn instance(
 /// Writes every package under a private name, then gives all of them their names.
 fn write_all(
     top: &Dir,
-    translation: &Translation,
+    translation: &PackageTranslation,
     instances: &[PkgInst],
     observer: &mut TransferObserver<'_>,
 ) -> Result<(), TranslateError> {
@@ -147,7 +147,7 @@ fn write_all(
 
 fn package_into(
     tree: &mut NewTree,
-    translation: &Translation,
+    translation: &PackageTranslation,
     index: usize,
     package: &PackageImage,
     observer: &TransferObserver<'_>,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::input::{AddInput, AddRequest};
 use crate::format::admin::Admin;
-use crate::operation::device::{DeliveredPackage, Device};
+use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::ScriptSettings;
@@ -51,7 +51,7 @@ pub fn ask_packages(
     observer: &mut dyn PackageObserver,
     done: &mut dyn FnMut(&mut dyn PackageObserver, &Path),
 ) -> Result<AskReport, Failure> {
-    let device = match Device::open(&request.device, &request.packages)? {
+    let device = match OpenDevice::open(&request.device, &request.packages)? {
         Ok(device) => device,
         Err(missing) => return Ok(AskReport { missing, ..AskReport::default() }),
     };

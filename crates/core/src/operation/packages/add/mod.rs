@@ -9,7 +9,7 @@ pub(crate) mod prepare;
 pub(crate) mod with_scripts;
 
 use crate::database::{RecordView, installed};
-use crate::operation::device::{DeliveredPackage, Device};
+use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
@@ -46,7 +46,7 @@ pub fn add_packages(
         missing: Vec::new(),
         packages: Vec::new(),
     };
-    let opened = Device::open(&request.device, &request.packages)?;
+    let opened = OpenDevice::open(&request.device, &request.packages)?;
     let device = match opened.and_then(|device| device.of_categories(&request.categories)) {
         Ok(device) => device,
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
@@ -95,7 +95,7 @@ impl<'a> AddInput<'a> {
     /// planned, if that does not depend on whether there is a database.
     fn rehearse(
         &self,
-        device: &Device,
+        device: &OpenDevice,
         observer: &mut dyn PackageObserver,
     ) -> (Vec<AddedPackage>, Option<PreparedPackage>) {
         let mut refused = Vec::new();
@@ -132,7 +132,7 @@ impl<'a> AddInput<'a> {
     fn add(
         &self,
         session: &Session<'_>,
-        device: &'a Device,
+        device: &'a OpenDevice,
         index: usize,
         rehearsed: Option<PreparedPackage>,
         observer: &mut dyn PackageObserver,

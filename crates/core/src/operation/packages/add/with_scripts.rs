@@ -10,7 +10,7 @@ use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::AddedPackage;
 use crate::operation::packages::safety_copies::safety_copies;
 use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
-use crate::operation::patches::back_out::by_pkgadd::Played;
+use crate::operation::patches::back_out::by_pkgadd::PlayedBackout;
 use crate::operation::scripts::context::{ScriptContext, base_of};
 use crate::operation::scripts::failure::ScriptFailure;
 use crate::operation::scripts::interview::{ScriptAnswers, ScriptQuestions, interview};
@@ -85,7 +85,8 @@ impl<'a> AddInput<'a> {
         let PreparedPackage { installation, inventory } = prepared;
         let (image, intended) = (setup.delivered.image, &installation.intended);
         let instance = intended.plan.packages.first();
-        let played = instance.map(|instance| Played::of(session, image, instance)).transpose()?.flatten();
+        let played =
+            instance.map(|instance| PlayedBackout::of(session, image, instance)).transpose()?.flatten();
         let without_ledger = played.as_ref().map(|_| intended.without_ledger());
         let refuse = |reason: Reason| reason.of(Command::Pkgadd, &installation.instance);
         let course =

@@ -16,7 +16,7 @@ use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::{
     PackagesReport, PlannedRemoval, RemovedPackage, leaves_root_usable,
 };
-use crate::operation::queries::select::Selection;
+use crate::operation::queries::select::PackageSelection;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::system::system_scripts;
@@ -80,7 +80,7 @@ pub fn remove_packages(
 fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
     let all = installed::packages(&RecordView::live(root))?;
     let (mut selected, mut missing) = (Vec::new(), Vec::new());
-    for pattern in Selection::of(words).patterns {
+    for pattern in PackageSelection::of(words).patterns {
         let fitting: Vec<&PkgInst> = all.iter().filter(|one| pattern.fits(one.as_str())).collect();
         if fitting.is_empty() {
             missing.push(pattern.to_string());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::gather::{GatheredOperand, TakenPatch};
 use super::operands::ApplyOperand;
-use super::request::Applied;
+use super::request::ApplyOutcome;
 use crate::operation::content::{ManySources, OneSource};
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::log;
@@ -20,7 +20,7 @@ use crate::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError}
 pub(super) fn carry_out(
     session: &Session<'_>,
     gathered: Vec<GatheredOperand<'_>>,
-) -> Result<Vec<Applied>, Vec<usize>> {
+) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
     let taken: Vec<(&ApplyOperand, &TakenPatch)> =
         gathered.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
     let plans: Vec<&Plan> = taken.iter().map(|(_, taken)| &taken.scripted.plan).collect();

@@ -17,7 +17,7 @@ mod runs;
 mod single;
 mod with_scripts;
 
-pub use request::{Applied, ApplyReport, ApplyRequest};
+pub use request::{ApplyOutcome, ApplyReport, ApplyRequest};
 
 use input::ApplyInput;
 use operands::read_operands;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::input::ApplyInput;
 use super::operands::ApplyOperand;
 use crate::inventory::Inventory;
-use crate::operation::device::Device;
+use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::patches::undo_directory;
@@ -35,7 +35,7 @@ pub(super) fn plan_against(
     answers: BTreeMap<usize, Params>,
     inventory: &mut Inventory,
 ) -> Result<PatchPlan, Failure> {
-    let Device { source, image, .. } = &operand.device;
+    let OpenDevice { source, image, .. } = &operand.device;
     let files = delivered_files(image, &inventory.packages);
     inventory.identical.clear();
     mark_identical(source, image, files, inventory)?;

@@ -39,7 +39,7 @@ pub struct ApplyRequest {
 
 /// The outcome of one patch.
 #[derive(Debug)]
-pub struct Applied {
+pub struct ApplyOutcome {
     /// Its id, or the name of the operand where it has none.
     pub id: String,
     /// The plan, or `None` where the patch was refused.
@@ -61,10 +61,10 @@ pub struct ApplyReport {
     /// The run that recovery found unfinished before anything else, and what became of it.
     pub recovered: Recovered,
     /// The outcomes, patch by patch.
-    pub patches: Vec<Applied>,
+    pub patches: Vec<ApplyOutcome>,
 }
 
-impl Applied {
+impl ApplyOutcome {
     /// The outcome of a patch that could not be read or planned.
     pub(super) fn refused(id: String, reboot: Option<&'static str>, failure: Failure) -> Self {
         Self { id, plan: None, scripts: Vec::new(), reboot, in_use: Vec::new(), result: Err(failure) }

@@ -6,7 +6,7 @@ use super::combined::carry_out;
 use super::gather::gather;
 use super::input::ApplyInput;
 use super::operands::ApplyOperand;
-use super::request::Applied;
+use super::request::ApplyOutcome;
 use super::single::apply_one;
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::patches::scripts::PatchScriptRequest;
@@ -19,8 +19,8 @@ pub(super) fn apply_all(
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
     operands: &[ApplyOperand],
-) -> Vec<Applied> {
-    let mut report: Vec<Applied> = Vec::new();
+) -> Vec<ApplyOutcome> {
+    let mut report: Vec<ApplyOutcome> = Vec::new();
     let mut alone = BTreeSet::new();
     while let Some(first) = operands.get(report.len()) {
         let at = report.len();

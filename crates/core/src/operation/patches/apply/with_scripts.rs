@@ -13,7 +13,7 @@ use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::scripts::install::PatchInstall;
-use crate::operation::patches::scripts::patch::{Direction, PatchScripts};
+use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
 use crate::operation::patches::scripts::response::ApplyResponse;
 use crate::operation::session::Session;
 use crate::package::Params;
@@ -81,7 +81,8 @@ impl ScriptedApplication<'_> {
         let packages = scripted.parts.iter().map(|part| device.delivered(part.index));
         let packages = packages.collect::<Result<Vec<_>, _>>()?;
         let add = installing.input(session);
-        let mut scripts = PatchScripts::open(session, add, Direction::Apply, scripted, &packages, None)?;
+        let mut scripts =
+            PatchScripts::open(session, add, ScriptDirection::Apply, scripted, &packages, None)?;
         if scripts.before()? {
             (*scripted, *inventory) = plan(self.input, self.operand, BTreeMap::new())?;
         }

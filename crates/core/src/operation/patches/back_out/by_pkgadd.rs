@@ -30,14 +30,14 @@ use crate::source::PackageImage;
 use crate::transaction::{ProtectedPaths, ScriptedRun};
 
 /// A backout package with what the root itself keeps of it.
-pub(in crate::operation) struct Played {
+pub(in crate::operation) struct PlayedBackout {
     undo: VerifiedUndo,
     scripted: PatchPlan,
     /// The lines of `contents` that its paths had.
     lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
-impl Played {
+impl PlayedBackout {
     /// The undo data of the root that `package`, installed as `instance`, is the archive of; none where it is no
     /// archive, or another one than that of the root.
     pub(in crate::operation) fn of(

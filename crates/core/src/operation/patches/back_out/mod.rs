@@ -19,7 +19,7 @@ mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
-pub use request::{BackOutReport, BackOutRequest, BackedOut};
+pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 
 use input::BackOutInput;
 use order::dependents_first;
@@ -54,8 +54,8 @@ pub fn back_out_patches(
     if request.dry_run {
         let input = BackOutInput::of(&ground, request, &caller.now)?;
         let planned = |id| match plan(&input, id) {
-            Ok(planned) => BackedOut::of(id, planned.scripted, Ok(None)),
-            Err(failure) => BackedOut::refused(id, failure),
+            Ok(planned) => BackOutOutcome::of(id, planned.scripted, Ok(None)),
+            Err(failure) => BackOutOutcome::refused(id, failure),
         };
         let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });

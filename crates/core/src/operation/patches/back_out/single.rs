@@ -2,7 +2,7 @@
 
 use super::input::BackOutInput;
 use super::planning::{PlannedBackout, plan};
-use super::request::BackedOut;
+use super::request::BackOutOutcome;
 use super::with_scripts::back_out_with_scripts;
 use crate::operation::content::ArchiveSources;
 use crate::operation::log;
@@ -16,10 +16,10 @@ pub(super) fn back_out_one(
     input: &BackOutInput<'_>,
     request: &PatchScriptRequest,
     id: &PatchId,
-) -> BackedOut {
+) -> BackOutOutcome {
     let PlannedBackout { mut scripted, undo, inventory } = match plan(input, id) {
         Ok(planned) => planned,
-        Err(failure) => return BackedOut::refused(id, failure),
+        Err(failure) => return BackOutOutcome::refused(id, failure),
     };
     let result = if scripted.has_scripts() {
         back_out_with_scripts(session, input, request, id, &undo, &mut scripted, inventory)
@@ -29,5 +29,5 @@ pub(super) fn back_out_one(
         let plan = &scripted.plan;
         session.perform(plan, &mut content, None, log::of_backout(plan))
     };
-    BackedOut::of(id, scripted, result.map(Some))
+    BackOutOutcome::of(id, scripted, result.map(Some))
 }

@@ -7,7 +7,7 @@ use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError, DigestCheck, OutsideAccess};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS, decode};
-use crate::operation::device::Device;
+use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
 use crate::plan::back_out::Archive;
@@ -17,9 +17,9 @@ use crate::source::{self, Extent, Image, Origin};
 /// An undo archive that was verified and read.
 pub(super) struct VerifiedUndo {
     pub(super) package: PkgInst,
-    pub(super) device: Device,
+    pub(super) device: OpenDevice,
     /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
-    snapshot: Option<Device>,
+    snapshot: Option<OpenDevice>,
     pub(super) manifest: Option<Manifest>,
     records: BTreeMap<Vec<u8>, RecordFile>,
     /// Its path on the host, where it is kept outside the root and goes with the backout.
@@ -73,7 +73,7 @@ impl UndoReading<'_> {
         let extent = if is_as_written { Extent::BeforeObjects } else { Extent::Everything };
         let (source, image) = source::open(Origin::File(archive.into_file(), &path), extent)?;
         let records = saved_records(&image, manifest.as_ref(), &path)?;
-        let device = Device::whole(source, image);
+        let device = OpenDevice::whole(source, image);
         let package = package.clone();
         let undo =
             VerifiedUndo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
@@ -99,7 +99,7 @@ impl VerifiedUndo {
         let origin = Origin::File(snapshot.into_file(), &path);
         let (source, image) = source::open(origin, Extent::BeforeObjects)?;
         let records = saved_records(&image, Some(&manifest), &path)?;
-        let snapshot = Some(Device::whole(source, image));
+        let snapshot = Some(OpenDevice::whole(source, image));
         Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })
     }
 
@@ -109,7 +109,7 @@ impl VerifiedUndo {
     }
 
     /// What is restored from.
-    pub(super) fn restored_from(&self) -> &Device {
+    pub(super) fn restored_from(&self) -> &OpenDevice {
         self.snapshot.as_ref().unwrap_or(&self.device)
     }
 

@@ -1,7 +1,7 @@
 //! Whether the undo data of several patches can be used, before any of them is touched.
 
 use super::input::BackOutInput;
-use super::request::BackedOut;
+use super::request::BackOutOutcome;
 use super::undo::must_be_whole;
 use crate::database::{RecordView, all, installed};
 use crate::inventory::Touched;
@@ -13,7 +13,7 @@ use crate::patch::PatchId;
 pub(super) fn first_unusable(
     input: &BackOutInput<'_>,
     ids: &[PatchId],
-) -> Result<Option<BackedOut>, Failure> {
+) -> Result<Option<BackOutOutcome>, Failure> {
     if ids.len() < 2 {
         return Ok(None);
     }
@@ -24,7 +24,7 @@ pub(super) fn first_unusable(
         for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
             let archive = input.archive(package, &installed::saved_as(&view, package, id)?);
             if let Err(error) = archive.and_then(|archive| must_be_whole(&archive, &view, &rules.marker)) {
-                return Ok(Some(BackedOut::refused(id, error.into())));
+                return Ok(Some(BackOutOutcome::refused(id, error.into())));
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::scripts::hooks::HookDirectory;
 use crate::operation::patches::scripts::install::PatchInstall;
-use crate::operation::patches::scripts::patch::{Direction, PatchScripts};
+use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
 use crate::operation::patches::scripts::response::of_backout;
 use crate::operation::session::Session;
 use crate::package::Params;
@@ -39,7 +39,8 @@ pub(super) fn back_out_with_scripts(
     let packages = packages.collect::<Result<Vec<_>, _>>()?;
     let add = installing.input(session);
     let hooks = HookDirectory::at(directory(session, id));
-    let mut scripts = PatchScripts::open(session, add, Direction::BackOut, scripted, &packages, Some(hooks))?;
+    let mut scripts =
+        PatchScripts::open(session, add, ScriptDirection::BackOut, scripted, &packages, Some(hooks))?;
     if scripts.before()? {
         let planned = plan(input, id)?;
         (*scripted, inventory) = (planned.scripted, planned.inventory);

@@ -1,6 +1,6 @@
 //! The checks and the last records after the scripts of a package that keep the records themselves.
 
-use super::patch::{Direction, PatchPackage, PatchScripts};
+use super::patch::{PatchPackage, PatchScripts, ScriptDirection};
 use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::inventory::{Inventory, Touched};
@@ -53,13 +53,13 @@ impl PatchScripts<'_> {
         let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
         let id = self.patch_id().map_err(refuse)?;
         let params = match self.direction {
-            Direction::Apply => {
+            ScriptDirection::Apply => {
                 let (params, notes) =
                     reconciled(package, &id, &intended.params, &member.part.params, separator);
                 intended.plan.notes.extend(notes);
                 params
             }
-            Direction::BackOut => {
+            ScriptDirection::BackOut => {
                 let wrong = differing(package, &id, &intended.params, &member.part.params, separator);
                 if let Some(name) = wrong.first() {
                     let said = intended.params.text(name).into_owned();
@@ -100,7 +100,7 @@ impl PatchScripts<'_> {
         };
         let (id, separator) = (self.patch_id()?, &ground.policy.separator);
         match self.direction {
-            Direction::Apply => {
+            ScriptDirection::Apply => {
                 let has_undo = !scripted.no_undo && !scripted.again;
                 let notes = if has_undo { self.check_undo(scripted, member, &now)? } else { None };
                 let delivered = &member.delivered.image.params;
@@ -115,7 +115,7 @@ impl PatchScripts<'_> {
                 let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
                 Ok(RecordsAfter { records, snapshot, notes: notes.into_iter().collect() })
             }
-            Direction::BackOut => {
+            ScriptDirection::BackOut => {
                 let records = marks_after_backout(package, installed, &id, separator)?;
                 Ok(RecordsAfter { records, snapshot: None, notes: Vec::new() })
             }

@@ -40,12 +40,12 @@ pub(crate) struct PatchPackage<'d> {
 
 /// The two ways of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub(crate) enum ScriptDirection {
     Apply,
     BackOut,
 }
 
-impl Direction {
+impl ScriptDirection {
     pub(super) fn hooks(self) -> [&'static str; 2] {
         match self {
             Self::Apply => ["prepatch", "postpatch"],
@@ -69,7 +69,7 @@ pub(crate) struct PatchScripts<'a> {
     pub(super) output: PatchOutput,
     hooks: HookDirectory,
     hook_names: Vec<String>,
-    pub(super) direction: Direction,
+    pub(super) direction: ScriptDirection,
     pub(super) id: String,
     pub(super) ending: LastingResults,
 }
@@ -79,7 +79,7 @@ impl<'a> PatchScripts<'a> {
     pub(crate) fn open(
         session: &'a Session<'a>,
         input: AddInput<'a>,
-        direction: Direction,
+        direction: ScriptDirection,
         scripted: &PatchPlan,
         packages: &[DeliveredPackage<'_>],
         hooks: Option<HookDirectory>,
@@ -131,7 +131,7 @@ impl<'a> PatchScripts<'a> {
     }
 
     pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), RunHalt> {
-        if self.direction == Direction::BackOut {
+        if self.direction == ScriptDirection::BackOut {
             // what ran before it may have written it
             let id = self.patch_id().map_err(RunHalt::Refused)?;
             kept::may_run(&self.session.ground, &id, name)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::patch::{Direction, PatchPackage, PatchScripts};
+use super::patch::{PatchPackage, PatchScripts, ScriptDirection};
 use super::restoration::Restoration;
 use crate::database::places;
 use crate::inventory::Inventory;
@@ -76,8 +76,8 @@ impl<'a> PatchScripts<'a> {
 
     fn text(&self, plan: &Plan) -> String {
         match self.direction {
-            Direction::Apply => log::of_installation(plan),
-            Direction::BackOut => log::of_backout(plan),
+            ScriptDirection::Apply => log::of_installation(plan),
+            ScriptDirection::BackOut => log::of_backout(plan),
         }
     }
 
@@ -130,13 +130,13 @@ impl<'a> PatchScripts<'a> {
         content: &mut dyn ContentSource,
     ) -> Result<(), RunHalt> {
         let [_, name] = self.direction.hooks();
-        if self.direction == Direction::BackOut && self.has_hook(name) {
+        if self.direction == ScriptDirection::BackOut && self.has_hook(name) {
             self.hook(name, Some(run))?;
         }
         let saves = plan.archives().next().is_some();
         run.switch(plan, content)
             .map_err(|cause| if saves { RunHalt::from(cause).while_saving() } else { cause.into() })?;
-        if self.direction == Direction::Apply && self.has_hook(name) {
+        if self.direction == ScriptDirection::Apply && self.has_hook(name) {
             self.hook(name, Some(run))
         } else {
             Ok(())

@@ -136,7 +136,7 @@ pub fn verify(
         if view.is_during_run() {
             return Err(CheckError::Unfinished(root.prefix().display().to_string()).into());
         }
-        let all = Packages::read(view, &ground.policy.separator)?;
+        let all = PatchedPackages::read(view, &ground.policy.separator)?;
         let chosen = all.chosen(words, &ground.policy.separator)?;
         let (archives, known) = archives::verify_all(&ground, &chosen.archives, undo_dir, workers)?;
         let objects = objects(view, &ground, &all, &chosen, &known, workers)?;
@@ -156,7 +156,7 @@ pub fn verify(
 }
 
 /// The installed packages with the patches that are applied to each.
-struct Packages(BTreeMap<PkgInst, (Installed, PatchRecords)>);
+struct PatchedPackages(BTreeMap<PkgInst, (Installed, PatchRecords)>);
 
 /// An archive to be verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ struct ChosenArchives {
     archives: Vec<ArchiveToVerify>,
 }
 
-impl Packages {
+impl PatchedPackages {
     fn read(view: &RecordView<'_>, separator: &str) -> Result<Self, DatabaseError> {
         let mut packages = BTreeMap::new();
         for package in installed::packages(view)? {
@@ -256,7 +256,7 @@ impl Packages {
 
 impl ChosenArchives {
     /// The patches that were left half applied to the packages.
-    fn interrupted(&self, all: &Packages, separator: &str) -> Vec<Interrupted> {
+    fn interrupted(&self, all: &PatchedPackages, separator: &str) -> Vec<Interrupted> {
         let of =
             |package| all.0.get(package).map(|(installed, _)| interrupted(package, installed, separator));
         self.packages.iter().filter_map(of).flatten().collect()
@@ -275,7 +275,7 @@ impl ChosenArchives {
 fn objects(
     view: &RecordView<'_>,
     ground: &RootAndPolicy,
-    all: &Packages,
+    all: &PatchedPackages,
     chosen: &ChosenArchives,
     known: &KnownArchives,
     workers: usize,
