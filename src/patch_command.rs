@@ -12,7 +12,7 @@ use crate::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use crate::operation::session::Caller;
 use crate::plan::refusal::Command;
 use crate::reply::patches::{PatchesReport, as_applied};
-use crate::reply::{Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Reply, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::Output;
 
@@ -78,7 +78,7 @@ struct WordedReport {
     print: PrintPatches,
 }
 
-impl Report for WordedReport {
+impl CommandReport for WordedReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         (self.print)(&self.root, &self.report, output)
     }

@@ -6,7 +6,7 @@ use crate::arguments::RootOption;
 use crate::as_owner;
 use crate::call::Invocation;
 use crate::operation::failure::Failure;
-use crate::operation::whose_root::{ByRun, SaidOfOwner, Standing, standing};
+use crate::operation::whose_root::{AnswerOfRun, RootStanding, SaidOfOwner, standing};
 use crate::plan::refusal::Command;
 use crate::reply::{Stop, failure};
 use crate::root::Root;
@@ -36,8 +36,8 @@ impl OwnerOptions {
     ) -> anyhow::Result<Root> {
         let root = root.open(call)?;
         match self.standing(&call.surroundings, root).map_err(|failed| refused(command, &failed))? {
-            Standing::Owner(root) => Err(Stop::Ended(as_owner::run::<A>(call, &root)?).into()),
-            Standing::Caller(root) => {
+            RootStanding::Owner(root) => Err(Stop::Ended(as_owner::run::<A>(call, &root)?).into()),
+            RootStanding::Caller(root) => {
                 root.look_at_records().map_err(|error| refused(command, &error.into()))?;
                 Ok(root)
             }
@@ -45,11 +45,11 @@ impl OwnerOptions {
     }
 
     /// Decides who changes a root: the caller, or a process of the owner.
-    pub(crate) fn standing(self, surroundings: &Surroundings, root: Root) -> Result<Standing, Failure> {
+    pub(crate) fn standing(self, surroundings: &Surroundings, root: Root) -> Result<RootStanding, Failure> {
         let by_run = surroundings.run.as_ref().and(surroundings.trust.as_deref());
         let by_run = by_run.and_then(|word| match word {
-            ASKED => Some(ByRun::Asked),
-            TRUSTED => Some(ByRun::Trusted),
+            ASKED => Some(AnswerOfRun::Asked),
+            TRUSTED => Some(AnswerOfRun::Trusted),
             _ => None,
         });
         let said = SaidOfOwner { is_trusted: self.trust_root, as_owner: self.as_owner, by_run };

@@ -13,9 +13,9 @@ use crate::call::{Invocation, RunCommand};
 use crate::format::registration::{Registration, class};
 use crate::operation::failure::Failure;
 use crate::operation::installf::target::{InstallfError, note_failure};
-use crate::operation::installf::{InstallfRequest, InstallfSubject, Registered, installf};
+use crate::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::Output;
 
@@ -171,7 +171,7 @@ struct InstallfDiscrepancy {
 }
 
 impl InstallfReport {
-    fn of(package: String, registered: &Registered, root: &Root) -> Self {
+    fn of(package: String, registered: &InstallfOutcome, root: &Root) -> Self {
         let discrepancies = registered.discrepancies.iter().map(|(path, reason)| InstallfDiscrepancy {
             path: path.to_string(),
             reason: reason.to_string(),
@@ -182,7 +182,7 @@ impl InstallfReport {
     }
 }
 
-impl Report for InstallfReport {
+impl CommandReport for InstallfReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for InstallfDiscrepancy { shown, reason, .. } in &self.discrepancies {
             let text = format!("ERROR: attribute verification of <{shown}> failed\n    {reason}\n");

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::operation::queries::packages::{Listing, spooled_packages};
-use crate::operation::queries::select::Selection;
+use crate::operation::queries::packages::{PackageListing, spooled_packages};
+use crate::operation::queries::select::PackageSelection;
 use crate::surroundings::{Output, questions};
 
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\
@@ -12,7 +12,7 @@ const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to pro
 
 /// Lets somebody before a terminal choose packages; none where they want none.
 pub(crate) fn choose(output: &mut Output, device: &Path) -> anyhow::Result<Option<Vec<String>>> {
-    let listing = spooled_packages(device, &Selection::default())?;
+    let listing = spooled_packages(device, &PackageSelection::default())?;
     output.complain(text(&listing))?;
     Ok(questions::words(output, QUESTION, "all").and_then(|words| answer(words, &listing)))
 }
@@ -25,10 +25,10 @@ pub(crate) fn chosen_in_advance(output: &mut Output, device: &Path) -> anyhow::R
     if words == all() {
         return Ok(Some(words));
     }
-    Ok(answer(words, &spooled_packages(device, &Selection::default())?))
+    Ok(answer(words, &spooled_packages(device, &PackageSelection::default())?))
 }
 
-fn text(listing: &Listing) -> String {
+fn text(listing: &PackageListing) -> String {
     let mut text = "\nThe following packages are available:\n".to_owned();
     for (number, package) in (1..).zip(&listing.packages) {
         let param = |name| package.params.text(name);
@@ -39,7 +39,7 @@ fn text(listing: &Listing) -> String {
 }
 
 /// Numbers become the packages that they stand for.
-fn answer(words: Vec<String>, listing: &Listing) -> Option<Vec<String>> {
+fn answer(words: Vec<String>, listing: &PackageListing) -> Option<Vec<String>> {
     if words.iter().any(|word| matches!(word.as_str(), "q" | "?" | "??")) {
         return None;
     }

@@ -10,10 +10,10 @@ use crate::classic::console::Console;
 use crate::classic::pkgadd::AddDetails;
 use crate::operation::device::SPOOL;
 use crate::operation::failure::Failure;
-use crate::operation::packages::add::ask::{AskRequest, Asked, ask_packages};
+use crate::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
 use crate::operation::packages::observer::PackageObserver;
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Reply, Report, Stop, failure, packages};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure, packages};
 use crate::surroundings::Output;
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
@@ -83,9 +83,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 impl PkgaskReport {
-    fn of(outcome: Result<Asked, Failure>) -> Self {
+    fn of(outcome: Result<AskReport, Failure>) -> Self {
         match outcome {
-            Ok(Asked { made, missing, .. }) => Self {
+            Ok(AskReport { made, missing, .. }) => Self {
                 files: made.iter().map(|file| file.display().to_string()).collect(),
                 exit: if missing.is_empty() { Exit::OK } else { Exit::FAILED },
                 missing,
@@ -109,7 +109,7 @@ impl PkgaskReport {
     }
 }
 
-impl Report for PkgaskReport {
+impl CommandReport for PkgaskReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for name in &self.missing {
             output.error(&format!("no package associated with <{name}>"))?;

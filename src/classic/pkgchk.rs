@@ -13,12 +13,12 @@ use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::check::{
-    CheckError, Checked, Report as CheckReport, Request, Unknown, check, check_and_fix, recorded,
+    CheckError, CheckReport, CheckRequest, CheckedObject, UnmatchedOperands, check, check_and_fix, recorded,
 };
 use crate::package::ContentsLine;
 use crate::plan::refusal::Command;
 use crate::reply::text::{finding, object};
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
@@ -65,7 +65,7 @@ struct CheckReply {
     args: PkgchkArgs,
 }
 
-impl Report for CheckReply {
+impl CommandReport for CheckReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         print_unknown(output, &self.report.unknown, self.args.quiet)?;
         self.report.checked.iter().try_for_each(|checked| self.print_object(output, checked))
@@ -74,7 +74,7 @@ impl Report for CheckReply {
 
 impl CheckReply {
     /// Prints an object with its errors. With -v every object that is there is named, after its errors.
-    fn print_object(&self, output: &mut Output, checked: &Checked) -> anyhow::Result<()> {
+    fn print_object(&self, output: &mut Output, checked: &CheckedObject) -> anyhow::Result<()> {
         let Self { root, zone, args, .. } = self;
         if checked.findings.is_empty() && !args.verbose {
             return Ok(());
@@ -97,7 +97,7 @@ impl Serialize for CheckReply {
 }
 
 /// Finds what is recorded: the long listing, or the lines of the database.
-fn list(call: &Invocation, args: &PkgchkArgs, root: &Root, request: &Request) -> anyhow::Result<Reply> {
+fn list(call: &Invocation, args: &PkgchkArgs, root: &Root, request: &CheckRequest) -> anyhow::Result<Reply> {
     let (lines, unknown) = recorded(call.surroundings.reader(root), request).map_err(refused)?;
     let zone = call.surroundings.zone;
     let reply = ListReply { lines, unknown, root: root.clone(), zone, as_lines: args.lines };
@@ -107,14 +107,14 @@ fn list(call: &Invocation, args: &PkgchkArgs, root: &Root, request: &Request) ->
 /// The answer that lists what is recorded.
 struct ListReply {
     lines: Vec<ContentsLine>,
-    unknown: Unknown,
+    unknown: UnmatchedOperands,
     root: Root,
     zone: Zone,
     /// Whether the lines of the database are printed as they are.
     as_lines: bool,
 }
 
-impl Report for ListReply {
+impl CommandReport for ListReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         print_unknown(output, &self.unknown, true)?;
         for line in &self.lines {
@@ -135,7 +135,7 @@ impl Serialize for ListReply {
 }
 
 /// Prints what was named and is not known; none of it changes the exit code.
-fn print_unknown(output: &mut Output, unknown: &Unknown, no_paths: bool) -> anyhow::Result<()> {
+fn print_unknown(output: &mut Output, unknown: &UnmatchedOperands, no_paths: bool) -> anyhow::Result<()> {
     for word in &unknown.packages {
         output.complain(format!("WARNING: no pathnames were associated with <{word}>\n"))?;
     }

@@ -6,11 +6,13 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::operation::queries::counts::Counts;
-use crate::operation::queries::packages::{ListedPackage, Listing, installed_packages, spooled_packages};
-use crate::operation::queries::select::{Completeness, Selection, Version};
+use crate::operation::queries::counts::ObjectCounts;
+use crate::operation::queries::packages::{
+    ListedPackage, PackageListing, installed_packages, spooled_packages,
+};
+use crate::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
 use crate::reply::text::package::{extracted, long, short, status};
-use crate::reply::{Exit, Reply, Report};
+use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
 
 const USAGE: &str = "\
@@ -88,10 +90,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 /// The packages that were found, and how they are listed.
 struct PkginfoReport {
     args: PkginfoArgs,
-    listing: Listing,
+    listing: PackageListing,
 }
 
-impl Report for PkginfoReport {
+impl CommandReport for PkginfoReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let Self { args, listing } = self;
         if args.quiet {
@@ -118,7 +120,7 @@ impl Report for PkginfoReport {
 
 impl Serialize for PkginfoReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Listing { packages, missing, corrupt, .. } = &self.listing;
+        let PackageListing { packages, missing, corrupt, .. } = &self.listing;
         let document = PkginfoDocument {
             packages: packages.iter().map(PackageFields::of).collect(),
             missing,
@@ -129,18 +131,18 @@ impl Serialize for PkginfoReport {
 }
 
 impl PkginfoArgs {
-    fn selection(&self) -> Selection {
+    fn selection(&self) -> PackageSelection {
         let completeness = match (self.partial, self.complete) {
-            (true, _) => Some(Completeness::Partial),
-            (_, true) => Some(Completeness::Complete),
+            (true, _) => Some(PackageCompleteness::Partial),
+            (_, true) => Some(PackageCompleteness::Complete),
             _ => None,
         };
-        Selection {
+        PackageSelection {
             arch: self.arch.clone(),
-            version: self.version_wanted.as_deref().map(Version::parse),
+            version: self.version_wanted.as_deref().map(VersionPattern::parse),
             categories: self.category.iter().map(|category| category.trim().to_owned()).collect(),
             completeness,
-            ..Selection::of(&self.packages)
+            ..PackageSelection::of(&self.packages)
         }
     }
 
@@ -177,7 +179,7 @@ struct PackageFields {
     basedir: Option<String>,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    files: Option<Counts>,
+    files: Option<ObjectCounts>,
 }
 
 impl PackageFields {

@@ -11,10 +11,10 @@ use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::format::pkgmap::Pkgmap;
 use crate::operation::make::{
-    Defaults, Made, MakeError, MakeRequest, Step, Watch, make_package, map_package,
+    MadePackage, MakeError, MakeRequest, MakeStep, MakeWatch, ParameterDefaults, make_package, map_package,
 };
 use crate::package::{Params, PkgInst};
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::without_numbers;
 use crate::surroundings::{Output, Surroundings};
@@ -73,8 +73,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut warnings = Vec::new();
     let result = with_signals(|interrupt| {
         let mut screen = Output::new(call.program);
-        let mut tell = |step: Step| {
-            if let Step::Warning(warning) = &step {
+        let mut tell = |step: MakeStep| {
+            if let MakeStep::Warning(warning) = &step {
                 warnings.push(warning.to_string());
             }
             if !in_json {
@@ -82,7 +82,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
                 let _ = screen.complain(step_text(&step));
             }
         };
-        let mut watch = Watch { tell: &mut tell, interrupt };
+        let mut watch = MakeWatch { tell: &mut tell, interrupt };
         if args.map_only { map_package(&request, &mut watch) } else { make_package(&request, &mut watch) }
     })?;
     let made = match result {
@@ -120,7 +120,7 @@ impl MakeFailure {
     }
 }
 
-impl Report for MakeFailure {
+impl CommandReport for MakeFailure {
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
         for trouble in &self.troubles {
             output.complain(format!("{}\n", without_numbers(trouble)))?;
@@ -192,9 +192,9 @@ fn shown(word: &OsString) -> String {
 }
 
 /// The values of parameters that nobody gives: from the machine and the clock.
-fn defaults(surroundings: &Surroundings) -> Defaults {
+fn defaults(surroundings: &Surroundings) -> ParameterDefaults {
     let now = surroundings.zone.at(surroundings.now.timestamp());
-    Defaults {
+    ParameterDefaults {
         arch: surroundings.machine.hardware.clone(),
         version: format!("Dev Release {}", now.format("%m/%d/%Y")),
         pstamp: format!("{}{}", surroundings.machine.node, now.format("%Y%m%d%H%M%S")),
@@ -202,17 +202,17 @@ fn defaults(surroundings: &Surroundings) -> Defaults {
 }
 
 /// A step in the words of the classic command.
-fn step_text(step: &Step) -> String {
+fn step_text(step: &MakeStep) -> String {
     match step {
-        Step::Building => "## Building pkgmap from package prototype file.\n".to_owned(),
-        Step::Processing => "## Processing pkginfo file.\n".to_owned(),
-        Step::Volumizing(count) => format!("## Attempting to volumize {count} entries in pkgmap.\n"),
-        Step::Part { blocks, entries } => format!("part  1 -- {blocks} blocks, {entries} entries\n"),
-        Step::Packaging => "## Packaging one part.\n".to_owned(),
-        Step::Writing(path) => format!("{}\n", path.display()),
-        Step::Validating => "## Validating control scripts.\n".to_owned(),
-        Step::Complete => "## Packaging complete.\n".to_owned(),
-        Step::Warning(warning) => format!("WARNING: {warning}\n"),
+        MakeStep::Building => "## Building pkgmap from package prototype file.\n".to_owned(),
+        MakeStep::Processing => "## Processing pkginfo file.\n".to_owned(),
+        MakeStep::Volumizing(count) => format!("## Attempting to volumize {count} entries in pkgmap.\n"),
+        MakeStep::Part { blocks, entries } => format!("part  1 -- {blocks} blocks, {entries} entries\n"),
+        MakeStep::Packaging => "## Packaging one part.\n".to_owned(),
+        MakeStep::Writing(path) => format!("{}\n", path.display()),
+        MakeStep::Validating => "## Validating control scripts.\n".to_owned(),
+        MakeStep::Complete => "## Packaging complete.\n".to_owned(),
+        MakeStep::Warning(warning) => format!("WARNING: {warning}\n"),
     }
 }
 
@@ -230,7 +230,7 @@ struct MakeReport {
 }
 
 impl MakeReport {
-    fn of(made: Made, warnings: Vec<String>, map_only: bool) -> Self {
+    fn of(made: MadePackage, warnings: Vec<String>, map_only: bool) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         Self {
             package: made.package.to_string(),
@@ -243,7 +243,7 @@ impl MakeReport {
     }
 }
 
-impl Report for MakeReport {
+impl CommandReport for MakeReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(self.pkgmap.iter().try_for_each(|pkgmap| output.print(pkgmap.write()))?)
     }

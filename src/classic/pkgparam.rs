@@ -10,7 +10,7 @@ use crate::call::Invocation;
 use crate::format::params::compact;
 use crate::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
 use crate::package::Params;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
 
 const USAGE: &str = "\
@@ -60,7 +60,7 @@ impl Serialize for PkgparamReport {
     }
 }
 
-impl Report for PkgparamReport {
+impl CommandReport for PkgparamReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for (name, value) in &self.parameters {
             output.line(if self.as_assignments { assignment(name, value) } else { value.clone() })?;

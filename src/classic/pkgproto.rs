@@ -10,9 +10,9 @@ use serde::Serialize;
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::format::prototype::is_class;
-use crate::operation::make::describe::{DescribeRequest, Operand, describe};
+use crate::operation::make::describe::{DescribeOperand, DescribeRequest, describe};
 use crate::reply::json::as_texts;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
@@ -51,7 +51,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let operands = if args.operands.is_empty() {
         names()?
     } else {
-        args.operands.iter().map(|word| Operand::of(word)).collect()
+        args.operands.iter().map(|word| DescribeOperand::of(word)).collect()
     };
     let request = DescribeRequest {
         operands,
@@ -83,7 +83,7 @@ struct PkgprotoReport {
     dangling: Vec<PathBuf>,
 }
 
-impl Report for PkgprotoReport {
+impl CommandReport for PkgprotoReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         self.lines.iter().try_for_each(|line| output.line(line)).map_err(unwritable)
     }
@@ -106,7 +106,7 @@ fn unwritable(error: io::Error) -> anyhow::Error {
 }
 
 /// The names on standard input, one in a line; directories among them are described without what is below.
-fn names() -> anyhow::Result<Vec<Operand>> {
+fn names() -> anyhow::Result<Vec<DescribeOperand>> {
     let mut input = io::stdin().lock();
     let mut names = Vec::new();
     loop {
@@ -117,7 +117,7 @@ fn names() -> anyhow::Result<Vec<Operand>> {
         let name = line.strip_suffix(b"\n").unwrap_or(&line);
         if !name.is_empty() {
             let path = PathBuf::from(OsStr::from_bytes(name));
-            names.push(Operand { path, renamed: None, descend: false });
+            names.push(DescribeOperand { path, renamed: None, descend: false });
         }
     }
 }

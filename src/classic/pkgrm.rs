@@ -8,7 +8,7 @@ use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::operation::packages::remove::{RemoveRequest, remove_packages};
 use crate::operation::queries::packages::installed_packages;
-use crate::operation::queries::select::Selection;
+use crate::operation::queries::select::PackageSelection;
 use crate::plan::refusal::Command;
 use crate::reply::packages::EndedPackages;
 use crate::reply::{Exit, Reply, Stop};
@@ -104,7 +104,8 @@ fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<Str
         return Err(refused(message).into());
     }
     let names = categories.join(",");
-    let listing = installed_packages(root, &Selection { categories, ..Selection::default() }, false)?;
+    let listing =
+        installed_packages(root, &PackageSelection { categories, ..PackageSelection::default() }, false)?;
     if listing.packages.is_empty() {
         return Err(refused(&format!("Category argument <{names}> cannot be found.")).into());
     }

@@ -10,10 +10,11 @@ use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
 use crate::call::Invocation;
 use crate::classic::menu;
 use crate::operation::translate::{
-    Destination, Existing, Observer, Transferred, TranslateError, TranslateRequest, Translation,
+    ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
+    TranslateError, TranslateRequest,
 };
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Reply, Report, failure};
+use crate::reply::{CommandReport, Exit, Reply, failure};
 use crate::source::{Problem, SourceError, is_standard_input};
 use crate::surroundings::Output;
 
@@ -79,14 +80,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         packages = chosen;
     }
     let request = TranslateRequest {
-        to: Destination::named(&to, &from, args.stream),
+        to: TransferDestination::named(&to, &from, args.stream),
         device: from,
         packages: listed(&packages),
         categories: Vec::new(),
         existing: match (args.overwrite, args.new_instance) {
-            (true, _) => Existing::Overwrite,
-            (_, true) => Existing::Rename,
-            _ => Existing::Refuse,
+            (true, _) => ExistingPolicy::Overwrite,
+            (_, true) => ExistingPolicy::Rename,
+            _ => ExistingPolicy::Refuse,
         },
         description_only: args.information,
     };
@@ -97,16 +98,17 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyhow::Result<Reply> {
     let destination = request.to.path().display().to_string();
     let mut output = Output::new(call.program);
-    let mut told = |transferred: &Transferred| {
+    let mut told = |transferred: &TransferredPackage| {
         if !call.in_json {
             // Nothing depends on it.
             drop(output.complain(line(transferred)));
         }
     };
-    let moved = match Translation::prepare(request) {
+    let moved = match PackageTranslation::prepare(request) {
         Err(error) => Err(error),
         Ok(translation) => call.with_caller(call.program, 0, |caller| {
-            translation.perform(&mut Observer { interrupt: caller.interrupt, transferring: &mut told })
+            translation
+                .perform(&mut TransferObserver { interrupt: caller.interrupt, transferring: &mut told })
         })?,
     };
     call.output.heedless();
@@ -120,14 +122,14 @@ pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyh
     Ok(Reply::new(error.map_or(Exit::OK, code), report))
 }
 
-impl Report for TransferReport {
+impl CommandReport for TransferReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(self.complaint.iter().try_for_each(|complaint| output.error(complaint))?)
     }
 }
 
-fn line(transferred: &Transferred) -> String {
-    let Transferred { name, instance } = transferred;
+fn line(transferred: &TransferredPackage) -> String {
+    let TransferredPackage { name, instance } = transferred;
     let renamed = if name == instance {
         String::new()
     } else {
@@ -177,7 +179,7 @@ struct MovedPackage {
 }
 
 impl MovedPackage {
-    fn of(transferred: &Transferred) -> Self {
+    fn of(transferred: &TransferredPackage) -> Self {
         Self { package: transferred.name.clone(), instance: transferred.instance.clone() }
     }
 }

@@ -9,7 +9,7 @@ use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::reply::json::as_texts;
 use crate::reply::text::fold::fold;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
 
 const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
@@ -55,7 +55,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, PuttextReport { lines: fold(args.text.as_bytes(), width), args }))
 }
 
-impl Report for PuttextReport {
+impl CommandReport for PuttextReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let margin = vec![b' '; usize::from(self.args.left_margin)];
         let indented = self.lines.iter().map(|line| match line.as_slice() {

@@ -12,7 +12,7 @@ use crate::classic::installf::{input_lines, noting_failure, refused};
 use crate::operation::installf::removef::{RemovefRequest, removef};
 use crate::package::{ObjectPath, unescape};
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::root::Root;
 use crate::surroundings::Output;
 
@@ -92,7 +92,7 @@ struct RemovefReport {
     for_terminal: bool,
 }
 
-impl Report for RemovefReport {
+impl CommandReport for RemovefReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for path in &self.host_paths {
             let line = [path, &b"\n"[..]].concat();

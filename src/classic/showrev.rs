@@ -9,7 +9,7 @@ use crate::call::Invocation;
 use crate::operation::queries::applied_patches::applied_patches;
 use crate::patch::AppliedPatch;
 use crate::reply::text::patch;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::{Machine, Output};
 
 const USAGE: &str = "showrev [-a|-p] [-R root]";
@@ -72,7 +72,7 @@ struct ShowrevReport {
     patches: Option<PatchListing>,
 }
 
-impl Report for ShowrevReport {
+impl CommandReport for ShowrevReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for (name, value) in self.system.iter().flat_map(|system| &system.0) {
             output.line(format!("{name}: {value}"))?;
@@ -100,7 +100,7 @@ pub(super) struct PatchListing {
     pub(super) none: &'static str,
 }
 
-impl Report for PatchListing {
+impl CommandReport for PatchListing {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(output.print(patch::listing(&self.patches, self.none))?)
     }

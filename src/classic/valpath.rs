@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::operation::path_check::{Property, has_all};
-use crate::reply::{Exit, Reply, Report};
+use crate::operation::path_check::{PathProperty, has_all};
+use crate::reply::{CommandReport, Exit, Reply};
 
 const USAGE: &str = "valpath [-abcflnortwxyz] path";
 
@@ -77,24 +77,24 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, ValpathReport { path: path.display().to_string(), valid }))
 }
 
-impl Report for ValpathReport {}
+impl CommandReport for ValpathReport {}
 
 impl ValpathArgs {
-    fn properties(&self) -> Vec<Property> {
+    fn properties(&self) -> Vec<PathProperty> {
         let letters = [
-            (self.absolute, Property::Absolute),
-            (self.relative, Property::Relative),
-            (self.new, Property::New),
-            (self.old, Property::Old),
-            (self.creatable, Property::Creatable),
-            (self.readable, Property::Readable),
-            (self.writable, Property::Writable),
-            (self.executable, Property::Executable),
-            (self.block, Property::Block),
-            (self.character, Property::Character),
-            (self.regular, Property::Regular),
-            (self.directory, Property::Directory),
-            (self.non_empty, Property::NonEmpty),
+            (self.absolute, PathProperty::Absolute),
+            (self.relative, PathProperty::Relative),
+            (self.new, PathProperty::New),
+            (self.old, PathProperty::Old),
+            (self.creatable, PathProperty::Creatable),
+            (self.readable, PathProperty::Readable),
+            (self.writable, PathProperty::Writable),
+            (self.executable, PathProperty::Executable),
+            (self.block, PathProperty::Block),
+            (self.character, PathProperty::Character),
+            (self.regular, PathProperty::Regular),
+            (self.directory, PathProperty::Directory),
+            (self.non_empty, PathProperty::NonEmpty),
         ];
         letters.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, property)| property).collect()
     }

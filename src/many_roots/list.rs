@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::call::Invocation;
-use crate::operation::many::Roots;
+use crate::operation::many::RootList;
 use crate::reply::Stop;
 use crate::surroundings::SurroundingsError;
 
@@ -43,7 +43,7 @@ impl ManyRoots {
     }
 
     /// The roots, those of lists first.
-    pub(super) fn open(&self, call: &Invocation, usage: &'static str) -> anyhow::Result<Roots> {
+    pub(super) fn open(&self, call: &Invocation, usage: &'static str) -> anyhow::Result<RootList> {
         let wrong = |message: String| Stop::Usage { message, usage };
         if call.surroundings.install_root.is_some() {
             return Err(SurroundingsError::RootContends.into());
@@ -58,7 +58,7 @@ impl ManyRoots {
             return Err(wrong("no root is named by --roots or --root".to_owned()).into());
         }
         let paths = paths.into_iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>()?;
-        Ok(Roots::new(paths).map_err(|same| wrong(format!("a root is named twice: {same}")))?)
+        Ok(RootList::new(paths).map_err(|same| wrong(format!("a root is named twice: {same}")))?)
     }
 }
 

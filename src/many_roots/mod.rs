@@ -21,12 +21,12 @@ use serde::Serialize;
 use crate::as_owner;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
-use crate::operation::many::{Roots, Unanswered};
+use crate::operation::many::{RootList, UnansweredRoot};
 use crate::operation::session::Caller;
-use crate::operation::whose_root::Standing;
+use crate::operation::whose_root::RootStanding;
 use crate::plan::refusal::Command;
-use crate::reply::json::{Document, DocumentHead, milliseconds_since};
-use crate::reply::{Exit, Reply, Report, failure};
+use crate::reply::json::{DocumentHead, JsonDocument, milliseconds_since};
+use crate::reply::{CommandReport, Exit, Reply, failure};
 use crate::root::Root;
 use crate::surroundings::bar::RootsBar;
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
@@ -57,12 +57,12 @@ struct RootsReport<B> {
     changed: bool,
     duration_ms: u64,
     summary: ClassCounts,
-    roots: Vec<Document<RootBody<B>>>,
+    roots: Vec<JsonDocument<RootBody<B>>>,
     #[serde(skip)]
     text: String,
 }
 
-impl<B: Serialize> Report for RootsReport<B> {
+impl<B: Serialize> CommandReport for RootsReport<B> {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(output.print(&self.text)?)
     }
@@ -128,16 +128,18 @@ impl<B: Send> RootTurns<'_, B> {
     /// Gives each root its turn. Held locks are waited for only where it is said since when: all wait at once.
     fn take_each(
         &self,
-        roots: &Roots,
+        roots: &RootList,
         jobs: NonZeroUsize,
         waiting_since: Option<Instant>,
-        ended: impl FnMut(usize, Result<TurnEnd<B>, Unanswered>),
+        ended: impl FnMut(usize, Result<TurnEnd<B>, UnansweredRoot>),
     ) {
         let stops = || (self.interrupt)().is_some();
         let turn = |root: &Root| {
             let root = match self.owner.standing(self.surroundings, root.clone()) {
-                Ok(Standing::Caller(root)) => root,
-                Ok(Standing::Owner(root)) => return TurnEnd { report: self.by_owner(&root), waits: false },
+                Ok(RootStanding::Caller(root)) => root,
+                Ok(RootStanding::Owner(root)) => {
+                    return TurnEnd { report: self.by_owner(&root), waits: false };
+                }
                 Err(error) => {
                     let exit = failure::code(Command::Patchadd, &error);
                     return TurnEnd { report: unworked(exit, error.to_string(), root), waits: false };
@@ -175,14 +177,19 @@ struct RootsProgress<'a, B> {
     in_json: bool,
     names: &'a [&'a Path],
     summary: RootsSummary,
-    documents: Vec<(usize, Document<RootBody<B>>)>,
+    documents: Vec<(usize, JsonDocument<RootBody<B>>)>,
     bar: RootsBar,
     /// Nobody reads any more: the work goes on, and that is told at the end.
     unwritten: std::io::Result<()>,
 }
 
 impl<B: Serialize + 'static> RootsProgress<'_, B> {
-    fn count_end(&mut self, place: usize, answer: Result<RootReport<B>, Unanswered>, signal: Option<i32>) {
+    fn count_end(
+        &mut self,
+        place: usize,
+        answer: Result<RootReport<B>, UnansweredRoot>,
+        signal: Option<i32>,
+    ) {
         let name = self.names.get(place).copied().unwrap_or(Path::new(""));
         let report = answer.unwrap_or_else(|unanswered| without_answer(name, &unanswered, signal));
         self.summary.count(place, &report);
@@ -239,14 +246,14 @@ fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
 }
 
 /// A root whose turn did not come, or did not come to its end.
-fn without_answer<B>(name: &Path, unanswered: &Unanswered, signal: Option<i32>) -> RootReport<B> {
+fn without_answer<B>(name: &Path, unanswered: &UnansweredRoot, signal: Option<i32>) -> RootReport<B> {
     let error = unanswered.to_string();
     let (class, exit, result) = match unanswered {
-        Unanswered::NotBegun => {
+        UnansweredRoot::NotBegun => {
             (RootClass::NotBegun, signal.map_or(Exit::FAILED, Exit::by_signal), "not-begun")
         }
-        Unanswered::Defect => (RootClass::Failed, Exit::INTERNAL, "failed"),
-        Unanswered::Root(_) | Unanswered::Replaced(_) => (RootClass::Failed, Exit::FAILED, "failed"),
+        UnansweredRoot::Defect => (RootClass::Failed, Exit::INTERNAL, "failed"),
+        UnansweredRoot::Root(_) | UnansweredRoot::Replaced(_) => (RootClass::Failed, Exit::FAILED, "failed"),
     };
     let line = failure_line(exit, &error);
     RootReport::of_line(class, exit, line, name, RootBody::Unworked { result, changed: false, error })

@@ -13,7 +13,7 @@ pub(crate) const SCHEMA: &str = "patchadm/1";
 
 /// A document, not yet written.
 #[derive(Debug, Serialize)]
-pub(crate) struct Document<B> {
+pub(crate) struct JsonDocument<B> {
     schema: &'static str,
     command: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,14 +46,14 @@ pub(crate) struct DocumentHead<'a> {
 
 impl DocumentHead<'_> {
     /// A document whose other fields are those of `body`, a struct or map.
-    pub(crate) fn document<B: Serialize>(self, body: B) -> Document<B> {
+    pub(crate) fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
         let root = self.root.map(|root| root.display().to_string());
         let exit = ExitFields { code: self.exit.code(), name: self.exit.name() };
-        Document { schema: SCHEMA, command: self.command, root, exit, body }
+        JsonDocument { schema: SCHEMA, command: self.command, root, exit, body }
     }
 }
 
-impl<B: Serialize> Document<B> {
+impl<B: Serialize> JsonDocument<B> {
     /// The text of the document, with a newline at its end.
     pub(crate) fn text(&self) -> serde_json::Result<Vec<u8>> {
         let mut text = without_high_controls(&serde_json::to_vec_pretty(self)?);

@@ -31,7 +31,7 @@ pub(crate) struct Reply {
 }
 
 /// A report that can be printed. Its serialized fields are those of its JSON document.
-pub(crate) trait Report: Serialize {
+pub(crate) trait CommandReport: Serialize {
     /// Prints the text face; some answers are only an exit code.
     fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
         Ok(())
@@ -48,7 +48,7 @@ trait Faces {
     fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()>;
 }
 
-impl<R: Report> Faces for R {
+impl<R: CommandReport> Faces for R {
     fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()> {
         if in_json {
             output.print(head.document(self).text()?)?;
@@ -66,12 +66,12 @@ impl Reply {
     }
 
     /// An answer about nothing or about this machine.
-    pub(crate) fn new(exit: Exit, report: impl Report + 'static) -> Self {
+    pub(crate) fn new(exit: Exit, report: impl CommandReport + 'static) -> Self {
         Self { exit, root: None, report: Some(Box::new(report)) }
     }
 
     /// An answer about a root, which its document names.
-    pub(crate) fn about(root: &Root, exit: Exit, report: impl Report + 'static) -> Self {
+    pub(crate) fn about(root: &Root, exit: Exit, report: impl CommandReport + 'static) -> Self {
         Self { root: Some(root.prefix().to_owned()), ..Self::new(exit, report) }
     }
 

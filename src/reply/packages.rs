@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 
 use super::exit::Exit;
 use super::words::{print_recovery, recovery_sentence};
-use super::{Reply, Report, failure};
+use super::{CommandReport, Reply, failure};
 use crate::operation::failure::Failure;
 use crate::operation::packages::report::PackagesReport;
-use crate::operation::scripts::{Ending, RebootRequest};
+use crate::operation::scripts::{LastingResults, RebootRequest};
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Root;
@@ -24,7 +24,7 @@ pub(crate) struct EndedPackage<'a> {
     pub(crate) plan: Option<&'a Plan>,
     pub(crate) result: &'a Result<Receipt, Failure>,
     /// The wishes and warnings of its scripts.
-    pub(crate) ending: Ending,
+    pub(crate) ending: LastingResults,
 }
 
 impl EndedPackage<'_> {
@@ -73,7 +73,7 @@ impl<T: 'static> EndedPackages<T> {
     }
 }
 
-impl<T: 'static> Report for EndedPackages<T> {
+impl<T: 'static> CommandReport for EndedPackages<T> {
     /// Prints what is not about one package.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let report = match &self.outcome {

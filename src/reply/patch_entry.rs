@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::exit::Exit;
 use super::failure;
 use crate::operation::failure::Failure;
-use crate::operation::patches::apply::Applied;
+use crate::operation::patches::apply::ApplyOutcome;
 use crate::package::{ObjectPath, PkgInst};
 use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::{Command, Reason};
@@ -79,8 +79,8 @@ impl PatchEntry {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
 
-    pub(super) fn of(command: Command, one: Applied) -> Self {
-        let Applied { id, plan, scripts, reboot, in_use, result } = one;
+    pub(super) fn of(command: Command, one: ApplyOutcome) -> Self {
+        let ApplyOutcome { id, plan, scripts, reboot, in_use, result } = one;
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),

@@ -11,8 +11,8 @@ use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::words::recovery_sentence;
 use crate::operation::failure::Failure;
-use crate::operation::patches::apply::{Applied, ApplyReport};
-use crate::operation::patches::back_out::{BackOutReport, BackedOut};
+use crate::operation::patches::apply::{ApplyOutcome, ApplyReport};
+use crate::operation::patches::back_out::{BackOutOutcome, BackOutReport};
 use crate::plan::refusal::Command;
 use crate::transaction::{Receipt, RootCondition};
 
@@ -94,13 +94,8 @@ impl PatchesReport {
 
 /// A backout in the form of an application.
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
-    let patches = report.patches.into_iter().map(|BackedOut { id, plan, scripts, result }| Applied {
-        id,
-        plan,
-        scripts,
-        reboot: None,
-        in_use: Vec::new(),
-        result,
+    let patches = report.patches.into_iter().map(|BackOutOutcome { id, plan, scripts, result }| {
+        ApplyOutcome { id, plan, scripts, reboot: None, in_use: Vec::new(), result }
     });
     ApplyReport { recovered: report.recovered, patches: patches.collect() }
 }

@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const SIGNALS: [i32; 3] =
     [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
 
-/// The occasion of a command: its clock and host.
-pub(crate) fn occasion(surroundings: &Surroundings) -> Now {
+/// The time and host of a command.
+pub(crate) fn now(surroundings: &Surroundings) -> Now {
     let seconds = surroundings.now.timestamp();
     Now {
         utc: surroundings.now.naive_utc(),
@@ -65,7 +65,7 @@ impl RootTurn<'_> {
             LockWait { until, was_reported: Cell::new(false), speaks_as: &self.speaks_as };
         work(&Caller {
             program: self.program,
-            occasion: occasion(self.surroundings),
+            now: now(self.surroundings),
             time: self.surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
             user: Surroundings::user(),
             wait: &|holder| (self.interrupt)().is_none() && lock_wait_seconds.goes_on(holder),

@@ -13,9 +13,9 @@ use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::operation::failure::Failure;
 use crate::operation::packages::add::{AddRequest, add_packages};
-use crate::operation::packages::observer::Nobody;
-use crate::operation::patches::apply::{Applied, ApplyRequest, apply_patches};
-use crate::operation::patches::back_out::{BackOutRequest, BackedOut, back_out_patches};
+use crate::operation::packages::observer::SilentObserver;
+use crate::operation::patches::apply::{ApplyOutcome, ApplyRequest, apply_patches};
+use crate::operation::patches::back_out::{BackOutOutcome, BackOutRequest, back_out_patches};
 use crate::operation::queries::packages::parameters;
 use crate::plan::refusal::Command;
 use crate::plan::{Action, Body, Plan};
@@ -103,9 +103,9 @@ impl Demonstration<'_> {
             ..AddRequest::default()
         };
         let root = self.root.clone();
-        let report = self
-            .call
-            .with_caller("pkgadd", 0, |caller| add_packages(&root, &request, caller, &mut Nobody))??;
+        let report = self.call.with_caller("pkgadd", 0, |caller| {
+            add_packages(&root, &request, caller, &mut SilentObserver)
+        })??;
         for added in report.packages {
             let receipt = added.result?;
             let objects =
@@ -119,7 +119,7 @@ impl Demonstration<'_> {
     fn apply(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
         let title = format!("Patch {} is applied ({}).", patch.id, patch.synopsis);
         self.print_step(&title, &format!("patchadd -R root patches/{}", patch.id))?;
-        let Applied { plan, result, .. } = self.try_to_apply(patch)?;
+        let ApplyOutcome { plan, result, .. } = self.try_to_apply(patch)?;
         let receipt = result?;
         self.changes(plan.as_ref())?;
         self.notes(&receipt.map(|receipt| receipt.notes).unwrap_or_default())?;
@@ -149,14 +149,14 @@ impl Demonstration<'_> {
     fn back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
         let title = format!("Patch {} is backed out.", patch.id);
         self.print_step(&title, &format!("patchrm -R root {}", patch.id))?;
-        let BackedOut { plan, result, .. } = self.try_to_back_out(patch)?;
+        let BackOutOutcome { plan, result, .. } = self.try_to_back_out(patch)?;
         let receipt = result?;
         self.changes(plan.as_ref())?;
         self.notes(&receipt.map(|receipt| receipt.notes).unwrap_or_default())?;
         self.lists()
     }
 
-    fn try_to_apply(&mut self, patch: &DemoPatch) -> anyhow::Result<Applied> {
+    fn try_to_apply(&mut self, patch: &DemoPatch) -> anyhow::Result<ApplyOutcome> {
         let request = ApplyRequest { patches: vec![self.files.patch(patch)], ..ApplyRequest::default() };
         let root = self.root.clone();
         let report =
@@ -164,7 +164,7 @@ impl Demonstration<'_> {
         only(report.patches)
     }
 
-    fn try_to_back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<BackedOut> {
+    fn try_to_back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<BackOutOutcome> {
         let request = BackOutRequest { ids: vec![patch.id.to_owned()], ..BackOutRequest::default() };
         let root = self.root.clone();
         let report =

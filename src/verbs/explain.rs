@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm explain code";
@@ -189,7 +189,7 @@ struct ExplainReport {
     meanings: Vec<CodeMeaning>,
 }
 
-impl Report for ExplainReport {
+impl CommandReport for ExplainReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for CodeMeaning { code, command, text, advice } in &self.meanings {
             output.line(format!("{code} from {command}: {text}\n  What to do: {advice}"))?;

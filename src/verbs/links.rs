@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::arguments::{Extensions, parse};
 use crate::call::{AppletKind, Invocation};
 use crate::operation::links::{LinksError, make_links};
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm links [--force] dir";
@@ -46,7 +46,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, report))
 }
 
-impl Report for LinksReport {
+impl CommandReport for LinksReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for (what, names) in [("made", &self.made), ("replaced", &self.replaced), ("kept", &self.kept)] {
             if !names.is_empty() {

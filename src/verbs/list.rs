@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::operation::queries::inspect::{Inspected, inspect};
+use crate::operation::queries::inspect::{InspectedPatch, inspect};
 use crate::patch::PatchList;
 use crate::reply::words::human;
-use crate::reply::{Exit, Reply, Report};
+use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm [-R root] list";
@@ -41,8 +41,8 @@ pub(super) struct ListedPatch {
     has_undo: bool,
 }
 
-impl From<&Inspected> for ListedPatch {
-    fn from(one: &Inspected) -> Self {
+impl From<&InspectedPatch> for ListedPatch {
+    fn from(one: &InspectedPatch) -> Self {
         let words = |list: &PatchList| list.iter().map(ToString::to_string).collect();
         Self {
             id: one.patch.id.to_string(),
@@ -69,7 +69,7 @@ impl ListedPatch {
     }
 }
 
-fn undo_bytes(one: &Inspected) -> Option<u64> {
+fn undo_bytes(one: &InspectedPatch) -> Option<u64> {
     let sizes: Option<Vec<u64>> = one.undo.iter().map(|undo| undo.bytes).collect();
     sizes.map(|sizes| sizes.iter().sum())
 }
@@ -87,7 +87,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::about(&root, Exit::OK, ListReport { patches }))
 }
 
-impl Report for ListReport {
+impl CommandReport for ListReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if self.patches.is_empty() {
             output.line("No patches are applied.")?;

@@ -23,7 +23,7 @@ use crate::operation::session::Caller;
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::reply::words::recovery_sentence;
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::Output;
 use crate::transaction::{Recovered, RootCondition};
@@ -121,7 +121,7 @@ impl RecoverReport {
     }
 }
 
-impl Report for RecoverReport {
+impl CommandReport for RecoverReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if self.error.is_some() {
             return Ok(output.error(&self.text)?);

@@ -9,10 +9,10 @@ use super::list::ListedPatch;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::operation::queries::inspect::{Inspected, inspect};
+use crate::operation::queries::inspect::{InspectedPatch, inspect};
 use crate::patch::{PatchId, PatchMacros};
 use crate::reply::words::human;
-use crate::reply::{Exit, Reply, Report, Stop};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::source::{self, Extent, Image, Origin};
 use crate::surroundings::Output;
 
@@ -56,7 +56,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Err(Stop::Refused { exit: Exit::new(2), message }.into())
 }
 
-fn applied(one: &Inspected) -> ShownPatch<ListedPatch> {
+fn applied(one: &InspectedPatch) -> ShownPatch<ListedPatch> {
     let patch = ListedPatch::from(one);
     let fields = [
         ("Patch", patch.id.clone()),
@@ -117,7 +117,7 @@ fn delivered(image: &Image) -> ShownPatch<BTreeMap<String, String>> {
     ShownPatch { patch, lines }
 }
 
-impl<P: Serialize> Report for ShownPatch<P> {
+impl<P: Serialize> CommandReport for ShownPatch<P> {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for (name, value) in self.lines.iter().filter(|(_, value)| !value.is_empty()) {
             output.line(format!("{name:>12}: {value}"))?;

@@ -10,15 +10,15 @@ use crate::call::Invocation;
 use crate::database::archive::ArchiveError;
 use crate::operation::check::CheckError;
 use crate::operation::queries::verify::{
-    Archive, Damage, Patch, Report as VerifyReport, State, VerifyError, verify,
+    ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
 };
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::reply::text::finding;
 use crate::reply::words::human;
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::root::Root;
-use crate::surroundings::caller::occasion;
+use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
 
 const USAGE: &str = "patchadm [-R root] verify [id|pkg...]";
@@ -104,7 +104,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         &args.names,
         args.undo_dir.as_deref(),
         call.surroundings.processors,
-        &occasion(&call.surroundings),
+        &now(&call.surroundings),
     )
     .map_err(refused)?;
     let exit = exit_of(&report);
@@ -113,7 +113,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 /// Undo data that is gone for good counts more than a file, which a package can bring again.
 fn exit_of(report: &VerifyReport) -> Exit {
-    let codes: Vec<Exit> = report.patches.iter().filter_map(Patch::damage).map(code_of).collect();
+    let codes: Vec<Exit> = report.patches.iter().filter_map(VerifiedPatch::damage).map(code_of).collect();
     if codes.contains(&DAMAGED) {
         return DAMAGED;
     }
@@ -121,9 +121,9 @@ fn exit_of(report: &VerifyReport) -> Exit {
     codes.first().copied().unwrap_or_else(|| if is_wrong() { Exit::FAILED } else { Exit::OK })
 }
 
-fn code_of(damage: Damage<'_>) -> Exit {
+fn code_of(damage: UndoDamage<'_>) -> Exit {
     match damage {
-        Damage::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
+        UndoDamage::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
             ELSEWHERE
         }
         _ => DAMAGED,
@@ -150,7 +150,7 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
     }
 }
 
-impl Report for VerifyReply {
+impl CommandReport for VerifyReply {
     /// Prints the objects first, then patch by patch, and at the end what it comes to.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for VerifyDiscrepancy { path, errors } in &self.discrepancies {
@@ -185,7 +185,7 @@ impl VerifyReply {
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
             interrupted: report.interrupted.iter().map(HalfApplied::of).collect(),
-            damaged: report.patches.iter().filter_map(Patch::damage).count(),
+            damaged: report.patches.iter().filter_map(VerifiedPatch::damage).count(),
         }
     }
 
@@ -218,7 +218,7 @@ impl HalfApplied {
 }
 
 impl PatchState {
-    fn of(patch: &Patch) -> Self {
+    fn of(patch: &VerifiedPatch) -> Self {
         let (code, reason) = match &patch.backout {
             Ok(()) => (Exit::OK, String::new()),
             Err(failed) => (failure::code(Command::Patchrm, failed), failure::reason(failed)),
@@ -246,7 +246,7 @@ impl UndoEntry {
         }
     }
 
-    fn of(archive: &Archive) -> Self {
+    fn of(archive: &ArchiveVerdict) -> Self {
         let entry = |state| Self {
             package: archive.package.to_string(),
             state,
@@ -256,14 +256,14 @@ impl UndoEntry {
             error: None,
         };
         match &archive.state {
-            State::None => entry("none"),
-            State::Sound { path, bytes, run } => {
+            ArchiveState::None => entry("none"),
+            ArchiveState::Sound { path, bytes, run } => {
                 Self { path: Some(path.clone()), bytes: Some(*bytes), run: run.clone(), ..entry("sound") }
             }
-            State::Unusable(error @ ArchiveError::Missing { path, .. }) => {
+            ArchiveState::Unusable(error @ ArchiveError::Missing { path, .. }) => {
                 Self { path: Some(path.clone()), error: Some(error.to_string()), ..entry("missing") }
             }
-            State::Unusable(error) => Self { error: Some(error.to_string()), ..entry("damaged") },
+            ArchiveState::Unusable(error) => Self { error: Some(error.to_string()), ..entry("damaged") },
         }
     }
 }

@@ -218,8 +218,8 @@ fn an_undo_archive_of_an_earlier_build_is_written_again_the_same() {
     assert!(stream_again == stream, "the datastream differs");
 
     let mut archive_again = Vec::new();
-    let take = |verified: gzip::Verified| archive_again.write_all(&verified.member);
-    let mut encoder = gzip::Encoder::new(take, 1, stream.len() as u64);
+    let take = |verified: gzip::VerifiedMember| archive_again.write_all(&verified.member);
+    let mut encoder = gzip::GzipEncoder::new(take, 1, stream.len() as u64);
     encoder.write_all(&stream_again).unwrap();
     let _ = encoder.finish().unwrap();
     assert!(archive_again == archive, "the compressed bytes differ");

@@ -13,7 +13,7 @@ use chrono::DateTime;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
-use patchadm_core::operation::packages::observer::Nobody;
+use patchadm_core::operation::packages::observer::SilentObserver;
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::patches::apply::{ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
@@ -342,13 +342,13 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
                 scripts: scripts(),
                 ..AddRequest::default()
             };
-            let report = add_packages(root, &request, caller, &mut Nobody)?;
+            let report = add_packages(root, &request, caller, &mut SilentObserver)?;
             report.packages.into_iter().map(|one| one.result.map(Some)).collect()
         }
         Command::Remove(packages) => {
             let request =
                 RemoveRequest { packages: packages.clone(), scripts: scripts(), ..RemoveRequest::default() };
-            let report = remove_packages(root, &request, caller, &mut Nobody)?;
+            let report = remove_packages(root, &request, caller, &mut SilentObserver)?;
             report.packages.into_iter().map(|one| one.result.map(Some)).collect()
         }
     };
@@ -367,7 +367,7 @@ fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
     let (utc, local) = (now.naive_utc(), now.naive_utc());
     work(&Caller {
         program: "patchadd",
-        occasion: Now { utc, local, host: "web1".to_owned() },
+        now: Now { utc, local, host: "web1".to_owned() },
         time: now.to_rfc3339(),
         user: "root".to_owned(),
         // A process that another test starts has our descriptors until it becomes its program.

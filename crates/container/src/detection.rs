@@ -113,7 +113,7 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
     let whole = io::Cursor::new(start).chain(input);
     let (compression, mut plain): (_, Box<dyn Read + 'a>) = match form {
         ContainerFormat::Gzip => {
-            let decoder = gzip::Decoder::new(whole).map_err(tagged)?;
+            let decoder = gzip::GzipDecoder::new(whole).map_err(tagged)?;
             (Compression::Gzip, Box::new(Decoding(decoder)))
         }
         ContainerFormat::Compress => {

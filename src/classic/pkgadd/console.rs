@@ -6,7 +6,7 @@ use super::layout;
 use crate::classic::console::Console;
 use crate::operation::packages::installation::PlannedInstallation;
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::Added;
+use crate::operation::packages::report::AddedPackage;
 use crate::plan::Plan;
 use crate::plan::refusal::Command;
 use crate::plan::script_schedule::steps::Portion;
@@ -24,7 +24,7 @@ pub(crate) struct AddDetails<'a> {
 }
 
 /// The outcome of one package.
-pub(super) fn ended(added: &Added) -> EndedPackage<'_> {
+pub(super) fn ended(added: &AddedPackage) -> EndedPackage<'_> {
     let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
     EndedPackage { name: &added.name, plan, result: &added.result, ending: added.ending }
 }
@@ -77,7 +77,7 @@ impl PackageObserver for Console<'_, AddDetails<'_>> {
         self.print_step(&layout::verified(class));
     }
 
-    fn added(&mut self, added: &Added) {
+    fn added(&mut self, added: &AddedPackage) {
         if !self.outcome {
             return;
         }

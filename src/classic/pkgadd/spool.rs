@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::call::Invocation;
 use crate::classic::pkgtrans::transfer;
 use crate::operation::device;
-use crate::operation::translate::{Destination, Existing, TranslateRequest};
+use crate::operation::translate::{ExistingPolicy, TransferDestination, TranslateRequest};
 use crate::reply::Reply;
 
 /// Copies the packages of a device into the directory `spool`, with the reports and codes of pkgtrans(1).
@@ -16,8 +16,8 @@ pub(super) fn run(
     packages: Vec<String>,
     categories: Vec<String>,
 ) -> anyhow::Result<Reply> {
-    let to = Destination::Directory(device::named(spool));
-    let existing = Existing::Refuse;
+    let to = TransferDestination::Directory(device::named(spool));
+    let existing = ExistingPolicy::Refuse;
     let request = TranslateRequest { to, device, packages, categories, existing, description_only: false };
     transfer(call, request)
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::lists;
 use crate::arguments::{Extensions, RootOption};
 use crate::as_owner::options::OwnerOptions;
-use crate::operation::check::{Aspects, MapFiles, PathPattern, Request, Scope};
-use crate::operation::queries::select::Pattern;
+use crate::operation::check::{CheckRequest, CheckScope, CheckedAspects, MapFiles, PathPattern};
+use crate::operation::queries::select::PackagePattern;
 use crate::reply::Stop;
 
 pub(super) const USAGE: &str = "\
@@ -79,8 +79,8 @@ pub(super) struct PkgchkArgs {
 
 impl PkgchkArgs {
     /// -a and -c leave the other aspect out; both together leave nothing out.
-    pub(super) fn aspects(&self) -> Aspects {
-        Aspects {
+    pub(super) fn aspects(&self) -> CheckedAspects {
+        CheckedAspects {
             attributes: self.attributes || !self.contents,
             contents: self.contents || !self.attributes,
             changing_contents: !self.no_volatile,
@@ -88,17 +88,19 @@ impl PkgchkArgs {
         }
     }
 
-    pub(super) fn request(&self, scope: Scope, workers: usize) -> anyhow::Result<Request> {
-        if self.map.is_some() && (scope.packages.len() > 1 || scope.packages.first() == Some(&Pattern::All)) {
+    pub(super) fn request(&self, scope: CheckScope, workers: usize) -> anyhow::Result<CheckRequest> {
+        if self.map.is_some()
+            && (scope.packages.len() > 1 || scope.packages.first() == Some(&PackagePattern::All))
+        {
             let message = "a pkgmap is that of one package".to_owned();
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let map = self.map.clone().map(|pkgmap| MapFiles { pkgmap, environment: self.environment.clone() });
-        Ok(Request { scope, aspects: self.aspects(), map, workers })
+        Ok(CheckRequest { scope, aspects: self.aspects(), map, workers })
     }
 
-    pub(super) fn scope(&self) -> anyhow::Result<Scope> {
-        let packages = self.packages.iter().map(|word| Pattern::parse(word)).collect();
+    pub(super) fn scope(&self) -> anyhow::Result<CheckScope> {
+        let packages = self.packages.iter().map(|word| PackagePattern::parse(word)).collect();
         let categories = self.category.iter().map(|category| category.trim().to_owned()).collect();
         let mut paths = Vec::new();
         for word in lists::words(&self.path) {
@@ -112,6 +114,6 @@ impl PkgchkArgs {
         }
         let has_list = self.input.is_some() || !self.path.is_empty() || !self.partial.is_empty();
         anyhow::ensure!(!paths.is_empty() || !has_list, "the list of paths is empty");
-        Ok(Scope { packages, categories, paths })
+        Ok(CheckScope { packages, categories, paths })
     }
 }

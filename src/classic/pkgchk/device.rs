@@ -6,11 +6,11 @@ use serde::{Serialize, Serializer};
 
 use super::arguments::PkgchkArgs;
 use super::document::{CheckDocument, ListDocument};
-use crate::operation::check::Scope;
-use crate::operation::check::device::{Delivered, DeviceReport, check_device};
+use crate::operation::check::CheckScope;
+use crate::operation::check::device::{DevicePackage, DeviceReport, check_device};
 use crate::plan::refusal::Command;
 use crate::reply::text::{finding, object};
-use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::surroundings::{Output, Zone};
 
 /// The answer about a device.
@@ -26,7 +26,7 @@ struct DeviceReply {
 
 /// Checks or lists what is asked for. Exit 0 if every object is what its pkgmap says, 1 if not or if there is no such
 /// package.
-pub(super) fn run(args: &PkgchkArgs, device: &Path, scope: Scope, zone: Zone) -> anyhow::Result<Reply> {
+pub(super) fn run(args: &PkgchkArgs, device: &Path, scope: CheckScope, zone: Zone) -> anyhow::Result<Reply> {
     let aspects = (!args.long).then(|| args.aspects());
     let report = check_device(device, &scope, aspects).map_err(|failed| Stop::Refused {
         exit: failure::code(Command::Pkgadd, &failed),
@@ -51,7 +51,7 @@ impl Serialize for DeviceReply {
     }
 }
 
-impl Report for DeviceReply {
+impl CommandReport for DeviceReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         let DeviceReport { packages, missing, .. } = &self.report;
         for word in missing {
@@ -72,14 +72,14 @@ impl Report for DeviceReply {
 }
 
 impl DeviceReply {
-    fn print_listing(&self, output: &mut Output, package: &Delivered) -> anyhow::Result<()> {
+    fn print_listing(&self, output: &mut Output, package: &DevicePackage) -> anyhow::Result<()> {
         for one in &package.objects {
             output.print(object::spooled(&one.object, &one.path.to_string(), &package.package, self.zone))?;
         }
         Ok(())
     }
 
-    fn print_check(&self, output: &mut Output, package: &Delivered) -> anyhow::Result<()> {
+    fn print_check(&self, output: &mut Output, package: &DevicePackage) -> anyhow::Result<()> {
         let form = if package.is_stream { "stream" } else { "directory" };
         let (name, from) = (&package.package, self.device.display());
         output.line(format!("Checking uninstalled {form} format package <{name}> from <{from}>"))?;

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::operation::check::device::{Delivered, DeliveredObject};
-use crate::operation::check::{Finding, Report};
+use crate::operation::check::device::{DeliveredObject, DevicePackage};
+use crate::operation::check::{CheckReport, Finding};
 use crate::package::ContentsLine;
 use crate::reply::text::{finding, object};
 use crate::root::Root;
@@ -39,7 +39,7 @@ struct RecordedObject {
 }
 
 impl CheckDocument {
-    pub(super) fn of(report: &Report, root: &Root, zone: Zone) -> Self {
+    pub(super) fn of(report: &CheckReport, root: &Root, zone: Zone) -> Self {
         let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
         let discrepancies = wrong.map(|checked| CheckDiscrepancy {
             path: root.show(&checked.path),
@@ -54,7 +54,7 @@ impl CheckDocument {
     }
 
     /// The document of a check of packages on a device; paths are as the pkgmap writes them.
-    pub(super) fn of_device(packages: &[Delivered], missing: &[String], zone: Zone) -> Self {
+    pub(super) fn of_device(packages: &[DevicePackage], missing: &[String], zone: Zone) -> Self {
         let objects = || packages.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));
         let wrong = objects().filter(|(_, object)| !object.findings.is_empty());
         let discrepancies = wrong.map(|(one, object)| CheckDiscrepancy {
@@ -81,7 +81,7 @@ impl ListDocument {
     }
 
     /// The document of a listing of packages on a device.
-    pub(super) fn of_device(packages: &[Delivered]) -> Self {
+    pub(super) fn of_device(packages: &[DevicePackage]) -> Self {
         let recorded = |package: &str, object: &DeliveredObject| RecordedObject {
             path: object.path.to_string(),
             r#type: object::type_name(object.object.ftype),

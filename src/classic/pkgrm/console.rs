@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::classic::console::Console;
 use crate::operation::packages::left_objects::{LeftObject, StayReason};
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::{PlannedRemoval, Removed};
+use crate::operation::packages::report::{PlannedRemoval, RemovedPackage};
 use crate::package::Params;
 use crate::plan::refusal::Command;
 use crate::reply::packages::{EndedPackage, print_ending};
@@ -15,7 +15,7 @@ use crate::surroundings::questions;
 pub(super) struct RemoveDetails;
 
 /// The outcome of one package.
-pub(super) fn ended(removed: &Removed) -> EndedPackage<'_> {
+pub(super) fn ended(removed: &RemovedPackage) -> EndedPackage<'_> {
     let plan = removed.removal.as_ref().map(|removal| &removal.intended.plan);
     EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending }
 }
@@ -64,7 +64,7 @@ impl PackageObserver for Console<'_, RemoveDetails> {
         self.print_step("## Updating system information.\n");
     }
 
-    fn removed(&mut self, removed: &Removed) {
+    fn removed(&mut self, removed: &RemovedPackage) {
         if self.outcome {
             print_ending(&mut self.output, Command::Pkgrm, "Removal of", &ended(removed));
         }

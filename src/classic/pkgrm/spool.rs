@@ -9,7 +9,7 @@ use crate::classic::pkgtrans;
 use crate::operation::device;
 use crate::operation::translate::remove_spooled;
 use crate::package::PkgInst;
-use crate::reply::{Exit, Reply, Report};
+use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::{Output, questions};
 
 /// Removes packages from a spool directory; with `asks` each removal has to be agreed to.
@@ -48,7 +48,7 @@ struct SpoolReport {
     removed: Vec<String>,
 }
 
-impl Report for SpoolReport {
+impl CommandReport for SpoolReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         Ok(self.error.iter().try_for_each(|error| output.error(error))?)
     }

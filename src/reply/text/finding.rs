@@ -1,6 +1,6 @@
 //! The lines of pkgchk(1M) about an object that is not as it is recorded.
 
-use crate::operation::check::{Differs, Finding, Unfixed};
+use crate::operation::check::{Difference, Finding, UnfixedReason};
 use crate::package::Mode;
 use crate::surroundings::Zone;
 
@@ -21,7 +21,7 @@ pub(crate) fn detail(finding: &Finding, zone: Zone) -> String {
     match finding {
         Finding::Missing => "pathname does not exist".to_owned(),
         Finding::Type(types) => differ("file type", &letter(types.expected), &letter(types.actual)),
-        Finding::Device(Differs { expected, actual }) => {
+        Finding::Device(Difference { expected, actual }) => {
             let shown = |(major, minor): (u32, u32)| format!("<{major}, {minor}>");
             format!("major/minor device {} expected {} actual", shown(*expected), shown(*actual))
         }
@@ -39,10 +39,10 @@ pub(crate) fn detail(finding: &Finding, zone: Zone) -> String {
             let shown = |seconds: i64| zone.at(seconds).format("%m/%d/%y %I:%M:%S %p").to_string();
             differ("modtime", &shown(moments.expected), &shown(moments.actual))
         }
-        Finding::Size(Differs { expected, actual }) => {
+        Finding::Size(Difference { expected, actual }) => {
             format!("file size <{expected}> expected <{actual}> actual")
         }
-        Finding::Cksum(Differs { expected, actual }) => {
+        Finding::Cksum(Difference { expected, actual }) => {
             format!("file cksum <{expected}> expected <{actual}> actual")
         }
         Finding::NotDelivered(patch) => format!("file is not the one that patch {patch} delivered (SHA-256)"),
@@ -53,14 +53,16 @@ pub(crate) fn detail(finding: &Finding, zone: Zone) -> String {
 }
 
 /// The line of a repair that failed.
-fn unable(unfixed: &Unfixed) -> String {
+fn unable(unfixed: &UnfixedReason) -> String {
     match unfixed {
-        Unfixed::Attributes => "unable to fix attributes".to_owned(),
-        Unfixed::OtherBytes => "attributes are left as they are: the content is not as recorded".to_owned(),
-        Unfixed::Mtime => "unable to fix modification time".to_owned(),
-        Unfixed::Directory => "unable to create directory".to_owned(),
-        Unfixed::Link(target) => format!("unable to create link to <{}>", lossy(target)),
-        Unfixed::Hidden => "unable to remove hidden file".to_owned(),
+        UnfixedReason::Attributes => "unable to fix attributes".to_owned(),
+        UnfixedReason::OtherBytes => {
+            "attributes are left as they are: the content is not as recorded".to_owned()
+        }
+        UnfixedReason::Mtime => "unable to fix modification time".to_owned(),
+        UnfixedReason::Directory => "unable to create directory".to_owned(),
+        UnfixedReason::Link(target) => format!("unable to create link to <{}>", lossy(target)),
+        UnfixedReason::Hidden => "unable to remove hidden file".to_owned(),
     }
 }
 
@@ -76,8 +78,8 @@ fn lossy(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn differs<T>(expected: T, actual: T) -> Differs<T> {
-        Differs { expected, actual }
+    fn differs<T>(expected: T, actual: T) -> Difference<T> {
+        Difference { expected, actual }
     }
 
     fn shown(findings: &[Finding]) -> String {
@@ -126,15 +128,15 @@ mod tests {
                 "file is not the one that patch 100-01 delivered (SHA-256)",
             ),
             (Finding::Hidden, "hidden file in exclusive directory"),
-            (Finding::Unfixed(Unfixed::Attributes), "unable to fix attributes"),
+            (Finding::Unfixed(UnfixedReason::Attributes), "unable to fix attributes"),
             (
-                Finding::Unfixed(Unfixed::OtherBytes),
+                Finding::Unfixed(UnfixedReason::OtherBytes),
                 "attributes are left as they are: the content is not as recorded",
             ),
-            (Finding::Unfixed(Unfixed::Mtime), "unable to fix modification time"),
-            (Finding::Unfixed(Unfixed::Directory), "unable to create directory"),
-            (Finding::Unfixed(Unfixed::Link(b"./a".to_vec())), "unable to create link to <./a>"),
-            (Finding::Unfixed(Unfixed::Hidden), "unable to remove hidden file"),
+            (Finding::Unfixed(UnfixedReason::Mtime), "unable to fix modification time"),
+            (Finding::Unfixed(UnfixedReason::Directory), "unable to create directory"),
+            (Finding::Unfixed(UnfixedReason::Link(b"./a".to_vec())), "unable to create link to <./a>"),
+            (Finding::Unfixed(UnfixedReason::Hidden), "unable to remove hidden file"),
         ] {
             assert_eq!(detail(&finding, Zone::Utc), text);
         }

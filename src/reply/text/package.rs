@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use crate::format::params::compact;
-use crate::operation::queries::counts::Counts;
-use crate::operation::queries::packages::{ListedPackage, State};
+use crate::operation::queries::counts::ObjectCounts;
+use crate::operation::queries::packages::{ListedPackage, PackageState};
 use crate::package::control::on_one_line;
 
 /// The parameters that the long listing shows before STATUS, in its order. Of the first ones even an empty value is
@@ -73,16 +73,16 @@ pub(crate) fn long(package: &ListedPackage) -> Vec<u8> {
 }
 
 /// The words of the long listing for a state.
-pub(crate) fn status(state: State) -> &'static str {
+pub(crate) fn status(state: PackageState) -> &'static str {
     match state {
-        State::Complete => "completely installed",
-        State::Partial => "partially installed",
-        State::Spooled => "spooled",
+        PackageState::Complete => "completely installed",
+        PackageState::Partial => "partially installed",
+        PackageState::Spooled => "spooled",
     }
 }
 
-fn files(text: &mut Vec<u8>, counts: &Counts, state: State) {
-    let word = if state == State::Spooled { "spooled" } else { "installed" };
+fn files(text: &mut Vec<u8>, counts: &ObjectCounts, state: PackageState) {
+    let word = if state == PackageState::Spooled { "spooled" } else { "installed" };
     let lines = [
         (counts.partial, "partially installed pathnames"),
         (counts.shared, "shared pathnames"),
@@ -132,19 +132,19 @@ mod tests {
         ListedPackage {
             instance: instance.to_owned(),
             params: params.iter().map(|(name, value)| (*name, *value)).collect::<Params>(),
-            state: State::Complete,
+            state: PackageState::Complete,
             counts: None,
         }
     }
 
     fn stuf() -> ListedPackage {
-        let counts = Counts {
+        let counts = ObjectCounts {
             pathnames: 22,
             links: 1,
             directories: 6,
             executables: 3,
             blocks: 62,
-            ..Counts::default()
+            ..ObjectCounts::default()
         };
         let params = [
             ("CLASSES", "none preserve build script"),
@@ -187,10 +187,16 @@ mod tests {
 
     #[test]
     fn a_spooled_package_is_listed_with_what_the_spool_has() {
-        let counts = Counts { pathnames: 7, directories: 2, information: 2, blocks: 3, ..Counts::default() };
+        let counts = ObjectCounts {
+            pathnames: 7,
+            directories: 2,
+            information: 2,
+            blocks: 3,
+            ..ObjectCounts::default()
+        };
         let params = [("NAME", "X"), ("BASEDIR", ""), ("ARCH", "sparc, i386")];
         let spooled =
-            ListedPackage { state: State::Spooled, counts: Some(counts), ..package("SUNWx", &params) };
+            ListedPackage { state: PackageState::Spooled, counts: Some(counts), ..package("SUNWx", &params) };
         assert_eq!(
             String::from_utf8(long(&spooled)).unwrap(),
             "   PKGINST:  SUNWx

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::operation::make::{Defaults, MakeRequest, Watch, make_package};
+use crate::operation::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
 use crate::package::{Mode, Params};
 use crate::root::{Dir, NewTree, Timestamp};
 
@@ -205,10 +205,10 @@ impl DemoDirectory {
             assignments: assignments.iter().copied().collect::<Params>(),
             limit: None,
             instance: None,
-            defaults: Defaults::default(),
+            defaults: ParameterDefaults::default(),
             now: EPOCH,
         };
-        let mut watch = Watch { tell: &mut |_| (), interrupt: &|| None };
+        let mut watch = MakeWatch { tell: &mut |_| (), interrupt: &|| None };
         make_package(&request, &mut watch).map(drop).map_err(io::Error::other)
     }
 }

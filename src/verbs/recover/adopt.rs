@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use crate::operation::adopt::{Adopted, Adoption};
+use crate::operation::adopt::{AdoptedUndo, AdoptionReport};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
-use crate::reply::{Exit, Report, failure};
+use crate::reply::{CommandReport, Exit, failure};
 use crate::root::Root;
 use crate::surroundings::Output;
 
@@ -21,7 +21,7 @@ const NOTHING: &str = "There is no undo archive to be bound.";
 pub(super) struct AdoptReport {
     result: &'static str,
     changed: bool,
-    adopted: Vec<AdoptedArchive>,
+    adopted: Vec<AdoptedArchiveEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
@@ -32,7 +32,7 @@ pub(super) struct AdoptReport {
 }
 
 #[derive(Debug, Serialize)]
-struct AdoptedArchive {
+struct AdoptedArchiveEntry {
     id: String,
     package: String,
     run: Option<String>,
@@ -41,8 +41,8 @@ struct AdoptedArchive {
     differs: Option<String>,
 }
 
-impl AdoptedArchive {
-    fn of(one: &Adoption) -> Self {
+impl AdoptedArchiveEntry {
+    fn of(one: &AdoptedUndo) -> Self {
         Self {
             id: one.patch.clone(),
             package: one.package.to_string(),
@@ -55,20 +55,22 @@ impl AdoptedArchive {
 }
 
 impl AdoptReport {
-    pub(super) fn of(result: &Result<Adopted, Failure>) -> Self {
+    pub(super) fn of(result: &Result<AdoptionReport, Failure>) -> Self {
         let adopted = match result {
             Ok(adopted) => adopted,
             Err(failed) => return Self::of_failure(failed),
         };
         let (result, exit) = match adopted {
-            Adopted { archives, .. } if archives.iter().any(|one| !one.is_adopted) => ("refused", UNFIT),
-            Adopted { is_changed: true, .. } => ("done", Exit::OK),
-            Adopted { .. } => ("nothing-to-do", Exit::OK),
+            AdoptionReport { archives, .. } if archives.iter().any(|one| !one.is_adopted) => {
+                ("refused", UNFIT)
+            }
+            AdoptionReport { is_changed: true, .. } => ("done", Exit::OK),
+            AdoptionReport { .. } => ("nothing-to-do", Exit::OK),
         };
         Self {
             result,
             changed: adopted.is_changed,
-            adopted: adopted.archives.iter().map(AdoptedArchive::of).collect(),
+            adopted: adopted.archives.iter().map(AdoptedArchiveEntry::of).collect(),
             error: None,
             exit,
             sentences: adopted.archives.iter().map(sentence).collect(),
@@ -105,7 +107,7 @@ impl AdoptReport {
     }
 }
 
-impl Report for AdoptReport {
+impl CommandReport for AdoptReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if self.error.is_some() {
             return Ok(output.error(&self.sentences.concat())?);
@@ -118,8 +120,8 @@ impl Report for AdoptReport {
 }
 
 /// The outcome for one archive, with the run that tells it from others of the same patch.
-fn sentence(one: &Adoption) -> String {
-    let Adoption { patch, package, run, recorded, differs, is_adopted } = one;
+fn sentence(one: &AdoptedUndo) -> String {
+    let AdoptedUndo { patch, package, run, recorded, differs, is_adopted } = one;
     let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
     match (is_adopted, differs) {

@@ -17,12 +17,12 @@ type Pool = InOrder<Vec<u8>, io::Result<Vec<u8>>>;
 /// The content of a gzip file. Members of ours are read ahead, two for each thread, as soon as more than the first one
 /// is wanted: what an archive says of itself is in that one.
 #[derive(Debug)]
-pub struct Decoder<R> {
-    state: State<R>,
+pub struct GzipDecoder<R> {
+    state: DecoderState<R>,
 }
 
 #[derive(Debug)]
-enum State<R> {
+enum DecoderState<R> {
     /// Members of ours, as far as they go.
     Members(Members<R>),
     /// Members of any kind.
@@ -45,46 +45,49 @@ struct Members<R> {
     behind: Option<Vec<u8>>,
 }
 
-impl<R: Read> Decoder<R> {
+impl<R: Read> GzipDecoder<R> {
     /// Reads `input` from its first byte on. The first bytes are read at once.
     pub fn new(mut input: R) -> io::Result<Self> {
         let header = read_header(&mut input)?;
         if member_size(&header).is_none() {
-            return Ok(Self { state: State::others(header, input) });
+            return Ok(Self { state: DecoderState::others(header, input) });
         }
         let mut members =
             Members { input, pool: None, threads: cores(), content: Cursor::default(), behind: None };
         let first = members.member(header)?.unwrap_or_default();
         members.content = Cursor::new(decode(&mut Decompress::new(false), &first)?);
-        Ok(Self { state: State::Members(members) })
+        Ok(Self { state: DecoderState::Members(members) })
     }
 }
 
-impl<R: Read> State<R> {
+impl<R: Read> DecoderState<R> {
     fn others(header: Vec<u8>, input: R) -> Self {
         let rest = Cursor::new(header).chain(input);
         Self::Others(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, rest))))
     }
 }
 
-impl<R: Read> Read for Decoder<R> {
+impl<R: Read> Read for GzipDecoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match &mut self.state {
-                State::Members(members) => {
+                DecoderState::Members(members) => {
                     let count = members.read(buffer)?;
                     if count > 0 || buffer.is_empty() {
                         return Ok(count);
                     }
                 }
-                State::Others(decoder) => return decoder.read(buffer),
-                State::Ended => return Ok(0),
+                DecoderState::Others(decoder) => return decoder.read(buffer),
+                DecoderState::Ended => return Ok(0),
             }
-            let State::Members(members) = std::mem::replace(&mut self.state, State::Ended) else {
+            let DecoderState::Members(members) = std::mem::replace(&mut self.state, DecoderState::Ended)
+            else {
                 return Ok(0);
             };
             match members.behind {
-                Some(header) if !header.is_empty() => self.state = State::others(header, members.input),
+                Some(header) if !header.is_empty() => {
+                    self.state = DecoderState::others(header, members.input);
+                }
                 _ => return Ok(0),
             }
         }

@@ -10,7 +10,7 @@ use super::{CHUNK, HEAD, HEADER, LONGEST, trailer};
 
 /// A member, and the content that it was made of: decoded again it is that content, byte by byte.
 #[derive(Debug)]
-pub struct Verified {
+pub struct VerifiedMember {
     /// What goes into the file.
     pub member: Vec<u8>,
     /// What it decodes to.
@@ -18,27 +18,27 @@ pub struct Verified {
 }
 
 /// Takes the members of a file in their order.
-pub trait Output {
+pub trait MemberOutput {
     /// Takes the next one.
-    fn take(&mut self, verified: Verified) -> io::Result<()>;
+    fn take(&mut self, verified: VerifiedMember) -> io::Result<()>;
 }
 
-impl<F: FnMut(Verified) -> io::Result<()>> Output for F {
-    fn take(&mut self, verified: Verified) -> io::Result<()> {
+impl<F: FnMut(VerifiedMember) -> io::Result<()>> MemberOutput for F {
+    fn take(&mut self, verified: VerifiedMember) -> io::Result<()> {
         self(verified)
     }
 }
 
 /// A chunk, and what it is worth.
-type Job = (Vec<u8>, Effort);
+type ChunkJob = (Vec<u8>, Effort);
 
 /// Compresses what is written to it, and hands the members to `out` in their order.
 #[derive(Debug)]
-pub struct Encoder<O> {
+pub struct GzipEncoder<O> {
     out: O,
     chunk: Vec<u8>,
     /// Started when there is more than one member.
-    pool: Option<InOrder<Job, io::Result<Verified>>>,
+    pool: Option<InOrder<ChunkJob, io::Result<VerifiedMember>>>,
     threads: usize,
     /// Bytes in full chunks.
     handed_over: u64,
@@ -46,7 +46,7 @@ pub struct Encoder<O> {
     thorough: u64,
 }
 
-impl<O: Output> Encoder<O> {
+impl<O: MemberOutput> GzipEncoder<O> {
     /// Nothing is written yet. Up to `threads` threads compress; each has up to two chunks under way. Members that begin
     /// within the first `thorough` bytes are made as small as `gzip -6` makes them, the others as fast as `gzip -1`.
     pub fn new(out: O, threads: usize, thorough: u64) -> Self {
@@ -96,7 +96,7 @@ impl<O: Output> Encoder<O> {
     }
 }
 
-impl<O: Output> Write for Encoder<O> {
+impl<O: MemberOutput> Write for GzipEncoder<O> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.chunk.len() == CHUNK {
             self.full()?;
@@ -127,7 +127,7 @@ impl Worker {
         }
     }
 
-    fn encode(&mut self, content: Vec<u8>, effort: Effort) -> io::Result<Verified> {
+    fn encode(&mut self, content: Vec<u8>, effort: Effort) -> io::Result<VerifiedMember> {
         let mut member = Vec::with_capacity(LONGEST);
         member.extend_from_slice(&HEAD);
         member.extend_from_slice(&[0; HEADER - HEAD.len()]);
@@ -136,7 +136,7 @@ impl Worker {
         member.extend_from_slice(&trailer(&content));
         let size = u32::try_from(member.len()).map_err(io::Error::other)?;
         member.splice(HEAD.len()..HEADER, size.to_le_bytes());
-        Ok(Verified { member, content })
+        Ok(VerifiedMember { member, content })
     }
 
     /// Proves the encoder: what it made is decoded, and compared with what it was made of.

@@ -6,12 +6,12 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-type Job<T, R> = (T, SyncSender<R>);
+type AnsweredJob<T, R> = (T, SyncSender<R>);
 
 /// Threads that answer questions. Whoever asks sees to it that not too many questions are under way
 /// ([`Self::under_way`]); each holds what it needs in memory.
 pub(super) struct InOrder<T, R> {
-    jobs: Option<Sender<Job<T, R>>>,
+    jobs: Option<Sender<AnsweredJob<T, R>>>,
     answers: VecDeque<Receiver<R>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -19,7 +19,7 @@ pub(super) struct InOrder<T, R> {
 impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
     /// Starts `threads` threads, each with a worker of its own.
     pub(super) fn new<W: FnMut(T) -> R + Send + 'static>(threads: usize, worker: impl Fn() -> W) -> Self {
-        let (jobs, waiting) = channel::<Job<T, R>>();
+        let (jobs, waiting) = channel::<AnsweredJob<T, R>>();
         let waiting = Arc::new(Mutex::new(waiting));
         let start = |_| {
             let (waiting, work) = (waiting.clone(), worker());
@@ -49,7 +49,7 @@ impl<T: Send + 'static, R: Send + 'static> InOrder<T, R> {
     }
 }
 
-fn answer<T, R>(waiting: &Mutex<Receiver<Job<T, R>>>, mut work: impl FnMut(T) -> R) {
+fn answer<T, R>(waiting: &Mutex<Receiver<AnsweredJob<T, R>>>, mut work: impl FnMut(T) -> R) {
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((question, to)) = job else { return };

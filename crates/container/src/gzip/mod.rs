@@ -8,7 +8,7 @@
 //! ```text
 //!   1f 8b 08 04  mtime 0  XFL 4  OS 255 │ 08 00  'P' 'A'  04 00  <size of the member> │ deflate │ CRC-32  size
 //! ```
-//! Numbers are little-endian. [`Encoder`] writes, and decodes each member again before it lets it out; [`Decoder`]
+//! Numbers are little-endian. [`GzipEncoder`] writes, and decodes each member again before it lets it out; [`GzipDecoder`]
 //! reads such files, and any other gzip file one member after another.
 
 mod decoder;
@@ -16,8 +16,8 @@ mod deflating;
 mod encoder;
 mod in_order;
 
-pub use decoder::Decoder;
-pub use encoder::{Encoder, Output, Verified};
+pub use decoder::GzipDecoder;
+pub use encoder::{GzipEncoder, MemberOutput, VerifiedMember};
 
 /// Bytes of content in one member.
 pub const CHUNK: usize = 1 << 18;

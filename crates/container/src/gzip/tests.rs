@@ -24,8 +24,8 @@ fn encoded(content: &[u8], threads: usize) -> Vec<u8> {
 
 fn encoded_with(content: &[u8], threads: usize, thorough: u64) -> Vec<u8> {
     let mut file = Vec::new();
-    let mut encoder = Encoder::new(
-        |verified: Verified| {
+    let mut encoder = GzipEncoder::new(
+        |verified: VerifiedMember| {
             file.extend_from_slice(&verified.member);
             Ok(())
         },
@@ -39,7 +39,7 @@ fn encoded_with(content: &[u8], threads: usize, thorough: u64) -> Vec<u8> {
 
 fn decoded(file: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    Decoder::new(file)?.read_to_end(&mut content)?;
+    GzipDecoder::new(file)?.read_to_end(&mut content)?;
     Ok(content)
 }
 

@@ -34,7 +34,7 @@ const COMMAND: &str = "recover";
 
 /// What became of one archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Adoption {
+pub struct AdoptedUndo {
     /// The patch.
     pub patch: String,
     /// The package.
@@ -51,9 +51,9 @@ pub struct Adoption {
 
 /// What was done about the undo archives of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Adopted {
+pub struct AdoptionReport {
     /// Each that no line of the ledger binds.
-    pub archives: Vec<Adoption>,
+    pub archives: Vec<AdoptedUndo>,
     /// Whether the ledger has changed.
     pub is_changed: bool,
 }
@@ -65,7 +65,7 @@ pub fn adopt_undo(
     ids: &[String],
     undo_dir: Option<&Path>,
     caller: &Caller<'_>,
-) -> Result<Adopted, Failure> {
+) -> Result<AdoptionReport, Failure> {
     let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
     must_have_database(root)?;
     let separator = &session.ground.policy.separator;
@@ -82,11 +82,11 @@ pub fn adopt_undo(
             packages.push(package);
         }
     }
-    let Some(last) = packages.last() else { return Ok(Adopted { archives: all, is_changed: false }) };
+    let Some(last) = packages.last() else { return Ok(AdoptionReport { archives: all, is_changed: false }) };
     let plan = Plan {
         command: COMMAND,
         patches: all.iter().filter(|one| one.is_adopted).map(|one| one.patch.clone()).collect(),
-        trailer: caller.occasion.trailer(COMMAND, last),
+        trailer: caller.now.trailer(COMMAND, last),
         packages,
         changes: Vec::new(),
         records,
@@ -98,7 +98,7 @@ pub fn adopt_undo(
         notes: Vec::new(),
     };
     session.perform(&plan, &mut NoContent, None, String::new())?;
-    Ok(Adopted { archives: all, is_changed: true })
+    Ok(AdoptionReport { archives: all, is_changed: true })
 }
 
 struct Adopter<'a> {
@@ -131,7 +131,7 @@ impl Candidate {
 
 impl Adopter<'_> {
     /// The archives of a package, and what its ledger becomes.
-    fn package(&self, package: &PkgInst) -> Result<(Vec<Adoption>, Option<LedgerChange>), Failure> {
+    fn package(&self, package: &PkgInst) -> Result<(Vec<AdoptedUndo>, Option<LedgerChange>), Failure> {
         let view = RecordView::live(&self.ground.root);
         let Some(params) = installed::params(&view, package)? else { return Ok((Vec::new(), None)) };
         let (ledger, is_anew) = match ledger::counting(&view, package) {
@@ -162,7 +162,7 @@ impl Adopter<'_> {
                 let patch = candidate.saved_as.clone();
                 change.adopted.push(AdoptedArchive { patch, sha256, size, place });
             }
-            adoptions.push(Adoption {
+            adoptions.push(AdoptedUndo {
                 patch: candidate.saved_as.clone(),
                 package: package.clone(),
                 run: self.run(package, &candidate.saved_as)?,

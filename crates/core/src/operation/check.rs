@@ -24,20 +24,23 @@ use crate::database::{RecordReader, RecordView, places, read_consistently};
 use crate::package::{Accounts, ContentsLine, side_by_side};
 use crate::root::{Root, accounts_of};
 use compare::Comparison;
-use map::Map;
+use map::CheckMap;
 
-pub use findings::{Aspects, CheckError, Checked, Differs, Finding, Report, Unfixed, Unknown};
-pub(super) use findings::{Delivered, DeliveredFile};
+pub use findings::{
+    CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, Finding, UnfixedReason,
+    UnmatchedOperands,
+};
+pub(super) use findings::{DeliveredFile, DeliveredFiles};
 pub use map::MapFiles;
-pub use scope::{PathPattern, Scope};
+pub use scope::{CheckScope, PathPattern};
 
 /// What pkgchk(1M) was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct CheckRequest {
     /// Which objects.
-    pub scope: Scope,
+    pub scope: CheckScope,
     /// What is compared.
-    pub aspects: Aspects,
+    pub aspects: CheckedAspects,
     /// The records are those of a pkgmap instead of the database.
     pub map: Option<MapFiles>,
     /// How many threads compare; none is one.
@@ -51,9 +54,9 @@ const SHARE: usize = 64;
 /// The records of the objects that are asked about, without looking at the objects: the list of `pkgchk -l`.
 pub fn recorded<'a>(
     reader: impl Into<RecordReader<'a>>,
-    request: &Request,
-) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
-    let records = Records::of(request)?;
+    request: &CheckRequest,
+) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+    let records = CheckedRecords::of(request)?;
     read_consistently(reader, |view| records.lines(view))
 }
 
@@ -62,14 +65,14 @@ pub fn recorded<'a>(
 pub fn check<'a>(
     reader: impl Into<RecordReader<'a>>,
     host: &Root,
-    request: &Request,
-) -> Result<Report, CheckError> {
-    let records = Records::of(request)?;
+    request: &CheckRequest,
+) -> Result<CheckReport, CheckError> {
+    let records = CheckedRecords::of(request)?;
     read_consistently(reader, |view| {
         if view.is_during_run() {
             return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
         }
-        records.compare(view, host, false, &Delivered::default())
+        records.compare(view, host, false, &DeliveredFiles::default())
     })
 }
 
@@ -77,34 +80,38 @@ pub fn check<'a>(
 pub(super) fn check_delivered(
     view: &RecordView<'_>,
     host: &Root,
-    request: &Request,
-    delivered: &Delivered,
-) -> Result<Report, CheckError> {
-    Records::of(request)?.compare(view, host, false, delivered)
+    request: &CheckRequest,
+    delivered: &DeliveredFiles,
+) -> Result<CheckReport, CheckError> {
+    CheckedRecords::of(request)?.compare(view, host, false, delivered)
 }
 
 /// Compares objects with their records and repairs what differs, as far as no content has to change, under the lock of
 /// the root. The report says what is left.
-pub fn check_and_fix(root: &Root, request: &Request, caller: &Caller<'_>) -> Result<Report, CheckError> {
-    let records = Records::of(request)?;
+pub fn check_and_fix(
+    root: &Root,
+    request: &CheckRequest,
+    caller: &Caller<'_>,
+) -> Result<CheckReport, CheckError> {
+    let records = CheckedRecords::of(request)?;
     must_have_database(root)?;
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
-    records.compare(&RecordView::live(root), &session.ground.host, true, &Delivered::default())
+    records.compare(&RecordView::live(root), &session.ground.host, true, &DeliveredFiles::default())
 }
 
 /// What objects are held against.
-struct Records<'a> {
-    request: &'a Request,
+struct CheckedRecords<'a> {
+    request: &'a CheckRequest,
     /// None for the database.
-    map: Option<Map>,
+    map: Option<CheckMap>,
 }
 
-impl<'a> Records<'a> {
-    fn of(request: &'a Request) -> Result<Self, CheckError> {
-        Ok(Self { request, map: request.map.as_ref().map(Map::read).transpose()? })
+impl<'a> CheckedRecords<'a> {
+    fn of(request: &'a CheckRequest) -> Result<Self, CheckError> {
+        Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()? })
     }
 
-    fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
+    fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
         let scope = &self.request.scope;
         if let Some(map) = &self.map {
             return map.lines(view, scope);
@@ -117,8 +124,8 @@ impl<'a> Records<'a> {
         view: &RecordView<'_>,
         host: &Root,
         fixes: bool,
-        delivered: &Delivered,
-    ) -> Result<Report, CheckError> {
+        delivered: &DeliveredFiles,
+    ) -> Result<CheckReport, CheckError> {
         let root = view.root();
         let accounts = owners_of(view, host);
         if accounts.is_err() {
@@ -126,17 +133,17 @@ impl<'a> Records<'a> {
             self.lines(view)?;
         }
         let accounts = accounts?;
-        let Request { aspects, scope, workers, .. } = self.request;
+        let CheckRequest { aspects, scope, workers, .. } = self.request;
         let follows_links = self.map.is_none();
         let accounts = accounts.as_ref();
         let comparison = Comparison { root, accounts, aspects: *aspects, delivered, follows_links };
         if self.map.is_none() && !fixes && !aspects.exclusive {
             let compared = scope.each(view, *workers, || {
                 let mut walk = comparison.walk();
-                move |line: ContentsLine| Checked { findings: walk.findings(&line), path: line.path }
+                move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
             })?;
             if let Some((checked, unknown)) = compared {
-                return Ok(Report { checked, unknown });
+                return Ok(CheckReport { checked, unknown });
             }
         }
         let (lines, unknown) = self.lines(view)?;
@@ -148,7 +155,7 @@ impl<'a> Records<'a> {
         if aspects.exclusive {
             checked.extend(exclusive::hidden(view, &comparison, &lines, fixes)?);
         }
-        Ok(Report { checked, unknown })
+        Ok(CheckReport { checked, unknown })
     }
 }
 
@@ -159,12 +166,12 @@ fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, Che
 }
 
 /// Compares all objects by so many threads; the answer has the order of the lines, however many there are.
-fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usize) -> Vec<Checked> {
+fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usize) -> Vec<CheckedObject> {
     let shares: Vec<&[ContentsLine]> = lines.chunks(SHARE).collect();
     let checked = side_by_side(workers, shares.len(), || {
         let mut walk = comparison.walk();
         let shares = &shares;
-        move |at| -> Vec<Checked> {
+        move |at| -> Vec<CheckedObject> {
             let share = shares.get(at).copied().unwrap_or_default();
             share.iter().map(|line| walk.checked(line)).collect()
         }

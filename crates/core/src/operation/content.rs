@@ -50,9 +50,9 @@ impl ContentSource for ManySources<'_> {
 }
 
 /// Undo archives: the package of the plan is the place of its archive, which has one package.
-pub(super) struct Archives<'a>(pub(super) Vec<OneSource<'a>>);
+pub(super) struct ArchiveSources<'a>(pub(super) Vec<OneSource<'a>>);
 
-impl ContentSource for Archives<'_> {
+impl ContentSource for ArchiveSources<'_> {
     fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         for (index, one) in self.0.iter_mut().enumerate() {
             let of_this = |_: usize, path: &PackagePath| wanted(index, path);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::content::OneSource;
 use super::failure::Failure;
-use crate::operation::queries::select::{Pattern, Selection};
+use crate::operation::queries::select::{PackagePattern, PackageSelection};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::source::{self, Extent, Form, Image, Origin, PackageImage, Source, SourceError};
 
@@ -18,7 +18,7 @@ pub fn named(word: &Path) -> PathBuf {
 }
 
 /// The packages that are meant, read but for the content of their objects.
-pub(crate) struct Device {
+pub(crate) struct OpenDevice {
     pub(super) source: Source,
     pub(super) image: Image,
     /// Places in the image: datastreams in their own order, others as they were named, those of one word by name.
@@ -28,16 +28,16 @@ pub(crate) struct Device {
 /// One package of a device.
 #[derive(Clone, Copy)]
 pub(crate) struct DeliveredPackage<'a> {
-    pub(crate) device: &'a Device,
+    pub(crate) device: &'a OpenDevice,
     /// Its place in the image of the device.
     pub(crate) index: usize,
     pub(crate) image: &'a PackageImage,
 }
 
-impl Device {
+impl OpenDevice {
     /// Reads what is selected; the words that nothing fits where there are some.
     pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, SourceError> {
-        let selection = Selection::of(words);
+        let selection = PackageSelection::of(words);
         let (asked, fits) = (Cell::new(false), Cell::new(false));
         let wanted = |directory: &str| {
             asked.set(true);
@@ -52,7 +52,7 @@ impl Device {
             Err(error) => return Err(error),
         };
         let names: Vec<String> = image.packages.iter().map(PackageImage::spooled_name).collect();
-        let missing = |pattern: &&Pattern| !names.iter().any(|name| pattern.fits(name));
+        let missing = |pattern: &&PackagePattern| !names.iter().any(|name| pattern.fits(name));
         let missing: Vec<String> =
             selection.patterns.iter().filter(missing).map(ToString::to_string).collect();
         if !missing.is_empty() {
@@ -84,7 +84,7 @@ impl Device {
 
     /// Of these only the packages of any of the categories, where there is one; the categories where nothing is left.
     pub(super) fn of_categories(mut self, categories: &[String]) -> Result<Self, Vec<String>> {
-        let selection = Selection { categories: categories.to_vec(), ..Selection::default() };
+        let selection = PackageSelection { categories: categories.to_vec(), ..PackageSelection::default() };
         let packages = &self.image.packages;
         let fits = |package: &PackageImage| selection.fits_params(&package.params, b"");
         self.selected.retain(|&index| packages.get(index).is_some_and(fits));

@@ -12,7 +12,7 @@ use crate::root::{Dir, FileType, RootError, random};
 
 /// What was done, name by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LinksReport {
+pub struct AppletLinks {
     /// Links that were made.
     pub made: Vec<&'static str>,
     /// Links that took the place of others.
@@ -49,10 +49,10 @@ pub fn make_links(
     program: &Path,
     names: &[&'static str],
     force: bool,
-) -> Result<LinksReport, LinksError> {
+) -> Result<AppletLinks, LinksError> {
     let program = fs::canonicalize(program).map_err(LinksError::Program)?;
     let dir = Dir::of_host(directory)?;
-    let mut report = LinksReport::default();
+    let mut report = AppletLinks::default();
     let (mut taken, mut only_links) = (Vec::new(), true);
     for &name in names {
         match dir.look(name.as_bytes())? {
@@ -103,10 +103,10 @@ mod tests {
     fn links_are_made_once() {
         let (_dir, program, links) = stage();
         let report = make_links(&links, &program, &NAMES, false).unwrap();
-        assert_eq!(report, LinksReport { made: NAMES.to_vec(), ..LinksReport::default() });
+        assert_eq!(report, AppletLinks { made: NAMES.to_vec(), ..AppletLinks::default() });
         assert_eq!(fs::canonicalize(links.join("pkginfo")).unwrap(), fs::canonicalize(&program).unwrap());
         let again = make_links(&links, &program, &NAMES, false).unwrap();
-        assert_eq!(again, LinksReport { kept: NAMES.to_vec(), ..LinksReport::default() });
+        assert_eq!(again, AppletLinks { kept: NAMES.to_vec(), ..AppletLinks::default() });
     }
 
     #[test]

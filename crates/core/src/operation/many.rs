@@ -20,17 +20,17 @@ use crate::root::{Root, RootError};
 
 /// Roots, no two of which are the same directory.
 #[derive(Clone, Debug)]
-pub struct Roots(Vec<Target>);
+pub struct RootList(Vec<RootTarget>);
 
 /// A directory as it was named, and which one it was when the command began.
 #[derive(Clone, Debug)]
-struct Target {
+struct RootTarget {
     path: PathBuf,
-    found: Option<Directory>,
+    found: Option<DirectoryIdentity>,
 }
 
 /// Which directory it is: its file system and its number there, whatever leads to it.
-type Directory = ((u32, u32), u64);
+type DirectoryIdentity = ((u32, u32), u64);
 
 /// A directory that is named twice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub struct SameRoot {
 
 /// Why nothing was tried on a root, or how it ended otherwise than by an answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Unanswered {
+pub enum UnansweredRoot {
     /// It is not there, no directory, or cannot be opened.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -59,10 +59,10 @@ pub enum Unanswered {
     Defect,
 }
 
-impl Roots {
+impl RootList {
     /// Looks at each directory. One that is not there is no error here: it fails alone, when its turn comes.
     pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, SameRoot> {
-        let (mut targets, mut seen) = (Vec::new(), HashMap::<Directory, PathBuf>::new());
+        let (mut targets, mut seen) = (Vec::new(), HashMap::<DirectoryIdentity, PathBuf>::new());
         for path in paths {
             let found = Root::open(&path).and_then(|root| directory(&root)).ok();
             if let Some(found) = found
@@ -70,7 +70,7 @@ impl Roots {
             {
                 return Err(SameRoot { first, second: path });
             }
-            targets.push(Target { path, found });
+            targets.push(RootTarget { path, found });
         }
         Ok(Self(targets))
     }
@@ -104,7 +104,7 @@ impl Roots {
         jobs: NonZeroUsize,
         stops: &(dyn Fn() -> bool + Sync),
         work: &(dyn Fn(&Root) -> T + Sync),
-        mut ended: impl FnMut(usize, Result<T, Unanswered>),
+        mut ended: impl FnMut(usize, Result<T, UnansweredRoot>),
     ) {
         let next = AtomicUsize::new(0);
         let take = || {
@@ -117,7 +117,8 @@ impl Roots {
                 let tell = tell.clone();
                 scope.spawn(move || {
                     while let Some((place, target)) = take() {
-                        let answer = if stops() { Err(Unanswered::NotBegun) } else { target.answer(work) };
+                        let answer =
+                            if stops() { Err(UnansweredRoot::NotBegun) } else { target.answer(work) };
                         if tell.send((place, answer)).is_err() {
                             break;
                         }
@@ -132,17 +133,17 @@ impl Roots {
     }
 }
 
-impl Target {
-    fn answer<T>(&self, work: &(dyn Fn(&Root) -> T + Sync)) -> Result<T, Unanswered> {
+impl RootTarget {
+    fn answer<T>(&self, work: &(dyn Fn(&Root) -> T + Sync)) -> Result<T, UnansweredRoot> {
         let root = Root::open(&self.path)?;
         if Some(directory(&root)?) != self.found {
-            return Err(Unanswered::Replaced(self.path.display().to_string()));
+            return Err(UnansweredRoot::Replaced(self.path.display().to_string()));
         }
-        panic::catch_unwind(AssertUnwindSafe(|| work(&root))).map_err(|_| Unanswered::Defect)
+        panic::catch_unwind(AssertUnwindSafe(|| work(&root))).map_err(|_| UnansweredRoot::Defect)
     }
 }
 
-fn directory(root: &Root) -> Result<Directory, RootError> {
+fn directory(root: &Root) -> Result<DirectoryIdentity, RootError> {
     let seen = root.dir(&ObjectPath::root())?.itself()?;
     Ok((seen.file_system, seen.inode.number))
 }
@@ -173,7 +174,7 @@ mod tests {
         paths.insert(7, dir.path().join("missing"));
         fs::write(dir.path().join("file"), "").unwrap();
         paths.push(dir.path().join("file"));
-        let roots = Roots::new(paths.clone()).unwrap();
+        let roots = RootList::new(paths.clone()).unwrap();
         let mut answers = BTreeMap::new();
         roots.each(TWO, &|| false, &|root| root.prefix().to_owned(), |place, answer| {
             assert!(answers.insert(place, answer).is_none());
@@ -182,7 +183,7 @@ mod tests {
         for (place, answer) in answers {
             match answer {
                 Ok(prefix) => assert_eq!(prefix, paths[place]),
-                Err(Unanswered::Root(_)) => assert!(place == 7 || place == 21, "{place}"),
+                Err(UnansweredRoot::Root(_)) => assert!(place == 7 || place == 21, "{place}"),
                 Err(other) => panic!("{other}"),
             }
         }
@@ -194,11 +195,11 @@ mod tests {
         let link = dir.path().join("link");
         symlink(&paths[0], &link).unwrap();
         for other in [paths[0].clone(), link, paths[0].join("../0/.")] {
-            let error = Roots::new([paths[0].clone(), other.clone()]).unwrap_err();
+            let error = RootList::new([paths[0].clone(), other.clone()]).unwrap_err();
             assert_eq!(error, SameRoot { first: paths[0].clone(), second: other });
         }
         let missing = dir.path().join("missing");
-        assert_eq!(Roots::new([missing.clone(), missing]).unwrap().len(), 2, "each fails by itself");
+        assert_eq!(RootList::new([missing.clone(), missing]).unwrap().len(), 2, "each fails by itself");
     }
 
     #[test]
@@ -206,11 +207,11 @@ mod tests {
         let (dir, paths) = directories(2);
         let link = dir.path().join("link");
         symlink(&paths[0], &link).unwrap();
-        let roots = Roots::new([link.clone()]).unwrap();
+        let roots = RootList::new([link.clone()]).unwrap();
         fs::remove_file(&link).unwrap();
         symlink(&paths[1], &link).unwrap();
         roots.each(TWO, &|| false, &|_| panic!("it is another root"), |_, answer| {
-            assert!(matches!(answer, Err(Unanswered::Replaced(_))), "{answer:?}");
+            assert!(matches!(answer, Err(UnansweredRoot::Replaced(_))), "{answer:?}");
         });
     }
 
@@ -220,13 +221,13 @@ mod tests {
         let stop = AtomicBool::new(false);
         let mut begun = 0;
         let work = |_: &Root| stop.store(true, Ordering::Relaxed);
-        Roots::new(paths).unwrap().each(
+        RootList::new(paths).unwrap().each(
             NonZeroUsize::MIN,
             &|| stop.load(Ordering::Relaxed),
             &work,
             |_, answer| match answer {
                 Ok(()) => begun += 1,
-                Err(unanswered) => assert!(matches!(unanswered, Unanswered::NotBegun)),
+                Err(unanswered) => assert!(matches!(unanswered, UnansweredRoot::NotBegun)),
             },
         );
         assert_eq!(begun, 1);
@@ -238,7 +239,7 @@ mod tests {
         let broken = paths[1].clone();
         let mut answers = Vec::new();
         let work = |root: &Root| assert_ne!(root.prefix(), broken, "a defect, made for this test");
-        Roots::new(paths).unwrap().each(NonZeroUsize::MIN, &|| false, &work, |_, answer| {
+        RootList::new(paths).unwrap().each(NonZeroUsize::MIN, &|| false, &work, |_, answer| {
             answers.push(answer.is_ok());
         });
         assert_eq!(answers, [true, false, true]);

@@ -25,4 +25,4 @@ pub mod session;
 pub mod translate;
 pub mod whose_root;
 
-pub use patches::in_use::InUse;
+pub use patches::in_use::UsingProcess;

@@ -13,7 +13,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 
 /// Something that a path can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Property {
+pub enum PathProperty {
     /// It begins with a slash.
     Absolute,
     /// It does not.
@@ -43,27 +43,27 @@ pub enum Property {
 }
 
 /// Whether a path has all of these properties. An empty path has none.
-pub fn has_all(path: &Path, properties: &[Property]) -> bool {
+pub fn has_all(path: &Path, properties: &[PathProperty]) -> bool {
     !path.as_os_str().is_empty() && properties.iter().all(|property| has(path, *property))
 }
 
-fn has(path: &Path, property: Property) -> bool {
+fn has(path: &Path, property: PathProperty) -> bool {
     let is_absolute = path.as_os_str().as_bytes().first() == Some(&b'/');
     let is = |test: fn(&Metadata) -> bool| fs::metadata(path).is_ok_and(|metadata| test(&metadata));
     match property {
-        Property::Absolute => is_absolute,
-        Property::Relative => !is_absolute,
-        Property::Readable => may(path, Access::READ_OK),
-        Property::Writable => may(path, Access::WRITE_OK),
-        Property::Executable => may(path, Access::EXEC_OK),
-        Property::Block => is(|metadata| metadata.file_type().is_block_device()),
-        Property::Character => is(|metadata| metadata.file_type().is_char_device()),
-        Property::Regular => is(Metadata::is_file),
-        Property::Directory => is(Metadata::is_dir),
-        Property::New => fs::symlink_metadata(path).is_err(),
-        Property::Creatable => is(|_| true) || is_creatable(path),
-        Property::NonEmpty => is(|metadata| metadata.len() > 0),
-        Property::Old => is(|_| true),
+        PathProperty::Absolute => is_absolute,
+        PathProperty::Relative => !is_absolute,
+        PathProperty::Readable => may(path, Access::READ_OK),
+        PathProperty::Writable => may(path, Access::WRITE_OK),
+        PathProperty::Executable => may(path, Access::EXEC_OK),
+        PathProperty::Block => is(|metadata| metadata.file_type().is_block_device()),
+        PathProperty::Character => is(|metadata| metadata.file_type().is_char_device()),
+        PathProperty::Regular => is(Metadata::is_file),
+        PathProperty::Directory => is(Metadata::is_dir),
+        PathProperty::New => fs::symlink_metadata(path).is_err(),
+        PathProperty::Creatable => is(|_| true) || is_creatable(path),
+        PathProperty::NonEmpty => is(|metadata| metadata.len() > 0),
+        PathProperty::Old => is(|_| true),
     }
 }
 
@@ -78,7 +78,7 @@ fn is_creatable(path: &Path) -> bool {
         Some(parent) => parent,
         None => return false,
     };
-    has(path, Property::New) && parent.is_dir() && may(parent, Access::WRITE_OK | Access::EXEC_OK)
+    has(path, PathProperty::New) && parent.is_dir() && may(parent, Access::WRITE_OK | Access::EXEC_OK)
 }
 
 #[cfg(test)]
@@ -90,9 +90,9 @@ mod tests {
     #[test]
     fn the_first_character_says_whether_a_path_is_absolute() {
         for relative in ["a", "a b", "x*", "'", "./a", "~"] {
-            assert!(has(Path::new(relative), Property::Relative), "{relative}");
+            assert!(has(Path::new(relative), PathProperty::Relative), "{relative}");
         }
-        assert!(has(Path::new("/a b"), Property::Absolute));
+        assert!(has(Path::new("/a b"), PathProperty::Absolute));
         assert!(!has_all(Path::new(""), &[]), "an empty path has no property");
     }
 
@@ -104,22 +104,26 @@ mod tests {
         fs::write(at("full"), "x").unwrap();
         symlink("nowhere", at("dangling")).unwrap();
         for (name, properties, expected) in [
-            ("full", &[Property::Old, Property::Regular, Property::NonEmpty, Property::Readable][..], true),
-            ("empty", &[Property::NonEmpty], false),
-            ("empty", &[Property::Creatable, Property::Writable], true),
-            ("empty", &[Property::Executable], false),
-            ("empty", &[Property::New], false),
-            ("other", &[Property::New, Property::Creatable], true),
-            ("other", &[Property::Old], false),
-            ("dangling", &[Property::New], false),
-            ("dangling", &[Property::Old], false),
-            ("dangling", &[Property::Creatable], false),
-            ("no/such/directory", &[Property::Creatable], false),
-            (".", &[Property::Directory, Property::Executable], true),
+            (
+                "full",
+                &[PathProperty::Old, PathProperty::Regular, PathProperty::NonEmpty, PathProperty::Readable][..],
+                true,
+            ),
+            ("empty", &[PathProperty::NonEmpty], false),
+            ("empty", &[PathProperty::Creatable, PathProperty::Writable], true),
+            ("empty", &[PathProperty::Executable], false),
+            ("empty", &[PathProperty::New], false),
+            ("other", &[PathProperty::New, PathProperty::Creatable], true),
+            ("other", &[PathProperty::Old], false),
+            ("dangling", &[PathProperty::New], false),
+            ("dangling", &[PathProperty::Old], false),
+            ("dangling", &[PathProperty::Creatable], false),
+            ("no/such/directory", &[PathProperty::Creatable], false),
+            (".", &[PathProperty::Directory, PathProperty::Executable], true),
         ] {
             assert_eq!(has_all(&at(name), properties), expected, "{name} {properties:?}");
         }
-        assert!(has_all(Path::new("/dev/null"), &[Property::Character]));
-        assert!(!has_all(Path::new("/dev/null"), &[Property::Block]));
+        assert!(has_all(Path::new("/dev/null"), &[PathProperty::Character]));
+        assert!(!has_all(Path::new("/dev/null"), &[PathProperty::Block]));
     }
 }

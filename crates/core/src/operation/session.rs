@@ -35,7 +35,7 @@ pub struct Caller<'a> {
     /// The command, as lock, journal and history name it.
     pub program: &'static str,
     /// Clock and host.
-    pub occasion: Now,
+    pub now: Now,
     /// When the command began, RFC 3339.
     pub time: String,
     /// Who runs it.

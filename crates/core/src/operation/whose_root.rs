@@ -12,12 +12,12 @@ pub struct SaidOfOwner {
     /// Everything is to be done as the owner.
     pub as_owner: bool,
     /// The answer of the run whose script the caller is, where it is one.
-    pub by_run: Option<ByRun>,
+    pub by_run: Option<AnswerOfRun>,
 }
 
 /// What a run that is under way answered when it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ByRun {
+pub enum AnswerOfRun {
     /// The root is the superuser's alone.
     Asked,
     /// Its owner is trusted.
@@ -26,7 +26,7 @@ pub enum ByRun {
 
 /// Who changes a root.
 #[derive(Debug)]
-pub enum Standing {
+pub enum RootStanding {
     /// The caller does. Where it matters, the root refuses to read records that are not the superuser's.
     Caller(Root),
     /// A process of its owner does everything, and the caller touches nothing in it.
@@ -37,35 +37,35 @@ pub enum Standing {
 /// root only its directory is looked at.
 ///
 /// An unprivileged caller is asked nothing, nor is one who changes the running system itself.
-pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<Standing, Failure> {
+pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStanding, Failure> {
     if !root.is_privileged() {
-        return Ok(Standing::Caller(root));
+        return Ok(RootStanding::Caller(root));
     }
     let shown = root.prefix().display().to_string();
     if root.is_system_itself()? {
-        return if said.as_owner { Err(Failure::OwnedByRoot(shown)) } else { Ok(Standing::Caller(root)) };
+        return if said.as_owner { Err(Failure::OwnedByRoot(shown)) } else { Ok(RootStanding::Caller(root)) };
     }
-    if said.is_trusted || said.by_run == Some(ByRun::Trusted) {
-        return Ok(Standing::Caller(root.trusted()));
+    if said.is_trusted || said.by_run == Some(AnswerOfRun::Trusted) {
+        return Ok(RootStanding::Caller(root.trusted()));
     }
-    if said.by_run == Some(ByRun::Asked) {
-        return Ok(Standing::Caller(root));
+    if said.by_run == Some(AnswerOfRun::Asked) {
+        return Ok(RootStanding::Caller(root));
     }
     let (owner, _) = root.owner()?;
     if said.as_owner {
-        return if owner == 0 { Err(Failure::OwnedByRoot(shown)) } else { Ok(Standing::Owner(root)) };
+        return if owner == 0 { Err(Failure::OwnedByRoot(shown)) } else { Ok(RootStanding::Owner(root)) };
     }
     let policy = policy::of_host(host)?;
     let path = root.physical_path()?;
     let path = path.as_os_str().as_encoded_bytes();
     if policy.untrusted_roots.name_it_or_above(path) {
-        return Ok(Standing::Caller(root.guarded(crate::database::records(), true)));
+        return Ok(RootStanding::Caller(root.guarded(crate::database::records(), true)));
     }
     if owner != 0 && policy.as_owner_roots.name(path) {
-        return Ok(Standing::Owner(root));
+        return Ok(RootStanding::Owner(root));
     }
     if policy.trusted_roots.name(path) {
-        return Ok(Standing::Caller(root.trusted()));
+        return Ok(RootStanding::Caller(root.trusted()));
     }
-    Ok(Standing::Caller(root.guarded(crate::database::records(), false)))
+    Ok(RootStanding::Caller(root.guarded(crate::database::records(), false)))
 }

@@ -64,14 +64,14 @@ pub fn apply(
     applied: Result<AppliedPatches, Reason>,
     policy: &Policy,
     options: &ApplyOptions,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<PatchPlan, Refusal> {
     let facts =
         Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
     let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
     let validated = validate(image, facts, inventory, applied, policy, options).map_err(refuse)?;
-    let application = Application { image, inventory, policy, options, occasion, validated: &validated };
+    let application = Application { image, inventory, policy, options, now, validated: &validated };
     application.plan().map_err(refuse)
 }
 
@@ -81,7 +81,7 @@ struct Application<'a> {
     inventory: &'a Inventory,
     policy: &'a Policy,
     options: &'a ApplyOptions,
-    occasion: &'a Now,
+    now: &'a Now,
     validated: &'a Validated,
 }
 
@@ -117,7 +117,7 @@ impl Application<'_> {
         }
         Self::place(&mut draft, &patched, &edits)?;
         self.note_paths(&mut draft, &edits);
-        draft.date(self.occasion.timestamp());
+        draft.date(self.now.timestamp());
         let (mut records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
             (Vec::new(), Vec::new())
@@ -146,7 +146,7 @@ impl Application<'_> {
             changes,
             records,
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
-            trailer: self.occasion.trailer("pkgadd", last),
+            trailer: self.now.trailer("pkgadd", last),
             undo,
             versions: Vec::new(),
             space,
@@ -186,7 +186,7 @@ impl Application<'_> {
         let delivered = self.validated.facts.packages.get(found.index).ok_or_else(missing)?;
         let installed = self.inventory.packages.get(&found.package).ok_or_else(missing)?;
         let old = &installed.params;
-        let mut new = merged(&found.package, old, &image.params, &Params::new(), self.occasion);
+        let mut new = merged(&found.package, old, &image.params, &Params::new(), self.now);
         speak_for_last_patch(&mut new, &image.params, self.id().as_str(), &delivered.obsoletes.to_string());
         let answers = self.options.answers.get(&found.index);
         for (name, value) in answers.into_iter().flat_map(Params::iter) {
@@ -215,8 +215,8 @@ impl Application<'_> {
         let mut applied = PatchRecords::from_params(package, old, &self.policy.separator)
             .map_err(|error| corrupt(error.to_string()))?;
         let installed = crate::patch::InstalledInfo {
-            date: self.occasion.patch_date(),
-            host: self.occasion.host.clone(),
+            date: self.now.patch_date(),
+            host: self.now.host.clone(),
             obsoletes: delivered.obsoletes.clone(),
             requires: delivered.requires.clone(),
             incompatibles: delivered.incompatibles.clone(),
@@ -373,7 +373,7 @@ impl Application<'_> {
             let target = &package.target;
             let files = records::files(&target.package, target.image, &target.params, is_kept)?;
             let mut records = RecordChanges::of(&target.package, package.installed, files)?;
-            records.date(self.occasion.timestamp());
+            records.date(self.now.timestamp());
             let (name, id) = (&target.package, self.id());
             let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);
             changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);

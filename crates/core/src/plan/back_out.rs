@@ -161,9 +161,9 @@ pub fn back_out(
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<PatchPlan, Refusal> {
-    let backout = Backout { id, archives, is_elsewhere: false, inventory, policy, options, occasion };
+    let backout = Backout { id, archives, is_elsewhere: false, inventory, policy, options, now };
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
@@ -177,10 +177,10 @@ pub fn back_out_of_package(
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<PatchPlan, Refusal> {
     let packages = vec![archive.package.clone()];
-    let backout = Backout { id, archives: &[archive], is_elsewhere, inventory, policy, options, occasion };
+    let backout = Backout { id, archives: &[archive], is_elsewhere, inventory, policy, options, now };
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Pkgadd, archive.package))
 }
 
@@ -192,7 +192,7 @@ struct Backout<'a> {
     inventory: &'a Inventory,
     policy: &'a Policy,
     options: &'a BackOutOptions,
-    occasion: &'a Now,
+    now: &'a Now,
 }
 
 impl Backout<'_> {
@@ -295,7 +295,7 @@ impl Backout<'_> {
             changes,
             records,
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
-            trailer: self.occasion.trailer("pkgadd", last),
+            trailer: self.now.trailer("pkgadd", last),
             packages,
             undo: Vec::new(),
             versions: Vec::new(),

@@ -141,11 +141,11 @@ pub fn placement(
     index: usize,
     inventory: &Inventory,
     options: &InstallOptions,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<(PkgInst, Params), Refusal> {
     let refuse = |reason: Reason| refusal(image, index, reason);
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
-    let installation = Installation { delivered, index, inventory, options, occasion };
+    let installation = Installation { delivered, index, inventory, options, now };
     installation.placement().map_err(refuse)
 }
 
@@ -155,11 +155,11 @@ pub fn install(
     index: usize,
     inventory: &Inventory,
     options: &InstallOptions,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<Intended, Refusal> {
     let refuse = |reason: Reason| refusal(image, index, reason.shown(inventory));
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
-    let installation = Installation { delivered, index, inventory, options, occasion };
+    let installation = Installation { delivered, index, inventory, options, now };
     installation.plan().map_err(refuse)
 }
 
@@ -174,7 +174,7 @@ pub(super) struct Installation<'a> {
     pub(super) index: usize,
     pub(super) inventory: &'a Inventory,
     pub(super) options: &'a InstallOptions,
-    pub(super) occasion: &'a Now,
+    pub(super) now: &'a Now,
 }
 
 impl Installation<'_> {
@@ -200,7 +200,7 @@ impl Installation<'_> {
             changes,
             records,
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
-            trailer: self.occasion.trailer("pkgadd", &package),
+            trailer: self.now.trailer("pkgadd", &package),
             notes: [draft.notes, self.passed_over(&package), kept_out(&package, &self.delivered.params)]
                 .concat(),
             packages: vec![package],
@@ -315,7 +315,7 @@ impl Installation<'_> {
         }
         draft.relink()?;
         draft.finish()?;
-        draft.date(self.occasion.timestamp());
+        draft.date(self.now.timestamp());
         Ok(draft)
     }
 

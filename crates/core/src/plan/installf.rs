@@ -35,9 +35,9 @@ pub fn register(
     package: &PkgInst,
     registrations: &[Registration],
     inventory: &Inventory,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<Registering, Refusal> {
-    let call = Call { package, inventory, occasion };
+    let call = Call { package, inventory, now };
     call.register(registrations).map_err(|reason| call.refuse(reason))
 }
 
@@ -47,16 +47,16 @@ pub fn finish(
     package: &PkgInst,
     class: Option<&str>,
     inventory: &Inventory,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<Registering, Refusal> {
-    let call = Call { package, inventory, occasion };
+    let call = Call { package, inventory, now };
     call.finish(class).map_err(|reason| call.refuse(reason))
 }
 
 struct Call<'a> {
     package: &'a PkgInst,
     inventory: &'a Inventory,
-    occasion: &'a Now,
+    now: &'a Now,
 }
 
 impl Call<'_> {
@@ -169,8 +169,8 @@ impl Call<'_> {
         }
         draft.finish()?;
         let changes = draft.changes.into_values().collect();
-        let (package, occasion) = (self.package, self.occasion);
-        Ok(planned(Command::Installf, package, (changes, edits), draft.notes, self.inventory, occasion))
+        let (package, now) = (self.package, self.now);
+        Ok(planned(Command::Installf, package, (changes, edits), draft.notes, self.inventory, now))
     }
 }
 

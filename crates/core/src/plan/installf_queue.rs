@@ -146,7 +146,7 @@ pub(super) fn planned(
     (changes, contents): (Vec<Change>, ContentsEdits),
     notes: Vec<String>,
     inventory: &Inventory,
-    occasion: &Now,
+    now: &Now,
 ) -> Plan {
     let space = space::needs(inventory, &changes, &[], &[], &[]);
     Plan {
@@ -156,7 +156,7 @@ pub(super) fn planned(
         changes,
         records: Vec::new(),
         contents,
-        trailer: occasion.trailer(command.name(), package),
+        trailer: now.trailer(command.name(), package),
         undo: Vec::new(),
         versions: Vec::new(),
         space,

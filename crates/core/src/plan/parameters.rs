@@ -76,7 +76,7 @@ pub(super) fn merged(
     old: &Params,
     delivered: &Params,
     environment: &Params,
-    occasion: &Now,
+    now: &Now,
 ) -> Params {
     let mut new = Params::new();
     let known = if old.is_empty() { Vec::new() } else { classes(old) };
@@ -102,7 +102,7 @@ pub(super) fn merged(
             new.set(name, value);
         }
     }
-    new.set("INSTDATE", occasion.instdate());
+    new.set("INSTDATE", now.instdate());
     new
 }
 

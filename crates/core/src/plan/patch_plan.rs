@@ -89,7 +89,7 @@ impl PatchPlan {
     }
 
     /// What is done for one package, as an installation of its own.
-    pub fn intended(&self, part: &PackagePlan, occasion: &Now) -> Intended {
+    pub fn intended(&self, part: &PackagePlan, now: &Now) -> Intended {
         let (plan, owners) = (&self.plan, self.owners());
         let mine: Vec<_> =
             plan.changes.iter().filter(|change| change.package == part.package).cloned().collect();
@@ -111,7 +111,7 @@ impl PatchPlan {
             changes: mine,
             records: records.cloned().map(renumbered).collect(),
             contents,
-            trailer: occasion.trailer("pkgadd", &part.package),
+            trailer: now.trailer("pkgadd", &part.package),
             undo,
             space: Vec::new(),
             discard: Vec::new(),

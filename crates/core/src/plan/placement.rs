@@ -86,7 +86,7 @@ impl Installation<'_> {
         let mut delivered = self.delivered.params.clone();
         self.answered(old, &mut delivered)?;
         self.settle_basedir(package, old, &mut delivered)?;
-        let mut new = merged(package, old, &delivered, &self.options.environment, self.occasion);
+        let mut new = merged(package, old, &delivered, &self.options.environment, self.now);
         if old.is_empty() {
             // a package that was patched before it was made carries its records with it
             for (name, value) in delivered.iter().filter(|(name, _)| parameters::is_patch_record(name)) {
@@ -103,7 +103,7 @@ impl Installation<'_> {
         if old.is_empty() {
             new.remove("INSTDATE"); // it is the last one there, and keeps its place from then on
         }
-        new.set("INSTDATE", self.occasion.instdate());
+        new.set("INSTDATE", self.now.instdate());
         Ok(new)
     }
 

@@ -54,9 +54,9 @@ pub fn remove(
     package: &PkgInst,
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<Intended, Refusal> {
-    plan(package, inventory, options, occasion)
+    plan(package, inventory, options, now)
         .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
 }
 
@@ -64,7 +64,7 @@ fn plan(
     package: &PkgInst,
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
-    occasion: &Now,
+    now: &Now,
 ) -> Result<Intended, Reason> {
     let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
     let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
@@ -95,7 +95,7 @@ fn plan(
         changes: draft.changes.into_values().collect(),
         records,
         contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
-        trailer: occasion.trailer("pkgrm", package),
+        trailer: now.trailer("pkgrm", package),
         undo: Vec::new(),
         versions: Vec::new(),
         space,

@@ -29,7 +29,7 @@ pub fn give_up(
     package: &PkgInst,
     paths: &BTreeSet<ObjectPath>,
     inventory: &Inventory,
-    occasion: &Now,
+    now: &Now,
 ) -> GivingUp {
     let owned_by_others = |path: &ObjectPath| {
         let line = inventory.lines.get(path);
@@ -37,13 +37,13 @@ pub fn give_up(
     };
     let removable = paths.iter().filter(|path| !owned_by_others(path)).cloned().collect();
     let entries = paths.iter().map(|path| InstallfEntry::Remove(package.clone(), path.clone())).collect();
-    call(package, entries, removable, inventory, occasion)
+    call(package, entries, removable, inventory, now)
 }
 
 /// Plans that a package no longer owns what it has given up. The inventory must have all lines that it has marked.
-pub fn finish(package: &PkgInst, inventory: &Inventory, occasion: &Now) -> GivingUp {
+pub fn finish(package: &PkgInst, inventory: &Inventory, now: &Now) -> GivingUp {
     let entries = vec![InstallfEntry::FinishRemove(package.clone())];
-    call(package, entries, Vec::new(), inventory, occasion)
+    call(package, entries, Vec::new(), inventory, now)
 }
 
 fn call(
@@ -51,10 +51,10 @@ fn call(
     entries: Vec<InstallfEntry>,
     removable: Vec<ObjectPath>,
     inventory: &Inventory,
-    occasion: &Now,
+    now: &Now,
 ) -> GivingUp {
     let queue = InstallfRequests(entries);
     let edits = merged(inventory, &queue);
-    let plan = planned(Command::Removef, package, (Vec::new(), edits), Vec::new(), inventory, occasion);
+    let plan = planned(Command::Removef, package, (Vec::new(), edits), Vec::new(), inventory, now);
     GivingUp { plan, entries: queue.0, removable }
 }

@@ -72,13 +72,13 @@ pub(super) enum SupervisorAnswer {
 
 /// One end of the channel.
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(super) struct SupervisorChannel {
     socket: UnixStream,
     received: Vec<u8>,
     descriptors: VecDeque<OwnedFd>,
 }
 
-impl Channel {
+impl SupervisorChannel {
     /// Makes an end for this process and one to be the standard input of another.
     pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn a_message_arrives_with_its_descriptor_and_odd_bytes() {
         use std::os::unix::ffi::OsStringExt;
-        let (mut ours, theirs) = Channel::pair().unwrap();
-        let mut theirs = Channel::over(UnixStream::from(theirs));
+        let (mut ours, theirs) = SupervisorChannel::pair().unwrap();
+        let mut theirs = SupervisorChannel::over(UnixStream::from(theirs));
         let opening = OpenOrder {
             root: OsString::from_vec(b"/r\xff\n".to_vec()),
             temporary: "/t".into(),

@@ -120,7 +120,7 @@ pub fn environment(
     script: &ProcedureScript,
     origin: ScriptOrigin,
 ) -> Vec<(OsString, OsString)> {
-    let mut variables = Variables(parameters(basis, origin));
+    let mut variables = EnvironmentVariables(parameters(basis, origin));
     let set = &mut variables;
     set.put("OAMBASE", "/usr/sadm/sysadm");
     for (name, value) in basis.locale {
@@ -160,7 +160,7 @@ pub fn of_patch(
     temporary: &Path,
     run: Option<&str>,
 ) -> Vec<(OsString, OsString)> {
-    let mut variables = Variables(Vec::new());
+    let mut variables = EnvironmentVariables(Vec::new());
     let set = &mut variables;
     for (name, value) in locale {
         set.put(name, value);
@@ -203,7 +203,7 @@ fn parameters(basis: &EnvironmentInput<'_>, origin: ScriptOrigin) -> Vec<(OsStri
 }
 
 /// Sets the destination of the package, which is final from preinstall on.
-fn place(set: &mut Variables, basis: &EnvironmentInput<'_>) {
+fn place(set: &mut EnvironmentVariables, basis: &EnvironmentInput<'_>) {
     if let Some(base) = basis.base {
         let client = OsStr::from_bytes(base.as_bytes());
         set.put("CLIENT_BASEDIR", client);
@@ -219,7 +219,7 @@ fn place(set: &mut Variables, basis: &EnvironmentInput<'_>) {
 
 /// Sets the directory for temporary files, and the name of the script that has run. For preinstall, the classic
 /// pkgadd spells that variable differently, and scripts rely on it.
-fn mark(set: &mut Variables, basis: &EnvironmentInput<'_>, script: &ProcedureScript) {
+fn mark(set: &mut EnvironmentVariables, basis: &EnvironmentInput<'_>, script: &ProcedureScript) {
     match script {
         ProcedureScript::InstallClass(_) | ProcedureScript::Postinstall => set.put("TMPDIR", basis.temporary),
         script if script.removes() => set.put("TMPDIR", "/var/tmp/"),
@@ -253,9 +253,9 @@ fn in_root(root: &Path, path: impl AsRef<OsStr>) -> OsString {
     full
 }
 
-struct Variables(Vec<(OsString, OsString)>);
+struct EnvironmentVariables(Vec<(OsString, OsString)>);
 
-impl Variables {
+impl EnvironmentVariables {
     fn put(&mut self, name: &str, value: impl AsRef<OsStr>) {
         let value = value.as_ref().to_owned();
         match self.0.iter_mut().find(|(known, _)| known == name) {

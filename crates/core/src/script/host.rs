@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 
-use super::channel::{Channel, HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
+use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer, SupervisorChannel};
 use super::environment::{BEFORE_RUN, RUN};
 use super::tools::tools_of;
 use super::trust::{ScriptUser, unreadable_by};
@@ -50,7 +50,7 @@ pub struct ScriptHostSettings<'a> {
 #[derive(Debug)]
 pub struct ScriptHost {
     /// The channel, or `None` once it is closed.
-    channel: Option<Channel>,
+    channel: Option<SupervisorChannel>,
     second: Child,
     pipes: [PipeReader; 2],
     directory: PathBuf,
@@ -96,7 +96,7 @@ impl ScriptHost {
 
     fn start(executable: &Path, unprivileged: Option<ScriptUser>) -> Result<Self, ScriptError> {
         let failed = |source| ScriptError::Executable { executable: executable.to_owned(), source };
-        let (channel, theirs) = Channel::pair().map_err(failed)?;
+        let (channel, theirs) = SupervisorChannel::pair().map_err(failed)?;
         let (out, out_end) = io::pipe().map_err(failed)?;
         let (err, err_end) = io::pipe().map_err(failed)?;
         for pipe in [&out, &err] {
@@ -315,7 +315,8 @@ impl ScriptHost {
     }
 
     fn answer(&mut self) -> Result<SupervisorAnswer, ScriptError> {
-        let answer = self.channel.as_mut().map_or(Ok(None), Channel::receive).map_err(ScriptError::Lost)?;
+        let answer =
+            self.channel.as_mut().map_or(Ok(None), SupervisorChannel::receive).map_err(ScriptError::Lost)?;
         answer.ok_or_else(|| ScriptError::Lost(io::ErrorKind::UnexpectedEof.into()))
     }
 }

@@ -35,9 +35,9 @@ pub(super) struct HeldProcess {
 
 impl HeldProcess {
     /// Opens the process `pid` if `is_wanted` accepts it.
-    fn of(pid: i32, is_wanted: impl Fn(&Stat) -> bool) -> Option<Self> {
+    fn of(pid: i32, is_wanted: impl Fn(&ProcessStat) -> bool) -> Option<Self> {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-        let stat = Stat::of(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
+        let stat = ProcessStat::of(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
         stat.is_some_and(|stat| is_wanted(&stat)).then_some(Self { pid, handle })
     }
 
@@ -64,7 +64,8 @@ impl HeldProcess {
 /// process.
 pub(super) fn descendants() -> Vec<HeldProcess> {
     let own = getpid().as_raw_pid();
-    let all: Vec<(i32, Stat)> = numbers().filter_map(|pid| Some((pid, Stat::of(pid)?))).collect();
+    let all: Vec<(i32, ProcessStat)> =
+        numbers().filter_map(|pid| Some((pid, ProcessStat::of(pid)?))).collect();
     let mut known = vec![own];
     let mut found = Vec::new();
     let mut at = 0;
@@ -126,7 +127,7 @@ fn of_run(run: &str, group: i32) -> Vec<HeldProcess> {
 }
 
 /// Returns the processes accepted by `is_wanted`, except this one and its ancestors.
-fn others_that(is_wanted: impl Fn(i32, &Stat) -> bool) -> Vec<HeldProcess> {
+fn others_that(is_wanted: impl Fn(i32, &ProcessStat) -> bool) -> Vec<HeldProcess> {
     let above = ancestors();
     let others = numbers().filter(|pid| !above.contains(pid));
     others.filter_map(|pid| HeldProcess::of(pid, |stat| is_wanted(pid, stat))).collect()
@@ -135,7 +136,7 @@ fn others_that(is_wanted: impl Fn(i32, &Stat) -> bool) -> Vec<HeldProcess> {
 /// Returns this process and its ancestors.
 fn ancestors() -> Vec<i32> {
     let mut all = vec![getpid().as_raw_pid()];
-    while let Some(parent) = all.last().and_then(|&pid| Stat::of(pid)).map(|stat| stat.parent) {
+    while let Some(parent) = all.last().and_then(|&pid| ProcessStat::of(pid)).map(|stat| stat.parent) {
         if parent < 1 || all.contains(&parent) {
             break;
         }
@@ -162,7 +163,7 @@ impl ProcessIdentity {
     /// Reads the identity of the process with this id, if it exists.
     pub(super) fn of(pid: Pid) -> io::Result<Option<Self>> {
         let boot_id = boot_id()?;
-        let stat = Stat::of(pid.as_raw_pid());
+        let stat = ProcessStat::of(pid.as_raw_pid());
         Ok(stat.map(|stat| Self { group: pid.as_raw_pid(), boot_id, start_time: stat.start_time }))
     }
 
@@ -179,7 +180,7 @@ impl ProcessIdentity {
         if !rule::holds("progress.group", self.group > 1 && !ours.contains(&self.group)) {
             return Ok(true);
         }
-        let is_same = Stat::of(self.group).is_none_or(|stat| stat.start_time == self.start_time);
+        let is_same = ProcessStat::of(self.group).is_none_or(|stat| stat.start_time == self.start_time);
         if !rule::holds("progress.start", is_same) {
             return Ok(true);
         }
@@ -189,9 +190,9 @@ impl ProcessIdentity {
     /// Ends this process, which the second process has just described, with the rest of its group and everything that
     /// has the variable `mark` in its environment.
     pub(super) fn end_lost(&self, mark: Option<(&OsStr, &OsStr)>) -> bool {
-        let is_same = |stat: &Stat| {
+        let is_same = |stat: &ProcessStat| {
             stat.group == self.group
-                && Stat::of(self.group).is_none_or(|leader| leader.start_time == self.start_time)
+                && ProcessStat::of(self.group).is_none_or(|leader| leader.start_time == self.start_time)
         };
         let own = nix::unistd::getpgrp().as_raw();
         let in_group = || {
@@ -211,14 +212,14 @@ fn boot_id() -> io::Result<String> {
 }
 
 /// The fields of proc(5) `stat` in use.
-struct Stat {
+struct ProcessStat {
     state: char,
     parent: i32,
     group: i32,
     start_time: u64,
 }
 
-impl Stat {
+impl ProcessStat {
     /// Reads `/proc/PID/stat`, or returns `None` if the process is gone.
     fn of(pid: i32) -> Option<Self> {
         let text = std::fs::read(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::channel::{Channel, HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
+use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer, SupervisorChannel};
 use super::child::{ScriptChild, reap_strays};
 use super::leftovers::ScriptLock;
 use super::tools::ToolDirectory;
@@ -32,7 +32,7 @@ pub fn supervise(commands: &[&str]) -> io::Result<()> {
     // What a script starts and leaves behind comes to this process, so that it can be ended with the script.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-    let mut channel = Channel::of_standard_input()?;
+    let mut channel = SupervisorChannel::of_standard_input()?;
     let Some(HostOrder::Open(opening)) = channel.receive()? else { return Ok(()) };
     let state = match SupervisorState::open(&opening, commands) {
         Ok(shop) => shop,
@@ -109,7 +109,7 @@ impl SupervisorState {
 }
 
 /// Runs one script. Returns whether the program is still there to order another one.
-fn run(channel: &mut Channel, running: &RunOrder) -> io::Result<bool> {
+fn run(channel: &mut SupervisorChannel, running: &RunOrder) -> io::Result<bool> {
     let made = channel.descriptor().ok_or_else(|| io::Error::other("its input is missing"));
     let made = made.and_then(|input| ScriptChild::make(running, input));
     let script = match made.and_then(|script| Ok((script.process()?, script))) {
@@ -123,20 +123,20 @@ fn run(channel: &mut Channel, running: &RunOrder) -> io::Result<bool> {
         }
     };
     let ended = match follow(channel, &script, running.limit_ms) {
-        Event::Ended => {
+        SupervisorEvent::Ended => {
             let ended = script.ended()?;
             reap_strays();
             ended
         }
-        Event::Ordered => {
+        SupervisorEvent::Ordered => {
             drop(script);
             ScriptEnd::Interrupted
         }
-        Event::TimeIsUp => {
+        SupervisorEvent::TimeIsUp => {
             drop(script);
             ScriptEnd::TimedOut
         }
-        Event::Alone => {
+        SupervisorEvent::Alone => {
             drop(script);
             return Ok(false);
         }
@@ -146,7 +146,7 @@ fn run(channel: &mut Channel, running: &RunOrder) -> io::Result<bool> {
 }
 
 /// The reason why watching a script ended.
-enum Event {
+enum SupervisorEvent {
     /// The script ended by itself.
     Ended,
     /// The program ordered its end.
@@ -158,19 +158,19 @@ enum Event {
 }
 
 /// Starts the script when the program says so, and watches it. The time limit counts from its start.
-fn follow(channel: &mut Channel, script: &ScriptChild, limit_ms: Option<u64>) -> Event {
+fn follow(channel: &mut SupervisorChannel, script: &ScriptChild, limit_ms: Option<u64>) -> SupervisorEvent {
     let mut until = None;
     loop {
         match next(channel, script.handle(), until) {
-            Ready::Script => return Event::Ended,
-            Ready::Late => return Event::TimeIsUp,
+            Ready::Script => return SupervisorEvent::Ended,
+            Ready::Late => return SupervisorEvent::TimeIsUp,
             Ready::Line => match channel.receive::<HostOrder>() {
                 Ok(Some(HostOrder::Go)) => {
                     until = limit_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
                     script.begin();
                 }
-                Ok(Some(_)) => return Event::Ordered,
-                Ok(None) | Err(_) => return Event::Alone,
+                Ok(Some(_)) => return SupervisorEvent::Ordered,
+                Ok(None) | Err(_) => return SupervisorEvent::Alone,
             },
         }
     }
@@ -182,7 +182,7 @@ enum Ready {
     Late,
 }
 
-fn next(channel: &Channel, script: &OwnedFd, until: Option<Instant>) -> Ready {
+fn next(channel: &SupervisorChannel, script: &OwnedFd, until: Option<Instant>) -> Ready {
     if channel.has_message() {
         return Ready::Line;
     }

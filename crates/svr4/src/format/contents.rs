@@ -28,7 +28,7 @@ use crate::package::{
 
 use super::FieldError;
 use super::fields::{self, Fields, is_blank};
-use super::lines::{Found, LineTooLong, read_line};
+use super::lines::{LineRead, LineTooLong, read_line};
 
 /// The reason a database cannot be read or merged.
 #[derive(Debug, thiserror::Error)]
@@ -208,9 +208,9 @@ impl<R: BufRead> ContentsReader<R> {
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, ContentsError> {
         self.line += 1;
         match read_line(&mut self.from, &mut self.buffer)? {
-            Found::Line => Ok(Some(&self.buffer)),
-            Found::TooLong => Err(LineTooLong { line: self.line }.into()),
-            Found::End => Ok(None),
+            LineRead::Line => Ok(Some(&self.buffer)),
+            LineRead::TooLong => Err(LineTooLong { line: self.line }.into()),
+            LineRead::End => Ok(None),
         }
     }
 }

@@ -26,7 +26,7 @@ pub fn numbered(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTo
 
 /// The result of [`read_line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum LineRead {
     /// A line, now in the buffer without its newline.
     Line,
     /// A line longer than the limit.
@@ -36,18 +36,18 @@ pub enum Found {
 }
 
 /// Reads the next line into `buffer`, replacing the previous one.
-pub fn read_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Found> {
+pub fn read_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<LineRead> {
     buffer.clear();
     from.take(LONGEST_LINE as u64 + 1).read_until(b'\n', buffer)?;
     if buffer.is_empty() {
-        return Ok(Found::End);
+        return Ok(LineRead::End);
     }
     if buffer.last() == Some(&b'\n') {
         buffer.pop();
     } else if buffer.len() > LONGEST_LINE {
-        return Ok(Found::TooLong);
+        return Ok(LineRead::TooLong);
     }
-    Ok(Found::Line)
+    Ok(LineRead::Line)
 }
 
 #[cfg(test)]
@@ -59,12 +59,12 @@ mod tests {
         let fits = [vec![b'x'; LONGEST_LINE], b"\n".to_vec()].concat();
         assert_eq!(numbered(&fits).next().unwrap().unwrap().1.len(), LONGEST_LINE);
         let mut buffer = Vec::new();
-        assert_eq!(read_line(&mut &fits[..], &mut buffer).unwrap(), Found::Line);
+        assert_eq!(read_line(&mut &fits[..], &mut buffer).unwrap(), LineRead::Line);
         assert_eq!(buffer.len(), LONGEST_LINE);
 
         let long = vec![b'x'; LONGEST_LINE + 1];
         assert_eq!(numbered(&long).next(), Some(Err(LineTooLong { line: 1 })));
-        assert_eq!(read_line(&mut &long[..], &mut buffer).unwrap(), Found::TooLong);
+        assert_eq!(read_line(&mut &long[..], &mut buffer).unwrap(), LineRead::TooLong);
     }
 
     #[test]
@@ -74,9 +74,9 @@ mod tests {
         let mut text = &b"a\n\nb"[..];
         let mut buffer = Vec::new();
         for expected in [&b"a"[..], b"", b"b"] {
-            assert_eq!(read_line(&mut text, &mut buffer).unwrap(), Found::Line);
+            assert_eq!(read_line(&mut text, &mut buffer).unwrap(), LineRead::Line);
             assert_eq!(buffer, expected);
         }
-        assert_eq!(read_line(&mut text, &mut buffer).unwrap(), Found::End);
+        assert_eq!(read_line(&mut text, &mut buffer).unwrap(), LineRead::End);
     }
 }

@@ -68,12 +68,12 @@ pub enum ParamsError {
 /// A parameter file with all its text, comments included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParamFile {
-    entries: Vec<Entry>,
+    entries: Vec<ParamLine>,
 }
 
 /// A parameter or the text between two parameters, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct ParamLine {
     raw: Vec<u8>,
     param: Option<(String, Vec<u8>)>,
 }
@@ -86,7 +86,7 @@ impl ParamFile {
             let param = param.map(|(name, value)| (name.into_owned(), value.into_owned()));
             match file.entries.last_mut().filter(|last| last.param.is_none() && param.is_none()) {
                 Some(text) => text.raw.extend_from_slice(raw),
-                None => file.entries.push(Entry { raw: raw.to_vec(), param }),
+                None => file.entries.push(ParamLine { raw: raw.to_vec(), param }),
             }
         })?;
         Ok(file)
@@ -104,7 +104,7 @@ impl ParamFile {
 
     /// Sets a parameter: in the place of its first definition, or at the end if it is new.
     pub fn set(&mut self, name: &str, value: &[u8]) {
-        let new = Entry::written(name, value);
+        let new = ParamLine::written(name, value);
         let first = self.entries.iter_mut().find(|e| e.param.as_ref().is_some_and(|(n, _)| n == name));
         if let Some(first) = first {
             *first = new;
@@ -122,7 +122,7 @@ impl ParamFile {
     }
 }
 
-impl Entry {
+impl ParamLine {
     fn written(name: &str, value: &[u8]) -> Self {
         let mut raw = Vec::new();
         write_entry(&mut raw, name, value);

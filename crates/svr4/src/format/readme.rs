@@ -5,7 +5,7 @@
 
 /// The kinds of reboot that a README asks for, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RebootRequest {
+pub enum ReadmeReboot {
     /// A reconfiguration boot immediately after the installation.
     ReconfigureImmediately,
     /// A reboot immediately after the installation.
@@ -17,11 +17,11 @@ pub enum RebootRequest {
 }
 
 /// The words that make up each request, in this order on one line.
-const REQUESTS: [(RebootRequest, &[&[u8]]); 4] = [
-    (RebootRequest::ReconfigureImmediately, &[b"Reconfig", b"immediate", b"after", b"install"]),
-    (RebootRequest::RebootImmediately, &[b"Reboot", b"immediate", b"after", b"install"]),
-    (RebootRequest::ReconfigureAfter, &[b"Reconfig", b"after", b"install"]),
-    (RebootRequest::RebootAfter, &[b"Reboot", b"after", b"install"]),
+const REQUESTS: [(ReadmeReboot, &[&[u8]]); 4] = [
+    (ReadmeReboot::ReconfigureImmediately, &[b"Reconfig", b"immediate", b"after", b"install"]),
+    (ReadmeReboot::RebootImmediately, &[b"Reboot", b"immediate", b"after", b"install"]),
+    (ReadmeReboot::ReconfigureAfter, &[b"Reconfig", b"after", b"install"]),
+    (ReadmeReboot::RebootAfter, &[b"Reboot", b"after", b"install"]),
 ];
 
 /// The labels of public READMEs; a field ends where the next one begins.
@@ -54,7 +54,7 @@ const LABELS: [&str; 25] = [
 ];
 
 /// Returns the most urgent request for a reboot on any line.
-pub fn reboot_request(text: &[u8]) -> Option<RebootRequest> {
+pub fn reboot_request(text: &[u8]) -> Option<ReadmeReboot> {
     let asks = |words: &[&[u8]]| text.split(|&byte| byte == b'\n').any(|line| has_in_order(line, words));
     REQUESTS.iter().find(|(_, words)| asks(words)).map(|(request, _)| *request)
 }
@@ -107,11 +107,11 @@ mod tests {
 
     #[test]
     fn the_most_urgent_request_counts() {
-        assert_eq!(reboot_request(TEXT), Some(RebootRequest::RebootAfter));
+        assert_eq!(reboot_request(TEXT), Some(ReadmeReboot::RebootAfter));
         for (line, request) in [
-            ("Reconfigure immediately after installing", Some(RebootRequest::ReconfigureImmediately)),
-            ("Reboot immediately after patch is installed", Some(RebootRequest::RebootImmediately)),
-            ("Reconfiguration reboot after install", Some(RebootRequest::ReconfigureAfter)),
+            ("Reconfigure immediately after installing", Some(ReadmeReboot::ReconfigureImmediately)),
+            ("Reboot immediately after patch is installed", Some(ReadmeReboot::RebootImmediately)),
+            ("Reconfiguration reboot after install", Some(ReadmeReboot::ReconfigureAfter)),
             ("after installing: Reboot", None),
             ("Reboot\nafter installing", None),
             ("", None),
@@ -119,7 +119,7 @@ mod tests {
             assert_eq!(reboot_request(line.as_bytes()), request, "{line}");
         }
         let both = b"Reboot after installing\nReconfigure immediately after installing\n";
-        assert_eq!(reboot_request(both), Some(RebootRequest::ReconfigureImmediately));
+        assert_eq!(reboot_request(both), Some(ReadmeReboot::ReconfigureImmediately));
     }
 
     proptest! {

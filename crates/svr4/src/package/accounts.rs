@@ -23,14 +23,14 @@ pub const NOBODYS_NUMBER: u32 = u32::MAX;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
-    users: Names,
-    groups: Names,
+    users: AccountNames,
+    groups: AccountNames,
 }
 
 impl Accounts {
     /// Parses the text of passwd(5) and group(5). Lines without a number in the third field are skipped.
     pub fn parse(passwd: &[u8], group: &[u8]) -> Self {
-        Self { users: Names::parse(passwd), groups: Names::parse(group) }
+        Self { users: AccountNames::parse(passwd), groups: AccountNames::parse(group) }
     }
 
     /// Adds the names and numbers of `other` that these accounts lack; `root` is 0 in any case.
@@ -68,12 +68,12 @@ impl Accounts {
 
 /// The accounts of one of the two files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Names {
+struct AccountNames {
     by_name: BTreeMap<String, u32>,
     by_number: BTreeMap<u32, String>,
 }
 
-impl Names {
+impl AccountNames {
     fn parse(text: &[u8]) -> Self {
         let mut names = Self::default();
         for line in String::from_utf8_lossy(text).lines() {

@@ -10,17 +10,17 @@
 use super::Params;
 
 /// A name, or all names with a common prefix.
-enum Names {
+enum NamePattern {
     Exactly(&'static [&'static str]),
     Prefix(&'static str),
     /// The prefix followed by a letter: `PYTHONPATH`, but neither `PYTHON` nor `PYTHON_VERSION`.
     PrefixAndLetter(&'static str),
 }
 
-use Names::{Exactly, Prefix, PrefixAndLetter};
+use NamePattern::{Exactly, Prefix, PrefixAndLetter};
 
 /// The names that no script gets, each with the program that acts on it.
-const KEPT_OUT: &[(Names, &str)] = &[
+const KEPT_OUT: &[(NamePattern, &str)] = &[
     (Prefix("LD_"), "the loader of ELF programs puts the libraries that they name into every process"),
     (Prefix("_RLD"), "the loader of IRIX and Tru64, as LD_"),
     (Prefix("LDR_"), "the loader of AIX, as LD_"),
@@ -160,7 +160,7 @@ fn reason(name: &str, value: &[u8]) -> Option<&'static str> {
     of_name.or_else(|| is_function(value).then_some("bash would run its value as a function"))
 }
 
-impl Names {
+impl NamePattern {
     fn have(&self, name: &str) -> bool {
         match self {
             Exactly(names) => names.contains(&name),

@@ -79,8 +79,8 @@ fn label(word: &str) -> Option<(usize, &str)> {
 
 /// Returns the text after each label, or `None` if there is no label. A repeated label and one out of order
 /// are skipped.
-fn parts(value: &str) -> Option<[Part<'_>; 5]> {
-    let mut parts: [Part<'_>; 5] = Default::default();
+fn parts(value: &str) -> Option<[InfoPart<'_>; 5]> {
+    let mut parts: [InfoPart<'_>; 5] = Default::default();
     let mut at: Option<usize> = None;
     for word in value.split_ascii_whitespace() {
         let mut rest = word;
@@ -100,13 +100,13 @@ fn parts(value: &str) -> Option<[Part<'_>; 5]> {
 
 /// Words of a value with single blanks between them, borrowed from the value while it has the same form.
 #[derive(Default)]
-struct Part<'v> {
+struct InfoPart<'v> {
     /// The range of the words in the value, while they are borrowed.
     place: Range<usize>,
     words: Cow<'v, str>,
 }
 
-impl<'v> Part<'v> {
+impl<'v> InfoPart<'v> {
     /// Appends a word of `value`.
     fn push(&mut self, value: &'v str, word: &'v str) {
         let start = word.as_ptr().addr() - value.as_ptr().addr();

@@ -28,11 +28,11 @@ pub(crate) fn write(
 
 fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    let take = |verified: gzip::Verified| {
+    let take = |verified: gzip::VerifiedMember| {
         out.extend_from_slice(&verified.member);
         Ok(())
     };
-    let mut encoder = gzip::Encoder::new(take, cores(), text.len() as u64);
+    let mut encoder = gzip::GzipEncoder::new(take, cores(), text.len() as u64);
     encoder.write_all(text)?;
     let _ = encoder.finish()?;
     Ok(out)

@@ -44,7 +44,7 @@ pub(crate) struct VerifyingEncoder<'f> {
 }
 
 enum Inner<'f> {
-    Gzip(gzip::Encoder<ArchiveSink<'f>>),
+    Gzip(gzip::GzipEncoder<ArchiveSink<'f>>),
     Compress(Hashing<compress::CompressEncoder<ArchiveSink<'f>>>),
     Plain(Hashing<ArchiveSink<'f>>),
 }
@@ -67,7 +67,7 @@ pub(crate) fn write<'f, E>(
     let (sender, receiver) = sync_channel(UNDER_WAY);
     let sink = ArchiveSink { file, sha256: Sha256::new(), size: 0, reader: sender };
     let inner = match format {
-        UndoFormat::Gzip => Inner::Gzip(gzip::Encoder::new(sink, cores(), described)),
+        UndoFormat::Gzip => Inner::Gzip(gzip::GzipEncoder::new(sink, cores(), described)),
         UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
         UndoFormat::Plain => Inner::Plain(Hashing::new(sink)),
     };
@@ -137,8 +137,8 @@ impl ArchiveSink<'_> {
     }
 }
 
-impl gzip::Output for ArchiveSink<'_> {
-    fn take(&mut self, verified: gzip::Verified) -> io::Result<()> {
+impl gzip::MemberOutput for ArchiveSink<'_> {
+    fn take(&mut self, verified: gzip::VerifiedMember) -> io::Result<()> {
         self.put(&verified.member)?;
         self.read_back(verified.content);
         Ok(())

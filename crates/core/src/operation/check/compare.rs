@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use super::findings::{Aspects, Checked, Delivered, DeliveredFile, Differs, Finding};
+use super::findings::{CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, Finding};
 use crate::package::checksum::sum_of;
 use crate::package::{Accounts, ContentsLine, Ftype, Object, ObjectPath, Sums};
 use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
@@ -16,16 +16,16 @@ pub(super) struct Comparison<'a> {
     pub(super) root: &'a Root,
     /// None where owners are recorded only.
     pub(super) accounts: Option<&'a Accounts>,
-    pub(super) aspects: Aspects,
+    pub(super) aspects: CheckedAspects,
     /// What is known of files beside their records.
-    pub(super) delivered: &'a Delivered,
+    pub(super) delivered: &'a DeliveredFiles,
     /// Whether a symbolic link may stand where a directory is recorded: a pkgmap that was not installed knows of none.
     pub(super) follows_links: bool,
 }
 
 /// The way of one thread through the objects: it knows the directories that it has seen, holds the last one open, and
 /// has room to read into.
-pub(super) struct Walk<'a> {
+pub(super) struct ComparisonWalk<'a> {
     comparison: &'a Comparison<'a>,
     resolver: Resolver<'a>,
     /// The directory that the object before was in, as its path says, and itself if it is there.
@@ -35,12 +35,12 @@ pub(super) struct Walk<'a> {
 
 /// An object that is there: the directory that it is in, and what it looks like. Its name there is that of its path; the
 /// root has none, and is in itself.
-pub(super) type Found = (Rc<Dir>, ObjectStatus);
+pub(super) type FoundObject = (Rc<Dir>, ObjectStatus);
 
-impl Walk<'_> {
+impl ComparisonWalk<'_> {
     /// Compares an object; what cannot be read is a finding of it.
-    pub(super) fn checked(&mut self, line: &ContentsLine) -> Checked {
-        Checked { findings: self.findings(line), path: line.path.clone() }
+    pub(super) fn checked(&mut self, line: &ContentsLine) -> CheckedObject {
+        CheckedObject { findings: self.findings(line), path: line.path.clone() }
     }
 
     /// What is wrong with an object.
@@ -86,7 +86,7 @@ impl Walk<'_> {
         Ok(self.resolver.directory_behind(path)?.map(|(_, seen)| seen))
     }
 
-    fn look_up(&mut self, path: &ObjectPath) -> Result<Option<Found>, RootError> {
+    fn look_up(&mut self, path: &ObjectPath) -> Result<Option<FoundObject>, RootError> {
         if path.relative().is_empty() {
             let top = self.comparison.root.dir(path)?;
             let seen = top.itself()?;
@@ -138,12 +138,12 @@ impl Walk<'_> {
 
 impl Comparison<'_> {
     /// A way that begins here.
-    pub(super) fn walk(&self) -> Walk<'_> {
-        Walk { comparison: self, resolver: self.root.resolver(), last: None, buffer: Vec::new() }
+    pub(super) fn walk(&self) -> ComparisonWalk<'_> {
+        ComparisonWalk { comparison: self, resolver: self.root.resolver(), last: None, buffer: Vec::new() }
     }
 
     /// Compares one, whatever was known of the way to it.
-    pub(super) fn compare_one(&self, line: &ContentsLine) -> Checked {
+    pub(super) fn compare_one(&self, line: &ContentsLine) -> CheckedObject {
         self.walk().checked(line)
     }
 
@@ -168,7 +168,7 @@ impl Comparison<'_> {
     }
 
     /// The object at a path.
-    pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<Found>, RootError> {
+    pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<FoundObject>, RootError> {
         self.walk().look_up(path)
     }
 
@@ -180,7 +180,7 @@ impl Comparison<'_> {
     /// Type, device numbers, permissions, group, owner; another type is the only finding where it is one.
     fn attributes(&self, object: &Object, seen: &ObjectStatus) -> Vec<Finding> {
         if !is_type(object.ftype, seen.file_type) {
-            let types = Differs { expected: object.ftype.letter(), actual: letter(seen.file_type) };
+            let types = Difference { expected: object.ftype.letter(), actual: letter(seen.file_type) };
             return vec![Finding::Type(types)];
         }
         let mut findings = Vec::new();
@@ -216,7 +216,7 @@ fn symlink(dir: &Dir, line: &ContentsLine, seen: &ObjectStatus) -> Result<Option
     let object = &line.object;
     let target = object.target.as_deref().unwrap_or_default();
     if seen.file_type != FileType::Symlink {
-        let types = Differs { expected: object.ftype.letter(), actual: letter(seen.file_type) };
+        let types = Difference { expected: object.ftype.letter(), actual: letter(seen.file_type) };
         return Ok(Some(Finding::Type(types)));
     }
     let is_same = dir.read_link(line.path.name())? == target;
@@ -272,8 +272,8 @@ fn sums(
     Ok((sums.cksum, sums.sha256 == delivered.sha256))
 }
 
-pub(super) fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Differs<T>> {
-    (expected != actual).then_some(Differs { expected, actual })
+pub(super) fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Difference<T>> {
+    (expected != actual).then_some(Difference { expected, actual })
 }
 
 /// Whether an object of this file type can be what a line of this ftype stands for.

@@ -9,11 +9,11 @@ use std::io::Read;
 use std::path::Path;
 
 use super::compare::differ;
-use super::findings::{Aspects, Finding};
-use super::scope::Scope;
-use crate::operation::device::Device;
+use super::findings::{CheckedAspects, Finding};
+use super::scope::CheckScope;
+use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
-use crate::operation::queries::select::Selection;
+use crate::operation::queries::select::PackageSelection;
 use crate::package::checksum::sum_of;
 use crate::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 use crate::source::{Form, PackageImage, SourceError};
@@ -23,7 +23,7 @@ const BUFFER: usize = 1 << 18;
 
 /// A package on a device.
 #[derive(Debug)]
-pub struct Delivered {
+pub struct DevicePackage {
     /// Its name.
     pub package: String,
     /// Whether it comes in a datastream rather than as a directory.
@@ -47,20 +47,24 @@ pub struct DeliveredObject {
 #[derive(Debug)]
 pub struct DeviceReport {
     /// What is there.
-    pub packages: Vec<Delivered>,
+    pub packages: Vec<DevicePackage>,
     /// The words that no package fits.
     pub missing: Vec<String>,
 }
 
 /// Reads the packages in scope; with `aspects` their objects are compared with the pkgmap, too.
-pub fn check_device(device: &Path, scope: &Scope, aspects: Option<Aspects>) -> Result<DeviceReport, Failure> {
+pub fn check_device(
+    device: &Path,
+    scope: &CheckScope,
+    aspects: Option<CheckedAspects>,
+) -> Result<DeviceReport, Failure> {
     let words: Vec<String> = scope.packages.iter().map(ToString::to_string).collect();
-    let device = match Device::open(device, &words)? {
+    let device = match OpenDevice::open(device, &words)? {
         Ok(device) => device,
         Err(missing) => return Ok(DeviceReport { packages: Vec::new(), missing }),
     };
     device.source.check_room_to_plan(&device.image)?;
-    let selection = Selection { categories: scope.categories.clone(), ..Selection::default() };
+    let selection = PackageSelection { categories: scope.categories.clone(), ..PackageSelection::default() };
     let mut found: HashMap<(usize, PackagePath), Vec<Finding>> = HashMap::new();
     if aspects.is_some_and(|aspects| aspects.contents) {
         compare(&device, &mut found)?;
@@ -82,13 +86,13 @@ pub fn check_device(device: &Path, scope: &Scope, aspects: Option<Aspects>) -> R
                 findings,
             });
         }
-        packages.push(Delivered { package: image.spooled_name(), is_stream, objects });
+        packages.push(DevicePackage { package: image.spooled_name(), is_stream, objects });
     }
     Ok(DeviceReport { packages, missing: Vec::new() })
 }
 
 /// Whether a path is in scope: as the pkgmap writes it, or as it is installed where nobody decides otherwise.
-fn is_in_scope(scope: &Scope, image: &PackageImage, path: &PackagePath) -> bool {
+fn is_in_scope(scope: &CheckScope, image: &PackageImage, path: &PackagePath) -> bool {
     let base = ObjectPath::new(image.params.get("BASEDIR").unwrap_or_default());
     let base = base.unwrap_or_else(|_| ObjectPath::root());
     let installed = path.resolve(&base, |name| variables::value(&image.params, name));
@@ -97,7 +101,7 @@ fn is_in_scope(scope: &Scope, image: &PackageImage, path: &PackagePath) -> bool 
 
 /// Reads all objects of the packages that are selected, and notes what differs.
 fn compare(
-    device: &Device,
+    device: &OpenDevice,
     found: &mut HashMap<(usize, PackagePath), Vec<Finding>>,
 ) -> Result<(), SourceError> {
     let mut expected: HashMap<(usize, &PackagePath), ContentInfo> = HashMap::new();

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::compare::Comparison;
-use super::findings::{CheckError, Checked, Finding, Unfixed};
+use super::findings::{CheckError, CheckedObject, Finding, UnfixedReason};
 use crate::database::{RecordView, contents};
 use crate::format::contents::key_of;
 use crate::package::{ContentsLine, Ftype, ObjectPath};
@@ -20,7 +20,7 @@ pub(super) fn hidden(
     comparison: &Comparison<'_>,
     lines: &[ContentsLine],
     removes: bool,
-) -> Result<Vec<Checked>, CheckError> {
+) -> Result<Vec<CheckedObject>, CheckError> {
     let exclusive = lines.iter().filter(|line| line.object.ftype == Ftype::Exclusive);
     let directories: Vec<ObjectPath> = exclusive.map(|line| line.path.clone()).collect();
     let below = contents::lines_below(view, &directories)?;
@@ -31,7 +31,7 @@ pub(super) fn hidden(
             Ok(paths) => unknown.extend(paths.into_iter().filter(|path| !known.contains(path))),
             Err(error) => {
                 let findings = vec![Finding::Unreadable(error.to_string())];
-                found.push(Checked { path: path.clone(), findings });
+                found.push(CheckedObject { path: path.clone(), findings });
             }
         }
     }
@@ -40,7 +40,7 @@ pub(super) fn hidden(
     for path in unknown {
         if !elsewhere.contains(&resolver.locate(&path)?) {
             let findings = if removes { remove(comparison, &path) } else { vec![Finding::Hidden] };
-            found.push(Checked { path, findings });
+            found.push(CheckedObject { path, findings });
         }
     }
     Ok(found)
@@ -92,6 +92,6 @@ fn remove(comparison: &Comparison<'_>, path: &ObjectPath) -> Vec<Finding> {
     });
     match removed {
         Ok(true) => Vec::new(),
-        _ => vec![Finding::Hidden, Finding::Unfixed(Unfixed::Hidden)],
+        _ => vec![Finding::Hidden, Finding::Unfixed(UnfixedReason::Hidden)],
     }
 }

@@ -10,7 +10,7 @@ use crate::root::RootError;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Aspects {
+pub struct CheckedAspects {
     /// Type, permissions, owner, group, device numbers, where links lead.
     pub attributes: bool,
     /// Size, sum and modification time of files.
@@ -22,7 +22,7 @@ pub struct Aspects {
 }
 
 /// What patches delivered, as their undo manifests say: the last one of each path.
-pub(in crate::operation) type Delivered = HashMap<ObjectPath, DeliveredFile>;
+pub(in crate::operation) type DeliveredFiles = HashMap<ObjectPath, DeliveredFile>;
 
 /// A file that a patch delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,15 +41,15 @@ pub enum Finding {
     /// Nothing is there.
     Missing,
     /// Something of another type is there; the letters of pkgmap(4), `?` for what no package can deliver.
-    Type(Differs<u8>),
+    Type(Difference<u8>),
     /// A device has other numbers, major and minor.
-    Device(Differs<(u32, u32)>),
+    Device(Difference<(u32, u32)>),
     /// Other permission bits.
-    Mode(Differs<Mode>),
+    Mode(Difference<Mode>),
     /// Another group.
-    Group(Differs<String>),
+    Group(Difference<String>),
     /// Another owner.
-    Owner(Differs<String>),
+    Owner(Difference<String>),
     /// The recorded group is none of this root.
     UnknownGroup(String),
     /// The recorded owner is none of this root.
@@ -59,11 +59,11 @@ pub enum Finding {
     /// It is no symbolic link with this target.
     NotSymlinked(Vec<u8>),
     /// Another modification time; seconds since 1970.
-    Mtime(Differs<i64>),
+    Mtime(Difference<i64>),
     /// Another size in bytes.
-    Size(Differs<u64>),
+    Size(Difference<u64>),
     /// Another sum.
-    Cksum(Differs<u16>),
+    Cksum(Difference<u16>),
     /// Its bytes are not those that this patch put there, as the patch's undo manifest says (SHA-256), although size and
     /// sum are.
     NotDelivered(String),
@@ -72,12 +72,12 @@ pub enum Finding {
     /// It is in an exclusive directory, and no package owns it.
     Hidden,
     /// A repair was tried and failed.
-    Unfixed(Unfixed),
+    Unfixed(UnfixedReason),
 }
 
 /// A repair that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfixed {
+pub enum UnfixedReason {
     /// Mode, owner or group are still others.
     Attributes,
     /// Mode, owner and group are left: the bytes are not those that they are recorded of.
@@ -94,7 +94,7 @@ pub enum Unfixed {
 
 /// What is recorded, and what is there instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Differs<T> {
+pub struct Difference<T> {
     /// What is recorded.
     pub expected: T,
     /// What is there.
@@ -103,14 +103,14 @@ pub struct Differs<T> {
 
 /// An object that was compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
+pub struct CheckedObject {
     /// Where it is.
     pub path: ObjectPath,
     /// What is wrong with it, in the order of a report; nothing if all is well.
     pub findings: Vec<Finding>,
 }
 
-impl Checked {
+impl CheckedObject {
     /// Whether nothing is there.
     pub fn is_missing(&self) -> bool {
         self.findings.first() == Some(&Finding::Missing)
@@ -119,16 +119,16 @@ impl Checked {
 
 /// The answer to a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct CheckReport {
     /// Every object compared, in the order of their paths or of the pkgmap; behind them what is nobody's.
-    pub checked: Vec<Checked>,
+    pub checked: Vec<CheckedObject>,
     /// What the scope names and the records do not have.
-    pub unknown: Unknown,
+    pub unknown: UnmatchedOperands,
 }
 
 /// What a scope names and the records do not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unknown {
+pub struct UnmatchedOperands {
     /// Words for packages of which none is installed.
     pub packages: Vec<String>,
     /// Words for packages that are installed and own nothing.

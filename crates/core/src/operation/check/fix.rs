@@ -10,7 +10,7 @@
 //! bits, so bytes can be made to have it; where a patch has left the SHA-256 of what it put there, that counts as well.
 
 use super::compare::Comparison;
-use super::findings::{Checked, Finding, Unfixed};
+use super::findings::{CheckedObject, Finding, UnfixedReason};
 use crate::package::rule::holds;
 use crate::package::{ContentsLine, Ftype, LiveKind, Mode, Object, Timestamp};
 use crate::root::{Dir, FileType, ObjectStatus, OpenObject, Result, random};
@@ -19,11 +19,11 @@ use crate::root::{Dir, FileType, ObjectStatus, OpenObject, Result, random};
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// Compares each, repairs what differs, and says what still does.
-pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> Vec<Checked> {
+pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> Vec<CheckedObject> {
     lines.iter().map(|line| fix(comparison, line)).collect()
 }
 
-fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> Checked {
+fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> CheckedObject {
     let before = comparison.compare_one(line);
     let failed = repair(comparison, line, &before.findings);
     if before.findings.is_empty() {
@@ -38,10 +38,10 @@ fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> Checked {
 }
 
 /// Makes the changes that the findings ask for; what could not be done.
-fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]) -> Vec<Unfixed> {
+fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]) -> Vec<UnfixedReason> {
     let mut failed = Vec::new();
     let object = &line.object;
-    let note = |failed: &mut Vec<Unfixed>, result: Result<()>, unfixed: Unfixed| {
+    let note = |failed: &mut Vec<UnfixedReason>, result: Result<()>, unfixed: UnfixedReason| {
         if result.is_err() && !failed.contains(&unfixed) {
             failed.push(unfixed);
         }
@@ -49,7 +49,7 @@ fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]
     for finding in findings {
         match finding {
             Finding::Missing if object.ftype.is_directory() => {
-                note(&mut failed, make_directory(comparison, line), Unfixed::Directory);
+                note(&mut failed, make_directory(comparison, line), UnfixedReason::Directory);
             }
             Finding::Missing if object.ftype == Ftype::Symlink => {
                 note(&mut failed, link_anew(comparison, line), unlinked(object));
@@ -58,11 +58,11 @@ fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]
                 note(&mut failed, link_anew(comparison, line), unlinked(object));
             }
             Finding::Mode(_) | Finding::Owner(_) | Finding::Group(_) => {
-                let unfixed = set_attributes(comparison, line).unwrap_or(Some(Unfixed::Attributes));
+                let unfixed = set_attributes(comparison, line).unwrap_or(Some(UnfixedReason::Attributes));
                 failed.extend(unfixed.filter(|unfixed| !failed.contains(unfixed)));
             }
             Finding::Mtime(mtime) => {
-                note(&mut failed, set_mtime(comparison, line, mtime.expected), Unfixed::Mtime);
+                note(&mut failed, set_mtime(comparison, line, mtime.expected), UnfixedReason::Mtime);
             }
             _ => {}
         }
@@ -70,8 +70,8 @@ fn repair(comparison: &Comparison<'_>, line: &ContentsLine, findings: &[Finding]
     failed
 }
 
-fn unlinked(object: &Object) -> Unfixed {
-    Unfixed::Link(object.target.clone().unwrap_or_default())
+fn unlinked(object: &Object) -> UnfixedReason {
+    UnfixedReason::Link(object.target.clone().unwrap_or_default())
 }
 
 fn make_directory(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
@@ -81,19 +81,19 @@ fn make_directory(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()
 }
 
 /// Sets what is recorded; what was not done, where the bytes are not those that it is recorded of.
-fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Option<Unfixed>> {
+fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Option<UnfixedReason>> {
     let (parent, name) = comparison.place_behind(line)?;
     if name.is_empty() {
         return set_attributes_of_root(comparison, line, &parent).map(|()| None);
     }
-    let Some(object) = parent.hold(&name)? else { return Ok(Some(Unfixed::Attributes)) };
+    let Some(object) = parent.hold(&name)? else { return Ok(Some(UnfixedReason::Attributes)) };
     let seen = object.look()?;
     let (uid, gid) = other_owners(comparison, line, &seen);
     let is_set_id = line.object.attributes.mode.is_some_and(Mode::is_set_id);
     let changes_owner = line.object.ftype == Ftype::File && (uid.is_some() || gid.is_some());
     let is_for_bytes = line.object.ftype.is_regular() && (is_set_id || changes_owner);
     if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
-        return Ok(Some(Unfixed::OtherBytes));
+        return Ok(Some(UnfixedReason::OtherBytes));
     }
     // Owner and group first: a change of them takes the bits of setuid and setgid away.
     if uid.is_some() || gid.is_some() {
@@ -101,7 +101,7 @@ fn set_attributes(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<Op
         // The owner of before can open it no more, and may have written to it until now.
         if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
             object.set_owner(Some(seen.uid), Some(seen.gid))?;
-            return Ok(Some(Unfixed::OtherBytes));
+            return Ok(Some(UnfixedReason::OtherBytes));
         }
     }
     line.object.attributes.mode.map_or(Ok(()), |mode| object.set_mode(mode)).map(|()| None)

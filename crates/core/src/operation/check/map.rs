@@ -7,12 +7,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::findings::{CheckError, Unknown};
-use super::scope::Scope;
+use super::findings::{CheckError, UnmatchedOperands};
+use super::scope::CheckScope;
 use crate::database::{RecordView, installed};
 use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::operation::queries::packages::parameter_file;
-use crate::operation::queries::select::Pattern;
+use crate::operation::queries::select::PackagePattern;
 use crate::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 
 /// The largest pkgmap that is read, in bytes: 1 GiB.
@@ -29,13 +29,13 @@ pub struct MapFiles {
 
 /// A pkgmap that has been read.
 #[derive(Debug)]
-pub(super) struct Map {
+pub(super) struct CheckMap {
     path: PathBuf,
     pkgmap: Pkgmap,
     environment: Params,
 }
 
-impl Map {
+impl CheckMap {
     pub(super) fn read(files: &MapFiles) -> Result<Self, CheckError> {
         let bad = |reason: String| CheckError::Map { path: files.pkgmap.display().to_string(), reason };
         let text = read(&files.pkgmap).map_err(|error| bad(error.to_string()))?;
@@ -52,12 +52,12 @@ impl Map {
     pub(super) fn lines(
         &self,
         view: &RecordView<'_>,
-        scope: &Scope,
-    ) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
-        let mut unknown = Unknown::default();
+        scope: &CheckScope,
+    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
+        let mut unknown = UnmatchedOperands::default();
         let mut params = self.environment.clone();
         let mut owners = Vec::new();
-        if let [Pattern::One(name)] = scope.packages.as_slice() {
+        if let [PackagePattern::One(name)] = scope.packages.as_slice() {
             let package = PkgInst::new(name).ok();
             match package.as_ref().map(|package| installed::params(view, package)).transpose()?.flatten() {
                 Some(of_package) => of_package.iter().for_each(|(name, value)| params.push(name, value)),

@@ -3,18 +3,18 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::findings::{CheckError, Unknown};
+use super::findings::{CheckError, UnmatchedOperands};
 use crate::database::contents::{self, ContentsLines};
 use crate::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
 use crate::format::contents::key_of;
-use crate::operation::queries::select::{Pattern, Selection};
+use crate::operation::queries::select::{PackagePattern, PackageSelection};
 use crate::package::{ContentsLine, ObjectPath, PathError};
 
 /// Which objects are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
+pub struct CheckScope {
     /// Those of any of these packages; of all where there is none.
-    pub packages: Vec<Pattern>,
+    pub packages: Vec<PackagePattern>,
     /// Those of all packages of any of these categories, in any case; no package is named then.
     pub categories: Vec<String>,
     /// Of these, those at any of these paths; all where there is none.
@@ -50,20 +50,20 @@ impl PathPattern {
     }
 }
 
-impl Scope {
+impl CheckScope {
     /// The lines of `contents` in scope, in the order of their paths, and what finds none.
     pub(super) fn lines(
         &self,
         view: &RecordView<'_>,
         workers: usize,
-    ) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
+    ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
         if let Some(found) = self.each(view, workers, || |line| line)? {
             return Ok(found);
         }
         let owners = Owners::of(self.wanted_packages(view)?);
         let mut lines = self.lines_of_paths(view)?;
         let paths = self.exact().filter(|path| !lines.contains_key(path)).cloned().collect();
-        let mut unknown = Unknown { paths, ..Unknown::default() };
+        let mut unknown = UnmatchedOperands { paths, ..UnmatchedOperands::default() };
         lines.retain(|_, line| owners.have(line));
         self.sort_out(view, &owners, &mut unknown)?;
         Ok((lines.into_values().collect(), unknown))
@@ -76,7 +76,7 @@ impl Scope {
         view: &RecordView<'_>,
         workers: usize,
         worker: impl Fn() -> W + Sync,
-    ) -> Result<Option<(Vec<R>, Unknown)>, CheckError> {
+    ) -> Result<Option<(Vec<R>, UnmatchedOperands)>, CheckError> {
         if !self.paths.is_empty() {
             return Ok(None);
         }
@@ -86,7 +86,7 @@ impl Scope {
             move |line: ContentsLine| owners.have(&line).then(|| work(line))
         })?;
         let Some(made) = made else { return Ok(None) };
-        let mut unknown = Unknown::default();
+        let mut unknown = UnmatchedOperands::default();
         self.sort_out(view, &owners, &mut unknown)?;
         Ok(Some((made, unknown)))
     }
@@ -129,14 +129,16 @@ impl Scope {
     }
 
     /// The packages that are named, or those of the categories.
-    fn wanted_packages(&self, view: &RecordView<'_>) -> Result<Vec<Pattern>, CheckError> {
+    fn wanted_packages(&self, view: &RecordView<'_>) -> Result<Vec<PackagePattern>, CheckError> {
         if self.categories.is_empty() {
             return Ok(self.packages.clone());
         }
-        let selection = Selection { categories: self.categories.clone(), ..Selection::default() };
+        let selection =
+            PackageSelection { categories: self.categories.clone(), ..PackageSelection::default() };
         let all = all::params_of_all(view)?;
         let fitting = all.iter().filter(|(_, params)| selection.fits_params(params, b""));
-        let packages: Vec<Pattern> = fitting.map(|(name, _)| Pattern::One(name.to_string())).collect();
+        let packages: Vec<PackagePattern> =
+            fitting.map(|(name, _)| PackagePattern::One(name.to_string())).collect();
         if packages.is_empty() {
             return Err(CheckError::NoCategory(self.categories.join(",")));
         }
@@ -149,7 +151,7 @@ impl Scope {
         &self,
         view: &RecordView<'_>,
         owners: &Owners,
-        unknown: &mut Unknown,
+        unknown: &mut UnmatchedOperands,
     ) -> Result<(), DatabaseError> {
         if owners.0.is_empty() {
             return Ok(());
@@ -168,10 +170,10 @@ impl Scope {
 }
 
 /// The packages whose objects are in scope, each with whether a line of it has been met; everything where there is none.
-struct Owners(Vec<(Pattern, AtomicBool)>);
+struct Owners(Vec<(PackagePattern, AtomicBool)>);
 
 impl Owners {
-    fn of(packages: Vec<Pattern>) -> Self {
+    fn of(packages: Vec<PackagePattern>) -> Self {
         Self(packages.into_iter().map(|pattern| (pattern, AtomicBool::new(false))).collect())
     }
 
@@ -191,7 +193,7 @@ impl Owners {
     }
 
     /// Those of which no line has been met.
-    fn without_objects(&self) -> impl Iterator<Item = &Pattern> {
+    fn without_objects(&self) -> impl Iterator<Item = &PackagePattern> {
         self.0
             .iter()
             .filter(|(_, has_objects)| !has_objects.load(Ordering::Relaxed))

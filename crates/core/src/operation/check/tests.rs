@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::*;
-use crate::operation::queries::select::Pattern;
+use crate::operation::queries::select::PackagePattern;
 use crate::package::{ContentInfo, Ftype, OwningPackage, PkgInst, checksum};
 use crate::package::{Object, ObjectPath};
 
@@ -45,12 +45,12 @@ fn many_threads_say_what_one_says_in_the_same_order() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open(dir.path()).unwrap();
     let lines = files(&root);
-    let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
-    let delivered = Delivered::default();
+    let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
+    let delivered = DeliveredFiles::default();
     let comparison =
         Comparison { root: &root, accounts: None, aspects, delivered: &delivered, follows_links: true };
-    let alone: Vec<Checked> = lines.iter().map(|line| comparison.compare_one(line)).collect();
-    let wrong = |checked: &&Checked| !checked.findings.is_empty();
+    let alone: Vec<CheckedObject> = lines.iter().map(|line| comparison.compare_one(line)).collect();
+    let wrong = |checked: &&CheckedObject| !checked.findings.is_empty();
     let missing = alone.iter().filter(|checked| checked.is_missing()).count();
     assert_eq!((missing, alone.iter().filter(wrong).count()), (91, 221));
     for workers in [0, 1, 2, 5, 100] {
@@ -74,18 +74,22 @@ fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_
     let root = Root::open(dir.path()).unwrap();
     let mut lines = files(&root);
     lines.sort_by(|a, b| a.path.cmp(&b.path));
-    let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
+    let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
     let comparison = Comparison {
         root: &root,
         accounts: None,
         aspects,
-        delivered: &Delivered::default(),
+        delivered: &DeliveredFiles::default(),
         follows_links: true,
     };
-    let alone: Vec<Checked> = lines.iter().map(|line| comparison.compare_one(line)).collect();
-    let packages = ["ACMEweb", "ACMEnone"].map(Pattern::parse).to_vec();
-    let unknown = Unknown { packages: vec!["ACMEnone".to_owned()], ..Unknown::default() };
-    let request = Request { scope: Scope { packages, ..Scope::default() }, aspects, ..Request::default() };
+    let alone: Vec<CheckedObject> = lines.iter().map(|line| comparison.compare_one(line)).collect();
+    let packages = ["ACMEweb", "ACMEnone"].map(PackagePattern::parse).to_vec();
+    let unknown = UnmatchedOperands { packages: vec!["ACMEnone".to_owned()], ..UnmatchedOperands::default() };
+    let request = CheckRequest {
+        scope: CheckScope { packages, ..CheckScope::default() },
+        aspects,
+        ..CheckRequest::default()
+    };
     let in_order = lines.clone();
     let mut out_of_order = lines.clone();
     out_of_order.swap(400, 401);
@@ -93,7 +97,7 @@ fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_
     for (number, recorded) in [in_order, out_of_order, twice].iter().enumerate() {
         record(&root, recorded);
         for workers in [0, 1, 2, 5] {
-            let request = Request { workers, ..request.clone() };
+            let request = CheckRequest { workers, ..request.clone() };
             let report = check(&root, &root, &request).unwrap();
             assert!(report.checked == alone, "{number}: {workers}");
             assert_eq!(report.unknown, unknown, "{number}: {workers}");
@@ -113,7 +117,7 @@ fn a_record_that_makes_no_sense_is_named_whoever_reads_it() {
     let text = fs::read_to_string(&contents).unwrap().replacen("/d0/f0300 f", "/d0/f0300 ?", 1);
     fs::write(&contents, text).unwrap();
     for workers in [0, 1, 3] {
-        let error = check(&root, &root, &Request { workers, ..Request::default() }).unwrap_err();
+        let error = check(&root, &root, &CheckRequest { workers, ..CheckRequest::default() }).unwrap_err();
         let expected = format!("{}: line 301: unknown ftype", contents.display());
         assert_eq!(error.to_string(), expected, "{workers}");
     }
@@ -129,9 +133,13 @@ fn what_lies_behind_symbolic_links_is_found() {
     std::os::unix::fs::symlink("sub", dir.path().join("real/last")).unwrap();
     let lines = ["/real/last/file", "/real/sub/file", "/way/last/file", "/way/sub/file"];
     record(&root, &lines.map(|path| line(path, b"x")));
-    let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
-    let packages = vec![Pattern::parse("ACMEweb")];
-    let request = Request { scope: Scope { packages, ..Scope::default() }, aspects, ..Request::default() };
+    let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
+    let packages = vec![PackagePattern::parse("ACMEweb")];
+    let request = CheckRequest {
+        scope: CheckScope { packages, ..CheckScope::default() },
+        aspects,
+        ..CheckRequest::default()
+    };
     let report = check(&root, &root, &request).unwrap();
     assert_eq!(report.checked.iter().map(|checked| checked.findings.len()).collect::<Vec<_>>(), [0; 4]);
 }

@@ -37,7 +37,7 @@ pub enum InstallfSubject {
 
 /// The outcome of installf(1M).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registered {
+pub struct InstallfOutcome {
     /// The paths whose lines changed, or that were asked for in a surrounding run.
     pub paths: Vec<ObjectPath>,
     /// The objects that are not what they were declared to be; their lines say so.
@@ -49,7 +49,7 @@ pub fn installf(
     root: &Root,
     request: &InstallfRequest,
     caller: &Caller<'_>,
-) -> Result<Registered, InstallfError> {
+) -> Result<InstallfOutcome, InstallfError> {
     let package = package(&request.package)?;
     let mut target = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
     let Registering { plan, entries, discrepancies } = match &request.what {
@@ -57,12 +57,12 @@ pub fn installf(
         InstallfSubject::Final(class) => {
             let paths = target.recorded(&package, &[OwnerStatus::Pending])?;
             let inventory = target.inventory(paths)?;
-            finish(&package, class.as_deref(), &inventory, &caller.occasion)?
+            finish(&package, class.as_deref(), &inventory, &caller.now)?
         }
     };
     let paths = plan.contents.keys().cloned().collect();
     target.carry_out((Command::Installf, &package), &plan, entries)?;
-    Ok(Registered { paths, discrepancies })
+    Ok(InstallfOutcome { paths, discrepancies })
 }
 
 fn add(
@@ -76,7 +76,7 @@ fn add(
     let named = objects.iter().map(|object| InstallfEntry::Add(package.clone(), object.clone()));
     let paths: BTreeSet<ObjectPath> = InstallfRequests(named.collect()).paths();
     let inventory = target.inventory(paths)?;
-    Ok(register(package, &objects, &inventory, &caller.occasion)?)
+    Ok(register(package, &objects, &inventory, &caller.now)?)
 }
 
 /// A registration with the paths as they are inside the root.

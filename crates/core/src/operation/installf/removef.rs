@@ -29,13 +29,13 @@ pub fn removef(
 ) -> Result<Vec<ObjectPath>, InstallfError> {
     let package = package(&request.package)?;
     let mut target = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
-    let occasion = &caller.occasion;
+    let now = &caller.now;
     let GivingUp { plan, entries, removable } = if let Some(paths) = &request.paths {
         let paths: BTreeSet<ObjectPath> = paths.iter().map(|path| inside(root, path)).collect();
-        give_up(&package, &paths, &target.inventory(paths.clone())?, occasion)
+        give_up(&package, &paths, &target.inventory(paths.clone())?, now)
     } else {
         let marked = target.recorded(&package, &[OwnerStatus::Removing])?;
-        finish(&package, &target.inventory(marked)?, occasion)
+        finish(&package, &target.inventory(marked)?, now)
     };
     target.carry_out((Command::Removef, &package), &plan, entries)?;
     Ok(removable)

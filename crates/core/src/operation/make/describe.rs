@@ -20,7 +20,7 @@ use crate::root::{Root, RootError, accounts_of};
 #[derive(Clone, Debug)]
 pub struct DescribeRequest {
     /// Objects, in the order in which their lines are wanted.
-    pub operands: Vec<Operand>,
+    pub operands: Vec<DescribeOperand>,
     /// The class of all of them.
     pub class: String,
     /// Whether symbolic links are followed instead of described (`-i`).
@@ -31,7 +31,7 @@ pub struct DescribeRequest {
 
 /// An object, or a directory with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operand {
+pub struct DescribeOperand {
     /// Where it is.
     pub path: PathBuf,
     /// Where it is to be in the package, if not there; its lines then say where the content comes from. Empty: what is
@@ -41,7 +41,7 @@ pub struct Operand {
     pub descend: bool,
 }
 
-impl Operand {
+impl DescribeOperand {
     /// A word of the command line: `path` or `path=renamed`.
     pub fn of(word: &OsStr) -> Self {
         let mut parts = word.as_bytes().splitn(2, |&byte| byte == b'=');
@@ -53,7 +53,7 @@ impl Operand {
 
 /// A line of the prototype.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
+pub struct DescribedLine {
     /// The line.
     pub entry: PrototypeEntry,
     /// What is behind it, where that was asked for.
@@ -62,18 +62,18 @@ pub struct Described {
 
 /// Lines and what is to be said about them.
 #[derive(Debug, Default)]
-pub struct Description {
+pub struct PrototypeDescription {
     /// The lines, in order.
-    pub lines: Vec<Described>,
+    pub lines: Vec<DescribedLine>,
     /// What could not be described.
-    pub failures: Vec<Undescribed>,
+    pub failures: Vec<UndescribedObject>,
     /// Symbolic links that lead to nothing; they have lines nevertheless.
     pub dangling: Vec<PathBuf>,
 }
 
 /// Why an object has no line.
 #[derive(Debug, thiserror::Error)]
-pub enum Undescribed {
+pub enum UndescribedObject {
     /// It cannot be looked at.
     #[error("unable to stat <{}>\n{error}", path.display())]
     Stat {
@@ -102,11 +102,16 @@ pub enum Undescribed {
 }
 
 /// Describes objects. An error is returned only where nothing can be described at all.
-pub fn describe(request: &DescribeRequest) -> Result<Description, RootError> {
+pub fn describe(request: &DescribeRequest) -> Result<PrototypeDescription, RootError> {
     let host = Root::open(Path::new("/"))?;
     let accounts = accounts_of(&host, &host)?;
-    let mut walk =
-        Walk { request, accounts, names: HashMap::new(), above: Vec::new(), found: Description::default() };
+    let mut walk = DescriptionWalk {
+        request,
+        accounts,
+        names: HashMap::new(),
+        above: Vec::new(),
+        found: PrototypeDescription::default(),
+    };
     for operand in &request.operands {
         let place = operand.renamed.as_deref().unwrap_or(&operand.path).as_os_str().as_bytes().to_vec();
         let local = operand.renamed.is_some().then(|| operand.path.as_os_str().as_bytes());
@@ -116,23 +121,23 @@ pub fn describe(request: &DescribeRequest) -> Result<Description, RootError> {
     Ok(walk.found)
 }
 
-struct Walk<'a> {
+struct DescriptionWalk<'a> {
     request: &'a DescribeRequest,
     accounts: Accounts,
     /// Where the first name of each file with several names is in the package.
     names: HashMap<(u64, u64), PackagePath>,
     /// Device and number of the directories above the present object.
     above: Vec<(u64, u64)>,
-    found: Description,
+    found: PrototypeDescription,
 }
 
-impl Walk<'_> {
+impl DescriptionWalk<'_> {
     /// Describes what is at `path`, called `place` in the package; `local` is how a line says where it comes from.
     fn object(&mut self, path: &Path, place: &[u8], local: Option<&[u8]>, descend: bool) {
         let seen = match self.look(path) {
             Ok(seen) => seen,
             Err(error) => {
-                return self.found.failures.push(Undescribed::Stat { path: path.to_owned(), error });
+                return self.found.failures.push(UndescribedObject::Stat { path: path.to_owned(), error });
             }
         };
         if let Err(failure) = self.line(path, place, local, &seen) {
@@ -143,7 +148,7 @@ impl Walk<'_> {
             return;
         }
         if self.above.contains(&inode) {
-            return self.found.failures.push(Undescribed::Circle(path.to_owned()));
+            return self.found.failures.push(UndescribedObject::Circle(path.to_owned()));
         }
         self.above.push(inode);
         self.below(path, place, local);
@@ -155,7 +160,7 @@ impl Walk<'_> {
         let mut names: Vec<_> = match entries {
             Ok(entries) => entries.into_iter().map(|entry| entry.file_name()).collect(),
             Err(error) => {
-                return self.found.failures.push(Undescribed::Read { path: path.to_owned(), error });
+                return self.found.failures.push(UndescribedObject::Read { path: path.to_owned(), error });
             }
         };
         names.sort();
@@ -178,7 +183,7 @@ impl Walk<'_> {
         place: &[u8],
         local: Option<&[u8]>,
         seen: &Metadata,
-    ) -> Result<(), Undescribed> {
+    ) -> Result<(), UndescribedObject> {
         // `pkgproto .` and `pkgproto DIR/=` describe what is below a directory that has no name in the package.
         if seen.is_dir() && place.split(|&byte| byte == b'/').all(|part| part.is_empty() || part == b".") {
             return Ok(());
@@ -191,7 +196,7 @@ impl Walk<'_> {
             () if kind.is_fifo() => Ftype::Pipe,
             () if kind.is_block_device() => Ftype::Block,
             () if kind.is_char_device() => Ftype::Character,
-            () => return Err(Undescribed::Socket(path.to_owned())),
+            () => return Err(UndescribedObject::Socket(path.to_owned())),
         };
         let mut entry = PrototypeEntry::new(ftype, &self.request.class, PackagePath::new(place)?);
         let mut content = None;
@@ -211,13 +216,13 @@ impl Walk<'_> {
                 content = self.content(path, seen)?;
             }
         }
-        self.found.lines.push(Described { entry, content });
+        self.found.lines.push(DescribedLine { entry, content });
         Ok(())
     }
 
     /// The target of a symbolic link; one that leads to nothing is noted.
-    fn target(&mut self, path: &Path) -> Result<Vec<u8>, Undescribed> {
-        let unreadable = |error| Undescribed::Read { path: path.to_owned(), error };
+    fn target(&mut self, path: &Path) -> Result<Vec<u8>, UndescribedObject> {
+        let unreadable = |error| UndescribedObject::Read { path: path.to_owned(), error };
         let target = fs::read_link(path).map_err(unreadable)?;
         if fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             self.found.dangling.push(path.to_owned());
@@ -244,12 +249,12 @@ impl Walk<'_> {
         }
     }
 
-    fn content(&self, path: &Path, seen: &Metadata) -> Result<Option<ContentInfo>, Undescribed> {
+    fn content(&self, path: &Path, seen: &Metadata) -> Result<Option<ContentInfo>, UndescribedObject> {
         if !self.request.with_content {
             return Ok(None);
         }
         let sums = File::open(path).and_then(|mut file| Sums::of(&mut file));
-        let sums = sums.map_err(|error| Undescribed::Read { path: path.to_owned(), error })?;
+        let sums = sums.map_err(|error| UndescribedObject::Read { path: path.to_owned(), error })?;
         Ok(Some(ContentInfo { size: Some(sums.size), cksum: Some(sums.cksum), mtime: Some(seen.mtime()) }))
     }
 }
@@ -287,7 +292,7 @@ mod tests {
     fn lines(request: &DescribeRequest) -> Vec<String> {
         let description = describe(request).unwrap();
         assert!(description.failures.is_empty(), "{:?}", description.failures);
-        let without_accounts = |line: &Described| {
+        let without_accounts = |line: &DescribedLine| {
             let mut entry = line.entry.clone();
             entry.attributes.owner = AttributeSetting::Missing;
             entry.attributes.group = AttributeSetting::Missing;
@@ -298,7 +303,7 @@ mod tests {
 
     fn request(words: &[&str]) -> DescribeRequest {
         DescribeRequest {
-            operands: words.iter().map(|word| Operand::of(OsStr::new(word))).collect(),
+            operands: words.iter().map(|word| DescribeOperand::of(OsStr::new(word))).collect(),
             class: "none".to_owned(),
             follow_links: false,
             with_content: false,
@@ -351,7 +356,11 @@ mod tests {
         let followed =
             DescribeRequest { follow_links: true, ..request(&[&format!("{}=", dir.path().display())]) };
         let description = describe(&followed).unwrap();
-        assert!(matches!(description.failures[..], [Undescribed::Circle(_)]), "{:?}", description.failures);
+        assert!(
+            matches!(description.failures[..], [UndescribedObject::Circle(_)]),
+            "{:?}",
+            description.failures
+        );
         let sym = description.lines.iter().find(|line| line.entry.path.as_bytes() == b"b/sym").unwrap();
         assert_eq!((sym.entry.ftype, sym.entry.right.as_deref()), (Ftype::Link, Some(&b"inner/file"[..])));
     }

@@ -18,7 +18,7 @@ pub enum MakeError {
     NoPrototype,
     /// Lines of prototypes that cannot be used, in their order.
     #[error("unable to build pkgmap from prototype file")]
-    Prototype(Vec<Trouble>),
+    Prototype(Vec<PrototypeTrouble>),
     /// No line for the pkginfo.
     #[error("required pkginfo file is not specified in prototype file")]
     NoPkginfo,
@@ -94,18 +94,18 @@ pub enum MakeError {
 
 /// A line of a prototype that cannot be used.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct PrototypeTrouble {
     /// The prototype.
     pub file: PathBuf,
     /// The line; 0 where it is about the file as a whole.
     pub line: u64,
     /// What is wrong.
-    pub kind: TroubleKind,
+    pub kind: PrototypeTroubleKind,
 }
 
 /// What is wrong with a line of a prototype.
 #[derive(Debug, thiserror::Error)]
-pub enum TroubleKind {
+pub enum PrototypeTroubleKind {
     /// It cannot be read.
     #[error("garbled entry\n- pathname: {}\n- problem: {problem}", pathname.as_deref().unwrap_or("Unknown"))]
     Garbled {
@@ -166,12 +166,12 @@ pub struct NoObject {
     /// What was looked for.
     pub name: String,
     /// Where.
-    pub place: Place,
+    pub place: SearchPlace,
 }
 
 /// Where objects are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SearchPlace {
     /// Below the directories of `-r` and `-b`.
     Root,
     /// Where the entry itself says.
@@ -180,7 +180,7 @@ pub enum Place {
     Search,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SearchPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Root => "root directory",
@@ -190,7 +190,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for PrototypeTrouble {
     /// As pkgmk prints it: the file, then what is wrong, indented, and the line at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ERROR in {}:", self.file.display())?;

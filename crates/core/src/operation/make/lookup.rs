@@ -10,9 +10,9 @@ use std::fs::{self};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::error::{NoObject, Place};
-use super::reading::Scope;
-use super::variables::Variables;
+use super::error::{NoObject, SearchPlace};
+use super::reading::PrototypeScope;
+use super::variables::PrototypeVariables;
 use crate::format::prototype::PrototypeEntry;
 use crate::package::Ftype;
 
@@ -21,50 +21,50 @@ const NOTHING: &[u8] = b"/dev/null";
 
 /// The directories that the command line names.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lookup<'a> {
+pub(super) struct ObjectLookup<'a> {
     pub(super) roots: &'a [PathBuf],
     pub(super) basedir: Option<&'a Path>,
 }
 
 /// What an entry is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum FoundContent {
     /// A regular file.
     File(PathBuf),
     /// No bytes.
     Empty,
 }
 
-impl Lookup<'_> {
+impl ObjectLookup<'_> {
     /// Finds the source of a file or information file that is called `path` in the package.
     pub(super) fn find(
         &self,
         entry: &PrototypeEntry,
         path: &[u8],
-        scope: &Scope,
-        variables: &Variables,
-    ) -> Result<Source, NoObject> {
+        scope: &PrototypeScope,
+        variables: &PrototypeVariables,
+    ) -> Result<FoundContent, NoObject> {
         let own = entry.right.as_ref().map(|right| variables.local_path(&scope.variables, right));
         if own.as_deref() == Some(NOTHING) {
-            return Ok(Source::Empty);
+            return Ok(FoundContent::Empty);
         }
         let name = own.as_deref().unwrap_or(path);
-        let mut place = if own.is_some() { Place::Local } else { Place::Search };
+        let mut place = if own.is_some() { SearchPlace::Local } else { SearchPlace::Search };
         let mut candidates = Vec::new();
         if entry.ftype != Ftype::Information && self.applies_to(name) {
             candidates = self.below_roots(name);
-            place = Place::Root;
+            place = SearchPlace::Root;
         }
         match &own {
             Some(own) => candidates.push(scope.directory.join(OsStr::from_bytes(own))),
-            None if place == Place::Root => {}
+            None if place == SearchPlace::Root => {}
             None => candidates.extend(searched(path, scope)),
         }
         let is_file = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file());
         candidates
             .into_iter()
             .find(is_file)
-            .map(Source::File)
+            .map(FoundContent::File)
             .ok_or_else(|| NoObject { name: String::from_utf8_lossy(name).escape_debug().to_string(), place })
     }
 
@@ -89,7 +89,7 @@ impl Lookup<'_> {
 }
 
 /// The places of `!rsearch`, `!search` and the prototype itself.
-fn searched(path: &[u8], scope: &Scope) -> Vec<PathBuf> {
+fn searched(path: &[u8], scope: &PrototypeScope) -> Vec<PathBuf> {
     let whole = relative(path);
     let last = OsStr::from_bytes(path.rsplit(|&byte| byte == b'/').next().unwrap_or_default());
     let mut places: Vec<PathBuf> = scope.search_whole.iter().map(|at| at.join(whole)).collect();
@@ -113,10 +113,10 @@ mod tests {
     fn an_absolute_path_is_below_the_roots_and_never_below_the_base_directory_alone() {
         let roots = [PathBuf::from("r1"), PathBuf::from("r2")];
         let basedir = Some(Path::new("/base"));
-        let both = Lookup { roots: &roots, basedir };
+        let both = ObjectLookup { roots: &roots, basedir };
         assert_eq!(both.below_roots(b"/etc/x"), [Path::new("r1/etc/x"), Path::new("r2/etc/x")]);
         assert_eq!(both.below_roots(b"bin/x"), [Path::new("r1/base/bin/x"), Path::new("r2/base/bin/x")]);
-        let alone = Lookup { roots: &[], basedir };
+        let alone = ObjectLookup { roots: &[], basedir };
         assert_eq!(alone.below_roots(b"bin/x"), [Path::new("/base/bin/x")]);
         assert!(alone.applies_to(b"bin/x") && !alone.applies_to(b"/etc/x"));
     }
@@ -124,22 +124,24 @@ mod tests {
     #[test]
     fn what_is_not_found_is_told_with_the_place() {
         let dir = tempfile::tempdir().unwrap();
-        let scope = Scope { directory: dir.path().to_owned(), ..Scope::default() };
-        let nowhere = Lookup { roots: &[], basedir: None };
+        let scope = PrototypeScope { directory: dir.path().to_owned(), ..PrototypeScope::default() };
+        let nowhere = ObjectLookup { roots: &[], basedir: None };
         let mut entry = PrototypeEntry::new(Ftype::File, "none", PackagePath::new(b"bin/x").unwrap());
-        let find = |entry: &PrototypeEntry, lookup: Lookup<'_>| {
-            lookup.find(entry, b"bin/x", &scope, &Variables::default()).map_err(|error| error.to_string())
+        let find = |entry: &PrototypeEntry, lookup: ObjectLookup<'_>| {
+            lookup
+                .find(entry, b"bin/x", &scope, &PrototypeVariables::default())
+                .map_err(|error| error.to_string())
         };
         let said = |place: &str| format!("no object for <bin/x> found in {place}");
         assert_eq!(find(&entry, nowhere), Err(said("search path")));
         let roots = [dir.path().join("root")];
-        assert_eq!(find(&entry, Lookup { roots: &roots, basedir: None }), Err(said("root directory")));
+        assert_eq!(find(&entry, ObjectLookup { roots: &roots, basedir: None }), Err(said("root directory")));
         entry.right = Some(b"bin/x".to_vec());
         assert_eq!(find(&entry, nowhere), Err(said("local path")));
         entry.right = Some(NOTHING.to_vec());
-        assert_eq!(find(&entry, nowhere), Ok(Source::Empty));
+        assert_eq!(find(&entry, nowhere), Ok(FoundContent::Empty));
         entry.right = None;
         fs::write(dir.path().join("x"), "").unwrap();
-        assert_eq!(find(&entry, nowhere), Ok(Source::File(dir.path().join("x"))));
+        assert_eq!(find(&entry, nowhere), Ok(FoundContent::File(dir.path().join("x"))));
     }
 }

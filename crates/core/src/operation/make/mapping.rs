@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 
-use super::error::{MakeError, TroubleKind};
-use super::lookup::{Lookup, Source};
-use super::progress::{Warning, Watch};
-use super::reading::{Placed, Read};
-use super::variables::Variables;
+use super::error::{MakeError, PrototypeTroubleKind};
+use super::lookup::{FoundContent, ObjectLookup};
+use super::progress::{MakeWarning, MakeWatch};
+use super::reading::{PlacedEntry, ReadPrototype};
+use super::variables::PrototypeVariables;
 use crate::format::pkgmap::{PkgmapEntry, member_name};
 use crate::format::prototype::{self, AttributeSetting};
 use crate::package::{Ftype, Mode, Object, ObjectAttributes, PackagePath, Params, escape};
@@ -18,14 +18,14 @@ const LONGEST_ACCOUNT: usize = 64;
 
 /// An object or information file of the package.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(super) struct PackageItem {
     /// Its line in the pkgmap; of the content nothing is known yet.
     pub(super) entry: PkgmapEntry,
     /// Where its content comes from, if it has any.
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<FoundContent>,
 }
 
-impl Item {
+impl PackageItem {
     /// Where it stands in the directory of the package; nothing where it has no content.
     pub(super) fn member(&self) -> Option<Vec<u8>> {
         self.source.as_ref()?;
@@ -38,10 +38,10 @@ impl Item {
 
 /// Finds the pkginfo that a prototype names. None: it is named and not there, which [`map`] will tell.
 pub(super) fn pkginfo(
-    read: &Read,
-    lookup: &Lookup<'_>,
-    variables: &Variables,
-) -> Result<Option<Source>, MakeError> {
+    read: &ReadPrototype,
+    lookup: &ObjectLookup<'_>,
+    variables: &PrototypeVariables,
+) -> Result<Option<FoundContent>, MakeError> {
     let Some(placed) = read.entries.iter().find(|placed| is_pkginfo(&placed.entry)) else {
         return Err(MakeError::NoPkginfo);
     };
@@ -54,22 +54,22 @@ fn is_pkginfo(entry: &prototype::PrototypeEntry) -> bool {
 
 /// What the entries of a prototype come to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Mapped {
+pub(super) struct MappedPrototype {
     /// All objects and information files but the pkginfo, in the order of the pkgmap.
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<PackageItem>,
     /// The classes of the objects, in the order in which the prototype has them.
     pub(super) classes: Vec<String>,
 }
 
 /// Maps all entries.
 pub(super) fn map(
-    read: Read,
-    lookup: &Lookup<'_>,
-    variables: &Variables,
-    watch: &mut Watch<'_>,
-) -> Result<Mapped, MakeError> {
+    read: ReadPrototype,
+    lookup: &ObjectLookup<'_>,
+    variables: &PrototypeVariables,
+    watch: &mut MakeWatch<'_>,
+) -> Result<MappedPrototype, MakeError> {
     let mut mapping = Mapping { lookup, variables, met: HashMap::new(), is_parametric: false };
-    let (mut mapped, mut troubles) = (Mapped::default(), read.troubles);
+    let (mut mapped, mut troubles) = (MappedPrototype::default(), read.troubles);
     for placed in read.entries {
         match mapping.item(&placed, watch) {
             Ok(_) if is_pkginfo(&placed.entry) => {}
@@ -94,22 +94,30 @@ pub(super) fn map(
 type Met = HashMap<(bool, PackagePath), (Rc<Path>, u64)>;
 
 struct Mapping<'a> {
-    lookup: &'a Lookup<'a>,
-    variables: &'a Variables,
+    lookup: &'a ObjectLookup<'a>,
+    variables: &'a PrototypeVariables,
     met: Met,
     /// Whether a path that begins with a variable was met.
     is_parametric: bool,
 }
 
 impl Mapping<'_> {
-    fn item(&mut self, placed: &Placed, watch: &mut Watch<'_>) -> Result<Item, TroubleKind> {
+    fn item(
+        &mut self,
+        placed: &PlacedEntry,
+        watch: &mut MakeWatch<'_>,
+    ) -> Result<PackageItem, PrototypeTroubleKind> {
         let (entry, scope) = (&placed.entry, &placed.scope);
         let path = self.variables.package_path(&scope.variables, entry.path.as_bytes());
-        let path = PackagePath::new(&path.map_err(|no_value| TroubleKind::Variable(no_value.0))?)?;
+        let path = PackagePath::new(&path.map_err(|no_value| PrototypeTroubleKind::Variable(no_value.0))?)?;
         let information = entry.ftype == Ftype::Information;
         let here = (placed.file.clone(), placed.line);
         if let Some((file, line)) = self.met.insert((information, path.clone()), here) {
-            return Err(TroubleKind::Duplicate { path: path.to_string(), file: file.to_path_buf(), line });
+            return Err(PrototypeTroubleKind::Duplicate {
+                path: path.to_string(),
+                file: file.to_path_buf(),
+                line,
+            });
         }
         self.warn(placed, &path, watch);
         let mut object = Object::new(entry.ftype, &entry.class);
@@ -123,35 +131,35 @@ impl Mapping<'_> {
         } else {
             None
         };
-        Ok(Item { entry: PkgmapEntry { part: 1, path, object }, source })
+        Ok(PackageItem { entry: PkgmapEntry { part: 1, path, object }, source })
     }
 
-    fn warn(&mut self, placed: &Placed, path: &PackagePath, watch: &mut Watch<'_>) {
+    fn warn(&mut self, placed: &PlacedEntry, path: &PackagePath, watch: &mut MakeWatch<'_>) {
         let (entry, line) = (&placed.entry, placed.line);
         let is_odd = |bytes: &[u8]| escape(bytes) != bytes;
         let target = entry.right.as_deref().filter(|_| entry.ftype.is_link());
         if is_odd(path.as_bytes()) || target.is_some_and(is_odd) {
-            watch.warn(Warning::Escaped { line, path: path.to_string() });
+            watch.warn(MakeWarning::Escaped { line, path: path.to_string() });
         }
         if entry.has_more {
-            watch.warn(Warning::Extra { line, path: path.to_string() });
+            watch.warn(MakeWarning::Extra { line, path: path.to_string() });
         }
         if let Some(part) = entry.part.filter(|part| *part > 1) {
-            watch.warn(Warning::Part { line, part });
+            watch.warn(MakeWarning::Part { line, part });
         }
         let variable = path.as_bytes().strip_prefix(b"$").and_then(<[u8]>::first);
         if !self.is_parametric && variable.is_some_and(u8::is_ascii_uppercase) {
             self.is_parametric = true;
-            watch.warn(Warning::Parametric);
+            watch.warn(MakeWarning::Parametric);
         }
     }
 
     fn attributes(
         &self,
-        placed: &Placed,
+        placed: &PlacedEntry,
         path: &PackagePath,
-        watch: &mut Watch<'_>,
-    ) -> Result<ObjectAttributes, TroubleKind> {
+        watch: &mut MakeWatch<'_>,
+    ) -> Result<ObjectAttributes, PrototypeTroubleKind> {
         let (own, usual) = (&placed.entry.attributes, &placed.scope.defaults);
         let given = prototype::PrototypeAttributes {
             mode: own.mode.or(&usual.mode),
@@ -168,7 +176,7 @@ impl Mapping<'_> {
             let mode = attributes.mode.map(|mode| format!("{:04o}", mode.bits()));
             let words = [mode, attributes.owner.clone(), attributes.group.clone()];
             let words = words.map(|word| word.unwrap_or_else(|| "?".to_owned())).join(" ");
-            watch.warn(Warning::Attributes { attributes: words, path: path.to_string() });
+            watch.warn(MakeWarning::Attributes { attributes: words, path: path.to_string() });
         }
         Ok(attributes)
     }
@@ -179,15 +187,15 @@ impl Mapping<'_> {
         local: &Params,
         setting: &AttributeSetting<T>,
         read: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Result<Option<T>, TroubleKind> {
+    ) -> Result<Option<T>, PrototypeTroubleKind> {
         match setting {
             AttributeSetting::Missing | AttributeSetting::Kept => Ok(None),
             AttributeSetting::Value(value) => Ok(Some(value.clone())),
             AttributeSetting::Variable(name) => {
                 let value = self.variables.value(local, name);
-                let value = value.ok_or_else(|| TroubleKind::Variable(format!("${name}")))?;
+                let value = value.ok_or_else(|| PrototypeTroubleKind::Variable(format!("${name}")))?;
                 let value = String::from_utf8_lossy(value);
-                let wrong = |reason: &str| TroubleKind::Value {
+                let wrong = |reason: &str| PrototypeTroubleKind::Value {
                     name: name.clone(),
                     value: value.escape_debug().to_string(),
                     reason: reason.to_owned(),
@@ -210,7 +218,7 @@ fn account(text: &str) -> Result<String, &'static str> {
 }
 
 /// Tells of each directory that holds an object and has no entry, once.
-pub(super) fn missing_directories(items: &[Item], watch: &mut Watch<'_>) {
+pub(super) fn missing_directories(items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let objects = || items.iter().map(|item| &item.entry).filter(|entry| !entry.is_information());
     let known: BTreeSet<&[u8]> = objects().map(|entry| entry.path.as_bytes()).collect();
     let mut missing = BTreeSet::new();
@@ -219,7 +227,7 @@ pub(super) fn missing_directories(items: &[Item], watch: &mut Watch<'_>) {
         let Some(slash) = path.iter().rposition(|&byte| byte == b'/') else { continue };
         let Some(above) = path.get(..slash).filter(|above| !above.is_empty()) else { continue };
         if !known.contains(above) && missing.insert(above) {
-            watch.warn(Warning::Directory(String::from_utf8_lossy(above).escape_debug().to_string()));
+            watch.warn(MakeWarning::Directory(String::from_utf8_lossy(above).escape_debug().to_string()));
         }
     }
 }

@@ -25,16 +25,16 @@ mod writing;
 
 use std::path::{Path, PathBuf};
 
-pub use error::{MakeError, NoObject, Trouble, TroubleKind};
-pub use parameters::Defaults;
-pub use progress::{Step, Warning, Watch};
+pub use error::{MakeError, NoObject, PrototypeTrouble, PrototypeTroubleKind};
+pub use parameters::ParameterDefaults;
+pub use progress::{MakeStep, MakeWarning, MakeWatch};
 
 use crate::format::params;
 use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::package::{ContentInfo, Ftype, Object, PackagePath, Params, PkgInst};
-use lookup::{Lookup, Source};
-use mapping::{Item, Mapped};
-use variables::Variables;
+use lookup::{FoundContent, ObjectLookup};
+use mapping::{MappedPrototype, PackageItem};
+use variables::PrototypeVariables;
 
 /// What is to be made of what.
 #[derive(Clone, Debug)]
@@ -56,14 +56,14 @@ pub struct MakeRequest {
     /// The instance to be made; the abbreviation where none is named.
     pub instance: Option<PkgInst>,
     /// What parameters are that nobody gave.
-    pub defaults: Defaults,
+    pub defaults: ParameterDefaults,
     /// The modification time of what the making itself writes, in seconds since 1970.
     pub now: i64,
 }
 
 /// A package that was made, or would be.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct MadePackage {
     /// The instance.
     pub package: PkgInst,
     /// Its directory.
@@ -75,43 +75,43 @@ pub struct Made {
 }
 
 /// Makes a package.
-pub fn make_package(request: &MakeRequest, watch: &mut Watch<'_>) -> Result<Made, MakeError> {
-    let draft = Draft::of(request, watch)?;
+pub fn make_package(request: &MakeRequest, watch: &mut MakeWatch<'_>) -> Result<MadePackage, MakeError> {
+    let draft = PackageDraft::of(request, watch)?;
     let (package, parameters) = (draft.package.clone(), draft.parameters.clone());
     let directory = request.device.join(package.as_str());
     let pkgmap = writing::write(draft, request, watch)?;
-    (watch.tell)(Step::Complete);
-    Ok(Made { package, directory, parameters, pkgmap })
+    (watch.tell)(MakeStep::Complete);
+    Ok(MadePackage { package, directory, parameters, pkgmap })
 }
 
 /// Reads everything that making a package would read, and writes nothing.
-pub fn map_package(request: &MakeRequest, watch: &mut Watch<'_>) -> Result<Made, MakeError> {
-    let draft = Draft::of(request, watch)?;
+pub fn map_package(request: &MakeRequest, watch: &mut MakeWatch<'_>) -> Result<MadePackage, MakeError> {
+    let draft = PackageDraft::of(request, watch)?;
     let (package, parameters) = (draft.package.clone(), draft.parameters.clone());
     let directory = request.device.join(package.as_str());
     let pkgmap = writing::read(draft, watch)?;
-    Ok(Made { package, directory, parameters, pkgmap })
+    Ok(MadePackage { package, directory, parameters, pkgmap })
 }
 
 /// Everything that is known of a package before its sources are read.
-struct Draft {
+struct PackageDraft {
     package: PkgInst,
     parameters: Params,
     /// The bytes of its pkginfo.
     pkginfo: Vec<u8>,
     /// Objects and information files but for the pkginfo, in the order of the pkgmap.
-    items: Vec<Item>,
+    items: Vec<PackageItem>,
     blocks: u64,
     now: i64,
 }
 
-impl Draft {
-    fn of(request: &MakeRequest, watch: &mut Watch<'_>) -> Result<Self, MakeError> {
-        (watch.tell)(Step::Building);
+impl PackageDraft {
+    fn of(request: &MakeRequest, watch: &mut MakeWatch<'_>) -> Result<Self, MakeError> {
+        (watch.tell)(MakeStep::Building);
         let prototype = prototype(request.prototype.as_deref())?;
-        let mut variables = Variables::of(&request.assignments);
+        let mut variables = PrototypeVariables::of(&request.assignments);
         let read = reading::read(&prototype, &variables);
-        let lookup = Lookup { roots: &request.roots, basedir: request.basedir.as_deref() };
+        let lookup = ObjectLookup { roots: &request.roots, basedir: request.basedir.as_deref() };
         let pkginfo = mapping::pkginfo(&read, &lookup, &variables);
         let pkginfo = match pkginfo {
             // Lines that cannot be read may hold it, and so may a prototype that is not there.
@@ -119,20 +119,20 @@ impl Draft {
             found => found?,
         };
         variables.pkginfo = pkginfo.as_ref().map(parameters::read).transpose()?.unwrap_or_default();
-        let Mapped { items, classes } = mapping::map(read, &lookup, &variables, watch)?;
+        let MappedPrototype { items, classes } = mapping::map(read, &lookup, &variables, watch)?;
         watch.check()?;
-        (watch.tell)(Step::Processing);
+        (watch.tell)(MakeStep::Processing);
         mapping::missing_directories(&items, watch);
         let from = match &pkginfo {
-            Some(Source::File(path)) => path,
+            Some(FoundContent::File(path)) => path,
             _ => &prototype,
         };
         let parameters = parameters::compose(request, &variables, from, &classes, watch)?;
         let package = parameters::instance(&parameters, request.instance.as_ref())?;
         let pkginfo = params::write(&parameters);
         let space = space::space(&items, pkginfo.len() as u64);
-        (watch.tell)(Step::Volumizing(items.len()));
-        (watch.tell)(Step::Part { blocks: space.blocks, entries: space.entries });
+        (watch.tell)(MakeStep::Volumizing(items.len()));
+        (watch.tell)(MakeStep::Part { blocks: space.blocks, entries: space.entries });
         if let Some(limit) = request.limit.filter(|limit| *limit < space.blocks) {
             return Err(MakeError::Limit { blocks: space.blocks, limit });
         }

@@ -11,10 +11,10 @@ use std::path::Path;
 use super::MakeRequest;
 use super::error::MakeError;
 use super::input::open;
-use super::lookup::Source;
-use super::mapping::Item;
-use super::progress::{Warning, Watch};
-use super::variables::Variables;
+use super::lookup::FoundContent;
+use super::mapping::PackageItem;
+use super::progress::{MakeWarning, MakeWatch};
+use super::variables::PrototypeVariables;
 use crate::format::params::{LARGEST_FILE, ParamFile, compact};
 use crate::package::{Ftype, Params, PkgInst};
 
@@ -25,7 +25,7 @@ const LONGEST_WORD: usize = 16;
 
 /// Values of parameters that neither the pkginfo nor the command line gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Defaults {
+pub struct ParameterDefaults {
     /// ARCH.
     pub arch: String,
     /// VERSION.
@@ -35,8 +35,8 @@ pub struct Defaults {
 }
 
 /// Reads a pkginfo.
-pub(super) fn read(source: &Source) -> Result<Params, MakeError> {
-    let Source::File(path) = source else { return Ok(Params::new()) };
+pub(super) fn read(source: &FoundContent) -> Result<Params, MakeError> {
+    let FoundContent::File(path) = source else { return Ok(Params::new()) };
     let mut text = Vec::new();
     let limit = LARGEST_FILE as u64;
     open(path)
@@ -49,10 +49,10 @@ pub(super) fn read(source: &Source) -> Result<Params, MakeError> {
 /// Puts the parameters together; `path` is the pkginfo that was read.
 pub(super) fn compose(
     request: &MakeRequest,
-    variables: &Variables,
+    variables: &PrototypeVariables,
     path: &Path,
     classes: &[String],
-    watch: &mut Watch<'_>,
+    watch: &mut MakeWatch<'_>,
 ) -> Result<Params, MakeError> {
     let mut params = Params::new();
     let layers = [variables.command(), &variables.pkginfo];
@@ -76,7 +76,7 @@ pub(super) fn compose(
     for (name, value) in usual {
         if params.get(name).is_none() {
             params.push(name, value.clone());
-            watch.warn(Warning::Parameter { name, value });
+            watch.warn(MakeWarning::Parameter { name, value });
         }
     }
     check(&params)?;
@@ -108,22 +108,22 @@ fn check(params: &Params) -> Result<(), MakeError> {
 }
 
 /// Tells of classes that CLASSES does not name: their objects would not be installed.
-fn compare_classes(params: &Params, classes: &[String], watch: &mut Watch<'_>) {
+fn compare_classes(params: &Params, classes: &[String], watch: &mut MakeWatch<'_>) {
     let text = params.text("CLASSES").into_owned();
     let named: BTreeSet<&str> = text.split_whitespace().collect();
     for class in classes.iter().filter(|class| !named.contains(class.as_str())) {
-        watch.warn(Warning::Class(class.clone()));
+        watch.warn(MakeWarning::Class(class.clone()));
     }
 }
 
 /// Tells of class action scripts whose class CLASSES does not name: they would not be run.
-pub(super) fn check_scripts(params: &Params, items: &[Item], watch: &mut Watch<'_>) {
+pub(super) fn check_scripts(params: &Params, items: &[PackageItem], watch: &mut MakeWatch<'_>) {
     let text = params.text("CLASSES").into_owned();
     for item in items.iter().filter(|item| item.entry.object.ftype == Ftype::Information) {
         let script = item.entry.path.to_string();
         let class = script.strip_prefix("i.").or_else(|| script.strip_prefix("r."));
         if let Some(class) = class.filter(|class| !text.split_whitespace().any(|word| word == *class)) {
-            watch.warn(Warning::Script { class: class.to_owned(), script });
+            watch.warn(MakeWarning::Script { class: class.to_owned(), script });
         }
     }
 }

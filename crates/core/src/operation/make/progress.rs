@@ -6,7 +6,7 @@ use super::error::MakeError;
 
 /// What is told while a package is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum MakeStep {
     /// The prototype is read.
     Building,
     /// The parameters are put together.
@@ -29,12 +29,12 @@ pub enum Step {
     /// The package is in its place.
     Complete,
     /// Something that is no error.
-    Warning(Warning),
+    Warning(MakeWarning),
 }
 
 /// Something that the producer of a package should know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Warning {
+pub enum MakeWarning {
     /// A parameter that nobody gave.
     #[error("parameter <{name}> set to \"{value}\"")]
     Parameter {
@@ -95,16 +95,16 @@ pub enum Warning {
 }
 
 /// Who watches the making: told of each step, asked whether it shall end.
-pub struct Watch<'a> {
+pub struct MakeWatch<'a> {
     /// Told of each step.
-    pub tell: &'a mut dyn FnMut(Step),
+    pub tell: &'a mut dyn FnMut(MakeStep),
     /// The signal that wants the run to end, if one came.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
 }
 
-impl Watch<'_> {
-    pub(super) fn warn(&mut self, warning: Warning) {
-        (self.tell)(Step::Warning(warning));
+impl MakeWatch<'_> {
+    pub(super) fn warn(&mut self, warning: MakeWarning) {
+        (self.tell)(MakeStep::Warning(warning));
     }
 
     pub(super) fn check(&self) -> Result<(), MakeError> {

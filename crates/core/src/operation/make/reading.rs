@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::error::{Trouble, TroubleKind};
-use super::variables::Variables;
+use super::error::{PrototypeTrouble, PrototypeTroubleKind};
+use super::variables::PrototypeVariables;
 use crate::format::pkgmap::MOST_ENTRIES;
 use crate::format::prototype::{self, PrototypeAttributes, PrototypeCommand, PrototypeItem};
 use crate::package::Params;
@@ -25,16 +25,16 @@ const MOST_TROUBLES: usize = 100;
 
 /// An entry of a prototype, where it stands, and what holds there.
 #[derive(Clone, Debug)]
-pub(super) struct Placed {
+pub(super) struct PlacedEntry {
     pub(super) entry: prototype::PrototypeEntry,
     pub(super) file: Rc<Path>,
     pub(super) line: u64,
-    pub(super) scope: Rc<Scope>,
+    pub(super) scope: Rc<PrototypeScope>,
 }
 
 /// What the commands of a prototype have set so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scope {
+pub(super) struct PrototypeScope {
     /// The directory of the prototype.
     pub(super) directory: PathBuf,
     pub(super) variables: Params,
@@ -48,60 +48,60 @@ pub(super) struct Scope {
 
 /// What was read.
 #[derive(Debug, Default)]
-pub(super) struct Read {
-    pub(super) entries: Vec<Placed>,
-    pub(super) troubles: Vec<Trouble>,
+pub(super) struct ReadPrototype {
+    pub(super) entries: Vec<PlacedEntry>,
+    pub(super) troubles: Vec<PrototypeTrouble>,
 }
 
-impl Placed {
-    pub(super) fn trouble(&self, kind: TroubleKind) -> Trouble {
-        Trouble { file: self.file.to_path_buf(), line: self.line, kind }
+impl PlacedEntry {
+    pub(super) fn trouble(&self, kind: PrototypeTroubleKind) -> PrototypeTrouble {
+        PrototypeTrouble { file: self.file.to_path_buf(), line: self.line, kind }
     }
 }
 
 /// Reads a prototype and what it includes.
-pub(super) fn read(path: &Path, variables: &Variables) -> Read {
-    let mut reading = Reading { variables, files: 0, read: Read::default() };
+pub(super) fn read(path: &Path, variables: &PrototypeVariables) -> ReadPrototype {
+    let mut reading = PrototypeReading { variables, files: 0, read: ReadPrototype::default() };
     reading.file(path, Params::new(), &mut Vec::new());
     reading.read
 }
 
-struct Reading<'a> {
-    variables: &'a Variables,
+struct PrototypeReading<'a> {
+    variables: &'a PrototypeVariables,
     files: usize,
-    read: Read,
+    read: ReadPrototype,
 }
 
-impl Reading<'_> {
+impl PrototypeReading<'_> {
     /// Reads one file; `from` are the places of the `!include` lines that lead to it.
     fn file(&mut self, path: &Path, variables: Params, from: &mut Vec<(Rc<Path>, u64)>) {
         self.files += 1;
         if from.len() > DEEPEST || self.files > MOST_FILES {
-            self.note(from.last(), path, TroubleKind::Include);
+            self.note(from.last(), path, PrototypeTroubleKind::Include);
             return;
         }
         let (text, directory) = match read_text(path, from.is_empty()) {
             Ok(read) => read,
             Err(error) => {
-                let kind = TroubleKind::File { path: path.to_owned(), reason: error.to_string() };
+                let kind = PrototypeTroubleKind::File { path: path.to_owned(), reason: error.to_string() };
                 self.note(from.last(), path, kind);
                 return;
             }
         };
-        let mut scope = Rc::new(Scope { directory, variables, ..Scope::default() });
+        let mut scope = Rc::new(PrototypeScope { directory, variables, ..PrototypeScope::default() });
         let file: Rc<Path> = Rc::from(path);
         for line in prototype::lines(&text) {
             if self.read.troubles.len() >= MOST_TROUBLES {
                 break;
             }
             if self.read.entries.len() >= MOST_ENTRIES {
-                self.note(from.last(), path, TroubleKind::TooMany);
+                self.note(from.last(), path, PrototypeTroubleKind::TooMany);
                 break;
             }
             match line {
                 Ok(prototype::PrototypeLine { number, item: PrototypeItem::Entry(entry) }) => {
                     let (file, scope) = (file.clone(), scope.clone());
-                    self.read.entries.push(Placed { entry, file, line: number, scope });
+                    self.read.entries.push(PlacedEntry { entry, file, line: number, scope });
                 }
                 Ok(prototype::PrototypeLine { number, item: PrototypeItem::Command(command) }) => {
                     from.push((file.clone(), number));
@@ -109,19 +109,30 @@ impl Reading<'_> {
                     from.pop();
                 }
                 Err(error) => {
-                    let kind = TroubleKind::Garbled { pathname: error.pathname, problem: error.problem };
-                    self.read.troubles.push(Trouble { file: path.to_owned(), line: error.line, kind });
+                    let kind =
+                        PrototypeTroubleKind::Garbled { pathname: error.pathname, problem: error.problem };
+                    self.read.troubles.push(PrototypeTrouble {
+                        file: path.to_owned(),
+                        line: error.line,
+                        kind,
+                    });
                 }
             }
         }
     }
 
-    fn command(&mut self, command: PrototypeCommand, scope: &mut Scope, from: &mut Vec<(Rc<Path>, u64)>) {
-        let path = |scope: &Scope, path: &[u8]| {
+    fn command(
+        &mut self,
+        command: PrototypeCommand,
+        scope: &mut PrototypeScope,
+        from: &mut Vec<(Rc<Path>, u64)>,
+    ) {
+        let path = |scope: &PrototypeScope, path: &[u8]| {
             let path = self.variables.local_path(&scope.variables, path);
             scope.directory.join(OsStr::from_bytes(&path))
         };
-        let paths = |scope: &Scope, paths: &[Vec<u8>]| paths.iter().map(|at| path(scope, at)).collect();
+        let paths =
+            |scope: &PrototypeScope, paths: &[Vec<u8>]| paths.iter().map(|at| path(scope, at)).collect();
         match command {
             PrototypeCommand::Include(at) => {
                 let at = path(scope, &at);
@@ -136,10 +147,10 @@ impl Reading<'_> {
     }
 
     /// Notes what is wrong with a file: at the line that includes it, where one does.
-    fn note(&mut self, from: Option<&(Rc<Path>, u64)>, path: &Path, kind: TroubleKind) {
+    fn note(&mut self, from: Option<&(Rc<Path>, u64)>, path: &Path, kind: PrototypeTroubleKind) {
         let (file, line) =
             from.map_or_else(|| (path.to_owned(), 0), |(file, line)| (file.to_path_buf(), *line));
-        self.read.troubles.push(Trouble { file, line, kind });
+        self.read.troubles.push(PrototypeTrouble { file, line, kind });
     }
 }
 
@@ -161,13 +172,13 @@ fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
 mod tests {
     use super::*;
 
-    fn read_all(files: &[(&str, &str)]) -> (tempfile::TempDir, Read) {
+    fn read_all(files: &[(&str, &str)]) -> (tempfile::TempDir, ReadPrototype) {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let read = read(&dir.path().join("prototype"), &Variables::default());
+        let read = read(&dir.path().join("prototype"), &PrototypeVariables::default());
         (dir, read)
     }
 
@@ -178,7 +189,7 @@ mod tests {
             ("in/other", "d none c\n!X=2\n!rsearch r\nd none d\n"),
         ]);
         assert!(read.troubles.is_empty(), "{:?}", read.troubles);
-        let shown = |placed: &Placed| {
+        let shown = |placed: &PlacedEntry| {
             let scope = &placed.scope;
             let x = scope.variables.text("X").into_owned();
             (placed.entry.path.to_string(), x, scope.search.len(), scope.search_whole.len(), placed.line)
@@ -199,6 +210,6 @@ mod tests {
         let (_dir, read) = read_all(&[("prototype", "!include prototype\n!include prototype\nd none a\n")]);
         assert_eq!(read.troubles.len(), MOST_TROUBLES);
         assert!(read.entries.len() < 1000, "{}", read.entries.len());
-        assert!(matches!(read.troubles[0].kind, TroubleKind::Include));
+        assert!(matches!(read.troubles[0].kind, PrototypeTroubleKind::Include));
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::lookup::Source;
-use super::mapping::Item;
+use super::lookup::FoundContent;
+use super::mapping::PackageItem;
 
 /// What file systems hand out at once, in bytes, and in blocks of 512.
 const UNIT: u64 = 4096;
@@ -17,7 +17,7 @@ const OWN_ENTRIES: usize = 4;
 
 /// What a package takes on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Space {
+pub(super) struct PackageSpace {
     /// Blocks of 512 bytes, not fewer than it needs.
     pub(super) blocks: u64,
     /// Entries as the classic pkgmk counts them.
@@ -25,8 +25,8 @@ pub(super) struct Space {
 }
 
 /// Counts what the items, sorted by path, and a pkginfo of `pkginfo` bytes take, and a pkgmap of all that.
-pub(super) fn space(items: &[Item], pkginfo: u64) -> Space {
-    let line = |item: &Item| item.entry.path.as_bytes().len() as u64 + LONGEST_REST;
+pub(super) fn space(items: &[PackageItem], pkginfo: u64) -> PackageSpace {
+    let line = |item: &PackageItem| item.entry.path.as_bytes().len() as u64 + LONGEST_REST;
     let pkgmap = items.iter().map(line).fold(LONGEST_REST, u64::saturating_add);
     let mut total = units(pkginfo).saturating_add(units(pkgmap));
     let mut directories = BTreeSet::from([PathBuf::new()]);
@@ -43,7 +43,7 @@ pub(super) fn space(items: &[Item], pkginfo: u64) -> Space {
     // the classic command stores the largest file first, and those of one size in the order of the pkgmap
     stored.sort_by_key(|(units, _)| std::cmp::Reverse(*units));
     let paths = stored.iter().map(|(_, item)| item.entry.path.as_bytes());
-    Space { blocks, entries: OWN_ENTRIES + stored.len() + counted_directories(paths) }
+    PackageSpace { blocks, entries: OWN_ENTRIES + stored.len() + counted_directories(paths) }
 }
 
 /// The directories that the classic pkgmk counts while it stores files in this order. It looks for a directory that is
@@ -65,10 +65,10 @@ fn units(size: u64) -> u64 {
     size.div_ceil(UNIT)
 }
 
-fn size(source: &Source) -> u64 {
+fn size(source: &FoundContent) -> u64 {
     match source {
-        Source::File(path) => std::fs::metadata(path).map_or(0, |found| found.len()),
-        Source::Empty => 0,
+        FoundContent::File(path) => std::fs::metadata(path).map_or(0, |found| found.len()),
+        FoundContent::Empty => 0,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::package::Params;
 
 /// Values that hold for a whole making.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Variables {
+pub(super) struct PrototypeVariables {
     command: Params,
     /// Those of the pkginfo, when it has been read.
     pub(super) pkginfo: Params,
@@ -19,7 +19,7 @@ pub(super) struct Variables {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NoValue(pub(super) String);
 
-impl Variables {
+impl PrototypeVariables {
     pub(super) fn of(command: &Params) -> Self {
         Self { command: command.clone(), ..Self::default() }
     }
@@ -71,7 +71,7 @@ mod tests {
     fn build_variables_are_replaced_and_install_variables_stay() {
         let command: Params = [("dir", "usr/bin")].into_iter().collect();
         let local: Params = [("dir", "never"), ("sub", "x"), ("BINDIR", "b")].into_iter().collect();
-        let variables = Variables::of(&command);
+        let variables = PrototypeVariables::of(&command);
         let path = |path: &str| {
             variables.package_path(&local, path.as_bytes()).map(|path| String::from_utf8(path).unwrap())
         };
@@ -83,8 +83,10 @@ mod tests {
 
     #[test]
     fn in_paths_of_this_machine_everything_known_is_replaced() {
-        let variables =
-            Variables { pkginfo: [("NAME", "web")].into_iter().collect(), ..Variables::default() };
+        let variables = PrototypeVariables {
+            pkginfo: [("NAME", "web")].into_iter().collect(),
+            ..PrototypeVariables::default()
+        };
         assert_eq!(variables.local_path(&Params::new(), b"src/$NAME/$nope"), b"src/web/$nope");
     }
 }

@@ -9,10 +9,10 @@ use rustix::io::Errno;
 
 use super::error::MakeError;
 use super::input::open;
-use super::lookup::Source;
-use super::mapping::Item;
-use super::progress::{Step, Watch};
-use super::{Draft, MakeRequest, parameters};
+use super::lookup::FoundContent;
+use super::mapping::PackageItem;
+use super::progress::{MakeStep, MakeWatch};
+use super::{MakeRequest, PackageDraft, parameters};
 use crate::format::pkgmap::Pkgmap;
 use crate::package::checksum::Checksum;
 use crate::package::{ContentInfo, Mode, PkgInst, Timestamp};
@@ -28,7 +28,7 @@ const READABLE: u32 = 0o644;
 const KEPT: u32 = 0o777;
 
 /// Reads all sources and writes nothing.
-pub(super) fn read(mut draft: Draft, watch: &mut Watch<'_>) -> Result<Pkgmap, MakeError> {
+pub(super) fn read(mut draft: PackageDraft, watch: &mut MakeWatch<'_>) -> Result<Pkgmap, MakeError> {
     let mut buffer = vec![0; BUFFER];
     for item in &mut draft.items {
         let Some(source) = &item.source else { continue };
@@ -41,28 +41,28 @@ pub(super) fn read(mut draft: Draft, watch: &mut Watch<'_>) -> Result<Pkgmap, Ma
 
 /// Writes the package of a draft.
 pub(super) fn write(
-    mut draft: Draft,
+    mut draft: PackageDraft,
     request: &MakeRequest,
-    watch: &mut Watch<'_>,
+    watch: &mut MakeWatch<'_>,
 ) -> Result<Pkgmap, MakeError> {
-    let place = Place::of(request, &draft.package)?;
-    (watch.tell)(Step::Packaging);
+    let place = PackagePlace::of(request, &draft.package)?;
+    (watch.tell)(MakeStep::Packaging);
     let now = Timestamp::whole(draft.now);
     // What somebody else left is not worth an error of this making.
     let _ = place.top.remove_leftovers(PROGRAM);
     let mut building = UnnamedDirectory::begin(&place.top, PROGRAM, draft.package.as_str().as_bytes())?;
     for name in ["pkgmap", "pkginfo"] {
-        (watch.tell)(Step::Writing(place.path.join(name)));
+        (watch.tell)(MakeStep::Writing(place.path.join(name)));
     }
     own_file(&mut building.tree, b"pkginfo", &draft.pkginfo, now)?;
     let mut buffer = vec![0; BUFFER];
     for item in &mut draft.items {
         let Some(path) = item.member() else { continue };
         watch.check()?;
-        (watch.tell)(Step::Writing(place.path.join(as_path(&path))));
+        (watch.tell)(MakeStep::Writing(place.path.join(as_path(&path))));
         member(&mut building.tree, item, &path, now, &mut buffer, watch)?;
     }
-    (watch.tell)(Step::Validating);
+    (watch.tell)(MakeStep::Validating);
     parameters::check_scripts(&draft.parameters, &draft.items, watch);
     let pkgmap = draft.pkgmap()?;
     own_file(&mut building.tree, b"pkgmap", &pkgmap.write(), now)?;
@@ -76,14 +76,14 @@ pub(super) fn write(
 }
 
 /// Where the package is to stand.
-struct Place {
+struct PackagePlace {
     /// The directory that was named as the device.
     top: Dir,
     path: PathBuf,
     overwrite: bool,
 }
 
-impl Place {
+impl PackagePlace {
     /// Finds out whether the package may stand there, before anything is written.
     fn of(request: &MakeRequest, package: &PkgInst) -> Result<Self, MakeError> {
         let top = Dir::of_host(&request.device)?;
@@ -112,11 +112,11 @@ fn own_file(tree: &mut NewTree, name: &[u8], bytes: &[u8], now: Timestamp) -> Re
 /// Writes the content of an item, and enters into the item what was written.
 fn member(
     tree: &mut NewTree,
-    item: &mut Item,
+    item: &mut PackageItem,
     member: &[u8],
     now: Timestamp,
     buffer: &mut [u8],
-    watch: &Watch<'_>,
+    watch: &MakeWatch<'_>,
 ) -> Result<(), MakeError> {
     let Some(source) = &item.source else { return Ok(()) };
     let mut file = tree.file(member)?;
@@ -134,13 +134,13 @@ fn member(
 
 /// Gives the bytes of a source to `put`, and tells what they were, and what the file is.
 fn pass(
-    source: &Source,
+    source: &FoundContent,
     now: i64,
-    watch: &Watch<'_>,
+    watch: &MakeWatch<'_>,
     buffer: &mut [u8],
     put: &mut dyn FnMut(&[u8]) -> Result<(), RootError>,
 ) -> Result<(ContentInfo, Option<Metadata>), MakeError> {
-    let Source::File(path) = source else {
+    let FoundContent::File(path) = source else {
         return Ok((ContentInfo { size: Some(0), cksum: Some(0), mtime: Some(now) }, None));
     };
     let unreadable = |error| MakeError::Read { path: path.clone(), error };

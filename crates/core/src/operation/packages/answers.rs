@@ -12,7 +12,7 @@ use crate::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, In
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::format::response::Response;
 use crate::operation::failure::Failure;
-use crate::operation::scripts::interview::Answers;
+use crate::operation::scripts::interview::ScriptAnswers;
 use crate::plan::refusal::Refusal;
 use crate::root::Root;
 
@@ -56,7 +56,7 @@ pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Fail
 
 /// The answers for a package from a response file, or from the file with its name in a directory of them; none where
 /// no file is named.
-pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Answers>, Failure> {
+pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<ScriptAnswers>, Failure> {
     let Some(path) = named else { return Ok(None) };
     let bad = |path: &Path, reason: &dyn std::fmt::Display| {
         Failure::BadFile(format!("response file <{}>: {reason}", path.display()))
@@ -67,7 +67,7 @@ pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Ans
     let path = if path.is_dir() { path.join(package) } else { PathBuf::from(path) };
     let text = read_file(&path).map_err(|error| bad(&path, &words_of(&error)))?;
     let params = Response::parse(&text).map_err(|error| bad(&path, &error))?.params;
-    Ok(Some(Answers { text, params, warned: false }))
+    Ok(Some(ScriptAnswers { text, params, warned: false }))
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {

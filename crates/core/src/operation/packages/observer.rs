@@ -2,7 +2,7 @@
 
 use super::installation::PlannedInstallation;
 use super::left_objects::LeftObject;
-use super::report::{Added, PlannedRemoval, Removed};
+use super::report::{AddedPackage, PlannedRemoval, RemovedPackage};
 use crate::operation::scripts::runner::ScriptOutput;
 use crate::package::Params;
 use crate::plan::Plan;
@@ -30,7 +30,7 @@ pub trait PackageObserver: ScriptOutput {
     fn class_done(&mut self, _class: &str) {}
 
     /// Learns that the installation of a package has ended, well or not.
-    fn added(&mut self, _added: &Added) {}
+    fn added(&mut self, _added: &AddedPackage) {}
 
     /// Learns that the removal of an installed package begins.
     fn removing(&mut self, _name: &str, _params: &Params) {}
@@ -45,7 +45,7 @@ pub trait PackageObserver: ScriptOutput {
     fn objects_gone(&mut self) {}
 
     /// Learns that the removal of a package has ended, well or not.
-    fn removed(&mut self, _removed: &Removed) {}
+    fn removed(&mut self, _removed: &RemovedPackage) {}
 
     /// Says whether to go on, though there are these questions (sentences without full stop). Only asked where the
     /// request says that somebody can be.
@@ -56,8 +56,8 @@ pub trait PackageObserver: ScriptOutput {
 
 /// An observer that hears nothing and agrees to nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Nobody;
+pub struct SilentObserver;
 
-impl ScriptOutput for Nobody {}
+impl ScriptOutput for SilentObserver {}
 
-impl PackageObserver for Nobody {}
+impl PackageObserver for SilentObserver {}

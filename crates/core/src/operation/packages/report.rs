@@ -2,7 +2,7 @@
 
 use super::installation::PlannedInstallation;
 use crate::operation::failure::Failure;
-use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::failure::LastingResults;
 use crate::plan::remove::Intended;
 use crate::script::protocol::ExitMeaning;
 use crate::transaction::{Receipt, Recovered, RootCondition};
@@ -22,7 +22,7 @@ pub struct PackagesReport<T> {
 
 /// The outcome of the installation of one package.
 #[derive(Debug)]
-pub struct Added {
+pub struct AddedPackage {
     /// The instance, or the name on the device of a package that did not come that far.
     pub name: String,
     /// The plan, or `None` for a package that was refused.
@@ -30,7 +30,7 @@ pub struct Added {
     /// The receipt of the run, or the reason why there was none.
     pub result: Result<Receipt, Failure>,
     /// The results of scripts that outlast the run.
-    pub ending: Ending,
+    pub ending: LastingResults,
 }
 
 /// The removal of a package as it is planned.
@@ -46,7 +46,7 @@ pub struct PlannedRemoval {
 
 /// The outcome of the removal of one package.
 #[derive(Debug)]
-pub struct Removed {
+pub struct RemovedPackage {
     /// The instance.
     pub name: String,
     /// The plan, or `None` for a package that was refused.
@@ -54,10 +54,10 @@ pub struct Removed {
     /// The receipt of the run, or the reason why there was none.
     pub result: Result<Receipt, Failure>,
     /// The results of scripts that outlast the run.
-    pub ending: Ending,
+    pub ending: LastingResults,
 }
 
-impl Added {
+impl AddedPackage {
     /// Whether the root is as it was before, as far as this package goes.
     pub(crate) fn left_nothing(&self) -> bool {
         let left = self.result.as_ref().err().map(Failure::left);
@@ -65,7 +65,7 @@ impl Added {
     }
 
     pub(crate) fn refused(name: String, failure: Failure) -> Self {
-        Self { name, installation: None, result: Err(failure), ending: Ending::default() }
+        Self { name, installation: None, result: Err(failure), ending: LastingResults::default() }
     }
 }
 

@@ -17,8 +17,8 @@ use crate::operation::content::NoContent;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::batch::{refresh, with_requests};
-use crate::operation::scripts::failure::Ending;
-use crate::operation::scripts::halt::{Halt, end_run};
+use crate::operation::scripts::failure::LastingResults;
+use crate::operation::scripts::halt::{RunHalt, end_run};
 use crate::operation::scripts::package::PackageScripts;
 use crate::operation::scripts::package_directory::{PackageDirectory, member};
 use crate::operation::session::Session;
@@ -76,8 +76,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         mut self,
         plan: &Plan,
         copies: &ProtectedPaths,
-        finish: impl FnOnce(&mut ScriptedRun<'_>) -> Result<(), Halt>,
-    ) -> Result<(Receipt, Ending), Failure> {
+        finish: impl FnOnce(&mut ScriptedRun<'_>) -> Result<(), RunHalt>,
+    ) -> Result<(Receipt, LastingResults), Failure> {
         let package = &self.course.package;
         let (command, text) = if self.course.is_removal {
             (Command::Pkgrm, format!("\n## Removing installed package instance <{package}>\n"))
@@ -85,7 +85,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             (Command::Pkgadd, format!("\nProcessing package instance <{package}>\n\n"))
         };
         self.unpack(command, package.as_str())?;
-        let mut ending = Ending::default();
+        let mut ending = LastingResults::default();
         let receipt = self.session.perform_scripted(plan, copies, None, text, |mut run| {
             let done = self.carry_out(&mut run, finish);
             ending = self.scripts.ending;
@@ -133,8 +133,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     pub(crate) fn carry_out(
         &mut self,
         run: &mut ScriptedRun<'_>,
-        finish: impl FnOnce(&mut ScriptedRun<'_>) -> Result<(), Halt>,
-    ) -> Result<(), Halt> {
+        finish: impl FnOnce(&mut ScriptedRun<'_>) -> Result<(), RunHalt>,
+    ) -> Result<(), RunHalt> {
         let what = if self.course.is_removal { "Removal" } else { "Installation" };
         let what = format!("{what} of <{}>", self.course.package);
         let done = self.steps(run).and_then(|()| {
@@ -149,7 +149,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         done
     }
 
-    fn steps(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+    fn steps(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), RunHalt> {
         run.log(&self.scripts.runner.take_log())?;
         self.scripts.context.run = Some(run.name());
         let mut begun = false;
@@ -163,7 +163,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         self.close(run)
     }
 
-    fn step(&mut self, run: &mut ScriptedRun<'_>, step: &PackageStep) -> Result<(), Halt> {
+    fn step(&mut self, run: &mut ScriptedRun<'_>, step: &PackageStep) -> Result<(), RunHalt> {
         match step {
             PackageStep::Records(plan) => {
                 let mut plan = Plan::clone(plan);
@@ -194,7 +194,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Ok(())
     }
 
-    fn switch(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<(), Halt> {
+    fn switch(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<(), RunHalt> {
         match self.source {
             Some(source) => run.switch(plan, &mut source.delivered.device.content())?,
             None => run.switch(plan, &mut NoContent)?,
@@ -203,7 +203,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     }
 
     /// Carries out a batch of objects as the root is now, and logs their paths.
-    fn objects(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<Plan, Halt> {
+    fn objects(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<Plan, RunHalt> {
         let line = |path: &ObjectPath| self.course.line(path).cloned();
         let plan = refresh(&self.session.ground, plan.clone(), line)?;
         self.switch(run, &plan)?;
@@ -215,7 +215,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         Ok(plan)
     }
 
-    fn install_class(&mut self, run: &mut ScriptedRun<'_>, step: &ClassStep) -> Result<(), Halt> {
+    fn install_class(&mut self, run: &mut ScriptedRun<'_>, step: &ClassStep) -> Result<(), RunHalt> {
         let mut files = step.files.clone();
         let ground = &self.session.ground;
         let accounts = accounts_of(&ground.root, &ground.host)?;
@@ -235,7 +235,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     }
 
     /// Runs the script of a class that goes. It reads one path a line, as the host has it, in the order of removal.
-    fn remove_class(&mut self, run: &mut ScriptedRun<'_>, portion: &RemovalPortion) -> Result<(), Halt> {
+    fn remove_class(&mut self, run: &mut ScriptedRun<'_>, portion: &RemovalPortion) -> Result<(), RunHalt> {
         self.observer.class_left(&portion.class, &objects_kept_from_script(portion));
         let Some(deliverer) = portion.deliverer else { return Ok(()) };
         let script = ProcedureScript::RemoveClass(portion.class.clone());
@@ -280,7 +280,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     }
 
     /// Gives the files that a script has put there the attributes of the pkgmap, and notes what they are.
-    fn settle(&mut self, run: &mut ScriptedRun<'_>, files: &[ListedFile]) -> Result<(), Halt> {
+    fn settle(&mut self, run: &mut ScriptedRun<'_>, files: &[ListedFile]) -> Result<(), RunHalt> {
         let paths = files.iter().map(|file| file.path.clone()).collect();
         let touched = Touched { paths, ..Touched::default() };
         let now = self.session.ground.survey(&touched, None)?;
@@ -312,7 +312,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
 
     /// Puts the records in place as they stay. Of a package that goes nothing stays, whatever its scripts have
     /// registered for it.
-    fn close(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+    fn close(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), RunHalt> {
         let course = self.course;
         if course.is_removal {
             self.observer.objects_gone();

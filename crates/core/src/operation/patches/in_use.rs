@@ -13,7 +13,7 @@ use crate::root::Root;
 
 /// A process with the files that it uses of those that change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InUse {
+pub struct UsingProcess {
     /// Its number.
     pub process: u32,
     /// The name of its program.
@@ -23,12 +23,12 @@ pub struct InUse {
 }
 
 /// The processes that use something the plan replaces or deletes.
-pub(super) fn in_use(root: &Root, plan: &Plan) -> Vec<InUse> {
+pub(super) fn in_use(root: &Root, plan: &Plan) -> Vec<UsingProcess> {
     in_use_of_each(root, &[plan]).pop().unwrap_or_default()
 }
 
 /// The same for each of several plans, with one look at all processes.
-pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<Vec<InUse>> {
+pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<Vec<UsingProcess>> {
     if !root.is_system() {
         return plans.iter().map(|_| Vec::new()).collect();
     }
@@ -36,7 +36,7 @@ pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<Vec<InUse>> {
     let all = users(&each.iter().flatten().cloned().collect());
     let own = |paths: &BTreeSet<Vec<u8>>| {
         let shown: BTreeSet<_> = paths.iter().map(|path| String::from_utf8_lossy(path)).collect();
-        let users = all.iter().map(|user| InUse {
+        let users = all.iter().map(|user| UsingProcess {
             paths: user.paths.iter().filter(|path| shown.contains(path.as_str())).cloned().collect(),
             ..user.clone()
         });
@@ -53,9 +53,9 @@ fn taken_by(plan: &Plan) -> BTreeSet<Vec<u8>> {
 }
 
 /// The processes that use one of these paths.
-fn users(paths: &BTreeSet<Vec<u8>>) -> Vec<InUse> {
+fn users(paths: &BTreeSet<Vec<u8>>) -> Vec<UsingProcess> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let used: BTreeMap<u32, InUse> = processes
+    let used: BTreeMap<u32, UsingProcess> = processes
         .filter_map(|entry| {
             let process = entry.file_name().to_str()?.parse().ok()?;
             Some((process, of_process(process, &entry.path(), paths)?))
@@ -64,7 +64,7 @@ fn users(paths: &BTreeSet<Vec<u8>>) -> Vec<InUse> {
     used.into_values().collect()
 }
 
-fn of_process(process: u32, directory: &Path, changing: &BTreeSet<Vec<u8>>) -> Option<InUse> {
+fn of_process(process: u32, directory: &Path, changing: &BTreeSet<Vec<u8>>) -> Option<UsingProcess> {
     let maps = fs::read(directory.join("maps")).ok()?;
     let mut paths: BTreeSet<Vec<u8>> = maps.split(|&b| b == b'\n').filter_map(mapped).collect();
     if let Ok(program) = fs::read_link(directory.join("exe")) {
@@ -76,7 +76,7 @@ fn of_process(process: u32, directory: &Path, changing: &BTreeSet<Vec<u8>>) -> O
         return None;
     }
     let program = fs::read_to_string(directory.join("comm")).unwrap_or_default().trim().to_owned();
-    Some(InUse { process, program, paths: used })
+    Some(UsingProcess { process, program, paths: used })
 }
 
 /// The path in a line of `/proc/<pid>/maps`: what follows the first slash.

@@ -11,9 +11,9 @@ use crate::package::PkgInst;
 
 /// What was read of the ledgers of a root: the lines that count.
 #[derive(Default)]
-pub(super) struct Ledgers(RefCell<BTreeMap<PkgInst, Rc<Ledger>>>);
+pub(super) struct LedgerCache(RefCell<BTreeMap<PkgInst, Rc<Ledger>>>);
 
-impl Ledgers {
+impl LedgerCache {
     /// The ledger of a package.
     pub(super) fn of(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
         if let Some(known) = self.0.borrow().get(package) {

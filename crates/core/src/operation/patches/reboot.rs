@@ -1,6 +1,6 @@
 //! What a patch wants to happen after its installation. It is told, never done.
 
-use crate::format::readme::{RebootRequest, reboot_request};
+use crate::format::readme::{ReadmeReboot, reboot_request};
 use crate::source::Image;
 
 /// The words of `PATCH_PROPERTIES` that ask for a reboot, strongest first.
@@ -14,9 +14,9 @@ pub(super) fn advice(image: &Image) -> Option<&'static str> {
     }
     let (_, text) = image.readme.as_ref()?;
     Some(match reboot_request(text)? {
-        RebootRequest::ReconfigureImmediately => "reconfigimmediate",
-        RebootRequest::RebootImmediately => "rebootimmediate",
-        RebootRequest::ReconfigureAfter => "reconfigafter",
-        RebootRequest::RebootAfter => "rebootafter",
+        ReadmeReboot::ReconfigureImmediately => "reconfigimmediate",
+        ReadmeReboot::RebootImmediately => "rebootimmediate",
+        ReadmeReboot::ReconfigureAfter => "reconfigafter",
+        ReadmeReboot::RebootAfter => "rebootafter",
     })
 }

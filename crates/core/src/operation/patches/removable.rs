@@ -20,7 +20,7 @@ use crate::format::undo_paths::PathDigest;
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
-use crate::operation::patches::ledgers::Ledgers;
+use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use crate::package::{ObjectPath, Params, PkgInst, Policy};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
@@ -28,7 +28,7 @@ use crate::plan::back_out::{BackOutOptions, packages_to_go};
 use crate::plan::later::{is_last, makes_room};
 
 /// A patch of a package.
-type Of = (PkgInst, String);
+type PatchOfPackage = (PkgInst, String);
 
 /// Those of the applied patches that could be backed out, but for those that were left half applied, which are not asked
 /// about. `inventory` has the packages with their save directories. Without `ground` the records alone are asked.
@@ -46,8 +46,9 @@ pub(in crate::operation) fn removable(
         return Ok(to_go.into_iter().map(|(id, _)| id).collect());
     };
     let lists = applied.packages().iter().map(|of| (&of.package, &of.list)).collect();
-    let reader = RecordReader { view, ground, lists, ledgers: Ledgers::default(), told: RefCell::default() };
-    let changed = Changed::of(&reader, inventory)?;
+    let reader =
+        RemovableReader { view, ground, lists, ledgers: LedgerCache::default(), told: RefCell::default() };
+    let changed = ChangedPaths::of(&reader, inventory)?;
     let mut found = BTreeSet::new();
     for (id, packages) in to_go {
         if reader.can_go(&id, &packages, &changed, inventory)? {
@@ -67,16 +68,16 @@ fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgIn
 }
 
 /// What is read of a root, each once.
-struct RecordReader<'a> {
+struct RemovableReader<'a> {
     view: &'a RecordView<'a>,
     ground: &'a RootAndPolicy,
     /// The patches of each package.
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,
-    ledgers: Ledgers,
-    told: RefCell<BTreeMap<Of, Rc<PatchedPaths>>>,
+    ledgers: LedgerCache,
+    told: RefCell<BTreeMap<PatchOfPackage, Rc<PatchedPaths>>>,
 }
 
-impl RecordReader<'_> {
+impl RemovableReader<'_> {
     fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
         self.ledgers.of(self.view, package)
     }
@@ -113,7 +114,7 @@ impl RecordReader<'_> {
         &self,
         id: &PatchId,
         packages: &[PkgInst],
-        changed: &Changed,
+        changed: &ChangedPaths,
         inventory: &mut Inventory,
     ) -> Result<bool, Failure> {
         let mut told: Vec<(&PkgInst, Rc<PatchedPaths>)> = Vec::new();
@@ -169,15 +170,15 @@ fn is_closed(error: &ArchiveError) -> bool {
 }
 
 /// Which patches changed or deliver a path, by the lists beside their archives; where one is missing, by the archive.
-struct Changed {
-    patches: Vec<Of>,
+struct ChangedPaths {
+    patches: Vec<PatchOfPackage>,
     by_path: HashMap<PathDigest, Vec<usize>>,
     /// The paths of each.
-    paths: HashMap<Of, Vec<PathDigest>>,
+    paths: HashMap<PatchOfPackage, Vec<PathDigest>>,
 }
 
-impl Changed {
-    fn of(reader: &RecordReader<'_>, inventory: &Inventory) -> Result<Self, Failure> {
+impl ChangedPaths {
+    fn of(reader: &RemovableReader<'_>, inventory: &Inventory) -> Result<Self, Failure> {
         let marker = marker(reader.view.root())?.unwrap_or_default();
         let mut all = Self { patches: Vec::new(), by_path: HashMap::new(), paths: HashMap::new() };
         for (package, list) in reader.lists.iter().filter(|(_, list)| !list.is_empty()) {
@@ -197,7 +198,7 @@ impl Changed {
         Ok(all)
     }
 
-    fn add(&mut self, of: Of, paths: Vec<PathDigest>) {
+    fn add(&mut self, of: PatchOfPackage, paths: Vec<PathDigest>) {
         for path in &paths {
             self.by_path.entry(path.clone()).or_default().push(self.patches.len());
         }
@@ -206,7 +207,7 @@ impl Changed {
     }
 
     /// Those that have a path in common with a patch of a package.
-    fn others(&self, of: &Of) -> BTreeSet<&Of> {
+    fn others(&self, of: &PatchOfPackage) -> BTreeSet<&PatchOfPackage> {
         let paths = self.paths.get(of).into_iter().flatten();
         let all = paths.filter_map(|path| self.by_path.get(path)).flatten();
         all.filter_map(|at| self.patches.get(*at)).filter(|(_, patch)| *patch != of.1).collect()

@@ -8,7 +8,7 @@ const BLOCK: u64 = 512;
 
 /// Objects of a package by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
+pub struct ObjectCounts {
     /// Everything that is installed or spooled.
     pub pathnames: u64,
     /// Objects that are installed in part.
@@ -29,7 +29,7 @@ pub struct Counts {
     pub blocks: u64,
 }
 
-impl Counts {
+impl ObjectCounts {
     /// Counts an object of an installed package, if it owns it.
     pub fn add_line(&mut self, line: &ContentsLine, package: &PkgInst) {
         let Some(owner) = line.owners.iter().find(|owner| owner.package == *package) else { return };
@@ -75,14 +75,14 @@ mod tests {
               1 s none bin/stuxlink=stux\n1 i pkginfo 289 22457 1795158102\n1 d none share 0755 root bin\n\
               1 f none share/shared 0644 root bin 7 641 981173106\n",
         );
-        let counts = Counts::of_pkgmap(&pkgmap.unwrap());
-        let expected = Counts {
+        let counts = ObjectCounts::of_pkgmap(&pkgmap.unwrap());
+        let expected = ObjectCounts {
             pathnames: 7,
             directories: 2,
             executables: 1,
             information: 2,
             blocks: 3,
-            ..Counts::default()
+            ..ObjectCounts::default()
         };
         assert_eq!(counts, expected);
     }
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn an_installed_package_counts_what_it_owns_and_with_whom() {
         let package = PkgInst::new("SUNWa").unwrap();
-        let mut counts = Counts::default();
+        let mut counts = ObjectCounts::default();
         for line in [
             "/a f none 4755 root bin 513 1 1 SUNWa SUNWb",
             "/b=a l none !SUNWa",
@@ -100,7 +100,7 @@ mod tests {
         ] {
             counts.add_line(&ContentsLine::parse(line.as_bytes()).unwrap(), &package);
         }
-        let expected = Counts {
+        let expected = ObjectCounts {
             pathnames: 4,
             partial: 1,
             shared: 1,

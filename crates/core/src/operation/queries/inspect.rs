@@ -14,7 +14,7 @@ use crate::root::Root;
 
 /// An applied patch with everything that the records say of it.
 #[derive(Clone, Debug)]
-pub struct Inspected {
+pub struct InspectedPatch {
     /// The patch and its relations.
     pub patch: AppliedPatch,
     /// What it is worth: `effective`, `superseded`, `obsoleted`, or `interrupted` where a tool without recovery left it
@@ -45,7 +45,7 @@ pub struct UndoData {
 }
 
 /// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
-pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
+pub fn inspect(root: &Root) -> Result<Vec<InspectedPatch>, Failure> {
     let policy = policy::of_root(root)?;
     let ground = RootAndPolicy::of(root).ok();
     let (applied, packages, removable) = read_consistently(root, |view| {
@@ -77,7 +77,7 @@ pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
             state.push("restricted");
         }
         let info = all.packages().iter().find_map(|package| package.installed(&patch.id));
-        Inspected {
+        InspectedPatch {
             state,
             by,
             date: info.map(|info| info.date.clone()),
@@ -90,7 +90,7 @@ pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
     let is_only_aside = |patch: &&AppliedPatch| {
         applied.get(&patch.id).is_none() && half.iter().any(|half| half.patch == patch.id)
     };
-    let mut all: Vec<Inspected> = applied.iter().map(|patch| one(&applied, patch)).collect();
+    let mut all: Vec<InspectedPatch> = applied.iter().map(|patch| one(&applied, patch)).collect();
     all.extend(put_aside.iter().filter(is_only_aside).map(|patch| one(&put_aside, patch)));
     all.sort_by(|one, other| one.patch.id.cmp(&other.patch.id));
     Ok(all)

@@ -14,8 +14,8 @@ use crate::database::{
 };
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use crate::operation::device::named;
-use crate::operation::queries::counts::Counts;
-use crate::operation::queries::select::Selection;
+use crate::operation::queries::counts::ObjectCounts;
+use crate::operation::queries::select::PackageSelection;
 use crate::package::{ContentsLine, Params, PkgInst};
 use crate::root::{FileType, ObjectStatus};
 use crate::source::{self, Extent, Origin, SourceError};
@@ -28,7 +28,7 @@ const MANDATORY: [&str; 4] = ["NAME", "ARCH", "VERSION", "CATEGORY"];
 
 /// Where a package stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum PackageState {
     /// Installed.
     Complete,
     /// An installation or removal was begun and not finished.
@@ -45,14 +45,14 @@ pub struct ListedPackage {
     /// Its parameters.
     pub params: Params,
     /// Where it stands.
-    pub state: State,
+    pub state: PackageState,
     /// What it consists of, where that was asked for.
-    pub counts: Option<Counts>,
+    pub counts: Option<ObjectCounts>,
 }
 
 /// The answer to a selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
+pub struct PackageListing {
     /// The packages selected, in the order of their names.
     pub packages: Vec<ListedPackage>,
     /// The words that no package fits.
@@ -97,19 +97,19 @@ impl From<crate::database::ViewError> for QueryError {
 /// The packages installed in a root. With `count`, `contents` is read as well.
 pub fn installed_packages<'a>(
     reader: impl Into<RecordReader<'a>>,
-    selection: &Selection,
+    selection: &PackageSelection,
     count: bool,
-) -> Result<Listing, QueryError> {
+) -> Result<PackageListing, QueryError> {
     read_consistently(reader, |view| {
-        let mut listing = Listing::default();
+        let mut listing = PackageListing::default();
         for found in all::each(view, |package| found(package, selection))? {
             match found {
-                Found::Package(package) => {
+                FoundPackage::Package(package) => {
                     let inst = PkgInst::new(&package.instance).ok();
                     listing
                         .add(*package, selection, || inst.map_or(Ok(None), |inst| compver_of(view, &inst)))?;
                 }
-                Found::Corrupt(instance, reason) => listing.corrupt.push((instance, reason)),
+                FoundPackage::Corrupt(instance, reason) => listing.corrupt.push((instance, reason)),
             }
         }
         if count {
@@ -128,13 +128,16 @@ fn compver_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, 
 }
 
 /// What a directory of the database turns out to be.
-enum Found {
+enum FoundPackage {
     Package(Box<ListedPackage>),
     /// Its name, and what is wrong with its pkginfo.
     Corrupt(String, String),
 }
 
-fn found(package: &PackageRecords<'_>, selection: &Selection) -> Result<Option<Found>, QueryError> {
+fn found(
+    package: &PackageRecords<'_>,
+    selection: &PackageSelection,
+) -> Result<Option<FoundPackage>, QueryError> {
     let instance = package.inst().to_string();
     if !selection.fits_name(&instance) {
         return Ok(None);
@@ -149,13 +152,15 @@ fn found(package: &PackageRecords<'_>, selection: &Selection) -> Result<Option<F
     };
     match params {
         Ok(Some(params)) => {
-            let state = if package.is_partial()? { State::Partial } else { State::Complete };
-            Ok(Some(Found::Package(Box::new(ListedPackage { instance, params, state, counts: None }))))
+            let state = if package.is_partial()? { PackageState::Partial } else { PackageState::Complete };
+            Ok(Some(FoundPackage::Package(Box::new(ListedPackage { instance, params, state, counts: None }))))
         }
         Ok(None) => Ok(None),
-        Err(DatabaseError::Params { reason, .. }) => Ok(Some(Found::Corrupt(instance, reason.to_string()))),
+        Err(DatabaseError::Params { reason, .. }) => {
+            Ok(Some(FoundPackage::Corrupt(instance, reason.to_string())))
+        }
         Err(error @ DatabaseError::OtherPackage { .. }) => {
-            Ok(Some(Found::Corrupt(instance, error.to_string())))
+            Ok(Some(FoundPackage::Corrupt(instance, error.to_string())))
         }
         Err(error) => Err(error.into()),
     }
@@ -163,8 +168,8 @@ fn found(package: &PackageRecords<'_>, selection: &Selection) -> Result<Option<F
 
 /// Counts the objects of all packages in one pass over `contents`; no line is kept.
 fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Result<(), DatabaseError> {
-    let mut counts: BTreeMap<String, Counts> =
-        packages.iter().map(|package| (package.instance.clone(), Counts::default())).collect();
+    let mut counts: BTreeMap<String, ObjectCounts> =
+        packages.iter().map(|package| (package.instance.clone(), ObjectCounts::default())).collect();
     contents::scan(view, |raw| {
         // A line that cannot be parsed is wanted, so that the scan names it as an error.
         let Ok(line) = ContentsLine::parse(raw) else { return true };
@@ -218,15 +223,16 @@ pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
 }
 
 /// The packages in a source: a directory of them, a datastream, an archive.
-pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing, QueryError> {
+pub fn spooled_packages(device: &Path, selection: &PackageSelection) -> Result<PackageListing, QueryError> {
     let (_, image) = source::open(Origin::Path(&named(device)), Extent::Unchecked)?;
-    let mut listing = Listing::default();
+    let mut listing = PackageListing::default();
     for package in image.packages {
         let instance = package.spooled_name();
         if selection.fits_name(&instance) {
-            let counts = Some(Counts::of_pkgmap(&package.pkgmap));
+            let counts = Some(ObjectCounts::of_pkgmap(&package.pkgmap));
             let compver = package.install.get("compver").cloned();
-            let listed = ListedPackage { instance, params: package.params, state: State::Spooled, counts };
+            let listed =
+                ListedPackage { instance, params: package.params, state: PackageState::Spooled, counts };
             listing.add(listed, selection, || Ok(compver))?;
         }
     }
@@ -241,22 +247,24 @@ pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params
     Ok(found.map(|package| package.params))
 }
 
-impl Listing {
+impl PackageListing {
     /// Takes a package if it fits; `compver` is asked for that file only where the selection needs it.
     fn add(
         &mut self,
         package: ListedPackage,
-        selection: &Selection,
+        selection: &PackageSelection,
         compver: impl FnOnce() -> Result<Option<Vec<u8>>, QueryError>,
     ) -> Result<(), QueryError> {
         if let Some(lacking) = MANDATORY.into_iter().find(|name| package.params.get(name).is_none()) {
             self.corrupt.push((package.instance, format!("it has no {lacking}")));
             return Ok(());
         }
-        let needs_compver =
-            selection.version.as_ref().is_some_and(crate::operation::queries::select::Version::needs_compver);
+        let needs_compver = selection
+            .version
+            .as_ref()
+            .is_some_and(crate::operation::queries::select::VersionPattern::needs_compver);
         let compver = if needs_compver { compver()?.unwrap_or_default() } else { Vec::new() };
-        let fits_state = selection.fits_state(package.state == State::Partial);
+        let fits_state = selection.fits_state(package.state == PackageState::Partial);
         if fits_state && selection.fits_params(&package.params, &compver) {
             self.packages.push(package);
         }
@@ -264,7 +272,7 @@ impl Listing {
     }
 
     /// Notes which words found nothing.
-    fn close(mut self, selection: &Selection) -> Self {
+    fn close(mut self, selection: &PackageSelection) -> Self {
         let known = || {
             let corrupt = self.corrupt.iter().map(|(name, _)| name);
             self.packages.iter().map(|package| &package.instance).chain(corrupt)

@@ -7,7 +7,7 @@ use crate::package::Params;
 
 /// What was typed for a package (pkginfo(1)): `all`, `ABBR.*` for every instance, or one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
+pub enum PackagePattern {
     /// Every package.
     All,
     /// The instance of this abbreviation and all with a suffix.
@@ -18,7 +18,7 @@ pub enum Pattern {
 
 /// Whether packages that are installed whole or only in part are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Completeness {
+pub enum PackageCompleteness {
     /// Only those that are installed completely.
     Complete,
     /// Only those that are installed in part.
@@ -27,29 +27,29 @@ pub enum Completeness {
 
 /// What a package must be to be listed. Every field that is set must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct PackageSelection {
     /// Any of these; all packages where there is none.
-    pub patterns: Vec<Pattern>,
+    pub patterns: Vec<PackagePattern>,
     /// One of the architectures of ARCH.
     pub arch: Option<String>,
     /// VERSION, where a run of blanks equals one blank.
-    pub version: Option<Version>,
+    pub version: Option<VersionPattern>,
     /// Any of these categories, in any case.
     pub categories: Vec<String>,
     /// Whether it is installed whole.
-    pub completeness: Option<Completeness>,
+    pub completeness: Option<PackageCompleteness>,
 }
 
 /// The version that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Version {
+pub enum VersionPattern {
     /// This one.
     Exactly(String),
     /// `~VERSION`: this one, or one whose `compver` file names it as compatible.
     CompatibleWith(String),
 }
 
-impl Pattern {
+impl PackagePattern {
     /// Reads a word.
     pub fn parse(word: &str) -> Self {
         match (word, word.strip_suffix(".*")) {
@@ -71,7 +71,7 @@ impl Pattern {
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for PackagePattern {
     /// As it was typed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,7 +82,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-impl Version {
+impl VersionPattern {
     /// Reads what stands behind `-v`.
     pub fn parse(word: &str) -> Self {
         match word.strip_prefix('~') {
@@ -112,10 +112,10 @@ fn is_same(a: &str, b: &str) -> bool {
     a.split_ascii_whitespace().eq(b.split_ascii_whitespace())
 }
 
-impl Selection {
+impl PackageSelection {
     /// Those that any of these words mean.
     pub fn of(words: &[String]) -> Self {
-        Self { patterns: words.iter().map(|word| Pattern::parse(word)).collect(), ..Self::default() }
+        Self { patterns: words.iter().map(|word| PackagePattern::parse(word)).collect(), ..Self::default() }
     }
 
     /// Whether a name is wanted, whatever else is asked of the package.
@@ -138,7 +138,7 @@ impl Selection {
 
     /// Whether a package that is installed in part, or whole, is wanted.
     pub fn fits_state(&self, is_partial: bool) -> bool {
-        self.completeness.is_none_or(|wanted| (wanted == Completeness::Partial) == is_partial)
+        self.completeness.is_none_or(|wanted| (wanted == PackageCompleteness::Partial) == is_partial)
     }
 }
 
@@ -150,7 +150,10 @@ mod tests {
     fn a_name_means_one_instance_and_a_star_all_of_them() {
         let fitting = |word: &str| {
             let all = ["SUNWa", "SUNWa.2", "SUNWab"];
-            all.into_iter().filter(|name| Pattern::parse(word).fits(name)).collect::<Vec<_>>().join(" ")
+            all.into_iter()
+                .filter(|name| PackagePattern::parse(word).fits(name))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(fitting("SUNWa"), "SUNWa");
         assert_eq!(fitting("SUNWa.2"), "SUNWa.2");
@@ -164,12 +167,21 @@ mod tests {
             [("ARCH", "sparc, i386"), ("CATEGORY", "Application,utils"), ("VERSION", "1.0  beta")]
                 .into_iter()
                 .collect();
-        let fits = |selection: Selection| selection.fits_params(&params, b"0.9\n0.8 beta\n");
-        let version = |word| Selection { version: Some(Version::parse(word)), ..Selection::default() };
-        assert!(fits(Selection { arch: Some("i386".to_owned()), ..Selection::default() }));
-        assert!(!fits(Selection { arch: Some("sun4u".to_owned()), ..Selection::default() }));
-        assert!(fits(Selection { categories: vec!["APPLICATION".to_owned()], ..Selection::default() }));
-        assert!(!fits(Selection { categories: vec!["system".to_owned()], ..Selection::default() }));
+        let fits = |selection: PackageSelection| selection.fits_params(&params, b"0.9\n0.8 beta\n");
+        let version = |word| PackageSelection {
+            version: Some(VersionPattern::parse(word)),
+            ..PackageSelection::default()
+        };
+        assert!(fits(PackageSelection { arch: Some("i386".to_owned()), ..PackageSelection::default() }));
+        assert!(!fits(PackageSelection { arch: Some("sun4u".to_owned()), ..PackageSelection::default() }));
+        assert!(fits(PackageSelection {
+            categories: vec!["APPLICATION".to_owned()],
+            ..PackageSelection::default()
+        }));
+        assert!(!fits(PackageSelection {
+            categories: vec!["system".to_owned()],
+            ..PackageSelection::default()
+        }));
         assert!(fits(version("1.0 beta")) && !fits(version("1.0")));
         assert!(fits(version("~0.9")) && fits(version("~0.8  beta")) && !fits(version("~0.7")));
         assert!(!fits(version("0.9")));

@@ -1,6 +1,6 @@
 //! The batches of changes between scripts, brought up to date before each is carried out.
 
-use super::halt::Halt;
+use super::halt::RunHalt;
 use crate::database::contents::paths_of_queue;
 use crate::database::{RecordView, open_run};
 use crate::inventory::Touched;
@@ -17,7 +17,7 @@ pub(crate) fn refresh(
     ground: &RootAndPolicy,
     plan: Plan,
     line: impl Fn(&ObjectPath) -> Option<ContentsLine>,
-) -> Result<Plan, Halt> {
+) -> Result<Plan, RunHalt> {
     let mut touched = Touched::default();
     for change in &plan.changes {
         touched.paths.insert(change.path.clone());
@@ -33,7 +33,7 @@ pub(crate) fn refresh(
 
 /// Adds to the last batch of a run what its scripts asked installf(1M) and removef(1M) for: lines of `contents` that
 /// come on top of those that the batch has.
-pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Plan, Halt> {
+pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Plan, RunHalt> {
     let root = &ground.root;
     let Some(open) = open_run(root).map_err(Failure::from)? else { return Ok(last) };
     let queue = read_queue(root, &open.stage)?;

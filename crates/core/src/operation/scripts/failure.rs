@@ -56,7 +56,7 @@ pub enum FailedStage {
 
 /// The results of scripts that outlast a committed run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ending {
+pub struct LastingResults {
     /// Whether a script warned, or did not do all of its work.
     pub warned: bool,
     /// Whether one of them wants a reboot.

@@ -9,7 +9,7 @@ use crate::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun, Tran
 
 /// Why a run is given up.
 #[derive(Debug)]
-pub(crate) enum Halt {
+pub(crate) enum RunHalt {
     /// The transaction cannot go on.
     Cause(Cause),
     /// The undo data cannot be written.
@@ -20,25 +20,25 @@ pub(crate) enum Halt {
     Failure(Box<Failure>),
 }
 
-impl From<Cause> for Halt {
+impl From<Cause> for RunHalt {
     fn from(cause: Cause) -> Self {
         Self::Cause(cause)
     }
 }
 
-impl From<Reason> for Halt {
+impl From<Reason> for RunHalt {
     fn from(reason: Reason) -> Self {
         Self::Refused(reason)
     }
 }
 
-impl From<Failure> for Halt {
+impl From<Failure> for RunHalt {
     fn from(failure: Failure) -> Self {
         Self::Failure(Box::new(failure))
     }
 }
 
-impl From<ScriptError> for Halt {
+impl From<ScriptError> for RunHalt {
     fn from(error: ScriptError) -> Self {
         Self::Cause(match error {
             ScriptError::NotBegun { name, source } => Cause::NotBegun { script: name, source },
@@ -47,13 +47,13 @@ impl From<ScriptError> for Halt {
     }
 }
 
-impl From<RootError> for Halt {
+impl From<RootError> for RunHalt {
     fn from(error: RootError) -> Self {
         Self::Cause(error.into())
     }
 }
 
-impl Halt {
+impl RunHalt {
     /// Marks a cause as one that was met while undo data was written.
     pub(crate) fn while_saving(self) -> Self {
         match self {
@@ -105,7 +105,7 @@ impl Halt {
 /// Commits a run whose work is done, or gives it up. `subject` is the package or patch of `command`.
 pub(crate) fn end_run(
     run: ScriptedRun<'_>,
-    done: Result<(), Halt>,
+    done: Result<(), RunHalt>,
     command: Command,
     subject: &str,
 ) -> Result<Receipt, Failure> {

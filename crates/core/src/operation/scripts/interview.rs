@@ -17,7 +17,7 @@ use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
 
 /// The scripts that are to be run, and the answers that are there already.
 #[derive(Clone, Debug)]
-pub(crate) struct Questions {
+pub(crate) struct ScriptQuestions {
     /// Whether request is run.
     pub(crate) request: bool,
     /// Whether checkinstall is run.
@@ -32,7 +32,7 @@ pub(crate) struct Questions {
 
 /// The answers of the scripts, or of a response file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answers {
+pub(crate) struct ScriptAnswers {
     pub(crate) params: Params,
     /// The text of the response file.
     pub(crate) text: Vec<u8>,
@@ -45,12 +45,12 @@ pub(crate) fn interview(
     runner: &mut ScriptRunner<'_>,
     directory: &PackageDirectory,
     context: &mut ScriptContext,
-    questions: &Questions,
+    questions: &ScriptQuestions,
     output: &mut dyn ScriptOutput,
-) -> Result<Answers, Failure> {
+) -> Result<ScriptAnswers, Failure> {
     let user = runner.shop.unprivileged();
     let file = ResponseFile::create(runner.shop.directory(), &questions.given, user)?;
-    let mut answers = Answers { text: questions.given.clone(), ..Answers::default() };
+    let mut answers = ScriptAnswers { text: questions.given.clone(), ..ScriptAnswers::default() };
     answers.params = accepted(Response::parse(&questions.given).ok(), output);
     context.response.clone_from(&answers.params);
     let scripts = [

@@ -18,5 +18,5 @@ pub(super) mod system;
 
 pub use crate::script::OutputStream;
 pub use crate::script::protocol::RebootRequest;
-pub use failure::{Ending, ScriptFailure};
+pub use failure::{LastingResults, ScriptFailure};
 pub use runner::{ScriptOutput, ScriptSettings};

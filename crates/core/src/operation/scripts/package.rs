@@ -6,8 +6,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::context::ScriptContext;
-use super::failure::{Ending, ScriptFailure};
-use super::halt::{Halt, unanswered};
+use super::failure::{LastingResults, ScriptFailure};
+use super::halt::{RunHalt, unanswered};
 use super::runner::{ScriptOutput, ScriptRunner};
 use super::safety::check_place;
 use crate::database::places;
@@ -25,7 +25,7 @@ pub(crate) struct PackageScripts<'a, 'p> {
     pub(crate) runner: &'a mut ScriptRunner<'p>,
     pub(crate) context: ScriptContext,
     /// The results so far.
-    pub(crate) ending: Ending,
+    pub(crate) ending: LastingResults,
     pub(crate) failed_requests: FailedRequests,
 }
 
@@ -47,7 +47,7 @@ impl PackageScripts<'_, '_> {
         deliverer: Deliverer,
         list: Vec<u8>,
         output: &mut dyn ScriptOutput,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), RunHalt> {
         let origin =
             if deliverer == Deliverer::Package { ScriptOrigin::Package } else { ScriptOrigin::Elsewhere };
         let file = self.file(script, deliverer)?;
@@ -88,7 +88,7 @@ impl PackageScripts<'_, '_> {
         run: &ScriptedRun<'_>,
         script: &str,
         output: &mut dyn ScriptOutput,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), RunHalt> {
         let failed = run.take_failed_requests()?;
         if failed.is_empty() {
             return Ok(());
@@ -104,7 +104,7 @@ impl PackageScripts<'_, '_> {
     }
 
     /// Finds the file of a script, as the host has it; one of this program is written into the private directory.
-    fn file(&self, script: &ProcedureScript, deliverer: Deliverer) -> Result<PathBuf, Halt> {
+    fn file(&self, script: &ProcedureScript, deliverer: Deliverer) -> Result<PathBuf, RunHalt> {
         let (name, ground) = (script.name(), self.runner.ground);
         let delivered = places::class_scripts();
         match deliverer {

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::operation::device::{DeliveredPackage, Device};
+use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::package::{Mode, PackagePath, Summing};
 use crate::plan::script_schedule::steps::ListedFile;
@@ -112,7 +112,7 @@ pub(crate) fn member(file: &ListedFile) -> Option<&Member> {
     }
 }
 
-fn failed(device: &Device, error: io::Error) -> Failure {
+fn failed(device: &OpenDevice, error: io::Error) -> Failure {
     let path = device.source.path().to_owned();
     SourceError { path, problem: Problem::Io { file: None, error } }.into()
 }
@@ -187,8 +187,8 @@ mod tests {
         place
     }
 
-    fn device(spool: &Path) -> Device {
-        Device::open(spool, &["ACMEx".to_owned()]).unwrap().unwrap()
+    fn device(spool: &Path) -> OpenDevice {
+        OpenDevice::open(spool, &["ACMEx".to_owned()]).unwrap().unwrap()
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub use error::TranslateError;
 pub use removal::remove_spooled;
 
-use super::device::{self, Device};
+use super::device::{self, OpenDevice};
 use crate::format::pkgmap;
 use crate::package::PackagePath;
 use crate::source::{Form, PackageImage, Stamp};
@@ -41,16 +41,16 @@ pub struct TranslateRequest {
     /// Only those of any of these categories, where there is one.
     pub categories: Vec<String>,
     /// Where they go.
-    pub to: Destination,
+    pub to: TransferDestination,
     /// What happens to packages that are there already.
-    pub existing: Existing,
+    pub existing: ExistingPolicy,
     /// Whether only pkginfo and pkgmap are wanted.
     pub description_only: bool,
 }
 
 /// Where packages go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
+pub enum TransferDestination {
     /// A directory that is there: each package becomes a directory in it.
     Directory(PathBuf),
     /// A file, a pipe or a device: all packages become one datastream. A file is replaced.
@@ -59,7 +59,7 @@ pub enum Destination {
 
 /// What happens where a directory has a package already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingPolicy {
     /// It is an error, and nothing is changed.
     Refuse,
     /// The new one takes its place.
@@ -70,7 +70,7 @@ pub enum Existing {
 
 /// A package that was moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transferred {
+pub struct TransferredPackage {
     /// What it is called on its device.
     pub name: String,
     /// What it is called where it went.
@@ -78,22 +78,22 @@ pub struct Transferred {
 }
 
 /// Whoever watches and may end it.
-pub struct Observer<'a> {
+pub struct TransferObserver<'a> {
     /// The signal that wants it to end, if one came.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
     /// Told of each package before it is moved.
-    pub transferring: &'a mut dyn FnMut(&Transferred),
+    pub transferring: &'a mut dyn FnMut(&TransferredPackage),
 }
 
 /// Packages that are selected and whose descriptions are read and found good.
-pub struct Translation {
-    device: Device,
-    to: Destination,
-    existing: Existing,
+pub struct PackageTranslation {
+    device: OpenDevice,
+    to: TransferDestination,
+    existing: ExistingPolicy,
     description_only: bool,
 }
 
-impl Destination {
+impl TransferDestination {
     /// What the word `to` of a command line means for packages from `from`: a directory where there is one and
     /// `as_stream` does not say otherwise. A relative name of a stream is below a source that is a directory, as it
     /// always was.
@@ -113,18 +113,18 @@ impl Destination {
     }
 }
 
-impl Translation {
+impl PackageTranslation {
     /// Reads what is selected, apart from the content of the objects.
     pub fn prepare(request: TranslateRequest) -> Result<Self, TranslateError> {
         let TranslateRequest { device: from, packages, categories, to, existing, description_only } = request;
-        let device = Device::open(&from, &packages)?.and_then(|device| device.of_categories(&categories));
+        let device = OpenDevice::open(&from, &packages)?.and_then(|device| device.of_categories(&categories));
         let device = device.map_err(TranslateError::NoPackage)?;
-        let is_directory = matches!(to, Destination::Directory(_)) && to.path().is_dir();
+        let is_directory = matches!(to, TransferDestination::Directory(_)) && to.path().is_dir();
         match (device.source.form(), &to) {
             (Form::Datastream(_), to) if !is_directory => {
                 return Err(TranslateError::TwoStreams(to.path().to_owned()));
             }
-            (_, Destination::Directory(to)) if !is_directory => {
+            (_, TransferDestination::Directory(to)) if !is_directory => {
                 return Err(TranslateError::NotADirectory(to.clone()));
             }
             _ => {}
@@ -138,10 +138,13 @@ impl Translation {
 
     /// Moves them. After an error nothing new is there, but for packages that had become complete directories before
     /// it.
-    pub fn perform(self, observer: &mut Observer<'_>) -> Result<Vec<Transferred>, TranslateError> {
+    pub fn perform(
+        self,
+        observer: &mut TransferObserver<'_>,
+    ) -> Result<Vec<TransferredPackage>, TranslateError> {
         let result = match &self.to {
-            Destination::Directory(to) => tree::write(&self, to, observer),
-            Destination::Stream(to) => stream::write(&self, to, observer),
+            TransferDestination::Directory(to) => tree::write(&self, to, observer),
+            TransferDestination::Stream(to) => stream::write(&self, to, observer),
         };
         // A signal makes whatever is under way fail somehow.
         match (observer.interrupt)() {
@@ -167,7 +170,7 @@ impl Translation {
     }
 }
 
-impl Observer<'_> {
+impl TransferObserver<'_> {
     fn check(&self) -> Result<(), TranslateError> {
         (self.interrupt)().map_or(Ok(()), |signal| Err(TranslateError::Interrupted(signal)))
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::TranslateError;
-use crate::operation::queries::select::Pattern;
+use crate::operation::queries::select::PackagePattern;
 use crate::package::{ObjectPath, PkgInst};
 use crate::root::{Root, random};
 
@@ -27,8 +27,8 @@ pub fn remove_spooled(
             there.push(inst);
         }
     }
-    let patterns: Vec<Pattern> = words.iter().map(|word| Pattern::parse(word)).collect();
-    let means_none = |pattern: &&Pattern| !there.iter().any(|inst| pattern.fits(inst.as_str()));
+    let patterns: Vec<PackagePattern> = words.iter().map(|word| PackagePattern::parse(word)).collect();
+    let means_none = |pattern: &&PackagePattern| !there.iter().any(|inst| pattern.fits(inst.as_str()));
     let missing: Vec<String> = patterns.iter().filter(means_none).map(ToString::to_string).collect();
     if !missing.is_empty() {
         return Err(TranslateError::NoPackage(missing));

@@ -12,7 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::{Attended, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
+use super::{
+    Attended, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage, TranslateError, member_name,
+};
 use crate::format::cpio::{CpioFormat, CpioHeader};
 use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use crate::package::{Mode, PackagePath, PkgInst};
@@ -27,14 +29,14 @@ const DIRECTORY: u32 = 0o755;
 
 /// Writes the packages to `to`.
 pub(super) fn write(
-    translation: &Translation,
+    translation: &PackageTranslation,
     to: &Path,
-    observer: &mut Observer<'_>,
-) -> Result<Vec<Transferred>, TranslateError> {
+    observer: &mut TransferObserver<'_>,
+) -> Result<Vec<TransferredPackage>, TranslateError> {
     if to.is_dir() {
         return Err(TranslateError::IsDirectory(to.to_owned()));
     }
-    let stream = OutputStream { translation, to, observer };
+    let stream = PackageStream { translation, to, observer };
     if let Some(device) = special(to).map_err(|error| failed(to, error.into()))? {
         return Ok(stream.write(BufWriter::with_capacity(BUFFER, device))?.1);
     }
@@ -106,14 +108,14 @@ impl NewFile {
 }
 
 /// A stream that is being written.
-struct OutputStream<'a, 'o> {
-    translation: &'a Translation,
+struct PackageStream<'a, 'o> {
+    translation: &'a PackageTranslation,
     to: &'a Path,
-    observer: &'a mut Observer<'o>,
+    observer: &'a mut TransferObserver<'o>,
 }
 
-impl OutputStream<'_, '_> {
-    fn write<W: Write>(self, out: W) -> Result<(W, Vec<Transferred>), TranslateError> {
+impl PackageStream<'_, '_> {
+    fn write<W: Write>(self, out: W) -> Result<(W, Vec<TransferredPackage>), TranslateError> {
         let Self { translation, to, observer } = self;
         let failed = |error| failed(to, error);
         let (mut announced, mut times) = (Vec::new(), Vec::new());
@@ -130,14 +132,14 @@ impl OutputStream<'_, '_> {
         for ((index, package), DatastreamPackage { inst, parts, .. }) in
             translation.packages().zip(&announced)
         {
-            let transferred = Transferred { name: inst.to_string(), instance: inst.to_string() };
+            let transferred = TransferredPackage { name: inst.to_string(), instance: inst.to_string() };
             (observer.transferring)(&transferred);
             done.push(transferred);
             for number in 1..=*parts {
                 let form = form(package, number).ok_or_else(|| TranslateError::TooLarge(inst.clone()))?;
                 let archive = stream.begin_part(form).map_err(failed)?;
                 let mut part =
-                    Part { translation, to, package, number, archive, directories: HashSet::new() };
+                    PackagePart { translation, to, package, number, archive, directories: HashSet::new() };
                 part.write(index, observer)?;
                 stream = part.archive.finish().map_err(failed)?;
             }
@@ -166,8 +168,8 @@ fn form(package: &PackageImage, part: u32) -> Option<CpioFormat> {
 }
 
 /// The archive of one part of a package.
-struct Part<'a, W> {
-    translation: &'a Translation,
+struct PackagePart<'a, W> {
+    translation: &'a PackageTranslation,
     to: &'a Path,
     package: &'a PackageImage,
     number: u32,
@@ -176,8 +178,8 @@ struct Part<'a, W> {
     directories: HashSet<Vec<u8>>,
 }
 
-impl<W: Write> Part<'_, W> {
-    fn write(&mut self, index: usize, observer: &Observer<'_>) -> Result<(), TranslateError> {
+impl<W: Write> PackagePart<'_, W> {
+    fn write(&mut self, index: usize, observer: &TransferObserver<'_>) -> Result<(), TranslateError> {
         let package = self.package;
         self.file(b"pkginfo", package.stamp("pkginfo"), &package.pkginfo_bytes)?;
         if self.number == 1 {

@@ -30,14 +30,22 @@ fn stage() -> TempDir {
 }
 
 /// Moves all packages; a signal comes at the `interrupted`-th look for one.
-fn translate(stage: &TempDir, as_stream: bool, interrupted: u32) -> Result<Vec<Transferred>, TranslateError> {
+fn translate(
+    stage: &TempDir,
+    as_stream: bool,
+    interrupted: u32,
+) -> Result<Vec<TransferredPackage>, TranslateError> {
     let (from, to) = (stage.path().join("from"), stage.path().join("to"));
     let request = TranslateRequest {
         device: from,
         packages: Vec::new(),
         categories: Vec::new(),
-        to: if as_stream { Destination::Stream(to.join("old.pkg")) } else { Destination::Directory(to) },
-        existing: Existing::Overwrite,
+        to: if as_stream {
+            TransferDestination::Stream(to.join("old.pkg"))
+        } else {
+            TransferDestination::Directory(to)
+        },
+        existing: ExistingPolicy::Overwrite,
         description_only: false,
     };
     let looks = Cell::new(0);
@@ -45,8 +53,8 @@ fn translate(stage: &TempDir, as_stream: bool, interrupted: u32) -> Result<Vec<T
         looks.set(looks.get() + 1);
         (looks.get() >= interrupted).then_some(2)
     };
-    let mut observer = Observer { interrupt: &interrupt, transferring: &mut |_| {} };
-    Translation::prepare(request)?.perform(&mut observer)
+    let mut observer = TransferObserver { interrupt: &interrupt, transferring: &mut |_| {} };
+    PackageTranslation::prepare(request)?.perform(&mut observer)
 }
 
 /// Every name below `to`, and the bytes of the files.
@@ -109,11 +117,14 @@ fn a_member_of_a_later_part_stands_below_its_number() {
 fn a_stream_is_named_from_its_source_and_a_directory_from_here() {
     let stage = stage();
     let (from, to) = (stage.path().join("from"), stage.path().join("to"));
-    let named = |word: &str, as_stream| Destination::named(Path::new(word), &from, as_stream);
-    assert_eq!(named("a.pkg", true), Destination::Stream(from.join("a.pkg")));
-    assert_eq!(named("/tmp/a.pkg", true), Destination::Stream(PathBuf::from("/tmp/a.pkg")));
+    let named = |word: &str, as_stream| TransferDestination::named(Path::new(word), &from, as_stream);
+    assert_eq!(named("a.pkg", true), TransferDestination::Stream(from.join("a.pkg")));
+    assert_eq!(named("/tmp/a.pkg", true), TransferDestination::Stream(PathBuf::from("/tmp/a.pkg")));
     let to_word = to.to_str().unwrap();
-    assert_eq!(named(to_word, false), Destination::Directory(to.clone()));
+    assert_eq!(named(to_word, false), TransferDestination::Directory(to.clone()));
     let stream = to.join("old.pkg");
-    assert_eq!(Destination::named(Path::new("x.pkg"), &stream, true), Destination::Stream("x.pkg".into()));
+    assert_eq!(
+        TransferDestination::named(Path::new("x.pkg"), &stream, true),
+        TransferDestination::Stream("x.pkg".into())
+    );
 }

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{Attended, Existing, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
+use super::{
+    Attended, ExistingPolicy, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage,
+    TranslateError, member_name,
+};
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
 use crate::root::{Dir, NewTree, Root, UnnamedDirectory};
@@ -22,21 +25,21 @@ const PERMISSIONS: u32 = 0o777;
 
 /// Writes the packages below `to`.
 pub(super) fn write(
-    translation: &Translation,
+    translation: &PackageTranslation,
     to: &Path,
-    observer: &mut Observer<'_>,
-) -> Result<Vec<Transferred>, TranslateError> {
+    observer: &mut TransferObserver<'_>,
+) -> Result<Vec<TransferredPackage>, TranslateError> {
     let root = Root::open(to)?;
     let top = root.dir(&ObjectPath::root())?;
     let instances = instances(translation, &root)?;
     write_all(&top, translation, &instances, observer)?;
     let names = translation.packages().map(|(_, package)| package.spooled_name());
     let moved = names.zip(instances);
-    Ok(moved.map(|(name, instance)| Transferred { name, instance: instance.to_string() }).collect())
+    Ok(moved.map(|(name, instance)| TransferredPackage { name, instance: instance.to_string() }).collect())
 }
 
 /// The name of each package where it goes.
-fn instances(translation: &Translation, root: &Root) -> Result<Vec<PkgInst>, TranslateError> {
+fn instances(translation: &PackageTranslation, root: &Root) -> Result<Vec<PkgInst>, TranslateError> {
     let mut there = spooled(root)?;
     let mut names = Vec::new();
     let mut taken = BTreeSet::new();
@@ -46,7 +49,7 @@ fn instances(translation: &Translation, root: &Root) -> Result<Vec<PkgInst>, Tra
         if !taken.insert(instance.clone()) {
             return Err(TranslateError::Twice(instance));
         }
-        if translation.existing == Existing::Rename {
+        if translation.existing == ExistingPolicy::Rename {
             there.insert(instance.clone(), Present::Package(None));
         }
         names.push(instance);
@@ -91,17 +94,19 @@ fn instance(
     name: &PkgInst,
     params: &Params,
     there: &BTreeMap<PkgInst, Present>,
-    existing: Existing,
+    existing: ExistingPolicy,
 ) -> Result<PkgInst, TranslateError> {
     let identical = there.iter().find(|(_, present)| present.is(params)).map(|(name, _)| name);
     match (existing, identical) {
-        (Existing::Refuse, Some(identical)) => Err(TranslateError::Identical(identical.clone())),
-        (Existing::Refuse, None) if there.contains_key(name) => Err(TranslateError::NameTaken(name.clone())),
-        (Existing::Overwrite, Some(identical)) => Ok(identical.clone()),
-        (Existing::Overwrite, None) if matches!(there.get(name), Some(Present::Other)) => {
+        (ExistingPolicy::Refuse, Some(identical)) => Err(TranslateError::Identical(identical.clone())),
+        (ExistingPolicy::Refuse, None) if there.contains_key(name) => {
+            Err(TranslateError::NameTaken(name.clone()))
+        }
+        (ExistingPolicy::Overwrite, Some(identical)) => Ok(identical.clone()),
+        (ExistingPolicy::Overwrite, None) if matches!(there.get(name), Some(Present::Other)) => {
             Err(TranslateError::NoPackageThere(name.clone()))
         }
-        (Existing::Rename, _) if there.contains_key(name) => {
+        (ExistingPolicy::Rename, _) if there.contains_key(name) => {
             let numbered = (2u32..).map(|number| PkgInst::new(&format!("{}.{number}", name.abbreviation())));
             let mut free =
                 numbered.skip_while(|name| name.as_ref().is_ok_and(|name| there.contains_key(name)));
@@ -114,15 +119,15 @@ fn instance(
 /// Writes every package under a private name, then gives all of them their names.
 fn write_all(
     top: &Dir,
-    translation: &Translation,
+    translation: &PackageTranslation,
     instances: &[PkgInst],
-    observer: &mut Observer<'_>,
+    observer: &mut TransferObserver<'_>,
 ) -> Result<(), TranslateError> {
     let mut written = Vec::new();
     // What somebody else left is not worth an error of this transfer.
     let _ = top.remove_leftovers(PROGRAM);
     for ((index, package), instance) in translation.packages().zip(instances) {
-        let transferred = Transferred { name: package.spooled_name(), instance: instance.to_string() };
+        let transferred = TransferredPackage { name: package.spooled_name(), instance: instance.to_string() };
         (observer.transferring)(&transferred);
         let mut building = UnnamedDirectory::begin(top, PROGRAM, instance.as_str().as_bytes())?;
         package_into(&mut building.tree, translation, index, package, observer)?;
@@ -142,10 +147,10 @@ fn write_all(
 
 fn package_into(
     tree: &mut NewTree,
-    translation: &Translation,
+    translation: &PackageTranslation,
     index: usize,
     package: &PackageImage,
-    observer: &Observer<'_>,
+    observer: &TransferObserver<'_>,
 ) -> Result<(), TranslateError> {
     let mut buffer = vec![0; BUFFER];
     for (name, bytes) in [("pkginfo", &package.pkginfo_bytes), ("pkgmap", &package.pkgmap_bytes)] {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::{acme_web, actions};
-use super::world::{occasion, regular};
+use super::world::{now, regular};
 use super::*;
 use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::Inventory;
@@ -23,7 +23,7 @@ fn intended(world: &World, parcel: &Parcel) -> Intended {
         system: SystemScripts { standard, ..SystemScripts::default() },
         ..InstallOptions::default()
     };
-    install(&parcel.image, 0, &world.inventory, &options, &occasion()).unwrap()
+    install(&parcel.image, 0, &world.inventory, &options, &now()).unwrap()
 }
 
 fn course(world: &World, parcel: &Parcel) -> ScriptSchedule {
@@ -314,7 +314,7 @@ fn accounts_may_come_with_preinstall_and_have_to_be_there_after_it() {
     };
     let world = World::new();
     let without = own(Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web"));
-    let refused = install(&without.image, 0, &world.inventory, &InstallOptions::default(), &occasion());
+    let refused = install(&without.image, 0, &world.inventory, &InstallOptions::default(), &now());
     assert!(refused.unwrap_err().why().contains("owner acme is not known"));
 
     let parcel =

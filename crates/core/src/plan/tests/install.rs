@@ -2,7 +2,7 @@
 
 use super::apply::{acme_web, actions};
 use super::parcel::DELIVERED;
-use super::world::{occasion, regular};
+use super::world::{now, regular};
 use super::*;
 use crate::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use crate::package::{Params, ScriptPolicy, Timestamp};
@@ -15,7 +15,7 @@ use crate::plan::{Plan, RecordChange};
 fn installed(world: &World, parcel: &Parcel, admin: Admin) -> Result<Plan, Refusal> {
     let environment = Params::from_iter([("LANG", "C"), ("PATH", "/bin"), ("OAMBASE", "/usr/sadm/sysadm")]);
     let options = InstallOptions { admin, environment, ..InstallOptions::default() };
-    install(&parcel.image, 0, &world.inventory, &options, &occasion()).map(|intended| intended.plan)
+    install(&parcel.image, 0, &world.inventory, &options, &now()).map(|intended| intended.plan)
 }
 
 fn code(world: &World, parcel: &Parcel, admin: Admin) -> u8 {
@@ -26,7 +26,7 @@ fn removed(world: &World, name: &str, admin: &Admin) -> Result<Intended, Refusal
     let system = SystemScripts::default();
     let scripts = ScriptPolicy::default();
     let options = RemoveOptions { admin, conversation: false, system: &system, scripts };
-    remove(&package(name), &world.inventory, &options, &occasion())
+    remove(&package(name), &world.inventory, &options, &now())
 }
 
 fn base() -> Parcel {
@@ -70,7 +70,7 @@ fn where_a_package_goes_is_known_before_its_paths_are_surveyed() {
     let admin = Admin { basedir: BasedirAnswer::Path(b"/srv/web".to_vec()), ..Admin::delivered() };
     let options = InstallOptions { admin, ..InstallOptions::default() };
     let (instance, params) =
-        placement(&base().image, 0, &crate::inventory::Inventory::default(), &options, &occasion()).unwrap();
+        placement(&base().image, 0, &crate::inventory::Inventory::default(), &options, &now()).unwrap();
     assert_eq!((instance, params.text("BASEDIR").as_ref()), (package("ACMEweb"), "/srv/web"));
 }
 
@@ -185,7 +185,7 @@ fn all_objects_in_use_are_named_at_once() {
 fn scripts_are_refused_where_the_policy_does_not_allow_them() {
     let options = |scripts| InstallOptions { scripts, ..InstallOptions::default() };
     let plan = |parcel: &Parcel, scripts| {
-        install(&parcel.image, 0, &World::new().inventory, &options(scripts), &occasion())
+        install(&parcel.image, 0, &World::new().inventory, &options(scripts), &now())
     };
     let own = base().install("preinstall", "exit 0");
     for policy in [ScriptPolicy::Known, ScriptPolicy::None] {
@@ -214,7 +214,7 @@ fn a_patch_goes_over_a_patched_package_and_its_scripts_keep_the_lists() {
         ("CLASSES", "none extra"),
     ]);
     let options = InstallOptions { response, ..InstallOptions::default() };
-    let params = install(&again.image, 0, &world.inventory, &options, &occasion()).unwrap().params;
+    let params = install(&again.image, 0, &world.inventory, &options, &now()).unwrap().params;
     assert_eq!(params.text("PATCHLIST"), "900-01 900-02");
     assert_eq!(params.text("PATCH_INFO_900-02"), "Installed: today");
     assert_eq!(params.text("CLASSES"), "none extra");
@@ -229,7 +229,7 @@ fn class_none_comes_first_wherever_the_package_names_it() {
     let package = base().says("CLASSES", "zz none aa");
     let options = InstallOptions::default();
     let inventory = crate::inventory::Inventory::default();
-    let (_, params) = placement(&package.image, 0, &inventory, &options, &occasion()).unwrap();
+    let (_, params) = placement(&package.image, 0, &inventory, &options, &now()).unwrap();
     assert_eq!(params.text("CLASSES"), "none zz aa");
 }
 
@@ -239,7 +239,7 @@ fn a_response_places_a_new_package_and_moves_no_installed_one() {
         let response = Params::from_iter([("BASEDIR", "/srv/web")]);
         InstallOptions { response, ..InstallOptions::default() }
     };
-    let plan = |world: &World| install(&base().image, 0, &world.inventory, &options(), &occasion());
+    let plan = |world: &World| install(&base().image, 0, &world.inventory, &options(), &now());
     let intended = plan(&World::new()).unwrap();
     assert!(actions(&intended.plan).contains(&"add /srv/web/bin/httpd".to_owned()));
     let refusal = plan(&acme_web()).unwrap_err();

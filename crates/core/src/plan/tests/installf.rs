@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{World, occasion};
+use super::world::{World, now};
 use super::{package, path};
 use crate::format::queue::InstallfEntry;
 use crate::format::registration::Registration;
@@ -17,7 +17,7 @@ fn registration(line: &str) -> Registration {
 }
 
 fn registered(world: &World, line: &str) -> Result<Registering, Refusal> {
-    register(&package("ACMEa"), &[registration(line)], &world.inventory, &occasion())
+    register(&package("ACMEa"), &[registration(line)], &world.inventory, &now())
 }
 
 fn problem(refused: Result<Registering, Refusal>) -> Problem {
@@ -97,7 +97,7 @@ fn a_link_is_made_to_a_file_whose_attributes_change_in_the_same_run() {
         let line = ContentsLine::parse(line.as_bytes()).unwrap();
         world.inventory.lines.insert(line.path.clone(), line);
     }
-    let finished = finish(&package("ACMEa"), None, &world.inventory, &occasion()).unwrap();
+    let finished = finish(&package("ACMEa"), None, &world.inventory, &now()).unwrap();
     assert_eq!(changes(&finished), ["/f mode 640", "/l another name of /f", "/m another name of /f"]);
     assert_eq!(finished.discrepancies, []);
 }
@@ -110,7 +110,7 @@ fn what_somebody_else_owns_may_not_be_removed() {
         world.inventory.lines.insert(line.path.clone(), line);
     }
     let paths = BTreeSet::from(["/unknown", "/ours", "/mine"].map(path));
-    let given_up = give_up(&package("ACMEa"), &paths, &world.inventory, &occasion());
+    let given_up = give_up(&package("ACMEa"), &paths, &world.inventory, &now());
     assert_eq!(given_up.removable, ["/mine", "/unknown"].map(path));
     assert_eq!(given_up.plan.contents.len(), 2);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::actions;
-use super::world::occasion;
+use super::world::now;
 use super::*;
 use crate::format::admin::{Admin, CheckAnswer};
 use crate::package::{Mode, OwningPackage, RecordFile, ScriptPolicy, Timestamp};
@@ -31,7 +31,7 @@ fn planned(world: &World, scripts: ScriptPolicy, action: CheckAnswer) -> Result<
     let system = SystemScripts { standard, ..SystemScripts::default() };
     let admin = Admin { action, ..Admin::delivered() };
     let options = RemoveOptions { admin: &admin, conversation: false, system: &system, scripts };
-    remove(&package("ACMEweb"), &world.inventory, &options, &occasion())
+    remove(&package("ACMEweb"), &world.inventory, &options, &now())
 }
 
 fn intended(world: &World) -> Intended {

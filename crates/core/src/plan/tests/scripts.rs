@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::package;
 use super::parcel::{Parcel, patch};
-use super::world::{World, occasion};
+use super::world::{World, now};
 use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{Edited, ScriptPolicy};
 use crate::plan::back_out::Archive;
@@ -172,7 +172,7 @@ fn the_plan_of_a_patch_is_taken_apart_by_packages_and_nothing_is_lost() {
         .file("/etc/both", "new")
         .install("postinstall", "exit 0");
     let scripted = planned(&mut world, &both).unwrap();
-    let parts: Vec<_> = scripted.parts.iter().map(|part| scripted.intended(part, &occasion()).plan).collect();
+    let parts: Vec<_> = scripted.parts.iter().map(|part| scripted.intended(part, &now()).plan).collect();
     let all = |count: fn(&crate::plan::Plan) -> usize| parts.iter().map(count).sum::<usize>();
     assert_eq!(all(|plan| plan.changes.len()), scripted.plan.changes.len());
     assert_eq!(all(|plan| plan.contents.len()), scripted.plan.contents.len());

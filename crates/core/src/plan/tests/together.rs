@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::random::{all, parcel_of};
-use super::world::{World, applied, occasion};
+use super::world::{World, applied, now};
 use super::*;
 use crate::format::params;
 use crate::inventory::Touched;
@@ -35,7 +35,7 @@ impl Both {
         surveyed_world.remember();
         let mut inventory = surveyed_world.inventory;
         inventory.physical.extend(surveyed.paths.iter().map(|path| (path.clone(), path.clone())));
-        let ahead = ProjectedRoot::new(inventory, surveyed, occasion().timestamp());
+        let ahead = ProjectedRoot::new(inventory, surveyed, now().timestamp());
         Self { ahead, begin: world.clone(), single: world, taken: Vec::new() }
     }
 
@@ -60,7 +60,7 @@ impl Both {
         self.ahead.inventory.identical.clone_from(&world.inventory.identical);
         let inventory = &self.ahead.inventory;
         let records = applied(inventory);
-        let planned = apply(&parcel.image, inventory, records, &world.policy, &world.options, &occasion());
+        let planned = apply(&parcel.image, inventory, records, &world.policy, &world.options, &now());
         let (single, plan) = match (single, planned) {
             (Err(one), Err(other)) => {
                 assert_eq!(one.why(), other.why());

@@ -52,7 +52,7 @@ pub(super) struct World {
     inodes: u64,
 }
 
-pub(super) fn occasion() -> Now {
+pub(super) fn now() -> Now {
     let when = |text| chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap();
     let (utc, local) = (when("2026-11-20 06:37:39"), when("2026-11-20 07:37:39"));
     Now { utc, local, host: "web1".to_owned() }
@@ -107,7 +107,7 @@ impl World {
                 },
                 ..InstallOptions::default()
             },
-            &occasion(),
+            &now(),
         );
         self.carry_out(&plan.unwrap().plan, parcel);
         self
@@ -117,7 +117,7 @@ impl World {
     pub(super) fn if_installed(self, parcel: &Parcel) -> Option<Self> {
         let admin = Admin { conflict: ConflictAnswer::NoCheck, ..Admin::delivered() };
         let options = InstallOptions { admin, ..InstallOptions::default() };
-        let plan = install(&parcel.image, 0, &self.inventory, &options, &occasion());
+        let plan = install(&parcel.image, 0, &self.inventory, &options, &now());
         plan.is_ok().then(|| self.with(parcel))
     }
 
@@ -157,7 +157,7 @@ impl World {
     /// Plans a patch with the inventory as it is.
     pub(super) fn apply(&self, parcel: &Parcel) -> Result<PatchPlan, Refusal> {
         let applied = applied(&self.inventory);
-        apply(&parcel.image, &self.inventory, applied, &self.policy, &self.options, &occasion())
+        apply(&parcel.image, &self.inventory, applied, &self.policy, &self.options, &now())
     }
 
     /// Asks the rules about a backout, and plans it.
@@ -169,7 +169,7 @@ impl World {
     ) -> Result<PatchPlan, Refusal> {
         let (id, inventory, policy) = (&super::id(id), &self.inventory, &self.policy);
         let packages = may_back_out(id, inventory, applied(inventory), policy, self.force)?;
-        back_out(id, packages, archives, inventory, policy, options, &occasion())
+        back_out(id, packages, archives, inventory, policy, options, &now())
     }
 
     /// Plans a patch and carries it out; the exit code.

@@ -23,12 +23,12 @@ const CODES: usize = 1 << MOST_BITS;
 /// and follow all bytes before the fault.
 #[derive(Debug)]
 pub struct CompressDecoder<R> {
-    input: Groups<R>,
+    input: CodeGroups<R>,
     block_mode: bool,
     most_bits: u32,
     table: Table,
     /// The current group, and the number of its codes already used.
-    group: Group,
+    group: CodeGroup,
     used: usize,
     /// A buffer for one piece of output and one more string, the number of bytes filled, and the number of
     /// those handed out.
@@ -66,7 +66,7 @@ struct Shape {
 
 /// The codes of one group; the last group may be short.
 #[derive(Debug, Default)]
-struct Group {
+struct CodeGroup {
     codes: [u16; GROUP as usize],
     count: usize,
 }
@@ -86,11 +86,11 @@ impl<R: Read> CompressDecoder<R> {
         }
         let block_mode = flags & BLOCK_MODE != 0;
         Ok(Self {
-            input: Groups { input, buffer: vec![0; INPUT], start: 0, end: 0, group_at: 3, next_at: 3 },
+            input: CodeGroups { input, buffer: vec![0; INPUT], start: 0, end: 0, group_at: 3, next_at: 3 },
             block_mode,
             most_bits,
             table: Table::new(most_bits, if block_mode { CLEAR + 1 } else { CLEAR }),
-            group: Group::default(),
+            group: CodeGroup::default(),
             used: 0,
             output: vec![0; OUTPUT + LONGEST + TAIL],
             filled: 0,
@@ -251,7 +251,7 @@ impl Table {
 
 /// The input, divided into groups of eight codes.
 #[derive(Debug)]
-struct Groups<R> {
+struct CodeGroups<R> {
     input: R,
     buffer: Vec<u8>,
     start: usize,
@@ -261,9 +261,9 @@ struct Groups<R> {
     next_at: u64,
 }
 
-impl<R: Read> Groups<R> {
+impl<R: Read> CodeGroups<R> {
     /// Reads the next group of codes of `bits` bits; the last one may be short. Returns `None` at the end.
-    fn next(&mut self, bits: u32) -> io::Result<Option<Group>> {
+    fn next(&mut self, bits: u32) -> io::Result<Option<CodeGroup>> {
         let wanted = bits as usize;
         if self.end - self.start < wanted {
             self.refill()?;
@@ -289,7 +289,7 @@ impl<R: Read> Groups<R> {
         self.start += length;
         self.group_at = self.next_at;
         self.next_at += length as u64;
-        Ok(Some(Group { codes, count: filled / wanted }))
+        Ok(Some(CodeGroup { codes, count: filled / wanted }))
     }
 
     fn refill(&mut self) -> io::Result<()> {

@@ -22,13 +22,13 @@ pub struct CpioReader<R> {
     /// The number of bytes read since the start of this archive.
     position: u64,
     magic: Option<Magic>,
-    member: Option<Member>,
+    member: Option<CpioMember>,
     ended: bool,
 }
 
 /// The member whose data is being read.
 #[derive(Debug)]
-struct Member {
+struct CpioMember {
     name: Vec<u8>,
     remaining: u64,
     /// The announced sum and the sum so far, in a crc archive.
@@ -64,7 +64,7 @@ impl<R: Read> CpioReader<R> {
             return Ok(None);
         }
         let sum = check.filter(|_| header.is_file());
-        self.member = Some(Member { name: header.name.clone(), remaining: header.size, sum });
+        self.member = Some(CpioMember { name: header.name.clone(), remaining: header.size, sum });
         Ok(Some(header))
     }
 

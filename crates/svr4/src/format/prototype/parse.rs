@@ -9,36 +9,36 @@ use crate::format::fields::{self, Fields};
 use crate::package::{Ftype, PackagePath, unescape};
 
 /// A fault and the path concerned.
-pub(super) struct Trouble {
+pub(super) struct ParseTrouble {
     pathname: Option<String>,
     problem: PrototypeProblem,
 }
 
-impl Trouble {
+impl ParseTrouble {
     pub(super) fn on(self, line: u64) -> PrototypeError {
         PrototypeError { line, pathname: self.pathname, problem: self.problem }
     }
 }
 
-impl<P: Into<PrototypeProblem>> From<P> for Trouble {
+impl<P: Into<PrototypeProblem>> From<P> for ParseTrouble {
     fn from(problem: P) -> Self {
         Self { pathname: None, problem: problem.into() }
     }
 }
 
 /// Parses a line; `None` if it is blank or a comment.
-pub(super) fn line(line: &[u8]) -> Result<Option<PrototypeItem>, Trouble> {
+pub(super) fn line(line: &[u8]) -> Result<Option<PrototypeItem>, ParseTrouble> {
     let text = line.trim_ascii();
     match text.first() {
         None | Some(b'#' | b':') => Ok(None),
         Some(b'!') => command(text.get(1..).unwrap_or_default().trim_ascii_start())
             .map(|command| Some(PrototypeItem::Command(command)))
-            .map_err(Trouble::from),
+            .map_err(ParseTrouble::from),
         Some(_) => entry(text).map(|entry| Some(PrototypeItem::Entry(entry))),
     }
 }
 
-fn entry(text: &[u8]) -> Result<PrototypeEntry, Trouble> {
+fn entry(text: &[u8]) -> Result<PrototypeEntry, ParseTrouble> {
     let mut fields = Fields::of(text);
     let part = match fields.take_number() {
         Some(digits) => {
@@ -50,7 +50,7 @@ fn entry(text: &[u8]) -> Result<PrototypeEntry, Trouble> {
     let ftype = fields.ftype()?;
     let class = if ftype == Ftype::Information { String::new() } else { fields.class()? };
     let (path, right) = fields.path_and_target()?;
-    let about = |problem| Trouble { pathname: Some(shown(&path)), problem };
+    let about = |problem| ParseTrouble { pathname: Some(shown(&path)), problem };
     let name = PackagePath::new(&path).map_err(|error| about(FieldError::from(error).into()))?;
     let mut entry = PrototypeEntry { part, ..PrototypeEntry::new(ftype, &class, name) };
     rest(&mut entry, &mut fields, right).map_err(about)?;

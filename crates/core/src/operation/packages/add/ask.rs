@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::input::{AddInput, AddRequest};
 use crate::format::admin::Admin;
-use crate::operation::device::{DeliveredPackage, Device};
+use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::ScriptSettings;
@@ -36,7 +36,7 @@ pub struct AskRequest {
 
 /// The outcome of pkgask(1M).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct AskReport {
     /// The response files that were made, package by package.
     pub made: Vec<PathBuf>,
     /// Words that no package fits; nothing is asked where there is one.
@@ -50,10 +50,10 @@ pub fn ask_packages(
     caller: &Caller<'_>,
     observer: &mut dyn PackageObserver,
     done: &mut dyn FnMut(&mut dyn PackageObserver, &Path),
-) -> Result<Asked, Failure> {
-    let device = match Device::open(&request.device, &request.packages)? {
+) -> Result<AskReport, Failure> {
+    let device = match OpenDevice::open(&request.device, &request.packages)? {
         Ok(device) => device,
-        Err(missing) => return Ok(Asked { missing, ..Asked::default() }),
+        Err(missing) => return Ok(AskReport { missing, ..AskReport::default() }),
     };
     device.source.check_room_to_plan(&device.image)?;
     let ground = RootAndPolicy::of(root)?;
@@ -66,7 +66,7 @@ pub fn ask_packages(
     };
     let admin = Admin::delivered();
     let input = AddInput::new(&ground, &admin, &system, &add, caller);
-    let mut asked = Asked::default();
+    let mut asked = AskReport::default();
     for &index in &device.selected {
         let delivered = device.delivered(index)?;
         let name = delivered.image.spooled_name();

@@ -9,15 +9,15 @@ pub(crate) mod prepare;
 pub(crate) mod with_scripts;
 
 use crate::database::{RecordView, installed};
-use crate::operation::device::{DeliveredPackage, Device};
+use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::{Added, PackagesReport, leaves_root_usable};
-use crate::operation::scripts::failure::Ending;
-use crate::operation::scripts::interview::Answers;
+use crate::operation::packages::report::{AddedPackage, PackagesReport, leaves_root_usable};
+use crate::operation::scripts::failure::LastingResults;
+use crate::operation::scripts::interview::ScriptAnswers;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::plan::refusal::Command;
@@ -37,7 +37,7 @@ pub fn add_packages(
     request: &AddRequest,
     caller: &Caller<'_>,
     observer: &mut dyn PackageObserver,
-) -> Result<PackagesReport<Added>, Failure> {
+) -> Result<PackagesReport<AddedPackage>, Failure> {
     may_change(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
     let mut report = PackagesReport {
@@ -46,7 +46,7 @@ pub fn add_packages(
         missing: Vec::new(),
         packages: Vec::new(),
     };
-    let opened = Device::open(&request.device, &request.packages)?;
+    let opened = OpenDevice::open(&request.device, &request.packages)?;
     let device = match opened.and_then(|device| device.of_categories(&request.categories)) {
         Ok(device) => device,
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
@@ -83,7 +83,7 @@ pub fn add_packages(
             break;
         }
     }
-    if report.packages.iter().all(Added::left_nothing) {
+    if report.packages.iter().all(AddedPackage::left_nothing) {
         new.remove(root);
     }
     Ok(PackagesReport { recovered: session.recovered, ..report })
@@ -95,16 +95,16 @@ impl<'a> AddInput<'a> {
     /// planned, if that does not depend on whether there is a database.
     fn rehearse(
         &self,
-        device: &Device,
+        device: &OpenDevice,
         observer: &mut dyn PackageObserver,
-    ) -> (Vec<Added>, Option<PreparedPackage>) {
+    ) -> (Vec<AddedPackage>, Option<PreparedPackage>) {
         let mut refused = Vec::new();
         for &index in &device.selected {
             match device.delivered(index).and_then(|delivered| self.planned(delivered)) {
                 Ok(prepared) => return (Vec::new(), prepared.filter(PreparedPackage::is_beside_database)),
                 Err(failure) => {
                     let name = device.package(index).map(PackageImage::spooled_name).unwrap_or_default();
-                    refused.push(Added::refused(name, failure));
+                    refused.push(AddedPackage::refused(name, failure));
                 }
             }
         }
@@ -125,26 +125,30 @@ impl<'a> AddInput<'a> {
         self.prepare(delivered, &placed, &answered.params, None).map(Some)
     }
 
-    fn answered(&self, package: &PackageImage) -> Result<Option<Answers>, Failure> {
+    fn answered(&self, package: &PackageImage) -> Result<Option<ScriptAnswers>, Failure> {
         answers::response(self.request.response.as_deref(), &package.spooled_name())
     }
 
     fn add(
         &self,
         session: &Session<'_>,
-        device: &'a Device,
+        device: &'a OpenDevice,
         index: usize,
         rehearsed: Option<PreparedPackage>,
         observer: &mut dyn PackageObserver,
-    ) -> Added {
+    ) -> AddedPackage {
         let delivered = match device.delivered(index) {
             Ok(delivered) => delivered,
-            Err(failure) => return Added::refused(device.image.name.clone(), failure),
+            Err(failure) => return AddedPackage::refused(device.image.name.clone(), failure),
         };
         let name = delivered.image.spooled_name();
         observer.adding(&name, delivered.image);
-        let mut added =
-            Added { name, installation: None, result: Err(Failure::Declined), ending: Ending::default() };
+        let mut added = AddedPackage {
+            name,
+            installation: None,
+            result: Err(Failure::Declined),
+            ending: LastingResults::default(),
+        };
         added.result = self.install(session, delivered, rehearsed, observer, &mut added);
         added
     }
@@ -165,7 +169,7 @@ impl<'a> AddInput<'a> {
         delivered: DeliveredPackage<'a>,
         rehearsed: Option<PreparedPackage>,
         observer: &mut dyn PackageObserver,
-        added: &mut Added,
+        added: &mut AddedPackage,
     ) -> Result<Receipt, Failure> {
         let package = delivered.image;
         let answered = self.answered(package)?;

@@ -88,7 +88,7 @@ impl AddInput<'_> {
         let options = self.options(response, false);
         let plan = |admin: &Admin, conversation: bool| {
             let options = InstallOptions { admin: admin.clone(), conversation, ..options.clone() };
-            install(&device.image, index, &inventory, &options, &self.caller.occasion)
+            install(&device.image, index, &inventory, &options, &self.caller.now)
         };
         let planned = match (plan(self.admin, false), observer) {
             (Err(refusal), Some(observer)) if self.request.conversation && is_question(&refusal) => {
@@ -117,7 +117,7 @@ impl AddInput<'_> {
         // What the admin file leaves open does not change where it goes; it is asked when everything is known.
         let options = self.options(response, true);
         let (instance, params) =
-            placement(&delivered.device.image, delivered.index, &inventory, &options, &self.caller.occasion)?;
+            placement(&delivered.device.image, delivered.index, &inventory, &options, &self.caller.now)?;
         Ok(PackagePlacement { instance, params, present })
     }
 

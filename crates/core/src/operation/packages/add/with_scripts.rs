@@ -7,13 +7,13 @@ use crate::format::manifest::MANIFEST;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::Added;
+use crate::operation::packages::report::AddedPackage;
 use crate::operation::packages::safety_copies::safety_copies;
 use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
-use crate::operation::patches::back_out::by_pkgadd::Played;
+use crate::operation::patches::back_out::by_pkgadd::PlayedBackout;
 use crate::operation::scripts::context::{ScriptContext, base_of};
 use crate::operation::scripts::failure::ScriptFailure;
-use crate::operation::scripts::interview::{Answers, Questions, interview};
+use crate::operation::scripts::interview::{ScriptAnswers, ScriptQuestions, interview};
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
@@ -54,16 +54,16 @@ impl<'a> AddInput<'a> {
         &self,
         setup: &mut ScriptSetup<'_>,
         scripts: &InstallScripts,
-        answered: Option<Answers>,
+        answered: Option<ScriptAnswers>,
         observer: &mut dyn PackageObserver,
-    ) -> Result<Answers, Failure> {
+    ) -> Result<ScriptAnswers, Failure> {
         let request = scripts.request && answered.is_none();
         if request && self.request.silent {
             observer.says("Interactive request script supplied by package\n");
             return Err(Failure::Script(ScriptFailure::nobody_to_ask()));
         }
         let as_root = self.admin.request_user == RequestUser::Root;
-        let questions = Questions {
+        let questions = ScriptQuestions {
             request,
             checkinstall: scripts.checkinstall,
             given: answered.unwrap_or_default().text,
@@ -80,12 +80,13 @@ impl<'a> AddInput<'a> {
         prepared: &PreparedPackage,
         mut setup: ScriptSetup<'_>,
         observer: &mut dyn PackageObserver,
-        added: &mut Added,
+        added: &mut AddedPackage,
     ) -> Result<Receipt, Failure> {
         let PreparedPackage { installation, inventory } = prepared;
         let (image, intended) = (setup.delivered.image, &installation.intended);
         let instance = intended.plan.packages.first();
-        let played = instance.map(|instance| Played::of(session, image, instance)).transpose()?.flatten();
+        let played =
+            instance.map(|instance| PlayedBackout::of(session, image, instance)).transpose()?.flatten();
         let without_ledger = played.as_ref().map(|_| intended.without_ledger());
         let refuse = |reason: Reason| reason.of(Command::Pkgadd, &installation.instance);
         let course =

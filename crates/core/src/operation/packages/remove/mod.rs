@@ -13,10 +13,12 @@ use crate::operation::log;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::left_objects::objects_left;
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::{PackagesReport, PlannedRemoval, Removed, leaves_root_usable};
-use crate::operation::queries::select::Selection;
+use crate::operation::packages::report::{
+    PackagesReport, PlannedRemoval, RemovedPackage, leaves_root_usable,
+};
+use crate::operation::queries::select::PackageSelection;
 use crate::operation::scripts::ScriptSettings;
-use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
@@ -52,7 +54,7 @@ pub fn remove_packages(
     request: &RemoveRequest,
     caller: &Caller<'_>,
     observer: &mut dyn PackageObserver,
-) -> Result<PackagesReport<Removed>, Failure> {
+) -> Result<PackagesReport<RemovedPackage>, Failure> {
     may_change(root)?;
     must_have_database(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
@@ -78,7 +80,7 @@ pub fn remove_packages(
 fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
     let all = installed::packages(&RecordView::live(root))?;
     let (mut selected, mut missing) = (Vec::new(), Vec::new());
-    for pattern in Selection::of(words).patterns {
+    for pattern in PackageSelection::of(words).patterns {
         let fitting: Vec<&PkgInst> = all.iter().filter(|one| pattern.fits(one.as_str())).collect();
         if fitting.is_empty() {
             missing.push(pattern.to_string());
@@ -102,10 +104,14 @@ struct RemoveInput<'a> {
 }
 
 impl RemoveInput<'_> {
-    fn remove(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> Removed {
+    fn remove(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> RemovedPackage {
         let name = package.to_string();
-        let mut removed =
-            Removed { name, removal: None, result: Err(Failure::Declined), ending: Ending::default() };
+        let mut removed = RemovedPackage {
+            name,
+            removal: None,
+            result: Err(Failure::Declined),
+            ending: LastingResults::default(),
+        };
         removed.result = self.carry_out(package, observer, &mut removed);
         removed
     }
@@ -119,11 +125,11 @@ impl RemoveInput<'_> {
         if let Some(installed) = inventory.packages.get(package) {
             observer.removing(package.as_str(), &installed.params);
         }
-        let occasion = &self.session.caller.occasion;
+        let now = &self.session.caller.now;
         let plan = |admin: &Admin, conversation: bool| {
             let scripts = self.session.ground.policy.scripts;
             let options = RemoveOptions { admin, conversation, system: self.system, scripts };
-            remove(package, inventory, &options, occasion)
+            remove(package, inventory, &options, now)
         };
         let intended = plan(self.admin, self.request.conversation)?;
         for warning in &intended.warnings {
@@ -144,7 +150,7 @@ impl RemoveInput<'_> {
         &self,
         package: &PkgInst,
         observer: &mut dyn PackageObserver,
-        removed: &mut Removed,
+        removed: &mut RemovedPackage,
     ) -> Result<Receipt, Failure> {
         let session = self.session;
         let inventory = survey(session, package)?;

@@ -8,7 +8,7 @@ use crate::operation::packages::safety_copies::safety_copies;
 use crate::operation::packages::scripted::ScriptedPackage;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::context::{ScriptContext, base_of};
-use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools_to_go};
@@ -26,7 +26,7 @@ pub(super) fn remove_with_scripts(
     removal: &PlannedRemoval,
     inventory: &Inventory,
     observer: &mut dyn PackageObserver,
-) -> Result<(Receipt, Ending), Failure> {
+) -> Result<(Receipt, LastingResults), Failure> {
     let ground = &session.ground;
     let refuse = |reason: Reason| Failure::from(reason.of(Command::Pkgrm, package));
     let installed = inventory.packages.get(package).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
@@ -39,7 +39,7 @@ pub(super) fn remove_with_scripts(
     let scripts = PackageScripts {
         runner: &mut runner,
         context: ScriptContext::new(package.clone(), installed.params.clone(), base),
-        ending: Ending::default(),
+        ending: LastingResults::default(),
         failed_requests: FailedRequests::Warn,
     };
     let copies = safety_copies([&course.concerned]);

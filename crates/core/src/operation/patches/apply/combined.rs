@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::gather::{Gathered, Taken};
-use super::operands::Operand;
-use super::request::Applied;
+use super::gather::{GatheredOperand, TakenPatch};
+use super::operands::ApplyOperand;
+use super::request::ApplyOutcome;
 use crate::operation::content::{ManySources, OneSource};
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::log;
@@ -19,9 +19,9 @@ use crate::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError}
 /// source is not what it says it is.
 pub(super) fn carry_out(
     session: &Session<'_>,
-    gathered: Vec<Gathered<'_>>,
-) -> Result<Vec<Applied>, Vec<usize>> {
-    let taken: Vec<(&Operand, &Taken)> =
+    gathered: Vec<GatheredOperand<'_>>,
+) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
+    let taken: Vec<(&ApplyOperand, &TakenPatch)> =
         gathered.iter().filter_map(|one| Some((one.operand, one.planned.as_ref().ok()?))).collect();
     let plans: Vec<&Plan> = taken.iter().map(|(_, taken)| &taken.scripted.plan).collect();
     // Before the switch: afterwards the old files have no path any more.
@@ -31,7 +31,7 @@ pub(super) fn carry_out(
         && taken.len() > 1
         && is_of_source(error)
     {
-        let is_bad = |one: &Gathered<'_>| {
+        let is_bad = |one: &GatheredOperand<'_>| {
             let device = &one.operand.device;
             one.planned.is_ok() && device.source.verify(&device.image).is_err()
         };
@@ -65,7 +65,7 @@ fn lost() -> Arc<TransactionError> {
 /// Carries out what all of them do; none where there is nobody to do it for.
 fn perform(
     session: &Session<'_>,
-    taken: &[(&Operand, &Taken)],
+    taken: &[(&ApplyOperand, &TakenPatch)],
 ) -> Option<Result<Receipt, Arc<TransactionError>>> {
     let patch_records = taken.iter().map(|(_, taken)| {
         let plan = &taken.scripted.plan;

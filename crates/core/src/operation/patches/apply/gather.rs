@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::input::ApplyInput;
-use super::operands::Operand;
+use super::operands::ApplyOperand;
 use super::planning::plan_against;
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
@@ -18,13 +18,13 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Member, NewObject, Plan};
 
 /// An operand that takes part in a run, or is left out of it.
-pub(super) struct Gathered<'o> {
-    pub(super) operand: &'o Operand,
-    pub(super) planned: Result<Taken, Failure>,
+pub(super) struct GatheredOperand<'o> {
+    pub(super) operand: &'o ApplyOperand,
+    pub(super) planned: Result<TakenPatch, Failure>,
 }
 
 /// A patch that takes part.
-pub(super) struct Taken {
+pub(super) struct TakenPatch {
     pub(super) scripted: PatchPlan,
     pub(super) made: Made,
 }
@@ -33,10 +33,10 @@ pub(super) struct Taken {
 /// scripts or is to go `alone`, or where the survey fails, which is then that operand's matter.
 pub(super) fn gather<'o>(
     input: &ApplyInput<'_>,
-    operands: &'o [Operand],
+    operands: &'o [ApplyOperand],
     at: usize,
     alone: &BTreeSet<usize>,
-) -> Vec<Gathered<'o>> {
+) -> Vec<GatheredOperand<'o>> {
     let operands = stretch(input, operands, at, alone);
     if operands.len() < 2 {
         return Vec::new();
@@ -60,11 +60,11 @@ pub(super) fn gather<'o>(
                 let is_chained = |path: &ObjectPath| last_touched.get(path).is_some_and(|last| *last > place);
                 let digests = digests(operand, &scripted.plan, is_chained);
                 let made = ahead.go_on(&scripted.plan, &digests);
-                Ok(Taken { scripted, made })
+                Ok(TakenPatch { scripted, made })
             }
             Err(failure) => Err(failure),
         };
-        gathered.push(Gathered { operand, planned });
+        gathered.push(GatheredOperand { operand, planned });
     }
     gathered
 }
@@ -72,17 +72,17 @@ pub(super) fn gather<'o>(
 /// The operands from `at` on that may be one run as far as their scripts go.
 fn stretch<'o>(
     input: &ApplyInput<'_>,
-    operands: &'o [Operand],
+    operands: &'o [ApplyOperand],
     at: usize,
     alone: &BTreeSet<usize>,
-) -> &'o [Operand] {
+) -> &'o [ApplyOperand] {
     let rest = operands.get(at..).unwrap_or_default();
     if rest.len() < 2 {
         return rest;
     }
     // What is wrong with the database is said where the first operand is planned.
     let Ok(installed) = input.ground.packages() else { return &[] };
-    let stands_alone = |place: usize, operand: &Operand| {
+    let stands_alone = |place: usize, operand: &ApplyOperand| {
         alone.contains(&(at + place))
             || brings_scripts(&operand.device.image, &installed, &input.options.scripts)
     };
@@ -97,15 +97,15 @@ fn is_of_room(reason: &Reason) -> bool {
 /// All of them refused, because there is no room for all of them: those that came first would be applied alone otherwise.
 /// What was refused already stays so for its own reason.
 fn without_room<'o>(
-    gathered: Vec<Gathered<'o>>,
-    operands: &'o [Operand],
+    gathered: Vec<GatheredOperand<'o>>,
+    operands: &'o [ApplyOperand],
     reason: &Reason,
-) -> Vec<Gathered<'o>> {
-    let refusal = |operand: &Operand| reason.clone().of(Command::Patchadd, &operand.shown_id());
+) -> Vec<GatheredOperand<'o>> {
+    let refusal = |operand: &ApplyOperand| reason.clone().of(Command::Patchadd, &operand.shown_id());
     let mut known = gathered.into_iter();
     let refused = operands.iter().map(|operand| match known.next() {
         Some(one) if one.planned.is_err() => one,
-        _ => Gathered { operand, planned: Err(refusal(operand).into()) },
+        _ => GatheredOperand { operand, planned: Err(refusal(operand).into()) },
     });
     refused.collect()
 }
@@ -113,7 +113,7 @@ fn without_room<'o>(
 /// The survey of everything that the operands touch, and the last operand that touches each path.
 fn look_ahead(
     input: &ApplyInput<'_>,
-    operands: &[Operand],
+    operands: &[ApplyOperand],
 ) -> Result<(ProjectedRoot, HashMap<ObjectPath, usize>), Failure> {
     let installed = input.ground.packages()?;
     let (mut all, mut last) = (Touched::default(), HashMap::new());
@@ -131,7 +131,7 @@ fn look_ahead(
 /// The digests of the files of a plan that are replaced, or looked at, by a later patch. A file that is not what the
 /// pkgmap says has none: staging says what is wrong with it.
 fn digests(
-    operand: &Operand,
+    operand: &ApplyOperand,
     plan: &Plan,
     is_chained: impl Fn(&ObjectPath) -> bool,
 ) -> BTreeMap<ObjectPath, Digest> {

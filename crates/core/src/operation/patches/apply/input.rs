@@ -8,7 +8,7 @@ use crate::plan::apply::ApplyOptions;
 use crate::plan::clock::Now;
 use crate::plan::edits::EditChoice;
 
-use super::operands::Operand;
+use super::operands::ApplyOperand;
 use super::request::ApplyRequest;
 
 /// The root, the moment, and the options of the command, completed by the root's policy.
@@ -23,7 +23,7 @@ impl<'a> ApplyInput<'a> {
         ground: &'a RootAndPolicy,
         request: &ApplyRequest,
         now: &'a Now,
-        operands: &[Operand],
+        operands: &[ApplyOperand],
     ) -> Result<Self, Failure> {
         let not_applicable = not_applicable(ground, operands)?;
         let scripts = request.scripts.choice(ground)?;
@@ -33,7 +33,7 @@ impl<'a> ApplyInput<'a> {
 }
 
 /// Operands of which no package is installed: a requirement on one of them counts as met.
-fn not_applicable(ground: &RootAndPolicy, operands: &[Operand]) -> Result<PatchList, Failure> {
+fn not_applicable(ground: &RootAndPolicy, operands: &[ApplyOperand]) -> Result<PatchList, Failure> {
     let mut list = PatchList::new();
     if operands.len() < 2 {
         return Ok(list);

@@ -17,7 +17,7 @@ mod runs;
 mod single;
 mod with_scripts;
 
-pub use request::{Applied, ApplyReport, ApplyRequest};
+pub use request::{ApplyOutcome, ApplyReport, ApplyRequest};
 
 use input::ApplyInput;
 use operands::read_operands;
@@ -47,14 +47,14 @@ pub fn apply_patches(
     }
     must_have_database(root)?;
     if request.dry_run {
-        let input = ApplyInput::of(&ground, request, &caller.occasion, &operands)?;
+        let input = ApplyInput::of(&ground, request, &caller.now, &operands)?;
         let plan_all = || Ok(operands.iter().map(|operand| rehearse(&input, operand)).collect::<Vec<_>>());
         patches.extend(without_lock(root, plan_all)?);
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches });
     }
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
     let session = Session::begin(ground.naming(undo_dir.as_deref()), caller)?;
-    let input = ApplyInput::of(&session.ground, request, &caller.occasion, &operands)?;
+    let input = ApplyInput::of(&session.ground, request, &caller.now, &operands)?;
     patches.extend(apply_all(&session, &input, &request.scripts, &operands));
     Ok(ApplyReport { recovered: session.recovered, patches })
 }

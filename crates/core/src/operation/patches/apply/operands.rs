@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::request::Applied;
+use super::request::ApplyOutcome;
 use crate::inventory::{Installed, Touched};
-use crate::operation::device::Device;
+use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
-use crate::operation::patches::in_use::InUse;
+use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::package::PkgInst;
@@ -17,31 +17,31 @@ use crate::source::{self, Extent, Origin};
 use crate::transaction::Receipt;
 
 /// A patch that was read.
-pub(super) struct Operand {
-    pub(super) device: Device,
+pub(super) struct ApplyOperand {
+    pub(super) device: OpenDevice,
     pub(super) id: Option<PatchId>,
 }
 
 /// Reads all patches and puts what is required before what requires it; the second list is of those that cannot be read.
-pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<Operand>, Vec<Applied>) {
+pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<ApplyOperand>, Vec<ApplyOutcome>) {
     let (mut operands, mut unread) = (Vec::new(), Vec::new());
     for path in paths {
-        match Operand::read(path, separator) {
+        match ApplyOperand::read(path, separator) {
             Ok(operand) => operands.push(operand),
             Err(failure) => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-                unread.push(Applied::refused(name, None, failure));
+                unread.push(ApplyOutcome::refused(name, None, failure));
             }
         }
     }
     (in_order(operands, |operand| operand.needs(separator)), unread)
 }
 
-impl Operand {
+impl ApplyOperand {
     fn read(path: &Path, separator: &str) -> Result<Self, Failure> {
         let (source, image) = source::open(Origin::Path(path), Extent::Everything)?;
         source.check_room_to_plan(&image)?;
-        let device = Device::whole(source, image);
+        let device = OpenDevice::whole(source, image);
         let id = delivered(&device, separator).map(|delivered| delivered.id).next();
         Ok(Self { device, id })
     }
@@ -65,18 +65,18 @@ impl Operand {
     }
 
     /// The outcome of the patch where it could not be planned.
-    pub(super) fn refused(&self, failure: Failure) -> Applied {
-        Applied::refused(self.shown_id(), reboot::advice(&self.device.image), failure)
+    pub(super) fn refused(&self, failure: Failure) -> ApplyOutcome {
+        ApplyOutcome::refused(self.shown_id(), reboot::advice(&self.device.image), failure)
     }
 
     /// The outcome of the patch, with the plan by which it was applied.
     pub(super) fn applied(
         &self,
         scripted: PatchPlan,
-        in_use: Vec<InUse>,
+        in_use: Vec<UsingProcess>,
         result: Result<Option<Receipt>, Failure>,
-    ) -> Applied {
-        Applied {
+    ) -> ApplyOutcome {
+        ApplyOutcome {
             id: self.shown_id(),
             scripts: scripted.scripts(),
             plan: Some(scripted.plan),
@@ -88,7 +88,7 @@ impl Operand {
 }
 
 /// What each package says of the patch, where that makes sense.
-fn delivered(device: &Device, separator: &str) -> impl Iterator<Item = PatchMacros> {
+fn delivered(device: &OpenDevice, separator: &str) -> impl Iterator<Item = PatchMacros> {
     let packages = device.image.packages.iter();
     packages.filter_map(move |package| PatchMacros::from_params(&package.params, separator).ok()?)
 }

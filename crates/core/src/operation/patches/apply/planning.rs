@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::input::ApplyInput;
-use super::operands::Operand;
+use super::operands::ApplyOperand;
 use crate::inventory::Inventory;
-use crate::operation::device::Device;
+use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::patches::undo_directory;
@@ -18,7 +18,7 @@ use crate::plan::patch_plan::PatchPlan;
 /// checkinstall scripts, by the places of their packages.
 pub(super) fn plan(
     input: &ApplyInput<'_>,
-    operand: &Operand,
+    operand: &ApplyOperand,
     answers: BTreeMap<usize, Params>,
 ) -> Result<(PatchPlan, Inventory), Failure> {
     let installed = input.ground.packages()?;
@@ -31,11 +31,11 @@ pub(super) fn plan(
 /// Plans a patch with an inventory that holds all that it touches.
 pub(super) fn plan_against(
     input: &ApplyInput<'_>,
-    operand: &Operand,
+    operand: &ApplyOperand,
     answers: BTreeMap<usize, Params>,
     inventory: &mut Inventory,
 ) -> Result<PatchPlan, Failure> {
-    let Device { source, image, .. } = &operand.device;
+    let OpenDevice { source, image, .. } = &operand.device;
     let files = delivered_files(image, &inventory.packages);
     inventory.identical.clear();
     mark_identical(source, image, files, inventory)?;

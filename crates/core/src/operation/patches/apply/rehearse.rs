@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::input::ApplyInput;
-use super::operands::Operand;
+use super::operands::ApplyOperand;
 use super::planning::plan;
-use super::request::Applied;
+use super::request::ApplyOutcome;
 use crate::operation::patches::in_use::in_use;
 
 /// Plans a patch without changing anything; the sums of all files are compared as a real run would.
-pub(super) fn rehearse(input: &ApplyInput<'_>, operand: &Operand) -> Applied {
+pub(super) fn rehearse(input: &ApplyInput<'_>, operand: &ApplyOperand) -> ApplyOutcome {
     let device = &operand.device;
     let planned = plan(input, operand, BTreeMap::new())
         .and_then(|(scripted, _)| Ok(device.source.verify(&device.image).map(|()| scripted)?));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::operation::failure::Failure;
-use crate::operation::patches::in_use::InUse;
+use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::package::{Edited, ObjectPath, UndoFormat};
 use crate::plan::Plan;
@@ -39,7 +39,7 @@ pub struct ApplyRequest {
 
 /// The outcome of one patch.
 #[derive(Debug)]
-pub struct Applied {
+pub struct ApplyOutcome {
     /// Its id, or the name of the operand where it has none.
     pub id: String,
     /// The plan, or `None` where the patch was refused.
@@ -50,7 +50,7 @@ pub struct Applied {
     pub reboot: Option<&'static str>,
     /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
     /// restarted.
-    pub in_use: Vec<InUse>,
+    pub in_use: Vec<UsingProcess>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }
@@ -61,10 +61,10 @@ pub struct ApplyReport {
     /// The run that recovery found unfinished before anything else, and what became of it.
     pub recovered: Recovered,
     /// The outcomes, patch by patch.
-    pub patches: Vec<Applied>,
+    pub patches: Vec<ApplyOutcome>,
 }
 
-impl Applied {
+impl ApplyOutcome {
     /// The outcome of a patch that could not be read or planned.
     pub(super) fn refused(id: String, reboot: Option<&'static str>, failure: Failure) -> Self {
         Self { id, plan: None, scripts: Vec::new(), reboot, in_use: Vec::new(), result: Err(failure) }

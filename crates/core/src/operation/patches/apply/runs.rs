@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::combined::carry_out;
 use super::gather::gather;
 use super::input::ApplyInput;
-use super::operands::Operand;
-use super::request::Applied;
+use super::operands::ApplyOperand;
+use super::request::ApplyOutcome;
 use super::single::apply_one;
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::patches::scripts::PatchScriptRequest;
@@ -18,9 +18,9 @@ pub(super) fn apply_all(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
-    operands: &[Operand],
-) -> Vec<Applied> {
-    let mut report: Vec<Applied> = Vec::new();
+    operands: &[ApplyOperand],
+) -> Vec<ApplyOutcome> {
+    let mut report: Vec<ApplyOutcome> = Vec::new();
     let mut alone = BTreeSet::new();
     while let Some(first) = operands.get(report.len()) {
         let at = report.len();

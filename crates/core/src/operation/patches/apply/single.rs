@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::input::ApplyInput;
-use super::operands::Operand;
+use super::operands::ApplyOperand;
 use super::planning::plan;
-use super::request::Applied;
+use super::request::ApplyOutcome;
 use super::with_scripts::apply_with_scripts;
 use crate::operation::log;
 use crate::operation::patches::in_use::in_use;
@@ -17,8 +17,8 @@ pub(super) fn apply_one(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
-    operand: &Operand,
-) -> Applied {
+    operand: &ApplyOperand,
+) -> ApplyOutcome {
     let (mut scripted, inventory) = match plan(input, operand, BTreeMap::new()) {
         Ok(planned) => planned,
         Err(failure) => return operand.refused(failure),

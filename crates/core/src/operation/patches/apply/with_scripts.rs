@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::input::ApplyInput;
-use super::operands::Operand;
+use super::operands::ApplyOperand;
 use super::planning::plan;
 use crate::format::response::UnwritableValue;
 use crate::inventory::Inventory;
@@ -13,7 +13,7 @@ use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::scripts::install::PatchInstall;
-use crate::operation::patches::scripts::patch::{Direction, PatchScripts};
+use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
 use crate::operation::patches::scripts::response::ApplyResponse;
 use crate::operation::session::Session;
 use crate::package::Params;
@@ -29,14 +29,14 @@ pub(super) fn apply_with_scripts(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
-    operand: &Operand,
+    operand: &ApplyOperand,
     mut scripted: PatchPlan,
     mut inventory: Inventory,
 ) -> (PatchPlan, Result<Receipt, Failure>) {
     let is_saved = !scripted.no_undo && !scripted.again;
     let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
     let installing = PatchInstall::new(request, input.options.scripts.clone(), patch);
-    let application = Application { session, input, operand };
+    let application = ScriptedApplication { session, input, operand };
     let new = application.new_archives(&scripted);
     let done = application.carry_out(&installing, &mut scripted, &mut inventory);
     if let Err(failure) = &done
@@ -50,10 +50,10 @@ pub(super) fn apply_with_scripts(
 }
 
 /// A patch to be applied.
-struct Application<'a> {
+struct ScriptedApplication<'a> {
     session: &'a Session<'a>,
     input: &'a ApplyInput<'a>,
-    operand: &'a Operand,
+    operand: &'a ApplyOperand,
 }
 
 /// Removes an undo archive that scripts made outside the root, with the directories for package and patch where those
@@ -69,7 +69,7 @@ fn remove_archive(place: &Path) {
     }
 }
 
-impl Application<'_> {
+impl ScriptedApplication<'_> {
     fn carry_out(
         &self,
         installing: &PatchInstall,
@@ -81,7 +81,8 @@ impl Application<'_> {
         let packages = scripted.parts.iter().map(|part| device.delivered(part.index));
         let packages = packages.collect::<Result<Vec<_>, _>>()?;
         let add = installing.input(session);
-        let mut scripts = PatchScripts::open(session, add, Direction::Apply, scripted, &packages, None)?;
+        let mut scripts =
+            PatchScripts::open(session, add, ScriptDirection::Apply, scripted, &packages, None)?;
         if scripts.before()? {
             (*scripted, *inventory) = plan(self.input, self.operand, BTreeMap::new())?;
         }

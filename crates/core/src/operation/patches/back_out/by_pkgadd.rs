@@ -6,20 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::input::RemoveInput;
+use super::input::BackOutInput;
 use super::later::later_patches;
 use super::request::BackOutRequest;
 use super::rules::rules;
-use super::undo::{Reading, Undo};
+use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::DigestCheck;
 use crate::database::{RecordView, all, installed};
 use crate::format::manifest::Manifest;
 use crate::inventory::Touched;
-use crate::operation::content::Archives;
+use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;
-use crate::operation::scripts::halt::Halt;
+use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
 use crate::package::{ContentsLine, ObjectPath, PkgInst};
 use crate::patch::PatchId;
@@ -30,14 +30,14 @@ use crate::source::PackageImage;
 use crate::transaction::{ProtectedPaths, ScriptedRun};
 
 /// A backout package with what the root itself keeps of it.
-pub(in crate::operation) struct Played {
-    undo: Undo,
+pub(in crate::operation) struct PlayedBackout {
+    undo: VerifiedUndo,
     scripted: PatchPlan,
     /// The lines of `contents` that its paths had.
     lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
-impl Played {
+impl PlayedBackout {
     /// The undo data of the root that `package`, installed as `instance`, is the archive of; none where it is no
     /// archive, or another one than that of the root.
     pub(in crate::operation) fn of(
@@ -49,8 +49,8 @@ impl Played {
         let Ok(id) = PatchId::parse(&package.params.text("ACTIVE_PATCH"), &ground.policy.separator) else {
             return Ok(None);
         };
-        let (request, now) = (BackOutRequest::default(), &session.caller.occasion);
-        let input = RemoveInput::of(ground, &request, now)?;
+        let (request, now) = (BackOutRequest::default(), &session.caller.now);
+        let input = BackOutInput::of(ground, &request, now)?;
         let rules = rules(&input, &id)?;
         let Some((undo, is_elsewhere)) = own(&input, &id, package, instance, &rules.marker)? else {
             return Ok(None);
@@ -91,11 +91,11 @@ impl Played {
         run: &mut ScriptedRun<'_>,
         concerned: &Concerned,
         lines: &BTreeMap<ObjectPath, ContentsLine>,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), RunHalt> {
         let scripted = &self.scripted;
         let lines: BTreeMap<ObjectPath, ContentsLine> =
             lines.iter().chain(&self.lines).map(|(path, line)| (path.clone(), line.clone())).collect();
-        let mut content = Archives(vec![self.undo.restored_from().content()]);
+        let mut content = ArchiveSources(vec![self.undo.restored_from().content()]);
         for part in &scripted.parts {
             let concerned = concerned.objects.keys().cloned().collect();
             let restoration = Restoration { session, scripted, part, concerned, lines: &lines };
@@ -108,12 +108,12 @@ impl Played {
 /// The undo data that the root itself keeps, where `package` is its archive and the patch is applied; and whether the
 /// patch is applied to other packages, too.
 fn own(
-    input: &RemoveInput<'_>,
+    input: &BackOutInput<'_>,
     id: &PatchId,
     package: &PackageImage,
     instance: &PkgInst,
     marker: &str,
-) -> Result<Option<(Undo, bool)>, Failure> {
+) -> Result<Option<(VerifiedUndo, bool)>, Failure> {
     let view = RecordView::live(&input.ground.root);
     let applied = all::applied(&view, &input.ground.policy.separator)?;
     let packages = applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default();
@@ -121,7 +121,7 @@ fn own(
         return Ok(None);
     }
     let mut digesting = Vec::new();
-    let mut reading = Reading {
+    let mut reading = UndoReading {
         root: &input.ground.root,
         outside: input.ground.outside.with(None),
         marker,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::input::RemoveInput;
+use super::input::BackOutInput;
 use crate::database::places;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::kept;
@@ -13,7 +13,7 @@ use crate::plan::engine::BACKING_OUT;
 /// The names of the files in the directory of a patch, and what is to be said of the scripts among them. Refuses scripts
 /// that may not run, where the policy lets any.
 pub(super) fn kept_hooks(
-    input: &RemoveInput<'_>,
+    input: &BackOutInput<'_>,
     id: &PatchId,
 ) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
     let Ok(path) = places::patches().join(id.as_str().as_bytes()) else { return Ok(Default::default()) };

@@ -11,7 +11,7 @@ use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
-use crate::operation::patches::ledgers::Ledgers;
+use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use crate::package::PkgInst;
 use crate::plan::clock::Now;
@@ -21,7 +21,7 @@ use crate::plan::engine::ScriptChoice;
 pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
 
 /// The root, the moment, the options of the command, and what was read of the root.
-pub(super) struct RemoveInput<'a> {
+pub(super) struct BackOutInput<'a> {
     pub(super) ground: &'a RootAndPolicy,
     pub(super) now: &'a Now,
     /// Although superseded or obsoleted.
@@ -29,10 +29,10 @@ pub(super) struct RemoveInput<'a> {
     moved_to: Option<&'a Path>,
     pub(super) choice: ScriptChoice,
     pub(super) known: KnownArchives,
-    ledgers: Ledgers,
+    ledgers: LedgerCache,
 }
 
-impl<'a> RemoveInput<'a> {
+impl<'a> BackOutInput<'a> {
     pub(super) fn of(
         ground: &'a RootAndPolicy,
         request: &'a BackOutRequest,
@@ -45,7 +45,7 @@ impl<'a> RemoveInput<'a> {
             moved_to: request.moved_to.as_deref(),
             choice: request.scripts.choice(ground)?,
             known: KnownArchives::new(),
-            ledgers: Ledgers::default(),
+            ledgers: LedgerCache::default(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! What the patches did that were applied after one that is backed out.
 
-use super::input::RemoveInput;
+use super::input::BackOutInput;
 use crate::database::RecordView;
 use crate::database::archive;
 use crate::format::manifest::Manifest;
@@ -14,7 +14,7 @@ use crate::plan::back_out::Elsewhere;
 /// Reads what later patches did: the manifests of those of these packages, and of those of other packages that have paths
 /// of the patch.
 pub(super) fn later_patches(
-    input: &RemoveInput<'_>,
+    input: &BackOutInput<'_>,
     id: &PatchId,
     packages: &[PkgInst],
     inventory: &Inventory,

@@ -19,9 +19,9 @@ mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
-pub use request::{BackOutReport, BackOutRequest, BackedOut};
+pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 
-use input::RemoveInput;
+use input::BackOutInput;
 use order::dependents_first;
 use planning::plan;
 use single::back_out_one;
@@ -52,25 +52,23 @@ pub fn back_out_patches(
     let ids: Vec<PatchId> = ids.collect::<Result<_, _>>()?;
     must_have_database(root)?;
     if request.dry_run {
-        let input = RemoveInput::of(&ground, request, &caller.occasion)?;
+        let input = BackOutInput::of(&ground, request, &caller.now)?;
         let planned = |id| match plan(&input, id) {
-            Ok(planned) => BackedOut::of(id, planned.scripted, Ok(None)),
-            Err(failure) => BackedOut::refused(id, failure),
+            Ok(planned) => BackOutOutcome::of(id, planned.scripted, Ok(None)),
+            Err(failure) => BackOutOutcome::refused(id, failure),
         };
         let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
     }
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
     let ids = dependents_first(&session.ground, ids)?;
-    if let Some(unusable) =
-        first_unusable(&RemoveInput::of(&session.ground, request, &caller.occasion)?, &ids)?
-    {
+    if let Some(unusable) = first_unusable(&BackOutInput::of(&session.ground, request, &caller.now)?, &ids)? {
         return Ok(BackOutReport { recovered: session.recovered, patches: vec![unusable] });
     }
     let mut patches = Vec::new();
     for id in &ids {
         // What was read of the root holds until the root is changed.
-        let input = RemoveInput::of(&session.ground, request, &caller.occasion)?;
+        let input = BackOutInput::of(&session.ground, request, &caller.now)?;
         let backed_out = back_out_one(&session, &input, &request.scripts, id);
         let failed = backed_out.result.is_err();
         patches.push(backed_out);

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::hooks::kept_hooks;
-use super::input::{KnownArchives, RemoveInput};
+use super::input::{BackOutInput, KnownArchives};
 use super::later::later_patches;
 use super::request::BackOutRequest;
 use super::rules::rules;
-use super::undo::{Reading, Undo};
+use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::DigestCheck;
 use crate::database::{RecordView, installed};
 use crate::format::manifest::Manifest;
@@ -22,7 +22,7 @@ use crate::plan::patch_plan::PatchPlan;
 /// A backout that was planned, with what it restores from and what it was planned with.
 pub(super) struct PlannedBackout {
     pub(super) scripted: PatchPlan,
-    pub(super) undo: Vec<Undo>,
+    pub(super) undo: Vec<VerifiedUndo>,
     pub(super) inventory: Inventory,
 }
 
@@ -36,14 +36,14 @@ pub(in crate::operation) fn rehearse(
     now: &Now,
 ) -> Result<Vec<Result<(), Failure>>, Failure> {
     let request = BackOutRequest { moved_to: undo_dir.map(Path::to_owned), ..BackOutRequest::default() };
-    let mut input = RemoveInput::of(ground, &request, now)?;
+    let mut input = BackOutInput::of(ground, &request, now)?;
     input.known = known;
     Ok(ids.iter().map(|id| plan(&input, id).map(drop)).collect())
 }
 
 /// Plans the backout of a patch. Meanwhile threads see whether its archives are what was written; if one is not, that
 /// is what is told, whatever else stands against it.
-pub(super) fn plan(input: &RemoveInput<'_>, id: &PatchId) -> Result<PlannedBackout, Failure> {
+pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBackout, Failure> {
     let mut digesting = Vec::new();
     let planned = plan_meanwhile(input, id, &mut digesting);
     digesting.into_iter().try_for_each(DigestCheck::wait)?;
@@ -51,7 +51,7 @@ pub(super) fn plan(input: &RemoveInput<'_>, id: &PatchId) -> Result<PlannedBacko
 }
 
 fn plan_meanwhile(
-    input: &RemoveInput<'_>,
+    input: &BackOutInput<'_>,
     id: &PatchId,
     digesting: &mut Vec<DigestCheck>,
 ) -> Result<PlannedBackout, Failure> {
@@ -63,7 +63,7 @@ fn plan_meanwhile(
     let mut touched = Touched::default();
     let mut undo = Vec::new();
     let mut reading =
-        Reading { root: &input.ground.root, outside: input.outside(), marker: &rules.marker, digesting };
+        UndoReading { root: &input.ground.root, outside: input.outside(), marker: &rules.marker, digesting };
     for package in &packages {
         let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id)?;
         let known = input.known.get(&(package.clone(), name.clone()));
@@ -82,7 +82,7 @@ fn plan_meanwhile(
     let manifests: Vec<&Manifest> = undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
     (options.later, options.elsewhere) = later_patches(input, id, &packages, &inventory, &manifests)?;
     options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
-    let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
+    let archives: Vec<Archive<'_>> = undo.iter().filter_map(VerifiedUndo::as_archive).collect();
     let scripted = back_out(id, packages, &archives, &inventory, policy, &options, input.now)?;
     Ok(PlannedBackout { scripted, undo, inventory })
 }

@@ -27,7 +27,7 @@ pub struct BackOutRequest {
 
 /// The outcome of one patch.
 #[derive(Debug)]
-pub struct BackedOut {
+pub struct BackOutOutcome {
     /// The id of the patch.
     pub id: String,
     /// The plan, or `None` where the backout was refused.
@@ -44,10 +44,10 @@ pub struct BackOutReport {
     /// The run that recovery found unfinished before anything else, and what became of it.
     pub recovered: Recovered,
     /// The outcomes, patch by patch.
-    pub patches: Vec<BackedOut>,
+    pub patches: Vec<BackOutOutcome>,
 }
 
-impl BackedOut {
+impl BackOutOutcome {
     /// The outcome of a patch, with the plan by which it was backed out.
     pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = scripted.scripts();

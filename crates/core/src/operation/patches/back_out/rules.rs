@@ -1,13 +1,13 @@
 //! What the rules of a backout ask about.
 
-use super::input::RemoveInput;
+use super::input::BackOutInput;
 use crate::database::{RecordView, installed, saves};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::patch::{PatchId, PatchList};
 
 /// Surveys every package, with its records, and the save directories of those that have the patch.
-pub(super) fn rules(input: &RemoveInput<'_>, id: &PatchId) -> Result<Inventory, Failure> {
+pub(super) fn rules(input: &BackOutInput<'_>, id: &PatchId) -> Result<Inventory, Failure> {
     let mut rules = input.survey(input.ground.packages()?, &Touched::default())?;
     for (package, installed) in &mut rules.packages {
         let list = PatchList::parse(&installed.params.text("PATCHLIST"), &input.ground.policy.separator);

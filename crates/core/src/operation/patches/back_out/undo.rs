@@ -7,7 +7,7 @@ use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError, DigestCheck, OutsideAccess};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS, decode};
-use crate::operation::device::Device;
+use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
 use crate::plan::back_out::Archive;
@@ -15,11 +15,11 @@ use crate::root::Root;
 use crate::source::{self, Extent, Image, Origin};
 
 /// An undo archive that was verified and read.
-pub(super) struct Undo {
+pub(super) struct VerifiedUndo {
     pub(super) package: PkgInst,
-    pub(super) device: Device,
+    pub(super) device: OpenDevice,
     /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
-    snapshot: Option<Device>,
+    snapshot: Option<OpenDevice>,
     pub(super) manifest: Option<Manifest>,
     records: BTreeMap<Vec<u8>, RecordFile>,
     /// Its path on the host, where it is kept outside the root and goes with the backout.
@@ -31,7 +31,7 @@ pub(super) struct Undo {
 }
 
 /// How the undo archives of a patch are read.
-pub(super) struct Reading<'a> {
+pub(super) struct UndoReading<'a> {
     pub(super) root: &'a Root,
     /// What may be opened outside the root.
     pub(super) outside: OutsideAccess<'a>,
@@ -41,14 +41,14 @@ pub(super) struct Reading<'a> {
     pub(super) digesting: &'a mut Vec<DigestCheck>,
 }
 
-impl Reading<'_> {
+impl UndoReading<'_> {
     /// Reads the archive of a package. What an earlier verification found it to say is `known`.
     pub(super) fn undo(
         &mut self,
         package: &PkgInst,
         archive: archive::OpenArchive,
         known: Option<&Option<Manifest>>,
-    ) -> Result<Undo, Failure> {
+    ) -> Result<VerifiedUndo, Failure> {
         let as_written = if known.is_none() { archive.as_written()? } else { None };
         let is_as_written = as_written.is_some();
         let manifest = match (known, as_written) {
@@ -73,9 +73,10 @@ impl Reading<'_> {
         let extent = if is_as_written { Extent::BeforeObjects } else { Extent::Everything };
         let (source, image) = source::open(Origin::File(archive.into_file(), &path), extent)?;
         let records = saved_records(&image, manifest.as_ref(), &path)?;
-        let device = Device::whole(source, image);
+        let device = OpenDevice::whole(source, image);
         let package = package.clone();
-        let undo = Undo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
+        let undo =
+            VerifiedUndo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
         match snapshot {
             Some(snapshot) => undo.with_snapshot(snapshot, self.digesting),
             None => Ok(undo),
@@ -83,7 +84,7 @@ impl Reading<'_> {
     }
 }
 
-impl Undo {
+impl VerifiedUndo {
     /// The same, restored from the snapshot beside the archive.
     fn with_snapshot(
         self,
@@ -98,7 +99,7 @@ impl Undo {
         let origin = Origin::File(snapshot.into_file(), &path);
         let (source, image) = source::open(origin, Extent::BeforeObjects)?;
         let records = saved_records(&image, Some(&manifest), &path)?;
-        let snapshot = Some(Device::whole(source, image));
+        let snapshot = Some(OpenDevice::whole(source, image));
         Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })
     }
 
@@ -108,7 +109,7 @@ impl Undo {
     }
 
     /// What is restored from.
-    pub(super) fn restored_from(&self) -> &Device {
+    pub(super) fn restored_from(&self) -> &OpenDevice {
         self.snapshot.as_ref().unwrap_or(&self.device)
     }
 

@@ -1,7 +1,7 @@
 //! Whether the undo data of several patches can be used, before any of them is touched.
 
-use super::input::RemoveInput;
-use super::request::BackedOut;
+use super::input::BackOutInput;
+use super::request::BackOutOutcome;
 use super::undo::must_be_whole;
 use crate::database::{RecordView, all, installed};
 use crate::inventory::Touched;
@@ -10,7 +10,10 @@ use crate::patch::PatchId;
 
 /// The first of several patches whose undo data cannot be used. Of one patch alone, and of one that is not applied, the
 /// plan says it.
-pub(super) fn first_unusable(input: &RemoveInput<'_>, ids: &[PatchId]) -> Result<Option<BackedOut>, Failure> {
+pub(super) fn first_unusable(
+    input: &BackOutInput<'_>,
+    ids: &[PatchId],
+) -> Result<Option<BackOutOutcome>, Failure> {
     if ids.len() < 2 {
         return Ok(None);
     }
@@ -21,7 +24,7 @@ pub(super) fn first_unusable(input: &RemoveInput<'_>, ids: &[PatchId]) -> Result
         for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
             let archive = input.archive(package, &installed::saved_as(&view, package, id)?);
             if let Err(error) = archive.and_then(|archive| must_be_whole(&archive, &view, &rules.marker)) {
-                return Ok(Some(BackedOut::refused(id, error.into())));
+                return Ok(Some(BackOutOutcome::refused(id, error.into())));
             }
         }
     }

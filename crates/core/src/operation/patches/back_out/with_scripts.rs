@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::input::RemoveInput;
+use super::input::BackOutInput;
 use super::planning::plan;
-use super::undo::Undo;
+use super::undo::VerifiedUndo;
 use crate::database::places;
 use crate::inventory::Inventory;
-use crate::operation::content::Archives;
+use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::scripts::hooks::HookDirectory;
 use crate::operation::patches::scripts::install::PatchInstall;
-use crate::operation::patches::scripts::patch::{Direction, PatchScripts};
+use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
 use crate::operation::patches::scripts::response::of_backout;
 use crate::operation::session::Session;
 use crate::package::Params;
@@ -25,10 +25,10 @@ use crate::transaction::Receipt;
 /// places in the plan.
 pub(super) fn back_out_with_scripts(
     session: &Session<'_>,
-    input: &RemoveInput<'_>,
+    input: &BackOutInput<'_>,
     request: &PatchScriptRequest,
     id: &PatchId,
-    undo: &[Undo],
+    undo: &[VerifiedUndo],
     scripted: &mut PatchPlan,
     mut inventory: Inventory,
 ) -> Result<Receipt, Failure> {
@@ -39,7 +39,8 @@ pub(super) fn back_out_with_scripts(
     let packages = packages.collect::<Result<Vec<_>, _>>()?;
     let add = installing.input(session);
     let hooks = HookDirectory::at(directory(session, id));
-    let mut scripts = PatchScripts::open(session, add, Direction::BackOut, scripted, &packages, Some(hooks))?;
+    let mut scripts =
+        PatchScripts::open(session, add, ScriptDirection::BackOut, scripted, &packages, Some(hooks))?;
     if scripts.before()? {
         let planned = plan(input, id)?;
         (*scripted, inventory) = (planned.scripted, planned.inventory);
@@ -48,7 +49,7 @@ pub(super) fn back_out_with_scripts(
     let ready = scripts.ready(&scripted.parts, &packages, |part, _| {
         of_backout(inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params))
     })?;
-    let mut content = Archives(undo.iter().map(|one| one.restored_from().content()).collect());
+    let mut content = ArchiveSources(undo.iter().map(|one| one.restored_from().content()).collect());
     scripts.perform(scripted, &ready, &inventory, &mut content, None)
 }
 

@@ -1,11 +1,11 @@
 //! The checks and the last records after the scripts of a package that keep the records themselves.
 
-use super::patch::{Direction, PatchPackage, PatchScripts};
+use super::patch::{PatchPackage, PatchScripts, ScriptDirection};
 use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
-use crate::operation::scripts::halt::Halt;
+use crate::operation::scripts::halt::RunHalt;
 use crate::package::ObjectPath;
 use crate::patch::{PatchId, PatchMacros};
 use crate::plan::install::Intended;
@@ -53,13 +53,13 @@ impl PatchScripts<'_> {
         let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
         let id = self.patch_id().map_err(refuse)?;
         let params = match self.direction {
-            Direction::Apply => {
+            ScriptDirection::Apply => {
                 let (params, notes) =
                     reconciled(package, &id, &intended.params, &member.part.params, separator);
                 intended.plan.notes.extend(notes);
                 params
             }
-            Direction::BackOut => {
+            ScriptDirection::BackOut => {
                 let wrong = differing(package, &id, &intended.params, &member.part.params, separator);
                 if let Some(name) = wrong.first() {
                     let said = intended.params.text(name).into_owned();
@@ -85,7 +85,7 @@ impl PatchScripts<'_> {
         scripted: &PatchPlan,
         member: &PatchPackage<'_>,
         before: &Inventory,
-    ) -> Result<RecordsAfter, Halt> {
+    ) -> Result<RecordsAfter, RunHalt> {
         let package = &member.part.package;
         let ground = &self.session.ground;
         let mut touched = Touched::default();
@@ -96,11 +96,11 @@ impl PatchScripts<'_> {
         touched.paths.extend(planned.map(snapshot::paths).unwrap_or_default());
         let now = ground.survey(&touched, None)?;
         let Some(installed) = now.packages.get(package) else {
-            return Err(Halt::Refused(Reason::NotInstalled(vec![package.to_string()])));
+            return Err(RunHalt::Refused(Reason::NotInstalled(vec![package.to_string()])));
         };
         let (id, separator) = (self.patch_id()?, &ground.policy.separator);
         match self.direction {
-            Direction::Apply => {
+            ScriptDirection::Apply => {
                 let has_undo = !scripted.no_undo && !scripted.again;
                 let notes = if has_undo { self.check_undo(scripted, member, &now)? } else { None };
                 let delivered = &member.delivered.image.params;
@@ -115,7 +115,7 @@ impl PatchScripts<'_> {
                 let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
                 Ok(RecordsAfter { records, snapshot, notes: notes.into_iter().collect() })
             }
-            Direction::BackOut => {
+            ScriptDirection::BackOut => {
                 let records = marks_after_backout(package, installed, &id, separator)?;
                 Ok(RecordsAfter { records, snapshot: None, notes: Vec::new() })
             }
@@ -129,12 +129,12 @@ impl PatchScripts<'_> {
         scripted: &PatchPlan,
         member: &PatchPackage<'_>,
         now: &Inventory,
-    ) -> Result<Option<String>, Halt> {
+    ) -> Result<Option<String>, RunHalt> {
         let package = &member.part.package;
         let bad = |reason: String| {
             let text =
                 format!("the undo archive that the scripts of {package} made cannot be used: {reason}");
-            Halt::Saving(Cause::Script(text))
+            RunHalt::Saving(Cause::Script(text))
         };
         let image = self.archive(member).map_err(|failure| bad(failure.to_string()))?;
         let unsaved = unsaved(

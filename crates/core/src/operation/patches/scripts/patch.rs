@@ -13,9 +13,9 @@ use crate::operation::log;
 use crate::operation::packages::add::input::AddInput;
 use crate::operation::packages::add::prepare::PackagePlacement;
 use crate::operation::scripts::context::{ScriptContext, base_of};
-use crate::operation::scripts::failure::{Ending, ScriptFailure};
-use crate::operation::scripts::halt::{Halt, unanswered};
-use crate::operation::scripts::interview::{Answers, Questions, interview};
+use crate::operation::scripts::failure::{LastingResults, ScriptFailure};
+use crate::operation::scripts::halt::{RunHalt, unanswered};
+use crate::operation::scripts::interview::{ScriptAnswers, ScriptQuestions, interview};
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
@@ -35,17 +35,17 @@ pub(crate) struct PatchPackage<'d> {
     pub(crate) delivered: DeliveredPackage<'d>,
     pub(super) directory: PackageDirectory,
     pub(super) context: ScriptContext,
-    pub(crate) answers: Answers,
+    pub(crate) answers: ScriptAnswers,
 }
 
 /// The two ways of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub(crate) enum ScriptDirection {
     Apply,
     BackOut,
 }
 
-impl Direction {
+impl ScriptDirection {
     pub(super) fn hooks(self) -> [&'static str; 2] {
         match self {
             Self::Apply => ["prepatch", "postpatch"],
@@ -69,9 +69,9 @@ pub(crate) struct PatchScripts<'a> {
     pub(super) output: PatchOutput,
     hooks: HookDirectory,
     hook_names: Vec<String>,
-    pub(super) direction: Direction,
+    pub(super) direction: ScriptDirection,
     pub(super) id: String,
-    pub(super) ending: Ending,
+    pub(super) ending: LastingResults,
 }
 
 impl<'a> PatchScripts<'a> {
@@ -79,7 +79,7 @@ impl<'a> PatchScripts<'a> {
     pub(crate) fn open(
         session: &'a Session<'a>,
         input: AddInput<'a>,
-        direction: Direction,
+        direction: ScriptDirection,
         scripted: &PatchPlan,
         packages: &[DeliveredPackage<'_>],
         hooks: Option<HookDirectory>,
@@ -102,7 +102,7 @@ impl<'a> PatchScripts<'a> {
             }
             (None, None) => HookDirectory::at(private.to_owned()),
         };
-        let (output, ending) = (PatchOutput::default(), Ending::default());
+        let (output, ending) = (PatchOutput::default(), LastingResults::default());
         let hook_names = scripted.hooks.iter().map(|hook| hook.name.clone()).collect();
         Ok(Self { session, input, runner, output, hooks, hook_names, direction, id, ending })
     }
@@ -130,10 +130,10 @@ impl<'a> PatchScripts<'a> {
         self.hook_names.iter().any(|hook| hook == name)
     }
 
-    pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), Halt> {
-        if self.direction == Direction::BackOut {
+    pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), RunHalt> {
+        if self.direction == ScriptDirection::BackOut {
             // what ran before it may have written it
-            let id = self.patch_id().map_err(Halt::Refused)?;
+            let id = self.patch_id().map_err(RunHalt::Refused)?;
             kept::may_run(&self.session.ground, &id, name)?;
         }
         let shop = &self.runner.shop;
@@ -175,7 +175,7 @@ impl<'a> PatchScripts<'a> {
             let (directory, context) = placed.for_scripts(&self.runner, delivered, &private)?;
             let part = part.clone();
             let mut package =
-                PatchPackage { part, delivered, directory, context, answers: Answers::default() };
+                PatchPackage { part, delivered, directory, context, answers: ScriptAnswers::default() };
             let given = match package.part.chosen.bookkeeping {
                 Bookkeeping::Scripts => response(&package.part, delivered).map_err(|value| untold(&value))?,
                 Bookkeeping::Program => Vec::new(),
@@ -205,7 +205,7 @@ impl<'a> PatchScripts<'a> {
 
     /// Runs the checkinstall of a package, if that is planned. `given` is the response file that it is called with.
     fn ask(&mut self, package: &mut PatchPackage<'_>, given: Vec<u8>) -> Result<(), Failure> {
-        let questions = Questions {
+        let questions = ScriptQuestions {
             request: false,
             checkinstall: package.part.chosen.scripts.checkinstall,
             given,
@@ -219,12 +219,12 @@ impl<'a> PatchScripts<'a> {
                 package.answers = answers;
                 Ok(())
             }
-            Err(failure) => Err(self.without_run(Halt::from(failure).of_package(&package.part.package))),
+            Err(failure) => Err(self.without_run(RunHalt::from(failure).of_package(&package.part.package))),
         }
     }
 
     /// A failure before there was a run: what the scripts said goes into the log of runs that changed nothing.
-    fn without_run(&mut self, halt: Halt) -> Failure {
+    fn without_run(&mut self, halt: RunHalt) -> Failure {
         let failure = halt.without_run(self.direction.command(), &self.id);
         let subject = format!("{} {}", self.direction.command().name(), self.id);
         let mut text = log::head(&subject, &failure).into_bytes();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::patch::{Direction, PatchPackage, PatchScripts};
+use super::patch::{PatchPackage, PatchScripts, ScriptDirection};
 use super::restoration::Restoration;
 use crate::database::places;
 use crate::inventory::Inventory;
@@ -12,8 +12,8 @@ use crate::operation::log;
 use crate::operation::packages::installation::{PlannedInstallation, described};
 use crate::operation::packages::safety_copies::{add_objects, safety_copies};
 use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
-use crate::operation::scripts::failure::Ending;
-use crate::operation::scripts::halt::{Halt, end_run};
+use crate::operation::scripts::failure::LastingResults;
+use crate::operation::scripts::halt::{RunHalt, end_run};
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::safety::check_classes;
 use crate::package::{ContentsLine, ObjectPath};
@@ -76,8 +76,8 @@ impl<'a> PatchScripts<'a> {
 
     fn text(&self, plan: &Plan) -> String {
         match self.direction {
-            Direction::Apply => log::of_installation(plan),
-            Direction::BackOut => log::of_backout(plan),
+            ScriptDirection::Apply => log::of_installation(plan),
+            ScriptDirection::BackOut => log::of_backout(plan),
         }
     }
 
@@ -114,7 +114,7 @@ impl<'a> PatchScripts<'a> {
         run: &mut ScriptedRun<'_>,
         plan: &Plan,
         content: &mut dyn ContentSource,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), RunHalt> {
         run.log(&self.runner.take_log())?;
         let mut plan = plan.clone();
         self.session.mark_unprivileged(&mut plan)?;
@@ -128,15 +128,15 @@ impl<'a> PatchScripts<'a> {
         run: &mut ScriptedRun<'_>,
         plan: &Plan,
         content: &mut dyn ContentSource,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), RunHalt> {
         let [_, name] = self.direction.hooks();
-        if self.direction == Direction::BackOut && self.has_hook(name) {
+        if self.direction == ScriptDirection::BackOut && self.has_hook(name) {
             self.hook(name, Some(run))?;
         }
         let saves = plan.archives().next().is_some();
         run.switch(plan, content)
-            .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
-        if self.direction == Direction::Apply && self.has_hook(name) {
+            .map_err(|cause| if saves { RunHalt::from(cause).while_saving() } else { cause.into() })?;
+        if self.direction == ScriptDirection::Apply && self.has_hook(name) {
             self.hook(name, Some(run))
         } else {
             Ok(())
@@ -152,7 +152,7 @@ impl<'a> PatchScripts<'a> {
         copies: &ProtectedPaths,
         turns: Vec<PackageTurn<'_>>,
         content: &mut dyn ContentSource,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), RunHalt> {
         run.log(&self.runner.take_log())?;
         let mut last = scripted.remainder();
         for (place, mut turn) in turns.into_iter().enumerate() {
@@ -204,7 +204,7 @@ impl<'a> PatchScripts<'a> {
     ) -> Result<PackageTurn<'t>, Failure> {
         let PatchPackage { part, delivered, answers, .. } = package;
         if part.chosen.bookkeeping == Bookkeeping::Program {
-            let mut intended = scripted.intended(part, &self.session.caller.occasion);
+            let mut intended = scripted.intended(part, &self.session.caller.now);
             intended.read_from(delivered.index);
             let installation = described(intended, delivered.image, &inventory.packages, self.input.admin);
             return self.checked(package, installation, inventory, inventory.lines.clone());
@@ -240,7 +240,7 @@ impl<'a> PatchScripts<'a> {
 }
 
 /// Refuses what came up only within the run, and is not copied.
-fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<(), Halt> {
+fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<(), RunHalt> {
     let known: BTreeSet<&ObjectPath> = copies.objects.iter().map(|object| &object.path).collect();
     match turn.course.concerned.objects.keys().find(|path| !known.contains(path)) {
         Some(path) => Err(Cause::Script(format!("{path} came up after the run had begun")).into()),
@@ -249,7 +249,7 @@ fn refuse_uncopied(turn: &PackageTurn<'_>, copies: &ProtectedPaths) -> Result<()
 }
 
 /// Words for the exit codes of scripts, for the one who reads the outcome.
-fn words(ending: Ending) -> Vec<String> {
+fn words(ending: LastingResults) -> Vec<String> {
     let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
     let reboot = match ending.reboot {
         RebootRequest::None => None,

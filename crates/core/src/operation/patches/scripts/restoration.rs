@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::database::places;
 use crate::inventory::Touched;
 use crate::operation::scripts::batch::refresh;
-use crate::operation::scripts::halt::Halt;
+use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
 use crate::package::{ContentsLine, LiveKind, ObjectPath};
 use crate::plan::Plan;
@@ -35,12 +35,12 @@ impl Restoration<'_> {
         &self,
         run: &mut ScriptedRun<'_>,
         content: &mut dyn ContentSource,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), RunHalt> {
         let (scripted, part) = (self.scripted, self.part);
         let theirs = part.by_own_scripts();
         let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);
         let others: BTreeSet<&ObjectPath> = others.map(|change| &change.path).collect();
-        let mut plan = scripted.intended(part, &self.session.caller.occasion).plan;
+        let mut plan = scripted.intended(part, &self.session.caller.now).plan;
         let concerned = self.concerned.iter().chain(&part.deletes);
         let changed = plan.changes.iter().map(|change| &change.path);
         let objects =
@@ -61,7 +61,7 @@ impl Restoration<'_> {
         plan: &mut Plan,
         objects: &BTreeSet<ObjectPath>,
         theirs: &BTreeSet<ObjectPath>,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), RunHalt> {
         let paths = objects.union(theirs).cloned().collect();
         let now = self.session.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
         for path in objects.union(theirs) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Of, VerifyError};
+use super::{ArchiveToVerify, VerifyError};
 use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::database::{RecordView, ledger, marker};
 use crate::format::ledger::Ledger;
@@ -14,16 +14,16 @@ use crate::package::{PkgInst, side_by_side};
 
 /// The undo archive of a patch for a package.
 #[derive(Debug)]
-pub struct Archive {
+pub struct ArchiveVerdict {
     /// The package.
     pub package: PkgInst,
     /// What became of it.
-    pub state: State,
+    pub state: ArchiveState,
 }
 
 /// What an archive is worth.
 #[derive(Debug)]
-pub enum State {
+pub enum ArchiveState {
     /// There is no undo data: none was kept, or it was given up.
     None,
     /// It is what was written.
@@ -42,12 +42,12 @@ pub enum State {
 /// Verifies archives by so many threads, in their order; of the sound ones also what their manifests say.
 pub(super) fn verify_all(
     ground: &RootAndPolicy,
-    archives: &[Of],
+    archives: &[ArchiveToVerify],
     undo_dir: Option<&Path>,
     workers: usize,
-) -> Result<(Vec<(Of, Archive)>, KnownArchives), VerifyError> {
+) -> Result<(Vec<(ArchiveToVerify, ArchiveVerdict)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
-    let reader = RecordReader {
+    let reader = ArchiveVerifier {
         ground,
         marker,
         outside: ground.outside.with(undo_dir),
@@ -57,7 +57,7 @@ pub(super) fn verify_all(
         side_by_side(workers, archives.len(), || |at| archives.get(at).map(|of| (of, reader.verified(of))));
     let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
     for (of, (archive, manifest)) in done.into_iter().flatten() {
-        if matches!(archive.state, State::Sound { .. }) || manifest.is_some() {
+        if matches!(archive.state, ArchiveState::Sound { .. }) || manifest.is_some() {
             known.insert((of.package.clone(), of.saved_as.clone()), manifest);
         }
         verified.push((of.clone(), archive));
@@ -66,7 +66,7 @@ pub(super) fn verify_all(
 }
 
 /// Reads archives of a root.
-struct RecordReader<'a> {
+struct ArchiveVerifier<'a> {
     ground: &'a RootAndPolicy,
     marker: Option<String>,
     outside: OutsideAccess<'a>,
@@ -74,7 +74,7 @@ struct RecordReader<'a> {
 }
 
 /// The ledgers of all packages that have archives; without those that cannot be read.
-fn ledgers(ground: &RootAndPolicy, archives: &[Of]) -> BTreeMap<PkgInst, Ledger> {
+fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<PkgInst, Ledger> {
     let view = RecordView::live(&ground.root);
     let packages: BTreeSet<&PkgInst> = archives.iter().map(|of| &of.package).collect();
     let read =
@@ -82,26 +82,26 @@ fn ledgers(ground: &RootAndPolicy, archives: &[Of]) -> BTreeMap<PkgInst, Ledger>
     read.flatten().collect()
 }
 
-impl RecordReader<'_> {
-    fn verified(&self, of: &Of) -> (Archive, Option<Manifest>) {
+impl ArchiveVerifier<'_> {
+    fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<Manifest>) {
         let has_line = || {
             let line = self.ledgers.get(&of.package).and_then(|ledger| ledger.line(&of.saved_as));
             line.is_some_and(|line| line.manifest.is_some())
         };
         let (state, manifest) = match (of.is_kept || has_line()).then(|| self.read(of)) {
-            None => (State::None, None),
+            None => (ArchiveState::None, None),
             Some(Ok(read)) => read,
-            Some(Err(error)) => (State::Unusable(error), None),
+            Some(Err(error)) => (ArchiveState::Unusable(error), None),
         };
-        (Archive { package: of.package.clone(), state }, manifest)
+        (ArchiveVerdict { package: of.package.clone(), state }, manifest)
     }
 
-    fn read(&self, of: &Of) -> Result<(State, Option<Manifest>), ArchiveError> {
+    fn read(&self, of: &ArchiveToVerify) -> Result<(ArchiveState, Option<Manifest>), ArchiveError> {
         let (view, host) = (RecordView::live(&self.ground.root), &self.ground.host);
         if let Some(ledger) = self.ledgers.get(&of.package)
             && let Some(kept) = archive::kept_manifest(&view, &of.package, &of.saved_as, ledger)?
         {
-            return Ok((State::None, Some(kept)));
+            return Ok((ArchiveState::None, Some(kept)));
         }
         let archive = match self.ledgers.get(&of.package) {
             Some(ledger) => {
@@ -115,7 +115,7 @@ impl RecordReader<'_> {
             None => verified.manifest,
         };
         let (path, bytes, run) = (archive.path().to_owned(), archive.size(), verified.run);
-        Ok((State::Sound { path, bytes, run }, manifest))
+        Ok((ArchiveState::Sound { path, bytes, run }, manifest))
     }
 }
 

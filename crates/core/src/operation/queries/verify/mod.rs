@@ -18,12 +18,12 @@ use crate::database::{DatabaseError, RecordView, ViewError, installed, read_cons
 use crate::format::manifest::{self, Manifest, decode};
 use crate::inventory::Installed;
 use crate::operation::check::{
-    Aspects, CheckError, Checked, Delivered, DeliveredFile, Report as ObjectsReport, Request, Scope,
-    check_delivered,
+    CheckError, CheckReport, CheckRequest, CheckScope, CheckedAspects, CheckedObject, DeliveredFile,
+    DeliveredFiles, check_delivered,
 };
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::{KnownArchives, rehearse};
-use crate::operation::queries::select::Pattern;
+use crate::operation::queries::select::PackagePattern;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::package::{ContentsLine, PkgInst};
 use crate::patch::{PatchId, PatchRecords};
@@ -32,26 +32,26 @@ use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::plan::refusal::Reason;
 use crate::root::Root;
 
-pub use archives::{Archive, State};
+pub use archives::{ArchiveState, ArchiveVerdict};
 
 /// The answer.
 #[derive(Debug)]
-pub struct Report {
+pub struct VerifyReport {
     /// Every object that was compared, with what is wrong with it.
-    pub objects: Vec<Checked>,
+    pub objects: Vec<CheckedObject>,
     /// The patches, in the order of listings.
-    pub patches: Vec<Patch>,
+    pub patches: Vec<VerifiedPatch>,
     /// The patches that a tool without recovery left half applied to the packages.
     pub interrupted: Vec<Interrupted>,
 }
 
 /// What was found about an applied patch.
 #[derive(Debug)]
-pub struct Patch {
+pub struct VerifiedPatch {
     /// Its id.
     pub id: PatchId,
     /// Its undo archives, package by package.
-    pub archives: Vec<Archive>,
+    pub archives: Vec<ArchiveVerdict>,
     /// Whether it could be backed out now, and why not.
     pub backout: Result<(), Failure>,
 }
@@ -82,21 +82,21 @@ impl From<DatabaseError> for VerifyError {
     }
 }
 
-impl Patch {
+impl VerifiedPatch {
     /// Why its undo data is not what was written, or not where the records say: of an archive, or of what a backout
     /// makes of it. None where it is sound, and where none was kept.
-    pub fn damage(&self) -> Option<Damage<'_>> {
+    pub fn damage(&self) -> Option<UndoDamage<'_>> {
         let of_archive = self.archives.iter().find_map(|archive| match &archive.state {
-            State::Unusable(error) => Some(Damage::Archive(error)),
-            State::Sound { .. } | State::None => None,
+            ArchiveState::Unusable(error) => Some(UndoDamage::Archive(error)),
+            ArchiveState::Sound { .. } | ArchiveState::None => None,
         });
         let of_backout = || match &self.backout {
-            Err(Failure::Archive(error)) => Some(Damage::Archive(error)),
-            Err(failure @ Failure::Source(_)) => Some(Damage::Other(failure)),
+            Err(Failure::Archive(error)) => Some(UndoDamage::Archive(error)),
+            Err(failure @ Failure::Source(_)) => Some(UndoDamage::Other(failure)),
             Err(failure @ Failure::Refused(refusal))
                 if matches!(*refusal.reason, Reason::BadUndoData { .. }) =>
             {
-                Some(Damage::Other(failure))
+                Some(UndoDamage::Other(failure))
             }
             _ => None,
         };
@@ -106,16 +106,16 @@ impl Patch {
 
 /// Undo data that is of no use.
 #[derive(Clone, Copy, Debug)]
-pub enum Damage<'a> {
+pub enum UndoDamage<'a> {
     /// An archive is missing, unreadable or not what was written.
     Archive(&'a ArchiveError),
     /// What it holds makes no sense to a backout.
     Other(&'a Failure),
 }
 
-impl Report {
+impl VerifyReport {
     /// The objects that are not as they were recorded.
-    pub fn wrong(&self) -> impl Iterator<Item = &Checked> {
+    pub fn wrong(&self) -> impl Iterator<Item = &CheckedObject> {
         self.objects.iter().filter(|checked| !checked.findings.is_empty())
     }
 }
@@ -128,39 +128,39 @@ pub fn verify(
     words: &[String],
     undo_dir: Option<&Path>,
     workers: usize,
-    occasion: &Now,
-) -> Result<Report, VerifyError> {
+    now: &Now,
+) -> Result<VerifyReport, VerifyError> {
     let ground = RootAndPolicy::of(root)?;
     must_have_database(root)?;
     read_consistently(root, |view| {
         if view.is_during_run() {
             return Err(CheckError::Unfinished(root.prefix().display().to_string()).into());
         }
-        let all = Packages::read(view, &ground.policy.separator)?;
+        let all = PatchedPackages::read(view, &ground.policy.separator)?;
         let chosen = all.chosen(words, &ground.policy.separator)?;
         let (archives, known) = archives::verify_all(&ground, &chosen.archives, undo_dir, workers)?;
         let objects = objects(view, &ground, &all, &chosen, &known, workers)?;
         let ids = chosen.patches();
-        let backouts = rehearse(&ground, &ids, known, undo_dir, occasion)?;
-        let mut patches: BTreeMap<PatchId, Vec<Archive>> = BTreeMap::new();
+        let backouts = rehearse(&ground, &ids, known, undo_dir, now)?;
+        let mut patches: BTreeMap<PatchId, Vec<ArchiveVerdict>> = BTreeMap::new();
         for (of, archive) in archives {
             patches.entry(of.patch).or_default().push(archive);
         }
         let patches = ids.into_iter().zip(backouts).map(|(id, backout)| {
             let archives = patches.remove(&id).unwrap_or_default();
-            Patch { id, archives, backout }
+            VerifiedPatch { id, archives, backout }
         });
         let interrupted = chosen.interrupted(&all, &ground.policy.separator);
-        Ok(Report { objects: objects.checked, patches: patches.collect(), interrupted })
+        Ok(VerifyReport { objects: objects.checked, patches: patches.collect(), interrupted })
     })
 }
 
 /// The installed packages with the patches that are applied to each.
-struct Packages(BTreeMap<PkgInst, (Installed, PatchRecords)>);
+struct PatchedPackages(BTreeMap<PkgInst, (Installed, PatchRecords)>);
 
 /// An archive to be verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Of {
+struct ArchiveToVerify {
     patch: PatchId,
     package: PkgInst,
     /// The name of its save directory.
@@ -170,12 +170,12 @@ struct Of {
 }
 
 /// What is verified.
-struct Chosen {
+struct ChosenArchives {
     packages: Vec<PkgInst>,
-    archives: Vec<Of>,
+    archives: Vec<ArchiveToVerify>,
 }
 
-impl Packages {
+impl PatchedPackages {
     fn read(view: &RecordView<'_>, separator: &str) -> Result<Self, DatabaseError> {
         let mut packages = BTreeMap::new();
         for package in installed::packages(view)? {
@@ -187,8 +187,8 @@ impl Packages {
     }
 
     /// What the words name. A word may be both an id and the name of a package; then it is the id.
-    fn chosen(&self, words: &[String], separator: &str) -> Result<Chosen, VerifyError> {
-        let mut chosen = Chosen { packages: Vec::new(), archives: Vec::new() };
+    fn chosen(&self, words: &[String], separator: &str) -> Result<ChosenArchives, VerifyError> {
+        let mut chosen = ChosenArchives { packages: Vec::new(), archives: Vec::new() };
         if words.is_empty() {
             self.0.keys().for_each(|package| self.choose(&mut chosen, package, None));
         }
@@ -197,7 +197,7 @@ impl Packages {
             let has_patch = |applied: &PatchRecords| id.as_ref().is_some_and(|id| applied.list.contains(id));
             let of_patch: Vec<&PkgInst> =
                 self.0.iter().filter(|(_, (_, applied))| has_patch(applied)).map(|(name, _)| name).collect();
-            let pattern = Pattern::parse(word);
+            let pattern = PackagePattern::parse(word);
             let named: Vec<&PkgInst> = self.0.keys().filter(|name| pattern.fits(name.as_str())).collect();
             match (of_patch.is_empty(), named.is_empty()) {
                 (false, _) => of_patch.iter().for_each(|name| self.choose(&mut chosen, name, id.as_ref())),
@@ -225,7 +225,7 @@ impl Packages {
     }
 
     /// Adds a package, with the archive of one patch or of all.
-    fn choose(&self, chosen: &mut Chosen, package: &PkgInst, only: Option<&PatchId>) {
+    fn choose(&self, chosen: &mut ChosenArchives, package: &PkgInst, only: Option<&PatchId>) {
         if !chosen.packages.contains(package) {
             chosen.packages.push(package.clone());
         }
@@ -237,13 +237,13 @@ impl Packages {
     }
 
     /// The archives that a package has or should have, in the order in which the patches were applied.
-    fn archives_of(&self, package: &PkgInst) -> impl Iterator<Item = Of> {
+    fn archives_of(&self, package: &PkgInst) -> impl Iterator<Item = ArchiveToVerify> {
         let found = self.0.get(package);
         found.into_iter().flat_map(move |(installed, applied)| {
             applied.list.iter().map(move |patch| {
                 let mut saves = installed.saves.keys();
                 let saved = saves.find(|name| PatchId::new(name).is_ok_and(|other| other == *patch));
-                Of {
+                ArchiveToVerify {
                     patch: patch.clone(),
                     package: applied.package.clone(),
                     saved_as: saved.cloned().unwrap_or_else(|| patch.to_string()),
@@ -254,9 +254,9 @@ impl Packages {
     }
 }
 
-impl Chosen {
+impl ChosenArchives {
     /// The patches that were left half applied to the packages.
-    fn interrupted(&self, all: &Packages, separator: &str) -> Vec<Interrupted> {
+    fn interrupted(&self, all: &PatchedPackages, separator: &str) -> Vec<Interrupted> {
         let of =
             |package| all.0.get(package).map(|(installed, _)| interrupted(package, installed, separator));
         self.packages.iter().filter_map(of).flatten().collect()
@@ -275,18 +275,18 @@ impl Chosen {
 fn objects(
     view: &RecordView<'_>,
     ground: &RootAndPolicy,
-    all: &Packages,
-    chosen: &Chosen,
+    all: &PatchedPackages,
+    chosen: &ChosenArchives,
     known: &KnownArchives,
     workers: usize,
-) -> Result<ObjectsReport, CheckError> {
+) -> Result<CheckReport, CheckError> {
     let is_all = chosen.packages.len() == all.0.len();
     let named = chosen.packages.iter().filter(|_| !is_all);
-    let packages = named.map(|package| Pattern::One(package.to_string())).collect();
+    let packages = named.map(|package| PackagePattern::One(package.to_string())).collect();
     if chosen.packages.is_empty() {
-        return Ok(ObjectsReport::default());
+        return Ok(CheckReport::default());
     }
-    let mut delivered = Delivered::new();
+    let mut delivered = DeliveredFiles::new();
     for of in chosen.packages.iter().flat_map(|package| all.archives_of(package)) {
         let key = (of.package, of.saved_as);
         match known.get(&key) {
@@ -297,14 +297,14 @@ fn objects(
                 .for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
         }
     }
-    let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
-    let scope = Scope { packages, ..Scope::default() };
-    let request = Request { scope, aspects, workers, ..Request::default() };
+    let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
+    let scope = CheckScope { packages, ..CheckScope::default() };
+    let request = CheckRequest { scope, aspects, workers, ..CheckRequest::default() };
     check_delivered(view, &ground.host, &request, &delivered)
 }
 
 /// Notes what a patch delivered. A path that it left alone, or took away, is no longer what an earlier one delivered.
-fn note(delivered: &mut Delivered, patch: &PatchId, manifest: &Manifest) {
+fn note(delivered: &mut DeliveredFiles, patch: &PatchId, manifest: &Manifest) {
     for record in manifest.objects.iter().filter(|record| !record.kept) {
         let Some(path) = record.object_path() else { continue };
         let line = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
