@@ -5,18 +5,18 @@
 //! space.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use crate::format::manifest::KEPT_MANIFEST;
 use crate::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Policy, UndoFormat};
-use crate::patch::{AppliedPatches, PatchId, PatchList, PatchMacros, PatchRecords};
+use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Policy};
+use crate::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
 use crate::source::Image;
 
+use super::apply_options::ApplyOptions;
 use super::clock::Now;
 use super::edits::{EditChoice, Edits};
-use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
+use super::engine::{Bookkeeping, Chosen, Role, applying};
 use super::interrupted;
 use super::ledger::LedgerChange;
 use super::links::sources_first;
@@ -32,29 +32,6 @@ use super::target::{Target, Wanted};
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
 use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, snapshot, space};
-
-/// What the user of patchadd(1M) may choose.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ApplyOptions {
-    /// `-d`: keep no undo data.
-    pub no_undo: bool,
-    /// `-B`: where undo archives go instead of the save directories; a path of the host.
-    pub undo_dir: Option<PathBuf>,
-    /// How undo archives are compressed.
-    pub undo_format: UndoFormat,
-    /// What happens to edited files. `-u` is `replace`.
-    pub edits: EditChoice,
-    /// `-u`: a patch that is applied may be applied again.
-    pub unconditional: bool,
-    /// Whether the user can be asked something.
-    pub conversation: bool,
-    /// Other operands of the same command that touch no installed package: what they provide counts as there.
-    pub not_applicable: PatchList,
-    /// Which scripts run.
-    pub scripts: ScriptChoice,
-    /// What the packages' own checkinstall scripts answered, by their place in the image.
-    pub answers: BTreeMap<usize, Params>,
-}
 
 /// Plans the application of a patch. `applied` are the patch records of the packages in `inventory`, or why they cannot
 /// be read.

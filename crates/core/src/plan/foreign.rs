@@ -6,9 +6,9 @@
 use crate::package::{Edited, Ftype, PkgInst};
 use crate::patch::PatchId;
 
-use super::back_out::Archive;
+use super::backout_input::{BackoutArchive, Later};
 use super::edits::{EditChoice, Edits};
-use super::later::{Later, refuse_saved_before};
+use super::later::refuse_saved_before;
 use super::plan_builder::PlanBuilder;
 use super::privileges::{OnRecord, may_be_device, mode};
 use super::refusal::Reason;
@@ -21,7 +21,7 @@ pub(super) fn restore(
     id: &PatchId,
     package: &PkgInst,
     index: usize,
-    archive: &Archive<'_>,
+    archive: &BackoutArchive<'_>,
     later: &Later<'_>,
 ) -> Result<(), Reason> {
     let image = archive.image;

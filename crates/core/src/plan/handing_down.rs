@@ -19,7 +19,7 @@ use crate::package::{Mode, Params, PkgInst, RecordFile, rule};
 use crate::patch::PatchId;
 
 use super::RecordChange;
-use super::later::Later;
+use super::backout_input::Later;
 use super::parameters::{is_patch_record, union_of_classes};
 use super::records::{package_path, save_of, save_path, unmake};
 use super::refusal::Reason;

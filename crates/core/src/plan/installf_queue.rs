@@ -17,7 +17,7 @@ use crate::package::{
 
 use super::clock::Now;
 use super::refusal::{Command, Refusal};
-use super::settle::{self, Settled};
+use super::settle::{self, Settled, content, type_of};
 use super::{Change, Plan, space};
 
 /// The class of an object for which none is named.
@@ -228,28 +228,6 @@ pub(super) fn object(registration: &Registration, known: Option<&Object>, live: 
         None => object.content,
     };
     object
-}
-
-/// Size, sum and time of a regular file; none of anything else.
-pub(super) fn content(live: &Live) -> Option<ContentInfo> {
-    match live.kind {
-        LiveKind::Regular { size, cksum, .. } => {
-            Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
-        }
-        _ => None,
-    }
-}
-
-/// The type under which a live object is recorded when nobody names one.
-pub(super) fn type_of(live: &Live) -> Ftype {
-    match live.kind {
-        LiveKind::Directory => Ftype::Directory,
-        LiveKind::Symlink(_) => Ftype::Symlink,
-        LiveKind::Pipe => Ftype::Pipe,
-        LiveKind::Device { block: true, .. } => Ftype::Block,
-        LiveKind::Device { .. } => Ftype::Character,
-        LiveKind::Regular { .. } | LiveKind::Socket => Ftype::File,
-    }
 }
 
 #[cfg(test)]

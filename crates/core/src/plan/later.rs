@@ -8,12 +8,9 @@ use crate::inventory::Inventory;
 use crate::package::{ObjectPath, PkgInst, Policy};
 use crate::patch::{PatchId, PatchRecords};
 
-use super::back_out::{BackOutOptions, Elsewhere};
+use super::backout_input::{BackOutOptions, Elsewhere, Later};
 use super::handing_down::{Package, is_made_on_the_way};
 use super::refusal::Reason;
-
-/// The patches applied after the one that goes, oldest first, each with its manifest where that can be read.
-pub(super) type Later<'a> = Vec<(PatchId, Option<&'a Manifest>)>;
 
 /// Which patches are listed with each path.
 pub(super) type Listed = BTreeMap<ObjectPath, Vec<String>>;

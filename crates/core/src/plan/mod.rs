@@ -5,7 +5,9 @@
 //! for and what the root holds to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
 pub mod apply;
+pub mod apply_options;
 pub mod back_out;
+pub mod backout_input;
 pub mod clock;
 pub mod combine;
 pub mod concern;

@@ -11,7 +11,6 @@ use crate::package::{
     ContentsLine, Ftype, Live, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst, Timestamp,
 };
 
-use super::deletes::turns;
 use super::refusal::{Problem, Reason};
 use super::reserved;
 use super::{Action, Body, Change, NewObject, NewXattrs};
@@ -409,4 +408,10 @@ pub(super) fn below<'m, V>(
         let directory = directory.clone();
         move |path| path.is_below(&directory)
     })
+}
+
+/// Whether a change makes something else of a directory.
+pub(super) fn turns(change: &Change) -> bool {
+    let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
+    is_other && change.old.as_ref().is_some_and(Live::is_directory)
 }

@@ -12,8 +12,8 @@ use crate::package::{
 };
 use crate::patch::PatchId;
 
-use super::back_out::Elsewhere;
-use super::later::{Going, Later, refuse_in_the_way};
+use super::backout_input::{Elsewhere, Later};
+use super::later::{Going, refuse_in_the_way};
 use super::plan_builder::PlanBuilder;
 use super::privileges::{Allowed, OnRecord, allowed};
 use super::refusal::{Problem, Reason};
@@ -31,7 +31,7 @@ pub(super) struct Restoring<'a> {
     pub(super) saved: HashMap<&'a PackagePath, ContentInfo>,
     /// What the archive says of each path.
     pub(super) manifest: &'a Manifest,
-    /// Whether the records of the run that wrote the archive bind it (see [`Archive`](super::back_out::Archive)).
+    /// Whether the records of the run that wrote the archive bind it (see [`BackoutArchive`](super::backout_input::BackoutArchive)).
     pub(super) bound: bool,
     /// Patches that came later.
     pub(super) later: Later<'a>,

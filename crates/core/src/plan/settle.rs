@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use crate::inventory::{Inventory, LinkedDirectory};
 use crate::package::{
-    Accounts, ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath, PkgInst,
+    Accounts, ContentInfo, ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath,
+    PkgInst,
 };
 
-use super::installf_queue::{content, type_of};
 use super::objects::body_of;
 use super::plan_builder::PlanBuilder;
 use super::refusal::Problem;
@@ -235,5 +235,27 @@ fn check_attributes(path: &ObjectPath, live: &Live) -> Result<(), Problem> {
     match live.obstacle.filter(|word| !word.contains("mount")) {
         Some(obstacle) => Err(Problem::Obstacle { at: path.clone(), obstacle }),
         None => Ok(()),
+    }
+}
+
+/// Size, sum and time of a regular file; none of anything else.
+pub(super) fn content(live: &Live) -> Option<ContentInfo> {
+    match live.kind {
+        LiveKind::Regular { size, cksum, .. } => {
+            Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
+        }
+        _ => None,
+    }
+}
+
+/// The type under which a live object is recorded when nobody names one.
+pub(super) fn type_of(live: &Live) -> Ftype {
+    match live.kind {
+        LiveKind::Directory => Ftype::Directory,
+        LiveKind::Symlink(_) => Ftype::Symlink,
+        LiveKind::Pipe => Ftype::Pipe,
+        LiveKind::Device { block: true, .. } => Ftype::Block,
+        LiveKind::Device { .. } => Ftype::Character,
+        LiveKind::Regular { .. } | LiveKind::Socket => Ftype::File,
     }
 }

@@ -13,7 +13,7 @@ use crate::patch::{
 };
 use crate::source::{Image, PackageImage};
 
-use super::apply::ApplyOptions;
+use super::apply_options::ApplyOptions;
 use super::interrupted::{interrupted, why_interrupted};
 use super::records::has_undo_data;
 use super::refusal::Reason;

@@ -2,11 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Form;
 use super::member::{Place, Stamp};
+use crate::format::container::Compression;
 use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::package::{PackagePath, Params, PkgInst};
+
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A directory.
+    Directory,
+    /// A package datastream.
+    Datastream(Option<Compression>),
+    /// A tar archive.
+    Tar(Option<Compression>),
+    /// A zip archive or a jar.
+    Zip,
+}
 
 /// A patch, a package or several packages, as [`Source::scan`](super::Source::scan) found it.
 #[derive(Clone, Debug)]

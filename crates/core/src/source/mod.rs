@@ -32,34 +32,21 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub use error::{Problem, SourceError};
-pub use image::{Hooks, Image, PackageImage};
+pub use image::{Form, Hooks, Image, PackageImage};
 pub use member::Stamp;
 pub use objects::{Delivered, Sink};
 pub use open::{Extent, Origin, open};
 pub use pipe::is_standard_input;
 pub use wait::HeldSignals;
 
-use crate::format::container::{self, Compression};
-use crate::package::{PackagePath, is_room_for};
+use crate::format::container;
+use crate::package::is_room_for;
 use directory::Directory;
 use member::{Kind, Member, Place, Visit};
 use scan::Scan;
 
 /// What a plan and its inventory take for an entry of a pkgmap, in bytes.
 const ROOM_TO_PLAN: u64 = 6 << 10;
-
-/// What a source is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A directory.
-    Directory,
-    /// A package datastream.
-    Datastream(Option<Compression>),
-    /// A tar archive.
-    Tar(Option<Compression>),
-    /// A zip archive or a jar.
-    Zip,
-}
 
 /// Why a walk ends before the source does.
 enum Halt {
@@ -192,38 +179,6 @@ impl Source {
         let reason = format!("not enough memory for {count} entries in a pkgmap of {bytes} bytes");
         let error = io::Error::new(io::ErrorKind::OutOfMemory, reason);
         Err(self.error(Problem::Io { file: None, error }))
-    }
-
-    /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the
-    /// package in `image`, path, size and stamp, content.
-    ///
-    /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
-    /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
-    /// bytes and knows best (see [`Source::verify`]). When reading fails, the sink is given an error and whatever it
-    /// makes of it, the [`SourceError`] is what is returned.
-    pub fn stream<E: From<SourceError>>(
-        &self,
-        image: &Image,
-        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
-        sink: &mut Sink<'_, E>,
-    ) -> Result<(), E> {
-        objects::stream(self, image, wanted, sink)
-    }
-
-    /// The same, and the content that the sink has read is compared with the pkgmap afterwards: another size or sum is
-    /// an error. The sink reads all of it.
-    pub fn stream_checked<E: From<SourceError>>(
-        &self,
-        image: &Image,
-        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
-        sink: &mut Sink<'_, E>,
-    ) -> Result<(), E> {
-        objects::stream_checked(self, image, wanted, sink)
-    }
-
-    /// Reads all objects and compares size and sum with the pkgmap.
-    pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
-        objects::verify(self, image)
     }
 
     /// Gives every member, from the first.

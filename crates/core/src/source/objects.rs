@@ -49,31 +49,76 @@ struct Round<'a> {
     links: HashMap<PackagePath, Vec<usize>>,
 }
 
-/// See [`Source::stream`].
-pub(super) fn stream<E: From<SourceError>>(
-    source: &Source,
-    image: &Image,
-    wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
-    sink: &mut Sink<'_, E>,
-) -> Result<(), E> {
-    let mut round = Round::new(image, wanted);
-    let directories = round.directories();
-    loop {
-        let before = round.missing().count();
-        if before == 0 {
-            return Ok(());
+impl Source {
+    /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the
+    /// package in `image`, path, size and stamp, content.
+    ///
+    /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
+    /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
+    /// bytes and knows best (see [`Source::verify`]). When reading fails, the sink is given an error and whatever it
+    /// makes of it, the [`SourceError`] is what is returned.
+    pub fn stream<E: From<SourceError>>(
+        &self,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        let mut round = Round::new(image, wanted);
+        let directories = round.directories();
+        loop {
+            let before = round.missing().count();
+            if before == 0 {
+                return Ok(());
+            }
+            self.walk_within(&|directory| directories.contains(directory), &mut |member, data| {
+                round.take(self, member, data, sink)
+            })?;
+            round.give_empty(sink)?;
+            let after = round.missing().count();
+            if after > 0 && (after == before || round.groups.is_empty() && round.links.is_empty()) {
+                break;
+            }
         }
-        source.walk_within(&|directory| directories.contains(directory), &mut |member, data| {
-            round.take(source, member, data, sink)
-        })?;
-        round.give_empty(sink)?;
-        let after = round.missing().count();
-        if after > 0 && (after == before || round.groups.is_empty() && round.links.is_empty()) {
-            break;
-        }
+        let Some(want) = round.missing().next() else { return Ok(()) };
+        Err(self.error(round.corrupt(want, "missing from the source")).into())
     }
-    let Some(want) = round.missing().next() else { return Ok(()) };
-    Err(source.error(round.corrupt(want, "missing from the source")).into())
+
+    /// The same, and the content that the sink has read is compared with the pkgmap afterwards: another size or sum is
+    /// an error. The sink reads all of it.
+    pub fn stream_checked<E: From<SourceError>>(
+        &self,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        let mut contents: HashMap<usize, HashMap<&PackagePath, ContentInfo>> = HashMap::new();
+        self.stream(image, wanted, &mut |package: usize, path, delivered, data: &mut dyn Read| {
+            let of_package = contents.entry(package).or_insert_with(|| {
+                let files = image.packages.get(package).into_iter().flat_map(PackageImage::files);
+                files.map(|entry| (&entry.path, entry.object.content)).collect()
+            });
+            let expected = of_package.get(path).copied().unwrap_or_default();
+            let corrupt = |reason| {
+                let name = image.packages.get(package).map_or("", |package| &package.directory);
+                self.error(Problem::corrupt(name, path.to_string(), reason))
+            };
+            // What cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
+            check_size(expected, delivered.size).map_err(corrupt)?;
+            let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
+            sink(package, path, delivered, &mut summed)?;
+            check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| corrupt(reason).into())
+        })
+    }
+
+    /// Reads all objects and compares size and sum with the pkgmap.
+    pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
+        let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
+            let name = image.packages.get(package).map_or("", |package| &package.directory);
+            let read = io::copy(data, &mut io::sink()).map(drop);
+            read.map_err(|error| self.error(Problem::read(&format!("{name}: {path}"), error)))
+        };
+        self.stream_checked(image, &mut |_, _| true, &mut read)
+    }
 }
 
 impl<'a> Round<'a> {
@@ -242,42 +287,6 @@ impl Read for Watched<'_> {
         self.failed = Some(problem);
         Err(io::Error::other(message))
     }
-}
-
-/// See [`Source::stream_checked`].
-pub(super) fn stream_checked<E: From<SourceError>>(
-    source: &Source,
-    image: &Image,
-    wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
-    sink: &mut Sink<'_, E>,
-) -> Result<(), E> {
-    let mut contents: HashMap<usize, HashMap<&PackagePath, ContentInfo>> = HashMap::new();
-    stream(source, image, wanted, &mut |package: usize, path, delivered, data: &mut dyn Read| {
-        let of_package = contents.entry(package).or_insert_with(|| {
-            let files = image.packages.get(package).into_iter().flat_map(PackageImage::files);
-            files.map(|entry| (&entry.path, entry.object.content)).collect()
-        });
-        let expected = of_package.get(path).copied().unwrap_or_default();
-        let corrupt = |reason| {
-            let name = image.packages.get(package).map_or("", |package| &package.directory);
-            source.error(Problem::corrupt(name, path.to_string(), reason))
-        };
-        // What cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
-        check_size(expected, delivered.size).map_err(corrupt)?;
-        let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
-        sink(package, path, delivered, &mut summed)?;
-        check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| corrupt(reason).into())
-    })
-}
-
-/// See [`Source::verify`].
-pub(super) fn verify(source: &Source, image: &Image) -> Result<(), SourceError> {
-    let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
-        let name = image.packages.get(package).map_or("", |package| &package.directory);
-        let read = io::copy(data, &mut io::sink()).map(drop);
-        read.map_err(|error| source.error(Problem::read(&format!("{name}: {path}"), error)))
-    };
-    stream_checked(source, image, &mut |_, _| true, &mut read)
 }
 
 /// Content that is summed while it passes.

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 
-use super::Form;
 use super::error::Problem;
-use super::image::{Hooks, Image, PackageImage, cut};
+use super::image::{Form, Hooks, Image, PackageImage, cut};
 use super::member::{Kind, Member, Place, Stamp};
 use crate::format::deletes;
 use crate::format::params::ParamFile;

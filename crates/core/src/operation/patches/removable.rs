@@ -24,7 +24,8 @@ use crate::operation::patches::ledgers::Ledgers;
 use crate::operation::session::RootAndPolicy;
 use crate::package::{ObjectPath, Params, PkgInst, Policy};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
-use crate::plan::back_out::{BackOutOptions, packages_to_go};
+use crate::plan::back_out::packages_to_go;
+use crate::plan::backout_input::BackOutOptions;
 use crate::plan::later::{is_last, makes_room};
 
 /// A patch of a package.

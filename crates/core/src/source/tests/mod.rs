@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
+use crate::format::container::Compression;
 use crate::format::cpio::{self, CpioHeader};
 use crate::format::{compress, datastream};
 use crate::package::PkgInst;

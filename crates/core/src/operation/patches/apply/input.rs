@@ -4,7 +4,7 @@ use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::package::{Edited, Policy};
 use crate::patch::PatchList;
-use crate::plan::apply::ApplyOptions;
+use crate::plan::apply_options::ApplyOptions;
 use crate::plan::clock::Now;
 use crate::plan::edits::EditChoice;
 

@@ -10,7 +10,8 @@ use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::patches::undo_directory;
 use crate::package::Params;
-use crate::plan::apply::{ApplyOptions, apply};
+use crate::plan::apply::apply;
+use crate::plan::apply_options::ApplyOptions;
 use crate::plan::concern::delivered_files;
 use crate::plan::patch_plan::PatchPlan;
 
