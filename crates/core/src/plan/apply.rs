@@ -16,7 +16,7 @@ use crate::source::Image;
 use super::apply_options::ApplyOptions;
 use super::clock::Now;
 use super::edits::{EditChoice, Edits};
-use super::engine::{Bookkeeping, Chosen, Role, applying};
+use super::engine::{Bookkeeping, ChosenScripts, Role, applying};
 use super::interrupted;
 use super::ledger::LedgerChange;
 use super::links::sources_first;
@@ -26,9 +26,9 @@ use super::patch_plan::{self, PackagePlan, PatchPlan};
 use super::plan_builder::PlanBuilder;
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
-use super::script_schedule::steps::Mapped;
+use super::script_schedule::steps::MappedObject;
 use super::scripts::is_kept;
-use super::target::{Target, Wanted};
+use super::target::{PackageTarget, Wanted};
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
 use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, snapshot, space};
@@ -48,12 +48,12 @@ pub fn apply(
     let id = facts.id.clone();
     let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
     let validated = validate(image, facts, inventory, applied, policy, options).map_err(refuse)?;
-    let application = Application { image, inventory, policy, options, occasion, validated: &validated };
+    let application = ApplyPlanner { image, inventory, policy, options, occasion, validated: &validated };
     application.plan().map_err(refuse)
 }
 
 /// A patch that the rules let in.
-struct Application<'a> {
+struct ApplyPlanner<'a> {
     image: &'a Image,
     inventory: &'a Inventory,
     policy: &'a Policy,
@@ -64,7 +64,7 @@ struct Application<'a> {
 
 /// A package of the patch, with its old and new parameters.
 struct Patched<'a> {
-    target: Target<'a>,
+    target: PackageTarget<'a>,
     installed: &'a Installed,
     delivered: &'a PatchMacros,
     wanted: Vec<Wanted<'a>>,
@@ -73,10 +73,10 @@ struct Patched<'a> {
     /// Those of them of which it says nothing.
     silent: Vec<String>,
     /// Its scripts.
-    chosen: Chosen,
+    chosen: ChosenScripts,
 }
 
-impl Application<'_> {
+impl ApplyPlanner<'_> {
     fn plan(&self) -> Result<PatchPlan, Reason> {
         let choice = &self.options.scripts;
         let hooks = choice.hooks(applying(&self.image.hooks))?;
@@ -175,7 +175,7 @@ impl Application<'_> {
         let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
         self.record_patch(&found.package, old, delivered, &mut new)?;
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
-        let target = Target::new(found.package.clone(), found.index, image, new)?;
+        let target = PackageTarget::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
         Ok(Patched { target, installed, delivered, wanted, set, silent, chosen })
     }
@@ -448,7 +448,7 @@ impl Patched<'_> {
             index: target.index,
             params: target.params.clone(),
             chosen: self.chosen.clone(),
-            mapped: self.wanted.iter().map(Mapped::of).collect(),
+            mapped: self.wanted.iter().map(MappedObject::of).collect(),
             deletes: target
                 .image
                 .deletes

@@ -26,8 +26,8 @@ use super::plan_builder::PlanBuilder;
 use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Restoring, restore};
-use super::script_schedule::steps::Mapped;
-use super::target::Target;
+use super::script_schedule::steps::MappedObject;
+use super::target::PackageTarget;
 use super::{Plan, RecordChange, foreign, space};
 
 /// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
@@ -271,8 +271,8 @@ impl Backout<'_> {
         let role = if is_ours { Role::Ours } else { Role::Foreign };
         let image = archive.made_by_scripts.unwrap_or(archive.image);
         let chosen = self.options.scripts.about(package, image, &params, role)?;
-        let target = Target::new(package.clone(), index, image, params)?;
-        let mapped = target.wanted()?.iter().map(Mapped::of).collect();
+        let target = PackageTarget::new(package.clone(), index, image, params)?;
+        let mapped = target.wanted()?.iter().map(MappedObject::of).collect();
         let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());

@@ -7,7 +7,7 @@ use crate::package::{ObjectPath, PkgInst};
 
 use super::Action;
 use super::plan_builder::{PlanBuilder, turns};
-use super::refusal::{Problem, Reason};
+use super::refusal::{ObjectProblem, Reason};
 
 impl PlanBuilder<'_> {
     /// Whether a path lies in a directory that becomes something else, so that it has to go first.
@@ -61,7 +61,7 @@ impl PlanBuilder<'_> {
             self.notes.push(format!("{path} stays: it is a symbolic link that leads to a directory"));
             return Ok(());
         }
-        self.check_obstacle(path).map_err(|problem: Problem| Reason::Object {
+        self.check_obstacle(path).map_err(|problem: ObjectProblem| Reason::Object {
             package: package.clone(),
             path: path.to_string(),
             problem,

@@ -12,7 +12,7 @@ use super::later::refuse_saved_before;
 use super::plan_builder::PlanBuilder;
 use super::privileges::{OnRecord, may_be_device, mode};
 use super::refusal::Reason;
-use super::target::{Target, Wanted};
+use super::target::{PackageTarget, Wanted};
 
 /// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
 /// one of them changed again is refused.
@@ -26,7 +26,7 @@ pub(super) fn restore(
 ) -> Result<(), Reason> {
     let image = archive.image;
     let installed = draft.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-    let target = Target::new(package.clone(), index, image, installed.params.clone())?;
+    let target = PackageTarget::new(package.clone(), index, image, installed.params.clone())?;
     let mut wanted = target.wanted()?;
     wanted.retain_mut(|each| is_allowed(draft, each, archive.is_bound));
     let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };

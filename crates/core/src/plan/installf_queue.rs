@@ -30,7 +30,7 @@ const NO_CLASS: &str = "none";
 /// `database::contents::paths_of_queue` brings. It is of the moment when everything that was queued has been made.
 pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits {
     let lines = &inventory.lines;
-    let mut ledger = Ledger { inventory, edits: ContentsEdits::new() };
+    let mut ledger = LinesDraft { inventory, edits: ContentsEdits::new() };
     for entry in &queue.0 {
         ledger.enter(entry);
     }
@@ -51,12 +51,12 @@ pub fn overlaid(mut inventory: Inventory, queue: &InstallfRequests) -> Inventory
 }
 
 /// The lines in the making.
-struct Ledger<'a> {
+struct LinesDraft<'a> {
     inventory: &'a Inventory,
     edits: ContentsEdits,
 }
 
-impl Ledger<'_> {
+impl LinesDraft<'_> {
     fn enter(&mut self, entry: &InstallfEntry) {
         match entry {
             InstallfEntry::Add(package, registration) => self.add(package, registration),

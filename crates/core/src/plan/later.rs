@@ -63,7 +63,7 @@ impl<'a> Among<'a> {
 
 /// What is restored in a package, and who came later.
 #[derive(Clone, Copy)]
-pub(super) struct Going<'a> {
+pub(super) struct GoingPackage<'a> {
     /// The manifest that is restored from ([`Among::manifest`]).
     pub(super) manifest: &'a Manifest,
     /// The patches that came later.
@@ -73,7 +73,7 @@ pub(super) struct Going<'a> {
 /// Refuses to take a patch out of these packages where a later patch, of the same package or of another, has what
 /// it changed, or has something below what it made.
 pub(super) fn refuse_in_the_way(
-    packages: &[Going<'_>],
+    packages: &[GoingPackage<'_>],
     elsewhere: &[Elsewhere],
     listed: &Listed,
 ) -> Result<(), Reason> {
@@ -150,7 +150,7 @@ pub fn is_last(
         }
         let going = manifests.iter().filter_map(|(package, manifest)| {
             let later = all.get(package)?;
-            Some(Going { manifest, later })
+            Some(GoingPackage { manifest, later })
         });
         refuse_in_the_way(&going.collect::<Vec<_>>(), &options.elsewhere, &inventory.patched_by)
     };
@@ -199,7 +199,7 @@ struct HadLater<'a> {
 }
 
 impl<'a> HadLater<'a> {
-    fn of(packages: &[Going<'a>], elsewhere: &'a [Elsewhere]) -> Self {
+    fn of(packages: &[GoingPackage<'a>], elsewhere: &'a [Elsewhere]) -> Self {
         let of_packages = packages.iter().flat_map(|package| package.later);
         let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
         let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));

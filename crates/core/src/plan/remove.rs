@@ -18,7 +18,7 @@ use super::records::{package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
 use super::scripts::{RemoveScripts, SystemScripts};
 use super::{Plan, RecordChange, space};
-pub use portions::{Fate, Going, RemovalPortion};
+pub use portions::{Fate, GoingObject, RemovalPortion};
 
 mod portions;
 
@@ -37,7 +37,7 @@ pub struct RemoveOptions<'a> {
 
 /// A removal that is planned.
 #[derive(Clone, Debug)]
-pub struct Intended {
+pub struct IntendedRemoval {
     /// Everything that changes, as if no script took part.
     pub plan: Plan,
     /// The scripts that take part.
@@ -55,7 +55,7 @@ pub fn remove(
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
     occasion: &Now,
-) -> Result<Intended, Refusal> {
+) -> Result<IntendedRemoval, Refusal> {
     plan(package, inventory, options, occasion)
         .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
 }
@@ -65,7 +65,7 @@ fn plan(
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
     occasion: &Now,
-) -> Result<Intended, Reason> {
+) -> Result<IntendedRemoval, Reason> {
     let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
     let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
     scripts.check(installed, package, options.scripts)?;
@@ -104,7 +104,7 @@ fn plan(
     };
     let portions = portions::portions(package, inventory, &scripts);
     let warnings = about_patches(package, &patches, inventory).into_iter().collect();
-    Ok(Intended { plan, scripts, portions, warnings })
+    Ok(IntendedRemoval { plan, scripts, portions, warnings })
 }
 
 /// What the admin file decides.

@@ -8,7 +8,7 @@ use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::Halt;
 use crate::package::ObjectPath;
 use crate::patch::{PatchId, PatchMacros};
-use crate::plan::install::Intended;
+use crate::plan::install::IntendedInstall;
 use crate::plan::patch_plan::PatchPlan;
 use crate::plan::refusal::Reason;
 use crate::plan::scripted_records::{
@@ -47,7 +47,7 @@ impl PatchScripts<'_> {
     pub(super) fn reconcile(
         &self,
         member: &PatchPackage<'_>,
-        intended: &mut Intended,
+        intended: &mut IntendedInstall,
     ) -> Result<(), Failure> {
         let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
         let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
