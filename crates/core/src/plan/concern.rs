@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::engine::{Role, ScriptChoice, applying};
+use super::patch::engine::{Role, ScriptChoice, applying};
+use super::patch::validate::same_version;
 use super::records::patch_path;
 use super::target::{PackageTarget, Wanted};
-use super::validate::same_version;
 use crate::format::manifest::{Manifest, decode};
 use crate::inventory::{Installed, Touched};
 use crate::package::{Ftype, ObjectPath, Params, PkgInst};

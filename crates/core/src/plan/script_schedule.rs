@@ -16,14 +16,14 @@ use crate::inventory::{Installed, Inventory};
 use crate::package::{ContentsLine, Ftype, Live, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::source::PackageImage;
 
-use super::install::IntendedInstall;
 use super::ledger;
+use super::package::install::IntendedInstall;
+use super::patch::snapshot::add_kept_by_classes;
+use super::patch::undo::as_left;
 use super::records::package_path;
 use super::refusal::Reason;
 use super::scripts::{InstallScripts, is_passing};
-use super::snapshot::add_kept_by_classes;
 use super::target::classes;
-use super::undo::as_left;
 use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
 use order::Order;
 use steps::{ChangeBatch, ClassStep, Concerned, ListedFile, MappedObject, Outcome, PackageStep};

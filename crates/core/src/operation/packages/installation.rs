@@ -6,7 +6,7 @@ use crate::format::admin::Admin;
 use crate::inventory::Installed;
 use crate::operation::scripts::context::base_of;
 use crate::package::{Mode, ObjectPath, PkgInst};
-use crate::plan::install::IntendedInstall;
+use crate::plan::package::install::IntendedInstall;
 use crate::plan::{Action, Body, Change};
 use crate::source::PackageImage;
 

@@ -3,7 +3,7 @@
 use super::installation::PlannedInstallation;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::Ending;
-use crate::plan::remove::IntendedRemoval;
+use crate::plan::package::remove::IntendedRemoval;
 use crate::script::protocol::ExitMeaning;
 use crate::transaction::{Receipt, Recovered, RootCondition};
 

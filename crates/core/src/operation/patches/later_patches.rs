@@ -12,7 +12,7 @@ use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::package::PkgInst;
 use crate::patch::{AppliedPatches, PatchId, PatchList, PatchRecords};
-use crate::plan::backout_input::Elsewhere;
+use crate::plan::patch::backout_input::Elsewhere;
 
 /// What is asked about.
 pub(super) struct LaterPatches<'a> {

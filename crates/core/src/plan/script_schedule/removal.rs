@@ -15,9 +15,9 @@ use super::{ScriptSchedule, frame, mark};
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::ledger;
+use crate::plan::package::remove::{Fate, IntendedRemoval};
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
-use crate::plan::remove::{Fate, IntendedRemoval};
 use crate::plan::{Change, Plan, RecordChange};
 
 /// The file in a package's directory that says that its removal is not complete.

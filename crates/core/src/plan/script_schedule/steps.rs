@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::package::{ContentsLine, Ftype, Live, LiveKind, ObjectPath};
-use crate::plan::remove::RemovalPortion;
+use crate::plan::package::remove::RemovalPortion;
 use crate::plan::scripts::Deliverer;
 use crate::plan::target::Wanted;
 use crate::plan::{Change, NewObject, Plan};

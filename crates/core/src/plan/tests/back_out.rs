@@ -9,8 +9,8 @@ use super::*;
 use crate::format::manifest::PatchedPaths;
 use crate::package::{Edited, LiveKind, Mode, Timestamp};
 use crate::plan::Body;
-use crate::plan::backout_input::BackoutArchive;
-use crate::plan::later::is_last;
+use crate::plan::patch::backout_input::BackoutArchive;
+use crate::plan::patch::later::is_last;
 
 /// Applies a patch, backs it out, and compares tree and lines.
 fn there_and_back(world: &mut World, parcel: &Parcel) {

@@ -9,7 +9,7 @@ use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::Inventory;
 use crate::package::{Accounts, LiveKind, Mode};
 use crate::plan::Plan;
-use crate::plan::install::{InstallOptions, IntendedInstall, install};
+use crate::plan::package::install::{InstallOptions, IntendedInstall, install};
 use crate::plan::refresh::refreshed;
 use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::script_schedule::steps::{ChangeBatch, Outcome, PackageStep};

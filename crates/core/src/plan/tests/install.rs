@@ -6,9 +6,9 @@ use super::world::{occasion, regular};
 use super::*;
 use crate::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use crate::package::{Params, ScriptPolicy, Timestamp};
-use crate::plan::install::{InstallOptions, install, placement};
+use crate::plan::package::install::{InstallOptions, install, placement};
+use crate::plan::package::remove::{IntendedRemoval, RemoveOptions, remove};
 use crate::plan::refusal::Refusal;
-use crate::plan::remove::{IntendedRemoval, RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
 use crate::plan::{Plan, RecordChange};
 

@@ -7,9 +7,9 @@ use super::{package, path};
 use crate::format::queue::InstallfEntry;
 use crate::format::registration::Registration;
 use crate::package::{ContentsLine, Mode};
-use crate::plan::installf::{Registering, finish, register};
 use crate::plan::refusal::{ObjectProblem, Reason, Refusal};
-use crate::plan::removef::give_up;
+use crate::plan::registration::installf::{Registering, finish, register};
+use crate::plan::registration::removef::give_up;
 use crate::plan::{Action, Body};
 
 fn registration(line: &str) -> Registration {

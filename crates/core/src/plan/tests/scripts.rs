@@ -7,9 +7,9 @@ use super::parcel::{Parcel, patch};
 use super::world::{World, occasion};
 use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{Edited, ScriptPolicy};
-use crate::plan::backout_input::BackoutArchive;
-use crate::plan::engine::{Bookkeeping, Engine};
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::patch::backout_input::BackoutArchive;
+use crate::plan::patch::engine::{Bookkeeping, Engine};
+use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::refusal::Refusal;
 use crate::plan::scripts::Deliverer;
 

@@ -9,9 +9,9 @@ use super::*;
 use crate::format::params;
 use crate::inventory::Touched;
 use crate::package::{Digest, LiveKind};
-use crate::plan::apply::apply;
-use crate::plan::combine::{Single, combine_plans};
-use crate::plan::projected_root::{MadeObjects, ProjectedRoot};
+use crate::plan::patch::apply::apply;
+use crate::plan::patch::combine::{Single, combine_plans};
+use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
 use crate::plan::{Action, Body, Plan, RecordChange};
 
 /// A run in the making, beside the world that single runs make.

@@ -20,15 +20,15 @@ use crate::package::{
     Timestamp, Xattrs,
 };
 use crate::patch::AppliedPatches;
-use crate::plan::apply::apply;
-use crate::plan::apply_options::ApplyOptions;
-use crate::plan::back_out::{back_out, may_back_out};
-use crate::plan::backout_input::{BackOutOptions, BackoutArchive};
 use crate::plan::clock::Now;
-use crate::plan::install::{InstallOptions, install};
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::package::install::{InstallOptions, install};
+use crate::plan::patch::apply::apply;
+use crate::plan::patch::apply_options::ApplyOptions;
+use crate::plan::patch::back_out::{back_out, may_back_out};
+use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive};
+use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Reason, Refusal};
-use crate::plan::validate::applied_to;
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent};
 use crate::source::PackageImage;
 

@@ -18,7 +18,7 @@ use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::plan::concern::{FileToCompare, delivered_files};
-use crate::plan::install::{InstallOptions, install, placement};
+use crate::plan::package::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 

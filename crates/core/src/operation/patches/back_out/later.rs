@@ -11,7 +11,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::package::PkgInst;
 use crate::patch::PatchId;
-use crate::plan::backout_input::Elsewhere;
+use crate::plan::patch::backout_input::Elsewhere;
 
 /// Reads what later patches did: the manifests of those of these packages, and of those of other packages that have paths
 /// of the patch.

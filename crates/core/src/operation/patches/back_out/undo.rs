@@ -10,7 +10,7 @@ use crate::format::manifest::{Manifest, RECORDS, decode};
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
-use crate::plan::backout_input::BackoutArchive;
+use crate::plan::patch::backout_input::BackoutArchive;
 use crate::root::Root;
 use crate::source::{self, Extent, Image, Origin};
 

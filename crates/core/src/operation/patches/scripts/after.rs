@@ -8,13 +8,13 @@ use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::Halt;
 use crate::package::ObjectPath;
 use crate::patch::{PatchId, PatchMacros};
-use crate::plan::install::IntendedInstall;
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::package::install::IntendedInstall;
+use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::snapshot;
 use crate::plan::refusal::Reason;
 use crate::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
-use crate::plan::snapshot;
 use crate::plan::{Plan, RecordChange, UndoArchive};
 use crate::source::{self, Extent, Origin, PackageImage};
 use crate::transaction::Cause;

@@ -12,10 +12,10 @@ use crate::package::{
     PkgInst,
 };
 
-use super::objects::body_of;
-use super::plan_builder::PlanBuilder;
-use super::refusal::ObjectProblem;
-use super::{Action, Body, NewObject, NewXattrs};
+use crate::plan::objects::body_of;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::refusal::ObjectProblem;
+use crate::plan::{Action, Body, NewObject, NewXattrs};
 
 /// The longest chain of hard links to hard links that is followed.
 const LONGEST_CHAIN: usize = 40;

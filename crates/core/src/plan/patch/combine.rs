@@ -10,13 +10,13 @@ mod records;
 use std::collections::BTreeMap;
 
 use super::projected_root::{MadeObjects, handed_on};
-use super::{
-    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
-};
 use crate::format::manifest::RecordedType;
 use crate::package::{Live, LiveKind, ObjectPath};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
+use crate::plan::{
+    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
+};
 
 /// One patch of a run.
 #[derive(Clone, Copy, Debug)]

@@ -18,12 +18,12 @@ use crate::inventory::Installed;
 use crate::package::{Mode, Params, PkgInst, RecordFile, rule};
 use crate::patch::PatchId;
 
-use super::RecordChange;
 use super::backout_input::Later;
-use super::parameters::{is_patch_record, union_of_classes};
-use super::records::{package_path, save_of, save_path, unmake};
-use super::refusal::Reason;
-use super::target::classes;
+use crate::plan::RecordChange;
+use crate::plan::parameters::{is_patch_record, union_of_classes};
+use crate::plan::records::{package_path, save_of, save_path, unmake};
+use crate::plan::refusal::Reason;
+use crate::plan::target::classes;
 
 /// The parameter with the classes.
 const CLASSES: &str = "CLASSES";

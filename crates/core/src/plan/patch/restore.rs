@@ -14,10 +14,10 @@ use crate::patch::PatchId;
 
 use super::backout_input::{Elsewhere, Later};
 use super::later::{GoingPackage, refuse_in_the_way};
-use super::plan_builder::PlanBuilder;
-use super::privileges::{Allowed, OnRecord, allowed};
-use super::refusal::{ObjectProblem, Reason};
-use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::privileges::{Allowed, OnRecord, allowed};
+use crate::plan::refusal::{ObjectProblem, Reason};
+use crate::plan::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
 
 /// The restoration of one package.
 pub(super) struct Restoring<'a> {

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
-use super::clock::Now;
 use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
-use super::install::IntendedInstall;
-use super::script_schedule::steps::MappedObject;
-use super::{Plan, RecordChange, TreeContent, UndoArchive};
+use crate::plan::clock::Now;
+use crate::plan::package::install::IntendedInstall;
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::{Plan, RecordChange, TreeContent, UndoArchive};
 
 /// A patch that is to be applied or backed out, with its scripts.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! Its objects go, unless another package owns them as well; directories go when they are empty. Nothing is kept of
 //! edited files: who removes a package gives its files up. Where scripts take part, the plan says what becomes of the
-//! root if they do nothing else; [`ScriptSchedule`](super::script_schedule::ScriptSchedule) is made of it.
+//! root if they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made of it.
 
 use std::fmt::Write as _;
 
@@ -10,14 +10,14 @@ use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Installed, Inventory};
 use crate::package::{ObjectPath, PkgInst, ScriptPolicy};
 
-use super::clock::Now;
 use super::depend::needed_by;
-use super::ledger::LedgerChange;
-use super::plan_builder::PlanBuilder;
-use super::records::{package_path, patch_path};
-use super::refusal::{Command, Reason, Refusal};
-use super::scripts::{RemoveScripts, SystemScripts};
-use super::{Plan, RecordChange, space};
+use crate::plan::clock::Now;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{package_path, patch_path};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::scripts::{RemoveScripts, SystemScripts};
+use crate::plan::{Plan, RecordChange, space};
 pub use portions::{Fate, GoingObject, RemovalPortion};
 
 mod portions;

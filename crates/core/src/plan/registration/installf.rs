@@ -11,13 +11,13 @@ use crate::format::registration::Registration;
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
-use super::Plan;
-use super::clock::Now;
 use super::installf_queue::{self, merged, pending, planned};
-use super::plan_builder::PlanBuilder;
-use super::refusal::{Command, ObjectProblem, Reason, Refusal};
-use super::reserved;
 use super::settle::{Discrepancy, settled};
+use crate::plan::Plan;
+use crate::plan::clock::Now;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
+use crate::plan::reserved;
 
 /// What a call of installf comes to.
 #[derive(Clone, Debug)]

@@ -7,12 +7,12 @@ use crate::package::{Edited, Ftype, PkgInst};
 use crate::patch::PatchId;
 
 use super::backout_input::{BackoutArchive, Later};
-use super::edits::{EditChoice, Edits};
 use super::later::refuse_saved_before;
-use super::plan_builder::PlanBuilder;
-use super::privileges::{OnRecord, may_be_device, mode};
-use super::refusal::Reason;
-use super::target::{PackageTarget, Wanted};
+use crate::plan::edits::{EditChoice, Edits};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::privileges::{OnRecord, may_be_device, mode};
+use crate::plan::refusal::Reason;
+use crate::plan::target::{PackageTarget, Wanted};
 
 /// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
 /// one of them changed again is refused.

@@ -11,7 +11,7 @@ use crate::source::PackageImage;
 
 use super::engine::ScriptChoice;
 
-/// The undo archive of one package, read and verified. In the plan's [`Member`](super::Member)s its place among the
+/// The undo archive of one package, read and verified. In the plan's [`Member`](crate::plan::Member)s its place among the
 /// archives stands for the package.
 #[derive(Clone, Copy, Debug)]
 pub struct BackoutArchive<'a> {

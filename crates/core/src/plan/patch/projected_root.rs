@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::{Inventory, Touched};
 use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp};
 
-use super::Plan;
+use crate::plan::Plan;
 
 /// What a patch leaves of objects that it delivers, by path.
 pub type MadeObjects = BTreeMap<ObjectPath, Live>;

@@ -15,10 +15,10 @@ use crate::package::{
     ContentInfo, ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst,
 };
 
-use super::clock::Now;
-use super::refusal::{Command, Refusal};
 use super::settle::{self, Settled, content, type_of};
-use super::{Change, Plan, space};
+use crate::plan::clock::Now;
+use crate::plan::refusal::{Command, Refusal};
+use crate::plan::{Change, Plan, space};
 
 /// The class of an object for which none is named.
 const NO_CLASS: &str = "none";

@@ -10,7 +10,7 @@ use crate::patch::{PatchId, PatchRecords};
 
 use super::backout_input::{BackOutOptions, Elsewhere, Later};
 use super::handing_down::{Package, is_made_on_the_way};
-use super::refusal::Reason;
+use crate::plan::refusal::Reason;
 
 /// Which patches are listed with each path.
 pub(super) type Listed = BTreeMap<ObjectPath, Vec<String>>;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::package::{Params, UndoFormat};
 use crate::patch::PatchList;
 
-use super::edits::EditChoice;
 use super::engine::ScriptChoice;
+use crate::plan::edits::EditChoice;
 
 /// The choices of one command, and what is known when it plans a patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

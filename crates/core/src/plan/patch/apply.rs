@@ -14,24 +14,25 @@ use crate::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
 use crate::source::Image;
 
 use super::apply_options::ApplyOptions;
-use super::clock::Now;
-use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, ChosenScripts, Role, applying};
 use super::interrupted;
-use super::ledger::LedgerChange;
-use super::links::sources_first;
-use super::objects::Handling;
-use super::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
 use super::patch_plan::{self, PackagePlan, PatchPlan};
-use super::plan_builder::PlanBuilder;
-use super::records::{self, RecordChanges, package_path, patch_path};
-use super::refusal::{Command, Reason, Refusal};
-use super::script_schedule::steps::MappedObject;
-use super::scripts::is_kept;
-use super::target::{PackageTarget, Wanted};
+use super::snapshot;
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
-use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, snapshot, space};
+use crate::plan::clock::Now;
+use crate::plan::edits::{EditChoice, Edits};
+use crate::plan::ledger::LedgerChange;
+use crate::plan::links::sources_first;
+use crate::plan::objects::Handling;
+use crate::plan::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{self, RecordChanges, package_path, patch_path};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::scripts::is_kept;
+use crate::plan::target::{PackageTarget, Wanted};
+use crate::plan::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
 
 /// Plans the application of a patch. `applied` are the patch records of the packages in `inventory`, or why they cannot
 /// be read.
@@ -387,13 +388,13 @@ impl ApplyPlanner<'_> {
         };
         let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
-            super::UndoPlace::Save | super::UndoPlace::Snapshot => {
+            crate::plan::UndoPlace::Save | crate::plan::UndoPlace::Snapshot => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
             }
-            super::UndoPlace::ManifestOnly => {
+            crate::plan::UndoPlace::ManifestOnly => {
                 vec![tree_file(KEPT_MANIFEST, TreeContent::Manifest(undo.len()), 0o600)]
             }
-            super::UndoPlace::Remote(path) => {
+            crate::plan::UndoPlace::Remote(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();
                 let remote = RemoteArchive::new(RemoteMedium::Filesystem, find_at, RemoteState::Active)
                     .map_err(|_| Reason::BackoutDirectory(path.clone()))?;

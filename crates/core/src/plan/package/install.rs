@@ -13,20 +13,20 @@ use crate::inventory::{Installed, Inventory};
 use crate::package::{Edited, Ftype, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
 use crate::source::{Image, PackageImage};
 
-use super::clock::Now;
 use super::depend::unmet_at_installation;
-use super::edits::{EditChoice, Edits};
-use super::ledger::LedgerChange;
-use super::links::sources_first;
-use super::objects::Handling;
-use super::parameters::kept_out;
-use super::plan_builder::PlanBuilder;
-use super::records::{self, RecordChanges, package_path};
-use super::refusal::{Command, ObjectInUse, Reason, Refusal};
-use super::script_schedule::steps::MappedObject;
-use super::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
-use super::target::{PackageTarget, Wanted};
-use super::{Action, Body, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
+use crate::plan::clock::Now;
+use crate::plan::edits::{EditChoice, Edits};
+use crate::plan::ledger::LedgerChange;
+use crate::plan::links::sources_first;
+use crate::plan::objects::Handling;
+use crate::plan::parameters::kept_out;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{self, RecordChanges, package_path};
+use crate::plan::refusal::{Command, ObjectInUse, Reason, Refusal};
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
+use crate::plan::target::{PackageTarget, Wanted};
+use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
 
 /// What decides about an installation beside the package.
 #[derive(Clone, Debug)]
@@ -346,7 +346,7 @@ impl Installation<'_> {
     fn space(
         &self,
         target: &PackageTarget<'_>,
-        changes: &[super::Change],
+        changes: &[crate::plan::Change],
         records: &[RecordChange],
         held: Option<&[MappedObject]>,
     ) -> Result<Vec<SpaceNeed>, Reason> {

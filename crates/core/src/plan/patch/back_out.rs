@@ -14,21 +14,22 @@ use crate::package::{ObjectPath, Params, PkgInst, Policy};
 use crate::patch::{AppliedPatches, PatchId, Superseded};
 
 use super::backout_input::{BackOutOptions, BackoutArchive, Later};
-use super::clock::Now;
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
+use super::foreign;
 use super::handing_down::Left;
 use super::interrupted::{self, why_interrupted};
 use super::later::Among;
-use super::ledger::LedgerChange;
-use super::parameters;
 use super::patch_plan::{self, PackagePlan, PatchPlan};
-use super::plan_builder::PlanBuilder;
-use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
-use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Restoring, restore};
-use super::script_schedule::steps::MappedObject;
-use super::target::PackageTarget;
-use super::{Plan, RecordChange, foreign, space};
+use crate::plan::clock::Now;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::parameters;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::target::PackageTarget;
+use crate::plan::{Plan, RecordChange, space};
 
 /// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
 /// whose archives [`back_out`] needs, in the order of the inventory. `applied` are the patch records of the packages in

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use crate::package::{Params, PkgInst, ScriptPolicy};
 use crate::source::{Hooks, PackageImage, stock};
 
-use super::refusal::Reason;
-use super::scripts::{Deliverer, InstallScripts, SystemScripts, is_passing, is_recorded};
+use crate::plan::refusal::Reason;
+use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts, is_passing, is_recorded};
 
 /// Words by which a script of a package's own shows that it keeps the records of the patch, or builds the backout
 /// package: the names are those of the published patch scripts.
@@ -114,7 +114,7 @@ impl ScriptReason {
 impl ScriptChoice {
     /// Decides about a package of a patch that is installed with these parameters, or about the package that takes
     /// one back.
-    pub(super) fn about(
+    pub(in crate::plan) fn about(
         &self,
         package: &PkgInst,
         image: &PackageImage,
@@ -200,7 +200,7 @@ impl ScriptChoice {
 }
 
 /// The scripts that patchadd(1M) itself runs, by name.
-pub(super) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static str> {
+pub(in crate::plan) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static str> {
     let there = [("prepatch", hooks.prepatch.is_some()), ("postpatch", hooks.postpatch.is_some())];
     there.into_iter().filter(|(_, there)| *there).map(|(name, _)| name)
 }
@@ -210,7 +210,7 @@ pub const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
 
 /// What a package is in a command about patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(in crate::plan) enum Role {
     /// A package of a patch.
     Patch,
     /// A backout package that the classic tools or a patch's own scripts have made.

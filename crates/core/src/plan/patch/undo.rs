@@ -20,12 +20,12 @@ use crate::package::{
 };
 use crate::patch::{PatchId, PatchList};
 
-use super::parameters::is_patch_record;
-use super::plan_builder::PlanBuilder;
-use super::records::RecordChanges;
-use super::refusal::Reason;
-use super::target::{PackageTarget, classes};
-use super::{Action, Body, NewObject, UndoArchive, UndoPlace};
+use crate::plan::parameters::is_patch_record;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::RecordChanges;
+use crate::plan::refusal::Reason;
+use crate::plan::target::{PackageTarget, classes};
+use crate::plan::{Action, Body, NewObject, UndoArchive, UndoPlace};
 
 /// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
 /// records of patches: what those said when the patch was applied is out of date by then.
@@ -198,7 +198,7 @@ fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
 
 /// The archive with what procedure scripts left in the places of what was delivered: `lines` are the final lines of
 /// the package, `live` the objects that scripts have put there.
-pub(super) fn as_left(
+pub(in crate::plan) fn as_left(
     archive: &UndoArchive,
     lines: &BTreeMap<ObjectPath, Option<ContentsLine>>,
     live: &BTreeMap<ObjectPath, Live>,
