@@ -12,7 +12,7 @@ use patchadm_core::database::archive::OutsideAccess;
 use patchadm_core::database::survey::{SurveySettings, survey};
 use patchadm_core::database::{RecordView, open_run};
 use patchadm_core::inventory::Touched;
-use patchadm_core::plan::installf_queue::merged;
+use patchadm_core::plan::registration::installf_queue::merged;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::ObjectPath;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::call::Invocation;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::scripts::ScriptSettings;
-use crate::plan::engine::Engine;
+use crate::plan::patch::engine::Engine;
 
 /// Who does the work of patch scripts, and how long a script may take.
 #[derive(Clone, Debug, Default, clap::Args)]

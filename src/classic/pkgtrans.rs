@@ -15,7 +15,7 @@ use crate::operation::translate::{
 };
 use crate::plan::refusal::Command;
 use crate::reply::{CommandReport, Exit, Reply, failure};
-use crate::source::{Problem, SourceError, is_standard_input};
+use crate::source::{SourceError, SourceProblem, is_standard_input};
 use crate::surroundings::Output;
 
 const USAGE: &str = "pkgtrans [-cinos] device1 device2 [pkginst...]";
@@ -154,7 +154,8 @@ fn complaint(error: &TranslateError) -> String {
     let why = match error {
         TranslateError::Source(SourceError {
             path,
-            problem: problem @ (Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_)),
+            problem:
+                problem @ (SourceProblem::NotFound | SourceProblem::BadForm(_) | SourceProblem::Unsupported(_)),
         }) => format!("could not process datastream from <{}>: {problem}", path.display()),
         other => other.to_string(),
     };

@@ -14,7 +14,7 @@ use crate::plan::refusal::Command;
 use crate::reply::exit::Exit;
 use crate::root::{LockError, RootError};
 use crate::script::ScriptError;
-use crate::source::{Problem, SourceError};
+use crate::source::{SourceError, SourceProblem};
 use crate::surroundings::output::without_numbers;
 use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
 
@@ -89,30 +89,32 @@ pub(crate) fn source_code(command: Command, error: &SourceError) -> Exit {
         return Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 });
     }
     if !matches!(command, Command::Patchadd | Command::Patchrm) {
-        let unusable =
-            matches!(error.problem, Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_));
+        let unusable = matches!(
+            error.problem,
+            SourceProblem::NotFound | SourceProblem::BadForm(_) | SourceProblem::Unsupported(_)
+        );
         return Exit::new(if unusable { 99 } else { 1 });
     }
     if command == Command::Patchrm {
         return Exit::new(4);
     }
     Exit::new(match error.problem {
-        Problem::NotFound if error.path.is_relative() => 27,
-        Problem::NotFound
-        | Problem::Io { .. }
-        | Problem::Unsupported(_)
-        | Problem::BadForm(_)
-        | Problem::Unsafe { .. } => 33,
-        Problem::NotDecompressed(_) => 39,
-        Problem::CorruptPackageFile { .. } => 28,
-        Problem::Corrupt { .. } => 10,
-        Problem::Symlink { .. } => 13,
+        SourceProblem::NotFound if error.path.is_relative() => 27,
+        SourceProblem::NotFound
+        | SourceProblem::Io { .. }
+        | SourceProblem::Unsupported(_)
+        | SourceProblem::BadForm(_)
+        | SourceProblem::Unsafe { .. } => 33,
+        SourceProblem::NotDecompressed(_) => 39,
+        SourceProblem::CorruptPackageFile { .. } => 28,
+        SourceProblem::Corrupt { .. } => 10,
+        SourceProblem::Symlink { .. } => 13,
     })
 }
 
 /// The error of the system where a source could not be read.
 fn errno_of(error: &SourceError) -> Option<Errno> {
-    let Problem::Io { error, .. } = &error.problem else { return None };
+    let SourceProblem::Io { error, .. } = &error.problem else { return None };
     let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
     Errno::from_io_error(error).or_else(inside)
 }
@@ -351,7 +353,7 @@ mod tests {
         TransactionError { phase, cause, left: RootCondition::RolledBack }.into()
     }
 
-    fn source(problem: Problem, path: &str) -> Failure {
+    fn source(problem: SourceProblem, path: &str) -> Failure {
         Failure::Source(SourceError { path: PathBuf::from(path), problem })
     }
 
@@ -362,10 +364,10 @@ mod tests {
         let doubt =
             TransactionError { phase: Phase::Commit, cause: no_space(), left: RootCondition::InDoubt };
         let table: Vec<(Failure, [u8; 5])> = vec![
-            (source(Problem::NotFound, "/x"), [33, 4, 99, 99, 99]),
-            (source(Problem::NotFound, "x"), [27, 4, 99, 99, 99]),
-            (source(Problem::BadForm(String::new()), "/x"), [33, 4, 99, 99, 99]),
-            (source(Problem::NotDecompressed(String::new()), "/x"), [39, 4, 1, 1, 1]),
+            (source(SourceProblem::NotFound, "/x"), [33, 4, 99, 99, 99]),
+            (source(SourceProblem::NotFound, "x"), [27, 4, 99, 99, 99]),
+            (source(SourceProblem::BadForm(String::new()), "/x"), [33, 4, 99, 99, 99]),
+            (source(SourceProblem::NotDecompressed(String::new()), "/x"), [39, 4, 1, 1, 1]),
             (Failure::NotPrivileged(String::new()), [3, 3, 1, 1, 1]),
             (Failure::NoDatabase(String::new()), [7, 2, 1, 1, 1]),
             (Failure::DuringRun(String::new()), [65, 65, 65, 65, 65]),

@@ -14,7 +14,7 @@ use crate::operation::scripts::{LastingResults, RebootRequest};
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Root;
-use crate::source::{Problem, SourceError};
+use crate::source::{SourceError, SourceProblem};
 use crate::surroundings::Output;
 use crate::transaction::{Receipt, RootCondition};
 
@@ -177,7 +177,8 @@ pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
         },
         Failure::Source(SourceError {
             path,
-            problem: problem @ (Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_)),
+            problem:
+                problem @ (SourceProblem::NotFound | SourceProblem::BadForm(_) | SourceProblem::Unsupported(_)),
         }) => format!("could not process datastream from <{}>: {problem}", path.display()),
         other => other.to_string(),
     };

@@ -9,7 +9,7 @@ use super::failure;
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::ApplyOutcome;
 use crate::package::{ObjectPath, PkgInst};
-use crate::plan::engine::PlannedScript;
+use crate::plan::patch::engine::PlannedScript;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::rights::{Grant, grants};
 use crate::plan::{Action, Body, Change, Plan, SpaceNeed, UndoArchive, UndoPlace};

@@ -20,7 +20,7 @@ use crate::operation::adopt::adopt_undo;
 use crate::operation::failure::Failure;
 use crate::operation::recover::{Recovery, recover_root};
 use crate::operation::session::Caller;
-use crate::plan::interrupted::Interrupted;
+use crate::plan::patch::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::reply::words::recovery_sentence;
 use crate::reply::{CommandReport, Exit, Reply, Stop, failure};

@@ -12,7 +12,7 @@ use crate::operation::check::CheckError;
 use crate::operation::queries::verify::{
     ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
 };
-use crate::plan::interrupted::Interrupted;
+use crate::plan::patch::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::reply::text::finding;
 use crate::reply::words::human;

@@ -22,7 +22,7 @@ use patchadm_core::operation::recover::recover_root;
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::clock::Now;
-use patchadm_core::plan::engine::Engine;
+use patchadm_core::plan::patch::engine::Engine;
 use patchadm_rootfs::{Door, Root};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 use tempfile::TempDir;

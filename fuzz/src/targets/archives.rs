@@ -6,7 +6,7 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use patchadm_container as container;
-use patchadm_core::source::{Extent, Origin, Problem, SourceError, open};
+use patchadm_core::source::{Extent, Origin, SourceError, SourceProblem, open};
 use patchadm_svr4::format::compress;
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
@@ -159,7 +159,8 @@ pub fn source(input: &[u8]) {
     let _ = source.stream(&image, &mut |_, _| true, &mut |package, path, _, data: &mut dyn Read| {
         assert!(image.packages[package].files().any(|entry| entry.path == *path), "{path} is in the pkgmap");
         let copied = io::copy(&mut data.take(room), &mut io::sink());
-        let full = |error| SourceError { path: "input".into(), problem: Problem::Io { file: None, error } };
+        let full =
+            |error| SourceError { path: "input".into(), problem: SourceProblem::Io { file: None, error } };
         room -= copied.map_err(full)?;
         if room == 0 { Err(full(io::Error::other("that is enough"))) } else { Ok(()) }
     });

@@ -4,7 +4,7 @@
 //! backed out, or applied anew, leaves none that counts.
 
 use super::{DatabaseError, RecordView, ViewError, installed, places};
-use crate::format::ledger::{LARGEST, Ledger, LedgerError, LedgerLine, Undo, UndoLocation};
+use crate::format::ledger::{LARGEST, Ledger, LedgerError, LedgerLine, LedgerUndo, UndoLocation};
 use crate::format::outside_path::OutsidePath;
 use crate::package::{Digest, Hashing, Params, PkgInst, rule};
 use crate::patch::PatchId;
@@ -93,7 +93,7 @@ fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
     if !rule::holds("ledger.patch.id", is_id(&line.patch)) {
         return Some("that is no patch id");
     }
-    if let Undo::Kept { place: UndoLocation::Host(path), .. } = &line.undo {
+    if let LedgerUndo::Kept { place: UndoLocation::Host(path), .. } = &line.undo {
         let is_place = OutsidePath::parse(path).is_some_and(|at| at.is_of(&line.patch, package.as_str()));
         if !rule::holds("ledger.where", is_place) {
             return Some("`where` is no place of an undo archive of this patch and package");

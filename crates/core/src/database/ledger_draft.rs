@@ -11,7 +11,7 @@ use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
 use super::archive::{self, ArchiveError, OutsideAccess};
 use super::ledger::{self, LedgerFault, counts, info};
 use super::{RecordView, installed, places};
-use crate::format::ledger::{Ledger, LedgerLine, Undo, UndoLocation, WhyNone};
+use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
 use crate::format::params;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::root::{FileType, Root};
@@ -31,14 +31,14 @@ impl Ledgers for RootLedgers {
         plan: &Plan,
         change: &'p LedgerChange,
     ) -> Result<Option<Box<dyn LedgerDraft + 'p>>, Cause> {
-        let draft = Draft::of(root, plan, change)?;
+        let draft = RootLedgerDraft::of(root, plan, change)?;
         Ok(draft.map(|draft| Box::new(draft) as Box<dyn LedgerDraft + 'p>))
     }
 }
 
 /// A ledger that changes.
 #[derive(Debug)]
-struct Draft<'p> {
+struct RootLedgerDraft<'p> {
     change: &'p LedgerChange,
     /// The lines that stay.
     kept: Ledger,
@@ -50,7 +50,7 @@ struct Draft<'p> {
     is_there: bool,
 }
 
-impl<'p> Draft<'p> {
+impl<'p> RootLedgerDraft<'p> {
     /// Drafts the change of a ledger, or returns `None` if the ledger stays as it is.
     fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
         let view = RecordView::live(root);
@@ -78,7 +78,7 @@ impl<'p> Draft<'p> {
         self.change.applied.is_empty() && self.change.adopted.is_empty() && self.classic.is_empty()
     }
 
-    fn add(&self, ledger: &mut Ledger, run: &str, source: &LedgerSources<'_>, patch: &str, undo: Undo) {
+    fn add(&self, ledger: &mut Ledger, run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) {
         if let Some(line) = self.line(run, source, patch, undo) {
             ledger.set(line);
         }
@@ -86,7 +86,13 @@ impl<'p> Draft<'p> {
 
     /// Builds the line of a patch, or `None` if the package does not record the patch, because such a line would not
     /// count.
-    fn line(&self, run: &str, source: &LedgerSources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
+    fn line(
+        &self,
+        run: &str,
+        source: &LedgerSources<'_>,
+        patch: &str,
+        undo: LedgerUndo,
+    ) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),
             patch: patch.to_owned(),
@@ -100,7 +106,7 @@ impl<'p> Draft<'p> {
     }
 }
 
-impl LedgerDraft for Draft<'_> {
+impl LedgerDraft for RootLedgerDraft<'_> {
     fn is_there(&self) -> bool {
         self.is_there
     }
@@ -121,8 +127,8 @@ impl LedgerDraft for Draft<'_> {
         for archive in &self.change.adopted {
             let (sha256, size) = (archive.sha256, archive.size);
             let (undo, manifest) = match archive.place.clone() {
-                Some(place) => (Undo::Kept { sha256, size, place, is_classic: false }, None),
-                None => (Undo::None(WhyNone::NoUndo), Some(sha256)),
+                Some(place) => (LedgerUndo::Kept { sha256, size, place, is_classic: false }, None),
+                None => (LedgerUndo::None(WhyNone::NoUndo), Some(sha256)),
             };
             let known = self.kept.line(&archive.patch).map(|known| known.scripts.clone());
             if let Some(line) = self.line(run, source, &archive.patch, undo) {
@@ -147,7 +153,7 @@ struct LedgerSources<'a>(&'a LedgerInput<'a>);
 
 impl LedgerSources<'_> {
     /// Returns the undo data of a patch applied by the run.
-    fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<Undo, Cause> {
+    fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<LedgerUndo, Cause> {
         let location = match self.written_for(package, applied) {
             Some((written, UndoPlace::Save)) => Some((written, UndoLocation::Save)),
             Some((written, UndoPlace::Remote(path))) => {
@@ -157,13 +163,18 @@ impl LedgerSources<'_> {
             Some((_, UndoPlace::Snapshot | UndoPlace::ManifestOnly)) | None => None,
         };
         if let Some((written, place)) = location {
-            return Ok(Undo::Kept { sha256: written.sha256, size: written.size, place, is_classic: false });
+            return Ok(LedgerUndo::Kept {
+                sha256: written.sha256,
+                size: written.size,
+                place,
+                is_classic: false,
+            });
         }
         if applied.is_without_undo {
-            return Ok(Undo::None(WhyNone::NoUndo));
+            return Ok(LedgerUndo::None(WhyNone::NoUndo));
         }
         // Scripts may have made the archive.
-        Ok(self.found(package, &applied.patch, false)?.unwrap_or(Undo::None(WhyNone::NothingSaved)))
+        Ok(self.found(package, &applied.patch, false)?.unwrap_or(LedgerUndo::None(WhyNone::NothingSaved)))
     }
 
     /// Returns the archive that the run has written for a patch, and its place.
@@ -182,7 +193,7 @@ impl LedgerSources<'_> {
     }
 
     /// Finds the existing archive of a patch as it lies on disk.
-    fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<Undo>, Cause> {
+    fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<LedgerUndo>, Cause> {
         let host = self.0.root.elsewhere(Path::new("/"))?;
         let view = RecordView::live(self.0.root);
         let Ok(found) = archive::find(&view, &host, package, patch, &OutsideAccess::planned()) else {
@@ -192,7 +203,7 @@ impl LedgerSources<'_> {
             |error: ArchiveError| Cause::Archive { package: package.to_string(), reason: error.to_string() };
         let (sha256, size) = found.digest().map_err(archive)?;
         let place = found.location();
-        Ok(Some(Undo::Kept { sha256, size, place, is_classic }))
+        Ok(Some(LedgerUndo::Kept { sha256, size, place, is_classic }))
     }
 
     /// Returns the digests of the scripts kept for the backout of a patch.

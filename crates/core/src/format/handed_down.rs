@@ -39,7 +39,7 @@ pub struct HandedDownError {
 /// A line: of a parameter or of a record.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parameter: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,8 @@ impl HandedDown {
         let mut read = Self::default();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
             let wrong = |reason: String| HandedDownError { line: at + 1, reason };
-            let written: Written = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+            let written: WrittenEntry =
+                serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
             if let Some(directory) = written.directory {
                 read.directories.push(directory);
                 continue;
@@ -81,22 +82,22 @@ impl HandedDown {
 
     /// The bytes of the file.
     pub fn write(&self) -> Vec<u8> {
-        let parameters = self.parameters.iter().map(|(name, value)| Written {
+        let parameters = self.parameters.iter().map(|(name, value)| WrittenEntry {
             parameter: Some(name.clone()),
             value: value.as_deref().map(encode),
-            ..Written::default()
+            ..WrittenEntry::default()
         });
-        let records = self.records.iter().map(|(name, file)| Written {
+        let records = self.records.iter().map(|(name, file)| WrittenEntry {
             record: Some(encode(name)),
             mode: file.as_ref().map(|file| file.mode.bits()),
             mtime: file.as_ref().map(|file| file.mtime),
             value: file.as_ref().map(|file| encode(&file.bytes)),
-            ..Written::default()
+            ..WrittenEntry::default()
         });
         let directories = self
             .directories
             .iter()
-            .map(|directory| Written { directory: Some(directory.clone()), ..Written::default() });
+            .map(|directory| WrittenEntry { directory: Some(directory.clone()), ..WrittenEntry::default() });
         let lines = parameters.chain(records).chain(directories).map(|written| {
             // Strings and numbers: serialising these cannot fail.
             let mut line = serde_json::to_vec(&written).unwrap_or_default();

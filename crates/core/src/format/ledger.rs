@@ -42,7 +42,7 @@ pub struct LedgerLine {
     /// The digest of the value of `PATCH_INFO_<patch>`: the line counts only while the package has it.
     pub info: Digest,
     /// The archive, or why there is none.
-    pub undo: Undo,
+    pub undo: LedgerUndo,
     /// The digests of the scripts that are kept in `var/sadm/patch/<patch>`, by their names there.
     pub scripts: BTreeMap<String, Digest>,
     /// The digest of the snapshot that the program keeps beside an archive that scripts made.
@@ -55,7 +55,7 @@ pub struct LedgerLine {
 
 /// The undo data of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undo {
+pub enum LedgerUndo {
     /// There is an archive.
     Kept {
         /// SHA-256 of the archive file as it lies there.
@@ -102,7 +102,7 @@ pub enum LedgerError {
 /// A line as it is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenLine {
     run: String,
     patch: String,
     info: String,
@@ -112,7 +112,7 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "where")]
     place: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    why: Option<Why>,
+    why: Option<WrittenWhy>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     scripts: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ struct Written {
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Why {
+enum WrittenWhy {
     Classic,
     #[serde(untagged)]
     None(WhyNone),
@@ -149,7 +149,8 @@ impl Ledger {
         let mut patches = std::collections::HashSet::new();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let wrong = |reason: String| LedgerError::Line { line: at + 1, reason };
-            let written: Written = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+            let written: WrittenLine =
+                serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
             let line = LedgerLine::read(written).map_err(wrong)?;
             if !rule::holds("ledger.patch.once", patches.insert(line.patch.clone())) {
                 return Err(wrong(format!("patch {} has a line already", line.patch)));
@@ -201,18 +202,18 @@ impl Ledger {
 impl LedgerLine {
     /// Whether its archive is kept at this path of the host.
     pub fn is_at(&self, path: &ObjectPath) -> bool {
-        matches!(&self.undo, Undo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
+        matches!(&self.undo, LedgerUndo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
     }
 
     /// The digest of the archive and the bytes that it has, where there is an archive.
     pub fn archive(&self) -> Option<(Digest, u64)> {
         match self.undo {
-            Undo::Kept { sha256, size, .. } => Some((sha256, size)),
-            Undo::None(_) => None,
+            LedgerUndo::Kept { sha256, size, .. } => Some((sha256, size)),
+            LedgerUndo::None(_) => None,
         }
     }
 
-    fn read(written: Written) -> Result<Self, String> {
+    fn read(written: WrittenLine) -> Result<Self, String> {
         if !rule::holds("ledger.run", is_run(&written.run)) {
             return Err("`run` is no run".to_owned());
         }
@@ -239,7 +240,7 @@ impl LedgerLine {
 
     fn write(&self) -> Vec<u8> {
         let text = |digest: &Digest| format!("{SHA256}{digest}");
-        let mut written = Written {
+        let mut written = WrittenLine {
             run: self.run.clone(),
             patch: self.patch.clone(),
             info: text(&self.info),
@@ -253,16 +254,16 @@ impl LedgerLine {
             adopted: self.is_adopted,
         };
         match &self.undo {
-            Undo::Kept { sha256, size, place, is_classic } => {
+            LedgerUndo::Kept { sha256, size, place, is_classic } => {
                 written.undo = Some(text(sha256));
                 written.size = Some(*size);
                 written.place = Some(match place {
                     UndoLocation::Save => SAVE.to_owned(),
                     UndoLocation::Host(path) => encode(path),
                 });
-                written.why = is_classic.then_some(Why::Classic);
+                written.why = is_classic.then_some(WrittenWhy::Classic);
             }
-            Undo::None(why) => written.why = Some(Why::None(*why)),
+            LedgerUndo::None(why) => written.why = Some(WrittenWhy::None(*why)),
         }
         // Strings, numbers and maps with string keys: serialising these cannot fail.
         let mut line = serde_json::to_vec(&written).unwrap_or_default();
@@ -272,13 +273,15 @@ impl LedgerLine {
 }
 
 fn read_undo(
-    written: &Written,
+    written: &WrittenLine,
     digest: impl Fn(&str, &str) -> Result<Digest, String>,
-) -> Result<Undo, String> {
+) -> Result<LedgerUndo, String> {
     let Some(undo) = &written.undo else {
         let is_bare = written.size.is_none() && written.place.is_none() && written.snapshot.is_none();
         return match written.why {
-            Some(Why::None(why)) if rule::holds("ledger.undo.none", is_bare) => Ok(Undo::None(why)),
+            Some(WrittenWhy::None(why)) if rule::holds("ledger.undo.none", is_bare) => {
+                Ok(LedgerUndo::None(why))
+            }
             _ => Err("without `undo` it needs `why`, and has neither `size` nor `where`".to_owned()),
         };
     };
@@ -290,15 +293,15 @@ fn read_undo(
     }
     let is_classic = match written.why {
         None => false,
-        Some(Why::Classic) => true,
-        Some(Why::None(_)) => return Err("it has `undo`, and says why there is none".to_owned()),
+        Some(WrittenWhy::Classic) => true,
+        Some(WrittenWhy::None(_)) => return Err("it has `undo`, and says why there is none".to_owned()),
     };
     let place = match place.as_str() {
         SAVE => UndoLocation::Save,
         path if path.starts_with('/') => UndoLocation::Host(decode(path)),
         _ => return Err("`where` is neither `save` nor a path".to_owned()),
     };
-    Ok(Undo::Kept { sha256: digest("undo", undo)?, size, place, is_classic })
+    Ok(LedgerUndo::Kept { sha256: digest("undo", undo)?, size, place, is_classic })
 }
 
 /// Whether a text is a run as it is written, whose number others can follow.
@@ -330,7 +333,7 @@ mod tests {
             run: RUN.to_owned(),
             patch: "105181-05".to_owned(),
             info: Digest([0x77; 32]),
-            undo: Undo::Kept {
+            undo: LedgerUndo::Kept {
                 sha256: Digest([0x5f; 32]),
                 size: 51_200,
                 place: UndoLocation::Save,
@@ -355,7 +358,7 @@ mod tests {
              \"size\":51200,\"where\":\"save\",\"scripts\":{{\"prebackout\":\"sha256:{script}\"}}}}\n"
         );
         assert_eq!(text(&[line()]), expected);
-        let none = LedgerLine { undo: Undo::None(WhyNone::NoUndo), scripts: BTreeMap::new(), ..line() };
+        let none = LedgerLine { undo: LedgerUndo::None(WhyNone::NoUndo), scripts: BTreeMap::new(), ..line() };
         let expected = format!(
             "{{\"run\":\"{RUN}\",\"patch\":\"105181-05\",\"info\":\"sha256:{info}\",\"undo\":null,\
              \"why\":\"no-undo\"}}\n"
@@ -368,7 +371,7 @@ mod tests {
     #[test]
     fn what_no_run_writes_is_refused_by_its_line() {
         let good = text(&[line()]);
-        let none = text(&[LedgerLine { undo: Undo::None(WhyNone::Committed), ..line() }]);
+        let none = text(&[LedgerLine { undo: LedgerUndo::None(WhyNone::Committed), ..line() }]);
         for (from, to) in [
             (RUN, "17"),
             (RUN, "18446744073709551615-9c1d6f20aa31b7e4"),
@@ -419,20 +422,20 @@ mod tests {
             .prop_map(|rest| UndoLocation::Host([b"/".to_vec(), rest].concat()));
         let place = prop_oneof![Just(UndoLocation::Save), host];
         let kept = (any::<[u8; 32]>(), any::<u64>(), place, any::<bool>()).prop_map(
-            |(sha256, size, place, is_classic)| Undo::Kept {
+            |(sha256, size, place, is_classic)| LedgerUndo::Kept {
                 sha256: Digest(sha256),
                 size,
                 place,
                 is_classic,
             },
         );
-        let undo = prop_oneof![none.prop_map(Undo::None), kept];
+        let undo = prop_oneof![none.prop_map(LedgerUndo::None), kept];
         let scripts =
             proptest::collection::btree_map("[a-z]{1,12}", any::<[u8; 32]>().prop_map(Digest), 0..3);
         let run = (0..=i64::MAX.unsigned_abs(), any::<u64>());
         (run, any::<String>(), any::<[u8; 32]>(), undo, scripts, any::<bool>()).prop_map(
             |((number, nonce), patch, info, undo, scripts, is_adopted)| {
-                let snapshot = matches!(undo, Undo::Kept { .. }).then_some(Digest(info));
+                let snapshot = matches!(undo, LedgerUndo::Kept { .. }).then_some(Digest(info));
                 let manifest = snapshot.is_none().then_some(Digest(info));
                 let (run, info) = (Run { number, nonce }.to_string(), Digest(info));
                 LedgerLine { run, patch, info, undo, scripts, snapshot, manifest, is_adopted }

@@ -10,14 +10,14 @@ use super::failure::Failure;
 use crate::database::survey::fill_identical;
 use crate::inventory::Inventory;
 use crate::package::{Digest, LiveKind, ObjectPath, PackagePath};
-use crate::plan::concern::Delivered;
+use crate::plan::concern::FileToCompare;
 use crate::source::{Image, Source};
 
 /// Marks in the inventory which of the delivered files are there byte for byte.
 pub(super) fn mark_identical(
     source: &Source,
     image: &Image,
-    files: Vec<Delivered<'_>>,
+    files: Vec<FileToCompare<'_>>,
     inventory: &mut Inventory,
 ) -> Result<(), Failure> {
     let mut candidates: BTreeMap<(usize, PackagePath), ObjectPath> = BTreeMap::new();

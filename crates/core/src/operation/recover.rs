@@ -5,7 +5,7 @@ use std::path::Path;
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::database::{RecordView, all, installed, own_directory, policy};
-use crate::plan::interrupted::{Interrupted, interrupted};
+use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
 use crate::transaction::Recovered;
 

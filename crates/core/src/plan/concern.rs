@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::engine::{Role, ScriptChoice, applying};
+use super::patch::engine::{Role, ScriptChoice, applying};
+use super::patch::validate::same_version;
 use super::records::patch_path;
-use super::target::{Target, Wanted};
-use super::validate::same_version;
+use super::target::{PackageTarget, Wanted};
 use crate::format::manifest::{Manifest, decode};
 use crate::inventory::{Installed, Touched};
 use crate::package::{Ftype, ObjectPath, Params, PkgInst};
@@ -13,7 +13,7 @@ use crate::source::{Image, PackageImage};
 
 /// A delivered file and where it goes: for comparing its bytes with those that are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered<'a> {
+pub struct FileToCompare<'a> {
     /// The place of its package in the image.
     pub package: usize,
     /// Its line in the pkgmap.
@@ -76,14 +76,17 @@ impl Touched {
 }
 
 /// The files that `image` delivers to installed packages, with the places they go to.
-pub fn delivered_files<'i>(image: &'i Image, installed: &BTreeMap<PkgInst, Installed>) -> Vec<Delivered<'i>> {
+pub fn delivered_files<'i>(
+    image: &'i Image,
+    installed: &BTreeMap<PkgInst, Installed>,
+) -> Vec<FileToCompare<'i>> {
     let mut files = Vec::new();
     for (index, package) in image.packages.iter().enumerate() {
         for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)) {
             let Some(target) = target(inst, index, package, &old.params) else { continue };
             let wanted = target.wanted().unwrap_or_default();
             let regular = wanted.into_iter().filter(|wanted| wanted.object.ftype.is_regular());
-            files.extend(regular.map(|wanted| Delivered {
+            files.extend(regular.map(|wanted| FileToCompare {
                 package: index,
                 entry: wanted.entry,
                 path: wanted.path,
@@ -113,7 +116,12 @@ pub fn brings_scripts(
 }
 
 /// The package in its place: installed parameters, and delivered ones where those are silent.
-fn target<'a>(inst: &PkgInst, index: usize, image: &'a PackageImage, params: &Params) -> Option<Target<'a>> {
+fn target<'a>(
+    inst: &PkgInst,
+    index: usize,
+    image: &'a PackageImage,
+    params: &Params,
+) -> Option<PackageTarget<'a>> {
     let mut all = params.clone();
     for (name, value) in image.params.iter() {
         match name {
@@ -125,7 +133,7 @@ fn target<'a>(inst: &PkgInst, index: usize, image: &'a PackageImage, params: &Pa
             _ => {}
         }
     }
-    Target::new(inst.clone(), index, image, all).ok()
+    PackageTarget::new(inst.clone(), index, image, all).ok()
 }
 
 fn link_source(wanted: &Wanted<'_>) -> Option<ObjectPath> {

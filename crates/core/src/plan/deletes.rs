@@ -3,17 +3,11 @@
 //! Only what is recorded for the package goes, and only when nobody else owns it. A path that another package owns
 //! as well stays and loses an owner; a path that no package owns stays and is said.
 
-use crate::package::{Live, ObjectPath, PkgInst};
+use crate::package::{ObjectPath, PkgInst};
 
-use super::plan_builder::PlanBuilder;
-use super::refusal::{Problem, Reason};
-use super::{Action, Body, Change};
-
-/// Whether a change makes something else of a directory.
-pub(super) fn turns(change: &Change) -> bool {
-    let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
-    is_other && change.old.as_ref().is_some_and(Live::is_directory)
-}
+use super::Action;
+use super::plan_builder::{PlanBuilder, turns};
+use super::refusal::{ObjectProblem, Reason};
 
 impl PlanBuilder<'_> {
     /// Whether a path lies in a directory that becomes something else, so that it has to go first.
@@ -67,7 +61,7 @@ impl PlanBuilder<'_> {
             self.notes.push(format!("{path} stays: it is a symbolic link that leads to a directory"));
             return Ok(());
         }
-        self.check_obstacle(path).map_err(|problem: Problem| Reason::Object {
+        self.check_obstacle(path).map_err(|problem: ObjectProblem| Reason::Object {
             package: package.clone(),
             path: path.to_string(),
             problem,

@@ -10,8 +10,8 @@ use crate::package::{ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, Pk
 
 use super::objects::{Handling, as_it_is};
 use super::plan_builder::PlanBuilder;
-use super::refusal::{Problem, Reason};
-use super::target::{Target, Wanted};
+use super::refusal::{ObjectProblem, Reason};
+use super::target::{PackageTarget, Wanted};
 use super::{Action, Body, NewObject, NewXattrs};
 
 /// The longest chain of links to links that is followed.
@@ -21,7 +21,7 @@ impl PlanBuilder<'_> {
     /// Plans a hard link that a package delivers.
     pub(super) fn link(
         &mut self,
-        target: &Target<'_>,
+        target: &PackageTarget<'_>,
         wanted: &Wanted<'_>,
         handling: &Handling,
     ) -> Result<(), Reason> {
@@ -30,18 +30,18 @@ impl PlanBuilder<'_> {
 
     fn plan_link(
         &mut self,
-        target: &Target<'_>,
+        target: &PackageTarget<'_>,
         wanted: &Wanted<'_>,
         handling: &Handling,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ObjectProblem> {
         let (package, path) = (&target.package, &wanted.path);
         if *handling == Handling::Leave || self.claim(package, path)?.is_some() {
             return Ok(());
         }
         self.check_reserved(path)?;
         self.open_way(package, path)?;
-        let to = wanted.object.target.as_deref().ok_or(Problem::Unknown("target"))?;
-        let source = path.link_source(to).map_err(|error| Problem::BadPath(error.to_string()))?;
+        let to = wanted.object.target.as_deref().ok_or(ObjectProblem::Unknown("target"))?;
+        let source = path.link_source(to).map_err(|error| ObjectProblem::BadPath(error.to_string()))?;
         self.check_reserved(&source)?;
         let new = self.other_name(path, &source)?;
         let old = self.old(path);
@@ -122,7 +122,7 @@ impl PlanBuilder<'_> {
             let object = object.map_err(|at| Reason::Object {
                 package: package.clone(),
                 path: path.to_string(),
-                problem: Problem::LinkSource(at.clone()),
+                problem: ObjectProblem::LinkSource(at.clone()),
             })?;
             if let Some(change) = self.changes.get_mut(path)
                 && let Action::Add(new) | Action::Replace(new) = &mut change.action
@@ -134,8 +134,12 @@ impl PlanBuilder<'_> {
     }
 
     /// Another name of the file at `source`: the new one where the run changes it, else the one that is there.
-    pub(super) fn other_name(&self, path: &ObjectPath, source: &ObjectPath) -> Result<NewObject, Problem> {
-        let wrong = || Problem::LinkSource(source.clone());
+    pub(super) fn other_name(
+        &self,
+        path: &ObjectPath,
+        source: &ObjectPath,
+    ) -> Result<NewObject, ObjectProblem> {
+        let wrong = || ObjectProblem::LinkSource(source.clone());
         if source == path {
             return Err(wrong());
         }

@@ -1,52 +1,33 @@
 //! What will be done to a root, decided before anything is touched.
 //!
-//! A [`Plan`] is a value: `--dry-run` prints it, `transaction` carries exactly it out. The planners beside it
-//! (`apply`, `back_out`, `install`, `remove`, `installf`, `removef`) are pure functions from what is delivered or asked
-//! for and what the root holds to a plan or a refusal; they open nothing, and read neither clock nor environment.
+//! A [`Plan`] is a value: `--dry-run` prints it, `transaction` carries exactly it out. The planners in [`patch`],
+//! [`package`] and [`registration`] are pure functions from what is delivered or asked for and what the root holds to a
+//! plan or a refusal; they open nothing, and read neither clock nor environment. What they share stands beside them.
 
-pub mod apply;
-pub mod back_out;
 pub mod clock;
-pub mod combine;
 pub mod concern;
 mod deletes;
-mod depend;
 pub mod edits;
-pub mod engine;
-mod foreign;
-mod handing_down;
-pub mod install;
-pub mod installf;
-pub mod installf_queue;
-pub mod interrupted;
-pub mod later;
 pub mod ledger;
 mod links;
 mod objects;
+pub mod package;
 mod parameters;
-pub mod patch_plan;
-mod placement;
+pub mod patch;
 mod plan_builder;
 mod privileges;
-pub mod projected_root;
 mod records;
 pub mod refresh;
 pub mod refusal;
-pub mod remove;
-pub mod removef;
+pub mod registration;
 mod reserved;
-mod restore;
 pub mod rights;
 pub mod script_schedule;
 pub mod scripted_records;
 pub mod scripts;
-pub mod settle;
-pub mod snapshot;
 mod space;
 mod target;
 #[cfg(test)]
 mod tests;
-mod undo;
-pub mod validate;
 
 pub use patchadm_changeset::plan::*;

@@ -6,8 +6,8 @@
 use crate::package::{ContentInfo, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
 
 use super::plan_builder::{PlanBuilder, Resolved};
-use super::refusal::{Problem, Reason};
-use super::target::{Target, Wanted};
+use super::refusal::{ObjectProblem, Reason};
+use super::target::{PackageTarget, Wanted};
 use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
 
 /// How an object is treated in whose place the administrator has something of their own.
@@ -32,7 +32,7 @@ impl PlanBuilder<'_> {
     /// Plans an object that is no hard link.
     pub(super) fn place(
         &mut self,
-        target: &Target<'_>,
+        target: &PackageTarget<'_>,
         wanted: &Wanted<'_>,
         handling: &Handling,
     ) -> Result<(), Reason> {
@@ -41,10 +41,10 @@ impl PlanBuilder<'_> {
 
     fn place_object(
         &mut self,
-        target: &Target<'_>,
+        target: &PackageTarget<'_>,
         wanted: &Wanted<'_>,
         handling: &Handling,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ObjectProblem> {
         if *handling == Handling::Leave {
             return Ok(());
         }
@@ -53,7 +53,7 @@ impl PlanBuilder<'_> {
         match self.claim(package, path) {
             Ok(None) => {}
             Ok(Some(first)) => return self.share(package, &first, wanted),
-            Err(Problem::SamePlace(other)) if self.stays_under_both(&other, path, &wanted.object) => {
+            Err(ObjectProblem::SamePlace(other)) if self.stays_under_both(&other, path, &wanted.object) => {
                 self.record_other_name(package, path, &other, &wanted.object);
                 return Ok(());
             }
@@ -135,7 +135,7 @@ impl PlanBuilder<'_> {
         resolved: &Resolved,
         object: &Object,
         handling: &Handling,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ObjectProblem> {
         let Some(old) = self.old(path) else {
             self.change(package, path, Action::Add(new));
             return Ok(());
@@ -166,7 +166,7 @@ impl PlanBuilder<'_> {
         path: &ObjectPath,
         old: &Live,
         suffix: &str,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ObjectProblem> {
         let body = match &old.kind {
             LiveKind::Regular { .. } => Body::CopyOf(path.clone()),
             LiveKind::Symlink(target) => Body::Symlink(target.clone()),
@@ -181,16 +181,21 @@ impl PlanBuilder<'_> {
     }
 
     /// A second package of the same run delivers the path too.
-    fn share(&mut self, package: &PkgInst, first: &PkgInst, wanted: &Wanted<'_>) -> Result<(), Problem> {
+    fn share(
+        &mut self,
+        package: &PkgInst,
+        first: &PkgInst,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), ObjectProblem> {
         let Some(line) = self.line(&wanted.path) else {
-            return Err(Problem::DeliveredTwice(first.clone()));
+            return Err(ObjectProblem::DeliveredTwice(first.clone()));
         };
         let known = &line.object;
         let same = known.ftype == wanted.object.ftype
             && known.content == wanted.object.content
             && known.target == wanted.object.target;
         if !same {
-            return Err(Problem::DeliveredTwice(first.clone()));
+            return Err(ObjectProblem::DeliveredTwice(first.clone()));
         }
         let object = known.clone();
         self.record(package, &wanted.path, object);
@@ -198,9 +203,9 @@ impl PlanBuilder<'_> {
     }
 
     /// Refuses what only the superuser can make.
-    pub(super) fn check_privilege(&self, object: &Object) -> Result<(), Problem> {
+    pub(super) fn check_privilege(&self, object: &Object) -> Result<(), ObjectProblem> {
         if object.ftype.is_device() && !self.inventory.privileged {
-            return Err(Problem::NotPermitted("a device"));
+            return Err(ObjectProblem::NotPermitted("a device"));
         }
         Ok(())
     }
@@ -236,7 +241,7 @@ pub(super) fn as_it_is(old: &Live, body: Body) -> NewObject {
     }
 }
 
-fn body(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<Body, Problem> {
+fn body(target: &PackageTarget<'_>, wanted: &Wanted<'_>) -> Result<Body, ObjectProblem> {
     let object = &wanted.object;
     if !object.ftype.is_regular() {
         return body_of(object);
@@ -244,27 +249,27 @@ fn body(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<Body, Problem> {
     Ok(Body::Member(Member {
         package: target.index,
         path: wanted.entry.path.clone(),
-        size: object.content.size.ok_or(Problem::Unknown("size"))?,
-        cksum: object.content.cksum.ok_or(Problem::Unknown("checksum"))?,
+        size: object.content.size.ok_or(ObjectProblem::Unknown("size"))?,
+        cksum: object.content.cksum.ok_or(ObjectProblem::Unknown("checksum"))?,
         sha256: None,
     }))
 }
 
 /// The body of an object that its line alone describes: no regular file, no hard link.
-pub(super) fn body_of(object: &Object) -> Result<Body, Problem> {
+pub(super) fn body_of(object: &Object) -> Result<Body, ObjectProblem> {
     Ok(match object.ftype {
         Ftype::Directory | Ftype::Exclusive => Body::Directory,
         Ftype::Pipe => Body::Pipe,
-        Ftype::Symlink => Body::Symlink(object.target.clone().ok_or(Problem::Unknown("target"))?),
+        Ftype::Symlink => Body::Symlink(object.target.clone().ok_or(ObjectProblem::Unknown("target"))?),
         Ftype::Block | Ftype::Character => {
             let (major, minor) = object.device.unwrap_or_default();
             Body::Device {
                 block: object.ftype == Ftype::Block,
-                major: major.ok_or(Problem::Unknown("major number"))?,
-                minor: minor.ok_or(Problem::Unknown("minor number"))?,
+                major: major.ok_or(ObjectProblem::Unknown("major number"))?,
+                minor: minor.ok_or(ObjectProblem::Unknown("minor number"))?,
             }
         }
-        _ => return Err(Problem::Unknown("content")),
+        _ => return Err(ObjectProblem::Unknown("content")),
     })
 }
 

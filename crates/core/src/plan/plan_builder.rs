@@ -11,8 +11,7 @@ use crate::package::{
     ContentsLine, Ftype, Live, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst, Timestamp,
 };
 
-use super::deletes::turns;
-use super::refusal::{Problem, Reason};
+use super::refusal::{ObjectProblem, Reason};
 use super::reserved;
 use super::{Action, Body, Change, NewObject, NewXattrs};
 
@@ -126,7 +125,11 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Claims the place of a path for a package; the package that had claimed the same path before, if one has.
-    pub(super) fn claim(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<Option<PkgInst>, Problem> {
+    pub(super) fn claim(
+        &mut self,
+        package: &PkgInst,
+        path: &ObjectPath,
+    ) -> Result<Option<PkgInst>, ObjectProblem> {
         let place = self.place_of(path);
         match self.claims.get(&place) {
             None => {
@@ -134,13 +137,13 @@ impl<'a> PlanBuilder<'a> {
                 Ok(None)
             }
             Some((other, first)) if other == path => Ok(Some(first.clone())),
-            Some((other, _)) => Err(Problem::SamePlace(other.clone())),
+            Some((other, _)) => Err(ObjectProblem::SamePlace(other.clone())),
         }
     }
 
     /// Checks the way to a path and plans the directories that are missing on it: 0755 root root, recorded, so that
     /// they go with the package (pkgadd(1M)).
-    pub(super) fn open_way(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), Problem> {
+    pub(super) fn open_way(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), ObjectProblem> {
         let place = self.place_of(path);
         for above in path.ancestors().chain(place.ancestors()) {
             self.check_planned_directory(&above)?;
@@ -153,13 +156,13 @@ impl<'a> PlanBuilder<'a> {
             match self.old(&real) {
                 Some(live) if live.is_directory() => {
                     if let Some(obstacle) = live.obstacle.filter(|word| !word.contains("mount")) {
-                        return Err(Problem::Obstacle { at: real, obstacle });
+                        return Err(ObjectProblem::Obstacle { at: real, obstacle });
                     }
                     break;
                 }
-                Some(_) => return Err(Problem::NotADirectory(real)),
+                Some(_) => return Err(ObjectProblem::NotADirectory(real)),
                 // A link of which the target is not there: to make that, somewhere else, is nobody's wish.
-                None if self.old(&above).is_some() => return Err(Problem::LeadsNowhere(above)),
+                None if self.old(&above).is_some() => return Err(ObjectProblem::LeadsNowhere(above)),
                 None => missing.push(above),
             }
         }
@@ -170,19 +173,19 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Refuses a path at which no package delivers anything.
-    pub(super) fn check_reserved(&self, path: &ObjectPath) -> Result<(), Problem> {
+    pub(super) fn check_reserved(&self, path: &ObjectPath) -> Result<(), ObjectProblem> {
         reserved::check(path, &self.place_of(path))
     }
 
     /// Whether a path belongs to the settings of this program.
     pub(super) fn is_setting(&self, path: &ObjectPath) -> bool {
-        matches!(self.check_reserved(path), Err(Problem::Settings))
+        matches!(self.check_reserved(path), Err(ObjectProblem::Settings))
     }
 
     /// Refuses an object that cannot be renamed.
-    pub(super) fn check_obstacle(&self, path: &ObjectPath) -> Result<(), Problem> {
+    pub(super) fn check_obstacle(&self, path: &ObjectPath) -> Result<(), ObjectProblem> {
         match self.old(path).and_then(|live| live.obstacle) {
-            Some(obstacle) => Err(Problem::Obstacle { at: path.clone(), obstacle }),
+            Some(obstacle) => Err(ObjectProblem::Obstacle { at: path.clone(), obstacle }),
             None => Ok(()),
         }
     }
@@ -190,7 +193,7 @@ impl<'a> PlanBuilder<'a> {
     /// The attributes that an object gets: those that are written; where there is a `?` those of what is there, and
     /// where nothing is, 0755 or 0644, root, root, and such owners stay `?` in the records, as pkgadd(1M) leaves them.
     /// Owners that cannot be set are recorded.
-    pub(super) fn resolve(&mut self, object: &Object, old: Option<&Live>) -> Result<Resolved, Problem> {
+    pub(super) fn resolve(&mut self, object: &Object, old: Option<&Live>) -> Result<Resolved, ObjectProblem> {
         let accounts = &self.inventory.accounts;
         let same_kind = old.filter(|live| live.is_directory() == object.ftype.is_directory());
         let usual = if object.ftype.is_directory() { 0o755 } else { 0o644 };
@@ -204,15 +207,15 @@ impl<'a> PlanBuilder<'a> {
         let (uid, gid) = (accounts.uid(&owner), accounts.gid(&group));
         if self.inventory.privileged {
             let later = self.accounts_may_come.then_some(UNKNOWN);
-            let uid = uid.or(later).ok_or(Problem::UnknownUser(owner))?;
-            let gid = gid.or(later).ok_or(Problem::UnknownGroup(group))?;
+            let uid = uid.or(later).ok_or(ObjectProblem::UnknownUser(owner))?;
+            let gid = gid.or(later).ok_or(ObjectProblem::UnknownGroup(group))?;
             return Ok(Resolved { mode, uid, gid, recorded });
         }
         let caller = self.inventory.caller;
         if mode.bits() & 0o4000 != 0 && uid != Some(caller.0)
             || mode.bits() & 0o2000 != 0 && gid != Some(caller.1) && !object.ftype.is_directory()
         {
-            return Err(Problem::NotPermitted("a program that runs as another user or group"));
+            return Err(ObjectProblem::NotPermitted("a program that runs as another user or group"));
         }
         let asked = [&object.attributes.owner, &object.attributes.group];
         for (name, number, own) in [(asked[0], uid, caller.0), (asked[1], gid, caller.1)] {
@@ -230,7 +233,7 @@ impl<'a> PlanBuilder<'a> {
             self.check_above(change)?;
             if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
                 let (package, path) = (change.package.clone(), change.path.to_string());
-                return Err(Reason::Object { package, path, problem: Problem::NotEmpty(held) });
+                return Err(Reason::Object { package, path, problem: ObjectProblem::NotEmpty(held) });
             }
         }
         let full: Vec<ObjectPath> = self
@@ -268,7 +271,7 @@ impl<'a> PlanBuilder<'a> {
 
     /// Without privileges nothing is changed in a directory of somebody else, even where writing to it is allowed:
     /// its owner could take away or put there what they like at any moment.
-    fn check_ownership(&self, change: &Change) -> Result<(), Problem> {
+    fn check_ownership(&self, change: &Change) -> Result<(), ObjectProblem> {
         if self.inventory.privileged {
             return Ok(());
         }
@@ -277,23 +280,24 @@ impl<'a> PlanBuilder<'a> {
             _ => self.place_of(&change.path).parent(),
         };
         match directory.filter(|at| self.old(at).is_some_and(|live| live.uid != self.inventory.caller.0)) {
-            Some(at) => Err(Problem::ForeignDirectory(at)),
+            Some(at) => Err(ObjectProblem::ForeignDirectory(at)),
             None => self.check_writable(change),
         }
     }
 
     /// A directory that its owner may not write to lets only root rename anything into it, out of it, or itself
     /// (rename(2)).
-    fn check_writable(&self, change: &Change) -> Result<(), Problem> {
+    fn check_writable(&self, change: &Change) -> Result<(), ObjectProblem> {
         let closed = |mode: Mode| mode.bits() & 0o300 != 0o300;
         let is_closed = |live: &Live| live.is_directory() && closed(live.mode);
-        let refused = |at| Err(Problem::Obstacle { at, obstacle: "may not be written to by its owner" });
+        let refused =
+            |at| Err(ObjectProblem::Obstacle { at, obstacle: "may not be written to by its owner" });
         if let Action::Add(new) | Action::Replace(new) = &change.action
             && matches!(new.body, Body::Directory)
             && closed(new.mode)
             && !self.is_below_new_directory(&change.path)
         {
-            return Err(Problem::NotPermitted("a directory that its owner may not write to"));
+            return Err(ObjectProblem::NotPermitted("a directory that its owner may not write to"));
         }
         if matches!(change.action, Action::Replace(_)) && change.old.as_ref().is_some_and(is_closed) {
             return refused(change.path.clone());
@@ -311,7 +315,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// The first name `PATH.suffix`, `PATH.suffix.2`, … that is free.
-    pub(super) fn free_name(&self, path: &ObjectPath, suffix: &str) -> Result<ObjectPath, Problem> {
+    pub(super) fn free_name(&self, path: &ObjectPath, suffix: &str) -> Result<ObjectPath, ObjectProblem> {
         let mut number = 1u32;
         loop {
             let mut name = path.as_bytes().to_vec();
@@ -319,7 +323,7 @@ impl<'a> PlanBuilder<'a> {
             if number > 1 {
                 name.extend_from_slice(format!(".{number}").as_bytes());
             }
-            let name = ObjectPath::new(&name).map_err(|error| Problem::BadPath(error.to_string()))?;
+            let name = ObjectPath::new(&name).map_err(|error| ObjectProblem::BadPath(error.to_string()))?;
             if !self.inventory.live.contains_key(&name) && !self.changes.contains_key(&name) {
                 return Ok(name);
             }
@@ -349,12 +353,12 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// An object above a path may only be planned as a directory.
-    fn check_planned_directory(&self, above: &ObjectPath) -> Result<(), Problem> {
+    fn check_planned_directory(&self, above: &ObjectPath) -> Result<(), ObjectProblem> {
         match self.changes.get(above).map(|change| &change.action) {
             Some(Action::Add(new) | Action::Replace(new)) => match new.body {
                 Body::Directory => Ok(()),
-                Body::Symlink(_) => Err(Problem::ThroughOwnLink(above.clone())),
-                _ => Err(Problem::NotADirectory(above.clone())),
+                Body::Symlink(_) => Err(ObjectProblem::ThroughOwnLink(above.clone())),
+                _ => Err(ObjectProblem::NotADirectory(above.clone())),
             },
             _ => Ok(()),
         }
@@ -409,4 +413,10 @@ pub(super) fn below<'m, V>(
         let directory = directory.clone();
         move |path| path.is_below(&directory)
     })
+}
+
+/// Whether a change makes something else of a directory.
+pub(super) fn turns(change: &Change) -> bool {
+    let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
+    is_other && change.old.as_ref().is_some_and(Live::is_directory)
 }

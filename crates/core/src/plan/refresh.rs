@@ -9,7 +9,7 @@ use crate::inventory::Inventory;
 use crate::package::{Accounts, ContentsLine, Live, ObjectPath};
 
 use super::plan_builder::UNKNOWN;
-use super::refusal::{Problem, Reason};
+use super::refusal::{ObjectProblem, Reason};
 use super::{Action, Body, Change, DirectoryAttributes, NewObject, NewXattrs, Plan};
 
 /// The plan with changes that fit the root as it is now. `now` is a survey of the paths of the plan and of the files
@@ -42,20 +42,24 @@ pub fn number_object(
     new: &mut NewObject,
     line: Option<&ContentsLine>,
     accounts: &Accounts,
-) -> Result<(), Problem> {
+) -> Result<(), ObjectProblem> {
     let attributes = line.map(|line| &line.object.attributes);
     if new.uid == UNKNOWN {
         let name = attributes.and_then(|known| known.owner.clone()).unwrap_or_default();
-        new.uid = accounts.uid(&name).ok_or(Problem::UnknownUser(name))?;
+        new.uid = accounts.uid(&name).ok_or(ObjectProblem::UnknownUser(name))?;
     }
     if new.gid == UNKNOWN {
         let name = attributes.and_then(|known| known.group.clone()).unwrap_or_default();
-        new.gid = accounts.gid(&name).ok_or(Problem::UnknownGroup(name))?;
+        new.gid = accounts.gid(&name).ok_or(ObjectProblem::UnknownGroup(name))?;
     }
     Ok(())
 }
 
-fn number(action: &mut Action, line: Option<&ContentsLine>, accounts: &Accounts) -> Result<(), Problem> {
+fn number(
+    action: &mut Action,
+    line: Option<&ContentsLine>,
+    accounts: &Accounts,
+) -> Result<(), ObjectProblem> {
     match action {
         Action::Add(new) | Action::Replace(new) => number_object(new, line, accounts),
         Action::Attributes(attributes) => {
@@ -75,10 +79,10 @@ fn action(
     live: Option<&Live>,
     now: &Inventory,
     planned: &BTreeMap<ObjectPath, Change>,
-) -> Result<Option<Action>, Problem> {
+) -> Result<Option<Action>, ObjectProblem> {
     let is_directory = live.is_some_and(Live::is_directory);
     if let Some(obstacle) = live.filter(|_| !is_directory).and_then(|live| live.obstacle) {
-        return Err(Problem::Obstacle { at: now.show(&change.path), obstacle });
+        return Err(ObjectProblem::Obstacle { at: now.show(&change.path), obstacle });
     }
     Ok(match &change.action {
         Action::Add(new) | Action::Replace(new) => match (&new.body, live) {
@@ -101,7 +105,7 @@ fn action(
         },
         Action::Attributes(attributes) => match live {
             Some(there) if is_directory => different(attributes, there).map(Action::Attributes),
-            Some(_) => return Err(Problem::NotADirectory(now.show(&change.path))),
+            Some(_) => return Err(ObjectProblem::NotADirectory(now.show(&change.path))),
             None => Some(Action::Add(directory(attributes, change.old.as_ref()))),
         },
         Action::Delete | Action::RemoveDirectory => {

@@ -6,7 +6,7 @@
 //! SVR4 systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are none of
 //! these. `/etc/patchadm` is what the operator of a root has decided about packages, so no package has a say in it.
 
-use super::refusal::Problem;
+use super::refusal::ObjectProblem;
 use crate::package::ObjectPath;
 
 /// Below these everything is a record.
@@ -27,15 +27,15 @@ const SETTINGS: &[u8] = b"/etc/patchadm";
 
 /// Refuses an object at `path`, which is `place` on the disk, where a record or a setting is or will be, and one that is
 /// the root directory itself.
-pub(super) fn check(path: &ObjectPath, place: &ObjectPath) -> Result<(), Problem> {
+pub(super) fn check(path: &ObjectPath, place: &ObjectPath) -> Result<(), ObjectProblem> {
     if [path, place].into_iter().any(|path| path.relative().is_empty()) {
-        return Err(Problem::RootDirectory);
+        return Err(ObjectProblem::RootDirectory);
     }
     if [path, place].into_iter().any(is_record) {
-        return Err(Problem::Record);
+        return Err(ObjectProblem::Record);
     }
     if [path, place].into_iter().any(is_setting) {
-        return Err(Problem::Settings);
+        return Err(ObjectProblem::Settings);
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ mod tests {
         for setting in ["/etc/patchadm", "/etc/patchadm/policy", "/etc/patchadm/keys/a"] {
             let (setting, other) = (path(setting), path("/opt/x"));
             for (path, place) in [(&setting, &setting), (&other, &setting), (&setting, &other)] {
-                assert!(matches!(check(path, place), Err(Problem::Settings)), "{path} {place}");
+                assert!(matches!(check(path, place), Err(ObjectProblem::Settings)), "{path} {place}");
             }
         }
         for object in ["/etc", "/etc/patchadm.conf", "/opt/etc/patchadm/policy"] {

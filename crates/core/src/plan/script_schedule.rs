@@ -16,17 +16,17 @@ use crate::inventory::{Installed, Inventory};
 use crate::package::{ContentsLine, Ftype, Live, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::source::PackageImage;
 
-use super::install::Intended;
 use super::ledger;
+use super::package::install::IntendedInstall;
+use super::patch::snapshot::add_kept_by_classes;
+use super::patch::undo::as_left;
 use super::records::package_path;
 use super::refusal::Reason;
 use super::scripts::{InstallScripts, is_passing};
-use super::snapshot::add_kept_by_classes;
 use super::target::classes;
-use super::undo::as_left;
 use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
 use order::Order;
-use steps::{Batch, ClassStep, Concerned, ListedFile, Mapped, Outcome, PackageStep};
+use steps::{ChangeBatch, ClassStep, Concerned, ListedFile, MappedObject, Outcome, PackageStep};
 
 mod order;
 pub mod removal;
@@ -64,11 +64,11 @@ pub struct ScriptSchedule {
 impl ScriptSchedule {
     /// The course of an installation. `inventory` is the one that it was planned with.
     pub fn of_installation(
-        intended: &Intended,
+        intended: &IntendedInstall,
         image: &PackageImage,
         inventory: &Inventory,
     ) -> Result<Self, Reason> {
-        let Intended { plan, scripts, mapped, params, passing: _ } = intended;
+        let IntendedInstall { plan, scripts, mapped, params, passing: _ } = intended;
         let package = plan.packages.first().cloned().ok_or(Reason::NoSuchPackage)?;
         let order = Order::new(&classes(params), scripts, mapped, plan);
         let listed = order.listed(plan, inventory);
@@ -104,7 +104,7 @@ impl ScriptSchedule {
     fn opening(
         &mut self,
         mut records: Vec<RecordChange>,
-        intended: &Intended,
+        intended: &IntendedInstall,
         image: &PackageImage,
     ) -> Result<(), Reason> {
         let passing = intended.passing.iter().filter(|name| is_passing(name));
@@ -157,7 +157,7 @@ impl ScriptSchedule {
         mut listed: BTreeMap<String, Vec<ListedFile>>,
     ) {
         let mut slots = order.slots(plan);
-        let mut open = Batch { plan: self.frame.clone(), portions: Vec::new() };
+        let mut open = ChangeBatch { plan: self.frame.clone(), portions: Vec::new() };
         for (at, class) in order.classes.iter().enumerate() {
             let deliverer = scripts.classes.get(class);
             let mut before = slots.remove(&(2 * at)).unwrap_or_default();
@@ -175,8 +175,8 @@ impl ScriptSchedule {
         self.flush(&mut open);
     }
 
-    fn flush(&mut self, open: &mut Batch) {
-        let empty = Batch { plan: self.frame.clone(), portions: Vec::new() };
+    fn flush(&mut self, open: &mut ChangeBatch) {
+        let empty = ChangeBatch { plan: self.frame.clone(), portions: Vec::new() };
         let mut batch = std::mem::replace(open, empty);
         batch.plan.changes.sort_by(|a, b| a.path.cmp(&b.path));
         if !batch.portions.is_empty() {
@@ -250,7 +250,7 @@ fn mark(line: &mut ContentsLine, package: &PkgInst, status: Option<OwnerStatus>)
     }
 }
 
-fn concerned(package: &PkgInst, mapped: &[Mapped], plan: &Plan) -> Result<Concerned, Reason> {
+fn concerned(package: &PkgInst, mapped: &[MappedObject], plan: &Plan) -> Result<Concerned, Reason> {
     let changed = plan.changes.iter().map(|change| (change.path.clone(), false));
     let mut objects: BTreeMap<ObjectPath, bool> = changed.collect();
     for each in mapped {
@@ -263,7 +263,7 @@ fn concerned(package: &PkgInst, mapped: &[Mapped], plan: &Plan) -> Result<Concer
 }
 
 /// The records that come before the scripts, and the undo data, which come after them.
-fn records(intended: &Intended) -> (Vec<RecordChange>, Vec<RecordChange>) {
+fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>) {
     let saved: Vec<Vec<u8>> = intended
         .plan
         .packages

@@ -13,8 +13,8 @@ use crate::source::PackageImage;
 use super::parameters::{TOLD_TO_SCRIPTS, is_word_of_last_patch};
 use super::records::{package_path, reactivate, save_of, supersede};
 use super::refusal::Reason;
-use super::script_schedule::steps::Mapped;
-use super::target::Target;
+use super::script_schedule::steps::MappedObject;
+use super::target::PackageTarget;
 use super::{Action, Body, Change, RecordChange};
 
 /// The parameters after an application: those of the scripts (`theirs`), with lists that mean what the program's
@@ -108,12 +108,12 @@ fn spelled(applied: &PatchRecords, id: &PatchId) -> String {
 pub fn unsaved(
     package: &PkgInst,
     changes: &[Change],
-    mapped: &[Mapped],
+    mapped: &[MappedObject],
     archive: &PackageImage,
     installed: &Params,
     now: &BTreeMap<ObjectPath, Live>,
 ) -> Result<Vec<ObjectPath>, Reason> {
-    let target = Target::new(package.clone(), 0, archive, installed.clone())?;
+    let target = PackageTarget::new(package.clone(), 0, archive, installed.clone())?;
     let mut saved = BTreeMap::new();
     for entry in archive.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
         saved.insert(target.resolve(&entry.path)?, &entry.object);

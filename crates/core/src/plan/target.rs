@@ -3,12 +3,12 @@
 use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{Object, ObjectPath, PackagePath, Params, PkgInst, variables};
 
-use super::refusal::{Problem, Reason};
+use super::refusal::{ObjectProblem, Reason};
 use crate::source::PackageImage;
 
 /// A package that is delivered, and the instance that it goes into.
 #[derive(Clone, Debug)]
-pub(super) struct Target<'a> {
+pub(super) struct PackageTarget<'a> {
     /// The instance.
     pub(super) package: PkgInst,
     /// Its place in the image.
@@ -32,7 +32,7 @@ pub(super) struct Wanted<'a> {
     pub(super) object: Object,
 }
 
-impl<'a> Target<'a> {
+impl<'a> PackageTarget<'a> {
     /// The package `image` as it is installed with these parameters. Without a BASEDIR relative paths lie in `/`.
     pub(super) fn new(
         package: PkgInst,
@@ -53,7 +53,7 @@ impl<'a> Target<'a> {
     /// Where a path of the package is.
     pub(super) fn resolve(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
         path.resolve(&self.basedir, |name| self.variable(name))
-            .map_err(|error| self.refuse(path, Problem::BadPath(error.to_string())))
+            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 
     /// How the package writes a path: relative where it is below BASEDIR.
@@ -63,7 +63,8 @@ impl<'a> Target<'a> {
         } else {
             path.as_bytes()
         };
-        PackagePath::new(relative).map_err(|error| self.refuse(path, Problem::BadPath(error.to_string())))
+        PackagePath::new(relative)
+            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 
     /// The objects to be installed, sorted by path: those whose class is one of CLASSES.
@@ -82,7 +83,7 @@ impl<'a> Target<'a> {
     }
 
     /// A refusal about one of its objects.
-    pub(super) fn refuse(&self, path: &impl ToString, problem: Problem) -> Reason {
+    pub(super) fn refuse(&self, path: &impl ToString, problem: ObjectProblem) -> Reason {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
@@ -92,7 +93,7 @@ impl<'a> Target<'a> {
 
     fn expand(&self, entry: &PkgmapEntry, path: &ObjectPath) -> Result<Object, Reason> {
         variables::expand_object(&entry.object, &self.params)
-            .map_err(|error| self.refuse(path, Problem::BadPath(error.to_string())))
+            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 }
 

@@ -14,8 +14,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, open,
 use rustix::io::Errno;
 
 use super::SourceError;
-use super::error::Problem;
-use super::member::{Kind, Member, Stamp, Visit, checked_name};
+use super::error::SourceProblem;
+use super::member::{Kind, MemberStamp, SourceMember, Visit, checked_name};
 use crate::package::PackagePath;
 
 /// Directories inside directories, at most.
@@ -23,15 +23,15 @@ const DEEPEST: usize = 256;
 
 /// An open directory operand.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct SourceDirectory {
     top: OwnedFd,
 }
 
-impl Directory {
-    pub(super) fn open(path: &Path) -> Result<Self, Problem> {
+impl SourceDirectory {
+    pub(super) fn open(path: &Path) -> Result<Self, SourceProblem> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = open(path, flags, Mode::empty())
-            .map_err(|error| Problem::Io { file: None, error: error.into() })?;
+            .map_err(|error| SourceProblem::Io { file: None, error: error.into() })?;
         Ok(Self { top })
     }
 
@@ -42,7 +42,7 @@ impl Directory {
         &self,
         wanted: &dyn Fn(&[u8]) -> bool,
         visit: &mut Visit<'_, E>,
-        fail: &dyn Fn(Problem) -> SourceError,
+        fail: &dyn Fn(SourceProblem) -> SourceError,
     ) -> Result<(), E> {
         let names = self.list(b"").map_err(fail)?;
         let whole = has(&names, b"pkginfo") && has(&names, b"pkgmap");
@@ -64,14 +64,15 @@ impl Directory {
         &self,
         directory: &[u8],
         visit: &mut Visit<'_, E>,
-        fail: &dyn Fn(Problem) -> SourceError,
+        fail: &dyn Fn(SourceProblem) -> SourceError,
     ) -> Result<(), E> {
         let depth = directory.split(|&byte| byte == b'/').count();
         if depth > DEEPEST {
             let shown = directory.get(..80).unwrap_or_default().escape_ascii();
-            return Err(
-                fail(Problem::BadForm(format!("directories are nested too deeply below {shown}"))).into()
-            );
+            return Err(fail(SourceProblem::BadForm(format!(
+                "directories are nested too deeply below {shown}"
+            )))
+            .into());
         }
         for entry in self.list(directory).map_err(fail)? {
             let path = [directory, b"/", &entry.name].concat();
@@ -87,15 +88,15 @@ impl Directory {
     fn give<E: From<SourceError>>(
         &self,
         name: &[u8],
-        entry: &Entry,
+        entry: &DirectoryEntry,
         visit: &mut Visit<'_, E>,
-        fail: &dyn Fn(Problem) -> SourceError,
+        fail: &dyn Fn(SourceProblem) -> SourceError,
     ) -> Result<(), E> {
         let Some(path) = checked_name(name).map_err(fail)? else { return Ok(()) };
         let mut reader = Unopened { directory: self, path: &path, file: None };
-        let Entry { kind, size, stamp, .. } = entry;
+        let DirectoryEntry { kind, size, stamp, .. } = entry;
         let member =
-            Member { path: path.clone(), kind: kind.clone(), size: *size, group: None, stamp: *stamp };
+            SourceMember { path: path.clone(), kind: kind.clone(), size: *size, group: None, stamp: *stamp };
         visit(&member, &mut reader)
     }
 
@@ -122,8 +123,8 @@ impl Directory {
     }
 
     /// What is in a directory, sorted by name.
-    fn list(&self, directory: &[u8]) -> Result<Vec<Entry>, Problem> {
-        let read = || -> io::Result<Vec<Entry>> {
+    fn list(&self, directory: &[u8]) -> Result<Vec<DirectoryEntry>, SourceProblem> {
+        let read = || -> io::Result<Vec<DirectoryEntry>> {
             let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
             let mut found = Vec::new();
             for entry in Dir::read_from(&at)? {
@@ -132,30 +133,30 @@ impl Directory {
                 if !matches!(name, b"." | b"..") {
                     let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
                     let (kind, size) = kind(&stat);
-                    let stamp = Stamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime };
-                    found.push(Entry { name: name.to_vec(), kind, size, stamp });
+                    let stamp = MemberStamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime };
+                    found.push(DirectoryEntry { name: name.to_vec(), kind, size, stamp });
                 }
             }
             found.sort_by(|one, other| one.name.cmp(&other.name));
             Ok(found)
         };
         read().map_err(|error| match directory {
-            b"" => Problem::Io { file: None, error },
-            inside => Problem::read(&inside.escape_ascii().to_string(), error),
+            b"" => SourceProblem::Io { file: None, error },
+            inside => SourceProblem::read(&inside.escape_ascii().to_string(), error),
         })
     }
 }
 
 /// What a directory has under a name.
 #[derive(Debug)]
-struct Entry {
+struct DirectoryEntry {
     name: Vec<u8>,
     kind: Kind,
     size: u64,
-    stamp: Stamp,
+    stamp: MemberStamp,
 }
 
-fn has(entries: &[Entry], wanted: &[u8]) -> bool {
+fn has(entries: &[DirectoryEntry], wanted: &[u8]) -> bool {
     entries.iter().any(|entry| entry.name == wanted)
 }
 
@@ -170,7 +171,7 @@ fn kind(stat: &Stat) -> (Kind, u64) {
 
 /// A file that is opened when it is first read, so that a walk costs no opening of what nobody wants.
 struct Unopened<'a> {
-    directory: &'a Directory,
+    directory: &'a SourceDirectory,
     path: &'a PackagePath,
     file: Option<File>,
 }

@@ -15,12 +15,12 @@ pub struct SourceError {
     /// What the user named.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub problem: Problem,
+    pub problem: SourceProblem,
 }
 
 /// What is wrong with a source. The numbers are those of patchadd(1M).
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum SourceProblem {
     /// There is nothing of that name.
     #[error("no such file or directory")]
     NotFound,
@@ -83,7 +83,7 @@ fn of(file: Option<&str>) -> String {
     file.map(|name| format!(" {name}")).unwrap_or_default()
 }
 
-impl Problem {
+impl SourceProblem {
     /// What went wrong while an archive was read.
     pub(super) fn of_archive(error: io::Error) -> Self {
         if ContainerError::is_inside(&error) {

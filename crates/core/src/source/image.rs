@@ -2,11 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Form;
-use super::member::{Place, Stamp};
+use super::member::{MemberStamp, PackagePart};
+use crate::format::container::Compression;
 use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::package::{PackagePath, Params, PkgInst};
+
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A directory.
+    Directory,
+    /// A package datastream.
+    Datastream(Option<Compression>),
+    /// A tar archive.
+    Tar(Option<Compression>),
+    /// A zip archive or a jar.
+    Zip,
+}
 
 /// A patch, a package or several packages, as [`Source::scan`](super::Source::scan) found it.
 #[derive(Clone, Debug)]
@@ -61,7 +74,7 @@ pub struct PackageImage {
     pub deletes: Vec<PackagePath>,
     /// The path of its directory in the source, ended by `/`; empty where the source is the package.
     pub(super) at: Vec<u8>,
-    pub(super) stamps: BTreeMap<String, Stamp>,
+    pub(super) stamps: BTreeMap<String, MemberStamp>,
 }
 
 impl PackageImage {
@@ -97,8 +110,8 @@ impl PackageImage {
     }
 
     /// What the source says of `pkginfo`, `pkgmap` or a file `install/…`.
-    pub fn stamp(&self, name: &str) -> Stamp {
-        self.stamps.get(name).copied().unwrap_or(Stamp::UNKNOWN)
+    pub fn stamp(&self, name: &str) -> MemberStamp {
+        self.stamps.get(name).copied().unwrap_or(MemberStamp::UNKNOWN)
     }
 
     /// The entries of objects that have content of their own (`f`, `e`, `v`).
@@ -124,11 +137,11 @@ impl Image {
     }
 
     /// The package that a member of the source belongs to, and what the member is to it.
-    pub(super) fn locate(&self, path: &PackagePath) -> Option<(usize, Place)> {
+    pub(super) fn locate(&self, path: &PackagePath) -> Option<(usize, PackagePart)> {
         // All packages of a source are at the same depth, so that one of them decides where to cut.
         let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
         let (directory, rest) = cut(path.as_bytes(), depth)?;
-        Some((*self.index.get(directory)?, Place::of(rest)))
+        Some((*self.index.get(directory)?, PackagePart::of(rest)))
     }
 }
 

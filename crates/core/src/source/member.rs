@@ -5,32 +5,32 @@
 
 use std::io::Read;
 
-use super::error::Problem;
+use super::error::SourceProblem;
 use crate::package::PackagePath;
 
 /// One member: a file, directory or link somewhere in a source.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
+pub(super) struct SourceMember {
     /// Where it is, from the top of the source; relative.
     pub(super) path: PackagePath,
     pub(super) kind: Kind,
     /// Bytes of data that are read here, for a file.
     pub(super) size: u64,
     /// Members of one group are names of one file; only one of them need carry the data.
-    pub(super) group: Option<Group>,
-    pub(super) stamp: Stamp,
+    pub(super) group: Option<LinkGroup>,
+    pub(super) stamp: MemberStamp,
 }
 
 /// What a source says of one of its files, beside the content: it may differ from what the pkgmap says of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct MemberStamp {
     /// Permission bits.
     pub mode: u32,
     /// When it was last modified, in seconds since 1970.
     pub mtime: i64,
 }
 
-impl Stamp {
+impl MemberStamp {
     /// Of a file about which the source says nothing.
     pub(super) const UNKNOWN: Self = Self { mode: 0o644, mtime: 0 };
 }
@@ -48,16 +48,16 @@ pub(super) enum Kind {
 }
 
 /// Archive number, device and inode of a file with several names.
-pub(super) type Group = (u64, u64, u64);
+pub(super) type LinkGroup = (u64, u64, u64);
 
 /// What is done with each member; the reader gives its data, for a file.
-pub(super) type Visit<'a, E> = dyn FnMut(&Member, &mut dyn Read) -> Result<(), E> + 'a;
+pub(super) type Visit<'a, E> = dyn FnMut(&SourceMember, &mut dyn Read) -> Result<(), E> + 'a;
 
 /// Checks the name of a member; none for the top directory itself.
-pub(super) fn checked_name(name: &[u8]) -> Result<Option<PackagePath>, Problem> {
+pub(super) fn checked_name(name: &[u8]) -> Result<Option<PackagePath>, SourceProblem> {
     let refused = |reason: &str| {
         let shown = name.get(..200).unwrap_or(name);
-        Err(Problem::Unsafe { member: shown.escape_ascii().to_string(), reason: reason.to_owned() })
+        Err(SourceProblem::Unsafe { member: shown.escape_ascii().to_string(), reason: reason.to_owned() })
     };
     if name.first() == Some(&b'/') {
         return refused("has an absolute name");
@@ -72,7 +72,7 @@ pub(super) fn checked_name(name: &[u8]) -> Result<Option<PackagePath>, Problem> 
 }
 
 /// Refuses the target of a symbolic link that leads out of the source.
-pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), Problem> {
+pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), SourceProblem> {
     let mut depth = link.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1);
     let mut inside = target.first() != Some(&b'/');
     for part in target.split(|&byte| byte == b'/') {
@@ -89,7 +89,7 @@ pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), Prob
         return Ok(());
     }
     let target = target.get(..200).unwrap_or(target).escape_ascii();
-    Err(Problem::Unsafe {
+    Err(SourceProblem::Unsafe {
         member: link.to_string(),
         reason: format!("is a link that leads outside, to <{target}>"),
     })
@@ -97,7 +97,7 @@ pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), Prob
 
 /// What a path means inside a package directory (the directory format of pkgmap(4)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PackagePart {
     Pkginfo,
     Pkgmap,
     /// A file of `install/`.
@@ -110,7 +110,7 @@ pub(super) enum Place {
     Elsewhere,
 }
 
-impl Place {
+impl PackagePart {
     /// The meaning of a path that is relative to the package directory.
     pub(super) fn of(path: &[u8]) -> Self {
         let slash = path.iter().position(|&byte| byte == b'/').unwrap_or(path.len());
@@ -147,15 +147,15 @@ mod tests {
 
     #[test]
     fn a_path_in_a_package_directory_is_an_object_by_its_first_component() {
-        let object = |part, path: &str| Place::Object(part, PackagePath::new(path.as_bytes()).unwrap());
-        assert_eq!(Place::of(b"reloc/bin/x"), object(1, "bin/x"));
-        assert_eq!(Place::of(b"reloc.1/bin/x"), object(1, "bin/x"));
-        assert_eq!(Place::of(b"root.3/etc/x"), object(3, "/etc/x"));
-        assert_eq!(Place::of(b"reloc/$BINDIR/z"), object(1, "$BINDIR/z"));
-        assert_eq!(Place::of(b"install/i.none"), Place::Install("i.none".to_owned()));
-        assert_eq!(Place::of(b"archive/none.7z"), Place::ClassArchive);
+        let object = |part, path: &str| PackagePart::Object(part, PackagePath::new(path.as_bytes()).unwrap());
+        assert_eq!(PackagePart::of(b"reloc/bin/x"), object(1, "bin/x"));
+        assert_eq!(PackagePart::of(b"reloc.1/bin/x"), object(1, "bin/x"));
+        assert_eq!(PackagePart::of(b"root.3/etc/x"), object(3, "/etc/x"));
+        assert_eq!(PackagePart::of(b"reloc/$BINDIR/z"), object(1, "$BINDIR/z"));
+        assert_eq!(PackagePart::of(b"install/i.none"), PackagePart::Install("i.none".to_owned()));
+        assert_eq!(PackagePart::of(b"archive/none.7z"), PackagePart::ClassArchive);
         for nothing in ["reloc", "reloc.x/a", "relocated/a", "README", "install", "pkginfo/x"] {
-            assert_eq!(Place::of(nothing.as_bytes()), Place::Elsewhere, "{nothing}");
+            assert_eq!(PackagePart::of(nothing.as_bytes()), PackagePart::Elsewhere, "{nothing}");
         }
     }
 

@@ -31,45 +31,32 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub use error::{Problem, SourceError};
-pub use image::{Hooks, Image, PackageImage};
-pub use member::Stamp;
-pub use objects::{Delivered, Sink};
+pub use error::{SourceError, SourceProblem};
+pub use image::{Form, Hooks, Image, PackageImage};
+pub use member::MemberStamp;
+pub use objects::{ObjectHeader, Sink};
 pub use open::{Extent, Origin, open};
 pub use pipe::is_standard_input;
 pub use wait::HeldSignals;
 
-use crate::format::container::{self, Compression};
-use crate::package::{PackagePath, is_room_for};
-use directory::Directory;
-use member::{Kind, Member, Place, Visit};
+use crate::format::container;
+use crate::package::is_room_for;
+use directory::SourceDirectory;
+use member::{Kind, PackagePart, SourceMember, Visit};
 use scan::Scan;
 
 /// What a plan and its inventory take for an entry of a pkgmap, in bytes.
 const ROOM_TO_PLAN: u64 = 6 << 10;
 
-/// What a source is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A directory.
-    Directory,
-    /// A package datastream.
-    Datastream(Option<Compression>),
-    /// A tar archive.
-    Tar(Option<Compression>),
-    /// A zip archive or a jar.
-    Zip,
-}
-
 /// Why a walk ends before the source does.
-enum Halt {
+enum WalkEnd {
     /// What is behind is not wanted.
     AtObjects,
     /// It cannot go on.
     Failed(SourceError),
 }
 
-impl From<SourceError> for Halt {
+impl From<SourceError> for WalkEnd {
     fn from(error: SourceError) -> Self {
         Self::Failed(error)
     }
@@ -85,7 +72,7 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Input {
-    Directory(Directory),
+    Directory(SourceDirectory),
     File(File),
 }
 
@@ -95,14 +82,14 @@ impl Source {
         let fail = |problem| SourceError { path: path.to_owned(), problem };
         let unreadable = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound if is_address(path) => {
-                fail(Problem::Unsupported("reading from the network".to_owned()))
+                fail(SourceProblem::Unsupported("reading from the network".to_owned()))
             }
-            io::ErrorKind::NotFound => fail(Problem::NotFound),
-            _ => fail(Problem::Io { file: None, error }),
+            io::ErrorKind::NotFound => fail(SourceProblem::NotFound),
+            _ => fail(SourceProblem::Io { file: None, error }),
         };
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if metadata.is_dir() {
-            let input = Input::Directory(Directory::open(path).map_err(fail)?);
+            let input = Input::Directory(SourceDirectory::open(path).map_err(fail)?);
             return Ok(Self { path: path.to_owned(), form: Form::Directory, input });
         }
         if !metadata.is_file() {
@@ -160,18 +147,18 @@ impl Source {
     /// Reads a datastream until its objects begin.
     fn scan_descriptions(&self) -> Result<Image, SourceError> {
         let mut scan = Scan::new();
-        let walked = self.walk::<Halt>(&mut |member, data| {
+        let walked = self.walk::<WalkEnd>(&mut |member, data| {
             let inside = image::cut(member.path.as_bytes(), 1);
             if member.kind != Kind::Directory
-                && inside.is_some_and(|(_, rest)| matches!(Place::of(rest), Place::Object(..)))
+                && inside.is_some_and(|(_, rest)| matches!(PackagePart::of(rest), PackagePart::Object(..)))
             {
-                return Err(Halt::AtObjects);
+                return Err(WalkEnd::AtObjects);
             }
-            scan.take(member, data).map_err(|problem| Halt::Failed(self.error(problem)))
+            scan.take(member, data).map_err(|problem| WalkEnd::Failed(self.error(problem)))
         });
         match walked {
-            Ok(()) | Err(Halt::AtObjects) => {}
-            Err(Halt::Failed(error)) => return Err(error),
+            Ok(()) | Err(WalkEnd::AtObjects) => {}
+            Err(WalkEnd::Failed(error)) => return Err(error),
         }
         let image = scan.finish(&self.name(), self.form, &HashMap::new(), &|_| true);
         let image = image.map_err(|problem| self.error(problem))?;
@@ -191,39 +178,7 @@ impl Source {
         }
         let reason = format!("not enough memory for {count} entries in a pkgmap of {bytes} bytes");
         let error = io::Error::new(io::ErrorKind::OutOfMemory, reason);
-        Err(self.error(Problem::Io { file: None, error }))
-    }
-
-    /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the
-    /// package in `image`, path, size and stamp, content.
-    ///
-    /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
-    /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
-    /// bytes and knows best (see [`Source::verify`]). When reading fails, the sink is given an error and whatever it
-    /// makes of it, the [`SourceError`] is what is returned.
-    pub fn stream<E: From<SourceError>>(
-        &self,
-        image: &Image,
-        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
-        sink: &mut Sink<'_, E>,
-    ) -> Result<(), E> {
-        objects::stream(self, image, wanted, sink)
-    }
-
-    /// The same, and the content that the sink has read is compared with the pkgmap afterwards: another size or sum is
-    /// an error. The sink reads all of it.
-    pub fn stream_checked<E: From<SourceError>>(
-        &self,
-        image: &Image,
-        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
-        sink: &mut Sink<'_, E>,
-    ) -> Result<(), E> {
-        objects::stream_checked(self, image, wanted, sink)
-    }
-
-    /// Reads all objects and compares size and sum with the pkgmap.
-    pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
-        objects::verify(self, image)
+        Err(self.error(SourceProblem::Io { file: None, error }))
     }
 
     /// Gives every member, from the first.
@@ -239,7 +194,7 @@ impl Source {
         visit: &mut Visit<'_, E>,
     ) -> Result<(), E> {
         let fail = |problem| self.error(problem);
-        let visit: &mut Visit<'_, E> = &mut |member: &Member, data: &mut dyn Read| visit(member, data);
+        let visit: &mut Visit<'_, E> = &mut |member: &SourceMember, data: &mut dyn Read| visit(member, data);
         let file = match &self.input {
             Input::Directory(directory) => return directory.walk(wanted, visit, &fail),
             Input::File(file) => Rewound::new(file),
@@ -247,14 +202,15 @@ impl Source {
         if self.form == Form::Zip {
             return zip_archive::walk(file, visit, &fail);
         }
-        let opened = container::open_container(file).map_err(|error| fail(Problem::of_archive(error)))?;
+        let opened =
+            container::open_container(file).map_err(|error| fail(SourceProblem::of_archive(error)))?;
         match self.form {
             Form::Datastream(_) => stream::walk(opened.reader, visit, &fail),
             _ => tar_archive::walk(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
         }
     }
 
-    fn error(&self, problem: Problem) -> SourceError {
+    fn error(&self, problem: SourceProblem) -> SourceError {
         SourceError { path: self.path.clone(), problem }
     }
 
@@ -271,16 +227,16 @@ fn is_address(path: &Path) -> bool {
     ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }
 
-fn form_of(file: &File) -> Result<Form, Problem> {
-    let opened = container::open_container(Rewound::new(file)).map_err(Problem::of_archive)?;
+fn form_of(file: &File) -> Result<Form, SourceProblem> {
+    let opened = container::open_container(Rewound::new(file)).map_err(SourceProblem::of_archive)?;
     match (opened.form, opened.compression) {
         (container::ContainerFormat::Datastream, compression) => Ok(Form::Datastream(compression)),
         (container::ContainerFormat::Tar, compression) => Ok(Form::Tar(compression)),
         (container::ContainerFormat::Zip, None) => Ok(Form::Zip),
         (container::ContainerFormat::Unsupported(what), _) => {
-            Err(Problem::Unsupported(format!("{what} compression")))
+            Err(SourceProblem::Unsupported(format!("{what} compression")))
         }
-        _ => Err(Problem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
+        _ => Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
-use super::error::Problem;
+use super::error::SourceProblem;
 use super::image::{Image, PackageImage};
-use super::member::{Group, Kind, Member, Place, Stamp};
+use super::member::{Kind, LinkGroup, MemberStamp, PackagePart, SourceMember};
 use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
 use crate::package::checksum::Checksum;
@@ -15,15 +15,15 @@ use crate::package::{ContentInfo, PackagePath};
 const HELD: u64 = 16 << 20;
 
 /// What is done with an object: number of its package, its path, what the source says of it, its content.
-pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, Delivered, &mut dyn Read) -> Result<(), E> + 'a;
+pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, ObjectHeader, &mut dyn Read) -> Result<(), E> + 'a;
 
 /// What a source says of an object that it delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivered {
+pub struct ObjectHeader {
     /// Its size in bytes.
     pub size: u64,
     /// Mode and time of the file that holds it.
-    pub stamp: Stamp,
+    pub stamp: MemberStamp,
 }
 
 /// An object that is waited for.
@@ -33,7 +33,7 @@ struct Want<'a> {
     part: u32,
     met: bool,
     /// Of the last member met without data.
-    stamp: Stamp,
+    stamp: MemberStamp,
 }
 
 /// All that is waited for, and what is known about names that share a file.
@@ -42,38 +42,83 @@ struct Round<'a> {
     wants: Vec<Want<'a>>,
     index: HashMap<(usize, &'a PackagePath), usize>,
     /// Names met without data, whose group may bring it.
-    groups: HashMap<Group, Vec<usize>>,
+    groups: HashMap<LinkGroup, Vec<usize>>,
     /// Groups whose data was met.
-    filled: HashSet<Group>,
+    filled: HashSet<LinkGroup>,
     /// Names that are links to a member that came before.
     links: HashMap<PackagePath, Vec<usize>>,
 }
 
-/// See [`Source::stream`].
-pub(super) fn stream<E: From<SourceError>>(
-    source: &Source,
-    image: &Image,
-    wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
-    sink: &mut Sink<'_, E>,
-) -> Result<(), E> {
-    let mut round = Round::new(image, wanted);
-    let directories = round.directories();
-    loop {
-        let before = round.missing().count();
-        if before == 0 {
-            return Ok(());
+impl Source {
+    /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the
+    /// package in `image`, path, size and stamp, content.
+    ///
+    /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
+    /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
+    /// bytes and knows best (see [`Source::verify`]). When reading fails, the sink is given an error and whatever it
+    /// makes of it, the [`SourceError`] is what is returned.
+    pub fn stream<E: From<SourceError>>(
+        &self,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        let mut round = Round::new(image, wanted);
+        let directories = round.directories();
+        loop {
+            let before = round.missing().count();
+            if before == 0 {
+                return Ok(());
+            }
+            self.walk_within(&|directory| directories.contains(directory), &mut |member, data| {
+                round.take(self, member, data, sink)
+            })?;
+            round.give_empty(sink)?;
+            let after = round.missing().count();
+            if after > 0 && (after == before || round.groups.is_empty() && round.links.is_empty()) {
+                break;
+            }
         }
-        source.walk_within(&|directory| directories.contains(directory), &mut |member, data| {
-            round.take(source, member, data, sink)
-        })?;
-        round.give_empty(sink)?;
-        let after = round.missing().count();
-        if after > 0 && (after == before || round.groups.is_empty() && round.links.is_empty()) {
-            break;
-        }
+        let Some(want) = round.missing().next() else { return Ok(()) };
+        Err(self.error(round.corrupt(want, "missing from the source")).into())
     }
-    let Some(want) = round.missing().next() else { return Ok(()) };
-    Err(source.error(round.corrupt(want, "missing from the source")).into())
+
+    /// The same, and the content that the sink has read is compared with the pkgmap afterwards: another size or sum is
+    /// an error. The sink reads all of it.
+    pub fn stream_checked<E: From<SourceError>>(
+        &self,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        let mut contents: HashMap<usize, HashMap<&PackagePath, ContentInfo>> = HashMap::new();
+        self.stream(image, wanted, &mut |package: usize, path, delivered, data: &mut dyn Read| {
+            let of_package = contents.entry(package).or_insert_with(|| {
+                let files = image.packages.get(package).into_iter().flat_map(PackageImage::files);
+                files.map(|entry| (&entry.path, entry.object.content)).collect()
+            });
+            let expected = of_package.get(path).copied().unwrap_or_default();
+            let corrupt = |reason| {
+                let name = image.packages.get(package).map_or("", |package| &package.directory);
+                self.error(SourceProblem::corrupt(name, path.to_string(), reason))
+            };
+            // What cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
+            check_size(expected, delivered.size).map_err(corrupt)?;
+            let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
+            sink(package, path, delivered, &mut summed)?;
+            check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| corrupt(reason).into())
+        })
+    }
+
+    /// Reads all objects and compares size and sum with the pkgmap.
+    pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
+        let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
+            let name = image.packages.get(package).map_or("", |package| &package.directory);
+            let read = io::copy(data, &mut io::sink()).map(drop);
+            read.map_err(|error| self.error(SourceProblem::read(&format!("{name}: {path}"), error)))
+        };
+        self.stream_checked(image, &mut |_, _| true, &mut read)
+    }
 }
 
 impl<'a> Round<'a> {
@@ -81,7 +126,7 @@ impl<'a> Round<'a> {
         let mut wants = Vec::new();
         for (package, content) in image.packages.iter().enumerate() {
             for entry in content.files().filter(|entry| wanted(package, &entry.path)) {
-                let (path, part, stamp) = (&entry.path, entry.part, Stamp::UNKNOWN);
+                let (path, part, stamp) = (&entry.path, entry.part, MemberStamp::UNKNOWN);
                 wants.push(Want { package, path, part, met: false, stamp });
             }
         }
@@ -101,15 +146,15 @@ impl<'a> Round<'a> {
         self.wants.iter().filter(|want| !want.met)
     }
 
-    fn corrupt(&self, want: &Want<'_>, reason: &str) -> Problem {
+    fn corrupt(&self, want: &Want<'_>, reason: &str) -> SourceProblem {
         let package = self.image.packages.get(want.package).map_or("", |package| &package.directory);
-        Problem::corrupt(package, want.path.to_string(), reason)
+        SourceProblem::corrupt(package, want.path.to_string(), reason)
     }
 
     /// The object that is waited for at this place.
-    fn want(&self, member: &Member) -> Option<usize> {
+    fn want(&self, member: &SourceMember) -> Option<usize> {
         let (package, place) = self.image.locate(&member.path)?;
-        let Place::Object(part, path) = place else { return None };
+        let PackagePart::Object(part, path) = place else { return None };
         let at = *self.index.get(&(package, &path))?;
         self.wants.get(at).is_some_and(|want| want.part == part).then_some(at)
     }
@@ -117,7 +162,7 @@ impl<'a> Round<'a> {
     fn take<E: From<SourceError>>(
         &mut self,
         source: &Source,
-        member: &Member,
+        member: &SourceMember,
         data: &mut dyn Read,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
@@ -134,7 +179,7 @@ impl<'a> Round<'a> {
             (Kind::Symlink, Some(want)) => {
                 let package = self.image.packages.get(want.package).map(|package| package.directory.clone());
                 let (package, file) = (package.unwrap_or_default(), want.path.clone());
-                return refuse(Problem::Symlink { package, file });
+                return refuse(SourceProblem::Symlink { package, file });
             }
             (_, Some(want)) => return refuse(self.corrupt(want, "not a regular file")),
             (_, None) => return Ok(()),
@@ -162,17 +207,17 @@ impl<'a> Round<'a> {
         &mut self,
         source: &Source,
         names: &[usize],
-        member: &Member,
+        member: &SourceMember,
         data: &mut dyn Read,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
-        let delivered = Delivered { size: member.size, stamp: member.stamp };
-        let mut watched = Watched { inner: data, member, left: member.size, failed: None };
+        let delivered = ObjectHeader { size: member.size, stamp: member.stamp };
+        let mut watched = WatchedMember { inner: data, member, left: member.size, failed: None };
         if names.len() > 1 && member.size <= HELD {
             let mut held = Vec::new();
             let read = watched.read_to_end(&mut held);
             let failed =
-                watched.failed.or_else(|| Some(Problem::read(&member.path.to_string(), read.err()?)));
+                watched.failed.or_else(|| Some(SourceProblem::read(&member.path.to_string(), read.err()?)));
             if let Some(problem) = failed {
                 return Err(source.error(problem).into());
             }
@@ -189,7 +234,7 @@ impl<'a> Round<'a> {
     fn give_one<E>(
         &mut self,
         at: usize,
-        delivered: Delivered,
+        delivered: ObjectHeader,
         data: &mut dyn Read,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
@@ -205,79 +250,45 @@ impl<'a> Round<'a> {
         names.retain(|&at| self.wants.get(at).is_some_and(|want| !want.met));
         names.sort_unstable();
         names.into_iter().try_for_each(|at| {
-            let stamp = self.wants.get(at).map_or(Stamp::UNKNOWN, |want| want.stamp);
-            self.give_one(at, Delivered { size: 0, stamp }, &mut io::empty(), sink)
+            let stamp = self.wants.get(at).map_or(MemberStamp::UNKNOWN, |want| want.stamp);
+            self.give_one(at, ObjectHeader { size: 0, stamp }, &mut io::empty(), sink)
         })
     }
 }
 
 /// The content of a member, which knows why reading it failed and does not end too early unnoticed.
-struct Watched<'a> {
+struct WatchedMember<'a> {
     inner: &'a mut dyn Read,
-    member: &'a Member,
+    member: &'a SourceMember,
     left: u64,
-    failed: Option<Problem>,
+    failed: Option<SourceProblem>,
 }
 
-impl Read for Watched<'_> {
+impl Read for WatchedMember<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
         let problem = match self.inner.read(buffer) {
             Ok(0) if self.left > 0 => {
-                Problem::BadForm(format!("member <{}> is shorter than announced", self.member.path))
+                SourceProblem::BadForm(format!("member <{}> is shorter than announced", self.member.path))
             }
             Ok(count) => match self.left.checked_sub(count as u64) {
                 Some(left) => {
                     self.left = left;
                     return Ok(count);
                 }
-                None => Problem::BadForm(format!("member <{}> is longer than announced", self.member.path)),
+                None => {
+                    SourceProblem::BadForm(format!("member <{}> is longer than announced", self.member.path))
+                }
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-            Err(error) => Problem::of_member(&self.member.path, error),
+            Err(error) => SourceProblem::of_member(&self.member.path, error),
         };
         let message = problem.to_string();
         self.failed = Some(problem);
         Err(io::Error::other(message))
     }
-}
-
-/// See [`Source::stream_checked`].
-pub(super) fn stream_checked<E: From<SourceError>>(
-    source: &Source,
-    image: &Image,
-    wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
-    sink: &mut Sink<'_, E>,
-) -> Result<(), E> {
-    let mut contents: HashMap<usize, HashMap<&PackagePath, ContentInfo>> = HashMap::new();
-    stream(source, image, wanted, &mut |package: usize, path, delivered, data: &mut dyn Read| {
-        let of_package = contents.entry(package).or_insert_with(|| {
-            let files = image.packages.get(package).into_iter().flat_map(PackageImage::files);
-            files.map(|entry| (&entry.path, entry.object.content)).collect()
-        });
-        let expected = of_package.get(path).copied().unwrap_or_default();
-        let corrupt = |reason| {
-            let name = image.packages.get(package).map_or("", |package| &package.directory);
-            source.error(Problem::corrupt(name, path.to_string(), reason))
-        };
-        // What cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
-        check_size(expected, delivered.size).map_err(corrupt)?;
-        let mut summed = Summed { inner: data, sum: Checksum::new(), size: 0 };
-        sink(package, path, delivered, &mut summed)?;
-        check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| corrupt(reason).into())
-    })
-}
-
-/// See [`Source::verify`].
-pub(super) fn verify(source: &Source, image: &Image) -> Result<(), SourceError> {
-    let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
-        let name = image.packages.get(package).map_or("", |package| &package.directory);
-        let read = io::copy(data, &mut io::sink()).map(drop);
-        read.map_err(|error| source.error(Problem::read(&format!("{name}: {path}"), error)))
-    };
-    stream_checked(source, image, &mut |_, _| true, &mut read)
 }
 
 /// Content that is summed while it passes.

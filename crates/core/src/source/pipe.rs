@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 
-use super::error::Problem;
+use super::error::SourceProblem;
 use super::wait::HeldSignals;
 use crate::format::container::{self, ContainerFormat};
 
@@ -30,14 +30,14 @@ pub fn is_standard_input(path: &Path) -> bool {
 }
 
 /// Reads all of it; the file that holds it now.
-pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, Problem> {
-    let unreadable = |error| Problem::Io { file: None, error };
+pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, SourceProblem> {
+    let unreadable = |error| SourceProblem::Io { file: None, error };
     let signals = HeldSignals::hold().map_err(unreadable)?;
     let mut input = Waiting { input: open(path, metadata).map_err(unreadable)?, signals };
     let mut start = Vec::new();
     (&mut input).take(START).read_to_end(&mut start).map_err(unreadable)?;
     if container::detect_format(&start) == ContainerFormat::Unknown {
-        return Err(Problem::BadForm("neither a package, nor a patch, nor an archive".to_owned()));
+        return Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned()));
     }
     let copied = unnamed().and_then(|mut file| {
         file.write_all(&start)?;
@@ -113,8 +113,8 @@ mod tests {
         let (_dir, path, writer) = pipe(b"neither this nor that");
         let problem = spooled(&path, &path.metadata().unwrap()).unwrap_err();
         writer.join().unwrap();
-        assert!(matches!(problem, Problem::BadForm(_)), "{problem}");
+        assert!(matches!(problem, SourceProblem::BadForm(_)), "{problem}");
         let zeros = Path::new("/dev/zero");
-        assert!(matches!(spooled(zeros, &zeros.metadata().unwrap()), Err(Problem::BadForm(_))));
+        assert!(matches!(spooled(zeros, &zeros.metadata().unwrap()), Err(SourceProblem::BadForm(_))));
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 
-use super::Form;
-use super::error::Problem;
-use super::image::{Hooks, Image, PackageImage, cut};
-use super::member::{Kind, Member, Place, Stamp};
+use super::error::SourceProblem;
+use super::image::{Form, Hooks, Image, PackageImage, cut};
+use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
 use crate::format::deletes;
 use crate::format::params::ParamFile;
 use crate::format::patchinfo::PatchinfoFile;
@@ -34,7 +33,7 @@ pub(super) struct Scan {
     special: Vec<(PackagePath, Kind)>,
     class_archives: Vec<PackagePath>,
     /// Of the files that are held.
-    stamps: HashMap<PackagePath, Stamp>,
+    stamps: HashMap<PackagePath, MemberStamp>,
 }
 
 impl Scan {
@@ -45,14 +44,14 @@ impl Scan {
     }
 
     /// Takes a member in.
-    pub(super) fn take(&mut self, member: &Member, data: &mut dyn Read) -> Result<(), Problem> {
+    pub(super) fn take(&mut self, member: &SourceMember, data: &mut dyn Read) -> Result<(), SourceProblem> {
         if member.kind == Kind::Directory {
             return Ok(());
         }
         self.spend(member.path.as_bytes().len() as u64 + 64)?;
         if !self.names.insert(member.path.clone()) {
             let reason = "comes twice".to_owned();
-            return Err(Problem::Unsafe { member: member.path.to_string(), reason });
+            return Err(SourceProblem::Unsafe { member: member.path.to_string(), reason });
         }
         if member.kind != Kind::File {
             self.special.push((member.path.clone(), member.kind.clone()));
@@ -60,11 +59,12 @@ impl Scan {
         }
         let Some(limit) = self.limit(&member.path) else { return Ok(()) };
         let limit = limit.min(self.room);
-        let bytes = read_up_to(data, limit + 1).map_err(|error| Problem::of_member(&member.path, error))?;
+        let bytes =
+            read_up_to(data, limit + 1).map_err(|error| SourceProblem::of_member(&member.path, error))?;
         let length = bytes.len() as u64;
         if length <= limit && length != member.size {
             let reason = format!("{length} bytes, expected {}", member.size);
-            return Err(Problem::BadForm(format!("member <{}> has {reason}", member.path)));
+            return Err(SourceProblem::BadForm(format!("member <{}> has {reason}", member.path)));
         }
         self.spend(length.min(limit))?;
         self.stamps.insert(member.path.clone(), member.stamp);
@@ -72,8 +72,9 @@ impl Scan {
         Ok(())
     }
 
-    fn spend(&mut self, bytes: u64) -> Result<(), Problem> {
-        let too_much = || Problem::BadForm("it holds more than 1 GiB of names and package files".to_owned());
+    fn spend(&mut self, bytes: u64) -> Result<(), SourceProblem> {
+        let too_much =
+            || SourceProblem::BadForm("it holds more than 1 GiB of names and package files".to_owned());
         self.room = self.room.checked_sub(bytes).ok_or_else(too_much)?;
         Ok(())
     }
@@ -85,11 +86,11 @@ impl Scan {
         let mut limit = None;
         for depth in 0..=DEEPEST {
             let Some((directory, rest)) = cut(bytes, depth) else { break };
-            match Place::of(rest) {
-                Place::Pkgmap => limit = Some(ROOM),
-                Place::Pkginfo | Place::Install(_) => limit = limit.max(Some(LARGEST_FILE)),
-                Place::ClassArchive => self.class_archives.push(path.clone()),
-                Place::Elsewhere if is_of_patch(rest) => limit = limit.max(Some(LARGEST_FILE)),
+            match PackagePart::of(rest) {
+                PackagePart::Pkgmap => limit = Some(ROOM),
+                PackagePart::Pkginfo | PackagePart::Install(_) => limit = limit.max(Some(LARGEST_FILE)),
+                PackagePart::ClassArchive => self.class_archives.push(path.clone()),
+                PackagePart::Elsewhere if is_of_patch(rest) => limit = limit.max(Some(LARGEST_FILE)),
                 _ => {}
             }
             if self.has(directory, "pkginfo") && self.has(directory, "pkgmap") {
@@ -112,17 +113,17 @@ impl Scan {
         form: Form,
         order: &HashMap<Vec<u8>, usize>,
         wanted: &dyn Fn(&str) -> bool,
-    ) -> Result<Image, Problem> {
+    ) -> Result<Image, SourceProblem> {
         let (depth, mut directories) = self.packages()?;
         directories.retain(|at| depth == 0 || wanted(&last_component(at)));
         if directories.is_empty() {
-            return Err(Problem::BadForm("none of the packages asked for is in it".to_owned()));
+            return Err(SourceProblem::BadForm("none of the packages asked for is in it".to_owned()));
         }
         directories.sort_by_key(|at| order.get(at));
         let top = directories.first().and_then(|at| cut(at, 1)).filter(|_| depth == DEEPEST);
         let top = top.map(|(top, _)| top.to_vec());
         if top.as_ref().is_some_and(|top| !directories.iter().all(|at| at.starts_with(top))) {
-            return Err(Problem::BadForm(
+            return Err(SourceProblem::BadForm(
                 "more than one directory at the top with packages in it".to_owned(),
             ));
         }
@@ -133,7 +134,7 @@ impl Scan {
         let beside = top.clone().unwrap_or_default();
         let beside = (depth > 0).then_some(beside.as_slice());
         let patchinfo = self.beside(beside, "patchinfo")?.map(|bytes| ParamFile::parse(&bytes)).transpose();
-        let patchinfo = patchinfo.map_err(|error| Problem::BadForm(format!("patchinfo: {error}")))?;
+        let patchinfo = patchinfo.map_err(|error| SourceProblem::BadForm(format!("patchinfo: {error}")))?;
         let patchinfo = patchinfo.map(|file| PatchinfoFile::from_params(&file.params()));
         let hooks = Hooks {
             prepatch: self.beside(beside, "prepatch")?,
@@ -151,7 +152,7 @@ impl Scan {
     }
 
     /// Where the packages are: at the least depth at which a directory has both a pkginfo and a pkgmap.
-    fn packages(&self) -> Result<(usize, Vec<Vec<u8>>), Problem> {
+    fn packages(&self) -> Result<(usize, Vec<Vec<u8>>), SourceProblem> {
         for depth in 0..=DEEPEST {
             let mut directories = Vec::new();
             for path in self.files.keys() {
@@ -163,18 +164,20 @@ impl Scan {
                 return Ok((depth, directories));
             }
         }
-        Err(Problem::BadForm("no package in it (no directory with a pkginfo and a pkgmap)".to_owned()))
+        Err(SourceProblem::BadForm("no package in it (no directory with a pkginfo and a pkgmap)".to_owned()))
     }
 
-    fn package(&mut self, name: &str, at: Vec<u8>) -> Result<PackageImage, Problem> {
+    fn package(&mut self, name: &str, at: Vec<u8>) -> Result<PackageImage, SourceProblem> {
         let directory = if at.is_empty() { name.to_owned() } else { last_component(&at) };
-        let corrupt = |file: &str, reason: String| Problem::CorruptPackageFile {
+        let corrupt = |file: &str, reason: String| SourceProblem::CorruptPackageFile {
             package: directory.clone(),
             file: file.to_owned(),
             reason,
         };
         if let Some(archive) = self.class_archives.iter().find(|path| path.as_bytes().starts_with(&at)) {
-            return Err(Problem::Unsupported(format!("package {directory}: a class archive ({archive})")));
+            return Err(SourceProblem::Unsupported(format!(
+                "package {directory}: a class archive ({archive})"
+            )));
         }
         let mut description =
             |file: &str, limit: &str| match inside(&at, file).and_then(|path| self.files.remove(&path)) {
@@ -188,7 +191,7 @@ impl Scan {
             ParamFile::parse(&pkginfo_bytes).map_err(|error| corrupt("pkginfo", error.to_string()))?.params();
         check_name(&params).map_err(|reason| corrupt("pkginfo", reason))?;
         let pkgmap = Pkgmap::parse(&pkgmap_bytes).map_err(|error| match error {
-            PkgmapError::NoRoom(_) => Problem::read(
+            PkgmapError::NoRoom(_) => SourceProblem::read(
                 &format!("{directory}/pkgmap"),
                 io::Error::new(io::ErrorKind::OutOfMemory, error),
             ),
@@ -224,24 +227,24 @@ impl Scan {
     }
 
     /// The stamps of the files held of a package, by their names in it.
-    fn stamps_below(&self, at: &[u8]) -> BTreeMap<String, Stamp> {
+    fn stamps_below(&self, at: &[u8]) -> BTreeMap<String, MemberStamp> {
         let inside =
             self.stamps.iter().filter_map(|(path, stamp)| Some((path.as_bytes().strip_prefix(at)?, stamp)));
         inside.map(|(name, stamp)| (String::from_utf8_lossy(name).into_owned(), *stamp)).collect()
     }
 
     /// Takes a file out of those held.
-    fn file(&mut self, directory: &[u8], name: &str) -> Result<Option<Vec<u8>>, Problem> {
+    fn file(&mut self, directory: &[u8], name: &str) -> Result<Option<Vec<u8>>, SourceProblem> {
         let Some(path) = inside(directory, name) else { return Ok(None) };
         match self.files.remove(&path) {
             None => Ok(None),
             Some(Some(bytes)) => Ok(Some(bytes)),
-            Some(None) => Err(Problem::BadForm(format!("{path} is larger than the limit of 16 MiB"))),
+            Some(None) => Err(SourceProblem::BadForm(format!("{path} is larger than the limit of 16 MiB"))),
         }
     }
 
     /// A file beside the packages.
-    fn beside(&mut self, directory: Option<&[u8]>, name: &str) -> Result<Option<Vec<u8>>, Problem> {
+    fn beside(&mut self, directory: Option<&[u8]>, name: &str) -> Result<Option<Vec<u8>>, SourceProblem> {
         directory.map_or(Ok(None), |directory| self.file(directory, name))
     }
 
@@ -258,10 +261,10 @@ impl Scan {
     }
 
     /// A file of the pkgmap must be a file: not a link that leads who knows where, not a device.
-    fn check_special(&self, image: &Image) -> Result<(), Problem> {
+    fn check_special(&self, image: &Image) -> Result<(), SourceProblem> {
         let mut files: Vec<Option<HashSet<&PackagePath>>> = vec![None; image.packages.len()];
         for (path, kind) in &self.special {
-            let Some((index, Place::Object(_, object))) = image.locate(path) else { continue };
+            let Some((index, PackagePart::Object(_, object))) = image.locate(path) else { continue };
             let (Some(package), Some(known)) = (image.packages.get(index), files.get_mut(index)) else {
                 continue;
             };
@@ -271,9 +274,9 @@ impl Scan {
             }
             let package = package.directory.clone();
             match kind {
-                Kind::Symlink => return Err(Problem::Symlink { package, file: object }),
+                Kind::Symlink => return Err(SourceProblem::Symlink { package, file: object }),
                 Kind::Other => {
-                    return Err(Problem::corrupt(&package, object.to_string(), "not a regular file"));
+                    return Err(SourceProblem::corrupt(&package, object.to_string(), "not a regular file"));
                 }
                 _ => {}
             }
@@ -324,7 +327,7 @@ fn check_name(params: &Params) -> Result<(), String> {
 }
 
 /// The information files of a package must be what the pkgmap says they are.
-pub(super) fn check_information(package: &PackageImage) -> Result<(), Problem> {
+pub(super) fn check_information(package: &PackageImage) -> Result<(), SourceProblem> {
     for entry in package.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
         let name = String::from_utf8_lossy(entry.path.as_bytes());
         let (file, bytes) = match &*name {
@@ -332,10 +335,10 @@ pub(super) fn check_information(package: &PackageImage) -> Result<(), Problem> {
             name => (format!("install/{name}"), package.install.get(name)),
         };
         let Some(bytes) = bytes else {
-            return Err(Problem::corrupt(&package.directory, file, "missing from the source"));
+            return Err(SourceProblem::corrupt(&package.directory, file, "missing from the source"));
         };
         check_content(entry.object.content, bytes.len() as u64, checksum::sum(bytes))
-            .map_err(|reason| Problem::corrupt(&package.directory, file, reason))?;
+            .map_err(|reason| SourceProblem::corrupt(&package.directory, file, reason))?;
     }
     Ok(())
 }

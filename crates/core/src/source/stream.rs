@@ -3,8 +3,8 @@
 use std::io::{self, BufReader, Read};
 
 use super::SourceError;
-use super::error::Problem;
-use super::member::{Kind, Member, Stamp, Visit, checked_name};
+use super::error::SourceProblem;
+use super::member::{Kind, MemberStamp, SourceMember, Visit, checked_name};
 use crate::format::datastream::{self, DatastreamPackage, DatastreamPart, DatastreamReader};
 use crate::package::PackagePath;
 
@@ -20,9 +20,9 @@ const BUFFER: usize = 1 << 18;
 pub(super) fn walk<E: From<SourceError>>(
     input: Box<dyn Read + '_>,
     visit: &mut Visit<'_, E>,
-    fail: &dyn Fn(Problem) -> SourceError,
+    fail: &dyn Fn(SourceProblem) -> SourceError,
 ) -> Result<(), E> {
-    let broken = |error| fail(Problem::of_datastream(error));
+    let broken = |error| fail(SourceProblem::of_datastream(error));
     let mut reader = DatastreamReader::open(BufReader::with_capacity(BUFFER, input)).map_err(broken)?;
     for (package, times) in reader.packages().iter().zip(reader.times()) {
         let [pkginfo, pkgmap] = *times;
@@ -30,8 +30,8 @@ pub(super) fn walk<E: From<SourceError>>(
             [("pkginfo", &package.pkginfo, pkginfo), ("pkgmap", &package.pkgmap, pkgmap)]
         {
             let path = inside(package, name.as_bytes()).map_err(fail)?;
-            let (size, stamp) = (data.len() as u64, Stamp { mtime, ..Stamp::UNKNOWN });
-            visit(&Member { path, kind: Kind::File, size, group: None, stamp }, &mut &data[..])?;
+            let (size, stamp) = (data.len() as u64, MemberStamp { mtime, ..MemberStamp::UNKNOWN });
+            visit(&SourceMember { path, kind: Kind::File, size, group: None, stamp }, &mut &data[..])?;
         }
     }
     let mut archive = 0;
@@ -55,18 +55,18 @@ pub(super) fn walk<E: From<SourceError>>(
             let device = u64::from(header.dev.0) << 32 | u64::from(header.dev.1);
             let group = several.then_some((archive, device, header.ino.into()));
             let mtime = i64::try_from(header.mtime).unwrap_or(i64::MAX);
-            let stamp = Stamp { mode: header.mode & 0o7777, mtime };
-            visit(&Member { path, kind, size: header.size, group, stamp }, &mut reader)?;
+            let stamp = MemberStamp { mode: header.mode & 0o7777, mtime };
+            visit(&SourceMember { path, kind, size: header.size, group, stamp }, &mut reader)?;
         }
     }
     io::copy(&mut reader.into_inner().take(JUNK), &mut io::sink())
-        .map_err(|e| fail(Problem::of_archive(e)))?;
+        .map_err(|e| fail(SourceProblem::of_archive(e)))?;
     Ok(())
 }
 
-fn inside(package: &DatastreamPackage, path: &[u8]) -> Result<PackagePath, Problem> {
+fn inside(package: &DatastreamPackage, path: &[u8]) -> Result<PackagePath, SourceProblem> {
     let name = [package.inst.as_str().as_bytes(), b"/", path].concat();
-    checked_name(&name)?.ok_or_else(|| Problem::BadForm("a member has no name".to_owned()))
+    checked_name(&name)?.ok_or_else(|| SourceProblem::BadForm("a member has no name".to_owned()))
 }
 
 /// A package whose description is one thing in the table of contents and another in its archive is a trap.
@@ -74,7 +74,7 @@ fn compare<R: Read>(
     reader: &mut DatastreamReader<R>,
     part: DatastreamPart,
     found: &datastream::DatastreamMember,
-) -> Result<(), Problem> {
+) -> Result<(), SourceProblem> {
     let Some(package) = reader.packages().get(part.package) else { return Ok(()) };
     let (inst, file) = (package.inst.to_string(), found.path.to_string());
     let expected = if file == "pkginfo" { &package.pkginfo } else { &package.pkgmap };
@@ -82,7 +82,7 @@ fn compare<R: Read>(
     let mut rest = &expected[..];
     let mut buffer = [0; 4096];
     while same {
-        let count = reader.read(&mut buffer).map_err(Problem::of_archive)?;
+        let count = reader.read(&mut buffer).map_err(SourceProblem::of_archive)?;
         let (read, tail) = rest.split_at_checked(count).unwrap_or_default();
         same = buffer.get(..count) == Some(read);
         rest = tail;
@@ -94,5 +94,5 @@ fn compare<R: Read>(
         return Ok(());
     }
     let reason = "it differs from the one in the table of contents of the datastream".to_owned();
-    Err(Problem::CorruptPackageFile { package: inst, file, reason })
+    Err(SourceProblem::CorruptPackageFile { package: inst, file, reason })
 }

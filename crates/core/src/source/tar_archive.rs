@@ -10,8 +10,8 @@ use std::io::{self, Read};
 use tar::{Archive, EntryType, PaxExtensions};
 
 use super::SourceError;
-use super::error::Problem;
-use super::member::{Kind, Member, Stamp, Visit, check_target, checked_name};
+use super::error::SourceProblem;
+use super::member::{Kind, MemberStamp, SourceMember, Visit, check_target, checked_name};
 
 /// The longest record before a member: names, and whatever else pax headers carry.
 const LONGEST_RECORD: u64 = 1 << 20;
@@ -31,9 +31,9 @@ struct Announced {
 pub(super) fn walk<E: From<SourceError>>(
     input: Box<dyn Read + '_>,
     visit: &mut Visit<'_, E>,
-    fail: &dyn Fn(Problem) -> SourceError,
+    fail: &dyn Fn(SourceProblem) -> SourceError,
 ) -> Result<(), E> {
-    let broken = |error| fail(Problem::of_archive(error));
+    let broken = |error| fail(SourceProblem::of_archive(error));
     let mut archive = Archive::new(input);
     let mut announced = Announced::default();
     for entry in archive.entries().map_err(broken)?.raw(true) {
@@ -49,7 +49,7 @@ pub(super) fn walk<E: From<SourceError>>(
                 let size = entry.size();
                 if announced.size.is_some_and(|other| other != size) {
                     let reason = "a pax record gives a member another size than its header".to_owned();
-                    return Err(fail(Problem::BadForm(reason)).into());
+                    return Err(fail(SourceProblem::BadForm(reason)).into());
                 }
                 let name = announced.name.unwrap_or_else(|| entry.header().path_bytes().into_owned());
                 let link = announced.link.or_else(|| entry.header().link_name_bytes().map(Into::into));
@@ -69,8 +69,8 @@ fn member(
     link: Option<Vec<u8>>,
     entry_type: EntryType,
     size: u64,
-    stamp: Stamp,
-) -> Result<Option<Member>, Problem> {
+    stamp: MemberStamp,
+) -> Result<Option<SourceMember>, SourceProblem> {
     let Some(path) = checked_name(name)? else { return Ok(None) };
     let link = link.unwrap_or_default();
     let kind = match entry_type {
@@ -89,28 +89,28 @@ fn member(
         _ => Kind::Other,
     };
     let size = if kind == Kind::File { size } else { 0 };
-    Ok(Some(Member { path, kind, size, group: None, stamp }))
+    Ok(Some(SourceMember { path, kind, size, group: None, stamp }))
 }
 
-fn stamp(header: &tar::Header) -> Stamp {
+fn stamp(header: &tar::Header) -> MemberStamp {
     let mtime = header.mtime().ok().and_then(|mtime| i64::try_from(mtime).ok());
-    Stamp {
-        mode: header.mode().unwrap_or(Stamp::UNKNOWN.mode) & 0o7777,
-        mtime: mtime.unwrap_or(Stamp::UNKNOWN.mtime),
+    MemberStamp {
+        mode: header.mode().unwrap_or(MemberStamp::UNKNOWN.mode) & 0o7777,
+        mtime: mtime.unwrap_or(MemberStamp::UNKNOWN.mtime),
     }
 }
 
-fn record(entry: &mut impl Read) -> Result<Vec<u8>, Problem> {
+fn record(entry: &mut impl Read) -> Result<Vec<u8>, SourceProblem> {
     let mut data = Vec::new();
-    entry.take(LONGEST_RECORD + 1).read_to_end(&mut data).map_err(Problem::of_archive)?;
+    entry.take(LONGEST_RECORD + 1).read_to_end(&mut data).map_err(SourceProblem::of_archive)?;
     if data.len() as u64 > LONGEST_RECORD {
-        return Err(Problem::BadForm("a record before a member is longer than 1 MiB".to_owned()));
+        return Err(SourceProblem::BadForm("a record before a member is longer than 1 MiB".to_owned()));
     }
     Ok(data)
 }
 
 /// A record that is one name, ended by NUL.
-fn text(entry: &mut impl Read) -> Result<Vec<u8>, Problem> {
+fn text(entry: &mut impl Read) -> Result<Vec<u8>, SourceProblem> {
     let mut data = record(entry)?;
     while data.last() == Some(&0) {
         data.pop();
@@ -119,17 +119,18 @@ fn text(entry: &mut impl Read) -> Result<Vec<u8>, Problem> {
 }
 
 impl Announced {
-    fn read_pax(&mut self, entry: &mut impl Read) -> Result<(), Problem> {
+    fn read_pax(&mut self, entry: &mut impl Read) -> Result<(), SourceProblem> {
         let data = record(entry)?;
         for extension in PaxExtensions::new(&data) {
-            let extension = extension.map_err(Problem::of_archive)?;
+            let extension = extension.map_err(SourceProblem::of_archive)?;
             let value = extension.value_bytes();
             match extension.key_bytes() {
                 b"path" => self.name = Some(value.to_vec()),
                 b"linkpath" => self.link = Some(value.to_vec()),
                 b"size" => {
                     let size = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-                    let bad = || Problem::BadForm("the size in a pax record is not a number".to_owned());
+                    let bad =
+                        || SourceProblem::BadForm("the size in a pax record is not a number".to_owned());
                     self.size = Some(size.ok_or_else(bad)?);
                 }
                 _ => {}

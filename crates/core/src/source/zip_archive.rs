@@ -10,19 +10,19 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::SourceError;
-use super::error::Problem;
-use super::member::{Kind, Member, Stamp, Visit, check_target, checked_name};
+use super::error::SourceProblem;
+use super::member::{Kind, MemberStamp, SourceMember, Visit, check_target, checked_name};
 
 /// The longest target of a symbolic link.
 const LONGEST_TARGET: u64 = 4096;
 
-fn open<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, Problem> {
+fn open<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, SourceProblem> {
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(problem)?;
     if archive.has_duplicate_names() {
-        return Err(Problem::BadForm("archive is damaged: a name comes twice".to_owned()));
+        return Err(SourceProblem::BadForm("archive is damaged: a name comes twice".to_owned()));
     }
     if archive.has_overlapping_files().map_err(problem)? {
-        return Err(Problem::BadForm("archive is damaged: members overlap".to_owned()));
+        return Err(SourceProblem::BadForm("archive is damaged: members overlap".to_owned()));
     }
     Ok(archive)
 }
@@ -31,7 +31,7 @@ fn open<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, Problem> {
 pub(super) fn walk<E: From<SourceError>>(
     file: impl Read + Seek,
     visit: &mut Visit<'_, E>,
-    fail: &dyn Fn(Problem) -> SourceError,
+    fail: &dyn Fn(SourceProblem) -> SourceError,
 ) -> Result<(), E> {
     let broken = |error| fail(problem(error));
     let mut archive = open(file).map_err(fail)?;
@@ -47,32 +47,32 @@ pub(super) fn walk<E: From<SourceError>>(
         if kind == Kind::Symlink {
             let mut target = Vec::new();
             let read = entry.by_ref().take(LONGEST_TARGET).read_to_end(&mut target);
-            read.map_err(|error| fail(Problem::of_archive(error)))?;
+            read.map_err(|error| fail(SourceProblem::of_archive(error)))?;
             check_target(&path, &target).map_err(fail)?;
         }
         let size = if kind == Kind::File { entry.size() } else { 0 };
         let stamp = stamp(entry.unix_mode(), entry.last_modified());
-        visit(&Member { path, kind, size, group: None, stamp }, &mut entry)?;
+        visit(&SourceMember { path, kind, size, group: None, stamp }, &mut entry)?;
     }
     Ok(())
 }
 
 /// A zip archive has the time of a clock on the wall, without its zone: it counts as UTC.
-fn stamp(mode: Option<u32>, modified: Option<zip::DateTime>) -> Stamp {
+fn stamp(mode: Option<u32>, modified: Option<zip::DateTime>) -> MemberStamp {
     let moment = modified.and_then(|at| {
         let day = NaiveDate::from_ymd_opt(at.year().into(), at.month().into(), at.day().into())?;
         day.and_hms_opt(at.hour().into(), at.minute().into(), at.second().into())
     });
-    Stamp {
-        mode: mode.map_or(Stamp::UNKNOWN.mode, |mode| mode & 0o7777),
-        mtime: moment.map_or(Stamp::UNKNOWN.mtime, |moment| moment.and_utc().timestamp()),
+    MemberStamp {
+        mode: mode.map_or(MemberStamp::UNKNOWN.mode, |mode| mode & 0o7777),
+        mtime: moment.map_or(MemberStamp::UNKNOWN.mtime, |moment| moment.and_utc().timestamp()),
     }
 }
 
-fn problem(error: ZipError) -> Problem {
+fn problem(error: ZipError) -> SourceProblem {
     match error {
-        ZipError::Io(error) => Problem::of_archive(error),
-        ZipError::UnsupportedArchive(what) => Problem::Unsupported(format!("zip archive: {what}")),
-        other => Problem::BadForm(format!("archive is damaged: {other}")),
+        ZipError::Io(error) => SourceProblem::of_archive(error),
+        ZipError::UnsupportedArchive(what) => SourceProblem::Unsupported(format!("zip archive: {what}")),
+        other => SourceProblem::BadForm(format!("archive is damaged: {other}")),
     }
 }

@@ -9,7 +9,7 @@ use patchadm_changeset::archive_file::{LARGEST_MANIFEST, read_manifest};
 use super::{ArchiveError, OutsideAccess, find_with, manifest};
 use crate::database::{RecordView, places};
 use crate::format::container;
-use crate::format::ledger::{Ledger, Undo};
+use crate::format::ledger::{Ledger, LedgerUndo};
 use crate::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
 use crate::package::{Digest, Hashing, Params, PkgInst, rule};
 use crate::root::Root;
@@ -22,7 +22,7 @@ pub fn kept_manifest(
     patch: &str,
     ledger: &Ledger,
 ) -> Result<Option<Manifest>, ArchiveError> {
-    let line = ledger.line(patch).filter(|line| matches!(line.undo, Undo::None(_)));
+    let line = ledger.line(patch).filter(|line| matches!(line.undo, LedgerUndo::None(_)));
     let Some((line, digest)) = line.and_then(|line| Some((line, line.manifest?))) else { return Ok(None) };
     let (path, bytes) = read(view, package, patch)?;
     let unusable = |path: String, reason: String| ArchiveError::KeptManifest { path, reason };
@@ -149,7 +149,7 @@ mod tests {
             run: "1-0000000000000000".to_owned(),
             patch: "100-01".to_owned(),
             info: Digest([1; 32]),
-            undo: Undo::None(WhyNone::NoUndo),
+            undo: LedgerUndo::None(WhyNone::NoUndo),
             scripts: [].into(),
             snapshot: None,
             manifest: digest_of(&kept),

@@ -2,7 +2,7 @@
 
 use super::{ArchiveError, OpenArchive, unreadable};
 use crate::database::{RecordView, places};
-use crate::format::ledger::{LedgerLine, SNAPSHOT, Undo, UndoLocation};
+use crate::format::ledger::{LedgerLine, LedgerUndo, SNAPSHOT, UndoLocation};
 
 impl OpenArchive {
     /// Opens the snapshot beside an archive, which the ledger names by digest; `None` if it names none. A missing
@@ -24,7 +24,7 @@ impl OpenArchive {
             });
         };
         let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
-        let undo = Undo::Kept { sha256, size, place: UndoLocation::Save, is_classic: false };
+        let undo = LedgerUndo::Kept { sha256, size, place: UndoLocation::Save, is_classic: false };
         let line = Some(LedgerLine { undo, snapshot: None, ..line.clone() });
         let (package, patch) = (self.package.clone(), self.patch.clone());
         Ok(Some(Self { file, shown, size, package, patch, line, outside: None }))

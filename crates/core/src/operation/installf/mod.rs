@@ -10,9 +10,9 @@ use crate::format::registration::Registration;
 use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
 use crate::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
-use crate::plan::installf::{Registering, finish, register};
 use crate::plan::refusal::Command;
-use crate::plan::settle::Discrepancy;
+use crate::plan::registration::installf::{Registering, finish, register};
+use crate::plan::registration::settle::Discrepancy;
 use crate::root::Root;
 
 /// The options and operands of installf(1M).

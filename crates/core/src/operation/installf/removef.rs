@@ -6,7 +6,7 @@ use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, 
 use crate::operation::session::Caller;
 use crate::package::{ObjectPath, OwnerStatus};
 use crate::plan::refusal::Command;
-use crate::plan::removef::{GivingUp, finish, give_up};
+use crate::plan::registration::removef::{GivingUp, finish, give_up};
 use crate::root::Root;
 
 /// The options and operands of removef(1M).

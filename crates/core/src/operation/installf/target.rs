@@ -17,8 +17,8 @@ use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::package::{ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::Plan;
-use crate::plan::installf_queue::{check_room, overlaid};
 use crate::plan::refusal::{Command, Refusal};
+use crate::plan::registration::installf_queue::{check_room, overlaid};
 use crate::root::Root;
 use crate::transaction::{Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request};
 

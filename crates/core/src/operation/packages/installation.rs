@@ -6,7 +6,7 @@ use crate::format::admin::Admin;
 use crate::inventory::Installed;
 use crate::operation::scripts::context::base_of;
 use crate::package::{Mode, ObjectPath, PkgInst};
-use crate::plan::install::Intended;
+use crate::plan::package::install::IntendedInstall;
 use crate::plan::{Action, Body, Change};
 use crate::source::PackageImage;
 
@@ -18,7 +18,7 @@ pub struct PlannedInstallation {
     /// The parameter NAME of the package.
     pub name: String,
     /// What is done, and by which scripts.
-    pub intended: Intended,
+    pub intended: IntendedInstall,
     /// The answers that were given in advance.
     pub admin: Admin,
     /// The directory of relative paths, or `None` for a package that has only absolute ones.
@@ -37,12 +37,12 @@ pub struct PlannedInstallation {
 
 /// Adds to a plan what an observer wants to know of it. `present` are the instances that are installed.
 pub(crate) fn described(
-    intended: Intended,
+    intended: IntendedInstall,
     package: &PackageImage,
     present: &BTreeMap<PkgInst, Installed>,
     admin: &Admin,
 ) -> PlannedInstallation {
-    let Intended { plan, params, scripts, mapped, .. } = &intended;
+    let IntendedInstall { plan, params, scripts, mapped, .. } = &intended;
     let chosen = plan.packages.first();
     let own: BTreeSet<&ObjectPath> = mapped.iter().map(|each| &each.path).collect();
     let changed: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
@@ -71,7 +71,7 @@ pub(crate) fn is_update(package: &PackageImage, old: Option<&Installed>) -> bool
 }
 
 /// The objects that come where nothing is to take a mode from, with the mode that they get.
-fn usual_modes(intended: &Intended) -> BTreeMap<ObjectPath, Mode> {
+fn usual_modes(intended: &IntendedInstall) -> BTreeMap<ObjectPath, Mode> {
     let open = intended.mapped.iter().filter(|each| each.is_mode_open);
     let open: BTreeSet<&ObjectPath> = open.map(|each| &each.path).collect();
     let changes = intended.plan.changes.iter().filter(|change| open.contains(&change.path));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::database::RecordView;
 use crate::package::ObjectPath;
 use crate::plan::Plan;
-use crate::plan::remove::{Fate, RemovalPortion};
+use crate::plan::package::remove::{Fate, RemovalPortion};
 use crate::root::Root;
 
 /// An object that is the package's no more.

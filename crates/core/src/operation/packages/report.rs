@@ -3,7 +3,7 @@
 use super::installation::PlannedInstallation;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::LastingResults;
-use crate::plan::remove::Intended;
+use crate::plan::package::remove::IntendedRemoval;
 use crate::script::protocol::ExitMeaning;
 use crate::transaction::{Receipt, Recovered, RootCondition};
 
@@ -39,7 +39,7 @@ pub struct PlannedRemoval {
     /// The instance.
     pub name: String,
     /// The plan, and the scripts that take part.
-    pub intended: Intended,
+    pub intended: IntendedRemoval,
     /// Whether the dependencies of other packages are looked at.
     pub checks_dependencies: bool,
 }

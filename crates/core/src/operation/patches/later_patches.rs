@@ -12,7 +12,7 @@ use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::package::PkgInst;
 use crate::patch::{AppliedPatches, PatchId, PatchList, PatchRecords};
-use crate::plan::back_out::Elsewhere;
+use crate::plan::patch::backout_input::Elsewhere;
 
 /// The manifests of later patches, by package and patch.
 pub(super) type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;

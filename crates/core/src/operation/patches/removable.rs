@@ -24,8 +24,9 @@ use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use crate::package::{ObjectPath, Params, PkgInst, Policy};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
-use crate::plan::back_out::{BackOutOptions, packages_to_go};
-use crate::plan::later::{is_last, makes_room};
+use crate::plan::patch::back_out::packages_to_go;
+use crate::plan::patch::backout_input::BackOutOptions;
+use crate::plan::patch::later::{is_last, makes_room};
 
 /// A patch of a package.
 type PatchOfPackage = (PkgInst, String);

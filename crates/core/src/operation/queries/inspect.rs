@@ -9,7 +9,7 @@ use crate::operation::patches::removable::removable;
 use crate::operation::session::RootAndPolicy;
 use crate::package::PkgInst;
 use crate::patch::{AppliedPatch, AppliedPatches, PatchRecords, Superseded};
-use crate::plan::interrupted::{Interrupted, interrupted};
+use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
 
 /// An applied patch with everything that the records say of it.

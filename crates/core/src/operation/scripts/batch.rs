@@ -7,8 +7,8 @@ use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::package::{ContentsLine, ObjectPath};
-use crate::plan::installf_queue::merged;
 use crate::plan::refresh::refreshed;
+use crate::plan::registration::installf_queue::merged;
 use crate::plan::{Action, Body, Plan};
 use crate::transaction::read_queue;
 

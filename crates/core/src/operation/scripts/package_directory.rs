@@ -16,7 +16,7 @@ use crate::plan::script_schedule::steps::ListedFile;
 use crate::plan::{Body, Member};
 use crate::root::{NewTree, WritableFile};
 use crate::script::trust::{ScriptUser, unreadable_by};
-use crate::source::{Form, PackageImage, Problem, SourceError};
+use crate::source::{Form, PackageImage, SourceError, SourceProblem};
 
 /// The directory in which scripts find a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +82,11 @@ impl PackageDirectory {
             let file = copy.as_mut().map(|copy| copy.file(&unpacked(path)));
             let poured = file.transpose().map_err(|error| error.to_string());
             poured.and_then(|file| pour(member, data, file)).map_err(|reason| {
-                let problem =
-                    Problem::Corrupt { package: package.directory.clone(), file: path.to_string(), reason };
+                let problem = SourceProblem::Corrupt {
+                    package: package.directory.clone(),
+                    file: path.to_string(),
+                    reason,
+                };
                 SourceError { path: device.source.path().to_owned(), problem }.into()
             })
         })
@@ -114,7 +117,7 @@ pub(crate) fn member(file: &ListedFile) -> Option<&Member> {
 
 fn failed(device: &OpenDevice, error: io::Error) -> Failure {
     let path = device.source.path().to_owned();
-    SourceError { path, problem: Problem::Io { file: None, error } }.into()
+    SourceError { path, problem: SourceProblem::Io { file: None, error } }.into()
 }
 
 /// Writes everything of a package but its objects.

@@ -26,7 +26,7 @@ pub use removal::remove_spooled;
 use super::device::{self, OpenDevice};
 use crate::format::pkgmap;
 use crate::package::PackagePath;
-use crate::source::{Form, PackageImage, Stamp};
+use crate::source::{Form, MemberStamp, PackageImage};
 
 /// What is in the private name of a package or stream that is being written.
 const PROGRAM: &str = "pkgtrans";
@@ -160,7 +160,10 @@ impl PackageTranslation {
     }
 
     /// The files of `install/`; none where they are not wanted.
-    fn information<'a>(&self, package: &'a PackageImage) -> impl Iterator<Item = (String, &'a [u8], Stamp)> {
+    fn information<'a>(
+        &self,
+        package: &'a PackageImage,
+    ) -> impl Iterator<Item = (String, &'a [u8], MemberStamp)> {
         let wanted = !self.description_only;
         package.install.iter().filter(move |_| wanted).map(|(name, bytes)| {
             let name = format!("install/{name}");

@@ -19,7 +19,7 @@ use crate::format::cpio::{CpioFormat, CpioHeader};
 use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use crate::package::{Mode, PackagePath, PkgInst};
 use crate::root::{Dir, WritableFile};
-use crate::source::{PackageImage, Stamp};
+use crate::source::{MemberStamp, PackageImage};
 
 /// What is written at once.
 const BUFFER: usize = 1 << 18;
@@ -209,7 +209,7 @@ impl<W: Write> PackagePart<'_, W> {
         )
     }
 
-    fn file(&mut self, name: &[u8], stamp: Stamp, mut bytes: &[u8]) -> Result<(), TranslateError> {
+    fn file(&mut self, name: &[u8], stamp: MemberStamp, mut bytes: &[u8]) -> Result<(), TranslateError> {
         self.member(name, stamp, bytes.len() as u64, &mut bytes)
     }
 
@@ -217,7 +217,7 @@ impl<W: Write> PackagePart<'_, W> {
     fn member(
         &mut self,
         name: &[u8],
-        stamp: Stamp,
+        stamp: MemberStamp,
         size: u64,
         data: &mut dyn Read,
     ) -> Result<(), TranslateError> {

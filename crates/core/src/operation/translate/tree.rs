@@ -15,7 +15,7 @@ use super::{
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
 use crate::root::{Dir, NewTree, Root, UnnamedDirectory};
-use crate::source::{PackageImage, Stamp};
+use crate::source::{MemberStamp, PackageImage};
 
 /// What is read and written at once.
 const BUFFER: usize = 1 << 18;
@@ -180,7 +180,7 @@ fn package_into(
 fn file(
     tree: &mut NewTree,
     name: &[u8],
-    stamp: Stamp,
+    stamp: MemberStamp,
     data: &mut dyn Read,
     buffer: &mut [u8],
 ) -> Result<(), TranslateError> {

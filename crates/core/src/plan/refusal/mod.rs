@@ -165,7 +165,7 @@ pub enum Reason {
         /// Its path, as far as it could be resolved.
         path: String,
         /// What stands in the way.
-        problem: Problem,
+        problem: ObjectProblem,
     },
     /// A file system is too small.
     NoSpace {
@@ -237,7 +237,7 @@ pub enum Reason {
     /// Other packages use objects that would become different (`conflict` in admin(4)).
     InUse {
         /// The objects.
-        objects: Vec<InUse>,
+        objects: Vec<ObjectInUse>,
         /// Whether the admin file wants the user to be asked, who cannot be; else it ends the run.
         is_question: bool,
     },
@@ -245,7 +245,7 @@ pub enum Reason {
 
 /// An object that other packages use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InUse {
+pub struct ObjectInUse {
     /// Where it is.
     pub path: ObjectPath,
     /// Whether mode, owner and group alone would become different.
@@ -254,7 +254,7 @@ pub struct InUse {
 
 /// What stands in the way of an object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum ObjectProblem {
     /// Its path is none, or uses a variable without value.
     #[error("{0}")]
     BadPath(String),
@@ -325,7 +325,7 @@ impl Refusal {
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration(_)
                 | Reason::InUse { is_question: false, .. }
-                | Reason::Object { problem: Problem::Settings, .. } => 4,
+                | Reason::Object { problem: ObjectProblem::Settings, .. } => 4,
                 Reason::Interaction(_) | Reason::InUse { is_question: true, .. } => 5,
                 Reason::BasedirAnswered { .. } => 99,
                 _ => 1,

@@ -1,7 +1,7 @@
 //! The paths of a refusal as its reader sees them: under `-R` with the path of the root before them, as the classic
 //! tools print them.
 
-use super::{InUse, Problem, Reason};
+use super::{ObjectInUse, ObjectProblem, Reason};
 use crate::inventory::Inventory;
 use crate::package::ObjectPath;
 
@@ -20,7 +20,7 @@ impl Reason {
                 Self::Object { package, path, problem: problem.shown(inventory) }
             }
             Self::InUse { objects, is_question } => {
-                let shown = |object: InUse| InUse { path: show(object.path), ..object };
+                let shown = |object: ObjectInUse| ObjectInUse { path: show(object.path), ..object };
                 Self::InUse { objects: objects.into_iter().map(shown).collect(), is_question }
             }
             other => other,
@@ -28,7 +28,7 @@ impl Reason {
     }
 }
 
-impl Problem {
+impl ObjectProblem {
     fn shown(self, inventory: &Inventory) -> Self {
         let show = |path: ObjectPath| inventory.show(&path);
         match self {
@@ -66,9 +66,9 @@ mod tests {
             problem,
         };
         assert_eq!(
-            words(object("/a", Problem::NotEmpty(path("/a/b")))),
+            words(object("/a", ObjectProblem::NotEmpty(path("/a/b")))),
             "package P, path /mnt/a: it is a directory that holds /mnt/a/b, which is not taken away"
         );
-        assert!(words(object("$X/a", Problem::Unknown("owner"))).starts_with("package P, path $X/a: "));
+        assert!(words(object("$X/a", ObjectProblem::Unknown("owner"))).starts_with("package P, path $X/a: "));
     }
 }

@@ -1,7 +1,7 @@
 //! The words of a refusal: what happened to what, why, and what to type next; and the sentence of the classic
 //! commands, which scripts look for byte for byte.
 
-use super::{Command, InUse, Reason, Refusal};
+use super::{Command, ObjectInUse, Reason, Refusal};
 use crate::package::PkgInst;
 
 impl Refusal {
@@ -252,8 +252,8 @@ impl Reason {
 }
 
 /// Objects in use as pkgadd(1M) lists them.
-fn listed(objects: &[InUse]) -> String {
-    let line = |object: &InUse| {
+fn listed(objects: &[ObjectInUse]) -> String {
+    let line = |object: &ObjectInUse| {
         let what = if object.attributes_only { " <attribute change only>" } else { "" };
         format!("\n  {}{what}", object.path)
     };

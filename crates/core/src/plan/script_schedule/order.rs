@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::steps::{ListedFile, Mapped, Portion};
+use super::steps::{ListedFile, MappedObject, Portion};
 use crate::inventory::Inventory;
 use crate::package::ObjectPath;
 use crate::plan::plan_builder::below;
@@ -13,7 +13,7 @@ use crate::plan::{Action, Body, Change, Plan};
 pub(super) struct Order<'a> {
     pub(super) classes: Vec<String>,
     scripted: BTreeSet<&'a str>,
-    mapped: BTreeMap<&'a ObjectPath, &'a Mapped>,
+    mapped: BTreeMap<&'a ObjectPath, &'a MappedObject>,
     /// The changes by path.
     changes: BTreeMap<ObjectPath, &'a Change>,
 }
@@ -22,7 +22,7 @@ impl<'a> Order<'a> {
     pub(super) fn new(
         classes: &[String],
         scripts: &'a InstallScripts,
-        mapped: &'a [Mapped],
+        mapped: &'a [MappedObject],
         plan: &'a Plan,
     ) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl<'a> Order<'a> {
             &change.action,
             Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Member(_))
         );
-        let scripted = |each: &&Mapped| self.scripted.contains(each.class.as_str());
+        let scripted = |each: &&MappedObject| self.scripted.contains(each.class.as_str());
         delivered && self.mapped.get(&change.path).is_some_and(scripted)
     }
 

@@ -15,9 +15,9 @@ use super::{ScriptSchedule, frame, mark};
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::ledger;
+use crate::plan::package::remove::{Fate, IntendedRemoval};
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
-use crate::plan::remove::{Fate, Intended};
 use crate::plan::{Change, Plan, RecordChange};
 
 /// The file in a package's directory that says that its removal is not complete.
@@ -25,7 +25,7 @@ pub const REMOVAL_LOCK: &str = "!R-Lock!";
 
 impl ScriptSchedule {
     /// The course of a removal. `inventory` is the one that it was planned with.
-    pub fn of_removal(intended: &Intended, inventory: &Inventory) -> Result<Self, Reason> {
+    pub fn of_removal(intended: &IntendedRemoval, inventory: &Inventory) -> Result<Self, Reason> {
         let plan = &intended.plan;
         let package = plan.packages.first().ok_or(Reason::NoSuchPackage)?;
         let frame = frame(plan);
@@ -78,7 +78,7 @@ fn opening(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Pla
 }
 
 /// The classes in their turn.
-fn objects(intended: &Intended, frame: &Plan) -> Vec<PackageStep> {
+fn objects(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
     let changes: BTreeMap<&ObjectPath, &Change> =
         intended.plan.changes.iter().map(|change| (&change.path, change)).collect();
     let mut steps = Vec::new();
@@ -100,7 +100,7 @@ fn objects(intended: &Intended, frame: &Plan) -> Vec<PackageStep> {
 }
 
 /// Everything that the package owns, its records, and those of patches that go with it.
-fn concerned(intended: &Intended, inventory: &Inventory) -> Concerned {
+fn concerned(intended: &IntendedRemoval, inventory: &Inventory) -> Concerned {
     let editable = |path: &ObjectPath| {
         let line = inventory.lines.get(path);
         line.is_some_and(|line| matches!(line.object.ftype, Ftype::Editable | Ftype::Volatile))

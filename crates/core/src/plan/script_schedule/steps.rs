@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::package::{ContentsLine, Ftype, Live, LiveKind, ObjectPath};
-use crate::plan::remove::RemovalPortion;
+use crate::plan::package::remove::RemovalPortion;
 use crate::plan::scripts::Deliverer;
 use crate::plan::target::Wanted;
 use crate::plan::{Change, NewObject, Plan};
 
 /// An object of a package, whether it changes or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapped {
+pub struct MappedObject {
     /// The path that it goes to.
     pub path: ObjectPath,
     /// Its type.
@@ -40,7 +40,7 @@ pub enum PackageStep {
     /// A procedure script runs: `preinstall`, `postinstall`, `preremove`, `postremove`.
     Procedure(&'static str),
     /// The engine installs objects.
-    Install(Box<Batch>),
+    Install(Box<ChangeBatch>),
     /// The script of a class installs its files.
     InstallClass(ClassStep),
     /// The engine removes the objects of these classes.
@@ -51,7 +51,7 @@ pub enum PackageStep {
 
 /// Changes that are carried out in one go.
 #[derive(Clone, Debug)]
-pub struct Batch {
+pub struct ChangeBatch {
     /// The changes, as a plan of their own.
     pub plan: Plan,
     /// Which of its paths belong to which class, in the order of CLASSES.
@@ -107,7 +107,7 @@ pub enum Outcome {
     },
 }
 
-impl Mapped {
+impl MappedObject {
     pub(in crate::plan) fn of(wanted: &Wanted<'_>) -> Self {
         let object = &wanted.object;
         let is_mode_open = object.attributes.mode.is_none() && !object.ftype.is_link();
@@ -125,7 +125,7 @@ impl ListedFile {
     }
 }
 
-impl Batch {
+impl ChangeBatch {
     pub(super) fn add(&mut self, (changes, portion): (Vec<Change>, Portion)) {
         self.plan.changes.extend(changes);
         if portion.is_complete || !portion.paths.is_empty() || !portion.links.is_empty() {

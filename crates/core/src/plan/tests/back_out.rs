@@ -9,8 +9,8 @@ use super::*;
 use crate::format::manifest::PatchedPaths;
 use crate::package::{Edited, LiveKind, Mode, Timestamp};
 use crate::plan::Body;
-use crate::plan::back_out::Archive;
-use crate::plan::later::is_last;
+use crate::plan::patch::backout_input::BackoutArchive;
+use crate::plan::patch::later::is_last;
 
 /// Applies a patch, backs it out, and compares tree and lines.
 fn there_and_back(world: &mut World, parcel: &Parcel) {
@@ -249,7 +249,7 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
     world.patchadd(&patch("900-01", "SUNW_WORD=1").file("bin/httpd", "new").file("bin/tool", "tool"));
     let classic = patch("900-01", "ACTIVE_PATCH=900-01").file("bin/httpd", "old httpd").deletes("bin/tool");
     let name = package("ACMEweb");
-    let archive = Archive {
+    let archive = BackoutArchive {
         package: &name,
         image: &classic.image.packages[0],
         made_by_scripts: None,
@@ -282,7 +282,7 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
     let records = BTreeMap::new();
     let refused = |classic: &Parcel| {
         let image = &classic.image.packages[0];
-        let archive = Archive {
+        let archive = BackoutArchive {
             package: &name,
             image,
             made_by_scripts: None,

@@ -9,14 +9,14 @@ use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::Inventory;
 use crate::package::{Accounts, LiveKind, Mode};
 use crate::plan::Plan;
-use crate::plan::install::{InstallOptions, Intended, install};
+use crate::plan::package::install::{InstallOptions, IntendedInstall, install};
 use crate::plan::refresh::refreshed;
 use crate::plan::script_schedule::ScriptSchedule;
-use crate::plan::script_schedule::steps::{Batch, Outcome, PackageStep};
+use crate::plan::script_schedule::steps::{ChangeBatch, Outcome, PackageStep};
 use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts};
 use crate::plan::{Action, Body, RecordChange};
 
-fn intended(world: &World, parcel: &Parcel) -> Intended {
+fn intended(world: &World, parcel: &Parcel) -> IntendedInstall {
     let standard = BTreeSet::from(["i.build".to_owned()]);
     let options = InstallOptions {
         admin: Admin { action: CheckAnswer::NoCheck, ..Admin::delivered() },
@@ -225,9 +225,9 @@ fn a_system_script_runs_only_for_files_of_its_class_and_the_package_comes_first(
 }
 
 /// The first batch of objects.
-fn objects(course: &ScriptSchedule) -> Batch {
+fn objects(course: &ScriptSchedule) -> ChangeBatch {
     let batches = course.steps.iter().filter_map(|step| match step {
-        PackageStep::Install(batch) => Some(Batch::clone(batch)),
+        PackageStep::Install(batch) => Some(ChangeBatch::clone(batch)),
         _ => None,
     });
     batches.into_iter().next().unwrap()

@@ -6,9 +6,9 @@ use super::world::{now, regular};
 use super::*;
 use crate::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
 use crate::package::{Params, ScriptPolicy, Timestamp};
-use crate::plan::install::{InstallOptions, install, placement};
+use crate::plan::package::install::{InstallOptions, install, placement};
+use crate::plan::package::remove::{IntendedRemoval, RemoveOptions, remove};
 use crate::plan::refusal::Refusal;
-use crate::plan::remove::{Intended, RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
 use crate::plan::{Plan, RecordChange};
 
@@ -22,7 +22,7 @@ fn code(world: &World, parcel: &Parcel, admin: Admin) -> u8 {
     installed(world, parcel, admin).unwrap_err().code()
 }
 
-fn removed(world: &World, name: &str, admin: &Admin) -> Result<Intended, Refusal> {
+fn removed(world: &World, name: &str, admin: &Admin) -> Result<IntendedRemoval, Refusal> {
     let system = SystemScripts::default();
     let scripts = ScriptPolicy::default();
     let options = RemoveOptions { admin, conversation: false, system: &system, scripts };

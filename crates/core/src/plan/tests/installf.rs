@@ -7,9 +7,9 @@ use super::{package, path};
 use crate::format::queue::InstallfEntry;
 use crate::format::registration::Registration;
 use crate::package::{ContentsLine, Mode};
-use crate::plan::installf::{Registering, finish, register};
-use crate::plan::refusal::{Problem, Reason, Refusal};
-use crate::plan::removef::give_up;
+use crate::plan::refusal::{ObjectProblem, Reason, Refusal};
+use crate::plan::registration::installf::{Registering, finish, register};
+use crate::plan::registration::removef::give_up;
 use crate::plan::{Action, Body};
 
 fn registration(line: &str) -> Registration {
@@ -20,7 +20,7 @@ fn registered(world: &World, line: &str) -> Result<Registering, Refusal> {
     register(&package("ACMEa"), &[registration(line)], &world.inventory, &now())
 }
 
-fn problem(refused: Result<Registering, Refusal>) -> Problem {
+fn problem(refused: Result<Registering, Refusal>) -> ObjectProblem {
     match *refused.unwrap_err().reason {
         Reason::Object { problem, .. } => problem,
         other => panic!("{other:?}"),
@@ -75,7 +75,10 @@ fn who_has_no_privileges_registers_owners_and_makes_no_devices() {
     world.inventory.privileged = false;
     world.inventory.caller = (1000, 1000);
     world.inventory.live.get_mut(&path("/")).unwrap().uid = 1000;
-    assert_eq!(problem(registered(&world, "/c c 1 3 0666 root sys")), Problem::NotPermitted("a device"));
+    assert_eq!(
+        problem(registered(&world, "/c c 1 3 0666 root sys")),
+        ObjectProblem::NotPermitted("a device")
+    );
     let made = registered(&world, "/d d 0755 root sys").unwrap();
     assert_eq!(changes(&made), ["/d directory 755 1000:1000"]);
     assert_eq!(made.plan.contents[&path("/d")].as_ref().unwrap().write(), b"/d d none 0755 root sys +ACMEa");
@@ -85,7 +88,7 @@ fn who_has_no_privileges_registers_owners_and_makes_no_devices() {
 fn an_owner_that_nobody_knows_is_refused() {
     assert_eq!(
         problem(registered(&World::new(), "/d d 0755 nobody root")),
-        Problem::UnknownUser("nobody".to_owned())
+        ObjectProblem::UnknownUser("nobody".to_owned())
     );
 }
 

@@ -8,8 +8,8 @@ use super::*;
 use crate::format::admin::{Admin, CheckAnswer};
 use crate::package::{Mode, OwningPackage, RecordFile, ScriptPolicy, Timestamp};
 use crate::plan::RecordChange;
+use crate::plan::package::remove::{Fate, IntendedRemoval, RemovalPortion, RemoveOptions, remove};
 use crate::plan::refusal::Refusal;
-use crate::plan::remove::{Fate, Intended, RemovalPortion, RemoveOptions, remove};
 use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::script_schedule::steps::PackageStep;
 use crate::plan::scripts::{Deliverer, SystemScripts};
@@ -26,7 +26,7 @@ fn world(parcel: &Parcel, scripts: &[&str]) -> World {
     world
 }
 
-fn planned(world: &World, scripts: ScriptPolicy, action: CheckAnswer) -> Result<Intended, Refusal> {
+fn planned(world: &World, scripts: ScriptPolicy, action: CheckAnswer) -> Result<IntendedRemoval, Refusal> {
     let standard = BTreeSet::from(["r.build".to_owned(), "r.late".to_owned()]);
     let system = SystemScripts { standard, ..SystemScripts::default() };
     let admin = Admin { action, ..Admin::delivered() };
@@ -34,7 +34,7 @@ fn planned(world: &World, scripts: ScriptPolicy, action: CheckAnswer) -> Result<
     remove(&package("ACMEweb"), &world.inventory, &options, &now())
 }
 
-fn intended(world: &World) -> Intended {
+fn intended(world: &World) -> IntendedRemoval {
     planned(world, ScriptPolicy::Run, CheckAnswer::NoCheck).unwrap()
 }
 

@@ -7,9 +7,9 @@ use super::parcel::{Parcel, patch};
 use super::world::{World, now};
 use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{Edited, ScriptPolicy};
-use crate::plan::back_out::Archive;
-use crate::plan::engine::{Bookkeeping, Engine};
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::patch::backout_input::BackoutArchive;
+use crate::plan::patch::engine::{Bookkeeping, Engine};
+use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::refusal::Refusal;
 use crate::plan::scripts::Deliverer;
 
@@ -135,7 +135,7 @@ fn a_backout_package_with_a_script_of_its_own_is_installed_as_it_is() {
         let name = package("ACMEweb");
         let image = &classic.image.packages[0];
         let records = BTreeMap::new();
-        let archive = Archive {
+        let archive = BackoutArchive {
             package: &name,
             image,
             made_by_scripts: None,

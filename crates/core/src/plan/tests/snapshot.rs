@@ -6,7 +6,7 @@ use super::world::World;
 use crate::format::manifest::ObjectRecord;
 use crate::package::ObjectPath;
 use crate::plan::UndoArchive;
-use crate::plan::snapshot::completed;
+use crate::plan::patch::snapshot::completed;
 
 /// The archive that is planned for a patch of scripts, and the root when they are through.
 fn applied(scripts: impl FnOnce(&mut World)) -> UndoArchive {

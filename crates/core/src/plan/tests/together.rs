@@ -9,9 +9,9 @@ use super::*;
 use crate::format::params;
 use crate::inventory::Touched;
 use crate::package::{Digest, LiveKind};
-use crate::plan::apply::apply;
-use crate::plan::combine::{Single, combine_plans};
-use crate::plan::projected_root::{Made, ProjectedRoot};
+use crate::plan::patch::apply::apply;
+use crate::plan::patch::combine::{Single, combine_plans};
+use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
 use crate::plan::{Action, Body, Plan, RecordChange};
 
 /// A run in the making, beside the world that single runs make.
@@ -19,7 +19,7 @@ struct Both {
     ahead: ProjectedRoot,
     begin: World,
     single: World,
-    taken: Vec<(Plan, Made, Parcel)>,
+    taken: Vec<(Plan, MadeObjects, Parcel)>,
 }
 
 impl Both {

@@ -20,13 +20,15 @@ use crate::package::{
     Timestamp, Xattrs,
 };
 use crate::patch::AppliedPatches;
-use crate::plan::apply::{ApplyOptions, apply};
-use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::clock::Now;
-use crate::plan::install::{InstallOptions, install};
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::package::install::{InstallOptions, install};
+use crate::plan::patch::apply::apply;
+use crate::plan::patch::apply_options::ApplyOptions;
+use crate::plan::patch::back_out::{back_out, may_back_out};
+use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive};
+use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Reason, Refusal};
-use crate::plan::validate::applied_to;
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent};
 use crate::source::PackageImage;
 
@@ -164,7 +166,7 @@ impl World {
     pub(super) fn back_out(
         &self,
         id: &str,
-        archives: &[Archive<'_>],
+        archives: &[BackoutArchive<'_>],
         options: &BackOutOptions,
     ) -> Result<PatchPlan, Refusal> {
         let (id, inventory, policy) = (&super::id(id), &self.inventory, &self.policy);
@@ -191,9 +193,9 @@ impl World {
             .filter(|((_, patch), _)| patch == id)
             .map(|((package, _), stored)| (package, stored))
             .collect();
-        let archives: Vec<Archive<'_>> = stored
+        let archives: Vec<BackoutArchive<'_>> = stored
             .iter()
-            .map(|(package, stored)| Archive {
+            .map(|(package, stored)| BackoutArchive {
                 package,
                 image: &stored.image,
                 made_by_scripts: None,

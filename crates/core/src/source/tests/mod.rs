@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
+use crate::format::container::Compression;
 use crate::format::cpio::{self, CpioHeader};
 use crate::format::{compress, datastream};
 use crate::package::PkgInst;
@@ -201,7 +202,7 @@ fn a_damaged_package_is_no_harm_to_its_neighbours() {
         assert_eq!(image.packages.len(), 1);
         source.verify(&image).unwrap();
         let nothing = source.scan_only(&|_| false).unwrap_err().problem;
-        assert!(matches!(nothing, Problem::BadForm(_)));
+        assert!(matches!(nothing, SourceProblem::BadForm(_)));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The refusal of a patch with a change in it, as a tar archive.
-fn refused(change: impl Fn(&mut Tree)) -> Problem {
+fn refused(change: impl Fn(&mut Tree)) -> SourceProblem {
     let mut tree = patch();
     change(&mut tree);
     let outcome = scanned(&tar(&tree, "")).and_then(|(_temp, source, image)| source.verify(&image));
@@ -24,7 +24,7 @@ fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
     let problem = source.scan().unwrap_err().problem;
     assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: symbolic link included in patch");
     assert!(
-        matches!(source.verify(&image).unwrap_err().problem, Problem::Symlink { .. }),
+        matches!(source.verify(&image).unwrap_err().problem, SourceProblem::Symlink { .. }),
         "swapped in after the scan"
     );
 
@@ -83,7 +83,7 @@ fn package_files_that_cannot_be_read_are_corrupt() {
         ("SUNWa/install/deletes", b"x\n../y\n"),
     ] {
         assert!(
-            matches!(with(path, data), Problem::CorruptPackageFile { .. }),
+            matches!(with(path, data), SourceProblem::CorruptPackageFile { .. }),
             "{path} {}",
             with(path, data)
         );
@@ -115,7 +115,7 @@ fn archives_with_names_that_lead_outside_are_refused() {
     };
     let unsafe_name = |name: &[u8], link| {
         let problem = hostile(name, link);
-        assert!(matches!(problem, Problem::Unsafe { .. }), "{problem}");
+        assert!(matches!(problem, SourceProblem::Unsafe { .. }), "{problem}");
         problem.to_string()
     };
     assert_eq!(unsafe_name(b"/etc/passwd", None), "member </etc/passwd> has an absolute name");
@@ -135,20 +135,20 @@ fn damaged_archives_are_errors_of_their_kind() {
         outcome.unwrap_err().problem
     };
     let whole = gzip(&tar(&tree, ""));
-    assert!(matches!(kind(&whole[..whole.len() / 2]), Problem::NotDecompressed(_)));
+    assert!(matches!(kind(&whole[..whole.len() / 2]), SourceProblem::NotDecompressed(_)));
     assert!(
-        matches!(kind(&whole[..whole.len() - 3]), Problem::NotDecompressed(_)),
+        matches!(kind(&whole[..whole.len() - 3]), SourceProblem::NotDecompressed(_)),
         "the checksum at the end"
     );
     let plain = stream(&tree);
     for length in [700, 5000, plain.len() / 2, plain.len() - 1] {
-        assert!(matches!(kind(&plain[..length]), Problem::BadForm(_)), "{length}");
-        assert!(matches!(kind(&gzip(&plain[..length])), Problem::BadForm(_)), "{length}");
+        assert!(matches!(kind(&plain[..length]), SourceProblem::BadForm(_)), "{length}");
+        assert!(matches!(kind(&gzip(&plain[..length])), SourceProblem::BadForm(_)), "{length}");
     }
-    assert!(matches!(kind(&tar(&tree, "")[..9000]), Problem::BadForm(_)));
-    assert!(matches!(kind(b"BZh91AY&SY"), Problem::Unsupported(_)));
-    assert!(matches!(kind(b"hello"), Problem::BadForm(_)));
-    assert!(matches!(kind(&gzip(&whole)), Problem::BadForm(_)), "compressed twice");
+    assert!(matches!(kind(&tar(&tree, "")[..9000]), SourceProblem::BadForm(_)));
+    assert!(matches!(kind(b"BZh91AY&SY"), SourceProblem::Unsupported(_)));
+    assert!(matches!(kind(b"hello"), SourceProblem::BadForm(_)));
+    assert!(matches!(kind(&gzip(&whole)), SourceProblem::BadForm(_)), "compressed twice");
     let absent = Source::open(Path::new("/nonexistent/900-01")).unwrap_err();
     assert_eq!(absent.to_string(), "/nonexistent/900-01: no such file or directory");
     let far = Source::open(Path::new("http://patches.example/900-01.zip")).unwrap_err();

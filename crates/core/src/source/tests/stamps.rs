@@ -1,6 +1,7 @@
 //! What a source says of its files beside their content, and what it does not show.
 
 use super::*;
+use crate::package::PackagePath;
 
 /// 1 January 2020; a zip archive has even seconds only.
 const TIME: u64 = 1_577_836_800;
@@ -75,7 +76,7 @@ fn every_form_tells_modes_and_times_of_its_files() {
         fs::write(&path, bytes).unwrap();
         forms.push(path);
     }
-    let stamp = |mode| Stamp { mode, mtime: i64::try_from(TIME).unwrap() };
+    let stamp = |mode| MemberStamp { mode, mtime: i64::try_from(TIME).unwrap() };
     for path in forms {
         let source = Source::open(&path).unwrap();
         let image = source.scan().unwrap();
@@ -83,13 +84,13 @@ fn every_form_tells_modes_and_times_of_its_files() {
         let told = ["pkginfo", "pkgmap"].map(|name| package.stamp(name));
         assert_eq!(told, [stamp(0o644); 2], "{}", path.display());
         let mut seen = Vec::new();
-        let mut sink = |_, _: &PackagePath, delivered: Delivered, data: &mut dyn Read| {
+        let mut sink = |_, _: &PackagePath, delivered: ObjectHeader, data: &mut dyn Read| {
             seen.push(delivered);
             io::copy(data, &mut io::sink()).unwrap();
             Ok::<(), SourceError>(())
         };
         source.stream(&image, &mut |_, _| true, &mut sink).unwrap();
-        assert_eq!(seen, [Delivered { size: 2, stamp: stamp(0o750) }], "{}", path.display());
+        assert_eq!(seen, [ObjectHeader { size: 2, stamp: stamp(0o750) }], "{}", path.display());
     }
 }
 

@@ -6,7 +6,7 @@ use crate::format::admin::Admin;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::package::{ObjectPath, Params, ScriptPolicy};
-use crate::plan::install::OfPatch;
+use crate::plan::package::install::OfPatch;
 use crate::plan::scripts::SystemScripts;
 
 /// The options and operands of pkgadd(1M).

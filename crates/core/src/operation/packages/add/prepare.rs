@@ -17,8 +17,8 @@ use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_pl
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::package::{ObjectPath, Params, PkgInst};
-use crate::plan::concern::{Delivered, delivered_files};
-use crate::plan::install::{InstallOptions, install, placement};
+use crate::plan::concern::{FileToCompare, delivered_files};
+use crate::plan::package::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 
@@ -163,7 +163,7 @@ impl AddInput<'_> {
         let installed = Installed { params, ..Installed::default() };
         let instances = BTreeMap::from([(placed.instance.clone(), installed)]);
         let files = delivered_files(&device.image, &instances);
-        let files: Vec<Delivered<'_>> = files.into_iter().filter(|file| file.package == index).collect();
+        let files: Vec<FileToCompare<'_>> = files.into_iter().filter(|file| file.package == index).collect();
         mark_identical(&device.source, &device.image, files, &mut inventory)?;
         Ok(inventory)
     }

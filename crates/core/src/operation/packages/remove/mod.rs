@@ -22,7 +22,7 @@ use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
-use crate::plan::remove::{RemoveOptions, remove};
+use crate::plan::package::remove::{RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
 use crate::root::Root;
 use crate::transaction::Receipt;

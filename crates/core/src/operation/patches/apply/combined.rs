@@ -11,7 +11,7 @@ use crate::operation::log;
 use crate::operation::patches::in_use::in_use_of_each;
 use crate::operation::session::{Session, patch_record};
 use crate::package::ObjectPath;
-use crate::plan::combine::{Single, combine_plans};
+use crate::plan::patch::combine::{Single, combine_plans};
 use crate::plan::{Action, Body, Plan};
 use crate::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 

@@ -12,8 +12,8 @@ use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::package::{Digest, ObjectPath, PackagePath, Sums};
 use crate::plan::concern::brings_scripts;
-use crate::plan::patch_plan::PatchPlan;
-use crate::plan::projected_root::{Made, ProjectedRoot};
+use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Member, NewObject, Plan};
 
@@ -26,7 +26,7 @@ pub(super) struct GatheredOperand<'o> {
 /// A patch that takes part.
 pub(super) struct TakenPatch {
     pub(super) scripted: PatchPlan,
-    pub(super) made: Made,
+    pub(super) made: MadeObjects,
 }
 
 /// Plans operands from the place `at` on, as many as can be one run. None where that is one at most, where it brings

@@ -4,9 +4,9 @@ use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::package::{Edited, Policy};
 use crate::patch::PatchList;
-use crate::plan::apply::ApplyOptions;
 use crate::plan::clock::Now;
 use crate::plan::edits::EditChoice;
+use crate::plan::patch::apply_options::ApplyOptions;
 
 use super::operands::ApplyOperand;
 use super::request::ApplyRequest;

@@ -12,7 +12,7 @@ use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::package::PkgInst;
 use crate::patch::{PatchId, PatchMacros, Requirement};
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::patch::patch_plan::PatchPlan;
 use crate::source::{self, Extent, Origin};
 use crate::transaction::Receipt;
 

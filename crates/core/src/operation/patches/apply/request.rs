@@ -7,7 +7,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::package::{Edited, ObjectPath, UndoFormat};
 use crate::plan::Plan;
-use crate::plan::engine::PlannedScript;
+use crate::plan::patch::engine::PlannedScript;
 use crate::transaction::{Receipt, Recovered};
 
 /// The options of patchadd(1M); an option not given falls back to the root's policy.

@@ -18,9 +18,9 @@ use crate::operation::patches::scripts::response::ApplyResponse;
 use crate::operation::session::Session;
 use crate::package::Params;
 use crate::patch::PatchMacros;
-use crate::plan::engine::Bookkeeping;
-use crate::plan::install::OfPatch;
-use crate::plan::patch_plan::{PackagePlan, PatchPlan};
+use crate::plan::package::install::OfPatch;
+use crate::plan::patch::engine::Bookkeeping;
+use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::root::Dir;
 use crate::transaction::{Receipt, RootCondition};
 

@@ -8,7 +8,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::kept;
 use crate::package::ScriptPolicy;
 use crate::patch::PatchId;
-use crate::plan::engine::BACKING_OUT;
+use crate::plan::patch::engine::BACKING_OUT;
 
 /// The names of the files in the directory of a patch, and what is to be said of the scripts among them. Refuses scripts
 /// that may not run, where the policy lets any.

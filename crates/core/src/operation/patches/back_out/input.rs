@@ -15,7 +15,7 @@ use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use crate::package::PkgInst;
 use crate::plan::clock::Now;
-use crate::plan::engine::ScriptChoice;
+use crate::plan::patch::engine::ScriptChoice;
 
 /// Undo archives that were verified already, by package and save directory: their manifests.
 pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;

@@ -9,7 +9,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::{LaterManifests, LaterPatches};
 use crate::package::PkgInst;
 use crate::patch::PatchId;
-use crate::plan::back_out::Elsewhere;
+use crate::plan::patch::backout_input::Elsewhere;
 
 /// Reads what later patches did: the manifests of those of these packages, and of those of other packages that have paths
 /// of the patch.

@@ -15,9 +15,10 @@ use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::patch::PatchId;
-use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::clock::Now;
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::patch::back_out::{back_out, may_back_out};
+use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive};
+use crate::plan::patch::patch_plan::PatchPlan;
 
 /// A backout that was planned, with what it restores from and what it was planned with.
 pub(super) struct PlannedBackout {
@@ -82,7 +83,7 @@ fn plan_meanwhile(
     let manifests: Vec<&Manifest> = undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
     (options.later, options.elsewhere) = later_patches(input, id, &packages, &inventory, &manifests)?;
     options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
-    let archives: Vec<Archive<'_>> = undo.iter().filter_map(VerifiedUndo::as_archive).collect();
+    let archives: Vec<BackoutArchive<'_>> = undo.iter().filter_map(VerifiedUndo::as_archive).collect();
     let scripted = back_out(id, packages, &archives, &inventory, policy, &options, input.now)?;
     Ok(PlannedBackout { scripted, undo, inventory })
 }

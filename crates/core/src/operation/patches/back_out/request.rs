@@ -6,8 +6,8 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::patch::PatchId;
 use crate::plan::Plan;
-use crate::plan::engine::PlannedScript;
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::patch::engine::PlannedScript;
+use crate::plan::patch::patch_plan::PatchPlan;
 use crate::transaction::{Receipt, Recovered};
 
 /// The options of patchrm(1M).

@@ -10,7 +10,7 @@ use crate::format::manifest::{Manifest, RECORDS, decode};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
-use crate::plan::back_out::Archive;
+use crate::plan::patch::backout_input::BackoutArchive;
 use crate::root::Root;
 use crate::source::{self, Extent, Image, Origin};
 
@@ -113,10 +113,10 @@ impl VerifiedUndo {
         self.snapshot.as_ref().unwrap_or(&self.device)
     }
 
-    pub(super) fn as_archive(&self) -> Option<Archive<'_>> {
+    pub(super) fn as_archive(&self) -> Option<BackoutArchive<'_>> {
         let of_archive = self.device.image.packages.first()?;
         let of_snapshot = self.snapshot.as_ref().and_then(|device| device.image.packages.first());
-        Some(Archive {
+        Some(BackoutArchive {
             package: &self.package,
             image: of_snapshot.unwrap_or(of_archive),
             made_by_scripts: of_snapshot.map(|_| of_archive),

@@ -17,8 +17,8 @@ use crate::operation::patches::scripts::response::of_backout;
 use crate::operation::session::Session;
 use crate::package::Params;
 use crate::patch::PatchId;
-use crate::plan::install::OfPatch;
-use crate::plan::patch_plan::{PackagePlan, PatchPlan};
+use crate::plan::package::install::OfPatch;
+use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::transaction::Receipt;
 
 /// Backs a patch out by a plan; `scripted` is the plan by which it was done in the end. `undo` has the archives by their

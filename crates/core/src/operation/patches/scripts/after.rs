@@ -8,13 +8,13 @@ use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::RunHalt;
 use crate::package::ObjectPath;
 use crate::patch::{PatchId, PatchMacros};
-use crate::plan::install::Intended;
-use crate::plan::patch_plan::PatchPlan;
+use crate::plan::package::install::IntendedInstall;
+use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::snapshot;
 use crate::plan::refusal::Reason;
 use crate::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
-use crate::plan::snapshot;
 use crate::plan::{Plan, RecordChange, UndoArchive};
 use crate::source::{self, Extent, Origin, PackageImage};
 use crate::transaction::Cause;
@@ -47,7 +47,7 @@ impl PatchScripts<'_> {
     pub(super) fn reconcile(
         &self,
         member: &PatchPackage<'_>,
-        intended: &mut Intended,
+        intended: &mut IntendedInstall,
     ) -> Result<(), Failure> {
         let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
         let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);

@@ -5,8 +5,8 @@ use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, R
 use crate::operation::packages::add::input::{AddInput, AddRequest};
 use crate::operation::session::Session;
 use crate::package::ScriptPolicy;
-use crate::plan::engine::ScriptChoice;
-use crate::plan::install::OfPatch;
+use crate::plan::package::install::OfPatch;
+use crate::plan::patch::engine::ScriptChoice;
 
 /// The answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, nothing is asked.
 fn admin() -> Admin {

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::database::archive::ArchiveError;
 use crate::database::{RecordView, ledger, places};
-use crate::format::ledger::Undo;
+use crate::format::ledger::LedgerUndo;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
 use crate::operation::session::RootAndPolicy;
@@ -43,7 +43,7 @@ fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recor
             return Ok(Recorded::Digest(digest));
         }
         // A line that was written for an archive of another tool, or to adopt one, says nothing of scripts.
-        let is_of_classic = |undo: &Undo| matches!(undo, Undo::Kept { is_classic: true, .. });
+        let is_of_classic = |undo: &LedgerUndo| matches!(undo, LedgerUndo::Kept { is_classic: true, .. });
         if ledger.line(patch.as_str()).is_some_and(|line| !line.is_adopted && !is_of_classic(&line.undo)) {
             found = Recorded::NoSuchScript;
         }

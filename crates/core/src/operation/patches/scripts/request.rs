@@ -5,7 +5,7 @@ use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::RootAndPolicy;
 use crate::package::ScriptPolicy;
-use crate::plan::engine::{Engine, ScriptChoice};
+use crate::plan::patch::engine::{Engine, ScriptChoice};
 
 /// The options of a patch command about scripts.
 #[derive(Clone, Debug, Default)]

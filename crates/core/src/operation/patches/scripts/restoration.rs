@@ -13,7 +13,7 @@ use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
 use crate::package::{ContentsLine, LiveKind, ObjectPath};
 use crate::plan::Plan;
-use crate::plan::patch_plan::{PackagePlan, PatchPlan};
+use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::transaction::{ContentSource, ScriptedRun};
 
 /// A package that is brought back after its scripts.

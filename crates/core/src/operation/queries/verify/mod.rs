@@ -28,7 +28,7 @@ use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::package::{ContentsLine, PkgInst};
 use crate::patch::{PatchId, PatchRecords};
 use crate::plan::clock::Now;
-use crate::plan::interrupted::{Interrupted, interrupted};
+use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use crate::plan::refusal::Reason;
 use crate::root::Root;
 

@@ -8,10 +8,10 @@ use crate::inventory::Installed;
 use crate::package::{Params, PkgInst};
 use crate::patch::PatchId;
 
-use super::RecordChange;
-use super::records::{has_undo_data, package_path, save_of};
-use super::refusal::{Command, Reason, Refusal};
-use super::script_schedule::INSTALL_LOCK;
+use crate::plan::RecordChange;
+use crate::plan::records::{has_undo_data, package_path, save_of};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::script_schedule::INSTALL_LOCK;
 
 /// A patch that was left half applied to a package.
 #[derive(Clone, Debug, PartialEq, Eq)]

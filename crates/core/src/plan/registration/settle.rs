@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 use crate::inventory::{Inventory, LinkedDirectory};
 use crate::package::{
-    Accounts, ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath, PkgInst,
+    Accounts, ContentInfo, ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath,
+    PkgInst,
 };
 
-use super::installf_queue::{content, type_of};
-use super::objects::body_of;
-use super::plan_builder::PlanBuilder;
-use super::refusal::Problem;
-use super::{Action, Body, NewObject, NewXattrs};
+use crate::plan::objects::body_of;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::refusal::ObjectProblem;
+use crate::plan::{Action, Body, NewObject, NewXattrs};
 
 /// The longest chain of hard links to hard links that is followed.
 const LONGEST_CHAIN: usize = 40;
@@ -167,7 +167,7 @@ fn source<'l>(
 
 impl PlanBuilder<'_> {
     /// Plans what makes an object what its line says, as far as that can be done without content.
-    pub(super) fn put_right(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), Problem> {
+    pub(super) fn put_right(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), ObjectProblem> {
         let inventory = self.inventory;
         let line_of = |path: &ObjectPath| inventory.lines.get(path);
         let stays = behind(line, inventory).is_some();
@@ -183,7 +183,7 @@ impl PlanBuilder<'_> {
         }
     }
 
-    fn make(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), Problem> {
+    fn make(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), ObjectProblem> {
         self.open_way(package, &line.path)?;
         let new = self.new_object(line)?;
         self.change(package, &line.path, Action::Add(new));
@@ -191,7 +191,7 @@ impl PlanBuilder<'_> {
     }
 
     /// Makes a hard link.
-    fn name(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), Problem> {
+    fn name(&mut self, package: &PkgInst, line: &ContentsLine) -> Result<(), ObjectProblem> {
         let inventory = self.inventory;
         let Some(source) = source(line, |path| inventory.lines.get(path)) else { return Ok(()) };
         self.open_way(package, &line.path)?;
@@ -201,7 +201,7 @@ impl PlanBuilder<'_> {
     }
 
     /// Turns a symbolic link that points elsewhere.
-    fn turn(&mut self, package: &PkgInst, line: &ContentsLine, live: &Live) -> Result<(), Problem> {
+    fn turn(&mut self, package: &PkgInst, line: &ContentsLine, live: &Live) -> Result<(), ObjectProblem> {
         let is_there = |target: &Vec<u8>| live.kind == LiveKind::Symlink(target.clone());
         if line.object.target.as_ref().is_some_and(is_there) {
             return Ok(());
@@ -212,7 +212,12 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    fn set_attributes(&mut self, package: &PkgInst, line: &ContentsLine, live: &Live) -> Result<(), Problem> {
+    fn set_attributes(
+        &mut self,
+        package: &PkgInst,
+        line: &ContentsLine,
+        live: &Live,
+    ) -> Result<(), ObjectProblem> {
         let resolved = self.resolve(&line.object, Some(live))?;
         if let Some(attributes) = self.different_attributes(live, &line.object, &resolved) {
             check_attributes(&line.path, live)?;
@@ -221,7 +226,7 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    fn new_object(&mut self, line: &ContentsLine) -> Result<NewObject, Problem> {
+    fn new_object(&mut self, line: &ContentsLine) -> Result<NewObject, ObjectProblem> {
         self.check_privilege(&line.object)?;
         let body: Body = body_of(&line.object)?;
         let resolved = self.resolve(&line.object, None)?;
@@ -231,9 +236,31 @@ impl PlanBuilder<'_> {
 }
 
 /// An immutable or append-only object takes no other attributes; a mount point does.
-fn check_attributes(path: &ObjectPath, live: &Live) -> Result<(), Problem> {
+fn check_attributes(path: &ObjectPath, live: &Live) -> Result<(), ObjectProblem> {
     match live.obstacle.filter(|word| !word.contains("mount")) {
-        Some(obstacle) => Err(Problem::Obstacle { at: path.clone(), obstacle }),
+        Some(obstacle) => Err(ObjectProblem::Obstacle { at: path.clone(), obstacle }),
         None => Ok(()),
+    }
+}
+
+/// Size, sum and time of a regular file; none of anything else.
+pub(super) fn content(live: &Live) -> Option<ContentInfo> {
+    match live.kind {
+        LiveKind::Regular { size, cksum, .. } => {
+            Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
+        }
+        _ => None,
+    }
+}
+
+/// The type under which a live object is recorded when nobody names one.
+pub(super) fn type_of(live: &Live) -> Ftype {
+    match live.kind {
+        LiveKind::Directory => Ftype::Directory,
+        LiveKind::Symlink(_) => Ftype::Symlink,
+        LiveKind::Pipe => Ftype::Pipe,
+        LiveKind::Device { block: true, .. } => Ftype::Block,
+        LiveKind::Device { .. } => Ftype::Character,
+        LiveKind::Regular { .. } | LiveKind::Socket => Ftype::File,
     }
 }

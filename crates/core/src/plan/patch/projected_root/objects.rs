@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Made, ProjectedRoot, has_names};
+use super::{MadeObjects, ProjectedRoot, has_names};
 use crate::package::{Digest, Inode, Live, LiveKind, Mode, ObjectPath, Xattrs};
 use crate::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
 
 impl ProjectedRoot {
     /// Puts the objects of a plan into the inventory.
-    pub(super) fn objects(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> Made {
+    pub(super) fn objects(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> MadeObjects {
         let certain = self.inventory.privileged || !self.hands_down_groups();
-        let mut made = Made::new();
+        let mut made = MadeObjects::new();
         for links in [false, true] {
             for change in &plan.changes {
                 if let Action::Add(new) | Action::Replace(new) = &change.action
@@ -52,7 +52,7 @@ impl ProjectedRoot {
         self.uncertain.extend(names.map(|(path, _)| path.clone()));
     }
 
-    fn put(&mut self, change: &Change, made: &Made) {
+    fn put(&mut self, change: &Change, made: &MadeObjects) {
         let path = &change.path;
         self.changed.insert(path.clone());
         self.inventory.delivered.remove(path);
@@ -105,7 +105,7 @@ impl ProjectedRoot {
         &mut self,
         change: &Change,
         new: &NewObject,
-        made: &Made,
+        made: &MadeObjects,
         digests: &BTreeMap<ObjectPath, Digest>,
     ) -> Live {
         let inventory = &self.inventory;
@@ -150,7 +150,7 @@ impl ProjectedRoot {
     }
 
     /// What staging lets an object take over: from what it replaces, else from its directory, if that is there by then.
-    fn inherited(&self, change: &Change, kind: &LiveKind, made: &Made) -> Xattrs {
+    fn inherited(&self, change: &Change, kind: &LiveKind, made: &MadeObjects) -> Xattrs {
         if matches!(kind, LiveKind::Symlink(_)) {
             return Xattrs::new();
         }

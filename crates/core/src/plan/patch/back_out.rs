@@ -10,71 +10,26 @@ use std::path::Path;
 use crate::format::manifest::Manifest;
 use crate::format::params::{self, ParamFile};
 use crate::inventory::Inventory;
-use crate::package::{ObjectPath, Params, PkgInst, Policy, RecordFile};
+use crate::package::{ObjectPath, Params, PkgInst, Policy};
 use crate::patch::{AppliedPatches, PatchId, Superseded};
-use crate::source::PackageImage;
 
-use super::clock::Now;
-use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
+use super::backout_input::{BackOutOptions, BackoutArchive, Later};
+use super::engine::{BACKING_OUT, Bookkeeping, Role};
+use super::foreign;
 use super::handing_down::Left;
 use super::interrupted::{self, why_interrupted};
-use super::later::{Among, Later};
-use super::ledger::LedgerChange;
-use super::parameters;
+use super::later::Among;
 use super::patch_plan::{self, PackagePlan, PatchPlan};
-use super::plan_builder::PlanBuilder;
-use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
-use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Restoring, restore};
-use super::script_schedule::steps::Mapped;
-use super::target::Target;
-use super::{Plan, RecordChange, foreign, space};
-
-/// The undo archive of one package, read and verified. In the plan's [`Member`](super::Member)s its place among the
-/// archives stands for the package.
-#[derive(Clone, Copy, Debug)]
-pub struct Archive<'a> {
-    /// The package that it takes back.
-    pub package: &'a PkgInst,
-    /// The backout package that is restored from.
-    pub image: &'a PackageImage,
-    /// The backout package that the scripts of the patch made, where `image` is the snapshot beside it: its scripts run.
-    pub made_by_scripts: Option<&'a PackageImage>,
-    /// The manifest; none in an archive of the classic tools.
-    pub manifest: Option<&'a Manifest>,
-    /// The saved files of the package's directory in the database.
-    pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
-    /// Whether the ledger of the root names the archive by digest, as one that a run of the root made. One that it
-    /// does not name gives back set-id bits, file capabilities, devices and owners only where the root itself knows of
-    /// them.
-    pub is_bound: bool,
-    /// Where the archive is, if that is outside the root: it is removed after the backout.
-    pub outside: Option<&'a Path>,
-}
-
-/// What the user of patchrm(1M) may choose, and what is known of later patches.
-#[derive(Clone, Debug, Default)]
-pub struct BackOutOptions {
-    /// Manifests of patches that were applied later, as far as they can be read.
-    pub later: BTreeMap<(PkgInst, String), Manifest>,
-    /// Patches of other packages that were applied later and have paths of the patch.
-    pub elsewhere: Vec<Elsewhere>,
-    /// Which scripts run.
-    pub scripts: ScriptChoice,
-    /// The names of the files in the directory of the patch in the database.
-    pub hooks: BTreeSet<String>,
-    /// What is to be said of them.
-    pub notes: Vec<String>,
-}
-
-/// A patch of a package that the one which goes does not touch: it was applied later, and may have paths of it.
-#[derive(Clone, Debug)]
-pub struct Elsewhere {
-    /// The patch.
-    pub patch: String,
-    /// What it did to that package.
-    pub manifest: Manifest,
-}
+use crate::plan::clock::Now;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::parameters;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::target::PackageTarget;
+use crate::plan::{Plan, RecordChange, space};
 
 /// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
 /// whose archives [`back_out`] needs, in the order of the inventory. `applied` are the patch records of the packages in
@@ -157,7 +112,7 @@ fn progressive(id: &PatchId, inventory: &Inventory, separator: &str) -> Option<P
 pub fn back_out(
     id: &PatchId,
     packages: Vec<PkgInst>,
-    archives: &[Archive<'_>],
+    archives: &[BackoutArchive<'_>],
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
@@ -172,7 +127,7 @@ pub fn back_out(
 /// `is_elsewhere` the patch is applied to other packages as well.
 pub fn back_out_of_package(
     id: &PatchId,
-    archive: Archive<'_>,
+    archive: BackoutArchive<'_>,
     is_elsewhere: bool,
     inventory: &Inventory,
     policy: &Policy,
@@ -186,7 +141,7 @@ pub fn back_out_of_package(
 
 struct Backout<'a> {
     id: &'a PatchId,
-    archives: &'a [Archive<'a>],
+    archives: &'a [BackoutArchive<'a>],
     /// Whether the patch is applied to a package beside these.
     is_elsewhere: bool,
     inventory: &'a Inventory,
@@ -310,15 +265,15 @@ impl Backout<'_> {
         &self,
         package: &PkgInst,
         index: usize,
-        archive: &Archive<'_>,
+        archive: &BackoutArchive<'_>,
         params: Params,
     ) -> Result<PackagePlan, Reason> {
         let is_ours = archive.manifest.is_some() && archive.made_by_scripts.is_none();
         let role = if is_ours { Role::Ours } else { Role::Foreign };
         let image = archive.made_by_scripts.unwrap_or(archive.image);
         let chosen = self.options.scripts.about(package, image, &params, role)?;
-        let target = Target::new(package.clone(), index, image, params)?;
-        let mapped = target.wanted()?.iter().map(Mapped::of).collect();
+        let target = PackageTarget::new(package.clone(), index, image, params)?;
+        let mapped = target.wanted()?.iter().map(MappedObject::of).collect();
         let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());
@@ -351,7 +306,7 @@ impl Backout<'_> {
     fn records(
         &self,
         package: &PkgInst,
-        archive: &Archive<'_>,
+        archive: &BackoutArchive<'_>,
         later: &Later<'_>,
     ) -> Result<(Params, Vec<RecordChange>), Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
@@ -397,7 +352,7 @@ impl Backout<'_> {
 }
 
 /// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.
-fn old_params(package: &PkgInst, archive: &Archive<'_>) -> Result<Params, Reason> {
+fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params, Reason> {
     let Some(file) = archive.records.get(&b"pkginfo"[..]) else {
         return match archive.manifest {
             None => Ok(archive.image.params.clone()),

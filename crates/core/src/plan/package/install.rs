@@ -13,20 +13,20 @@ use crate::inventory::{Installed, Inventory};
 use crate::package::{Edited, Ftype, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
 use crate::source::{Image, PackageImage};
 
-use super::clock::Now;
 use super::depend::unmet_at_installation;
-use super::edits::{EditChoice, Edits};
-use super::ledger::LedgerChange;
-use super::links::sources_first;
-use super::objects::Handling;
-use super::parameters::kept_out;
-use super::plan_builder::PlanBuilder;
-use super::records::{self, RecordChanges, package_path};
-use super::refusal::{Command, InUse, Reason, Refusal};
-use super::script_schedule::steps::Mapped;
-use super::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
-use super::target::{Target, Wanted};
-use super::{Action, Body, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
+use crate::plan::clock::Now;
+use crate::plan::edits::{EditChoice, Edits};
+use crate::plan::ledger::LedgerChange;
+use crate::plan::links::sources_first;
+use crate::plan::objects::Handling;
+use crate::plan::parameters::kept_out;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{self, RecordChanges, package_path};
+use crate::plan::refusal::{Command, ObjectInUse, Reason, Refusal};
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
+use crate::plan::target::{PackageTarget, Wanted};
+use crate::plan::{Action, Body, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
 
 /// What decides about an installation beside the package.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Default for InstallOptions {
 
 /// An installation that is planned.
 #[derive(Clone, Debug)]
-pub struct Intended {
+pub struct IntendedInstall {
     /// Everything that changes, as if no script took part.
     pub plan: Plan,
     /// The parameters of the package afterwards.
@@ -87,12 +87,12 @@ pub struct Intended {
     /// The scripts that take part; the course of the run is made of them and the plan.
     pub scripts: InstallScripts,
     /// Every object of the package, whether it changes or not.
-    pub mapped: Vec<Mapped>,
+    pub mapped: Vec<MappedObject>,
     /// The files of `install` that go when everything is done: scripts that only this run has a use for.
     pub passing: Vec<String>,
 }
 
-impl Intended {
+impl IntendedInstall {
     /// Makes the package the one at this place of its source.
     pub fn read_from(&mut self, index: usize) {
         for change in &mut self.plan.changes {
@@ -156,7 +156,7 @@ pub fn install(
     inventory: &Inventory,
     options: &InstallOptions,
     now: &Now,
-) -> Result<Intended, Refusal> {
+) -> Result<IntendedInstall, Refusal> {
     let refuse = |reason: Reason| refusal(image, index, reason.shown(inventory));
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
     let installation = Installation { delivered, index, inventory, options, now };
@@ -178,18 +178,18 @@ pub(super) struct Installation<'a> {
 }
 
 impl Installation<'_> {
-    fn plan(&self) -> Result<Intended, Reason> {
+    fn plan(&self) -> Result<IntendedInstall, Reason> {
         let (package, params) = self.placement()?;
         let scripts = InstallScripts::of(self.delivered, &params, &self.options.system);
         scripts.check(self.delivered, package.as_str(), self.options.scripts)?;
         self.check_depend()?;
         self.check_privilege(&scripts)?;
         let old = self.inventory.packages.get(&package);
-        let target = Target::new(package.clone(), self.index, self.delivered, params)?;
+        let target = PackageTarget::new(package.clone(), self.index, self.delivered, params)?;
         let mut wanted = target.wanted()?;
         self.settle_set_id(&mut wanted)?;
         let draft = self.draft(&target, &wanted, &scripts)?;
-        let mapped: Vec<Mapped> = wanted.iter().map(Mapped::of).collect();
+        let mapped: Vec<MappedObject> = wanted.iter().map(MappedObject::of).collect();
         let records = package_records(&target, old)?;
         let changes: Vec<_> = draft.changes.into_values().collect();
         let held = scripts.take_part().then_some(&*mapped);
@@ -211,7 +211,7 @@ impl Installation<'_> {
         };
         let names = self.delivered.install.keys();
         let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();
-        Ok(Intended { plan, params: target.params, scripts, mapped, passing })
+        Ok(IntendedInstall { plan, params: target.params, scripts, mapped, passing })
     }
 
     /// What is wrong with the file of its dependencies, which stops nothing.
@@ -270,7 +270,7 @@ impl Installation<'_> {
 
     fn draft(
         &self,
-        target: &Target<'_>,
+        target: &PackageTarget<'_>,
         wanted: &[Wanted<'_>],
         scripts: &InstallScripts,
     ) -> Result<PlanBuilder<'_>, Reason> {
@@ -326,12 +326,13 @@ impl Installation<'_> {
             ConflictAnswer::Ask if !self.options.conversation => true,
             ConflictAnswer::NoCheck | ConflictAnswer::NoChange | ConflictAnswer::Ask => return Ok(()),
         };
-        let objects: Vec<InUse> = wanted.iter().filter_map(|each| self.conflict(package, each)).collect();
+        let objects: Vec<ObjectInUse> =
+            wanted.iter().filter_map(|each| self.conflict(package, each)).collect();
         if objects.is_empty() { Ok(()) } else { Err(Reason::InUse { objects, is_question }) }
     }
 
     /// The object, where another package owns the path and says something else about it.
-    fn conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> Option<InUse> {
+    fn conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> Option<ObjectInUse> {
         let line = self.inventory.lines.get(&wanted.path)?;
         let others = line.owners.iter().any(|owner| owner.package != *package);
         let (known, object) = (&line.object, &wanted.object);
@@ -339,17 +340,17 @@ impl Installation<'_> {
         let attributes_only =
             known.ftype == object.ftype && known.content == object.content && known.target == object.target;
         let same = attributes_only && (silent || known.attributes == object.attributes);
-        (others && !same).then(|| InUse { path: wanted.path.clone(), attributes_only })
+        (others && !same).then(|| ObjectInUse { path: wanted.path.clone(), attributes_only })
     }
 
     fn space(
         &self,
-        target: &Target<'_>,
-        changes: &[super::Change],
+        target: &PackageTarget<'_>,
+        changes: &[crate::plan::Change],
         records: &[RecordChange],
-        held: Option<&[Mapped]>,
+        held: Option<&[MappedObject]>,
     ) -> Result<Vec<SpaceNeed>, Reason> {
-        let copy = |mapped: &Mapped| {
+        let copy = |mapped: &MappedObject| {
             let size = self.inventory.live.get(&mapped.path)?.size()?;
             Some((mapped.path.clone(), size, 1))
         };
@@ -385,7 +386,7 @@ impl Installation<'_> {
 
 /// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of
 /// an installed one. Scripts that only an installation has a use for are not among them.
-fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
+fn package_records(target: &PackageTarget<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
     let files = records::files(&target.package, target.image, &target.params, stays)?;
     if let Some(old) = old {

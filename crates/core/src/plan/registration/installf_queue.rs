@@ -15,10 +15,10 @@ use crate::package::{
     ContentInfo, ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst,
 };
 
-use super::clock::Now;
-use super::refusal::{Command, Refusal};
-use super::settle::{self, Settled};
-use super::{Change, Plan, space};
+use super::settle::{self, Settled, content, type_of};
+use crate::plan::clock::Now;
+use crate::plan::refusal::{Command, Refusal};
+use crate::plan::{Change, Plan, space};
 
 /// The class of an object for which none is named.
 const NO_CLASS: &str = "none";
@@ -30,7 +30,7 @@ const NO_CLASS: &str = "none";
 /// `database::contents::paths_of_queue` brings. It is of the moment when everything that was queued has been made.
 pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits {
     let lines = &inventory.lines;
-    let mut ledger = Ledger { inventory, edits: ContentsEdits::new() };
+    let mut ledger = LinesDraft { inventory, edits: ContentsEdits::new() };
     for entry in &queue.0 {
         ledger.enter(entry);
     }
@@ -51,12 +51,12 @@ pub fn overlaid(mut inventory: Inventory, queue: &InstallfRequests) -> Inventory
 }
 
 /// The lines in the making.
-struct Ledger<'a> {
+struct LinesDraft<'a> {
     inventory: &'a Inventory,
     edits: ContentsEdits,
 }
 
-impl Ledger<'_> {
+impl LinesDraft<'_> {
     fn enter(&mut self, entry: &InstallfEntry) {
         match entry {
             InstallfEntry::Add(package, registration) => self.add(package, registration),
@@ -228,28 +228,6 @@ pub(super) fn object(registration: &Registration, known: Option<&Object>, live: 
         None => object.content,
     };
     object
-}
-
-/// Size, sum and time of a regular file; none of anything else.
-pub(super) fn content(live: &Live) -> Option<ContentInfo> {
-    match live.kind {
-        LiveKind::Regular { size, cksum, .. } => {
-            Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
-        }
-        _ => None,
-    }
-}
-
-/// The type under which a live object is recorded when nobody names one.
-pub(super) fn type_of(live: &Live) -> Ftype {
-    match live.kind {
-        LiveKind::Directory => Ftype::Directory,
-        LiveKind::Symlink(_) => Ftype::Symlink,
-        LiveKind::Pipe => Ftype::Pipe,
-        LiveKind::Device { block: true, .. } => Ftype::Block,
-        LiveKind::Device { .. } => Ftype::Character,
-        LiveKind::Regular { .. } | LiveKind::Socket => Ftype::File,
-    }
 }
 
 #[cfg(test)]

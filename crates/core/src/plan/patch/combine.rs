@@ -9,14 +9,14 @@ mod records;
 
 use std::collections::BTreeMap;
 
-use super::projected_root::{Made, handed_on};
-use super::{
-    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
-};
+use super::projected_root::{MadeObjects, handed_on};
 use crate::format::manifest::RecordedType;
 use crate::package::{Live, LiveKind, ObjectPath};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
+use crate::plan::{
+    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
+};
 
 /// One patch of a run.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub struct Single<'a> {
     /// What it does, by itself.
     pub plan: &'a Plan,
     /// What it makes.
-    pub made: &'a Made,
+    pub made: &'a MadeObjects,
     /// How many packages the sources of the patches before it have: members are numbered over all of them.
     pub packages: usize,
 }

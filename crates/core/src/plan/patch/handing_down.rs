@@ -18,18 +18,18 @@ use crate::inventory::Installed;
 use crate::package::{Mode, Params, PkgInst, RecordFile, rule};
 use crate::patch::PatchId;
 
-use super::RecordChange;
-use super::later::Later;
-use super::parameters::{is_patch_record, union_of_classes};
-use super::records::{package_path, save_of, save_path, unmake};
-use super::refusal::Reason;
-use super::target::classes;
+use super::backout_input::Later;
+use crate::plan::RecordChange;
+use crate::plan::parameters::{is_patch_record, union_of_classes};
+use crate::plan::records::{package_path, save_of, save_path, unmake};
+use crate::plan::refusal::Reason;
+use crate::plan::target::classes;
 
 /// The parameter with the classes.
 const CLASSES: &str = "CLASSES";
 
 /// Record files by name; none for one that was not there, and for a directory, which has a `/` at the end.
-type Records = BTreeMap<Vec<u8>, Option<RecordFile>>;
+type RecordsBefore = BTreeMap<Vec<u8>, Option<RecordFile>>;
 
 /// A package whose patch goes.
 #[derive(Clone, Copy)]
@@ -48,7 +48,7 @@ pub(super) struct Before {
     /// The parameters.
     pub(super) params: Params,
     /// The record files that it changed or made.
-    records: Records,
+    records: RecordsBefore,
     /// The directories that earlier patches handed down to it.
     directories: Vec<ObjectRecord>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Left {
 }
 
 /// What later patches take over, each by its place among them.
-type Taken = BTreeMap<usize, HandedDown>;
+type TakenOver = BTreeMap<usize, HandedDown>;
 
 impl Package<'_> {
     /// What was there before a patch, of which the archive has `params` and `records`, and what earlier ones handed down.
@@ -78,7 +78,7 @@ impl Package<'_> {
     ) -> Result<Before, Reason> {
         let saved = records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo");
         let made = manifest.header.made_records.iter().map(|name| (name.clone().into_bytes(), None));
-        let mut records: Records = made.collect();
+        let mut records: RecordsBefore = made.collect();
         records.extend(saved.map(|(name, file)| (name.clone(), Some(file.clone()))));
         let handed = self.handed_down(id, manifest)?;
         for (name, value) in handed.parameters {
@@ -116,7 +116,7 @@ impl Package<'_> {
         later: &Later<'_>,
     ) -> Result<Left, Reason> {
         let mut left = Left::default();
-        let mut taken = Taken::new();
+        let mut taken = TakenOver::new();
         parameters(manifest, &before.params, later, &mut left, &mut taken);
         classes_without(manifest, &before.params, later, &mut left, &mut taken);
         self.records(&before.records, later, &mut left, &mut taken)?;
@@ -144,10 +144,10 @@ impl Package<'_> {
     /// The record files.
     fn records(
         &self,
-        before: &Records,
+        before: &RecordsBefore,
         later: &Later<'_>,
         left: &mut Left,
-        taken: &mut Taken,
+        taken: &mut TakenOver,
     ) -> Result<(), Reason> {
         let mut unmade = Vec::new();
         for (name, file) in before {
@@ -189,7 +189,13 @@ impl Package<'_> {
 
 /// The parameters that later patches set again. One that is only there because of earlier patches, which a later one
 /// passes on by its silence, goes.
-fn parameters(manifest: &Manifest, before: &Params, later: &Later<'_>, left: &mut Left, taken: &mut Taken) {
+fn parameters(
+    manifest: &Manifest,
+    before: &Params,
+    later: &Later<'_>,
+    left: &mut Left,
+    taken: &mut TakenOver,
+) {
     let is_own = |name: &&String| !is_patch_record(name) && *name != CLASSES;
     for name in manifest.header.parameters.iter().filter(is_own) {
         let value = before.get(name);
@@ -212,7 +218,7 @@ fn classes_without(
     before: &Params,
     later: &Later<'_>,
     left: &mut Left,
-    taken: &mut Taken,
+    taken: &mut TakenOver,
 ) {
     left.set_again.insert(CLASSES.to_owned());
     let brought = |manifest: &Manifest| {

@@ -12,12 +12,12 @@ use crate::package::{
 };
 use crate::patch::PatchId;
 
-use super::back_out::Elsewhere;
-use super::later::{Going, Later, refuse_in_the_way};
-use super::plan_builder::PlanBuilder;
-use super::privileges::{Allowed, OnRecord, allowed};
-use super::refusal::{Problem, Reason};
-use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
+use super::backout_input::{Elsewhere, Later};
+use super::later::{GoingPackage, refuse_in_the_way};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::privileges::{Allowed, OnRecord, allowed};
+use crate::plan::refusal::{ObjectProblem, Reason};
+use crate::plan::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
 
 /// The restoration of one package.
 pub(super) struct Restoring<'a> {
@@ -31,7 +31,7 @@ pub(super) struct Restoring<'a> {
     pub(super) saved: HashMap<&'a PackagePath, ContentInfo>,
     /// What the archive says of each path.
     pub(super) manifest: &'a Manifest,
-    /// Whether the records of the run that wrote the archive bind it (see [`Archive`](super::back_out::Archive)).
+    /// Whether the records of the run that wrote the archive bind it (see [`BackoutArchive`](super::backout_input::BackoutArchive)).
     pub(super) bound: bool,
     /// Patches that came later.
     pub(super) later: Later<'a>,
@@ -61,8 +61,9 @@ pub(super) fn restore(
     packages: &[Restoring<'_>],
     elsewhere: &[Elsewhere],
 ) -> Result<(), Reason> {
-    let going = packages.iter().map(|package| Going { manifest: package.manifest, later: &package.later });
-    let going: Vec<Going<'_>> = going.collect();
+    let going =
+        packages.iter().map(|package| GoingPackage { manifest: package.manifest, later: &package.later });
+    let going: Vec<GoingPackage<'_>> = going.collect();
     refuse_in_the_way(&going, elsewhere, &draft.inventory.patched_by)?;
     let mut all = Vec::new();
     for package in packages {
@@ -112,7 +113,7 @@ impl<'a> Restoring<'a> {
         Reason::BadUndoData { package: self.package.clone(), reason: reason.to_owned() }
     }
 
-    fn refuse(&self, path: &ObjectPath, problem: Problem) -> Reason {
+    fn refuse(&self, path: &ObjectPath, problem: ObjectProblem) -> Reason {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
@@ -166,7 +167,7 @@ impl<'a> Restoring<'a> {
         draft: &mut PlanBuilder<'_>,
         each: &Restored<'_>,
         carrier: Option<&ObjectPath>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ObjectProblem> {
         let (path, record) = (&each.path, each.record);
         if draft.changes.contains_key(path) {
             // another package of the patch has the path too
@@ -253,7 +254,7 @@ impl<'a> Restoring<'a> {
         path: &ObjectPath,
         old: &Live,
         became: Option<&RecordedState>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ObjectProblem> {
         if old.is_directory() {
             if became.is_some_and(|now| now.kind == RecordedType::Directory) && old.obstacle.is_none() {
                 draft.change(self.package, path, Action::RemoveDirectory);
@@ -281,13 +282,18 @@ impl<'a> Restoring<'a> {
         path: &ObjectPath,
         old: &Live,
         record: &ObjectRecord,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ObjectProblem> {
         let edited = record.became.as_ref().is_none_or(|now| is_edited(old, now));
         let known = record.was.as_ref().is_some_and(|was| !is_edited(old, was));
         if edited && !known { self.keep_copy(draft, path, old) } else { Ok(()) }
     }
 
-    fn keep_copy(&self, draft: &mut PlanBuilder<'_>, path: &ObjectPath, old: &Live) -> Result<(), Problem> {
+    fn keep_copy(
+        &self,
+        draft: &mut PlanBuilder<'_>,
+        path: &ObjectPath,
+        old: &Live,
+    ) -> Result<(), ObjectProblem> {
         draft.keep_copy(self.package, path, old, &format!("edited-{}", self.id))
     }
 
@@ -297,14 +303,14 @@ impl<'a> Restoring<'a> {
         record: &ObjectRecord,
         was: &RecordedState,
         carrier: Option<&ObjectPath>,
-    ) -> Result<NewObject, Problem> {
-        let device = || was.device.ok_or(Problem::Unknown("device number"));
+    ) -> Result<NewObject, ObjectProblem> {
+        let device = || was.device.ok_or(ObjectProblem::Unknown("device number"));
         let body = match (was.kind, carrier) {
             (_, Some(carrier)) => Body::Link(carrier.clone()),
             (RecordedType::File, None) => Body::Member(self.member(record, was)?),
             (RecordedType::Directory, _) => Body::Directory,
             (RecordedType::Symlink, _) => {
-                Body::Symlink(decode(was.target.as_deref().ok_or(Problem::Unknown("target"))?))
+                Body::Symlink(decode(was.target.as_deref().ok_or(ObjectProblem::Unknown("target"))?))
             }
             (RecordedType::Pipe | RecordedType::Socket, _) => Body::Pipe,
             (RecordedType::Block | RecordedType::Character, _) => {
@@ -322,15 +328,15 @@ impl<'a> Restoring<'a> {
         })
     }
 
-    fn member(&self, record: &ObjectRecord, was: &RecordedState) -> Result<Member, Problem> {
+    fn member(&self, record: &ObjectRecord, was: &RecordedState) -> Result<Member, ObjectProblem> {
         let path = record.member.as_deref().and_then(|member| PackagePath::new(&decode(member)).ok());
-        let path = path.ok_or(Problem::Unknown("saved content"))?;
-        let content = self.saved.get(&path).ok_or(Problem::Unknown("saved content"))?;
+        let path = path.ok_or(ObjectProblem::Unknown("saved content"))?;
+        let content = self.saved.get(&path).ok_or(ObjectProblem::Unknown("saved content"))?;
         Ok(Member {
             package: self.index,
             path,
-            size: content.size.or(was.size).ok_or(Problem::Unknown("size"))?,
-            cksum: content.cksum.ok_or(Problem::Unknown("checksum"))?,
+            size: content.size.or(was.size).ok_or(ObjectProblem::Unknown("size"))?,
+            cksum: content.cksum.ok_or(ObjectProblem::Unknown("checksum"))?,
             sha256: was.digest(),
         })
     }

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
-use super::clock::Now;
-use super::engine::{Bookkeeping, Chosen, PlannedScript};
-use super::install::Intended;
-use super::script_schedule::steps::Mapped;
-use super::{Plan, RecordChange, TreeContent, UndoArchive};
+use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
+use crate::plan::clock::Now;
+use crate::plan::package::install::IntendedInstall;
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::{Plan, RecordChange, TreeContent, UndoArchive};
 
 /// A patch that is to be applied or backed out, with its scripts.
 #[derive(Clone, Debug)]
@@ -40,9 +40,9 @@ pub struct PackagePlan {
     /// Its parameters afterwards, as the program keeps the records.
     pub params: Params,
     /// Its scripts.
-    pub chosen: Chosen,
+    pub chosen: ChosenScripts,
     /// Every object that it delivers.
-    pub mapped: Vec<Mapped>,
+    pub mapped: Vec<MappedObject>,
     /// The objects that it takes away.
     pub deletes: BTreeSet<ObjectPath>,
     /// Whether the plan takes it back to the last attribute, from a manifest of the program's own: then that is what
@@ -89,7 +89,7 @@ impl PatchPlan {
     }
 
     /// What is done for one package, as an installation of its own.
-    pub fn intended(&self, part: &PackagePlan, now: &Now) -> Intended {
+    pub fn intended(&self, part: &PackagePlan, now: &Now) -> IntendedInstall {
         let (plan, owners) = (&self.plan, self.owners());
         let mine: Vec<_> =
             plan.changes.iter().filter(|change| change.package == part.package).cloned().collect();
@@ -118,7 +118,7 @@ impl PatchPlan {
             notes: Vec::new(),
             ..plan.clone()
         };
-        Intended {
+        IntendedInstall {
             plan,
             params: part.params.clone(),
             scripts: part.chosen.scripts.clone(),

@@ -8,7 +8,7 @@ use crate::plan::{Plan, RecordChange, TreeContent, TreeFile};
 
 /// The records of `plans`, with undo archives numbered over all of them.
 pub(super) fn folded<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<RecordChange> {
-    let mut records = Records::default();
+    let mut records = CombinedRecords::default();
     let mut archives = 0;
     for plan in plans {
         for record in &plan.records {
@@ -21,13 +21,13 @@ pub(super) fn folded<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<RecordCha
 
 /// The changes so far, in the order in which their records came up first.
 #[derive(Default)]
-struct Records {
+struct CombinedRecords {
     list: Vec<RecordChange>,
     /// The place of each record that is written or removed, and of each directory that is added.
     places: HashMap<ObjectPath, usize>,
 }
 
-impl Records {
+impl CombinedRecords {
     fn add(&mut self, record: &RecordChange, archives: usize) {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {

@@ -8,10 +8,10 @@ use crate::format::queue::{InstallfEntry, InstallfRequests};
 use crate::inventory::Inventory;
 use crate::package::{ObjectPath, PkgInst};
 
-use super::Plan;
-use super::clock::Now;
 use super::installf_queue::{merged, planned};
-use super::refusal::Command;
+use crate::plan::Plan;
+use crate::plan::clock::Now;
+use crate::plan::refusal::Command;
 
 /// What a call of removef comes to.
 #[derive(Clone, Debug)]

@@ -8,12 +8,9 @@ use crate::inventory::Inventory;
 use crate::package::{ObjectPath, PkgInst, Policy};
 use crate::patch::{PatchId, PatchRecords};
 
-use super::back_out::{BackOutOptions, Elsewhere};
+use super::backout_input::{BackOutOptions, Elsewhere, Later};
 use super::handing_down::{Package, is_made_on_the_way};
-use super::refusal::Reason;
-
-/// The patches applied after the one that goes, oldest first, each with its manifest where that can be read.
-pub(super) type Later<'a> = Vec<(PatchId, Option<&'a Manifest>)>;
+use crate::plan::refusal::Reason;
 
 /// Which patches are listed with each path.
 pub(super) type Listed = BTreeMap<ObjectPath, Vec<String>>;
@@ -66,7 +63,7 @@ impl<'a> Among<'a> {
 
 /// What is restored in a package, and who came later.
 #[derive(Clone, Copy)]
-pub(super) struct Going<'a> {
+pub(super) struct GoingPackage<'a> {
     /// The manifest that is restored from ([`Among::manifest`]).
     pub(super) manifest: &'a Manifest,
     /// The patches that came later.
@@ -76,7 +73,7 @@ pub(super) struct Going<'a> {
 /// Refuses to take a patch out of these packages where a later patch, of the same package or of another, has what
 /// it changed, or has something below what it made.
 pub(super) fn refuse_in_the_way(
-    packages: &[Going<'_>],
+    packages: &[GoingPackage<'_>],
     elsewhere: &[Elsewhere],
     listed: &Listed,
 ) -> Result<(), Reason> {
@@ -153,7 +150,7 @@ pub fn is_last(
         }
         let going = manifests.iter().filter_map(|(package, manifest)| {
             let later = all.get(package)?;
-            Some(Going { manifest, later })
+            Some(GoingPackage { manifest, later })
         });
         refuse_in_the_way(&going.collect::<Vec<_>>(), &options.elsewhere, &inventory.patched_by)
     };
@@ -202,7 +199,7 @@ struct HadLater<'a> {
 }
 
 impl<'a> HadLater<'a> {
-    fn of(packages: &[Going<'a>], elsewhere: &'a [Elsewhere]) -> Self {
+    fn of(packages: &[GoingPackage<'a>], elsewhere: &'a [Elsewhere]) -> Self {
         let of_packages = packages.iter().flat_map(|package| package.later);
         let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
         let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));

@@ -13,11 +13,11 @@ use crate::patch::{
 };
 use crate::source::{Image, PackageImage};
 
-use super::apply::ApplyOptions;
+use super::apply_options::ApplyOptions;
 use super::interrupted::{interrupted, why_interrupted};
-use super::records::has_undo_data;
-use super::refusal::Reason;
 use crate::format::params::compact;
+use crate::plan::records::has_undo_data;
+use crate::plan::refusal::Reason;
 
 /// Zone parameters, which must be equal in patch and package.
 const ZONE_PARAMETERS: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
@@ -217,7 +217,7 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>
 }
 
 /// PKG and VERSION byte for byte, ARCH without white space.
-pub(super) fn same_version(one: &Params, other: &Params) -> bool {
+pub(in crate::plan) fn same_version(one: &Params, other: &Params) -> bool {
     let arch = |params: &Params| compact(params.get("ARCH").unwrap_or_default());
     ["PKG", "VERSION"].iter().all(|name| one.get(name) == other.get(name)) && arch(one) == arch(other)
 }
@@ -356,7 +356,7 @@ fn refuse_zones(image: &Image, inventory: &Inventory, found: &Match) -> Result<(
 
 /// Zone parameters that a package delivers must be those that are installed. A patch that is silent about one does
 /// not contradict.
-pub(super) fn refuse_other_zones(
+pub(in crate::plan) fn refuse_other_zones(
     package: &PkgInst,
     installed: &Params,
     delivered: &Params,

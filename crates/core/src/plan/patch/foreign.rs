@@ -6,13 +6,13 @@
 use crate::package::{Edited, Ftype, PkgInst};
 use crate::patch::PatchId;
 
-use super::back_out::Archive;
-use super::edits::{EditChoice, Edits};
-use super::later::{Later, refuse_saved_before};
-use super::plan_builder::PlanBuilder;
-use super::privileges::{OnRecord, may_be_device, mode};
-use super::refusal::Reason;
-use super::target::{Target, Wanted};
+use super::backout_input::{BackoutArchive, Later};
+use super::later::refuse_saved_before;
+use crate::plan::edits::{EditChoice, Edits};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::privileges::{OnRecord, may_be_device, mode};
+use crate::plan::refusal::Reason;
+use crate::plan::target::{PackageTarget, Wanted};
 
 /// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
 /// one of them changed again is refused.
@@ -21,12 +21,12 @@ pub(super) fn restore(
     id: &PatchId,
     package: &PkgInst,
     index: usize,
-    archive: &Archive<'_>,
+    archive: &BackoutArchive<'_>,
     later: &Later<'_>,
 ) -> Result<(), Reason> {
     let image = archive.image;
     let installed = draft.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-    let target = Target::new(package.clone(), index, image, installed.params.clone())?;
+    let target = PackageTarget::new(package.clone(), index, image, installed.params.clone())?;
     let mut wanted = target.wanted()?;
     wanted.retain_mut(|each| is_allowed(draft, each, archive.is_bound));
     let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };

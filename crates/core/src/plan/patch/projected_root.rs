@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::{Inventory, Touched};
 use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp};
 
-use super::Plan;
+use crate::plan::Plan;
 
 /// What a patch leaves of objects that it delivers, by path.
-pub type Made = BTreeMap<ObjectPath, Live>;
+pub type MadeObjects = BTreeMap<ObjectPath, Live>;
 
 /// The root after some patches of a run.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl ProjectedRoot {
 
     /// Goes on to the root after a patch; what it has made. `digests` are those of delivered files that later patches
     /// touch.
-    pub fn go_on(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> Made {
+    pub fn go_on(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> MadeObjects {
         self.patches += 1;
         let needs = self.needs_with(plan);
         self.needs.extend(needs.into_iter().map(|need| (need.file_system, (need.bytes, need.inodes))));

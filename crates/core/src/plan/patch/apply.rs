@@ -5,56 +5,34 @@
 //! space.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use crate::format::manifest::KEPT_MANIFEST;
 use crate::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Policy, UndoFormat};
-use crate::patch::{AppliedPatches, PatchId, PatchList, PatchMacros, PatchRecords};
+use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Policy};
+use crate::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
 use crate::source::Image;
 
-use super::clock::Now;
-use super::edits::{EditChoice, Edits};
-use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
+use super::apply_options::ApplyOptions;
+use super::engine::{Bookkeeping, ChosenScripts, Role, applying};
 use super::interrupted;
-use super::ledger::LedgerChange;
-use super::links::sources_first;
-use super::objects::Handling;
-use super::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
 use super::patch_plan::{self, PackagePlan, PatchPlan};
-use super::plan_builder::PlanBuilder;
-use super::records::{self, RecordChanges, package_path, patch_path};
-use super::refusal::{Command, Reason, Refusal};
-use super::script_schedule::steps::Mapped;
-use super::scripts::is_kept;
-use super::target::{Target, Wanted};
+use super::snapshot;
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
-use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, snapshot, space};
-
-/// What the user of patchadd(1M) may choose.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ApplyOptions {
-    /// `-d`: keep no undo data.
-    pub no_undo: bool,
-    /// `-B`: where undo archives go instead of the save directories; a path of the host.
-    pub undo_dir: Option<PathBuf>,
-    /// How undo archives are compressed.
-    pub undo_format: UndoFormat,
-    /// What happens to edited files. `-u` is `replace`.
-    pub edits: EditChoice,
-    /// `-u`: a patch that is applied may be applied again.
-    pub unconditional: bool,
-    /// Whether the user can be asked something.
-    pub conversation: bool,
-    /// Other operands of the same command that touch no installed package: what they provide counts as there.
-    pub not_applicable: PatchList,
-    /// Which scripts run.
-    pub scripts: ScriptChoice,
-    /// What the packages' own checkinstall scripts answered, by their place in the image.
-    pub answers: BTreeMap<usize, Params>,
-}
+use crate::plan::clock::Now;
+use crate::plan::edits::{EditChoice, Edits};
+use crate::plan::ledger::LedgerChange;
+use crate::plan::links::sources_first;
+use crate::plan::objects::Handling;
+use crate::plan::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{self, RecordChanges, package_path, patch_path};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::script_schedule::steps::MappedObject;
+use crate::plan::scripts::is_kept;
+use crate::plan::target::{PackageTarget, Wanted};
+use crate::plan::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
 
 /// Plans the application of a patch. `applied` are the patch records of the packages in `inventory`, or why they cannot
 /// be read.
@@ -71,12 +49,12 @@ pub fn apply(
     let id = facts.id.clone();
     let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
     let validated = validate(image, facts, inventory, applied, policy, options).map_err(refuse)?;
-    let application = Application { image, inventory, policy, options, now, validated: &validated };
+    let application = ApplyPlanner { image, inventory, policy, options, now, validated: &validated };
     application.plan().map_err(refuse)
 }
 
 /// A patch that the rules let in.
-struct Application<'a> {
+struct ApplyPlanner<'a> {
     image: &'a Image,
     inventory: &'a Inventory,
     policy: &'a Policy,
@@ -87,7 +65,7 @@ struct Application<'a> {
 
 /// A package of the patch, with its old and new parameters.
 struct Patched<'a> {
-    target: Target<'a>,
+    target: PackageTarget<'a>,
     installed: &'a Installed,
     delivered: &'a PatchMacros,
     wanted: Vec<Wanted<'a>>,
@@ -96,10 +74,10 @@ struct Patched<'a> {
     /// Those of them of which it says nothing.
     silent: Vec<String>,
     /// Its scripts.
-    chosen: Chosen,
+    chosen: ChosenScripts,
 }
 
-impl Application<'_> {
+impl ApplyPlanner<'_> {
     fn plan(&self) -> Result<PatchPlan, Reason> {
         let choice = &self.options.scripts;
         let hooks = choice.hooks(applying(&self.image.hooks))?;
@@ -198,7 +176,7 @@ impl Application<'_> {
         let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
         self.record_patch(&found.package, old, delivered, &mut new)?;
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
-        let target = Target::new(found.package.clone(), found.index, image, new)?;
+        let target = PackageTarget::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
         Ok(Patched { target, installed, delivered, wanted, set, silent, chosen })
     }
@@ -410,13 +388,13 @@ impl Application<'_> {
         };
         let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
-            super::UndoPlace::Save | super::UndoPlace::Snapshot => {
+            crate::plan::UndoPlace::Save | crate::plan::UndoPlace::Snapshot => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
             }
-            super::UndoPlace::ManifestOnly => {
+            crate::plan::UndoPlace::ManifestOnly => {
                 vec![tree_file(KEPT_MANIFEST, TreeContent::Manifest(undo.len()), 0o600)]
             }
-            super::UndoPlace::Remote(path) => {
+            crate::plan::UndoPlace::Remote(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();
                 let remote = RemoteArchive::new(RemoteMedium::Filesystem, find_at, RemoteState::Active)
                     .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
@@ -471,7 +449,7 @@ impl Patched<'_> {
             index: target.index,
             params: target.params.clone(),
             chosen: self.chosen.clone(),
-            mapped: self.wanted.iter().map(Mapped::of).collect(),
+            mapped: self.wanted.iter().map(MappedObject::of).collect(),
             deletes: target
                 .image
                 .deletes

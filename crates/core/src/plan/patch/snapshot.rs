@@ -12,11 +12,11 @@ use crate::inventory::{Installed, Inventory};
 use crate::package::{Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
 use super::engine::Bookkeeping;
-use super::parameters::{TOLD_TO_SCRIPTS, is_patch_record};
 use super::patch_plan::PackagePlan;
-use super::records::package_path;
-use super::refusal::Reason;
-use super::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
+use crate::plan::parameters::{TOLD_TO_SCRIPTS, is_patch_record};
+use crate::plan::records::package_path;
+use crate::plan::refusal::Reason;
+use crate::plan::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
 /// The objects of which `archive` speaks: what has to be looked at for [`completed`].
 pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
@@ -90,7 +90,7 @@ fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
 
 /// Completes an archive with what scripts of classes keep in `save/<class>` of the package's directory: the files that
 /// they replaced or removed there, and the names of those that they made.
-pub(super) fn add_kept_by_classes(archive: &mut UndoArchive, before: &Installed, after: &Installed) {
+pub(in crate::plan) fn add_kept_by_classes(archive: &mut UndoArchive, before: &Installed, after: &Installed) {
     let is_kept = |name: &[u8]| name.starts_with(b"save/") && !name.starts_with(b"save/pspool/");
     let replaced = changed(before, after).filter(|(name, _)| is_kept(name));
     archive.records.extend(replaced.map(|(name, file)| (name.clone(), file.clone())));

@@ -8,10 +8,10 @@ use crate::inventory::Installed;
 use crate::package::{Params, PkgInst};
 
 use super::install::Installation;
-use super::parameters::{self, merged};
-use super::refusal::Reason;
-use super::target::is_patch;
-use super::validate::{refuse_other_zones, same_version};
+use crate::plan::parameters::{self, merged};
+use crate::plan::patch::validate::{refuse_other_zones, same_version};
+use crate::plan::refusal::Reason;
+use crate::plan::target::is_patch;
 
 impl Installation<'_> {
     /// The instance and its parameters, BASEDIR and CLASSES among them.

@@ -21,12 +21,12 @@ pub struct RemovalPortion {
     /// Who delivers the script that removes its objects; none where the engine does.
     pub deliverer: Option<Deliverer>,
     /// Its objects, in the order in which they go.
-    pub objects: Vec<Going>,
+    pub objects: Vec<GoingObject>,
 }
 
 /// An object that a package owns and gives up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Going {
+pub struct GoingObject {
     /// Where it is.
     pub path: ObjectPath,
     /// What becomes of it.
@@ -95,7 +95,7 @@ pub(super) fn portions(
             own_turn
         };
         let turn = engine_turn(&mut portions, own_turn, turn);
-        let going = Going { path: path.clone(), fate: fate(line, inventory) };
+        let going = GoingObject { path: path.clone(), fate: fate(line, inventory) };
         if let Some(portion) = portions.get_mut(turn) {
             portion.objects.push(going);
         }

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use crate::package::{Params, PkgInst, ScriptPolicy};
 use crate::source::{Hooks, PackageImage, stock};
 
-use super::refusal::Reason;
-use super::scripts::{Deliverer, InstallScripts, SystemScripts, is_passing, is_recorded};
+use crate::plan::refusal::Reason;
+use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts, is_passing, is_recorded};
 
 /// Words by which a script of a package's own shows that it keeps the records of the patch, or builds the backout
 /// package: the names are those of the published patch scripts.
@@ -40,7 +40,7 @@ pub enum Bookkeeping {
 
 /// Why a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum ScriptReason {
     /// It is the patch's or the package's own.
     Own,
     /// It is a stock script, which works together with others that are not.
@@ -59,7 +59,7 @@ pub struct PlannedScript {
     /// Its name.
     pub name: String,
     /// Why it runs.
-    pub why: Why,
+    pub why: ScriptReason,
 }
 
 /// What decides about scripts beside the packages.
@@ -75,7 +75,7 @@ pub struct ScriptChoice {
 
 /// What is decided about one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub struct ChosenScripts {
     /// Who keeps the records.
     pub bookkeeping: Bookkeeping,
     /// The scripts that run.
@@ -86,7 +86,7 @@ pub struct Chosen {
     pub passing: Vec<String>,
 }
 
-impl Chosen {
+impl ChosenScripts {
     /// Whether any script runs.
     pub fn has_scripts(&self) -> bool {
         !self.planned.is_empty()
@@ -94,12 +94,12 @@ impl Chosen {
 
     /// The classes whose files are the matter of a script of the package's own.
     pub fn own_classes(&self) -> impl Iterator<Item = &str> {
-        let own = self.planned.iter().filter(|script| script.why == Why::Own);
+        let own = self.planned.iter().filter(|script| script.why == ScriptReason::Own);
         own.filter_map(|script| script.name.strip_prefix("i."))
     }
 }
 
-impl Why {
+impl ScriptReason {
     /// As a plan says it.
     pub fn words(self) -> &'static str {
         match self {
@@ -114,13 +114,13 @@ impl Why {
 impl ScriptChoice {
     /// Decides about a package of a patch that is installed with these parameters, or about the package that takes
     /// one back.
-    pub(super) fn about(
+    pub(in crate::plan) fn about(
         &self,
         package: &PkgInst,
         image: &PackageImage,
         params: &Params,
         role: Role,
-    ) -> Result<Chosen, Reason> {
+    ) -> Result<ChosenScripts, Reason> {
         let mut scripts = InstallScripts::of(image, params, &self.system);
         // nobody can be asked: what a request script would answer is in the response that a patch is given
         scripts.request = false;
@@ -148,10 +148,10 @@ impl ScriptChoice {
             });
         }
         let why = |name: &str| match name.strip_prefix("i.").and_then(|class| scripts.classes.get(class)) {
-            Some(deliverer) if *deliverer != Deliverer::Package => Why::System,
-            _ if own(name) => Why::Own,
-            _ if self.engine == Engine::Script => Why::Forced,
-            _ => Why::Together,
+            Some(deliverer) if *deliverer != Deliverer::Package => ScriptReason::System,
+            _ if own(name) => ScriptReason::Own,
+            _ if self.engine == Engine::Script => ScriptReason::Forced,
+            _ => ScriptReason::Together,
         };
         let planned: Vec<PlannedScript> = names(&scripts)
             .into_iter()
@@ -159,7 +159,7 @@ impl ScriptChoice {
             .collect();
         self.check(Some(package.as_str()), &planned, &scripts.unknown)?;
         let passing = passing(image, bookkeeping, |name| planned.iter().any(|script| script.name == name));
-        Ok(Chosen { bookkeeping, scripts, planned, passing })
+        Ok(ChosenScripts { bookkeeping, scripts, planned, passing })
     }
 
     /// The scripts of the patch itself that run now.
@@ -169,7 +169,7 @@ impl ScriptChoice {
     ) -> Result<Vec<PlannedScript>, Reason> {
         let planned: Vec<PlannedScript> = hooks
             .into_iter()
-            .map(|name| PlannedScript { package: None, name: name.to_owned(), why: Why::Own })
+            .map(|name| PlannedScript { package: None, name: name.to_owned(), why: ScriptReason::Own })
             .collect();
         self.check(None, &planned, &BTreeSet::new())?;
         Ok(planned)
@@ -186,7 +186,7 @@ impl ScriptChoice {
         let is_unknown = |name: &str| name.strip_prefix("i.").is_some_and(|class| unknown.contains(class));
         let forbidden = |script: &&PlannedScript| match self.policy {
             ScriptPolicy::Run => false,
-            ScriptPolicy::Known => script.why == Why::Own || is_unknown(&script.name),
+            ScriptPolicy::Known => script.why == ScriptReason::Own || is_unknown(&script.name),
             ScriptPolicy::None => true,
         };
         match planned.iter().find(forbidden) {
@@ -200,7 +200,7 @@ impl ScriptChoice {
 }
 
 /// The scripts that patchadd(1M) itself runs, by name.
-pub(super) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static str> {
+pub(in crate::plan) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static str> {
     let there = [("prepatch", hooks.prepatch.is_some()), ("postpatch", hooks.postpatch.is_some())];
     there.into_iter().filter(|(_, there)| *there).map(|(name, _)| name)
 }
@@ -210,7 +210,7 @@ pub const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
 
 /// What a package is in a command about patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(in crate::plan) enum Role {
     /// A package of a patch.
     Patch,
     /// A backout package that the classic tools or a patch's own scripts have made.

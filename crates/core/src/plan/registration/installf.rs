@@ -11,13 +11,13 @@ use crate::format::registration::Registration;
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
-use super::Plan;
-use super::clock::Now;
 use super::installf_queue::{self, merged, pending, planned};
-use super::plan_builder::PlanBuilder;
-use super::refusal::{Command, Problem, Reason, Refusal};
-use super::reserved;
 use super::settle::{Discrepancy, settled};
+use crate::plan::Plan;
+use crate::plan::clock::Now;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
+use crate::plan::reserved;
 
 /// What a call of installf comes to.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Call<'_> {
         reason.shown(self.inventory).of(Command::Installf, self.package)
     }
 
-    fn problem(&self, path: &ObjectPath, problem: Problem) -> Reason {
+    fn problem(&self, path: &ObjectPath, problem: ObjectProblem) -> Reason {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
@@ -122,7 +122,7 @@ impl Call<'_> {
             || known.is_regular() && ftype.is_regular()
             || known.is_directory() && ftype.is_directory();
         if others && !alike {
-            return Err(self.problem(path, Problem::OtherType(known)));
+            return Err(self.problem(path, ObjectProblem::OtherType(known)));
         }
         Ok(())
     }

@@ -20,12 +20,12 @@ use crate::package::{
 };
 use crate::patch::{PatchId, PatchList};
 
-use super::parameters::is_patch_record;
-use super::plan_builder::PlanBuilder;
-use super::records::RecordChanges;
-use super::refusal::Reason;
-use super::target::{Target, classes};
-use super::{Action, Body, NewObject, UndoArchive, UndoPlace};
+use crate::plan::parameters::is_patch_record;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::RecordChanges;
+use crate::plan::refusal::Reason;
+use crate::plan::target::{PackageTarget, classes};
+use crate::plan::{Action, Body, NewObject, UndoArchive, UndoPlace};
 
 /// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
 /// records of patches: what those said when the patch was applied is out of date by then.
@@ -69,7 +69,7 @@ impl Undoing<'_> {
     pub(super) fn archive(
         &self,
         draft: &PlanBuilder<'_>,
-        target: &Target<'_>,
+        target: &PackageTarget<'_>,
         records: &RecordChanges,
     ) -> Result<UndoArchive, Reason> {
         let package = &target.package;
@@ -77,7 +77,7 @@ impl Undoing<'_> {
             target.wanted()?.into_iter().map(|wanted| wanted.path).collect();
         let mut paths = concerned(draft, package);
         paths.extend(also_listed(draft, target, &delivered)?);
-        let groups = Groups::of(draft, &paths);
+        let groups = LinkGroups::of(draft, &paths);
         let mut saved = Vec::new();
         let mut objects = Vec::new();
         let mut deletes = Vec::new();
@@ -159,7 +159,7 @@ impl Undoing<'_> {
     fn header(
         &self,
         draft: &PlanBuilder<'_>,
-        target: &Target<'_>,
+        target: &PackageTarget<'_>,
         records: &RecordChanges,
     ) -> ManifestHeader {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
@@ -198,7 +198,7 @@ fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
 
 /// The archive with what procedure scripts left in the places of what was delivered: `lines` are the final lines of
 /// the package, `live` the objects that scripts have put there.
-pub(super) fn as_left(
+pub(in crate::plan) fn as_left(
     archive: &UndoArchive,
     lines: &BTreeMap<ObjectPath, Option<ContentsLine>>,
     live: &BTreeMap<ObjectPath, Live>,
@@ -231,7 +231,7 @@ fn concerned(draft: &PlanBuilder<'_>, package: &PkgInst) -> BTreeSet<ObjectPath>
 /// package of the patch changes, whose archive has them.
 fn also_listed(
     draft: &PlanBuilder<'_>,
-    target: &Target<'_>,
+    target: &PackageTarget<'_>,
     delivered: &BTreeSet<ObjectPath>,
 ) -> Result<Vec<ObjectPath>, Reason> {
     let deleted: Vec<ObjectPath> =
@@ -324,10 +324,10 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
 /// The pkgmap entry of a saved object: of the type that is recorded where that is what is there.
 fn saved_entry(
     draft: &PlanBuilder<'_>,
-    target: &Target<'_>,
+    target: &PackageTarget<'_>,
     path: &ObjectPath,
     live: &Live,
-    groups: &Groups,
+    groups: &LinkGroups,
 ) -> Result<Option<PkgmapEntry>, Reason> {
     let known = draft.inventory.lines.get(path).map(|line| &line.object);
     let class = known.map_or("none", |known| known.class.as_str());
@@ -400,7 +400,7 @@ fn one_path_each<'a>(
 
 /// The names that are one file before the patch, where at least two of them are known.
 #[derive(Debug, Default)]
-struct Groups {
+struct LinkGroups {
     /// Each name with the number of its group.
     numbers: BTreeMap<ObjectPath, u32>,
     /// For each group the name that carries the content.
@@ -411,7 +411,7 @@ struct Groups {
     links: BTreeMap<ObjectPath, ObjectPath>,
 }
 
-impl Groups {
+impl LinkGroups {
     fn of(draft: &PlanBuilder<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
         let inventory = draft.inventory;
         let key = |path: &ObjectPath, live: &Live| -> (Option<usize>, Inode) {

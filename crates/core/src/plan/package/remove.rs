@@ -2,7 +2,7 @@
 //!
 //! Its objects go, unless another package owns them as well; directories go when they are empty. Nothing is kept of
 //! edited files: who removes a package gives its files up. Where scripts take part, the plan says what becomes of the
-//! root if they do nothing else; [`ScriptSchedule`](super::script_schedule::ScriptSchedule) is made of it.
+//! root if they do nothing else; [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made of it.
 
 use std::fmt::Write as _;
 
@@ -10,15 +10,15 @@ use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Installed, Inventory};
 use crate::package::{ObjectPath, PkgInst, ScriptPolicy};
 
-use super::clock::Now;
 use super::depend::needed_by;
-use super::ledger::LedgerChange;
-use super::plan_builder::PlanBuilder;
-use super::records::{package_path, patch_path};
-use super::refusal::{Command, Reason, Refusal};
-use super::scripts::{RemoveScripts, SystemScripts};
-use super::{Plan, RecordChange, space};
-pub use portions::{Fate, Going, RemovalPortion};
+use crate::plan::clock::Now;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{package_path, patch_path};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::scripts::{RemoveScripts, SystemScripts};
+use crate::plan::{Plan, RecordChange, space};
+pub use portions::{Fate, GoingObject, RemovalPortion};
 
 mod portions;
 
@@ -37,7 +37,7 @@ pub struct RemoveOptions<'a> {
 
 /// A removal that is planned.
 #[derive(Clone, Debug)]
-pub struct Intended {
+pub struct IntendedRemoval {
     /// Everything that changes, as if no script took part.
     pub plan: Plan,
     /// The scripts that take part.
@@ -55,7 +55,7 @@ pub fn remove(
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
     now: &Now,
-) -> Result<Intended, Refusal> {
+) -> Result<IntendedRemoval, Refusal> {
     plan(package, inventory, options, now)
         .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
 }
@@ -65,7 +65,7 @@ fn plan(
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
     now: &Now,
-) -> Result<Intended, Reason> {
+) -> Result<IntendedRemoval, Reason> {
     let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
     let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
     scripts.check(installed, package, options.scripts)?;
@@ -104,7 +104,7 @@ fn plan(
     };
     let portions = portions::portions(package, inventory, &scripts);
     let warnings = about_patches(package, &patches, inventory).into_iter().collect();
-    Ok(Intended { plan, scripts, portions, warnings })
+    Ok(IntendedRemoval { plan, scripts, portions, warnings })
 }
 
 /// What the admin file decides.

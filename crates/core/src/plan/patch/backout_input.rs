@@ -1,0 +1,61 @@
+//! What the backout of a patch is planned from: its undo archives, what the user chose, and the patches that were applied
+//! later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::format::manifest::Manifest;
+use crate::package::{PkgInst, RecordFile};
+use crate::patch::PatchId;
+use crate::source::PackageImage;
+
+use super::engine::ScriptChoice;
+
+/// The undo archive of one package, read and verified. In the plan's [`Member`](crate::plan::Member)s its place among the
+/// archives stands for the package.
+#[derive(Clone, Copy, Debug)]
+pub struct BackoutArchive<'a> {
+    /// The package that it takes back.
+    pub package: &'a PkgInst,
+    /// The backout package that is restored from.
+    pub image: &'a PackageImage,
+    /// The backout package that the scripts of the patch made, where `image` is the snapshot beside it: its scripts run.
+    pub made_by_scripts: Option<&'a PackageImage>,
+    /// The manifest; none in an archive of the classic tools.
+    pub manifest: Option<&'a Manifest>,
+    /// The saved files of the package's directory in the database.
+    pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
+    /// Whether the ledger of the root names the archive by digest, as one that a run of the root made. One that it
+    /// does not name gives back set-id bits, file capabilities, devices and owners only where the root itself knows of
+    /// them.
+    pub is_bound: bool,
+    /// Where the archive is, if that is outside the root: it is removed after the backout.
+    pub outside: Option<&'a Path>,
+}
+
+/// What the user of patchrm(1M) may choose, and what is known of later patches.
+#[derive(Clone, Debug, Default)]
+pub struct BackOutOptions {
+    /// Manifests of patches that were applied later, as far as they can be read.
+    pub later: BTreeMap<(PkgInst, String), Manifest>,
+    /// Patches of other packages that were applied later and have paths of the patch.
+    pub elsewhere: Vec<Elsewhere>,
+    /// Which scripts run.
+    pub scripts: ScriptChoice,
+    /// The names of the files in the directory of the patch in the database.
+    pub hooks: BTreeSet<String>,
+    /// What is to be said of them.
+    pub notes: Vec<String>,
+}
+
+/// A patch of a package that the one which goes does not touch: it was applied later, and may have paths of it.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The patch.
+    pub patch: String,
+    /// What it did to that package.
+    pub manifest: Manifest,
+}
+
+/// The patches applied after the one that goes, oldest first, each with its manifest where that can be read.
+pub(super) type Later<'a> = Vec<(PatchId, Option<&'a Manifest>)>;

@@ -1,0 +1,18 @@
+//! What applying a patch and backing one out do to a root.
+
+pub mod apply;
+pub mod apply_options;
+pub mod back_out;
+pub mod backout_input;
+pub mod combine;
+pub mod engine;
+mod foreign;
+mod handing_down;
+pub mod interrupted;
+pub mod later;
+pub mod patch_plan;
+pub mod projected_root;
+mod restore;
+pub mod snapshot;
+pub(super) mod undo;
+pub mod validate;

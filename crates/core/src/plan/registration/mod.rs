@@ -1,0 +1,6 @@
+//! What installf(1M) and removef(1M) do to a root: objects registered, made final and given up.
+
+pub mod installf;
+pub mod installf_queue;
+pub mod removef;
+pub mod settle;
