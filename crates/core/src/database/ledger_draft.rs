@@ -15,7 +15,7 @@ use crate::format::ledger::{Ledger, LedgerLine, Undo, UndoLocation, WhyNone};
 use crate::format::params;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::root::{FileType, Root};
-use patchadm_changeset::plan::{AppliedPatch, LedgerChange, Plan, RecordChange, TreeContent, UndoPlace};
+use patchadm_changeset::plan::{LedgerChange, LedgerPatch, Plan, RecordChange, TreeContent, UndoPlace};
 
 /// The scripts of a patch that are kept for its backout.
 const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
@@ -31,14 +31,14 @@ impl Ledgers for RootLedgers {
         plan: &Plan,
         change: &'p LedgerChange,
     ) -> Result<Option<Box<dyn LedgerDraft + 'p>>, Cause> {
-        let draft = Draft::of(root, plan, change)?;
+        let draft = ChangedLedger::of(root, plan, change)?;
         Ok(draft.map(|draft| Box::new(draft) as Box<dyn LedgerDraft + 'p>))
     }
 }
 
 /// A ledger that changes.
 #[derive(Debug)]
-struct Draft<'p> {
+struct ChangedLedger<'p> {
     change: &'p LedgerChange,
     /// The lines that stay.
     kept: Ledger,
@@ -50,7 +50,7 @@ struct Draft<'p> {
     is_there: bool,
 }
 
-impl<'p> Draft<'p> {
+impl<'p> ChangedLedger<'p> {
     /// Drafts the change of a ledger, or returns `None` if the ledger stays as it is.
     fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
         let view = RecordView::live(root);
@@ -100,7 +100,7 @@ impl<'p> Draft<'p> {
     }
 }
 
-impl LedgerDraft for Draft<'_> {
+impl LedgerDraft for ChangedLedger<'_> {
     fn is_there(&self) -> bool {
         self.is_there
     }
@@ -147,7 +147,7 @@ struct LedgerSources<'a>(&'a LedgerInput<'a>);
 
 impl LedgerSources<'_> {
     /// Returns the undo data of a patch applied by the run.
-    fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<Undo, Cause> {
+    fn undo_of(&self, package: &PkgInst, applied: &LedgerPatch) -> Result<Undo, Cause> {
         let location = match self.written_for(package, applied) {
             Some((written, UndoPlace::Save)) => Some((written, UndoLocation::Save)),
             Some((written, UndoPlace::Remote(path))) => {
@@ -167,7 +167,7 @@ impl LedgerSources<'_> {
     }
 
     /// Returns the archive that the run has written for a patch, and its place.
-    fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(WrittenArchive, UndoPlace)> {
+    fn written_for(&self, package: &PkgInst, applied: &LedgerPatch) -> Option<(WrittenArchive, UndoPlace)> {
         let mut archives = self.0.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
         let planned = planned.and_then(|(at, undo)| Some((*self.0.written.get(&at)?, undo.place.clone())));
@@ -176,7 +176,7 @@ impl LedgerSources<'_> {
 
     /// Returns the digest of the archive written for a patch if it has this place: the snapshot beside an archive
     /// made by scripts, or the manifest of a patch without undo data.
-    fn digest_at(&self, package: &PkgInst, applied: &AppliedPatch, place: &UndoPlace) -> Option<Digest> {
+    fn digest_at(&self, package: &PkgInst, applied: &LedgerPatch, place: &UndoPlace) -> Option<Digest> {
         let (written, at) = self.written_for(package, applied)?;
         (at == *place).then_some(written.sha256)
     }

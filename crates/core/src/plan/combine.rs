@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::projected_root::{Made, handed_on};
 use super::{
-    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
+    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, ReplacedVersion, SpaceNeed,
 };
 use crate::format::manifest::RecordedType;
 use crate::package::{Live, LiveKind, ObjectPath};
@@ -177,7 +177,7 @@ fn archived(
     place: usize,
     patches: &[Single<'_>],
     chains: &BTreeMap<&ObjectPath, Chain<'_>>,
-    versions: &mut Vec<Version>,
+    versions: &mut Vec<ReplacedVersion>,
 ) -> UndoArchive {
     let mut archive = archive.clone();
     for (entry, path) in &archive.saved {
@@ -189,7 +189,11 @@ fn archived(
             Body::Member(member) if entry.object.ftype.is_regular() => {
                 let mut member = Member { sha256: made.and_then(digest), ..member.clone() };
                 renumber(&mut member, *maker, patches);
-                versions.push(Version { package: change.package.clone(), path: path.clone(), member });
+                versions.push(ReplacedVersion {
+                    package: change.package.clone(),
+                    path: path.clone(),
+                    member,
+                });
                 Some(versions.len() - 1)
             }
             _ => None,
