@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use patchadm_svr4::places;
+
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
 use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path, parse};
@@ -121,7 +123,7 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
         output.print(plan_text(root, entry))?;
         return Ok(output.line(format!("Patch {} can be installed; nothing was changed.", entry.id))?);
     }
-    let log = ObjectPath::new(format!("/var/sadm/patch/{}/log", entry.id).as_bytes())?;
+    let log = places::patch_log(&entry.id)?;
     output.line("Installing patch packages...\n")?;
     output.line(format!("Patch {} has been successfully installed.", entry.id))?;
     output.line(format!("See {} for details", root.show(&log)))?;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use patchadm_svr4::places;
+
 use super::exit::Exit;
 use super::failure;
 use crate::operation::failure::Failure;
@@ -272,7 +274,7 @@ fn undo_path(undo: &UndoArchive) -> String {
     match &undo.place {
         UndoPlace::Remote(path) => path.display().to_string(),
         UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly => {
-            format!("/var/sadm/pkg/{}/save/{}/undo{}", undo.package, undo.patch, undo.format.suffix())
+            format!("{}/{}/undo{}", places::save(&undo.package), undo.patch, undo.format.suffix())
         }
     }
 }

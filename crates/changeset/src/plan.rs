@@ -13,7 +13,7 @@ use crate::package::{
     ContentsLine, Digest, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, Xattrs,
 };
 
-pub use ledger::{AdoptedArchive, AppliedPatch, LedgerChange, UndoLocation};
+pub use ledger::{LedgerArchive, LedgerChange, LedgerPatch, UndoLocation};
 pub use undo_format::UndoFormat;
 
 /// Everything that one run changes in a root.
@@ -37,7 +37,7 @@ pub struct Plan {
     pub undo: Vec<UndoArchive>,
     /// In a run of several patches: the versions of objects that one patch delivers and a later one replaces. They are
     /// saved in undo archives and never seen at their paths.
-    pub versions: Vec<Version>,
+    pub versions: Vec<ReplacedVersion>,
     /// What it needs on each file system that it writes to.
     pub space: Vec<SpaceNeed>,
     /// Undo archives outside the root that are of no use after the commit, and removed then.
@@ -48,7 +48,7 @@ pub struct Plan {
 
 /// What a patch delivers at a path where a later patch of the same run puts something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct ReplacedVersion {
     /// The package that delivers it.
     pub package: PkgInst,
     /// The path.

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{ObjectStatus, Result, Root, RootError, again};
+use super::{ObjectStatus, Result, Root, RootError, again, optional};
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
 
@@ -32,6 +32,19 @@ pub struct FreeSpace {
     pub unit: u64,
 }
 
+impl Root {
+    /// Opens the directory at a *physical* path, in which no component may be a symbolic link. The descriptor is a
+    /// full one, so that it can be synced.
+    pub fn dir(&self, physical: &ObjectPath) -> Result<Dir> {
+        Dir::entered(self.open_directory(physical)?, physical.clone(), self.clone())
+    }
+
+    /// Opens the directory at a physical path, or returns `None` if there is none.
+    pub fn dir_if_there(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
+        optional(self.dir(physical))
+    }
+}
+
 impl Dir {
     pub(crate) fn new(fd: OwnedFd, path: ObjectPath, root: Root) -> Self {
         let has_records = root.guard().is_some_and(|guard| guard.holds_records(&path));
@@ -49,7 +62,7 @@ impl Dir {
     /// Checks the owner of an opened file if it is a record for which that matters. Returns the status seen then.
     pub(crate) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<Option<ObjectStatus>> {
         match self.root.guard() {
-            Some(guard) if self.has_records => guard.file(self, name, file),
+            Some(guard) if self.has_records => guard.file(&self.root, &self.at(name), file),
             _ => Ok(None),
         }
     }
@@ -150,11 +163,6 @@ impl Dir {
     pub fn is_writable(&self) -> bool {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&self.fd, ".", access, rustix::fs::AtFlags::EACCESS).is_ok()
-    }
-
-    /// Tells whether the directory belongs to the caller.
-    pub fn is_own(&self) -> Result<bool> {
-        Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
     }
 
     /// Returns the path of `name` in the directory, or its own path for an empty name.

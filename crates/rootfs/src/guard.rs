@@ -8,67 +8,27 @@
 //!
 //! Directories of objects are nobody's business here: users may own parts of a root.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::PoisonError;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::mounts::Mounts;
-use super::resolve::MOST_LINKS;
-use super::untrusted::{Distrust, Untrusted};
-use super::{Dir, ObjectStatus, Result, Root, RootError, again, optional};
+use super::calls::MOST_LINKS;
+use super::mounts::AccessListKind;
+use super::records::{RecordArea, RecordGuard};
+use super::way::look_at_links;
+use super::{Distrust, ObjectStatus, Result, Root, RootError, optional};
 use crate::package::{ObjectPath, rule};
 
-/// The places of a root's records, as paths before any link among them is followed.
-#[derive(Clone, Debug)]
-pub struct RecordPlaces {
-    /// The tree that holds the records of every change.
-    pub tree: ObjectPath,
-    /// The directories in that tree that every change uses.
-    pub used: Vec<ObjectPath>,
-    /// The directory of the stages in that tree. Objects two or more levels below it may belong to anybody.
-    pub stages: Option<ObjectPath>,
-    /// Directories and files elsewhere that are records where they are used.
-    pub elsewhere: Vec<ObjectPath>,
-}
-
-/// Checks who owns the records, each once.
-#[derive(Debug)]
-pub(crate) struct RecordGuard {
-    places: RecordPlaces,
-    /// Whether the policy of the host says that the root is not the superuser's.
-    is_named: bool,
-    areas: OnceLock<Vec<RecordArea>>,
-    stages: OnceLock<ObjectPath>,
-    /// The directories reached through links among the records.
-    led_to: RwLock<Vec<ObjectPath>>,
-    good: RwLock<HashSet<ObjectPath>>,
-    mounts: Mutex<Mounts>,
-}
-
-/// The records below one physical path.
-#[derive(Clone, Debug)]
-struct RecordArea {
-    place: ObjectPath,
-    /// Every directory on the way to it, including those reached through links.
-    way: Vec<ObjectPath>,
+impl Root {
+    /// Checks the record directories that every change uses, if the root is [`guarded`](Self::guarded).
+    pub fn look_at_records(&self) -> Result<()> {
+        self.guard().map_or(Ok(()), |guard| guard.begin(self))
+    }
 }
 
 impl RecordGuard {
-    pub(crate) fn new(places: RecordPlaces, is_named: bool) -> Self {
-        Self {
-            places,
-            is_named,
-            areas: OnceLock::new(),
-            stages: OnceLock::new(),
-            led_to: RwLock::default(),
-            good: RwLock::default(),
-            mounts: Mutex::default(),
-        }
-    }
-
     /// Checks the records that every change of `root` uses, once.
     pub(crate) fn begin(&self, root: &Root) -> Result<()> {
         if self.areas.get().is_some() {
@@ -77,7 +37,7 @@ impl RecordGuard {
         if self.is_named {
             return Err(refusal(root, &ObjectPath::root(), &root.seen()?, Distrust::Named));
         }
-        super::way::look_at_links(root)?;
+        look_at_links(root)?;
         let tree = trace(root, &self.places.tree)?;
         self.all_good(root, &tree.way).map_err(|error| by_the_tree(root, &tree, error))?;
         for used in &self.places.used {
@@ -106,20 +66,18 @@ impl RecordGuard {
     }
 
     /// Checks an opened file. Returns its status, if that had to be read.
-    pub(crate) fn file(&self, dir: &Dir, name: &[u8], file: impl AsFd) -> Result<Option<ObjectStatus>> {
-        self.begin(dir.root())?;
-        let physical = dir.at(name);
-        if !self.is_record(&physical) {
+    pub(crate) fn file(
+        &self,
+        root: &Root,
+        physical: &ObjectPath,
+        file: impl AsFd,
+    ) -> Result<Option<ObjectStatus>> {
+        self.begin(root)?;
+        if !self.is_record(physical) {
             return Ok(None);
         }
-        self.way_to(dir.root(), &physical)?;
-        self.judge(dir.root(), &physical, file).map(Some)
-    }
-
-    /// Tells whether files in a directory may be records.
-    pub(crate) fn holds_records(&self, directory: &ObjectPath) -> bool {
-        let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
-        self.is_record(directory) || areas.iter().any(|area| area.place.parent().as_ref() == Some(directory))
+        self.way_to(root, physical)?;
+        self.judge(root, physical, file).map(Some)
     }
 
     /// Adds the target of a symbolic link among the records to the records; `link` is the path with the link.
@@ -132,15 +90,6 @@ impl RecordGuard {
         self.all_good(root, &led.way)?;
         self.led_to.write().unwrap_or_else(PoisonError::into_inner).push(led.place);
         Ok(())
-    }
-
-    fn is_record(&self, physical: &ObjectPath) -> bool {
-        if self.stages.get().is_some_and(|stages| is_of_stage(stages, physical)) {
-            return false;
-        }
-        let is_in = |place: &ObjectPath| physical == place || physical.is_below(place);
-        self.areas.get().is_some_and(|areas| areas.iter().any(|area| is_in(&area.place)))
-            || self.led_to.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_in)
     }
 
     /// Checks every directory above a record, and those that links on the way to its area led through.
@@ -167,16 +116,12 @@ impl RecordGuard {
     fn all_good(&self, root: &Root, directories: &[ObjectPath]) -> Result<()> {
         for directory in directories {
             if !self.is_known(directory)
-                && let Some(fd) = open_directory(root, directory)?
+                && let Some(fd) = optional(root.open_directory(directory))?
             {
                 self.judge_directory(root, directory, &fd)?;
             }
         }
         Ok(())
-    }
-
-    fn is_known(&self, directory: &ObjectPath) -> bool {
-        self.good.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
     }
 
     /// Checks an opened directory, and remembers one that is the superuser's alone.
@@ -202,18 +147,15 @@ impl RecordGuard {
 }
 
 fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrust) -> RootError {
-    let owner = root.seen().map_or(seen.uid, |seen| seen.uid);
     let path = if *physical == ObjectPath::root() { root.shown_prefix() } else { root.show(physical) };
-    let has_account = super::has_account(owner);
-    let root = root.shown_prefix();
-    RootError::Untrusted(Box::new(Untrusted { root, owner, path, uid: seen.uid, why, has_account }))
+    root.untrusted(path, seen.uid, why)
 }
 
 /// Lets a refusal because of a directory on the way to the records name the records themselves, if they belong to the
 /// same user, because their owner is the one that matters.
 fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
     let RootError::Untrusted(told) = error else { return error };
-    let opened = open_directory(root, &tree.place).ok().flatten();
+    let opened = root.open_directory(&tree.place).ok();
     let seen = opened.and_then(|fd| ObjectStatus::of_file(&fd).ok());
     match seen.filter(|seen| told.why == Distrust::Owner && seen.uid == told.uid) {
         Some(seen) => refusal(root, &tree.place, &seen, Distrust::Owner),
@@ -243,31 +185,6 @@ pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessLis
     (!rule::holds("root.record.list", is_shown)).then_some(Distrust::AccessList)
 }
 
-/// The kind of access list on an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AccessListKind {
-    /// None.
-    None,
-    /// A POSIX access list, whose mask is the group's permission bits.
-    Posix,
-    /// Any other access list, which the permission bits do not reflect.
-    Other,
-}
-
-/// Tells whether a path lies in the stage of a run: objects of all owners, below a private directory.
-fn is_of_stage(stages: &ObjectPath, physical: &ObjectPath) -> bool {
-    physical.is_below(stages) && physical.parent().is_some_and(|parent| parent.is_below(stages))
-}
-
-/// Opens a directory at a physical path to look at it, or returns `None` if there is none.
-fn open_directory(root: &Root, physical: &ObjectPath) -> Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };
-    let opened = again(|| rustix::fs::openat2(root.fd(), relative, flags, Mode::empty(), resolve));
-    optional(opened.map_err(|errno| root.error("open", physical, errno)))
-}
-
 /// Follows a path inside the root and remembers every directory on the way. Missing components stay as written.
 fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
     let top = RecordArea { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
@@ -285,7 +202,6 @@ fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPat
 
 /// Continues from a found place to what is `below` it; `path` is the whole path.
 fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -> Result<RecordArea> {
-    let resolver = root.resolver();
     let (RecordArea { mut place, mut way }, mut links) = (found, 0);
     let mut rest: VecDeque<Vec<u8>> = parts(below).collect();
     while let Some(part) = rest.pop_front() {
@@ -294,7 +210,7 @@ fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -
             continue;
         }
         let here = place.join(&part).map_err(|_| root.error("resolve", path, Errno::NAMETOOLONG))?;
-        let Some(target) = resolver.read_link(&here)? else {
+        let Some(target) = root.read_link(&here)? else {
             way.push(here.clone());
             place = here;
             continue;
@@ -319,6 +235,8 @@ fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{Mode, OFlags};
+
     use super::*;
     use crate::package::Mode as Bits;
 

@@ -9,17 +9,12 @@ use nix::libc;
 use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
 use rustix::io::Errno;
 
+use patchadm_svr4::places;
+
 use super::{Dir, FileType, Root, RootError, again};
-use crate::package::ObjectPath;
 
 /// The lock file, which is shared with the classic tools.
 const NAME: &[u8] = b".lockfile";
-
-/// The directory of the lock file.
-const INSTALL: &[u8] = b"/var/sadm/install";
-
-/// The directory of the stages, which is locked as well once a run has made it.
-const STAGES: &[u8] = b"/var/sadm/patchadm/stage";
 
 /// The size of the record in the lock file.
 const RECORD: usize = 128;
@@ -96,7 +91,7 @@ impl Lock {
     ) -> Result<Self, LockError> {
         let mut looks = 0;
         loop {
-            let dir = root.dir(&place(root, INSTALL)?)?;
+            let dir = root.dir(&root.resolver().locate_dir(&places::install())?)?;
             let mut lock = Self::take_file(&dir, NAME, program, &mut wait)?;
             let Some(stages) = private_stages(root)? else { return Ok(lock) };
             if lock_directory(&stages)? {
@@ -145,7 +140,9 @@ impl Lock {
 
     /// Tells whether the lock of `root` is held at present.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
-        let Some(dir) = root.dir_if_there(&place(root, INSTALL)?)? else { return Ok(false) };
+        let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
+            return Ok(false);
+        };
         match dir.open_regular(NAME) {
             Ok(file) => Ok(matches!(set(&file, libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
             Err(error) if error.is_not_found() => Ok(false),
@@ -197,14 +194,11 @@ fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
         .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
-/// Resolves a directory of the database.
-fn place(root: &Root, directory: &[u8]) -> Result<ObjectPath, RootError> {
-    root.resolver().locate_dir(&ObjectPath::new(directory).unwrap_or_else(|_| ObjectPath::root()))
-}
-
 /// Opens the directory of the stages, if it exists and only its owner may open it.
 fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
-    let Some(dir) = root.dir_if_there(&place(root, STAGES)?)? else { return Ok(None) };
+    let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::stages())?)? else {
+        return Ok(None);
+    };
     let is_private = dir.itself()?.mode.bits() & 0o044 == 0;
     Ok(is_private.then_some(dir))
 }
@@ -234,6 +228,7 @@ fn holder(file: &File) -> LockHolder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package::ObjectPath;
 
     #[test]
     fn a_second_writer_is_told_who_has_the_lock_and_gets_it_when_it_is_free() {

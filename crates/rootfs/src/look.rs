@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, OFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, Result, RootError, again, optional};
-use crate::package::{Inode, Live, LiveKind, Mode, Sums, Timestamp, Xattrs};
+use super::{Dir, FileType, ObjectStatus, Result, RootError, again, optional};
+use crate::package::{Live, LiveKind, Sums, Xattrs};
 
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
@@ -18,122 +18,6 @@ const LONGEST_XATTR: usize = 65_536;
 /// end.
 const LARGEST_HINT: usize = 1 << 20;
 const SPARE: usize = 64;
-
-/// The fields requested from statx(2).
-const WANTED: StatxFlags = StatxFlags::from_bits_retain(
-    StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
-);
-
-/// The type of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FileType {
-    /// Regular file.
-    Regular,
-    /// Directory.
-    Directory,
-    /// Symbolic link.
-    Symlink,
-    /// Named pipe.
-    Pipe,
-    /// Socket.
-    Socket,
-    /// Block device.
-    Block,
-    /// Character device.
-    Character,
-}
-
-/// The result of one statx(2) on an object itself; never on the target of a symbolic link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectStatus {
-    /// The type of the file.
-    pub file_type: FileType,
-    /// The permission bits.
-    pub mode: Mode,
-    /// The numeric owner.
-    pub uid: u32,
-    /// The numeric group.
-    pub gid: u32,
-    /// The size in bytes.
-    pub size: u64,
-    /// The modification time.
-    pub mtime: Timestamp,
-    /// The status change time.
-    pub ctime: Timestamp,
-    /// The identity of the object.
-    pub inode: Inode,
-    /// The number of its names.
-    pub links: u64,
-    /// The major and minor number of a device.
-    pub device: (u32, u32),
-    /// The id of its mount.
-    pub mount: u64,
-    /// The file system it is on (major and minor of `st_dev`); changes with each boot.
-    pub file_system: (u32, u32),
-    /// The reason why no rename may touch it: immutable, append-only or a mount point.
-    pub obstacle: Option<&'static str>,
-    /// Whether the file system encrypts it, so that nothing can be renamed into it from elsewhere.
-    pub encrypted: bool,
-}
-
-impl ObjectStatus {
-    /// Returns the status of an open file; `shown` names it in an error.
-    pub fn of(file: impl AsFd, shown: impl FnOnce() -> String) -> Result<Self> {
-        Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
-    }
-
-    pub(crate) fn of_file(file: impl AsFd) -> rustix::io::Result<Self> {
-        let statx = again(|| rustix::fs::statx(&file, c"", AtFlags::EMPTY_PATH, WANTED))?;
-        Self::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
-    }
-
-    fn from_statx(statx: &Statx) -> Option<Self> {
-        let file_type = match rustix::fs::FileType::from_raw_mode(statx.stx_mode.into()) {
-            rustix::fs::FileType::RegularFile => FileType::Regular,
-            rustix::fs::FileType::Directory => FileType::Directory,
-            rustix::fs::FileType::Symlink => FileType::Symlink,
-            rustix::fs::FileType::Fifo => FileType::Pipe,
-            rustix::fs::FileType::Socket => FileType::Socket,
-            rustix::fs::FileType::BlockDevice => FileType::Block,
-            rustix::fs::FileType::CharacterDevice => FileType::Character,
-            rustix::fs::FileType::Unknown => return None,
-        };
-        let time = |t: rustix::fs::StatxTimestamp| Timestamp { seconds: t.tv_sec, nanoseconds: t.tv_nsec };
-        let has_birth = statx.stx_mask & StatxFlags::BTIME.bits() != 0;
-        let obstacle = [
-            (StatxAttributes::IMMUTABLE, "is immutable"),
-            (StatxAttributes::APPEND, "is append-only"),
-            (StatxAttributes::MOUNT_ROOT, "is a mount point"),
-        ];
-        Some(Self {
-            file_type,
-            mode: Mode::of(statx.stx_mode.into()),
-            uid: statx.stx_uid,
-            gid: statx.stx_gid,
-            size: statx.stx_size,
-            mtime: time(statx.stx_mtime),
-            ctime: time(statx.stx_ctime),
-            inode: Inode { number: statx.stx_ino, born: has_birth.then(|| time(statx.stx_btime)) },
-            links: statx.stx_nlink.into(),
-            device: (statx.stx_rdev_major, statx.stx_rdev_minor),
-            mount: statx.stx_mnt_id,
-            file_system: (statx.stx_dev_major, statx.stx_dev_minor),
-            obstacle: obstacle
-                .iter()
-                .find(|(flag, _)| statx.stx_attributes.contains(*flag))
-                .map(|(_, word)| *word),
-            encrypted: statx.stx_attributes.contains(StatxAttributes::ENCRYPTED),
-        })
-    }
-
-    /// Tells whether the object is unchanged between two looks: same identity, size, mtime and ctime.
-    pub fn is_untouched(&self, later: &Self) -> bool {
-        self.inode == later.inode
-            && self.size == later.size
-            && self.mtime == later.mtime
-            && self.ctime == later.ctime
-    }
-}
 
 /// A file that was regular a moment ago. Before the second read it is checked again, so that nothing is read without
 /// end; anything but a regular file is an error then.
@@ -163,6 +47,11 @@ impl Dir {
         self.statx(b"", AtFlags::EMPTY_PATH).map_err(|errno| self.error("look at", b"", errno))
     }
 
+    /// Tells whether the directory belongs to the caller.
+    pub fn is_own(&self) -> Result<bool> {
+        Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
+    }
+
     /// Returns the status of `name`, or of this directory for `.`; `None` if it is missing.
     pub fn look(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         self.must_be_single(name)?;
@@ -179,8 +68,7 @@ impl Dir {
     }
 
     fn statx(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<ObjectStatus> {
-        let statx = again(|| rustix::fs::statx(self.fd(), name, flags, WANTED))?;
-        ObjectStatus::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
+        ObjectStatus::at(self, name, flags)
     }
 
     /// Reads everything about `name`: type, attributes, extended attributes, and the sums of a regular file. Returns

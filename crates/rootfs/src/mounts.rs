@@ -7,9 +7,7 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use super::guard::AccessListKind;
-use super::untrusted::Distrust;
-use super::{ObjectStatus, Result, RootError, again};
+use super::{Distrust, ObjectStatus, Result, RootError, again};
 use crate::package::rule;
 
 /// The table of mounts visible to this process.
@@ -26,6 +24,17 @@ pub(crate) fn table() -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(1 << 14);
     File::open(TABLE)?.read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// The kind of access list on an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccessListKind {
+    /// None.
+    None,
+    /// A POSIX access list, whose mask is the group's permission bits.
+    Posix,
+    /// Any other access list, which the permission bits do not reflect.
+    Other,
 }
 
 /// The mounts met so far.

@@ -3,14 +3,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{ObjectStatus, Result, Root, RootError, again};
+use super::calls::MOST_LINKS;
+use super::{ObjectStatus, Result, Root, RootError};
 use crate::package::ObjectPath;
-
-/// The most symbolic links on one path (`MAXSYMLINKS`).
-pub(crate) const MOST_LINKS: usize = 40;
 
 /// Resolves paths of one root and remembers directories, so that a thousand files of a directory cost one look.
 ///
@@ -63,7 +60,7 @@ impl<'a> Resolver<'a> {
         }
         let parent = self.follow(&parent, links)?;
         let here = self.join(&parent, path.name(), path)?;
-        let found = match self.read_link(&here)? {
+        let found = match self.root.read_link(&here)? {
             None => here,
             Some(target) => {
                 *links += 1;
@@ -102,24 +99,36 @@ impl<'a> Resolver<'a> {
     fn join(&self, directory: &ObjectPath, name: &[u8], of: &ObjectPath) -> Result<ObjectPath> {
         directory.join(name).map_err(|_| self.root.error("resolve", of, Errno::NAMETOOLONG))
     }
+}
 
-    /// Returns the target of the link at a physical path, or `None` if there is no link.
-    pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened =
-            again(|| rustix::fs::openat2(self.root.fd(), physical.relative(), flags, Mode::empty(), resolve));
-        let fd = match opened {
-            Ok(fd) => fd,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(errno) => return Err(self.root.error("resolve", physical, errno)),
+impl Root {
+    /// Tells whether the root directory belongs to the caller, so that an unprivileged caller may work on it.
+    pub fn is_own(&self) -> Result<bool> {
+        self.dir(&ObjectPath::root())?.is_own()
+    }
+
+    /// Returns a resolver for client paths of this root.
+    pub fn resolver(&self) -> Resolver<'_> {
+        Resolver::new(self)
+    }
+
+    /// Reads a whole file of at most `limit` bytes, or returns `None` if it is missing. Symbolic links among its
+    /// parents are followed inside the root.
+    pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>> {
+        let physical = self.resolver().locate(path)?;
+        let Some(parent) = physical.parent() else {
+            return Err(self.error("read", path, Errno::ISDIR));
         };
-        match again(|| rustix::fs::readlinkat(&fd, "", Vec::new())) {
-            Ok(target) => Ok(Some(target.into_bytes())),
-            // Not a symbolic link: an O_PATH descriptor of anything else answers so.
-            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
-            Err(errno) => Err(self.root.error("resolve", physical, errno)),
+        match self.dir_if_there(&parent)? {
+            Some(dir) => dir.read(physical.name(), limit),
+            None => Ok(None),
         }
+    }
+
+    /// Returns the names in a directory, sorted, or `None` if it is missing.
+    pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>> {
+        let physical = self.resolver().locate_dir(path)?;
+        self.dir_if_there(&physical)?.map(|dir| dir.names()).transpose()
     }
 }
 

@@ -12,9 +12,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::resolve::MOST_LINKS;
-use super::untrusted::{Distrust, Untrusted};
-use super::{FileType, ObjectStatus, Result, Root, RootError, again};
+use super::calls::MOST_LINKS;
+use super::{Distrust, FileType, ObjectStatus, Result, Root, RootError, again};
 use crate::package::{ObjectPath, rule};
 
 /// The magic number of proc(5), whose links only the kernel can follow.
@@ -44,7 +43,8 @@ pub(crate) fn look_at_links(root: &Root) -> Result<()> {
             return Err(RootError::Loop(root.shown_prefix()));
         }
         if !rule::holds("root.way.link", seen.uid == 0) {
-            return Err(refusal(root, &shown.join(&part), seen.uid));
+            let link = shown.join(&part).display().to_string();
+            return Err(root.untrusted(link, seen.uid, Distrust::Link));
         }
         if is_of_proc(&next) {
             at = through(&at, part.as_bytes()).map_err(failed)?;
@@ -93,16 +93,4 @@ fn through(at: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 fn is_of_proc(link: &OwnedFd) -> bool {
     #[allow(clippy::cast_sign_loss)] // a bit pattern
     rustix::fs::fstatfs(link).is_ok_and(|stat| stat.f_type as u64 & 0xffff_ffff == PROC)
-}
-
-fn refusal(root: &Root, link: &Path, uid: u32) -> RootError {
-    let owner = root.seen().map_or(uid, |seen| seen.uid);
-    RootError::Untrusted(Box::new(Untrusted {
-        root: root.shown_prefix(),
-        owner,
-        path: link.display().to_string(),
-        uid,
-        why: Distrust::Link,
-        has_account: super::has_account(owner),
-    }))
 }

@@ -1,16 +1,52 @@
 //! The places of records in a root: the paths of `var/sadm` that SVR4 tools share, and those of patchadm
 //! beside them.
 
-use crate::package::{ObjectPath, PkgInst};
+use std::fmt::Display;
+
+use crate::package::{ObjectPath, PathError, PkgInst};
+
+/// The tree of all records.
+pub const RECORDS: &str = "/var/sadm";
+
+/// What the paths below the directory of packages begin with.
+pub const BELOW_PACKAGES: &str = "/var/sadm/pkg/";
+
+/// What the paths below the directory of patches begin with.
+pub const BELOW_PATCHES: &str = "/var/sadm/patch/";
+
+/// The directory of patchadm's own files.
+pub const OWN_DIRECTORY: &str = "/var/sadm/patchadm";
+
+/// What the paths of patchadm's own files begin with.
+pub const BELOW_OWN_DIRECTORY: &str = "/var/sadm/patchadm/";
+
+/// The log of the root, beside those of its patches.
+pub const OWN_LOG: &str = "/var/sadm/patchadm/log";
+
+/// contents(4), the database of installed objects.
+pub const CONTENTS: &str = "/var/sadm/install/contents";
+
+/// What the classic tools put beside `contents`: copies of it, and locks.
+pub const BESIDE_CONTENTS: [&str; 4] = [
+    "/var/sadm/install/t.contents",
+    "/var/sadm/install/s.contents",
+    "/var/sadm/install/.lockfile",
+    "/var/sadm/install/.pkg.lock",
+];
 
 /// Makes a path of a constant or of a valid package name.
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
+/// Returns the tree of all records.
+pub fn records() -> ObjectPath {
+    fixed(RECORDS)
+}
+
 /// Returns the directory of patchadm's own files: journal, stages, history.
 pub fn own_directory() -> ObjectPath {
-    fixed("/var/sadm/patchadm")
+    fixed(OWN_DIRECTORY)
 }
 
 /// Returns the mark of a root that an owner other than the superuser changes: owners are recorded only.
@@ -30,7 +66,7 @@ pub fn install() -> ObjectPath {
 
 /// Returns contents(4), the database of installed objects.
 pub fn contents() -> ObjectPath {
-    fixed("/var/sadm/install/contents")
+    fixed(CONTENTS)
 }
 
 /// Returns the stamp of the `contents` that the last run wrote.
@@ -48,19 +84,34 @@ pub fn patches() -> ObjectPath {
     fixed("/var/sadm/patch")
 }
 
+/// Returns the directory of an applied patch; fails if `id` makes no valid path.
+pub fn patch(id: impl Display) -> Result<ObjectPath, PathError> {
+    ObjectPath::new(format!("{BELOW_PATCHES}{id}").as_bytes())
+}
+
+/// Returns the log of an applied patch; fails as [`patch`] does.
+pub fn patch_log(id: impl Display) -> Result<ObjectPath, PathError> {
+    patch(format_args!("{id}/log"))
+}
+
 /// Returns the directory of an installed package.
 pub fn package(package: &PkgInst) -> ObjectPath {
-    fixed(&format!("/var/sadm/pkg/{package}"))
+    fixed(&format!("{BELOW_PACKAGES}{package}"))
 }
 
 /// Returns the pkginfo file of an installed package.
 pub fn pkginfo(package: &PkgInst) -> ObjectPath {
-    fixed(&format!("/var/sadm/pkg/{package}/pkginfo"))
+    fixed(&format!("{BELOW_PACKAGES}{package}/pkginfo"))
 }
 
 /// Returns the directory that has one save directory per patch of a package.
 pub fn save(package: &PkgInst) -> ObjectPath {
-    fixed(&format!("/var/sadm/pkg/{package}/save"))
+    fixed(&format!("{BELOW_PACKAGES}{package}/save"))
+}
+
+/// Returns the directory of the scripts that are kept of an installed package.
+pub fn package_scripts(package: &PkgInst) -> ObjectPath {
+    fixed(&format!("{BELOW_PACKAGES}{package}/install"))
 }
 
 /// Returns the directory of the class action scripts that the system delivers.

@@ -9,12 +9,10 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_svr4::places;
 
 use crate::package::ObjectPath;
 use crate::root::{Digest, Dir, Inode, Result, Root, Timestamp};
-
-/// The records of the package database, which keep their own history.
-const RECORDS: &[u8] = b"/var/sadm";
 
 /// The fingerprint of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +41,8 @@ impl FingerprintReader {
     fn directory(&mut self, dir: &Dir) -> Result<()> {
         for name in dir.names()? {
             let path = dir.at(&name);
-            if path.as_bytes() == RECORDS {
+            // The records keep their own history.
+            if path.as_bytes() == places::RECORDS.as_bytes() {
                 continue;
             }
             let Some(live) = dir.live(&name)? else { continue };

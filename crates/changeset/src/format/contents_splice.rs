@@ -1,6 +1,6 @@
 //! The next `contents` from one that is known to be in order: what no edit names is copied without being looked at.
 //!
-//! The result is that of [`merge`](super::contents_merge::merge), byte for byte. It needs the [`Stamp`] of the old file,
+//! The result is that of [`merge`](super::contents_merge::merge), byte for byte. It needs the [`ContentsStamp`] of the old file,
 //! which tells that every line of it is in its place; whether the stamp fits is the caller's knowledge.
 
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::contents::{ContentsError, is_comment, key_of};
 use super::contents_merge::{ContentsEdits, ContentsTrailer};
-use super::contents_stamp::{Stamp, link_line};
+use super::contents_stamp::{ContentsStamp, link_line};
 use super::ordered::{OrderError, Ordered};
 
 /// What is copied at once, in bytes.
@@ -35,7 +35,7 @@ struct Seam {
 /// nothing written, where `old` turns out to be in no order.
 pub fn splice(
     mut old: impl Read + Seek,
-    stamp: &Stamp,
+    stamp: &ContentsStamp,
     links: &[u8],
     out: impl Write,
     edits: &ContentsEdits,
@@ -54,7 +54,7 @@ pub fn splice(
 /// The places of all edits, in the order of the file.
 fn seams(
     old: impl Read + Seek,
-    stamp: &Stamp,
+    stamp: &ContentsStamp,
     edits: &ContentsEdits,
     changes: &mut LinkChanges,
 ) -> Result<Vec<Seam>, OrderError> {
@@ -153,13 +153,14 @@ mod tests {
     }
 
     /// A database as a run leaves it, with its stamp and the list of its links.
-    fn merged(old: &[u8], edits: &ContentsEdits) -> (Vec<u8>, Stamp, Vec<u8>) {
+    fn merged(old: &[u8], edits: &ContentsEdits) -> (Vec<u8>, ContentsStamp, Vec<u8>) {
         let mut out = Vec::new();
         let MergeResult { body, links, .. } = merge(old, &mut out, edits, &trailer("pkgadd")).unwrap();
         let inode = Inode { number: 1, born: None };
         let (size, links) = (out.len() as u64, links.into_bytes().unwrap());
         let mtime = Timestamp::default();
-        let stamp = Stamp { inode, size, mtime, body, sha256: Digest([0; 32]), links: links.len() as u64 };
+        let stamp =
+            ContentsStamp { inode, size, mtime, body, sha256: Digest([0; 32]), links: links.len() as u64 };
         (out, stamp, links)
     }
 

@@ -25,7 +25,7 @@ pub const STAMP_HEAD: usize = SECTOR;
 
 /// Which file a stamp is about, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct ContentsStamp {
     /// The file.
     pub inode: Inode,
     /// Its size in bytes.
@@ -51,7 +51,7 @@ struct Head {
     links: u64,
 }
 
-impl Stamp {
+impl ContentsStamp {
     /// Reads the first [`STAMP_HEAD`] bytes of a stamp; none where they are no such thing, or of another version.
     pub fn parse(head: &[u8]) -> Option<Self> {
         let head: Head = journal::checked_values(head.trim_ascii_end()).next()?;
@@ -154,24 +154,24 @@ pub fn link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
 mod tests {
     use super::*;
 
-    fn stamp() -> Stamp {
+    fn stamp() -> ContentsStamp {
         let mtime = Timestamp { seconds: 1_577_836_800, nanoseconds: 123_456_789 };
         let inode = Inode { number: 4711, born: Some(mtime) };
-        Stamp { inode, size: 1000, mtime, body: 900, sha256: Digest([7; 32]), links: 20 }
+        ContentsStamp { inode, size: 1000, mtime, body: 900, sha256: Digest([7; 32]), links: 20 }
     }
 
     #[test]
     fn what_is_written_is_read_back_and_nothing_else_is_a_stamp() {
         let bytes = stamp().write(b"/opt/a /opt/b\n/o /p\n");
         assert_eq!(bytes.len(), STAMP_HEAD + 20);
-        assert_eq!(Stamp::parse(&bytes[..STAMP_HEAD]), Some(stamp()));
+        assert_eq!(ContentsStamp::parse(&bytes[..STAMP_HEAD]), Some(stamp()));
         for damage in [0, 20, 100] {
             let mut bytes = bytes.clone();
             bytes[damage] ^= 1;
-            assert_eq!(Stamp::parse(&bytes[..STAMP_HEAD]), None, "byte {damage}");
+            assert_eq!(ContentsStamp::parse(&bytes[..STAMP_HEAD]), None, "byte {damage}");
         }
         for other in [&b""[..], b"\n", &[b' '; STAMP_HEAD], b"00000000 {}"] {
-            assert_eq!(Stamp::parse(other), None);
+            assert_eq!(ContentsStamp::parse(other), None);
         }
     }
 
@@ -180,8 +180,9 @@ mod tests {
         let mtime = Timestamp { seconds: i64::MIN, nanoseconds: 999_999_999 };
         let inode = Inode { number: u64::MAX, born: Some(mtime) };
         let most = u64::MAX;
-        let stamp = Stamp { inode, size: most, mtime, body: most, sha256: Digest([255; 32]), links: 0 };
-        assert_eq!(Stamp::parse(&stamp.write(b"")), Some(stamp));
+        let stamp =
+            ContentsStamp { inode, size: most, mtime, body: most, sha256: Digest([255; 32]), links: 0 };
+        assert_eq!(ContentsStamp::parse(&stamp.write(b"")), Some(stamp));
     }
 
     #[test]

@@ -15,16 +15,16 @@ pub struct LedgerChange {
     /// The package.
     pub package: PkgInst,
     /// The patches that the run applies, in their order.
-    pub applied: Vec<AppliedPatch>,
+    pub applied: Vec<LedgerPatch>,
     /// Archives that were there before and are taken as the root's own.
-    pub adopted: Vec<AdoptedArchive>,
+    pub adopted: Vec<LedgerArchive>,
     /// The ledger that is there is not looked at.
     pub is_anew: bool,
 }
 
 /// A patch that is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppliedPatch {
+pub struct LedgerPatch {
     /// Its id, as its save directory is named.
     pub patch: String,
     /// Whether no undo data was wanted.
@@ -33,7 +33,7 @@ pub struct AppliedPatch {
 
 /// An archive that is taken as the root's own, or the manifest of a patch without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdoptedArchive {
+pub struct LedgerArchive {
     /// The patch, as its save directory is named.
     pub patch: String,
     /// SHA-256 of the file.
@@ -58,7 +58,7 @@ impl LedgerChange {
 
     /// The change of a run that applies a patch.
     pub fn of_application(package: &PkgInst, patch: &str, is_without_undo: bool) -> Self {
-        let applied = vec![AppliedPatch { patch: patch.to_owned(), is_without_undo }];
+        let applied = vec![LedgerPatch { patch: patch.to_owned(), is_without_undo }];
         Self { applied, ..Self::of(package) }
     }
 

@@ -15,7 +15,7 @@ use super::view::inode_of;
 use super::{RecordView, places};
 use crate::format::contents::{ContentsReader, is_comment, key_of};
 use crate::format::contents_splice::object_key;
-use crate::format::contents_stamp::{STAMP_HEAD, Stamp, beginning, name_in};
+use crate::format::contents_stamp::{ContentsStamp, STAMP_HEAD, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
 use crate::package::{ContentsLine, ObjectPath, Timestamp, rule};
 
@@ -41,12 +41,12 @@ pub(super) struct WantedLines<'a> {
 }
 
 /// Returns the stamp of an open `contents`, if it has one that fits, and the file of the stamp.
-pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(Stamp, File)> {
+pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(ContentsStamp, File)> {
     // Whatever stands in the way of the stamp, the database itself is there to be read.
     let mut file = view.open(&places::contents_stamp()).ok()??;
     let mut head = Vec::with_capacity(STAMP_HEAD);
     (&mut file).take(STAMP_HEAD as u64).read_to_end(&mut head).ok()?;
-    let stamp = Stamp::parse(&head)?;
+    let stamp = ContentsStamp::parse(&head)?;
     let metadata = contents.metadata().ok()?;
     let nanoseconds = u32::try_from(metadata.mtime_nsec()).ok()?;
     let mtime = Timestamp { seconds: metadata.mtime(), nanoseconds };
@@ -59,7 +59,7 @@ pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(Stamp, File)> 
 
 /// Tells whether the lines covered by a stamp are followed by nothing but closing comments. Lines that a lying stamp
 /// leaves out would be lost in the next merge.
-fn closes(contents: &File, stamp: &Stamp) -> Option<bool> {
+fn closes(contents: &File, stamp: &ContentsStamp) -> Option<bool> {
     let end = stamp.size.checked_sub(stamp.body).filter(|end| *end <= LONGEST_END)?;
     let mut bytes = vec![0; usize::try_from(end).ok()?];
     contents.read_exact_at(&mut bytes, stamp.body).ok()?;
@@ -89,7 +89,7 @@ pub(super) fn search(
 fn search_in(
     contents: impl Read + Seek,
     links: impl Read + Seek,
-    stamp: &Stamp,
+    stamp: &ContentsStamp,
     wanted: WantedLines<'_>,
 ) -> Option<ContentsLines> {
     let mut paths: Cow<'_, BTreeSet<ObjectPath>> = wanted.paths.map_or_else(Cow::default, Cow::Borrowed);

@@ -15,7 +15,7 @@ use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNon
 use crate::format::params;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::root::{FileType, Root};
-use patchadm_changeset::plan::{AppliedPatch, LedgerChange, Plan, RecordChange, TreeContent, UndoPlace};
+use patchadm_changeset::plan::{LedgerChange, LedgerPatch, Plan, RecordChange, TreeContent, UndoPlace};
 
 /// The scripts of a patch that are kept for its backout.
 const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
@@ -153,7 +153,7 @@ struct LedgerSources<'a>(&'a LedgerInput<'a>);
 
 impl LedgerSources<'_> {
     /// Returns the undo data of a patch applied by the run.
-    fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<LedgerUndo, Cause> {
+    fn undo_of(&self, package: &PkgInst, applied: &LedgerPatch) -> Result<LedgerUndo, Cause> {
         let location = match self.written_for(package, applied) {
             Some((written, UndoPlace::Save)) => Some((written, UndoLocation::Save)),
             Some((written, UndoPlace::Remote(path))) => {
@@ -178,7 +178,7 @@ impl LedgerSources<'_> {
     }
 
     /// Returns the archive that the run has written for a patch, and its place.
-    fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(WrittenArchive, UndoPlace)> {
+    fn written_for(&self, package: &PkgInst, applied: &LedgerPatch) -> Option<(WrittenArchive, UndoPlace)> {
         let mut archives = self.0.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
         let planned = planned.and_then(|(at, undo)| Some((*self.0.written.get(&at)?, undo.place.clone())));
@@ -187,7 +187,7 @@ impl LedgerSources<'_> {
 
     /// Returns the digest of the archive written for a patch if it has this place: the snapshot beside an archive
     /// made by scripts, or the manifest of a patch without undo data.
-    fn digest_at(&self, package: &PkgInst, applied: &AppliedPatch, place: &UndoPlace) -> Option<Digest> {
+    fn digest_at(&self, package: &PkgInst, applied: &LedgerPatch, place: &UndoPlace) -> Option<Digest> {
         let (written, at) = self.written_for(package, applied)?;
         (at == *place).then_some(written.sha256)
     }

@@ -3,7 +3,7 @@
 use crate::package::ObjectPath;
 use crate::root::RecordPlaces;
 
-use super::places::{class_scripts, install, own_directory, packages, patches, stages};
+use super::places::{self, class_scripts, install, own_directory, packages, patches, stages};
 
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
@@ -12,7 +12,7 @@ fn fixed(path: &str) -> ObjectPath {
 /// Returns the places of all records of a root. Whoever may write there decides what the superuser's changes do.
 pub fn records() -> RecordPlaces {
     RecordPlaces {
-        tree: fixed("/var/sadm"),
+        tree: places::records(),
         used: vec![install(), packages(), patches(), own_directory(), stages()],
         stages: Some(stages()),
         elsewhere: vec![fixed("/etc/patchadm"), fixed("/etc/passwd"), fixed("/etc/group"), class_scripts()],

@@ -23,7 +23,7 @@ use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::patch::{PatchId, PatchRecords};
 use crate::plan::Plan;
 use crate::plan::RecordChange;
-use crate::plan::ledger::{AdoptedArchive, LedgerChange};
+use crate::plan::ledger::{LedgerArchive, LedgerChange};
 use crate::root::Root;
 
 /// The largest `undo.sha256`, in bytes.
@@ -160,7 +160,7 @@ impl Adopter<'_> {
             if is_adopted {
                 let place = candidate.archive.as_ref().map(archive::OpenArchive::location);
                 let patch = candidate.saved_as.clone();
-                change.adopted.push(AdoptedArchive { patch, sha256, size, place });
+                change.adopted.push(LedgerArchive { patch, sha256, size, place });
             }
             adoptions.push(AdoptedUndo {
                 patch: candidate.saved_as.clone(),

@@ -3,7 +3,7 @@
 use super::RecordChange;
 use crate::package::ObjectPath;
 
-pub use patchadm_changeset::plan::{AdoptedArchive, AppliedPatch, LedgerChange};
+pub use patchadm_changeset::plan::{LedgerArchive, LedgerChange, LedgerPatch};
 
 /// The ledgers that records change.
 pub fn paths(records: &[RecordChange]) -> impl Iterator<Item = &ObjectPath> {

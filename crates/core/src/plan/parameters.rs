@@ -3,6 +3,8 @@
 //! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, what is delivered, PKGINST, PKGSAV, then
 //! everything else in its old order. Variables that only steer a run are not stored.
 
+use patchadm_svr4::places;
+
 use crate::package::{Params, PkgInst, exports};
 use crate::patch::PatchList;
 
@@ -96,7 +98,7 @@ pub(super) fn merged(
         }
     }
     new.set("PKGINST", package.as_str());
-    new.set("PKGSAV", format!("/var/sadm/pkg/{package}/save"));
+    new.set("PKGSAV", places::save(package).to_string());
     for (name, value) in old.iter() {
         if new.get(name).is_none() {
             new.set(name, value);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use patchadm_svr4::places;
+
 use crate::format::remote::{RemoteArchive, RemoteState};
 use crate::format::{obsoleted_by, params};
 use crate::inventory::{Installed, Save};
@@ -28,14 +30,14 @@ pub(super) struct RecordChanges {
 
 /// The directory of a package in the database, or a file in it.
 pub(super) fn package_path(package: &PkgInst, name: &[u8]) -> Result<ObjectPath, Reason> {
-    let mut path = format!("/var/sadm/pkg/{package}/").into_bytes();
+    let mut path = format!("{}{package}/", places::BELOW_PACKAGES).into_bytes();
     path.extend_from_slice(name);
     database_path(&path)
 }
 
 /// The directory of a patch in the database.
 pub(super) fn patch_path(id: &str) -> Result<ObjectPath, Reason> {
-    database_path(format!("/var/sadm/patch/{id}").as_bytes())
+    database_path(format!("{}{id}", places::BELOW_PATCHES).as_bytes())
 }
 
 fn database_path(path: &[u8]) -> Result<ObjectPath, Reason> {

@@ -6,21 +6,16 @@
 //! SVR4 systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are none of
 //! these. `/etc/patchadm` is what the operator of a root has decided about packages, so no package has a say in it.
 
+use patchadm_svr4::places;
+
 use super::refusal::ObjectProblem;
 use crate::package::ObjectPath;
 
 /// Below these everything is a record.
-const DIRECTORIES: [&[u8]; 3] = [b"/var/sadm/pkg/", b"/var/sadm/patch/", b"/var/sadm/patchadm/"];
+const DIRECTORIES: [&str; 3] = [places::BELOW_PACKAGES, places::BELOW_PATCHES, places::BELOW_OWN_DIRECTORY];
 
-/// Records that stand beside what packages deliver: contents(4) with what the classic tools put beside it, and locks.
-const FILES: [&[u8]; 6] = [
-    b"/var/sadm/patchadm",
-    b"/var/sadm/install/contents",
-    b"/var/sadm/install/t.contents",
-    b"/var/sadm/install/s.contents",
-    b"/var/sadm/install/.lockfile",
-    b"/var/sadm/install/.pkg.lock",
-];
+/// Records that stand beside what packages deliver, and beside [`places::BESIDE_CONTENTS`].
+const FILES: [&str; 2] = [places::OWN_DIRECTORY, places::CONTENTS];
 
 /// The directory of the settings.
 const SETTINGS: &[u8] = b"/etc/patchadm";
@@ -46,7 +41,8 @@ fn is_setting(path: &ObjectPath) -> bool {
 
 fn is_record(path: &ObjectPath) -> bool {
     let path = path.as_bytes();
-    FILES.contains(&path) || DIRECTORIES.iter().any(|directory| path.starts_with(directory))
+    FILES.iter().chain(&places::BESIDE_CONTENTS).any(|file| file.as_bytes() == path)
+        || DIRECTORIES.iter().any(|directory| path.starts_with(directory.as_bytes()))
 }
 
 #[cfg(test)]

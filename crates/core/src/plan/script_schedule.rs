@@ -11,6 +11,9 @@
 //! the root as it was before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
 
 use std::collections::BTreeMap;
+use std::iter;
+
+use patchadm_svr4::places;
 
 use crate::inventory::{Installed, Inventory};
 use crate::package::{ContentsLine, Ftype, Live, Mode, ObjectPath, OwnerStatus, PkgInst};
@@ -257,25 +260,19 @@ fn concerned(package: &PkgInst, mapped: &[MappedObject], plan: &Plan) -> Result<
         let editable = matches!(each.ftype, Ftype::Editable | Ftype::Volatile);
         objects.insert(each.path.clone(), editable);
     }
-    let contents = ObjectPath::new(b"/var/sadm/install/contents");
-    let files = contents.into_iter().chain(ledger::paths(&plan.records).cloned()).collect();
+    let files = iter::once(places::contents()).chain(ledger::paths(&plan.records).cloned()).collect();
     Ok(Concerned { objects, trees: vec![package_path(package, b"")?], files })
 }
 
 /// The records that come before the scripts, and the undo data, which come after them.
 fn records(intended: &IntendedInstall) -> (Vec<RecordChange>, Vec<RecordChange>) {
-    let saved: Vec<Vec<u8>> = intended
-        .plan
-        .packages
-        .iter()
-        .map(|package| format!("/var/sadm/pkg/{package}/save/").into())
-        .collect();
+    let saved: Vec<ObjectPath> = intended.plan.packages.iter().map(places::save).collect();
     let comes_last = |record: &RecordChange| {
         if matches!(record, RecordChange::Ledger(_)) {
             return true;
         }
         let path = record.path().as_bytes();
-        let below = saved.iter().find_map(|save| path.strip_prefix(save.as_slice()));
+        let below = saved.iter().find_map(|save| path.strip_prefix(save.as_bytes())?.strip_prefix(b"/"));
         below.is_some_and(|name| !name.starts_with(b"pspool/"))
     };
     let (closing, opening) = intended.plan.records.iter().cloned().partition(comes_last);

@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use patchadm_svr4::places;
+
 use crate::package::{ObjectPath, Params, PkgInst, exports};
 
 /// A procedure script, by its role.
@@ -128,8 +130,7 @@ pub fn environment(
     }
     set.put("PATH", basis.path);
     set.put("PKGINST", basis.instance.as_str());
-    let saved = format!("/var/sadm/pkg/{}/save", basis.instance);
-    set.put("PKGSAV", in_root(basis.root, &saved));
+    set.put("PKGSAV", in_root(basis.root, OsStr::from_bytes(places::save(basis.instance).as_bytes())));
     if !is_system(basis.root) {
         set.put("PKG_INSTALL_ROOT", basis.root);
     }

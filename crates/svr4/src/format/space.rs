@@ -18,7 +18,7 @@ const BLOCK: u64 = 512;
 
 /// The space that a package needs below a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackageSpaceNeed {
+pub struct SpaceRequest {
     /// The path whose file system must have the space.
     pub path: PackagePath,
     /// The space needed, in bytes.
@@ -50,7 +50,7 @@ pub enum SpaceError {
 }
 
 /// Parses a file.
-pub fn parse(text: &[u8]) -> Result<Vec<PackageSpaceNeed>, SpaceError> {
+pub fn parse(text: &[u8]) -> Result<Vec<SpaceRequest>, SpaceError> {
     let mut found = Vec::new();
     for line in numbered(text) {
         let (number, line) = line?;
@@ -66,7 +66,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<PackageSpaceNeed>, SpaceError> {
     Ok(found)
 }
 
-fn extra(number: u64, line: &[u8]) -> Result<PackageSpaceNeed, SpaceError> {
+fn extra(number: u64, line: &[u8]) -> Result<SpaceRequest, SpaceError> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let mut word = || words.next().ok_or(SpaceError::Fields(number));
     let count = |word: &[u8]| {
@@ -75,7 +75,7 @@ fn extra(number: u64, line: &[u8]) -> Result<PackageSpaceNeed, SpaceError> {
     };
     let (path, blocks, inodes) = (word()?, count(word()?)?, count(word()?)?);
     let path = PackagePath::new(&unescape(path)).map_err(|error| SpaceError::Path { line: number, error })?;
-    Ok(PackageSpaceNeed { path, bytes: blocks.saturating_mul(BLOCK), inodes })
+    Ok(SpaceRequest { path, bytes: blocks.saturating_mul(BLOCK), inodes })
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn blocks_are_bytes_and_comments_nothing() {
         let found = parse(b"#path blocks inodes\n\n/var/db\t10 2\n  etc/conf 0     1 \n").unwrap();
-        let extra = |path: &[u8], bytes, inodes| PackageSpaceNeed {
+        let extra = |path: &[u8], bytes, inodes| SpaceRequest {
             path: PackagePath::new(path).unwrap(),
             bytes,
             inodes,

@@ -7,6 +7,8 @@
 
 use std::collections::HashSet;
 
+use patchadm_svr4::places;
+
 use super::{
     Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, Op, OpKind, RUNS,
     Run, RunRecord, ScriptProgress,
@@ -24,15 +26,6 @@ const LONGEST_PATCH_ID: usize = 128;
 
 /// The letters of find(1) `-type` that an identity may have.
 const FILE_TYPES: &str = "fdlpsbc";
-
-/// The directory of the patches, each with its log.
-const PATCHES: &str = "/var/sadm/patch/";
-
-/// The directory of our own files, where nobody made a link of it.
-const OWN: &str = "/var/sadm/patchadm";
-
-/// The log of the root.
-const OWN_LOG: &str = "/var/sadm/patchadm/log";
 
 /// One record of a journal, for messages: `its op 3`.
 struct Record(String);
@@ -132,8 +125,11 @@ fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
 
 /// Whether a path is that of the log of a patch, or of our own.
 fn is_log(path: &ObjectPath) -> bool {
-    let id = path.as_bytes().strip_prefix(PATCHES.as_bytes()).and_then(|rest| rest.strip_suffix(b"/log"));
-    path.as_bytes() == OWN_LOG.as_bytes() || id.is_some_and(is_patch_id)
+    let id = path
+        .as_bytes()
+        .strip_prefix(places::BELOW_PATCHES.as_bytes())
+        .and_then(|rest| rest.strip_suffix(b"/log"));
+    path.as_bytes() == places::OWN_LOG.as_bytes() || id.is_some_and(is_patch_id)
 }
 
 /// Checks an undo archive that a journal with these domains names.
@@ -205,7 +201,8 @@ fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
     let mut names = below.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
     let is_protocol =
         |first: &[u8]| first == b"stage" || first.starts_with(b"journal") || first.starts_with(b"ops-");
-    let is_shared = own.as_bytes() != OWN.as_bytes();
+    // It is elsewhere where somebody made a link of it.
+    let is_shared = own.as_bytes() != places::OWN_DIRECTORY.as_bytes();
     (db || is_shared) && names.next().is_some_and(|first| !is_protocol(first))
 }
 

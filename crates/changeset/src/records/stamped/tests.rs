@@ -23,13 +23,13 @@ fn set(paths: &[&str]) -> BTreeSet<ObjectPath> {
 }
 
 /// A database as a run leaves it, with a stamp that lacks only which file it is about, and the list of its links.
-fn merged(lines: &str) -> (Vec<u8>, Stamp, Vec<u8>) {
+fn merged(lines: &str) -> (Vec<u8>, ContentsStamp, Vec<u8>) {
     let when = chrono::NaiveDateTime::default();
     let trailer = ContentsTrailer { program: "pkgadd".to_owned(), package: PkgInst::new("X").unwrap(), when };
     let mut text = Vec::new();
     let merged = merge(lines.as_bytes(), &mut text, &ContentsEdits::new(), &trailer).unwrap();
     let links = merged.links.into_bytes().unwrap();
-    let stamp = Stamp {
+    let stamp = ContentsStamp {
         inode: Inode { number: 0, born: None },
         size: text.len() as u64,
         mtime: Timestamp::default(),
@@ -69,7 +69,7 @@ impl Scene {
         let seen = file.metadata().unwrap();
         let mtime =
             Timestamp { seconds: seen.mtime(), nanoseconds: u32::try_from(seen.mtime_nsec()).unwrap() };
-        let stamp = Stamp { inode: inode_of(&file).unwrap(), mtime, ..stamp };
+        let stamp = ContentsStamp { inode: inode_of(&file).unwrap(), mtime, ..stamp };
         fs::write(scene.stamp(), stamp.write(&links)).unwrap();
         scene
     }
@@ -175,7 +175,7 @@ fn a_stamp_that_leaves_lines_out_does_not_fit() {
     let (contents, links) = (File::open(scene.contents()).unwrap(), merged(LINES).2);
     let whole = fitting(&RecordView::live(&scene.root), &contents).unwrap().0;
     for body in [0, whole.body / 2, LINES.find("/opt/ab").unwrap() as u64, whole.body - 1, whole.body + 1] {
-        fs::write(scene.stamp(), Stamp { body, ..whole.clone() }.write(&links)).unwrap();
+        fs::write(scene.stamp(), ContentsStamp { body, ..whole.clone() }.write(&links)).unwrap();
         assert!(!scene.fits(), "{body} of {}", whole.body);
     }
     fs::write(scene.stamp(), whole.write(&links)).unwrap();

@@ -17,7 +17,7 @@ use crate::database::{RecordView, stamped};
 use crate::format::contents::ContentsError;
 use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, MergeResult};
 use crate::format::contents_splice::splice;
-use crate::format::contents_stamp::{MOST_LINK_BYTES, Stamp};
+use crate::format::contents_stamp::{ContentsStamp, MOST_LINK_BYTES};
 use crate::format::journal::Identity;
 use crate::package::{Digest, Hashing, Mode, ObjectPath};
 use crate::plan::Plan;
@@ -97,7 +97,7 @@ pub(crate) fn stage(
     }
     note_identity(item, within, name, Some(written.passed.sha256))?;
     let (Some(new), Some(links)) = (&item.op.new, written.links) else { return Ok(Vec::new()) };
-    let stamp = Stamp {
+    let stamp = ContentsStamp {
         inode: new.inode,
         size: new.size,
         mtime: new.mtime,
@@ -218,12 +218,13 @@ fn digested<T>(
     let (made, size, digest) = thread::scope(|scope| {
         let (progress, written) = channel();
         let digest = scope.spawn(|| digest(&file, written));
-        let mut out = BufWriter::with_capacity(PORTION, Watched { file: &file, size: 0, begun: 0, progress });
+        let mut out =
+            BufWriter::with_capacity(PORTION, WatchedWriter { file: &file, size: 0, begun: 0, progress });
         let mut made = work(&mut out);
         if let Err(error) = out.flush() {
             made = made.and(Err(error.into()));
         }
-        let Watched { size, progress, .. } = out.into_parts().0;
+        let WatchedWriter { size, progress, .. } = out.into_parts().0;
         drop(progress);
         if size >= LARGE
             && made.is_ok()
@@ -257,7 +258,7 @@ fn digest(file: &WritableFile, written: impl IntoIterator<Item = u64>) -> io::Re
 }
 
 /// A file being written, whose reader is told the size so far.
-struct Watched<'f> {
+struct WatchedWriter<'f> {
     file: &'f WritableFile,
     /// The bytes written.
     size: u64,
@@ -266,7 +267,7 @@ struct Watched<'f> {
     progress: Sender<u64>,
 }
 
-impl Write for Watched<'_> {
+impl Write for WatchedWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.put_some(bytes, self.size)?;
         self.size += count as u64;

@@ -27,9 +27,6 @@ use crate::transaction::stage::safety_copies::SafetyCopies;
 use crate::transaction::stage::staged_files::{note_identity, record_file, record_tree};
 use crate::transaction::stage::staged_versions::StagedVersions;
 
-/// The undo archives as the journal lists them.
-pub(crate) type Archives = Vec<JournalArchive>;
-
 pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) root: &'a Root,
     pub(crate) run: &'a Run,
@@ -44,7 +41,8 @@ pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) settings: RunSettings<'a>,
     /// The archives written so far, by their index in the plan.
     pub(crate) written: BTreeMap<usize, WrittenArchive>,
-    pub(crate) archives: Archives,
+    /// The undo archives as the journal lists them.
+    pub(crate) archives: Vec<JournalArchive>,
     /// The archives written by earlier batches of the run.
     pub(crate) saved: SavedArchives,
 }

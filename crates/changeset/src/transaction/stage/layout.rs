@@ -86,9 +86,6 @@ mod turn {
     pub(crate) const REMOVE_DIRECTORY: u8 = 9;
 }
 
-/// The client path of `contents`.
-const CONTENTS: &[u8] = b"/var/sadm/install/contents";
-
 /// A directory whose type changes, together with everything below it.
 struct Fold {
     item: usize,
@@ -258,8 +255,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 
     fn contents(&mut self) -> Result<(), Cause> {
-        let path = ObjectPath::new(CONTENTS).map_err(|error| Cause::Internal(error.to_string()))?;
-        self.write_record(&path, ToStage::Contents, turn::CONTENTS)?;
+        self.write_record(&places::contents(), ToStage::Contents, turn::CONTENTS)?;
         self.write_record(&places::contents_stamp(), ToStage::ContentsStamp, turn::CONTENTS)
     }
 
@@ -363,7 +359,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let (domain, parent) = self.domain_of(&physical)?;
         let old = match self.dirs.parent(&physical)? {
             // The merge knows or takes the digest of a long file.
-            Some(dir) if path.as_bytes() == CONTENTS => {
+            Some(dir) if path.as_bytes() == places::CONTENTS.as_bytes() => {
                 dir.look(physical.name())?.map(|seen| identity(&seen, None, None))
             }
             Some(dir) => live_identity(&dir, physical.name())?,

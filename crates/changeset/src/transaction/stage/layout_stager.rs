@@ -39,7 +39,7 @@ pub(crate) struct LayoutStager<'a, 'p> {
 type WantedItems = BTreeMap<(usize, PackagePath), Vec<usize>>;
 
 /// Files read from the source, each with the items it serves.
-type Batch<'w> = Vec<(&'w [usize], Vec<u8>)>;
+type ReadFiles<'w> = Vec<(&'w [usize], Vec<u8>)>;
 
 impl<'p> LayoutStager<'_, 'p> {
     /// Stages all objects; `content` streams the files of the source. Records are staged later, because the undo
@@ -119,12 +119,12 @@ impl<'p> LayoutStager<'_, 'p> {
             // The threads alone hold it, so that handing over fails when all have given up.
             drop(jobs);
             let to = (workers > 0).then_some(to);
-            let mut reading = Reading {
+            let mut reading = SourceReader {
                 stager: self,
                 wanted: &wanted,
                 own,
                 to,
-                batch: Batch::new(),
+                batch: ReadFiles::new(),
                 held: 0,
                 has_failed: &has_failed,
             };
@@ -152,7 +152,7 @@ impl StagedObjects {
 /// Makes the files of one batch after another, until there is none or one fails. Each thread runs this.
 fn work(
     mut stager: ObjectStager<'_, '_>,
-    jobs: &Mutex<Receiver<Batch<'_>>>,
+    jobs: &Mutex<Receiver<ReadFiles<'_>>>,
     has_failed: &AtomicBool,
 ) -> Result<StagedObjects, Cause> {
     loop {
@@ -168,18 +168,18 @@ fn work(
 }
 
 /// Reads the source, in a thread of its own.
-struct Reading<'a, 'w, 'l, 'p> {
+struct SourceReader<'a, 'w, 'l, 'p> {
     stager: &'a LayoutStager<'a, 'p>,
     wanted: &'w WantedItems,
     own: &'a mut ObjectStager<'l, 'p>,
     /// Receives the batches, or `None` if there is only one thread.
-    to: Option<SyncSender<Batch<'w>>>,
-    batch: Batch<'w>,
+    to: Option<SyncSender<ReadFiles<'w>>>,
+    batch: ReadFiles<'w>,
     held: usize,
     has_failed: &'a AtomicBool,
 }
 
-impl<'w> Reading<'_, 'w, '_, '_> {
+impl<'w> SourceReader<'_, 'w, '_, '_> {
     fn all(&mut self, content: &mut dyn ContentSource) -> Result<(), Cause> {
         let wanted = self.wanted;
         let mut missing: BTreeSet<_> = wanted.keys().cloned().collect();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use crate::package::{ObjectPath, PackagePath, Sums};
-use crate::plan::{Plan, Version};
+use crate::plan::{Plan, ReplacedVersion};
 use crate::root::{Dir, Root, RootError, WritableFile};
 use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
@@ -52,7 +52,7 @@ impl StagedVersions {
         };
         content.stream(&is_wanted, &mut sink)?;
         match missing.into_values().find_map(|number| plan.versions.get(number)) {
-            Some(Version { package, path, .. }) => {
+            Some(ReplacedVersion { package, path, .. }) => {
                 Err(Cause::Missing { package: package.to_string(), path: root.show(path) })
             }
             None => Ok(Self { within: Some(within), count: plan.versions.len() }),
@@ -92,10 +92,10 @@ fn write(
     root: &Root,
     within: &Dir,
     number: usize,
-    version: &Version,
+    version: &ReplacedVersion,
     data: &mut dyn Read,
 ) -> Result<(), Cause> {
-    let Version { package, path, member } = version;
+    let ReplacedVersion { package, path, member } = version;
     let corrupt =
         |reason: String| Cause::Corrupt { package: package.to_string(), path: root.show(path), reason };
     let mut file = within.create(&name(number))?;

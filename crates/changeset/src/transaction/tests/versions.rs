@@ -12,7 +12,7 @@ use super::ground::Ground;
 use super::world::{World, at, package};
 use crate::format::journal::Run;
 use crate::package::{Digest, ObjectPath, PackagePath, PkgInst, checksum};
-use crate::plan::{Member, Plan, Version};
+use crate::plan::{Member, Plan, ReplacedVersion};
 use crate::root::{ChangeCall, Door, Root};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::staged_versions::StagedVersions;
@@ -41,7 +41,7 @@ fn source(files: &[(usize, &'static str, &'static str)]) -> Sources {
     files.iter().map(file).collect()
 }
 
-fn version(package: usize, name: &str, path: &str, text: &str) -> Version {
+fn version(package: usize, name: &str, path: &str, text: &str) -> ReplacedVersion {
     let member = Member {
         package,
         path: PackagePath::new(path.as_bytes()).unwrap(),
@@ -49,7 +49,7 @@ fn version(package: usize, name: &str, path: &str, text: &str) -> Version {
         cksum: checksum::sum(text.as_bytes()),
         sha256: None,
     };
-    Version { package: PkgInst::new(name).unwrap(), path: at(&format!("/opt/web/{path}")), member }
+    ReplacedVersion { package: PkgInst::new(name).unwrap(), path: at(&format!("/opt/web/{path}")), member }
 }
 
 /// A world in which a run has begun, and a plan with nothing but versions.
@@ -61,7 +61,7 @@ struct Begun {
 }
 
 impl Begun {
-    fn new(versions: Vec<Version>, door: Door) -> Self {
+    fn new(versions: Vec<ReplacedVersion>, door: Door) -> Self {
         let world = World::new();
         let root = world.root(door);
         let domains = OpenDomains::begin(&root, &Run { number: 1, nonce: 0xaa }, &[]).unwrap();
@@ -80,7 +80,7 @@ impl Begun {
     }
 
     /// Why `content` is not taken.
-    fn refusal(versions: &[Version], content: Sources) -> String {
+    fn refusal(versions: &[ReplacedVersion], content: Sources) -> String {
         let begun = Self::new(versions.to_vec(), Door::default());
         let shown = begun.world.path("").display().to_string();
         begun.stage(content).unwrap_err().to_string().replace(shown.trim_end_matches('/'), "")

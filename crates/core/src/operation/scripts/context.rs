@@ -1,9 +1,11 @@
 //! The environment of the scripts of one package, made from what the command knows.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::runner::ScriptRunner;
+use crate::database::places;
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::script::environment::{EnvironmentInput, ProcedureScript, ScriptOrigin, environment};
 use crate::script::search_path;
@@ -82,7 +84,7 @@ impl ScriptContext {
 
     /// The directory of installed scripts below the root `prefix`.
     pub(crate) fn installed_scripts(&self, prefix: &Path) -> PathBuf {
-        prefix.join(format!("var/sadm/pkg/{}/install", self.instance))
+        prefix.join(OsStr::from_bytes(places::package_scripts(&self.instance).relative()))
     }
 
     /// The directory that scripts start in: where they are, or for a package that has none of its own, the one above.

@@ -69,9 +69,8 @@ pub(crate) fn check_places(
     instance: &PkgInst,
     base: Option<&ObjectPath>,
 ) -> Result<(), Reason> {
-    let own = ["save", "install"].map(|name| format!("/var/sadm/pkg/{instance}/{name}"));
-    let known = own.iter().map(String::as_str).chain(["/var/tmp"]);
-    let known = known.filter_map(|path| ObjectPath::new(path.as_bytes()).ok());
+    let known = [places::save(instance), places::package_scripts(instance)];
+    let known = known.into_iter().chain(ObjectPath::new(b"/var/tmp"));
     known.chain(base.cloned()).try_for_each(|place| check_place(ground, &place))
 }
 

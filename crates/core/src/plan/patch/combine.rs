@@ -15,7 +15,7 @@ use crate::package::{Live, LiveKind, ObjectPath};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
 use crate::plan::{
-    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
+    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, ReplacedVersion, SpaceNeed,
 };
 
 /// One patch of a run.
@@ -177,7 +177,7 @@ fn archived(
     place: usize,
     patches: &[Single<'_>],
     chains: &BTreeMap<&ObjectPath, Chain<'_>>,
-    versions: &mut Vec<Version>,
+    versions: &mut Vec<ReplacedVersion>,
 ) -> UndoArchive {
     let mut archive = archive.clone();
     for (entry, path) in &archive.saved {
@@ -189,7 +189,11 @@ fn archived(
             Body::Member(member) if entry.object.ftype.is_regular() => {
                 let mut member = Member { sha256: made.and_then(digest), ..member.clone() };
                 renumber(&mut member, *maker, patches);
-                versions.push(Version { package: change.package.clone(), path: path.clone(), member });
+                versions.push(ReplacedVersion {
+                    package: change.package.clone(),
+                    path: path.clone(),
+                    member,
+                });
                 Some(versions.len() - 1)
             }
             _ => None,

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use patchadm_svr4::places;
+
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
@@ -163,8 +165,7 @@ impl PatchPlan {
 
 /// Whether a record is one of a package's directory.
 fn is_of(record: &RecordChange, package: &PkgInst) -> bool {
-    let own = format!("/var/sadm/pkg/{package}/");
-    record.path().as_bytes().starts_with(own.as_bytes())
+    record.path().is_below(&places::package(package))
 }
 
 /// The same record in a plan that has no other undo archive.

@@ -9,6 +9,9 @@
 //! stays, as the script wants it, and belongs to no package any more.
 
 use std::collections::BTreeMap;
+use std::iter;
+
+use patchadm_svr4::places;
 
 use super::steps::{Concerned, PackageStep};
 use super::{ScriptSchedule, frame, mark};
@@ -111,10 +114,9 @@ fn concerned(intended: &IntendedRemoval, inventory: &Inventory) -> Concerned {
         RecordChange::RemoveTree(path) => Some(path.clone()),
         _ => None,
     });
-    let contents = ObjectPath::new(b"/var/sadm/install/contents");
     Concerned {
         objects: below_root.map(|path| (path.clone(), editable(path))).collect(),
         trees: trees.collect(),
-        files: contents.into_iter().chain(ledger::paths(&intended.plan.records).cloned()).collect(),
+        files: iter::once(places::contents()).chain(ledger::paths(&intended.plan.records).cloned()).collect(),
     }
 }

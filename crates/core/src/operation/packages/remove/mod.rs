@@ -21,7 +21,7 @@ use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
-use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
+use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
 use crate::plan::package::remove::{RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
 use crate::root::Root;
@@ -182,7 +182,7 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
     touched.paths.extend(lines_of_package(&view, package)?.into_keys());
     let patches = installed::params(&view, package)?.map(|params| params.text("PATCHLIST").into_owned());
     for id in patches.iter().flat_map(|list| list.split_whitespace()) {
-        touched.paths.extend(ObjectPath::new(format!("/var/sadm/patch/{id}").as_bytes()).ok());
+        touched.paths.extend(places::patch(id).ok());
     }
     let mut inventory = session.ground.survey(&touched, None)?;
     for (other, installed) in inventory.packages.iter_mut().filter(|(other, _)| *other != package) {

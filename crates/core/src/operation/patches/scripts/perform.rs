@@ -87,11 +87,7 @@ impl<'a> PatchScripts<'a> {
         let deleted = scripted.parts.iter().flat_map(|part| &part.deletes);
         add_objects(&mut all, deleted.chain(scripted.plan.changes.iter().map(|change| &change.path)));
         let mut trees: BTreeSet<ObjectPath> = all.trees.into_iter().collect();
-        trees.extend(
-            scripted.parts.iter().filter_map(|part| {
-                ObjectPath::new(format!("/var/sadm/pkg/{}", part.package).as_bytes()).ok()
-            }),
-        );
+        trees.extend(scripted.parts.iter().map(|part| places::package(&part.package)));
         trees.extend(places::patches().join(self.id.as_bytes()).ok());
         for record in &scripted.plan.records {
             if matches!(record, RecordChange::AddTree { .. } | RecordChange::RemoveTree(_)) {

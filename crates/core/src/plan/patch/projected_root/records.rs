@@ -1,13 +1,12 @@
 //! The records of packages that a plan leaves: parameters, information files, save directories.
 
+use patchadm_svr4::places;
+
 use super::ProjectedRoot;
 use crate::format::params::ParamFile;
 use crate::inventory::{Installed, Save};
 use crate::package::{Inode, Live, LiveKind, Mode, ObjectPath, PkgInst, RecordFile, Timestamp, Xattrs};
 use crate::plan::{RecordChange, TreeContent, TreeFile};
-
-/// Where the directories of packages are.
-const PACKAGES: &[u8] = b"/var/sadm/pkg/";
 
 impl ProjectedRoot {
     /// Enters a record into the inventory.
@@ -98,7 +97,7 @@ impl ProjectedRoot {
 
 /// A path in the directory of a package: the package, and the name there.
 fn split(path: &ObjectPath) -> Option<(PkgInst, Vec<u8>)> {
-    let rest = path.as_bytes().strip_prefix(PACKAGES)?;
+    let rest = path.as_bytes().strip_prefix(places::BELOW_PACKAGES.as_bytes())?;
     let end = rest.iter().position(|byte| *byte == b'/')?;
     let package = PkgInst::new(std::str::from_utf8(rest.get(..end)?).ok()?).ok()?;
     Some((package, rest.get(end + 1..)?.to_vec()))

@@ -1,0 +1,80 @@
+//! Where the records of a root are, and which of them were found to be the superuser's alone.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+
+use super::mounts::Mounts;
+use crate::package::ObjectPath;
+
+/// The places of a root's records, as paths before any link among them is followed.
+#[derive(Clone, Debug)]
+pub struct RecordPlaces {
+    /// The tree that holds the records of every change.
+    pub tree: ObjectPath,
+    /// The directories in that tree that every change uses.
+    pub used: Vec<ObjectPath>,
+    /// The directory of the stages in that tree. Objects two or more levels below it may belong to anybody.
+    pub stages: Option<ObjectPath>,
+    /// Directories and files elsewhere that are records where they are used.
+    pub elsewhere: Vec<ObjectPath>,
+}
+
+/// What is known of the records of a root and their owners.
+#[derive(Debug)]
+pub(crate) struct RecordGuard {
+    pub(super) places: RecordPlaces,
+    /// Whether the policy of the host says that the root is not the superuser's.
+    pub(super) is_named: bool,
+    pub(super) areas: OnceLock<Vec<RecordArea>>,
+    pub(super) stages: OnceLock<ObjectPath>,
+    /// The directories reached through links among the records.
+    pub(super) led_to: RwLock<Vec<ObjectPath>>,
+    pub(super) good: RwLock<HashSet<ObjectPath>>,
+    pub(super) mounts: Mutex<Mounts>,
+}
+
+/// The records below one physical path.
+#[derive(Clone, Debug)]
+pub(super) struct RecordArea {
+    pub(super) place: ObjectPath,
+    /// Every directory on the way to it, including those reached through links.
+    pub(super) way: Vec<ObjectPath>,
+}
+
+impl RecordGuard {
+    pub(crate) fn new(places: RecordPlaces, is_named: bool) -> Self {
+        Self {
+            places,
+            is_named,
+            areas: OnceLock::new(),
+            stages: OnceLock::new(),
+            led_to: RwLock::default(),
+            good: RwLock::default(),
+            mounts: Mutex::default(),
+        }
+    }
+
+    /// Tells whether files in a directory may be records.
+    pub(crate) fn holds_records(&self, directory: &ObjectPath) -> bool {
+        let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
+        self.is_record(directory) || areas.iter().any(|area| area.place.parent().as_ref() == Some(directory))
+    }
+
+    pub(super) fn is_record(&self, physical: &ObjectPath) -> bool {
+        if self.stages.get().is_some_and(|stages| is_of_stage(stages, physical)) {
+            return false;
+        }
+        let is_in = |place: &ObjectPath| physical == place || physical.is_below(place);
+        self.areas.get().is_some_and(|areas| areas.iter().any(|area| is_in(&area.place)))
+            || self.led_to.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_in)
+    }
+
+    pub(super) fn is_known(&self, directory: &ObjectPath) -> bool {
+        self.good.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
+    }
+}
+
+/// Tells whether a path lies in the stage of a run: objects of all owners, below a private directory.
+fn is_of_stage(stages: &ObjectPath, physical: &ObjectPath) -> bool {
+    physical.is_below(stages) && physical.parent().is_some_and(|parent| parent.is_below(stages))
+}

@@ -1,0 +1,230 @@
+//! The directory that `-R` names, held open, and what is known of it as a whole.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::calls::has_account;
+use super::mounts;
+use super::records::RecordGuard;
+use super::{Distrust, Door, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores};
+use crate::package::{ObjectPath, unescape};
+
+/// A directory under which packages are installed, opened once and held open.
+#[derive(Clone, Debug)]
+pub struct Root {
+    fd: Arc<OwnedFd>,
+    prefix: Arc<PathBuf>,
+    door: Arc<Door>,
+    privileged: bool,
+    /// Checks who owns the records, where that matters.
+    guard: Option<Arc<RecordGuard>>,
+    /// Whether the caller trusts the owner of the root.
+    trusted: bool,
+    /// Whether the caller acts for the superuser.
+    for_superuser: bool,
+}
+
+impl Root {
+    /// Opens the directory `path` as a root.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Door::default())
+    }
+
+    /// Opens a root whose changes pass through `door`.
+    pub fn open_with(path: &Path, door: Door) -> Result<Self> {
+        let shown = path.display().to_string();
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| RootError::Call { action: "open", path: shown.clone(), errno })?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&fd, ".", flags, Mode::empty(), ResolveFlags::BENEATH) {
+            Err(Errno::NOSYS) => return Err(RootError::NoOpenat2(shown)),
+            Err(errno) => return Err(RootError::Call { action: "open", path: shown, errno }),
+            Ok(_) => {}
+        }
+        let privileged = rustix::process::geteuid().is_root();
+        Ok(Self {
+            fd: Arc::new(fd),
+            prefix: Arc::new(path.to_owned()),
+            door: Arc::new(door),
+            privileged,
+            guard: None,
+            trusted: false,
+            for_superuser: false,
+        })
+    }
+
+    /// Requires the records of the root to be the superuser's alone; others are refused before they are read.
+    /// `is_named` states that the root is not the superuser's, whatever owners it shows.
+    #[must_use]
+    pub fn guarded(self, places: RecordPlaces, is_named: bool) -> Self {
+        Self { guard: Some(Arc::new(RecordGuard::new(places, is_named))), ..self }
+    }
+
+    /// Trusts the owner of the root, as the caller said.
+    #[must_use]
+    pub fn trusted(self) -> Self {
+        Self { guard: None, trusted: true, ..self }
+    }
+
+    /// Tells whether the caller trusts the owner of the root.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Marks that a process of the root's owner acts for the superuser.
+    #[must_use]
+    pub fn for_superuser(self) -> Self {
+        Self { for_superuser: true, ..self }
+    }
+
+    /// Tells whether the policy of the running system limits that of the root: the caller is the superuser, or acts
+    /// for it.
+    pub fn is_bounded(&self) -> bool {
+        self.privileged || self.for_superuser
+    }
+
+    /// Returns owner and group of the root directory.
+    pub fn owner(&self) -> Result<(u32, u32)> {
+        self.seen().map(|seen| (seen.uid, seen.gid))
+    }
+
+    /// Tells whether the root directory is `/` of this process.
+    pub fn is_system_itself(&self) -> Result<bool> {
+        let (own, system) = (self.seen()?, Self::open(Path::new("/"))?.seen()?);
+        let place = |seen: &ObjectStatus| (seen.inode, seen.file_system, seen.mount);
+        Ok(place(&own) == place(&system))
+    }
+
+    /// Returns the path of the open root directory, with all links resolved.
+    pub fn physical_path(&self) -> Result<PathBuf> {
+        use std::os::fd::AsRawFd as _;
+        let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        std::fs::read_link(&link).map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            RootError::Call { action: "find the path of", path: self.shown_prefix(), errno }
+        })
+    }
+
+    /// Returns the status of the root directory.
+    pub(crate) fn seen(&self) -> Result<ObjectStatus> {
+        ObjectStatus::of(&*self.fd, || self.shown_prefix())
+    }
+
+    pub(crate) fn shown_prefix(&self) -> String {
+        self.prefix.display().to_string()
+    }
+
+    pub(crate) fn guard(&self) -> Option<&RecordGuard> {
+        self.guard.as_deref()
+    }
+
+    /// Opens another directory of the host, whose changes pass the same door.
+    pub fn elsewhere(&self, path: &Path) -> Result<Self> {
+        let other = Self::open(path)?;
+        Ok(Self { door: self.door.clone(), ..other })
+    }
+
+    /// Returns the path of the root as it was named.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Tells whether this is the root of the running system.
+    pub fn is_system(&self) -> bool {
+        self.prefix.as_path() == Path::new("/")
+    }
+
+    /// Returns a path of the root as a person would type it, with the prefix of the root.
+    pub fn show(&self, path: &ObjectPath) -> String {
+        if self.is_system() {
+            return path.to_string();
+        }
+        format!("{}{}", self.prefix.display().to_string().trim_end_matches('/'), path)
+    }
+
+    /// Tells whether owners can be set, because the caller is the superuser.
+    pub fn is_privileged(&self) -> bool {
+        self.privileged
+    }
+
+    /// Returns the number of threads that work on the root: one if the order of changes is watched.
+    pub fn workers(&self) -> usize {
+        if self.door.is_watched() { 1 } else { cores() }
+    }
+
+    /// Returns the physical paths of all mount points inside the root, the root directory included.
+    pub fn mount_points(&self) -> Result<Vec<ObjectPath>> {
+        let failed = |error: &io::Error| {
+            let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+            RootError::Call { action: "read", path: mounts::TABLE.to_owned(), errno }
+        };
+        let text = mounts::table().map_err(|error| failed(&error))?;
+        let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| failed(&error))?;
+        let mut found = vec![ObjectPath::root()];
+        for line in text.split(|&b| b == b'\n') {
+            let place = line.split(|&b| b == b' ').nth(4).map(unescape).unwrap_or_default();
+            let inside = Path::new(OsStr::from_bytes(&place)).strip_prefix(&prefix).map(Path::to_path_buf);
+            if let Ok(inside) = inside
+                && let Ok(path) = ObjectPath::root().join(inside.as_os_str().as_bytes())
+            {
+                found.push(path);
+            }
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Opens the directory at a physical path, in which no component may be a symbolic link.
+    pub(crate) fn open_directory(&self, physical: &ObjectPath) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };
+        again(|| rustix::fs::openat2(&*self.fd, relative, flags, Mode::empty(), resolve))
+            .map_err(|errno| self.error("open", physical, errno))
+    }
+
+    /// Returns the target of the link at a physical path, or `None` if there is no link.
+    pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let opened =
+            again(|| rustix::fs::openat2(self.fd(), physical.relative(), flags, Mode::empty(), resolve));
+        let fd = match opened {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(errno) => return Err(self.error("resolve", physical, errno)),
+        };
+        match again(|| rustix::fs::readlinkat(&fd, "", Vec::new())) {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            // Not a symbolic link: an O_PATH descriptor of anything else answers so.
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(self.error("resolve", physical, errno)),
+        }
+    }
+    /// Returns the error that refuses the root because of what stands at `path`.
+    pub(crate) fn untrusted(&self, path: String, uid: u32, why: Distrust) -> RootError {
+        let owner = self.seen().map_or(uid, |seen| seen.uid);
+        let (root, has_account) = (self.shown_prefix(), has_account(owner));
+        RootError::Untrusted(Box::new(Untrusted { root, owner, path, uid, why, has_account }))
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    pub(crate) fn error(&self, action: &'static str, path: &ObjectPath, errno: Errno) -> RootError {
+        RootError::Call { action, path: self.show(path), errno }
+    }
+}
