@@ -15,9 +15,9 @@ use std::sync::Arc;
 use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand};
 use crate::reply::json::{self, DocumentHead};
 use crate::reply::{Exit, Stop};
-use crate::script::SUPERVISOR;
 use crate::surroundings::{Output, Surroundings};
 use crate::{as_owner, classic, supervisor, verbs};
+use patchadm_core::script::SUPERVISOR;
 
 /// A command that has a name of its own.
 const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {

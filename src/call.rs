@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::time::Instant;
 
-use crate::operation::session::Caller;
 use crate::reply::Reply;
-use crate::root::Root;
 use crate::surroundings::bar::Bar;
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
 use crate::surroundings::{Output, Surroundings};
+use patchadm_core::operation::session::Caller;
+use patchadm_rootfs::Root;
 
 /// The name of the program where no classic name counts.
 pub(crate) const PROGRAM: &str = "patchadm";

@@ -43,8 +43,3 @@ mod surroundings;
 mod verbs;
 
 pub use applets::main;
-
-use patchadm_changeset::transaction;
-use patchadm_core::{database, operation, plan, script, source};
-use patchadm_rootfs as root;
-use patchadm_svr4::{format, package, patch};

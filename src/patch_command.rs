@@ -6,15 +6,15 @@ use serde::Serialize;
 use crate::arguments::{RootOption, inside};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
-use crate::operation::failure::Failure;
-use crate::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
-use crate::operation::patches::back_out::{BackOutRequest, back_out_patches};
-use crate::operation::session::Caller;
-use crate::plan::refusal::Command;
 use crate::reply::patches::{PatchesReport, as_applied};
 use crate::reply::{CommandReport, Reply, Stop, failure};
-use crate::root::Root;
 use crate::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
+use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
+use patchadm_core::operation::session::Caller;
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 /// The request to a command about patches.
 #[derive(Clone, Debug)]

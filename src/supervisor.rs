@@ -2,7 +2,7 @@
 
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply};
-use crate::script::supervise;
+use patchadm_core::script::supervise;
 
 /// Takes orders on standard input until it ends.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {

@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 
 use crate::call::Invocation;
 use crate::reply::Stop;
-use crate::root::Root;
+use patchadm_rootfs::Root;
 
 /// The name of the option that asks for JSON.
 const JSON: &str = "json";

@@ -2,8 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use crate::package::ObjectPath;
-use crate::root::Root;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 
 /// Reads a path of a root.
 pub(crate) fn object_path(text: &str) -> Result<ObjectPath, String> {

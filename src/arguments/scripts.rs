@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::call::Invocation;
-use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::scripts::ScriptSettings;
-use crate::plan::patch::engine::Engine;
+use patchadm_core::operation::patches::scripts::PatchScriptRequest;
+use patchadm_core::operation::scripts::ScriptSettings;
+use patchadm_core::plan::patch::engine::Engine;
 
 /// Who does the work of patch scripts, and how long a script may take.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -18,7 +18,7 @@ use rustix::thread::{
 
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::{Exit, Reply, Stop};
-use crate::script::close_inherited;
+use patchadm_core::script::close_inherited;
 
 /// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the
 /// others. It returns only where that fails.

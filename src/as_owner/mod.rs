@@ -21,10 +21,10 @@ use std::process::{Child, Command, Stdio};
 use nix::unistd::{Gid, Uid, User};
 
 use crate::call::Invocation;
-use crate::operation::failure::Failure;
 use crate::reply::{Exit, Stop};
-use crate::root::Root;
 use crate::surroundings::{AS_OWNER, Surroundings, caller};
+use patchadm_core::operation::failure::Failure;
+use patchadm_rootfs::Root;
 
 pub(crate) use becoming::run as become_owner;
 

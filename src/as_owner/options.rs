@@ -5,13 +5,13 @@ use std::path::Path;
 use crate::arguments::RootOption;
 use crate::as_owner;
 use crate::call::Invocation;
-use crate::operation::failure::Failure;
-use crate::operation::whose_root::{AnswerOfRun, RootStanding, SaidOfOwner, standing};
-use crate::plan::refusal::Command;
 use crate::reply::{Stop, failure};
-use crate::root::Root;
-use crate::script::environment::{ASKED, TRUSTED};
 use crate::surroundings::Surroundings;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::whose_root::{AnswerOfRun, RootStanding, SaidOfOwner, standing};
+use patchadm_core::plan::refusal::Command;
+use patchadm_core::script::environment::{ASKED, TRUSTED};
+use patchadm_rootfs::Root;
 
 /// The options that say how far the owner of the root is trusted.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]

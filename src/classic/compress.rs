@@ -12,10 +12,10 @@ use anyhow::Context;
 
 use crate::arguments::options;
 use crate::call::Invocation;
-use crate::format::compress::CompressEncoder;
 use crate::reply::{Exit, Reply};
-use crate::root::{Dir, FileType, ObjectStatus, WritableFile};
 use crate::surroundings::Output;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, WritableFile};
+use patchadm_svr4::format::compress::CompressEncoder;
 
 const USAGE: &str = "compress [-c] [-f] [-v] FILE...";
 
@@ -135,7 +135,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
-    use crate::format::compress::CompressDecoder;
+    use patchadm_svr4::format::compress::CompressDecoder;
 
     #[test]
     fn a_file_is_replaced_by_a_smaller_one_that_gives_it_back() {

@@ -6,9 +6,9 @@
 //! by its `details`.
 
 use crate::call::Invocation;
-use crate::operation::scripts::{OutputStream, ScriptOutput};
-use crate::root::Root;
 use crate::surroundings::Output;
+use patchadm_core::operation::scripts::{OutputStream, ScriptOutput};
+use patchadm_rootfs::Root;
 
 /// The output of a command about packages.
 pub(crate) struct Console<'a, S> {

@@ -10,14 +10,14 @@ use serde::Serialize;
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, RunCommand};
-use crate::format::registration::{Registration, class};
-use crate::operation::failure::Failure;
-use crate::operation::installf::target::{InstallfError, note_failure};
-use crate::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};
-use crate::plan::refusal::Command;
 use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
-use crate::root::Root;
 use crate::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::installf::target::{InstallfError, note_failure};
+use patchadm_core::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::registration::{Registration, class};
 
 const USAGE: &str = "installf [-c class] [-R root] pkginst path [ftype [major minor] [mode owner group]]
 installf [-c class] [-R root] pkginst path1=path2 [l|s]

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::operation::queries::packages::{PackageListing, spooled_packages};
-use crate::operation::queries::select::PackageSelection;
 use crate::surroundings::{Output, questions};
+use patchadm_core::operation::queries::packages::{PackageListing, spooled_packages};
+use patchadm_core::operation::queries::select::PackageSelection;
 
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\
                         all packages). (default: all) [?,??,q]: ";

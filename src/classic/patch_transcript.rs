@@ -1,11 +1,11 @@
 //! What the transcripts of patchadd(1M) and patchrm(1M) have in common.
 
-use crate::operation::failure::Failure;
-use crate::plan::refusal::Command;
 use crate::reply::failure;
 use crate::reply::patches::PatchesReport;
 use crate::reply::words::print_recovery;
 use crate::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::plan::refusal::Command;
 
 /// Prints the beginning: what is looked at, then the patches that passed, in their order.
 pub(super) fn print_opening(

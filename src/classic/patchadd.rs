@@ -9,17 +9,17 @@ use super::showrev::PatchListing;
 use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::operation::patches::apply::ApplyRequest;
-use crate::operation::queries::applied_patches::applied_patches;
-use crate::package::ObjectPath;
 use crate::patch_command::{PatchRequest, on_root};
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
 use crate::reply::words::reboot_sentence;
 use crate::reply::{Exit, Reply};
-use crate::root::Root;
 use crate::surroundings::Output;
+use patchadm_core::operation::patches::apply::ApplyRequest;
+use patchadm_core::operation::queries::applied_patches::applied_patches;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 
 const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd -p [-R root]";
 

@@ -6,14 +6,14 @@ use super::patch_transcript::{print_opening, print_refusal};
 use crate::arguments::{Extensions, RootOption, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::operation::patches::back_out::BackOutRequest;
 use crate::patch_command::{PatchRequest, on_root};
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::plan_text;
 use crate::reply::patches::PatchesReport;
 use crate::reply::{Exit, Reply};
-use crate::root::Root;
 use crate::surroundings::Output;
+use patchadm_core::operation::patches::back_out::BackOutRequest;
+use patchadm_rootfs::Root;
 
 const USAGE: &str =
     "patchrm [-aftG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch_id...";

@@ -11,12 +11,12 @@ use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::classic::menu;
-use crate::operation::device::SPOOL;
-use crate::operation::packages::add::{AddRequest, add_packages};
-use crate::package::{ObjectPath, Params};
-use crate::plan::refusal::Command;
 use crate::reply::packages::EndedPackages;
 use crate::reply::{Reply, Stop};
+use patchadm_core::operation::device::SPOOL;
+use patchadm_core::operation::packages::add::{AddRequest, add_packages};
+use patchadm_core::plan::refusal::Command;
+use patchadm_svr4::package::{ObjectPath, Params};
 
 mod console;
 mod layout;

@@ -8,13 +8,13 @@ use crate::arguments::{Extensions, RootOption, parse, script_settings};
 use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::classic::pkgadd::AddDetails;
-use crate::operation::device::SPOOL;
-use crate::operation::failure::Failure;
-use crate::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
-use crate::operation::packages::observer::PackageObserver;
-use crate::plan::refusal::Command;
 use crate::reply::{CommandReport, Exit, Reply, Stop, failure, packages};
 use crate::surroundings::Output;
+use patchadm_core::operation::device::SPOOL;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
+use patchadm_core::operation::packages::observer::PackageObserver;
+use patchadm_core::plan::refusal::Command;
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
 

@@ -11,18 +11,18 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::database::{DatabaseError, ViewError};
-use crate::operation::check::{
-    CheckError, CheckReport, CheckRequest, CheckedObject, UnmatchedOperands, check, check_and_fix, recorded,
-};
-use crate::package::ContentsLine;
-use crate::plan::refusal::Command;
 use crate::reply::text::{finding, object};
 use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
-use crate::root::Root;
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
 use document::{CheckDocument, ListDocument};
+use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::operation::check::{
+    CheckError, CheckReport, CheckRequest, CheckedObject, UnmatchedOperands, check, check_and_fix, recorded,
+};
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ContentsLine;
 
 /// The code of a package database that makes no sense.
 const DATABASE: Exit = Exit::new(99);

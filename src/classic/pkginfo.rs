@@ -6,14 +6,14 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::operation::queries::counts::ObjectCounts;
-use crate::operation::queries::packages::{
-    ListedPackage, PackageListing, installed_packages, spooled_packages,
-};
-use crate::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
 use crate::reply::text::package::{extracted, long, short, status};
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
+use patchadm_core::operation::queries::counts::ObjectCounts;
+use patchadm_core::operation::queries::packages::{
+    ListedPackage, PackageListing, installed_packages, spooled_packages,
+};
+use patchadm_core::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
 
 const USAGE: &str = "\
 pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]

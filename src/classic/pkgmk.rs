@@ -9,15 +9,15 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::format::pkgmap::Pkgmap;
-use crate::operation::make::{
-    MadePackage, MakeError, MakeRequest, MakeStep, MakeWatch, ParameterDefaults, make_package, map_package,
-};
-use crate::package::{Params, PkgInst};
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::without_numbers;
 use crate::surroundings::{Output, Surroundings};
+use patchadm_core::operation::make::{
+    MadePackage, MakeError, MakeRequest, MakeStep, MakeWatch, ParameterDefaults, make_package, map_package,
+};
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::{Params, PkgInst};
 
 const USAGE: &str = "\
 pkgmk [-o] [-a arch] [-b base_src_dir] [-d device] [-f prototype] [-l limit] [-p pstamp]

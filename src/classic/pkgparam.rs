@@ -7,11 +7,11 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::format::params::compact;
-use crate::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
-use crate::package::Params;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
+use patchadm_core::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
+use patchadm_svr4::format::params::compact;
+use patchadm_svr4::package::Params;
 
 const USAGE: &str = "\
 pkgparam [-v] [-d device] [-R root] pkginst [param...]

@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::format::prototype::is_class;
-use crate::operation::make::describe::{DescribeOperand, DescribeRequest, describe};
 use crate::reply::json::as_texts;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
+use patchadm_core::operation::make::describe::{DescribeOperand, DescribeRequest, describe};
+use patchadm_svr4::format::prototype::is_class;
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
 

@@ -6,14 +6,14 @@ use crate::arguments::{CategoryOption, Extensions, RootOption, parse, script_set
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::console::Console;
-use crate::operation::packages::remove::{RemoveRequest, remove_packages};
-use crate::operation::queries::packages::installed_packages;
-use crate::operation::queries::select::PackageSelection;
-use crate::plan::refusal::Command;
 use crate::reply::packages::EndedPackages;
 use crate::reply::{Exit, Reply, Stop};
-use crate::root::Root;
 use console::{RemoveDetails, ended};
+use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
+use patchadm_core::operation::queries::packages::installed_packages;
+use patchadm_core::operation::queries::select::PackageSelection;
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 mod console;
 mod spool;

@@ -9,14 +9,14 @@ use serde::Serialize;
 use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
 use crate::call::Invocation;
 use crate::classic::menu;
-use crate::operation::translate::{
+use crate::reply::{CommandReport, Exit, Reply, failure};
+use crate::surroundings::Output;
+use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
     TranslateError, TranslateRequest,
 };
-use crate::plan::refusal::Command;
-use crate::reply::{CommandReport, Exit, Reply, failure};
-use crate::source::{SourceError, SourceProblem, is_standard_input};
-use crate::surroundings::Output;
+use patchadm_core::plan::refusal::Command;
+use patchadm_core::source::{SourceError, SourceProblem, is_standard_input};
 
 const USAGE: &str = "pkgtrans [-cinos] device1 device2 [pkginst...]";
 

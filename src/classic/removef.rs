@@ -9,12 +9,12 @@ use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
-use crate::operation::installf::removef::{RemovefRequest, removef};
-use crate::package::{ObjectPath, unescape};
-use crate::plan::refusal::Command;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
-use crate::root::Root;
 use crate::surroundings::Output;
+use patchadm_core::operation::installf::removef::{RemovefRequest, removef};
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, unescape};
 
 const USAGE: &str = "removef [-R root] pkginst path...
 removef [-R root] pkginst -

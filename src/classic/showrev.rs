@@ -6,11 +6,11 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::operation::queries::applied_patches::applied_patches;
-use crate::patch::AppliedPatch;
 use crate::reply::text::patch;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::{Machine, Output};
+use patchadm_core::operation::queries::applied_patches::applied_patches;
+use patchadm_svr4::patch::AppliedPatch;
 
 const USAGE: &str = "showrev [-a|-p] [-R root]";
 

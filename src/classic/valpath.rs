@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::operation::path_check::{PathProperty, has_all};
 use crate::reply::{CommandReport, Exit, Reply};
+use patchadm_core::operation::path_check::{PathProperty, has_all};
 
 const USAGE: &str = "valpath [-abcflnortwxyz] path";
 

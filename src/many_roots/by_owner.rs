@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
 use crate::as_owner::OwnerAnswer;
 use crate::reply::Exit;
-use crate::root::Root;
+use patchadm_rootfs::Root;
 
 /// The fields of a document that the caller writes itself.
 const OURS: [&str; 4] = ["schema", "command", "root", "exit"];

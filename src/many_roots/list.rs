@@ -10,9 +10,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::call::Invocation;
-use crate::operation::many::RootList;
 use crate::reply::Stop;
 use crate::surroundings::SurroundingsError;
+use patchadm_core::operation::many::RootList;
 
 /// The largest list that is read, in bytes.
 const LARGEST_LIST: u64 = 16 << 20;
@@ -67,7 +67,7 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
     let once = |path: &&PathBuf| {
         let metadata = path.metadata();
         path.as_path() == Path::new("-")
-            || crate::source::is_standard_input(path)
+            || patchadm_core::source::is_standard_input(path)
             || metadata.is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
     };
     match sources.iter().find(once) {

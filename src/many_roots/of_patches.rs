@@ -7,7 +7,7 @@ use crate::reply::Exit;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::in_use_lines;
 use crate::reply::patches::PatchesReport;
-use crate::root::Root;
+use patchadm_rootfs::Root;
 
 /// The report about a root from that of its patches.
 pub(crate) fn of_patches(root: &Root, report: PatchesReport) -> RootReport<PatchesReport> {

@@ -5,11 +5,11 @@
 
 use std::process::ExitCode;
 
-use crate::database::{DatabaseError, ViewError};
-use crate::operation::check::CheckError;
-use crate::operation::failure::Failure;
-use crate::operation::queries::applied_patches::PatchesError;
-use crate::operation::queries::packages::QueryError;
+use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::operation::check::CheckError;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::queries::applied_patches::PatchesError;
+use patchadm_core::operation::queries::packages::QueryError;
 
 /// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

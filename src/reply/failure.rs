@@ -6,17 +6,17 @@
 
 use rustix::io::Errno;
 
-use crate::database::archive::ArchiveError;
-use crate::database::ledger::LedgerFault;
-use crate::database::{DatabaseError, ViewError};
-use crate::operation::failure::Failure;
-use crate::plan::refusal::Command;
 use crate::reply::exit::Exit;
-use crate::root::{LockError, RootError};
-use crate::script::ScriptError;
-use crate::source::{SourceError, SourceProblem};
 use crate::surroundings::output::without_numbers;
-use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
+use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
+use patchadm_core::database::archive::ArchiveError;
+use patchadm_core::database::ledger::LedgerFault;
+use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::plan::refusal::Command;
+use patchadm_core::script::ScriptError;
+use patchadm_core::source::{SourceError, SourceProblem};
+use patchadm_rootfs::{LockError, RootError};
 
 /// The exit code of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
@@ -339,7 +339,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use crate::root::LockHolder;
+    use patchadm_rootfs::LockHolder;
 
     fn no_space() -> Cause {
         Cause::Root(RootError::Call {

@@ -19,9 +19,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::root::Root;
 use crate::surroundings::Output;
 use json::DocumentHead;
+use patchadm_rootfs::Root;
 
 /// The answer of a command.
 pub(crate) struct Reply {

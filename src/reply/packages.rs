@@ -8,15 +8,15 @@ use serde::{Serialize, Serializer};
 use super::exit::Exit;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
-use crate::operation::failure::Failure;
-use crate::operation::packages::report::PackagesReport;
-use crate::operation::scripts::{LastingResults, RebootRequest};
-use crate::plan::Plan;
-use crate::plan::refusal::{Command, Reason};
-use crate::root::Root;
-use crate::source::{SourceError, SourceProblem};
 use crate::surroundings::Output;
-use crate::transaction::{Receipt, RootCondition};
+use patchadm_changeset::transaction::{Receipt, RootCondition};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::packages::report::PackagesReport;
+use patchadm_core::operation::scripts::{LastingResults, RebootRequest};
+use patchadm_core::plan::Plan;
+use patchadm_core::plan::refusal::{Command, Reason};
+use patchadm_core::source::{SourceError, SourceProblem};
+use patchadm_rootfs::Root;
 
 /// The outcome of one package.
 pub(crate) struct EndedPackage<'a> {

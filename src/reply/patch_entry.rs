@@ -8,14 +8,14 @@ use patchadm_svr4::places;
 
 use super::exit::Exit;
 use super::failure;
-use crate::operation::failure::Failure;
-use crate::operation::patches::apply::ApplyOutcome;
-use crate::package::{ObjectPath, PkgInst};
-use crate::plan::patch::engine::PlannedScript;
-use crate::plan::refusal::{Command, Reason};
-use crate::plan::rights::{Grant, grants};
-use crate::plan::{Action, Body, Change, Plan, SpaceNeed, UndoArchive, UndoPlace};
-use crate::transaction::RootCondition;
+use patchadm_changeset::transaction::RootCondition;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::ApplyOutcome;
+use patchadm_core::plan::patch::engine::PlannedScript;
+use patchadm_core::plan::refusal::{Command, Reason};
+use patchadm_core::plan::rights::{Grant, grants};
+use patchadm_core::plan::{Action, Body, Change, Plan, SpaceNeed, UndoArchive, UndoPlace};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// One patch in the answer; its fields are those of the JSON document.
 #[derive(Debug, Serialize)]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::patch_entry::{PatchEntry, ProcessEntry};
 use super::words::human;
-use crate::root::Root;
+use patchadm_rootfs::Root;
 
 /// What a patch will do, package by package and path by path, and what it needs.
 pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {

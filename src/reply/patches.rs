@@ -10,11 +10,11 @@ use super::exit::Exit;
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::words::recovery_sentence;
-use crate::operation::failure::Failure;
-use crate::operation::patches::apply::{ApplyOutcome, ApplyReport};
-use crate::operation::patches::back_out::{BackOutOutcome, BackOutReport};
-use crate::plan::refusal::Command;
-use crate::transaction::{Receipt, RootCondition};
+use patchadm_changeset::transaction::{Receipt, RootCondition};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
+use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
+use patchadm_core::plan::refusal::Command;
 
 /// A command about patches that has ended.
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::surroundings::Output;
-use crate::transaction::Recovered;
+use patchadm_changeset::transaction::Recovered;
 
 /// A size in binary units.
 pub(crate) fn human(bytes: u64) -> String {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::transaction::{ProgressEvent, RunActivity};
+use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 
 /// Shorter runs show nothing.
 const PATIENCE: Duration = Duration::from_millis(500);

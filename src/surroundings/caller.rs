@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
 
-use crate::database::policy;
-use crate::operation::session::Caller;
-use crate::package::control::printable;
-use crate::plan::clock::Now;
-use crate::root::{LockHolder, Root};
 use crate::surroundings::Surroundings;
-use crate::transaction::ProgressEvent;
+use patchadm_changeset::transaction::ProgressEvent;
+use patchadm_core::database::policy;
+use patchadm_core::operation::session::Caller;
+use patchadm_core::plan::clock::Now;
+use patchadm_rootfs::{LockHolder, Root};
+use patchadm_svr4::package::control::printable;
 
 /// The pause between two looks at a held lock.
 const PAUSE: Duration = Duration::from_millis(100);

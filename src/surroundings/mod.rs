@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, Utc};
 
-use crate::database::RecordReader;
-use crate::root::{Root, accounts_of};
+use patchadm_core::database::RecordReader;
+use patchadm_rootfs::{Root, accounts_of};
 
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.
 pub(crate) const AS_OWNER: &str = "PATCHADM_AS_OWNER";

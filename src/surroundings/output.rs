@@ -9,7 +9,7 @@
 
 use std::io::{self, BufWriter, Stderr, Stdout, Write};
 
-use crate::package::control::printable;
+use patchadm_svr4::package::control::printable;
 
 /// The two streams of a command.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use crate::call::Invocation;
 use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::of_patches::of_patches;
 use crate::many_roots::{RootsTask, on_many};
-use crate::operation::patches::apply::ApplyRequest;
-use crate::operation::patches::back_out::BackOutRequest;
 use crate::patch_command::{PatchRequest, on_root};
 use crate::reply::patches::PatchesReport;
 use crate::reply::{Reply, failure};
+use patchadm_core::operation::patches::apply::ApplyRequest;
+use patchadm_core::operation::patches::back_out::BackOutRequest;
 
 /// The request to apply patches.
 pub(super) fn application(

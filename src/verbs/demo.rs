@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::operation::failure::Failure;
-use crate::operation::packages::add::{AddRequest, add_packages};
-use crate::operation::packages::observer::SilentObserver;
-use crate::operation::patches::apply::{ApplyOutcome, ApplyRequest, apply_patches};
-use crate::operation::patches::back_out::{BackOutOutcome, BackOutRequest, back_out_patches};
-use crate::operation::queries::packages::parameters;
-use crate::plan::refusal::Command;
-use crate::plan::{Action, Body, Plan};
 use crate::reply::failure::{code, modern};
 use crate::reply::{Exit, Reply, Stop};
-use crate::root::Root;
 use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED};
 use fingerprint::{Fingerprint, fingerprint};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::packages::add::{AddRequest, add_packages};
+use patchadm_core::operation::packages::observer::SilentObserver;
+use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyRequest, apply_patches};
+use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutRequest, back_out_patches};
+use patchadm_core::operation::queries::packages::parameters;
+use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::{Action, Body, Plan};
+use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm demo [dir]";
 

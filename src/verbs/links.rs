@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::{AppletKind, Invocation};
-use crate::operation::links::{LinksError, make_links};
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
+use patchadm_core::operation::links::{LinksError, make_links};
 
 const USAGE: &str = "patchadm links [--force] dir";
 

@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::operation::queries::inspect::{InspectedPatch, inspect};
-use crate::patch::PatchList;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
+use patchadm_core::operation::queries::inspect::{InspectedPatch, inspect};
+use patchadm_svr4::patch::PatchList;
 
 const USAGE: &str = "patchadm [-R root] list";
 

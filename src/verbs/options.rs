@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path};
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
-use crate::package::ObjectPath;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_core::policy::Edited;
+use patchadm_svr4::package::ObjectPath;
 
 /// Options of every verb.
 #[derive(Clone, Debug, Default, clap::Args)]

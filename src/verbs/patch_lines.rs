@@ -1,15 +1,15 @@
 //! The words of the verbs about patches. A change is one line per patch; a refusal is three: what did not happen, why,
 //! and what to type next. Nothing is ever prompted.
 
-use crate::operation::failure::Failure;
-use crate::plan::refusal::Command;
 use crate::reply::failure;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
 use crate::reply::words::{human, print_recovery, reboot_sentence};
-use crate::root::Root;
 use crate::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {

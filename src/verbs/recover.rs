@@ -16,18 +16,18 @@ use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
 use crate::many_roots::{RootsTask, on_many};
-use crate::operation::adopt::adopt_undo;
-use crate::operation::failure::Failure;
-use crate::operation::recover::{Recovery, recover_root};
-use crate::operation::session::Caller;
-use crate::plan::patch::interrupted::Interrupted;
-use crate::plan::refusal::Command;
 use crate::reply::words::recovery_sentence;
 use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
-use crate::root::Root;
 use crate::surroundings::Output;
-use crate::transaction::{Recovered, RootCondition};
 use adopt::AdoptReport;
+use patchadm_changeset::transaction::{Recovered, RootCondition};
+use patchadm_core::operation::adopt::adopt_undo;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::recover::{Recovery, recover_root};
+use patchadm_core::operation::session::Caller;
+use patchadm_core::plan::patch::interrupted::Interrupted;
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
 

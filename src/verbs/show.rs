@@ -9,12 +9,13 @@ use super::list::ListedPatch;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::operation::queries::inspect::{InspectedPatch, inspect};
-use crate::patch::{PatchId, PatchMacros};
 use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
-use crate::source::{self, Extent, Image, Origin};
 use crate::surroundings::Output;
+use patchadm_core::operation::queries::inspect::{InspectedPatch, inspect};
+use patchadm_core::source;
+use patchadm_core::source::{Extent, Image, Origin};
+use patchadm_svr4::patch::{PatchId, PatchMacros};
 
 const USAGE: &str = "patchadm [-R root] show id|patch";
 

@@ -7,19 +7,19 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::database::archive::ArchiveError;
-use crate::operation::check::CheckError;
-use crate::operation::queries::verify::{
-    ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
-};
-use crate::plan::patch::interrupted::Interrupted;
-use crate::plan::refusal::Command;
 use crate::reply::text::finding;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
-use crate::root::Root;
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
+use patchadm_core::database::archive::ArchiveError;
+use patchadm_core::operation::check::CheckError;
+use patchadm_core::operation::queries::verify::{
+    ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
+};
+use patchadm_core::plan::patch::interrupted::Interrupted;
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] verify [id|pkg...]";
 

@@ -7,11 +7,10 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::io::Errno;
 
-use crate::format::container;
-use crate::format::datastream::{DatastreamError, DatastreamReader};
 use crate::format::manifest::Manifest;
-use crate::package::{Digest, Hashing};
-use crate::root::RootError;
+use patchadm_rootfs::RootError;
+use patchadm_rootfs::{Digest, Hashing};
+use patchadm_svr4::format::datastream::{DatastreamError, DatastreamReader};
 
 /// The name of the member that holds the manifest.
 pub const MANIFEST_MEMBER: &[u8] = b"install/patchadm.manifest";
@@ -80,7 +79,7 @@ impl UnboundArchive {
 
 /// Opens the datastream of an archive and decompresses it.
 pub fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, DatastreamError> {
-    let opened = container::open_container(bytes)?;
+    let opened = patchadm_container::open_container(bytes)?;
     DatastreamReader::open(BufReader::with_capacity(1 << 16, opened.reader))
 }
 

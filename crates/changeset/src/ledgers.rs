@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use crate::package::PkgInst;
 use crate::plan::{LedgerChange, Plan, UndoPlace};
-use crate::root::Root;
 use crate::transaction::{Cause, WrittenArchive};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
 
 /// Drafts ledgers.
 pub trait Ledgers: Debug {

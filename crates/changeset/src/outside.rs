@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::format::journal::JournalArchive;
 use crate::format::outside_path::OutsidePath;
-use crate::package::ObjectPath;
-use crate::root::Root;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 
 /// Tells whether the text of a ledger names an archive at a path of the host. The layer above knows what a ledger
 /// contains.

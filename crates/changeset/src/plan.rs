@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use crate::format::contents_merge::ContentsTrailer;
 use crate::format::manifest::Manifest;
-use crate::format::pkgmap::PkgmapEntry;
-use crate::package::{
-    ContentsLine, Digest, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, Xattrs,
-};
+use crate::record_file::RecordFile;
+use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, Params, PkgInst};
 
 pub use ledger::{LedgerArchive, LedgerChange, LedgerPatch, UndoLocation};
 pub use undo_format::UndoFormat;

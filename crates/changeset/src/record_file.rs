@@ -1,6 +1,7 @@
 //! A file of a package's directory in the database.
 
-use crate::package::{Mode, Timestamp};
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::package::Mode;
 
 /// The content of a record file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,10 @@ mod interruption;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::package::{
-    Accounts, ContentsLine, Digest, Ftype, Live, LiveKind, Mode, ObjectAttributes, ObjectPath, Params,
-    PkgInst, RecordFile,
+use patchadm_changeset::RecordFile;
+use patchadm_rootfs::{Digest, Live, LiveKind};
+use patchadm_svr4::package::{
+    Accounts, ContentsLine, Ftype, Mode, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
 
 pub use interruption::Interruption;

@@ -1,7 +1,7 @@
 //! The accounts of a root.
 
 use super::{Result, Root};
-use crate::package::{Accounts, ObjectPath};
+use patchadm_svr4::package::{Accounts, ObjectPath};
 
 /// The largest passwd or group file that is read, in bytes.
 const LIMIT: u64 = 64 << 20;

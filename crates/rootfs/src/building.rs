@@ -12,7 +12,8 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::{Dir, Result, RootError, WritableFile};
-use crate::package::{Mode, Timestamp};
+use crate::Timestamp;
+use patchadm_svr4::package::Mode;
 
 const DIRECTORY: u32 = 0o755;
 
@@ -191,8 +192,8 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::package::ObjectPath;
     use crate::{ChangeCall, Door, Root};
+    use patchadm_svr4::package::ObjectPath;
 
     fn built(door: Door, at: &Path, replaces: bool) -> Result<()> {
         let parent = Root::open_with(at, door).unwrap().dir(&ObjectPath::root()).unwrap();

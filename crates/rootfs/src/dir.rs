@@ -8,8 +8,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{ObjectStatus, Result, Root, RootError, again, optional};
-use crate::package::ObjectPath;
-use crate::package::rule::holds;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::rule::holds;
 
 /// A directory of a root, opened once; names in it are single components. Reading is in `look`, writing in `write`.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 /// The system calls that change a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

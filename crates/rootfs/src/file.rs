@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::{ChangeCall, ObjectStatus, Result, Root, RootChange, RootError, again};
-use crate::package::{Mode, ObjectPath, Timestamp};
+use crate::Timestamp;
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// A file of the root, open for reading and writing; every change passes the door.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use super::mounts::AccessListKind;
 use super::records::{RecordArea, RecordGuard};
 use super::way::look_at_links;
 use super::{Distrust, ObjectStatus, Result, Root, RootError, optional};
-use crate::package::{ObjectPath, rule};
+use patchadm_svr4::package::{ObjectPath, rule};
 
 impl Root {
     /// Checks the record directories that every change uses, if the root is [`guarded`](Self::guarded).
@@ -238,7 +238,7 @@ mod tests {
     use rustix::fs::{Mode, OFlags};
 
     use super::*;
-    use crate::package::Mode as Bits;
+    use patchadm_svr4::package::Mode as Bits;
 
     #[test]
     fn a_record_is_the_superusers_alone_by_owner_bits_and_access_list() {

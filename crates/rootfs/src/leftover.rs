@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, Result, WritableFile, again, random};
-use crate::package::Mode;
+use patchadm_svr4::package::Mode;
 
 /// The number of digits in a private name.
 const DIGITS: usize = 16;

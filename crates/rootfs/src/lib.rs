@@ -59,9 +59,3 @@ pub use status::{FileType, ObjectStatus};
 pub use sums::{Hashing, Summing, Sums};
 pub use untrusted::{Distrust, Untrusted};
 pub use write::SpecialFile;
-
-/// Values of packages, and those of the tree beside them.
-mod package {
-    pub(crate) use crate::{Inode, Live, LiveKind, Sums, Timestamp, Xattrs};
-    pub(crate) use patchadm_svr4::package::*;
-}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::package::Mode;
+use patchadm_svr4::package::Mode;
 
 /// Extended attributes: name (`user.x`, `security.capability`, …) to value. ACLs are among them on Linux.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -228,7 +228,7 @@ fn holder(file: &File) -> LockHolder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::ObjectPath;
+    use patchadm_svr4::package::ObjectPath;
 
     #[test]
     fn a_second_writer_is_told_who_has_the_lock_and_gets_it_when_it_is_free() {

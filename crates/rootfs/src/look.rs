@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, ObjectStatus, Result, RootError, again, optional};
-use crate::package::{Live, LiveKind, Sums, Xattrs};
+use crate::{Live, LiveKind, Sums, Xattrs};
 
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;

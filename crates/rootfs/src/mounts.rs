@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use super::{Distrust, ObjectStatus, Result, RootError, again};
-use crate::package::rule;
+use patchadm_svr4::package::rule;
 
 /// The table of mounts visible to this process.
 pub(crate) const TABLE: &str = "/proc/self/mountinfo";

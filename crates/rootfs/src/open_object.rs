@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::{ChangeCall, Dir, FileType, ObjectStatus, Result, Root, RootChange, RootError, again, optional};
-use crate::package::{Mode, ObjectPath, Sums};
+use crate::Sums;
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// One object, independent of its name: the object looked at is the one changed. A symbolic link is held itself.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{FileType, ObjectStatus, Result, Root};
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 /// An object that somebody other than the caller and the superuser may change or exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]

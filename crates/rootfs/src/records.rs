@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use super::mounts::Mounts;
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 /// The places of a root's records, as paths before any link among them is followed.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::descent::Descent;
 use super::{Dir, FileType, ObjectStatus, Result};
-use crate::package::Mode;
+use patchadm_svr4::package::Mode;
 
 /// The directories being emptied, each inside the one before.
 struct Emptying<'a> {
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
     use crate::Root;
-    use crate::package::ObjectPath;
+    use patchadm_svr4::package::ObjectPath;
 
     fn top(path: &Path) -> Dir {
         Root::open(path).unwrap().dir(&ObjectPath::root()).unwrap()

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
 use super::{ObjectStatus, Result, Root, RootError};
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 /// Resolves paths of one root and remembers directories, so that a thousand files of a directory cost one look.
 ///

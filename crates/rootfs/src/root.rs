@@ -14,7 +14,7 @@ use super::calls::has_account;
 use super::mounts;
 use super::records::RecordGuard;
 use super::{Distrust, Door, ObjectStatus, RecordPlaces, Result, RootError, Untrusted, again, cores};
-use crate::package::{ObjectPath, unescape};
+use patchadm_svr4::package::{ObjectPath, unescape};
 
 /// A directory under which packages are installed, opened once and held open.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@ use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::{Result, RootError, again};
-use crate::package::{Inode, Mode, Timestamp};
+use crate::{Inode, Timestamp};
+use patchadm_svr4::package::Mode;
 
 /// The fields requested from statx(2).
 const WANTED: StatxFlags = StatxFlags::from_bits_retain(

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use sha2::{Digest as _, Sha256};
 
 use super::Digest;
-use crate::package::checksum::Checksum;
+use patchadm_svr4::package::checksum::Checksum;
 
 /// Size and sums of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

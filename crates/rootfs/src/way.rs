@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
 use super::{Distrust, FileType, ObjectStatus, Result, Root, RootError, again};
-use crate::package::{ObjectPath, rule};
+use patchadm_svr4::package::{ObjectPath, rule};
 
 /// The magic number of proc(5), whose links only the kernel can follow.
 const PROC: u64 = 0x9fa0;

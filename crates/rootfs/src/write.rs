@@ -8,7 +8,8 @@ use super::file::timestamps;
 use super::{
     ChangeCall, Dir, FileType, ObjectStatus, Result, RootChange, WritableFile, again, optional, random,
 };
-use crate::package::{Mode, ObjectPath, Timestamp};
+use crate::Timestamp;
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The attempts to open a file that comes and goes.
 const MOST_TRIES: usize = 100;

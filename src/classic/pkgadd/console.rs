@@ -4,15 +4,15 @@ use std::path::Path;
 
 use super::layout;
 use crate::classic::console::Console;
-use crate::operation::packages::installation::PlannedInstallation;
-use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::AddedPackage;
-use crate::plan::Plan;
-use crate::plan::refusal::Command;
-use crate::plan::script_schedule::steps::Portion;
 use crate::reply::packages::{EndedPackage, print_ending};
-use crate::source::PackageImage;
 use crate::surroundings::questions;
+use patchadm_core::operation::packages::installation::PlannedInstallation;
+use patchadm_core::operation::packages::observer::PackageObserver;
+use patchadm_core::operation::packages::report::AddedPackage;
+use patchadm_core::plan::Plan;
+use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::script_schedule::steps::Portion;
+use patchadm_core::source::PackageImage;
 
 /// The installation of packages.
 pub(crate) struct AddDetails<'a> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::format::admin::{CheckAnswer, ConflictAnswer};
-use crate::operation::packages::installation::PlannedInstallation;
-use crate::package::ObjectPath;
-use crate::plan::script_schedule::steps::Portion;
-use crate::plan::{Action, Body, Change, Plan};
-use crate::root::Root;
-use crate::source::PackageImage;
+use patchadm_core::operation::packages::installation::PlannedInstallation;
+use patchadm_core::plan::script_schedule::steps::Portion;
+use patchadm_core::plan::{Action, Body, Change, Plan};
+use patchadm_core::source::PackageImage;
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::admin::{CheckAnswer, ConflictAnswer};
+use patchadm_svr4::package::ObjectPath;
 
 /// The lines about a package before anything is done.
 pub(super) fn heading(name: &str, device: &str, package: &PackageImage) -> String {

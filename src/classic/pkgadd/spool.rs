@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::call::Invocation;
 use crate::classic::pkgtrans::transfer;
-use crate::operation::device;
-use crate::operation::translate::{ExistingPolicy, TransferDestination, TranslateRequest};
 use crate::reply::Reply;
+use patchadm_core::operation::device;
+use patchadm_core::operation::translate::{ExistingPolicy, TransferDestination, TranslateRequest};
 
 /// Copies the packages of a device into the directory `spool`, with the reports and codes of pkgtrans(1).
 pub(super) fn run(

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::lists;
 use crate::arguments::{Extensions, RootOption};
 use crate::as_owner::options::OwnerOptions;
-use crate::operation::check::{CheckRequest, CheckScope, CheckedAspects, MapFiles, PathPattern};
-use crate::operation::queries::select::PackagePattern;
 use crate::reply::Stop;
+use patchadm_core::operation::check::{CheckRequest, CheckScope, CheckedAspects, MapFiles, PathPattern};
+use patchadm_core::operation::queries::select::PackagePattern;
 
 pub(super) const USAGE: &str = "\
 pkgchk [-l|-acfnqvx] [-i file] [-p path,...|-P partial-path,...] [-R root] [-m pkgmap [-e envfile]] \

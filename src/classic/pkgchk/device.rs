@@ -6,12 +6,12 @@ use serde::{Serialize, Serializer};
 
 use super::arguments::PkgchkArgs;
 use super::document::{CheckDocument, ListDocument};
-use crate::operation::check::CheckScope;
-use crate::operation::check::device::{DevicePackage, DeviceReport, check_device};
-use crate::plan::refusal::Command;
 use crate::reply::text::{finding, object};
 use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
 use crate::surroundings::{Output, Zone};
+use patchadm_core::operation::check::CheckScope;
+use patchadm_core::operation::check::device::{DevicePackage, DeviceReport, check_device};
+use patchadm_core::plan::refusal::Command;
 
 /// The answer about a device.
 struct DeviceReply {

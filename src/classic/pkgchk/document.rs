@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use crate::operation::check::device::{DeliveredObject, DevicePackage};
-use crate::operation::check::{CheckReport, Finding};
-use crate::package::ContentsLine;
 use crate::reply::text::{finding, object};
-use crate::root::Root;
 use crate::surroundings::Zone;
+use patchadm_core::operation::check::device::{DeliveredObject, DevicePackage};
+use patchadm_core::operation::check::{CheckReport, Finding};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ContentsLine;
 
 /// The document of a check.
 #[derive(Serialize)]

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::classic::console::Console;
-use crate::operation::packages::left_objects::{LeftObject, StayReason};
-use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::{PlannedRemoval, RemovedPackage};
-use crate::package::Params;
-use crate::plan::refusal::Command;
 use crate::reply::packages::{EndedPackage, print_ending};
 use crate::surroundings::questions;
+use patchadm_core::operation::packages::left_objects::{LeftObject, StayReason};
+use patchadm_core::operation::packages::observer::PackageObserver;
+use patchadm_core::operation::packages::report::{PlannedRemoval, RemovedPackage};
+use patchadm_core::plan::refusal::Command;
+use patchadm_svr4::package::Params;
 
 /// The removal of packages.
 pub(super) struct RemoveDetails;

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::call::Invocation;
 use crate::classic::pkgtrans;
-use crate::operation::device;
-use crate::operation::translate::remove_spooled;
-use crate::package::PkgInst;
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::{Output, questions};
+use patchadm_core::operation::device;
+use patchadm_core::operation::translate::remove_spooled;
+use patchadm_svr4::package::PkgInst;
 
 /// Removes packages from a spool directory; with `asks` each removal has to be agreed to.
 pub(super) fn run(call: &mut Invocation, spool: &Path, packages: &[String], asks: bool) -> Reply {

@@ -1,8 +1,8 @@
 //! The lines of pkgchk(1M) about an object that is not as it is recorded.
 
-use crate::operation::check::{Difference, Finding, UnfixedReason};
-use crate::package::Mode;
 use crate::surroundings::Zone;
+use patchadm_core::operation::check::{Difference, Finding, UnfixedReason};
+use patchadm_svr4::package::Mode;
 
 /// `ERROR: PATH` and one indented line for each finding; nothing where there is none. `path` has the prefix of the
 /// root.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::package::{ContentsLine, Ftype, Object};
 use crate::surroundings::Zone;
+use patchadm_svr4::package::{ContentsLine, Ftype, Object};
 
 /// Packages in a line of the listing.
 const PACKAGES_IN_LINE: usize = 5;

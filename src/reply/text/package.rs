@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use crate::format::params::compact;
-use crate::operation::queries::counts::ObjectCounts;
-use crate::operation::queries::packages::{ListedPackage, PackageState};
-use crate::package::control::on_one_line;
+use patchadm_core::operation::queries::counts::ObjectCounts;
+use patchadm_core::operation::queries::packages::{ListedPackage, PackageState};
+use patchadm_svr4::format::params::compact;
+use patchadm_svr4::package::control::on_one_line;
 
 /// The parameters that the long listing shows before STATUS, in its order. Of the first ones even an empty value is
 /// shown.
@@ -126,7 +126,7 @@ fn put(text: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::Params;
+    use patchadm_svr4::package::Params;
 
     fn package(instance: &str, params: &[(&str, &str)]) -> ListedPackage {
         ListedPackage {

@@ -3,8 +3,8 @@
 //! Programs split it at its labels: each label is followed by a blank, its list by another, so that two stand behind
 //! the label of an empty list; ids and packages are joined by a comma and a blank.
 
-use crate::package::PkgInst;
-use crate::patch::AppliedPatch;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::AppliedPatch;
 
 /// The line, with its newline.
 pub(crate) fn line(patch: &AppliedPatch) -> String {
@@ -27,7 +27,7 @@ pub(crate) fn listing(patches: &[AppliedPatch], none: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patch::{PatchId, PatchList, Requirements};
+    use patchadm_svr4::patch::{PatchId, PatchList, Requirements};
     use regex::Regex;
 
     fn patch(id: &str, requires: &str, incompatibles: &str, packages: &[&str]) -> AppliedPatch {

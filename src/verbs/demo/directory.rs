@@ -7,9 +7,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::operation::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
-use crate::package::{Mode, Params};
-use crate::root::{Dir, NewTree, Timestamp};
+use patchadm_core::operation::make::{MakeRequest, MakeWatch, ParameterDefaults, make_package};
+use patchadm_rootfs::{Dir, NewTree, Timestamp};
+use patchadm_svr4::package::{Mode, Params};
 
 /// The most numbers that are tried for a new directory.
 const MOST_DIRECTORIES: u32 = 10_000;
@@ -244,8 +244,8 @@ fn write(tree: &mut NewTree, name: &str, bytes: &[u8], day: i64) -> io::Result<(
 mod tests {
     use super::super::fingerprint::fingerprint;
     use super::*;
-    use crate::root::Root;
-    use crate::source::{Extent, Origin, open};
+    use patchadm_core::source::{Extent, Origin, open};
+    use patchadm_rootfs::Root;
 
     #[test]
     fn what_is_written_is_sound_and_the_same_every_time() {

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
 use patchadm_svr4::places;
 
-use crate::package::ObjectPath;
-use crate::root::{Digest, Dir, Inode, Result, Root, Timestamp};
+use patchadm_rootfs::{Digest, Dir, Inode, Result, Root, Timestamp};
+use patchadm_svr4::package::ObjectPath;
 
 /// The fingerprint of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

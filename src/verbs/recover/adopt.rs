@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use crate::operation::adopt::{AdoptedUndo, AdoptionReport};
-use crate::operation::failure::Failure;
-use crate::plan::refusal::Command;
 use crate::reply::{CommandReport, Exit, failure};
-use crate::root::Root;
 use crate::surroundings::Output;
+use patchadm_core::operation::adopt::{AdoptedUndo, AdoptionReport};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4);

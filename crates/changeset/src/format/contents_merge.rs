@@ -12,10 +12,10 @@ use std::iter::Peekable;
 
 use chrono::NaiveDateTime;
 
-use crate::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
-use super::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use super::contents_stamp::Links;
+use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 
 /// The largest number of lines that [`merge_unsorted`] loads.
 pub const MOST_UNSORTED_LINES: u64 = 8_000_000;

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use super::contents::{ContentsError, is_comment, key_of};
 use super::contents_merge::{ContentsEdits, ContentsTrailer};
 use super::contents_stamp::{ContentsStamp, link_line};
 use super::ordered::{OrderError, Ordered};
+use patchadm_svr4::format::contents::{ContentsError, is_comment, key_of};
 
 /// What is copied at once, in bytes.
 const PORTION: usize = 256 << 10;
@@ -65,7 +65,7 @@ fn seams(
         let spot = lines.find_from(from, path.as_bytes())?;
         let at = spot.as_ref().map_or(stamp.body, |spot| spot.start);
         let same = spot.filter(|spot| *key_of(&spot.line) == *path.as_bytes());
-        let line = edit.as_ref().map(crate::package::ContentsLine::write);
+        let line = edit.as_ref().map(patchadm_svr4::package::ContentsLine::write);
         changes.removed.extend(same.as_ref().and_then(|spot| link_line(&spot.line)));
         changes.added.extend(line.as_deref().and_then(link_line));
         from = same.as_ref().map_or(at, |spot| spot.end);
@@ -144,7 +144,8 @@ mod tests {
 
     use super::super::contents_merge::{MergeResult, merge};
     use super::*;
-    use crate::package::{ContentsLine, Digest, Inode, ObjectPath, PkgInst, Timestamp};
+    use patchadm_rootfs::{Digest, Inode, Timestamp};
+    use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
     use proptest::prelude::*;
 
     fn trailer(program: &str) -> ContentsTrailer {

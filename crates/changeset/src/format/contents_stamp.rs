@@ -12,9 +12,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::contents::{is_comment, path_of};
 use super::journal::{self, SECTOR};
-use crate::package::{Digest, Ftype, Inode, ObjectPath, Timestamp, escape, unescape};
+use patchadm_rootfs::{Digest, Inode, Timestamp};
+use patchadm_svr4::format::contents::{is_comment, path_of};
+use patchadm_svr4::package::{Ftype, ObjectPath, escape, unescape};
 
 /// The version that is written and read.
 const VERSION: u32 = 1;

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lines::LONGEST_LINE;
+use patchadm_svr4::format::lines::LONGEST_LINE;
 
 /// One run, or one patch of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

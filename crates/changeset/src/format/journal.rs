@@ -19,7 +19,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
-use crate::package::Digest;
+use patchadm_rootfs::Digest;
 
 pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp, rule};
+use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp};
+use patchadm_svr4::package::{ObjectPath, rule};
 
 /// The version of the format that is written; a reader refuses a higher one. Version 1 has no objects that a patch
 /// found as it delivers them, and no [`delivered`](ObjectRecord::delivered).
@@ -325,7 +326,7 @@ impl RecordedState {
     }
 
     /// Its extended attributes as bytes; a value that is not hexadecimal is left out.
-    pub fn xattrs(&self) -> crate::package::Xattrs {
+    pub fn xattrs(&self) -> patchadm_rootfs::Xattrs {
         self.xattrs.iter().filter_map(|(name, value)| Some((decode(name), unhex(value)?))).collect()
     }
 }

@@ -11,6 +11,3 @@ pub mod outside_path;
 pub mod queue;
 pub mod undo_digest;
 pub mod undo_paths;
-
-pub(crate) use patchadm_container::{self as container, gzip};
-pub(crate) use patchadm_svr4::format::*;

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::lines::LONGEST_LINE;
+use patchadm_svr4::format::lines::LONGEST_LINE;
 
 /// What is read at once, in bytes.
 const WINDOW: usize = 4096;

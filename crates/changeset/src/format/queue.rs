@@ -7,14 +7,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::package::rule::holds;
-use crate::package::{
-    Digest, Ftype, Inode, Mode, NOBODYS_NUMBER, ObjectPath, PkgInst, Timestamp, escape, unescape,
-};
+use patchadm_rootfs::{Digest, Inode, Timestamp};
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::package::{Ftype, Mode, NOBODYS_NUMBER, ObjectPath, PkgInst, escape, unescape};
 
-use super::FieldError;
-use super::fields::{self, Fields};
-use super::registration::Registration;
+use patchadm_svr4::format::FieldError;
+use patchadm_svr4::format::fields::{self, Fields};
+use patchadm_svr4::format::registration::Registration;
 
 /// The longest queue that is read, in bytes.
 pub const LARGEST: u64 = 256 << 20;
@@ -336,7 +335,7 @@ turned /opt/stuf/s=../old ../new
             class,
             ftype: Some(Ftype::Symlink),
             target: Some(target),
-            attributes: crate::package::ObjectAttributes::default(),
+            attributes: patchadm_svr4::package::ObjectAttributes::default(),
             ..Registration::directory(path)
         };
         prop_oneof![

@@ -7,7 +7,7 @@
 //! Two blanks stand between the fields, as sha256sum(1) has them. The name is that which the archive had when it was
 //! written; it may have another one since.
 
-use crate::package::Digest;
+use patchadm_rootfs::Digest;
 
 /// The line, read.
 #[derive(Clone, Debug, PartialEq, Eq)]

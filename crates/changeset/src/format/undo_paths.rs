@@ -10,7 +10,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::package::{Digest, ObjectPath};
+use patchadm_rootfs::Digest;
+use patchadm_svr4::package::ObjectPath;
 
 /// Hexadecimal digits of a line.
 const DIGITS: usize = 32;

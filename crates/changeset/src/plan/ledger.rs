@@ -3,8 +3,9 @@
 //!
 //! What the lines say is known when the undo archives have been written; here is only which patches they are about.
 
-use crate::package::{Digest, ObjectPath, PkgInst};
-use crate::places;
+use patchadm_rootfs::Digest;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::places;
 
 /// The change of a ledger. Lines of patches that the package no longer has, or has with another record, go by
 /// themselves.

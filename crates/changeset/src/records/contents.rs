@@ -12,10 +12,10 @@ use std::io::{BufReader, Read, Seek as _};
 pub use super::stamped::ContentsLines;
 use super::stamped::{WantedLines, search};
 use super::{RecordError, RecordView, places};
-use crate::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use crate::format::contents_stamp::link_of;
 use crate::format::queue::InstallfRequests;
-use crate::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
+use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
 
 /// Returns the lines that `wants` accepts. It sees every raw line except comments, without the newline. An accepted line
 /// that cannot be parsed is an error that names it.
@@ -193,7 +193,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::root::Root;
+    use patchadm_rootfs::Root;
 
     const CONTENTS: &str = "\
 /opt d none 0755 root root X Y

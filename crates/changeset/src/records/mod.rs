@@ -4,9 +4,9 @@ pub mod contents;
 pub mod stamped;
 mod view;
 
-use crate::format::contents::ContentsError;
-use crate::places;
-use crate::root::RootError;
+use patchadm_rootfs::RootError;
+use patchadm_svr4::format::contents::ContentsError;
+use patchadm_svr4::places;
 
 pub use view::{OpenRun, RecordReader, RecordView, ViewError, marker, open_run, read_consistently};
 

@@ -13,11 +13,12 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::view::inode_of;
 use super::{RecordView, places};
-use crate::format::contents::{ContentsReader, is_comment, key_of};
 use crate::format::contents_splice::object_key;
 use crate::format::contents_stamp::{ContentsStamp, STAMP_HEAD, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
-use crate::package::{ContentsLine, ObjectPath, Timestamp, rule};
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::format::contents::{ContentsReader, is_comment, key_of};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, rule};
 
 /// The cost of one search, in bytes that could be read sequentially in the same time.
 const SEARCH: u64 = 16 << 10;

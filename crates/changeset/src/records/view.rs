@@ -24,8 +24,9 @@ use rustix::io::Errno;
 
 use super::places;
 use crate::format::journal::{self, HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
-use crate::package::{Inode, ObjectPath, Timestamp};
-use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
+use patchadm_rootfs::{Inode, Timestamp};
+use patchadm_svr4::package::ObjectPath;
 
 /// The most attempts at an answer, and the pause between them.
 const TRIES: usize = 100;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::error::Cause;
-use crate::package::PackagePath;
+use patchadm_svr4::package::PackagePath;
 
 /// The source of the content of new files: a patch, a package or an undo archive.
 pub trait ContentSource {

@@ -4,12 +4,12 @@ use std::fmt;
 
 use rustix::io::Errno;
 
-use crate::database::ViewError;
-use crate::format::contents::ContentsError;
 use crate::format::journal::JournalError;
 use crate::format::queue::InstallfQueueError;
-use crate::package::ObjectPath;
-use crate::root::{Dir, RootError};
+use crate::records::ViewError;
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::format::contents::ContentsError;
+use patchadm_svr4::package::ObjectPath;
 
 /// The phases of a transaction, as far as exit codes distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

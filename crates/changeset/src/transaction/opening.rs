@@ -6,12 +6,12 @@ use crate::format::journal::{
     Journal, JournalArchive, JournalEntry, JournalFiles, JournalHeader, Op, Run, VERSION,
 };
 use crate::outside::OutsideAccess;
-use crate::package::ObjectPath;
-use crate::root::Root;
 use crate::transaction::journal::journal_file;
 use crate::transaction::recover::recovery::{next_run, roll_back};
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::OpenDomains;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 
 /// A run with a number and a stage, but no journal yet.
 #[derive(Debug)]

@@ -8,13 +8,14 @@ use std::collections::{BTreeSet, HashMap};
 use super::error::Cause;
 use super::scripted::ScriptedRun;
 use crate::format::journal::{Journal, Op};
-use crate::package::{Inode, ObjectPath};
-use crate::root::{FileType, Root};
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::safety_copies::{copy_object, copy_tree};
 use crate::transaction::switch::op_runner::OpRunner;
+use patchadm_rootfs::Inode;
+use patchadm_rootfs::{FileType, Root};
+use patchadm_svr4::package::ObjectPath;
 
 impl ScriptedRun<'_> {
     /// Restores the protected objects at `objects`, and the protected record directories at `trees`, to their state

@@ -24,9 +24,7 @@ use crate::format::journal::{
 };
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
-use crate::package::{Digest, Live, Mode, ObjectPath, Timestamp};
 use crate::plan::Plan;
-use crate::root::{Dir, FileType, Lock, ObjectStatus, Root};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::failed_requests;
 use crate::transaction::journal::journal_file;
@@ -40,6 +38,9 @@ use crate::transaction::stage::layout_stager::LayoutStager;
 use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, make_safety_copies};
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::op_runner::OpRunner;
+use patchadm_rootfs::{Digest, Live, Timestamp};
+use patchadm_rootfs::{Dir, FileType, Lock, ObjectStatus, Root};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// A published run between its batches.
 #[derive(Debug)]

@@ -8,12 +8,9 @@ use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::{RunActivity, RunSettings};
 use crate::format::journal::{Journal, JournalArchive, OpKind, RunOutcome};
 use crate::format::manifest::encode;
-use crate::format::pkgmap::member_name;
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
-use crate::package::ObjectPath;
 use crate::plan::Plan;
-use crate::root::{Lock, Root};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::journal_file;
 use crate::transaction::recover::finish::finish_run;
@@ -25,6 +22,9 @@ use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::op_runner::OpRunner;
+use patchadm_rootfs::{Lock, Root};
+use patchadm_svr4::format::pkgmap::member_name;
+use patchadm_svr4::package::ObjectPath;
 
 /// The results of a finished run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,10 +11,11 @@ use rustix::io::Errno;
 
 use super::installed;
 use super::{DatabaseError, RecordView, places};
-use crate::format::params::LARGEST_FILE;
-use crate::package::{Params, PkgInst, cores};
-use crate::patch::{AppliedPatches, PatchRecords};
-use crate::root::Dir;
+use patchadm_rootfs::Dir;
+use patchadm_rootfs::cores;
+use patchadm_svr4::format::params::LARGEST_FILE;
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
 
 /// The number of packages worth a thread.
 const SHARE: usize = 100;
@@ -164,7 +165,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::root::Root;
+    use patchadm_rootfs::Root;
 
     fn all(root: &Root) -> Result<Vec<String>, DatabaseError> {
         each(&RecordView::live(root), |package| {

@@ -19,11 +19,12 @@ use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{RecordView, ViewError, places};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
-use crate::format::manifest::Manifest;
-use crate::format::pkgmap::Pkgmap;
-use crate::format::remote::RemoteArchive;
-use crate::package::{Digest, ObjectPath, Params, PkgInst};
-use crate::root::{Root, RootError};
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Root, RootError};
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::format::remote::RemoteArchive;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 mod kept;
 mod manifest;

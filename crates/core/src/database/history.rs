@@ -21,7 +21,7 @@ mod tests {
     #[test]
     fn a_root_without_history_has_had_no_runs() {
         let dir = tempfile::tempdir().unwrap();
-        let root = crate::root::Root::open(dir.path()).unwrap();
+        let root = patchadm_rootfs::Root::open(dir.path()).unwrap();
         assert_eq!(history(&RecordView::live(&root)).unwrap(), []);
     }
 }

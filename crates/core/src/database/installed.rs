@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 
 use super::{DatabaseError, RecordView, places, saves};
-use crate::format::params::{self, LARGEST_FILE};
+use crate::inventory::Interruption;
 use crate::inventory::{Installed, Save};
-use crate::package::{Interruption, Params, PkgInst, RecordFile, rule};
-use crate::patch::PatchId;
-use crate::root::FileType;
+use patchadm_changeset::RecordFile;
+use patchadm_rootfs::FileType;
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::params::LARGEST_FILE;
+use patchadm_svr4::package::{Params, PkgInst, rule};
+use patchadm_svr4::patch::PatchId;
 
 /// The largest file of a package's directory that is kept in memory as a record: 64 MiB.
 const LARGEST_RECORD: u64 = 64 << 20;
@@ -182,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::inventory::Save;
-    use crate::root::Root;
+    use patchadm_rootfs::Root;
 
     /// A root with these files.
     fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {

@@ -5,10 +5,11 @@
 
 use super::{DatabaseError, RecordView, ViewError, installed, places};
 use crate::format::ledger::{LARGEST, Ledger, LedgerError, LedgerLine, LedgerUndo, UndoLocation};
-use crate::format::outside_path::OutsidePath;
-use crate::package::{Digest, Hashing, Params, PkgInst, rule};
-use crate::patch::PatchId;
-use crate::root::FileType;
+use patchadm_changeset::format::outside_path::OutsidePath;
+use patchadm_rootfs::FileType;
+use patchadm_rootfs::{Digest, Hashing};
+use patchadm_svr4::package::{Params, PkgInst, rule};
+use patchadm_svr4::patch::PatchId;
 
 /// The reasons why a ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +118,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::root::Root;
+    use patchadm_rootfs::Root;
 
     const RUN: &str = "17-9c1d6f20aa31b7e4";
 

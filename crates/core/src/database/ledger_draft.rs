@@ -12,10 +12,11 @@ use super::archive::{self, ArchiveError, OutsideAccess};
 use super::ledger::{self, LedgerFault, counts, info};
 use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
-use crate::format::params;
-use crate::package::{Digest, ObjectPath, Params, PkgInst};
-use crate::root::{FileType, Root};
 use patchadm_changeset::plan::{LedgerChange, LedgerPatch, Plan, RecordChange, TreeContent, UndoPlace};
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::{FileType, Root};
+use patchadm_svr4::format::params;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 /// The scripts of a patch that are kept for its backout.
 const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];

@@ -29,10 +29,10 @@ mod record_places;
 pub mod saves;
 pub mod survey;
 
-use crate::format::contents::ContentsError;
-use crate::format::params::ParamsError;
-use crate::patch::PatchRecordsError;
-use crate::root::RootError;
+use patchadm_rootfs::RootError;
+use patchadm_svr4::format::contents::ContentsError;
+use patchadm_svr4::format::params::ParamsError;
+use patchadm_svr4::patch::PatchRecordsError;
 
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{

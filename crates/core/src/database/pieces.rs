@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::contents::{failed, open};
 use super::{DatabaseError, RecordView};
-use crate::format::contents::{ContentsError, is_comment};
-use crate::format::lines::{LONGEST_LINE, numbered};
-use crate::package::{ContentsLine, ObjectPath, side_by_side};
+use patchadm_rootfs::side_by_side;
+use patchadm_svr4::format::contents::{ContentsError, is_comment};
+use patchadm_svr4::format::lines::{LONGEST_LINE, numbered};
+use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
 /// The most and fewest bytes of the file that a thread takes at a time: many, so that most objects lie in the
 /// directory of the previous one; few near the end, so that no thread waits long for the last one.
@@ -175,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::database::contents::scan;
-    use crate::root::Root;
+    use patchadm_rootfs::Root;
 
     /// What threads make of a database, from pieces of this length; none where one thread has to read it.
     fn pieces_of<R: Send, W: FnMut(ContentsLine) -> Option<R>>(

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use regex::Regex;
 
 use super::places;
-use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
-use crate::package::{Edited, Policy, RootPatterns, ScriptPolicy, UndoFormat};
-use crate::patch::PatchId;
-use crate::root::{Root, RootError, Untrusted};
+use crate::policy::{Edited, Policy, RootPatterns, ScriptPolicy};
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_rootfs::{Root, RootError, Untrusted};
+use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
+use patchadm_svr4::patch::PatchId;
 
 /// Names that belong to the file and that this version does not carry out.
 const NOT_YET: [&str; 2] = ["signature", "keys"];

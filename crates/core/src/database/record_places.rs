@@ -1,7 +1,7 @@
 //! The places whose owner and mode decide whether the records of a root are believed.
 
-use crate::package::ObjectPath;
-use crate::root::RecordPlaces;
+use patchadm_rootfs::RecordPlaces;
+use patchadm_svr4::package::ObjectPath;
 
 use super::places::{self, class_scripts, install, own_directory, packages, patches, stages};
 

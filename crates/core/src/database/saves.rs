@@ -11,11 +11,12 @@ use rustix::io::Errno;
 use super::{DatabaseError, RecordView, ViewError, places};
 use crate::format::handed_down::HANDED_DOWN;
 use crate::format::ledger::SNAPSHOT;
-use crate::format::manifest::KEPT_MANIFEST;
-use crate::format::undo_paths::UndoPaths;
 use crate::inventory::Save;
-use crate::package::{PkgInst, side_by_side};
-use crate::root::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_changeset::format::manifest::KEPT_MANIFEST;
+use patchadm_changeset::format::undo_paths::UndoPaths;
+use patchadm_rootfs::side_by_side;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
+use patchadm_svr4::package::PkgInst;
 
 /// The most bytes read of `remote`, `obsoleted_by` and `handed-down`: 64 KiB, 16 MiB and 256 MiB.
 const LARGEST_REMOTE: u64 = 64 << 10;
@@ -201,7 +202,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::root::Root;
+    use patchadm_rootfs::Root;
 
     #[test]
     fn save_directories_are_looked_at_side_by_side_and_what_is_none_is_passed_over() {

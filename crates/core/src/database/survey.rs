@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::archive::OutsideAccess;
 use super::contents::{ContentsLines, lines_below, lines_of_paths};
 use super::{DatabaseError, RecordView, all, installed, marker, places};
+use crate::inventory::Interruption;
 use crate::inventory::{Installed, Inventory, LinkedDirectory, Touched};
-use crate::package::{Digest, Ftype, Interruption, Live, LiveKind, ObjectPath, PkgInst};
-use crate::root::{Resolver, Root, accounts_of};
+use patchadm_rootfs::{Digest, Live, LiveKind};
+use patchadm_rootfs::{Resolver, Root, accounts_of};
+use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 
 mod file_systems;
 mod looking;
@@ -317,7 +319,7 @@ fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), Databas
 fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
     let paths =
         text.split(|&b| b == b'\n').skip(1).filter_map(|line| line.split(u8::is_ascii_whitespace).next());
-    paths.filter_map(|path| ObjectPath::new(&crate::package::unescape(path)).ok()).collect()
+    paths.filter_map(|path| ObjectPath::new(&patchadm_svr4::package::unescape(path)).ok()).collect()
 }
 
 #[cfg(test)]

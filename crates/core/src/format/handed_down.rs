@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{ObjectRecord, decode, encode};
-use crate::package::{Mode, RecordFile, Timestamp};
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::{ObjectRecord, decode, encode};
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::package::Mode;
 
 /// The name of the file.
 pub const HANDED_DOWN: &str = "handed-down";

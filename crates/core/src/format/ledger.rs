@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 pub use patchadm_changeset::plan::UndoLocation;
 
-use super::journal::Run;
-use super::manifest::{decode, encode};
-use crate::package::{Digest, ObjectPath, rule};
+use patchadm_changeset::format::journal::Run;
+use patchadm_changeset::format::manifest::{decode, encode};
+use patchadm_rootfs::Digest;
+use patchadm_svr4::package::{ObjectPath, rule};
 
 /// The largest ledger that is read, in bytes: 16 MiB.
 pub const LARGEST: usize = 16 << 20;

@@ -13,18 +13,20 @@ use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, must_have_database};
 use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{self, LedgerFault};
-use crate::database::{DatabaseError, RecordView, installed, places};
+use crate::database::{DatabaseError, RecordView, installed};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
-use crate::format::manifest::{Manifest, ObjectRecord, RecordedState};
-use crate::format::outside_path::OutsidePath;
-use crate::format::undo_digest::UndoDigest;
 use crate::operation::patches::undo_directory;
-use crate::package::{Digest, ObjectPath, Params, PkgInst};
-use crate::patch::{PatchId, PatchRecords};
 use crate::plan::Plan;
 use crate::plan::RecordChange;
 use crate::plan::ledger::{LedgerArchive, LedgerChange};
-use crate::root::Root;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
+use patchadm_changeset::format::outside_path::OutsidePath;
+use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{PatchId, PatchRecords};
+use patchadm_svr4::places;
 
 /// The largest `undo.sha256`, in bytes.
 const LARGEST_DIGEST: u64 = 4096;

@@ -20,11 +20,13 @@ mod map;
 mod scope;
 
 use super::session::{Caller, RootAndPolicy, Session, must_have_database};
-use crate::database::{RecordReader, RecordView, places, read_consistently};
-use crate::package::{Accounts, ContentsLine, side_by_side};
-use crate::root::{Root, accounts_of};
+use crate::database::{RecordReader, RecordView, read_consistently};
 use compare::Comparison;
 use map::CheckMap;
+use patchadm_rootfs::side_by_side;
+use patchadm_rootfs::{Root, accounts_of};
+use patchadm_svr4::package::{Accounts, ContentsLine};
+use patchadm_svr4::places;
 
 pub use findings::{
     CheckError, CheckReport, CheckedAspects, CheckedObject, Difference, Finding, UnfixedReason,

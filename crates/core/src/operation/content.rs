@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
-use crate::package::PackagePath;
 use crate::source::{Image, Source, SourceError};
-use crate::transaction::{ContentSource, FileSink, StreamError, WantedFile};
+use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
+use patchadm_svr4::package::PackagePath;
 
 impl From<SourceError> for StreamError {
     fn from(error: SourceError) -> Self {

@@ -11,11 +11,11 @@ use crate::database::archive::ArchiveError;
 use crate::database::policy::PolicyError;
 use crate::database::{DatabaseError, RecordError, ViewError};
 use crate::plan::refusal::Refusal;
-use crate::root::{LockError, RootError, Untrusted};
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
 use crate::source::SourceError;
-use crate::transaction::{Cause, RootCondition, TransactionError};
+use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
+use patchadm_rootfs::{LockError, RootError, Untrusted};
 
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]

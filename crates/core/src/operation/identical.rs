@@ -9,9 +9,10 @@ use sha2::{Digest as _, Sha256};
 use super::failure::Failure;
 use crate::database::survey::fill_identical;
 use crate::inventory::Inventory;
-use crate::package::{Digest, LiveKind, ObjectPath, PackagePath};
 use crate::plan::concern::FileToCompare;
 use crate::source::{Image, Source};
+use patchadm_rootfs::{Digest, LiveKind};
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Marks in the inventory which of the delivered files are there byte for byte.
 pub(super) fn mark_identical(

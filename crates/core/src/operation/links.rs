@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::root::{Dir, FileType, RootError, random};
+use patchadm_rootfs::{Dir, FileType, RootError, random};
 
 /// What was done, name by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 
 use std::fmt::{Display, Write as _};
 
-use crate::database::places;
-use crate::package::ObjectPath;
-use crate::package::control::printable;
 use crate::plan::{Action, Change, Plan};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::control::printable;
+use patchadm_svr4::places;
 
 /// The path of the log of a patch.
 pub(super) fn of_patch(plan: &Plan) -> Option<ObjectPath> {

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use crate::package::ObjectPath;
-use crate::root::{Root, RootError};
+use patchadm_rootfs::{Root, RootError};
+use patchadm_svr4::package::ObjectPath;
 
 /// Roots, no two of which are the same directory.
 #[derive(Clone, Debug)]

@@ -3,9 +3,11 @@
 
 use super::failure::Failure;
 use super::session::may_change;
-use crate::database::{RecordView, installed, own_directory, places};
-use crate::package::{Mode, ObjectPath};
-use crate::root::Root;
+use crate::database::{RecordView, installed};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places;
+use patchadm_svr4::places::own_directory;
 
 /// The lock of the root, which the command itself makes.
 const LOCK: &[u8] = b".lockfile";

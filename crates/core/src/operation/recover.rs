@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, may_change};
-use crate::database::{RecordView, all, installed, own_directory, policy};
+use crate::database::{RecordView, all, installed, policy};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
-use crate::root::Root;
-use crate::transaction::Recovered;
+use patchadm_changeset::transaction::Recovered;
+use patchadm_rootfs::Root;
+use patchadm_svr4::places::own_directory;
 
 /// What recovery found in a root.
 #[derive(Debug)]

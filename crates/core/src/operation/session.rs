@@ -10,22 +10,25 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
 use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
-use crate::database::{RecordView, RootLedgers, installed, marker, places, policy, read_consistently};
-use crate::format::journal::{PatchRecord, RunRecord, ScriptProcess};
+use crate::database::{RecordView, RootLedgers, installed, marker, policy, read_consistently};
 use crate::inventory::{Installed, Inventory, Touched};
-use crate::package::{Mode, ObjectPath, PkgInst, Policy, side_by_side};
-use crate::patch::AppliedPatches;
 use crate::plan::clock::Now;
 use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, RecordChange};
-use crate::root::{Lock, LockError, LockHolder, Root, random};
+use crate::policy::Policy;
 use crate::script::{ProcessIdentity, end_leftovers};
-use crate::transaction::{
+use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
+use patchadm_changeset::transaction::{
     Cause, ContentSource, Phase, ProgressEvent, ProtectedPaths, Receipt, Recovered, RootCondition,
     RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out, log_without_run, recover_with,
     unfinished_script,
 };
+use patchadm_rootfs::side_by_side;
+use patchadm_rootfs::{Lock, LockError, LockHolder, Root, random};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+use patchadm_svr4::patch::AppliedPatches;
+use patchadm_svr4::places;
 
 /// So many packages are read in one go.
 const PORTION: usize = 100;
@@ -333,7 +336,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::package::ScriptPolicy;
+    use crate::policy::ScriptPolicy;
 
     fn policy(root: &Path, text: &str) {
         fs::create_dir_all(root.join("etc/patchadm")).unwrap();

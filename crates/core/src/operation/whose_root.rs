@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::database::policy;
-use crate::root::Root;
+use patchadm_rootfs::Root;
 
 /// What the caller said about the owner of a root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use chrono::NaiveDateTime;
 
-use crate::format::contents_merge::ContentsTrailer;
-use crate::package::{PkgInst, Timestamp};
+use patchadm_changeset::format::contents_merge::ContentsTrailer;
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::package::PkgInst;
 
 /// The moment of a run and the machine that it happens on.
 #[derive(Clone, Debug, PartialEq, Eq)]

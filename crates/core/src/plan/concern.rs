@@ -6,10 +6,10 @@ use super::patch::engine::{Role, ScriptChoice, applying};
 use super::patch::validate::same_version;
 use super::records::patch_path;
 use super::target::{PackageTarget, Wanted};
-use crate::format::manifest::{Manifest, decode};
 use crate::inventory::{Installed, Touched};
-use crate::package::{Ftype, ObjectPath, Params, PkgInst};
 use crate::source::{Image, PackageImage};
+use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
 
 /// A delivered file and where it goes: for comparing its bytes with those that are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct FileToCompare<'a> {
     /// The place of its package in the image.
     pub package: usize,
     /// Its line in the pkgmap.
-    pub entry: &'a crate::format::pkgmap::PkgmapEntry,
+    pub entry: &'a patchadm_svr4::format::pkgmap::PkgmapEntry,
     /// Where it goes.
     pub path: ObjectPath,
 }

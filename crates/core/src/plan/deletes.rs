@@ -3,7 +3,7 @@
 //! Only what is recorded for the package goes, and only when nobody else owns it. A path that another package owns
 //! as well stays and loses an owner; a path that no package owns stays and is said.
 
-use crate::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 use super::Action;
 use super::plan_builder::{PlanBuilder, turns};

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
-use crate::package::{ContentsLine, Edited, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst};
+use crate::policy::Edited;
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::objects::Handling;
 use super::refusal::Reason;

@@ -1,7 +1,7 @@
 //! The ledgers that a plan changes.
 
 use super::RecordChange;
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 pub use patchadm_changeset::plan::{LedgerArchive, LedgerChange, LedgerPatch};
 

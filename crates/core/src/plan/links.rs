@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst};
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::objects::{Handling, as_it_is};
 use super::plan_builder::PlanBuilder;

@@ -3,7 +3,8 @@
 //! An object is installed already only when its bytes *and* its attributes are there (size and sum decide
 //! nothing). Hard links are planned in `links`, after everything that they may point to.
 
-use crate::package::{ContentInfo, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
+use patchadm_rootfs::{Live, LiveKind, Timestamp};
+use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PkgInst};
 
 use super::plan_builder::{PlanBuilder, Resolved};
 use super::refusal::{ObjectProblem, Reason};

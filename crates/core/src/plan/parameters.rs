@@ -5,8 +5,8 @@
 
 use patchadm_svr4::places;
 
-use crate::package::{Params, PkgInst, exports};
-use crate::patch::PatchList;
+use patchadm_svr4::package::{Params, PkgInst, exports};
+use patchadm_svr4::patch::PatchList;
 
 use super::clock::Now;
 use super::target::classes;

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
-use crate::package::{
-    ContentsLine, Ftype, Live, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst, Timestamp,
+use patchadm_rootfs::{Live, Timestamp};
+use patchadm_svr4::package::{
+    ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, OwningPackage, PkgInst,
 };
 
 use super::refusal::{ObjectProblem, Reason};

@@ -4,9 +4,10 @@
 //! a classic tool, adopted, brought from elsewhere) may have been written by anybody: it gives such rights only where the
 //! root itself says that the object has them, by its line of `contents` or by the object that is there.
 
-use crate::format::manifest::{RecordedState, RecordedType};
-use crate::package::rule::holds;
-use crate::package::{Accounts, Live, LiveKind, Mode, Object, ObjectPath};
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::package::{Accounts, Mode, Object, ObjectPath};
 
 use super::plan_builder::PlanBuilder;
 
@@ -136,13 +137,14 @@ pub(super) fn may_be_device(object: &Object, bound: bool, known: OnRecord<'_>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::{Ftype, Inode, Timestamp, Xattrs};
+    use patchadm_rootfs::{Inode, Timestamp, Xattrs};
+    use patchadm_svr4::package::Ftype;
 
     fn live(mode: u32, uid: u32) -> Live {
         Live {
             kind: LiveKind::Regular {
                 size: 0,
-                sha256: crate::package::Sums::of(&mut &b""[..]).unwrap().sha256,
+                sha256: patchadm_rootfs::Sums::of(&mut &b""[..]).unwrap().sha256,
                 cksum: 0,
             },
             mode: Mode::of(mode),

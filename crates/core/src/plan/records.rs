@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use patchadm_svr4::places;
 
-use crate::format::remote::{RemoteArchive, RemoteState};
-use crate::format::{obsoleted_by, params};
 use crate::inventory::{Installed, Save};
-use crate::package::{Mode, ObjectPath, Params, PkgInst, RecordFile, Timestamp, rule};
-use crate::patch::{PatchId, PatchList};
+use patchadm_changeset::RecordFile;
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::format::remote::{RemoteArchive, RemoteState};
+use patchadm_svr4::format::{obsoleted_by, params};
+use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst, rule};
+use patchadm_svr4::patch::{PatchId, PatchList};
 
 use super::RecordChange;
 use super::refusal::Reason;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::Inventory;
-use crate::package::{Accounts, ContentsLine, Live, ObjectPath};
+use patchadm_rootfs::Live;
+use patchadm_svr4::package::{Accounts, ContentsLine, ObjectPath};
 
 use super::plan_builder::UNKNOWN;
 use super::refusal::{ObjectProblem, Reason};
@@ -127,7 +128,7 @@ fn different(wanted: &DirectoryAttributes, there: &Live) -> Option<DirectoryAttr
 
 /// A directory that has gone, with the attributes that it was to get.
 fn directory(attributes: &DirectoryAttributes, old: Option<&Live>) -> NewObject {
-    let usual = crate::package::Mode::of(0o755);
+    let usual = patchadm_svr4::package::Mode::of(0o755);
     NewObject {
         body: Body::Directory,
         mode: attributes.mode.or(old.map(|old| old.mode)).unwrap_or(usual),

@@ -9,7 +9,7 @@
 use patchadm_svr4::places;
 
 use super::refusal::ObjectProblem;
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 /// Below these everything is a record.
 const DIRECTORIES: [&str; 3] = [places::BELOW_PACKAGES, places::BELOW_PATCHES, places::BELOW_OWN_DIRECTORY];

@@ -5,7 +5,8 @@
 //! and is no such object. What class action scripts make of an object cannot be known.
 
 use super::{Action, Body, Change, Plan};
-use crate::package::{LiveKind, Mode, ObjectPath, PkgInst};
+use patchadm_rootfs::LiveKind;
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
 /// An object that gives rights to others than its maker.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,9 @@ use std::iter;
 use patchadm_svr4::places;
 
 use crate::inventory::{Installed, Inventory};
-use crate::package::{ContentsLine, Ftype, Live, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::source::PackageImage;
+use patchadm_rootfs::Live;
+use patchadm_svr4::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
 
 use super::ledger;
 use super::package::install::IntendedInstall;

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Installed;
-use crate::package::{Live, LiveKind, ObjectPath, Params, PkgInst};
-use crate::patch::{PatchId, PatchInfo, PatchList, PatchRecords};
 use crate::source::PackageImage;
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{PatchId, PatchInfo, PatchList, PatchRecords};
 
 use super::parameters::{TOLD_TO_SCRIPTS, is_word_of_last_patch};
 use super::records::{package_path, reactivate, save_of, supersede};

@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::Reason;
 use super::target::classes;
-use crate::format::manifest::MANIFEST;
 use crate::inventory::Installed;
-use crate::package::{Params, PkgInst, ScriptPolicy};
+use crate::policy::ScriptPolicy;
 use crate::source::PackageImage;
 use crate::source::stock;
+use patchadm_changeset::format::manifest::MANIFEST;
+use patchadm_svr4::package::{Params, PkgInst};
 
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
 const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];

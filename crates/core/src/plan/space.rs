@@ -4,7 +4,7 @@
 //! and the ballast that the transaction reserves for its rollback.
 
 use crate::inventory::Inventory;
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 use super::refusal::Reason;
 use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoPlace};
@@ -81,7 +81,7 @@ pub(super) fn with_requests(mut needs: Vec<SpaceNeed>) -> Vec<SpaceNeed> {
 fn object_size(inventory: &Inventory, body: &Body) -> u64 {
     match body {
         Body::Member(member) => member.size,
-        Body::CopyOf(path) => inventory.live.get(path).and_then(crate::package::Live::size).unwrap_or(0),
+        Body::CopyOf(path) => inventory.live.get(path).and_then(patchadm_rootfs::Live::size).unwrap_or(0),
         Body::Symlink(target) => target.len() as u64,
         _ => 0,
     }

@@ -1,7 +1,7 @@
 //! One package of a run: where its relative paths lie, what its variables mean, which of its objects are installed.
 
-use crate::format::pkgmap::PkgmapEntry;
-use crate::package::{Object, ObjectPath, PackagePath, Params, PkgInst, variables};
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::package::{Object, ObjectPath, PackagePath, Params, PkgInst, variables};
 
 use super::refusal::{ObjectProblem, Reason};
 use crate::source::PackageImage;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use patchadm_svr4::places;
 
-use crate::package::{ObjectPath, Params, PkgInst, exports};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst, exports};
 
 /// A procedure script, by its role.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use super::{
     OutputStream, ProcessIdentity, RunAs, SUPERVISOR, ScriptCall, ScriptEnd, ScriptError, ScriptInput,
     ScriptListener, environment,
 };
-use crate::root::{Dir, Root};
+use patchadm_rootfs::{Dir, Root};
 
 /// The interval at which [`ScriptListener::interrupted`] is called.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{ProcessIdentity, ScriptError};
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Lock, LockError, Root, RootError};
+use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The name of the lock file, below [`DIRECTORY`].
 const NAME: &[u8] = b"script.lock";

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::root::{LockError, LockHolder, RootError};
+use patchadm_rootfs::{LockError, LockHolder, RootError};
 
 pub use host::{ScriptHost, ScriptHostSettings};
 pub use leftovers::{ScriptLock, end_leftovers};

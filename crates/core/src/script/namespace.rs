@@ -18,8 +18,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeF
 
 use super::ScriptError;
 use super::tools::ToolDirectory;
-use crate::package::{Mode, unescape};
-use crate::root::Dir;
+use patchadm_rootfs::Dir;
+use patchadm_svr4::package::{Mode, unescape};
 
 /// The directory that is overlaid.
 const USR: &str = "/usr";

@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_si
 
 use super::ProcessIdentity;
 use super::environment::RUN;
-use crate::package::rule;
+use patchadm_svr4::package::rule;
 
 /// The time a script gets to end after it was asked to, before it is killed.
 pub(super) const GRACE: Duration = Duration::from_secs(2);

@@ -9,10 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::trust::ScriptUser;
-use crate::format::params::ParamsError;
-use crate::format::response::Response;
-use crate::package::Mode;
-use crate::root::{Dir, RootError, random};
+use patchadm_rootfs::{Dir, RootError, random};
+use patchadm_svr4::format::params::ParamsError;
+use patchadm_svr4::format::response::Response;
+use patchadm_svr4::package::Mode;
 
 /// The largest response file that is read, in bytes.
 const LIMIT: u64 = 16 << 20;

@@ -19,7 +19,7 @@ use super::leftovers::ScriptLock;
 use super::tools::ToolDirectory;
 use super::trust::ScriptUser;
 use super::{ScriptEnd, ScriptError, namespace};
-use crate::root::Root;
+use patchadm_rootfs::Root;
 
 /// Is the second process: takes orders on standard input, which is a socket, until it ends. `commands` are the names
 /// that the program answers to; scripts find each of them among their tools.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::ScriptError;
 use super::trust::{ScriptUser, unreadable_by};
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root, random};
+use patchadm_rootfs::{Dir, Root, random};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The directories searched for programs of the host.
 const HOST: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];

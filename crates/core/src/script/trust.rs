@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ScriptError;
-use crate::package::Accounts;
-use crate::root::{Root, accounts_of, random};
+use patchadm_rootfs::{Root, accounts_of, random};
+use patchadm_svr4::package::Accounts;
 
 /// The accounts that may run unprivileged scripts; the first existing one is used.
 pub const CANDIDATES: [&str; 3] = ["install", "noaccess", "nobody"];

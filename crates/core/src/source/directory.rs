@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::SourceError;
 use super::error::SourceProblem;
 use super::member::{Kind, MemberStamp, SourceMember, Visit, checked_name};
-use crate::package::PackagePath;
+use patchadm_svr4::package::PackagePath;
 
 /// Directories inside directories, at most.
 const DEEPEST: usize = 256;

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::format::container::ContainerError;
-use crate::format::cpio::CpioError;
-use crate::format::datastream::DatastreamError;
-use crate::package::PackagePath;
+use patchadm_container::ContainerError;
+use patchadm_svr4::format::cpio::CpioError;
+use patchadm_svr4::format::datastream::DatastreamError;
+use patchadm_svr4::package::PackagePath;
 
 /// What is wrong with which source.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::member::{MemberStamp, PackagePart};
-use crate::format::container::Compression;
-use crate::format::patchinfo::PatchinfoFile;
-use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
-use crate::package::{PackagePath, Params, PkgInst};
+use patchadm_container::Compression;
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::{PackagePath, Params, PkgInst};
 
 /// What a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl PackageImage {
     pub(crate) fn made_up(params: Params, pkgmap: Pkgmap) -> Self {
         Self {
             directory: params.text("PKG").into_owned(),
-            pkginfo_bytes: crate::format::params::write(&params),
+            pkginfo_bytes: patchadm_svr4::format::params::write(&params),
             params,
             pkgmap_bytes: pkgmap.write(),
             pkgmap,

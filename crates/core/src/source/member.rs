@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use super::error::SourceProblem;
-use crate::package::PackagePath;
+use patchadm_svr4::package::PackagePath;
 
 /// One member: a file, directory or link somewhere in a source.
 #[derive(Clone, Debug)]

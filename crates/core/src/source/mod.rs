@@ -39,10 +39,9 @@ pub use open::{Extent, Origin, open};
 pub use pipe::is_standard_input;
 pub use wait::HeldSignals;
 
-use crate::format::container;
-use crate::package::is_room_for;
 use directory::SourceDirectory;
 use member::{Kind, PackagePart, SourceMember, Visit};
+use patchadm_svr4::package::is_room_for;
 use scan::Scan;
 
 /// What a plan and its inventory take for an entry of a pkgmap, in bytes.
@@ -202,8 +201,8 @@ impl Source {
         if self.form == Form::Zip {
             return zip_archive::walk(file, visit, &fail);
         }
-        let opened =
-            container::open_container(file).map_err(|error| fail(SourceProblem::of_archive(error)))?;
+        let opened = patchadm_container::open_container(file)
+            .map_err(|error| fail(SourceProblem::of_archive(error)))?;
         match self.form {
             Form::Datastream(_) => stream::walk(opened.reader, visit, &fail),
             _ => tar_archive::walk(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
@@ -228,12 +227,12 @@ fn is_address(path: &Path) -> bool {
 }
 
 fn form_of(file: &File) -> Result<Form, SourceProblem> {
-    let opened = container::open_container(Rewound::new(file)).map_err(SourceProblem::of_archive)?;
+    let opened = patchadm_container::open_container(Rewound::new(file)).map_err(SourceProblem::of_archive)?;
     match (opened.form, opened.compression) {
-        (container::ContainerFormat::Datastream, compression) => Ok(Form::Datastream(compression)),
-        (container::ContainerFormat::Tar, compression) => Ok(Form::Tar(compression)),
-        (container::ContainerFormat::Zip, None) => Ok(Form::Zip),
-        (container::ContainerFormat::Unsupported(what), _) => {
+        (patchadm_container::ContainerFormat::Datastream, compression) => Ok(Form::Datastream(compression)),
+        (patchadm_container::ContainerFormat::Tar, compression) => Ok(Form::Tar(compression)),
+        (patchadm_container::ContainerFormat::Zip, None) => Ok(Form::Zip),
+        (patchadm_container::ContainerFormat::Unsupported(what), _) => {
             Err(SourceProblem::Unsupported(format!("{what} compression")))
         }
         _ => Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),

@@ -8,8 +8,8 @@ use super::image::{Image, PackageImage};
 use super::member::{Kind, LinkGroup, MemberStamp, PackagePart, SourceMember};
 use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
-use crate::package::checksum::Checksum;
-use crate::package::{ContentInfo, PackagePath};
+use patchadm_svr4::package::checksum::Checksum;
+use patchadm_svr4::package::{ContentInfo, PackagePath};
 
 /// A file with several names is given to all of them from memory up to this size; a larger one costs a pass each.
 const HELD: u64 = 16 << 20;

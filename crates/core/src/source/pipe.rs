@@ -13,7 +13,7 @@ use rustix::fs::{MemfdFlags, Mode, OFlags};
 
 use super::error::SourceProblem;
 use super::wait::HeldSignals;
-use crate::format::container::{self, ContainerFormat};
+use patchadm_container::ContainerFormat;
 
 /// Where the file without a name may be, the roomiest place first.
 const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
@@ -36,7 +36,7 @@ pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, SourcePr
     let mut input = Waiting { input: open(path, metadata).map_err(unreadable)?, signals };
     let mut start = Vec::new();
     (&mut input).take(START).read_to_end(&mut start).map_err(unreadable)?;
-    if container::detect_format(&start) == ContainerFormat::Unknown {
+    if patchadm_container::detect_format(&start) == ContainerFormat::Unknown {
         return Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned()));
     }
     let copied = unnamed().and_then(|mut file| {

@@ -6,12 +6,12 @@ use std::io::{self, Read};
 use super::error::SourceProblem;
 use super::image::{Form, Hooks, Image, PackageImage, cut};
 use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
-use crate::format::deletes;
-use crate::format::params::ParamFile;
-use crate::format::patchinfo::PatchinfoFile;
-use crate::format::pkgmap::{Pkgmap, PkgmapError};
-use crate::package::checksum;
-use crate::package::{ContentInfo, PackagePath, Params, PkgInst};
+use patchadm_svr4::format::deletes;
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapError};
+use patchadm_svr4::package::checksum;
+use patchadm_svr4::package::{ContentInfo, PackagePath, Params, PkgInst};
 
 /// The largest file that is held in memory, a pkgmap excepted: 16 MiB.
 const LARGEST_FILE: u64 = 16 << 20;

@@ -5,8 +5,9 @@ use std::io::{self, BufReader, Read};
 use super::SourceError;
 use super::error::SourceProblem;
 use super::member::{Kind, MemberStamp, SourceMember, Visit, checked_name};
-use crate::format::datastream::{self, DatastreamPackage, DatastreamPart, DatastreamReader};
-use crate::package::PackagePath;
+use patchadm_svr4::format::datastream;
+use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamPart, DatastreamReader};
+use patchadm_svr4::package::PackagePath;
 
 /// What may follow the last archive and is read over, so that a compression around the stream is checked to its
 /// end; no more, because the end may never come.

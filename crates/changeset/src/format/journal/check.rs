@@ -15,8 +15,9 @@ use super::{
 };
 use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
-use crate::package::rule::holds;
-use crate::package::{Inode, NOBODYS_NUMBER, ObjectPath, PkgInst, Timestamp};
+use patchadm_rootfs::{Inode, Timestamp};
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::package::{NOBODYS_NUMBER, ObjectPath, PkgInst};
 
 /// The longest name of a script, in characters: longer ones are cut when they are noted, as sectors are short.
 pub const LONGEST_SCRIPT_NAME: usize = 80;

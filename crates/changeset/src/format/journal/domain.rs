@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::path_text;
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 /// A domain: its stage, by a path and a marker file, never by a device number (those change at boot).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, path_text};
-use crate::package::{Inode, ObjectPath, Timestamp};
+use patchadm_rootfs::{Inode, Timestamp};
+use patchadm_svr4::package::ObjectPath;
 
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

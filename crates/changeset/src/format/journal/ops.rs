@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{HEAD, Identity, Journal, JournalEntry, JournalError, JournalHeader, Op, SECTOR, VERSION};
 use super::{blank, checked, line, sector, texts};
-use crate::package::rule::holds;
-use crate::package::{Digest, Timestamp};
+use patchadm_rootfs::{Digest, Timestamp};
+use patchadm_svr4::package::rule::holds;
 
 /// The bit of a mode that lets everybody read.
 const EVERYBODY_READS: u32 = 0o004;

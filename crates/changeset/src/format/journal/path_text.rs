@@ -3,7 +3,7 @@
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
 use crate::format::manifest::{decode, encode};
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 pub(super) fn serialize<S: Serializer>(path: &ObjectPath, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&encode(path.as_bytes()))

@@ -1,7 +1,7 @@
 //! A journal comes back as it was written, and damage anywhere is found.
 
 use super::*;
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 use proptest::prelude::*;
 
 fn at(path: &str) -> ObjectPath {

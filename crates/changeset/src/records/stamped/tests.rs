@@ -11,8 +11,9 @@ use proptest::prelude::*;
 use super::super::contents::{lines_at, lines_below, lines_of_paths};
 use super::*;
 use crate::format::contents_merge::{ContentsEdits, ContentsTrailer, merge};
-use crate::package::{Digest, Inode, PkgInst};
-use crate::root::Root;
+use patchadm_rootfs::Root;
+use patchadm_rootfs::{Digest, Inode};
+use patchadm_svr4::package::PkgInst;
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use crate::format::gzip;
-use crate::package::{Digest, Mode, ObjectPath, cores};
 use crate::plan::UndoArchive;
-use crate::root::Dir;
 use crate::transaction::archive::undo_archive::with_digests;
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;
 use crate::transaction::stage::staged_files::record_file;
+use patchadm_container::gzip;
+use patchadm_rootfs::Dir;
+use patchadm_rootfs::{Digest, cores};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// Writes the manifest of an archive that is not kept, compressed, into a staged save directory.
 pub(crate) fn write(

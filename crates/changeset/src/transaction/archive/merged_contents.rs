@@ -13,18 +13,19 @@ use std::thread;
 
 use rustix::io::Errno;
 
-use crate::database::{RecordView, stamped};
-use crate::format::contents::ContentsError;
 use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, MergeResult};
 use crate::format::contents_splice::splice;
 use crate::format::contents_stamp::{ContentsStamp, MOST_LINK_BYTES};
 use crate::format::journal::Identity;
-use crate::package::{Digest, Hashing, Mode, ObjectPath};
 use crate::plan::Plan;
-use crate::root::{Dir, Root, WritableFile};
+use crate::records::{RecordView, stamped};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::layout::LayoutItem;
 use crate::transaction::stage::staged_files::note_identity;
+use patchadm_rootfs::{Digest, Hashing};
+use patchadm_rootfs::{Dir, Root, WritableFile};
+use patchadm_svr4::format::contents::ContentsError;
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The bytes read or written at once.
 const PORTION: usize = 256 << 10;
@@ -294,7 +295,7 @@ mod tests {
     use sha2::{Digest as _, Sha256};
 
     use super::*;
-    use crate::root::{ChangeCall, Door};
+    use patchadm_rootfs::{ChangeCall, Door};
 
     /// A file of so many bytes, written in pieces; how often it was synced meanwhile.
     fn written(size: usize, fails: bool) -> (Result<Passed, ContentsError>, Vec<u8>, usize) {

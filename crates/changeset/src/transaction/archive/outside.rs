@@ -8,14 +8,16 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::archive_file::{ArchiveFileError, UnboundArchive};
-use crate::database::{RecordView, places};
 use crate::format::journal::{Journal, JournalArchive, Op};
 use crate::format::manifest::{ManifestHeader, decode};
 use crate::format::outside_path::OutsidePath;
 use crate::outside::OutsideAccess;
-use crate::package::{Digest, Mode, ObjectPath, PkgInst, rule};
-use crate::root::{Dir, FileType, Root};
+use crate::records::RecordView;
 use crate::transaction::error::Cause;
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Dir, FileType, Root};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst, rule};
+use patchadm_svr4::places;
 
 /// The largest ledger that is read, in bytes: 16 MiB.
 const LARGEST_LEDGER: u64 = 16 << 20;
@@ -226,10 +228,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::format::cpio::{CpioFormat, CpioHeader as Member};
-    use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
     use crate::format::journal::{JournalHead, JournalHeader, RunRecord};
-    use crate::package::{PkgInst, Sums};
+    use patchadm_rootfs::Sums;
+    use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader as Member};
+    use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
+    use patchadm_svr4::package::PkgInst;
 
     const ROOT: &str = "00112233445566ff";
 

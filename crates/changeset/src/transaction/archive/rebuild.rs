@@ -7,14 +7,14 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 
-use crate::format::container;
-use crate::format::datastream;
 use crate::format::journal::{Identity, Journal, Op};
 use crate::format::manifest::{MANIFEST, Manifest, RecordedState, RecordedType, decode};
-use crate::package::rule::holds;
-use crate::package::{Mode, ObjectPath, Sums, Xattrs};
-use crate::root::{Dir, Root, SpecialFile, WritableFile};
 use crate::transaction::error::Cause;
+use patchadm_rootfs::{Dir, Root, SpecialFile, WritableFile};
+use patchadm_rootfs::{Sums, Xattrs};
+use patchadm_svr4::format::datastream;
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The largest manifest that is read, in bytes.
 const LARGEST_MANIFEST: u64 = 1 << 30;
@@ -64,8 +64,8 @@ fn open(root: &Root, path: &ObjectPath) -> Result<Option<File>, Cause> {
 fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
     let broken = |reason: String| Cause::Archive { package: op.path.to_string(), reason };
     let old = op.old.as_ref().ok_or_else(|| broken("the journal does not say what it was".to_owned()))?;
-    let opened =
-        container::open_container(BufReader::new(file)).map_err(|error| broken(error.to_string()))?;
+    let opened = patchadm_container::open_container(BufReader::new(file))
+        .map_err(|error| broken(error.to_string()))?;
     let mut stream = datastream::DatastreamReader::open(BufReader::new(opened.reader))
         .map_err(|e| broken(e.to_string()))?;
     let (mut saved, mut made, manifest_name) = (None, None, format!("install/{MANIFEST}"));

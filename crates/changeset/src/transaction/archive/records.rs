@@ -9,9 +9,7 @@ use crate::format::manifest::{ObjectRecord, encode};
 use crate::format::outside_path::OutsidePath;
 use crate::format::undo_paths::UndoPaths;
 use crate::ledgers::{LedgerInput, SavedArchives};
-use crate::package::{Digest, Inode, Mode, ObjectPath};
 use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
-use crate::root::{Dir, Root};
 use crate::transaction::archive::kept_manifest;
 use crate::transaction::archive::merged_contents;
 use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
@@ -26,6 +24,9 @@ use crate::transaction::stage::layout::{Layout, LayoutItem, ToStage};
 use crate::transaction::stage::safety_copies::SafetyCopies;
 use crate::transaction::stage::staged_files::{note_identity, record_file, record_tree};
 use crate::transaction::stage::staged_versions::StagedVersions;
+use patchadm_rootfs::{Digest, Inode};
+use patchadm_rootfs::{Dir, Root};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) root: &'a Root,
@@ -281,7 +282,7 @@ pub(crate) fn publish_remote<'p>(
 }
 
 /// Gives an archive its name if that is free. The archive may be on any file system.
-fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> crate::root::Result<()> {
+fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> patchadm_rootfs::Result<()> {
     match dir.move_to(from, dir, name) {
         Err(error) if is_not_there(&error) => {
             RenameSupport { exchange: false, no_replace: false }.place(dir, from, dir, name)

@@ -5,22 +5,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use crate::format::cpio::{self, BLOCK, CpioFormat};
-use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
-use crate::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use crate::format::undo_digest::UndoDigest;
-use crate::format::{deletes, params};
-use crate::package::checksum;
-use crate::package::{ContentInfo, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
 use crate::plan::UndoArchive;
-use crate::root::{ObjectStatus, Resolver, Root, WritableFile};
+use crate::record_file::RecordFile;
 use crate::transaction::archive::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::safety_copies::SafetyCopies;
 use crate::transaction::stage::staged_versions::StagedVersions;
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::{ObjectStatus, Resolver, Root, WritableFile};
+use patchadm_svr4::format::cpio;
+use patchadm_svr4::format::cpio::{BLOCK, CpioFormat};
+use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
+use patchadm_svr4::format::{deletes, params};
+use patchadm_svr4::package::checksum;
+use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PackagePath};
 
 /// The files of the backout package other than objects.
 type Information = BTreeMap<String, Vec<u8>>;
@@ -84,7 +87,7 @@ pub(crate) fn write(
 fn write_cause(place: &str, error: &io::Error) -> Cause {
     let errno = rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO);
     let path = format!("the undo archive {place}");
-    Cause::Root(crate::root::RootError::Call { action: "write", path, errno })
+    Cause::Root(patchadm_rootfs::RootError::Call { action: "write", path, errno })
 }
 
 fn broken(archive: &UndoArchive, error: &dyn std::fmt::Display) -> Cause {
@@ -201,7 +204,7 @@ impl OldObjects<'_> {
             let old = self.open(path, entry)?;
             let name = member_name(&entry.path);
             directories.above(&name, &mut part).map_err(failed)?;
-            let mode = entry.object.attributes.mode.map_or(0o644, crate::package::Mode::bits);
+            let mode = entry.object.attributes.mode.map_or(0o644, patchadm_svr4::package::Mode::bits);
             let mtime = entry.object.content.mtime.unwrap_or_default();
             let header = cpio::CpioHeader::file(&name, mode, mtime, old.seen.size);
             let written = self.member(&old, &header, &mut part);

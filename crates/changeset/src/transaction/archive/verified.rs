@@ -11,9 +11,10 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::format::{compress, container, datastream, gzip};
-use crate::package::{Digest, Hashing, cores};
 use crate::plan::UndoFormat;
+use patchadm_container::gzip;
+use patchadm_rootfs::{Digest, Hashing, cores};
+use patchadm_svr4::format::{compress, datastream};
 
 /// The most chunks in transit between the two threads.
 const UNDER_WAY: usize = 4;
@@ -163,7 +164,7 @@ fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, Strin
     if format == UndoFormat::Gzip {
         read_members(BufReader::with_capacity(1 << 16, chunks)).map(|_| None)
     } else {
-        let opened = container::open_container(chunks).map_err(|error| error.to_string())?;
+        let opened = patchadm_container::open_container(chunks).map_err(|error| error.to_string())?;
         let read = read_members(Hashing::new(BufReader::with_capacity(1 << 16, opened.reader)))?;
         Ok(Some(read.finish().1))
     }
@@ -211,7 +212,7 @@ impl Read for Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::PkgInst;
+    use patchadm_svr4::package::PkgInst;
 
     /// A file that changes one byte on its way to the disk does not matter here; one that the *encoder* gets wrong
     /// does. So the encoder is given bytes that are no datastream.
@@ -239,7 +240,7 @@ mod tests {
                     pkgmap: b": 1 1\n".to_vec(),
                 };
                 let stream = datastream::DatastreamWriter::new(encoder, &[package], 0)?;
-                stream.begin_part(crate::format::cpio::CpioFormat::Newc)?.finish()?.finish()
+                stream.begin_part(patchadm_svr4::format::cpio::CpioFormat::Newc)?.finish()?.finish()
             })
             .unwrap_or_else(|_: VerifiedWriteError<datastream::DatastreamError>| panic!("{format:?}"));
             assert_eq!(written.size, file.len() as u64);

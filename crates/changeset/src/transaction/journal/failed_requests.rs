@@ -5,9 +5,9 @@
 //! written at full size when the run begins, and a note replaces blank bytes in it. If even that is impossible, the file is
 //! removed, which the run takes for a failure without a reason.
 
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root, WritableFile};
 use crate::transaction::error::Cause;
+use patchadm_rootfs::{Dir, Root, WritableFile};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The note file in the stage of the first domain.
 const NAME: &[u8] = b"failed";

@@ -5,14 +5,15 @@
 //! each object before it is made or changed; a rollback of the run can then take it back ([`undo_queue`]), even after
 //! a power cut. The requests become lines of `contents` only in the last batch of the run.
 
-use crate::database::own_directory;
 use crate::format::queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
-use crate::package::rule::holds;
-use crate::package::{Digest, Ftype, Live, LiveKind, Mode, ObjectPath};
 use crate::plan::{Action, Body, Change, NewObject};
-use crate::root::{Dir, FileType, OpenObject, Root, SpecialFile, WritableFile, random};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
+use patchadm_rootfs::{Digest, Live, LiveKind};
+use patchadm_rootfs::{Dir, FileType, OpenObject, Root, SpecialFile, WritableFile, random};
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::package::{Ftype, Mode, ObjectPath};
+use patchadm_svr4::places::own_directory;
 
 /// The name of the queue in the stage of the run.
 pub(crate) const NAME: &[u8] = b"queue";

@@ -5,14 +5,14 @@
 
 use std::io::Read as _;
 
-use crate::database::own_directory;
 use crate::format::journal::{
     self, HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, ScriptProgress,
 };
-use crate::package::Mode;
-use crate::root::{Dir, FileType, Root, WritableFile};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::make_own_directory;
+use patchadm_rootfs::{Dir, FileType, Root, WritableFile};
+use patchadm_svr4::package::Mode;
+use patchadm_svr4::places::own_directory;
 
 const NAME: &[u8] = b"journal";
 const NEW: &[u8] = b"journal.new";

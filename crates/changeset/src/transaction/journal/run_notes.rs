@@ -11,9 +11,9 @@ use crate::format::journal::{
     Identity, Journal, JournalArchive, JournalError, OpKind, archive_elsewhere, checked_line, checked_values,
     noted_identity, noted_path,
 };
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, ObjectStatus, Root};
 use crate::transaction::error::Cause;
+use patchadm_rootfs::{Dir, ObjectStatus, Root};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The note file in the stage.
 const NAME: &[u8] = b"notes";

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::format::journal::Identity;
 use crate::format::manifest::{decode, encode};
-use crate::package::{LiveKind, Mode};
-use crate::root::{Dir, ObjectStatus, Root};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::is_same_inode;
+use patchadm_rootfs::LiveKind;
+use patchadm_rootfs::{Dir, ObjectStatus, Root};
+use patchadm_svr4::package::Mode;
 
 const SET_ID: u32 = 0o6000;
 

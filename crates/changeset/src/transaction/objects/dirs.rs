@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use crate::package::ObjectPath;
-use crate::root::{Dir, Result, Root};
 use crate::transaction::error::Cause;
+use patchadm_rootfs::{Dir, Result, Root};
+use patchadm_svr4::package::ObjectPath;
 
 /// The most directories held open at once. A process may have few descriptors (1,024 by default), and work in path
 /// order needs few directories at a time.

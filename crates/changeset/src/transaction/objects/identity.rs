@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::format::journal::{Identity, Op, is_settable};
 use crate::format::manifest::encode;
-use crate::package::{Digest, Inode, Xattrs};
-use crate::root::{Dir, FileType, ObjectStatus, Result};
+use patchadm_rootfs::{Digest, Inode, Xattrs};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Result};
 
 /// The state of a target or staged name, as recovery distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity)
     match seen.file_type {
         FileType::Regular => {
             let digest = dir.live(name)?.and_then(|live| match live.kind {
-                crate::package::LiveKind::Regular { sha256, .. } => Some(sha256.to_string()),
+                patchadm_rootfs::LiveKind::Regular { sha256, .. } => Some(sha256.to_string()),
                 _ => None,
             });
             Ok(digest.is_some() && digest == identity.sha256)

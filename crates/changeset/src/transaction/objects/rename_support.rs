@@ -8,8 +8,8 @@
 use rustix::io::Errno;
 
 use crate::format::journal::{Domain, Lack};
-use crate::root::{Dir, FileType, Result, RootError};
 use crate::transaction::error::Cause;
+use patchadm_rootfs::{Dir, FileType, Result, RootError};
 
 /// The renames supported by the file system of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

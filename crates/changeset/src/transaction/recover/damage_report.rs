@@ -5,10 +5,10 @@
 //! whatever failed; if even reading fails, the report says so.
 
 use crate::format::journal::{Identity, Op, OpKind};
-use crate::root::FileType;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{ObjectState, encoded};
 use crate::transaction::switch::op_runner::{OpRunner, UndoStep};
+use patchadm_rootfs::FileType;
 
 impl OpRunner<'_> {
     /// Returns a sorted line for each path that is not as before, with the place of its old object.

@@ -9,8 +9,6 @@ use rustix::io::Errno;
 use crate::format::history;
 use crate::format::journal::{Journal, Op, OpKind, RunOutcome};
 use crate::outside::OutsideAccess;
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, FileType, Lock, Root, WritableFile};
 use crate::transaction::archive::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
@@ -20,6 +18,8 @@ use crate::transaction::objects::identity::is_same_inode;
 use crate::transaction::recover::set_id::strip_set_id_bits;
 use crate::transaction::stage::domains::{drop_objects, drop_stages, make_own_directory};
 use crate::transaction::switch::op_runner::OpRunner;
+use patchadm_rootfs::{Dir, FileType, Lock, Root, WritableFile};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// Finishes a run whose outcome is written. Returns notes on everything that could not be done.
 pub(crate) fn finish_run(

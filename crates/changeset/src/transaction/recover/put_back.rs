@@ -8,8 +8,6 @@ use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::format::manifest::encode;
-use crate::package::{LiveKind, Mode};
-use crate::root::{Dir, FileType, ObjectStatus};
 use crate::transaction::error::Cause;
 use crate::transaction::journal::run_notes::RunNotes;
 use crate::transaction::objects::attributes::{set_attributes, set_attributes_of_directory};
@@ -17,6 +15,9 @@ use crate::transaction::objects::identity::{ObjectState, identity, state};
 use crate::transaction::objects::rename_support::{is_one_object, link};
 use crate::transaction::stage::safety_copies::{copy_object, make_again};
 use crate::transaction::switch::op_runner::OpRunner;
+use patchadm_rootfs::LiveKind;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus};
+use patchadm_svr4::package::Mode;
 
 impl OpRunner<'_> {
     /// Restores everything protected by the journal: records first, so that no record claims more than the tree; new

@@ -1,12 +1,8 @@
 //! Rolls back and recovers runs: one code for the running command and for the one that finds a dead run.
 
-use crate::database::own_directory;
 use crate::format::journal::{Journal, JournalError, JournalHead, Run, RunOutcome, ScriptProcess};
 use crate::format::queue::InstallfRequests;
 use crate::outside::OutsideAccess;
-use crate::package::ObjectPath;
-use crate::package::rule::holds;
-use crate::root::{Lock, Root};
 use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use crate::transaction::journal::installf_queue::{read_queue, undo_queue};
 use crate::transaction::journal::journal_file;
@@ -16,6 +12,10 @@ use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::must_be_ours;
 use crate::transaction::stage::local_stage;
 use crate::transaction::switch::op_runner::OpRunner;
+use patchadm_rootfs::{Lock, Root};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::places::own_directory;
 
 /// The result of recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]

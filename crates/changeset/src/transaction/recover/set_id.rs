@@ -11,15 +11,16 @@ use std::collections::HashSet;
 
 use rustix::io::Errno;
 
-use crate::database::{RecordView, contents};
 use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
-use crate::package::{Ftype, Inode, Live, LiveKind, Mode, Timestamp};
-use crate::root::{Dir, FileType, ObjectStatus, Result, Root};
+use crate::records::{RecordView, contents};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::rename_support::RenameSupport;
 use crate::transaction::stage::layout::Layout;
 use crate::transaction::stage::own_stage::MARKER;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Result, Root};
+use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp};
+use patchadm_svr4::package::{Ftype, Mode};
 
 /// The extended attribute of file capabilities, which count as set-id bits.
 const CAPABILITY: &[u8] = b"security.capability";

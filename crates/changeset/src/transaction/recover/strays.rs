@@ -8,17 +8,17 @@
 
 use rustix::io::Errno;
 
-use crate::database::own_directory;
 use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
-use crate::package::ObjectPath;
-use crate::package::rule::holds;
-use crate::root::{Dir, FileType, ObjectStatus, Root};
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
 use crate::transaction::objects::identity::{ObjectState, state_of};
 use crate::transaction::stage::domains::{HOLDER, is_unsupported};
 use crate::transaction::stage::local_stage;
 use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own, why_not_ours};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::places::own_directory;
 
 /// The most paths named in the notes of one directory.
 const TOLD: usize = 4;

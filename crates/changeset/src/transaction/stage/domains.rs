@@ -9,15 +9,16 @@
 
 use std::collections::HashMap;
 
-use crate::database::own_directory;
 use crate::format::journal::{Domain, Journal, Run};
-use crate::package::rule::holds;
-use crate::package::{Mode, ObjectPath, side_by_side};
-use crate::root::{Dir, FileType, ObjectStatus, Root};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::rename_support::probe_renames;
 use crate::transaction::stage::local_stage;
 use crate::transaction::stage::own_stage::{MARKER, marker_text, why_not_ours};
+use patchadm_rootfs::side_by_side;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places::own_directory;
 
 /// The directory for stages in the topmost directory of another mount.
 pub(crate) const HOLDER: &[u8] = b".patchadm";

@@ -3,9 +3,9 @@
 
 use std::thread::{Scope, ScopedJoinHandle};
 
-use crate::root::Root;
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::OpenDomains;
+use patchadm_rootfs::Root;
 
 /// The fewest bytes worth a flush of their own.
 const WORTH_IT: u64 = 8 << 20;
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::format::journal::Run;
-    use crate::root::{ChangeCall, Door};
+    use patchadm_rootfs::{ChangeCall, Door};
 
     /// How many syncs an early one of so many bytes makes, and what it comes to, where every sync fails.
     fn early(bytes: u64, is_for_many: bool) -> (usize, bool) {
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_disk_is_not_lost_by_asking_early() {
-        let expected = if crate::package::cores() > 1 { (1, false) } else { (0, true) };
+        let expected = if patchadm_rootfs::cores() > 1 { (1, false) } else { (0, true) };
         assert_eq!(early(WORTH_IT, true), expected);
     }
 

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::ledgers::{LedgerDraft, Ledgers};
-use crate::package::{Inode, Live, LiveKind, Mode, ObjectPath, PkgInst, Timestamp};
 use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile};
-use crate::root::{Dir, Resolver, Root};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{encoded, identity, is_layered};
 use crate::transaction::objects::rename_support::RenameSupport;
 use crate::transaction::stage::domains::{OpenDomain, OpenDomains};
+use patchadm_rootfs::{Dir, Resolver, Root};
+use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+use patchadm_svr4::places;
 
 /// One name that changes.
 #[derive(Debug)]

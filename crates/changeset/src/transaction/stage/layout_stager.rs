@@ -11,15 +11,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::package::PackagePath;
 use crate::plan::Body;
-use crate::root::Root;
 use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
 use crate::transaction::settings::{RunActivity, RunWatch};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::{Layout, LayoutItem};
 use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::PackagePath;
 
 /// Files larger than this are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;

@@ -6,10 +6,10 @@
 
 use crate::format::journal::{checked_line, checked_values, noted_stage};
 use crate::format::manifest::encode;
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::own_stage::{FoundStage, open_own};
+use patchadm_rootfs::{Dir, Root};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The note file in the stage of the first domain: one line per local stage, its escaped physical path.
 const NOTE: &[u8] = b"alone";

@@ -5,15 +5,16 @@ use std::io::{self, BufRead};
 use std::ops::Deref;
 
 use crate::format::journal::Identity;
-use crate::package::{Digest, Live, LiveKind, Mode, ObjectPath, Summing, Sums, Xattrs};
 use crate::plan::{Body, Member, NewObject, NewXattrs};
-use crate::root::{Dir, Root, SpecialFile, WritableFile};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::{Layout, LayoutItem};
 use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
+use patchadm_rootfs::{Digest, Live, LiveKind, Summing, Sums, Xattrs};
+use patchadm_rootfs::{Dir, Root, SpecialFile, WritableFile};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The largest file whose first write takes all of its space, so that a full disk shows at once.
 const WRITTEN_AT_ONCE: u64 = 128 << 10;

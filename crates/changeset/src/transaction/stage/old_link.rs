@@ -8,7 +8,6 @@
 //! descriptor after its replacement are lost.
 
 use crate::format::journal::{Identity, OpKind};
-use crate::root::{Dir, Root};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{identity, is_old_untouched};
@@ -16,6 +15,7 @@ use crate::transaction::objects::rename_support::{RenameSupport, link};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::{Layout, LayoutItem};
 use crate::transaction::stage::safety_copies::copy_object;
+use patchadm_rootfs::{Dir, Root};
 
 /// Gives the old object of every replacement a second name in its stage, if nothing else can bring it back.
 pub(crate) fn link_old_objects(

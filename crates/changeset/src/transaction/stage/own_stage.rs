@@ -5,9 +5,9 @@
 //! was made by one of the owner's runs. The checks apply to the open directory that is then used.
 
 use crate::format::journal::Run;
-use crate::package::rule::holds;
-use crate::root::{Dir, FileType, ObjectStatus, Root};
 use crate::transaction::error::Cause;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
+use patchadm_svr4::package::rule::holds;
 
 /// The marker file in a stage, which names the run and the domain of the stage.
 pub(crate) const MARKER: &[u8] = b"marker";
@@ -108,8 +108,8 @@ fn is_marked(stage: &Dir, run: &Run) -> Result<bool, Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::{Mode, ObjectPath};
-    use crate::root::Root;
+    use patchadm_rootfs::Root;
+    use patchadm_svr4::package::{Mode, ObjectPath};
 
     /// A root, and a directory in it.
     fn directory() -> (tempfile::TempDir, Root, ObjectStatus) {

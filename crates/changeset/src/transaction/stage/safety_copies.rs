@@ -8,16 +8,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
-use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
-use crate::root::{Descent, Dir, FileType, ObjectStatus, Resolver, Root, SpecialFile};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{encoded, identity};
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::staged_files::set_xattrs;
+use patchadm_rootfs::{Descent, Dir, FileType, ObjectStatus, Resolver, Root, SpecialFile};
+use patchadm_rootfs::{Digest, Hashing, Inode, Xattrs};
+use patchadm_svr4::package::{Mode, ObjectPath};
+use patchadm_svr4::places;
 
 /// The paths that procedure scripts of a run may touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

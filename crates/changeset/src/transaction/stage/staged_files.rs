@@ -3,12 +3,13 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::format::journal::Identity;
-use crate::package::{Digest, Mode, Timestamp, Xattrs};
 use crate::plan::{TreeContent, TreeFile};
-use crate::root::{Dir, FileType, Root, RootError};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::layout::LayoutItem;
+use patchadm_rootfs::{Digest, Timestamp, Xattrs};
+use patchadm_rootfs::{Dir, FileType, Root, RootError};
+use patchadm_svr4::package::Mode;
 
 /// Records the identity of a staged object in its item.
 pub(crate) fn note_identity(

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use crate::package::{ObjectPath, PackagePath, Sums};
 use crate::plan::{Plan, ReplacedVersion};
-use crate::root::{Dir, Root, RootError, WritableFile};
 use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
+use patchadm_rootfs::Sums;
+use patchadm_rootfs::{Dir, Root, RootError, WritableFile};
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// The staged versions.
 #[derive(Debug, Default)]

@@ -19,11 +19,11 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::format::journal::{Op, OpKind};
-use crate::root::{Dir, FileType};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{ObjectState, state_of};
 use crate::transaction::objects::rename_support::{is_one_object, link};
 use crate::transaction::switch::op_runner::{OpRunner, is_as_planned};
+use patchadm_rootfs::{Dir, FileType};
 
 impl OpRunner<'_> {
     /// Tells whether an op is a replacement on a file system without exchange.

@@ -11,9 +11,6 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Journal, Op, OpKind};
-use crate::package::rule::holds;
-use crate::package::{Inode, ObjectPath};
-use crate::root::{Dir, FileType, Root, RootError};
 use crate::transaction::archive::rebuild::rebuild_object;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::attributes::{may_have_back, set_attributes, without_rights};
@@ -23,6 +20,10 @@ use crate::transaction::objects::identity::{
 };
 use crate::transaction::objects::rename_support::{RenameSupport, is_one_object};
 use crate::transaction::stage::domains::reopen_stage;
+use patchadm_rootfs::Inode;
+use patchadm_rootfs::{Dir, FileType, Root, RootError};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::rule::holds;
 
 /// The next step in undoing an op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -394,7 +395,7 @@ impl<'a> OpRunner<'a> {
 
     /// Runs a rename, and gives up the ballast if it fails for lack of space: a rename into a directory may need a
     /// block.
-    pub(crate) fn with_ballast(&self, step: impl Fn() -> crate::root::Result<()>) -> Result<(), Cause> {
+    pub(crate) fn with_ballast(&self, step: impl Fn() -> patchadm_rootfs::Result<()>) -> Result<(), Cause> {
         match step() {
             Err(error) if error.is_no_space() => {
                 for stage in &self.stages {

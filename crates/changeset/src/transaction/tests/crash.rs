@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::super::{Receipt, Recovered, RootCondition, TransactionError};
 use super::ground::Ground;
 use super::world::{World, at};
-use crate::root::{ChangeCall, Door};
+use patchadm_rootfs::{ChangeCall, Door};
 
 type Picture = std::collections::BTreeMap<String, String>;
 
@@ -132,7 +132,7 @@ fn recovery_may_be_stopped_anywhere_and_begun_again() {
         let _ = run(ground, &world, dead_after(ground, until_outcome(ground) - 6));
         for number in 0..60 {
             let root = world.root(dead_after(ground, number));
-            let lock = crate::root::Lock::take(&root, "recover", |_| false).unwrap();
+            let lock = patchadm_rootfs::Lock::take(&root, "recover", |_| false).unwrap();
             let _ = super::super::recover(&root, &lock);
         }
         world.recover_with(ground.open_door());

@@ -6,9 +6,9 @@ use rustix::io::Errno;
 
 use super::world::{World, at};
 use crate::format::journal::Op;
-use crate::package::ObjectPath;
 use crate::plan::Plan;
-use crate::root::{ChangeCall, Door, RootChange};
+use patchadm_rootfs::{ChangeCall, Door, RootChange};
+use patchadm_svr4::package::ObjectPath;
 
 /// What a file system is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use crate::format::journal::{
     Identity, Journal, JournalArchive, JournalError, Op, OpKind, RunOutcome, ScriptProcess, ScriptProgress,
     checked_line,
 };
-use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, TransactionError, recover, unfinished_script};
+use patchadm_rootfs::{Door, Lock};
 
 const JOURNAL: &str = "var/sadm/patchadm/journal";
 const STAGED: &str = "var/sadm/patchadm/stage/1-00000000000000aa";
@@ -138,7 +138,7 @@ fn what_is_outside_of_the_root_is_no_archive_by_the_word_of_a_journal() {
     for (field, outcome) in [("outside", None), ("discard", Some(RunOutcome::Commit))] {
         let (stopped, host) = (Stopped::new(), host());
         let meta = fs::metadata(host.path().join("passwd")).unwrap();
-        let inode = Some(crate::package::Inode { number: meta.ino(), born: None });
+        let inode = Some(patchadm_rootfs::Inode { number: meta.ino(), born: None });
         let victim = Some(host.path().join("passwd").display().to_string());
         stopped.world.rewrite(|journal| {
             without_archives(journal);

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::world::World;
-use crate::package::ObjectPath;
-use crate::root::{ChangeCall, Door, RootChange};
 use crate::transaction::{Cause, RootCondition};
+use patchadm_rootfs::{ChangeCall, Door, RootChange};
+use patchadm_svr4::package::ObjectPath;
 
 /// What somebody does to a root.
 type Meddle = fn(&Path);

@@ -17,8 +17,8 @@ mod world;
 use rustix::io::Errno;
 
 use super::{Cause, Phase, ProgressEvent, RootCondition, RunActivity, RunWatch};
-use crate::root::Door;
 use ground::Ground;
+use patchadm_rootfs::Door;
 use world::{World, at};
 
 #[test]
@@ -165,8 +165,8 @@ fn a_file_system_on_which_somebody_elses_object_could_be_lost_is_refused_before_
     let world = World::new();
     let before = world.picture();
     let door = Door::watched(|step| match step.call {
-        crate::root::ChangeCall::Move => Err(Errno::INVAL),
-        crate::root::ChangeCall::MakeLink => Err(Errno::PERM),
+        patchadm_rootfs::ChangeCall::Move => Err(Errno::INVAL),
+        patchadm_rootfs::ChangeCall::MakeLink => Err(Errno::PERM),
         _ => Ok(()),
     });
     let error = world.run(door).unwrap_err();
@@ -176,7 +176,7 @@ fn a_file_system_on_which_somebody_elses_object_could_be_lost_is_refused_before_
 
 #[test]
 fn that_directories_are_gone_is_durable_before_the_stage_goes() {
-    use crate::root::ChangeCall;
+    use patchadm_rootfs::ChangeCall;
     let calls = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let noted = calls.clone();
     let door = Door::default().witnessed(move |step, _| {
@@ -232,7 +232,7 @@ pub(super) struct NoLedgers;
 impl crate::ledgers::Ledgers for NoLedgers {
     fn draft<'p>(
         &self,
-        _root: &crate::root::Root,
+        _root: &patchadm_rootfs::Root,
         _plan: &crate::plan::Plan,
         _change: &'p crate::plan::LedgerChange,
     ) -> Result<Option<Box<dyn crate::ledgers::LedgerDraft + 'p>>, Cause> {

@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::world::{RUN, World};
 use crate::format::journal::OpKind;
-use crate::package::Digest;
-use crate::root::{ChangeCall, Door, Lock};
 use crate::transaction::{Cause, Recovered, recover};
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::{ChangeCall, Door, Lock};
 
 /// A world whose run was killed in its switch, and whose old `httpd` is gone from the stage.
 fn killed() -> World {

@@ -17,11 +17,12 @@ use super::super::{
 };
 use super::ground::Ground;
 use super::world::{Files, World, at, in_a_moment};
-use crate::database::{RecordView, read_consistently};
 use crate::format::journal::{RunRecord, ScriptProcess};
-use crate::package::{Mode, Timestamp};
 use crate::plan::{Plan, RecordChange};
-use crate::root::{Door, Lock};
+use crate::records::{RecordView, read_consistently};
+use patchadm_rootfs::Timestamp;
+use patchadm_rootfs::{Door, Lock};
+use patchadm_svr4::package::Mode;
 
 /// What a script leaves at its end.
 type Script = fn(&World);
@@ -320,7 +321,7 @@ fn while_scripts_run_readers_see_the_records_of_before_and_recovery_knows_which_
             assert_eq!(view.read(&at("/var/sadm/install/contents"), 1 << 20)?.unwrap(), contents);
             assert_eq!(view.list(&at("/var/sadm/pkg/ACMEweb"))?.unwrap(), [b"pkginfo"]);
             assert_eq!(view.list(&at("/var/sadm/patch/100-01"))?, None);
-            Ok::<(), crate::database::ViewError>(())
+            Ok::<(), crate::records::ViewError>(())
         })
         .unwrap();
         let unfinished = unfinished_script(&root).unwrap().unwrap();

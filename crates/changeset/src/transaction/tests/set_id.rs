@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::world::World;
 use crate::plan::Action;
-use crate::root::{ChangeCall, Door};
+use patchadm_rootfs::{ChangeCall, Door};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -81,7 +81,7 @@ fn after_a_rollback_the_new_program_loses_its_bits_and_the_old_one_has_them_agai
     let mut plan = world.plan();
     for change in &mut plan.changes {
         if let (true, Action::Replace(new)) = (change.path.name() == b"httpd", &mut change.action) {
-            new.mode = crate::package::Mode::of(0o4711);
+            new.mode = patchadm_svr4::package::Mode::of(0o4711);
         }
     }
     // Somebody links the new program while it is in its place; then the deletion fails.
@@ -106,7 +106,7 @@ fn after_a_rollback_a_live_program_that_was_linked_to_keeps_its_bits() {
     for change in &mut plan.changes {
         if let (true, Action::Add(new)) = (change.path.name() == b"httpd2", &mut change.action) {
             new.body = crate::plan::Body::Link(super::world::at("/opt/web/staying"));
-            new.mode = crate::package::Mode::of(0o4755);
+            new.mode = patchadm_svr4::package::Mode::of(0o4755);
         }
     }
     plan.changes.retain(|change| change.path.name() != b"staying");

@@ -7,11 +7,12 @@ use rustix::io::Errno;
 
 use super::ground::Ground;
 use super::world::{World, at, package};
-use crate::database::contents::{ContentsLines, lines_below};
-use crate::database::{RecordView, places, read_consistently, stamped};
-use crate::package::{ContentsLine, ObjectPath, OwnerStatus};
 use crate::plan::Plan;
-use crate::root::Door;
+use crate::records::contents::{ContentsLines, lines_below};
+use crate::records::{RecordView, read_consistently, stamped};
+use patchadm_rootfs::Door;
+use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus};
+use patchadm_svr4::places;
 
 /// A plan that changes nothing but the line of one link.
 fn next() -> Plan {
@@ -50,7 +51,7 @@ fn a_run_leaves_a_stamp_and_the_next_one_goes_by_it() {
     assert_eq!(contents(&world), first.replacen("/opt/web/bin ", &format!("{link}/opt/web/bin "), 1));
     let root = world.root(Door::default());
     let paths = [at("/opt/web/bin/httpd")].into();
-    let lines = crate::database::contents::lines_of_paths(&RecordView::live(&root), &paths).unwrap();
+    let lines = crate::records::contents::lines_of_paths(&RecordView::live(&root), &paths).unwrap();
     let found: Vec<String> = lines.keys().map(ObjectPath::to_string).collect();
     assert_eq!(found, ["/opt/web/also", "/opt/web/bin/httpd"]);
 }
@@ -86,7 +87,7 @@ fn stopped_anywhere_a_run_leaves_records_that_readers_see_whole_and_a_stamp_that
             let world = World::new();
             world.run_plan(&ground.plan(&world), ground.open_door(), &|| None).unwrap();
             let counter = AtomicUsize::new(0);
-            let dies = move |_: &crate::root::RootChange<'_>| {
+            let dies = move |_: &patchadm_rootfs::RootChange<'_>| {
                 if counter.fetch_add(1, Ordering::Relaxed) < number { Ok(()) } else { Err(Errno::IO) }
             };
             let ended = world.run_plan(&next(), ground.door(dies), &|| None);
@@ -113,7 +114,7 @@ fn what_stands_in_the_place_of_a_stamp_is_replaced_and_not_followed_and_a_direct
             std::fs::create_dir_all(world.path("var/sadm/patchadm")).unwrap();
             std::os::unix::fs::symlink("../../../theirs", world.path(stamp)).unwrap();
             let counter = AtomicUsize::new(0);
-            let dies = move |_: &crate::root::RootChange<'_>| {
+            let dies = move |_: &patchadm_rootfs::RootChange<'_>| {
                 if counter.fetch_add(1, Ordering::Relaxed) < number { Ok(()) } else { Err(Errno::IO) }
             };
             let ended = world.run_plan(&ground.plan(&world), ground.door(dies), &|| None);
@@ -141,8 +142,8 @@ fn a_mark_of_a_package_is_found_by_the_stamp_as_by_a_pass() {
     let root = world.root(Door::default());
     let view = RecordView::live(&root);
     let lines = lines_below(&view, &[at("/opt")]).unwrap();
-    let owned = crate::database::contents::lines_of_package(&view, &package()).unwrap();
+    let owned = crate::records::contents::lines_of_package(&view, &package()).unwrap();
     assert!(lines.iter().all(|(path, line)| owned.get(path) == Some(line)));
-    let none = crate::database::contents::paths_marked(&view, &package(), &[OwnerStatus::Pending]).unwrap();
+    let none = crate::records::contents::paths_marked(&view, &package(), &[OwnerStatus::Pending]).unwrap();
     assert!(none.is_empty());
 }

@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use super::ground::Ground;
 use super::world::{World, at};
 use crate::format::journal::{Domain, Journal, JournalEntry, JournalHeader, Op, OpKind, Run};
-use crate::package::ObjectPath;
-use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, recover};
+use patchadm_rootfs::{Door, Lock};
+use patchadm_svr4::package::ObjectPath;
 
 /// A world whose journal says that run 1 is done, with a stage of run `number` in `.patchadm` of its top directory.
 /// The stage has its own copy of a journal, whose one target is `/opt/web/bin/httpd`.

@@ -13,8 +13,8 @@ use super::ground::Ground;
 use super::world::{RUN, World, at};
 use crate::format::journal::{Journal, Op, OpKind};
 use crate::plan::Plan;
-use crate::root::{ChangeCall, Door};
 use crate::transaction::Recovered;
+use patchadm_rootfs::{ChangeCall, Door};
 
 /// A run that was killed right after its journal was published.
 pub(super) struct Stopped {
@@ -310,7 +310,7 @@ fn a_damaged_journal_stops_everything_and_nothing_is_touched() {
     bytes[4200] ^= 1;
     fs::write(&journal, &bytes).unwrap();
     let root = stopped.world.root(Door::default());
-    let lock = crate::root::Lock::take(&root, "recover", |_| false).unwrap();
+    let lock = patchadm_rootfs::Lock::take(&root, "recover", |_| false).unwrap();
     let error = crate::transaction::recover(&root, &lock).unwrap_err();
     assert!(error.to_string().contains("is damaged"), "{error}");
     assert_eq!(stopped.text(HTTPD), "bin/httpd");

@@ -11,9 +11,9 @@ use super::world::{RUN, World, files_of};
 use crate::format::journal::{
     HEAD, JournalEntry, JournalError, RunOutcome, SECTOR, checked_line, parse_head,
 };
-use crate::package::Digest;
-use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, TransactionError, recover};
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::{Door, Lock};
 
 const OWN: &str = "var/sadm/patchadm";
 

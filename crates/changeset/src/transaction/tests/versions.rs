@@ -11,11 +11,12 @@ use super::super::{Cause, ContentSource, FileSink, Phase, RunWatch, StreamError,
 use super::ground::Ground;
 use super::world::{World, at, package};
 use crate::format::journal::Run;
-use crate::package::{Digest, ObjectPath, PackagePath, PkgInst, checksum};
 use crate::plan::{Member, Plan, ReplacedVersion};
-use crate::root::{ChangeCall, Door, Root};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::staged_versions::StagedVersions;
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::{ChangeCall, Door, Root};
+use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst, checksum};
 
 const CALM: RunWatch<'_> = RunWatch { interrupt: &|| None, progress: &|_| {} };
 

@@ -13,21 +13,20 @@ use crate::format::journal::{
     progress_sector,
 };
 use crate::format::manifest::{Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode};
-use crate::format::params;
-use crate::format::pkgmap::PkgmapEntry;
-use crate::package::checksum;
-use crate::package::{
-    ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, Timestamp,
-};
 use crate::plan::{
     Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
     TreeFile, UndoArchive, UndoFormat, UndoPlace,
 };
-use crate::root::{Door, Lock, Root};
 use crate::transaction::{
     ContentSource, FileSink, Receipt, RunSettings, RunWatch, StreamError, TransactionError, WantedFile,
     carry_out, recover,
 };
+use patchadm_rootfs::{Door, Lock, Root};
+use patchadm_rootfs::{Live, LiveKind, Timestamp};
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::package::checksum;
+use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object, ObjectPath, PackagePath, Params, PkgInst};
 
 pub(super) const RUN: &str = "1-00000000000000aa";
 
@@ -320,7 +319,7 @@ pub(super) fn files_of(journal: Journal) -> JournalFiles {
 }
 
 /// A process that another test starts has our descriptors until it becomes its program: then the lock is free again.
-pub(super) fn in_a_moment(_: &crate::root::LockHolder) -> bool {
+pub(super) fn in_a_moment(_: &patchadm_rootfs::LockHolder) -> bool {
     std::thread::sleep(std::time::Duration::from_millis(2));
     true
 }

@@ -7,12 +7,13 @@ use std::io;
 use patchadm_changeset::archive_file::{LARGEST_MANIFEST, read_manifest};
 
 use super::{ArchiveError, OutsideAccess, find_with, manifest};
-use crate::database::{RecordView, places};
-use crate::format::container;
+use crate::database::RecordView;
 use crate::format::ledger::{Ledger, LedgerUndo};
-use crate::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
-use crate::package::{Digest, Hashing, Params, PkgInst, rule};
-use crate::root::Root;
+use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
+use patchadm_rootfs::Root;
+use patchadm_rootfs::{Digest, Hashing};
+use patchadm_svr4::package::{Params, PkgInst, rule};
+use patchadm_svr4::places;
 
 /// Reads the manifest of `patch` for `package`, of which the ledger says that nothing was saved; `None` if the ledger
 /// names no manifest. A named manifest must exist and be what the run wrote.
@@ -99,7 +100,7 @@ fn read(
 }
 
 fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, String> {
-    let mut opened = container::open_container(bytes).map_err(|error| error.to_string())?;
+    let mut opened = patchadm_container::open_container(bytes).map_err(|error| error.to_string())?;
     let parsed = read_manifest(&mut opened.reader)?;
     manifest::fault(&parsed, patch, package).map_or(Ok(parsed), Err)
 }
@@ -117,11 +118,11 @@ mod tests {
 
     use super::*;
     use crate::format::ledger::{LedgerLine, WhyNone};
-    use crate::format::manifest::ManifestHeader;
+    use patchadm_changeset::format::manifest::ManifestHeader;
 
     fn manifest(parameters: &[&str]) -> Vec<u8> {
         let header = ManifestHeader {
-            manifest: crate::format::manifest::VERSION,
+            manifest: patchadm_changeset::format::manifest::VERSION,
             patch: "100-01".to_owned(),
             package: "X".to_owned(),
             root: "0".repeat(16),

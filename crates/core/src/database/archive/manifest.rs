@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use crate::database::places;
-use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
-use crate::package::{ContentsLine, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
-use crate::patch::PatchId;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_svr4::package::{ContentsLine, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
+use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
 
 const NANOSECONDS_OF_A_SECOND: u32 = 1_000_000_000;
 
@@ -109,8 +109,8 @@ fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::manifest::{ManifestHeader, RecordedType, VERSION, encode};
-    use crate::package::{Digest, Timestamp};
+    use patchadm_changeset::format::manifest::{ManifestHeader, RecordedType, VERSION, encode};
+    use patchadm_rootfs::{Digest, Timestamp};
 
     const LINE: &str = "/opt/a f none 0644 root root 1 2 3 X";
 

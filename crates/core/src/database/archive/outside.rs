@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use patchadm_changeset::outside::{NamesArchive, is_own};
 
 use super::ArchiveError;
-use crate::format::journal;
 use crate::format::ledger::{Ledger, LedgerLine};
-use crate::format::outside_path::OutsidePath;
-use crate::package::{Digest, ObjectPath, PkgInst, rule};
-use crate::root::Root;
+use patchadm_changeset::format::journal;
+use patchadm_changeset::format::outside_path::OutsidePath;
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
 
 pub use patchadm_changeset::outside::OutsideAccess;
 

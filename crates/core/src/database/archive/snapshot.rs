@@ -1,8 +1,9 @@
 //! The program's own snapshot beside an archive that the scripts of a patch made.
 
 use super::{ArchiveError, OpenArchive, unreadable};
-use crate::database::{RecordView, places};
+use crate::database::RecordView;
 use crate::format::ledger::{LedgerLine, LedgerUndo, SNAPSHOT, UndoLocation};
+use patchadm_svr4::places;
 
 impl OpenArchive {
     /// Opens the snapshot beside an archive, which the ledger names by digest; `None` if it names none. A missing

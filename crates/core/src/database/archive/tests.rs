@@ -10,12 +10,13 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::format::cpio::{CpioFormat, CpioHeader};
-use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
-use crate::format::manifest::{self, ObjectRecord, RecordedState, RecordedType};
-use crate::package::checksum;
-use crate::package::{Digest, Timestamp};
 use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;
+use patchadm_changeset::format::manifest;
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, RecordedType};
+use patchadm_rootfs::{Digest, Timestamp};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
+use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
+use patchadm_svr4::package::checksum;
 
 pub(in crate::database) const MARKER: &str = "00112233445566ff";
 

@@ -7,10 +7,11 @@ use std::thread::JoinHandle;
 
 use super::{ArchiveError, ArchiveStream, OpenArchive};
 use crate::format::ledger::LedgerLine;
-use crate::format::manifest::{Manifest, decode};
-use crate::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
-use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums, rule};
 use patchadm_changeset::archive_file::{LARGEST_MANIFEST, MANIFEST_MEMBER, digest_of, stream};
+use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_rootfs::{Digest, Hashing, Sums};
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
+use patchadm_svr4::package::{PackagePath, PkgInst, rule};
 
 /// A verified archive.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::inventory::FileSystem;
-use crate::package::ObjectPath;
-use crate::root::{ObjectStatus, Result, Root};
+use patchadm_rootfs::{ObjectStatus, Result, Root};
+use patchadm_svr4::package::ObjectPath;
 
 /// A mount and its file system. A bind mount has the file system of its source, yet nothing can be renamed between
 /// the two.

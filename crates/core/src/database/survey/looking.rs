@@ -1,7 +1,8 @@
 //! Reads the objects of many directories side by side. Reading and digesting them is most of a survey's work.
 
-use crate::package::{Live, ObjectPath, side_by_side};
-use crate::root::{Result, Root};
+use patchadm_rootfs::{Live, side_by_side};
+use patchadm_rootfs::{Result, Root};
+use patchadm_svr4::package::ObjectPath;
 
 /// The number of objects of one directory that a thread reads at a time.
 const PIECE: usize = 64;

@@ -11,12 +11,13 @@ use crate::database::ledger::{self, LedgerFault};
 use crate::database::saves::{self, UnreadableFile};
 use crate::database::{DatabaseError, RecordView};
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
-use crate::format::undo_paths::{PathDigest, UndoPaths};
 use crate::inventory::Inventory;
-use crate::package::{ContentsLine, Digest, LiveKind, ObjectPath, PkgInst};
-use crate::patch::PatchList;
-use crate::root::{Dir, RootError};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
+use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
+use patchadm_rootfs::{Digest, LiveKind};
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchList;
 
 /// Fills `patched_by`, `delivered` and the save directories of the packages concerned and those that own a path concerned.
 ///

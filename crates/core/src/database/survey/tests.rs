@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::database::archive::OutsideAccess;
 use crate::database::archive::tests::{MARKER, Replaced, digest, undo};
-use crate::package::PkgInst;
-use crate::package::checksum;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::package::checksum;
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
@@ -246,7 +246,7 @@ fn the_list_beside_an_archive_answers_for_it_unless_a_file_is_in_doubt() {
     scene.patch(&[("100-01", &[("/opt/a", b"old", b"new")]), ("200-01", &[("/opt/b", b"new", b"newer")])]);
     let list = |paths: &[&str]| {
         let paths: Vec<ObjectPath> = paths.iter().map(|path| at(path)).collect();
-        crate::format::undo_paths::UndoPaths::write(MARKER, paths.iter())
+        patchadm_changeset::format::undo_paths::UndoPaths::write(MARKER, paths.iter())
     };
     scene.write("/var/sadm/pkg/X/save/100-01/undo.gz", b"it is not looked at");
     scene.write("/var/sadm/pkg/X/save/100-01/undo.paths", &list(&["/opt/a"]));

@@ -4,9 +4,10 @@ use std::io;
 use std::rc::Rc;
 
 use super::findings::{CheckedAspects, CheckedObject, DeliveredFile, DeliveredFiles, Difference, Finding};
-use crate::package::checksum::sum_of;
-use crate::package::{Accounts, ContentsLine, Ftype, Object, ObjectPath, Sums};
-use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
+use patchadm_rootfs::Sums;
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
+use patchadm_svr4::package::checksum::sum_of;
+use patchadm_svr4::package::{Accounts, ContentsLine, Ftype, Object, ObjectPath};
 
 /// What is read at once: most files as a whole, and no more than the cache of a processor holds beside other things.
 const BUFFER: usize = 1 << 17;

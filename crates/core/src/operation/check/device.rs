@@ -14,9 +14,9 @@ use super::scope::CheckScope;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::queries::select::PackageSelection;
-use crate::package::checksum::sum_of;
-use crate::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 use crate::source::{Form, PackageImage, SourceError};
+use patchadm_svr4::package::checksum::sum_of;
+use patchadm_svr4::package::{ContentInfo, Object, ObjectPath, PackagePath, variables};
 
 /// What is read at once.
 const BUFFER: usize = 1 << 18;

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use super::compare::Comparison;
 use super::findings::{CheckError, CheckedObject, Finding, UnfixedReason};
 use crate::database::{RecordView, contents};
-use crate::format::contents::key_of;
-use crate::package::{ContentsLine, Ftype, ObjectPath};
-use crate::root::{FileType, RootError};
+use patchadm_rootfs::{FileType, RootError};
+use patchadm_svr4::format::contents::key_of;
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
 /// What is hidden in the exclusive directories among `lines`, which are in scope; `removes` takes it away, unless it
 /// is a directory that is not empty.

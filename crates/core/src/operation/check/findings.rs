@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use crate::database::{DatabaseError, RecordError, ViewError};
 use crate::operation::failure::Failure;
 use crate::operation::queries::packages::QueryError;
-use crate::package::{Digest, Mode, Object, ObjectPath};
-use crate::root::RootError;
+use patchadm_rootfs::Digest;
+use patchadm_rootfs::RootError;
+use patchadm_svr4::package::{Mode, Object, ObjectPath};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

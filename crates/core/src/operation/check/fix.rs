@@ -11,9 +11,10 @@
 
 use super::compare::Comparison;
 use super::findings::{CheckedObject, Finding, UnfixedReason};
-use crate::package::rule::holds;
-use crate::package::{ContentsLine, Ftype, LiveKind, Mode, Object, Timestamp};
-use crate::root::{Dir, FileType, ObjectStatus, OpenObject, Result, random};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, OpenObject, Result, random};
+use patchadm_rootfs::{LiveKind, Timestamp};
+use patchadm_svr4::package::rule::holds;
+use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object};
 
 /// The mode of a directory that is made and of which no mode is recorded.
 const DIRECTORY_MODE: u32 = 0o755;

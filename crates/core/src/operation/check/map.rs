@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use super::findings::{CheckError, UnmatchedOperands};
 use super::scope::CheckScope;
 use crate::database::{RecordView, installed};
-use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::operation::queries::packages::parameter_file;
 use crate::operation::queries::select::PackagePattern;
-use crate::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 
 /// The largest pkgmap that is read, in bytes: 1 GiB.
 const LARGEST: u64 = 1 << 30;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::findings::{CheckError, UnmatchedOperands};
 use crate::database::contents::{self, ContentsLines};
 use crate::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
-use crate::format::contents::key_of;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
-use crate::package::{ContentsLine, ObjectPath, PathError};
+use patchadm_svr4::format::contents::key_of;
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PathError};
 
 /// Which objects are compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

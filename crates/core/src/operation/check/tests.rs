@@ -5,8 +5,8 @@ use std::fs;
 
 use super::*;
 use crate::operation::queries::select::PackagePattern;
-use crate::package::{ContentInfo, Ftype, OwningPackage, PkgInst, checksum};
-use crate::package::{Object, ObjectPath};
+use patchadm_svr4::package::{ContentInfo, Ftype, OwningPackage, PkgInst, checksum};
+use patchadm_svr4::package::{Object, ObjectPath};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()

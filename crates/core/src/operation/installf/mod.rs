@@ -5,15 +5,15 @@ pub mod target;
 
 use std::collections::BTreeSet;
 
-use crate::format::queue::{InstallfEntry, InstallfRequests};
-use crate::format::registration::Registration;
 use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
-use crate::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::refusal::Command;
 use crate::plan::registration::installf::{Registering, finish, register};
 use crate::plan::registration::settle::Discrepancy;
-use crate::root::Root;
+use patchadm_changeset::format::queue::{InstallfEntry, InstallfRequests};
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::registration::Registration;
+use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 
 /// The options and operands of installf(1M).
 #[derive(Clone, Debug)]

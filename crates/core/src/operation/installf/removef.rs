@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
-use crate::package::{ObjectPath, OwnerStatus};
 use crate::plan::refusal::Command;
 use crate::plan::registration::removef::{GivingUp, finish, give_up};
-use crate::root::Root;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, OwnerStatus};
 
 /// The options and operands of removef(1M).
 #[derive(Clone, Debug)]

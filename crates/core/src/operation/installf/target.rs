@@ -9,18 +9,20 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use crate::database::contents::{paths_marked, paths_of_queue};
 use crate::database::{RecordView, installed, open_run};
-use crate::format::queue::InstallfEntry;
-use crate::format::registration::RegistrationError;
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
-use crate::package::{ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Refusal};
 use crate::plan::registration::installf_queue::{check_room, overlaid};
-use crate::root::Root;
-use crate::transaction::{Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request};
+use patchadm_changeset::format::queue::InstallfEntry;
+use patchadm_changeset::transaction::{
+    Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request,
+};
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::registration::RegistrationError;
+use patchadm_svr4::package::{ObjectPath, OwnerStatus, PkgInst};
 
 /// Why objects were neither registered nor given up.
 #[derive(Debug, thiserror::Error)]

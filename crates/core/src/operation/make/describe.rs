@@ -12,9 +12,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::format::prototype::{AttributeSetting, PrototypeAttributes, PrototypeEntry};
-use crate::package::{Accounts, ContentInfo, Ftype, Mode, PackagePath, PathError, Sums};
-use crate::root::{Root, RootError, accounts_of};
+use patchadm_rootfs::Sums;
+use patchadm_rootfs::{Root, RootError, accounts_of};
+use patchadm_svr4::format::prototype::{AttributeSetting, PrototypeAttributes, PrototypeEntry};
+use patchadm_svr4::package::{Accounts, ContentInfo, Ftype, Mode, PackagePath, PathError};
 
 /// What is to be described.
 #[derive(Clone, Debug)]

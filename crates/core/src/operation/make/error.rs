@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::format::params::ParamsError;
-use crate::format::pkgmap::MOST_ENTRIES;
-use crate::format::prototype;
-use crate::package::{PathError, PkgInst};
-use crate::root::RootError;
+use patchadm_rootfs::RootError;
+use patchadm_svr4::format::params::ParamsError;
+use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
+use patchadm_svr4::format::prototype;
+use patchadm_svr4::package::{PathError, PkgInst};
 
 /// A failed making. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use super::error::{NoObject, SearchPlace};
 use super::reading::PrototypeScope;
 use super::variables::PrototypeVariables;
-use crate::format::prototype::PrototypeEntry;
-use crate::package::Ftype;
+use patchadm_svr4::format::prototype::PrototypeEntry;
+use patchadm_svr4::package::Ftype;
 
 /// The file that stands for no content.
 const NOTHING: &[u8] = b"/dev/null";
@@ -107,7 +107,7 @@ fn relative(path: &[u8]) -> &OsStr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::PackagePath;
+    use patchadm_svr4::package::PackagePath;
 
     #[test]
     fn an_absolute_path_is_below_the_roots_and_never_below_the_base_directory_alone() {

@@ -9,9 +9,10 @@ use super::lookup::{FoundContent, ObjectLookup};
 use super::progress::{MakeWarning, MakeWatch};
 use super::reading::{PlacedEntry, ReadPrototype};
 use super::variables::PrototypeVariables;
-use crate::format::pkgmap::{PkgmapEntry, member_name};
-use crate::format::prototype::{self, AttributeSetting};
-use crate::package::{Ftype, Mode, Object, ObjectAttributes, PackagePath, Params, escape};
+use patchadm_svr4::format::pkgmap::{PkgmapEntry, member_name};
+use patchadm_svr4::format::prototype;
+use patchadm_svr4::format::prototype::AttributeSetting;
+use patchadm_svr4::package::{Ftype, Mode, Object, ObjectAttributes, PackagePath, Params, escape};
 
 /// The longest owner or group, in bytes.
 const LONGEST_ACCOUNT: usize = 64;

@@ -29,11 +29,11 @@ pub use error::{MakeError, NoObject, PrototypeTrouble, PrototypeTroubleKind};
 pub use parameters::ParameterDefaults;
 pub use progress::{MakeStep, MakeWarning, MakeWatch};
 
-use crate::format::params;
-use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
-use crate::package::{ContentInfo, Ftype, Object, PackagePath, Params, PkgInst};
 use lookup::{FoundContent, ObjectLookup};
 use mapping::{MappedPrototype, PackageItem};
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::{ContentInfo, Ftype, Object, PackagePath, Params, PkgInst};
 use variables::PrototypeVariables;
 
 /// What is to be made of what.
@@ -144,7 +144,7 @@ impl PackageDraft {
         let mut object = Object::new(Ftype::Information, "");
         object.content = ContentInfo {
             size: Some(self.pkginfo.len() as u64),
-            cksum: Some(crate::package::checksum::sum(&self.pkginfo)),
+            cksum: Some(patchadm_svr4::package::checksum::sum(&self.pkginfo)),
             mtime: Some(self.now),
         };
         let path = PackagePath::new(b"pkginfo").map_err(MakeError::Path)?;

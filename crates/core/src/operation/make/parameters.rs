@@ -15,8 +15,8 @@ use super::lookup::FoundContent;
 use super::mapping::PackageItem;
 use super::progress::{MakeWarning, MakeWatch};
 use super::variables::PrototypeVariables;
-use crate::format::params::{LARGEST_FILE, ParamFile, compact};
-use crate::package::{Ftype, Params, PkgInst};
+use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, compact};
+use patchadm_svr4::package::{Ftype, Params, PkgInst};
 
 /// The longest abbreviation, NAME and VERSION, and word of ARCH and CATEGORY, in bytes (pkginfo(4)).
 const LONGEST_ABBREVIATION: usize = 32;

@@ -10,9 +10,10 @@ use std::rc::Rc;
 
 use super::error::{PrototypeTrouble, PrototypeTroubleKind};
 use super::variables::PrototypeVariables;
-use crate::format::pkgmap::MOST_ENTRIES;
-use crate::format::prototype::{self, PrototypeAttributes, PrototypeCommand, PrototypeItem};
-use crate::package::Params;
+use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
+use patchadm_svr4::format::prototype;
+use patchadm_svr4::format::prototype::{PrototypeAttributes, PrototypeCommand, PrototypeItem};
+use patchadm_svr4::package::Params;
 
 /// How deep prototypes may include each other (prototype(4)).
 const DEEPEST: usize = 20;

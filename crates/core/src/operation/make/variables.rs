@@ -5,7 +5,7 @@
 //! it is. In the paths of this machine both are replaced. The command line counts before `!NAME=value`, and that
 //! before the pkginfo. The environment does not count: a package is the same whoever makes it.
 
-use crate::package::Params;
+use patchadm_svr4::package::Params;
 
 /// Values that hold for a whole making.
 #[derive(Clone, Debug, Default)]

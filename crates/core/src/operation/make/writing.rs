@@ -13,10 +13,11 @@ use super::lookup::FoundContent;
 use super::mapping::PackageItem;
 use super::progress::{MakeStep, MakeWatch};
 use super::{MakeRequest, PackageDraft, parameters};
-use crate::format::pkgmap::Pkgmap;
-use crate::package::checksum::Checksum;
-use crate::package::{ContentInfo, Mode, PkgInst, Timestamp};
-use crate::root::{Dir, FileType, NewTree, RootError, UnnamedDirectory};
+use patchadm_rootfs::Timestamp;
+use patchadm_rootfs::{Dir, FileType, NewTree, RootError, UnnamedDirectory};
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::checksum::Checksum;
+use patchadm_svr4::package::{ContentInfo, Mode, PkgInst};
 
 /// What is in the private name of a package that is being made.
 const PROGRAM: &str = "pkgmk";

@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::database::places;
-use crate::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
-use crate::format::params::{LARGEST_FILE, ParamFile};
-use crate::format::response::Response;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::interview::ScriptAnswers;
 use crate::plan::refusal::Refusal;
-use crate::root::Root;
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
+use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
+use patchadm_svr4::format::response::Response;
+use patchadm_svr4::places;
 
 /// An admin file, and what to warn of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

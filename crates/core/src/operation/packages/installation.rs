@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::admin::Admin;
 use crate::inventory::Installed;
 use crate::operation::scripts::context::base_of;
-use crate::package::{Mode, ObjectPath, PkgInst};
 use crate::plan::package::install::IntendedInstall;
 use crate::plan::{Action, Body, Change};
 use crate::source::PackageImage;
+use patchadm_svr4::format::admin::Admin;
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
 /// The installation of a package as it is planned.
 #[derive(Clone, Debug)]

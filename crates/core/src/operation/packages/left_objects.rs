@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::database::RecordView;
-use crate::package::ObjectPath;
 use crate::plan::Plan;
 use crate::plan::package::remove::{Fate, RemovalPortion};
-use crate::root::Root;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 
 /// An object that is the package's no more.
 #[derive(Clone, Debug, PartialEq, Eq)]

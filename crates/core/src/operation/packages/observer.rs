@@ -4,10 +4,10 @@ use super::installation::PlannedInstallation;
 use super::left_objects::LeftObject;
 use super::report::{AddedPackage, PlannedRemoval, RemovedPackage};
 use crate::operation::scripts::runner::ScriptOutput;
-use crate::package::Params;
 use crate::plan::Plan;
 use crate::plan::script_schedule::steps::Portion;
 use crate::source::PackageImage;
+use patchadm_svr4::package::Params;
 
 /// Watches packages come and go. Every method has a default that says nothing and agrees to nothing.
 pub trait PackageObserver: ScriptOutput {

@@ -5,7 +5,7 @@ use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::LastingResults;
 use crate::plan::package::remove::IntendedRemoval;
 use crate::script::protocol::ExitMeaning;
-use crate::transaction::{Receipt, Recovered, RootCondition};
+use patchadm_changeset::transaction::{Receipt, Recovered, RootCondition};
 
 /// The outcomes of all packages of a command; `T` is the outcome of one.
 #[derive(Debug)]

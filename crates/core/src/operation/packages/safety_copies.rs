@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::database::places;
-use crate::package::ObjectPath;
 use crate::plan::script_schedule::steps::Concerned;
-use crate::transaction::{ProtectedObject, ProtectedPaths};
+use patchadm_changeset::transaction::{ProtectedObject, ProtectedPaths};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
 
 /// Collects everything that scripts of some packages may touch.
 pub(crate) fn safety_copies<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> ProtectedPaths {

@@ -22,7 +22,6 @@ use crate::operation::scripts::halt::{RunHalt, end_run};
 use crate::operation::scripts::package::PackageScripts;
 use crate::operation::scripts::package_directory::{PackageDirectory, member};
 use crate::operation::session::Session;
-use crate::package::{Live, ObjectPath, PkgInst};
 use crate::plan::Plan;
 use crate::plan::package::remove::RemovalPortion;
 use crate::plan::refresh::number_object;
@@ -30,9 +29,11 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::script_schedule::steps::{ClassStep, ListedFile, Outcome, PackageStep};
 use crate::plan::scripts::Deliverer;
-use crate::root::accounts_of;
 use crate::script::environment::ProcedureScript;
-use crate::transaction::{ProtectedPaths, Receipt, ScriptedRun, SettledAttributes};
+use patchadm_changeset::transaction::{ProtectedPaths, Receipt, ScriptedRun, SettledAttributes};
+use patchadm_rootfs::Live;
+use patchadm_rootfs::accounts_of;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// The parameter that names the classes whose scripts want paths relative to the package.
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";

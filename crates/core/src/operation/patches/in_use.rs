@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::plan::{Action, Plan};
-use crate::root::Root;
+use patchadm_rootfs::Root;
 
 /// A process with the files that it uses of those that change.
 #[derive(Clone, Debug, PartialEq, Eq)]

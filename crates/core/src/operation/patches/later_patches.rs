@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, RecordView, ledger};
-use crate::format::journal::Run;
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
-use crate::package::PkgInst;
-use crate::patch::{AppliedPatches, PatchId, PatchList, PatchRecords};
 use crate::plan::patch::backout_input::Elsewhere;
+use patchadm_changeset::format::journal::Run;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList, PatchRecords};
 
 /// The manifests of later patches, by package and patch.
 pub(super) type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;

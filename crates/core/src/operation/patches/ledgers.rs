@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::database::archive::ArchiveError;
 use crate::database::{RecordView, ledger};
 use crate::format::ledger::Ledger;
-use crate::package::PkgInst;
+use patchadm_svr4::package::PkgInst;
 
 /// What was read of the ledgers of a root: the lines that count.
 #[derive(Default)]

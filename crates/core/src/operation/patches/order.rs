@@ -1,6 +1,6 @@
 //! The order in which several patches of one command are taken.
 
-use crate::patch::PatchId;
+use patchadm_svr4::patch::PatchId;
 
 /// Puts what is required before what requires it; otherwise the given order stays. In a cycle too: the rules of each
 /// patch then say what is missing.

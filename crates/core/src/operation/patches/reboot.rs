@@ -1,7 +1,7 @@
 //! What a patch wants to happen after its installation. It is told, never done.
 
-use crate::format::readme::{ReadmeReboot, reboot_request};
 use crate::source::Image;
+use patchadm_svr4::format::readme::{ReadmeReboot, reboot_request};
 
 /// The words of `PATCH_PROPERTIES` that ask for a reboot, strongest first.
 const WORDS: [&str; 4] = ["reconfigimmediate", "rebootimmediate", "reconfigafter", "rebootafter"];

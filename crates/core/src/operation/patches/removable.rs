@@ -15,18 +15,19 @@ use rustix::io::Errno;
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{RecordView, ViewError, installed, marker, saves};
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{ObjectRecord, PatchedPaths};
-use crate::format::undo_paths::PathDigest;
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
-use crate::package::{ObjectPath, Params, PkgInst, Policy};
-use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::patch::back_out::packages_to_go;
 use crate::plan::patch::backout_input::BackOutOptions;
 use crate::plan::patch::later::{is_last, makes_room};
+use crate::policy::Policy;
+use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
+use patchadm_changeset::format::undo_paths::PathDigest;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
 /// A patch of a package.
 type PatchOfPackage = (PkgInst, String);

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::operation::failure::Failure;
-use crate::package::{ObjectPath, rule};
-use crate::root::{Dir, Root};
+use patchadm_rootfs::{Dir, Root};
+use patchadm_svr4::package::{ObjectPath, rule};
 
 /// Checks a directory in which archives are to be made: it is there, the caller can write to it, and nobody else can.
 pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Result<(), Failure> {

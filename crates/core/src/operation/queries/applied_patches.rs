@@ -2,8 +2,10 @@
 
 use crate::database::policy::{self, PolicyError};
 use crate::database::{DatabaseError, RecordReader, all, read_consistently};
-use crate::package::{Params, PkgInst};
-use crate::patch::{AppliedPatch, AppliedPatches, PatchList, PatchMacros, PatchRecords, Requirements};
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::{
+    AppliedPatch, AppliedPatches, PatchList, PatchMacros, PatchRecords, Requirements,
+};
 
 /// Why patches cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +76,7 @@ fn merge(patches: &mut Vec<AppliedPatch>, patch: AppliedPatch) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::Root;
+    use patchadm_rootfs::Root;
 
     fn listed(packages: &[(&str, &str)]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();

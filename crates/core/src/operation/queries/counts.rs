@@ -1,7 +1,7 @@
 //! How many objects of each kind a package has, and the space that they take: the FILES of pkginfo(1).
 
-use crate::format::pkgmap::Pkgmap;
-use crate::package::{ContentsLine, Ftype, Object, OwnerStatus, PkgInst};
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::{ContentsLine, Ftype, Object, OwnerStatus, PkgInst};
 
 /// The size of a block in bytes.
 const BLOCK: u64 = 512;

@@ -7,10 +7,10 @@ use crate::inventory::{Installed, Inventory, Save};
 use crate::operation::failure::Failure;
 use crate::operation::patches::removable::removable;
 use crate::operation::session::RootAndPolicy;
-use crate::package::PkgInst;
-use crate::patch::{AppliedPatch, AppliedPatches, PatchRecords, Superseded};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
-use crate::root::Root;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchRecords, Superseded};
 
 /// An applied patch with everything that the records say of it.
 #[derive(Clone, Debug)]

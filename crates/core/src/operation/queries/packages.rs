@@ -9,16 +9,15 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::database::all::{self, PackageRecords};
-use crate::database::{
-    DatabaseError, RecordReader, RecordView, contents, installed, places, read_consistently,
-};
-use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
+use crate::database::{DatabaseError, RecordReader, RecordView, contents, installed, read_consistently};
 use crate::operation::device::named;
 use crate::operation::queries::counts::ObjectCounts;
 use crate::operation::queries::select::PackageSelection;
-use crate::package::{ContentsLine, Params, PkgInst};
-use crate::root::{FileType, ObjectStatus};
 use crate::source::{self, Extent, Origin, SourceError};
+use patchadm_rootfs::{FileType, ObjectStatus};
+use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
+use patchadm_svr4::package::{ContentsLine, Params, PkgInst};
+use patchadm_svr4::places;
 
 /// The largest `compver` file that is read, in bytes.
 const LARGEST_COMPVER: u64 = 1 << 20;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::format::params::compact;
-use crate::package::Params;
+use patchadm_svr4::format::params::compact;
+use patchadm_svr4::package::Params;
 
 /// What was typed for a package (pkginfo(1)): `all`, `ABBR.*` for every instance, or one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use crate::database::{RecordView, open_run};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::package::{ContentsLine, ObjectPath};
 use crate::plan::refresh::refreshed;
 use crate::plan::registration::installf_queue::merged;
 use crate::plan::{Action, Body, Plan};
-use crate::transaction::read_queue;
+use patchadm_changeset::transaction::read_queue;
+use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
 /// Makes the changes of a plan fit the root as it is now. `line` gives the final line of a path.
 pub(crate) fn refresh(

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::runner::ScriptRunner;
-use crate::database::places;
-use crate::package::{ObjectPath, Params, PkgInst};
 use crate::script::environment::{EnvironmentInput, ProcedureScript, ScriptOrigin, environment};
 use crate::script::search_path;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::places;
 
 /// The knowledge of a command about a package whose scripts it runs; the same for installation, removal and patches.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::script::ScriptEnd;
 use crate::script::environment::ProcedureScript;
 use crate::script::protocol::{ExitMeaning, PatchMessage, RebootRequest, ScriptOutcome};
-use crate::transaction::RootCondition;
+use patchadm_changeset::transaction::RootCondition;
 
 /// A script that did not do what it should, and what became of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Giving up a run in which scripts take part, whatever it is that stands against it.
 
 use crate::operation::failure::Failure;
-use crate::package::PkgInst;
 use crate::plan::refusal::{Command, Reason};
-use crate::root::RootError;
 use crate::script::ScriptError;
-use crate::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun, TransactionError};
+use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun, TransactionError};
+use patchadm_rootfs::RootError;
+use patchadm_svr4::package::PkgInst;
 
 /// Why a run is given up.
 #[derive(Debug)]

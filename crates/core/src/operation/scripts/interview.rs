@@ -6,14 +6,14 @@ use super::context::ScriptContext;
 use super::failure::ScriptFailure;
 use super::package_directory::PackageDirectory;
 use super::runner::{ScriptOutput, ScriptRunner};
-use crate::format::response::Response;
 use crate::operation::failure::Failure;
-use crate::package::Params;
 use crate::script::environment::{ProcedureScript, ScriptOrigin};
 use crate::script::protocol::ScriptOutcome;
 use crate::script::response::{ResponseFile, complaints};
 use crate::script::{RunAs, ScriptCall, ScriptEnd, ScriptInput};
-use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
+use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
+use patchadm_svr4::format::response::Response;
+use patchadm_svr4::package::Params;
 
 /// The scripts that are to be run, and the answers that are there already.
 #[derive(Clone, Debug)]

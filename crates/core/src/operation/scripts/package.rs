@@ -10,15 +10,15 @@ use super::failure::{LastingResults, ScriptFailure};
 use super::halt::{RunHalt, unanswered};
 use super::runner::{ScriptOutput, ScriptRunner};
 use super::safety::check_place;
-use crate::database::places;
 use crate::operation::failure::Failure;
-use crate::package::Mode;
 use crate::plan::scripts::Deliverer;
-use crate::root::{Dir, NewTree};
 use crate::script::environment::{ProcedureScript, ScriptOrigin};
 use crate::script::protocol::ScriptOutcome;
 use crate::script::{ScriptCall, ScriptEnd, ScriptInput, standard};
-use crate::transaction::{Cause, ScriptedRun};
+use patchadm_changeset::transaction::{Cause, ScriptedRun};
+use patchadm_rootfs::{Dir, NewTree};
+use patchadm_svr4::package::Mode;
+use patchadm_svr4::places;
 
 /// The scripts of one package in a run.
 pub(crate) struct PackageScripts<'a, 'p> {

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 
 use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
-use crate::package::{Mode, PackagePath, Summing};
 use crate::plan::script_schedule::steps::ListedFile;
 use crate::plan::{Body, Member};
-use crate::root::{NewTree, WritableFile};
 use crate::script::trust::{ScriptUser, unreadable_by};
 use crate::source::{Form, PackageImage, SourceError, SourceProblem};
+use patchadm_rootfs::Summing;
+use patchadm_rootfs::{NewTree, WritableFile};
+use patchadm_svr4::package::{Mode, PackagePath};
 
 /// The directory in which scripts find a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,8 +181,8 @@ mod tests {
         fs::write(place.join("reloc/bin/x"), "hello\n").unwrap();
         fs::write(place.join("install/checkinstall"), "exit 0\n").unwrap();
         let size = fs::metadata(place.join("pkginfo")).unwrap().len();
-        let sum = crate::package::checksum::sum(&fs::read(place.join("pkginfo")).unwrap());
-        let script = crate::package::checksum::sum(b"exit 0\n");
+        let sum = patchadm_svr4::package::checksum::sum(&fs::read(place.join("pkginfo")).unwrap());
+        let script = patchadm_svr4::package::checksum::sum(b"exit 0\n");
         let map = format!(
             ": 1 2\n1 f none bin/x 0755 root root 6 542 1577836800\n1 i checkinstall 7 {script} 0\n\
              1 i pkginfo {size} {sum} 0\n"

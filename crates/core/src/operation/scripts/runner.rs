@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::failure::words;
-use crate::format::journal::ScriptProcess;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::refusal::Reason;
@@ -16,7 +15,8 @@ use crate::script::{
     OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
     ScriptInput, ScriptListener,
 };
-use crate::transaction::ScriptedRun;
+use patchadm_changeset::format::journal::ScriptProcess;
+use patchadm_changeset::transaction::ScriptedRun;
 
 /// The settings of scripts that only the command line knows.
 #[derive(Clone, Debug, Default)]

@@ -9,17 +9,17 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::database::places;
 use crate::inventory::Installed;
 use crate::operation::session::RootAndPolicy;
-use crate::package::{ObjectPath, PkgInst};
 use crate::plan::package::remove::RemovalPortion;
 use crate::plan::refusal::Reason;
 use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::script_schedule::steps::{ClassStep, PackageStep};
 use crate::plan::scripts::Deliverer;
-use crate::root::{FileType, Root, RootError};
 use crate::source::PackageImage;
+use patchadm_rootfs::{FileType, Root, RootError};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::places;
 
 /// Commands of ours that scripts know by these absolute paths.
 const ABSOLUTE: [&str; 10] = [
@@ -176,7 +176,8 @@ mod tests {
 
     use super::*;
     use crate::database::archive::OutsideRules;
-    use crate::package::{Params, Policy};
+    use crate::policy::Policy;
+    use patchadm_svr4::package::Params;
 
     fn refused(prepare: impl Fn(&Path)) -> Option<String> {
         let dir = tempfile::tempdir().unwrap();
@@ -267,7 +268,7 @@ mod tests {
 
     #[test]
     fn only_scripts_that_are_run_count_and_only_commands_that_are_not_there() {
-        let map = crate::format::pkgmap::Pkgmap {
+        let map = patchadm_svr4::format::pkgmap::Pkgmap {
             parts: 1,
             max_blocks: 1,
             compressed_blocks: None,

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use crate::database::RecordView;
 use crate::database::contents::scan;
-use crate::database::{RecordView, places};
-use crate::format::contents::key_of;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::package::ScriptPolicy;
 use crate::plan::scripts::{Deliverer, SystemScripts};
-use crate::root::{FileType, Root, RootError};
+use crate::policy::ScriptPolicy;
 use crate::script::standard;
+use patchadm_rootfs::{FileType, Root, RootError};
+use patchadm_svr4::format::contents::key_of;
+use patchadm_svr4::places;
 
 /// The classes that this program may have scripts for.
 const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];

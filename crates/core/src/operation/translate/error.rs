@@ -3,11 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::format::cpio::CpioError;
-use crate::format::datastream::DatastreamError;
-use crate::package::{PathError, PkgInst, PkgInstError};
-use crate::root::RootError;
 use crate::source::SourceError;
+use patchadm_rootfs::RootError;
+use patchadm_svr4::format::cpio::CpioError;
+use patchadm_svr4::format::datastream::DatastreamError;
+use patchadm_svr4::package::{PathError, PkgInst, PkgInstError};
 
 /// What is wrong. The words are those that follow `unable to complete package transfer`.
 #[derive(Debug, thiserror::Error)]

@@ -24,9 +24,9 @@ pub use error::TranslateError;
 pub use removal::remove_spooled;
 
 use super::device::{self, OpenDevice};
-use crate::format::pkgmap;
-use crate::package::PackagePath;
 use crate::source::{Form, MemberStamp, PackageImage};
+use patchadm_svr4::format::pkgmap;
+use patchadm_svr4::package::PackagePath;
 
 /// What is in the private name of a package or stream that is being written.
 const PROGRAM: &str = "pkgtrans";

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::TranslateError;
 use crate::operation::queries::select::PackagePattern;
-use crate::package::{ObjectPath, PkgInst};
-use crate::root::{Root, random};
+use patchadm_rootfs::{Root, random};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// Removes the packages of a spool directory that the words mean: an instance, `PKG.*`, `all`. Nothing is removed when a
 /// word means none. A package loses its name first, so that it is never there in half; a damaged one can be removed
@@ -22,7 +22,7 @@ pub fn remove_spooled(
         let inst = std::str::from_utf8(&name).ok().and_then(|name| PkgInst::new(name).ok());
         let Some(inst) = inst else { continue };
         let is_directory =
-            top.look(&name)?.is_some_and(|seen| seen.file_type == crate::root::FileType::Directory);
+            top.look(&name)?.is_some_and(|seen| seen.file_type == patchadm_rootfs::FileType::Directory);
         if is_directory && top.dir(&name)?.look(b"pkginfo")?.is_some() {
             there.push(inst);
         }

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use super::{
     Attended, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage, TranslateError, member_name,
 };
-use crate::format::cpio::{CpioFormat, CpioHeader};
-use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
-use crate::package::{Mode, PackagePath, PkgInst};
-use crate::root::{Dir, WritableFile};
 use crate::source::{MemberStamp, PackageImage};
+use patchadm_rootfs::{Dir, WritableFile};
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
+use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
+use patchadm_svr4::package::{Mode, PackagePath, PkgInst};
 
 /// What is written at once.
 const BUFFER: usize = 1 << 18;

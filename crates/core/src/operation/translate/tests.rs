@@ -6,7 +6,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::package::checksum;
+use patchadm_svr4::package::checksum;
 
 /// A directory `from` with two packages and a directory `to` with an older one of them.
 fn stage() -> TempDir {

@@ -12,10 +12,11 @@ use super::{
     Attended, ExistingPolicy, PROGRAM, PackageTranslation, TransferObserver, TransferredPackage,
     TranslateError, member_name,
 };
-use crate::format::params::{LARGEST_FILE, ParamFile};
-use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
-use crate::root::{Dir, NewTree, Root, UnnamedDirectory};
 use crate::source::{MemberStamp, PackageImage};
+use patchadm_rootfs::Timestamp;
+use patchadm_rootfs::{Dir, NewTree, Root, UnnamedDirectory};
+use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
+use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
 /// What is read and written at once.
 const BUFFER: usize = 1 << 18;

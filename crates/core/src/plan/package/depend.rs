@@ -1,9 +1,9 @@
 //! depend(4): what a package needs, excludes, and is needed by; and who fails when packages come and go.
 
-use crate::format::depend::{Depend, Dependency, DependencyKind};
-use crate::format::params::compact;
 use crate::inventory::Inventory;
-use crate::package::{Params, PkgInst};
+use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind};
+use patchadm_svr4::format::params::compact;
+use patchadm_svr4::package::{Params, PkgInst};
 
 /// What stands against installing a package with this depend file, in words; empty where nothing does.
 pub(super) fn unmet_at_installation(depend: &Depend, inventory: &Inventory) -> Vec<String> {
@@ -33,7 +33,7 @@ pub(super) fn unmet_at_installation(depend: &Depend, inventory: &Inventory) -> V
 pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String> {
     let mut found = Vec::new();
     let Some(own) = inventory.packages.get(package) else { return found };
-    let depend = |records: &std::collections::BTreeMap<Vec<u8>, crate::package::RecordFile>| {
+    let depend = |records: &std::collections::BTreeMap<Vec<u8>, patchadm_changeset::RecordFile>| {
         let file = records.get(&b"install/depend"[..]);
         file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
     };

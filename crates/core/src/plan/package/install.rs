@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer};
-use crate::format::depend::Depend;
-use crate::format::space as format_of_space;
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Edited, Ftype, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
+use crate::policy::{Edited, ScriptPolicy};
 use crate::source::{Image, PackageImage};
+use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer};
+use patchadm_svr4::format::depend::Depend;
+use patchadm_svr4::format::space as format_of_space;
+use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
 
 use super::depend::unmet_at_installation;
 use crate::plan::clock::Now;
@@ -117,7 +118,7 @@ impl IntendedInstall {
     pub fn set_params(&mut self, params: Params) -> Result<(), Reason> {
         let Some(package) = self.plan.packages.first() else { return Ok(()) };
         let path = package_path(package, b"pkginfo")?;
-        let text = crate::format::params::write(&params);
+        let text = patchadm_svr4::format::params::write(&params);
         self.params = params;
         for record in &mut self.plan.records {
             match record {

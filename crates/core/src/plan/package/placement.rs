@@ -3,9 +3,9 @@
 //! Decided before the paths of the package can be surveyed, and before its request and checkinstall scripts are run,
 //! which see the outcome in their environment.
 
-use crate::format::admin::{BasedirAnswer, InstanceAnswer};
 use crate::inventory::Installed;
-use crate::package::{Params, PkgInst};
+use patchadm_svr4::format::admin::{BasedirAnswer, InstanceAnswer};
+use patchadm_svr4::package::{Params, PkgInst};
 
 use super::install::Installation;
 use crate::plan::parameters::{self, merged};

@@ -6,9 +6,10 @@
 
 use std::fmt::Write as _;
 
-use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Installed, Inventory};
-use crate::package::{ObjectPath, PkgInst, ScriptPolicy};
+use crate::policy::ScriptPolicy;
+use patchadm_svr4::format::admin::{Admin, CheckAnswer};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 use super::depend::needed_by;
 use crate::plan::clock::Now;

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::manifest::KEPT_MANIFEST;
-use crate::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Policy};
-use crate::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
+use crate::policy::{Edited, Policy};
 use crate::source::Image;
+use patchadm_changeset::format::manifest::KEPT_MANIFEST;
+use patchadm_rootfs::Live;
+use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
+use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
 
 use super::apply_options::ApplyOptions;
 use super::engine::{Bookkeeping, ChosenScripts, Role, applying};
@@ -192,7 +194,7 @@ impl ApplyPlanner<'_> {
         let corrupt = |reason: String| Reason::BadPkginfo { package: package.to_string(), reason };
         let mut applied = PatchRecords::from_params(package, old, &self.policy.separator)
             .map_err(|error| corrupt(error.to_string()))?;
-        let installed = crate::patch::InstalledInfo {
+        let installed = patchadm_svr4::patch::InstalledInfo {
             date: self.now.patch_date(),
             host: self.now.host.clone(),
             obsoletes: delivered.obsoletes.clone(),

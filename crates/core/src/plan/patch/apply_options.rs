@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::package::{Params, UndoFormat};
-use crate::patch::PatchList;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_svr4::package::Params;
+use patchadm_svr4::patch::PatchList;
 
 use super::engine::ScriptChoice;
 use crate::plan::edits::EditChoice;

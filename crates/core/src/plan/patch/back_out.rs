@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::format::manifest::Manifest;
-use crate::format::params::{self, ParamFile};
 use crate::inventory::Inventory;
-use crate::package::{ObjectPath, Params, PkgInst, Policy};
-use crate::patch::{AppliedPatches, PatchId, Superseded};
+use crate::policy::Policy;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
 use super::backout_input::{BackOutOptions, BackoutArchive, Later};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
@@ -336,7 +338,7 @@ impl Backout<'_> {
         let mut changes = vec![RecordChange::Write {
             path: package_path(package, b"pkginfo")?,
             bytes: params::write(&new),
-            mode: file.map_or(crate::package::Mode::of(0o644), |file| file.mode),
+            mode: file.map_or(patchadm_svr4::package::Mode::of(0o644), |file| file.mode),
             mtime: None,
         }];
         let separator = &self.policy.separator;

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::format::manifest::Manifest;
-use crate::package::{PkgInst, RecordFile};
-use crate::patch::PatchId;
 use crate::source::PackageImage;
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::PatchId;
 
 use super::engine::ScriptChoice;
 

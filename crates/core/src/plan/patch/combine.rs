@@ -10,13 +10,14 @@ mod records;
 use std::collections::BTreeMap;
 
 use super::projected_root::{MadeObjects, handed_on};
-use crate::format::manifest::RecordedType;
-use crate::package::{Live, LiveKind, ObjectPath};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
 use crate::plan::{
     Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, ReplacedVersion, SpaceNeed,
 };
+use patchadm_changeset::format::manifest::RecordedType;
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::ObjectPath;
 
 /// One patch of a run.
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +219,7 @@ fn archived(
     archive
 }
 
-fn digest(live: &Live) -> Option<crate::package::Digest> {
+fn digest(live: &Live) -> Option<patchadm_rootfs::Digest> {
     match live.kind {
         LiveKind::Regular { sha256, .. } => Some(sha256),
         _ => None,

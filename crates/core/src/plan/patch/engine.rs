@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::package::{Params, PkgInst, ScriptPolicy};
+use crate::policy::ScriptPolicy;
 use crate::source::{Hooks, PackageImage, stock};
+use patchadm_svr4::package::{Params, PkgInst};
 
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts, is_passing, is_recorded};

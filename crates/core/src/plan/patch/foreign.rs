@@ -3,8 +3,9 @@
 //!
 //! Attributes that a pkgmap cannot say (nanoseconds, extended attributes, link groups) do not come back.
 
-use crate::package::{Edited, Ftype, PkgInst};
-use crate::patch::PatchId;
+use crate::policy::Edited;
+use patchadm_svr4::package::{Ftype, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 use super::backout_input::{BackoutArchive, Later};
 use super::later::refuse_saved_before;

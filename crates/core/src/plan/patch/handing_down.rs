@@ -13,10 +13,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::handed_down::{HANDED_DOWN, HandedDown};
-use crate::format::manifest::{Manifest, ObjectRecord, RecordedType};
 use crate::inventory::Installed;
-use crate::package::{Mode, Params, PkgInst, RecordFile, rule};
-use crate::patch::PatchId;
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedType};
+use patchadm_svr4::package::{Mode, Params, PkgInst, rule};
+use patchadm_svr4::patch::PatchId;
 
 use super::backout_input::Later;
 use crate::plan::RecordChange;

@@ -5,8 +5,8 @@
 //! moved the records of the unfinished call aside and put those of before back; the files stayed as they were.
 
 use crate::inventory::Installed;
-use crate::package::{Params, PkgInst};
-use crate::patch::PatchId;
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 use crate::plan::RecordChange;
 use crate::plan::records::{has_undo_data, package_path, save_of};

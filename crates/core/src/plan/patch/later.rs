@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::format::manifest::{Manifest, ObjectRecord, PatchedPaths, RecordedState, RecordedType, decode};
 use crate::inventory::Inventory;
-use crate::package::{ObjectPath, PkgInst, Policy};
-use crate::patch::{PatchId, PatchRecords};
+use crate::policy::Policy;
+use patchadm_changeset::format::manifest::{
+    Manifest, ObjectRecord, PatchedPaths, RecordedState, RecordedType, decode,
+};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::{PatchId, PatchRecords};
 
 use super::backout_input::{BackOutOptions, Elsewhere, Later};
 use super::handing_down::{Package, is_made_on_the_way};

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchadm_svr4::places;
 
 use crate::inventory::Inventory;
-use crate::package::{ContentsLine, ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
 
 use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
 use crate::plan::clock::Now;

@@ -14,7 +14,8 @@ pub(super) use objects::handed_on;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::{Inventory, Touched};
-use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp};
+use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp};
+use patchadm_svr4::package::ObjectPath;
 
 use crate::plan::Plan;
 

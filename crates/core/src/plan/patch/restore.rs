@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
-use crate::package::{
-    ContentInfo, ContentsLine, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst,
-};
-use crate::patch::PatchId;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::{ContentInfo, ContentsLine, Mode, Object, ObjectPath, PackagePath, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 use super::backout_input::{Elsewhere, Later};
 use super::later::{GoingPackage, refuse_in_the_way};

@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 
 use crate::format::ledger::SNAPSHOT;
-use crate::format::manifest::{KEPT_MANIFEST, ObjectRecord, RecordedState, encode};
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Mode, ObjectPath, Params, RecordFile, UndoFormat};
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::{KEPT_MANIFEST, ObjectRecord, RecordedState, encode};
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_svr4::package::{Mode, ObjectPath, Params};
 
 use super::engine::Bookkeeping;
 use super::patch_plan::PackagePlan;

@@ -9,16 +9,17 @@ mod scripts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::format::manifest::{
+use crate::inventory::Inventory;
+use patchadm_changeset::format::manifest::{
     Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
 };
-use crate::format::pkgmap::PkgmapEntry;
-use crate::inventory::Inventory;
-use crate::package::{
-    ContentInfo, ContentsLine, Ftype, Inode, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath,
-    Params, PkgInst, UndoFormat,
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_rootfs::{Inode, Live, LiveKind};
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::package::{
+    ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
-use crate::patch::{PatchId, PatchList};
+use patchadm_svr4::patch::{PatchId, PatchList};
 
 use crate::plan::parameters::is_patch_record;
 use crate::plan::plan_builder::PlanBuilder;

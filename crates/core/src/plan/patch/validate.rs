@@ -6,18 +6,19 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Params, PkgInst, Policy};
-use crate::patch::{
+use crate::policy::Policy;
+use crate::source::{Image, PackageImage};
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::{
     AppliedPatches, PatchConflict, PatchId, PatchList, PatchMacros, PatchMacrosError, PatchRecords,
     PatchStanding, Requirement, Requirements,
 };
-use crate::source::{Image, PackageImage};
 
 use super::apply_options::ApplyOptions;
 use super::interrupted::{interrupted, why_interrupted};
-use crate::format::params::compact;
 use crate::plan::records::has_undo_data;
 use crate::plan::refusal::Reason;
+use patchadm_svr4::format::params::compact;
 
 /// Zone parameters, which must be equal in patch and package.
 const ZONE_PARAMETERS: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];

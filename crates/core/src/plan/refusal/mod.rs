@@ -8,8 +8,8 @@ mod words;
 
 use std::path::PathBuf;
 
-use crate::package::{Ftype, ObjectPath, PkgInst};
-use crate::patch::{PatchId, Requirement};
+use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
+use patchadm_svr4::patch::{PatchId, Requirement};
 
 /// Which command refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use super::{ObjectInUse, ObjectProblem, Reason};
 use crate::inventory::Inventory;
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 impl Reason {
     /// The reason with every path as the host sees it.
@@ -48,8 +48,8 @@ impl ObjectProblem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::PkgInst;
     use crate::plan::refusal::Command;
+    use patchadm_svr4::package::PkgInst;
 
     #[test]
     fn every_path_has_the_root_before_it_and_an_unresolved_one_stays() {

@@ -2,7 +2,7 @@
 //! commands, which scripts look for byte for byte.
 
 use super::{Command, ObjectInUse, Reason, Refusal};
-use crate::package::PkgInst;
+use patchadm_svr4::package::PkgInst;
 
 impl Refusal {
     /// What did not happen, without a full stop.

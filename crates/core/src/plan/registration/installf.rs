@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::contents_merge::ContentsEdits;
-use crate::format::queue::{InstallfEntry, InstallfRequests};
-use crate::format::registration::Registration;
 use crate::inventory::Inventory;
-use crate::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
+use patchadm_changeset::format::contents_merge::ContentsEdits;
+use patchadm_changeset::format::queue::{InstallfEntry, InstallfRequests};
+use patchadm_svr4::format::registration::Registration;
+use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 
 use super::installf_queue::{self, merged, pending, planned};
 use super::settle::{Discrepancy, settled};

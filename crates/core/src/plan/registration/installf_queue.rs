@@ -7,12 +7,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::contents_merge::ContentsEdits;
-use crate::format::queue::{InstallfEntry, InstallfRequests};
-use crate::format::registration::Registration;
 use crate::inventory::Inventory;
-use crate::package::{
-    ContentInfo, ContentsLine, Ftype, Live, LiveKind, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst,
+use patchadm_changeset::format::contents_merge::ContentsEdits;
+use patchadm_changeset::format::queue::{InstallfEntry, InstallfRequests};
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::format::registration::Registration;
+use patchadm_svr4::package::{
+    ContentInfo, ContentsLine, Ftype, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst,
 };
 
 use super::settle::{self, Settled, content, type_of};

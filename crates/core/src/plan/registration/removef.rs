@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::format::queue::{InstallfEntry, InstallfRequests};
 use crate::inventory::Inventory;
-use crate::package::{ObjectPath, PkgInst};
+use patchadm_changeset::format::queue::{InstallfEntry, InstallfRequests};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 use super::installf_queue::{merged, planned};
 use crate::plan::Plan;

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::{Inventory, LinkedDirectory};
-use crate::package::{
-    Accounts, ContentInfo, ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectAttributes, ObjectPath,
-    PkgInst,
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::{
+    Accounts, ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PkgInst,
 };
 
 use crate::plan::objects::body_of;

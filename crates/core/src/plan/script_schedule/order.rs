@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::steps::{ListedFile, MappedObject, Portion};
 use crate::inventory::Inventory;
-use crate::package::ObjectPath;
 use crate::plan::plan_builder::below;
 use crate::plan::scripts::InstallScripts;
 use crate::plan::{Action, Body, Change, Plan};
+use patchadm_svr4::package::ObjectPath;
 
 /// Which change belongs to which place of the course: two for each class, before its script and after it.
 pub(super) struct Order<'a> {

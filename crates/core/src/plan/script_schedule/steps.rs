@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{ContentsLine, Ftype, Live, LiveKind, ObjectPath};
 use crate::plan::package::remove::RemovalPortion;
 use crate::plan::scripts::Deliverer;
 use crate::plan::target::Wanted;
 use crate::plan::{Change, NewObject, Plan};
+use patchadm_rootfs::{Live, LiveKind};
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
 
 /// An object of a package, whether it changes or not.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 
 use super::world::regular;
 use super::*;
-use crate::format::manifest::RecordedType;
-use crate::package::{Edited, LiveKind, UndoFormat};
 use crate::plan::{Action, Body, Plan, RecordChange};
+use crate::policy::Edited;
+use patchadm_changeset::format::manifest::RecordedType;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_rootfs::LiveKind;
 
 /// `ACMEweb` in /opt/web: programs, a file to be edited, a link, a text.
 pub(super) fn acme_web() -> World {
@@ -251,7 +253,7 @@ fn without_privileges_owners_are_recorded_only_and_devices_are_refused() {
     let set_id = patch("900-01", "").object("bin/httpd", "f 4755 root bin", Some("x"), None);
     assert!(world.plan(&set_id).unwrap_err().why().contains("runs as another user"));
     let mut device = patch("900-01", "").pipe("dev");
-    device.image.packages[0].pkgmap.entries[0].object.ftype = crate::package::Ftype::Character;
+    device.image.packages[0].pkgmap.entries[0].object.ftype = patchadm_svr4::package::Ftype::Character;
     assert!(world.plan(&device).unwrap_err().why().contains("only root can make a device"));
 }
 

@@ -6,11 +6,13 @@ use std::path::Path;
 use super::apply::{acme_web, actions, patch_900};
 use super::world::regular;
 use super::*;
-use crate::format::manifest::PatchedPaths;
-use crate::package::{Edited, LiveKind, Mode, Timestamp};
 use crate::plan::Body;
 use crate::plan::patch::backout_input::BackoutArchive;
 use crate::plan::patch::later::is_last;
+use crate::policy::Edited;
+use patchadm_changeset::format::manifest::PatchedPaths;
+use patchadm_rootfs::{LiveKind, Timestamp};
+use patchadm_svr4::package::Mode;
 
 /// Applies a patch, backs it out, and compares tree and lines.
 fn there_and_back(world: &mut World, parcel: &Parcel) {

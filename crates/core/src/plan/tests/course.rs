@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::apply::{acme_web, actions};
 use super::world::{now, regular};
 use super::*;
-use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::Inventory;
-use crate::package::{Accounts, LiveKind, Mode};
 use crate::plan::Plan;
 use crate::plan::package::install::{InstallOptions, IntendedInstall, install};
 use crate::plan::refresh::refreshed;
@@ -15,6 +13,9 @@ use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::script_schedule::steps::{ChangeBatch, Outcome, PackageStep};
 use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts};
 use crate::plan::{Action, Body, RecordChange};
+use patchadm_rootfs::LiveKind;
+use patchadm_svr4::format::admin::{Admin, CheckAnswer};
+use patchadm_svr4::package::{Accounts, Mode};
 
 fn intended(world: &World, parcel: &Parcel) -> IntendedInstall {
     let standard = BTreeSet::from(["i.build".to_owned()]);

@@ -4,13 +4,15 @@ use super::apply::{acme_web, actions};
 use super::parcel::DELIVERED;
 use super::world::{now, regular};
 use super::*;
-use crate::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
-use crate::package::{Params, ScriptPolicy, Timestamp};
 use crate::plan::package::install::{InstallOptions, install, placement};
 use crate::plan::package::remove::{IntendedRemoval, RemoveOptions, remove};
 use crate::plan::refusal::Refusal;
 use crate::plan::scripts::SystemScripts;
 use crate::plan::{Plan, RecordChange};
+use crate::policy::ScriptPolicy;
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
+use patchadm_svr4::package::Params;
 
 fn installed(world: &World, parcel: &Parcel, admin: Admin) -> Result<Plan, Refusal> {
     let environment = Params::from_iter([("LANG", "C"), ("PATH", "/bin"), ("OAMBASE", "/usr/sadm/sysadm")]);

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::world::{World, now};
 use super::{package, path};
-use crate::format::queue::InstallfEntry;
-use crate::format::registration::Registration;
-use crate::package::{ContentsLine, Mode};
 use crate::plan::refusal::{ObjectProblem, Reason, Refusal};
 use crate::plan::registration::installf::{Registering, finish, register};
 use crate::plan::registration::removef::give_up;
 use crate::plan::{Action, Body};
+use patchadm_changeset::format::queue::InstallfEntry;
+use patchadm_svr4::format::registration::Registration;
+use patchadm_svr4::package::{ContentsLine, Mode};
 
 fn registration(line: &str) -> Registration {
     Registration::parse(line.as_bytes(), None).unwrap()

@@ -20,8 +20,8 @@ mod world;
 use parcel::{Parcel, patch};
 use world::World;
 
-use crate::package::{ObjectPath, PkgInst};
-use crate::patch::PatchId;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 fn path(text: &str) -> ObjectPath {
     ObjectPath::new(text.as_bytes()).unwrap()

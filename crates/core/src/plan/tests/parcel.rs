@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
-use crate::package::checksum::sum;
-use crate::package::{ContentInfo, Ftype, Mode, Object, ObjectAttributes, PackagePath, Params};
 use crate::source::{Image, PackageImage};
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::checksum::sum;
+use patchadm_svr4::package::{ContentInfo, Ftype, Mode, Object, ObjectAttributes, PackagePath, Params};
 
 /// The time that delivered files have, unless a story says otherwise.
 pub(super) const DELIVERED: i64 = 1_577_836_800;
@@ -134,7 +134,7 @@ impl Parcel {
     pub(super) fn says(mut self, name: &str, value: &str) -> Self {
         let last = self.last();
         last.params.set(name, value);
-        last.pkginfo_bytes = crate::format::params::write(&last.params);
+        last.pkginfo_bytes = patchadm_svr4::format::params::write(&last.params);
         self
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::package::Edited;
+use crate::policy::Edited;
 
 const PATHS: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e"];
 

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::apply::actions;
 use super::world::now;
 use super::*;
-use crate::format::admin::{Admin, CheckAnswer};
-use crate::package::{Mode, OwningPackage, RecordFile, ScriptPolicy, Timestamp};
 use crate::plan::RecordChange;
 use crate::plan::package::remove::{Fate, IntendedRemoval, RemovalPortion, RemoveOptions, remove};
 use crate::plan::refusal::Refusal;
 use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::script_schedule::steps::PackageStep;
 use crate::plan::scripts::{Deliverer, SystemScripts};
+use crate::policy::ScriptPolicy;
+use patchadm_changeset::RecordFile;
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::format::admin::{Admin, CheckAnswer};
+use patchadm_svr4::package::{Mode, OwningPackage};
 
 /// A root on which the package is installed, with these scripts for its removal.
 fn world(parcel: &Parcel, scripts: &[&str]) -> World {

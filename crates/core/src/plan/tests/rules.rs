@@ -2,9 +2,9 @@
 
 use super::apply::{acme_web, actions};
 use super::*;
-use crate::package::Mode;
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::rights::grants;
+use patchadm_svr4::package::Mode;
 
 fn saves(world: &World, id: &str) -> (Option<String>, Option<String>) {
     let save = &world.inventory.packages[&package("ACMEweb")].saves[id];

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::package;
 use super::parcel::{Parcel, patch};
 use super::world::{World, now};
-use crate::format::pkgmap::PkgmapEntry;
-use crate::package::{Edited, ScriptPolicy};
 use crate::plan::patch::backout_input::BackoutArchive;
 use crate::plan::patch::engine::{Bookkeeping, Engine};
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::refusal::Refusal;
 use crate::plan::scripts::Deliverer;
+use crate::policy::{Edited, ScriptPolicy};
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
 
 /// A stock script, as a producer delivers it.
 fn stock(name: &str) -> Option<String> {

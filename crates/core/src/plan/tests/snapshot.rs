@@ -3,10 +3,10 @@
 use super::parcel::{Parcel, patch};
 use super::path;
 use super::world::World;
-use crate::format::manifest::ObjectRecord;
-use crate::package::ObjectPath;
 use crate::plan::UndoArchive;
 use crate::plan::patch::snapshot::completed;
+use patchadm_changeset::format::manifest::ObjectRecord;
+use patchadm_svr4::package::ObjectPath;
 
 /// The archive that is planned for a patch of scripts, and the root when they are through.
 fn applied(scripts: impl FnOnce(&mut World)) -> UndoArchive {

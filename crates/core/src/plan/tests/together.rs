@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use super::random::{all, parcel_of};
 use super::world::{World, applied, now};
 use super::*;
-use crate::format::params;
 use crate::inventory::Touched;
-use crate::package::{Digest, LiveKind};
 use crate::plan::patch::apply::apply;
 use crate::plan::patch::combine::{Single, combine_plans};
 use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
 use crate::plan::{Action, Body, Plan, RecordChange};
+use patchadm_rootfs::{Digest, LiveKind};
+use patchadm_svr4::format::params;
 
 /// A run in the making, beside the world that single runs make.
 struct Both {

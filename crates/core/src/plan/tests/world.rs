@@ -9,17 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::parcel::Parcel;
 use super::{package, path};
-use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer};
-use crate::format::manifest::{Manifest, RecordedState, RecordedType, decode};
-use crate::format::params::ParamFile;
-use crate::format::pkgmap::Pkgmap;
 use crate::inventory::{FileSystem, Inventory, Save};
-use crate::package::checksum::sum;
-use crate::package::{
-    Accounts, Digest, Inode, Live, LiveKind, Mode, ObjectPath, PackagePath, PkgInst, Policy, RecordFile,
-    Timestamp, Xattrs,
-};
-use crate::patch::AppliedPatches;
 use crate::plan::clock::Now;
 use crate::plan::package::install::{InstallOptions, install};
 use crate::plan::patch::apply::apply;
@@ -30,7 +20,17 @@ use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent};
+use crate::policy::Policy;
 use crate::source::PackageImage;
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::{Manifest, RecordedState, RecordedType, decode};
+use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
+use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer};
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::checksum::sum;
+use patchadm_svr4::package::{Accounts, Mode, ObjectPath, PackagePath, PkgInst};
+use patchadm_svr4::patch::AppliedPatches;
 
 /// An undo archive, as it would be read back.
 #[derive(Clone, Debug)]

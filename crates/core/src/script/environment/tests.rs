@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::*;
-use crate::format::params::ParamFile;
+use patchadm_svr4::format::params::ParamFile;
 
 fn params(pairs: &[(&str, &str)]) -> Params {
     pairs.iter().map(|(name, value)| (*name, *value)).collect()

@@ -13,11 +13,12 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
-use crate::format::container::Compression;
-use crate::format::cpio::{self, CpioHeader};
-use crate::format::{compress, datastream};
-use crate::package::PkgInst;
-use crate::package::checksum::sum;
+use patchadm_container::Compression;
+use patchadm_svr4::format::cpio;
+use patchadm_svr4::format::cpio::CpioHeader;
+use patchadm_svr4::format::{compress, datastream};
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::package::checksum::sum;
 
 /// Path and content of every file of a patch, `SUNWa` and `SUNWb.p1` with a README and two scripts.
 type Tree = BTreeMap<String, Vec<u8>>;

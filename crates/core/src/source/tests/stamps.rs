@@ -1,7 +1,7 @@
 //! What a source says of its files beside their content, and what it does not show.
 
 use super::*;
-use crate::package::PackagePath;
+use patchadm_svr4::package::PackagePath;
 
 /// 1 January 2020; a zip archive has even seconds only.
 const TIME: u64 = 1_577_836_800;

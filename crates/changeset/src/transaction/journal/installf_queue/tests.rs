@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::package::PkgInst;
 use crate::plan::{DirectoryAttributes, NewXattrs};
+use patchadm_svr4::package::PkgInst;
 
 const STAGE: &str = "/var/sadm/patchadm/stage/7-00000000000000aa";
 
@@ -175,7 +175,7 @@ fn a_run_without_requests_has_an_empty_queue_and_a_damaged_one_is_named() {
 
 /// The digest of what a test wrote.
 fn digest(bytes: &[u8]) -> Digest {
-    crate::package::Sums::of(&mut &bytes[..]).unwrap().sha256
+    patchadm_rootfs::Sums::of(&mut &bytes[..]).unwrap().sha256
 }
 
 /// A line that says that a file had set-id bits, of the object that is there.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::package::ObjectPath;
+use patchadm_svr4::package::ObjectPath;
 
 /// A run with a script, whose work is taken back, and the plan; `rude` is what the script does.
 fn run(ground: Ground, world: &World, door: Door, rude: [Script; 2]) -> Result<Receipt, TransactionError> {

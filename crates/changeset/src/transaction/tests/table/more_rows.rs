@@ -34,7 +34,7 @@ fn moving() -> Stopped {
 /// What recovery cannot do, with what it says is left.
 fn refused(stopped: &Stopped) -> Vec<String> {
     let root = stopped.world.root(Door::default());
-    let lock = crate::root::Lock::take(&root, "recover", |_| false).unwrap();
+    let lock = patchadm_rootfs::Lock::take(&root, "recover", |_| false).unwrap();
     match recover(&root, &lock).unwrap_err().left {
         RootCondition::Unfinished(what) => what,
         left => panic!("{left:?}"),

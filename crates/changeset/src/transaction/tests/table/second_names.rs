@@ -21,7 +21,7 @@ impl Stopped {
     fn contents_seen(&self) -> String {
         let root = self.world.root(Door::default());
         let path = at("/var/sadm/install/contents");
-        let bytes = crate::database::read_consistently(&root, |view| view.read(&path, 1 << 20));
+        let bytes = crate::records::read_consistently(&root, |view| view.read(&path, 1 << 20));
         String::from_utf8(bytes.unwrap().unwrap()).unwrap()
     }
 }

@@ -7,17 +7,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::input::{AddInput, AddRequest};
-use crate::format::admin::Admin;
 use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy};
-use crate::package::{Mode, Params};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::InstallScripts;
-use crate::root::{Dir, NewTree, Root};
+use patchadm_rootfs::{Dir, NewTree, Root};
+use patchadm_svr4::format::admin::Admin;
+use patchadm_svr4::package::{Mode, Params};
 
 /// The options and operands of pkgask(1M).
 #[derive(Clone, Debug, Default)]

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::format::admin::Admin;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{Caller, RootAndPolicy};
-use crate::package::{ObjectPath, Params, ScriptPolicy};
 use crate::plan::package::install::OfPatch;
 use crate::plan::scripts::SystemScripts;
+use crate::policy::ScriptPolicy;
+use patchadm_svr4::format::admin::Admin;
+use patchadm_svr4::package::{ObjectPath, Params};
 
 /// The options and operands of pkgadd(1M).
 #[derive(Clone, Debug, Default)]

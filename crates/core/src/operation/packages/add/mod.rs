@@ -22,9 +22,9 @@ use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
 use crate::plan::refusal::Command;
 use crate::plan::scripts::InstallScripts;
-use crate::root::Root;
 use crate::source::PackageImage;
-use crate::transaction::{Receipt, Recovered};
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_rootfs::Root;
 
 use input::AddInput;
 pub use input::AddRequest;

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::input::AddInput;
 use crate::database::{RecordView, installed};
-use crate::format::admin::Admin;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
@@ -16,11 +15,12 @@ use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
-use crate::package::{ObjectPath, Params, PkgInst};
 use crate::plan::concern::{FileToCompare, delivered_files};
 use crate::plan::package::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
+use patchadm_svr4::format::admin::Admin;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 /// The place that a package goes to.
 pub(crate) struct PackagePlacement {

@@ -2,8 +2,6 @@
 
 use super::input::AddInput;
 use super::prepare::{PackagePlacement, PreparedPackage};
-use crate::format::admin::RequestUser;
-use crate::format::manifest::MANIFEST;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::packages::observer::PackageObserver;
@@ -23,7 +21,9 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::scripts::InstallScripts;
 use crate::script::RunAs;
-use crate::transaction::Receipt;
+use patchadm_changeset::format::manifest::MANIFEST;
+use patchadm_changeset::transaction::Receipt;
+use patchadm_svr4::format::admin::RequestUser;
 
 /// A package whose scripts may run.
 pub(crate) struct ScriptSetup<'a> {

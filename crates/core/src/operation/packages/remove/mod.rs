@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::database::contents::lines_of_package;
-use crate::database::{RecordView, installed, places};
-use crate::format::admin::{Admin, CheckAnswer};
+use crate::database::{RecordView, installed};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -21,11 +20,15 @@ use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
-use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
 use crate::plan::package::remove::{RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
-use crate::root::Root;
-use crate::transaction::Receipt;
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::transaction::Receipt;
+use patchadm_rootfs::Root;
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::format::admin::{Admin, CheckAnswer};
+use patchadm_svr4::package::{Mode, PkgInst};
+use patchadm_svr4::places;
 
 mod with_scripts;
 

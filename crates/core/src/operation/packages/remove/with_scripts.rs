@@ -13,10 +13,10 @@ use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools_to_go};
 use crate::operation::session::Session;
-use crate::package::PkgInst;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::script_schedule::ScriptSchedule;
-use crate::transaction::Receipt;
+use patchadm_changeset::transaction::Receipt;
+use patchadm_svr4::package::PkgInst;
 
 /// Removes a package with its scripts. An error leaves the root as it was before, or says what is left.
 pub(super) fn remove_with_scripts(

@@ -10,10 +10,10 @@ use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::log;
 use crate::operation::patches::in_use::in_use_of_each;
 use crate::operation::session::{Session, patch_record};
-use crate::package::ObjectPath;
 use crate::plan::patch::combine::{Single, combine_plans};
 use crate::plan::{Action, Body, Plan};
-use crate::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
+use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
+use patchadm_svr4::package::ObjectPath;
 
 /// Carries out what was gathered, as one run; the places of operands that have to go alone, where it turns out that a
 /// source is not what it says it is.

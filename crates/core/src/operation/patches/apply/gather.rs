@@ -10,12 +10,13 @@ use super::operands::ApplyOperand;
 use super::planning::plan_against;
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
-use crate::package::{Digest, ObjectPath, PackagePath, Sums};
 use crate::plan::concern::brings_scripts;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Member, NewObject, Plan};
+use patchadm_rootfs::{Digest, Sums};
+use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// An operand that takes part in a run, or is left out of it.
 pub(super) struct GatheredOperand<'o> {

@@ -2,11 +2,11 @@
 
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::package::{Edited, Policy};
-use crate::patch::PatchList;
 use crate::plan::clock::Now;
 use crate::plan::edits::EditChoice;
 use crate::plan::patch::apply_options::ApplyOptions;
+use crate::policy::{Edited, Policy};
+use patchadm_svr4::patch::PatchList;
 
 use super::operands::ApplyOperand;
 use super::request::ApplyRequest;

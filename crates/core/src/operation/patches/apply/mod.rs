@@ -28,8 +28,8 @@ use crate::operation::failure::Failure;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_have_database, without_lock,
 };
-use crate::root::Root;
-use crate::transaction::Recovered;
+use patchadm_changeset::transaction::Recovered;
+use patchadm_rootfs::Root;
 
 /// Applies patches. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.
 pub fn apply_patches(

@@ -10,11 +10,11 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
-use crate::package::PkgInst;
-use crate::patch::{PatchId, PatchMacros, Requirement};
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::source::{self, Extent, Origin};
-use crate::transaction::Receipt;
+use patchadm_changeset::transaction::Receipt;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
 
 /// A patch that was read.
 pub(super) struct ApplyOperand {

@@ -9,11 +9,11 @@ use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::patches::undo_directory;
-use crate::package::Params;
 use crate::plan::concern::delivered_files;
 use crate::plan::patch::apply::apply;
 use crate::plan::patch::apply_options::ApplyOptions;
 use crate::plan::patch::patch_plan::PatchPlan;
+use patchadm_svr4::package::Params;
 
 /// Plans a patch against the root as it is; with the inventory that it was planned with. `answers` are those of
 /// checkinstall scripts, by the places of their packages.

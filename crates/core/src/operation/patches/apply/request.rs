@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use crate::operation::failure::Failure;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::package::{Edited, ObjectPath, UndoFormat};
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
-use crate::transaction::{Receipt, Recovered};
+use crate::policy::Edited;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_svr4::package::ObjectPath;
 
 /// The options of patchadd(1M); an option not given falls back to the root's policy.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,7 @@ use super::single::apply_one;
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::session::Session;
-use crate::transaction::Receipt;
+use patchadm_changeset::transaction::Receipt;
 
 /// Applies all operands, run by run, until one fails; what became of each.
 pub(super) fn apply_all(

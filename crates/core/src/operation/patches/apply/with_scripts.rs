@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use super::input::ApplyInput;
 use super::operands::ApplyOperand;
 use super::planning::plan;
-use crate::format::response::UnwritableValue;
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -16,13 +15,14 @@ use crate::operation::patches::scripts::install::PatchInstall;
 use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
 use crate::operation::patches::scripts::response::ApplyResponse;
 use crate::operation::session::Session;
-use crate::package::Params;
-use crate::patch::PatchMacros;
 use crate::plan::package::install::OfPatch;
 use crate::plan::patch::engine::Bookkeeping;
 use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
-use crate::root::Dir;
-use crate::transaction::{Receipt, RootCondition};
+use patchadm_changeset::transaction::{Receipt, RootCondition};
+use patchadm_rootfs::Dir;
+use patchadm_svr4::format::response::UnwritableValue;
+use patchadm_svr4::package::Params;
+use patchadm_svr4::patch::PatchMacros;
 
 /// What was done, and the plan by which it was.
 pub(super) fn apply_with_scripts(

@@ -13,7 +13,6 @@ use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::DigestCheck;
 use crate::database::{RecordView, all, installed};
-use crate::format::manifest::Manifest;
 use crate::inventory::Touched;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
@@ -21,14 +20,15 @@ use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
-use crate::package::{ContentsLine, ObjectPath, PkgInst};
-use crate::patch::PatchId;
 use crate::plan::patch::back_out::back_out_of_package;
 use crate::plan::patch::backout_input::BackOutOptions;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::script_schedule::steps::Concerned;
 use crate::source::PackageImage;
-use crate::transaction::{ProtectedPaths, ScriptedRun};
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::transaction::{ProtectedPaths, ScriptedRun};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 /// A backout package with what the root itself keeps of it.
 pub(in crate::operation) struct PlayedBackout {

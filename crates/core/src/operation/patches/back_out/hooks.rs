@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::input::BackOutInput;
-use crate::database::places;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::kept;
-use crate::package::ScriptPolicy;
-use crate::patch::PatchId;
 use crate::plan::patch::engine::BACKING_OUT;
+use crate::policy::ScriptPolicy;
+use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
 
 /// The names of the files in the directory of a patch, and what is to be said of the scripts among them. Refuses scripts
 /// that may not run, where the policy lets any.

@@ -8,14 +8,14 @@ use super::request::BackOutRequest;
 use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError};
 use crate::format::ledger::Ledger;
-use crate::format::manifest::Manifest;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
-use crate::package::PkgInst;
 use crate::plan::clock::Now;
 use crate::plan::patch::engine::ScriptChoice;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_svr4::package::PkgInst;
 
 /// Undo archives that were verified already, by package and save directory: their manifests.
 pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;

@@ -3,13 +3,13 @@
 use super::input::BackOutInput;
 use crate::database::RecordView;
 use crate::database::archive;
-use crate::format::manifest::Manifest;
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::{LaterManifests, LaterPatches};
-use crate::package::PkgInst;
-use crate::patch::PatchId;
 use crate::plan::patch::backout_input::Elsewhere;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::PatchId;
 
 /// Reads what later patches did: the manifests of those of these packages, and of those of other packages that have paths
 /// of the patch.

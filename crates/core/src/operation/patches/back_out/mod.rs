@@ -31,9 +31,9 @@ use crate::operation::failure::Failure;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_have_database, without_lock,
 };
-use crate::patch::PatchId;
-use crate::root::Root;
-use crate::transaction::Recovered;
+use patchadm_changeset::transaction::Recovered;
+use patchadm_rootfs::Root;
+use patchadm_svr4::patch::PatchId;
 
 /// Backs patches out. An error is one of the root as a whole; what is wrong with one patch is in its part of the
 /// report, and the patches behind it are not tried.

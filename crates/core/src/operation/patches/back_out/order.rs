@@ -5,7 +5,7 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::latest_run_first;
 use crate::operation::patches::order::in_order;
 use crate::operation::session::RootAndPolicy;
-use crate::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.
 pub(super) fn dependents_first(

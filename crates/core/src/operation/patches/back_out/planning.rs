@@ -10,15 +10,15 @@ use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::DigestCheck;
 use crate::database::{RecordView, installed};
-use crate::format::manifest::Manifest;
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
-use crate::patch::PatchId;
 use crate::plan::clock::Now;
 use crate::plan::patch::back_out::{back_out, may_back_out};
 use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive};
 use crate::plan::patch::patch_plan::PatchPlan;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_svr4::patch::PatchId;
 
 /// A backout that was planned, with what it restores from and what it was planned with.
 pub(super) struct PlannedBackout {

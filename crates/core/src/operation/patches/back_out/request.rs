@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::patch::PatchId;
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
 use crate::plan::patch::patch_plan::PatchPlan;
-use crate::transaction::{Receipt, Recovered};
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_svr4::patch::PatchId;
 
 /// The options of patchrm(1M).
 #[derive(Clone, Debug, Default)]

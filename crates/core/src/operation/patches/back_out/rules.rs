@@ -4,7 +4,7 @@ use super::input::BackOutInput;
 use crate::database::{RecordView, installed, saves};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
-use crate::patch::{PatchId, PatchList};
+use patchadm_svr4::patch::{PatchId, PatchList};
 
 /// Surveys every package, with its records, and the save directories of those that have the patch.
 pub(super) fn rules(input: &BackOutInput<'_>, id: &PatchId) -> Result<Inventory, Failure> {

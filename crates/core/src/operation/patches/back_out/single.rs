@@ -8,7 +8,7 @@ use crate::operation::content::ArchiveSources;
 use crate::operation::log;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::session::Session;
-use crate::patch::PatchId;
+use patchadm_svr4::patch::PatchId;
 
 /// Plans the backout of a patch and carries it out.
 pub(super) fn back_out_one(

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 
 use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError, DigestCheck, OutsideAccess};
-use crate::format::cpio;
-use crate::format::manifest::{Manifest, RECORDS, decode};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
-use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
 use crate::plan::patch::backout_input::BackoutArchive;
-use crate::root::Root;
 use crate::source::{self, Extent, Image, Origin};
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::{Manifest, RECORDS, decode};
+use patchadm_rootfs::Root;
+use patchadm_rootfs::Timestamp;
+use patchadm_svr4::format::cpio;
+use patchadm_svr4::package::{Mode, PkgInst};
 
 /// An undo archive that was verified and read.
 pub(super) struct VerifiedUndo {

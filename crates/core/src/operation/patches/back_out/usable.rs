@@ -6,7 +6,7 @@ use super::undo::must_be_whole;
 use crate::database::{RecordView, all, installed};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
-use crate::patch::PatchId;
+use patchadm_svr4::patch::PatchId;
 
 /// The first of several patches whose undo data cannot be used. Of one patch alone, and of one that is not applied, the
 /// plan says it.

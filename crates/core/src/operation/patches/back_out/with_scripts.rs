@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use super::input::BackOutInput;
 use super::planning::plan;
 use super::undo::VerifiedUndo;
-use crate::database::places;
 use crate::inventory::Inventory;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
@@ -15,11 +14,12 @@ use crate::operation::patches::scripts::install::PatchInstall;
 use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
 use crate::operation::patches::scripts::response::of_backout;
 use crate::operation::session::Session;
-use crate::package::Params;
-use crate::patch::PatchId;
 use crate::plan::package::install::OfPatch;
 use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
-use crate::transaction::Receipt;
+use patchadm_changeset::transaction::Receipt;
+use patchadm_svr4::package::Params;
+use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
 
 /// Backs a patch out by a plan; `scripted` is the plan by which it was done in the end. `undo` has the archives by their
 /// places in the plan.

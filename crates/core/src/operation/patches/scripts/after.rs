@@ -6,8 +6,6 @@ use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::RunHalt;
-use crate::package::ObjectPath;
-use crate::patch::{PatchId, PatchMacros};
 use crate::plan::package::install::IntendedInstall;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::snapshot;
@@ -17,7 +15,9 @@ use crate::plan::scripted_records::{
 };
 use crate::plan::{Plan, RecordChange, UndoArchive};
 use crate::source::{self, Extent, Origin, PackageImage};
-use crate::transaction::Cause;
+use patchadm_changeset::transaction::Cause;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::{PatchId, PatchMacros};
 
 /// The records that are left to be changed for a package after its scripts.
 pub(super) struct RecordsAfter {

@@ -12,9 +12,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::operation::scripts::ScriptFailure;
-use crate::package::Mode;
-use crate::root::{Dir, NewTree};
 use crate::source::{Form, Hooks, Image, Source};
+use patchadm_rootfs::{Dir, NewTree};
+use patchadm_svr4::package::Mode;
 
 /// The directory of the scripts of a patch itself.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! With what the packages of a patch are installed where their scripts keep the records: as pkgadd(1M) would.
 
 use super::request::PatchScriptRequest;
-use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 use crate::operation::packages::add::input::{AddInput, AddRequest};
 use crate::operation::session::Session;
-use crate::package::ScriptPolicy;
 use crate::plan::package::install::OfPatch;
 use crate::plan::patch::engine::ScriptChoice;
+use crate::policy::ScriptPolicy;
+use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 
 /// The answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, nothing is asked.
 fn admin() -> Admin {

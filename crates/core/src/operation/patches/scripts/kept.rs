@@ -7,14 +7,16 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::database::archive::ArchiveError;
-use crate::database::{RecordView, ledger, places};
+use crate::database::{RecordView, ledger};
 use crate::format::ledger::LedgerUndo;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
 use crate::operation::session::RootAndPolicy;
-use crate::package::{Digest, PkgInst, rule};
-use crate::patch::PatchId;
 use crate::plan::refusal::{Command, Reason};
+use patchadm_rootfs::Digest;
+use patchadm_svr4::package::{PkgInst, rule};
+use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
 
 /// The largest script that is read to be compared.
 const LARGEST: u64 = 16 << 20;

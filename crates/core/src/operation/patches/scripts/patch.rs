@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use super::hooks::HookDirectory;
 use super::kept;
 use super::output::PatchOutput;
-use crate::database::places;
-use crate::format::response::UnwritableValue;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -20,14 +18,16 @@ use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
 use crate::operation::session::Session;
-use crate::package::{Mode, Params};
 use crate::plan::patch::engine::Bookkeeping;
 use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::plan::refusal::{Command, Reason};
-use crate::root::Dir;
 use crate::script::environment::of_patch;
 use crate::script::{RunAs, ScriptCall, ScriptEnd, search_path};
-use crate::transaction::{Cause, ScriptedRun};
+use patchadm_changeset::transaction::{Cause, ScriptedRun};
+use patchadm_rootfs::Dir;
+use patchadm_svr4::format::response::UnwritableValue;
+use patchadm_svr4::package::{Mode, Params};
+use patchadm_svr4::places;
 
 /// A package of the patch that is about to be performed.
 pub(crate) struct PatchPackage<'d> {

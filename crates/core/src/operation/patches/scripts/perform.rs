@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::patch::{PatchPackage, PatchScripts, ScriptDirection};
 use super::restoration::Restoration;
-use crate::database::places;
 use crate::inventory::Inventory;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -16,7 +15,6 @@ use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::halt::{RunHalt, end_run};
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::safety::check_classes;
-use crate::package::{ContentsLine, ObjectPath};
 use crate::plan::ledger;
 use crate::plan::patch::engine::Bookkeeping;
 use crate::plan::patch::patch_plan::PatchPlan;
@@ -24,7 +22,9 @@ use crate::plan::refusal::Reason;
 use crate::plan::script_schedule::ScriptSchedule;
 use crate::plan::{Plan, RecordChange};
 use crate::script::protocol::RebootRequest;
-use crate::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
+use patchadm_changeset::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
+use patchadm_svr4::package::{ContentsLine, ObjectPath};
+use patchadm_svr4::places;
 
 /// The turn of one package in the run.
 struct PackageTurn<'t> {

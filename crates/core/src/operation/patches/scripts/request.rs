@@ -4,8 +4,8 @@ use crate::operation::failure::Failure;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::RootAndPolicy;
-use crate::package::ScriptPolicy;
 use crate::plan::patch::engine::{Engine, ScriptChoice};
+use crate::policy::ScriptPolicy;
 
 /// The options of a patch command about scripts.
 #[derive(Clone, Debug, Default)]

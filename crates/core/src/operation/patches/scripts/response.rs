@@ -4,8 +4,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::format::response::{UnwritableValue, write};
-use crate::package::Params;
+use patchadm_svr4::format::response::{UnwritableValue, write};
+use patchadm_svr4::package::Params;
 
 /// The response file of an application: what patchadd(1M) tells scripts beside their package.
 #[derive(Clone, Copy, Debug)]

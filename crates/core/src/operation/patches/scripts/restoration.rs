@@ -6,15 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::database::places;
 use crate::inventory::Touched;
 use crate::operation::scripts::batch::refresh;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
-use crate::package::{ContentsLine, LiveKind, ObjectPath};
 use crate::plan::Plan;
 use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
-use crate::transaction::{ContentSource, ScriptedRun};
+use patchadm_changeset::transaction::{ContentSource, ScriptedRun};
+use patchadm_rootfs::LiveKind;
+use patchadm_svr4::package::{ContentsLine, ObjectPath};
+use patchadm_svr4::places;
 
 /// A package that is brought back after its scripts.
 pub(crate) struct Restoration<'a> {

@@ -7,10 +7,11 @@ use super::{ArchiveToVerify, VerifyError};
 use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::database::{RecordView, ledger, marker};
 use crate::format::ledger::Ledger;
-use crate::format::manifest::Manifest;
 use crate::operation::patches::back_out::KnownArchives;
 use crate::operation::session::RootAndPolicy;
-use crate::package::{PkgInst, side_by_side};
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_rootfs::side_by_side;
+use patchadm_svr4::package::PkgInst;
 
 /// The undo archive of a patch for a package.
 #[derive(Debug)]

@@ -15,7 +15,6 @@ use std::path::Path;
 
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, RecordView, ViewError, installed, read_consistently};
-use crate::format::manifest::{self, Manifest, decode};
 use crate::inventory::Installed;
 use crate::operation::check::{
     CheckError, CheckReport, CheckRequest, CheckScope, CheckedAspects, CheckedObject, DeliveredFile,
@@ -25,12 +24,14 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::{KnownArchives, rehearse};
 use crate::operation::queries::select::PackagePattern;
 use crate::operation::session::{RootAndPolicy, must_have_database};
-use crate::package::{ContentsLine, PkgInst};
-use crate::patch::{PatchId, PatchRecords};
 use crate::plan::clock::Now;
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use crate::plan::refusal::Reason;
-use crate::root::Root;
+use patchadm_changeset::format::manifest;
+use patchadm_changeset::format::manifest::{Manifest, decode};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ContentsLine, PkgInst};
+use patchadm_svr4::patch::{PatchId, PatchRecords};
 
 pub use archives::{ArchiveState, ArchiveVerdict};
 

@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Inventory;
-use crate::package::{ContentsLine, ObjectPath, PkgInst};
 use crate::plan::plan_builder::below;
 use crate::plan::scripts::{Deliverer, RemoveScripts};
 use crate::plan::target::classes;
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
 /// What goes of one class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ fn fate(line: &ContentsLine, inventory: &Inventory) -> Fate {
     let obstacle = inventory.live.get(&line.path).filter(|live| live.is_directory());
     let is_root = line.path.relative().is_empty();
     match line.owners.len() {
-        2.. if line.object.ftype == crate::package::Ftype::Editable => Fate::SharedEditable,
+        2.. if line.object.ftype == patchadm_svr4::package::Ftype::Editable => Fate::SharedEditable,
         2.. => Fate::Shared,
         _ if is_root || obstacle.is_some_and(|live| live.obstacle.is_some()) => Fate::MountPoint,
         _ => Fate::Goes,

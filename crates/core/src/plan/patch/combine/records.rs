@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use crate::package::ObjectPath;
 use crate::plan::{Plan, RecordChange, TreeContent, TreeFile};
+use patchadm_svr4::package::ObjectPath;
 
 /// The records of `plans`, with undo archives numbered over all of them.
 pub(super) fn folded<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<RecordChange> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{MadeObjects, ProjectedRoot, has_names};
-use crate::package::{Digest, Inode, Live, LiveKind, Mode, ObjectPath, Xattrs};
 use crate::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
+use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Xattrs};
+use patchadm_svr4::package::{Mode, ObjectPath};
 
 impl ProjectedRoot {
     /// Puts the objects of a plan into the inventory.

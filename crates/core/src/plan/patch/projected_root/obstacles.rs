@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 
 use super::{ProjectedRoot, has_names};
-use crate::format::manifest::ObjectRecord;
 use crate::inventory::Touched;
-use crate::package::{Ftype, Inode, Live, LiveKind, ObjectPath};
 use crate::plan::SpaceNeed;
 use crate::plan::links::root_of;
 use crate::plan::refusal::Reason;
 use crate::plan::space::{BALLAST, enough};
 use crate::plan::{Action, Body, Change, Plan};
+use patchadm_changeset::format::manifest::ObjectRecord;
+use patchadm_rootfs::{Inode, Live, LiveKind};
+use patchadm_svr4::package::{Ftype, ObjectPath};
 
 /// Files by which owners get their numbers.
 const ACCOUNTS: [&[u8]; 2] = [b"/etc/passwd", b"/etc/group"];

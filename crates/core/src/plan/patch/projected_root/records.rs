@@ -3,10 +3,12 @@
 use patchadm_svr4::places;
 
 use super::ProjectedRoot;
-use crate::format::params::ParamFile;
 use crate::inventory::{Installed, Save};
-use crate::package::{Inode, Live, LiveKind, Mode, ObjectPath, PkgInst, RecordFile, Timestamp, Xattrs};
 use crate::plan::{RecordChange, TreeContent, TreeFile};
+use patchadm_changeset::RecordFile;
+use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp, Xattrs};
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
 impl ProjectedRoot {
     /// Enters a record into the inventory.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::package::{Accounts, Digest, Inode, Mode, Timestamp};
+use patchadm_rootfs::{Digest, Inode, Timestamp};
+use patchadm_svr4::package::{Accounts, Mode};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
@@ -26,7 +27,7 @@ fn live(kind: LiveKind, inode: u64) -> Live {
         ctime: Timestamp::default(),
         inode: Inode { number: inode, born: None },
         links: 1,
-        xattrs: crate::package::Xattrs::new(),
+        xattrs: patchadm_rootfs::Xattrs::new(),
         obstacle: None,
     }
 }
