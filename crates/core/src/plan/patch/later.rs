@@ -140,7 +140,7 @@ pub fn is_last(
             let later = among.later(package)?;
             match told {
                 PatchedPaths::Manifest(manifest) => {
-                    manifests.push((package, among.manifest(package, manifest)?))
+                    manifests.push((package, among.manifest(package, manifest)?));
                 }
                 PatchedPaths::Paths(paths) => paths
                     .iter()
