@@ -1,7 +1,7 @@
 //! Exit codes, and how errors become them.
 //!
-//! Commands return an [`Exit`] of their own, or an error. [`Exit::of`] is the one place that gives an error its code:
-//! a [`Stop`] carries its own, a few errors of the library have a code that holds for every command, all others are 1.
+//! Commands return an [`Exit`] of their own, or an error. `Exit::of` is the one place that gives an error its code:
+//! a `Stop` carries its own, a few errors of the library have a code that holds for every command, all others are 1.
 
 use std::process::ExitCode;
 

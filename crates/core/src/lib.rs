@@ -31,7 +31,7 @@
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format |
 //! | [`inventory`] | what a root holds, as far as a plan needs to know | format |
-//! | [`format`] | the formats of our own: ledgers, what is handed down between patches | nothing |
+//! | [`mod@format`] | the formats of our own: ledgers, what is handed down between patches | nothing |
 //!
 //! # The main types
 //! [`source::Source`] is what the user named and [`source::Image`] what it delivers. [`inventory::Inventory`] is what is

@@ -225,7 +225,7 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// Reads a whole journal: its bytes and, where it [is split](Head::is_split), those of `ops-<run>`.
+    /// Reads a whole journal: its bytes and, where it [is split](JournalHead::is_split), those of `ops-<run>`.
     pub fn parse(bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
         let head = parse_head(bytes)?;
         let lines = part(bytes, head.header.lines)?;

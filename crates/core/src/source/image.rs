@@ -21,7 +21,7 @@ pub enum Form {
     Zip,
 }
 
-/// A patch, a package or several packages, as [`Source::scan`](super::Source::scan) found it.
+/// A patch, a package or several packages, as `Source::scan` found it.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The file name of the operand.
