@@ -1,9 +1,9 @@
 //! What the program writes for itself: the files that it recovers and backs out from.
 
+use patchadm_changeset::format::installf_queue::InstallfRequests;
 use patchadm_changeset::format::journal;
 use patchadm_changeset::format::journal::{HEAD, Journal, JournalEntry, JournalHeader, SECTOR, checked_line};
 use patchadm_changeset::format::manifest::{Manifest, decode, encode};
-use patchadm_changeset::format::queue::InstallfRequests;
 use patchadm_core::database::history;
 use patchadm_rootfs::Digest;
 use sha2::{Digest as _, Sha256};

@@ -185,16 +185,14 @@ fn place(arena: &Arena, kind: &str, lie: &str) -> (Record, Vec<Told>) {
     let root = arena.stage.root();
     let lie: Value = serde_json::from_str(&arena.outside.named_in(lie)).unwrap();
     let fields = Record::all(&root).into_iter().flat_map(|record| record.fields(&root));
-    let mut fields = fields.filter(|field| field.kind == kind);
-    let field = if kind.starts_with("journal ") {
-        fields.max_by_key(|field| field.record.path.clone())
-    } else {
-        fields.next()
-    };
+    let fields: Vec<_> = fields.filter(|field| field.kind == kind).collect();
+    let last = fields.iter().map(|field| &field.record.path).max();
+    let is_told_of = |path| !kind.starts_with("journal ") || Some(path) == last;
+    let field = fields.iter().find(|field| is_told_of(&field.record.path));
     let field = field.unwrap_or_else(|| panic!("no record has a line {kind}"));
     let told =
         lie.as_object().unwrap().iter().map(|(pointer, value)| (field.line, pointer.clone(), value.clone()));
-    (field.record, told.collect())
+    (field.record.clone(), told.collect())
 }
 
 /// Whether a lie worked, in comparison with what the program does that keeps all rules.
@@ -212,8 +210,8 @@ fn play(program: &Path) -> Vec<String> {
         let template = arena.templates.iter().position(is_it).unwrap();
         arena.put(template);
         let (record, told) = place(&arena, kind, lie);
-        let mut attempt = |rule| {
-            let build = Some((program, rule));
+        let mut attempt = |left_out| {
+            let build = Some((program, left_out));
             let (record, told) = (&record, &told[..]);
             let attempt =
                 Attempt { template, record, told, command, is_traced: false, is_trusted: true, build };

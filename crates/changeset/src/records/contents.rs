@@ -13,7 +13,7 @@ pub use super::stamped::ContentsLines;
 use super::stamped::{WantedLines, search};
 use super::{RecordError, RecordView, places};
 use crate::format::contents_stamp::link_of;
-use crate::format::queue::InstallfRequests;
+use crate::format::installf_queue::InstallfRequests;
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use rustix::io::Errno;
 
+use crate::format::installf_queue::InstallfQueueError;
 use crate::format::journal::JournalError;
-use crate::format::queue::InstallfQueueError;
 use crate::records::ViewError;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::format::contents::ContentsError;

@@ -13,7 +13,7 @@ use super::target::classes;
 use crate::inventory::Installed;
 use crate::policy::ScriptPolicy;
 use crate::source::PackageImage;
-use crate::source::stock;
+use crate::source::sun_scripts;
 use patchadm_changeset::format::manifest::MANIFEST;
 use patchadm_svr4::package::{Params, PkgInst};
 
@@ -220,7 +220,7 @@ fn check<'t, const N: usize>(
     let of_classes = classes.iter().filter(|(class, deliverer)| forbidden(class, **deliverer));
     let is_known = |name: &str| {
         let text = text(name).filter(|_| policy == ScriptPolicy::Known);
-        text.is_some_and(|text| stock::role(name, text).is_some())
+        text.is_some_and(|text| sun_scripts::role(name, text).is_some())
     };
     let mut all = fixed.chain(of_classes.map(|(class, _)| format!("{prefix}{class}")));
     match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {

@@ -5,7 +5,7 @@
 //! each object before it is made or changed; a rollback of the run can then take it back ([`undo_queue`]), even after
 //! a power cut. The requests become lines of `contents` only in the last batch of the run.
 
-use crate::format::queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
+use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
 use crate::plan::{Action, Body, Change, NewObject};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;

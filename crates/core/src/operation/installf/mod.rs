@@ -10,7 +10,7 @@ use crate::operation::session::Caller;
 use crate::plan::refusal::Command;
 use crate::plan::registration::installf::{Registering, finish, register};
 use crate::plan::registration::settle::Discrepancy;
-use patchadm_changeset::format::queue::{InstallfEntry, InstallfRequests};
+use patchadm_changeset::format::installf_queue::{InstallfEntry, InstallfRequests};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};

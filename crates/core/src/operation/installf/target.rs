@@ -16,7 +16,7 @@ use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_databa
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Refusal};
 use crate::plan::registration::installf_queue::{check_room, overlaid};
-use patchadm_changeset::format::queue::InstallfEntry;
+use patchadm_changeset::format::installf_queue::InstallfEntry;
 use patchadm_changeset::transaction::{
     Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request,
 };

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::policy::ScriptPolicy;
-use crate::source::{Hooks, PackageImage, stock};
+use crate::source::{Hooks, PackageImage, sun_scripts};
 use patchadm_svr4::package::{Params, PkgInst};
 
 use crate::plan::refusal::Reason;
@@ -225,12 +225,13 @@ impl Role {
     /// the names of other scripts.
     fn does(self, name: &str, text: &[u8]) -> bool {
         match self {
-            Self::Patch => stock::role(name, text).is_some(),
+            Self::Patch => sun_scripts::role(name, text).is_some(),
             Self::Foreign => {
-                stock::role(name, text).is_some() || stock::role(&format!("patch_{name}"), text).is_some()
+                sun_scripts::role(name, text).is_some()
+                    || sun_scripts::role(&format!("patch_{name}"), text).is_some()
             }
             // a class action script that does not just copy is the `u.<class>` of the patch: it knows better how to undo
-            Self::Ours => !name.starts_with("i.") || stock::role(name, text).is_some(),
+            Self::Ours => !name.starts_with("i.") || sun_scripts::role(name, text).is_some(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::inventory::Inventory;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
-use patchadm_changeset::format::queue::{InstallfEntry, InstallfRequests};
+use patchadm_changeset::format::installf_queue::{InstallfEntry, InstallfRequests};
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::inventory::Inventory;
-use patchadm_changeset::format::queue::{InstallfEntry, InstallfRequests};
+use patchadm_changeset::format::installf_queue::{InstallfEntry, InstallfRequests};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 use super::installf_queue::{merged, planned};

@@ -8,7 +8,7 @@ use crate::plan::refusal::{ObjectProblem, Reason, Refusal};
 use crate::plan::registration::installf::{Registering, finish, register};
 use crate::plan::registration::removef::give_up;
 use crate::plan::{Action, Body};
-use patchadm_changeset::format::queue::InstallfEntry;
+use patchadm_changeset::format::installf_queue::InstallfEntry;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::package::{ContentsLine, Mode};
 

@@ -53,7 +53,7 @@ pub(super) fn taking_back(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::stock::{StockScript, role};
+    use crate::source::sun_scripts::{StockScript, role};
 
     #[test]
     fn both_scripts_are_known_for_what_they_are() {
