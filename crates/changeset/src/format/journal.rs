@@ -14,8 +14,7 @@ mod entry;
 mod ops;
 mod path_text;
 
-use std::fmt;
-
+use super::run::Run;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
@@ -42,40 +41,6 @@ const HEADER: usize = 0;
 const PROGRESS: [usize; 2] = [1, 2];
 const OUTCOME: usize = 3;
 const DONE: usize = 4;
-
-/// Runs are counted below this, so that there is always a next one.
-const RUNS: u64 = 1 << 63;
-
-/// The name of a run: `<number>-<16 hexadecimal digits>`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Run {
-    /// One more than that of the run before.
-    pub number: u64,
-    /// Random, so that two roots that were copied from each other do not share runs.
-    pub nonce: u64,
-}
-
-impl Run {
-    /// Reads the text form.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (number, nonce) = text.split_once('-')?;
-        if nonce.len() != 16 {
-            return None;
-        }
-        Some(Self { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
-    }
-
-    /// Whether a text is the name of a run, spelt as it is written, with a number that another one can follow.
-    pub fn is_name(text: &str) -> bool {
-        Self::parse(text).is_some_and(|run| run.number < RUNS && run.to_string() == text)
-    }
-}
-
-impl fmt::Display for Run {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:016x}", self.number, self.nonce)
-    }
-}
 
 /// The header sector.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

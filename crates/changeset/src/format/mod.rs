@@ -9,5 +9,6 @@ pub mod journal;
 pub mod manifest;
 pub mod ordered;
 pub mod outside_path;
+pub mod run;
 pub mod undo_digest;
 pub mod undo_paths;

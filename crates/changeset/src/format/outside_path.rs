@@ -3,7 +3,7 @@
 //! A root names paths of the host in `remote`, in its ledger and in its journal. Those that have another form are
 //! nothing that this program, or the scripts of a patch, could have written.
 
-use super::journal::Run;
+use super::run::Run;
 
 /// The longest path, in bytes.
 const LONGEST: usize = 4095;

@@ -3,8 +3,9 @@
 use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use super::settings::RunSettings;
 use crate::format::journal::{
-    Journal, JournalArchive, JournalEntry, JournalFiles, JournalHeader, Op, Run, VERSION,
+    Journal, JournalArchive, JournalEntry, JournalFiles, JournalHeader, Op, VERSION,
 };
+use crate::format::run::Run;
 use crate::outside::OutsideAccess;
 use crate::transaction::journal::journal_file;
 use crate::transaction::recover::recovery::{next_run, roll_back};

@@ -20,8 +20,9 @@ use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::RunSettings;
 use super::steps::Receipt;
 use crate::format::journal::{
-    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Run, RunOutcome, RunRecord, ScriptProcess, ScriptProgress,
+    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, RunOutcome, RunRecord, ScriptProcess, ScriptProgress,
 };
+use crate::format::run::Run;
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
 use crate::plan::Plan;

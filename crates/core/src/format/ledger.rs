@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use patchadm_changeset::plan::UndoLocation;
 
-use patchadm_changeset::format::journal::Run;
 use patchadm_changeset::format::manifest::{decode, encode};
+use patchadm_changeset::format::run::Run;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::{ObjectPath, rule};
 

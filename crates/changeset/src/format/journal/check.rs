@@ -10,11 +10,12 @@ use std::collections::HashSet;
 use patchadm_svr4::places;
 
 use super::{
-    Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, Op, OpKind, RUNS,
-    Run, RunRecord, ScriptProgress,
+    Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, Op, OpKind,
+    RunRecord, ScriptProgress,
 };
 use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
+use crate::format::run::{RUNS, Run};
 use patchadm_rootfs::{Inode, Timestamp};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{NOBODYS_NUMBER, ObjectPath, PkgInst};

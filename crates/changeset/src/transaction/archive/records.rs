@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::format::journal::{JournalArchive, Run};
+use crate::format::journal::JournalArchive;
 use crate::format::manifest::{ObjectRecord, encode};
 use crate::format::outside_path::OutsidePath;
+use crate::format::run::Run;
 use crate::format::undo_paths::UndoPaths;
 use crate::ledgers::{LedgerInput, SavedArchives};
 use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};

@@ -1,7 +1,8 @@
 //! Rolls back and recovers runs: one code for the running command and for the one that finds a dead run.
 
 use crate::format::installf_queue::InstallfRequests;
-use crate::format::journal::{Journal, JournalError, JournalHead, Run, RunOutcome, ScriptProcess};
+use crate::format::journal::{Journal, JournalError, JournalHead, RunOutcome, ScriptProcess};
+use crate::format::run::Run;
 use crate::outside::OutsideAccess;
 use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use crate::transaction::journal::installf_queue::{read_queue, undo_queue};

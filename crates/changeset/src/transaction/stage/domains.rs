@@ -9,7 +9,8 @@
 
 use std::collections::HashMap;
 
-use crate::format::journal::{Domain, Journal, Run};
+use crate::format::journal::{Domain, Journal};
+use crate::format::run::Run;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::rename_support::probe_renames;
 use crate::transaction::stage::local_stage;

@@ -42,7 +42,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use crate::format::journal::Run;
+    use crate::format::run::Run;
     use patchadm_rootfs::{ChangeCall, Door};
 
     /// How many syncs an early one of so many bytes makes, and what it comes to, where every sync fails.

@@ -4,7 +4,7 @@
 //! neither was anything in it. If the caller trusts the owner of the root (`--trust-root`), a directory of that owner
 //! was made by one of the owner's runs. The checks apply to the open directory that is then used.
 
-use crate::format::journal::Run;
+use crate::format::run::Run;
 use crate::transaction::error::Cause;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
 use patchadm_svr4::package::rule::holds;

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::ground::Ground;
 use super::world::{World, at};
-use crate::format::journal::{Domain, Journal, JournalEntry, JournalHeader, Op, OpKind, Run};
+use crate::format::journal::{Domain, Journal, JournalEntry, JournalHeader, Op, OpKind};
+use crate::format::run::Run;
 use crate::transaction::{Cause, Recovered, recover};
 use patchadm_rootfs::{Door, Lock};
 use patchadm_svr4::package::ObjectPath;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::super::{Cause, ContentSource, FileSink, Phase, RunWatch, StreamError, WantedFile};
 use super::ground::Ground;
 use super::world::{World, at, package};
-use crate::format::journal::Run;
+use crate::format::run::Run;
 use crate::plan::{Member, Plan, ReplacedVersion};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::staged_versions::StagedVersions;

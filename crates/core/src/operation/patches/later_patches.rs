@@ -9,8 +9,8 @@ use crate::format::ledger::Ledger;
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::plan::patch::backout_input::Elsewhere;
-use patchadm_changeset::format::journal::Run;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
+use patchadm_changeset::format::run::Run;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList, PatchRecords};
 

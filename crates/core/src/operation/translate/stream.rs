@@ -139,7 +139,7 @@ impl PackageStream<'_, '_> {
                 let form = form(package, number).ok_or_else(|| TranslateError::TooLarge(inst.clone()))?;
                 let archive = stream.begin_part(form).map_err(failed)?;
                 let mut part =
-                    PackagePart { translation, to, package, number, archive, directories: HashSet::new() };
+                    TranslatedPart { translation, to, package, number, archive, directories: HashSet::new() };
                 part.write(index, observer)?;
                 stream = part.archive.finish().map_err(failed)?;
             }
@@ -168,7 +168,7 @@ fn form(package: &PackageImage, part: u32) -> Option<CpioFormat> {
 }
 
 /// The archive of one part of a package.
-struct PackagePart<'a, W> {
+struct TranslatedPart<'a, W> {
     translation: &'a PackageTranslation,
     to: &'a Path,
     package: &'a PackageImage,
@@ -178,7 +178,7 @@ struct PackagePart<'a, W> {
     directories: HashSet<Vec<u8>>,
 }
 
-impl<W: Write> PackagePart<'_, W> {
+impl<W: Write> TranslatedPart<'_, W> {
     fn write(&mut self, index: usize, observer: &TransferObserver<'_>) -> Result<(), TranslateError> {
         let package = self.package;
         self.file(b"pkginfo", package.stamp("pkginfo"), &package.pkginfo_bytes)?;

@@ -1,0 +1,37 @@
+//! The names of runs.
+
+use std::fmt;
+
+/// Runs are counted below this, so that there is always a next one.
+pub(super) const RUNS: u64 = 1 << 63;
+
+/// The name of a run: `<number>-<16 hexadecimal digits>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// One more than that of the run before.
+    pub number: u64,
+    /// Random, so that two roots that were copied from each other do not share runs.
+    pub nonce: u64,
+}
+
+impl Run {
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, nonce) = text.split_once('-')?;
+        if nonce.len() != 16 {
+            return None;
+        }
+        Some(Self { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
+    }
+
+    /// Whether a text is the name of a run, spelt as it is written, with a number that another one can follow.
+    pub fn is_name(text: &str) -> bool {
+        Self::parse(text).is_some_and(|run| run.number < RUNS && run.to_string() == text)
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.number, self.nonce)
+    }
+}
