@@ -13,8 +13,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand};
+use crate::reply::exit::record_damage;
 use crate::reply::json::{self, DocumentHead};
-use crate::reply::{Exit, Stop};
+use crate::reply::{Exit, Stop, failure};
 use crate::surroundings::{Output, Surroundings};
 use crate::{as_owner, classic, supervisor, verbs};
 use patchadm_core::script::SUPERVISOR;
@@ -201,7 +202,8 @@ fn explain(
     in_json: Option<&'static str>,
     error: &anyhow::Error,
 ) -> anyhow::Result<Exit> {
-    let exit = Exit::of(error);
+    let damage = record_damage(error);
+    let exit = damage.map_or_else(|| Exit::of(error), |_| failure::damaged_code(output.program()));
     if is_broken_pipe(error) {
         return Ok(Exit::PIPE);
     }
@@ -213,10 +215,11 @@ fn explain(
         return Ok(*exit);
     }
     if let Some(command) = in_json {
-        let failure = json::ErrorFields { error: format!("{error:#}") };
-        output.print(DocumentHead { command, root: None, exit }.document(failure).text()?)?;
+        let fields = json::ErrorFields { error: format!("{error:#}") };
+        output.print(DocumentHead { command, root: None, exit }.document(fields).text()?)?;
     }
-    output.error(&format!("{error:#}"))?;
+    let next = damage.map(|damage| format!("\n{}", failure::mending(damage))).unwrap_or_default();
+    output.error(&format!("{error:#}{next}"))?;
     if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
         output.complain(usage_text(usage))?;
     }

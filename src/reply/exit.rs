@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::database::{DatabaseError, RecordDamage, ViewError};
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::PatchesError;
@@ -68,10 +68,25 @@ impl Exit {
     }
 }
 
+/// The damage of a record, if that is what an error is about.
+pub(crate) fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
+    error.chain().find_map(|error| match error.downcast_ref::<Failure>() {
+        Some(failure) => failure.damage(),
+        None => database_error(error)?.damage(),
+    })
+}
+
 /// Finds the trouble with the view of the records, if that is what an error is about. Errors that only pass it on are no
 /// links of the chain of causes: they have to be opened.
 fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ViewError> {
-    let passed_on = match (
+    match database_error(error) {
+        Some(DatabaseError::View(inner)) => Some(inner),
+        _ => error.downcast_ref(),
+    }
+}
+
+fn database_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e DatabaseError> {
+    match (
         error.downcast_ref::<PatchesError>(),
         error.downcast_ref::<QueryError>(),
         error.downcast_ref::<CheckError>(),
@@ -82,10 +97,6 @@ fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Vi
         | (_, _, Some(CheckError::Database(inner)), _)
         | (.., Some(Failure::Database(inner))) => Some(inner),
         _ => error.downcast_ref::<DatabaseError>(),
-    };
-    match passed_on {
-        Some(DatabaseError::View(inner)) => Some(inner),
-        _ => error.downcast_ref(),
     }
 }
 

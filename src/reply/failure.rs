@@ -11,7 +11,7 @@ use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
-use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::script::ScriptError;
@@ -30,6 +30,9 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
     };
     if failure.untrusted().is_some() {
         return untrusted_code(command);
+    }
+    if failure.damage().is_some() {
+        return damaged_code(command.name());
     }
     match failure {
         Failure::Refused(refusal) => Exit::new(refusal.code()),
@@ -68,6 +71,44 @@ pub(crate) fn untrusted_code(command: Command) -> Exit {
     Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 })
 }
 
+/// What the verbs of the program have in the place of a command's name.
+const VERBS: &str = "patchadm";
+
+/// The exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
+pub(crate) fn damaged_code(program: &str) -> Exit {
+    match program {
+        "patchadd" | VERBS => Exit::new(28),
+        "patchrm" => Exit::new(5),
+        "pkgchk" | "pkgadd" | "pkgrm" | "installf" | "removef" => Exit::new(99),
+        _ => Exit::FAILED,
+    }
+}
+
+/// What repairs a damaged record.
+pub(crate) fn mending(damage: &RecordDamage) -> String {
+    let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
+    let option = |package: &str| format!("`pkgchk -f{root}{package}`");
+    match &damage.repair {
+        RecordRepair::Package(package) => format!(
+            "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
+             is left of it.",
+            option(&format!(" {package}"))
+        ),
+        RecordRepair::Installation(package) => {
+            format!("Install {package} again with pkgadd, or put its directory back from a backup.")
+        }
+        RecordRepair::Contents => {
+            format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
+        }
+        RecordRepair::EmptyDirectory(package) => {
+            format!(
+                "Remove it with `rmdir {}` if {package} is not installed, else install it again.",
+                damage.file
+            )
+        }
+    }
+}
+
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
 const INTERNAL_OF_OBJECTS: Exit = Exit::new(99);
 
@@ -79,6 +120,7 @@ fn is_about_objects(command: Command) -> bool {
 pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
+        _ if failure.damage().is_some() => damaged_code(VERBS),
         _ => code(command, failure),
     }
 }
@@ -128,11 +170,6 @@ fn database_code(command: Command, error: &DatabaseError) -> Exit {
     match error {
         DatabaseError::View(ViewError::Journal { .. }) => Exit::UNFINISHED,
         DatabaseError::View(ViewError::Busy(_)) => Exit::LOCKED,
-        DatabaseError::Params { .. } | DatabaseError::OtherPackage { .. } | DatabaseError::Applied(_)
-            if command == Command::Patchadd =>
-        {
-            Exit::new(28)
-        }
         _ if matches!(command, Command::Patchadd | Command::Patchrm) => Exit::new(5),
         _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         _ => Exit::FAILED,
@@ -270,6 +307,9 @@ fn remedy(errno: Option<Errno>) -> &'static str {
 pub(crate) fn hint(command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();
+    }
+    if let Some(damage) = failure.damage() {
+        return mending(damage);
     }
     match failure {
         Failure::Refused(refusal) => refusal.hint(),

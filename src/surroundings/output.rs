@@ -82,6 +82,11 @@ impl Output {
         flushed
     }
 
+    /// Returns the name before diagnostics.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
     /// Writes `PROGRAM: ERROR: TEXT` to standard error; further lines of the text are indented by four blanks.
     pub(crate) fn error(&mut self, text: &str) -> io::Result<()> {
         self.diagnostic("ERROR", text)
