@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::arguments::{Extensions, parse};
+use super::options::VerbOptions;
+use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::Output;
@@ -13,7 +14,7 @@ const USAGE: &str = "patchadm explain code";
 #[derive(clap::Parser)]
 struct ExplainArgs {
     #[command(flatten)]
-    _extensions: Extensions,
+    _common: VerbOptions,
     /// The code
     #[arg(value_name = "CODE")]
     code: Option<u8>,
