@@ -163,7 +163,7 @@ fn finish(output: &mut Output, in_json: Option<&'static str>, result: anyhow::Re
     {
         Ok(exit) => (exit, output.take_loss().map(anyhow::Error::from)),
         Err(error) if is_broken_pipe(&error) => (Exit::PIPE, None),
-        Err(error) => (Exit::FAILED, Some(error)),
+        Err(error) => (Exit::failed(Exit::of(&error).cause()), Some(error)),
     };
     if let Some(error) = lost {
         // What could not be written is lost anyway; that is what is told.
@@ -207,6 +207,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::ExitCause;
 
     fn chosen(line: &str) -> (String, &'static str, Vec<String>) {
         let words = line.split(' ').map(OsString::from).collect();
@@ -251,7 +252,8 @@ mod tests {
     fn a_panic_is_an_internal_error() {
         let error = guarded(|| panic!("a defect, made for this test")).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::INTERNAL);
-        assert_eq!(guarded(|| Ok(Exit::FAILED)).unwrap(), Exit::FAILED);
+        let failed = Exit::failed(ExitCause::NotFound);
+        assert_eq!(guarded(|| Ok(failed)).unwrap(), failed);
     }
 
     #[test]

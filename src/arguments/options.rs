@@ -19,7 +19,7 @@ use super::later::later_option;
 use super::suggest::did_you_mean;
 use super::synopsis::folded_synopsis;
 use crate::call::Invocation;
-use crate::reply::{Exit, Stop};
+use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::{Manner, WhenToColour};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::params::LARGEST_FILE;
@@ -132,7 +132,7 @@ fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text));
     let refused = |reason: String| Stop::Refused {
-        exit: Exit::FAILED,
+        exit: Exit::failed(ExitCause::NotFound),
         message: format!("the policy {} cannot be read: {reason}\nNothing was changed.", path.display()),
     };
     match read {

@@ -17,7 +17,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
         Some(error) => failure_line(exit, error),
         None => report.patches.iter().map(patch_line).collect::<Vec<_>>().join("; "),
     };
-    let well = || report.patches.iter().filter(|patch| patch.code == 0);
+    let well = || report.patches.iter().filter(|patch| patch.exit == Exit::OK);
     let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes));
     let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();
     let paths: String =
@@ -45,7 +45,7 @@ fn class(report: &PatchesReport) -> RootClass {
         RootClass::Failed
     } else if failed.count() > 0 {
         RootClass::Refused
-    } else if report.patches.iter().any(|patch| patch.code == 0) {
+    } else if report.patches.iter().any(|patch| patch.exit == Exit::OK) {
         RootClass::Done
     } else if report.patches.iter().all(|patch| patch.verdict == "not-applicable") {
         RootClass::NotApplicable
@@ -55,7 +55,8 @@ fn class(report: &PatchesReport) -> RootClass {
 }
 
 fn patch_line(patch: &PatchEntry) -> String {
-    let PatchEntry { id, verdict, code, reason, files, .. } = patch;
+    let PatchEntry { id, verdict, exit, reason, files, .. } = patch;
+    let code = exit.code();
     if patch.has_failed() {
         format!("{id} {verdict} ({code}): {}", in_one_line(reason))
     } else if patch.is_idle() {

@@ -25,7 +25,8 @@ pub(crate) struct PatchEntry {
     /// The outcome: `applied`, `removed`, `planned`, or why not.
     pub(crate) verdict: &'static str,
     /// The exit code that the patch alone would have had.
-    pub(crate) code: u8,
+    #[serde(rename = "code")]
+    pub(crate) exit: Exit,
     /// The reason of a refusal or failure; empty where the patch went well.
     pub(crate) reason: String,
     /// The packages that the patch changes.
@@ -76,7 +77,7 @@ impl PatchEntry {
 
     /// Whether what was asked for was not done.
     pub(crate) fn has_failed(&self) -> bool {
-        self.code != 0 && !self.is_idle()
+        self.exit != Exit::OK && !self.is_idle()
     }
 
     /// Whether a script of the patch itself runs that has this name.
@@ -90,7 +91,7 @@ impl PatchEntry {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
         };
-        let (verdict, code, reason) = match &failure {
+        let (verdict, exit, reason) = match &failure {
             Some(failed) => (verdict_of(failed), failure::code(command, failed), failure::reason(failed)),
             None if receipt.is_none() => ("planned", Exit::OK, String::new()),
             None if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
@@ -109,7 +110,7 @@ impl PatchEntry {
         Self {
             id,
             verdict,
-            code: code.code(),
+            exit,
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
             files: plan.map(ChangeCounts::of).unwrap_or_default(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation};
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::links::{LinksError, make_links};
 
@@ -67,5 +67,5 @@ fn refused(error: LinksError) -> anyhow::Error {
         "Choose another directory; only symbolic links can be replaced, with --force."
     };
     let message = format!("no link was made\n{error}\n{next}");
-    Stop::Refused { exit: Exit::FAILED, message }.into()
+    Stop::Refused { exit: Exit::failed(ExitCause::Edited), message }.into()
 }

@@ -85,7 +85,7 @@ fn of_argument(
         Some("PATCH") if line.says("remove") => (ids(), OwnNames::None),
         Some("PATCH") => (patches(line), OwnNames::Directories),
         Some("PKGINST") => (packages(), OwnNames::None),
-        Some("VERB|COMMAND") => {
+        Some("VERB|COMMAND" | "COMMAND") => {
             let listed = applets.iter().filter(|applet| applet.is_listed());
             (listed.map(|applet| Candidate::new(applet.name, applet.about)).collect(), OwnNames::None)
         }
