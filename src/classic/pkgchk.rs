@@ -11,8 +11,9 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::reply::cause_of::of_database;
 use crate::reply::text::{finding, object};
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
 use document::{CheckDocument, ListDocument};
@@ -25,8 +26,11 @@ use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
 
+/// Damaged records.
+const DAMAGED: Exit = Exit::new(DATABASE, ExitCause::DamagedRecord);
+
 /// The code of a package database that makes no sense.
-const DATABASE: Exit = Exit::new(99);
+const DATABASE: u8 = 99;
 
 /// Runs the command. Exit 0 if everything is as it is recorded, 1 if not, 64 where a repair finds the root locked, 65 while a
 /// change is unfinished, 99 where the database makes no sense.
@@ -54,7 +58,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let report = report.map_err(refused)?;
     let is_clean = report.checked.iter().all(|checked| checked.findings.is_empty());
-    let exit = if is_clean { Exit::OK } else { Exit::FAILED };
+    let exit = if is_clean { Exit::OK } else { Exit::failed(ExitCause::Edited) };
     let exit = exit_of_repair(&report.mended).unwrap_or(exit);
     Ok(Reply::about(&root.clone(), exit, CheckReply { report, root, zone, args }))
 }
@@ -152,8 +156,8 @@ fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()
 /// not made.
 fn exit_of_repair(mended: &[MendedRecord]) -> Option<Exit> {
     let worst = |mended: &MendedRecord| match (mended.is_made, mended.is_whole) {
-        (false, _) => DATABASE,
-        (true, false) => Exit::FAILED,
+        (false, _) => DAMAGED,
+        (true, false) => Exit::failed(ExitCause::DamagedRecord),
         (true, true) => Exit::OK,
     };
     mended.iter().map(worst).max_by_key(|exit| exit.code())
@@ -187,14 +191,15 @@ fn refused(error: CheckError) -> anyhow::Error {
         CheckError::Damaged(found) => {
             let lines = found.iter().map(|damage| format!("{damage}\n{}", failure::mending(damage)));
             let message = lines.collect::<Vec<_>>().join("\n");
-            return Stop::Refused { exit: DATABASE, message }.into();
+            return Stop::Refused { exit: DAMAGED, message }.into();
         }
         CheckError::Database(DatabaseError::View(
             ViewError::Journal { .. } | ViewError::Lost { .. } | ViewError::Busy(_),
         ))
         | CheckError::Parameters(_) => return error.into(),
-        CheckError::Database(_) => DATABASE,
-        CheckError::Map { .. } | CheckError::NoCategory(_) => Exit::FAILED,
+        CheckError::Database(error) => Exit::new(DATABASE, of_database(error)),
+        CheckError::Map { .. } => Exit::failed(ExitCause::DamagedInput),
+        CheckError::NoCategory(_) => Exit::failed(ExitCause::NotFound),
     };
     Stop::Refused { exit, message: error.to_string() }.into()
 }
