@@ -36,6 +36,8 @@ mod clients_making;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// What shells complete.
+mod completions;
 /// Control characters in names and texts.
 mod control_characters;
 /// Patches made by a test, in every form of delivery.
