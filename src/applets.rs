@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand};
 use crate::reply::json::{self, DocumentHead};
-use crate::reply::{Exit, Stop};
+use crate::reply::{Exit, ResultWord, Stop};
 use crate::surroundings::{Output, Surroundings};
 use crate::{as_owner, classic, supervisor, verbs};
 use patchadm_core::script::SUPERVISOR;
@@ -70,6 +70,10 @@ const APPLETS: &[Applet] = &[
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
+
+/// The commands that only ask: nothing is changed or made by them.
+const QUERIES: [&str; 10] =
+    ["list", "show", "verify", "explain", "pkginfo", "pkgparam", "pkgproto", "showrev", "valpath", "puttext"];
 
 const USAGE: &str =
     "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm --help";
@@ -213,7 +217,8 @@ fn explain(
         return Ok(*exit);
     }
     if let Some(command) = in_json {
-        let failure = json::ErrorFields { error: format!("{error:#}") };
+        let result = (!QUERIES.contains(&command)).then(|| result_of(error));
+        let failure = json::ErrorFields { result, error: format!("{error:#}") };
         output.print(DocumentHead { command, root: None, exit }.document(failure).text()?)?;
     }
     output.error(&format!("{error:#}"))?;
@@ -221,6 +226,14 @@ fn explain(
         output.complain(usage_text(usage))?;
     }
     Ok(exit)
+}
+
+/// The word for an end by an error.
+fn result_of(error: &anyhow::Error) -> ResultWord {
+    match error.downcast_ref() {
+        Some(Stop::Ran { result, .. }) => *result,
+        _ => ResultWord::of_cause(Exit::of(error).cause()),
+    }
 }
 
 /// `usage:` and the lines of a synopsis below each other.

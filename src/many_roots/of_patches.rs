@@ -24,12 +24,14 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport) -> RootReport<Patch
     let reason = || without_root(&failed.unwrap_or_else(|| line.clone()), root.prefix());
     RootReport {
         class: class(&report),
+        result: report.result,
         exit,
         notes: notes.map(|note| format!("note: {note}")).chain(in_use.lines().map(str::to_owned)).collect(),
         reason: (exit != Exit::OK).then(|| locked_reason(exit).unwrap_or_else(reason)),
         line,
         reboots: well().filter_map(|patch| patch.reboot).collect(),
         changed: report.changed,
+        would_change: report.patches.iter().any(PatchEntry::is_planned),
         body: RootBody::Worked(report),
     }
 }

@@ -69,13 +69,15 @@ pub(super) fn change<A: clap::CommandFactory>(
     };
     let (command, is_dry_run) = (request.command(), request.is_dry_run());
     let done = if is_dry_run { "planned" } else { "done" };
-    let task = RootsTask { program: command.name(), usage, wait: changing.wait, done, idle };
+    let task =
+        RootsTask { program: command.name(), usage, wait: changing.wait, is_plan: is_dry_run, done, idle };
     if !is_dry_run {
         call.output.heedless();
     }
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
         let result = request.carry_out(root, caller);
-        of_patches(root, PatchesReport::of(command, result, failure::verb_code, began))
+        let report = PatchesReport::of(command, result, failure::verb_code, began);
+        of_patches(root, report.of_plan(is_dry_run))
     })
 }

@@ -154,6 +154,7 @@ mod tests {
                 "patchrm",
                 "patchadm show",
                 "pkgadd and pkgrm",
+                "pkgadd -s",
                 "patchadm verify",
                 "pkgtrans",
                 "removef"
