@@ -59,6 +59,8 @@ mod every_golden;
 mod everyman;
 /// Every kind of change at once.
 mod everything;
+/// What exit codes mean, as the program tells it.
+mod explain;
 /// Roots of several file systems.
 mod file_systems;
 /// File systems without room.
@@ -117,8 +119,10 @@ mod many_roots;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
-/// Roots without a package database.
+/// Roots that have no package database yet, or half of one.
 mod new_roots;
+/// Commands on a root without a package database.
+mod no_database;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
 /// Packages made by a test.
@@ -173,6 +177,8 @@ mod removef;
 mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
+/// The JSON documents that the suite sees, against `docs/schema`.
+mod schema;
 /// What scripts are told of the parameters of a package.
 mod script_environment;
 /// Processes that scripts start, and which of them are ended.

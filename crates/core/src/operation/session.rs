@@ -156,12 +156,17 @@ pub fn may_change(root: &Root) -> Result<(), Failure> {
     Err(Failure::NotPrivileged(root.prefix().display().to_string()))
 }
 
-/// Whether a root has a package database; an error that names what is missing if not.
+/// Whether nothing at all was ever recorded below a root: there is no `var/sadm`.
+pub fn is_new(root: &Root) -> Result<bool, Failure> {
+    Ok(RecordView::live(root).look(&places::records())?.is_none())
+}
+
+/// Whether a root has a package database; an error that names the root if not.
 pub fn must_have_database(root: &Root) -> Result<(), Failure> {
     if installed::has_database(&RecordView::live(root))? {
         return Ok(());
     }
-    Err(Failure::NoDatabase(root.show(&places::packages())))
+    Err(Failure::NoDatabase(root.prefix().display().to_string()))
 }
 
 impl<'a> Session<'a> {
