@@ -40,6 +40,8 @@ mod command_line;
 mod completions;
 /// Control characters in names and texts.
 mod control_characters;
+/// Records that are damaged or disagree: who says it, and what repairs them.
+mod damaged_records;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
