@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand, place_of_name};
 use crate::reply::exit::record_damage;
 use crate::reply::json::{self, DocumentHead};
-use crate::reply::{Exit, Stop, failure};
+use crate::reply::{Exit, ResultWord, Stop, failure};
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use crate::verbs::complete::COMPLETE;
@@ -76,6 +76,10 @@ const APPLETS: &[Applet] = &[
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
+
+/// The commands that only ask: nothing is changed or made by them.
+const QUERIES: [&str; 10] =
+    ["list", "show", "verify", "explain", "pkginfo", "pkgparam", "pkgproto", "showrev", "valpath", "puttext"];
 
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
@@ -192,7 +196,8 @@ fn explain(
         return Ok(*exit);
     }
     if let Some(command) = in_json {
-        let fields = json::ErrorFields { error: format!("{error:#}") };
+        let result = (!QUERIES.contains(&command)).then(|| result_of(error));
+        let fields = json::ErrorFields { result, error: format!("{error:#}") };
         output.document(DocumentHead { command, root: None, exit }.document(fields).text()?)?;
     }
     let next = damage.map(|damage| format!("\n{}", failure::mending(damage))).unwrap_or_default();
@@ -201,6 +206,14 @@ fn explain(
         output.usage(&usage_text(usage, width_of_help()))?;
     }
     Ok(exit)
+}
+
+/// The word for an end by an error.
+fn result_of(error: &anyhow::Error) -> ResultWord {
+    match error.downcast_ref() {
+        Some(Stop::Ran { result, .. }) => *result,
+        _ => ResultWord::of_cause(Exit::of(error).cause()),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -13,7 +13,7 @@ use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::cause_of::of_database;
 use crate::reply::text::{finding, object};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
 use document::{CheckDocument, ListDocument};
@@ -47,6 +47,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         args.root.open(call)?
     };
     let request = args.request(scope, call.surroundings.processors)?;
+    if request.map.is_none() || args.fix {
+        failure::must_have_records(&root, DATABASE)?;
+    }
     if args.long || args.lines {
         return list(call, &args, &root, &request);
     }
@@ -99,7 +102,7 @@ impl CheckReply {
 
 impl Serialize for CheckReply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        CheckDocument::of(&self.report, &self.root, self.zone).serialize(serializer)
+        CheckDocument::of(&self.report, &self.root, self.zone, self.args.fix).serialize(serializer)
     }
 }
 
@@ -186,7 +189,8 @@ fn refused(error: CheckError) -> anyhow::Error {
                 Some(damage) => format!("{failed}\n{}", failure::mending(damage)),
                 None => format!("{failed}\n{}", failure::state(failed)),
             };
-            return Stop::Refused { exit: failure::code(Command::Pkgadd, failed), message }.into();
+            let (exit, result) = (failure::code(Command::Pkgadd, failed), ResultWord::of_failure(failed));
+            return Stop::Ran { exit, result, message }.into();
         }
         CheckError::Damaged(found) => {
             let lines = found.iter().map(|damage| format!("{damage}\n{}", failure::mending(damage)));

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::reply::failure::mending;
+use crate::reply::failure::{mending, must_have_records};
 use crate::reply::text::package::{extracted, long, short, status};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::Output;
@@ -15,6 +15,7 @@ use patchadm_core::operation::queries::packages::{
     CorruptPackage, ListedPackage, PackageListing, installed_packages, spooled_packages,
 };
 use patchadm_core::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
+use patchadm_core::operation::session::is_new;
 
 const USAGE: &str = "\
 pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]
@@ -69,7 +70,8 @@ struct PkginfoArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. Exit 0 if everything that was named was found, and something was; else 1.
+/// Runs the command. Exit 0 if everything that was named was found, and something was; else 1. A list of all packages may
+/// be empty: that is no error.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkginfoArgs = parse(call, USAGE)?;
     let selection = args.selection();
@@ -78,12 +80,15 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     } else {
         let root = args.root.open(call)?;
         let count = args.long || call.in_json;
+        if !(args.asks_for_all() && !args.root.is_named(call) && is_new(&root)?) {
+            must_have_records(&root, 1)?;
+        }
         (installed_packages(call.surroundings.reader(&root), &selection, count)?, Some(root))
     };
     let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
     let exit = if !listing.corrupt.is_empty() {
         Exit::failed(ExitCause::DamagedRecord)
-    } else if found_all && !listing.packages.is_empty() {
+    } else if found_all && ((args.asks_for_all() && root.is_some()) || !listing.packages.is_empty()) {
         Exit::OK
     } else {
         Exit::failed(ExitCause::NotFound)
@@ -139,6 +144,12 @@ impl Serialize for PkginfoReport {
 }
 
 impl PkginfoArgs {
+    /// Whether nothing narrows the question to some packages, and the answer is more than yes or no.
+    fn asks_for_all(&self) -> bool {
+        let is_narrow = self.partial || self.complete || self.arch.is_some() || self.version_wanted.is_some();
+        !self.quiet && !is_narrow && self.category.is_empty() && self.packages.is_empty()
+    }
+
     fn selection(&self) -> PackageSelection {
         let completeness = match (self.partial, self.complete) {
             (true, _) => Some(PackageCompleteness::Partial),

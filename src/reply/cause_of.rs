@@ -35,6 +35,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         }
         Failure::Lock(LockError::Root(error))
         | Failure::Root(error)
+        | Failure::Archive(ArchiveError::Root(error))
         | Failure::Policy(PolicyError::Root(error))
         | Failure::Scripts(ScriptError::Root(error))
         | Failure::Response(ResponseError::Root(error)) => of_root(error),
@@ -43,7 +44,6 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Unrecovered { .. } | Failure::DuringRun(_) => ExitCause::Unfinished,
         Failure::Transaction(error) => of_transaction(error),
         Failure::Database(error) => of_database(error),
-        Failure::Archive(ArchiveError::Root(error)) => of_root(error),
         Failure::Archive(ArchiveError::View(error)) => of_view(error),
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
@@ -212,9 +212,8 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::Changed(_) | Cause::Appeared(_) | Cause::NoPlace { .. } => ExitCause::Edited,
         Cause::Unsupported { .. } | Cause::Apart { .. } => ExitCause::NotApplicable,
         Cause::Archive { .. } => ExitCause::UndoData,
-        Cause::Queue { .. } => ExitCause::DamagedRecord,
         Cause::Contents { .. } if error.cause.errno().is_some() => of_errno(error.cause.errno()),
-        Cause::Contents { .. } => ExitCause::DamagedRecord,
+        Cause::Queue { .. } | Cause::Contents { .. } => ExitCause::DamagedRecord,
         Cause::Ledger(fault) => fault.downcast_ref().map_or(ExitCause::DamagedRecord, of_ledger),
         Cause::Journal { .. } => ExitCause::InDoubt,
         Cause::Script(_) => ExitCause::Script,

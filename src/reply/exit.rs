@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::cause::ExitCause;
 use super::cause_of::{cause_of, of_database, of_io, of_root, of_source, of_view};
+use super::result_word::ResultWord;
 use crate::surroundings::SurroundingsError;
 use patchadm_core::database::policy::PolicyError;
 use patchadm_core::database::{DatabaseError, RecordDamage, ViewError};
@@ -64,7 +65,9 @@ impl Exit {
 
     /// The code for an error that ended a command.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        if let Some(Stop::Refused { exit, .. } | Stop::Ended(exit)) = error.downcast_ref() {
+        if let Some(Stop::Refused { exit, .. } | Stop::Ran { exit, .. } | Stop::Ended(exit)) =
+            error.downcast_ref()
+        {
             return *exit;
         }
         match error.chain().find_map(view_error) {
@@ -174,6 +177,16 @@ pub(crate) enum Stop {
     /// Another process has done all of it, and has reported.
     #[error("another process has done it")]
     Ended(Exit),
+    /// It was begun, or its plan was, and ended as the word says.
+    #[error("{message}")]
+    Ran {
+        /// The code.
+        exit: Exit,
+        /// The word for the end.
+        result: ResultWord,
+        /// The refusal or failure, and its reason.
+        message: String,
+    },
     /// It cannot or must not go on; one line says why.
     #[error("{message}")]
     Refused {

@@ -8,17 +8,18 @@ use rustix::io::Errno;
 
 use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_source};
-use crate::reply::exit::Exit;
+use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
 use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::session::must_have_database;
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::script::ScriptError;
 use patchadm_core::source::{SourceError, SourceProblem};
-use patchadm_rootfs::{LockError, RootError};
+use patchadm_rootfs::{LockError, Root, RootError};
 
 /// The exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
@@ -228,6 +229,23 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     }
 }
 
+/// The end of a verb that only asks, and could not: the error, and the next step.
+pub(crate) fn query_refused(failure: &Failure) -> Stop {
+    let lines = [failure.to_string(), hint(Command::Patchadd, failure)];
+    Stop::Refused { exit: verb_code(Command::Patchadd, failure), message: joined(lines) }
+}
+
+/// Refuses a root without package database, with the code that the command has for it.
+pub(crate) fn must_have_records(root: &Root, code: u8) -> anyhow::Result<()> {
+    match must_have_database(root) {
+        Err(failed @ Failure::NoDatabase(_)) => {
+            let exit = Exit::new(code, ExitCause::NoDatabase);
+            Err(Stop::Refused { exit, message: failed.to_string() }.into())
+        }
+        answer => Ok(answer?),
+    }
+}
+
 /// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
 /// `patch` is the one that it is about, if it is about one.
 pub fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
@@ -248,7 +266,10 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
             let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
             sentence(&format!("{subject}{text}"))
         }
-        Failure::Source(_) | Failure::BackoutDirectory { .. } | Failure::BadFile(_) => closed(text),
+        Failure::Source(_)
+        | Failure::BackoutDirectory { .. }
+        | Failure::BadFile(_)
+        | Failure::NoDatabase(_) => closed(text),
         _ => sentence(&text),
     }
 }
@@ -340,7 +361,7 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
             failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
-        Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
+        Failure::NoDatabase(_) => "A package that pkgadd installs below another directory makes the database of a new root there.".to_owned(),
         Failure::Unrecovered { .. } => {
             UNRECOVERED.to_owned()
         }

@@ -8,7 +8,7 @@ use patchadm_svr4::places;
 
 use super::exit::Exit;
 use super::failure;
-use patchadm_changeset::transaction::RootCondition;
+use super::result_word::ResultWord;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::plan::patch::engine::PlannedScript;
@@ -73,6 +73,23 @@ impl PatchEntry {
     /// Whether nothing has to be done: the patch is in force anyway or has no package here.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
+    }
+
+    /// Whether the patch would be applied or backed out.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.verdict == "planned"
+    }
+
+    /// The word for the patch alone.
+    pub(crate) fn result(&self) -> ResultWord {
+        match &self.failure {
+            // It is not in force, and is not going to be.
+            Some(_) if self.verdict == "not-applicable" && self.exit != Exit::OK => ResultWord::Refused,
+            _ if self.is_idle() => ResultWord::NothingToDo,
+            Some(failed) => ResultWord::of_failure(failed),
+            None if self.is_planned() => ResultWord::Planned,
+            None => ResultWord::Done,
+        }
     }
 
     /// Whether what was asked for was not done.
@@ -252,8 +269,7 @@ fn verdict_of(failed: &Failure) -> &'static str {
             Reason::NotInstalled(_) => "not-applicable",
             _ => "refused",
         },
-        failure if failure.left() == RootCondition::RolledBack => "rolled-back",
-        _ => "failed",
+        failure => ResultWord::of_failure(failure).word(),
     }
 }
 

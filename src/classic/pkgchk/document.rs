@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::reply::ResultWord;
 use crate::reply::text::{finding, object};
 use crate::surroundings::Zone;
 use patchadm_core::operation::check::device::{DeliveredObject, DevicePackage};
@@ -13,6 +14,9 @@ use patchadm_svr4::package::ContentsLine;
 /// The document of a check.
 #[derive(Serialize)]
 pub(super) struct CheckDocument {
+    /// The word for a repair; none where nothing is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<ResultWord>,
     checked: usize,
     discrepancies: Vec<CheckDiscrepancy>,
     unknown_packages: Vec<String>,
@@ -68,14 +72,21 @@ struct RecordedObject {
 }
 
 impl CheckDocument {
-    pub(super) fn of(report: &CheckReport, root: &Root, zone: Zone) -> Self {
+    pub(super) fn of(report: &CheckReport, root: &Root, zone: Zone, fixes: bool) -> Self {
         let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
         let discrepancies = wrong.map(|checked| CheckDiscrepancy {
             path: root.show(&checked.path),
             package: None,
             errors: details(&checked.findings, zone),
         });
+        let is_right = report.checked.iter().all(|checked| checked.findings.is_empty());
+        let repaired = match (is_right, report.fixed) {
+            (false, _) => ResultWord::Failed,
+            (true, 0) => ResultWord::NothingToDo,
+            (true, _) => ResultWord::Done,
+        };
         Self {
+            result: fixes.then_some(repaired),
             checked: report.checked.len(),
             discrepancies: discrepancies.collect(),
             unknown_packages: report.unknown.packages.clone(),
@@ -93,6 +104,7 @@ impl CheckDocument {
             errors: details(&object.findings, zone),
         });
         Self {
+            result: None,
             checked: objects().count(),
             discrepancies: discrepancies.collect(),
             unknown_packages: missing.to_vec(),

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::content::NoContent;
 use super::failure::Failure;
-use super::session::{Caller, RootAndPolicy, Session, must_have_database};
+use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{self, LedgerFault};
 use crate::database::{RecordView, installed};
@@ -68,8 +68,9 @@ pub fn adopt_undo(
     undo_dir: Option<&Path>,
     caller: &Caller<'_>,
 ) -> Result<AdoptionReport, Failure> {
-    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
+    may_change(root)?;
     must_have_database(root)?;
+    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
     let separator = &session.ground.policy.separator;
     let named = ids.iter().map(|id| PatchId::parse(id, separator));
     let named: Vec<PatchId> =

@@ -194,19 +194,21 @@ impl<'a> CheckedRecords<'a> {
                 move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
             })?;
             if let Some((checked, unknown)) = compared {
-                return Ok(CheckReport { checked, unknown, mended: Vec::new() });
+                return Ok(CheckReport { checked, fixed: 0, unknown, mended: Vec::new() });
             }
         }
         let (lines, unknown) = self.lines(view)?;
-        let mut checked = if fixes {
+        let (mut checked, mut fixed) = if fixes {
             fix::fix_all(&comparison, &lines)
         } else {
-            in_parallel(&comparison, &lines, *workers)
+            (in_parallel(&comparison, &lines, *workers), 0)
         };
         if aspects.exclusive {
-            checked.extend(exclusive::hidden(view, &comparison, &lines, fixes)?);
+            let hidden = exclusive::hidden(view, &comparison, &lines, fixes)?;
+            fixed += hidden.iter().filter(|object| fixes && object.findings.is_empty()).count();
+            checked.extend(hidden);
         }
-        Ok(CheckReport { checked, unknown, mended: Vec::new() })
+        Ok(CheckReport { checked, fixed, unknown, mended: Vec::new() })
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Failure {
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),
     /// The root has no package database.
-    #[error("{0} does not exist: there is no package database under this root")]
+    #[error("no package database below {0}; name the right root with -R")]
     NoDatabase(String),
     /// The lock of the root was not got.
     #[error(transparent)]

@@ -124,6 +124,8 @@ impl CheckedObject {
 pub struct CheckReport {
     /// Every object compared, in the order of their paths or of the pkgmap; behind them what is nobody's.
     pub checked: Vec<CheckedObject>,
+    /// How many of them were not as they are recorded, and were repaired as far as that can be done.
+    pub fixed: usize,
     /// What the scope names and the records do not have.
     pub unknown: UnmatchedOperands,
     /// Records that were damaged and are made anew; no object is compared then.

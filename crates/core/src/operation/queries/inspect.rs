@@ -6,7 +6,7 @@ use crate::database::{DatabaseError, all, installed, policy, read_consistently};
 use crate::inventory::{Installed, Inventory, Save};
 use crate::operation::failure::Failure;
 use crate::operation::patches::removable::removable;
-use crate::operation::session::RootAndPolicy;
+use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
@@ -46,6 +46,7 @@ pub struct UndoData {
 
 /// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
 pub fn inspect(root: &Root) -> Result<Vec<InspectedPatch>, Failure> {
+    must_have_database(root)?;
     let policy = policy::of_root(root)?;
     let ground = RootAndPolicy::of(root).ok();
     let (applied, packages, removable) = read_consistently(root, |view| {
