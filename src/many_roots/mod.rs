@@ -91,7 +91,10 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
         names: &names,
         summary: RootsSummary::of(roots.len()),
         documents: Vec::new(),
-        bar: RootsBar::new(roots.len(), !*in_json && surroundings.stderr_is_terminal),
+        bar: RootsBar::new(
+            roots.len(),
+            !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet,
+        ),
         unwritten: Ok(()),
     };
     let signal = with_signals(|interrupt| {
@@ -140,7 +143,8 @@ impl<B: Send> RootTurns<'_, B> {
     ) {
         let stops = || (self.interrupt)().is_some();
         let turn = |root: &Root| {
-            let root = match self.owner.standing(self.surroundings, root.clone()) {
+            let decided = self.surroundings.under_policy(root.clone());
+            let root = match self.owner.standing(self.surroundings, decided) {
                 Ok(RootStanding::Caller(root)) => root,
                 Ok(RootStanding::Owner(root)) => {
                     return TurnEnd { report: self.by_owner(&root), waits: false };

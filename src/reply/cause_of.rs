@@ -121,6 +121,7 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
 pub(crate) fn of_source(error: &SourceError) -> ExitCause {
     match &error.problem {
         SourceProblem::NotFound => ExitCause::NotFound,
+        SourceProblem::HoldsPatches(_) => ExitCause::Usage,
         SourceProblem::Io { error, .. } => of_io(error),
         _ => ExitCause::DamagedInput,
     }

@@ -159,6 +159,9 @@ pub(crate) enum Stop {
         /// The synopsis of the command, lines without `usage:`.
         usage: &'static str,
     },
+    /// Only the options of the command were asked for: their description.
+    #[error("the options of the command")]
+    Described(Box<clap::Command>),
     /// Another process has done all of it, and has reported.
     #[error("another process has done it")]
     Ended(Exit),

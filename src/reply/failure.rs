@@ -106,7 +106,10 @@ fn source_number(command: Command, error: &SourceError) -> u8 {
     if !matches!(command, Command::Patchadd | Command::Patchrm) {
         let unusable = matches!(
             error.problem,
-            SourceProblem::NotFound | SourceProblem::BadForm(_) | SourceProblem::Unsupported(_)
+            SourceProblem::NotFound
+                | SourceProblem::BadForm(_)
+                | SourceProblem::HoldsPatches(_)
+                | SourceProblem::Unsupported(_)
         );
         return if unusable { 99 } else { 1 };
     }
@@ -119,6 +122,7 @@ fn source_number(command: Command, error: &SourceError) -> u8 {
         | SourceProblem::Io { .. }
         | SourceProblem::Unsupported(_)
         | SourceProblem::BadForm(_)
+        | SourceProblem::HoldsPatches(_)
         | SourceProblem::Unsafe { .. } => 33,
         SourceProblem::NotDecompressed(_) => 39,
         SourceProblem::CorruptPackageFile { .. } => 28,
@@ -335,6 +339,7 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
             remedy(error.errno()).to_owned()
         }
         Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
+        Failure::Source(error) => name_the_patches(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
             "Name the directory that holds the undo data with -B.".to_owned()
         }
@@ -343,6 +348,17 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
         }
         Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => ADOPT.to_owned(),
         _ => String::new(),
+    }
+}
+
+/// How the patches of a directory are named; empty for any other trouble with a source.
+fn name_the_patches(command: Command, error: &SourceError) -> String {
+    let SourceProblem::HoldsPatches(names) = &error.problem else { return String::new() };
+    let example = error.path.join(names.first().map_or("", String::as_str));
+    let (example, all) = (example.display(), error.path.join("*"));
+    match command {
+        Command::Patchadd => format!("Name each patch, such as {example}, or all of them: {}", all.display()),
+        _ => format!("Patches are applied by patchadd: patchadd {example}"),
     }
 }
 

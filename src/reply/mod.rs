@@ -56,7 +56,7 @@ trait Faces {
 impl<R: CommandReport> Faces for R {
     fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()> {
         if in_json {
-            output.print(head.document(self).text()?)?;
+            output.document(head.document(self).text()?)?;
         } else {
             self.print_text(output)?;
         }

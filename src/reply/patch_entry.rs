@@ -62,6 +62,9 @@ pub(crate) struct PatchEntry {
     /// Whether the patch came as far as a plan.
     #[serde(skip)]
     pub(crate) has_plan: bool,
+    /// The plan that was carried out.
+    #[serde(skip)]
+    pub(crate) carried_out: Option<Plan>,
     #[serde(skip)]
     pub(crate) failure: Option<Failure>,
 }
@@ -117,7 +120,8 @@ impl PatchEntry {
             program: user.program,
             paths: user.paths,
         });
-        let (plan, receipt) = (plan.as_ref(), receipt.as_ref());
+        let (owned, receipt) = (plan, receipt.as_ref());
+        let plan = owned.as_ref();
         let planned = plan.filter(|_| receipt.is_none());
         let notes = plan.iter().flat_map(|plan| &plan.notes);
         Self {
@@ -138,6 +142,7 @@ impl PatchEntry {
             changes: planned.map(|plan| plan.changes.iter().map(ChangeEntry::from).collect()),
             saved_bytes: planned.map_or(0, saved_bytes),
             has_plan: plan.is_some(),
+            carried_out: owned.filter(|_| receipt.is_some()),
             failure,
         }
     }

@@ -171,6 +171,7 @@ mod tests {
             changes: None,
             saved_bytes: 0,
             has_plan: false,
+            carried_out: None,
             failure: None,
         }
     }

@@ -53,14 +53,15 @@ pub(super) fn change<A: clap::CommandFactory>(
     usage: &'static str,
     common: &VerbOptions,
     changing: &ChangeOptions,
-    request: &PatchRequest,
+    mut request: PatchRequest,
 ) -> anyhow::Result<Reply> {
     request.must_name_patches(usage)?;
+    request.look_into_spool(&mut call.output)?;
     if !changing.many.are_named() {
         let which = (&common.root, changing.owner);
-        return on_root::<A>(call, which, request, changing.wait, print_report);
+        return on_root::<A>(call, which, &request, changing.wait, print_report);
     }
-    let idle = match request {
+    let idle = match &request {
         PatchRequest::Apply(request) => {
             must_be_read_often(&request.patches, usage)?;
             "already applied"
@@ -71,6 +72,7 @@ pub(super) fn change<A: clap::CommandFactory>(
     let done = if is_dry_run { "planned" } else { "done" };
     let task =
         RootsTask { program: command.name(), usage, wait: changing.wait, is_plan: is_dry_run, done, idle };
+    let is_verbose = call.output.is_verbose();
     if !is_dry_run {
         call.output.heedless();
     }
@@ -78,6 +80,6 @@ pub(super) fn change<A: clap::CommandFactory>(
         let began = Instant::now();
         let result = request.carry_out(root, caller);
         let report = PatchesReport::of(command, result, failure::verb_code, began);
-        of_patches(root, report.of_plan(is_dry_run))
+        of_patches(root, report.of_plan(is_dry_run), is_verbose)
     })
 }

@@ -5,7 +5,8 @@ mod codes;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
-use crate::arguments::{Extensions, parse};
+use super::options::VerbOptions;
+use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
@@ -17,7 +18,7 @@ const USAGE: &str = "patchadm explain code [command]";
 #[derive(clap::Parser)]
 struct ExplainArgs {
     #[command(flatten)]
-    _extensions: Extensions,
+    _common: VerbOptions,
     /// The code
     #[arg(value_name = "CODE")]
     code: Option<String>,

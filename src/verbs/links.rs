@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::arguments::{Extensions, parse};
+use super::options::VerbOptions;
+use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
@@ -20,7 +21,7 @@ struct LinksArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    _extensions: Extensions,
+    _common: VerbOptions,
     /// The directory for the links
     #[arg(value_name = "DIR")]
     directory: PathBuf,
