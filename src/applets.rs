@@ -12,8 +12,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand, place_of_name};
+use crate::reply::exit::record_damage;
 use crate::reply::json::{self, DocumentHead};
-use crate::reply::{Exit, ResultWord, Stop};
+use crate::reply::{Exit, ResultWord, Stop, failure};
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use crate::verbs::complete::COMPLETE;
@@ -194,7 +195,8 @@ fn explain(
     in_json: Option<&'static str>,
     error: &anyhow::Error,
 ) -> anyhow::Result<Exit> {
-    let exit = Exit::of(error);
+    let damage = record_damage(error);
+    let exit = damage.map_or_else(|| Exit::of(error), |_| failure::damaged_code(output.program()));
     if is_broken_pipe(error) {
         return Ok(Exit::PIPE);
     }
@@ -207,10 +209,11 @@ fn explain(
     }
     if let Some(command) = in_json {
         let result = (!QUERIES.contains(&command)).then(|| result_of(error));
-        let failure = json::ErrorFields { result, error: format!("{error:#}") };
-        output.document(DocumentHead { command, root: None, exit }.document(failure).text()?)?;
+        let fields = json::ErrorFields { result, error: format!("{error:#}") };
+        output.document(DocumentHead { command, root: None, exit }.document(fields).text()?)?;
     }
-    output.error(&format!("{error:#}"))?;
+    let next = damage.map(|damage| format!("\n{}", failure::mending(damage))).unwrap_or_default();
+    output.error(&format!("{error:#}{next}"))?;
     if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
         output.usage(&usage_text(usage, width_of_help()))?;
     }

@@ -36,8 +36,12 @@ mod clients_making;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// What shells complete.
+mod completions;
 /// Control characters in names and texts.
 mod control_characters;
+/// Records that are damaged or disagree: who says it, and what repairs them.
+mod damaged_records;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;

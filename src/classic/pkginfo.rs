@@ -6,13 +6,13 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::reply::failure::must_have_records;
+use crate::reply::failure::{mending, must_have_records};
 use crate::reply::text::package::{extracted, long, short, status};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::counts::ObjectCounts;
 use patchadm_core::operation::queries::packages::{
-    ListedPackage, PackageListing, installed_packages, spooled_packages,
+    CorruptPackage, ListedPackage, PackageListing, installed_packages, spooled_packages,
 };
 use patchadm_core::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
 use patchadm_core::operation::session::is_new;
@@ -115,8 +115,9 @@ impl CommandReport for PkginfoReport {
         for package in &listing.packages {
             output.print(args.layout(package, width))?;
         }
-        for (name, reason) in &listing.corrupt {
-            output.error(&format!("pkginfo file is corrupt or missing\n{name}: {reason}"))?;
+        for CorruptPackage { instance, reason, damage } in &listing.corrupt {
+            let next = damage.as_ref().map(|damage| format!("\n{}", mending(damage))).unwrap_or_default();
+            output.error(&format!("pkginfo file is corrupt or missing\n{instance}: {reason}{next}"))?;
         }
         for word in &listing.missing {
             let what = if args.partial {
@@ -136,7 +137,7 @@ impl Serialize for PkginfoReport {
         let document = PkginfoDocument {
             packages: packages.iter().map(PackageFields::of).collect(),
             missing,
-            corrupt: corrupt.iter().map(|(name, _)| name.as_str()).collect(),
+            corrupt: corrupt.iter().map(|corrupt| corrupt.instance.as_str()).collect(),
         };
         document.serialize(serializer)
     }

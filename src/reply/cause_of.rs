@@ -16,6 +16,7 @@ use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::{LockError, RootError};
+use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 
@@ -173,12 +174,10 @@ fn of_errno(errno: Option<Errno>) -> ExitCause {
 pub(crate) fn of_database(error: &DatabaseError) -> ExitCause {
     match error {
         DatabaseError::View(error) => of_view(error),
-        DatabaseError::Params { .. }
-        | DatabaseError::OtherPackage { .. }
-        | DatabaseError::Applied(_)
-        | DatabaseError::Contents { .. }
-        | DatabaseError::NoFile(_)
-        | DatabaseError::History { .. } => ExitCause::DamagedRecord,
+        DatabaseError::Contents { reason: ContentsError::Io(error), .. } => of_io(error),
+        DatabaseError::Damaged(_) | DatabaseError::Contents { .. } | DatabaseError::History { .. } => {
+            ExitCause::DamagedRecord
+        }
     }
 }
 

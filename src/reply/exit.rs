@@ -12,7 +12,7 @@ use super::cause_of::{cause_of, of_database, of_io, of_root, of_source, of_view}
 use super::result_word::ResultWord;
 use crate::surroundings::SurroundingsError;
 use patchadm_core::database::policy::PolicyError;
-use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::database::{DatabaseError, RecordDamage, ViewError};
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::PatchesError;
@@ -78,6 +78,14 @@ impl Exit {
     }
 }
 
+/// The damage of a record, if that is what an error is about.
+pub(crate) fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
+    error.chain().find_map(|error| match error.downcast_ref::<Failure>() {
+        Some(failure) => failure.damage(),
+        None => database_error(error)?.damage(),
+    })
+}
+
 impl Serialize for Exit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(self.code)
@@ -94,6 +102,7 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
     };
     let of_check = |error: &'e CheckError| match error {
         CheckError::Database(error) => of_database(error),
+        CheckError::Damaged(_) => ExitCause::DamagedRecord,
         CheckError::Unfinished(_) => ExitCause::Unfinished,
         CheckError::Map { .. } => ExitCause::DamagedInput,
         CheckError::NoCategory(_) => ExitCause::NotFound,
@@ -121,7 +130,14 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
 /// Finds the trouble with the view of the records, if that is what an error is about. Errors that only pass it on are no
 /// links of the chain of causes: they have to be opened.
 fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ViewError> {
-    let passed_on = match (
+    match database_error(error) {
+        Some(DatabaseError::View(inner)) => Some(inner),
+        _ => error.downcast_ref(),
+    }
+}
+
+fn database_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e DatabaseError> {
+    match (
         error.downcast_ref::<PatchesError>(),
         error.downcast_ref::<QueryError>(),
         error.downcast_ref::<CheckError>(),
@@ -132,10 +148,6 @@ fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Vi
         | (_, _, Some(CheckError::Database(inner)), _)
         | (.., Some(Failure::Database(inner))) => Some(inner),
         _ => error.downcast_ref::<DatabaseError>(),
-    };
-    match passed_on {
-        Some(DatabaseError::View(inner)) => Some(inner),
-        _ => error.downcast_ref(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
-use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::session::must_have_database;
 use patchadm_core::plan::refusal::Command;
@@ -36,6 +36,9 @@ fn number(command: Command, failure: &Failure) -> u8 {
     };
     if failure.untrusted().is_some() {
         return untrusted_number(command);
+    }
+    if failure.damage().is_some() {
+        return damaged_code(command.name()).code();
     }
     match failure {
         Failure::Refused(refusal) => refusal.code(),
@@ -78,6 +81,45 @@ fn untrusted_number(command: Command) -> u8 {
     if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 }
 }
 
+/// What the verbs of the program have in the place of a command's name.
+const VERBS: &str = "patchadm";
+
+/// The exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
+pub(crate) fn damaged_code(program: &str) -> Exit {
+    let code = match program {
+        "patchadd" | VERBS => 28,
+        "patchrm" => 5,
+        "pkgchk" | "pkgadd" | "pkgrm" | "installf" | "removef" => 99,
+        _ => 1,
+    };
+    Exit::new(code, ExitCause::DamagedRecord)
+}
+
+/// What repairs a damaged record.
+pub(crate) fn mending(damage: &RecordDamage) -> String {
+    let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
+    let option = |package: &str| format!("`pkgchk -f{root}{package}`");
+    match &damage.repair {
+        RecordRepair::Package(package) => format!(
+            "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
+             is left of it.",
+            option(&format!(" {package}"))
+        ),
+        RecordRepair::Installation(package) => {
+            format!("Install {package} again with pkgadd, or put its directory back from a backup.")
+        }
+        RecordRepair::Contents => {
+            format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
+        }
+        RecordRepair::EmptyDirectory(package) => {
+            format!(
+                "Remove it with `rmdir {}` if {package} is not installed, else install it again.",
+                damage.file
+            )
+        }
+    }
+}
+
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
 const INTERNAL_OF_OBJECTS: u8 = 99;
 
@@ -89,6 +131,7 @@ fn is_about_objects(command: Command) -> bool {
 pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
+        _ if failure.damage().is_some() => damaged_code(VERBS),
         Failure::NoDatabase(_) => code(Command::Patchadd, failure),
         _ => code(command, failure),
     }
@@ -147,11 +190,6 @@ fn database_number(command: Command, error: &DatabaseError) -> u8 {
     match error {
         DatabaseError::View(ViewError::Journal { .. }) => UNFINISHED,
         DatabaseError::View(ViewError::Busy(_)) => LOCKED,
-        DatabaseError::Params { .. } | DatabaseError::OtherPackage { .. } | DatabaseError::Applied(_)
-            if command == Command::Patchadd =>
-        {
-            28
-        }
         _ if matches!(command, Command::Patchadd | Command::Patchrm) => 5,
         _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         _ => 1,
@@ -309,6 +347,9 @@ fn remedy(errno: Option<Errno>) -> &'static str {
 pub(crate) fn hint(command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();
+    }
+    if let Some(damage) = failure.damage() {
+        return mending(damage);
     }
     match failure {
         Failure::Refused(refusal) => refusal.hint(),

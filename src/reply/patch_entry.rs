@@ -102,14 +102,14 @@ impl PatchEntry {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
 
-    pub(super) fn of(command: Command, one: ApplyOutcome) -> Self {
+    pub(super) fn of(command: Command, one: ApplyOutcome, code: fn(Command, &Failure) -> Exit) -> Self {
         let ApplyOutcome { id, plan, scripts, reboot, in_use, result } = one;
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
         };
         let (verdict, exit, reason) = match &failure {
-            Some(failed) => (verdict_of(failed), failure::code(command, failed), failure::reason(failed)),
+            Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
             None if receipt.is_none() => ("planned", Exit::OK, String::new()),
             None if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
             None => ("removed", Exit::OK, String::new()),

@@ -49,7 +49,7 @@ pub(crate) struct PatchesReport {
 }
 
 impl PatchesReport {
-    /// The report of a command that began at `began`; `code` gives the exit code where it came to no patch.
+    /// The report of a command that began at `began`; `code` gives the exit code of a failure.
     pub(crate) fn of(
         command: Command,
         result: Result<ApplyReport, Failure>,
@@ -63,7 +63,7 @@ impl PatchesReport {
                 recovered = recovery_sentence(&report.recovered);
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
-                patches = report.patches.into_iter().map(|one| PatchEntry::of(command, one)).collect();
+                patches = report.patches.into_iter().map(|one| PatchEntry::of(command, one, code)).collect();
                 None
             }
         };

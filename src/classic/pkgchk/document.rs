@@ -7,6 +7,7 @@ use crate::reply::text::{finding, object};
 use crate::surroundings::Zone;
 use patchadm_core::operation::check::device::{DeliveredObject, DevicePackage};
 use patchadm_core::operation::check::{CheckReport, Finding};
+use patchadm_core::operation::mend::MendedRecord;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
 
@@ -19,6 +20,34 @@ pub(super) struct CheckDocument {
     checked: usize,
     discrepancies: Vec<CheckDiscrepancy>,
     unknown_packages: Vec<String>,
+    /// Damaged records and what became of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<RepairedRecord>,
+}
+
+/// A damaged record.
+#[derive(Serialize)]
+struct RepairedRecord {
+    path: String,
+    line: Option<u64>,
+    reason: String,
+    repaired: bool,
+    complete: bool,
+    notes: Vec<String>,
+}
+
+impl RepairedRecord {
+    fn of(mended: &MendedRecord) -> Self {
+        let MendedRecord { damage, is_made, is_whole, said } = mended;
+        Self {
+            path: damage.file.clone(),
+            line: damage.line,
+            reason: damage.reason.clone(),
+            repaired: *is_made,
+            complete: *is_whole,
+            notes: said.clone(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -61,6 +90,7 @@ impl CheckDocument {
             checked: report.checked.len(),
             discrepancies: discrepancies.collect(),
             unknown_packages: report.unknown.packages.clone(),
+            records: report.mended.iter().map(RepairedRecord::of).collect(),
         }
     }
 
@@ -78,6 +108,7 @@ impl CheckDocument {
             checked: objects().count(),
             discrepancies: discrepancies.collect(),
             unknown_packages: missing.to_vec(),
+            records: Vec::new(),
         }
     }
 }
