@@ -483,5 +483,9 @@ fn a_document_in_json_says_the_same() {
     assert_eq!(document["exit"]["code"], 5);
     let packages = document["packages"].as_array().unwrap();
     assert_eq!((&packages[0]["instance"], &packages[0]["code"]), (&"ACMEa".into(), &0.into()));
-    assert!(packages[1]["reason"].as_str().unwrap().contains("has scripts that run"), "{}", run.stdout);
+    assert!(
+        packages[1]["reason"].as_str().unwrap().contains("has scripts of its own that run"),
+        "{}",
+        run.stdout
+    );
 }

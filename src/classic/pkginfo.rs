@@ -14,6 +14,7 @@ use patchadm_core::operation::queries::packages::{
     ListedPackage, PackageListing, installed_packages, spooled_packages,
 };
 use patchadm_core::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
+use patchadm_core::operation::session::must_have_database;
 
 const USAGE: &str = "\
 pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]
@@ -68,7 +69,8 @@ struct PkginfoArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. Exit 0 if everything that was named was found, and something was; else 1.
+/// Runs the command. Exit 0 if everything that was named was found, and something was, or if everything was asked for of a
+/// database that is there and empty; else 1.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkginfoArgs = parse(call, USAGE)?;
     let selection = args.selection();
@@ -79,8 +81,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let count = args.long || call.in_json;
         (installed_packages(call.surroundings.reader(&root), &selection, count)?, Some(root))
     };
+    let may_be_empty = match &root {
+        Some(root) => args.asks_for_all() && must_have_database(root).is_ok(),
+        None => false,
+    };
     let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
-    let exit = if found_all && !listing.packages.is_empty() { Exit::OK } else { Exit::FAILED };
+    let is_answer = found_all && (may_be_empty || !listing.packages.is_empty());
+    let exit = if is_answer { Exit::OK } else { Exit::FAILED };
     Ok(match root {
         Some(root) => Reply::about(&root, exit, PkginfoReport { args, listing }),
         None => Reply::new(exit, PkginfoReport { args, listing }),
@@ -131,6 +138,12 @@ impl Serialize for PkginfoReport {
 }
 
 impl PkginfoArgs {
+    /// Whether nothing narrows the question to some packages, and the answer is more than yes or no.
+    fn asks_for_all(&self) -> bool {
+        let is_narrow = self.partial || self.complete || self.arch.is_some() || self.version_wanted.is_some();
+        !self.quiet && !is_narrow && self.category.is_empty() && self.packages.is_empty()
+    }
+
     fn selection(&self) -> PackageSelection {
         let completeness = match (self.partial, self.complete) {
             (true, _) => Some(PackageCompleteness::Partial),

@@ -128,6 +128,12 @@ impl InstallScripts {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
 
+    /// Whether one of those that change the root came with the package. Scripts of the root, of the system and of this
+    /// program do not count: whoever installed them has answered for them.
+    pub fn are_own(&self) -> bool {
+        self.preinstall || self.postinstall || has_own(&self.classes)
+    }
+
     /// Refuses scripts that the policy of the root does not allow. Stock patch scripts are known.
     pub fn check(&self, image: &PackageImage, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
         let fixed = [
@@ -187,6 +193,11 @@ impl RemoveScripts {
         self.preremove || self.postremove || !self.classes.is_empty()
     }
 
+    /// Whether one of them came with the package.
+    pub fn are_own(&self) -> bool {
+        self.preremove || self.postremove || has_own(&self.classes)
+    }
+
     /// Refuses scripts that the policy of the root does not allow.
     pub fn check(
         &self,
@@ -201,6 +212,10 @@ impl RemoveScripts {
         };
         check(fixed, "r.", (&self.classes, &self.unknown), text, package.as_str(), policy)
     }
+}
+
+fn has_own(classes: &BTreeMap<String, Deliverer>) -> bool {
+    classes.values().any(|deliverer| *deliverer == Deliverer::Package)
 }
 
 /// Refuses the first script that a policy does not allow: those of `fixed` that are there, and those of the classes, some

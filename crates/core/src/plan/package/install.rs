@@ -49,6 +49,8 @@ pub struct InstallOptions {
     pub scripts: ScriptPolicy,
     /// The patch as part of which the package is installed.
     pub patch: Option<OfPatch>,
+    /// Whether the root is another than `/`: then a package without BASEDIR is recorded with `/`.
+    pub is_other_root: bool,
 }
 
 /// A patch whose scripts have its packages installed.
@@ -74,6 +76,7 @@ impl Default for InstallOptions {
             system: SystemScripts::default(),
             scripts: ScriptPolicy::default(),
             patch: None,
+            is_other_root: false,
         }
     }
 }
@@ -234,13 +237,14 @@ impl Installation<'_> {
         self.check(self.options.admin.idepend, || unmet.join("; "))
     }
 
-    /// Scripts that run as the superuser, by the admin file.
+    /// Scripts of the package's own that run as the superuser, by the admin file.
     fn check_privilege(&self, scripts: &InstallScripts) -> Result<(), Reason> {
-        if !scripts.take_part() {
+        if !scripts.are_own() {
             return Ok(());
         }
         self.check(self.options.admin.action, || {
-            "the package has scripts that run with the permissions of whoever installs it".to_owned()
+            "the package has scripts of its own that run with the permissions of whoever installs it"
+                .to_owned()
         })
     }
 

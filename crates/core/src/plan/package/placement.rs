@@ -146,7 +146,10 @@ impl Installation<'_> {
                     "the admin file does not say where the package goes".to_owned(),
                 ));
             }
-            BasedirAnswer::Ask | BasedirAnswer::Default => return Ok(()),
+            BasedirAnswer::Ask | BasedirAnswer::Default => {
+                self.say_where_paths_begin(old, delivered);
+                return Ok(());
+            }
         };
         match old.get("BASEDIR") {
             Some(there) if there != wanted.as_bytes() => Err(Reason::Administration(format!(
@@ -157,6 +160,15 @@ impl Installation<'_> {
                 delivered.set("BASEDIR", wanted);
                 Ok(())
             }
+        }
+    }
+
+    /// Gives a package without BASEDIR in another root than `/` the one by which its paths are read anyway. A patch
+    /// changes no package's.
+    fn say_where_paths_begin(&self, old: &Params, delivered: &mut Params) {
+        let is_said = old.get("BASEDIR").is_some() || delivered.get("BASEDIR").is_some();
+        if self.options.is_other_root && !is_said && !is_patch(&self.delivered.params) {
+            delivered.set("BASEDIR", "/");
         }
     }
 }

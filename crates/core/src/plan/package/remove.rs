@@ -126,10 +126,11 @@ fn check(
     if installed.partial {
         check(admin.partial, format!("package {package} is only partially installed"))?;
     }
-    if scripts.take_part() {
+    if scripts.are_own() {
         check(
             admin.action,
-            "the package has scripts that run with the permissions of whoever removes it".to_owned(),
+            "the package has scripts of its own that run with the permissions of whoever removes it"
+                .to_owned(),
         )?;
     }
     let needed = needed_by(package, inventory);
