@@ -271,7 +271,7 @@ fn packages_before_one_that_fails_stay_and_the_gravest_code_counts() {
         run.fails(1),
         "\nInstallation of <ACMEa> was successful.
 pkgadd: ERROR: package ACMEb: it needs package ACMEnone, which is not completely installed
-    use an admin file that decides it, or run without -n
+    install that first, or use an admin file (-a FILE) that says idepend=nocheck and basedir=default, or run it on a terminal without -n
 
 Installation of <ACMEb> was suspended (interaction required).
 No changes were made to the system.

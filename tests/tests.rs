@@ -4,6 +4,8 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
+/// What a refusal says to type next.
+mod advice;
 /// The pages about the code.
 mod architecture;
 /// Roots that are changed as their owners.

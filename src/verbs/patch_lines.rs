@@ -14,12 +14,14 @@ use patchadm_rootfs::Root;
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     if let Some(failed) = &report.failure {
-        return print_refusal(output, report.command, "the patch", failed);
+        return print_refusal(output, (root, report.command), "the patch", failed);
     }
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
     for entry in &report.patches {
         match &entry.failure {
-            Some(failed) => print_refusal(output, report.command, &format!("patch {}", entry.id), failed)?,
+            Some(failed) => {
+                print_refusal(output, (root, report.command), &format!("patch {}", entry.id), failed)?
+            }
             None => print_patch(root, entry, output)?,
         }
     }
@@ -28,11 +30,11 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
 
 fn print_refusal(
     output: &mut Output,
-    command: Command,
+    (root, command): (&Root, Command),
     subject: &str,
     failed: &Failure,
 ) -> anyhow::Result<()> {
-    Ok(output.error(&failure::joined(failure::modern(command, subject, failed)))?)
+    Ok(output.error(&failure::joined(failure::modern(root.prefix(), command, subject, failed)))?)
 }
 
 fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {

@@ -229,8 +229,9 @@ fn check<'t, const N: usize>(
     policy: ScriptPolicy,
 ) -> Result<(), Reason> {
     let fixed = fixed.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
+    let is_for_none = matches!(policy, ScriptPolicy::None | ScriptPolicy::Unwanted);
     let forbidden = |class: &String, deliverer: Deliverer| {
-        policy == ScriptPolicy::None || deliverer == Deliverer::Package || unknown.contains(class)
+        is_for_none || deliverer == Deliverer::Package || unknown.contains(class)
     };
     let of_classes = classes.iter().filter(|(class, deliverer)| forbidden(class, **deliverer));
     let is_known = |name: &str| {
@@ -239,7 +240,10 @@ fn check<'t, const N: usize>(
     };
     let mut all = fixed.chain(of_classes.map(|(class, _)| format!("{prefix}{class}")));
     match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
-        Some(script) => Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script }),
+        Some(script) => {
+            let by_option = policy == ScriptPolicy::Unwanted;
+            Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script, by_option })
+        }
         None => Ok(()),
     }
 }

@@ -124,7 +124,7 @@ mod tests {
     /// A planner that finds a partial package and a conflict.
     fn plan(admin: &Admin) -> Result<(), Refusal> {
         let ask = |text: &str| {
-            let reason = Reason::Interaction(text.to_owned());
+            let reason = Reason::Interaction { found: text.to_owned(), answer: "" };
             Err(Refusal { command: Command::Pkgadd, subject: "X".to_owned(), reason: Box::new(reason) })
         };
         match (admin.partial, admin.conflict) {

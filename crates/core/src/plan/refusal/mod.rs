@@ -3,11 +3,13 @@
 //! A refusal is made before anything is touched. It knows the exit code of its command (patchadd(1M), patchrm(1M),
 //! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
 
+mod advice;
 mod shown;
 mod words;
 
 use std::path::PathBuf;
 
+pub use advice::Wording;
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 
@@ -142,6 +144,8 @@ pub enum Reason {
         package: Option<String>,
         /// The script.
         script: String,
+        /// Whether an option of the command line forbids it, and not the policy.
+        by_option: bool,
     },
     /// A response gives an installed package another base directory.
     BasedirAnswered {
@@ -155,7 +159,12 @@ pub enum Reason {
     /// Scripts cannot be run for this root: what they would be told to use is not there, or somewhere else.
     ScriptsUnsafe(String),
     /// Files that the administrator edited would be replaced.
-    Edited(Vec<ObjectPath>),
+    Edited {
+        /// The files.
+        paths: Vec<ObjectPath>,
+        /// Whether they could be kept: there is undo data that says so later.
+        can_keep: bool,
+    },
     /// An edited file would be kept, but without undo data nobody could say so later.
     KeepWithoutUndo(ObjectPath),
     /// An object cannot be installed or removed as asked.
@@ -177,6 +186,8 @@ pub enum Reason {
         free: u64,
         /// Whether objects are meant, not bytes.
         inodes: bool,
+        /// How much of it is undo data, which could be elsewhere.
+        undo: u64,
     },
     /// The patch to be backed out is not applied.
     NotApplied,
@@ -231,9 +242,26 @@ pub enum Reason {
     /// The package is not installed.
     NoSuchPackage,
     /// The admin file ends the run (`quit`).
-    Administration(String),
+    Administration {
+        /// What was found.
+        found: String,
+        /// The line of an admin file that would let it pass, where there is one.
+        answer: Option<&'static str>,
+    },
+    /// A package without the patches that are applied to the installed one would go over it.
+    PatchesApplied {
+        /// The package.
+        package: PkgInst,
+        /// Their ids, from the last to the first, separated by blanks.
+        patches: String,
+    },
     /// The admin file wants the user to be asked (`ask`), and nobody can be.
-    Interaction(String),
+    Interaction {
+        /// What was found.
+        found: String,
+        /// The line of an admin file that decides it.
+        answer: &'static str,
+    },
     /// Other packages use objects that would become different (`conflict` in admin(4)).
     InUse {
         /// The objects.
@@ -323,10 +351,11 @@ impl Refusal {
             Command::Patchadd => self.reason.patchadd_code(),
             Command::Patchrm => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
-                Reason::Administration(_)
+                Reason::Administration { .. }
+                | Reason::PatchesApplied { .. }
                 | Reason::InUse { is_question: false, .. }
                 | Reason::Object { problem: ObjectProblem::Settings, .. } => 4,
-                Reason::Interaction(_) | Reason::InUse { is_question: true, .. } => 5,
+                Reason::Interaction { .. } | Reason::InUse { is_question: true, .. } => 5,
                 Reason::BasedirAnswered { .. } => 99,
                 _ => 1,
             },
