@@ -27,8 +27,8 @@ fn spool(stage: &Scenario, package: &Package) {
 fn admin_file(stage: &Scenario, said: &str) {
     let (_, words) =
         said.split_once("use an admin file (-a FILE) that says ").unwrap_or_else(|| panic!("{said}"));
-    let words = words.lines().next().unwrap().split(',').next().unwrap();
-    stage.file("/admin", words.split(" and ").map(|word| format!("{word}\n")).collect::<String>());
+    let words = words.lines().next().unwrap().split(", or").next().unwrap().replace(" and ", ", ");
+    stage.file("/admin", words.split(", ").map(|word| format!("{word}\n")).collect::<String>());
 }
 
 /// Runs a line without and with the admin file that the refusal asks for.
@@ -55,6 +55,7 @@ fn interaction() {
     answered(&stage, 5, "-a @ROOT@/ask", "ACMEd");
     fs::write(stage.at("/var/sadm/pkg/ACMEd/!I-Lock!"), "").unwrap();
     answered(&stage, 5, "", "ACMEd");
+    let _ = fs::remove_file(stage.at("/var/sadm/pkg/ACMEd/!I-Lock!"));
     spool(&stage, &Package::new("ACMEe").information("depend", "P ACMEd needed\n").file("e", 0o644, "e\n"));
     stage.run(&add("", "ACMEe")).fails(0);
     let said = stage.run("pkgrm -n -R @ROOT@ ACMEd").fails(5);

@@ -1,6 +1,7 @@
 //! Refusals of patches and of backouts.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Row, command_of, last_line, type_it, until_accepted};
 use crate::delivery::Patch;
@@ -19,6 +20,8 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::Obsoleted", obsoleted),
     ("Reason::Needed", needed),
     ("Reason::ChangedLater", changed_later),
+    ("Reason::ChangedLater", chain),
+    ("Reason::ChangedLater", blocked),
     ("Reason::UsedLater", used_later),
     ("Reason::NotApplied", not_applied),
     ("Reason::Interrupted", interrupted),
@@ -172,6 +175,33 @@ fn changed_later() {
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
+/// The patch that has the file of the first one has another file that a third one changed.
+fn chain() {
+    let stage = stage();
+    let both = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").file("bin/tool", 0o755, "two\n");
+    applied(&stage, &[&patch("100-01"), &Patch::of("200-01", both), &of_file("300-01", "bin/tool")]);
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(6);
+    assert!(said.contains("patch 200-01, which was applied later, changed"), "{said}");
+    assert_eq!(last_line(&said), "back 300-01 out first: `patchadm -R @ROOT@ remove 300-01`");
+    until_accepted(&stage, "remove -R @ROOT@ 100-01");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+/// Where the patch in the way has no undo data, no command is named that would be refused as well.
+fn blocked() {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01")]);
+    patch("200-01").directory(&stage);
+    stage.run(&add("--no-undo", "200-01")).ok();
+    for line in
+        ["remove -R @ROOT@ 100-01", "remove --dry-run -R @ROOT@ 100-01", "plan --remove -R @ROOT@ 100-01"]
+    {
+        let said = stage.run(line).fails(6);
+        assert!(last_line(&said).starts_with("patch 200-01 cannot be backed out either: "), "{said}");
+        assert!(!said.contains('`'), "{said}");
+    }
+}
+
 fn used_later() {
     let stage = stage();
     let directory = Patch::of("100-01", Package::new("ACMEweb").directory("share"));
@@ -221,10 +251,6 @@ fn other_interrupted() {
     assert_eq!(stage.run(&add("", "200-01")).code, 0);
 }
 
-fn scripted() -> Patch {
-    patch("100-01").beside("prepatch", "exit 0\n")
-}
-
 fn records_by_scripts() {
     let delivered = || {
         let stage = stage();
@@ -247,7 +273,9 @@ fn records_by_scripts() {
 
 fn script_forbidden() {
     let stage = stage();
-    scripted().directory(&stage);
+    let prepatch =
+        patch("100-01").beside("prepatch", "#!/bin/sh\nexit 0\n").directory(&stage).join("prepatch");
+    fs::set_permissions(prepatch, fs::Permissions::from_mode(0o755)).unwrap();
     let said = stage.run(&add("--no-scripts", "100-01")).fails(10);
     assert!(said.contains("which --no-scripts does not allow"), "{said}");
     assert_eq!(last_line(&said), "leave --no-scripts out");

@@ -125,7 +125,7 @@ mod tests {
     fn plan(admin: &Admin) -> Result<(), Refusal> {
         let ask = |text: &str| {
             let reason = Reason::Interaction { found: text.to_owned(), answer: "" };
-            Err(Refusal { command: Command::Pkgadd, subject: "X".to_owned(), reason: Box::new(reason) })
+            Err(reason.of(Command::Pkgadd, &"X"))
         };
         match (admin.partial, admin.conflict) {
             (CheckAnswer::Ask, _) => ask("partial"),

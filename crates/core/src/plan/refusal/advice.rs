@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Command, Reason, Refusal};
+use super::{Command, Reason, Refusal, WayOut};
 
 /// How advice is written: in the options of the verbs or in those of the classic commands, for the root that was named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,10 +100,11 @@ impl Refusal {
             Reason::AlreadyApplied(_) => {
                 format!("{} installs its files again", wording.command("patchadd", "-u PATCH"))
             }
-            Reason::Superseded(by) | Reason::Obsoleted { by: Some(by), .. } | Reason::Needed { by, .. } => {
-                first(by)
-            }
-            Reason::ChangedLater { by: Some(by), .. } | Reason::UsedLater { by, .. } => first(by),
+            Reason::Superseded(_)
+            | Reason::Obsoleted { .. }
+            | Reason::Needed { .. }
+            | Reason::ChangedLater { .. }
+            | Reason::UsedLater { .. } => self.of_patch_in_the_way(wording),
             Reason::NotApplied => format!("{} shows those that are", wording.verb("list")),
             Reason::PatchesApplied { patches, .. } => {
                 format!("back them out first: {}", wording.removal(patches))
@@ -117,6 +118,19 @@ impl Refusal {
                 wording.command("patchadd", "-u -d PATCH")
             ),
             _ => self.choice(wording),
+        }
+    }
+
+    /// The hint where a backout has another patch in its way: the one that can go now.
+    fn of_patch_in_the_way(&self, wording: &Wording) -> String {
+        let first = |id: &str| wording.removal(id);
+        match (&self.way_out, self.reason.stands_in_the_way()) {
+            (WayOut::First(id), Some(by)) if *id != by => format!("back {id} out first: {}", first(id)),
+            (WayOut::Blocked { patch, why }, _) => {
+                format!("patch {patch} cannot be backed out either: {why}")
+            }
+            (_, Some(by)) => format!("back it out first: {}", first(&by)),
+            (_, None) => String::new(),
         }
     }
 
@@ -160,10 +174,14 @@ impl Refusal {
     }
 
     /// The hint where an admin file asks, or says no: `answer` is the line that lets it pass. A file that says one thing
-    /// alone leaves open where an installed package goes.
+    /// alone leaves open what becomes of an installed instance and where a package goes.
     fn answered(&self, answer: &str, is_question: bool) -> String {
-        let is_enough = self.command == Command::Pkgrm || answer.starts_with("basedir=");
-        let basedir = if is_enough { "" } else { " and basedir=default" };
+        let unsaid = match answer {
+            _ if self.command == Command::Pkgrm => "",
+            "instance=overwrite" => " and basedir=default",
+            "basedir=default" => " and instance=unique",
+            _ => ", instance=unique and basedir=default",
+        };
         let other = match answer {
             "idepend=nocheck" => "install that first, or ",
             "rdepend=nocheck" => "remove that first, or ",
@@ -172,7 +190,7 @@ impl Refusal {
             _ => "if that is wanted, ",
         };
         let terminal = if is_question { ", or run it on a terminal without -n" } else { "" };
-        format!("{other}use an admin file (-a FILE) that says {answer}{basedir}{terminal}")
+        format!("{other}use an admin file (-a FILE) that says {answer}{unsaid}{terminal}")
     }
 }
 

@@ -54,6 +54,25 @@ pub struct Refusal {
     pub subject: String,
     /// Why.
     pub reason: Box<Reason>,
+    /// What is known of the patch that stands in the way of a backout.
+    pub way_out: WayOut,
+}
+
+/// What is known of the patch that stands in the way of a backout, if one does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WayOut {
+    /// Nothing: nobody has looked.
+    #[default]
+    Unknown,
+    /// This one can go now, before any other.
+    First(String),
+    /// This one cannot go either.
+    Blocked {
+        /// The patch.
+        patch: String,
+        /// Why not.
+        why: String,
+    },
 }
 
 /// Why.
@@ -367,7 +386,20 @@ impl Refusal {
 impl Reason {
     /// Makes it the refusal of a command about a patch or package.
     pub fn of(self, command: Command, subject: &impl ToString) -> Refusal {
-        Refusal { command, subject: subject.to_string(), reason: Box::new(self) }
+        let (subject, reason) = (subject.to_string(), Box::new(self));
+        Refusal { command, subject, reason, way_out: WayOut::Unknown }
+    }
+
+    /// The applied patch because of which another cannot be backed out.
+    pub fn stands_in_the_way(&self) -> Option<String> {
+        match self {
+            Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } | Self::Needed { by, .. } => {
+                Some(by.to_string())
+            }
+            Self::ChangedLater { by, .. } => by.clone(),
+            Self::UsedLater { by, .. } => Some(by.clone()),
+            _ => None,
+        }
     }
 
     fn patchadd_code(&self) -> u8 {
