@@ -9,6 +9,7 @@ use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::ScriptError;
+use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::LockError;
 
 /// The next step for the user; empty where nothing helps.
@@ -44,6 +45,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             remedy(error.errno()).to_owned()
         }
         Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
+        Failure::Source(error) => name_the_patches(wording, command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
             format!("Name the directory that holds the undo data with {}.", wording.undo_dir())
         }
@@ -101,5 +103,18 @@ fn remedy(errno: Option<Errno>) -> &'static str {
         Some(Errno::NOMEM) => "Allow more memory (ulimit -v) and try again.",
         Some(Errno::FBIG) => "Allow larger files (ulimit -f) and try again.",
         _ => "",
+    }
+}
+
+/// How the patches of a directory are named; empty for any other trouble with a source.
+fn name_the_patches(wording: &Wording, command: Command, error: &SourceError) -> String {
+    let SourceProblem::HoldsPatches(names) = &error.problem else { return String::new() };
+    let example = error.path.join(names.first().map_or("", String::as_str));
+    let (example, all) = (example.display(), error.path.join("*"));
+    match command {
+        Command::Patchadd => format!("Name each patch, such as {example}, or all of them: {}", all.display()),
+        _ => {
+            format!("Patches are applied by patchadd: {}", wording.command("patchadd", &example.to_string()))
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! `--json` as one document; commands that speak while they work print that part themselves.
 
 pub(crate) mod advice;
+pub mod cause;
+pub(crate) mod cause_of;
 pub mod exit;
 pub mod failure;
 pub(crate) mod json;
@@ -14,6 +16,7 @@ pub(crate) mod patches;
 pub(crate) mod text;
 pub(crate) mod words;
 
+pub(crate) use cause::ExitCause;
 pub(crate) use exit::{Exit, Stop};
 
 use std::path::PathBuf;
@@ -52,7 +55,7 @@ trait Faces {
 impl<R: CommandReport> Faces for R {
     fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()> {
         if in_json {
-            output.print(head.document(self).text()?)?;
+            output.document(head.document(self).text()?)?;
         } else {
             self.print_text(output)?;
         }

@@ -10,7 +10,7 @@ use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::words::human;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, inspect};
 use patchadm_core::source;
@@ -54,7 +54,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Ok(Reply::new(Exit::OK, delivered(&image)));
     }
     let message = format!("patch {subject} is not applied, and there is no file or directory of that name");
-    Err(Stop::Refused { exit: Exit::new(2), message }.into())
+    Err(Stop::Refused { exit: Exit::new(2, ExitCause::NotFound), message }.into())
 }
 
 fn applied(one: &InspectedPatch) -> ShownPatch<ListedPatch> {

@@ -9,7 +9,7 @@ use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::text::finding;
 use crate::reply::words::human;
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
 use patchadm_core::database::archive::ArchiveError;
@@ -24,11 +24,11 @@ use patchadm_rootfs::Root;
 const USAGE: &str = "patchadm [-R root] verify [id|pkg...]";
 
 /// Undo data is damaged or gone, and it is not where the records say: the codes of patchrm(1M).
-const DAMAGED: Exit = Exit::new(4);
-const ELSEWHERE: Exit = Exit::new(12);
+const DAMAGED: Exit = Exit::new(4, ExitCause::UndoData);
+const ELSEWHERE: Exit = Exit::new(12, ExitCause::UndoData);
 
 /// A name that is neither a patch nor a package: the code of patchrm(1M) for a patch that is not applied.
-const UNKNOWN: Exit = Exit::new(2);
+const UNKNOWN: Exit = Exit::new(2, ExitCause::NotFound);
 
 /// Check files against records and undo archives against their digests, and say which patches could be backed out
 #[derive(clap::Parser)]
@@ -118,7 +118,10 @@ fn exit_of(report: &VerifyReport) -> Exit {
         return DAMAGED;
     }
     let is_wrong = || report.wrong().next().is_some() || !report.interrupted.is_empty();
-    codes.first().copied().unwrap_or_else(|| if is_wrong() { Exit::FAILED } else { Exit::OK })
+    codes
+        .first()
+        .copied()
+        .unwrap_or_else(|| if is_wrong() { Exit::failed(ExitCause::Edited) } else { Exit::OK })
 }
 
 fn code_of(damage: UndoDamage<'_>) -> Exit {
