@@ -109,6 +109,8 @@ mod leftovers;
 mod links;
 /// Two writers at once.
 mod locked;
+/// A first patch, by its page.
+mod making_patches;
 /// The manual pages against the program.
 mod manual;
 /// One verb on many roots.
