@@ -11,7 +11,7 @@ use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, RunCommand};
 use crate::reply::advice::hint;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::installf::target::{InstallfError, note_failure};
@@ -152,11 +152,15 @@ pub(crate) fn refused(root: &Root, command: Command, error: &InstallfError) -> S
     if command == Command::Removef {
         message.push_str("\nremovef did not complete successfully");
     }
-    Stop::Refused { exit, message }
+    match error {
+        InstallfError::Failure(failed) => Stop::Ran { exit, result: ResultWord::of_failure(failed), message },
+        _ => Stop::Refused { exit, message },
+    }
 }
 
 #[derive(Serialize)]
 struct InstallfReport {
+    result: ResultWord,
     package: String,
     paths: Vec<String>,
     discrepancies: Vec<InstallfDiscrepancy>,
@@ -180,7 +184,9 @@ impl InstallfReport {
             shown: root.show(path),
         });
         let paths = registered.paths.iter().map(ToString::to_string).collect();
-        Self { package, paths, discrepancies: discrepancies.collect() }
+        let discrepancies: Vec<InstallfDiscrepancy> = discrepancies.collect();
+        let result = if discrepancies.is_empty() { ResultWord::Done } else { ResultWord::Failed };
+        Self { result, package, paths, discrepancies }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::failure::{errno_of, is_damaged, is_of_process};
+use super::failure::{errno_of, is_damaged, is_of_process, mending};
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::{DatabaseError, ViewError};
@@ -16,6 +16,9 @@ use patchadm_rootfs::LockError;
 pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();
+    }
+    if let Some(damage) = failure.damage() {
+        return mending(damage);
     }
     match failure {
         Failure::Refused(refusal) => refusal.hint(wording),
@@ -32,7 +35,10 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
-        Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
+        Failure::NoDatabase(_) => {
+            "A package that pkgadd installs below another directory makes the database of a new root there."
+                .to_owned()
+        }
         Failure::DuringRun(_) => format!(
             "Try again when that run has ended; if it was interrupted, {} puts the root right.",
             wording.verb("recover")
