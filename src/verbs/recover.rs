@@ -17,7 +17,7 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
 use crate::many_roots::{RootsTask, on_many};
 use crate::reply::words::recovery_sentence;
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
 use adopt::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
@@ -25,8 +25,7 @@ use patchadm_core::operation::adopt::adopt_undo;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::recover::{Recovery, recover_root};
 use patchadm_core::operation::session::Caller;
-use patchadm_core::plan::patch::interrupted::Interrupted;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
@@ -63,7 +62,7 @@ struct RecoverArgs {
 /// The outcome for the interrupted run of a root.
 #[derive(Debug, Serialize)]
 struct RecoverReport {
-    result: &'static str,
+    result: ResultWord,
     changed: bool,
     notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,34 +75,40 @@ struct RecoverReport {
 }
 
 impl RecoverReport {
-    fn of(result: &Result<Recovery, Failure>) -> Self {
+    fn of(root: &Root, result: &Result<Recovery, Failure>) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
         let Recovery { run, interrupted, .. } = match result {
             Ok(found) => found,
-            Err(failed) => return Self::of_failure(failed),
+            Err(failed) => return Self::of_failure(&wording, failed),
         };
         let result = match run {
-            Recovered::Nothing | Recovered::PassedOver { .. } => "nothing-to-do",
-            Recovered::RolledBack { .. } => "rolled-back",
-            Recovered::Finished { .. } => "finished",
+            Recovered::Nothing | Recovered::PassedOver { .. } => ResultWord::NothingToDo,
+            Recovered::RolledBack { .. } => ResultWord::RolledBack,
+            Recovered::Finished { .. } => ResultWord::Finished,
         };
         Self {
             result,
             changed: !run.is_nothing(),
-            notes: run.notes().iter().cloned().chain(interrupted.iter().map(Interrupted::told)).collect(),
+            notes: run
+                .notes()
+                .iter()
+                .cloned()
+                .chain(interrupted.iter().map(|half| half.told(&wording)))
+                .collect(),
             error: None,
             exit: Exit::OK,
             text: recovery_sentence(run).unwrap_or_else(|| "No run was interrupted.".to_owned()),
         }
     }
 
-    fn of_failure(failed: &Failure) -> Self {
+    fn of_failure(wording: &Wording, failed: &Failure) -> Self {
         Self {
-            result: "failed",
+            result: ResultWord::of_failure(failed),
             changed: !matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack),
             notes: Vec::new(),
             error: Some(failed.to_string()),
-            exit: failure::code(Command::Patchadd, failed),
-            text: failure::described(Command::Patchadd, failed),
+            exit: failure::verb_code(Command::Patchadd, failed),
+            text: failure::described(wording, Command::Patchadd, failed),
         }
     }
 
@@ -115,9 +120,9 @@ impl RecoverReport {
             None => (RootClass::Idle, self.text.clone()),
         };
         let notes = self.notes.iter().map(|note| format!("note: {note}")).collect();
-        let (exit, changed) = (self.exit, self.changed);
+        let (exit, changed, result) = (self.exit, self.changed, self.result);
         let report = RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self));
-        RootReport { notes, changed, reason: locked_reason(exit).or(report.reason), ..report }
+        RootReport { notes, changed, result, reason: locked_reason(exit).or(report.reason), ..report }
     }
 }
 
@@ -139,13 +144,16 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RecoverArgs = parse(call, USAGE)?;
     refuse_parts(&args)?;
     let undo_dir = args.undo_dir.as_deref();
-    let recover = |root: &Root, caller: &Caller<'_>| RecoverReport::of(&recover_root(root, undo_dir, caller));
-    let adopt =
-        |root: &Root, caller: &Caller<'_>| AdoptReport::of(&adopt_undo(root, &args.ids, undo_dir, caller));
+    let recover =
+        |root: &Root, caller: &Caller<'_>| RecoverReport::of(root, &recover_root(root, undo_dir, caller));
+    let adopt = |root: &Root, caller: &Caller<'_>| {
+        AdoptReport::of(root, &adopt_undo(root, &args.ids, undo_dir, caller))
+    };
     if args.many.are_named() {
         let done = if args.adopt_undo { "bound" } else { "recovered" };
         let idle = "with nothing to do";
-        let task = RootsTask { program: "recover", usage: USAGE, wait: args.wait, done, idle };
+        let task =
+            RootsTask { program: "recover", usage: USAGE, wait: args.wait, is_plan: false, done, idle };
         let which = (&args.many, args.owner);
         call.output.heedless();
         return if args.adopt_undo {

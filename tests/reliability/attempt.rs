@@ -180,7 +180,7 @@ pub(crate) fn attempt(trial: &Trial, command: &Command, door: Door) -> Ended {
         Ok(notes) => Ended { code: 0, text: notes.join("\n") },
         Err(failed) => {
             let program = program(command);
-            let text = failure::classic(program, None, &failed);
+            let text = failure::classic(Path::new("/"), program, None, &failed);
             Ended { code: failure::code(program, &failed).code(), text }
         }
     }
@@ -209,9 +209,7 @@ pub(crate) fn expected_state(moment: Moment) -> &'static str {
     match moment {
         Moment::Staging | Moment::Saving | Moment::Recording => "Nothing was changed.",
         Moment::Switching => "The changes that had begun were undone: everything is as before.",
-        Moment::Committing => {
-            "Whether the change is durable is not known; run `patchadm recover`.\nRun `patchadm recover`."
-        }
+        Moment::Committing => "Whether the change is durable is not known.\nRun `patchadm recover`.",
         Moment::Finishing => "",
     }
 }
