@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::reply::exit::Exit;
 use crate::surroundings::output::without_numbers;
+use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
@@ -38,7 +39,7 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(Exit::LOCKED.code(), 19, Exit::LOCKED.code()),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
-        Failure::Unrecovered { .. } | Failure::DuringRun(_) => Exit::UNFINISHED,
+        Failure::Unrecovered { .. } | Failure::Identity { .. } | Failure::DuringRun(_) => Exit::UNFINISHED,
         Failure::Transaction(error) => transaction_code(command, error),
         Failure::Database(error) => database_code(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
@@ -253,6 +254,35 @@ const ADOPT: &str = "Put the right archive back; or run `patchadm recover --adop
 /// The hint where a run could not be rolled back.
 const UNRECOVERED: &str = "Put right what stands in the way, then run `patchadm recover`.";
 
+/// The hint where a journal is damaged or gone.
+const DISCARD: &str = "Run `patchadm recover --discard-journal`: it proves that no run is unfinished, or ends the one that is, and keeps the journal.";
+
+/// The hint where that cannot be proved.
+const KEEP: &str = "Put the journal back from a backup; or run `patchadm recover --keep-stage DIR`, which moves stage and journal to DIR, deletes nothing and lists what is not as recorded.";
+
+/// The hint where it is not known which root it is.
+const IDENTITY: &str = "Run `patchadm recover --new-identity`: undo archives that the ledger names stay usable.";
+
+/// The hint where a run could not be recovered for this cause.
+fn unrecovered(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Journal { path, reason } if path.ends_with("/journal") => lost_journal(reason),
+        Cause::Doubt { .. } => KEEP,
+        Cause::KeepingPlace { .. } => {
+            "Name an empty directory of your own on the file system of var/sadm/patchadm."
+        }
+        _ => UNRECOVERED,
+    }
+}
+
+/// The hint where the journal cannot be read.
+fn lost_journal(reason: &JournalError) -> &'static str {
+    match reason {
+        JournalError::Version(_) => "Use the version of patchadm that wrote it.",
+        _ => DISCARD,
+    }
+}
+
 /// The hint for an error of the system; empty where nothing can be said.
 fn remedy(errno: Option<Errno>) -> &'static str {
     match errno {
@@ -282,8 +312,13 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
         }
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
-        Failure::Unrecovered { .. } => {
-            UNRECOVERED.to_owned()
+        Failure::Unrecovered { error } => unrecovered(&error.cause).to_owned(),
+        Failure::Identity { error } => match error.cause {
+            Cause::Unfinished { .. } => "Run `patchadm recover` first.".to_owned(),
+            _ => IDENTITY.to_owned(),
+        },
+        Failure::Database(DatabaseError::View(ViewError::Journal { reason, .. })) => {
+            lost_journal(reason).to_owned()
         }
         Failure::Transaction(error) => match (&error.left, &error.cause) {
             (RootCondition::InDoubt, _) => "Run `patchadm recover`.".to_owned(),

@@ -23,7 +23,7 @@ use adopt::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
 use patchadm_core::operation::adopt::adopt_undo;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::recover::{Recovery, recover_root};
+use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_with_aid};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::patch::interrupted::Interrupted;
 use patchadm_core::plan::refusal::Command;
@@ -46,6 +46,15 @@ struct RecoverArgs {
     /// The directory outside the root in which the run may have left undo archives
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
+    /// Give up a journal that is damaged or gone, once it is proved that no run is unfinished
+    #[arg(long, conflicts_with_all = ["keep_stage", "new_identity", "adopt_undo"])]
+    discard_journal: bool,
+    /// Move such a journal and what is staged to this directory, without proof
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "new_identity", "adopt_undo"])]
+    keep_stage: Option<PathBuf>,
+    /// Give the root a new identity
+    #[arg(long, conflicts_with = "adopt_undo")]
+    new_identity: bool,
     /// Bind undo archives that the ledger does not know, those of the IDs or all that fit
     #[arg(long)]
     adopt_undo: bool,
@@ -77,22 +86,23 @@ struct RecoverReport {
 
 impl RecoverReport {
     fn of(result: &Result<Recovery, Failure>) -> Self {
-        let Recovery { run, interrupted, .. } = match result {
+        let Recovery { done, run, interrupted } = match result {
             Ok(found) => found,
             Err(failed) => return Self::of_failure(failed),
         };
         let result = match run {
+            Recovered::Nothing | Recovered::PassedOver { .. } if !done.is_empty() => "done",
             Recovered::Nothing | Recovered::PassedOver { .. } => "nothing-to-do",
             Recovered::RolledBack { .. } => "rolled-back",
             Recovered::Finished { .. } => "finished",
         };
         Self {
             result,
-            changed: !run.is_nothing(),
+            changed: !run.is_nothing() || !done.is_empty(),
             notes: run.notes().iter().cloned().chain(interrupted.iter().map(Interrupted::told)).collect(),
             error: None,
             exit: Exit::OK,
-            text: recovery_sentence(run).unwrap_or_else(|| "No run was interrupted.".to_owned()),
+            text: sentences(done, run),
         }
     }
 
@@ -134,12 +144,34 @@ impl CommandReport for RecoverReport {
     }
 }
 
+/// What was done, and what recovery found, in a line.
+fn sentences(done: &[String], run: &Recovered) -> String {
+    let found = recovery_sentence(run);
+    let found = found.or_else(|| done.is_empty().then(|| "No run was interrupted.".to_owned()));
+    done.iter().cloned().chain(found).collect::<Vec<_>>().join(" ")
+}
+
+impl RecoverArgs {
+    /// What is to be done before recovery.
+    fn aid(&self) -> RecoveryAid {
+        match &self.keep_stage {
+            Some(to) => RecoveryAid::KeepStage(std::path::absolute(to).unwrap_or_else(|_| to.clone())),
+            None if self.discard_journal => RecoveryAid::DiscardJournal,
+            None if self.new_identity => RecoveryAid::NewIdentity,
+            None => RecoveryAid::None,
+        }
+    }
+}
+
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RecoverArgs = parse(call, USAGE)?;
     refuse_parts(&args)?;
     let undo_dir = args.undo_dir.as_deref();
-    let recover = |root: &Root, caller: &Caller<'_>| RecoverReport::of(&recover_root(root, undo_dir, caller));
+    let aid = args.aid();
+    let recover = |root: &Root, caller: &Caller<'_>| {
+        RecoverReport::of(&recover_with_aid(root, undo_dir, &aid, caller))
+    };
     let adopt =
         |root: &Root, caller: &Caller<'_>| AdoptReport::of(&adopt_undo(root, &args.ids, undo_dir, caller));
     if args.many.are_named() {

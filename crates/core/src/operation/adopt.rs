@@ -238,7 +238,7 @@ impl Adopter<'_> {
                 Some(later) => later.was.clone(),
                 None => self.live(&path)?,
             };
-            if !is_same(record.became.as_ref(), found.as_ref()) {
+            if !RecordedState::is_found(record.became.as_ref(), found.as_ref()) {
                 paths.insert(self.ground.root.show(&path));
             }
         }
@@ -268,13 +268,4 @@ impl Adopter<'_> {
 fn record_of_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<&'m ObjectRecord> {
     let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
     records.find(|other| other.path == record.path && !other.kept)
-}
-
-/// Whether what a patch put somewhere is what is there: type, rights and content.
-fn is_same(became: Option<&RecordedState>, found: Option<&RecordedState>) -> bool {
-    let (Some(became), Some(found)) = (became, found) else { return became.is_none() && found.is_none() };
-    let of = |state: &RecordedState| (state.kind, state.mode, state.uid, state.gid, state.device);
-    of(became) == of(found)
-        && became.target == found.target
-        && (became.sha256.is_none() || became.sha256 == found.sha256)
 }
