@@ -261,7 +261,8 @@ const DISCARD: &str = "Run `patchadm recover --discard-journal`: it proves that 
 const KEEP: &str = "Put the journal back from a backup; or run `patchadm recover --keep-stage DIR`, which moves stage and journal to DIR, deletes nothing and lists what is not as recorded.";
 
 /// The hint where it is not known which root it is.
-const IDENTITY: &str = "Run `patchadm recover --new-identity`: undo archives that the ledger names stay usable.";
+const IDENTITY: &str =
+    "Run `patchadm recover --new-identity`: undo archives that the ledger names stay usable.";
 
 /// The hint where a run could not be recovered for this cause.
 fn unrecovered(cause: &Cause) -> &'static str {

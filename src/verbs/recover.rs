@@ -169,9 +169,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     refuse_parts(&args)?;
     let undo_dir = args.undo_dir.as_deref();
     let aid = args.aid();
-    let recover = |root: &Root, caller: &Caller<'_>| {
-        RecoverReport::of(&recover_with_aid(root, undo_dir, &aid, caller))
-    };
+    let recover =
+        |root: &Root, caller: &Caller<'_>| RecoverReport::of(&recover_with_aid(root, undo_dir, &aid, caller));
     let adopt =
         |root: &Root, caller: &Caller<'_>| AdoptReport::of(&adopt_undo(root, &args.ids, undo_dir, caller));
     if args.many.are_named() {

@@ -47,7 +47,7 @@ pub enum ViewError {
     #[error(transparent)]
     Root(#[from] RootError),
     /// The journal is damaged.
-    #[error("the journal {path} cannot be read: {reason}")]
+    #[error("the journal {path} cannot be read: {reason}; `patchadm recover` says what can be done")]
     Journal {
         /// The path of the journal.
         path: String,

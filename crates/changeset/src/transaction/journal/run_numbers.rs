@@ -31,7 +31,8 @@ pub(crate) fn last(root: &Root, head: Option<&JournalHead>) -> Result<u64, Cause
 
 fn highest(own: &Dir) -> Result<u64, Cause> {
     let history = own.read_regular(b"history", LARGEST).ok().flatten().unwrap_or_default();
-    let entries = history.split(|&byte| byte == b'\n').filter_map(|line| history::HistoryEntry::parse(line).ok());
+    let entries =
+        history.split(|&byte| byte == b'\n').filter_map(|line| history::HistoryEntry::parse(line).ok());
     let mut highest = entries.filter_map(|entry| number(&entry.run)).max().unwrap_or(0);
     for name in names(own, b"ledger")? {
         let Ok(Some(ledger)) = own.dir(b"ledger")?.read_regular(&name, LARGEST) else { continue };

@@ -12,7 +12,12 @@ use patchadm_rootfs::{Dir, Root};
 /// Returns the pairs of files that may be the journal of `run`, the likeliest first: only those whose header names this
 /// run and this root. `stage` is its stage on the file system of the records, `own` the directory of the journal. Whether
 /// the two belong together, and whether the rest is whole, is told when they are parsed.
-pub(crate) fn journals_of(root: &Root, own: &Dir, stage: &Dir, run: &str) -> Result<Vec<JournalFiles>, Cause> {
+pub(crate) fn journals_of(
+    root: &Root,
+    own: &Dir,
+    stage: &Dir,
+    run: &str,
+) -> Result<Vec<JournalFiles>, Cause> {
     let mut found = journal_file::found_in(own, run)?;
     found.extend(journal_file::found_in(stage, run)?);
     for other in other_stages(root, stage, run)? {
@@ -22,7 +27,8 @@ pub(crate) fn journals_of(root: &Root, own: &Dir, stage: &Dir, run: &str) -> Res
     let ops: Vec<Vec<u8>> = found.iter().map(|files| files.ops.clone()).collect();
     let mut crossed = found.clone();
     for files in &found {
-        crossed.extend(ops.iter().map(|ops| JournalFiles { journal: files.journal.clone(), ops: ops.clone() }));
+        crossed
+            .extend(ops.iter().map(|ops| JournalFiles { journal: files.journal.clone(), ops: ops.clone() }));
     }
     let root_id = RootId::of(root)?.marker();
     let own_path = own.path().clone();

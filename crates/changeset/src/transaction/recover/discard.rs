@@ -10,6 +10,7 @@ use crate::format::history::HistoryEntry;
 use crate::format::journal::{
     Journal, JournalError, JournalFiles, Op, OpKind, RunOutcome, mended, outcome_sector,
 };
+use crate::records::lost_journal::STAGES;
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::with_notes;
@@ -21,7 +22,6 @@ use crate::transaction::recover::recovery::read_believed;
 use crate::transaction::recover::staged_proof::{Proved, prove};
 use crate::transaction::stage::own_stage::{FoundStage, OwnStage, open_own};
 use crate::transaction::switch::op_runner::OpRunner;
-use crate::records::lost_journal::STAGES;
 use patchadm_rootfs::{Dir, FileType, Lock, Root};
 use patchadm_svr4::places::own_directory;
 
@@ -122,7 +122,8 @@ impl Verdict {
             return Ok(Self::Finished);
         }
         let within = own.dir(STAGES)?;
-        let doubt = || Cause::Doubt { paths: stages.iter().map(|name| root.show(&within.at(name))).collect() };
+        let doubt =
+            || Cause::Doubt { paths: stages.iter().map(|name| root.show(&within.at(name))).collect() };
         let [name] = stages.as_slice() else { return Err(doubt()) };
         let FoundStage::Ours(stage) = open_own(&within, name, name)? else { return Err(doubt()) };
         let run = stage.run.to_string();
@@ -211,11 +212,18 @@ impl OpRunner<'_> {
             OpKind::Move => {
                 let Some(to) = &op.to else { return Ok(false) };
                 let Some(parent) = self.parent_of(to)? else { return Ok(false) };
-                let state = crate::transaction::objects::identity::state(&parent, to.name(), op.old.as_ref(), Option::None)?;
+                let state = crate::transaction::objects::identity::state(
+                    &parent,
+                    to.name(),
+                    op.old.as_ref(),
+                    Option::None,
+                )?;
                 Ok(self.target_state(op)? == None && state == Old)
             }
             OpKind::Attr => {
-                let (Some(parent), Some(new)) = (self.parent_of(&op.path)?, &op.new) else { return Ok(false) };
+                let (Some(parent), Some(new)) = (self.parent_of(&op.path)?, &op.new) else {
+                    return Ok(false);
+                };
                 has_attributes(&parent, op.path.name(), new)
             }
             OpKind::Rmdir | OpKind::Protect => Ok(true),

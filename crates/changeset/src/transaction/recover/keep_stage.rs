@@ -40,7 +40,8 @@ fn kept(root: &Root, to: &Dir) -> Result<Option<KeptStage>, Cause> {
         stages.sync()?;
     }
     // The journal last: until then it is known that something is to be done.
-    let is_part = |name: &Vec<u8>| name.starts_with(b"ops-") || name == UNPUBLISHED || name == journal_file::NAME;
+    let is_part =
+        |name: &Vec<u8>| name.starts_with(b"ops-") || name == UNPUBLISHED || name == journal_file::NAME;
     let mut names: Vec<Vec<u8>> = own.names()?.into_iter().filter(is_part).collect();
     names.sort_by_key(|name| name == journal_file::NAME);
     for name in names {
@@ -81,7 +82,9 @@ fn keep_others(root: &Root, first: &Dir, run: &[u8]) -> Result<Vec<String>, Caus
     let mut paths = Vec::new();
     for stage in other_stages(root, first, &run)? {
         let path = stage.path().clone();
-        let Some(holder) = root.dir_if_there(&path.parent().unwrap_or_else(ObjectPath::root))? else { continue };
+        let Some(holder) = root.dir_if_there(&path.parent().unwrap_or_else(ObjectPath::root))? else {
+            continue;
+        };
         let mut name = b"kept-".to_vec();
         name.extend_from_slice(path.name());
         let is_local = path.name().starts_with(b".");

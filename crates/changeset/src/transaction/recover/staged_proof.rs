@@ -102,7 +102,8 @@ impl Evidence<'_> {
     /// Reads the manifest in what may be the save directory of a patch.
     fn manifest_in(&mut self, save: &Dir) -> Result<(), Cause> {
         for name in save.names()? {
-            let is_archive = name.starts_with(b"undo") && !name.starts_with(b"undo.sha256") && name != b"undo.paths";
+            let is_archive =
+                name.starts_with(b"undo") && !name.starts_with(b"undo.sha256") && name != b"undo.paths";
             let is_kept = name == KEPT_MANIFEST.as_bytes();
             if !is_archive && !is_kept {
                 continue;

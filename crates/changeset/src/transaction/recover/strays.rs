@@ -9,9 +9,9 @@
 use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
-use crate::transaction::error::Cause;
 use crate::records::identity::RootId;
 use crate::records::lost_journal::STAGES;
+use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::root_id_file;
 use crate::transaction::journal::run_numbers;
