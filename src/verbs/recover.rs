@@ -82,6 +82,9 @@ struct RecoverReport {
     /// A sentence; of a failure its lines.
     #[serde(skip)]
     text: String,
+    /// How many of the notes the sentence says already.
+    #[serde(skip)]
+    told: usize,
 }
 
 impl RecoverReport {
@@ -99,10 +102,12 @@ impl RecoverReport {
         Self {
             result,
             changed: !run.is_nothing() || !done.is_empty(),
-            notes: run.notes().iter().cloned().chain(interrupted.iter().map(Interrupted::told)).collect(),
+            notes: [done.clone(), run.notes().to_vec(), interrupted.iter().map(Interrupted::told).collect()]
+                .concat(),
             error: None,
             exit: Exit::OK,
             text: sentences(done, run),
+            told: done.len(),
         }
     }
 
@@ -114,6 +119,7 @@ impl RecoverReport {
             error: Some(failed.to_string()),
             exit: failure::code(Command::Patchadd, failed),
             text: failure::described(Command::Patchadd, failed),
+            told: 0,
         }
     }
 
@@ -124,7 +130,7 @@ impl RecoverReport {
             None if self.changed => (RootClass::Done, self.text.clone()),
             None => (RootClass::Idle, self.text.clone()),
         };
-        let notes = self.notes.iter().map(|note| format!("note: {note}")).collect();
+        let notes = self.notes.iter().skip(self.told).map(|note| format!("note: {note}")).collect();
         let (exit, changed) = (self.exit, self.changed);
         let report = RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self));
         RootReport { notes, changed, reason: locked_reason(exit).or(report.reason), ..report }
@@ -137,7 +143,7 @@ impl CommandReport for RecoverReport {
             return Ok(output.error(&self.text)?);
         }
         output.line(&self.text)?;
-        for note in &self.notes {
+        for note in self.notes.iter().skip(self.told) {
             output.line(format!("  note: {note}"))?;
         }
         Ok(())

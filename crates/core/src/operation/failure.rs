@@ -160,9 +160,7 @@ impl Failure {
 /// Says what could not be recovered. Of a journal that cannot be read it is not known whether a run is unfinished.
 fn unrecovered(error: &TransactionError) -> String {
     match error.cause {
-        Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => {
-            format!("{error}; {}", error.left)
-        }
+        Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => error.to_string(),
         _ => format!("an unfinished run could not be recovered: {error}; {}", error.left),
     }
 }
