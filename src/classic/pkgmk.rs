@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::cause_of::{of_io, of_root};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::without_numbers;
 use crate::surroundings::{Output, Surroundings};
@@ -96,16 +97,24 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 fn exit_of(error: &MakeError) -> Exit {
-    Exit::new(match error {
-        MakeError::NoPkginfo => 99,
-        MakeError::Interrupted(_) => 3,
-        _ => 1,
-    })
+    match error {
+        MakeError::NoPkginfo => Exit::new(99, ExitCause::NotFound),
+        MakeError::Interrupted(_) => Exit::new(3, ExitCause::Signal),
+        MakeError::NoPrototype => Exit::failed(ExitCause::NotFound),
+        MakeError::Exists(_) => Exit::failed(ExitCause::AlreadyApplied),
+        MakeError::Foreign(_) => Exit::failed(ExitCause::Edited),
+        MakeError::Read { error, .. } => Exit::failed(of_io(error)),
+        MakeError::Write(error) => Exit::failed(of_root(error)),
+        MakeError::Instance { .. } => Exit::failed(ExitCause::Usage),
+        MakeError::Limit { .. } => Exit::failed(ExitCause::Restricted),
+        _ => Exit::failed(ExitCause::DamagedInput),
+    }
 }
 
 /// The answer where there is no package.
 #[derive(Serialize)]
 struct MakeFailure {
+    result: ResultWord,
     error: String,
     troubles: Vec<String>,
 }
@@ -116,7 +125,7 @@ impl MakeFailure {
             MakeError::Prototype(troubles) => troubles.iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
-        Self { error: error.to_string(), troubles }
+        Self { result: ResultWord::of_cause(exit_of(error).cause()), error: error.to_string(), troubles }
     }
 }
 
@@ -150,7 +159,7 @@ impl PkgmkArgs {
             } else {
                 let named = word.to_str().and_then(|word| PkgInst::new(word).ok());
                 instance = Some(named.ok_or_else(|| Stop::Refused {
-                    exit: Exit::FAILED,
+                    exit: Exit::failed(ExitCause::Usage),
                     message: format!("invalid package instance <{}>", shown(word)),
                 })?);
             }
@@ -219,6 +228,7 @@ fn step_text(step: &MakeStep) -> String {
 /// The answer about a package that was made, or would be.
 #[derive(Serialize)]
 struct MakeReport {
+    result: ResultWord,
     package: String,
     directory: String,
     entries: usize,
@@ -233,6 +243,7 @@ impl MakeReport {
     fn of(made: MadePackage, warnings: Vec<String>, map_only: bool) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         Self {
+            result: if map_only { ResultWord::Planned } else { ResultWord::Done },
             package: made.package.to_string(),
             directory: made.directory.display().to_string(),
             entries: made.pkgmap.entries.len(),

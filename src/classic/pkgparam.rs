@@ -7,7 +7,8 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::failure::must_have_records;
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
 use patchadm_svr4::format::params::compact;
@@ -82,10 +83,11 @@ impl PkgparamArgs {
             spooled_parameters(device, instance)?
         } else {
             let root = self.root.open(call)?;
+            must_have_records(&root, 1)?;
             parameters(call.surroundings.reader(&root), instance)?
         };
         let unknown = || Stop::Refused {
-            exit: Exit::FAILED,
+            exit: Exit::failed(ExitCause::NotFound),
             message: format!("unable to locate parameter information for \"{instance}\""),
         };
         Ok((params.ok_or_else(unknown)?, names))

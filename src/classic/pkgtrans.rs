@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
 use crate::call::Invocation;
 use crate::classic::menu;
-use crate::reply::{CommandReport, Exit, Reply, failure};
+use crate::reply::cause_of::{of_datastream, of_root};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
@@ -76,7 +77,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             false if is_standard_input(&from) => Some(vec!["all".to_owned()]),
             false => menu::chosen_in_advance(&mut call.output, &from)?,
         };
-        let Some(chosen) = chosen else { return Ok(Reply::silent(Exit::new(3))) };
+        let Some(chosen) = chosen else { return Ok(Reply::silent(Exit::new(3, ExitCause::Signal))) };
         packages = chosen;
     }
     let request = TranslateRequest {
@@ -113,13 +114,15 @@ pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyh
     };
     call.output.heedless();
     let error = moved.as_ref().err();
+    let exit = error.map_or(Exit::OK, code);
     let report = TransferReport {
+        result: ResultWord::of_cause(exit.cause()),
         error: error.map(ToString::to_string),
         destination,
         packages: moved.iter().flatten().map(MovedPackage::of).collect(),
         complaint: error.map(complaint),
     };
-    Ok(Reply::new(error.map_or(Exit::OK, code), report))
+    Ok(Reply::new(exit, report))
 }
 
 impl CommandReport for TransferReport {
@@ -142,10 +145,19 @@ fn line(transferred: &TransferredPackage) -> String {
 pub(crate) fn code(error: &TranslateError) -> Exit {
     match error {
         TranslateError::Source(error) => failure::source_code(Command::Pkgadd, error),
-        TranslateError::Interrupted(_) => Exit::new(3),
+        TranslateError::Interrupted(_) => Exit::new(3, ExitCause::Signal),
         _ if error.is_broken_pipe() => Exit::PIPE,
-        _ if error.is_duplicate() => Exit::new(2),
-        _ => Exit::FAILED,
+        _ if error.is_duplicate() => Exit::new(2, ExitCause::AlreadyApplied),
+        TranslateError::Root(error) => Exit::failed(of_root(error)),
+        TranslateError::NoPackage(_) => Exit::failed(ExitCause::NotFound),
+        TranslateError::NoPackageThere(_) => Exit::failed(ExitCause::Edited),
+        TranslateError::TwoStreams(_)
+        | TranslateError::NotADirectory(_)
+        | TranslateError::SameDevice
+        | TranslateError::IsDirectory(_)
+        | TranslateError::NoFileName(_) => Exit::failed(ExitCause::Usage),
+        TranslateError::Write { error, .. } => Exit::failed(of_datastream(error)),
+        _ => Exit::failed(ExitCause::DamagedInput),
     }
 }
 
@@ -164,6 +176,7 @@ fn complaint(error: &TranslateError) -> String {
 
 #[derive(Serialize)]
 struct TransferReport {
+    result: ResultWord,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     destination: String,

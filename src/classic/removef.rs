@@ -9,7 +9,7 @@ use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::installf::removef::{RemovefRequest, removef};
 use patchadm_core::plan::refusal::Command;
@@ -21,7 +21,7 @@ removef [-R root] pkginst -
 removef -f [-R root] pkginst";
 
 /// The exit code where a path was passed over.
-const WARNING: Exit = Exit::new(2);
+const WARNING: Exit = Exit::new(2, ExitCause::Usage);
 
 /// Give objects of a package up
 #[derive(clap::Parser)]
@@ -74,6 +74,7 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
     let outcome = call.change(&root, "removef", None, |caller| removef(&root, &request, caller))?;
     let removable = outcome.map_err(|error| refused(Command::Removef, &error))?;
     let report = RemovefReport {
+        result: ResultWord::Done,
         package: request.package,
         host_paths: removable.iter().map(|path| host_path(&root, path)).collect(),
         removable: removable.iter().map(ToString::to_string).collect(),
@@ -84,6 +85,7 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 #[derive(Serialize)]
 struct RemovefReport {
+    result: ResultWord,
     package: String,
     removable: Vec<String>,
     #[serde(skip)]
@@ -113,7 +115,12 @@ fn host_path(root: &Root, path: &ObjectPath) -> Vec<u8> {
 /// A word as a path; none where it is relative.
 fn path(word: &[u8]) -> Option<Result<ObjectPath, Stop>> {
     let checked = word.starts_with(b"/").then(|| ObjectPath::new(word))?;
-    Some(checked.map_err(|error| Stop::Refused { exit: Exit::FAILED, message: error.to_string() }))
+    Some(
+        checked.map_err(|error| Stop::Refused {
+            exit: Exit::failed(ExitCause::Usage),
+            message: error.to_string(),
+        }),
+    )
 }
 
 /// The first word of each line, with escapes as in contents(4).

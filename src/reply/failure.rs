@@ -6,42 +6,51 @@
 
 use rustix::io::Errno;
 
-use crate::reply::exit::Exit;
+use crate::reply::cause::ExitCause;
+use crate::reply::cause_of::{cause_of, of_source};
+use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
-use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::session::must_have_database;
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::script::ScriptError;
 use patchadm_core::source::{SourceError, SourceProblem};
-use patchadm_rootfs::{LockError, RootError};
+use patchadm_rootfs::{LockError, Root, RootError};
 
-/// The exit code of `command` for a failure.
+/// The exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
+    Exit::new(number(command, failure), cause_of(failure))
+}
+
+/// The number of that exit.
+fn number(command: Command, failure: &Failure) -> u8 {
     use Command::{Patchadd, Patchrm};
-    let by = |patchadd, patchrm, package| {
-        Exit::new(match command {
-            Patchadd => patchadd,
-            Patchrm => patchrm,
-            Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
-        })
+    let by = |patchadd, patchrm, package| match command {
+        Patchadd => patchadd,
+        Patchrm => patchrm,
+        Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
     if failure.untrusted().is_some() {
-        return untrusted_code(command);
+        return untrusted_number(command);
+    }
+    if failure.damage().is_some() {
+        return damaged_code(command.name()).code();
     }
     match failure {
-        Failure::Refused(refusal) => Exit::new(refusal.code()),
-        Failure::Source(error) => source_code(command, error),
+        Failure::Refused(refusal) => refusal.code(),
+        Failure::Source(error) => source_number(command, error),
         Failure::NotPrivileged(_) => by(3, 3, 1),
         Failure::NoDatabase(_) => by(7, 2, 1),
-        Failure::Lock(LockError::Held { .. }) => by(Exit::LOCKED.code(), 19, Exit::LOCKED.code()),
+        Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
-        Failure::Unrecovered { .. } | Failure::Identity { .. } | Failure::DuringRun(_) => Exit::UNFINISHED,
-        Failure::Transaction(error) => transaction_code(command, error),
-        Failure::Database(error) => database_code(command, error),
+        Failure::Unrecovered { .. } | Failure::Identity { .. } | Failure::DuringRun(_) => UNFINISHED,
+        Failure::Transaction(error) => transaction_number(command, error),
+        Failure::Database(error) => database_number(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
             by(26, 12, 1)
         }
@@ -51,66 +60,119 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
             by(5, 5, 1)
         }
         Failure::Archive(_) => by(26, 4, 1),
-        Failure::Policy(_) | Failure::OwnedByRoot(_) => Exit::FAILED,
+        Failure::Policy(_) | Failure::OwnedByRoot(_) => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
         Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),
-        Failure::Scripts(ScriptError::Locked { .. }) => Exit::LOCKED,
+        Failure::Scripts(ScriptError::Locked { .. }) => LOCKED,
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
-        Failure::Declined => Exit::new(3),
+        Failure::Declined => 3,
     }
 }
 
+/// Codes that are the same for every command.
+const LOCKED: u8 = Exit::LOCKED.code();
+const UNFINISHED: u8 = Exit::UNFINISHED.code();
+
 /// The exit code of a command for a root that somebody else than the superuser may change.
-pub(crate) fn untrusted_code(command: Command) -> Exit {
-    Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 })
+fn untrusted_number(command: Command) -> u8 {
+    if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 }
+}
+
+/// What the verbs of the program have in the place of a command's name.
+const VERBS: &str = "patchadm";
+
+/// The exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
+pub(crate) fn damaged_code(program: &str) -> Exit {
+    let code = match program {
+        "patchadd" | VERBS => 28,
+        "patchrm" => 5,
+        "pkgchk" | "pkgadd" | "pkgrm" | "installf" | "removef" => 99,
+        _ => 1,
+    };
+    Exit::new(code, ExitCause::DamagedRecord)
+}
+
+/// What repairs a damaged record.
+pub(crate) fn mending(damage: &RecordDamage) -> String {
+    let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
+    let option = |package: &str| format!("`pkgchk -f{root}{package}`");
+    match &damage.repair {
+        RecordRepair::Package(package) => format!(
+            "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
+             is left of it.",
+            option(&format!(" {package}"))
+        ),
+        RecordRepair::Installation(package) => {
+            format!("Install {package} again with pkgadd, or put its directory back from a backup.")
+        }
+        RecordRepair::Contents => {
+            format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
+        }
+        RecordRepair::EmptyDirectory(package) => {
+            format!(
+                "Remove it with `rmdir {}` if {package} is not installed, else install it again.",
+                damage.file
+            )
+        }
+    }
 }
 
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
-const INTERNAL_OF_OBJECTS: Exit = Exit::new(99);
+const INTERNAL_OF_OBJECTS: u8 = 99;
 
 fn is_about_objects(command: Command) -> bool {
     matches!(command, Command::Installf | Command::Removef)
 }
 
-/// The exit code of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
+/// The exit of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
 pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
+        _ if failure.damage().is_some() => damaged_code(VERBS),
+        Failure::NoDatabase(_) => code(Command::Patchadd, failure),
         _ => code(command, failure),
     }
 }
 
-/// The exit code of a command for a source that cannot be used.
+/// The exit of a command for a source that cannot be used.
 pub(crate) fn source_code(command: Command, error: &SourceError) -> Exit {
+    Exit::new(source_number(command, error), of_source(error))
+}
+
+fn source_number(command: Command, error: &SourceError) -> u8 {
     if is_of_process(errno_of(error)) {
-        return Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 });
+        return if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 };
     }
     if !matches!(command, Command::Patchadd | Command::Patchrm) {
         let unusable = matches!(
             error.problem,
-            SourceProblem::NotFound | SourceProblem::BadForm(_) | SourceProblem::Unsupported(_)
+            SourceProblem::NotFound
+                | SourceProblem::BadForm(_)
+                | SourceProblem::HoldsPatches(_)
+                | SourceProblem::Unsupported(_)
         );
-        return Exit::new(if unusable { 99 } else { 1 });
+        return if unusable { 99 } else { 1 };
     }
     if command == Command::Patchrm {
-        return Exit::new(4);
+        return 4;
     }
-    Exit::new(match error.problem {
+    match error.problem {
         SourceProblem::NotFound if error.path.is_relative() => 27,
         SourceProblem::NotFound
         | SourceProblem::Io { .. }
         | SourceProblem::Unsupported(_)
         | SourceProblem::BadForm(_)
+        | SourceProblem::HoldsPatches(_)
         | SourceProblem::Unsafe { .. } => 33,
         SourceProblem::NotDecompressed(_) => 39,
         SourceProblem::CorruptPackageFile { .. } => 28,
         SourceProblem::Corrupt { .. } => 10,
         SourceProblem::Symlink { .. } => 13,
-    })
+    }
 }
 
 /// The error of the system where a source could not be read.
@@ -125,30 +187,25 @@ fn is_of_process(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-fn database_code(command: Command, error: &DatabaseError) -> Exit {
+fn database_number(command: Command, error: &DatabaseError) -> u8 {
     match error {
-        DatabaseError::View(ViewError::Journal { .. }) => Exit::UNFINISHED,
-        DatabaseError::View(ViewError::Busy(_)) => Exit::LOCKED,
-        DatabaseError::Params { .. } | DatabaseError::OtherPackage { .. } | DatabaseError::Applied(_)
-            if command == Command::Patchadd =>
-        {
-            Exit::new(28)
-        }
-        _ if matches!(command, Command::Patchadd | Command::Patchrm) => Exit::new(5),
+        DatabaseError::View(ViewError::Journal { .. }) => UNFINISHED,
+        DatabaseError::View(ViewError::Busy(_)) => LOCKED,
+        _ if matches!(command, Command::Patchadd | Command::Patchrm) => 5,
         _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
-        _ => Exit::FAILED,
+        _ => 1,
     }
 }
 
-fn transaction_code(command: Command, error: &TransactionError) -> Exit {
+fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     use Command::{Patchadd, Patchrm};
     match (&error.left, &error.cause) {
-        (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return Exit::UNFINISHED,
-        (_, Cause::Internal(_)) => return Exit::INTERNAL,
+        (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return UNFINISHED,
+        (_, Cause::Internal(_)) => return Exit::INTERNAL.code(),
         (_, Cause::Interrupted(signal)) if !matches!(command, Command::Pkgadd | Command::Pkgrm) => {
-            return Exit::by_signal(*signal);
+            return Exit::by_signal(*signal).code();
         }
-        (_, Cause::Interrupted(_)) => return Exit::new(3),
+        (_, Cause::Interrupted(_)) => return 3,
         _ => {}
     }
     let (patchadd, patchrm) = match (error.phase, &error.cause) {
@@ -158,19 +215,36 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
         (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
         (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => (28, 4),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
-            Some(source) => return source_code(command, source),
+            Some(source) => return source_number(command, source),
             None => (5, 7),
         },
         (Phase::Prepare | Phase::Stage, cause) if cause.is_no_space() => (18, 20),
         (Phase::Snapshot, _) => (4, 7),
         _ => (5, 5),
     };
-    Exit::new(match command {
+    match command {
         Patchadd => patchadd,
         Patchrm => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
-        Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS.code(),
-    })
+        Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
+    }
+}
+
+/// The end of a verb that only asks, and could not: the error, and the next step.
+pub(crate) fn query_refused(failure: &Failure) -> Stop {
+    let lines = [failure.to_string(), hint(Command::Patchadd, failure)];
+    Stop::Refused { exit: verb_code(Command::Patchadd, failure), message: joined(lines) }
+}
+
+/// Refuses a root without package database, with the code that the command has for it.
+pub(crate) fn must_have_records(root: &Root, code: u8) -> anyhow::Result<()> {
+    match must_have_database(root) {
+        Err(failed @ Failure::NoDatabase(_)) => {
+            let exit = Exit::new(code, ExitCause::NoDatabase);
+            Err(Stop::Refused { exit, message: failed.to_string() }.into())
+        }
+        answer => Ok(answer?),
+    }
 }
 
 /// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
@@ -193,7 +267,10 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
             let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
             sentence(&format!("{subject}{text}"))
         }
-        Failure::Source(_) | Failure::BackoutDirectory { .. } | Failure::BadFile(_) => closed(text),
+        Failure::Source(_)
+        | Failure::BackoutDirectory { .. }
+        | Failure::BadFile(_)
+        | Failure::NoDatabase(_) => closed(text),
         _ => sentence(&text),
     }
 }
@@ -302,6 +379,9 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();
     }
+    if let Some(damage) = failure.damage() {
+        return mending(damage);
+    }
     match failure {
         Failure::Refused(refusal) => refusal.hint(),
         Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
@@ -312,7 +392,7 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
             failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
-        Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
+        Failure::NoDatabase(_) => "A package that pkgadd installs below another directory makes the database of a new root there.".to_owned(),
         Failure::Unrecovered { error } => unrecovered(&error.cause).to_owned(),
         Failure::Identity { error } => match error.cause {
             Cause::Unfinished { .. } => "Run `patchadm recover` first.".to_owned(),
@@ -336,6 +416,7 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
             remedy(error.errno()).to_owned()
         }
         Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
+        Failure::Source(error) => name_the_patches(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
             "Name the directory that holds the undo data with -B.".to_owned()
         }
@@ -344,6 +425,17 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
         }
         Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => ADOPT.to_owned(),
         _ => String::new(),
+    }
+}
+
+/// How the patches of a directory are named; empty for any other trouble with a source.
+fn name_the_patches(command: Command, error: &SourceError) -> String {
+    let SourceProblem::HoldsPatches(names) = &error.problem else { return String::new() };
+    let example = error.path.join(names.first().map_or("", String::as_str));
+    let (example, all) = (example.display(), error.path.join("*"));
+    match command {
+        Command::Patchadd => format!("Name each patch, such as {example}, or all of them: {}", all.display()),
+        _ => format!("Patches are applied by patchadd: patchadd {example}"),
     }
 }
 

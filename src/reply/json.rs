@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use serde::{Serialize, Serializer};
 
+use crate::reply::cause::ExitCause;
 use crate::reply::exit::Exit;
+use crate::reply::result_word::ResultWord;
 
 /// The version of the schema; field names never change their meaning within it.
 pub(crate) const SCHEMA: &str = "patchadm/1";
@@ -26,12 +28,15 @@ pub(crate) struct JsonDocument<B> {
 #[derive(Debug, Serialize)]
 struct ExitFields {
     code: u8,
-    name: &'static str,
+    name: ExitCause,
 }
 
 /// The body of the document of a command that ended early.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ErrorFields {
+    /// The word for the end, of a command that can change or make something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) result: Option<ResultWord>,
     /// The message of the error.
     pub(crate) error: String,
 }
@@ -48,7 +53,7 @@ impl DocumentHead<'_> {
     /// A document whose other fields are those of `body`, a struct or map.
     pub(crate) fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
         let root = self.root.map(|root| root.display().to_string());
-        let exit = ExitFields { code: self.exit.code(), name: self.exit.name() };
+        let exit = ExitFields { code: self.exit.code(), name: self.exit.cause() };
         JsonDocument { schema: SCHEMA, command: self.command, root, exit, body }
     }
 }

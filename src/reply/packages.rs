@@ -5,7 +5,9 @@ use std::io;
 
 use serde::{Serialize, Serializer};
 
+use super::cause::ExitCause;
 use super::exit::Exit;
+use super::result_word::ResultWord;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
 use crate::surroundings::Output;
@@ -31,7 +33,7 @@ impl EndedPackage<'_> {
     /// The code that it alone would have, without the tens that stand for a reboot.
     fn exit(&self, command: Command) -> Exit {
         match self.result {
-            Ok(_) if self.ending.warned => Exit::new(2),
+            Ok(_) if self.ending.warned => Exit::new(2, ExitCause::Script),
             Ok(_) => Exit::OK,
             Err(failed) => failure::code(command, failed),
         }
@@ -58,9 +60,34 @@ impl<T: 'static> EndedPackages<T> {
     fn exit(&self) -> Exit {
         match &self.outcome {
             Err(failed) => failure::code(self.command, failed),
-            Ok(report) if !report.missing.is_empty() => Exit::FAILED,
+            Ok(report) if !report.missing.is_empty() => Exit::failed(ExitCause::NotFound),
             Ok(_) => after_reboot(together(self.packages().map(|one| one.exit(self.command))), self.reboot()),
         }
+    }
+
+    /// The word for all packages together: where the exit code is that of one of them, its word.
+    fn result(&self) -> ResultWord {
+        let report = match &self.outcome {
+            Err(failed) => return ResultWord::of_failure(failed),
+            Ok(report) => report,
+        };
+        if !report.missing.is_empty() {
+            return ResultWord::Failed;
+        }
+        let gravest = together(self.packages().map(|one| one.exit(self.command)));
+        let decisive = self.packages().find(|one| one.exit(self.command) == gravest);
+        match decisive.map(|package| package.result) {
+            None => ResultWord::NothingToDo,
+            Some(Ok(_)) => ResultWord::Done,
+            Some(Err(failed)) => ResultWord::of_failure(failed),
+        }
+    }
+
+    /// Whether the root is neither as before nor as after.
+    fn is_half_done(&self) -> bool {
+        let failures = self.packages().filter_map(|package| package.result.as_ref().err());
+        let mut left = failures.chain(self.outcome.as_ref().err()).map(Failure::left);
+        left.any(|left| !matches!(left, RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
     fn packages(&self) -> impl Iterator<Item = EndedPackage<'_>> {
@@ -105,6 +132,8 @@ impl<T: 'static> CommandReport for EndedPackages<T> {
 impl<T: 'static> Serialize for EndedPackages<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let document = PackagesDocument {
+            result: self.result(),
+            changed: self.packages().any(|package| package.result.is_ok()) || self.is_half_done(),
             error: self.outcome.as_ref().err().map(ToString::to_string),
             missing: self.outcome.iter().flat_map(|report| &report.missing).collect(),
             packages: self.packages().map(|package| PackageEntry::of(self.command, &package)).collect(),
@@ -126,7 +155,7 @@ fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
         RebootRequest::Immediate => 20,
     };
     match exit.code() {
-        code @ 0..=5 => Exit::new(code + tens),
+        code @ 0..=5 => Exit::new(code + tens, exit.cause()),
         _ => exit,
     }
 }
@@ -216,6 +245,8 @@ fn together(exits: impl Iterator<Item = Exit>) -> Exit {
 
 #[derive(Serialize)]
 struct PackagesDocument<'a> {
+    result: ResultWord,
+    changed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     missing: Vec<&'a String>,
@@ -250,7 +281,8 @@ mod tests {
 
     #[test]
     fn of_several_codes_the_gravest_counts() {
-        let code = |codes: &[u8]| together(codes.iter().map(|code| Exit::new(*code))).code();
+        let code =
+            |codes: &[u8]| together(codes.iter().map(|code| Exit::new(*code, ExitCause::Internal))).code();
         assert_eq!(code(&[]), 0);
         assert_eq!(code(&[0, 5, 4, 0]), 4);
         assert_eq!(code(&[4, 1, 2]), 1);
@@ -260,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_reboot_is_told_in_the_tens() {
-        let code = |code, reboot| after_reboot(Exit::new(code), reboot).code();
+        let code = |code, reboot| after_reboot(Exit::new(code, ExitCause::Ok), reboot).code();
         assert_eq!([0, 2].map(|of| code(of, RebootRequest::AfterAll)), [10, 12]);
         assert_eq!([0, 1].map(|of| code(of, RebootRequest::Immediate)), [20, 21]);
         assert_eq!((code(4, RebootRequest::None), code(65, RebootRequest::Immediate)), (4, 65));
@@ -268,7 +300,7 @@ mod tests {
 
     #[test]
     fn every_code_has_its_ending() {
-        let endings = [0, 1, 2, 3, 4, 5, 99].map(|code| ending(Exit::new(code)));
+        let endings = [0, 1, 2, 3, 4, 5, 99].map(|code| ending(Exit::new(code, ExitCause::Ok)));
         assert_eq!(endings.iter().collect::<std::collections::BTreeSet<_>>().len(), 7);
         assert_eq!(ending(Exit::LOCKED), "failed.");
     }

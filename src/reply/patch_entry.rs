@@ -8,7 +8,7 @@ use patchadm_svr4::places;
 
 use super::exit::Exit;
 use super::failure;
-use patchadm_changeset::transaction::RootCondition;
+use super::result_word::ResultWord;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::plan::patch::engine::PlannedScript;
@@ -25,7 +25,8 @@ pub(crate) struct PatchEntry {
     /// The outcome: `applied`, `removed`, `planned`, or why not.
     pub(crate) verdict: &'static str,
     /// The exit code that the patch alone would have had.
-    pub(crate) code: u8,
+    #[serde(rename = "code")]
+    pub(crate) exit: Exit,
     /// The reason of a refusal or failure; empty where the patch went well.
     pub(crate) reason: String,
     /// The packages that the patch changes.
@@ -61,6 +62,9 @@ pub(crate) struct PatchEntry {
     /// Whether the patch came as far as a plan.
     #[serde(skip)]
     pub(crate) has_plan: bool,
+    /// The plan that was carried out.
+    #[serde(skip)]
+    pub(crate) carried_out: Option<Plan>,
     #[serde(skip)]
     pub(crate) failure: Option<Failure>,
 }
@@ -71,9 +75,26 @@ impl PatchEntry {
         matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
     }
 
+    /// Whether the patch would be applied or backed out.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.verdict == "planned"
+    }
+
+    /// The word for the patch alone.
+    pub(crate) fn result(&self) -> ResultWord {
+        match &self.failure {
+            // It is not in force, and is not going to be.
+            Some(_) if self.verdict == "not-applicable" && self.exit != Exit::OK => ResultWord::Refused,
+            _ if self.is_idle() => ResultWord::NothingToDo,
+            Some(failed) => ResultWord::of_failure(failed),
+            None if self.is_planned() => ResultWord::Planned,
+            None => ResultWord::Done,
+        }
+    }
+
     /// Whether what was asked for was not done.
     pub(crate) fn has_failed(&self) -> bool {
-        self.code != 0 && !self.is_idle()
+        self.exit != Exit::OK && !self.is_idle()
     }
 
     /// Whether a script of the patch itself runs that has this name.
@@ -81,14 +102,14 @@ impl PatchEntry {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
 
-    pub(super) fn of(command: Command, one: ApplyOutcome) -> Self {
+    pub(super) fn of(command: Command, one: ApplyOutcome, code: fn(Command, &Failure) -> Exit) -> Self {
         let ApplyOutcome { id, plan, scripts, reboot, in_use, result } = one;
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
         };
-        let (verdict, code, reason) = match &failure {
-            Some(failed) => (verdict_of(failed), failure::code(command, failed), failure::reason(failed)),
+        let (verdict, exit, reason) = match &failure {
+            Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
             None if receipt.is_none() => ("planned", Exit::OK, String::new()),
             None if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
             None => ("removed", Exit::OK, String::new()),
@@ -99,13 +120,14 @@ impl PatchEntry {
             program: user.program,
             paths: user.paths,
         });
-        let (plan, receipt) = (plan.as_ref(), receipt.as_ref());
+        let (owned, receipt) = (plan, receipt.as_ref());
+        let plan = owned.as_ref();
         let planned = plan.filter(|_| receipt.is_none());
         let notes = plan.iter().flat_map(|plan| &plan.notes);
         Self {
             id,
             verdict,
-            code: code.code(),
+            exit,
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
             files: plan.map(ChangeCounts::of).unwrap_or_default(),
@@ -120,6 +142,7 @@ impl PatchEntry {
             changes: planned.map(|plan| plan.changes.iter().map(ChangeEntry::from).collect()),
             saved_bytes: planned.map_or(0, saved_bytes),
             has_plan: plan.is_some(),
+            carried_out: owned.filter(|_| receipt.is_some()),
             failure,
         }
     }
@@ -246,8 +269,7 @@ fn verdict_of(failed: &Failure) -> &'static str {
             Reason::NotInstalled(_) => "not-applicable",
             _ => "refused",
         },
-        failure if failure.left() == RootCondition::RolledBack => "rolled-back",
-        _ => "failed",
+        failure => ResultWord::of_failure(failure).word(),
     }
 }
 

@@ -67,6 +67,7 @@ pub fn recover_with_aid(
     }
     // Without a directory for its journal no run ever began.
     if root.list(&own_directory())?.is_none() && *aid != RecoveryAid::NewIdentity {
+        must_have_database(root)?;
         let (run, done) = (Recovered::Nothing, Vec::new());
         return Ok(Recovery { done, run, interrupted: left_half_applied(root)? });
     }

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use crate::database::archive::OutsideRules;
 use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
 use crate::database::{
-    RecordView, RootLedgers, has_journal, identity_fault, installed, policy, read_consistently,
+    RecordView, RootLedgers, agreement, has_journal, identity_fault, installed, policy, read_consistently,
 };
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::plan::clock::Now;
@@ -79,11 +79,14 @@ impl RootAndPolicy {
         root.look_at_records()?;
         let mut policy = policy::of_root(root)?;
         let hosts = if root.is_bounded() { policy::of_host(&host)? } else { policy::of_root(&host)? };
-        if root.is_bounded() && !root.is_system() {
+        let is_of_caller = policy::is_of_caller(root);
+        if root.is_bounded() && !root.is_system() && !is_of_caller {
             policy = policy.bounded_by(&hosts);
             policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
         }
-        let outside = OutsideRules { of_host: hosts.undo_dir, is_trusted: root.is_trusted(), named: None };
+        let of_caller = policy.undo_dir.clone().filter(|_| is_of_caller);
+        let of_host = of_caller.or(hosts.undo_dir);
+        let outside = OutsideRules { of_host, is_trusted: root.is_trusted(), named: None };
         Ok(Self { root: root.clone(), host, policy, outside })
     }
 
@@ -155,12 +158,23 @@ pub fn may_change(root: &Root) -> Result<(), Failure> {
     Err(Failure::NotPrivileged(root.prefix().display().to_string()))
 }
 
-/// Whether a root has a package database; an error that names what is missing if not.
+/// Whether nothing at all was ever recorded below a root: there is no `var/sadm`.
+pub fn is_new(root: &Root) -> Result<bool, Failure> {
+    Ok(RecordView::live(root).look(&places::records())?.is_none())
+}
+
+/// Refuses a root whose `contents` does not agree with its packages. Damage of packages for which `is_passed_over` holds is
+/// no matter. What is wrong with the pkginfo of a package is found where packages are read.
+pub fn must_agree(root: &Root, is_passed_over: impl Fn(&PkgInst) -> bool) -> Result<(), Failure> {
+    Ok(agreement::must_agree(&RecordView::live(root), root.workers(), is_passed_over)?)
+}
+
+/// Whether a root has a package database; an error that names the root if not.
 pub fn must_have_database(root: &Root) -> Result<(), Failure> {
     if installed::has_database(&RecordView::live(root))? {
         return Ok(());
     }
-    Err(Failure::NoDatabase(root.show(&places::packages())))
+    Err(Failure::NoDatabase(root.prefix().display().to_string()))
 }
 
 impl<'a> Session<'a> {

@@ -9,4 +9,5 @@ mod order;
 mod reboot;
 pub(super) mod removable;
 pub mod scripts;
+pub mod spool;
 pub(super) mod undo_directory;

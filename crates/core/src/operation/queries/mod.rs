@@ -3,6 +3,7 @@
 pub mod applied_patches;
 pub mod counts;
 pub mod inspect;
+pub mod names;
 pub mod packages;
 pub mod select;
 pub mod verify;

@@ -20,6 +20,7 @@ mod with_scripts;
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
+pub(in crate::operation) use undo::records_in;
 
 use input::BackOutInput;
 use order::dependents_first;
@@ -29,7 +30,7 @@ use usable::first_unusable;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_have_database, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Root;
@@ -57,10 +58,14 @@ pub fn back_out_patches(
             Ok(planned) => BackOutOutcome::of(id, planned.scripted, Ok(None)),
             Err(failure) => BackOutOutcome::refused(id, failure),
         };
-        let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
+        let patches = without_lock(root, || {
+            must_agree(root, |_| false)?;
+            Ok(ids.iter().map(planned).collect())
+        })?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
     }
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
+    must_agree(root, |_| false)?;
     let ids = dependents_first(&session.ground, ids)?;
     if let Some(unusable) = first_unusable(&BackOutInput::of(&session.ground, request, &caller.now)?, &ids)? {
         return Ok(BackOutReport { recovered: session.recovered, patches: vec![unusable] });
