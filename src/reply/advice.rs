@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::failure::{errno_of, is_damaged, is_of_process, mending};
+use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::{DatabaseError, ViewError};
@@ -43,7 +44,17 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             "Try again when that run has ended; if it was interrupted, {} puts the root right.",
             wording.verb("recover")
         ),
-        Failure::Unrecovered { .. } => unrecovered(wording),
+        Failure::Unrecovered { error } => unrecovered(wording, &error.cause),
+        Failure::Identity { error } => match error.cause {
+            Cause::Unfinished { .. } => format!("Run {} first.", wording.verb("recover")),
+            _ => format!(
+                "Run {}: undo archives that the ledger names stay usable.",
+                wording.verb("recover --new-identity")
+            ),
+        },
+        Failure::Database(DatabaseError::View(ViewError::Journal { reason, .. })) => {
+            lost_journal(wording, reason)
+        }
         Failure::Transaction(error) => of_transaction(wording, command, error),
         Failure::Root(error)
         | Failure::Database(DatabaseError::View(ViewError::Root(error)))
@@ -68,7 +79,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
 fn of_transaction(wording: &Wording, command: Command, error: &TransactionError) -> String {
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt, _) => format!("Run {}.", wording.verb("recover")),
-        (RootCondition::Unfinished(_), _) => unrecovered(wording),
+        (RootCondition::Unfinished(_), _) => put_right(wording),
         (_, Cause::Changed(_) | Cause::Appeared(_)) => {
             "Try again when nobody else changes these files.".to_owned()
         }
@@ -94,8 +105,35 @@ fn adopt(wording: &Wording) -> String {
     )
 }
 
+/// The hint where a run could not be recovered for this cause.
+fn unrecovered(wording: &Wording, cause: &Cause) -> String {
+    match cause {
+        Cause::Journal { path, reason } if path.ends_with("/journal") => lost_journal(wording, reason),
+        Cause::Doubt { .. } => format!(
+            "Put the journal back from a backup; or run {}, which moves stage and journal to DIR, deletes nothing and \
+             lists what is not as recorded.",
+            wording.verb("recover --keep-stage DIR")
+        ),
+        Cause::KeepingPlace { .. } => {
+            "Name an empty directory of your own on the file system of var/sadm/patchadm.".to_owned()
+        }
+        _ => put_right(wording),
+    }
+}
+
+/// The hint where the journal cannot be read.
+fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
+    match reason {
+        JournalError::Version(_) => "Use the version of patchadm that wrote it.".to_owned(),
+        _ => format!(
+            "Run {}: it proves that no run is unfinished, or ends the one that is, and keeps the journal.",
+            wording.verb("recover --discard-journal")
+        ),
+    }
+}
+
 /// The hint where a run could not be rolled back.
-fn unrecovered(wording: &Wording) -> String {
+fn put_right(wording: &Wording) -> String {
     format!("Put right what stands in the way, then run {}.", wording.verb("recover"))
 }
 

@@ -50,7 +50,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
-        Failure::Unrecovered { .. } | Failure::DuringRun(_) => UNFINISHED,
+        Failure::Unrecovered { .. } | Failure::Identity { .. } | Failure::DuringRun(_) => UNFINISHED,
         Failure::Transaction(error) => transaction_number(command, error),
         Failure::Database(error) => database_number(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
