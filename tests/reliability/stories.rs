@@ -266,7 +266,8 @@ fn records_made_anew() -> Story {
 
 /// A package whose record is damaged is installed again.
 fn record_installed_again() -> Story {
-    let (stage, _) = patched_with(&[&patch()]);
+    let small = Patch::of("100-01", Package::new("ACMEweb").file("share/gone", 0o644, "still here\n"));
+    let (stage, _) = patched_with(&[&small]);
     let spool = stage.beside("again");
     package().write(&spool);
     fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/pkginfo")).unwrap();
