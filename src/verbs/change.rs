@@ -76,6 +76,6 @@ pub(super) fn change<A: clap::CommandFactory>(
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
         let result = request.carry_out(root, caller);
-        of_patches(root, PatchesReport::of(command, result, failure::verb_code, began))
+        of_patches(root, PatchesReport::of(root, command, result, failure::verb_code, began))
     })
 }

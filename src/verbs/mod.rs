@@ -12,5 +12,7 @@ pub(crate) mod show;
 pub(crate) mod verify;
 
 mod change;
+mod lacking;
+mod listed;
 mod options;
 mod patch_lines;

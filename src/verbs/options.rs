@@ -18,6 +18,21 @@ pub(crate) struct VerbOptions {
     _extensions: Extensions,
 }
 
+/// Options of the verbs that ask about a root.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct QueryOptions {
+    /// Print only what is wrong
+    #[arg(short = 'q', long = "quiet", conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print more: synopses, paths
+    #[arg(short = 'v', long = "verbose")]
+    pub(crate) verbose: bool,
+    #[command(flatten)]
+    pub(crate) many: ManyRoots,
+    #[command(flatten)]
+    pub(crate) common: VerbOptions,
+}
+
 /// Options of the verbs that change a root.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ChangeOptions {
