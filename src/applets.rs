@@ -5,17 +5,19 @@
 //! which reads its arguments, calls `operation` and hands back a [`Reply`](crate::reply::Reply).
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand};
+use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand, place_of_name};
 use crate::reply::json::{self, DocumentHead};
 use crate::reply::{Exit, Stop};
+use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
+use crate::verbs::complete::COMPLETE;
+use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
 use crate::{as_owner, classic, supervisor, verbs};
 use patchadm_core::script::SUPERVISOR;
 
@@ -48,6 +50,8 @@ const APPLETS: &[Applet] = &[
     ),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("explain", "explain an exit code", verbs::explain::run),
+    verb("help", "explain a verb or command", verbs::help::run),
+    verb("completions", "print the completion script of a shell", verbs::completions::run),
     verb("links", "make links named after the classic commands", verbs::links::run),
     verb("demo", "build a small root and show all of this on it", verbs::demo::run),
     classic("patchadd", "apply patches", classic::patchadd::run),
@@ -67,15 +71,10 @@ const APPLETS: &[Applet] = &[
     classic("valpath", "say whether a path is what it should be", classic::valpath::run),
     classic("puttext", "print a message in lines that fit on a screen", classic::puttext::run),
     hidden("compress", AppletKind::ForScripts, classic::compress::run),
+    hidden(COMPLETE, AppletKind::Internal, verbs::complete::run),
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
-
-const USAGE: &str =
-    "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm --help";
-
-/// Options that may stand before a verb and take a value.
-const GLOBAL_WITH_VALUE: [&str; 1] = ["-R"];
 
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
@@ -100,6 +99,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
                 surroundings,
                 output,
                 in_json: false,
+                is_asked_for_options: false,
                 applets: APPLETS,
             };
             let result =
@@ -138,45 +138,22 @@ fn choose(words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
     let Some(place) = place_of_name(&arguments) else { return Err(without_command(&arguments)) };
     let name = arguments.remove(place);
     let Some(applet) = APPLETS.iter().find(|applet| name == applet.name) else {
-        let message = format!("there is no command `{}`", name.to_string_lossy().escape_debug());
+        let message = unknown_command(&name.to_string_lossy(), APPLETS);
         return Err(Stop::Usage { message, usage: USAGE });
     };
-    let program = if applet.has_own_name() { applet.name } else { PROGRAM };
-    Ok(ChosenCommand { applet, program, arguments })
-}
-
-/// The place of the command's name; global options may come before it.
-fn place_of_name(arguments: &[OsString]) -> Option<usize> {
-    let mut takes_value = false;
-    arguments.iter().position(|word| {
-        let is_name = !takes_value && !word.as_encoded_bytes().starts_with(b"-");
-        takes_value = !takes_value && GLOBAL_WITH_VALUE.iter().any(|option| word == option);
-        is_name
-    })
+    Ok(ChosenCommand { applet, program: applet.program(), arguments })
 }
 
 /// The answer to a call that names no command.
 fn without_command(arguments: &[OsString]) -> Stop {
-    match arguments.first().and_then(|word| word.to_str()) {
-        Some("--help" | "-h") => Stop::Help(overview()),
-        Some("--version" | "-V") => Stop::Help(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"))),
-        _ => Stop::Usage { message: "no command is named".to_owned(), usage: USAGE },
+    let asks_for = |options: [&str; 2]| arguments.iter().any(|word| options.iter().any(|one| word == one));
+    if asks_for(["--help", "-h"]) {
+        return Stop::Help(overview(APPLETS, width_of_help()));
     }
-}
-
-/// The list of commands.
-fn overview() -> String {
-    let mut text = format!("{}\n\n{}", env!("CARGO_PKG_DESCRIPTION"), usage_text(USAGE));
-    for (title, kind) in [("Verbs:", AppletKind::Verb), ("Classic commands:", AppletKind::Classic)] {
-        let mut applets = APPLETS.iter().filter(|applet| applet.kind == kind).peekable();
-        if applets.peek().is_some() {
-            let _ = writeln!(text, "\n{title}");
-        }
-        for applet in applets {
-            let _ = writeln!(text, "  {:<10} {}", applet.name, applet.about);
-        }
+    if asks_for(["--version", "-V"]) {
+        return Stop::Help(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION")));
     }
-    text
+    Stop::Usage { message: "no command is named".to_owned(), usage: USAGE }
 }
 
 /// Says what is left to say, and turns the result into the exit code.
@@ -186,7 +163,7 @@ fn finish(output: &mut Output, in_json: Option<&'static str>, result: anyhow::Re
     {
         Ok(exit) => (exit, output.take_loss().map(anyhow::Error::from)),
         Err(error) if is_broken_pipe(&error) => (Exit::PIPE, None),
-        Err(error) => (Exit::FAILED, Some(error)),
+        Err(error) => (Exit::failed(Exit::of(&error).cause()), Some(error)),
     };
     if let Some(error) = lost {
         // What could not be written is lost anyway; that is what is told.
@@ -214,18 +191,13 @@ fn explain(
     }
     if let Some(command) = in_json {
         let failure = json::ErrorFields { error: format!("{error:#}") };
-        output.print(DocumentHead { command, root: None, exit }.document(failure).text()?)?;
+        output.document(DocumentHead { command, root: None, exit }.document(failure).text()?)?;
     }
     output.error(&format!("{error:#}"))?;
     if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
-        output.complain(usage_text(usage))?;
+        output.usage(&usage_text(usage, width_of_help()))?;
     }
     Ok(exit)
-}
-
-/// `usage:` and the lines of a synopsis below each other.
-fn usage_text(usage: &str) -> String {
-    format!("usage: {}\n", usage.replace('\n', "\n       "))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -235,6 +207,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::ExitCause;
 
     fn chosen(line: &str) -> (String, &'static str, Vec<String>) {
         let words = line.split(' ').map(OsString::from).collect();
@@ -257,27 +230,38 @@ mod tests {
     fn commands_for_scripts_are_found_and_in_no_list() {
         assert_eq!(chosen("/private/tools/compress undo").1, "compress");
         assert_eq!(chosen("patchadm __scripts").0, SUPERVISOR);
-        let overview = overview();
+        let overview = overview(APPLETS, 80);
         assert!(overview.contains("pkgadd") && !overview.contains("__") && !overview.contains("compress"));
     }
 
     #[test]
     fn options_before_the_name_belong_to_the_command() {
-        let (name, _, arguments) = chosen("patchadm -R /a --json pkginfo -l");
-        assert_eq!((name.as_str(), arguments.join(" ").as_str()), ("pkginfo", "-R /a --json -l"));
+        for (line, expected) in [
+            ("patchadm -R /a --json pkginfo -l", ("pkginfo", "-R /a --json -l")),
+            (
+                "patchadm -q --color never --policy /p list -R /a",
+                ("list", "-q --color never --policy /p -R /a"),
+            ),
+        ] {
+            let (name, _, arguments) = chosen(line);
+            assert_eq!((name.as_str(), arguments.join(" ").as_str()), expected);
+        }
     }
 
     #[test]
     fn a_panic_is_an_internal_error() {
         let error = guarded(|| panic!("a defect, made for this test")).unwrap_err();
         assert_eq!(Exit::of(&error), Exit::INTERNAL);
-        assert_eq!(guarded(|| Ok(Exit::FAILED)).unwrap(), Exit::FAILED);
+        let failed = Exit::failed(ExitCause::NotFound);
+        assert_eq!(guarded(|| Ok(failed)).unwrap(), failed);
     }
 
     #[test]
     fn a_name_that_is_no_command_is_wrong_usage() {
         let stop = choose(["patchadm", "frobnicate"].map(OsString::from).into()).err().unwrap();
         assert_eq!(stop.to_string(), "there is no command `frobnicate`");
+        let stop = choose(["patchadm", "lsit"].map(OsString::from).into()).err().unwrap();
+        assert_eq!(stop.to_string(), "there is no command `lsit`\ndid you mean `list`?");
         let stop = choose(vec!["patchadm".into()]).err().unwrap();
         assert_eq!(stop.to_string(), "no command is named");
     }

@@ -44,6 +44,29 @@ impl Applet {
     pub(crate) fn has_own_name(&self) -> bool {
         matches!(self.kind, AppletKind::Classic | AppletKind::ForScripts)
     }
+
+    /// The name before its diagnostics: its own, or that of the program.
+    pub(crate) fn program(&self) -> &'static str {
+        if self.has_own_name() { self.name } else { PROGRAM }
+    }
+
+    /// Whether people are to know of it.
+    pub(crate) fn is_listed(&self) -> bool {
+        matches!(self.kind, AppletKind::Verb | AppletKind::Classic)
+    }
+}
+
+/// Options that may stand before a verb and take a value.
+const GLOBAL_WITH_VALUE: [&str; 3] = ["-R", "--color", "--policy"];
+
+/// The place of the command's name; global options may come before it.
+pub(crate) fn place_of_name(arguments: &[OsString]) -> Option<usize> {
+    let mut takes_value = false;
+    arguments.iter().position(|word| {
+        let is_name = !takes_value && !word.as_encoded_bytes().starts_with(b"-");
+        takes_value = !takes_value && GLOBAL_WITH_VALUE.iter().any(|option| word == option);
+        is_name
+    })
 }
 
 /// One call of a command.
@@ -60,6 +83,8 @@ pub(crate) struct Invocation {
     pub(crate) output: Output,
     /// Whether one JSON document is printed instead of text; known once the arguments are read.
     pub(crate) in_json: bool,
+    /// Whether only the description of its options is wanted, and nothing done.
+    pub(crate) is_asked_for_options: bool,
     /// Every command of the program.
     pub(crate) applets: &'static [Applet],
 }
@@ -85,7 +110,8 @@ impl Invocation {
         work: impl FnOnce(&Caller<'_>) -> T,
     ) -> anyhow::Result<T> {
         let surroundings = &self.surroundings;
-        let bar = Bar::new(Instant::now(), self.program == PROGRAM && surroundings.stderr_is_terminal);
+        let is_shown = self.program == PROGRAM && surroundings.stderr_is_terminal && !surroundings.is_quiet;
+        let bar = Bar::new(Instant::now(), is_shown);
         with_signals(|interrupt| {
             let turn = RootTurn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
             turn.with_caller(&|event| bar.show(event), work)

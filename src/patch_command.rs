@@ -1,6 +1,8 @@
 //! The course that patchadd, patchrm and the verbs `add`, `remove` and `plan` share: a request, carried out on a root,
 //! becomes a report that each of them prints in its own words.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::arguments::{RootOption, inside};
@@ -12,9 +14,11 @@ use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
+use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
+use patchadm_svr4::patch::PatchId;
 
 /// The request to a command about patches.
 #[derive(Clone, Debug)]
@@ -46,6 +50,29 @@ impl PatchRequest {
             Self::BackOut(request) => request.ids.is_empty(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
+    }
+
+    /// Takes from the spool directory of this machine what is named by an id alone and is not in the working directory, and
+    /// says so.
+    pub(crate) fn look_into_spool(&mut self, output: &mut Output) -> anyhow::Result<()> {
+        let Self::Apply(request) = self else { return Ok(()) };
+        for patch in &mut request.patches {
+            let id = patch.to_str().and_then(|word| PatchId::new(word).ok());
+            let Some(id) = id.filter(|_| patch.symlink_metadata().is_err()) else { continue };
+            // Without access to the directory there is nothing for this caller in it.
+            let found = Root::open(Path::new("/")).and_then(|host| spooled_patch(&host, &id));
+            match found.unwrap_or(SpooledPatch::Missing) {
+                SpooledPatch::Missing => {}
+                SpooledPatch::Found(path) => {
+                    output.complain(format!("NOTE: {id} is taken from {}.\n", path.display()))?;
+                    *patch = path;
+                }
+                SpooledPatch::Distrusted(path, stranger) => output.complain(format!(
+                    "NOTE: {path} is not taken, because {stranger}. Name its path if it is the right one.\n"
+                ))?,
+            }
+        }
+        Ok(())
     }
 
     /// Carries the request out on a root.

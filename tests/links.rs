@@ -8,7 +8,8 @@ use crate::scenario::Scenario;
 pub(crate) fn classic_commands() -> Vec<String> {
     let overview = Scenario::new().run("--help").ok();
     let (_, list) = overview.split_once("Classic commands:\n").unwrap();
-    list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    let list = list.lines().take_while(|line| line.starts_with("  "));
+    list.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 #[test]

@@ -176,3 +176,11 @@ fn a_patch_for_another_version_is_refused_with_the_version_that_is_installed() {
     assert!(said.contains(&format!(" {})", installed.trim())), "{said}");
     assert!(said.contains("ACMEdb (") && said.contains(" (not installed)"), "{said}");
 }
+
+#[test]
+fn who_mistypes_an_id_is_told_which_one_is_applied() {
+    let stage = stage();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    let said = stage.run("show -R @ROOT@ 100-02").fails(2);
+    assert!(said.contains("did you mean `100-01`?"), "{said}");
+}

@@ -86,7 +86,7 @@ fn a_root_without_patches_or_packages_is_sound() {
     let stage = Scenario::with(&[web("one")]);
     assert_eq!(text(&stage, 0, ""), "7 objects are as recorded; no undo data is damaged.\n");
     assert_eq!(text(&Scenario::new(), 0, ""), "0 objects are as recorded; no undo data is damaged.\n");
-    let said = Scenario::bare().run("verify -R @ROOT@").fails(2);
+    let said = Scenario::bare().run("verify -R @ROOT@").fails(7);
     assert!(said.contains("there is no package database under this root"), "{said}");
 }
 
@@ -417,4 +417,19 @@ fn patches_of_which_one_was_given_without_undo_data_are_refused_before_the_first
     let said = stage.run("patchrm -R @ROOT@ 100-01 200-01").fails(4);
     assert!(said.contains("100-01"), "{said}");
     crate::tree::assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn more_or_less_is_said_where_it_is_wanted() {
+    let stage = stage();
+    let more = stage.run("verify -v -R @ROOT@").ok();
+    assert!(
+        more.starts_with("@ROOT@/opt: as recorded\n") || more.contains("/bin/httpd: as recorded\n"),
+        "{more}"
+    );
+    assert_eq!(stage.run("verify -q -R @ROOT@").ok(), "");
+    stage.mode("/opt/ACMEweb/bin/tool", 0o700);
+    let said = stage.run("verify -q -R @ROOT@").fails(1);
+    assert!(said.starts_with("patchadm: ERROR: @ROOT@/opt/ACMEweb/bin/tool\n"), "{said}");
+    assert!(!said.contains("can be backed out"), "{said}");
 }

@@ -1,9 +1,16 @@
 //! The command line: what the options and operands of several commands mean.
 
+mod later;
 pub(crate) mod options;
 mod paths;
 mod scripts;
+pub(crate) mod suggest;
+pub(crate) mod synopsis;
+mod words;
 
-pub(crate) use options::{CategoryOption, Extensions, RootOption, listed, parse, refuse_unsupported};
+pub(crate) use options::{
+    CategoryOption, Extensions, MannerOptions, RootOption, listed, parse, refuse_unsupported,
+};
 pub(crate) use paths::{inside, object_path};
 pub(crate) use scripts::{ScriptOptions, script_settings};
+pub(crate) use words::one_of;

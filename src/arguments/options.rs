@@ -5,17 +5,31 @@
 //! A command line that makes no sense is a [`Stop::Usage`] with the classic synopsis, never clap's own exit code.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::ArgAction;
 use clap::error::ErrorKind;
 
-use crate::call::Invocation;
-use crate::reply::Stop;
-use patchadm_rootfs::Root;
+use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue};
 
-/// The name of the option that asks for JSON.
+use super::later::later_option;
+use super::suggest::did_you_mean;
+use super::synopsis::folded_synopsis;
+use crate::call::Invocation;
+use crate::reply::{Exit, ExitCause, Stop};
+use crate::surroundings::{Manner, WhenToColour};
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::params::LARGEST_FILE;
+
+/// The names of the options that say how the answer looks; no option of a classic command has them.
 const JSON: &str = "json";
+const QUIET: &str = "global-quiet";
+const VERBOSE: &str = "global-verbose";
+const POLICY: &str = "global-policy";
+pub(crate) const COLOUR: &str = "global-colour";
 
 /// The options that patchadm adds to every classic command; without them a command prints what it always printed.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -24,11 +38,28 @@ pub(crate) struct Extensions {
     #[arg(long = "json", id = JSON)]
     _json: bool,
     /// Print help
-    #[arg(long = "help", action = ArgAction::HelpLong)]
+    #[arg(short = 'h', long = "help", action = ArgAction::HelpLong)]
     _help: Option<bool>,
     /// Print the version
     #[arg(long = "version", action = ArgAction::Version)]
     _version: Option<bool>,
+}
+
+/// Options of every verb about what is said and how.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct MannerOptions {
+    /// Print errors only
+    #[arg(short = 'q', id = QUIET, conflicts_with = VERBOSE)]
+    _quiet: bool,
+    /// Print more: a line for each path
+    #[arg(short = 'v', id = VERBOSE)]
+    _verbose: bool,
+    /// Colour states: auto (on a terminal), always or never
+    #[arg(long = "color", id = COLOUR, value_name = "WHEN", hide_possible_values = true)]
+    _colour: Option<WhenToColour>,
+    /// Take the policy in this file instead of that of the root
+    #[arg(long = "policy", id = POLICY, value_name = "FILE")]
+    _policy: Option<PathBuf>,
 }
 
 /// The root that a command works on.
@@ -57,16 +88,62 @@ impl RootOption {
     /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.
     pub(crate) fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
         let path = call.surroundings.root(self.root.as_deref())?;
-        Ok(Root::open(&std::path::absolute(path)?)?)
+        Ok(call.surroundings.under_policy(Root::open(&std::path::absolute(path)?)?))
     }
 }
 
-/// Reads the arguments of a command, and notes whether its answer is wanted in JSON.
+/// Reads the arguments of a command, and notes in which form and manner its answer is wanted.
 pub(crate) fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Result<A, Stop> {
-    let command = command::<A>(call).override_usage(usage.replace('\n', "\n       "));
-    let matches = command.try_get_matches_from(words(call)).map_err(|error| stop(&error, usage))?;
-    call.in_json = matches!(matches.try_get_one(JSON), Ok(Some(true)));
-    A::from_arg_matches(&matches).map_err(|error| stop(&error, usage))
+    let width = call.surroundings.width;
+    let command = command::<A>(call).override_usage(folded_synopsis(usage, width));
+    if call.is_asked_for_options {
+        return Err(Stop::Described(Box::new(command)));
+    }
+    let name = call.name;
+    let stop = |error: clap::Error| stop(&error, name, usage);
+    let matches = command.try_get_matches_from(words(call)).map_err(stop)?;
+    call.in_json = is_set(&matches, JSON);
+    speak_as_asked(call, &matches);
+    if let Some(path) = matches.try_get_one::<PathBuf>(POLICY).ok().flatten() {
+        call.surroundings.policy = Some((path.clone(), read_policy(path)?));
+    }
+    A::from_arg_matches(&matches).map_err(stop)
+}
+
+/// Sets the manner in which the command speaks.
+fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
+    if !matches!(matches.try_get_one::<bool>(QUIET), Ok(Some(_))) {
+        // A classic command speaks as it always did.
+        return;
+    }
+    let surroundings = &mut call.surroundings;
+    let wanted = matches.try_get_one(COLOUR).ok().flatten().copied().unwrap_or(WhenToColour::OnTerminal);
+    surroundings.is_quiet = is_set(matches, QUIET);
+    call.output.speak(Manner {
+        is_quiet: surroundings.is_quiet,
+        is_verbose: is_set(matches, VERBOSE),
+        colours_report: wanted.applies(surroundings.colours, surroundings.stdout_is_terminal),
+        colours_errors: wanted.applies(surroundings.colours, surroundings.stderr_is_terminal),
+    });
+}
+
+/// The text of a policy; that it makes sense is seen where it is first needed.
+fn read_policy(path: &Path) -> Result<Vec<u8>, Stop> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text));
+    let refused = |reason: String| Stop::Refused {
+        exit: Exit::failed(ExitCause::NotFound),
+        message: format!("the policy {} cannot be read: {reason}\nNothing was changed.", path.display()),
+    };
+    match read {
+        Err(error) => Err(refused(error.to_string())),
+        Ok(_) if text.len() > LARGEST_FILE => Err(refused(format!("it is larger than {LARGEST_FILE} bytes"))),
+        Ok(_) => Ok(text),
+    }
+}
+
+fn is_set(matches: &ArgMatches, option: &str) -> bool {
+    matches!(matches.try_get_one(option), Ok(Some(true)))
 }
 
 /// The description of a command's arguments, without the options that clap adds.
@@ -76,6 +153,7 @@ pub(crate) fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Comma
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
+        .term_width(call.surroundings.width)
         .args_override_self(true)
 }
 
@@ -98,15 +176,28 @@ pub(crate) fn refuse_unsupported<const N: usize>(
     }
 }
 
-fn stop(error: &clap::Error, usage: &'static str) -> Stop {
+fn stop(error: &clap::Error, command: &str, usage: &'static str) -> Stop {
     let text = error.render().to_string();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Help(text),
-        _ => {
-            let first = text.split("\n\n").next().unwrap_or(&text);
-            Stop::Usage { message: first.trim_start_matches("error: ").trim_end().to_owned(), usage }
-        }
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Stop::Help(text);
     }
+    let named = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        Some(ContextValue::Strings(words)) => words.first().map(String::as_str),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(message) = named(ContextKind::InvalidArg).and_then(|option| later_option(command, option))
+    {
+        return Stop::Usage { message, usage };
+    }
+    let first = text.split("\n\n").next().unwrap_or(&text);
+    let mut message = first.trim_start_matches("error: ").trim_end().to_owned();
+    if let Some(meant) = named(ContextKind::SuggestedArg).or_else(|| named(ContextKind::SuggestedValue)) {
+        message.push('\n');
+        message.push_str(&did_you_mean(meant));
+    }
+    Stop::Usage { message, usage }
 }
 
 /// Takes the blanks from the end of an option: Salt passes `-G ` as one word.

@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
+use super::words::one_of;
 use crate::call::Invocation;
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::plan::patch::engine::Engine;
 
+const ENGINES: [(&str, Engine); 3] =
+    [("auto", Engine::Auto), ("native", Engine::Native), ("script", Engine::Script)];
+
 /// Who does the work of patch scripts, and how long a script may take.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ScriptOptions {
     /// Who does the work of patch scripts: auto, native (the program) or script (the scripts)
-    #[arg(long, value_name = "ENGINE", value_parser = engine)]
+    #[arg(long, value_name = "ENGINE", value_parser = one_of(&ENGINES), hide_possible_values = true)]
     engine: Option<Engine>,
     /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
     #[arg(long, value_name = "SECONDS")]
@@ -34,13 +38,4 @@ pub(crate) fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>
     let temporary = call.surroundings.temporary.clone();
     let locale = call.surroundings.locale.clone();
     ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit, locale }
-}
-
-fn engine(text: &str) -> Result<Engine, String> {
-    match text {
-        "auto" => Ok(Engine::Auto),
-        "native" => Ok(Engine::Native),
-        "script" => Ok(Engine::Script),
-        _ => Err("it is auto, native or script".to_owned()),
-    }
 }

@@ -17,14 +17,14 @@ use rustix::thread::{
 };
 
 use crate::call::{Invocation, PROGRAM};
-use crate::reply::{Exit, Reply, Stop};
+use crate::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_core::script::close_inherited;
 
 /// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the
 /// others. It returns only where that fails.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let failed = |reason: String| Stop::Refused {
-        exit: Exit::FAILED,
+        exit: Exit::failed(ExitCause::NoRights),
         message: format!("cannot do it as the owner of the root: {reason}\nNothing was changed."),
     };
     let mut words = call.arguments.iter();

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use crate::arguments::options;
+use crate::arguments::options::{self, COLOUR};
 use crate::call::Invocation;
 
-/// Options about whose the root is, which root, and how many at a time: the process is told of one root.
-const OF_THE_CALLER: [&str; 6] = ["as_owner", "trust_root", "root", "lists", "named", "jobs"];
+/// Options about whose the root is, which root, and how many at a time: the process is told of one root. It speaks into a
+/// pipe, so that it has no colours.
+const OF_THE_CALLER: [&str; 7] = ["as_owner", "trust_root", "root", "lists", "named", "jobs", COLOUR];
 
 /// Commands that ask a person unless they are told not to; nobody can be asked through a pipe.
 const ASKING: [&str; 2] = ["pkgadd", "pkgrm"];

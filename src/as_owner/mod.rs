@@ -21,6 +21,7 @@ use std::process::{Child, Command, Stdio};
 use nix::unistd::{Gid, Uid, User};
 
 use crate::call::Invocation;
+use crate::reply::cause_of::of_io;
 use crate::reply::{Exit, Stop};
 use crate::surroundings::{AS_OWNER, Surroundings, caller};
 use patchadm_core::operation::failure::Failure;
@@ -84,7 +85,7 @@ fn start(
     let child = owner.process(surroundings, words, input).spawn();
     child.map_err(|error| {
         let message = format!("cannot start a process of uid {}: {error}", owner.uid);
-        Stop::Refused { exit: Exit::FAILED, message }.into()
+        Stop::Refused { exit: Exit::failed(of_io(&error)), message }.into()
     })
 }
 

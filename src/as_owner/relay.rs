@@ -12,7 +12,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
 
-use crate::reply::Exit;
+use crate::reply::{Exit, ExitCause};
 
 /// The interval between two looks for a signal or a stopped process.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -53,7 +53,9 @@ pub(super) fn follow(
     }
     let status = child.wait()?;
     Ok(match status.code() {
-        Some(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX)),
+        Some(0) => Exit::OK,
+        // The words of the process may say more of the cause than its code.
+        Some(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
         None => Exit::by_signal(status.signal().unwrap_or_default()),
     })
 }

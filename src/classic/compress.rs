@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use crate::arguments::options;
 use crate::call::Invocation;
-use crate::reply::{Exit, Reply};
+use crate::reply::{Exit, ExitCause, Reply};
 use crate::surroundings::Output;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, WritableFile};
 use patchadm_svr4::format::compress::CompressEncoder;
@@ -60,7 +60,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
                     call.output
                         .complain(format!("{}: -- file unchanged, nothing is gained\n", file.display()))?;
                 }
-                exit = Exit::new(NO_SMALLER);
+                exit = Exit::new(NO_SMALLER, ExitCause::NotApplicable);
             }
         }
     }

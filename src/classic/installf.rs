@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, RunCommand};
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::installf::target::{InstallfError, note_failure};
@@ -58,7 +58,7 @@ pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow:
     let result = work(call).and_then(|reply| reply.print(call.name, call.in_json, &mut call.output));
     let why = match &result {
         Err(error) if !matches!(error.downcast_ref(), Some(Stop::Help(_))) => format!("{error:#}"),
-        Ok(exit) if *exit == Exit::FAILED => "not all is as it was declared".to_owned(),
+        Ok(exit) if exit.code() == 1 => "not all is as it was declared".to_owned(),
         _ => return result.map(Reply::silent),
     };
     if let Some(run) = call.surroundings.run.clone() {
@@ -107,7 +107,7 @@ fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
     let outcome = call.change(&root, "installf", None, |caller| installf(&root, &request, caller))?;
     let registered = outcome.map_err(|error| refused(Command::Installf, &error))?;
     call.output.heedless();
-    let exit = if registered.discrepancies.is_empty() { Exit::OK } else { Exit::FAILED };
+    let exit = if registered.discrepancies.is_empty() { Exit::OK } else { Exit::failed(ExitCause::Edited) };
     Ok(Reply::about(&root, exit, InstallfReport::of(request.package, &registered, &root)))
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
     std::io::stdin().take(LARGEST_INPUT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_INPUT {
         let message = format!("standard input is larger than {LARGEST_INPUT} bytes");
-        return Err(Stop::Refused { exit: Exit::FAILED, message }.into());
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::DamagedInput), message }.into());
     }
     let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     Ok(lines.map(<[u8]>::to_vec).collect())
@@ -137,7 +137,8 @@ pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
 pub(crate) fn refused(command: Command, error: &InstallfError) -> Stop {
     let exit = match error {
         InstallfError::Failure(failed) => failure::code(command, failed),
-        _ => Exit::FAILED,
+        InstallfError::NotInstalled(_) => Exit::failed(ExitCause::NotFound),
+        InstallfError::InvalidPackage(_) | InstallfError::Registration(_) => Exit::failed(ExitCause::Usage),
     };
     let mut message = match error {
         InstallfError::Failure(Failure::Refused(refusal)) => refusal.why(),

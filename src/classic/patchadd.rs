@@ -75,7 +75,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let listing = PatchListing { patches, none: "No patches installed" };
         return Ok(Reply::about(&root, Exit::OK, listing));
     }
-    let request = PatchRequest::Apply(ApplyRequest {
+    let mut request = PatchRequest::Apply(ApplyRequest {
         patches: args.patches,
         no_undo: args.no_undo,
         undo_dir: args.backout_dir,
@@ -86,6 +86,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         ..ApplyRequest::default()
     });
     request.must_name_patches(USAGE)?;
+    request.look_into_spool(&mut call.output)?;
     on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, None, print_report)
 }
 

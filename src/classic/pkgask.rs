@@ -8,7 +8,7 @@ use crate::arguments::{Extensions, RootOption, parse, script_settings};
 use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::classic::pkgadd::AddDetails;
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure, packages};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure, packages};
 use crate::surroundings::Output;
 use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::failure::Failure;
@@ -87,7 +87,7 @@ impl PkgaskReport {
         match outcome {
             Ok(AskReport { made, missing, .. }) => Self {
                 files: made.iter().map(|file| file.display().to_string()).collect(),
-                exit: if missing.is_empty() { Exit::OK } else { Exit::FAILED },
+                exit: if missing.is_empty() { Exit::OK } else { Exit::failed(ExitCause::NotFound) },
                 missing,
                 error: None,
                 explanation: None,
@@ -101,7 +101,7 @@ impl PkgaskReport {
                     failed => Some(packages::explanation(Command::Pkgadd, failed)),
                 },
                 exit: match failed {
-                    Failure::BadFile(_) => Exit::FAILED,
+                    Failure::BadFile(_) => Exit::failed(ExitCause::Usage),
                     failed => failure::code(Command::Pkgadd, &failed),
                 },
             },

@@ -11,8 +11,9 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::reply::cause_of::of_database;
 use crate::reply::text::{finding, object};
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
 use document::{CheckDocument, ListDocument};
@@ -25,7 +26,7 @@ use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
 
 /// The code of a package database that makes no sense.
-const DATABASE: Exit = Exit::new(99);
+const DATABASE: u8 = 99;
 
 /// Runs the command. Exit 0 if everything is as it is recorded, 1 if not, 64 where a repair finds the root locked, 65 while a
 /// change is unfinished, 99 where the database makes no sense.
@@ -53,7 +54,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let report = report.map_err(refused)?;
     let is_clean = report.checked.iter().all(|checked| checked.findings.is_empty());
-    let exit = if is_clean { Exit::OK } else { Exit::FAILED };
+    let exit = if is_clean { Exit::OK } else { Exit::failed(ExitCause::Edited) };
     Ok(Reply::about(&root.clone(), exit, CheckReply { report, root, zone, args }))
 }
 
@@ -160,8 +161,9 @@ fn refused(error: CheckError) -> anyhow::Error {
             ViewError::Journal { .. } | ViewError::Lost { .. } | ViewError::Busy(_),
         ))
         | CheckError::Parameters(_) => return error.into(),
-        CheckError::Database(_) => DATABASE,
-        CheckError::Map { .. } | CheckError::NoCategory(_) => Exit::FAILED,
+        CheckError::Database(error) => Exit::new(DATABASE, of_database(error)),
+        CheckError::Map { .. } => Exit::failed(ExitCause::DamagedInput),
+        CheckError::NoCategory(_) => Exit::failed(ExitCause::NotFound),
     };
     Stop::Refused { exit, message: error.to_string() }.into()
 }

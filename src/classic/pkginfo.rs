@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
 use crate::reply::text::package::{extracted, long, short, status};
-use crate::reply::{CommandReport, Exit, Reply};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::counts::ObjectCounts;
 use patchadm_core::operation::queries::packages::{
@@ -80,7 +80,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         (installed_packages(call.surroundings.reader(&root), &selection, count)?, Some(root))
     };
     let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
-    let exit = if found_all && !listing.packages.is_empty() { Exit::OK } else { Exit::FAILED };
+    let exit = if !listing.corrupt.is_empty() {
+        Exit::failed(ExitCause::DamagedRecord)
+    } else if found_all && !listing.packages.is_empty() {
+        Exit::OK
+    } else {
+        Exit::failed(ExitCause::NotFound)
+    };
     Ok(match root {
         Some(root) => Reply::about(&root, exit, PkginfoReport { args, listing }),
         None => Reply::new(exit, PkginfoReport { args, listing }),

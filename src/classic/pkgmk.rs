@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::cause_of::{of_io, of_root};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::without_numbers;
 use crate::surroundings::{Output, Surroundings};
@@ -96,11 +97,18 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 fn exit_of(error: &MakeError) -> Exit {
-    Exit::new(match error {
-        MakeError::NoPkginfo => 99,
-        MakeError::Interrupted(_) => 3,
-        _ => 1,
-    })
+    match error {
+        MakeError::NoPkginfo => Exit::new(99, ExitCause::NotFound),
+        MakeError::Interrupted(_) => Exit::new(3, ExitCause::Signal),
+        MakeError::NoPrototype => Exit::failed(ExitCause::NotFound),
+        MakeError::Exists(_) => Exit::failed(ExitCause::AlreadyApplied),
+        MakeError::Foreign(_) => Exit::failed(ExitCause::Edited),
+        MakeError::Read { error, .. } => Exit::failed(of_io(error)),
+        MakeError::Write(error) => Exit::failed(of_root(error)),
+        MakeError::Instance { .. } => Exit::failed(ExitCause::Usage),
+        MakeError::Limit { .. } => Exit::failed(ExitCause::Restricted),
+        _ => Exit::failed(ExitCause::DamagedInput),
+    }
 }
 
 /// The answer where there is no package.
@@ -150,7 +158,7 @@ impl PkgmkArgs {
             } else {
                 let named = word.to_str().and_then(|word| PkgInst::new(word).ok());
                 instance = Some(named.ok_or_else(|| Stop::Refused {
-                    exit: Exit::FAILED,
+                    exit: Exit::failed(ExitCause::Usage),
                     message: format!("invalid package instance <{}>", shown(word)),
                 })?);
             }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
 use patchadm_svr4::format::params::compact;
@@ -85,7 +85,7 @@ impl PkgparamArgs {
             parameters(call.surroundings.reader(&root), instance)?
         };
         let unknown = || Stop::Refused {
-            exit: Exit::FAILED,
+            exit: Exit::failed(ExitCause::NotFound),
             message: format!("unable to locate parameter information for \"{instance}\""),
         };
         Ok((params.ok_or_else(unknown)?, names))

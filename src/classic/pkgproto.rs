@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
+use crate::reply::cause_of::of_io;
 use crate::reply::json::as_texts;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::make::describe::{DescribeOperand, DescribeRequest, describe};
 use patchadm_svr4::format::prototype::is_class;
@@ -46,7 +47,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgprotoArgs = parse(call, USAGE)?;
     if !is_class(args.class.as_bytes()) {
         let message = format!("bad character in classname <{}>", args.class.escape_debug());
-        return Err(Stop::Refused { exit: Exit::FAILED, message }.into());
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message }.into());
     }
     let operands = if args.operands.is_empty() {
         names()?
@@ -64,7 +65,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let lines = description.lines.iter_mut().map(|line| &mut line.entry);
         lines.filter(|entry| entry.ftype.is_regular()).for_each(|entry| entry.right = None);
     }
-    let exit = if description.failures.is_empty() { Exit::OK } else { Exit::FAILED };
+    let exit = if description.failures.is_empty() { Exit::OK } else { Exit::failed(ExitCause::NotFound) };
     let report = PkgprotoReport {
         lines: description.lines.iter().map(|line| line.entry.write(line.content)).collect(),
         errors: description.failures.iter().map(ToString::to_string).collect(),
@@ -102,7 +103,8 @@ fn unwritable(error: io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return error.into();
     }
-    Stop::Refused { exit: Exit::new(99), message: format!("cannot write to standard output: {error}") }.into()
+    let exit = Exit::new(99, of_io(&error));
+    Stop::Refused { exit, message: format!("cannot write to standard output: {error}") }.into()
 }
 
 /// The names on standard input, one in a line; directories among them are described without what is below.

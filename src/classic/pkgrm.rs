@@ -7,7 +7,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::reply::packages::EndedPackages;
-use crate::reply::{Exit, Reply, Stop};
+use crate::reply::{Exit, ExitCause, Reply, Stop};
 use console::{RemoveDetails, ended};
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::queries::packages::installed_packages;
@@ -72,7 +72,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let conversation = !args.non_interactive && !call.in_json && !args.owner.as_owner;
     if conversation && !call.surroundings.stdin_is_terminal {
         let message = "a removal has to be confirmed, and standard input is no terminal\nuse -n to remove without being asked";
-        return Err(Stop::Refused { exit: Exit::new(5), message: message.to_owned() }.into());
+        return Err(
+            Stop::Refused { exit: Exit::new(5, ExitCause::Restricted), message: message.to_owned() }.into()
+        );
     }
     if let Some(spool) = &args.spool {
         return Ok(spool::run(call, spool, &args.packages, conversation));
@@ -98,16 +100,19 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 /// The installed packages of any of these categories.
 fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<String>> {
-    let refused = |message: &str| Stop::Refused { exit: Exit::FAILED, message: message.to_owned() };
+    let refused =
+        |cause, message: &str| Stop::Refused { exit: Exit::failed(cause), message: message.to_owned() };
     if categories.iter().any(|category| category.eq_ignore_ascii_case("system")) {
         let message = "Unable to remove packages that are part of the SYSTEM category with the -Y option.";
-        return Err(refused(message).into());
+        return Err(refused(ExitCause::Restricted, message).into());
     }
     let names = categories.join(",");
     let listing =
         installed_packages(root, &PackageSelection { categories, ..PackageSelection::default() }, false)?;
     if listing.packages.is_empty() {
-        return Err(refused(&format!("Category argument <{names}> cannot be found.")).into());
+        return Err(
+            refused(ExitCause::NotFound, &format!("Category argument <{names}> cannot be found.")).into()
+        );
     }
     Ok(listing.packages.into_iter().map(|package| package.instance).collect())
 }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
 use crate::call::Invocation;
 use crate::classic::menu;
-use crate::reply::{CommandReport, Exit, Reply, failure};
+use crate::reply::cause_of::{of_datastream, of_root};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
@@ -76,7 +77,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             false if is_standard_input(&from) => Some(vec!["all".to_owned()]),
             false => menu::chosen_in_advance(&mut call.output, &from)?,
         };
-        let Some(chosen) = chosen else { return Ok(Reply::silent(Exit::new(3))) };
+        let Some(chosen) = chosen else { return Ok(Reply::silent(Exit::new(3, ExitCause::Signal))) };
         packages = chosen;
     }
     let request = TranslateRequest {
@@ -142,10 +143,19 @@ fn line(transferred: &TransferredPackage) -> String {
 pub(crate) fn code(error: &TranslateError) -> Exit {
     match error {
         TranslateError::Source(error) => failure::source_code(Command::Pkgadd, error),
-        TranslateError::Interrupted(_) => Exit::new(3),
+        TranslateError::Interrupted(_) => Exit::new(3, ExitCause::Signal),
         _ if error.is_broken_pipe() => Exit::PIPE,
-        _ if error.is_duplicate() => Exit::new(2),
-        _ => Exit::FAILED,
+        _ if error.is_duplicate() => Exit::new(2, ExitCause::AlreadyApplied),
+        TranslateError::Root(error) => Exit::failed(of_root(error)),
+        TranslateError::NoPackage(_) => Exit::failed(ExitCause::NotFound),
+        TranslateError::NoPackageThere(_) => Exit::failed(ExitCause::Edited),
+        TranslateError::TwoStreams(_)
+        | TranslateError::NotADirectory(_)
+        | TranslateError::SameDevice
+        | TranslateError::IsDirectory(_)
+        | TranslateError::NoFileName(_) => Exit::failed(ExitCause::Usage),
+        TranslateError::Write { error, .. } => Exit::failed(of_datastream(error)),
+        _ => Exit::failed(ExitCause::DamagedInput),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::installf::removef::{RemovefRequest, removef};
 use patchadm_core::plan::refusal::Command;
@@ -21,7 +21,7 @@ removef [-R root] pkginst -
 removef -f [-R root] pkginst";
 
 /// The exit code where a path was passed over.
-const WARNING: Exit = Exit::new(2);
+const WARNING: Exit = Exit::new(2, ExitCause::Usage);
 
 /// Give objects of a package up
 #[derive(clap::Parser)]
@@ -113,7 +113,12 @@ fn host_path(root: &Root, path: &ObjectPath) -> Vec<u8> {
 /// A word as a path; none where it is relative.
 fn path(word: &[u8]) -> Option<Result<ObjectPath, Stop>> {
     let checked = word.starts_with(b"/").then(|| ObjectPath::new(word))?;
-    Some(checked.map_err(|error| Stop::Refused { exit: Exit::FAILED, message: error.to_string() }))
+    Some(
+        checked.map_err(|error| Stop::Refused {
+            exit: Exit::failed(ExitCause::Usage),
+            message: error.to_string(),
+        }),
+    )
 }
 
 /// The first word of each line, with escapes as in contents(4).

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::reply::{CommandReport, Exit, Reply};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use patchadm_core::operation::path_check::{PathProperty, has_all};
 
 const USAGE: &str = "valpath [-abcflnortwxyz] path";
@@ -73,7 +73,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ValpathArgs = parse(call, USAGE)?;
     let path = Path::new(&args.path);
     let valid = has_all(path, &args.properties());
-    let exit = if valid { Exit::OK } else { Exit::FAILED };
+    let exit = if valid { Exit::OK } else { Exit::failed(ExitCause::NotApplicable) };
     Ok(Reply::new(exit, ValpathReport { path: path.display().to_string(), valid }))
 }
 

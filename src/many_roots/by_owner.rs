@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
 use crate::as_owner::OwnerAnswer;
-use crate::reply::Exit;
+use crate::reply::{Exit, ExitCause};
 use patchadm_rootfs::Root;
 
 /// The fields of a document that the caller writes itself.
@@ -12,8 +12,8 @@ const OURS: [&str; 4] = ["schema", "command", "root", "exit"];
 
 /// Makes the report of a root from the answer of the process of its owner.
 pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
-    let exit = answer.exit;
     let mut document: Map<String, Value> = serde_json::from_slice(&answer.output).unwrap_or_default();
+    let exit = with_cause(answer.exit, &document);
     document.retain(|name, _| !OURS.contains(&name.as_str()));
     let line = line(exit, &document, &answer.errors);
     let changed = document.get("changed").and_then(Value::as_bool).unwrap_or_default();
@@ -26,6 +26,15 @@ pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
     };
     let body = RootBody::OfOwner(document);
     RootReport { changed, ..RootReport::of_line(class, exit, line, root.prefix(), body) }
+}
+
+/// The exit of the process with the cause that it names: its code is known, the rest is its word.
+fn with_cause(exit: Exit, document: &Map<String, Value>) -> Exit {
+    let named = document.get("exit").and_then(|exit| exit.get("name")).and_then(Value::as_str);
+    match named.and_then(ExitCause::named) {
+        Some(cause) if exit != Exit::OK && cause != ExitCause::Ok => Exit::new(exit.code(), cause),
+        _ => exit,
+    }
 }
 
 fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
@@ -85,7 +94,11 @@ mod tests {
     fn one_that_says_nothing_of_sense_has_failed_by_its_code() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let answer = OwnerAnswer { exit: Exit::new(137), output: b"[[[".to_vec(), errors: b"a\nb".to_vec() };
+        let answer = OwnerAnswer {
+            exit: Exit::new(137, ExitCause::Signal),
+            output: b"[[[".to_vec(),
+            errors: b"a\nb".to_vec(),
+        };
         let report: RootReport<()> = report_of(&root, &answer);
         assert_eq!((report.class, report.line.as_str()), (RootClass::Failed, "failed (137): a b"));
     }

@@ -22,8 +22,9 @@ use serde::Serialize;
 use crate::as_owner;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
+use crate::reply::cause_of::of_root;
 use crate::reply::json::{DocumentHead, JsonDocument, milliseconds_since};
-use crate::reply::{CommandReport, Exit, Reply, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, failure};
 use crate::surroundings::bar::RootsBar;
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
 use crate::surroundings::{Output, Surroundings};
@@ -87,7 +88,10 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
         names: &names,
         summary: RootsSummary::of(roots.len()),
         documents: Vec::new(),
-        bar: RootsBar::new(roots.len(), !*in_json && surroundings.stderr_is_terminal),
+        bar: RootsBar::new(
+            roots.len(),
+            !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet,
+        ),
         unwritten: Ok(()),
     };
     let signal = with_signals(|interrupt| {
@@ -136,7 +140,8 @@ impl<B: Send> RootTurns<'_, B> {
     ) {
         let stops = || (self.interrupt)().is_some();
         let turn = |root: &Root| {
-            let root = match self.owner.standing(self.surroundings, root.clone()) {
+            let decided = self.surroundings.under_policy(root.clone());
+            let root = match self.owner.standing(self.surroundings, decided) {
                 Ok(RootStanding::Caller(root)) => root,
                 Ok(RootStanding::Owner(root)) => {
                     return TurnEnd { report: self.by_owner(&root), waits: false };
@@ -166,7 +171,7 @@ impl<B: Send> RootTurns<'_, B> {
     fn by_owner(&self, root: &Root) -> RootReport<B> {
         match as_owner::answer(self.surroundings, self.for_owners, root, self.interrupt) {
             Ok(answer) => by_owner::report_of(root, &answer),
-            Err(error) => unworked(Exit::FAILED, error.to_string(), root),
+            Err(error) => unworked(Exit::of(&error), error.to_string(), root),
         }
     }
 }
@@ -250,11 +255,14 @@ fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
 fn without_answer<B>(name: &Path, unanswered: &UnansweredRoot, signal: Option<i32>) -> RootReport<B> {
     let error = unanswered.to_string();
     let (class, exit, result) = match unanswered {
-        UnansweredRoot::NotBegun => {
-            (RootClass::NotBegun, signal.map_or(Exit::FAILED, Exit::by_signal), "not-begun")
-        }
+        UnansweredRoot::NotBegun => (
+            RootClass::NotBegun,
+            signal.map_or(Exit::failed(ExitCause::Signal), Exit::by_signal),
+            "not-begun",
+        ),
         UnansweredRoot::Defect => (RootClass::Failed, Exit::INTERNAL, "failed"),
-        UnansweredRoot::Root(_) | UnansweredRoot::Replaced(_) => (RootClass::Failed, Exit::FAILED, "failed"),
+        UnansweredRoot::Root(error) => (RootClass::Failed, Exit::failed(of_root(error)), "failed"),
+        UnansweredRoot::Replaced(_) => (RootClass::Failed, Exit::failed(ExitCause::Edited), "failed"),
     };
     let line = failure_line(exit, &error);
     RootReport::of_line(class, exit, line, name, RootBody::Unworked { result, changed: false, error })

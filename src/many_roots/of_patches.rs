@@ -5,27 +5,32 @@ use super::root_report::{
 };
 use crate::reply::Exit;
 use crate::reply::patch_entry::PatchEntry;
-use crate::reply::patch_text::in_use_lines;
+use crate::reply::patch_text::{done_lines, in_use_lines};
 use crate::reply::patches::PatchesReport;
 use patchadm_rootfs::Root;
 
-/// The report about a root from that of its patches.
-pub(crate) fn of_patches(root: &Root, report: PatchesReport) -> RootReport<PatchesReport> {
+/// The report about a root from that of its patches, with a line for each path if it `is_verbose`.
+pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -> RootReport<PatchesReport> {
     let report = report.among_others();
     let exit = report.exit;
     let line = match &report.error {
         Some(error) => failure_line(exit, error),
         None => report.patches.iter().map(patch_line).collect::<Vec<_>>().join("; "),
     };
-    let well = || report.patches.iter().filter(|patch| patch.code == 0);
+    let well = || report.patches.iter().filter(|patch| patch.exit == Exit::OK);
     let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes));
     let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();
+    let paths: String =
+        report.patches.iter().filter(|_| is_verbose).map(|patch| done_lines(root, patch)).collect();
     let failed = report.patches.iter().find(|patch| patch.has_failed()).map(patch_line);
     let reason = || without_root(&failed.unwrap_or_else(|| line.clone()), root.prefix());
     RootReport {
         class: class(&report),
         exit,
-        notes: notes.map(|note| format!("note: {note}")).chain(in_use.lines().map(str::to_owned)).collect(),
+        notes: notes
+            .map(|note| format!("note: {note}"))
+            .chain(in_use.lines().chain(paths.lines().map(str::trim_start)).map(str::to_owned))
+            .collect(),
         reason: (exit != Exit::OK).then(|| locked_reason(exit).unwrap_or_else(reason)),
         line,
         reboots: well().filter_map(|patch| patch.reboot).collect(),
@@ -40,7 +45,7 @@ fn class(report: &PatchesReport) -> RootClass {
         RootClass::Failed
     } else if failed.count() > 0 {
         RootClass::Refused
-    } else if report.patches.iter().any(|patch| patch.code == 0) {
+    } else if report.patches.iter().any(|patch| patch.exit == Exit::OK) {
         RootClass::Done
     } else if report.patches.iter().all(|patch| patch.verdict == "not-applicable") {
         RootClass::NotApplicable
@@ -50,7 +55,8 @@ fn class(report: &PatchesReport) -> RootClass {
 }
 
 fn patch_line(patch: &PatchEntry) -> String {
-    let PatchEntry { id, verdict, code, reason, files, .. } = patch;
+    let PatchEntry { id, verdict, exit, reason, files, .. } = patch;
+    let code = exit.code();
     if patch.has_failed() {
         format!("{id} {verdict} ({code}): {}", in_one_line(reason))
     } else if patch.is_idle() {

@@ -30,8 +30,6 @@ pub(crate) struct RootsQuery<'a> {
     pub(crate) answered: &'static str,
     /// The patch that roots may lack, where that is asked.
     pub(crate) lacking: Option<&'a str>,
-    /// Whether answers are printed, and not only what is wrong.
-    pub(crate) is_quiet: bool,
 }
 
 /// The answer of one root.
@@ -121,17 +119,22 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
         names: &names,
         summary: RootsSummary::of(roots.len()),
         documents: Vec::new(),
-        bar: RootsBar::new(roots.len(), !*in_json && surroundings.stderr_is_terminal),
+        bar: RootsBar::new(
+            roots.len(),
+            !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet,
+        ),
         unwritten: Ok(()),
     };
     let (mut facts, mut early, mut next) = (PatchFacts::default(), BTreeMap::new(), 0);
-    roots.each(many.jobs(), &|| false, ask, |place, answer| {
+    let decided = &*surroundings;
+    let ask = |root: &Root| ask(&decided.under_policy(root.clone()));
+    roots.each(many.jobs(), &|| false, &ask, |place, answer| {
         early.insert(place, answer);
         while let Some(answer) = early.remove(&next) {
             let name = names.get(next).copied().unwrap_or(Path::new(""));
             let answer = answer.unwrap_or_else(|unanswered| without_answer(name, &unanswered, None).into());
             facts.note(name, &answer);
-            progress.take_answer(next, answer.report, query.is_quiet);
+            progress.take_answer(next, answer.report);
             next += 1;
         }
     });
@@ -150,25 +153,24 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
             not_removable: facts.stuck.into_iter().map(|(id, roots)| StuckPatch { id, roots }).collect(),
         },
         roots: progress.documents.into_iter().map(|(_, document)| document).collect(),
-        text: if query.is_quiet { String::new() } else { text },
+        text,
     };
     Ok(Reply::new(progress.summary.exit(None), report))
 }
 
 impl<B: Serialize + 'static> RootsProgress<'_, B> {
     /// Counts an answer and prints it, whatever it is, as one root alone would: on standard output. What could not be asked
-    /// is an error. Where it `is_quiet`, only what is wrong is printed.
-    fn take_answer(&mut self, place: usize, report: RootReport<B>, is_quiet: bool) {
+    /// is an error; so is what is wrong, where only errors are wanted.
+    fn take_answer(&mut self, place: usize, report: RootReport<B>) {
         let is_answer = matches!(report.body, RootBody::Worked(_));
         if self.in_json || !is_answer {
             return self.count_end(place, Ok(report), None);
         }
         self.summary.count(place, &report);
         let name = self.names.get(place).copied().unwrap_or(Path::new(""));
-        let is_told = !is_quiet || report.class == RootClass::Failed;
         let (output, unwritten) = (&mut *self.output, &mut self.unwritten);
         self.bar.beside(self.summary.bad(), || {
-            if is_told && unwritten.is_ok() {
+            if unwritten.is_ok() {
                 *unwritten = print_answer(output, name, &report);
             }
         });
@@ -176,7 +178,12 @@ impl<B: Serialize + 'static> RootsProgress<'_, B> {
 }
 
 fn print_answer<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> io::Result<()> {
-    output.line(format!("{}: {}", name.display(), report.line))?;
+    let line = format!("{}: {}", name.display(), report.line);
+    if output.is_quiet() && report.class == RootClass::Failed {
+        let notes = report.notes.iter().map(|note| format!("\n{note}"));
+        return output.error(&format!("{line}{}", notes.collect::<String>()));
+    }
+    output.line(line)?;
     report.notes.iter().try_for_each(|note| output.line(format!("  {note}")))?;
     output.flush()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::reply::Exit;
+use crate::reply::{Exit, ExitCause};
 
 /// The outcome for a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub(crate) fn failure_line(exit: Exit, error: &str) -> String {
 
 /// The reason that stands for every root that another command holds.
 pub(crate) fn locked_reason(exit: Exit) -> Option<String> {
-    (exit == Exit::LOCKED).then(|| failure_line(exit, "locked by another command"))
+    (exit.cause() == ExitCause::Locked).then(|| failure_line(exit, "locked by another command"))
 }
 
 /// A text with `ROOT` for the path of a root.

@@ -93,7 +93,7 @@ impl RootsSummary {
         let by_signal = signal.map(Exit::by_signal);
         let mut codes = self.ends.iter().flatten().map(|(_, exit)| *exit);
         match by_signal {
-            Some(exit) if codes.clone().any(|code| code == exit) => exit,
+            Some(exit) if codes.clone().any(|other| other.code() == exit.code()) => exit,
             _ => codes.find(|code| *code != Exit::OK).unwrap_or(Exit::OK),
         }
     }
@@ -163,11 +163,12 @@ mod tests {
 
     use super::super::root_report::RootBody;
     use super::*;
+    use crate::reply::ExitCause;
 
     fn told(class: RootClass, exit: u8, reason: Option<&str>) -> RootReport<()> {
         RootReport {
             class,
-            exit: Exit::new(exit),
+            exit: if exit == 0 { Exit::OK } else { Exit::new(exit, ExitCause::Internal) },
             line: String::new(),
             notes: Vec::new(),
             reason: reason.map(str::to_owned),

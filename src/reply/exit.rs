@@ -5,54 +5,61 @@
 
 use std::process::ExitCode;
 
+use serde::{Serialize, Serializer};
+
+use super::cause::ExitCause;
+use super::cause_of::{cause_of, of_database, of_io, of_root, of_source, of_view};
+use crate::surroundings::SurroundingsError;
+use patchadm_core::database::policy::PolicyError;
 use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::PatchesError;
 use patchadm_core::operation::queries::packages::QueryError;
+use patchadm_svr4::package::PathError;
 
-/// The exit code of a command.
+/// The end of a command: its exit code, and the cause. Serialized it is the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Exit(u8);
+pub struct Exit {
+    code: u8,
+    cause: ExitCause,
+}
 
 impl Exit {
     /// Done, or nothing to do.
-    pub(crate) const OK: Self = Self(0);
-    /// Wrong usage, something named was not found, discrepancies: the general failure of the classic commands.
-    pub(crate) const FAILED: Self = Self(1);
+    pub(crate) const OK: Self = Self::new(0, ExitCause::Ok);
     /// Another process holds the lock of the root (patchrm(1M) has a code of its own for it).
-    pub(crate) const LOCKED: Self = Self(64);
-    /// An interrupted run needs recovery, or its outcome is in doubt.
-    pub(crate) const UNFINISHED: Self = Self(65);
+    pub(crate) const LOCKED: Self = Self::new(64, ExitCause::Locked);
+    /// An interrupted run needs recovery.
+    pub(crate) const UNFINISHED: Self = Self::new(65, ExitCause::Unfinished);
     /// A defect of this program.
-    pub(crate) const INTERNAL: Self = Self(70);
+    pub(crate) const INTERNAL: Self = Self::new(70, ExitCause::Internal);
     /// Nobody reads the output any more: what a shell shows for SIGPIPE.
-    pub(crate) const PIPE: Self = Self(141);
+    pub(crate) const PIPE: Self = Self::new(141, ExitCause::Signal);
 
     /// The code of a command that has its own table (patchadd(1M), pkgadd(1M)).
-    pub(crate) const fn new(code: u8) -> Self {
-        Self(code)
+    pub(crate) const fn new(code: u8, cause: ExitCause) -> Self {
+        Self { code, cause }
+    }
+
+    /// The general failure of the classic commands, 1.
+    pub(crate) const fn failed(cause: ExitCause) -> Self {
+        Self::new(1, cause)
     }
 
     /// The end by a signal, as shells show it: 128 and its number.
     pub(crate) fn by_signal(signal: i32) -> Self {
-        Self(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX))
+        Self::new(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX), ExitCause::Signal)
     }
 
     /// The number.
-    pub fn code(self) -> u8 {
-        self.0
+    pub const fn code(self) -> u8 {
+        self.code
     }
 
-    /// A word for the codes that hold for every command; `failed` for the others.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::OK => "ok",
-            Self::LOCKED => "locked",
-            Self::UNFINISHED => "unfinished",
-            Self::INTERNAL => "internal",
-            _ => "failed",
-        }
+    /// The cause.
+    pub fn cause(self) -> ExitCause {
+        self.cause
     }
 
     /// The code for an error that ended a command.
@@ -61,11 +68,51 @@ impl Exit {
             return *exit;
         }
         match error.chain().find_map(view_error) {
-            Some(ViewError::Journal { .. } | ViewError::Lost { .. }) => Self::UNFINISHED,
+            Some(view @ (ViewError::Journal { .. } | ViewError::Lost { .. })) => Self::new(65, of_view(view)),
             Some(ViewError::Busy(_)) => Self::LOCKED,
-            _ => Self::FAILED,
+            _ => Self::failed(error.chain().find_map(known_cause).unwrap_or(ExitCause::Internal)),
         }
     }
+}
+
+impl Serialize for Exit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.code)
+    }
+}
+
+/// The cause of an error, or of one behind it, where its type tells.
+fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitCause> {
+    let of_query = |error: &'e QueryError| match error {
+        QueryError::Database(error) => of_database(error),
+        QueryError::Source(error) => of_source(error),
+        QueryError::File { reason, .. } => of_io(reason),
+        QueryError::Params { .. } => ExitCause::DamagedInput,
+    };
+    let of_check = |error: &'e CheckError| match error {
+        CheckError::Database(error) => of_database(error),
+        CheckError::Unfinished(_) => ExitCause::Unfinished,
+        CheckError::Map { .. } => ExitCause::DamagedInput,
+        CheckError::NoCategory(_) => ExitCause::NotFound,
+        CheckError::Parameters(error) => of_query(error),
+        CheckError::Operation(failed) => cause_of(failed),
+    };
+    let of_patches = |error: &'e PatchesError| match error {
+        PatchesError::Database(error) => of_database(error),
+        PatchesError::Policy(PolicyError::Root(error)) => of_root(error),
+        PatchesError::Policy(_) => ExitCause::Usage,
+    };
+    let is_misread = error.is::<Stop>() || error.is::<SurroundingsError>() || error.is::<PathError>();
+    None.or_else(|| error.downcast_ref().map(cause_of))
+        .or_else(|| error.downcast_ref().map(of_query))
+        .or_else(|| error.downcast_ref().map(of_check))
+        .or_else(|| error.downcast_ref().map(of_patches))
+        .or_else(|| error.downcast_ref().map(of_database))
+        .or_else(|| error.downcast_ref().map(of_view))
+        .or_else(|| error.downcast_ref().map(of_source))
+        .or_else(|| error.downcast_ref().map(of_root))
+        .or_else(|| error.downcast_ref().map(of_io))
+        .or_else(|| is_misread.then_some(ExitCause::Usage))
 }
 
 /// Finds the trouble with the view of the records, if that is what an error is about. Errors that only pass it on are no
@@ -91,7 +138,7 @@ fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Vi
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit.0)
+        Self::from(exit.code)
     }
 }
 
@@ -109,6 +156,9 @@ pub(crate) enum Stop {
         /// The synopsis of the command, lines without `usage:`.
         usage: &'static str,
     },
+    /// Only the options of the command were asked for: their description.
+    #[error("the options of the command")]
+    Described(Box<clap::Command>),
     /// Another process has done all of it, and has reported.
     #[error("another process has done it")]
     Ended(Exit),
@@ -131,10 +181,14 @@ mod tests {
     fn an_error_has_the_code_it_carries_or_the_one_of_its_cause() {
         let refused = Stop::Refused { exit: Exit::LOCKED, message: "held".to_owned() };
         assert_eq!(Exit::of(&refused.into()), Exit::LOCKED);
-        assert_eq!(Exit::of(&Stop::Usage { message: String::new(), usage: "" }.into()), Exit::FAILED);
-        assert_eq!(Exit::of(&ViewError::Raced.into()), Exit::FAILED);
+        let wrong = Stop::Usage { message: String::new(), usage: "" };
+        assert_eq!(Exit::of(&wrong.into()), Exit::failed(ExitCause::Usage));
+        assert_eq!(Exit::of(&ViewError::Raced.into()), Exit::failed(ExitCause::Locked));
+        let missing: anyhow::Error = std::io::Error::from_raw_os_error(2).into();
+        assert_eq!(Exit::of(&missing.context("reading")), Exit::failed(ExitCause::NotFound));
+        let in_doubt = Exit::new(65, ExitCause::InDoubt);
         let journal = || ViewError::Journal { path: "/j".to_owned(), reason: journal_error() };
-        assert_eq!(Exit::of(&anyhow::Error::from(journal()).context("reading")), Exit::UNFINISHED);
+        assert_eq!(Exit::of(&anyhow::Error::from(journal()).context("reading")), in_doubt);
         let database = || DatabaseError::from(journal());
         let passed_on: [anyhow::Error; 5] = [
             database().into(),
@@ -143,7 +197,7 @@ mod tests {
             CheckError::from(database()).into(),
             Failure::from(database()).into(),
         ];
-        assert!(passed_on.iter().all(|error| Exit::of(error) == Exit::UNFINISHED));
+        assert!(passed_on.iter().all(|error| Exit::of(error) == in_doubt));
         assert_eq!(Exit::of(&ViewError::Busy("/".to_owned()).into()), Exit::LOCKED);
     }
 

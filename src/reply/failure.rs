@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use crate::reply::cause_of::{cause_of, of_source};
 use crate::reply::exit::Exit;
 use crate::reply::words::recover_command;
 use crate::surroundings::output::without_numbers;
@@ -21,29 +22,32 @@ use patchadm_core::script::ScriptError;
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::{LockError, RootError};
 
-/// The exit code of `command` for a failure.
+/// The exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
+    Exit::new(number(command, failure), cause_of(failure))
+}
+
+/// The number of that exit.
+fn number(command: Command, failure: &Failure) -> u8 {
     use Command::{Patchadd, Patchrm};
-    let by = |patchadd, patchrm, package| {
-        Exit::new(match command {
-            Patchadd => patchadd,
-            Patchrm => patchrm,
-            Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
-        })
+    let by = |patchadd, patchrm, package| match command {
+        Patchadd => patchadd,
+        Patchrm => patchrm,
+        Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
     if failure.untrusted().is_some() {
-        return untrusted_code(command);
+        return untrusted_number(command);
     }
     match failure {
-        Failure::Refused(refusal) => Exit::new(refusal.code()),
-        Failure::Source(error) => source_code(command, error),
+        Failure::Refused(refusal) => refusal.code(),
+        Failure::Source(error) => source_number(command, error),
         Failure::NotPrivileged(_) => by(3, 3, 1),
         Failure::NoDatabase(_) => by(7, 2, 1),
-        Failure::Lock(LockError::Held { .. }) => by(Exit::LOCKED.code(), 19, Exit::LOCKED.code()),
+        Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
-        Failure::Unrecovered { .. } | Failure::DuringRun(_) => Exit::UNFINISHED,
-        Failure::Transaction(error) => transaction_code(command, error),
-        Failure::Database(error) => database_code(command, error),
+        Failure::Unrecovered { .. } | Failure::DuringRun(_) => UNFINISHED,
+        Failure::Transaction(error) => transaction_number(command, error),
+        Failure::Database(error) => database_number(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
             by(26, 12, 1)
         }
@@ -53,66 +57,79 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
             by(5, 5, 1)
         }
         Failure::Archive(_) => by(26, 4, 1),
-        Failure::Policy(_) | Failure::OwnedByRoot(_) => Exit::FAILED,
+        Failure::Policy(_) | Failure::OwnedByRoot(_) => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
         Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),
-        Failure::Scripts(ScriptError::Locked { .. }) => Exit::LOCKED,
+        Failure::Scripts(ScriptError::Locked { .. }) => LOCKED,
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
-        Failure::Declined => Exit::new(3),
+        Failure::Declined => 3,
     }
 }
 
+/// Codes that are the same for every command.
+const LOCKED: u8 = Exit::LOCKED.code();
+const UNFINISHED: u8 = Exit::UNFINISHED.code();
+
 /// The exit code of a command for a root that somebody else than the superuser may change.
-pub(crate) fn untrusted_code(command: Command) -> Exit {
-    Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 })
+fn untrusted_number(command: Command) -> u8 {
+    if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 }
 }
 
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
-const INTERNAL_OF_OBJECTS: Exit = Exit::new(99);
+const INTERNAL_OF_OBJECTS: u8 = 99;
 
 fn is_about_objects(command: Command) -> bool {
     matches!(command, Command::Installf | Command::Removef)
 }
 
-/// The exit code of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
+/// The exit of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
 pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
+        Failure::NoDatabase(_) => code(Command::Patchadd, failure),
         _ => code(command, failure),
     }
 }
 
-/// The exit code of a command for a source that cannot be used.
+/// The exit of a command for a source that cannot be used.
 pub(crate) fn source_code(command: Command, error: &SourceError) -> Exit {
+    Exit::new(source_number(command, error), of_source(error))
+}
+
+fn source_number(command: Command, error: &SourceError) -> u8 {
     if is_of_process(errno_of(error)) {
-        return Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 });
+        return if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 };
     }
     if !matches!(command, Command::Patchadd | Command::Patchrm) {
         let unusable = matches!(
             error.problem,
-            SourceProblem::NotFound | SourceProblem::BadForm(_) | SourceProblem::Unsupported(_)
+            SourceProblem::NotFound
+                | SourceProblem::BadForm(_)
+                | SourceProblem::HoldsPatches(_)
+                | SourceProblem::Unsupported(_)
         );
-        return Exit::new(if unusable { 99 } else { 1 });
+        return if unusable { 99 } else { 1 };
     }
     if command == Command::Patchrm {
-        return Exit::new(4);
+        return 4;
     }
-    Exit::new(match error.problem {
+    match error.problem {
         SourceProblem::NotFound if error.path.is_relative() => 27,
         SourceProblem::NotFound
         | SourceProblem::Io { .. }
         | SourceProblem::Unsupported(_)
         | SourceProblem::BadForm(_)
+        | SourceProblem::HoldsPatches(_)
         | SourceProblem::Unsafe { .. } => 33,
         SourceProblem::NotDecompressed(_) => 39,
         SourceProblem::CorruptPackageFile { .. } => 28,
         SourceProblem::Corrupt { .. } => 10,
         SourceProblem::Symlink { .. } => 13,
-    })
+    }
 }
 
 /// The error of the system where a source could not be read.
@@ -127,30 +144,30 @@ fn is_of_process(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-fn database_code(command: Command, error: &DatabaseError) -> Exit {
+fn database_number(command: Command, error: &DatabaseError) -> u8 {
     match error {
-        DatabaseError::View(ViewError::Journal { .. }) => Exit::UNFINISHED,
-        DatabaseError::View(ViewError::Busy(_)) => Exit::LOCKED,
+        DatabaseError::View(ViewError::Journal { .. }) => UNFINISHED,
+        DatabaseError::View(ViewError::Busy(_)) => LOCKED,
         DatabaseError::Params { .. } | DatabaseError::OtherPackage { .. } | DatabaseError::Applied(_)
             if command == Command::Patchadd =>
         {
-            Exit::new(28)
+            28
         }
-        _ if matches!(command, Command::Patchadd | Command::Patchrm) => Exit::new(5),
+        _ if matches!(command, Command::Patchadd | Command::Patchrm) => 5,
         _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
-        _ => Exit::FAILED,
+        _ => 1,
     }
 }
 
-fn transaction_code(command: Command, error: &TransactionError) -> Exit {
+fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     use Command::{Patchadd, Patchrm};
     match (&error.left, &error.cause) {
-        (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return Exit::UNFINISHED,
-        (_, Cause::Internal(_)) => return Exit::INTERNAL,
+        (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return UNFINISHED,
+        (_, Cause::Internal(_)) => return Exit::INTERNAL.code(),
         (_, Cause::Interrupted(signal)) if !matches!(command, Command::Pkgadd | Command::Pkgrm) => {
-            return Exit::by_signal(*signal);
+            return Exit::by_signal(*signal).code();
         }
-        (_, Cause::Interrupted(_)) => return Exit::new(3),
+        (_, Cause::Interrupted(_)) => return 3,
         _ => {}
     }
     let (patchadd, patchrm) = match (error.phase, &error.cause) {
@@ -160,19 +177,19 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
         (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
         (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => (28, 4),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
-            Some(source) => return source_code(command, source),
+            Some(source) => return source_number(command, source),
             None => (5, 7),
         },
         (Phase::Prepare | Phase::Stage, cause) if cause.is_no_space() => (18, 20),
         (Phase::Snapshot, _) => (4, 7),
         _ => (5, 5),
     };
-    Exit::new(match command {
+    match command {
         Patchadd => patchadd,
         Patchrm => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
-        Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS.code(),
-    })
+        Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
+    }
 }
 
 /// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
@@ -307,6 +324,7 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
             remedy(error.errno()).to_owned()
         }
         Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
+        Failure::Source(error) => name_the_patches(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
             "Name the directory that holds the undo data with -B.".to_owned()
         }
@@ -315,6 +333,17 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
         }
         Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => ADOPT.to_owned(),
         _ => String::new(),
+    }
+}
+
+/// How the patches of a directory are named; empty for any other trouble with a source.
+fn name_the_patches(command: Command, error: &SourceError) -> String {
+    let SourceProblem::HoldsPatches(names) = &error.problem else { return String::new() };
+    let example = error.path.join(names.first().map_or("", String::as_str));
+    let (example, all) = (example.display(), error.path.join("*"));
+    match command {
+        Command::Patchadd => format!("Name each patch, such as {example}, or all of them: {}", all.display()),
+        _ => format!("Patches are applied by patchadd: patchadd {example}"),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::{Serialize, Serializer};
 
+use crate::reply::cause::ExitCause;
 use crate::reply::exit::Exit;
 
 /// The version of the schema; field names never change their meaning within it.
@@ -26,7 +27,7 @@ pub(crate) struct JsonDocument<B> {
 #[derive(Debug, Serialize)]
 struct ExitFields {
     code: u8,
-    name: &'static str,
+    name: ExitCause,
 }
 
 /// The body of the document of a command that ended early.
@@ -48,7 +49,7 @@ impl DocumentHead<'_> {
     /// A document whose other fields are those of `body`, a struct or map.
     pub(crate) fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
         let root = self.root.map(|root| root.display().to_string());
-        let exit = ExitFields { code: self.exit.code(), name: self.exit.name() };
+        let exit = ExitFields { code: self.exit.code(), name: self.exit.cause() };
         JsonDocument { schema: SCHEMA, command: self.command, root, exit, body }
     }
 }

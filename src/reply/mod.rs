@@ -3,6 +3,8 @@
 //! A command hands back a `Reply`. Its report is printed as text, for people and for scripts that read it, or with
 //! `--json` as one document; commands that speak while they work print that part themselves.
 
+pub mod cause;
+pub(crate) mod cause_of;
 pub mod exit;
 pub mod failure;
 pub(crate) mod json;
@@ -15,6 +17,7 @@ pub(crate) mod text;
 pub(crate) mod undo;
 pub(crate) mod words;
 
+pub(crate) use cause::ExitCause;
 pub(crate) use exit::{Exit, Stop};
 
 use std::path::PathBuf;
@@ -53,7 +56,7 @@ trait Faces {
 impl<R: CommandReport> Faces for R {
     fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()> {
         if in_json {
-            output.print(head.document(self).text()?)?;
+            output.document(head.document(self).text()?)?;
         } else {
             self.print_text(output)?;
         }

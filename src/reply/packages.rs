@@ -5,6 +5,7 @@ use std::io;
 
 use serde::{Serialize, Serializer};
 
+use super::cause::ExitCause;
 use super::exit::Exit;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
@@ -31,7 +32,7 @@ impl EndedPackage<'_> {
     /// The code that it alone would have, without the tens that stand for a reboot.
     fn exit(&self, command: Command) -> Exit {
         match self.result {
-            Ok(_) if self.ending.warned => Exit::new(2),
+            Ok(_) if self.ending.warned => Exit::new(2, ExitCause::Script),
             Ok(_) => Exit::OK,
             Err(failed) => failure::code(command, failed),
         }
@@ -58,7 +59,7 @@ impl<T: 'static> EndedPackages<T> {
     fn exit(&self) -> Exit {
         match &self.outcome {
             Err(failed) => failure::code(self.command, failed),
-            Ok(report) if !report.missing.is_empty() => Exit::FAILED,
+            Ok(report) if !report.missing.is_empty() => Exit::failed(ExitCause::NotFound),
             Ok(_) => after_reboot(together(self.packages().map(|one| one.exit(self.command))), self.reboot()),
         }
     }
@@ -126,7 +127,7 @@ fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
         RebootRequest::Immediate => 20,
     };
     match exit.code() {
-        code @ 0..=5 => Exit::new(code + tens),
+        code @ 0..=5 => Exit::new(code + tens, exit.cause()),
         _ => exit,
     }
 }
@@ -250,7 +251,8 @@ mod tests {
 
     #[test]
     fn of_several_codes_the_gravest_counts() {
-        let code = |codes: &[u8]| together(codes.iter().map(|code| Exit::new(*code))).code();
+        let code =
+            |codes: &[u8]| together(codes.iter().map(|code| Exit::new(*code, ExitCause::Internal))).code();
         assert_eq!(code(&[]), 0);
         assert_eq!(code(&[0, 5, 4, 0]), 4);
         assert_eq!(code(&[4, 1, 2]), 1);
@@ -260,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_reboot_is_told_in_the_tens() {
-        let code = |code, reboot| after_reboot(Exit::new(code), reboot).code();
+        let code = |code, reboot| after_reboot(Exit::new(code, ExitCause::Ok), reboot).code();
         assert_eq!([0, 2].map(|of| code(of, RebootRequest::AfterAll)), [10, 12]);
         assert_eq!([0, 1].map(|of| code(of, RebootRequest::Immediate)), [20, 21]);
         assert_eq!((code(4, RebootRequest::None), code(65, RebootRequest::Immediate)), (4, 65));
@@ -268,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_code_has_its_ending() {
-        let endings = [0, 1, 2, 3, 4, 5, 99].map(|code| ending(Exit::new(code)));
+        let endings = [0, 1, 2, 3, 4, 5, 99].map(|code| ending(Exit::new(code, ExitCause::Ok)));
         assert_eq!(endings.iter().collect::<std::collections::BTreeSet<_>>().len(), 7);
         assert_eq!(ending(Exit::LOCKED), "failed.");
     }

@@ -26,7 +26,8 @@ pub(crate) struct PatchEntry {
     /// The outcome: `applied`, `removed`, `planned`, or why not.
     pub(crate) verdict: &'static str,
     /// The exit code that the patch alone would have had.
-    pub(crate) code: u8,
+    #[serde(rename = "code")]
+    pub(crate) exit: Exit,
     /// The reason of a refusal or failure; empty where the patch went well.
     pub(crate) reason: String,
     /// The packages that the patch changes.
@@ -62,6 +63,9 @@ pub(crate) struct PatchEntry {
     /// Whether the patch came as far as a plan.
     #[serde(skip)]
     pub(crate) has_plan: bool,
+    /// The plan that was carried out.
+    #[serde(skip)]
+    pub(crate) carried_out: Option<Plan>,
     #[serde(skip)]
     pub(crate) failure: Option<Failure>,
 }
@@ -74,7 +78,7 @@ impl PatchEntry {
 
     /// Whether what was asked for was not done.
     pub(crate) fn has_failed(&self) -> bool {
-        self.code != 0 && !self.is_idle()
+        self.exit != Exit::OK && !self.is_idle()
     }
 
     /// Whether a script of the patch itself runs that has this name.
@@ -88,7 +92,7 @@ impl PatchEntry {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
         };
-        let (verdict, code, reason) = match &failure {
+        let (verdict, exit, reason) = match &failure {
             Some(failed) => (verdict_of(failed), failure::code(command, failed), failure::reason(failed)),
             None if receipt.is_none() => ("planned", Exit::OK, String::new()),
             None if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
@@ -100,14 +104,15 @@ impl PatchEntry {
             program: user.program,
             paths: user.paths,
         });
-        let (plan, receipt) = (plan.as_ref(), receipt.as_ref());
+        let (owned, receipt) = (plan, receipt.as_ref());
+        let plan = owned.as_ref();
         let planned = plan.filter(|_| receipt.is_none());
         let written = |at: usize| receipt?.undo.get(&at).copied();
         let notes = plan.iter().flat_map(|plan| &plan.notes);
         Self {
             id,
             verdict,
-            code: code.code(),
+            exit,
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
             files: plan.map(ChangeCounts::of).unwrap_or_default(),
@@ -122,6 +127,7 @@ impl PatchEntry {
             changes: planned.map(|plan| plan.changes.iter().map(ChangeEntry::from).collect()),
             saved_bytes: planned.map_or(0, saved_bytes),
             has_plan: plan.is_some(),
+            carried_out: owned.filter(|_| receipt.is_some()),
             failure,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::patch_entry::{PatchEntry, ProcessEntry};
+use super::patch_entry::{ChangeEntry, PatchEntry, ProcessEntry};
 use super::words::human;
 use patchadm_rootfs::Root;
 
@@ -12,10 +12,7 @@ pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     for package in &entry.packages {
         let _ = writeln!(text, "Package {package}:");
         let changes = entry.changes.iter().flatten().filter(|change| change.package.as_str() == package);
-        for change in changes {
-            let size = change.size.map(|size| format!(" ({})", human(size))).unwrap_or_default();
-            let _ = writeln!(text, "  {:<16} {}{size}", change.action, root.show(&change.path));
-        }
+        text.extend(changes.map(|change| change_line(root, change)));
     }
     let _ = writeln!(text, "Objects: {}.", entry.files);
     if !entry.privileged.is_empty() {
@@ -43,6 +40,18 @@ pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "NOTE: {note}");
     }
     text
+}
+
+/// One path of a plan, with what happens to it.
+fn change_line(root: &Root, change: &ChangeEntry) -> String {
+    let size = change.size.map(|size| format!(" ({})", human(size))).unwrap_or_default();
+    format!("  {:<16} {}{size}\n", change.action, root.show(&change.path))
+}
+
+/// What was done, path by path; empty where nothing was.
+pub(crate) fn done_lines(root: &Root, entry: &PatchEntry) -> String {
+    let changes = entry.carried_out.iter().flat_map(|plan| &plan.changes);
+    changes.map(|change| change_line(root, &ChangeEntry::from(change))).collect()
 }
 
 /// The programs that still run the old version, one line each.

@@ -119,26 +119,27 @@ fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
 /// anyway is a failure, and the first failure counts.
 fn exit(entries: &[PatchEntry]) -> Exit {
     if let [only] = entries {
-        return Exit::new(only.code);
+        return only.exit;
     }
     first_failure(entries)
 }
 
 /// The exit code where a patch that is in force anyway, or has no package here, is no failure.
 fn first_failure(entries: &[PatchEntry]) -> Exit {
-    entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| Exit::new(entry.code))
+    entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::cause::ExitCause;
     use crate::reply::patch_entry::ChangeCounts;
 
-    fn entry(verdict: &'static str, code: u8) -> PatchEntry {
+    fn entry(verdict: &'static str, exit: Exit) -> PatchEntry {
         PatchEntry {
             id: "1-01".to_owned(),
             verdict,
-            code,
+            exit,
             reason: String::new(),
             packages: Vec::new(),
             files: ChangeCounts::default(),
@@ -153,14 +154,18 @@ mod tests {
             changes: None,
             saved_bytes: 0,
             has_plan: false,
+            carried_out: None,
             failure: None,
         }
     }
 
     #[test]
     fn one_patch_keeps_its_code_and_of_several_only_a_real_failure_counts() {
-        assert_eq!(exit(&[entry("already-applied", 2)]), Exit::new(2));
-        assert_eq!(exit(&[entry("already-applied", 2), entry("applied", 0)]), Exit::OK);
-        assert_eq!(exit(&[entry("superseded", 35), entry("refused", 25), entry("failed", 5)]), Exit::new(25));
+        let applied = Exit::new(2, ExitCause::AlreadyApplied);
+        let (later, refused) = (Exit::new(35, ExitCause::Superseded), Exit::new(25, ExitCause::Dependency));
+        assert_eq!(exit(&[entry("already-applied", applied)]), applied);
+        assert_eq!(exit(&[entry("already-applied", applied), entry("applied", Exit::OK)]), Exit::OK);
+        let failed = entry("failed", Exit::new(5, ExitCause::Internal));
+        assert_eq!(exit(&[entry("superseded", later), entry("refused", refused), failed]), refused);
     }
 }

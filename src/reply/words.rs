@@ -31,9 +31,9 @@ pub(crate) fn print_recovery(
     lines.map(|line| format!("NOTE: {line}\n")).try_for_each(|line| output.complain(line))
 }
 
-/// Prints notes to standard error, unless only errors are wanted.
-pub(crate) fn print_notes(output: &mut Output, notes: &[String], is_quiet: bool) -> io::Result<()> {
-    let mut notes = notes.iter().filter(|_| !is_quiet).map(|note| format!("NOTE: {note}\n"));
+/// Prints notes to standard error.
+pub(crate) fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
+    let mut notes = notes.iter().map(|note| format!("NOTE: {note}\n"));
     notes.try_for_each(|note| output.complain(note))
 }
 

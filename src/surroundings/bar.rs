@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::manner::columns;
 use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
+
+/// On a narrower terminal there is no bar, only words that are cut where the line ends.
+const ROOM_FOR_BAR: usize = 56;
 
 /// Shorter runs show nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -63,9 +67,7 @@ impl RootsBar {
     pub(crate) fn new(roots: usize, enabled: bool) -> Self {
         let target = if enabled { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(u64::try_from(roots).ok(), target);
-        let style = ProgressStyle::with_template("{pos:>6} of {len} roots [{bar:30}] {msg}");
-        // As for the other bar: were the template refused, it would only look different.
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(fitting("{pos:>6} of {len} roots [{wide_bar}] {msg:22}", "{pos}/{len} {wide_msg}"));
         Self(bar)
     }
 
@@ -93,12 +95,18 @@ fn word(doing: RunActivity) -> &'static str {
 }
 
 fn style(doing: RunActivity) -> ProgressStyle {
-    let template = match doing {
+    match doing {
         RunActivity::Staging | RunActivity::Saving => {
-            "{msg:>10} [{bar:30}] {binary_bytes}/{binary_total_bytes}"
+            fitting("{msg:>10} [{wide_bar}] {binary_bytes}/{binary_total_bytes}", "{percent:>3}% {wide_msg}")
         }
-        RunActivity::Switching => "{msg:>10} [{bar:30}] {pos}/{len}",
-    };
+        RunActivity::Switching => fitting("{msg:>10} [{wide_bar}] {pos}/{len}", "{percent:>3}% {wide_msg}"),
+    }
+}
+
+/// A line that fits into the terminal whatever its width: a bar that takes the room that there is, or words only.
+fn fitting(with_bar: &str, words: &str) -> ProgressStyle {
+    let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
     // A template of this program is never refused; if it were, the bar would only look different.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(if has_room { with_bar } else { words })
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -61,8 +61,12 @@ impl RootTurn<'_> {
     ) -> T {
         let began = Instant::now();
         let until = began.checked_add(Duration::from_secs(self.wait));
-        let lock_wait_seconds =
-            LockWait { until, was_reported: Cell::new(false), speaks_as: &self.speaks_as };
+        let lock_wait_seconds = LockWait {
+            until,
+            was_reported: Cell::new(false),
+            is_quiet: self.surroundings.is_quiet,
+            speaks_as: &self.speaks_as,
+        };
         work(&Caller {
             program: self.program,
             now: now(self.surroundings),
@@ -96,6 +100,7 @@ struct LockWait<'a> {
     /// None is never: so far away that no clock has it.
     until: Option<Instant>,
     was_reported: Cell<bool>,
+    is_quiet: bool,
     speaks_as: &'a str,
 }
 
@@ -105,7 +110,7 @@ impl LockWait<'_> {
         if left.is_zero() {
             return false;
         }
-        if !self.was_reported.replace(true) {
+        if !self.is_quiet && !self.was_reported.replace(true) {
             let line = format!("{}: waiting for {} to finish\n", self.speaks_as, holder.describe());
             // Where standard error cannot be written to, nobody can be told.
             let _ = std::io::stderr().write_all(&printable(line.as_bytes()));

@@ -5,9 +5,11 @@
 
 pub(crate) mod bar;
 pub(crate) mod caller;
+pub(crate) mod manner;
 pub(crate) mod output;
 pub(crate) mod questions;
 
+pub(crate) use manner::{Manner, Shade, WhenToColour};
 pub(crate) use output::Output;
 
 use std::ffi::{OsStr, OsString};
@@ -18,7 +20,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
 
-use patchadm_core::database::RecordReader;
+use patchadm_core::database::{RecordReader, policy};
 use patchadm_rootfs::{Root, accounts_of};
 
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.
@@ -51,12 +53,22 @@ pub(crate) struct Surroundings {
     pub(crate) processors: usize,
     /// The directory for private directories: `TMPDIR`, else `/var/tmp`.
     pub(crate) temporary: PathBuf,
+    /// The home directory of the caller.
+    pub(crate) home: Option<PathBuf>,
     /// Whether standard output is a terminal.
     pub(crate) stdout_is_terminal: bool,
     /// Whether standard input is a terminal, so that somebody can be asked.
     pub(crate) stdin_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub(crate) stderr_is_terminal: bool,
+    /// How wide help is: as the terminal of standard output, 100 columns at most and without one.
+    pub(crate) width: usize,
+    /// When the environment wants colours: `NO_COLOR`, `CLICOLOR_FORCE`, `TERM`.
+    pub(crate) colours: WhenToColour,
+    /// The file of `--policy` with its text; known once the arguments are read.
+    pub(crate) policy: Option<(PathBuf, Vec<u8>)>,
+    /// Whether only errors are to be said; known once the arguments are read.
+    pub(crate) is_quiet: bool,
     /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
     pub(crate) locale: Vec<(String, OsString)>,
 }
@@ -115,9 +127,14 @@ impl Surroundings {
             machine: Machine::this(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             temporary: set("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from),
+            home: set("HOME").map(PathBuf::from),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
+            width: manner::width_of_help(),
+            colours: WhenToColour::of(|name| std::env::var_os(name).filter(|value| !value.is_empty())),
+            policy: None,
+            is_quiet: false,
             locale: locale(std::env::vars_os()),
         })
     }
@@ -131,6 +148,14 @@ impl Surroundings {
             (Some(root), _) => Ok(root.to_owned()),
             (None, Some(root)) => Ok(root.clone()),
             (None, None) => Ok(PathBuf::from("/")),
+        }
+    }
+
+    /// The root under the policy that the caller named, if one was.
+    pub(crate) fn under_policy(&self, root: Root) -> Root {
+        match &self.policy {
+            None => root,
+            Some((path, text)) => policy::instead(root, path, text),
         }
     }
 
@@ -226,9 +251,14 @@ mod tests {
             machine: Machine::default(),
             processors: 1,
             temporary: PathBuf::from("/var/tmp"),
+            home: None,
             stdout_is_terminal: false,
             stdin_is_terminal: false,
             stderr_is_terminal: false,
+            width: manner::WIDEST_HELP,
+            colours: WhenToColour::OnTerminal,
+            policy: None,
+            is_quiet: false,
             locale: Vec::new(),
         }
     }

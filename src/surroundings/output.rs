@@ -9,6 +9,7 @@
 
 use std::io::{self, BufWriter, Stderr, Stdout, Write};
 
+use super::manner::{Manner, Shade};
 use patchadm_svr4::package::control::printable;
 
 /// The two streams of a command.
@@ -18,6 +19,7 @@ pub(crate) struct Output {
     stdout: BufWriter<Stdout>,
     stderr: Stderr,
     is_heedless: bool,
+    manner: Manner,
     /// Why a part of the report was not written, which nobody has been told yet.
     lost: Option<io::Error>,
 }
@@ -26,7 +28,47 @@ impl Output {
     /// The streams of the command that diagnostics call `program`.
     pub(crate) fn new(program: &str) -> Self {
         let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
-        Self { program: program.to_owned(), stdout, stderr: io::stderr(), is_heedless: false, lost: None }
+        Self {
+            program: program.to_owned(),
+            stdout,
+            stderr: io::stderr(),
+            is_heedless: false,
+            manner: Manner::default(),
+            lost: None,
+        }
+    }
+
+    /// From now on the command speaks in this manner. One that is quiet says nothing but errors, and prints documents.
+    pub(crate) fn speak(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    /// Whether nothing but errors is wanted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.manner.is_quiet
+    }
+
+    /// Whether a line for each path is wanted.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.manner.is_verbose
+    }
+
+    /// Writes to standard output as [`print`](Self::print) does, in the colour that says this; `None` is plain.
+    pub(crate) fn shaded(&mut self, shade: Option<Shade>, text: impl AsRef<[u8]>) -> io::Result<()> {
+        match shade.filter(|_| self.manner.colours_report && !text.as_ref().is_empty()) {
+            None => self.print(text),
+            Some(shade) => {
+                self.raw(shade.begin())?;
+                self.print(text)?;
+                self.raw(Shade::END)
+            }
+        }
+    }
+
+    /// Writes a document to standard output, however quiet the command is.
+    pub(crate) fn document(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        let written = self.stdout.write_all(&printable(text.as_ref()));
+        self.heed(written)
     }
 
     /// From now on it does not matter whether the report can be written: what a command changed stays changed, and its
@@ -59,6 +101,9 @@ impl Output {
 
     /// Writes to standard output byte for byte: what a script says, and what a script will read.
     pub(crate) fn raw(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        if self.manner.is_quiet {
+            return Ok(());
+        }
         let written = self.stdout.write_all(text.as_ref());
         self.heed(written)
     }
@@ -71,6 +116,9 @@ impl Output {
 
     /// Writes text to standard error without a beginning of our own; control characters are escaped ([`printable`]).
     pub(crate) fn complain(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        if self.manner.is_quiet {
+            return Ok(());
+        }
         self.raw_to_error(printable(text.as_ref()))
     }
 
@@ -84,17 +132,29 @@ impl Output {
 
     /// Writes `PROGRAM: ERROR: TEXT` to standard error; further lines of the text are indented by four blanks.
     pub(crate) fn error(&mut self, text: &str) -> io::Result<()> {
-        self.diagnostic("ERROR", text)
+        let gravity = if self.manner.colours_errors {
+            format!("{}ERROR{}", Shade::Bad.begin(), Shade::END)
+        } else {
+            "ERROR".to_owned()
+        };
+        self.diagnostic(&gravity, text)
+    }
+
+    /// Writes the synopsis that belongs to an error to standard error.
+    pub(crate) fn usage(&mut self, text: &str) -> io::Result<()> {
+        self.raw_to_error(printable(text.as_bytes()))
     }
 
     /// Writes `PROGRAM: WARNING: TEXT` in the same way.
     pub(crate) fn warning(&mut self, text: &str) -> io::Result<()> {
-        self.diagnostic("WARNING", text)
+        if self.manner.is_quiet { Ok(()) } else { self.diagnostic("WARNING", text) }
     }
 
     fn diagnostic(&mut self, gravity: &str, text: &str) -> io::Result<()> {
         let text = without_numbers(text).trim_end().replace('\n', "\n    ");
-        self.complain(format!("{}: {gravity}: {text}\n", self.program))
+        let text = printable(text.as_bytes());
+        let beginning = format!("{}: {gravity}: ", self.program);
+        self.raw_to_error([beginning.as_bytes(), &text, b"\n"].concat())
     }
 
     /// Hands everything over to the system.

@@ -29,5 +29,5 @@ struct AddArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let AddArgs { changing, choices, common, patches } = parse(call, USAGE)?;
     let request = application(call, &changing, choices, patches);
-    change::<AddArgs>(call, USAGE, &common, &changing, &request)
+    change::<AddArgs>(call, USAGE, &common, &changing, request)
 }

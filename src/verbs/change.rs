@@ -53,14 +53,15 @@ pub(super) fn change<A: clap::CommandFactory>(
     usage: &'static str,
     common: &VerbOptions,
     changing: &ChangeOptions,
-    request: &PatchRequest,
+    mut request: PatchRequest,
 ) -> anyhow::Result<Reply> {
     request.must_name_patches(usage)?;
+    request.look_into_spool(&mut call.output)?;
     if !changing.many.are_named() {
         let which = (&common.root, changing.owner);
-        return on_root::<A>(call, which, request, changing.wait, print_report);
+        return on_root::<A>(call, which, &request, changing.wait, print_report);
     }
-    let idle = match request {
+    let idle = match &request {
         PatchRequest::Apply(request) => {
             must_be_read_often(&request.patches, usage)?;
             "already applied"
@@ -70,12 +71,13 @@ pub(super) fn change<A: clap::CommandFactory>(
     let (command, is_dry_run) = (request.command(), request.is_dry_run());
     let done = if is_dry_run { "planned" } else { "done" };
     let task = RootsTask { program: command.name(), usage, wait: changing.wait, done, idle };
+    let is_verbose = call.output.is_verbose();
     if !is_dry_run {
         call.output.heedless();
     }
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
         let result = request.carry_out(root, caller);
-        of_patches(root, PatchesReport::of(root, command, result, failure::verb_code, began))
+        of_patches(root, PatchesReport::of(root, command, result, failure::verb_code, began), is_verbose)
     })
 }

@@ -9,7 +9,8 @@ mod fingerprint;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::arguments::{Extensions, parse};
+use super::options::VerbOptions;
+use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::{code, modern};
 use crate::reply::{Exit, Reply, Stop};
@@ -31,7 +32,7 @@ const USAGE: &str = "patchadm demo [dir]";
 #[derive(clap::Parser)]
 struct DemoArgs {
     #[command(flatten)]
-    _extensions: Extensions,
+    _common: VerbOptions,
     /// Where to build it: an empty or a new directory; patchadm-demo in the current one where none is named
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::reply::words::{print_notes, unfinished_sentence};
-use crate::reply::{CommandReport, Exit, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::inspect::Inspection;
 use patchadm_rootfs::Root;
@@ -22,27 +22,22 @@ pub(super) struct LackingReport {
     unfinished: Option<String>,
     #[serde(skip)]
     remarks: Vec<String>,
-    #[serde(skip)]
-    is_quiet: bool,
 }
 
 impl LackingReport {
     /// Asks the records of a root.
-    pub(super) fn of(
-        root: &Root,
-        inspection: &Inspection,
-        patch: &str,
-        is_quiet: bool,
-    ) -> Result<Self, Stop> {
-        let id = PatchId::parse(patch, &inspection.separator)
-            .map_err(|error| Stop::Refused { exit: Exit::new(8), message: error.to_string() })?;
+    pub(super) fn of(root: &Root, inspection: &Inspection, patch: &str) -> Result<Self, Stop> {
+        let id = PatchId::parse(patch, &inspection.separator).map_err(|error| Stop::Refused {
+            exit: Exit::new(8, ExitCause::Usage),
+            message: error.to_string(),
+        })?;
         let applied = &inspection.applied;
         let own = applied.get(&id).map(|patch| &patch.id);
         let has = own.or_else(|| applied.later_revision(&id));
         let has = has.or_else(|| applied.obsoleted_by(&id)?.by).map(ToString::to_string);
         let unfinished = inspection.unfinished.clone();
         let remarks = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
-        Ok(Self { patch: id.to_string(), lacking: has.is_none(), has, unfinished, remarks, is_quiet })
+        Ok(Self { patch: id.to_string(), lacking: has.is_none(), has, unfinished, remarks })
     }
 
     /// The answer in a line.
@@ -57,13 +52,10 @@ impl LackingReport {
 
 impl CommandReport for LackingReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        if self.is_quiet {
-            return Ok(());
-        }
         Ok(output.line(format!("The root {}.", self.line()))?)
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        Ok(print_notes(output, &self.remarks, self.is_quiet)?)
+        Ok(print_notes(output, &self.remarks)?)
     }
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::arguments::{Extensions, parse};
+use super::options::VerbOptions;
+use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation};
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::links::{LinksError, make_links};
 
@@ -20,7 +21,7 @@ struct LinksArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    _extensions: Extensions,
+    _common: VerbOptions,
     /// The directory for the links
     #[arg(value_name = "DIR")]
     directory: PathBuf,
@@ -66,5 +67,5 @@ fn refused(error: LinksError) -> anyhow::Error {
         "Choose another directory; only symbolic links can be replaced, with --force."
     };
     let message = format!("no link was made\n{error}\n{next}");
-    Stop::Refused { exit: Exit::FAILED, message }.into()
+    Stop::Refused { exit: Exit::failed(ExitCause::Edited), message }.into()
 }

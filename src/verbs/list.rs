@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::lacking::LackingReport;
 use super::listed::ListedPatch;
-use super::options::QueryOptions;
+use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use crate::reply::words::{print_notes, unfinished_sentence};
@@ -16,8 +17,8 @@ use crate::surroundings::{Output, Zone};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, Inspection, WantedWords, inspect};
 use patchadm_rootfs::Root;
 
-const USAGE: &str = "patchadm [-R root] list [-q | -v] [--order id|date] [--applied-since date]\n\
-     patchadm [-R root] list [-q] --lacking id\npatchadm list [option...] --roots file|dir";
+const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date]\n\
+     patchadm [-R root] list --lacking id\npatchadm list [option...] --roots file|dir";
 
 /// List the patches of a root with their state, date and undo data
 #[derive(clap::Parser)]
@@ -32,7 +33,9 @@ struct ListArgs {
     #[arg(long, value_name = "DATE")]
     applied_since: Option<String>,
     #[command(flatten)]
-    query: QueryOptions,
+    many: ManyRoots,
+    #[command(flatten)]
+    common: VerbOptions,
 }
 
 /// The order of a list.
@@ -49,7 +52,6 @@ struct ListChoice {
     order: ListOrder,
     since: Option<DateTime<Utc>>,
     is_verbose: bool,
-    is_quiet: bool,
     in_json: bool,
 }
 
@@ -73,32 +75,31 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let choice = ListChoice {
         order: args.order.unwrap_or_default(),
         since,
-        is_verbose: args.query.verbose,
-        is_quiet: args.query.quiet,
+        is_verbose: call.output.is_verbose(),
         in_json: call.in_json,
     };
     let lacking = args.lacking.as_deref();
-    if args.query.many.are_named() {
-        let query = RootsQuery { usage: USAGE, answered: "asked", lacking, is_quiet: choice.is_quiet };
+    if args.many.are_named() {
+        let query = RootsQuery { usage: USAGE, answered: "asked", lacking };
         return match lacking {
-            None => ask_many(call, &args.query.many, query, &|root| {
+            None => ask_many(call, &args.many, query, &|root| {
                 ListReport::of(root, choice)
                     .map_or_else(|error| RootAnswer::failed(root, &error), ListReport::answer)
             }),
-            Some(id) => ask_many(call, &args.query.many, query, &|root| {
-                lacks(root, id, choice).map_or_else(|error| RootAnswer::failed(root, &error), lacking_answer)
+            Some(id) => ask_many(call, &args.many, query, &|root| {
+                lacks(root, id).map_or_else(|error| RootAnswer::failed(root, &error), lacking_answer)
             }),
         };
     }
-    let root = args.query.common.root.open(call)?;
+    let root = args.common.root.open(call)?;
     match lacking {
         None => Ok(Reply::about(&root, Exit::OK, ListReport::of(&root, choice)?)),
-        Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id, choice)?)),
+        Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id)?)),
     }
 }
 
-fn lacks(root: &Root, id: &str, choice: ListChoice) -> anyhow::Result<LackingReport> {
-    Ok(LackingReport::of(root, &inspect(root, WantedWords::None)?, id, choice.is_quiet)?)
+fn lacks(root: &Root, id: &str) -> anyhow::Result<LackingReport> {
+    Ok(LackingReport::of(root, &inspect(root, WantedWords::None)?, id)?)
 }
 
 fn lacking_answer(report: LackingReport) -> RootAnswer<LackingReport> {
@@ -154,15 +155,22 @@ impl ListReport {
         Ok(Self { patches, unfinished, remarks, choice })
     }
 
+    /// The width of the ids.
+    fn width(&self) -> usize {
+        self.patches.iter().map(|one| one.id.len()).max().unwrap_or_default()
+    }
+
+    /// The line below that of a patch, where more is wanted.
+    fn synopsis(&self, one: &ListedPatch, width: usize) -> Option<String> {
+        let synopsis = one.synopsis.as_ref().filter(|_| self.choice.is_verbose)?;
+        Some(format!("{:<width$}  {synopsis}", ""))
+    }
+
     /// The lines of the patches, and their synopses.
     fn lines(&self) -> Vec<String> {
-        let width = self.patches.iter().map(|one| one.id.len()).max().unwrap_or_default();
-        let lines = self.patches.iter().flat_map(|one| {
-            let synopsis = one.synopsis.as_ref().filter(|_| self.choice.is_verbose);
-            let synopsis = synopsis.map(|synopsis| format!("{:<width$}  {synopsis}", ""));
-            std::iter::once(one.line(width)).chain(synopsis)
-        });
-        lines.collect()
+        let width = self.width();
+        let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.synopsis(one, width));
+        self.patches.iter().flat_map(of).collect()
     }
 
     fn empty(&self) -> &'static str {
@@ -188,17 +196,21 @@ impl ListReport {
 
 impl CommandReport for ListReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        if self.choice.is_quiet {
-            return Ok(());
-        }
         if self.patches.is_empty() {
             output.line(self.empty())?;
         }
-        Ok(self.lines().into_iter().try_for_each(|line| output.line(line))?)
+        let width = self.width();
+        for one in &self.patches {
+            one.print(output, width)?;
+            if let Some(synopsis) = self.synopsis(one, width) {
+                output.line(synopsis)?;
+            }
+        }
+        Ok(())
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        Ok(print_notes(output, &self.remarks, self.choice.is_quiet)?)
+        Ok(print_notes(output, &self.remarks)?)
     }
 }
 

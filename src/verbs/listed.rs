@@ -1,10 +1,13 @@
 //! An applied patch as `list` and `show` tell of it.
 
+use std::io;
+
 use chrono::{DateTime, FixedOffset};
 use serde::{Serialize, Serializer};
 
 use crate::reply::removable::RemovableEntry;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
+use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::queries::inspect::InspectedPatch;
 use patchadm_svr4::patch::PatchList;
 
@@ -59,9 +62,33 @@ impl ListedPatch {
 
     /// The line of a list in which ids are this wide.
     pub(super) fn line(&self, width: usize) -> String {
+        self.parts(width).into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Prints that line, with colours where they are wanted.
+    pub(super) fn print(&self, output: &mut Output, width: usize) -> io::Result<()> {
+        self.parts(width).into_iter().try_for_each(|(shade, text)| output.shaded(shade, text))?;
+        output.line("")
+    }
+
+    /// The parts of the line, each with what its colour says.
+    fn parts(&self, width: usize) -> [(Option<Shade>, String); 5] {
         let (state, undo) = (self.state_text(), undo_in_brief(&self.undo));
+        let after_id = " ".repeat(width.saturating_sub(self.id.len()) + 2);
+        let after_state = " ".repeat(24_usize.saturating_sub(state.chars().count()) + 2);
         let date = self.date_text.as_deref().unwrap_or("no date recorded");
-        format!("{:<width$}  {state:<24}  {date}  undo data: {undo}", self.id)
+        [
+            (Some(Shade::Id), self.id.clone()),
+            (None, after_id),
+            (self.shade(), state),
+            (None, format!("{after_state}{date}  undo data: ")),
+            (Shade::of_state(&undo), undo),
+        ]
+    }
+
+    /// The colour of the state.
+    pub(super) fn shade(&self) -> Option<Shade> {
+        self.state.iter().find_map(|state| Shade::of_state(state))
     }
 }
 

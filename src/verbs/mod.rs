@@ -1,8 +1,11 @@
 //! The verbs of `patchadm`, one file each: its options, what it does, what it says.
 
 pub(crate) mod add;
+pub(crate) mod complete;
+pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod explain;
+pub(crate) mod help;
 pub(crate) mod links;
 pub(crate) mod list;
 pub(crate) mod plan;
@@ -14,5 +17,6 @@ pub(crate) mod verify;
 mod change;
 mod lacking;
 mod listed;
+mod meant;
 mod options;
 mod patch_lines;

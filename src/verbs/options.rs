@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path};
+use crate::arguments::{Extensions, MannerOptions, RootOption, ScriptOptions, object_path, one_of};
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_core::policy::Edited;
 use patchadm_svr4::package::ObjectPath;
+
+const UNDO_FORMATS: [(&str, UndoFormat); 3] =
+    [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
+
+const CHOICES: [(&str, Edited); 3] =
+    [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
 
 /// Options of every verb.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -15,22 +21,9 @@ pub(crate) struct VerbOptions {
     #[command(flatten)]
     pub(crate) root: RootOption,
     #[command(flatten)]
+    _manner: MannerOptions,
+    #[command(flatten)]
     _extensions: Extensions,
-}
-
-/// Options of the verbs that ask about a root.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct QueryOptions {
-    /// Print only what is wrong
-    #[arg(short = 'q', long = "quiet", conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// Print more: synopses, paths
-    #[arg(short = 'v', long = "verbose")]
-    pub(crate) verbose: bool,
-    #[command(flatten)]
-    pub(crate) many: ManyRoots,
-    #[command(flatten)]
-    pub(crate) common: VerbOptions,
 }
 
 /// Options of the verbs that change a root.
@@ -63,10 +56,10 @@ pub(crate) struct ApplyingOptions {
     #[arg(long, value_name = "DIR")]
     pub(crate) undo_dir: Option<PathBuf>,
     /// How undo data is compressed
-    #[arg(long, value_name = "FORMAT", value_parser = undo_format)]
+    #[arg(long, value_name = "FORMAT", value_parser = one_of(&UNDO_FORMATS), hide_possible_values = true)]
     pub(crate) undo_format: Option<UndoFormat>,
     /// What happens to files that were edited: stop, replace or keep
-    #[arg(long, value_name = "CHOICE", value_parser = edited)]
+    #[arg(long, value_name = "CHOICE", value_parser = one_of(&CHOICES), hide_possible_values = true)]
     pub(crate) edited: Option<Edited>,
     /// Replace this edited file or symbolic link to a directory in any case; may be repeated
     #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
@@ -74,22 +67,4 @@ pub(crate) struct ApplyingOptions {
     /// Keep this edited file in any case; may be repeated
     #[arg(long = "preserve", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     pub(crate) preserved: Vec<ObjectPath>,
-}
-
-fn undo_format(text: &str) -> Result<UndoFormat, String> {
-    match text {
-        "gz" => Ok(UndoFormat::Gzip),
-        "Z" => Ok(UndoFormat::Compress),
-        "none" => Ok(UndoFormat::Plain),
-        _ => Err("it is gz, Z or none".to_owned()),
-    }
-}
-
-fn edited(text: &str) -> Result<Edited, String> {
-    match text {
-        "stop" => Ok(Edited::Stop),
-        "replace" => Ok(Edited::Replace),
-        "keep" => Ok(Edited::Keep),
-        _ => Err("it is stop, replace or keep".to_owned()),
-    }
 }

@@ -1,12 +1,14 @@
 //! The words of the verbs about patches. A change is one line per patch; a refusal is three: what did not happen, why,
 //! and what to type next. Nothing is ever prompted.
 
+use super::meant::meant_instead;
+use crate::arguments::suggest::did_you_mean;
 use crate::reply::failure;
 use crate::reply::patch_entry::PatchEntry;
-use crate::reply::patch_text::{in_use_lines, plan_text};
+use crate::reply::patch_text::{done_lines, in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
 use crate::reply::words::{human, print_recovery, reboot_sentence};
-use crate::surroundings::Output;
+use crate::surroundings::{Output, Shade};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
@@ -14,12 +16,14 @@ use patchadm_rootfs::Root;
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     if let Some(failed) = &report.failure {
-        return print_refusal(output, report.command, "the patch", failed);
+        return print_refusal(root, output, report.command, "the patch", failed);
     }
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
     for entry in &report.patches {
         match &entry.failure {
-            Some(failed) => print_refusal(output, report.command, &format!("patch {}", entry.id), failed)?,
+            Some(failed) => {
+                print_refusal(root, output, report.command, &format!("patch {}", entry.id), failed)?;
+            }
             None => print_patch(root, entry, output)?,
         }
     }
@@ -27,21 +31,26 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
 }
 
 fn print_refusal(
+    root: &Root,
     output: &mut Output,
     command: Command,
     subject: &str,
     failed: &Failure,
 ) -> anyhow::Result<()> {
-    Ok(output.error(&failure::joined(failure::modern(command, subject, failed)))?)
+    let [what, why, next] = failure::modern(command, subject, failed);
+    let meant = meant_instead(root, failed).map(|meant| did_you_mean(&meant)).unwrap_or_default();
+    Ok(output.error(&failure::joined([what, why, meant, next]))?)
 }
 
 fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
     let PatchEntry { id, verdict, files, .. } = entry;
-    output.line(format!(
-        "{id}: {verdict} ({}; {files}; {})",
-        entry.packages.join(", "),
-        human(entry.bytes)
-    ))?;
+    output.shaded(Some(Shade::Id), id)?;
+    output.print(": ")?;
+    output.shaded(Shade::of_state(verdict), verdict)?;
+    output.line(format!(" ({}; {files}; {})", entry.packages.join(", "), human(entry.bytes)))?;
+    if output.is_verbose() {
+        output.print(done_lines(root, entry))?;
+    }
     if *verdict == "planned" && entry.has_plan {
         output.print(plan_text(root, entry))?;
     } else {

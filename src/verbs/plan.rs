@@ -54,5 +54,5 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     } else {
         application(call, &changing, args.choices, args.patches)
     };
-    change::<PlanArgs>(call, USAGE, &args.common, &changing, &request)
+    change::<PlanArgs>(call, USAGE, &args.common, &changing, request)
 }

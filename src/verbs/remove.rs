@@ -30,5 +30,5 @@ struct RemoveArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let RemoveArgs { changing, undo_dir, common, ids } = parse(call, USAGE)?;
     let request = backout(call, &changing, undo_dir, ids);
-    change::<RemoveArgs>(call, USAGE, &common, &changing, &request)
+    change::<RemoveArgs>(call, USAGE, &common, &changing, request)
 }

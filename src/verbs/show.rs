@@ -7,14 +7,17 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::listed::ListedPatch;
-use super::options::QueryOptions;
+use super::meant::applied_like;
+use super::options::VerbOptions;
 use crate::arguments::parse;
+use crate::arguments::suggest::did_you_mean;
 use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use crate::reply::patch_entry::ChangeCounts;
 use crate::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use delivered::DeliveredPatch;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
@@ -23,16 +26,18 @@ use patchadm_core::source::{self, Extent, Origin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
-const USAGE: &str = "patchadm [-R root] show [-q | -v] id|patch\npatchadm show [-q | -v] --roots file|dir id";
+const USAGE: &str = "patchadm [-R root] show id|patch\npatchadm show --roots file|dir id";
 
 /// A patch that is not applied: the code of patchrm(1M) for it.
-const NOT_APPLIED: Exit = Exit::new(2);
+const NOT_APPLIED: Exit = Exit::new(2, ExitCause::NotFound);
 
 /// Show everything about an applied patch (its id) or a delivered one (its path)
 #[derive(clap::Parser)]
 struct ShowArgs {
     #[command(flatten)]
-    query: QueryOptions,
+    many: ManyRoots,
+    #[command(flatten)]
+    common: VerbOptions,
     /// The id of an applied patch, or the path of a delivered one
     #[arg(value_name = "ID|PATCH")]
     subject: Option<String>,
@@ -49,8 +54,6 @@ struct AppliedReport {
     lines: Vec<(&'static str, String)>,
     #[serde(skip)]
     remarks: Vec<String>,
-    #[serde(skip)]
-    is_quiet: bool,
 }
 
 /// An applied patch with what it changed.
@@ -76,34 +79,37 @@ struct ShownChange {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let ShowArgs { query: options, subject } = parse(call, USAGE)?;
+    let ShowArgs { many, common, subject } = parse(call, USAGE)?;
+    let is_verbose = call.output.is_verbose();
     let Some(subject) = subject else {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     };
-    if options.many.are_named() {
+    if many.are_named() {
         if Path::new(&subject).exists() && PatchId::new(&subject).is_err() {
             let message =
                 format!("{subject} is delivered, and the same for every root: show it without --roots");
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
-        let query = RootsQuery { usage: USAGE, answered: "asked", lacking: None, is_quiet: options.quiet };
-        return ask_many(call, &options.many, query, &|root| answer(root, &subject, &options));
+        let query = RootsQuery { usage: USAGE, answered: "asked", lacking: None };
+        return ask_many(call, &many, query, &|root| answer(root, &subject, is_verbose));
     }
-    let root = options.common.root.open(call)?;
-    if let Some(report) = applied(&root, &subject, &options)? {
+    let root = common.root.open(call)?;
+    if let Some(report) = applied(&root, &subject, is_verbose)? {
         return Ok(Reply::about(&root, Exit::OK, report));
     }
     if Path::new(&subject).exists() {
         let (_, image) = source::open(Origin::Path(Path::new(&subject)), Extent::Everything)?;
-        return Ok(Reply::new(Exit::OK, DeliveredPatch::of(&image, &options)));
+        return Ok(Reply::new(Exit::OK, DeliveredPatch::of(&image, is_verbose)));
     }
-    let message = format!("patch {subject} is not applied, and there is no file or directory of that name");
+    let meant = applied_like(&root, &subject).map(|meant| format!("\n{}", did_you_mean(&meant)));
+    let why = "is not applied, and there is no file or directory of that name";
+    let message = format!("patch {subject} {why}{}", meant.unwrap_or_default());
     Err(Stop::Refused { exit: NOT_APPLIED, message }.into())
 }
 
 /// The report of one root of many; that it lacks the patch is no answer there, either.
-fn answer(root: &Root, subject: &str, options: &QueryOptions) -> RootAnswer<AppliedReport> {
-    match applied(root, subject, options) {
+fn answer(root: &Root, subject: &str, is_verbose: bool) -> RootAnswer<AppliedReport> {
+    match applied(root, subject, is_verbose) {
         Err(error) => RootAnswer::failed(root, &error),
         Ok(None) => {
             let message = format!("patch {subject} is not applied");
@@ -120,7 +126,7 @@ fn answer(root: &Root, subject: &str, options: &QueryOptions) -> RootAnswer<Appl
     }
 }
 
-fn applied(root: &Root, subject: &str, options: &QueryOptions) -> anyhow::Result<Option<AppliedReport>> {
+fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Option<AppliedReport>> {
     let wanted = PatchId::new(subject).ok();
     let inspection = inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of))?;
     let mut patches = inspection.patches.iter();
@@ -131,7 +137,7 @@ fn applied(root: &Root, subject: &str, options: &QueryOptions) -> anyhow::Result
         path: root.show(&object.path),
         action: object.action.word(),
     };
-    let changes = changed.as_ref().filter(|_| options.verbose);
+    let changes = changed.as_ref().filter(|_| is_verbose);
     let patch = ShownPatch {
         listed: ListedPatch::from(one),
         reboot: one.words.reboot,
@@ -141,7 +147,7 @@ fn applied(root: &Root, subject: &str, options: &QueryOptions) -> anyhow::Result
     let unfinished = inspection.unfinished;
     let remarks = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
     let lines = lines(&patch, one);
-    Ok(Some(AppliedReport { patch, unfinished, lines, remarks, is_quiet: options.quiet }))
+    Ok(Some(AppliedReport { patch, unfinished, lines, remarks }))
 }
 
 fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)> {
@@ -183,13 +189,10 @@ impl AppliedReport {
 
 impl CommandReport for AppliedReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        if self.is_quiet {
-            return Ok(());
-        }
         Ok(self.text().try_for_each(|line| output.line(line))?)
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        Ok(print_notes(output, &self.remarks, self.is_quiet)?)
+        Ok(print_notes(output, &self.remarks)?)
     }
 }

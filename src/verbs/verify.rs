@@ -4,16 +4,17 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::QueryOptions;
+use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
 use crate::reply::removable::RemovableEntry;
 use crate::reply::text::finding;
 use crate::reply::undo::UndoEntry;
 use crate::reply::words::human;
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
 use patchadm_core::database::archive::ArchiveError;
@@ -29,17 +30,19 @@ use patchadm_rootfs::Root;
 const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm verify [option...] --roots file|dir [id|pkg...]";
 
 /// Undo data is damaged or gone, and it is not where the records say: the codes of patchrm(1M).
-const DAMAGED: Exit = Exit::new(4);
-const ELSEWHERE: Exit = Exit::new(12);
+const DAMAGED: Exit = Exit::new(4, ExitCause::UndoData);
+const ELSEWHERE: Exit = Exit::new(12, ExitCause::UndoData);
 
 /// A name that is neither a patch nor a package: the code of patchrm(1M) for a patch that is not applied.
-const UNKNOWN: Exit = Exit::new(2);
+const UNKNOWN: Exit = Exit::new(2, ExitCause::NotFound);
 
 /// Check files against records and undo archives against their digests, and say which patches could be backed out
 #[derive(clap::Parser)]
 struct VerifyArgs {
     #[command(flatten)]
-    query: QueryOptions,
+    many: ManyRoots,
+    #[command(flatten)]
+    common: VerbOptions,
     /// The directory that holds the undo data, when it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
@@ -62,8 +65,6 @@ struct VerifyReply {
     /// The objects that are as recorded, where each path is wanted.
     #[serde(skip)]
     sound_paths: Vec<String>,
-    #[serde(skip)]
-    is_quiet: bool,
 }
 
 /// A patch that a tool without recovery left half applied.
@@ -105,20 +106,21 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
     let (processors, now, zone) =
         (call.surroundings.processors, now(&call.surroundings), call.surroundings.zone);
+    let is_verbose = call.output.is_verbose();
     // Nothing is changed, so a signal may end it at any moment.
     let ask = |root: &Root, workers: usize| {
         let report = verify(root, &args.names, args.undo_dir.as_deref(), workers, &now).map_err(refused)?;
         let exit = exit_of(&report);
-        Ok::<_, anyhow::Error>((exit, VerifyReply::of(&report, root, zone, exit, &args.query)))
+        Ok::<_, anyhow::Error>((exit, VerifyReply::of(&report, root, zone, exit, is_verbose)))
     };
-    if args.query.many.are_named() {
-        let query = RootsQuery { usage: USAGE, answered: "sound", lacking: None, is_quiet: args.query.quiet };
-        return ask_many(call, &args.query.many, query, &|root| match ask(root, 1) {
+    if args.many.are_named() {
+        let query = RootsQuery { usage: USAGE, answered: "sound", lacking: None };
+        return ask_many(call, &args.many, query, &|root| match ask(root, 1) {
             Err(error) => RootAnswer::failed(root, &error),
-            Ok((exit, reply)) => reply.answer(root, exit, args.query.verbose),
+            Ok((exit, reply)) => reply.answer(root, exit, is_verbose),
         });
     }
-    let root = args.query.common.root.open(call)?;
+    let root = args.common.root.open(call)?;
     let (exit, reply) = ask(&root, processors)?;
     Ok(Reply::about(&root, exit, reply))
 }
@@ -130,7 +132,10 @@ fn exit_of(report: &VerifyReport) -> Exit {
         return DAMAGED;
     }
     let is_wrong = || report.wrong().next().is_some() || !report.interrupted.is_empty();
-    codes.first().copied().unwrap_or_else(|| if is_wrong() { Exit::FAILED } else { Exit::OK })
+    codes
+        .first()
+        .copied()
+        .unwrap_or_else(|| if is_wrong() { Exit::failed(ExitCause::Edited) } else { Exit::OK })
 }
 
 fn code_of(damage: UndoDamage<'_>) -> Exit {
@@ -163,21 +168,24 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
 }
 
 impl CommandReport for VerifyReply {
-    /// Prints the objects first, then patch by patch, and at the end what it comes to.
+    /// Prints the objects first, then patch by patch, and at the end what it comes to. What is wrong is an error where only
+    /// errors are wanted.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let summary = (!self.is_quiet).then(|| self.summary());
-        let lines = self.lines(self.is_quiet).into_iter().chain(summary);
-        Ok(lines.map(|line| output.line(line)).collect::<Result<_, _>>()?)
+        if output.is_quiet() && !self.sound {
+            return Ok(output.error(&self.lines(true).join("\n"))?);
+        }
+        let mut lines = self.lines(false).into_iter().chain([self.summary()]);
+        Ok(lines.try_for_each(|line| output.line(line))?)
     }
 }
 
 impl VerifyReply {
-    fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit, options: &QueryOptions) -> Self {
+    fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit, is_verbose: bool) -> Self {
         let discrepancies = report.wrong().map(|checked| VerifyDiscrepancy {
             path: root.show(&checked.path),
             errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
         });
-        let sound = report.objects.iter().filter(|checked| options.verbose && checked.findings.is_empty());
+        let sound = report.objects.iter().filter(|checked| is_verbose && checked.findings.is_empty());
         Self {
             sound: exit == Exit::OK,
             checked: report.objects.len(),
@@ -186,7 +194,6 @@ impl VerifyReply {
             interrupted: report.interrupted.iter().map(HalfApplied::of).collect(),
             damaged: report.patches.iter().filter_map(VerifiedPatch::damage).count(),
             sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
-            is_quiet: options.quiet,
         }
     }
 

@@ -3,7 +3,7 @@
 //! A [`Root`] is the directory that `-R` names. Every path is resolved *inside* it: a symbolic link, a `..` or an
 //! absolute target in the tree never leads out (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`). Changes are
 //! made through [`Dir`] handles, by single system calls that pass [`Door`], so that a test can count them, fail
-//! them or stop at one. No other module of the library writes to a root.
+//! them or stop at one. No other crate writes to a root.
 //!
 //! This module knows nothing of packages: it speaks of files, directories and attributes.
 

@@ -29,6 +29,17 @@ pub struct Root {
     trusted: bool,
     /// Whether the caller acts for the superuser.
     for_superuser: bool,
+    /// The text that the caller has in the place of a file.
+    instead: Option<Arc<SaidFile>>,
+}
+
+/// A text that the caller has in the place of a file of the root.
+#[derive(Debug)]
+struct SaidFile {
+    place: ObjectPath,
+    /// What errors call it.
+    name: String,
+    text: Vec<u8>,
 }
 
 impl Root {
@@ -57,6 +68,7 @@ impl Root {
             guard: None,
             trusted: false,
             for_superuser: false,
+            instead: None,
         })
     }
 
@@ -82,6 +94,18 @@ impl Root {
     #[must_use]
     pub fn for_superuser(self) -> Self {
         Self { for_superuser: true, ..self }
+    }
+
+    /// Puts a text of the caller's in the place of a file, for those who ask for it; `name` is what errors call it.
+    #[must_use]
+    pub fn with_text_instead(self, place: ObjectPath, name: String, text: Vec<u8>) -> Self {
+        Self { instead: Some(Arc::new(SaidFile { place, name, text })), ..self }
+    }
+
+    /// Returns name and text of what the caller has in the place of a file.
+    pub fn text_instead(&self, place: &ObjectPath) -> Option<(&str, &[u8])> {
+        let said = self.instead.as_ref().filter(|said| said.place == *place)?;
+        Some((&said.name, &said.text))
     }
 
     /// Tells whether the policy of the running system limits that of the root: the caller is the superuser, or acts

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::arguments::PkgchkArgs;
 use super::document::{CheckDocument, ListDocument};
 use crate::reply::text::{finding, object};
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::{Output, Zone};
 use patchadm_core::operation::check::CheckScope;
 use patchadm_core::operation::check::device::{DevicePackage, DeviceReport, check_device};
@@ -33,8 +33,13 @@ pub(super) fn run(args: &PkgchkArgs, device: &Path, scope: CheckScope, zone: Zon
         message: failed.to_string(),
     })?;
     let mut objects = report.packages.iter().flat_map(|package| &package.objects);
-    let is_clean = report.missing.is_empty() && objects.all(|object| object.findings.is_empty());
-    let exit = if is_clean && !report.packages.is_empty() { Exit::OK } else { Exit::FAILED };
+    let exit = if !report.missing.is_empty() || report.packages.is_empty() {
+        Exit::failed(ExitCause::NotFound)
+    } else if objects.all(|object| object.findings.is_empty()) {
+        Exit::OK
+    } else {
+        Exit::failed(ExitCause::DamagedInput)
+    };
     let (device, categories) = (device.to_owned(), scope.categories);
     let reply = DeviceReply { report, device, categories, zone, long: args.long, verbose: args.verbose };
     Ok(Reply::new(exit, reply))

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::call::Invocation;
 use crate::classic::pkgtrans;
-use crate::reply::{CommandReport, Exit, Reply};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::{Output, questions};
 use patchadm_core::operation::device;
 use patchadm_core::operation::translate::remove_spooled;
@@ -27,7 +27,7 @@ pub(super) fn run(call: &mut Invocation, spool: &Path, packages: &[String], asks
     });
     let exit = match &removed {
         Err(error) => pkgtrans::code(error),
-        Ok(_) if declined => Exit::new(3),
+        Ok(_) if declined => Exit::new(3, ExitCause::Signal),
         Ok(_) => Exit::OK,
     };
     let error = removed.as_ref().err().map(ToString::to_string);

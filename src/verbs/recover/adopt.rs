@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use crate::reply::{CommandReport, Exit, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{AdoptedUndo, AdoptionReport};
 use patchadm_core::operation::failure::Failure;
@@ -11,7 +11,7 @@ use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
 /// Undo data that does not fit: the code of patchrm(1M).
-const UNFIT: Exit = Exit::new(4);
+const UNFIT: Exit = Exit::new(4, ExitCause::UndoData);
 
 /// The sentence where there is nothing to bind.
 const NOTHING: &str = "There is no undo archive to be bound.";

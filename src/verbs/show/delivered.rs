@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::reply::CommandReport;
 use crate::reply::words::{named_value, reboot_sentence};
 use crate::surroundings::Output;
-use crate::verbs::options::QueryOptions;
 use patchadm_core::operation::queries::kept_files::PatchWords;
 use patchadm_core::source::Image;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
@@ -14,8 +13,6 @@ use patchadm_svr4::patch::{PatchId, PatchMacros};
 #[derive(Debug, Serialize)]
 pub(super) struct DeliveredPatch {
     patch: DeliveredFields,
-    #[serde(skip)]
-    is_quiet: bool,
 }
 
 /// The fields of a delivered patch.
@@ -47,7 +44,7 @@ struct DeliveredObject {
 }
 
 impl DeliveredPatch {
-    pub(super) fn of(image: &Image, options: &QueryOptions) -> Self {
+    pub(super) fn of(image: &Image, is_verbose: bool) -> Self {
         let facts: Vec<PatchMacros> = image
             .packages
             .iter()
@@ -75,9 +72,9 @@ impl DeliveredPatch {
             reboot: words.reboot,
             delivers: packages.clone().map(|package| package.files().count()).sum(),
             deletes: packages.map(|package| package.deletes.len()).sum(),
-            objects: options.verbose.then(|| objects(image)),
+            objects: is_verbose.then(|| objects(image)),
         };
-        Self { patch, is_quiet: options.quiet }
+        Self { patch }
     }
 }
 
@@ -102,9 +99,6 @@ fn objects(image: &Image) -> Vec<DeliveredObject> {
 
 impl CommandReport for DeliveredPatch {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        if self.is_quiet {
-            return Ok(());
-        }
         let patch = &self.patch;
         let fields = [
             ("Patch", patch.id.clone()),

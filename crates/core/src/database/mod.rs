@@ -1,6 +1,6 @@
 //! The package database of a root, `var/sadm`: what is installed, and who owns which object.
 //!
-//! Everything here reads; changes are staged and switched by `transaction`. Readers take no lock: a [`RecordView`] shows all
+//! Everything here reads; changes are staged and switched by `patchadm_changeset`. Readers take no lock: a [`RecordView`] shows all
 //! records as before or all as after, at any moment of a run, also after a crash. A question about the records is a
 //! function over a view, asked through [`read_consistently`]; whoever holds the lock asks a [`RecordView::live`].
 //!

@@ -4,7 +4,7 @@
 //! in every file of this syntax. A name or value that is not known is an error with its line: a misspelt policy
 //! would otherwise be no policy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
@@ -68,18 +68,22 @@ pub enum PolicyError {
     },
 }
 
-/// The policy of a root; the defaults where it has none. What only the policy of the host may say is an error in that
+/// The policy of a root, or the one that the caller has in its place; the defaults where there is none. What only the policy of the host may say is an error in that
 /// of another root.
 pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
-    let Some(text) = root.read(&path, LARGEST_FILE as u64)? else { return Ok(Policy::default()) };
-    let policy = parse(&text, &root.show(&path))?;
+    let (shown, text) = match root.text_instead(&path) {
+        Some((name, text)) => (name.to_owned(), Some(text.to_vec())),
+        None => (root.show(&path), root.read(&path, LARGEST_FILE as u64)?),
+    };
+    let Some(text) = text else { return Ok(Policy::default()) };
+    let policy = parse(&text, &shown)?;
     if !root.is_system() {
         let params = ParamFile::parse(&text).map(|file| file.params().clone()).unwrap_or_default();
         let set = |name: &&&str| params.get(name).is_some_and(|value| !value.is_empty());
         if let Some(name) = OF_THE_HOST.iter().find(set) {
             return Err(PolicyError::Setting {
-                path: root.show(&path),
+                path: shown,
                 line: line_of(&text, name),
                 name: (*name).to_owned(),
                 reason: "this setting counts in the policy of the host only".to_owned(),
@@ -87,6 +91,16 @@ pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
         }
     }
     Ok(policy)
+}
+
+/// The root under the policy in the file `path` of the caller's, instead of its own.
+pub fn instead(root: Root, path: &Path, text: &[u8]) -> Root {
+    root.with_text_instead(places::policy(), path.display().to_string(), text.to_vec())
+}
+
+/// Whether the policy of the root is the caller's own word, and not the root's.
+pub fn is_of_caller(root: &Root) -> bool {
+    root.text_instead(&places::policy()).is_some()
 }
 
 /// The policy of the machine that the program runs on, which bounds that of another root; the defaults where it has

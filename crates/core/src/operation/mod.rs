@@ -1,6 +1,6 @@
 //! What the commands do, each a sequence that only this module knows: open, read, decide, change, report as values.
 //!
-//! Nothing here prints or reads the environment; a command of `cli` turns arguments into a call and the answer into
+//! Nothing here prints or reads the environment; a command of the program turns arguments into a call and the answer into
 //! text.
 
 pub mod adopt;

@@ -77,11 +77,14 @@ impl RootAndPolicy {
         root.look_at_records()?;
         let mut policy = policy::of_root(root)?;
         let hosts = if root.is_bounded() { policy::of_host(&host)? } else { policy::of_root(&host)? };
-        if root.is_bounded() && !root.is_system() {
+        let is_of_caller = policy::is_of_caller(root);
+        if root.is_bounded() && !root.is_system() && !is_of_caller {
             policy = policy.bounded_by(&hosts);
             policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
         }
-        let outside = OutsideRules { of_host: hosts.undo_dir, is_trusted: root.is_trusted(), named: None };
+        let of_caller = policy.undo_dir.clone().filter(|_| is_of_caller);
+        let of_host = of_caller.or(hosts.undo_dir);
+        let outside = OutsideRules { of_host, is_trusted: root.is_trusted(), named: None };
         Ok(Self { root: root.clone(), host, policy, outside })
     }
 

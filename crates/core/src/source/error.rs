@@ -38,6 +38,9 @@ pub enum SourceProblem {
     /// It is no package, patch or archive, or a damaged one; exit 33.
     #[error("{0}")]
     BadForm(String),
+    /// It is no patch but a directory of patches, with these names; exit 33.
+    #[error("it is a directory of patches, not a patch: it holds {}", listed(.0))]
+    HoldsPatches(Vec<String>),
     /// A name or link in an archive leads out of the package, or the name cannot be a file's; exit 33.
     #[error("member <{member}> {reason}")]
     Unsafe {
@@ -77,6 +80,17 @@ pub enum SourceProblem {
         /// Path of the object as the pkgmap writes it.
         file: PackagePath,
     },
+}
+
+/// The most names in a message.
+const MOST_LISTED: usize = 20;
+
+fn listed(names: &[String]) -> String {
+    let shown = names.get(..MOST_LISTED).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(MOST_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 fn of(file: Option<&str>) -> String {

@@ -17,6 +17,7 @@ mod image;
 mod member;
 mod objects;
 mod open;
+mod patch_directory;
 mod pipe;
 mod scan;
 mod stream;
@@ -36,6 +37,7 @@ pub use image::{Form, Hooks, Image, PackageImage};
 pub use member::MemberStamp;
 pub use objects::{ObjectHeader, Sink};
 pub use open::{Extent, Origin, open};
+pub use patch_directory::{directory_names, patches_in};
 pub use pipe::is_standard_input;
 pub use wait::HeldSignals;
 
@@ -119,10 +121,20 @@ impl Source {
     }
 
     fn scan_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
-        let image = self.describe(wanted)?;
+        let image = self.describe(wanted).map_err(|error| self.or_of_patches(error))?;
         let checked = image.packages.iter().try_for_each(scan::check_information);
         checked.map_err(|problem| self.error(problem))?;
         Ok(image)
+    }
+
+    /// The error that names the patches in it, where a directory without packages holds some.
+    fn or_of_patches(&self, error: SourceError) -> SourceError {
+        if self.form != Form::Directory || !matches!(error.problem, SourceProblem::BadForm(_)) {
+            return error;
+        }
+        let names: Vec<String> =
+            patches_in(&self.path).iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        if names.is_empty() { error } else { self.error(SourceProblem::HoldsPatches(names)) }
     }
 
     fn describe(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {

@@ -14,9 +14,6 @@ use crate::reliability::hostile::case::{ADD, Case, TRY, case, handled, refused, 
 const LIST: &str = "/var/sadm/pkg/ACMEweb/save/800-01/undo.paths";
 const STAMP: &str = "/var/sadm/patchadm/contents.stamp";
 
-/// A directory may have something in it, so it is not replaced.
-const IN_THE_WAY: &str = "contents.stamp: is a directory where the stamp of contents belongs";
-
 /// A record that somebody else owns: root does nothing in such a root.
 const STRANGERS: &str = "somebody's that nobody may read";
 
@@ -71,11 +68,8 @@ pub(super) fn cases() -> Vec<Case> {
                 ("back out", "patchrm -R @ROOT@ 800-01", handled(&[])),
             ];
             for (word, line, then) in in_turn {
-                let is_in_the_way = file == STAMP && what == "a directory" && word != "try";
-                let code = if word == "apply" { 10 } else { 5 };
                 let is_strangers = what == STRANGERS && (file == LIST || word != "try");
                 let then = match then {
-                    _ if is_in_the_way => refused(code, IN_THE_WAY),
                     _ if is_strangers => refused(3, THEIRS),
                     then => then,
                 };

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::transaction::error::Cause;
-use patchadm_rootfs::{Dir, Result, Root};
+use patchadm_rootfs::{Dir, FileType, Result, Root};
 use patchadm_svr4::package::ObjectPath;
 
 /// The most directories held open at once. A process may have few descriptors (1,024 by default), and work in path
@@ -84,4 +84,18 @@ impl Dirs {
     pub(crate) fn forget(&mut self) {
         self.open.clear();
     }
+}
+
+/// Whether a hint can be replaced: it is no directory, which may have something in it, and no file that the caller may
+/// not read. Such a hint stays, and no longer fits what it was made for.
+pub(crate) fn is_replaceable_hint(dir: &Dir, name: &[u8]) -> Result<bool> {
+    Ok(match dir.look(name)? {
+        Some(seen) if seen.file_type == FileType::Directory => false,
+        Some(seen) if seen.file_type == FileType::Regular => match dir.open_seen(name) {
+            Err(error) if error.errno() == Some(Errno::ACCESS) => false,
+            Err(error) => return Err(error),
+            Ok(_) => true,
+        },
+        Some(_) | None => true,
+    })
 }

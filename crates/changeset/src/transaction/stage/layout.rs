@@ -6,7 +6,7 @@ use crate::format::journal::{Identity, Op, OpKind};
 use crate::ledgers::{LedgerDraft, Ledgers};
 use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::dirs::{Dirs, is_replaceable_hint};
 use crate::transaction::objects::identity::{encoded, identity, is_layered};
 use crate::transaction::objects::rename_support::RenameSupport;
 use crate::transaction::stage::domains::{OpenDomain, OpenDomains};
@@ -257,7 +257,12 @@ impl<'p> LayoutBuilder<'_, 'p> {
 
     fn contents(&mut self) -> Result<(), Cause> {
         self.write_record(&places::contents(), ToStage::Contents, turn::CONTENTS)?;
-        self.write_record(&places::contents_stamp(), ToStage::ContentsStamp, turn::CONTENTS)
+        let stamp = places::contents_stamp();
+        let physical = self.parents(&stamp)?;
+        match self.dirs.parent(&physical)? {
+            Some(dir) if !is_replaceable_hint(&dir, physical.name())? => Ok(()),
+            _ => self.write_record(&stamp, ToStage::ContentsStamp, turn::CONTENTS),
+        }
     }
 
     fn record(&mut self, record: &'p RecordChange, plan: &Plan, ledgers: &dyn Ledgers) -> Result<(), Cause> {
@@ -335,13 +340,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         match &item.op.old {
             None => item.op.kind = OpKind::Add,
             Some(old) if old.file_type == 'f' => {}
-            // Nobody goes by a stamp that is something else; a directory may have something in it.
-            Some(old) if matches!(new, ToStage::ContentsStamp) => {
-                if old.file_type == 'd' {
-                    let reason = "is a directory where the stamp of contents belongs";
-                    return Err(Cause::Unsupported { path: self.root.show(path), reason });
-                }
-            }
+            // Nobody goes by a stamp that is something else.
+            Some(_) if matches!(new, ToStage::ContentsStamp) => {}
             // The plan was made from a file, so this is not what it was made from.
             Some(_) => return Err(Cause::Changed(self.root.show(path))),
         }

@@ -10,7 +10,7 @@ use std::io;
 
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::dirs::{Dirs, is_replaceable_hint};
 use crate::transaction::objects::identity::{encoded, identity};
 use crate::transaction::settings::RunWatch;
 use crate::transaction::stage::domains::OpenDomains;
@@ -83,7 +83,7 @@ pub(crate) fn make_safety_copies(
         copier.copy_with_ancestors(path, true, false)?;
         // A batch that changes the one changes the other.
         if *path == places::contents() {
-            copier.copy_with_ancestors(&places::contents_stamp(), true, false)?;
+            copier.copy_stamp()?;
         }
     }
     for object in &held.objects {
@@ -106,6 +106,16 @@ struct SafetyCopier<'a> {
 }
 
 impl SafetyCopier<'_> {
+    /// Copies the stamp of `contents`, unless it is one that no batch can replace.
+    fn copy_stamp(&mut self) -> Result<(), Cause> {
+        let stamp = places::contents_stamp();
+        let physical = self.resolver.locate(&stamp)?;
+        match self.dirs.parent(&physical)? {
+            Some(dir) if !is_replaceable_hint(&dir, physical.name())? => Ok(()),
+            _ => self.copy_with_ancestors(&stamp, true, false),
+        }
+    }
+
     fn copy_with_ancestors(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
         // A directory that is missing above it may be made on the way; then it has to go again.

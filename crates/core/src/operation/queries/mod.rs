@@ -6,6 +6,7 @@ pub mod changed_objects;
 pub mod counts;
 pub mod inspect;
 pub mod kept_files;
+pub mod names;
 pub mod packages;
 pub mod select;
 pub mod verify;

@@ -1,0 +1,69 @@
+//! The directory where patches wait on the caller's machine, `/var/spool/patch`: what lies there is taken by its id alone,
+//! so nobody else may have put it there.
+
+use std::path::PathBuf;
+
+use patchadm_rootfs::{ForeignObject, Root, RootError};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
+
+/// The directory.
+const SPOOL: &[u8] = b"/var/spool/patch";
+
+/// What the directory has for an id.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SpooledPatch {
+    /// Nothing.
+    Missing,
+    /// This patch, which only the caller and the superuser can have put there.
+    Found(PathBuf),
+    /// A patch that somebody else can have put there: its path, and who.
+    Distrusted(String, ForeignObject),
+}
+
+/// Looks for a patch by its id. `host` is the root of the machine that the caller is at. Every directory down to the patch,
+/// and the patch, must be the caller's or the superuser's, and writable for nobody else; a sticky bit is not enough.
+pub fn spooled_patch(host: &Root, id: &PatchId) -> Result<SpooledPatch, RootError> {
+    let spool = ObjectPath::new(SPOOL).and_then(|spool| spool.join(id.to_string().as_bytes()));
+    let Ok(path) = spool else { return Ok(SpooledPatch::Missing) };
+    let place = host.resolver().locate(&path)?;
+    let Some(directory) = place.parent() else { return Ok(SpooledPatch::Missing) };
+    let there = host.dir_if_there(&directory)?.map(|dir| dir.look(place.name())).transpose()?;
+    if there.flatten().is_none() {
+        return Ok(SpooledPatch::Missing);
+    }
+    Ok(match host.strange_on_the_way(&path)? {
+        None => SpooledPatch::Found(PathBuf::from(host.show(&path))),
+        Some(stranger) => SpooledPatch::Distrusted(host.show(&path), stranger),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_is_taken_only_where_nobody_else_may_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("var/spool/patch/105181-05")).unwrap();
+        let mode =
+            |name: &str, mode| fs::set_permissions(top.join(name), Permissions::from_mode(mode)).unwrap();
+        for name in ["", "var", "var/spool", "var/spool/patch", "var/spool/patch/105181-05"] {
+            mode(name, 0o755);
+        }
+        let host = Root::open(&top).unwrap();
+        let look = |id: &str| spooled_patch(&host, &PatchId::new(id).unwrap()).unwrap();
+        assert_eq!(look("105181-05"), SpooledPatch::Found(top.join("var/spool/patch/105181-05")));
+        assert_eq!(look("105181-06"), SpooledPatch::Missing);
+        for name in ["", "var", "var/spool", "var/spool/patch", "var/spool/patch/105181-05"] {
+            mode(name, 0o1777);
+            let SpooledPatch::Distrusted(_, stranger) = look("105181-05") else { panic!("{name} is sticky") };
+            assert_eq!(stranger.path, top.join(name).display().to_string().trim_end_matches('/'));
+            mode(name, 0o755);
+        }
+    }
+}

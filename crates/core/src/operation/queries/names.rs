@@ -1,0 +1,21 @@
+//! The names that somebody may be about to type: answered from what can be read, never with an error.
+
+use crate::database::{DatabaseError, RecordReader, installed, read_consistently};
+use crate::operation::queries::applied_patches::applied_patches;
+use patchadm_svr4::package::PkgInst;
+
+/// The ids of the applied patches, in the order of listings, each with its packages; none where they cannot be read.
+pub fn applied_ids<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<(String, String)> {
+    let patches = applied_patches(reader).unwrap_or_default();
+    let named = patches.iter().map(|patch| {
+        let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
+        (patch.id.to_string(), packages.join(" "))
+    });
+    named.collect()
+}
+
+/// The installed packages, by name; none where they cannot be read.
+pub fn package_names<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<String> {
+    let names = read_consistently(reader.into(), |view| Ok::<_, DatabaseError>(installed::packages(view)?));
+    names.unwrap_or_default().iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,111 @@
+//! A directory of patches: which of its names are patches.
+//!
+//! Directories are opened, and the beginning of a pkginfo, nothing else: what is answered is a list for people, and whether
+//! it is true is seen when a patch is read.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use patchadm_svr4::patch::PatchId;
+
+/// The most names of a directory that are looked at.
+const MOST_NAMES: usize = 10_000;
+
+/// The most directories that are looked into to find out what they are.
+const MOST_DIRECTORIES: usize = 1_000;
+
+/// The most packages of a directory that are looked at.
+const MOST_PACKAGES: usize = 64;
+
+/// How much of a pkginfo is looked at, in bytes.
+const BEGINNING: u64 = 64 << 10;
+
+/// The parameters by which a package says of which patch it is.
+const MARKS: [&[u8]; 2] = [b"SUNW_PATCHID=", b"Patch_label="];
+
+/// The endings of archives that patches come as.
+const ENDINGS: [&str; 11] =
+    [".zip", ".tar", ".tar.gz", ".tar.Z", ".tgz", ".taz", ".pkg", ".pkg.gz", ".pkg.Z", ".ds", ".jar"];
+
+/// The names in a directory, sorted, and whether each is a directory; nothing where it cannot be read, and never more than
+/// ten thousand.
+pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let entries = entries.take(MOST_NAMES).filter_map(Result::ok);
+    let named = entries.map(|entry| {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        (entry.file_name(), is_directory)
+    });
+    let mut names: Vec<_> = named.collect();
+    names.sort();
+    names
+}
+
+/// The names of the patches in a directory, sorted, and whether each is a directory: what is called by an id, an archive
+/// that is, and directories that hold sparse packages under whatever name.
+pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
+    let mut looks = MOST_DIRECTORIES;
+    let mut names = directory_names(directory);
+    names.retain(|(name, is_directory)| {
+        let text = name.to_string_lossy();
+        let mut holds_packages = || {
+            looks = looks.saturating_sub(1);
+            looks > 0 && holds_packages(&directory.join(name))
+        };
+        is_id(&text) || if *is_directory { holds_packages() } else { is_archive_of_id(&text) }
+    });
+    names
+}
+
+fn is_id(name: &str) -> bool {
+    PatchId::new(name).is_ok()
+}
+
+fn is_archive_of_id(name: &str) -> bool {
+    ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(is_id))
+}
+
+/// Whether one of the first directories inside has a pkginfo that calls itself a patch's.
+fn holds_packages(directory: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    let mut inside = entries.take(MOST_PACKAGES).filter_map(Result::ok);
+    inside.any(|entry| {
+        entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_of_patch(&entry.path().join("pkginfo"))
+    })
+}
+
+fn is_of_patch(pkginfo: &Path) -> bool {
+    if !pkginfo.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let mut text = Vec::new();
+    let read = File::open(pkginfo).and_then(|file| file.take(BEGINNING).read_to_end(&mut text));
+    let mut lines = text.split(|&byte| byte == b'\n');
+    read.is_ok() && lines.any(|line| MARKS.iter().any(|mark| line.starts_with(mark)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn patches_are_told_from_other_names() {
+        let dir = tempfile::tempdir().unwrap();
+        for made in ["105181-05", "named/SUNWcsr", "base/SUNWcsr", "empty"] {
+            fs::create_dir_all(dir.path().join(made)).unwrap();
+        }
+        for file in
+            ["106793-01.zip", "README", "106793-01.txt", "named/SUNWcsr/pkginfo", "base/SUNWcsr/pkginfo"]
+        {
+            let text = if file.starts_with("named") { "PKG=SUNWcsr\nSUNW_PATCHID=1-01\n" } else { "" };
+            fs::write(dir.path().join(file), text).unwrap();
+        }
+        let found: Vec<_> = patches_in(dir.path()).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(found, ["105181-05", "106793-01.zip", "named"]);
+        assert!(patches_in(&dir.path().join("nothing")).is_empty());
+    }
+}

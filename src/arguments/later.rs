@@ -1,0 +1,74 @@
+//! Options that the classic commands or other verbs have and this command does not: what they are, and what to do
+//! instead.
+
+/// Options about whose a root is, and the advice where nothing is changed.
+const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
+
+/// Verbs that change nothing.
+const QUERIES: [&str; 7] = ["list", "show", "verify", "explain", "links", "demo", "help"];
+
+/// For each command its options that are known and do nothing here: command, option, what it is and why it does
+/// nothing, what to do instead.
+const LATER: &[(&str, &str, &str, &str)] = &[
+    (
+        "patchadd",
+        "-M",
+        "-M takes patches from a directory, by their ids or by a list of them; that is not built yet",
+        "Name the patches themselves, in any order: patchadd DIR/105181-05 DIR/106793-01",
+    ),
+    ("patchadd", "-C", INSTALL_IMAGE, "Name the root of the image with -R: patchadd -R IMAGE PATCH"),
+    ("patchadd", "-S", SERVICE, "Name its root with -R: patchadd -R /export/SERVICE PATCH"),
+    (
+        "patchadd",
+        "-k",
+        "-k names the keystore for signed patches; signatures are not verified yet, so that it means nothing here",
+        "Leave it out, and verify the patch by other means before you apply it",
+    ),
+    (
+        "patchadd",
+        "-P",
+        "-P says where the password of the keystore is; signatures are not verified yet, so that it means nothing here",
+        "Leave it out, and verify the patch by other means before you apply it",
+    ),
+    (
+        "patchadd",
+        "-x",
+        "-x names a proxy for patches that are fetched over a network; nothing is fetched yet",
+        "Fetch the patch first, and name its file",
+    ),
+    (
+        "patchadd",
+        "-O",
+        "-O chooses how much is checked before the first of several patches is applied; it means nothing here: each patch is checked against what the ones before it leave",
+        "Leave it out; patchadd -a says what would happen",
+    ),
+    ("patchrm", "-C", INSTALL_IMAGE, "Name the root of the image with -R: patchrm -R IMAGE ID"),
+    ("patchrm", "-S", SERVICE, "Name its root with -R: patchrm -R /export/SERVICE ID"),
+    (
+        "showrev",
+        "-w",
+        "-w prints the revision of the window system; it means nothing here: no window system says so of itself",
+        "Leave it out; pkginfo -l PKG prints the version of a package",
+    ),
+    (
+        "showrev",
+        "-s",
+        "-s asks another host; that is not built, nothing is asked over a network",
+        "Run it there: ssh HOST showrev -p",
+    ),
+];
+
+const INSTALL_IMAGE: &str = "-C names the image of a network installation; that is not built yet";
+const SERVICE: &str =
+    "-S names the operating system that a server keeps for its clients; that is not built yet";
+
+/// The lines about an option that `command` knows and does not have.
+pub(super) fn later_option(command: &str, option: &str) -> Option<String> {
+    let known = LATER.iter().find(|(of, name, ..)| *of == command && *name == option);
+    if let Some((_, _, what, instead)) = known {
+        return Some(format!("{what}\n{instead}."));
+    }
+    (QUERIES.contains(&command) && OF_CHANGES.contains(&option)).then(|| {
+        format!("{option} is for verbs that can change a root, and {command} changes nothing\nLeave it out.")
+    })
+}

@@ -1,0 +1,230 @@
+//! The cause behind each error: what `exit.name` says of it.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::cause::ExitCause;
+use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
+use patchadm_core::database::archive::ArchiveError;
+use patchadm_core::database::ledger::LedgerFault;
+use patchadm_core::database::policy::PolicyError;
+use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
+use patchadm_core::script::ScriptError;
+use patchadm_core::script::response::ResponseError;
+use patchadm_core::source::{SourceError, SourceProblem};
+use patchadm_rootfs::{LockError, RootError};
+use patchadm_svr4::format::cpio::CpioError;
+use patchadm_svr4::format::datastream::DatastreamError;
+
+/// The cause of a failed operation.
+pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
+    if failure.untrusted().is_some() {
+        return ExitCause::UntrustedRoot;
+    }
+    match failure {
+        Failure::Refused(refusal) => of_refusal(refusal),
+        Failure::Source(error) => of_source(error),
+        Failure::NotPrivileged(_) => ExitCause::NoRights,
+        Failure::NoDatabase(_) => ExitCause::NoDatabase,
+        Failure::Lock(LockError::Held { .. }) | Failure::Scripts(ScriptError::Locked { .. }) => {
+            ExitCause::Locked
+        }
+        Failure::Lock(LockError::Root(error))
+        | Failure::Root(error)
+        | Failure::Policy(PolicyError::Root(error))
+        | Failure::Scripts(ScriptError::Root(error))
+        | Failure::Response(ResponseError::Root(error)) => of_root(error),
+        Failure::Unrecovered { error } if error.left == RootCondition::InDoubt => ExitCause::InDoubt,
+        Failure::Unrecovered { error } if matches!(error.cause, Cause::Journal { .. }) => ExitCause::InDoubt,
+        Failure::Unrecovered { .. } | Failure::DuringRun(_) => ExitCause::Unfinished,
+        Failure::Transaction(error) => of_transaction(error),
+        Failure::Database(error) => of_database(error),
+        Failure::Archive(ArchiveError::Root(error)) => of_root(error),
+        Failure::Archive(ArchiveError::View(error)) => of_view(error),
+        Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
+        Failure::Archive(_) => ExitCause::UndoData,
+        Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
+        Failure::Policy(_)
+        | Failure::OwnedByRoot(_)
+        | Failure::BadId(_)
+        | Failure::BackoutDirectory { .. }
+        | Failure::BadFile(_) => ExitCause::Usage,
+        Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
+        Failure::Declined => ExitCause::Signal,
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> ExitCause {
+    match &*refusal.reason {
+        Reason::BadId(_) if refusal.command == Command::Patchrm => ExitCause::Usage,
+        Reason::BadId(_)
+        | Reason::BadPatch(_)
+        | Reason::BadPkginfo { .. }
+        | Reason::BadInformation { .. } => ExitCause::DamagedInput,
+        Reason::NotInstalled(_) | Reason::Zone { .. } | Reason::NothingToAsk => ExitCause::NotApplicable,
+        Reason::AlreadyApplied(_) => ExitCause::AlreadyApplied,
+        Reason::LaterRevision(_) | Reason::Obsoleted { .. } | Reason::Superseded(_) => ExitCause::Superseded,
+        Reason::Restricted { .. }
+        | Reason::Excluded
+        | Reason::ScriptForbidden { .. }
+        | Reason::Administration(_)
+        | Reason::Interaction(_)
+        | Reason::Interactive => ExitCause::Restricted,
+        Reason::Incompatible { .. }
+        | Reason::Required(_)
+        | Reason::ChangedLater { .. }
+        | Reason::UsedLater { .. }
+        | Reason::SharedLater { .. }
+        | Reason::Needed { .. }
+        | Reason::InUse { .. } => ExitCause::Dependency,
+        Reason::BackoutDirectory(_) | Reason::KeepWithoutUndo(_) | Reason::BasedirAnswered { .. } => {
+            ExitCause::Usage
+        }
+        Reason::UndoMismatch { .. }
+        | Reason::StaleSave(_)
+        | Reason::NoUndoData(_)
+        | Reason::BadUndoData { .. } => ExitCause::UndoData,
+        Reason::RecordsByScripts(_) | Reason::ScriptsUnsafe(_) => ExitCause::Script,
+        Reason::Edited(_) => ExitCause::Edited,
+        Reason::Object { problem, .. } => of_object(problem),
+        Reason::NoSpace { .. } => ExitCause::Space,
+        Reason::NotApplied | Reason::NoSuchPackage => ExitCause::NotFound,
+        Reason::Interrupted { .. } | Reason::OtherInterrupted { .. } => ExitCause::Unfinished,
+    }
+}
+
+fn of_object(problem: &ObjectProblem) -> ExitCause {
+    match problem {
+        ObjectProblem::UnknownUser(_) | ObjectProblem::UnknownGroup(_) => ExitCause::NotFound,
+        ObjectProblem::BadPath(_)
+        | ObjectProblem::SamePlace(_)
+        | ObjectProblem::DeliveredTwice(_)
+        | ObjectProblem::ThroughOwnLink(_)
+        | ObjectProblem::Unknown(_)
+        | ObjectProblem::LinkSource(_) => ExitCause::DamagedInput,
+        ObjectProblem::NotADirectory(_) | ObjectProblem::LeadsNowhere(_) | ObjectProblem::NotEmpty(_) => {
+            ExitCause::Edited
+        }
+        ObjectProblem::Record | ObjectProblem::RootDirectory | ObjectProblem::Settings => {
+            ExitCause::Restricted
+        }
+        ObjectProblem::Obstacle { .. }
+        | ObjectProblem::NotPermitted(_)
+        | ObjectProblem::ForeignDirectory(_) => ExitCause::NoRights,
+        ObjectProblem::OtherType(_) => ExitCause::Dependency,
+    }
+}
+
+/// The cause where a source cannot be used.
+pub(crate) fn of_source(error: &SourceError) -> ExitCause {
+    match &error.problem {
+        SourceProblem::NotFound => ExitCause::NotFound,
+        SourceProblem::HoldsPatches(_) => ExitCause::Usage,
+        SourceProblem::Io { error, .. } => of_io(error),
+        _ => ExitCause::DamagedInput,
+    }
+}
+
+/// The cause of a failed call on a root.
+pub(crate) fn of_root(error: &RootError) -> ExitCause {
+    match error {
+        RootError::Untrusted(_) => ExitCause::UntrustedRoot,
+        RootError::NoOpenat2(_) => ExitCause::NotApplicable,
+        RootError::TooLarge { .. } | RootError::Loop(_) | RootError::Name { .. } => ExitCause::DamagedRecord,
+        RootError::Call { errno, .. } => of_errno(Some(*errno)),
+    }
+}
+
+/// The cause of an error of input or output.
+pub(crate) fn of_io(error: &io::Error) -> ExitCause {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<RootError>()) {
+        Some(inner) => of_root(inner),
+        None => match (Errno::from_io_error(error), error.kind()) {
+            (None, io::ErrorKind::NotFound) => ExitCause::NotFound,
+            (None, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => ExitCause::DamagedInput,
+            (errno, _) => of_errno(errno),
+        },
+    }
+}
+
+/// The cause where a datastream cannot be written.
+pub(crate) fn of_datastream(error: &DatastreamError) -> ExitCause {
+    match error {
+        DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. } => {
+            of_io(error)
+        }
+        _ => ExitCause::DamagedInput,
+    }
+}
+
+fn of_errno(errno: Option<Errno>) -> ExitCause {
+    match errno {
+        Some(Errno::ROFS) => ExitCause::ReadOnly,
+        Some(Errno::ACCESS | Errno::PERM) => ExitCause::NoRights,
+        Some(Errno::NOSPC | Errno::DQUOT) => ExitCause::Space,
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR) => ExitCause::NotFound,
+        _ => ExitCause::Internal,
+    }
+}
+
+/// The cause where the records of a root cannot be read.
+pub(crate) fn of_database(error: &DatabaseError) -> ExitCause {
+    match error {
+        DatabaseError::View(error) => of_view(error),
+        DatabaseError::Params { .. }
+        | DatabaseError::OtherPackage { .. }
+        | DatabaseError::Applied(_)
+        | DatabaseError::Contents { .. }
+        | DatabaseError::NoFile(_)
+        | DatabaseError::History { .. } => ExitCause::DamagedRecord,
+    }
+}
+
+/// The cause where no steady state of the records was seen.
+pub(crate) fn of_view(error: &ViewError) -> ExitCause {
+    match error {
+        ViewError::Root(error) => of_root(error),
+        ViewError::Journal { .. } | ViewError::Lost { .. } => ExitCause::InDoubt,
+        ViewError::Busy(_) | ViewError::Raced => ExitCause::Locked,
+    }
+}
+
+fn of_ledger(fault: &LedgerFault) -> ExitCause {
+    match fault {
+        LedgerFault::Damaged { .. } => ExitCause::DamagedRecord,
+        LedgerFault::View(error) => of_view(error),
+        LedgerFault::Database(error) => of_database(error),
+    }
+}
+
+fn of_transaction(error: &TransactionError) -> ExitCause {
+    match error.left {
+        RootCondition::InDoubt => return ExitCause::InDoubt,
+        RootCondition::Unfinished(_) => return ExitCause::Unfinished,
+        RootCondition::Unchanged | RootCondition::RolledBack => {}
+    }
+    match &error.cause {
+        Cause::Root(error) => of_root(error),
+        Cause::View(error) => of_view(error),
+        Cause::Source(source) => source.downcast_ref().map_or(ExitCause::DamagedInput, of_source),
+        Cause::Corrupt { .. } | Cause::Missing { .. } => ExitCause::DamagedInput,
+        Cause::Changed(_) | Cause::Appeared(_) | Cause::NoPlace { .. } => ExitCause::Edited,
+        Cause::Unsupported { .. } | Cause::Apart { .. } => ExitCause::NotApplicable,
+        Cause::Archive { .. } => ExitCause::UndoData,
+        Cause::Queue { .. } => ExitCause::DamagedRecord,
+        Cause::Contents { .. } if error.cause.errno().is_some() => of_errno(error.cause.errno()),
+        Cause::Contents { .. } => ExitCause::DamagedRecord,
+        Cause::Ledger(fault) => fault.downcast_ref().map_or(ExitCause::DamagedRecord, of_ledger),
+        Cause::Journal { .. } => ExitCause::InDoubt,
+        Cause::Script(_) => ExitCause::Script,
+        Cause::NotBegun { .. } => of_errno(error.cause.errno()),
+        Cause::Interrupted(_) => ExitCause::Signal,
+        Cause::Internal(_) => ExitCause::Internal,
+        Cause::DomainMissing { .. } | Cause::NotOurs { .. } | Cause::LaterStage { .. } => {
+            ExitCause::Unfinished
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The hidden verb by which shells ask what could come next: candidates, one in a line, each with a tab and what it is
+//! where that is worth saying. A last line `:files` or `:directories` asks the shell for names of its own.
+//!
+//! It is never an error, takes no lock, and answers within a second or says nothing: somebody is typing.
+
+mod line;
+mod values;
+
+use std::ffi::OsString;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use line::{TypedLine, WantedWord, WordsOfShell};
+use values::{Candidate, OwnNames, values_of};
+
+use crate::call::{Applet, Invocation, place_of_name};
+use crate::reply::{Exit, Reply, Stop};
+
+/// The name of the verb.
+pub(crate) const COMPLETE: &str = "__complete";
+
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most candidates that are printed.
+const MOST_CANDIDATES: usize = 10_000;
+
+/// Runs the verb: the arguments are the shell, the place of the word that is being typed, and all words.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let Some(words) = WordsOfShell::read(&call.arguments, call.surroundings.home.as_deref()) else {
+        return Ok(Reply::silent(Exit::OK));
+    };
+    let surroundings = call.surroundings.clone();
+    let question = question(call, &words);
+    let applets = call.applets;
+    let (tell, told) = mpsc::channel();
+    // A file system that does not answer holds the thread, not the shell.
+    thread::spawn(move || {
+        let found = match question {
+            Question::Names { options } => (names_of(applets, options), OwnNames::None),
+            Question::Word(wanted, line) => values_of(&wanted, &line, &surroundings, applets),
+        };
+        let _ = tell.send(found);
+    });
+    let Ok((candidates, own)) = told.recv_timeout(PATIENCE) else { return Ok(Reply::silent(Exit::OK)) };
+    let fitting = candidates.into_iter().filter(|one| one.value.starts_with(&words.current));
+    for Candidate { value, about } in fitting.filter(Candidate::is_one_line).take(MOST_CANDIDATES) {
+        let tab = if about.is_empty() { "" } else { "\t" };
+        call.output.line(format!("{}{value}{tab}{about}", words.prefix))?;
+    }
+    if let Some(directive) = own.directive() {
+        call.output.line(directive)?;
+    }
+    Ok(Reply::silent(Exit::OK))
+}
+
+/// The question that the typed words ask.
+enum Question {
+    /// A verb or command; or an option that may stand before it.
+    Names { options: bool },
+    /// A word of the arguments of a command.
+    Word(WantedWord, TypedLine),
+}
+
+/// Finds out what is being typed.
+fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
+    let mut before = words.before.clone();
+    let applet = match by_own_name(call.applets, &words.called) {
+        Some(applet) => applet,
+        None => {
+            let place = place_of_name(&before);
+            let named = place.and_then(|place| {
+                let name = before.remove(place);
+                call.applets.iter().find(|applet| applet.is_listed() && name == applet.name)
+            });
+            match named {
+                Some(applet) => applet,
+                // The value of an option before the verb is one of `list`'s, too: all verbs share these options.
+                None if is_value_of_option(&before) => match by_verb(call.applets, "list") {
+                    Some(list) => list,
+                    None => return Question::Names { options: false },
+                },
+                None => return Question::Names { options: words.current.starts_with('-') },
+            }
+        }
+    };
+    let Some(command) = description(call, applet) else { return Question::Names { options: false } };
+    let line = TypedLine::of(&command, &before, &words.current);
+    Question::Word(line.wanted(&command, words), line)
+}
+
+fn is_value_of_option(before: &[OsString]) -> bool {
+    // With one more word: is that the name of a command, or what an option waits for?
+    let with_next: Vec<OsString> = before.iter().cloned().chain(["x".into()]).collect();
+    place_of_name(&with_next).is_none()
+}
+
+fn by_own_name<'a>(applets: &'a [Applet], called: &str) -> Option<&'a Applet> {
+    applets.iter().find(|applet| applet.is_listed() && applet.has_own_name() && applet.name == called)
+}
+
+fn by_verb<'a>(applets: &'a [Applet], name: &str) -> Option<&'a Applet> {
+    applets.iter().find(|applet| applet.name == name)
+}
+
+/// The description of the arguments of a command.
+fn description(call: &mut Invocation, applet: &Applet) -> Option<clap::Command> {
+    call.is_asked_for_options = true;
+    (call.name, call.program) = (applet.name, applet.program());
+    let described = (applet.run)(call).err();
+    call.is_asked_for_options = false;
+    match described?.downcast::<Stop>().ok()? {
+        Stop::Described(mut command) => {
+            command.build();
+            Some(*command)
+        }
+        _ => None,
+    }
+}
+
+/// The names of verbs and commands, or the options that may stand before them.
+fn names_of(applets: &[Applet], options: bool) -> Vec<Candidate> {
+    if options {
+        let known = [
+            ("-R", "root to work on"),
+            ("--json", "print one JSON document"),
+            ("-q", "print errors only"),
+            ("-v", "print more"),
+            ("--color", "colour states"),
+            ("--policy", "file with a policy"),
+            ("--as-owner", "do everything as the owner of the root"),
+            ("--trust-root", "trust the owner of the root"),
+            ("--help", "print help"),
+            ("--version", "print the version"),
+        ];
+        return known.iter().map(|(value, about)| Candidate::new(value, about)).collect();
+    }
+    applets.iter().filter(|one| one.is_listed()).map(|one| Candidate::new(one.name, one.about)).collect()
+}

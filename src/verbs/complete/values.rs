@@ -1,0 +1,134 @@
+//! The values that an option or operand can have: ids and packages of the root, patches of a directory, words.
+
+use std::any::TypeId;
+use std::path::{Path, PathBuf};
+
+use clap::Arg;
+
+use super::line::{TypedLine, WantedWord};
+use crate::call::Applet;
+use crate::surroundings::Surroundings;
+use patchadm_core::operation::queries::names::{applied_ids, package_names};
+use patchadm_core::source::{directory_names, patches_in};
+use patchadm_rootfs::Root;
+
+/// One possible word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) value: String,
+    /// What it is, where that is worth saying.
+    pub(super) about: String,
+}
+
+impl Candidate {
+    pub(super) fn new(value: &str, about: &str) -> Self {
+        Self { value: value.to_owned(), about: about.to_owned() }
+    }
+
+    /// Whether it can be handed over: names come from strangers.
+    pub(super) fn is_one_line(&self) -> bool {
+        !self.value.chars().any(char::is_control)
+    }
+}
+
+/// The names that the shell itself completes beside the candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnNames {
+    None,
+    Files,
+    Directories,
+}
+
+impl OwnNames {
+    pub(super) fn directive(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Files => Some(":files"),
+            Self::Directories => Some(":directories"),
+        }
+    }
+}
+
+/// The candidates for a word.
+pub(super) fn values_of(
+    wanted: &WantedWord,
+    line: &TypedLine,
+    surroundings: &Surroundings,
+    applets: &[Applet],
+) -> (Vec<Candidate>, OwnNames) {
+    match wanted {
+        WantedWord::None => (Vec::new(), OwnNames::None),
+        WantedWord::Option(options) => {
+            let candidates = options.iter().map(|(value, about)| Candidate::new(value, about));
+            (candidates.collect(), OwnNames::None)
+        }
+        WantedWord::Value(arg) => of_argument(arg, line, surroundings, applets),
+    }
+}
+
+fn of_argument(
+    arg: &Arg,
+    line: &TypedLine,
+    surroundings: &Surroundings,
+    applets: &[Applet],
+) -> (Vec<Candidate>, OwnNames) {
+    let words = arg.get_possible_values();
+    if !words.is_empty() && arg.get_action().takes_values() {
+        return (words.iter().map(|word| Candidate::new(word.get_name(), "")).collect(), OwnNames::None);
+    }
+    let ids = || applied(line, surroundings);
+    let packages = || packages(line, surroundings);
+    match arg.get_value_names().and_then(|names| names.first()).map(clap::builder::Str::as_str) {
+        Some("ID" | "PATCH_ID") => (ids(), OwnNames::None),
+        Some("ID|PATCH") => (ids().into_iter().chain(patches(line)).collect(), OwnNames::Directories),
+        Some("ID|PKG") => (ids().into_iter().chain(packages()).collect(), OwnNames::None),
+        Some("PATCH") if line.says("remove") => (ids(), OwnNames::None),
+        Some("PATCH") => (patches(line), OwnNames::Directories),
+        Some("PKGINST") => (packages(), OwnNames::None),
+        Some("VERB|COMMAND" | "COMMAND") => {
+            let listed = applets.iter().filter(|applet| applet.is_listed());
+            (listed.map(|applet| Candidate::new(applet.name, applet.about)).collect(), OwnNames::None)
+        }
+        Some("ROOT" | "DIR" | "SPOOL") => (Vec::new(), OwnNames::Directories),
+        _ if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() => (Vec::new(), OwnNames::Files),
+        _ => (Vec::new(), OwnNames::None),
+    }
+}
+
+/// The root that the line is about; none where it cannot be opened.
+fn root(line: &TypedLine, surroundings: &Surroundings) -> Option<Root> {
+    let path = surroundings.root(line.root().as_deref()).ok()?;
+    Root::open(&std::path::absolute(path).ok()?).ok()
+}
+
+fn applied(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
+    let ids = root(line, surroundings).map(|root| applied_ids(&root)).unwrap_or_default();
+    ids.iter().map(|(id, packages)| Candidate::new(id, packages)).collect()
+}
+
+/// The packages of the root; for a command that takes them from a directory, those in it.
+fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<Candidate> {
+    let names = match line.value_of("device").map(PathBuf::from) {
+        Some(device) => {
+            let inside = directory_names(&device).into_iter();
+            let packages = inside
+                .filter(|(name, is_directory)| *is_directory && device.join(name).join("pkginfo").is_file());
+            packages.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+        }
+        None => root(line, surroundings).map(|root| package_names(&root)).unwrap_or_default(),
+    };
+    names.iter().map(|name| Candidate::new(name, "")).collect()
+}
+
+/// The patches of the directory that the current word is in, with that directory before them.
+fn patches(line: &TypedLine) -> Vec<Candidate> {
+    let (directory, prefix) = match line.current_directory() {
+        Some(directory) => (PathBuf::from(directory), directory),
+        None => (PathBuf::from("."), ""),
+    };
+    let patches = patches_in(&directory);
+    patches
+        .iter()
+        .map(|(name, _)| Candidate::new(&format!("{prefix}{}", Path::new(name).display()), "patch"))
+        .collect()
+}

@@ -1,0 +1,64 @@
+//! `patchadm completions`: the script by which a shell asks the program what could come next.
+//!
+//! The scripts know nothing of verbs and options: at every question they call the hidden verb that
+//! [`complete`](super::complete) is.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::options::VerbOptions;
+use crate::arguments::parse;
+use crate::call::{AppletKind, Invocation, PROGRAM};
+use crate::reply::{CommandReport, Exit, Reply};
+use crate::surroundings::Output;
+
+const USAGE: &str = "patchadm completions bash|zsh|fish";
+
+/// Print the completion script of a shell
+#[derive(clap::Parser)]
+struct CompletionsArgs {
+    #[command(flatten)]
+    _common: VerbOptions,
+    /// The shell: bash, zsh or fish
+    #[arg(value_name = "SHELL", hide_possible_values = true)]
+    shell: Shell,
+}
+
+/// A shell that completes words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Shell {
+    fn script(self) -> &'static str {
+        match self {
+            Self::Bash => include_str!("completions/bash"),
+            Self::Zsh => include_str!("completions/zsh"),
+            Self::Fish => include_str!("completions/fish"),
+        }
+    }
+}
+
+/// The script.
+#[derive(Serialize)]
+struct CompletionScript {
+    script: String,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: CompletionsArgs = parse(call, USAGE)?;
+    let classic = call.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
+    let names: Vec<&str> = std::iter::once(PROGRAM).chain(classic.map(|applet| applet.name)).collect();
+    let script = args.shell.script().replace("@COMMANDS@", &names.join(" "));
+    Ok(Reply::new(Exit::OK, CompletionScript { script }))
+}
+
+impl CommandReport for CompletionScript {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(output.print(&self.script)?)
+    }
+}

@@ -1,0 +1,257 @@
+//! The codes of all commands: who ends with them, what they mean, what to do, and which causes they have.
+//!
+//! The test of the documents looks up every exit that it sees: an end with a cause that is not here fails it.
+
+use serde::Serialize;
+
+use crate::reply::ExitCause;
+use crate::reply::ExitCause::{
+    AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Edited, InDoubt, Internal, Locked, NoDatabase,
+    NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Space, Superseded, UndoData,
+    Unfinished, UntrustedRoot, Usage,
+};
+
+/// A code: who ends with it, what it means, what to do.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct CodeMeaning {
+    pub(super) code: u8,
+    /// The commands in words.
+    #[serde(rename = "command")]
+    pub(super) group: &'static str,
+    /// The names of these commands; empty for all.
+    pub(super) commands: &'static [&'static str],
+    pub(super) text: &'static str,
+    pub(super) advice: &'static str,
+    pub(super) causes: &'static [ExitCause],
+}
+
+impl CodeMeaning {
+    /// Whether it is about a command of this name.
+    pub(super) fn is_about(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.contains(&command)
+    }
+}
+
+/// The meanings of codes, command by command.
+macro_rules! meanings {
+    ($($group:literal, $commands:expr => {
+        $($code:literal [$($cause:ident)*] $text:literal $advice:literal)*
+    })*) => {
+        &[$($(CodeMeaning {
+            code: $code,
+            group: $group,
+            commands: &$commands,
+            text: $text,
+            advice: $advice,
+            causes: &[$($cause,)*],
+        },)*)*]
+    };
+}
+
+/// The codes that can occur, as the manual pages of the commands list them.
+pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
+    "every command", [] => {
+        0 [Ok] "It is done, or there was nothing to do." "Nothing."
+        1 [Usage NotFound NoRights ReadOnly Space Internal]
+            "The command line, or the policy of the root, makes no sense, or something that they name cannot be opened or written."
+            "Look at the usage line, at the manual page, or at the line of the policy that is named."
+    }
+    "patchadd", ["patchadd", "add", "plan"] => {
+        2 [AlreadyApplied] "The patch is applied already." "Nothing; `patchadm show ID` tells when it was applied."
+        3 [NoRights UntrustedRoot]
+            "You are neither root nor the owner of the root directory, or you are root and others may write its records."
+            "Run it as one of them; --as-owner and --trust-root say whose a root is."
+        4 [UndoData Space ReadOnly NoRights Edited Internal] "The old objects could not be saved, so nothing was replaced."
+            "Make room for undo data, or choose another place with -B."
+        5 [Internal Script Space NoRights ReadOnly Edited UndoData DamagedRecord NotFound]
+            "The run failed, and what had begun was undone."
+            "Read the message: it names the file and what the system said."
+        6 [Superseded] "Another patch that is applied makes this one obsolete." "Nothing: its fixes are there."
+        7 [NoDatabase ReadOnly NoRights Space Internal NotFound]
+            "There is no package database under the root, or its records cannot be written."
+            "Name the right root with -R."
+        8 [NotApplicable]
+            "None of the packages of the patch is installed in the version that it is for."
+            "Nothing: the patch is not for this root."
+        10 [Edited DamagedInput Restricted NoRights NotFound Dependency NotApplicable Script Unfinished Usage]
+            "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced."
+            "Read the message; for edited files choose with --edited, --override or --preserve."
+        12 [Script] "A signal ended a script of the patch; what had begun was undone."
+            "Look into the log for what the script said."
+        13 [DamagedInput] "The patch has a symbolic link where a file belongs." "Get the patch again from its maker."
+        15 [Script] "The prepatch script of the patch failed, before anything was changed."
+            "Look into the log for what the script said."
+        16 [Script] "The postpatch script of the patch failed; everything was undone."
+            "Look into the log for what the script said."
+        17 [UndoData] "Undo data was kept for some packages of the patch and not for others."
+            "Use -d, or leave it out, as the first time."
+        18 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
+        23 [Restricted] "A restricted patch is applied to a package of this patch." "Back the restricted patch out first."
+        24 [Dependency] "An applied patch and this one exclude each other." "Decide for one; back the other out."
+        25 [Dependency] "A patch that this one needs is not applied." "Apply that one first, or both in one command."
+        26 [UndoData DamagedRecord NoRights NotFound] "Undo data of another patch, which this one has to take over, cannot be used."
+            "Put it back where the message says, or name its directory with -B (--undo-dir)."
+        27 [NotFound] "A relative path leads nowhere." "Look at the spelling and at the working directory."
+        28 [DamagedInput DamagedRecord] "A pkginfo or pkgmap is damaged or missing, or records of the root disagree."
+            "Get the patch again; if the message names the root, restore that file."
+        29 [DamagedInput] "What the patch calls itself is no patch id." "Get the patch again from its maker."
+        33 [DamagedInput NotFound Usage NoRights Internal] "What was named is not a patch, or is damaged."
+            "Get the patch again; of a directory of patches name each of them."
+        35 [Superseded] "A later revision of the patch is applied." "Nothing: its fixes are there."
+        37 [Usage] "The directory for undo data cannot be used."
+            "Name an absolute path of a directory that can be written to."
+        38 [Script] "A script of the patch cannot be executed: it lacks the permission, or its interpreter is not there."
+            "Get the patch again, or install the interpreter."
+        39 [DamagedInput] "The archive cannot be decompressed." "Get the patch again."
+    }
+    "patchrm", ["patchrm", "remove", "plan"] => {
+        2 [NotFound] "The patch is not applied." "`patchadm list` shows those that are."
+        3 [NoRights UntrustedRoot]
+            "You are neither root nor the owner of the root directory, or you are root and others may write its records."
+            "Run it as one of them; --as-owner and --trust-root say whose a root is."
+        4 [UndoData DamagedInput DamagedRecord] "There is no undo data for the patch, or it is damaged."
+            "Restore it from a backup; without it the patch stays."
+        5 [Internal Script Space NoRights ReadOnly Restricted DamagedRecord DamagedInput Edited NotApplicable NotFound Dependency Locked]
+            "The run failed, and what had begun was undone."
+            "Read the message: it names the file and what the system said."
+        6 [Superseded Dependency] "A later patch stands on this one: it supersedes it, or changed the same files."
+            "Back the later patch out first; the message names it."
+        7 [Edited DamagedInput Script Space ReadOnly NoRights UndoData Internal]
+            "A file was changed by somebody else while the patch was backed out, or could not be kept; everything was undone."
+            "Try again."
+        8 [Usage] "That is no patch id." "An id is a base, a hyphen and a revision: 105181-05."
+        9 [Script] "The prebackout script of the patch failed, before anything was changed."
+            "Look into the log for what the script said."
+        10 [Script] "The postbackout script of the patch failed or cannot be executed; everything was undone."
+            "Look into the log for what the script said."
+        11 [Script] "The checkinstall script of the undo archive does not want the patch to be backed out."
+            "Read what it says; the log has it as well."
+        12 [UndoData Usage] "The undo data is not where the records say." "Name the directory that holds it with -B (--undo-dir)."
+        14 [Unfinished] "Another tool was interrupted while it applied the patch, and there is no undo data."
+            "Put the package back from a backup, or finish the patch without a way back: patchadd -u -d."
+        15 [Dependency] "Another patch needs this one." "Back that one out first, or both in one command."
+        20 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
+    }
+    "patchrm", ["patchrm"] => {
+        2 [NoDatabase] "There is no package database under the root." "Name the right root with -R."
+        7 [ReadOnly] "The records of the root cannot be written." "Mount the file system for writing."
+        19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or its lock cannot be had."
+            "Try again later, or use `patchadm remove --wait SECONDS`."
+    }
+    "patchadm remove, list, show, verify and recover", ["remove", "list", "show", "verify", "recover"] => {
+        7 [NoDatabase ReadOnly NoRights NotFound] "There is no package database under the root, or its records cannot be written."
+            "Name the right root with -R."
+    }
+    "patchadm list, show, verify and recover", ["list", "show", "verify", "recover"] => {
+        3 [NoRights UntrustedRoot]
+            "You are neither root nor the owner of the root directory, or you are root and others may write its records."
+            "Run it as one of them; --as-owner and --trust-root say whose a root is."
+        5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "A record or file of the root cannot be read, or not be put back."
+            "Read the message: it names the file and what the system said."
+        28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
+    }
+    "patchadm recover", ["recover"] => {
+        4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
+    }
+    "patchadm show", ["show"] => {
+        2 [NotFound] "There is neither an applied patch of this id nor a file of this name." "`patchadm list` shows the applied patches."
+    }
+    "patchadm show", ["show"] => {
+        1 [DamagedInput] "The file that was named is no patch, or is damaged." "Get the patch again."
+    }
+    "pkgadd and pkgrm", ["pkgadd", "pkgrm", "pkgask"] => {
+        2 [Script] "The package is installed or gone, and one of its scripts warned, or what it asked installf or removef for failed."
+            "Read what was printed, or var/sadm/patchadm/log; pkgchk says what is missing."
+        10 [Ok] "The package is installed or gone, and wants the machine to be started again."
+            "Start it again later."
+        12 [Script] "A script warned, and the machine is to be started again."
+            "Do what 2 says, and start it again later."
+        20 [Ok] "The package is installed or gone, and wants the machine to be started again."
+            "Start it again now."
+        22 [Script] "A script warned, and the machine is to be started again."
+            "Do what 2 says, and start it again now."
+        1 [NotFound DamagedInput DamagedRecord Script NoRights UntrustedRoot NoDatabase ReadOnly Space Dependency Edited Restricted NotApplicable UndoData Unfinished Superseded Internal]
+            "A package could not be installed or removed, or is not there; nothing of it was changed."
+            "Read the message: it names the package and the reason."
+        3 [Signal Script] "You, a script of the package, or a signal ended the command." "Run it again."
+        4 [Restricted Dependency Script] "The admin file or a script of the package forbids it, or an installed instance is in the way."
+            "Read the message; use another admin file with -a, or back patches out first."
+        5 [Restricted Dependency Script] "A question is open, and nobody can be asked."
+            "Use an admin file that answers it (-a), -n to confirm a removal, or run it on a terminal."
+        99 [DamagedInput NotFound Usage DamagedRecord] "The device, the admin file or the response file cannot be used, or records of the root are damaged."
+            "Look at the path that the message names."
+    }
+    "pkgchk and patchadm verify", ["pkgchk", "verify"] => {
+        1 [Edited Unfinished] "Objects are not as they are recorded; they are named."
+            "Find out who changed them; pkgchk -f puts attributes and links right, content comes from the package."
+    }
+    "patchadm verify", ["verify"] => {
+        1 [DamagedRecord] "Records of the root are damaged or disagree; they are named." "Do what is said beside each."
+        2 [NotFound] "A name is neither that of an applied patch nor of an installed package."
+            "`patchadm list` and pkginfo show what there is."
+        4 [UndoData] "The undo data of a patch is damaged, or gone; it is named."
+            "Restore the file from a backup; without it the patch stays."
+        12 [UndoData] "Undo data that is kept elsewhere is not where the records say."
+            "Mount what it is on; if it was moved, patchrm -B names the new place."
+    }
+    "pkgchk", ["pkgchk"] => {
+        1 [NotFound DamagedInput NoRights UntrustedRoot ReadOnly Internal] "Something that was named is not there or cannot be checked, or the root may not be repaired."
+            "Read the message: it names the file or package."
+        99 [NoDatabase DamagedRecord DamagedInput NotFound NoRights Internal] "There is no package database, it makes no sense, or the device cannot be read as packages."
+            "Look at the path and the line that the message names."
+    }
+    "pkginfo and pkgparam", ["pkginfo", "pkgparam"] => {
+        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package is not there, or its records or those of the root are damaged or missing."
+            "Look at the spelling, and name the right root with -R."
+    }
+    "showrev", ["showrev"] => {
+        1 [NoDatabase DamagedRecord] "The patches of the root are not known." "Name the right root with -R, or do what the message says."
+    }
+    "pkgtrans", ["pkgtrans"] => {
+        1 [DamagedInput NotFound Edited Internal] "Nothing was copied: the packages or the destination cannot be used." "Read the message: it names the package or the file."
+        2 [AlreadyApplied] "A package of that name is in the directory already; nothing was copied."
+            "Replace it with -o, or keep both with -n."
+        3 [Signal] "You, or a signal, ended the command." "Run it again."
+        99 [DamagedInput NotFound] "The packages cannot be read." "Look at the path that the message names."
+    }
+    "pkgmk", ["pkgmk"] => {
+        1 [DamagedInput NotFound AlreadyApplied Edited Restricted] "The package was not made." "Read the message: it names the line of the prototype or the file."
+        3 [Signal] "A signal ended the command." "Run it again."
+        99 [NotFound] "The prototype names no pkginfo." "Add the line `i pkginfo` to it."
+    }
+    "pkgproto", ["pkgproto"] => {
+        1 [NotFound] "An object could not be described; the others are." "Look at the path that the message names."
+        99 [Space ReadOnly NoRights Internal] "The lines could not be written." "Look at where standard output goes."
+    }
+    "installf and removef", ["installf", "removef"] => {
+        1 [NotFound Edited DamagedInput Restricted NoRights UntrustedRoot ReadOnly NoDatabase Dependency NotApplicable Internal]
+            "Nothing was registered or given up; with -f: an object is not what it was declared to be."
+            "Read the message: it names the package or the object."
+    }
+    "removef", ["removef"] => {
+        2 [Usage] "A relative path was passed over; the others are given up." "Name it from / on."
+    }
+    "installf and removef", ["installf", "removef"] => {
+        99 [DamagedRecord Internal Space ReadOnly NoRights Edited NotFound] "The package database could not be changed."
+            "Read the message: it names the file and what the system said."
+    }
+    "valpath", ["valpath"] => {
+        1 [NotApplicable] "The path is not all of what the options ask for." "Nothing: that is the answer."
+    }
+    "patchadm explain", ["explain"] => {
+        1 [NotFound] "No command ends with this code, or not the one that is named." "`patchadm --help` lists the commands, their manual pages the codes."
+    }
+    "patchadm links and demo", ["links", "demo"] => {
+        1 [Edited AlreadyApplied] "Something else is in the place of what was to be made; nothing was made." "Choose another directory, or use --force where links are in the way."
+    }
+    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+        64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
+        65 [Unfinished InDoubt DamagedRecord]
+            "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."
+            "Put right what the message names, then run `patchadm recover`."
+    }
+    "every command", [] => {
+        70 [Internal] "A defect of patchadm itself; nothing was changed, or everything was undone."
+            "Report it with the message."
+    }
+};

@@ -1,0 +1,38 @@
+//! What somebody may have meant by an id that is not applied, or by a file that is not there.
+
+use std::path::Path;
+
+use crate::arguments::suggest::{similar, similar_id};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::queries::applied_patches::applied_patches;
+use patchadm_core::plan::refusal::Reason;
+use patchadm_core::source::{SourceError, SourceProblem, directory_names};
+use patchadm_rootfs::Root;
+
+/// What was meant, if a patch was refused because of what it was called.
+pub(super) fn meant_instead(root: &Root, failed: &Failure) -> Option<String> {
+    match failed {
+        Failure::Refused(refusal) if *refusal.reason == Reason::NotApplied => {
+            applied_like(root, &refusal.subject)
+        }
+        Failure::Source(SourceError { path, problem: SourceProblem::NotFound }) => file_like(path),
+        _ => None,
+    }
+}
+
+/// The applied patch whose id is most like a word; none where the records cannot be read.
+pub(super) fn applied_like(root: &Root, word: &str) -> Option<String> {
+    let applied = applied_patches(root).unwrap_or_default();
+    let ids: Vec<String> = applied.iter().map(|patch| patch.id.to_string()).collect();
+    similar_id(word, ids.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// The path of the file beside a missing one whose name is most like its name.
+fn file_like(missing: &Path) -> Option<String> {
+    let name = missing.file_name()?.to_str()?;
+    let directory = missing.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let names = directory_names(directory.unwrap_or(Path::new(".")));
+    let names: Vec<&str> = names.iter().filter_map(|(name, _)| name.to_str()).collect();
+    let like = similar_id(name, names.iter().copied()).or_else(|| similar(name, names.iter().copied()))?;
+    Some(directory.map_or_else(|| like.to_owned(), |directory| directory.join(like).display().to_string()))
+}
