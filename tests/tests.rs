@@ -111,6 +111,8 @@ mod ledger;
 /// What killed makings leave.
 mod leftovers;
 mod links;
+/// What list tells, and in which order.
+mod list;
 /// Two writers at once.
 mod locked;
 /// The manual pages against the program.
@@ -203,6 +205,8 @@ mod set_id;
 mod several_patches;
 /// Patches that have a path in common.
 mod shared_paths;
+/// What show tells of a patch.
+mod show;
 mod showrev;
 /// Directories where packages wait.
 mod spool;
@@ -225,6 +229,8 @@ mod type_changes;
 mod undo_archives_played;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo data that is gone.
+mod undo_lost;
 /// Undo archives as packages, for other programs.
 mod undo_packages;
 /// Undo archives as streams, beside the classic ones.

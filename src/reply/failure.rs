@@ -4,11 +4,14 @@
 //! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
 //! package commands.
 
+use std::path::Path;
+
 use rustix::io::Errno;
 
 use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_source};
 use crate::reply::exit::{Exit, Stop};
+use crate::reply::words::recover_command;
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
@@ -365,6 +368,10 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
         Failure::Unrecovered { .. } => {
             UNRECOVERED.to_owned()
         }
+        Failure::DuringRun(root) => format!(
+            "Wait for the command that is at work; if there is none, run `{}` and ask again.",
+            recover_command(Path::new(root))
+        ),
         Failure::Transaction(error) => match (&error.left, &error.cause) {
             (RootCondition::InDoubt, _) => "Run `patchadm recover`.".to_owned(),
             (RootCondition::Unfinished(_), _) => UNRECOVERED.to_owned(),

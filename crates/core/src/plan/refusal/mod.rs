@@ -196,6 +196,11 @@ pub enum Reason {
         /// That patch.
         by: String,
     },
+    /// A patch that was applied later has paths of this one; which, only who may read the undo data knows.
+    SharedLater {
+        /// That patch.
+        by: String,
+    },
     /// An applied patch needs the one to be backed out.
     Needed {
         /// The patch that needs it.
@@ -341,6 +346,18 @@ impl Reason {
         Refusal { command, subject: subject.to_string(), reason: Box::new(self) }
     }
 
+    /// The applied patch that stands in the way of a backout, where it is one.
+    pub fn in_the_way(&self) -> Option<String> {
+        match self {
+            Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } | Self::Needed { by, .. } => {
+                Some(by.to_string())
+            }
+            Self::ChangedLater { by, .. } => by.clone(),
+            Self::UsedLater { by, .. } | Self::SharedLater { by } => Some(by.clone()),
+            _ => None,
+        }
+    }
+
     fn patchadd_code(&self) -> u8 {
         match self {
             Self::AlreadyApplied(_) => 2,
@@ -371,7 +388,8 @@ impl Reason {
             Self::Superseded(_)
             | Self::Obsoleted { .. }
             | Self::ChangedLater { .. }
-            | Self::UsedLater { .. } => 6,
+            | Self::UsedLater { .. }
+            | Self::SharedLater { .. } => 6,
             Self::BadId(_) => 8,
             Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
             Self::Needed { .. } => 15,

@@ -132,6 +132,7 @@ impl Reason {
             Self::UsedLater { path, by } => {
                 format!("patch {by}, which was applied later, has objects below {path}")
             }
+            Self::SharedLater { by } => format!("patch {by}, which was applied later, has paths of it"),
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
             _ => return None,
         })
@@ -230,7 +231,9 @@ impl Reason {
             Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } => {
                 format!("patchrm {by} first, or patchrm -f")
             }
-            Self::ChangedLater { by: Some(by), .. } | Self::UsedLater { by, .. } => format!("patchrm {by} first"),
+            Self::ChangedLater { by: Some(by), .. } | Self::UsedLater { by, .. } | Self::SharedLater { by } => {
+                format!("patchrm {by} first")
+            }
             Self::Needed { by, .. } => format!("patchrm {by} first"),
             Self::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
             Self::ScriptForbidden { .. } => "see `scripts` in patchadm-policy(5)".to_owned(),
