@@ -13,7 +13,7 @@ use crate::scenario::Scenario;
 fn stage() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     let package = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").file("bin/new", 0o755, "new\n");
-    let readme = "Install Requirements: Reboot after installing this patch\n";
+    let readme = "Synopsis: the web server\nInstall Requirements: Reboot after installing this patch\n";
     Patch::of("100-01", package).beside("patchinfo", "PATCH_PROPERTIES='rebootafter'\n").directory(&stage);
     Patch::of("200-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "three\n"))
         .says("SUNW_OBSOLETES", "100-01")
@@ -79,7 +79,10 @@ const PATCH: &str = "changed bool
     patches[].packages[] string
     patches[].reason string
     patches[].reboot null
-    patches[].undo[] string
+    patches[].undo[].bytes number
+    patches[].undo[].package string
+    patches[].undo[].path string
+    patches[].undo[].state string
     patches[].verdict string
     result string
     run number";
@@ -107,11 +110,14 @@ const PLANNED: [&str; 10] = [
     "-patches[].reboot null",
 ];
 
-const REFUSED: [&str; 5] = [
+const REFUSED: [&str; 8] = [
     "-run number",
     "-patches[].packages[] string",
     "+patches[].packages[]",
-    "-patches[].undo[] string",
+    "-patches[].undo[].bytes number",
+    "-patches[].undo[].package string",
+    "-patches[].undo[].path string",
+    "-patches[].undo[].state string",
     "+patches[].undo[]",
 ];
 
@@ -144,7 +150,7 @@ fn documents_of_changes_have_the_fields_of_the_schema() {
     assert_eq!(again["patches"][0]["verdict"], "already-applied");
     assert_eq!(again["changed"], false);
 
-    let without_undo = ["-patches[].undo[] string", "+patches[].undo[]"];
+    let without_undo = ["-patches[].undo[].path string", "+patches[].undo[].path null"];
     let removed = changed(&without_undo);
     let backout: Vec<&str> = [&PLANNED[..9], &without_undo].concat();
     assert_fields(
@@ -209,27 +215,39 @@ fn verdicts_say_why_a_patch_is_not_applied() {
 #[test]
 fn documents_of_questions_have_the_fields_of_the_schema() {
     let stage = stage();
-    assert_fields(&stage, 0, "list --json -R @ROOT@", "patches[]");
+    assert_fields(&stage, 0, "list --json -R @ROOT@", "patches[]\nunfinished null");
     stage.run("add -R @ROOT@ delivered/100-01 delivered/200-01").ok();
     let of_one = |at: &str| {
         "date string
+        date_text string
         host string
         incompatibles[]
         incompatibles[] string
         obsoletes[]
         obsoletes[] string
         packages[] string
-        removable bool
+        removable.blocked_by[]
+        removable.blocked_by[] string
+        removable.code number
+        removable.now bool
+        removable.reason null
+        removable.reason string
         requires[]
         requires[] string
         state[] string
-        undo_bytes number"
+        synopsis null
+        synopsis string
+        undo[].bytes number
+        undo[].package string
+        undo[].path string
+        undo[].state string"
             .lines()
             .map(|field| format!("{at}{}\n", field.trim()))
             .collect::<String>()
     };
     let mut fields: Vec<String> = of_one("patches[].").lines().map(str::to_owned).collect();
-    fields.extend(["patches[].by string".to_owned(), "patches[].id string".to_owned()]);
+    let others = ["patches[].by string", "patches[].id string", "unfinished null"];
+    fields.extend(others.map(str::to_owned));
     fields.sort();
     let list = assert_fields(&stage, 0, "list --json -R @ROOT@", &fields.join("\n"));
     assert_eq!(list["patches"][0]["state"], serde_json::json!(["obsoleted"]));
@@ -237,21 +255,28 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
     assert_eq!(list["patches"][1]["state"], serde_json::json!(["effective"]));
 
     let shown = document(&stage, 0, "show --json -R @ROOT@ 200-01");
-    assert_eq!(shown["patch"], list["patches"][1], "the same as in the list");
+    for (name, value) in list["patches"][1].as_object().unwrap() {
+        assert_eq!(shown["patch"][name], *value, "{name} is the same as in the list");
+    }
+    assert_eq!(shown["patch"]["reboot"], "rebootafter");
+    assert_eq!(shown["patch"]["files"], serde_json::json!({ "replaced": 1, "added": 0, "deleted": 0 }));
     let delivered = document(&stage, 0, "show --json -R @ROOT@ delivered/200-01");
-    assert_eq!(delivered["patch"]["patch"], "200-01");
-    assert_eq!(delivered["patch"]["requires"], "100-01");
+    assert_eq!(delivered["patch"]["id"], "200-01");
+    assert_eq!(delivered["patch"]["requires"], serde_json::json!(["100-01"]));
 
     let verified = "checked number
         discrepancies[].errors[] string
         discrepancies[].path string
         interrupted[]
-        patches[].code number
         patches[].id string
-        patches[].reason string
-        patches[].removable bool
-        patches[].undo[].bytes null
+        patches[].removable.blocked_by[]
+        patches[].removable.blocked_by[] string
+        patches[].removable.code number
+        patches[].removable.now bool
+        patches[].removable.reason null
+        patches[].removable.reason string
         patches[].undo[].bytes number
+        patches[].undo[].error null
         patches[].undo[].error string
         patches[].undo[].package string
         patches[].undo[].path null

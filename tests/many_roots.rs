@@ -457,3 +457,98 @@ fn memory_and_open_files_do_not_grow_with_the_number_of_roots() {
     assert!(most > 0 && most < 96 << 10, "{most} KiB resident");
     figures("many-roots", &[("roots at once", roots.len() as u64), ("KiB resident", most)]);
 }
+
+#[test]
+fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
+    let stage = stage();
+    let roots = copies(&stage, 5);
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|number| roots[number].display().to_string());
+    for root in &roots[..2] {
+        stage.run(&format!("patchadd -R {} delivered/100-01", root.display())).ok();
+    }
+    stage.run(&format!("patchadd -R {} delivered/200-01", roots[1].display())).ok();
+    fs::remove_dir_all(&roots[3]).unwrap();
+    list(&stage, &[4, 1, 3, 0, 2].map(|number: usize| roots[number].clone()));
+    let from = |text: &str| {
+        let lines = text.lines().filter_map(|line| line.split_once(": ")).map(|(root, _)| root.to_owned());
+        lines.filter(|root| root.starts_with('/')).collect::<Vec<_>>()
+    };
+
+    let asked = stage.run("list --roots list --jobs 4");
+    assert_eq!(asked.code, 1, "{}", asked.stdout);
+    assert_eq!(from(&asked.stdout), [e.as_str(), &b, &a, &c]);
+    assert!(asked.stdout.contains(&format!("{b}: 2 patches\n  100-01  effective ")), "{}", asked.stdout);
+    assert!(asked.stdout.contains(&format!("{c}: No patches are applied.\n")), "{}", asked.stdout);
+    assert!(asked.stdout.contains("5 roots: 4 asked, 1 failed.\n"), "{}", asked.stdout);
+    assert!(asked.stderr.contains(&format!("ERROR: {d}: failed (1): ")), "{}", asked.stderr);
+
+    let lacking = stage.run("list --lacking 200-01 --roots list");
+    assert!(lacking.stdout.contains(&format!("{b}: has 200-01\n")), "{}", lacking.stdout);
+    let summary = format!("  200-01 is lacking: {e}, {a}, {c}\n");
+    assert!(lacking.stdout.ends_with(&summary), "{}", lacking.stdout);
+    let quiet = stage.run("list -q --lacking 200-01 --roots list");
+    assert_eq!(quiet.stdout, "");
+    assert!(quiet.stderr.starts_with(&format!("patchadm: ERROR: {d}: ")), "{}", quiet.stderr);
+
+    let shown = stage.run("show 100-01 --roots list");
+    assert_eq!(shown.code, 2, "{}", shown.stderr);
+    let why = "cannot be backed out: applied patch 200-01 requires 100-01";
+    assert!(shown.stdout.contains(&format!("{b}: 100-01 effective, {why}\n")), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains(&format!("{a}: 100-01 effective, can be backed out\n")),
+        "{}",
+        shown.stdout
+    );
+    let lack = format!("  2 × failed (2): patch 100-01 is not applied: {e}, {c}\n");
+    assert!(shown.stdout.contains(&lack), "{}", shown.stdout);
+    assert!(shown.stdout.ends_with(&format!("  100-01 cannot be backed out: {b}\n")), "{}", shown.stdout);
+
+    fs::remove_dir_all(roots[0].join("var/sadm/pkg/ACMEweb/save/100-01")).unwrap();
+    let verified = stage.run("verify --json --roots list");
+    let document: Value = serde_json::from_str(&verified.stdout).unwrap();
+    let codes: Vec<u64> = (0..5).map(|at| document["roots"][at]["exit"]["code"].as_u64().unwrap()).collect();
+    assert_eq!(codes, [0, 0, 1, 4, 0]);
+    assert_eq!((verified.code, &document["changed"]), (1, &false.into()));
+    assert_eq!(document["summary"]["failed"], 2);
+    let stuck = serde_json::json!([{ "id": "100-01", "roots": [b, a] }]);
+    assert_eq!(document["summary"]["not_removable"], stuck);
+    let text = stage.run("verify --roots list");
+    assert!(
+        text.stdout
+            .starts_with(&format!("{e}: 6 objects are as recorded; no undo data is damaged.\n{b}: 6 "))
+    );
+    let damaged =
+        format!("{a}: failed (4): 6 objects are as recorded; undo data of 1 patch is damaged\n  100-01: ");
+    assert!(
+        text.stdout.contains(&damaged),
+        "what is wrong with a root stands below its name: {}",
+        text.stdout
+    );
+    assert!(text.stdout.contains(" is lost\n"), "{}", text.stdout);
+    assert_eq!(text.stderr.lines().count(), 1, "only what could not be asked: {}", text.stderr);
+    let quiet = stage.run("verify -q --roots list");
+    assert_eq!(quiet.stdout, "");
+    assert!(quiet.stderr.contains(&format!("ERROR: {a}: failed (4): ")), "{}", quiet.stderr);
+    assert!(quiet.stderr.contains(" is lost\n"), "{}", quiet.stderr);
+}
+
+#[test]
+fn a_directory_stands_for_the_roots_in_it() {
+    let stage = stage();
+    let roots = copies(&stage, 3);
+    let machines = stage.beside("machines");
+    fs::create_dir(machines.join("lost+found")).unwrap();
+    fs::write(machines.join("notes"), "").unwrap();
+    symlink(&roots[0], machines.join("current")).unwrap();
+    let named = |text: &str| text.lines().filter(|line| line.starts_with('/')).count();
+    let text = stage.run("list --roots machines").ok();
+    assert!(text.starts_with(&format!("{}: No patches", roots[0].display())), "{text}");
+    assert!(text.ends_with("3 roots: 3 asked.\n"), "{text}");
+    let one = stage.run("list --roots machines/001").ok();
+    assert_eq!(named(&one), 1, "a root is that root: {one}");
+    assert!(stage.run("add --roots machines delivered/100-01").ok().ends_with("3 roots: 3 done.\n"));
+    for line in ["list --roots delivered", "add --roots delivered delivered/100-01"] {
+        let said = stage.run(line).fails(1);
+        assert!(said.contains("no directory in delivered is a root, nor is it one itself"), "{line}: {said}");
+    }
+}

@@ -37,7 +37,7 @@ fn said(stage: &Scenario, verb: &str) -> BTreeMap<String, bool> {
         serde_json::from_str(&stage.run(&format!("{verb} --json -R @ROOT@")).stdout).unwrap();
     let patches = document["patches"].as_array().unwrap().iter();
     patches
-        .map(|patch| (patch["id"].as_str().unwrap().to_owned(), patch["removable"].as_bool().unwrap()))
+        .map(|patch| (patch["id"].as_str().unwrap().to_owned(), patch["removable"]["now"].as_bool().unwrap()))
         .collect()
 }
 
@@ -51,7 +51,7 @@ fn can_go(stage: &Scenario, ids: &[&str]) {
     for (id, can_go) in &list {
         let shown: Value =
             serde_json::from_str(&stage.run(&format!("show --json -R @ROOT@ {id}")).ok()).unwrap();
-        assert_eq!(shown["patch"]["removable"], *can_go, "{id}");
+        assert_eq!(shown["patch"]["removable"]["now"], *can_go, "{id}");
     }
 }
 
@@ -145,6 +145,7 @@ fn who_may_not_read_archives_is_told_what_the_records_say() {
     assert!(list.status.success(), "{text} {}", String::from_utf8_lossy(&list.stderr));
     assert_document("list --json", &list.stdout);
     let document: Value = serde_json::from_str(&text).unwrap();
-    let removable = document["patches"].as_array().unwrap().iter().map(|patch| patch["removable"] == true);
+    let removable =
+        document["patches"].as_array().unwrap().iter().map(|patch| patch["removable"]["now"] == true);
     assert_eq!(removable.collect::<Vec<_>>(), [true, false, true]);
 }

@@ -115,6 +115,8 @@ mod ledger;
 /// What killed makings leave.
 mod leftovers;
 mod links;
+/// What list tells, and in which order.
+mod list;
 /// Two writers at once.
 mod locked;
 /// A first patch, by its page.
@@ -209,6 +211,8 @@ mod set_id;
 mod several_patches;
 /// Patches that have a path in common.
 mod shared_paths;
+/// What show tells of a patch.
+mod show;
 mod showrev;
 /// Directories where packages wait.
 mod spool;
@@ -231,6 +235,8 @@ mod type_changes;
 mod undo_archives_played;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo data that is gone.
+mod undo_lost;
 /// Undo archives as packages, for other programs.
 mod undo_packages;
 /// Undo archives as streams, beside the classic ones.

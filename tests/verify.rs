@@ -206,10 +206,14 @@ fn every_reason_why_a_patch_cannot_be_backed_out_is_said() {
         let patches = document["patches"].as_array().unwrap().clone();
         assert_eq!(patches.len(), expected.len());
         for (patch, (id, code, why)) in patches.iter().zip(expected) {
-            let reason = patch["reason"].as_str().unwrap();
-            assert_eq!((patch["id"].as_str(), patch["code"].as_i64()), (Some(*id), Some(i64::from(*code))));
+            let removable = &patch["removable"];
+            let reason = removable["reason"].as_str().unwrap_or_default();
+            assert_eq!(
+                (patch["id"].as_str(), removable["code"].as_i64()),
+                (Some(*id), Some(i64::from(*code)))
+            );
             assert!(reason.contains(why) && reason.is_empty() == why.is_empty(), "{id}: {reason}");
-            assert_eq!(patch["removable"], *code == 0, "{id}");
+            assert_eq!(removable["now"], *code == 0, "{id}");
             let run = stage.run(&format!("patchrm -a -R @ROOT@ {id}"));
             assert_eq!(run.code, *code, "{id}: patchrm says the same: {}", run.stderr);
         }
@@ -309,7 +313,7 @@ fn archives_of_two_packages_or_two_patches_that_changed_places_are_found() {
             for patch in document["patches"].as_array().unwrap() {
                 for archive in patch["undo"].as_array().unwrap() {
                     let at = (archive["package"].as_str().unwrap(), patch["id"].as_str().unwrap());
-                    let state = if at == one || at == other { "damaged" } else { "sound" };
+                    let state = if at == one || at == other { "damaged" } else { "saved" };
                     assert_eq!(archive["state"], state, "{at:?}: {archive}");
                 }
             }
@@ -395,8 +399,8 @@ fn of_a_superseded_patch_the_archive_is_verified_as_well() {
     flip(&stage.at(&undo("ACMEweb", "100-01", "obsolete.gz")), 50);
     let document = document(&stage, 4, "");
     assert_eq!(document["patches"][0]["undo"][0]["state"], "damaged");
-    assert_eq!(document["patches"][0]["code"], 6, "the rules come before the archive");
-    assert_eq!(document["patches"][1]["removable"], true);
+    assert_eq!(document["patches"][0]["removable"]["code"], 6, "the rules come before the archive");
+    assert_eq!(document["patches"][1]["removable"]["now"], true);
     let before = stage.everything();
     stage.run("patchrm -R @ROOT@ 100-01 100-02").fails(4);
     crate::tree::assert_same(&stage.everything(), &before);
@@ -413,4 +417,19 @@ fn patches_of_which_one_was_given_without_undo_data_are_refused_before_the_first
     let said = stage.run("patchrm -R @ROOT@ 100-01 200-01").fails(4);
     assert!(said.contains("100-01"), "{said}");
     crate::tree::assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn more_or_less_is_said_where_it_is_wanted() {
+    let stage = stage();
+    let more = stage.run("verify -v -R @ROOT@").ok();
+    assert!(
+        more.starts_with("@ROOT@/opt: as recorded\n") || more.contains("/bin/httpd: as recorded\n"),
+        "{more}"
+    );
+    assert_eq!(stage.run("verify -q -R @ROOT@").ok(), "");
+    stage.mode("/opt/ACMEweb/bin/tool", 0o700);
+    let said = stage.run("verify -q -R @ROOT@").fails(1);
+    assert!(said.starts_with("patchadm: ERROR: @ROOT@/opt/ACMEweb/bin/tool\n"), "{said}");
+    assert!(!said.contains("can be backed out"), "{said}");
 }

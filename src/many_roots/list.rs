@@ -1,4 +1,4 @@
-//! Which roots: those of lists, and those that are named one by one.
+//! Which roots: those of lists, those in directories, and those that are named one by one.
 //!
 //! A list has one root in a line, as bytes; blanks around it, empty lines and lines that begin with `#` say nothing.
 
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::call::Invocation;
 use crate::reply::Stop;
 use crate::surroundings::SurroundingsError;
-use patchadm_core::operation::many::RootList;
+use patchadm_core::operation::many::{RootList, roots_at};
 
 /// The largest list that is read, in bytes.
 const LARGEST_LIST: u64 = 16 << 20;
@@ -20,8 +20,9 @@ const LARGEST_LIST: u64 = 16 << 20;
 /// Options that name many roots.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ManyRoots {
-    /// Work on every root that this file lists, one in a line; - is standard input; may be repeated
-    #[arg(long = "roots", value_name = "FILE", action = clap::ArgAction::Append, conflicts_with = "root")]
+    /// Work on every root that this file lists, one in a line (- is standard input), or that this directory holds; may
+    /// be repeated
+    #[arg(long = "roots", value_name = "FILE|DIR", action = clap::ArgAction::Append, conflicts_with = "root")]
     lists: Vec<PathBuf>,
     /// Work on the root below this directory, too; may be repeated
     #[arg(long = "root", value_name = "DIR", action = clap::ArgAction::Append, conflicts_with = "root")]
@@ -50,6 +51,10 @@ impl ManyRoots {
         }
         let mut paths = Vec::new();
         for list in &self.lists {
+            if list.is_dir() {
+                paths.extend(held(list).map_err(wrong)?);
+                continue;
+            }
             let text = read(list).map_err(|error| wrong(format!("{}: {error}", list.display())))?;
             paths.extend(parse(&text));
         }
@@ -80,6 +85,20 @@ pub(crate) fn must_be_read_often(sources: &[PathBuf], usage: &'static str) -> Re
             Err(Stop::Usage { message, usage })
         }
     }
+}
+
+/// The roots that a directory stands for; one at least.
+fn held(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let absolute =
+        std::path::absolute(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let found = roots_at(&absolute).map_err(|error| error.to_string())?;
+    if found.is_empty() {
+        let directory = directory.display();
+        return Err(format!(
+            "no directory in {directory} is a root, nor is it one itself: a root has a directory var/sadm"
+        ));
+    }
+    Ok(found)
 }
 
 fn read(list: &Path) -> io::Result<Vec<u8>> {

@@ -91,6 +91,14 @@ impl<B> RootReport<B> {
     }
 }
 
+impl<B> RootReport<B> {
+    /// A root that was asked, and answered: one line, and more below it.
+    pub(crate) fn of_answer(line: String, notes: Vec<String>, body: B) -> Self {
+        let body = RootBody::Worked(body);
+        Self { notes, ..Self::of_line(RootClass::Done, Exit::OK, line, Path::new("/"), body) }
+    }
+}
+
 /// The line of a root where something went wrong.
 pub(crate) fn failure_line(exit: Exit, error: &str) -> String {
     format!("failed ({}): {}", exit.code(), in_one_line(error))

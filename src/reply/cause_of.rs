@@ -84,6 +84,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::Required(_)
         | Reason::ChangedLater { .. }
         | Reason::UsedLater { .. }
+        | Reason::SharedLater { .. }
         | Reason::Needed { .. }
         | Reason::InUse { .. } => ExitCause::Dependency,
         Reason::BackoutDirectory(_) | Reason::KeepWithoutUndo(_) | Reason::BasedirAnswered { .. } => {

@@ -13,8 +13,10 @@ pub(crate) mod packages;
 pub(crate) mod patch_entry;
 pub(crate) mod patch_text;
 pub(crate) mod patches;
+pub(crate) mod removable;
 pub(crate) mod result_word;
 pub(crate) mod text;
+pub(crate) mod undo;
 pub(crate) mod words;
 
 pub(crate) use cause::ExitCause;

@@ -4,17 +4,18 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use patchadm_svr4::places;
-
 use super::exit::Exit;
 use super::failure;
 use super::result_word::ResultWord;
+use super::undo::{self, UndoEntry};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
+use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction};
 use patchadm_core::plan::patch::engine::PlannedScript;
 use patchadm_core::plan::refusal::{Command, Reason};
 use patchadm_core::plan::rights::{Grant, grants};
-use patchadm_core::plan::{Action, Body, Change, Plan, SpaceNeed, UndoArchive, UndoPlace};
+use patchadm_core::plan::{Action, Body, Change, Plan, SpaceNeed};
+use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// One patch in the answer; its fields are those of the JSON document.
@@ -35,8 +36,8 @@ pub(crate) struct PatchEntry {
     pub(crate) files: ChangeCounts,
     /// The size of new objects in bytes.
     pub(crate) bytes: u64,
-    /// The paths of the undo data by package; empty without.
-    pub(crate) undo: Vec<String>,
+    /// The undo data behind the change, package by package.
+    pub(crate) undo: Vec<UndoEntry>,
     /// The reboot that the patch asks for after installation.
     pub(crate) reboot: Option<&'static str>,
     /// The programs that run the old version until they are restarted.
@@ -102,7 +103,12 @@ impl PatchEntry {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
 
-    pub(super) fn of(command: Command, one: ApplyOutcome, code: fn(Command, &Failure) -> Exit) -> Self {
+    pub(super) fn of(
+        root: &Root,
+        command: Command,
+        one: ApplyOutcome,
+        code: fn(Command, &Failure) -> Exit,
+    ) -> Self {
         let ApplyOutcome { id, plan, scripts, reboot, in_use, result } = one;
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
@@ -123,6 +129,7 @@ impl PatchEntry {
         let (owned, receipt) = (plan, receipt.as_ref());
         let plan = owned.as_ref();
         let planned = plan.filter(|_| receipt.is_none());
+        let written = |at: usize| receipt?.undo.get(&at).copied();
         let notes = plan.iter().flat_map(|plan| &plan.notes);
         Self {
             id,
@@ -132,7 +139,7 @@ impl PatchEntry {
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
             files: plan.map(ChangeCounts::of).unwrap_or_default(),
             bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
-            undo: plan.iter().flat_map(|plan| plan.archives().map(undo_path)).collect(),
+            undo: plan.map(|plan| UndoEntry::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot,
             in_use: in_use.collect(),
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
@@ -163,6 +170,19 @@ impl fmt::Display for ChangeCounts {
 }
 
 impl ChangeCounts {
+    /// The counts of what an applied patch changed.
+    pub(crate) fn of_objects(objects: &[ChangedObject]) -> Self {
+        let mut counts = Self::default();
+        for object in objects {
+            match object.action {
+                PatchAction::Add => counts.added += 1,
+                PatchAction::Replace => counts.replaced += 1,
+                PatchAction::Delete => counts.deleted += 1,
+            }
+        }
+        counts
+    }
+
     fn of(plan: &Plan) -> Self {
         let mut counts = Self::default();
         for change in &plan.changes {
@@ -288,17 +308,7 @@ fn new_bytes(plan: &Plan) -> u64 {
 }
 
 fn saved_bytes(plan: &Plan) -> u64 {
-    let saved = plan.undo.iter().flat_map(|undo| &undo.saved);
-    saved.filter_map(|(entry, _)| entry.object.content.size).sum()
-}
-
-fn undo_path(undo: &UndoArchive) -> String {
-    match &undo.place {
-        UndoPlace::Remote(path) => path.display().to_string(),
-        UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly => {
-            format!("{}/{}/undo{}", places::save(&undo.package), undo.patch, undo.format.suffix())
-        }
-    }
+    plan.undo.iter().map(undo::saved_bytes).sum()
 }
 
 fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {

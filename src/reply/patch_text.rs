@@ -27,7 +27,7 @@ pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
     }
     let saved = human(entry.saved_bytes);
-    let _ = match entry.undo.len() {
+    let _ = match entry.undo.iter().filter(|undo| undo.is_kept()).count() {
         0 => writeln!(text, "Undo data: none."),
         number => writeln!(text, "Undo data: {number} archives of {saved} before compression."),
     };

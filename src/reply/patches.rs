@@ -16,6 +16,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
 use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 /// A command about patches that has ended.
 #[derive(Debug, Serialize)]
@@ -51,6 +52,7 @@ pub(crate) struct PatchesReport {
 impl PatchesReport {
     /// The report of a command that began at `began`; `code` gives the exit code of a failure.
     pub(crate) fn of(
+        root: &Root,
         command: Command,
         result: Result<ApplyReport, Failure>,
         code: fn(Command, &Failure) -> Exit,
@@ -63,7 +65,8 @@ impl PatchesReport {
                 recovered = recovery_sentence(&report.recovered);
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
-                patches = report.patches.into_iter().map(|one| PatchEntry::of(command, one, code)).collect();
+                let entry = |one| PatchEntry::of(root, command, one, code);
+                patches = report.patches.into_iter().map(entry).collect();
                 None
             }
         };

@@ -1,6 +1,7 @@
 //! Words that several answers share: sizes, what recovery did, reboots.
 
 use std::io;
+use std::path::Path;
 
 use crate::surroundings::Output;
 use patchadm_changeset::transaction::Recovered;
@@ -30,6 +31,18 @@ pub(crate) fn print_recovery(
     lines.map(|line| format!("NOTE: {line}\n")).try_for_each(|line| output.complain(line))
 }
 
+/// Prints notes to standard error.
+pub(crate) fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
+    let mut notes = notes.iter().map(|note| format!("NOTE: {note}\n"));
+    notes.try_for_each(|note| output.complain(note))
+}
+
+/// A line of a description: the name, if it has one, and the value.
+pub(crate) fn named_value(name: &str, value: &str) -> String {
+    let colon = if name.is_empty() { ' ' } else { ':' };
+    format!("{name:>12}{colon} {value}")
+}
+
 /// The outcome of a recovery as a sentence; `None` where no run was interrupted.
 pub(crate) fn recovery_sentence(found: &Recovered) -> Option<String> {
     match found {
@@ -41,6 +54,22 @@ pub(crate) fn recovery_sentence(found: &Recovered) -> Option<String> {
             Some(format!("The run {run} had been completed and is tidied up now: everything is as after it."))
         }
     }
+}
+
+/// The command that puts a root right after an interrupted run, to be typed anywhere.
+pub(crate) fn recover_command(root: &Path) -> String {
+    if root == Path::new("/") {
+        return "patchadm recover".to_owned();
+    }
+    format!("patchadm -R {} recover", root.display())
+}
+
+/// What is said of a root where a run is not finished.
+pub(crate) fn unfinished_sentence(run: &str, root: &Path) -> String {
+    format!(
+        "The run {run} was interrupted: this is how the root was before it. Run `{}`.",
+        recover_command(root)
+    )
 }
 
 /// The reboot that a patch asks for, as a sentence.

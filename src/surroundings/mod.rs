@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-use chrono::{DateTime, Local, NaiveDateTime, Utc};
+use chrono::{DateTime, Local, NaiveDateTime, TimeZone as _, Utc};
 
 use patchadm_core::database::{RecordReader, policy};
 use patchadm_rootfs::{Root, accounts_of};
@@ -181,6 +181,14 @@ impl Zone {
         let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b":").unwrap_or(bytes)));
         let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
         if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
+    }
+
+    /// The moment at which the clock on the wall shows this; the first, where it shows it twice.
+    pub(crate) fn moment(self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Local => Local.from_local_datetime(&wall).earliest().map(|local| local.with_timezone(&Utc)),
+            Self::Utc => Some(wall.and_utc()),
+        }
     }
 
     /// A moment (seconds since 1970) as the clock on the wall showed it; 1970 where it is beyond any calendar.

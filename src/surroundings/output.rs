@@ -43,6 +43,11 @@ impl Output {
         self.manner = manner;
     }
 
+    /// Whether nothing but errors is wanted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.manner.is_quiet
+    }
+
     /// Whether a line for each path is wanted.
     pub(crate) fn is_verbose(&self) -> bool {
         self.manner.is_verbose

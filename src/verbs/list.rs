@@ -1,113 +1,238 @@
-//! `patchadm list`: the patches of a root.
+//! `patchadm list`: the patches of a root, or of many.
 
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::Serialize;
 
+use super::lacking::LackingReport;
+use super::listed::ListedPatch;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
+use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
+use crate::many_roots::root_report::RootReport;
 use crate::reply::failure::query_refused;
-use crate::reply::words::human;
-use crate::reply::{CommandReport, Exit, Reply};
-use crate::surroundings::Output;
-use patchadm_core::operation::queries::inspect::{InspectedPatch, inspect};
-use patchadm_svr4::patch::PatchList;
+use crate::reply::words::{print_notes, unfinished_sentence};
+use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::surroundings::{Output, Zone};
+use patchadm_core::operation::queries::inspect::{InspectedPatch, Inspection, WantedWords, inspect};
+use patchadm_rootfs::Root;
 
-const USAGE: &str = "patchadm [-R root] list";
+const USAGE: &str = "patchadm [-R root] list [--order id|date] [--applied-since date]\n\
+     patchadm [-R root] list --lacking id\npatchadm list [option...] --roots file|dir";
 
 /// List the patches of a root with their state, date and undo data
 #[derive(clap::Parser)]
 struct ListArgs {
+    /// Say whether the root lacks this patch: neither it nor one that contains it is applied
+    #[arg(long, value_name = "ID", conflicts_with_all = ["order", "applied_since"])]
+    lacking: Option<String>,
+    /// The order of the list: by id, or by the date of application
+    #[arg(long, value_name = "id|date", value_parser = order)]
+    order: Option<ListOrder>,
+    /// Only the patches that were applied at this moment (RFC 3339) or day, or later
+    #[arg(long, value_name = "DATE")]
+    applied_since: Option<String>,
+    #[command(flatten)]
+    many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
 }
 
-/// An applied patch; its fields are those of the JSON documents of `list` and `show`.
-#[derive(Serialize)]
-pub(super) struct ListedPatch {
-    pub(super) id: String,
-    pub(super) state: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) by: Option<String>,
-    pub(super) date: Option<String>,
-    pub(super) host: Option<String>,
-    pub(super) packages: Vec<String>,
-    pub(super) obsoletes: Vec<String>,
-    pub(super) requires: Vec<String>,
-    pub(super) incompatibles: Vec<String>,
-    /// Bytes; null where there is none, or where it is kept elsewhere.
-    undo_bytes: Option<u64>,
-    removable: bool,
-    /// Whether all of the undo data is where the records say.
-    #[serde(skip)]
-    has_undo: bool,
+/// The order of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ListOrder {
+    #[default]
+    Id,
+    Date,
 }
 
-impl From<&InspectedPatch> for ListedPatch {
-    fn from(one: &InspectedPatch) -> Self {
-        let words = |list: &PatchList| list.iter().map(ToString::to_string).collect();
-        Self {
-            id: one.patch.id.to_string(),
-            state: one.state.clone(),
-            by: one.by.clone(),
-            date: one.date.clone(),
-            host: one.host.clone(),
-            packages: one.patch.packages.iter().map(ToString::to_string).collect(),
-            obsoletes: words(&one.patch.obsoletes),
-            requires: one.patch.requires.iter().map(ToString::to_string).collect(),
-            incompatibles: words(&one.patch.incompatibles),
-            undo_bytes: undo_bytes(one),
-            removable: one.is_removable,
-            has_undo: one.undo.iter().all(|undo| undo.is_there),
-        }
-    }
+/// What is listed, and how.
+#[derive(Clone, Copy, Debug)]
+struct ListChoice {
+    order: ListOrder,
+    since: Option<DateTime<Utc>>,
+    is_verbose: bool,
+    in_json: bool,
 }
 
-impl ListedPatch {
-    /// The state with the patch that is behind it.
-    pub(super) fn state_text(&self) -> String {
-        let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        format!("{}{by}", self.state.join(", "))
-    }
-}
-
-fn undo_bytes(one: &InspectedPatch) -> Option<u64> {
-    let sizes: Option<Vec<u64>> = one.undo.iter().map(|undo| undo.bytes).collect();
-    sizes.map(|sizes| sizes.iter().sum())
-}
-
-#[derive(Serialize)]
+/// The patches of a root.
+#[derive(Debug, Serialize)]
 struct ListReport {
     patches: Vec<ListedPatch>,
+    /// The run that was interrupted, before which everything is told.
+    unfinished: Option<String>,
+    /// Notes for a person.
+    #[serde(skip)]
+    remarks: Vec<String>,
+    #[serde(skip)]
+    choice: ListChoice,
 }
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ListArgs = parse(call, USAGE)?;
+    let since = args.applied_since.as_deref().map(|date| since(date, call.surroundings.zone)).transpose()?;
+    let choice = ListChoice {
+        order: args.order.unwrap_or_default(),
+        since,
+        is_verbose: call.output.is_verbose(),
+        in_json: call.in_json,
+    };
+    let lacking = args.lacking.as_deref();
+    if args.many.are_named() {
+        let query = RootsQuery { usage: USAGE, answered: "asked", lacking };
+        return match lacking {
+            None => ask_many(call, &args.many, query, &|root| {
+                ListReport::of(root, choice)
+                    .map_or_else(|error| RootAnswer::failed(root, &error), ListReport::answer)
+            }),
+            Some(id) => ask_many(call, &args.many, query, &|root| {
+                lacks(root, id).map_or_else(|error| RootAnswer::failed(root, &error), lacking_answer)
+            }),
+        };
+    }
     let root = args.common.root.open(call)?;
-    let patches = inspect(&root)
-        .map_err(|failed| query_refused(&root, &failed))?
-        .iter()
-        .map(ListedPatch::from)
-        .collect();
-    Ok(Reply::about(&root, Exit::OK, ListReport { patches }))
+    match lacking {
+        None => Ok(Reply::about(&root, Exit::OK, ListReport::of(&root, choice)?)),
+        Some(id) => Ok(Reply::about(&root, Exit::OK, lacks(&root, id)?)),
+    }
+}
+
+fn lacks(root: &Root, id: &str) -> anyhow::Result<LackingReport> {
+    let inspection = inspect(root, WantedWords::None).map_err(|failed| query_refused(root, &failed))?;
+    Ok(LackingReport::of(root, &inspection, id)?)
+}
+
+fn lacking_answer(report: LackingReport) -> RootAnswer<LackingReport> {
+    let (line, is_lacking) = (report.line(), report.lacking);
+    RootAnswer { is_lacking, ..RootReport::of_answer(line, Vec::new(), report).into() }
+}
+
+fn order(text: &str) -> Result<ListOrder, String> {
+    match text {
+        "id" => Ok(ListOrder::Id),
+        "date" => Ok(ListOrder::Date),
+        _ => Err("it is id or date".to_owned()),
+    }
+}
+
+/// The moment that a date names: RFC 3339, or a day, which begins at midnight of the time zone.
+fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
+    let day = || {
+        let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+        zone.moment(day.and_time(NaiveTime::MIN))
+    };
+    let moment = DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc()).ok();
+    moment.or_else(day).ok_or_else(|| Stop::Usage {
+        message: format!(
+            "<{}> is no date: write 2026-11-20, or 2026-11-20T07:00:00+01:00",
+            text.escape_debug()
+        ),
+        usage: USAGE,
+    })
+}
+
+impl ListReport {
+    fn of(root: &Root, choice: ListChoice) -> anyhow::Result<Self> {
+        let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
+        let Inspection { patches, unfinished, .. } =
+            inspect(root, words).map_err(|failed| query_refused(root, &failed))?;
+        let mut remarks: Vec<String> =
+            unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
+        let mut patches: Vec<&InspectedPatch> = patches.iter().collect();
+        if let Some(since) = choice.since {
+            let undated = patches.iter().filter(|one| one.date.is_none()).count();
+            if undated > 0 {
+                remarks.push(format!(
+                    "{undated} of the patches have no date that can be told as a moment; they are left out."
+                ));
+            }
+            patches.retain(|one| one.date.is_some_and(|date| date >= since));
+        }
+        if choice.order == ListOrder::Date {
+            let moment = |one: &&InspectedPatch| one.date.map_or((true, None), |date| (false, Some(date)));
+            patches.sort_by_key(moment);
+        }
+        let patches = patches.into_iter().map(ListedPatch::from).collect();
+        Ok(Self { patches, unfinished, remarks, choice })
+    }
+
+    /// The width of the ids.
+    fn width(&self) -> usize {
+        self.patches.iter().map(|one| one.id.len()).max().unwrap_or_default()
+    }
+
+    /// The line below that of a patch, where more is wanted.
+    fn synopsis(&self, one: &ListedPatch, width: usize) -> Option<String> {
+        let synopsis = one.synopsis.as_ref().filter(|_| self.choice.is_verbose)?;
+        Some(format!("{:<width$}  {synopsis}", ""))
+    }
+
+    /// The lines of the patches, and their synopses.
+    fn lines(&self) -> Vec<String> {
+        let width = self.width();
+        let of = |one| std::iter::once(ListedPatch::line(one, width)).chain(self.synopsis(one, width));
+        self.patches.iter().flat_map(of).collect()
+    }
+
+    fn empty(&self) -> &'static str {
+        if self.choice.since.is_some() {
+            "No patches were applied since then."
+        } else {
+            "No patches are applied."
+        }
+    }
+
+    /// The report of one root of many.
+    fn answer(self) -> RootAnswer<Self> {
+        let line = match self.patches.len() {
+            0 => self.empty().to_owned(),
+            1 => "1 patch".to_owned(),
+            number => format!("{number} patches"),
+        };
+        let remarks = self.remarks.iter().map(|remark| format!("note: {remark}"));
+        let notes = self.lines().into_iter().chain(remarks).collect();
+        RootReport::of_answer(line, notes, self).into()
+    }
 }
 
 impl CommandReport for ListReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if self.patches.is_empty() {
-            output.line("No patches are applied.")?;
+            output.line(self.empty())?;
         }
-        let width = self.patches.iter().map(|one| one.id.len()).max().unwrap_or_default();
+        let width = self.width();
         for one in &self.patches {
-            let undo = match (one.undo_bytes, one.has_undo) {
-                (Some(bytes), _) => human(bytes),
-                (None, true) => "elsewhere".to_owned(),
-                (None, false) => "none".to_owned(),
-            };
-            let state = one.state_text();
-            let date = one.date.as_deref().unwrap_or("no date recorded");
-            output.line(format!("{:<width$}  {state:<24}  {date}  undo data: {undo}", one.id))?;
+            one.print(output, width)?;
+            if let Some(synopsis) = self.synopsis(one, width) {
+                output.line(synopsis)?;
+            }
         }
         Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.remarks)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_a_day_or_a_moment() {
+        for (text, expected) in [
+            ("2026-11-20", Some("2026-11-20T00:00:00+00:00")),
+            ("2026-11-20T07:00:00+01:00", Some("2026-11-20T06:00:00+00:00")),
+            ("2026-11-20T07:00:00Z", Some("2026-11-20T07:00:00+00:00")),
+            ("20.11.2026", None),
+            ("2026-11-20T07:00:00", None),
+            ("", None),
+        ] {
+            let moment = since(text, Zone::Utc).map(|moment| moment.to_rfc3339()).ok();
+            assert_eq!(moment.as_deref(), expected, "{text}");
+        }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) mod show;
 pub(crate) mod verify;
 
 mod change;
+mod lacking;
+mod listed;
 mod meant;
 mod options;
 mod patch_lines;

@@ -1,29 +1,43 @@
-//! `patchadm show`: everything about an applied patch, or about one that is not applied yet.
+//! `patchadm show`: everything about an applied patch, of a root or of many, or about one that is not applied yet.
 
-use std::collections::BTreeMap;
+mod delivered;
+
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::list::ListedPatch;
+use super::listed::ListedPatch;
+use super::meant::applied_like;
 use super::options::VerbOptions;
 use crate::arguments::parse;
+use crate::arguments::suggest::did_you_mean;
 use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
+use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
+use crate::many_roots::root_report::RootReport;
 use crate::reply::failure::query_refused;
-use crate::reply::words::human;
+use crate::reply::patch_entry::ChangeCounts;
+use crate::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
+use delivered::DeliveredPatch;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::queries::inspect::{InspectedPatch, inspect};
-use patchadm_core::source;
-use patchadm_core::source::{Extent, Image, Origin};
-use patchadm_svr4::patch::{PatchId, PatchMacros};
+use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
+use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
+use patchadm_core::source::{self, Extent, Origin};
+use patchadm_rootfs::Root;
+use patchadm_svr4::patch::PatchId;
 
-const USAGE: &str = "patchadm [-R root] show id|patch";
+const USAGE: &str = "patchadm [-R root] show id|patch\npatchadm show --roots file|dir id";
+
+/// A patch that is not applied: the code of patchrm(1M) for it.
+const NOT_APPLIED: Exit = Exit::new(2, ExitCause::NotFound);
 
 /// Show everything about an applied patch (its id) or a delivered one (its path)
 #[derive(clap::Parser)]
 struct ShowArgs {
+    #[command(flatten)]
+    many: ManyRoots,
     #[command(flatten)]
     common: VerbOptions,
     /// The id of an applied patch, or the path of a delivered one
@@ -31,105 +45,160 @@ struct ShowArgs {
     subject: Option<String>,
 }
 
-/// The fields of a patch in the document, and the lines of the text.
-#[derive(Serialize)]
-struct ShownPatch<P> {
-    patch: P,
-    /// The lines: a name and a value; lines with an empty value are not printed.
+/// Everything about an applied patch.
+#[derive(Debug, Serialize)]
+struct AppliedReport {
+    patch: ShownPatch,
+    /// The run that was interrupted, before which everything is told.
+    unfinished: Option<String>,
+    /// The lines of the text: a name and a value; those with an empty value are not printed.
     #[serde(skip)]
-    lines: Vec<(String, String)>,
+    lines: Vec<(&'static str, String)>,
+    #[serde(skip)]
+    remarks: Vec<String>,
+}
+
+/// An applied patch with what it changed.
+#[derive(Debug, Serialize)]
+struct ShownPatch {
+    #[serde(flatten)]
+    listed: ListedPatch,
+    /// The reboot that it asks for after installation.
+    reboot: Option<&'static str>,
+    /// The number of objects by kind of change; null where its undo data does not tell the caller.
+    files: Option<ChangeCounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<ShownChange>>,
+}
+
+/// An object that the patch changed.
+#[derive(Debug, Serialize)]
+struct ShownChange {
+    package: String,
+    path: String,
+    action: &'static str,
 }
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let args: ShowArgs = parse(call, USAGE)?;
-    let Some(subject) = args.subject else {
+    let ShowArgs { many, common, subject } = parse(call, USAGE)?;
+    let is_verbose = call.output.is_verbose();
+    let Some(subject) = subject else {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     };
-    let root = args.common.root.open(call)?;
-    let wanted = PatchId::new(&subject).ok();
-    let applied_there = match inspect(&root) {
-        // What is delivered is the same whatever the root.
-        Err(Failure::NoDatabase(_)) if Path::new(&subject).exists() => Vec::new(),
-        answer => answer.map_err(|failed| query_refused(&root, &failed))?,
-    };
-    if let Some(one) = applied_there.iter().find(|one| Some(&one.patch.id) == wanted.as_ref()) {
-        return Ok(Reply::about(&root, Exit::OK, applied(one)));
+    if many.are_named() {
+        if Path::new(&subject).exists() && PatchId::new(&subject).is_err() {
+            let message =
+                format!("{subject} is delivered, and the same for every root: show it without --roots");
+            return Err(Stop::Usage { message, usage: USAGE }.into());
+        }
+        let query = RootsQuery { usage: USAGE, answered: "asked", lacking: None };
+        return ask_many(call, &many, query, &|root| answer(root, &subject, is_verbose));
+    }
+    let root = common.root.open(call)?;
+    if let Some(report) = applied(&root, &subject, is_verbose)? {
+        return Ok(Reply::about(&root, Exit::OK, report));
     }
     if Path::new(&subject).exists() {
         let (_, image) = source::open(Origin::Path(Path::new(&subject)), Extent::Everything)?;
-        return Ok(Reply::new(Exit::OK, delivered(&image)));
+        return Ok(Reply::new(Exit::OK, DeliveredPatch::of(&image, is_verbose)));
     }
-    let message = format!("patch {subject} is not applied, and there is no file or directory of that name");
-    Err(Stop::Refused { exit: Exit::new(2, ExitCause::NotFound), message }.into())
+    let meant = applied_like(&root, &subject).map(|meant| format!("\n{}", did_you_mean(&meant)));
+    let why = "is not applied, and there is no file or directory of that name";
+    let message = format!("patch {subject} {why}{}", meant.unwrap_or_default());
+    Err(Stop::Refused { exit: NOT_APPLIED, message }.into())
 }
 
-fn applied(one: &InspectedPatch) -> ShownPatch<ListedPatch> {
-    let patch = ListedPatch::from(one);
-    let fields = [
-        ("Patch", patch.id.clone()),
-        ("State", patch.state_text()),
-        ("Applied", patch.date.clone().unwrap_or_default()),
-        ("On", patch.host.clone().unwrap_or_default()),
-        ("Packages", patch.packages.join(", ")),
-        ("Obsoletes", patch.obsoletes.join(", ")),
-        ("Requires", patch.requires.join(", ")),
-        ("Incompatible", patch.incompatibles.join(", ")),
-    ];
-    let undo = one.undo.iter().map(|undo| {
-        let what = match (undo.bytes, undo.is_there) {
-            (Some(bytes), _) => human(bytes),
-            (None, true) => "kept elsewhere".to_owned(),
-            (None, false) => "none: it cannot be backed out".to_owned(),
-        };
-        ("Undo data".to_owned(), format!("{} {what}", undo.package))
-    });
-    let lines = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(undo).collect();
-    ShownPatch { patch, lines }
+/// The report of one root of many; that it lacks the patch is no answer there, either.
+fn answer(root: &Root, subject: &str, is_verbose: bool) -> RootAnswer<AppliedReport> {
+    match applied(root, subject, is_verbose) {
+        Err(error) => RootAnswer::failed(root, &error),
+        Ok(None) => {
+            let message = format!("patch {subject} is not applied");
+            RootAnswer::failed(root, &Stop::Refused { exit: NOT_APPLIED, message }.into())
+        }
+        Ok(Some(report)) => {
+            let listed = &report.patch.listed;
+            let line = format!("{} {}, {}", listed.id, listed.state_text(), listed.removable.words());
+            let stuck = if listed.removable.now { Vec::new() } else { vec![listed.id.clone()] };
+            let remarks = report.remarks.iter().map(|remark| format!("note: {remark}"));
+            let notes = report.text().chain(remarks).collect();
+            RootAnswer { stuck, ..RootReport::of_answer(line, notes, report).into() }
+        }
+    }
 }
 
-fn delivered(image: &Image) -> ShownPatch<BTreeMap<String, String>> {
-    let facts: Vec<PatchMacros> = image
-        .packages
-        .iter()
-        .filter_map(|package| PatchMacros::from_params(&package.params, PatchId::SEPARATOR).ok()?)
-        .collect();
-    let joined = |of: &dyn Fn(&PatchMacros) -> String| {
-        let mut words: Vec<String> = facts.iter().map(of).filter(|text| !text.is_empty()).collect();
-        words.dedup();
-        words.join(", ")
+fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Option<AppliedReport>> {
+    let wanted = PatchId::new(subject).ok();
+    let inspection = match inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of)) {
+        // What is delivered is the same whatever the root.
+        Err(Failure::NoDatabase(_)) if Path::new(subject).exists() => return Ok(None),
+        answer => answer.map_err(|failed| query_refused(root, &failed))?,
     };
-    let files: usize = image.packages.iter().map(|package| package.files().count()).sum();
-    let packages: Vec<String> =
-        image.packages.iter().map(|package| package.params.text("PKG").into_owned()).collect();
-    let fields = [
-        ("Patch", joined(&|one| one.id.to_string())),
-        ("State", "delivered".to_owned()),
-        ("Packages", packages.join(", ")),
-        ("Obsoletes", joined(&|one| one.obsoletes.to_string())),
-        ("Requires", joined(&|one| one.requires.to_string())),
-        ("Incompatible", joined(&|one| one.incompatibles.to_string())),
-        ("Files", files.to_string()),
-    ];
-    let patch = fields.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
-    let mut lines: Vec<(String, String)> =
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    for package in &image.packages {
-        for entry in package.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
-            let kind = char::from(entry.object.ftype.letter());
-            lines.push((package.directory.clone(), format!("{kind} {}", entry.path)));
-        }
-        let deletes = package.deletes.iter().map(|path| format!("deletes {path}"));
-        lines.extend(deletes.map(|line| (package.directory.clone(), line)));
-    }
-    ShownPatch { patch, lines }
+    let mut patches = inspection.patches.iter();
+    let Some(one) = patches.find(|one| Some(&one.patch.id) == wanted.as_ref()) else { return Ok(None) };
+    let changed = changed_objects(root, &one.patch)?;
+    let shown = |object: &ChangedObject| ShownChange {
+        package: object.package.to_string(),
+        path: root.show(&object.path),
+        action: object.action.word(),
+    };
+    let changes = changed.as_ref().filter(|_| is_verbose);
+    let patch = ShownPatch {
+        listed: ListedPatch::from(one),
+        reboot: one.words.reboot,
+        files: changed.as_deref().map(ChangeCounts::of_objects),
+        changes: changes.map(|changes| changes.iter().map(shown).collect()),
+    };
+    let unfinished = inspection.unfinished;
+    let remarks = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
+    let lines = lines(&patch, one);
+    Ok(Some(AppliedReport { patch, unfinished, lines, remarks }))
 }
 
-impl<P: Serialize> CommandReport for ShownPatch<P> {
+fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)> {
+    let listed = &patch.listed;
+    let restart = match reboot_sentence(patch.reboot) {
+        Some(sentence) => sentence.to_owned(),
+        None if one.words.is_told => "none is advised".to_owned(),
+        None => String::new(),
+    };
+    let changed = match &patch.files {
+        Some(files) => files.to_string(),
+        None => "not known: its undo data does not tell".to_owned(),
+    };
+    let mut lines = vec![
+        ("Patch", listed.id.clone()),
+        ("Synopsis", listed.synopsis.clone().unwrap_or_default()),
+        ("State", listed.state_text()),
+        ("Applied", listed.date_text.clone().unwrap_or_default()),
+        ("On", listed.host.clone().unwrap_or_default()),
+        ("Packages", listed.packages.join(", ")),
+        ("Obsoletes", listed.obsoletes.join(", ")),
+        ("Requires", listed.requires.join(", ")),
+        ("Incompatible", listed.incompatibles.join(", ")),
+        ("Changed", changed),
+    ];
+    let changes = patch.changes.iter().flatten();
+    lines.extend(changes.map(|change| ("", format!("{:<8} {}", change.action, change.path))));
+    lines.push(("Restart", restart));
+    lines.extend(listed.undo.iter().map(|undo| ("Undo data", format!("{} {}", undo.package, undo.words()))));
+    lines.push(("Removal", listed.removable.words()));
+    lines
+}
+
+impl AppliedReport {
+    fn text(&self) -> impl Iterator<Item = String> + '_ {
+        self.lines.iter().filter(|(_, value)| !value.is_empty()).map(|line| named_value(line.0, &line.1))
+    }
+}
+
+impl CommandReport for AppliedReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for (name, value) in self.lines.iter().filter(|(_, value)| !value.is_empty()) {
-            output.line(format!("{name:>12}: {value}"))?;
-        }
-        Ok(())
+        Ok(self.text().try_for_each(|line| output.line(line))?)
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.remarks)?)
     }
 }

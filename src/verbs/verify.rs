@@ -7,8 +7,13 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
+use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
+use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
 use crate::reply::advice::mending;
+use crate::reply::removable::RemovableEntry;
 use crate::reply::text::finding;
+use crate::reply::undo::UndoEntry;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::caller::now;
@@ -16,6 +21,7 @@ use crate::surroundings::{Output, Zone};
 use patchadm_core::database::RecordDamage;
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::operation::check::CheckError;
+use patchadm_core::operation::patches::undo_states::UndoState;
 use patchadm_core::operation::queries::verify::{
     ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
 };
@@ -23,7 +29,7 @@ use patchadm_core::plan::patch::interrupted::Interrupted;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
-const USAGE: &str = "patchadm [-R root] verify [id|pkg...]";
+const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm verify [option...] --roots file|dir [id|pkg...]";
 
 /// Undo data is damaged or gone, and it is not where the records say: the codes of patchrm(1M).
 const DAMAGED: Exit = Exit::new(4, ExitCause::UndoData);
@@ -36,6 +42,8 @@ const UNKNOWN: Exit = Exit::new(2, ExitCause::NotFound);
 #[derive(clap::Parser)]
 struct VerifyArgs {
     #[command(flatten)]
+    many: ManyRoots,
+    #[command(flatten)]
     common: VerbOptions,
     /// The directory that holds the undo data, when it was moved
     #[arg(long, value_name = "DIR")]
@@ -46,7 +54,7 @@ struct VerifyArgs {
 }
 
 /// The answer of the verb: objects, patches, and what was left half applied.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct VerifyReply {
     sound: bool,
     /// What is wrong with the records themselves.
@@ -56,13 +64,16 @@ struct VerifyReply {
     discrepancies: Vec<VerifyDiscrepancy>,
     patches: Vec<PatchState>,
     interrupted: Vec<HalfApplied>,
-    /// The number of patches whose undo data is damaged.
+    /// The number of patches whose undo data is damaged or lost.
     #[serde(skip)]
     damaged: usize,
+    /// The objects that are as recorded, where each path is wanted.
+    #[serde(skip)]
+    sound_paths: Vec<String>,
 }
 
 /// A record that is damaged, or that another one contradicts.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct DamagedRecord {
     path: String,
     line: Option<u64>,
@@ -85,7 +96,7 @@ impl DamagedRecord {
 }
 
 /// A patch that a tool without recovery left half applied.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct HalfApplied {
     id: String,
     package: String,
@@ -94,30 +105,26 @@ struct HalfApplied {
     sentence: String,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct VerifyDiscrepancy {
     path: String,
     errors: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct PatchState {
     id: String,
-    removable: bool,
-    /// That of patchrm(1M) if it were called now.
-    code: u8,
-    reason: String,
-    undo: Vec<UndoEntry>,
+    removable: RemovableEntry,
+    undo: Vec<VerifiedUndoEntry>,
 }
 
-#[derive(Serialize)]
-struct UndoEntry {
-    package: String,
-    state: &'static str,
-    path: Option<String>,
-    bytes: Option<u64>,
+/// The undo data of a patch in one package, and what was found in it.
+#[derive(Debug, Serialize)]
+struct VerifiedUndoEntry {
+    #[serde(flatten)]
+    undo: UndoEntry,
+    /// The run that wrote it.
     run: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -125,18 +132,25 @@ struct UndoEntry {
 /// data is damaged or gone, 2 for a name that is none, 65 while a change is unfinished.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
-    let root = args.common.root.open(call)?;
+    let (processors, now, zone) =
+        (call.surroundings.processors, now(&call.surroundings), call.surroundings.zone);
+    let is_verbose = call.output.is_verbose();
     // Nothing is changed, so a signal may end it at any moment.
-    let report = verify(
-        &root,
-        &args.names,
-        args.undo_dir.as_deref(),
-        call.surroundings.processors,
-        &now(&call.surroundings),
-    )
-    .map_err(refused)?;
-    let exit = exit_of(&report);
-    Ok(Reply::about(&root, exit, VerifyReply::of(&report, &root, call.surroundings.zone, exit)))
+    let ask = |root: &Root, workers: usize| {
+        let report = verify(root, &args.names, args.undo_dir.as_deref(), workers, &now).map_err(refused)?;
+        let exit = exit_of(&report);
+        Ok::<_, anyhow::Error>((exit, VerifyReply::of(&report, root, zone, exit, is_verbose)))
+    };
+    if args.many.are_named() {
+        let query = RootsQuery { usage: USAGE, answered: "sound", lacking: None };
+        return ask_many(call, &args.many, query, &|root| match ask(root, 1) {
+            Err(error) => RootAnswer::failed(root, &error),
+            Ok((exit, reply)) => reply.answer(root, exit, is_verbose),
+        });
+    }
+    let root = args.common.root.open(call)?;
+    let (exit, reply) = ask(&root, processors)?;
+    Ok(Reply::about(&root, exit, reply))
 }
 
 /// Undo data that is gone for good counts more than a file, which a package can bring again.
@@ -184,39 +198,25 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
 }
 
 impl CommandReport for VerifyReply {
-    /// Prints the objects first, then patch by patch, and at the end what it comes to.
+    /// Prints the objects first, then patch by patch, and at the end what it comes to. What is wrong is an error where only
+    /// errors are wanted.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for DamagedRecord { sentence, advice, .. } in &self.records {
-            output.line(sentence)?;
-            output.line(format!("  {advice}"))?;
+        if output.is_quiet() && !self.sound {
+            return Ok(output.error(&self.lines(true).join("\n"))?);
         }
-        for VerifyDiscrepancy { path, errors } in &self.discrepancies {
-            output.line(path)?;
-            errors.iter().try_for_each(|error| output.line(format!("  {error}")))?;
-        }
-        for PatchState { id, removable, reason, undo, .. } in &self.patches {
-            output.line(match removable {
-                true => format!("{id}: can be backed out"),
-                false => format!("{id}: cannot be backed out: {reason}"),
-            })?;
-            undo.iter().try_for_each(|undo| output.line(format!("  {}: {}", undo.package, undo.words())))?;
-        }
-        for half in &self.interrupted {
-            if self.patches.iter().all(|one| one.id != half.id) {
-                output.line(&half.sentence)?;
-            }
-        }
-        Ok(output.line(self.summary())?)
+        let mut lines = self.lines(false).into_iter().chain([self.summary()]);
+        Ok(lines.try_for_each(|line| output.line(line))?)
     }
 }
 
 impl VerifyReply {
-    fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit) -> Self {
+    fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit, is_verbose: bool) -> Self {
         let wording = Wording::of_verbs(root.prefix());
         let discrepancies = report.wrong().map(|checked| VerifyDiscrepancy {
             path: root.show(&checked.path),
             errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
         });
+        let sound = report.objects.iter().filter(|checked| is_verbose && checked.findings.is_empty());
         Self {
             sound: exit == Exit::OK,
             records: report.damage.iter().map(DamagedRecord::of).collect(),
@@ -225,7 +225,45 @@ impl VerifyReply {
             patches: report.patches.iter().map(PatchState::of).collect(),
             interrupted: report.interrupted.iter().map(|half| HalfApplied::of(half, &wording)).collect(),
             damaged: report.patches.iter().filter_map(VerifiedPatch::damage).count(),
+            sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
         }
+    }
+
+    /// The lines about objects and patches; `only_wrong` leaves out what is sound.
+    fn lines(&self, only_wrong: bool) -> Vec<String> {
+        let mut lines = self.sound_paths.clone();
+        for DamagedRecord { sentence, advice, .. } in &self.records {
+            lines.extend([sentence.clone(), format!("  {advice}")]);
+        }
+        for VerifyDiscrepancy { path, errors } in &self.discrepancies {
+            lines.push(path.clone());
+            lines.extend(errors.iter().map(|error| format!("  {error}")));
+        }
+        for PatchState { id, removable, undo } in &self.patches {
+            let is_wrong = |one: &&VerifiedUndoEntry| !only_wrong || one.error.is_some();
+            let undo: Vec<&VerifiedUndoEntry> = undo.iter().filter(is_wrong).collect();
+            if !only_wrong || !undo.is_empty() {
+                lines.push(format!("{id}: {}", removable.words()));
+            }
+            lines.extend(undo.iter().map(|one| format!("  {}: {}", one.undo.package, one.words())));
+        }
+        let is_told = |half: &&HalfApplied| only_wrong || self.patches.iter().all(|one| one.id != half.id);
+        lines.extend(self.interrupted.iter().filter(is_told).map(|half| half.sentence.clone()));
+        lines
+    }
+
+    /// The report of one root of many: what is wrong; with `is_verbose` everything.
+    fn answer(self, root: &Root, exit: Exit, is_verbose: bool) -> RootAnswer<Self> {
+        let (summary, notes) = (self.summary(), self.lines(!is_verbose));
+        let stuck = self.patches.iter().filter(|one| !one.removable.now).map(|one| one.id.clone()).collect();
+        let report = if exit == Exit::OK {
+            RootReport::of_answer(summary, notes, self)
+        } else {
+            let line = failure_line(exit, summary.trim_end_matches('.'));
+            let body = RootBody::Worked(self);
+            RootReport { notes, ..RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body) }
+        };
+        RootAnswer { stuck, ..report.into() }
     }
 
     /// The result in one line.
@@ -263,51 +301,51 @@ impl HalfApplied {
 
 impl PatchState {
     fn of(patch: &VerifiedPatch) -> Self {
-        let (code, reason) = match &patch.backout {
-            Ok(()) => (Exit::OK, String::new()),
-            Err(failed) => (failure::code(Command::Patchrm, failed), failure::reason(failed)),
-        };
         Self {
             id: patch.id.to_string(),
-            removable: patch.backout.is_ok(),
-            code: code.code(),
-            reason,
-            undo: patch.archives.iter().map(UndoEntry::of).collect(),
+            removable: RemovableEntry::of(&patch.backout),
+            undo: patch.archives.iter().map(VerifiedUndoEntry::of).collect(),
         }
     }
 }
 
-impl UndoEntry {
+impl VerifiedUndoEntry {
     fn words(&self) -> String {
-        let size = human(self.bytes.unwrap_or_default());
-        match (&self.error, &self.path, &self.run) {
-            (Some(error), ..) => error.clone(),
-            (None, None, _) => "no undo data".to_owned(),
-            (None, Some(path), Some(_)) => format!("{path} is sound ({size})"),
-            (None, Some(path), None) => {
+        let UndoEntry { state, bytes, path, .. } = &self.undo;
+        let size = human(*bytes);
+        match (&self.error, path) {
+            (Some(error), _) => error.clone(),
+            (None, Some(path)) if *state == UndoState::Classic.word() => {
                 format!("{path} is sound ({size}; of another program, checked by its pkgmap)")
             }
+            (None, Some(path)) => format!("{path} is sound ({size})"),
+            (None, None) if *state == UndoState::Committed.word() => "its undo data was given up".to_owned(),
+            (None, None) => "no undo data".to_owned(),
         }
     }
 
     fn of(archive: &ArchiveVerdict) -> Self {
-        let entry = |state| Self {
+        let undo = UndoEntry {
             package: archive.package.to_string(),
-            state,
+            state: archive.state.of_undo().word(),
+            bytes: 0,
             path: None,
-            bytes: None,
-            run: None,
-            error: None,
         };
         match &archive.state {
-            ArchiveState::None => entry("none"),
-            ArchiveState::Sound { path, bytes, run } => {
-                Self { path: Some(path.clone()), bytes: Some(*bytes), run: run.clone(), ..entry("sound") }
+            ArchiveState::None(_) => Self { undo, run: None, error: None },
+            ArchiveState::Sound { path, bytes, run, .. } => {
+                let undo = UndoEntry { bytes: *bytes, path: Some(path.clone()), ..undo };
+                Self { undo, run: run.clone(), error: None }
             }
-            ArchiveState::Unusable(error @ ArchiveError::Missing { path, .. }) => {
-                Self { path: Some(path.clone()), error: Some(error.to_string()), ..entry("missing") }
+            ArchiveState::Unusable(error) => {
+                let path = match error {
+                    ArchiveError::Missing { path, .. } | ArchiveError::Lost { path, .. } => {
+                        Some(path.clone())
+                    }
+                    _ => None,
+                };
+                Self { undo: UndoEntry { path, ..undo }, run: None, error: Some(error.to_string()) }
             }
-            ArchiveState::Unusable(error) => Self { error: Some(error.to_string()), ..entry("damaged") },
         }
     }
 }

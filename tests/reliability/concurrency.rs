@@ -84,11 +84,17 @@ impl Stage {
         assert!(self.starts(line).wait().unwrap().success(), "{line}");
     }
 
-    /// The answer to a question, without the size of undo data, which the numbers of inodes in it change.
+    /// The answer to a question, without the size of undo data, which the numbers of inodes in it change, and without the
+    /// note that a run was interrupted.
     #[track_caller]
     fn answer(&self, line: &str) -> String {
-        let text = self.scenario.run(line).ok();
-        text.lines().filter(|line| !line.contains("\"undo_bytes\"")).collect::<Vec<_>>().join("\n")
+        let run = self.scenario.run(line);
+        assert!(
+            run.code == 0 && (run.stderr.is_empty() || run.stderr.starts_with("NOTE: ")),
+            "{line}: {run:?}"
+        );
+        let is_steady = |line: &&str| !line.contains("\"bytes\"") && !line.contains("\"unfinished\"");
+        run.stdout.lines().filter(is_steady).collect::<Vec<_>>().join("\n")
     }
 
     /// Asks all questions once, in an order that begins with one of them; whether each answer is that of after.

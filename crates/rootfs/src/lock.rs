@@ -138,13 +138,13 @@ impl Lock {
         }
     }
 
-    /// Tells whether the lock of `root` is held at present.
+    /// Tells whether another process holds the lock of `root` at present, without taking it for a moment.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
             return Ok(false);
         };
         match dir.open_regular(NAME) {
-            Ok(file) => Ok(matches!(set(&file, libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
+            Ok(file) => held_by_others(&file).map_err(|errno| dir.error("ask for the lock of", NAME, errno)),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
@@ -182,16 +182,23 @@ fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
 }
 
 fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
-    let lock = libc::flock {
-        l_type: libc::c_short::try_from(kind).map_err(|_| Errno::INVAL)?,
-        l_whence: 0,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))
-        .map(drop)
-        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(kind)?)).map(drop).map_err(errno_of)
+}
+
+/// Whether a lock that others hold would keep a writer out.
+fn held_by_others(file: &File) -> Result<bool, Errno> {
+    let mut lock = whole_file(libc::F_WRLCK)?;
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(errno_of)?;
+    Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
+}
+
+fn errno_of(errno: nix::errno::Errno) -> Errno {
+    Errno::from_raw_os_error(errno as i32)
+}
+
+fn whole_file(kind: libc::c_int) -> Result<libc::flock, Errno> {
+    let l_type = libc::c_short::try_from(kind).map_err(|_| Errno::INVAL)?;
+    Ok(libc::flock { l_type, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 })
 }
 
 /// Opens the directory of the stages, if it exists and only its owner may open it.

@@ -372,7 +372,7 @@ impl<'p> Play<'p> {
             let said: Value = serde_json::from_str(&run.stdout).unwrap();
             let patches = said["patches"].as_array().unwrap().iter();
             let found: BTreeMap<String, bool> = patches
-                .map(|patch| (patch["id"].as_str().unwrap().to_owned(), patch["removable"] == true))
+                .map(|patch| (patch["id"].as_str().unwrap().to_owned(), patch["removable"]["now"] == true))
                 .collect();
             if found != known {
                 self.differs(

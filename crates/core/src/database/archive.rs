@@ -18,7 +18,7 @@ use patchadm_changeset::archive_file::{ArchiveFileError, FromStart, digest_of, s
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{RecordView, ViewError, places};
-use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
+use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation};
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::{Root, RootError};
@@ -32,10 +32,10 @@ mod outside;
 mod snapshot;
 mod verify;
 
-pub use kept::{kept_manifest, known_manifest, told, unbound_manifest};
+pub use kept::{kept_manifest, known_manifest, lost, told, unbound_manifest};
 pub use outside::{OutsideAccess, OutsideRules};
 pub use patchadm_changeset::archive_file::{ArchiveStream, UnboundArchive};
-pub use verify::{DigestCheck, VerifiedArchive};
+pub use verify::{DigestCheck, VerifiedArchive, must_have_size};
 
 /// The most bytes of a `remote` file that are read.
 const LARGEST_REMOTE: u64 = 64 << 10;
@@ -54,6 +54,18 @@ pub enum ArchiveError {
         path: String,
         /// Whether the archive is kept outside the save directory.
         remote: bool,
+    },
+    /// The ledger names an archive, and neither it nor a pointer to it is in the save directory.
+    #[error("patch {patch}, package {package}: the undo data that run {run} saved at {path} is lost")]
+    Lost {
+        /// The patch id.
+        patch: String,
+        /// The package instance.
+        package: PkgInst,
+        /// The place where it was kept.
+        path: String,
+        /// The run that saved it.
+        run: String,
     },
     /// The archive differs from what was written, or cannot be read to its end.
     #[error("the undo archive {path} is damaged: {reason}")]
@@ -161,7 +173,10 @@ pub fn find_with(
                 let file = open_on(host, &path)?.ok_or_else(|| missing(host.show(&path), true))?;
                 (file, path)
             }
-            (None, None) => return Err(missing(view.root().show(&directory), false)),
+            (None, None) => {
+                let lost = line.as_ref().and_then(|line| lost(line, view, host, package));
+                return Err(lost.unwrap_or_else(|| missing(view.root().show(&directory), false)));
+            }
         };
         (file, host.show(&at), Some(at))
     };
@@ -273,6 +288,14 @@ impl OpenArchive {
     /// [`Self::verify`] or [`Self::as_written`] check that digest.
     pub fn is_bound(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.archive().is_some() && !line.is_adopted)
+    }
+
+    /// Tells whether another tool made the archive: no line names it, or its line says so.
+    pub fn is_classic(&self) -> bool {
+        match self.line.as_ref().map(|line| &line.undo) {
+            Some(LedgerUndo::Kept { is_classic, .. }) => *is_classic,
+            _ => true,
+        }
     }
 
     /// Returns SHA-256 and size of the file.

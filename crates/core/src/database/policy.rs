@@ -18,6 +18,22 @@ use patchadm_svr4::patch::PatchId;
 /// Names that belong to the file and that this version does not carry out.
 const NOT_YET: [&str; 2] = ["signature", "keys"];
 
+/// The names of all settings.
+const SETTINGS: [&str; 12] = [
+    "restricted",
+    "separator",
+    "undo_format",
+    "undo_dir",
+    "edited",
+    "wait",
+    "scripts",
+    "script_timeout",
+    "exclude",
+    "trusted_roots",
+    "as_owner_roots",
+    "untrusted_roots",
+];
+
 /// Settings that say which roots the superuser trusts: no other root may say that of itself.
 const OF_THE_HOST: [&str; 3] = ["trusted_roots", "as_owner_roots", "untrusted_roots"];
 
@@ -158,7 +174,7 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "as_owner_roots" => policy.as_owner_roots = RootPatterns::parse(value)?,
         "untrusted_roots" => policy.untrusted_roots = RootPatterns::parse(value)?,
         name if NOT_YET.contains(&name) => return Err("this setting is not supported yet".to_owned()),
-        _ => return Err("no such setting".to_owned()),
+        _ => return Err(format!("no such setting; there are {}", SETTINGS.join(", "))),
     }
     Ok(())
 }
@@ -227,6 +243,14 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_that_an_error_names_exists() {
+        for name in SETTINGS {
+            let error = read(&format!("{name}=*\n")).err().unwrap_or_default();
+            assert!(!error.contains("no such setting"), "{name}: {error}");
+        }
+    }
+
+    #[test]
     fn what_is_absent_or_empty_has_its_default() {
         let policy = read("restricted=\nundo_dir=\nwait=\n").unwrap();
         assert!(policy.is_restricted("IDR148363"));
@@ -268,7 +292,11 @@ mod tests {
     #[test]
     fn errors_name_the_file_the_line_and_the_setting() {
         for (text, expected) in [
-            ("wait=1\nedit=stop\n", "line 2: edit: no such setting"),
+            (
+                "wait=1\nedit=stop\n",
+                "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
+                 scripts, script_timeout, exclude, trusted_roots, as_owner_roots, untrusted_roots",
+            ),
             (
                 "exclude=1-1 \\\nedited=2-1\nedited=no\n",
                 "line 3: edited: <no> is none of stop, replace, keep",
@@ -297,6 +325,7 @@ mod tests {
         std::fs::write(dir.path().join("etc/patchadm/policy"), "separator=_\nbogus=1\n").unwrap();
         let error = of_root(&Root::open(dir.path()).unwrap()).unwrap_err().to_string();
         let path = dir.path().join("etc/patchadm/policy");
-        assert_eq!(error, format!("{}, line 2: bogus: no such setting", path.display()));
+        let expected = format!("{}, line 2: bogus: no such setting; there are ", path.display());
+        assert!(error.starts_with(&expected), "{error}");
     }
 }

@@ -37,7 +37,7 @@ pub struct SurveySettings<'a> {
 }
 
 /// Returns the path of a root on the host, or `None` for `/` and for a relative path.
-fn prefix(root: &Root) -> Option<ObjectPath> {
+pub fn prefix(root: &Root) -> Option<ObjectPath> {
     use std::os::unix::ffi::OsStrExt;
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok()?;
     (prefix != ObjectPath::root()).then_some(prefix)

@@ -8,15 +8,19 @@
 //! There is no order between the roots, and nothing that undoes one because another failed.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use patchadm_rootfs::{Root, RootError};
+use patchadm_rootfs::{FileType, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
+use rustix::io::Errno;
 
 /// Roots, no two of which are the same directory.
 #[derive(Clone, Debug)]
@@ -133,6 +137,36 @@ impl RootList {
     }
 }
 
+/// The roots that a directory stands for: itself, where it is one; else those directories in it that are, sorted by name.
+/// Symbolic links in it are not followed. One that the caller may not look into counts as a root: it fails when its turn
+/// comes, and is not passed over in silence.
+pub fn roots_at(directory: &Path) -> Result<Vec<PathBuf>, RootError> {
+    let root = Root::open(directory)?;
+    if is_root(&root)? {
+        return Ok(vec![directory.to_owned()]);
+    }
+    let dir = root.dir(&ObjectPath::root())?;
+    let mut found = Vec::new();
+    for name in dir.names()? {
+        if dir.look(&name)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+            continue;
+        }
+        let path = directory.join(OsStr::from_bytes(&name));
+        match Root::open(&path).and_then(|root| is_root(&root)) {
+            Ok(true) => found.push(path),
+            Err(error) if matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM)) => found.push(path),
+            Ok(false) | Err(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Whether records of packages are kept below a directory.
+fn is_root(root: &Root) -> Result<bool, RootError> {
+    let records = root.resolver().locate_dir(&places::records())?;
+    Ok(root.dir_if_there(&records)?.is_some())
+}
+
 impl RootTarget {
     fn answer<T>(&self, work: &(dyn Fn(&Root) -> T + Sync)) -> Result<T, UnansweredRoot> {
         let root = Root::open(&self.path)?;
@@ -200,6 +234,22 @@ mod tests {
         }
         let missing = dir.path().join("missing");
         assert_eq!(RootList::new([missing.clone(), missing]).unwrap().len(), 2, "each fails by itself");
+    }
+
+    #[test]
+    fn a_directory_stands_for_the_roots_in_it_or_for_itself_where_it_is_one() {
+        let (dir, paths) = directories(4);
+        fs::create_dir_all(paths[2].join("var/sadm")).unwrap();
+        fs::create_dir_all(paths[0].join("export/sadm")).unwrap();
+        fs::create_dir(paths[0].join("var")).unwrap();
+        symlink("/export/sadm", paths[0].join("var/sadm")).unwrap();
+        fs::create_dir_all(paths[3].join("opt")).unwrap();
+        symlink(&paths[2], dir.path().join("link")).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(roots_at(dir.path()).unwrap(), [paths[0].clone(), paths[2].clone()]);
+        assert_eq!(roots_at(&paths[2]).unwrap(), [paths[2].clone()]);
+        assert!(roots_at(&paths[3]).unwrap().is_empty());
+        assert!(roots_at(&dir.path().join("missing")).is_err());
     }
 
     #[test]

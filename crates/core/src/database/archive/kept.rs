@@ -8,11 +8,11 @@ use patchadm_changeset::archive_file::{LARGEST_MANIFEST, read_manifest};
 
 use super::{ArchiveError, OutsideAccess, find_with, manifest};
 use crate::database::RecordView;
-use crate::format::ledger::{Ledger, LedgerUndo};
+use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation};
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
 use patchadm_rootfs::Root;
 use patchadm_rootfs::{Digest, Hashing};
-use patchadm_svr4::package::{Params, PkgInst, rule};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst, rule};
 use patchadm_svr4::places;
 
 /// Reads the manifest of `patch` for `package`, of which the ledger says that nothing was saved; `None` if the ledger
@@ -86,6 +86,26 @@ pub fn unbound_manifest(
     Ok(parsed(&bytes, package, patch).ok().map(|manifest| (manifest, digest, bytes.len() as u64)))
 }
 
+/// Returns the loss of the archive that a line names, where there is no archive; `None` if the line names none.
+pub fn lost(
+    line: &LedgerLine,
+    view: &RecordView<'_>,
+    host: &Root,
+    package: &PkgInst,
+) -> Option<ArchiveError> {
+    let LedgerUndo::Kept { place, .. } = &line.undo else { return None };
+    let path = match place {
+        UndoLocation::Save => {
+            let save = places::save(package);
+            view.root().show(&save.join(line.patch.as_bytes()).unwrap_or(save))
+        }
+        UndoLocation::Host(path) => ObjectPath::new(path)
+            .map_or_else(|_| String::from_utf8_lossy(path).into_owned(), |at| host.show(&at)),
+    };
+    let (patch, package, run) = (line.patch.clone(), package.clone(), line.run.clone());
+    Some(ArchiveError::Lost { patch, package, path, run })
+}
+
 /// Returns the path for messages, and the content of the file.
 fn read(
     view: &RecordView<'_>,
@@ -117,7 +137,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::format::ledger::{LedgerLine, WhyNone};
+    use crate::format::ledger::WhyNone;
     use patchadm_changeset::format::manifest::ManifestHeader;
 
     fn manifest(parameters: &[&str]) -> Vec<u8> {

@@ -87,6 +87,18 @@ impl OpenArchive {
         Ok(VerifiedArchive { manifest, run: expected.map(|line| line.run.clone()) })
     }
 
+    /// Tells at a glance whether a backout would begin to read the archive: its line names an archive of this size,
+    /// or another tool made it. The bytes are not compared.
+    pub fn at_a_glance(&self, marker: Option<&str>) -> Result<(), ArchiveError> {
+        match &self.line {
+            None => self.must_be_foreign(marker),
+            Some(line) => match line.archive() {
+                None => Err(self.not_bound()),
+                Some((_, size)) => must_have_size(&self.shown, line, size, self.size),
+            },
+        }
+    }
+
     /// Reads a whole archive that needs no line, because it may be adopted.
     pub fn verify_unbound(&self) -> Result<Option<Manifest>, ArchiveError> {
         let mut raw = self.bytes();
@@ -121,6 +133,15 @@ impl OpenArchive {
         super::manifest::fault(manifest, &self.patch, &self.package)
             .map_or(Ok(()), |reason| Err(self.damaged(&reason)))
     }
+}
+
+/// Refuses an archive of another size than its run wrote.
+pub fn must_have_size(path: &str, line: &LedgerLine, written: u64, found: u64) -> Result<(), ArchiveError> {
+    if written == found {
+        return Ok(());
+    }
+    let reason = format!("it has {found} bytes, and run {} wrote {written}", line.run);
+    Err(ArchiveError::Damaged { path: path.to_owned(), reason })
 }
 
 /// A thread that computes the digest of an archive.

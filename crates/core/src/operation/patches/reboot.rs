@@ -1,6 +1,7 @@
 //! What a patch wants to happen after its installation. It is told, never done.
 
 use crate::source::Image;
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::readme::{ReadmeReboot, reboot_request};
 
 /// The words of `PATCH_PROPERTIES` that ask for a reboot, strongest first.
@@ -8,12 +9,19 @@ const WORDS: [&str; 4] = ["reconfigimmediate", "rebootimmediate", "reconfigafter
 
 /// What `patchinfo`, or the README where there is none, asks for.
 pub(super) fn advice(image: &Image) -> Option<&'static str> {
-    if let Some(patchinfo) = &image.patchinfo {
+    asked_by(image.patchinfo.as_ref(), image.readme.as_ref().map(|(_, text)| text.as_slice()))
+}
+
+/// The same of files at hand.
+pub(in crate::operation) fn asked_by(
+    patchinfo: Option<&PatchinfoFile>,
+    readme: Option<&[u8]>,
+) -> Option<&'static str> {
+    if let Some(patchinfo) = patchinfo {
         let asked = |word: &&&str| patchinfo.properties.iter().any(|property| property == **word);
         return WORDS.iter().find(asked).copied();
     }
-    let (_, text) = image.readme.as_ref()?;
-    Some(match reboot_request(text)? {
+    Some(match reboot_request(readme?)? {
         ReadmeReboot::ReconfigureImmediately => "reconfigimmediate",
         ReadmeReboot::RebootImmediately => "rebootimmediate",
         ReadmeReboot::ReconfigureAfter => "reconfigafter",

@@ -1,8 +1,8 @@
-//! Which applied patches could be backed out, as far as it can be said at a glance: no object of the root is looked at, and
-//! the digest of no undo archive is compared.
+//! Which applied patches could be backed out now, and what stands in the way of the others, as far as it can be said at a
+//! glance: no object of the root is looked at, and the digest of no undo archive is compared.
 //!
-//! The rules are those of the backout itself. First the records: what is superseded or required stays, and what has no
-//! undo data. Then the later patches: of a patch that has any the manifest is read, and of these the manifests of those
+//! The rules, their order and their refusals are those of the backout itself. First the records: what is superseded or
+//! required stays, and what has no undo data. Then the undo data, by name, size and ledger. Then the later patches: of a patch that has any the manifest is read, and of these the manifests of those
 //! that may stand in its way, which the lists of paths beside the archives tell. A caller who may not read them gets what
 //! the records and the lists say.
 
@@ -10,19 +10,20 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use rustix::io::Errno;
-
 use crate::database::archive::{self, ArchiveError};
-use crate::database::{RecordView, ViewError, installed, marker, saves};
+use crate::database::{RecordView, installed, marker, saves};
 use crate::format::ledger::Ledger;
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::operation::patches::ledgers::LedgerCache;
+use crate::operation::patches::undo_states::{UndoOfPatches, is_closed};
 use crate::operation::session::RootAndPolicy;
 use crate::plan::patch::back_out::packages_to_go;
 use crate::plan::patch::backout_input::BackOutOptions;
-use crate::plan::patch::later::{is_last, makes_room};
+use crate::plan::patch::interrupted::Interrupted;
+use crate::plan::patch::later::{makes_room, must_be_last};
+use crate::plan::refusal::{Command, Reason};
 use crate::policy::Policy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
 use patchadm_changeset::format::undo_paths::PathDigest;
@@ -32,32 +33,63 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 /// A patch of a package.
 type PatchOfPackage = (PkgInst, String);
 
-/// Those of the applied patches that could be backed out, but for those that were left half applied, which are not asked
-/// about. `inventory` has the packages with their save directories. Without `ground` the records alone are asked.
+/// Which of the applied patches could be backed out now, and why not the others: what `remove` of the one patch would
+/// say to a caller with every right. `half` are those that were left half applied. `inventory` has the packages with their
+/// save directories, `undo` what was seen of the undo data, whose errors are taken out. Without `ground` the records alone
+/// are asked.
 pub(in crate::operation) fn removable(
     view: &RecordView<'_>,
     ground: Option<&RootAndPolicy>,
     policy: &Policy,
-    applied: &AppliedPatches,
+    (applied, half): (&AppliedPatches, &[Interrupted]),
     inventory: &mut Inventory,
-) -> Result<BTreeSet<PatchId>, Failure> {
-    let to_go = |id: &PatchId| packages_to_go(id, applied, inventory, policy);
-    let to_go: Vec<(PatchId, Vec<PkgInst>)> =
-        applied.iter().filter_map(|patch| Some((patch.id.clone(), to_go(&patch.id)?))).collect();
-    let Some(ground) = ground.filter(|_| to_go.iter().any(|to_go| may_have_later(applied, to_go))) else {
-        return Ok(to_go.into_iter().map(|(id, _)| id).collect());
+    undo: &mut UndoOfPatches,
+) -> Result<BTreeMap<PatchId, Result<(), Failure>>, Failure> {
+    let (mut all, mut to_go) = (BTreeMap::new(), Vec::new());
+    for patch in applied.iter() {
+        match by_records(&patch.id, policy, (applied, half), inventory, undo) {
+            Ok(packages) => to_go.push((patch.id.clone(), packages)),
+            Err(failure) => drop(all.insert(patch.id.clone(), Err(failure))),
+        }
+    }
+    let ground = ground.filter(|_| to_go.iter().any(|to_go| may_have_later(applied, to_go)));
+    let Some(ground) = ground else {
+        all.extend(to_go.into_iter().map(|(id, _)| (id, Ok(()))));
+        return Ok(all);
     };
     let lists = applied.packages().iter().map(|of| (&of.package, &of.list)).collect();
     let reader =
         RemovableReader { view, ground, lists, ledgers: LedgerCache::default(), told: RefCell::default() };
     let changed = ChangedPaths::of(&reader, inventory)?;
-    let mut found = BTreeSet::new();
     for (id, packages) in to_go {
-        if reader.can_go(&id, &packages, &changed, inventory)? {
-            found.insert(id);
-        }
+        let answer = reader.must_be_last(&id, &packages, &changed, inventory)?;
+        all.insert(id, answer);
     }
-    Ok(found)
+    Ok(all)
+}
+
+/// The packages from which a patch could go as far as records, ledgers and sizes say.
+fn by_records(
+    id: &PatchId,
+    policy: &Policy,
+    (applied, half): (&AppliedPatches, &[Interrupted]),
+    inventory: &Inventory,
+    undo: &mut UndoOfPatches,
+) -> Result<Vec<PkgInst>, Failure> {
+    if let Some(half) = half.iter().find(|half| half.patch == *id) {
+        return Err(half.refusal().into());
+    }
+    let mut error = |package: &PkgInst| undo.get_mut(&(id.clone(), package.clone()))?.error.take();
+    match packages_to_go(id, applied, inventory, policy) {
+        Ok(packages) => match packages.iter().find_map(error) {
+            Some(error) => Err(error.into()),
+            None => Ok(packages),
+        },
+        Err(refusal) => Err(match &*refusal.reason {
+            Reason::NoUndoData(package) => error(package).map_or_else(|| refusal.into(), Failure::from),
+            _ => refusal.into(),
+        }),
+    }
 }
 
 /// Whether a patch of these packages may have a later one: in them, or, as the order between packages is not recorded with
@@ -112,13 +144,13 @@ impl RemovableReader<'_> {
     }
 
     /// Whether a patch could go from these packages as far as later ones are concerned.
-    fn can_go(
+    fn must_be_last(
         &self,
         id: &PatchId,
         packages: &[PkgInst],
         changed: &ChangedPaths,
         inventory: &mut Inventory,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Result<(), Failure>, Failure> {
         let mut told: Vec<(&PkgInst, Rc<PatchedPaths>)> = Vec::new();
         for package in packages {
             let others = changed.others(&(package.clone(), id.to_string()));
@@ -130,11 +162,14 @@ impl RemovableReader<'_> {
             match self.told(inventory, package, &saved_as) {
                 Ok(known) => told.push((package, known)),
                 Err(error) if is_closed(&error) => {
-                    if others.iter().any(|(of, patch)| of == package && later.contains(patch)) {
-                        return Ok(false);
+                    let by = others.iter().find(|(of, patch)| of == package && later.contains(patch));
+                    if let Some((_, by)) = by {
+                        return Ok(Err(Reason::SharedLater { by: by.clone() }
+                            .of(Command::Patchrm, id)
+                            .into()));
                     }
                 }
-                Err(_) => return Ok(false),
+                Err(error) => return Ok(Err(error.into())),
             }
         }
         inventory.patched_by = changed.patched_by(&told);
@@ -145,7 +180,7 @@ impl RemovableReader<'_> {
         let has_room = manifests.iter().any(|manifest| makes_room(manifest));
         let listed: BTreeSet<&str> = inventory.patched_by.values().flatten().map(String::as_str).collect();
         if !has_room && listed.iter().all(|patch| *patch == id.as_str()) {
-            return Ok(true);
+            return Ok(Ok(()));
         }
         let manifest = &|package: &PkgInst, patch: &str| {
             if !has_room && !listed.contains(patch) {
@@ -159,17 +194,8 @@ impl RemovableReader<'_> {
         let later = LaterPatches { root, separator, inventory, ledger, manifest, id, packages };
         let elsewhere = later.elsewhere(&manifests).unwrap_or_default();
         let options = BackOutOptions { later: later.of_packages()?, elsewhere, ..BackOutOptions::default() };
-        Ok(is_last(id, &told, inventory, &self.ground.policy, &options))
+        Ok(must_be_last(id, &told, inventory, &self.ground.policy, &options).map_err(Failure::from))
     }
-}
-
-/// Whether the caller may not read what there is.
-fn is_closed(error: &ArchiveError) -> bool {
-    let errno = match error {
-        ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error)) => error.errno(),
-        _ => None,
-    };
-    matches!(errno, Some(Errno::ACCESS | Errno::PERM))
 }
 
 /// Which patches changed or deliver a path, by the lists beside their archives; where one is missing, by the archive.

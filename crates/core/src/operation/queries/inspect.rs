@@ -1,19 +1,39 @@
-//! What is known of the patches of a root: their state, their date, their undo data.
+//! What is known of the patches of a root: their state, their date, their undo data, and whether they could go.
 
 use std::collections::BTreeMap;
 
-use crate::database::{DatabaseError, all, installed, policy, read_consistently};
-use crate::inventory::{Installed, Inventory, Save};
+use chrono::{DateTime, FixedOffset};
+
+use super::applied_date::applied_date;
+use super::kept_files::{PatchWords, kept_words};
+use crate::database::survey::prefix;
+use crate::database::{DatabaseError, RecordView, all, installed, open_run, policy, read_consistently};
+use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::operation::patches::removable::removable;
+use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoState, undo_states};
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
-use patchadm_rootfs::Root;
+use crate::policy::Policy;
+use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::PkgInst;
-use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchRecords, Superseded};
+use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId, PatchRecords, Superseded};
+
+/// The patches of a root.
+#[derive(Debug)]
+pub struct Inspection {
+    /// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
+    pub patches: Vec<InspectedPatch>,
+    /// The records, as they are asked for relations.
+    pub applied: AppliedPatches,
+    /// The run that was interrupted, before which everything is told.
+    pub unfinished: Option<String>,
+    /// What separates base and revision of an id.
+    pub separator: String,
+}
 
 /// An applied patch with everything that the records say of it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct InspectedPatch {
     /// The patch and its relations.
     pub patch: AppliedPatch,
@@ -23,84 +43,149 @@ pub struct InspectedPatch {
     /// By which patch it is superseded or obsoleted.
     pub by: Option<String>,
     /// When it was applied, as recorded.
-    pub date: Option<String>,
+    pub date_text: Option<String>,
+    /// The same as a moment, where it can be told.
+    pub date: Option<DateTime<FixedOffset>>,
     /// On which machine.
     pub host: Option<String>,
+    /// What it says of itself; empty where that was not asked for.
+    pub words: PatchWords,
     /// Its undo data, package by package.
-    pub undo: Vec<UndoData>,
-    /// Whether it could be backed out, as far as records, manifests and lists of paths say; undo archives are not
-    /// verified.
-    pub is_removable: bool,
+    pub undo: Vec<PackageUndo>,
+    /// Whether it could be backed out now, and why not, as far as records, manifests and lists of paths say; undo archives
+    /// are not verified.
+    pub backout: Result<(), Failure>,
 }
 
-/// The undo data of a patch in one package.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UndoData {
-    /// The package.
-    pub package: PkgInst,
-    /// Bytes of the archive; none where it is kept elsewhere.
-    pub bytes: Option<u64>,
-    /// Whether there is any.
-    pub is_there: bool,
+/// Of which patches it is wanted what they say of themselves: their files have to be read for it.
+#[derive(Clone, Copy, Debug)]
+pub enum WantedWords<'a> {
+    /// Of none.
+    None,
+    /// Of all.
+    All,
+    /// Of this one.
+    Of(&'a PatchId),
 }
 
-/// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
-pub fn inspect(root: &Root) -> Result<Vec<InspectedPatch>, Failure> {
+impl WantedWords<'_> {
+    fn has(self, id: &PatchId) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Of(one) => one == id,
+        }
+    }
+}
+
+/// Inspects all patches of a root.
+pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failure> {
     must_have_database(root)?;
     let policy = policy::of_root(root)?;
     let ground = RootAndPolicy::of(root).ok();
-    let (applied, packages, removable) = read_consistently(root, |view| {
+    let inspector = Inspector { ground: ground.as_ref(), policy: &policy, words };
+    let (applied, patches, is_during_run) = read_consistently(root, |view| {
+        let (applied, patches) = inspector.patches(view)?;
+        Ok::<_, Failure>((applied, patches, view.is_during_run()))
+    })?;
+    let unfinished = if is_during_run { interrupted_run(root)? } else { None };
+    Ok(Inspection { patches, applied, unfinished, separator: policy.separator })
+}
+
+/// The run that no command is at work on; where it cannot be told whether one is, the run as well.
+fn interrupted_run(root: &Root) -> Result<Option<String>, Failure> {
+    let is_at_work = Lock::is_held(root).unwrap_or(false);
+    // It may have ended meanwhile.
+    Ok(open_run(root)?.filter(|_| !is_at_work).map(|run| run.name))
+}
+
+/// What is asked about the patches of a root.
+struct Inspector<'a> {
+    ground: Option<&'a RootAndPolicy>,
+    policy: &'a Policy,
+    words: WantedWords<'a>,
+}
+
+impl Inspector<'_> {
+    fn patches(&self, view: &RecordView<'_>) -> Result<(AppliedPatches, Vec<InspectedPatch>), Failure> {
+        let separator = &self.policy.separator;
+        let root = view.root();
         let found = all::each(view, |package| {
             let inst = package.inst();
             let Some(found) = installed::seen(package.view(), inst)? else {
                 // A directory without pkginfo is damage, unless somebody is at work on it.
                 return package.params().map(|_| None);
             };
-            let applied = installed::patch_records(root, inst, &found.params, &policy.separator)?;
+            let applied = installed::patch_records(root, inst, &found.params, separator)?;
             Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
         })?;
         let (applied, packages): (Vec<_>, BTreeMap<_, _>) = found.into_iter().unzip();
         let applied = AppliedPatches::new(applied);
-        let mut inventory = Inventory { packages, ..Inventory::default() };
-        let removable = removable(view, ground.as_ref(), &policy, &applied, &mut inventory)?;
-        Ok::<_, Failure>((applied, inventory.packages, removable))
-    })?;
-    let half: Vec<Interrupted> = packages
-        .iter()
-        .flat_map(|(package, installed)| interrupted(package, installed, &policy.separator))
-        .collect();
-    let put_aside = put_aside(root, &packages, &half, &policy.separator)?;
-    let one = |all: &AppliedPatches, patch: &AppliedPatch| {
+        let of = |(package, installed)| interrupted(package, installed, separator);
+        let half: Vec<Interrupted> = packages.iter().flat_map(of).collect();
+        let put_aside = put_aside(view.root(), &packages, &half, separator)?;
+        let mut undo = undo_states(view, self.ground, separator, &applied, &packages)?;
+        let mut inventory = Inventory { packages, prefix: prefix(view.root()), ..Inventory::default() };
+        let by = (&applied, half.as_slice());
+        let mut backouts = removable(view, self.ground, self.policy, by, &mut inventory, &mut undo)?;
+        let mut all = Vec::new();
+        let is_only_aside = |patch: &&AppliedPatch| {
+            applied.get(&patch.id).is_none() && half.iter().any(|half| half.patch == patch.id)
+        };
+        let aside = put_aside.iter().filter(is_only_aside).map(|patch| (&put_aside, patch));
+        for (records, patch) in applied.iter().map(|patch| (&applied, patch)).chain(aside) {
+            let half = half.iter().find(|half| half.patch == patch.id);
+            let of_half = || half.map_or(Ok(()), |half| Err(half.refusal().into()));
+            all.push(InspectedPatch {
+                undo: undo_of(patch, &undo),
+                backout: backouts.remove(&patch.id).unwrap_or_else(of_half),
+                words: if self.words.has(&patch.id) {
+                    kept_words(view, &patch.id)
+                } else {
+                    PatchWords::default()
+                },
+                ..self.by_records(records, patch, half.is_some())
+            });
+        }
+        all.sort_by(|one, other| one.patch.id.cmp(&other.patch.id));
+        Ok((applied, all))
+    }
+
+    /// What the records say of a patch.
+    fn by_records(&self, all: &AppliedPatches, patch: &AppliedPatch, is_half: bool) -> InspectedPatch {
         let (mut state, by) = match all.superseded(&patch.id) {
-            None if half.iter().any(|half| half.patch == patch.id) => (vec!["interrupted"], None),
+            None if is_half => (vec!["interrupted"], None),
             None => (vec!["effective"], None),
             Some(Superseded::Revision(later)) => (vec!["superseded"], Some(later.to_string())),
             Some(Superseded::Obsoletion(by)) => (vec!["obsoleted"], by.by.map(ToString::to_string)),
         };
-        if policy.is_restricted(patch.id.base()) {
+        if self.policy.is_restricted(patch.id.base()) {
             state.push("restricted");
         }
         let info = all.packages().iter().find_map(|package| package.installed(&patch.id));
         InspectedPatch {
+            patch: patch.clone(),
             state,
             by,
-            date: info.map(|info| info.date.clone()),
+            date_text: info.map(|info| info.date.clone()).filter(|date| !date.is_empty()),
+            date: info.and_then(|info| applied_date(&info.date)),
             host: info.map(|info| info.host.clone()),
-            undo: undo_data(patch, &packages),
-            is_removable: removable.contains(&patch.id) && !half.iter().any(|half| half.patch == patch.id),
-            patch: patch.clone(),
+            words: PatchWords::default(),
+            undo: Vec::new(),
+            backout: Ok(()),
         }
-    };
-    let is_only_aside = |patch: &&AppliedPatch| {
-        applied.get(&patch.id).is_none() && half.iter().any(|half| half.patch == patch.id)
-    };
-    let mut all: Vec<InspectedPatch> = applied.iter().map(|patch| one(&applied, patch)).collect();
-    all.extend(put_aside.iter().filter(is_only_aside).map(|patch| one(&put_aside, patch)));
-    all.sort_by(|one, other| one.patch.id.cmp(&other.patch.id));
-    Ok(all)
+    }
 }
 
-/// The patches of the records that were put aside when a patch was left half applied.
+fn undo_of(patch: &AppliedPatch, undo: &UndoOfPatches) -> Vec<PackageUndo> {
+    let of = |package: &PkgInst| match undo.get(&(patch.id.clone(), package.clone())) {
+        Some(seen) => seen.undo.clone(),
+        None => PackageUndo { package: package.clone(), state: UndoState::None, bytes: 0, path: None },
+    };
+    patch.packages.iter().map(of).collect()
+}
+
+/// The patches of the records that were put aside when a patch was left half applied: those that were.
 fn put_aside(
     root: &Root,
     packages: &BTreeMap<PkgInst, Installed>,
@@ -114,16 +199,4 @@ fn put_aside(
     };
     let applied: Result<Vec<PatchRecords>, DatabaseError> = packages.iter().filter_map(of).collect();
     Ok(AppliedPatches::new(applied?))
-}
-
-fn undo_data(patch: &AppliedPatch, packages: &BTreeMap<PkgInst, Installed>) -> Vec<UndoData> {
-    let of = |(package, installed): (&PkgInst, &Installed)| {
-        let save = installed.saves.get(patch.id.as_str());
-        UndoData {
-            package: package.clone(),
-            bytes: save.filter(|save| save.archive.is_some()).map(|save| save.size),
-            is_there: save.is_some_and(Save::has_archive),
-        }
-    };
-    packages.iter().filter(|(package, _)| patch.packages.contains(package)).map(of).collect()
 }

@@ -11,6 +11,7 @@ use crate::policy::{Edited, Policy};
 use crate::source::Image;
 use patchadm_changeset::format::manifest::KEPT_MANIFEST;
 use patchadm_rootfs::Live;
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
@@ -415,13 +416,15 @@ impl ApplyPlanner<'_> {
         Ok(RecordChange::AddTree { path, files })
     }
 
-    /// `var/sadm/patch/<id>` with the README and the scripts that patchrm(1M) runs.
+    /// `var/sadm/patch/<id>` with the README, the patchinfo and the scripts that patchrm(1M) runs.
     fn patch_directory(&self) -> Result<Vec<RecordChange>, Reason> {
         let path = patch_path(self.id().as_str())?;
         let readme = self.image.readme.as_ref();
+        let patchinfo = self.image.patchinfo.as_ref().map(PatchinfoFile::write);
         let hooks = &self.image.hooks;
         let files = [
             (format!("README.{}", self.id()), readme.map(|(_, text)| text), 0o644),
+            ("patchinfo".to_owned(), patchinfo.as_ref(), 0o644),
             ("prebackout".to_owned(), hooks.prebackout.as_ref(), 0o755),
             ("postbackout".to_owned(), hooks.postbackout.as_ref(), 0o755),
         ];

@@ -91,14 +91,15 @@ fn may_go(
 }
 
 /// The packages from which a patch could go as far as the records of the applied ones say, if it was not left half
-/// applied; none where they say that it cannot.
+/// applied; else the refusal.
 pub fn packages_to_go(
     id: &PatchId,
     applied: &AppliedPatches,
     inventory: &Inventory,
     policy: &Policy,
-) -> Option<Vec<PkgInst>> {
-    may_go(id, applied, inventory, policy, false).ok()
+) -> Result<Vec<PkgInst>, Refusal> {
+    let may_go = may_go(id, applied, inventory, policy, false);
+    may_go.map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
 /// The package instance that is this patch, of the old progressive kind: it names itself so and has no record of

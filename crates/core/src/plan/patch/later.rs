@@ -13,7 +13,7 @@ use patchadm_svr4::patch::{PatchId, PatchRecords};
 
 use super::backout_input::{BackOutOptions, Elsewhere, Later};
 use super::handing_down::{Package, is_made_on_the_way};
-use crate::plan::refusal::Reason;
+use crate::plan::refusal::{Command, Reason, Refusal};
 
 /// Which patches are listed with each path.
 pub(super) type Listed = BTreeMap<ObjectPath, Vec<String>>;
@@ -125,17 +125,17 @@ pub(super) fn refuse_saved_before(
     }
 }
 
-/// Whether no later patch stands in the way of the backout of `id`: the rule by which
+/// The later patch that stands in the way of the backout of `id`, by the rule by which
 /// [`back_out`](super::back_out::back_out) refuses it. `told` is what its archives say, package by package. `options` have
 /// the later ones; `inventory` has the packages, with the save directories of those that the patch is applied to, and who
 /// is listed with the paths. No object is looked at.
-pub fn is_last(
+pub fn must_be_last(
     id: &PatchId,
     told: &[(&PkgInst, &PatchedPaths)],
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
-) -> bool {
+) -> Result<(), Refusal> {
     let among = Among { id, inventory, separator: &policy.separator, known: &options.later };
     let ask = || {
         let (mut manifests, mut all) = (Vec::new(), BTreeMap::new());
@@ -157,7 +157,7 @@ pub fn is_last(
         });
         refuse_in_the_way(&going.collect::<Vec<_>>(), &options.elsewhere, &inventory.patched_by)
     };
-    ask().is_ok()
+    ask().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
 /// Whether a patch with this manifest made something that a later one may have objects below without having its path: a

@@ -213,7 +213,7 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>
         matches.push(Match { package: package.clone(), index });
     }
     if matches.is_empty() {
-        return Err(Reason::NotInstalled(image.packages.iter().map(named).collect()));
+        return Err(Reason::NotInstalled(image.packages.iter().map(|one| missed(one, inventory)).collect()));
     }
     Ok(matches)
 }
@@ -224,9 +224,19 @@ pub(in crate::plan) fn same_version(one: &Params, other: &Params) -> bool {
     ["PKG", "VERSION"].iter().all(|name| one.get(name) == other.get(name)) && arch(one) == arch(other)
 }
 
-fn named(package: &PackageImage) -> String {
-    let text = |name| package.params.text(name);
-    format!("{} ({}) {}", text("PKG"), text("ARCH"), text("VERSION"))
+/// A package as the patch wants it, and as it is installed.
+fn missed(package: &PackageImage, inventory: &Inventory) -> String {
+    let is_same = |installed: &&Installed| installed.params.get("PKG") == package.params.get("PKG");
+    let installed = inventory.packages.values().filter(is_same).map(|installed| named(&installed.params));
+    let installed: Vec<String> = installed.collect();
+    match installed.as_slice() {
+        [] => format!("{} (not installed)", named(&package.params)),
+        installed => format!("{} (installed: {})", named(&package.params), installed.join(", ")),
+    }
+}
+
+fn named(params: &Params) -> String {
+    format!("{} ({}) {}", params.text("PKG"), params.text("ARCH"), params.text("VERSION"))
 }
 
 /// A patch that a tool without recovery left half applied is not applied further: what it replaced is lost, and undo

@@ -104,7 +104,8 @@ impl Refusal {
             | Reason::Obsoleted { .. }
             | Reason::Needed { .. }
             | Reason::ChangedLater { .. }
-            | Reason::UsedLater { .. } => self.of_patch_in_the_way(wording),
+            | Reason::UsedLater { .. }
+            | Reason::SharedLater { .. } => self.of_patch_in_the_way(wording),
             Reason::NotApplied => format!("{} shows those that are", wording.verb("list")),
             Reason::PatchesApplied { patches, .. } => {
                 format!("back them out first: {}", wording.removal(patches))

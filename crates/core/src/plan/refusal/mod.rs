@@ -226,6 +226,11 @@ pub enum Reason {
         /// That patch.
         by: String,
     },
+    /// A patch that was applied later has paths of this one; which, only who may read the undo data knows.
+    SharedLater {
+        /// That patch.
+        by: String,
+    },
     /// An applied patch needs the one to be backed out.
     Needed {
         /// The patch that needs it.
@@ -397,7 +402,7 @@ impl Reason {
                 Some(by.to_string())
             }
             Self::ChangedLater { by, .. } => by.clone(),
-            Self::UsedLater { by, .. } => Some(by.clone()),
+            Self::UsedLater { by, .. } | Self::SharedLater { by } => Some(by.clone()),
             _ => None,
         }
     }
@@ -432,7 +437,8 @@ impl Reason {
             Self::Superseded(_)
             | Self::Obsoleted { .. }
             | Self::ChangedLater { .. }
-            | Self::UsedLater { .. } => 6,
+            | Self::UsedLater { .. }
+            | Self::SharedLater { .. } => 6,
             Self::BadId(_) => 8,
             Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
             Self::Needed { .. } => 15,

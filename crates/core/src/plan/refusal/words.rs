@@ -124,6 +124,7 @@ impl Reason {
             Self::UsedLater { path, by } => {
                 format!("patch {by}, which was applied later, has objects below {path}")
             }
+            Self::SharedLater { by } => format!("patch {by}, which was applied later, has paths of it"),
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
             _ => return None,
         })

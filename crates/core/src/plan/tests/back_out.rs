@@ -8,7 +8,7 @@ use super::world::regular;
 use super::*;
 use crate::plan::Body;
 use crate::plan::patch::backout_input::BackoutArchive;
-use crate::plan::patch::later::is_last;
+use crate::plan::patch::later::must_be_last;
 use crate::policy::Edited;
 use patchadm_changeset::format::manifest::PatchedPaths;
 use patchadm_rootfs::{LiveKind, Timestamp};
@@ -386,7 +386,13 @@ fn whether_a_later_patch_stands_in_the_way_is_said_by_manifests_as_the_plan_says
         let ((package, _), stored) = world.archives.iter().find(|((_, of), _)| of == "900-01").unwrap();
         let told = PatchedPaths::Manifest(Box::new(stored.manifest.clone()));
         let told = [(package, &told)];
-        let is_last = is_last(&id("900-01"), &told, &world.inventory, &world.policy, &world.removal);
-        assert_eq!((is_last, world.plan_removal("900-01").is_ok()), (is_free, is_free), "{later}");
+        let last = must_be_last(&id("900-01"), &told, &world.inventory, &world.policy, &world.removal);
+        let planned = world.plan_removal("900-01").map(drop);
+        assert_eq!(last.is_ok(), is_free, "{later}");
+        assert_eq!(
+            last.map_err(|refusal| refusal.why()),
+            planned.map_err(|refusal| refusal.why()),
+            "{later}"
+        );
     }
 }

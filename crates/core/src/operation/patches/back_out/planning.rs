@@ -8,7 +8,7 @@ use super::later::later_patches;
 use super::request::BackOutRequest;
 use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
-use crate::database::archive::DigestCheck;
+use crate::database::archive::{ArchiveError, DigestCheck};
 use crate::database::{RecordView, installed};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
@@ -17,6 +17,7 @@ use crate::plan::clock::Now;
 use crate::plan::patch::back_out::{back_out, may_back_out};
 use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive};
 use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::refusal::{Reason, Refusal};
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_svr4::patch::PatchId;
 
@@ -51,6 +52,17 @@ pub(super) fn plan(input: &BackOutInput<'_>, id: &PatchId) -> Result<PlannedBack
     planned
 }
 
+/// Why a patch stays: where it has no undo data for a package although a run saved some, that this is lost.
+fn lost(input: &BackOutInput<'_>, id: &PatchId, refusal: Refusal) -> Failure {
+    let Reason::NoUndoData(package) = &*refusal.reason else { return refusal.into() };
+    let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id);
+    let archive = name.map(|name| input.archive(package, &name));
+    match archive {
+        Ok(Err(error @ ArchiveError::Lost { .. })) => error.into(),
+        _ => refusal.into(),
+    }
+}
+
 fn plan_meanwhile(
     input: &BackOutInput<'_>,
     id: &PatchId,
@@ -60,7 +72,8 @@ fn plan_meanwhile(
     let mut options = BackOutOptions { scripts: input.choice.clone(), notes, hooks, ..Default::default() };
     let policy = &input.ground.policy;
     let mut rules = rules(input, id)?;
-    let packages = may_back_out(id, &rules, input.ground.applied(&rules), policy, input.force)?;
+    let packages = may_back_out(id, &rules, input.ground.applied(&rules), policy, input.force)
+        .map_err(|refusal| lost(input, id, refusal))?;
     let mut touched = Touched::default();
     let mut undo = Vec::new();
     let mut reading =

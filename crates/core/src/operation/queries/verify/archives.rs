@@ -6,8 +6,9 @@ use std::path::Path;
 use super::{ArchiveToVerify, VerifyError};
 use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::database::{RecordView, ledger, marker};
-use crate::format::ledger::Ledger;
+use crate::format::ledger::{Ledger, LedgerLine};
 use crate::operation::patches::back_out::KnownArchives;
+use crate::operation::patches::undo_states::UndoState;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_rootfs::side_by_side;
@@ -25,19 +26,33 @@ pub struct ArchiveVerdict {
 /// What an archive is worth.
 #[derive(Debug)]
 pub enum ArchiveState {
-    /// There is no undo data: none was kept, or it was given up.
-    None,
+    /// There is no undo data, and none is missing: none was kept, or it was given up.
+    None(UndoState),
     /// It is what was written.
     Sound {
         /// Where it is.
         path: String,
         /// Bytes of the file.
         bytes: u64,
-        /// The run that wrote it; none for an archive of another program, of which only sizes and sums are known.
+        /// The run that wrote it, or moved it; none for an archive of another program that no run has touched.
         run: Option<String>,
+        /// Whether another program made it, of which only sizes and sums are known.
+        is_classic: bool,
     },
     /// It is not what was written, not where the records say, or cannot be read.
     Unusable(ArchiveError),
+}
+
+impl ArchiveState {
+    /// What became of the undo data.
+    pub fn of_undo(&self) -> UndoState {
+        match self {
+            Self::None(state) => *state,
+            Self::Sound { is_classic: true, .. } => UndoState::Classic,
+            Self::Sound { .. } => UndoState::Saved,
+            Self::Unusable(error) => UndoState::of_error(error),
+        }
+    }
 }
 
 /// Verifies archives by so many threads, in their order; of the sound ones also what their manifests say.
@@ -85,16 +100,17 @@ fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<Pkg
 
 impl ArchiveVerifier<'_> {
     fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<Manifest>) {
-        let has_line = || {
-            let line = self.ledgers.get(&of.package).and_then(|ledger| ledger.line(&of.saved_as));
-            line.is_some_and(|line| line.manifest.is_some())
-        };
-        let (state, manifest) = match (of.is_kept || has_line()).then(|| self.read(of)) {
-            None => (ArchiveState::None, None),
+        let is_named = self.line(of).is_some_and(|line| line.manifest.is_some() || line.archive().is_some());
+        let (state, manifest) = match (of.is_kept || is_named).then(|| self.read(of)) {
+            None => (ArchiveState::None(UndoState::without(self.line(of))), None),
             Some(Ok(read)) => read,
             Some(Err(error)) => (ArchiveState::Unusable(error), None),
         };
         (ArchiveVerdict { package: of.package.clone(), state }, manifest)
+    }
+
+    fn line(&self, of: &ArchiveToVerify) -> Option<&LedgerLine> {
+        self.ledgers.get(&of.package)?.line(&of.saved_as)
     }
 
     fn read(&self, of: &ArchiveToVerify) -> Result<(ArchiveState, Option<Manifest>), ArchiveError> {
@@ -102,7 +118,7 @@ impl ArchiveVerifier<'_> {
         if let Some(ledger) = self.ledgers.get(&of.package)
             && let Some(kept) = archive::kept_manifest(&view, &of.package, &of.saved_as, ledger)?
         {
-            return Ok((ArchiveState::None, Some(kept)));
+            return Ok((ArchiveState::None(UndoState::without(self.line(of))), Some(kept)));
         }
         let archive = match self.ledgers.get(&of.package) {
             Some(ledger) => {
@@ -115,8 +131,8 @@ impl ArchiveVerifier<'_> {
             Some(snapshot) => snapshot.verify(self.marker.as_deref())?.manifest,
             None => verified.manifest,
         };
-        let (path, bytes, run) = (archive.path().to_owned(), archive.size(), verified.run);
-        Ok((ArchiveState::Sound { path, bytes, run }, manifest))
+        let (path, bytes, is_classic) = (archive.path().to_owned(), archive.size(), archive.is_classic());
+        Ok((ArchiveState::Sound { path, bytes, run: verified.run, is_classic }, manifest))
     }
 }
 

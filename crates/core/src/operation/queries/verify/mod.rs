@@ -94,7 +94,7 @@ impl VerifiedPatch {
     pub fn damage(&self) -> Option<UndoDamage<'_>> {
         let of_archive = self.archives.iter().find_map(|archive| match &archive.state {
             ArchiveState::Unusable(error) => Some(UndoDamage::Archive(error)),
-            ArchiveState::Sound { .. } | ArchiveState::None => None,
+            ArchiveState::Sound { .. } | ArchiveState::None(_) => None,
         });
         let of_backout = || match &self.backout {
             Err(Failure::Archive(error)) => Some(UndoDamage::Archive(error)),
@@ -177,7 +177,8 @@ struct ArchiveToVerify {
     package: PkgInst,
     /// The name of its save directory.
     saved_as: String,
-    /// Whether the package has a save directory of the patch; without it no undo data was kept, or it was given up.
+    /// Whether the package has a save directory of the patch; without it no undo data was kept, it was given up, or it is
+    /// lost.
     is_kept: bool,
 }
 

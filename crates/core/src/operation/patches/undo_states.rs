@@ -1,0 +1,270 @@
+//! What is left of the undo data of applied patches, package by package: by the names and sizes in the save directories,
+//! and by the ledgers. No archive is read to its end.
+//!
+//! A caller who may not read a ledger learns what the names in the save directory tell: an archive or a pointer is saved
+//! undo data, a manifest alone says that none was wanted, and nothing at all that it is lost.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use crate::database::archive::{self, ArchiveError, must_have_size};
+use crate::database::ledger::LedgerFault;
+use crate::database::{RecordView, ViewError, marker};
+use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, WhyNone};
+use crate::inventory::{Installed, Save};
+use crate::operation::failure::Failure;
+use crate::operation::patches::ledgers::LedgerCache;
+use crate::operation::session::RootAndPolicy;
+use patchadm_svr4::format::remote::RemoteArchive;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::places;
+
+/// What became of the undo data of a patch in a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UndoState {
+    /// It is there, as a run of this root saved it.
+    Saved,
+    /// None was kept, on purpose.
+    None,
+    /// It was given up.
+    Committed,
+    /// It was saved, and is gone.
+    Lost,
+    /// It is there, and is not what was saved.
+    Damaged,
+    /// Another tool saved it.
+    Classic,
+}
+
+/// The undo data of a patch in one package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageUndo {
+    /// The package.
+    pub package: PkgInst,
+    /// What became of it.
+    pub state: UndoState,
+    /// Bytes of the archive that is there.
+    pub bytes: u64,
+    /// Where the archive is, or was, as the host sees it.
+    pub path: Option<String>,
+}
+
+impl UndoState {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Saved => "saved",
+            Self::None => "none",
+            Self::Committed => "committed",
+            Self::Lost => "lost",
+            Self::Damaged => "damaged",
+            Self::Classic => "classic",
+        }
+    }
+
+    /// What becomes of undo data that a backout could not use for this reason.
+    pub fn of_error(error: &ArchiveError) -> Self {
+        match error {
+            ArchiveError::Lost { .. } | ArchiveError::Missing { .. } => Self::Lost,
+            ArchiveError::Outside { .. } => Self::Saved,
+            error if is_closed(error) => Self::Saved,
+            _ => Self::Damaged,
+        }
+    }
+
+    /// Where nothing is kept: why, as far as the ledger says it.
+    pub fn without(line: Option<&LedgerLine>) -> Self {
+        let is_given_up = line.is_some_and(|line| line.undo == LedgerUndo::None(WhyNone::Committed));
+        if is_given_up { Self::Committed } else { Self::None }
+    }
+}
+
+/// Whether the caller may not read what there is.
+pub(super) fn is_closed(error: &ArchiveError) -> bool {
+    let errno = match error {
+        ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error)) => error.errno(),
+        _ => None,
+    };
+    matches!(errno, Some(Errno::ACCESS | Errno::PERM))
+}
+
+/// The undo data of a patch in a package, and why a backout could not use it.
+#[derive(Debug)]
+pub(in crate::operation) struct SeenUndo {
+    pub(in crate::operation) undo: PackageUndo,
+    pub(in crate::operation) error: Option<ArchiveError>,
+}
+
+/// The undo data of each patch of each package.
+pub(in crate::operation) type UndoOfPatches = BTreeMap<(PatchId, PkgInst), SeenUndo>;
+
+/// Looks at the undo data of every applied patch. Without `ground` only the names are asked.
+pub(in crate::operation) fn undo_states(
+    view: &RecordView<'_>,
+    ground: Option<&RootAndPolicy>,
+    separator: &str,
+    applied: &AppliedPatches,
+    packages: &BTreeMap<PkgInst, Installed>,
+) -> Result<UndoOfPatches, Failure> {
+    let marker = marker(view.root()).ok().flatten();
+    let reader = UndoStatesReader { view, ground, ledgers: LedgerCache::default(), marker };
+    let mut found = UndoOfPatches::new();
+    for of in applied.packages().iter().filter(|of| !of.list.is_empty()) {
+        let (package, Some(installed)) = (&of.package, packages.get(&of.package)) else { continue };
+        let ledger = reader.ledger(package)?;
+        let saves = by_id(installed.saves.iter().map(|(name, save)| (name.as_str(), save)), separator);
+        let lines = match &ledger {
+            SeenLedger::Read(ledger) => {
+                by_id(ledger.lines().iter().map(|line| (line.patch.as_str(), line)), separator)
+            }
+            SeenLedger::Closed | SeenLedger::Damaged { .. } => BTreeMap::new(),
+        };
+        for patch in of.list.iter() {
+            let (name, save) =
+                saves.get(patch).map_or((patch.as_str(), None), |(name, save)| (*name, Some(*save)));
+            let of = PatchSave { package, name, save };
+            let seen = match &ledger {
+                SeenLedger::Read(_) => reader.known(of, lines.get(patch).map(|(_, line)| *line)),
+                SeenLedger::Closed => reader.by_names(of),
+                SeenLedger::Damaged { path, reason } => {
+                    let fault = LedgerFault::Damaged { path: path.clone(), reason: reason.clone() };
+                    reader.seen(of, UndoState::Damaged, Some(ArchiveError::Ledger(fault)))
+                }
+            };
+            found.insert((patch.clone(), package.clone()), seen);
+        }
+    }
+    Ok(found)
+}
+
+/// What is named after patches, by their ids, with the name.
+fn by_id<'a, T>(
+    named: impl Iterator<Item = (&'a str, &'a T)>,
+    separator: &str,
+) -> BTreeMap<PatchId, (&'a str, &'a T)> {
+    named.filter_map(|(name, of)| Some((PatchId::parse(name, separator).ok()?, (name, of)))).collect()
+}
+
+/// The save directory of a patch in a package.
+#[derive(Clone, Copy)]
+struct PatchSave<'a> {
+    package: &'a PkgInst,
+    name: &'a str,
+    save: Option<&'a Save>,
+}
+
+/// What the caller learns of the ledger of a package.
+enum SeenLedger {
+    /// The lines that count.
+    Read(Rc<Ledger>),
+    /// That there is one.
+    Closed,
+    /// That it is not what a run writes.
+    Damaged { path: String, reason: String },
+}
+
+/// What is read of a root, each once.
+struct UndoStatesReader<'a> {
+    view: &'a RecordView<'a>,
+    ground: Option<&'a RootAndPolicy>,
+    ledgers: LedgerCache,
+    marker: Option<String>,
+}
+
+impl UndoStatesReader<'_> {
+    fn ledger(&self, package: &PkgInst) -> Result<SeenLedger, Failure> {
+        if self.ground.is_none() {
+            return Ok(SeenLedger::Closed);
+        }
+        match self.ledgers.of(self.view, package) {
+            Ok(ledger) => Ok(SeenLedger::Read(ledger)),
+            Err(ArchiveError::Ledger(LedgerFault::Damaged { path, reason })) => {
+                Ok(SeenLedger::Damaged { path, reason })
+            }
+            Err(error) if is_closed(&error) => Ok(SeenLedger::Closed),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The state where the names alone say it.
+    fn by_names(&self, of: PatchSave<'_>) -> SeenUndo {
+        let state = match of.save {
+            Some(save) if save.has_archive() => UndoState::Saved,
+            Some(save) if save.has_manifest => UndoState::None,
+            _ => UndoState::Lost,
+        };
+        self.seen(of, state, None)
+    }
+
+    /// The state by the line of the patch in the ledger, if it has one.
+    fn known(&self, of: PatchSave<'_>, line: Option<&LedgerLine>) -> SeenUndo {
+        let Some(save) = of.save.filter(|save| save.has_archive()) else {
+            return self.without_archive(of, line);
+        };
+        let is_classic = match line.map(|line| &line.undo) {
+            Some(LedgerUndo::Kept { is_classic, .. }) => *is_classic,
+            _ => true,
+        };
+        let state = if is_classic { UndoState::Classic } else { UndoState::Saved };
+        let size = line.and_then(LedgerLine::archive).map(|(_, size)| size);
+        match (line, size, &save.archive) {
+            (Some(line), Some(size), Some(_)) => {
+                let path = self.path(of).unwrap_or_default();
+                self.seen(of, state, must_have_size(&path, line, size, save.size).err())
+            }
+            _ => self.opened(of, state),
+        }
+    }
+
+    /// The state of an archive that has to be opened, because it is elsewhere or no line names it.
+    fn opened(&self, of: PatchSave<'_>, state: UndoState) -> SeenUndo {
+        let find = |ground: &RootAndPolicy| {
+            let ledger = self.ledgers.of(self.view, of.package)?;
+            let outside = ground.outside.with(None);
+            let archive =
+                archive::find_with(self.view, &ground.host, of.package, of.name, &ledger, &outside)?;
+            archive.at_a_glance(self.marker.as_deref()).map(|()| archive.size())
+        };
+        match self.ground.map(find) {
+            Some(Ok(bytes)) => {
+                let seen = self.seen(of, state, None);
+                SeenUndo { undo: PackageUndo { bytes, ..seen.undo }, ..seen }
+            }
+            Some(Err(error)) if is_closed(&error) => self.seen(of, state, None),
+            Some(Err(error)) => self.seen(of, state, Some(error)),
+            None => self.by_names(of),
+        }
+    }
+
+    fn without_archive(&self, of: PatchSave<'_>, line: Option<&LedgerLine>) -> SeenUndo {
+        let lost = line
+            .zip(self.ground)
+            .and_then(|(line, ground)| archive::lost(line, self.view, &ground.host, of.package));
+        self.seen(of, UndoState::without(line), lost)
+    }
+
+    /// The undo data as it was seen; an error counts for more than `state`.
+    fn seen(&self, of: PatchSave<'_>, state: UndoState, error: Option<ArchiveError>) -> SeenUndo {
+        let state = error.as_ref().map_or(state, UndoState::of_error);
+        let path = match &error {
+            Some(ArchiveError::Lost { path, .. }) => Some(path.clone()),
+            _ => self.path(of),
+        };
+        let bytes = of.save.filter(|save| save.archive.is_some()).map_or(0, |save| save.size);
+        SeenUndo { undo: PackageUndo { package: of.package.clone(), state, bytes, path }, error }
+    }
+
+    /// Where the archive is: in the save directory, or where the pointer leads.
+    fn path(&self, of: PatchSave<'_>) -> Option<String> {
+        let save = of.save?;
+        if let Some(archive) = &save.archive {
+            let at = places::save(of.package).join(of.name.as_bytes()).ok()?.join(archive.as_bytes()).ok()?;
+            return Some(self.view.root().show(&at));
+        }
+        let remote = RemoteArchive::parse(save.remote.as_deref()?).ok()?;
+        Some(String::from_utf8_lossy(remote.find_at()).into_owned())
+    }
+}

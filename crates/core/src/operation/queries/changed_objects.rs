@@ -1,0 +1,85 @@
+//! What an applied patch changed, by its undo data: for who may read it.
+
+use crate::database::archive;
+use crate::database::{DatabaseError, RecordView, installed, ledger, read_consistently};
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatch, PatchId};
+
+/// An object that a patch changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedObject {
+    /// The package.
+    pub package: PkgInst,
+    /// Where it is.
+    pub path: ObjectPath,
+    /// What the patch did with it.
+    pub action: PatchAction,
+}
+
+/// What a patch did with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchAction {
+    /// It was not there before.
+    Add,
+    /// It was there, and is another one now, or has other attributes.
+    Replace,
+    /// It is gone.
+    Delete,
+}
+
+impl PatchAction {
+    /// The word of plans for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+        }
+    }
+
+    fn of(record: &ObjectRecord) -> Option<Self> {
+        match (&record.was, &record.became) {
+            _ if record.kept || !record.is_changed() => None,
+            (None, Some(_)) => Some(Self::Add),
+            (Some(_), None) => Some(Self::Delete),
+            (was, became) if was == became => None,
+            _ => Some(Self::Replace),
+        }
+    }
+}
+
+/// The objects that an applied patch changed, in the order of packages and paths; none where the undo data of a package
+/// does not tell: it is gone, another tool made it, or the caller may not read it.
+pub fn changed_objects(root: &Root, patch: &AppliedPatch) -> Result<Option<Vec<ChangedObject>>, Failure> {
+    let Ok(ground) = RootAndPolicy::of(root) else { return Ok(None) };
+    read_consistently(root, |view| {
+        let mut all = Vec::new();
+        for package in &patch.packages {
+            let Some(changed) = of_package(&ground, view, &patch.id, package)? else { return Ok(None) };
+            all.extend(changed);
+        }
+        Ok(Some(all))
+    })
+}
+
+fn of_package(
+    ground: &RootAndPolicy,
+    view: &RecordView<'_>,
+    id: &PatchId,
+    package: &PkgInst,
+) -> Result<Option<Vec<ChangedObject>>, DatabaseError> {
+    let name = installed::saved_as(view, package, id)?;
+    let Ok(ledger) = ledger::counting(view, package) else { return Ok(None) };
+    let (host, outside, none) = (&ground.host, ground.outside.with(None), Params::default());
+    let told = archive::told(view, host, (package, &none), &name, &ledger, &outside);
+    let Ok(PatchedPaths::Manifest(manifest)) = told else { return Ok(None) };
+    let changed = manifest.objects.iter().filter_map(|record| {
+        let (action, path) = (PatchAction::of(record)?, record.object_path()?);
+        Some(ChangedObject { package: package.clone(), path, action })
+    });
+    Ok(Some(changed.collect()))
+}

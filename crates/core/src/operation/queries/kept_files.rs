@@ -1,0 +1,68 @@
+//! What the files in the directory of an applied patch tell: its README, and its patchinfo where one was kept.
+//!
+//! They are documentation, and no rule depends on them: one that cannot be read, or is too long, tells nothing.
+
+use crate::database::RecordView;
+use crate::operation::patches::reboot;
+use crate::source::Image;
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
+use patchadm_svr4::format::readme;
+use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
+
+/// The longest README or patchinfo that is read, in bytes: 1 MiB.
+const LARGEST: u64 = 1 << 20;
+
+/// The longest synopsis that is told, in characters.
+const LONGEST_SYNOPSIS: usize = 500;
+
+/// The names of the synopsis in a patchinfo file.
+const SYNOPSIS: [&str; 2] = ["PATCH_SYNOPSIS", "SYNOPSIS"];
+
+/// What a patch says of itself in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PatchWords {
+    /// What it is about, in one line.
+    pub synopsis: Option<String>,
+    /// The reboot that it asks for after installation, as a word of PATCH_PROPERTIES.
+    pub reboot: Option<&'static str>,
+    /// Whether there is a file that could ask for one.
+    pub is_told: bool,
+}
+
+/// The words of an applied patch.
+pub(super) fn kept_words(view: &RecordView<'_>, id: &PatchId) -> PatchWords {
+    let read = |name: String| {
+        let path = places::patch(id).ok()?.join(name.as_bytes()).ok()?;
+        view.read(&path, LARGEST).ok().flatten()
+    };
+    let patchinfo = read("patchinfo".to_owned()).and_then(|bytes| ParamFile::parse(&bytes).ok());
+    let patchinfo = patchinfo.map(|file| PatchinfoFile::from_params(&file.params()));
+    PatchWords::of(patchinfo.as_ref(), read(format!("README.{id}")).as_deref())
+}
+
+impl PatchWords {
+    /// The words of a delivered patch.
+    pub fn of_image(image: &Image) -> Self {
+        Self::of(image.patchinfo.as_ref(), image.readme.as_ref().map(|(_, text)| text.as_slice()))
+    }
+
+    fn of(patchinfo: Option<&PatchinfoFile>, readme: Option<&[u8]>) -> Self {
+        let of_readme = || in_one_line(&readme::field(readme?, "Synopsis")?);
+        let of_patchinfo = || {
+            let mut named = SYNOPSIS.iter().filter_map(|name| patchinfo?.other.get(name));
+            named.find_map(|text| in_one_line(&String::from_utf8_lossy(text)))
+        };
+        Self {
+            synopsis: of_readme().or_else(of_patchinfo),
+            reboot: reboot::asked_by(patchinfo, readme),
+            is_told: patchinfo.is_some() || readme.is_some(),
+        }
+    }
+}
+
+fn in_one_line(text: &str) -> Option<String> {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!line.is_empty()).then(|| line.chars().take(LONGEST_SYNOPSIS).collect())
+}

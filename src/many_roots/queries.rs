@@ -1,0 +1,212 @@
+//! A question about many roots: the answers in the order of the roots, and one summary.
+//!
+//! Nothing is locked or changed, so no root waits for another, nobody is asked whose a root is, and a signal may end it at
+//! any moment. An answer that comes before its turn is kept until those before it are there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::list::ManyRoots;
+use super::root_report::{RootBody, RootClass, RootReport, failure_line};
+use super::summary::{ResultCounts, RootsSummary};
+use super::{RootsProgress, without_answer};
+use crate::call::Invocation;
+use crate::reply::json::{JsonDocument, milliseconds_since};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord};
+use crate::surroundings::Output;
+use crate::surroundings::bar::RootsBar;
+use patchadm_rootfs::Root;
+
+/// A question to every root.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RootsQuery<'a> {
+    /// How the command is called.
+    pub(crate) usage: &'static str,
+    /// The word for roots that were answered for.
+    pub(crate) answered: &'static str,
+    /// The patch that roots may lack, where that is asked.
+    pub(crate) lacking: Option<&'a str>,
+}
+
+/// The answer of one root.
+pub(crate) struct RootAnswer<B> {
+    pub(crate) report: RootReport<B>,
+    /// Whether the root lacks the patch that was asked for.
+    pub(crate) is_lacking: bool,
+    /// The patches that cannot be backed out there.
+    pub(crate) stuck: Vec<String>,
+}
+
+impl<B> From<RootReport<B>> for RootAnswer<B> {
+    fn from(report: RootReport<B>) -> Self {
+        Self { report, is_lacking: false, stuck: Vec::new() }
+    }
+}
+
+impl<B> RootAnswer<B> {
+    /// A root that could not be asked, or where what is asked about is not there.
+    pub(crate) fn failed(root: &Root, error: &anyhow::Error) -> Self {
+        let (exit, error) = (Exit::of(error), format!("{error:#}"));
+        let line = failure_line(exit, &error);
+        let body = RootBody::Unworked { result: ResultWord::Failed, changed: false, error };
+        RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body).into()
+    }
+}
+
+/// The answers of all roots.
+#[derive(Serialize)]
+struct RootsAnswer<B> {
+    result: ResultWord,
+    changed: bool,
+    duration_ms: u64,
+    summary: AnswersSummary,
+    roots: Vec<JsonDocument<RootBody<B>>>,
+    #[serde(skip)]
+    text: String,
+}
+
+/// What the answers come to.
+#[derive(Serialize)]
+struct AnswersSummary {
+    #[serde(flatten)]
+    counts: ResultCounts,
+    /// The roots that lack the patch that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lacking: Option<Vec<String>>,
+    /// The patches that cannot be backed out everywhere, with the roots where they cannot.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_removable: Vec<StuckPatch>,
+}
+
+/// A patch that cannot be backed out of some roots.
+#[derive(Serialize)]
+struct StuckPatch {
+    id: String,
+    roots: Vec<String>,
+}
+
+impl<B: Serialize> CommandReport for RootsAnswer<B> {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(output.print(&self.text)?)
+    }
+}
+
+/// What the answers so far say of patches.
+#[derive(Default)]
+struct PatchFacts {
+    lacking: Vec<String>,
+    stuck: BTreeMap<String, Vec<String>>,
+}
+
+/// Asks every root.
+pub(crate) fn ask_many<B: Serialize + Send + 'static>(
+    call: &mut Invocation,
+    many: &ManyRoots,
+    query: RootsQuery<'_>,
+    ask: &(dyn Fn(&Root) -> RootAnswer<B> + Sync),
+) -> anyhow::Result<Reply> {
+    let roots = many.open(call, query.usage)?;
+    let names: Vec<&Path> = roots.paths().collect();
+    let Invocation { surroundings, output, in_json, name, .. } = call;
+    let mut progress = RootsProgress {
+        output,
+        command: name,
+        in_json: *in_json,
+        names: &names,
+        summary: RootsSummary::of(roots.len()),
+        documents: Vec::new(),
+        bar: RootsBar::new(
+            roots.len(),
+            !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet,
+        ),
+        unwritten: Ok(()),
+    };
+    let (mut facts, mut early, mut next) = (PatchFacts::default(), BTreeMap::new(), 0);
+    let decided = &*surroundings;
+    let ask = |root: &Root| ask(&decided.under_policy(root.clone()));
+    roots.each(many.jobs(), &|| false, &ask, |place, answer| {
+        early.insert(place, answer);
+        while let Some(answer) = early.remove(&next) {
+            let name = names.get(next).copied().unwrap_or(Path::new(""));
+            let answer = answer.unwrap_or_else(|unanswered| without_answer(name, &unanswered, None).into());
+            facts.note(name, &answer);
+            progress.take_answer(next, answer.report);
+            next += 1;
+        }
+    });
+    progress.bar.finish();
+    progress.unwritten?;
+    progress.documents.sort_by_key(|(place, _)| *place);
+    let mut text = progress.summary.text(&names, query.answered, "with nothing to tell");
+    facts.print(&mut text, query.lacking);
+    let report = RootsAnswer {
+        result: progress.summary.result(None),
+        changed: false,
+        duration_ms: milliseconds_since(surroundings.began),
+        summary: AnswersSummary {
+            counts: progress.summary.counts(),
+            lacking: query.lacking.map(|_| facts.lacking),
+            not_removable: facts.stuck.into_iter().map(|(id, roots)| StuckPatch { id, roots }).collect(),
+        },
+        roots: progress.documents.into_iter().map(|(_, document)| document).collect(),
+        text,
+    };
+    Ok(Reply::new(progress.summary.exit(None), report))
+}
+
+impl<B: Serialize + 'static> RootsProgress<'_, B> {
+    /// Counts an answer and prints it, whatever it is, as one root alone would: on standard output. What could not be asked
+    /// is an error; so is what is wrong, where only errors are wanted.
+    fn take_answer(&mut self, place: usize, report: RootReport<B>) {
+        let is_answer = matches!(report.body, RootBody::Worked(_));
+        if self.in_json || !is_answer {
+            return self.count_end(place, Ok(report), None);
+        }
+        self.summary.count(place, &report);
+        let name = self.names.get(place).copied().unwrap_or(Path::new(""));
+        let (output, unwritten) = (&mut *self.output, &mut self.unwritten);
+        self.bar.beside(self.summary.bad(), || {
+            if unwritten.is_ok() {
+                *unwritten = print_answer(output, name, &report);
+            }
+        });
+    }
+}
+
+fn print_answer<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> io::Result<()> {
+    let line = format!("{}: {}", name.display(), report.line);
+    if output.is_quiet() && report.class == RootClass::Failed {
+        let notes = report.notes.iter().map(|note| format!("\n{note}"));
+        return output.error(&format!("{line}{}", notes.collect::<String>()));
+    }
+    output.line(line)?;
+    report.notes.iter().try_for_each(|note| output.line(format!("  {note}")))?;
+    output.flush()
+}
+
+impl PatchFacts {
+    fn note<B>(&mut self, root: &Path, answer: &RootAnswer<B>) {
+        let root = root.display().to_string();
+        for id in &answer.stuck {
+            self.stuck.entry(id.clone()).or_default().push(root.clone());
+        }
+        if answer.is_lacking {
+            self.lacking.push(root);
+        }
+    }
+
+    fn print(&self, text: &mut String, lacking: Option<&str>) {
+        let _ = match (lacking, self.lacking.as_slice()) {
+            (None, _) => Ok(()),
+            (Some(id), []) => writeln!(text, "  no root lacks {id}"),
+            (Some(id), roots) => writeln!(text, "  {id} is lacking: {}", roots.join(", ")),
+        };
+        for (id, roots) in &self.stuck {
+            let _ = writeln!(text, "  {id} cannot be backed out: {}", roots.join(", "));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What became of the undo data of a patch: the same fields in every document, and the words of it.
+
+use serde::Serialize;
+
+use super::words::human;
+use patchadm_core::operation::patches::undo_states::{PackageUndo, UndoState};
+use patchadm_core::plan::{Plan, UndoArchive, UndoPlace};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::places;
+
+/// The undo data of a patch in one package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct UndoEntry {
+    pub(crate) package: String,
+    /// `saved`, `none`, `committed`, `lost`, `damaged` or `classic`.
+    pub(crate) state: &'static str,
+    /// Bytes of the archive; 0 where there is none, or where it is elsewhere and was not looked at.
+    pub(crate) bytes: u64,
+    /// Where the archive is, or was.
+    pub(crate) path: Option<String>,
+}
+
+impl From<&PackageUndo> for UndoEntry {
+    fn from(undo: &PackageUndo) -> Self {
+        let PackageUndo { package, state, bytes, path } = undo;
+        Self { package: package.to_string(), state: state.word(), bytes: *bytes, path: path.clone() }
+    }
+}
+
+impl UndoEntry {
+    /// The undo data that a plan leaves, package by package. `bytes` are those of each archive that was written, by its
+    /// place in the plan; before that the sizes of what is saved count.
+    pub(super) fn of_plan(root: &Root, plan: &Plan, bytes: &dyn Fn(usize) -> Option<u64>) -> Vec<Self> {
+        let of = |package: &PkgInst| {
+            let mut archives = plan.undo.iter().enumerate();
+            let kept = archives
+                .find(|(_, undo)| undo.package == *package && undo.place != UndoPlace::ManifestOnly)
+                .map(|(at, undo)| (bytes(at).unwrap_or_else(|| saved_bytes(undo)), undo_path(root, undo)));
+            let state = if kept.is_some() { UndoState::Saved } else { UndoState::None };
+            let (bytes, path) = kept.unzip();
+            Self {
+                package: package.to_string(),
+                state: state.word(),
+                bytes: bytes.unwrap_or_default(),
+                path: path.flatten(),
+            }
+        };
+        plan.packages.iter().map(of).collect()
+    }
+
+    /// Whether there is an archive.
+    pub(crate) fn is_kept(&self) -> bool {
+        [UndoState::Saved, UndoState::Classic].iter().any(|state| state.word() == self.state)
+    }
+
+    /// The state in words, with the size where something is kept.
+    pub(crate) fn words(&self) -> String {
+        match self.state {
+            "saved" | "classic" if self.bytes == 0 => "kept elsewhere".to_owned(),
+            "saved" => human(self.bytes),
+            "classic" => format!("{} (of another tool)", human(self.bytes)),
+            "committed" => "given up: it cannot be backed out".to_owned(),
+            "none" => "none: it cannot be backed out".to_owned(),
+            state => format!("{state}: it cannot be backed out"),
+        }
+    }
+}
+
+/// The undo data of all packages in one word or size: what is worst, else the size of all.
+pub(crate) fn undo_in_brief(undo: &[UndoEntry]) -> String {
+    let any = |state: UndoState| undo.iter().any(|one| one.state == state.word());
+    for state in [UndoState::Lost, UndoState::Damaged] {
+        if any(state) {
+            return state.word().to_owned();
+        }
+    }
+    if any(UndoState::Committed) {
+        return "given up".to_owned();
+    }
+    if !undo.iter().any(UndoEntry::is_kept) {
+        return UndoState::None.word().to_owned();
+    }
+    match undo.iter().map(|one| one.bytes).sum() {
+        0 => "elsewhere".to_owned(),
+        bytes => human(bytes),
+    }
+}
+
+/// The size of the objects that an archive keeps, before compression.
+pub(super) fn saved_bytes(undo: &UndoArchive) -> u64 {
+    undo.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum()
+}
+
+fn undo_path(root: &Root, undo: &UndoArchive) -> Option<String> {
+    let name = match &undo.place {
+        UndoPlace::Remote(path) => return Some(path.display().to_string()),
+        UndoPlace::Snapshot => "snapshot/undo.gz".to_owned(),
+        UndoPlace::Save | UndoPlace::ManifestOnly => format!("undo{}", undo.format.suffix()),
+    };
+    let save = places::save(&undo.package).join(undo.patch.as_bytes()).ok()?;
+    Some(root.show(&save.join(name.as_bytes()).ok()?))
+}

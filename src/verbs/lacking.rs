@@ -1,0 +1,61 @@
+//! `patchadm list --lacking`: whether a root lacks a patch.
+//!
+//! A root with a later revision, or with a patch that obsoletes it, does not lack it: its changes are there.
+
+use serde::Serialize;
+
+use crate::reply::words::{print_notes, unfinished_sentence};
+use crate::reply::{CommandReport, Exit, ExitCause, Stop};
+use crate::surroundings::Output;
+use patchadm_core::operation::queries::inspect::Inspection;
+use patchadm_rootfs::Root;
+use patchadm_svr4::patch::PatchId;
+
+/// Whether a root lacks a patch.
+#[derive(Debug, Serialize)]
+pub(super) struct LackingReport {
+    /// The patch that was asked for.
+    pub(super) patch: String,
+    pub(super) lacking: bool,
+    /// The applied patch that has its changes: itself, a later revision, or one that obsoletes it.
+    has: Option<String>,
+    unfinished: Option<String>,
+    #[serde(skip)]
+    remarks: Vec<String>,
+}
+
+impl LackingReport {
+    /// Asks the records of a root.
+    pub(super) fn of(root: &Root, inspection: &Inspection, patch: &str) -> Result<Self, Stop> {
+        let id = PatchId::parse(patch, &inspection.separator).map_err(|error| Stop::Refused {
+            exit: Exit::new(8, ExitCause::Usage),
+            message: error.to_string(),
+        })?;
+        let applied = &inspection.applied;
+        let own = applied.get(&id).map(|patch| &patch.id);
+        let has = own.or_else(|| applied.later_revision(&id));
+        let has = has.or_else(|| applied.obsoleted_by(&id)?.by).map(ToString::to_string);
+        let unfinished = inspection.unfinished.clone();
+        let remarks = unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
+        Ok(Self { patch: id.to_string(), lacking: has.is_none(), has, unfinished, remarks })
+    }
+
+    /// The answer in a line.
+    pub(super) fn line(&self) -> String {
+        match &self.has {
+            None => format!("lacks {}", self.patch),
+            Some(has) if *has == self.patch => format!("has {has}"),
+            Some(has) => format!("has {has}, which contains {}", self.patch),
+        }
+    }
+}
+
+impl CommandReport for LackingReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(output.line(format!("The root {}.", self.line()))?)
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.remarks)?)
+    }
+}

@@ -1,0 +1,101 @@
+//! An applied patch as `list` and `show` tell of it.
+
+use std::io;
+
+use chrono::{DateTime, FixedOffset};
+use serde::{Serialize, Serializer};
+
+use crate::reply::removable::RemovableEntry;
+use crate::reply::undo::{UndoEntry, undo_in_brief};
+use crate::surroundings::{Output, Shade};
+use patchadm_core::operation::queries::inspect::InspectedPatch;
+use patchadm_svr4::patch::PatchList;
+
+/// An applied patch; its fields are those of the JSON documents of `list` and `show`.
+#[derive(Debug, Serialize)]
+pub(super) struct ListedPatch {
+    pub(super) id: String,
+    pub(super) state: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<String>,
+    /// Null where the words do not tell the moment.
+    #[serde(serialize_with = "rfc3339")]
+    pub(super) date: Option<DateTime<FixedOffset>>,
+    pub(super) date_text: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) synopsis: Option<String>,
+    pub(super) packages: Vec<String>,
+    pub(super) obsoletes: Vec<String>,
+    pub(super) requires: Vec<String>,
+    pub(super) incompatibles: Vec<String>,
+    pub(super) undo: Vec<UndoEntry>,
+    pub(super) removable: RemovableEntry,
+}
+
+impl From<&InspectedPatch> for ListedPatch {
+    fn from(one: &InspectedPatch) -> Self {
+        let words = |list: &PatchList| list.iter().map(ToString::to_string).collect();
+        Self {
+            id: one.patch.id.to_string(),
+            state: one.state.clone(),
+            by: one.by.clone(),
+            date: one.date,
+            date_text: one.date_text.clone(),
+            host: one.host.clone(),
+            synopsis: one.words.synopsis.clone(),
+            packages: one.patch.packages.iter().map(ToString::to_string).collect(),
+            obsoletes: words(&one.patch.obsoletes),
+            requires: one.patch.requires.iter().map(ToString::to_string).collect(),
+            incompatibles: words(&one.patch.incompatibles),
+            undo: one.undo.iter().map(UndoEntry::from).collect(),
+            removable: RemovableEntry::of(&one.backout),
+        }
+    }
+}
+
+impl ListedPatch {
+    /// The state with the patch that is behind it.
+    pub(super) fn state_text(&self) -> String {
+        let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        format!("{}{by}", self.state.join(", "))
+    }
+
+    /// The line of a list in which ids are this wide.
+    pub(super) fn line(&self, width: usize) -> String {
+        self.parts(width).into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Prints that line, with colours where they are wanted.
+    pub(super) fn print(&self, output: &mut Output, width: usize) -> io::Result<()> {
+        self.parts(width).into_iter().try_for_each(|(shade, text)| output.shaded(shade, text))?;
+        output.line("")
+    }
+
+    /// The parts of the line, each with what its colour says.
+    fn parts(&self, width: usize) -> [(Option<Shade>, String); 5] {
+        let (state, undo) = (self.state_text(), undo_in_brief(&self.undo));
+        let after_id = " ".repeat(width.saturating_sub(self.id.len()) + 2);
+        let after_state = " ".repeat(24_usize.saturating_sub(state.chars().count()) + 2);
+        let date = self.date_text.as_deref().unwrap_or("no date recorded");
+        [
+            (Some(Shade::Id), self.id.clone()),
+            (None, after_id),
+            (self.shade(), state),
+            (None, format!("{after_state}{date}  undo data: ")),
+            (Shade::of_state(&undo), undo),
+        ]
+    }
+
+    /// The colour of the state.
+    pub(super) fn shade(&self) -> Option<Shade> {
+        self.state.iter().find_map(|state| Shade::of_state(state))
+    }
+}
+
+/// Serializes a moment as RFC 3339 with its offset.
+fn rfc3339<S: Serializer>(date: &Option<DateTime<FixedOffset>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match date {
+        Some(date) => serializer.collect_str(&date.to_rfc3339()),
+        None => serializer.serialize_none(),
+    }
+}
