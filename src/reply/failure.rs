@@ -331,6 +331,9 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
         Failure::Archive(ArchiveError::Outside { .. }) => {
             "Name the directory that holds the undo data with -B (--undo-dir), if it is the right one.".to_owned()
         }
+        Failure::Archive(ArchiveError::Lost { .. }) => {
+            "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
+        }
         Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => ADOPT.to_owned(),
         _ => String::new(),
     }
