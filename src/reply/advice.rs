@@ -70,6 +70,9 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             "Name the directory that holds the undo data with {}, if it is the right one.",
             wording.undo_dir()
         ),
+        Failure::Archive(ArchiveError::Lost { .. }) => {
+            "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
+        }
         Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => adopt(wording),
         _ => String::new(),
     }
