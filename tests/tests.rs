@@ -32,6 +32,8 @@ mod clients_changes;
 mod clients_files;
 /// Programs that make packages through them.
 mod clients_making;
+/// Roots that are read-only, of others, or locked.
+mod closed_roots;
 /// Trees into which nothing can be renamed from outside.
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
@@ -111,6 +113,8 @@ mod locked;
 mod manual;
 /// One verb on many roots.
 mod many_roots;
+/// What somebody took away by hand.
+mod missing_objects;
 /// Mounts of a test.
 mod mounts;
 /// The same patches by the program and by their scripts.
@@ -137,6 +141,8 @@ mod pkgparam;
 mod pkgproto;
 mod pkgrm;
 mod pkgtrans;
+/// Whatever a plan says the command then says.
+mod plan_is_run;
 /// What a root decides for itself.
 mod policy;
 /// Packages whose procedure scripts run.
@@ -189,6 +195,8 @@ mod scripts_that_fail;
 mod security;
 /// Set-id bits, which only known bytes have.
 mod set_id;
+/// One operand and several.
+mod several_operands;
 /// Several patches of one command: one run.
 mod several_patches;
 /// Patches that have a path in common.

@@ -39,6 +39,8 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Refused(refusal) => refusal.code(),
         Failure::Source(error) => source_number(command, error),
         Failure::NotPrivileged(_) => by(3, 3, 1),
+        Failure::ReadOnly(_) => by(7, 7, 1),
+        Failure::NotTried(_) => 0,
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
@@ -297,6 +299,7 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
         Failure::Script(failure) => {
             failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
+        Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
         Failure::Unrecovered { .. } => {

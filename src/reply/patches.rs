@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::words::recovery_sentence;
@@ -45,11 +46,11 @@ pub(crate) struct PatchesReport {
 }
 
 impl PatchesReport {
-    /// The report of a command that began at `began`; `code` gives the exit code where it came to no patch.
+    /// The report of a command that began at `began`.
     pub(crate) fn of(
         command: Command,
         result: Result<ApplyReport, Failure>,
-        code: fn(Command, &Failure) -> Exit,
+        face: PatchFace,
         began: Instant,
     ) -> Self {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
@@ -60,10 +61,15 @@ impl PatchesReport {
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
                 patches = report.patches.into_iter().map(|one| PatchEntry::of(command, one)).collect();
-                None
+                report.refused
             }
         };
-        let exit = failure.as_ref().map_or_else(|| exit(&patches), |failure| code(command, failure));
+        let exit = match (&failure, face) {
+            (Some(failure), PatchFace::Classic) => code(command, failure),
+            (Some(failure), PatchFace::Verb) => verb_code(command, failure),
+            (None, PatchFace::Classic) => exit(&patches),
+            (None, PatchFace::Verb) => first_failure(&patches),
+        };
         let is_half_done = |failure: &Failure| {
             !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
         };
@@ -81,23 +87,22 @@ impl PatchesReport {
             failure,
         }
     }
+}
 
-    /// Turns the report into that of one root of many: a patch that is in force anyway is no failure there.
-    pub(crate) fn among_others(mut self) -> Self {
-        if self.error.is_none() {
-            self.exit = first_failure(&self.patches);
-        }
-        self.result = result_word(self.exit, self.run);
-        self
-    }
+/// Which codes count: those of the classic command, or those of the verb that does the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PatchFace {
+    Classic,
+    Verb,
 }
 
 /// A backout in the form of an application.
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
-    let patches = report.patches.into_iter().map(|BackOutOutcome { id, plan, scripts, result }| {
-        ApplyOutcome { id, plan, scripts, reboot: None, in_use: Vec::new(), result }
+    let patches = report.patches.into_iter().map(|one| {
+        let BackOutOutcome { id, plan, scripts, missing, result } = one;
+        ApplyOutcome { id, plan, scripts, missing, reboot: None, in_use: Vec::new(), result }
     });
-    ApplyReport { recovered: report.recovered, patches: patches.collect() }
+    ApplyReport { recovered: report.recovered, patches: patches.collect(), refused: report.refused }
 }
 
 fn result_word(exit: Exit, run: Option<u64>) -> &'static str {
@@ -113,8 +118,8 @@ fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
     receipt.run.split('-').next()?.parse().ok()
 }
 
-/// The exit code of a command about several patches: with one its own code; with several nothing that is in force
-/// anyway is a failure, and the first failure counts.
+/// The exit code of a classic command: with one patch its own code; with several nothing that is in force anyway is a
+/// failure, and the first failure counts.
 fn exit(entries: &[PatchEntry]) -> Exit {
     if let [only] = entries {
         return only.exit;
@@ -122,7 +127,8 @@ fn exit(entries: &[PatchEntry]) -> Exit {
     first_failure(entries)
 }
 
-/// The exit code where a patch that is in force anyway, or has no package here, is no failure.
+/// The exit code of a verb, and of a classic command with several patches: a patch that is in force anyway, or has no
+/// package here, is no failure.
 fn first_failure(entries: &[PatchEntry]) -> Exit {
     entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
 }
@@ -147,6 +153,7 @@ mod tests {
             in_use: Vec::new(),
             privileged: Vec::new(),
             scripts: Vec::new(),
+            missing: Vec::new(),
             space: Vec::new(),
             notes: Vec::new(),
             changes: None,

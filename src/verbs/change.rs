@@ -10,8 +10,8 @@ use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::of_patches::of_patches;
 use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{PatchRequest, on_root};
-use crate::reply::patches::PatchesReport;
-use crate::reply::{Reply, failure};
+use crate::reply::Reply;
+use crate::reply::patches::{PatchFace, PatchesReport};
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 
@@ -78,6 +78,6 @@ pub(super) fn change<A: clap::CommandFactory>(
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
         let result = request.carry_out(root, caller);
-        of_patches(root, PatchesReport::of(command, result, failure::verb_code, began), is_verbose)
+        of_patches(root, PatchesReport::of(command, result, PatchFace::Verb, began), is_verbose)
     })
 }

@@ -83,7 +83,7 @@ impl AdoptReport {
             changed: false,
             adopted: Vec::new(),
             error: Some(failed.to_string()),
-            exit: failure::code(Command::Patchrm, failed),
+            exit: failure::verb_code(Command::Patchrm, failed),
             sentences: vec![failure::described(Command::Patchrm, failed)],
         }
     }

@@ -181,6 +181,7 @@ impl Reason {
             Self::NoSpace { file_system, needed, free, .. } => {
                 format!("{file_system} has {free} bytes free, {needed} are needed")
             }
+            Self::ReadOnly(file_system) => format!("the file system {file_system} is read-only"),
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
             Self::Interrupted { package, is_put_aside: true } => format!(
                 "applying it to package {package} was interrupted, and a later call put the package's records of \
@@ -235,6 +236,7 @@ impl Reason {
             Self::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
             Self::ScriptForbidden { .. } => "see `scripts` in patchadm-policy(5)".to_owned(),
             Self::NoSpace { file_system, .. } => format!("make room in {file_system} and try again"),
+            Self::ReadOnly(file_system) => format!("mount {file_system} for writing and try again"),
             Self::UndoMismatch { kept: true, .. } => "leave -d (--no-undo) out".to_owned(),
             Self::UndoMismatch { .. } => "use -d (--no-undo) as before".to_owned(),
             Self::BackoutDirectory(_) => "name the directory from / on".to_owned(),
