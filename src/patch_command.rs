@@ -127,5 +127,6 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
     let result = call.change(&root, command.name(), wait, |caller| request.carry_out(&root, caller))?;
     let face = if call.program == PROGRAM { PatchFace::Verb } else { PatchFace::Classic };
     let report = PatchesReport::of(command, result, face, call.surroundings.began);
+    let report = report.of_plan(request.is_dry_run());
     Ok(Reply::about(&root.clone(), report.exit, WordedReport { report, root, print }))
 }

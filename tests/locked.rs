@@ -21,7 +21,7 @@ fn stage() -> Scenario {
 }
 
 /// The lock of a root, as another command would hold it.
-fn hold(stage: &Scenario) -> Lock {
+pub(crate) fn hold(stage: &Scenario) -> Lock {
     Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap()
 }
 

@@ -105,8 +105,8 @@ fn a_root_without_database_is_7() {
     fs::rename(stage.at("/var/sadm/pkg"), stage.at("/var/sadm/gone")).unwrap();
     assert_eq!(
         refuses(&stage, 7, "", &patch("100-01")),
-        "@ROOT@/var/sadm/pkg does not exist: there is no package database under this root.\nNothing was \
-         changed.\nName the right root with -R, or install a package there first."
+        "no package database below @ROOT@; name the right root with -R.\nNothing was changed.\nA package that \
+         pkgadd installs below another directory makes the database of a new root there."
     );
 }
 

@@ -38,8 +38,12 @@ mod closed_roots;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// What shells complete.
+mod completions;
 /// Control characters in names and texts.
 mod control_characters;
+/// Records that are damaged or disagree: who says it, and what repairs them.
+mod damaged_records;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
@@ -59,6 +63,8 @@ mod every_golden;
 mod everyman;
 /// Every kind of change at once.
 mod everything;
+/// What exit codes mean, as the program tells it.
+mod explain;
 /// Roots of several file systems.
 mod file_systems;
 /// File systems without room.
@@ -119,8 +125,10 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
-/// Roots without a package database.
+/// Roots that have no package database yet, or half of one.
 mod new_roots;
+/// Commands on a root without a package database.
+mod no_database;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
 /// Packages made by a test.
@@ -177,6 +185,8 @@ mod removef;
 mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
+/// The JSON documents that the suite sees, against `docs/schema`.
+mod schema;
 /// What scripts are told of the parameters of a package.
 mod script_environment;
 /// Processes that scripts start, and which of them are ended.

@@ -8,7 +8,7 @@ use crate::arguments::{Extensions, RootOption, parse, script_settings};
 use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::classic::pkgadd::AddDetails;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure, packages};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure, packages};
 use crate::surroundings::Output;
 use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::failure::Failure;
@@ -38,6 +38,7 @@ struct PkgaskArgs {
 
 #[derive(Serialize)]
 struct PkgaskReport {
+    result: ResultWord,
     files: Vec<String>,
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +87,7 @@ impl PkgaskReport {
     fn of(outcome: Result<AskReport, Failure>) -> Self {
         match outcome {
             Ok(AskReport { made, missing, .. }) => Self {
+                result: if missing.is_empty() { ResultWord::Done } else { ResultWord::Failed },
                 files: made.iter().map(|file| file.display().to_string()).collect(),
                 exit: if missing.is_empty() { Exit::OK } else { Exit::failed(ExitCause::NotFound) },
                 missing,
@@ -93,6 +95,7 @@ impl PkgaskReport {
                 explanation: None,
             },
             Err(failed) => Self {
+                result: ResultWord::of_failure(&failed),
                 files: Vec::new(),
                 missing: Vec::new(),
                 error: Some(failed.to_string()),

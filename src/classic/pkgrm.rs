@@ -6,6 +6,7 @@ use crate::arguments::{CategoryOption, Extensions, RootOption, parse, script_set
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::console::Console;
+use crate::reply::failure::must_have_records;
 use crate::reply::packages::EndedPackages;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use console::{RemoveDetails, ended};
@@ -106,6 +107,7 @@ fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<Str
         let message = "Unable to remove packages that are part of the SYSTEM category with the -Y option.";
         return Err(refused(ExitCause::Restricted, message).into());
     }
+    must_have_records(root, 1)?;
     let names = categories.join(",");
     let listing =
         installed_packages(root, &PackageSelection { categories, ..PackageSelection::default() }, false)?;

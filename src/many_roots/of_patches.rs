@@ -27,6 +27,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let reason = || without_root(&failed.unwrap_or_else(|| line.clone()), root.prefix());
     RootReport {
         class: class(&report),
+        result: report.result,
         exit,
         notes: planned
             .chain(notes.map(|note| format!("note: {note}")))
@@ -36,6 +37,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
         line,
         reboots: well().filter_map(|patch| patch.reboot).collect(),
         changed: report.changed,
+        would_change: report.would_change.unwrap_or_default(),
         body: RootBody::Worked(report),
     }
 }

@@ -16,6 +16,7 @@ use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::{LockError, RootError};
+use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 
@@ -36,6 +37,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         }
         Failure::Lock(LockError::Root(error))
         | Failure::Root(error)
+        | Failure::Archive(ArchiveError::Root(error))
         | Failure::Policy(PolicyError::Root(error))
         | Failure::Scripts(ScriptError::Root(error))
         | Failure::Response(ResponseError::Root(error)) => of_root(error),
@@ -44,7 +46,6 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Unrecovered { .. } | Failure::DuringRun(_) => ExitCause::Unfinished,
         Failure::Transaction(error) => of_transaction(error),
         Failure::Database(error) => of_database(error),
-        Failure::Archive(ArchiveError::Root(error)) => of_root(error),
         Failure::Archive(ArchiveError::View(error)) => of_view(error),
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
@@ -176,12 +177,10 @@ fn of_errno(errno: Option<Errno>) -> ExitCause {
 pub(crate) fn of_database(error: &DatabaseError) -> ExitCause {
     match error {
         DatabaseError::View(error) => of_view(error),
-        DatabaseError::Params { .. }
-        | DatabaseError::OtherPackage { .. }
-        | DatabaseError::Applied(_)
-        | DatabaseError::Contents { .. }
-        | DatabaseError::NoFile(_)
-        | DatabaseError::History { .. } => ExitCause::DamagedRecord,
+        DatabaseError::Contents { reason: ContentsError::Io(error), .. } => of_io(error),
+        DatabaseError::Damaged(_) | DatabaseError::Contents { .. } | DatabaseError::History { .. } => {
+            ExitCause::DamagedRecord
+        }
     }
 }
 
@@ -216,9 +215,8 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::Changed(_) | Cause::Appeared(_) | Cause::NoPlace { .. } => ExitCause::Edited,
         Cause::Unsupported { .. } | Cause::Apart { .. } => ExitCause::NotApplicable,
         Cause::Archive { .. } => ExitCause::UndoData,
-        Cause::Queue { .. } => ExitCause::DamagedRecord,
         Cause::Contents { .. } if error.cause.errno().is_some() => of_errno(error.cause.errno()),
-        Cause::Contents { .. } => ExitCause::DamagedRecord,
+        Cause::Queue { .. } | Cause::Contents { .. } => ExitCause::DamagedRecord,
         Cause::Ledger(fault) => fault.downcast_ref().map_or(ExitCause::DamagedRecord, of_ledger),
         Cause::Journal { .. } => ExitCause::InDoubt,
         Cause::Script(_) => ExitCause::Script,

@@ -6,18 +6,20 @@
 
 use rustix::io::Errno;
 
+use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_source};
-use crate::reply::exit::Exit;
+use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
-use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::session::must_have_database;
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::script::ScriptError;
 use patchadm_core::source::{SourceError, SourceProblem};
-use patchadm_rootfs::{LockError, RootError};
+use patchadm_rootfs::{LockError, Root, RootError};
 
 /// The exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
@@ -34,6 +36,9 @@ fn number(command: Command, failure: &Failure) -> u8 {
     };
     if failure.untrusted().is_some() {
         return untrusted_number(command);
+    }
+    if failure.damage().is_some() {
+        return damaged_code(command.name()).code();
     }
     match failure {
         Failure::Refused(refusal) => refusal.code(),
@@ -78,6 +83,45 @@ fn untrusted_number(command: Command) -> u8 {
     if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 }
 }
 
+/// What the verbs of the program have in the place of a command's name.
+const VERBS: &str = "patchadm";
+
+/// The exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
+pub(crate) fn damaged_code(program: &str) -> Exit {
+    let code = match program {
+        "patchadd" | VERBS => 28,
+        "patchrm" => 5,
+        "pkgchk" | "pkgadd" | "pkgrm" | "installf" | "removef" => 99,
+        _ => 1,
+    };
+    Exit::new(code, ExitCause::DamagedRecord)
+}
+
+/// What repairs a damaged record.
+pub(crate) fn mending(damage: &RecordDamage) -> String {
+    let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
+    let option = |package: &str| format!("`pkgchk -f{root}{package}`");
+    match &damage.repair {
+        RecordRepair::Package(package) => format!(
+            "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
+             is left of it.",
+            option(&format!(" {package}"))
+        ),
+        RecordRepair::Installation(package) => {
+            format!("Install {package} again with pkgadd, or put its directory back from a backup.")
+        }
+        RecordRepair::Contents => {
+            format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
+        }
+        RecordRepair::EmptyDirectory(package) => {
+            format!(
+                "Remove it with `rmdir {}` if {package} is not installed, else install it again.",
+                damage.file
+            )
+        }
+    }
+}
+
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
 const INTERNAL_OF_OBJECTS: u8 = 99;
 
@@ -89,6 +133,7 @@ fn is_about_objects(command: Command) -> bool {
 pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
+        _ if failure.damage().is_some() => damaged_code(VERBS),
         Failure::NoDatabase(_) => code(Command::Patchadd, failure),
         _ => code(command, failure),
     }
@@ -147,11 +192,6 @@ fn database_number(command: Command, error: &DatabaseError) -> u8 {
     match error {
         DatabaseError::View(ViewError::Journal { .. }) => UNFINISHED,
         DatabaseError::View(ViewError::Busy(_)) => LOCKED,
-        DatabaseError::Params { .. } | DatabaseError::OtherPackage { .. } | DatabaseError::Applied(_)
-            if command == Command::Patchadd =>
-        {
-            28
-        }
         _ if matches!(command, Command::Patchadd | Command::Patchrm) => 5,
         _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         _ => 1,
@@ -191,6 +231,23 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     }
 }
 
+/// The end of a verb that only asks, and could not: the error, and the next step.
+pub(crate) fn query_refused(failure: &Failure) -> Stop {
+    let lines = [failure.to_string(), hint(Command::Patchadd, failure)];
+    Stop::Refused { exit: verb_code(Command::Patchadd, failure), message: joined(lines) }
+}
+
+/// Refuses a root without package database, with the code that the command has for it.
+pub(crate) fn must_have_records(root: &Root, code: u8) -> anyhow::Result<()> {
+    match must_have_database(root) {
+        Err(failed @ Failure::NoDatabase(_)) => {
+            let exit = Exit::new(code, ExitCause::NoDatabase);
+            Err(Stop::Refused { exit, message: failed.to_string() }.into())
+        }
+        answer => Ok(answer?),
+    }
+}
+
 /// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
 /// `patch` is the one that it is about, if it is about one.
 pub fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
@@ -211,7 +268,10 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
             let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
             sentence(&format!("{subject}{text}"))
         }
-        Failure::Source(_) | Failure::BackoutDirectory { .. } | Failure::BadFile(_) => closed(text),
+        Failure::Source(_)
+        | Failure::BackoutDirectory { .. }
+        | Failure::BadFile(_)
+        | Failure::NoDatabase(_) => closed(text),
         _ => sentence(&text),
     }
 }
@@ -290,6 +350,9 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();
     }
+    if let Some(damage) = failure.damage() {
+        return mending(damage);
+    }
     match failure {
         Failure::Refused(refusal) => refusal.hint(),
         Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
@@ -301,7 +364,7 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
         }
         Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
-        Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
+        Failure::NoDatabase(_) => "A package that pkgadd installs below another directory makes the database of a new root there.".to_owned(),
         Failure::Unrecovered { .. } => {
             UNRECOVERED.to_owned()
         }

@@ -12,11 +12,13 @@ pub(crate) mod packages;
 pub(crate) mod patch_entry;
 pub(crate) mod patch_text;
 pub(crate) mod patches;
+pub(crate) mod result_word;
 pub(crate) mod text;
 pub(crate) mod words;
 
 pub(crate) use cause::ExitCause;
 pub(crate) use exit::{Exit, Stop};
+pub(crate) use result_word::ResultWord;
 
 use std::path::PathBuf;
 

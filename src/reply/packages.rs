@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::cause::ExitCause;
 use super::exit::Exit;
+use super::result_word::ResultWord;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
 use crate::surroundings::Output;
@@ -64,6 +65,31 @@ impl<T: 'static> EndedPackages<T> {
         }
     }
 
+    /// The word for all packages together: where the exit code is that of one of them, its word.
+    fn result(&self) -> ResultWord {
+        let report = match &self.outcome {
+            Err(failed) => return ResultWord::of_failure(failed),
+            Ok(report) => report,
+        };
+        if !report.missing.is_empty() {
+            return ResultWord::Failed;
+        }
+        let gravest = together(self.packages().map(|one| one.exit(self.command)));
+        let decisive = self.packages().find(|one| one.exit(self.command) == gravest);
+        match decisive.map(|package| package.result) {
+            None => ResultWord::NothingToDo,
+            Some(Ok(_)) => ResultWord::Done,
+            Some(Err(failed)) => ResultWord::of_failure(failed),
+        }
+    }
+
+    /// Whether the root is neither as before nor as after.
+    fn is_half_done(&self) -> bool {
+        let failures = self.packages().filter_map(|package| package.result.as_ref().err());
+        let mut left = failures.chain(self.outcome.as_ref().err()).map(Failure::left);
+        left.any(|left| !matches!(left, RootCondition::Unchanged | RootCondition::RolledBack))
+    }
+
     fn packages(&self) -> impl Iterator<Item = EndedPackage<'_>> {
         self.outcome.iter().flat_map(|report| &report.packages).map(self.package)
     }
@@ -106,6 +132,8 @@ impl<T: 'static> CommandReport for EndedPackages<T> {
 impl<T: 'static> Serialize for EndedPackages<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let document = PackagesDocument {
+            result: self.result(),
+            changed: self.packages().any(|package| package.result.is_ok()) || self.is_half_done(),
             error: self.outcome.as_ref().err().map(ToString::to_string),
             missing: self.outcome.iter().flat_map(|report| &report.missing).collect(),
             packages: self.packages().map(|package| PackageEntry::of(self.command, &package)).collect(),
@@ -217,6 +245,8 @@ fn together(exits: impl Iterator<Item = Exit>) -> Exit {
 
 #[derive(Serialize)]
 struct PackagesDocument<'a> {
+    result: ResultWord,
+    changed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     missing: Vec<&'a String>,

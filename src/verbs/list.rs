@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::reply::failure::query_refused;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
@@ -83,7 +84,8 @@ struct ListReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ListArgs = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;
-    let patches = inspect(&root)?.iter().map(ListedPatch::from).collect();
+    let patches =
+        inspect(&root).map_err(|failed| query_refused(&failed))?.iter().map(ListedPatch::from).collect();
     Ok(Reply::about(&root, Exit::OK, ListReport { patches }))
 }
 

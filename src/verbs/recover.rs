@@ -17,7 +17,7 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
 use crate::many_roots::{RootsTask, on_many};
 use crate::reply::words::recovery_sentence;
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
 use adopt::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
@@ -63,7 +63,7 @@ struct RecoverArgs {
 /// The outcome for the interrupted run of a root.
 #[derive(Debug, Serialize)]
 struct RecoverReport {
-    result: &'static str,
+    result: ResultWord,
     changed: bool,
     notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,9 +82,9 @@ impl RecoverReport {
             Err(failed) => return Self::of_failure(failed),
         };
         let result = match run {
-            Recovered::Nothing | Recovered::PassedOver { .. } => "nothing-to-do",
-            Recovered::RolledBack { .. } => "rolled-back",
-            Recovered::Finished { .. } => "finished",
+            Recovered::Nothing | Recovered::PassedOver { .. } => ResultWord::NothingToDo,
+            Recovered::RolledBack { .. } => ResultWord::RolledBack,
+            Recovered::Finished { .. } => ResultWord::Finished,
         };
         Self {
             result,
@@ -98,11 +98,11 @@ impl RecoverReport {
 
     fn of_failure(failed: &Failure) -> Self {
         Self {
-            result: "failed",
+            result: ResultWord::of_failure(failed),
             changed: !matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack),
             notes: Vec::new(),
             error: Some(failed.to_string()),
-            exit: failure::code(Command::Patchadd, failed),
+            exit: failure::verb_code(Command::Patchadd, failed),
             text: failure::described(Command::Patchadd, failed),
         }
     }
@@ -115,9 +115,9 @@ impl RecoverReport {
             None => (RootClass::Idle, self.text.clone()),
         };
         let notes = self.notes.iter().map(|note| format!("note: {note}")).collect();
-        let (exit, changed) = (self.exit, self.changed);
+        let (exit, changed, result) = (self.exit, self.changed, self.result);
         let report = RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self));
-        RootReport { notes, changed, reason: locked_reason(exit).or(report.reason), ..report }
+        RootReport { notes, changed, result, reason: locked_reason(exit).or(report.reason), ..report }
     }
 }
 
@@ -145,7 +145,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.many.are_named() {
         let done = if args.adopt_undo { "bound" } else { "recovered" };
         let idle = "with nothing to do";
-        let task = RootsTask { program: "recover", usage: USAGE, wait: args.wait, done, idle };
+        let task =
+            RootsTask { program: "recover", usage: USAGE, wait: args.wait, is_plan: false, done, idle };
         let which = (&args.many, args.owner);
         call.output.heedless();
         return if args.adopt_undo {

@@ -9,9 +9,11 @@ use super::list::ListedPatch;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::reply::failure::query_refused;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::inspect::{InspectedPatch, inspect};
 use patchadm_core::source;
 use patchadm_core::source::{Extent, Image, Origin};
@@ -46,7 +48,12 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let root = args.common.root.open(call)?;
     let wanted = PatchId::new(&subject).ok();
-    if let Some(one) = inspect(&root)?.iter().find(|one| Some(&one.patch.id) == wanted.as_ref()) {
+    let applied_there = match inspect(&root) {
+        // What is delivered is the same whatever the root.
+        Err(Failure::NoDatabase(_)) if Path::new(&subject).exists() => Vec::new(),
+        answer => answer.map_err(|failed| query_refused(&failed))?,
+    };
+    if let Some(one) = applied_there.iter().find(|one| Some(&one.patch.id) == wanted.as_ref()) {
         return Ok(Reply::about(&root, Exit::OK, applied(one)));
     }
     if Path::new(&subject).exists() {

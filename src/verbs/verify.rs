@@ -12,6 +12,7 @@ use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
+use patchadm_core::database::RecordDamage;
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::queries::verify::{
@@ -47,6 +48,9 @@ struct VerifyArgs {
 #[derive(Serialize)]
 struct VerifyReply {
     sound: bool,
+    /// What is wrong with the records themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<DamagedRecord>,
     checked: usize,
     discrepancies: Vec<VerifyDiscrepancy>,
     patches: Vec<PatchState>,
@@ -54,6 +58,29 @@ struct VerifyReply {
     /// The number of patches whose undo data is damaged.
     #[serde(skip)]
     damaged: usize,
+}
+
+/// A record that is damaged, or that another one contradicts.
+#[derive(Serialize)]
+struct DamagedRecord {
+    path: String,
+    line: Option<u64>,
+    reason: String,
+    advice: String,
+    #[serde(skip)]
+    sentence: String,
+}
+
+impl DamagedRecord {
+    fn of(damage: &RecordDamage) -> Self {
+        Self {
+            path: damage.file.clone(),
+            line: damage.line,
+            reason: damage.reason.clone(),
+            advice: failure::mending(damage),
+            sentence: damage.to_string(),
+        }
+    }
 }
 
 /// A patch that a tool without recovery left half applied.
@@ -93,7 +120,7 @@ struct UndoEntry {
     error: Option<String>,
 }
 
-/// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded or a patch was left half applied, 4 or 12 if undo
+/// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded, a record is damaged, or a patch was left half applied, 4 or 12 if undo
 /// data is damaged or gone, 2 for a name that is none, 65 while a change is unfinished.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
@@ -117,11 +144,13 @@ fn exit_of(report: &VerifyReport) -> Exit {
     if codes.contains(&DAMAGED) {
         return DAMAGED;
     }
-    let is_wrong = || report.wrong().next().is_some() || !report.interrupted.is_empty();
-    codes
-        .first()
-        .copied()
-        .unwrap_or_else(|| if is_wrong() { Exit::failed(ExitCause::Edited) } else { Exit::OK })
+    let is_edited = || report.wrong().next().is_some() || !report.interrupted.is_empty();
+    let of_records = || match (report.damage.is_empty(), is_edited()) {
+        (false, _) => Exit::failed(ExitCause::DamagedRecord),
+        (true, true) => Exit::failed(ExitCause::Edited),
+        (true, false) => Exit::OK,
+    };
+    codes.first().copied().unwrap_or_else(of_records)
 }
 
 fn code_of(damage: UndoDamage<'_>) -> Exit {
@@ -156,6 +185,10 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
 impl CommandReport for VerifyReply {
     /// Prints the objects first, then patch by patch, and at the end what it comes to.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for DamagedRecord { sentence, advice, .. } in &self.records {
+            output.line(sentence)?;
+            output.line(format!("  {advice}"))?;
+        }
         for VerifyDiscrepancy { path, errors } in &self.discrepancies {
             output.line(path)?;
             errors.iter().try_for_each(|error| output.line(format!("  {error}")))?;
@@ -184,6 +217,7 @@ impl VerifyReply {
         });
         Self {
             sound: exit == Exit::OK,
+            records: report.damage.iter().map(DamagedRecord::of).collect(),
             checked: report.objects.len(),
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
@@ -204,8 +238,13 @@ impl VerifyReply {
             1 => "undo data of 1 patch is damaged".to_owned(),
             damaged => format!("undo data of {damaged} patches is damaged"),
         };
+        let records = match self.records.len() {
+            0 => String::new(),
+            1 => "1 record is damaged; ".to_owned(),
+            damaged => format!("{damaged} records are damaged; "),
+        };
         let half = if self.interrupted.is_empty() { "" } else { "; a patch was left half applied" };
-        format!("{objects}; {archives}{half}.")
+        format!("{records}{objects}; {archives}{half}.")
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use crate::reply::{CommandReport, Exit, ExitCause, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{AdoptedUndo, AdoptionReport};
 use patchadm_core::operation::failure::Failure;
@@ -19,7 +19,7 @@ const NOTHING: &str = "There is no undo archive to be bound.";
 /// The outcome for the undo archives of a root.
 #[derive(Debug, Serialize)]
 pub(super) struct AdoptReport {
-    result: &'static str,
+    result: ResultWord,
     changed: bool,
     adopted: Vec<AdoptedArchiveEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,10 +62,10 @@ impl AdoptReport {
         };
         let (result, exit) = match adopted {
             AdoptionReport { archives, .. } if archives.iter().any(|one| !one.is_adopted) => {
-                ("refused", UNFIT)
+                (ResultWord::Refused, UNFIT)
             }
-            AdoptionReport { is_changed: true, .. } => ("done", Exit::OK),
-            AdoptionReport { .. } => ("nothing-to-do", Exit::OK),
+            AdoptionReport { is_changed: true, .. } => (ResultWord::Done, Exit::OK),
+            AdoptionReport { .. } => (ResultWord::NothingToDo, Exit::OK),
         };
         Self {
             result,
@@ -79,7 +79,7 @@ impl AdoptReport {
 
     fn of_failure(failed: &Failure) -> Self {
         Self {
-            result: "failed",
+            result: ResultWord::of_failure(failed),
             changed: false,
             adopted: Vec::new(),
             error: Some(failed.to_string()),
@@ -98,8 +98,9 @@ impl AdoptReport {
             None if self.exit == Exit::OK => (RootClass::Done, told, self.sentences.clone()),
             None => (RootClass::Refused, told, self.sentences.clone()),
         };
-        let (exit, changed) = (self.exit, self.changed);
+        let (exit, changed, result) = (self.exit, self.changed, self.result);
         RootReport {
+            result,
             notes,
             changed,
             ..RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self))

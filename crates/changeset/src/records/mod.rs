@@ -19,14 +19,21 @@ pub enum RecordError {
     /// A wanted line of `contents` cannot be parsed.
     #[error("{path}: {reason}")]
     Contents {
+        /// The root on the host, unless it is that of the running system.
+        root: Option<String>,
         /// The path of `contents`, with the prefix of the root.
         path: String,
         /// The error, with its line.
         reason: ContentsError,
     },
     /// Something other than a regular file (a link, a pipe, a directory) takes the place of a record.
-    #[error("{0} is not a regular file")]
-    NoFile(String),
+    #[error("{path} is not a regular file")]
+    NoFile {
+        /// The root on the host, unless it is that of the running system.
+        root: Option<String>,
+        /// The path of the record, with the prefix of the root.
+        path: String,
+    },
 }
 
 impl From<RootError> for RecordError {

@@ -10,10 +10,10 @@ use std::path::Path;
 
 use super::content::NoContent;
 use super::failure::Failure;
-use super::session::{Caller, RootAndPolicy, Session, must_have_database};
+use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{self, LedgerFault};
-use crate::database::{DatabaseError, RecordView, installed};
+use crate::database::{RecordView, installed};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::operation::patches::undo_directory;
 use crate::plan::Plan;
@@ -25,7 +25,7 @@ use patchadm_changeset::format::undo_digest::UndoDigest;
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::{PatchId, PatchRecords};
+use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 /// The largest `undo.sha256`, in bytes.
@@ -68,8 +68,9 @@ pub fn adopt_undo(
     undo_dir: Option<&Path>,
     caller: &Caller<'_>,
 ) -> Result<AdoptionReport, Failure> {
-    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
+    may_change(root)?;
     must_have_database(root)?;
+    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
     let separator = &session.ground.policy.separator;
     let named = ids.iter().map(|id| PatchId::parse(id, separator));
     let named: Vec<PatchId> =
@@ -181,9 +182,9 @@ impl Adopter<'_> {
     /// patches were applied. What cannot be read is none that could be bound.
     fn candidates(&self, package: &PkgInst, params: &Params) -> Result<Vec<Candidate>, Failure> {
         let view = RecordView::live(&self.ground.root);
-        let applied = PatchRecords::from_params(package, params, &self.ground.policy.separator);
+        let applied = installed::patch_records(view.root(), package, params, &self.ground.policy.separator)?;
         let mut candidates = Vec::new();
-        for patch in &applied.map_err(DatabaseError::from)?.list {
+        for patch in &applied.list {
             let saved_as = installed::saved_as(&view, package, patch)?;
             let outside = OutsideAccess { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
             let none = Ledger::default();

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::scripts::failure::ScriptFailure;
 use crate::database::archive::ArchiveError;
+use crate::database::ledger::LedgerFault;
 use crate::database::policy::PolicyError;
-use crate::database::{DatabaseError, RecordError, ViewError};
+use crate::database::{DatabaseError, RecordDamage, RecordError, ViewError};
 use crate::plan::refusal::Refusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
@@ -39,7 +40,7 @@ pub enum Failure {
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),
     /// The root has no package database.
-    #[error("{0} does not exist: there is no package database under this root")]
+    #[error("no package database below {0}; name the right root with -R")]
     NoDatabase(String),
     /// The lock of the root was not got.
     #[error(transparent)]
@@ -131,6 +132,22 @@ impl Failure {
         };
         match error {
             RootError::Untrusted(told) => Some(told),
+            _ => None,
+        }
+    }
+
+    /// The damage of a record, if that is why it failed.
+    pub fn damage(&self) -> Option<&RecordDamage> {
+        match self {
+            Self::Database(error) => error.damage(),
+            Self::Archive(ArchiveError::Ledger(LedgerFault::Database(error))) => error.damage(),
+            Self::Transaction(failed) => match &failed.cause {
+                Cause::Ledger(fault) => match fault.downcast_ref() {
+                    Some(LedgerFault::Database(error)) => error.damage(),
+                    _ => None,
+                },
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
 use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
-use crate::database::{RecordView, RootLedgers, installed, marker, policy, read_consistently};
+use crate::database::{RecordView, RootLedgers, agreement, installed, marker, policy, read_consistently};
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::plan::clock::Now;
 use crate::plan::patch::validate::applied_to;
@@ -195,12 +195,23 @@ fn place_of_records(root: &Root) -> Result<Option<Dir>, Failure> {
     Ok(None)
 }
 
-/// Whether a root has a package database; an error that names what is missing if not.
+/// Whether nothing at all was ever recorded below a root: there is no `var/sadm`.
+pub fn is_new(root: &Root) -> Result<bool, Failure> {
+    Ok(RecordView::live(root).look(&places::records())?.is_none())
+}
+
+/// Refuses a root whose `contents` does not agree with its packages. Damage of packages for which `is_passed_over` holds is
+/// no matter. What is wrong with the pkginfo of a package is found where packages are read.
+pub fn must_agree(root: &Root, is_passed_over: impl Fn(&PkgInst) -> bool) -> Result<(), Failure> {
+    Ok(agreement::must_agree(&RecordView::live(root), root.workers(), is_passed_over)?)
+}
+
+/// Whether a root has a package database; an error that names the root if not.
 pub fn must_have_database(root: &Root) -> Result<(), Failure> {
     if installed::has_database(&RecordView::live(root))? {
         return Ok(());
     }
-    Err(Failure::NoDatabase(root.show(&places::packages())))
+    Err(Failure::NoDatabase(root.prefix().display().to_string()))
 }
 
 impl<'a> Session<'a> {

@@ -6,7 +6,7 @@ use crate::database::{DatabaseError, all, installed, policy, read_consistently};
 use crate::inventory::{Installed, Inventory, Save};
 use crate::operation::failure::Failure;
 use crate::operation::patches::removable::removable;
-use crate::operation::session::RootAndPolicy;
+use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
@@ -46,13 +46,17 @@ pub struct UndoData {
 
 /// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
 pub fn inspect(root: &Root) -> Result<Vec<InspectedPatch>, Failure> {
+    must_have_database(root)?;
     let policy = policy::of_root(root)?;
     let ground = RootAndPolicy::of(root).ok();
     let (applied, packages, removable) = read_consistently(root, |view| {
         let found = all::each(view, |package| {
             let inst = package.inst();
-            let Some(found) = installed::seen(package.view(), inst)? else { return Ok(None) };
-            let applied = PatchRecords::from_params(inst, &found.params, &policy.separator)?;
+            let Some(found) = installed::seen(package.view(), inst)? else {
+                // A directory without pkginfo is damage, unless somebody is at work on it.
+                return package.params().map(|_| None);
+            };
+            let applied = installed::patch_records(root, inst, &found.params, &policy.separator)?;
             Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
         })?;
         let (applied, packages): (Vec<_>, BTreeMap<_, _>) = found.into_iter().unzip();
@@ -65,7 +69,7 @@ pub fn inspect(root: &Root) -> Result<Vec<InspectedPatch>, Failure> {
         .iter()
         .flat_map(|(package, installed)| interrupted(package, installed, &policy.separator))
         .collect();
-    let put_aside = put_aside(&packages, &half, &policy.separator)?;
+    let put_aside = put_aside(root, &packages, &half, &policy.separator)?;
     let one = |all: &AppliedPatches, patch: &AppliedPatch| {
         let (mut state, by) = match all.superseded(&patch.id) {
             None if half.iter().any(|half| half.patch == patch.id) => (vec!["interrupted"], None),
@@ -98,6 +102,7 @@ pub fn inspect(root: &Root) -> Result<Vec<InspectedPatch>, Failure> {
 
 /// The patches of the records that were put aside when a patch was left half applied.
 fn put_aside(
+    root: &Root,
     packages: &BTreeMap<PkgInst, Installed>,
     half: &[Interrupted],
     separator: &str,
@@ -105,7 +110,7 @@ fn put_aside(
     let of = |(package, installed): (&PkgInst, &Installed)| {
         let is_half = half.iter().any(|half| half.is_put_aside && half.package == *package);
         let params = installed.interruption.put_aside.as_ref().filter(|_| is_half)?;
-        Some(PatchRecords::from_params(package, params, separator).map_err(DatabaseError::from))
+        Some(installed::patch_records(root, package, params, separator))
     };
     let applied: Result<Vec<PatchRecords>, DatabaseError> = packages.iter().filter_map(of).collect();
     Ok(AppliedPatches::new(applied?))

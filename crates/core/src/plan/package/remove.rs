@@ -156,7 +156,7 @@ fn is_applied_elsewhere(package: &PkgInst, id: &str, inventory: &Inventory) -> b
 }
 
 /// The directories of patches that no other package has.
-fn patch_directories(
+pub(super) fn patch_directories(
     package: &PkgInst,
     patches: &str,
     inventory: &Inventory,

@@ -26,7 +26,8 @@ use runs::apply_all;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
+    without_lock,
 };
 use patchadm_rootfs::Root;
 
@@ -48,6 +49,7 @@ pub fn apply_patches(
     must_have_database(root)?;
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
     let session = Session::begin(ground.naming(undo_dir.as_deref()), caller)?;
+    must_agree(root, |_| false)?;
     let input = ApplyInput::of(&session.ground, request, &caller.now, &operands)?;
     patches.extend(apply_all(&session, &input, &request.scripts, &operands));
     Ok(ApplyReport { recovered: session.recovered, patches, refused: None })
@@ -61,7 +63,10 @@ fn plan_patches(root: &Root, request: &ApplyRequest, caller: &Caller<'_>) -> Res
         must_have_database(root)?;
         let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
         let ground = ground.naming(undo_dir.as_deref()).for_who_may()?;
-        let plan_all = || rehearse_all(ApplyInput::of(&ground, request, &caller.now, &operands)?, &operands);
+        let plan_all = || {
+            must_agree(root, |_| false)?;
+            rehearse_all(ApplyInput::of(&ground, request, &caller.now, &operands)?, &operands)
+        };
         patches.extend(without_lock(root, plan_all)?);
     }
     Ok(ApplyReport { patches, ..ApplyReport::default() })

@@ -19,6 +19,7 @@ mod with_scripts;
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
+pub(in crate::operation) use undo::records_in;
 
 use input::BackOutInput;
 use order::dependents_first;
@@ -27,7 +28,8 @@ use single::back_out_one;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_have_database, shown_to_anybody, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
+    without_lock,
 };
 use crate::policy::Policy;
 use patchadm_rootfs::Root;
@@ -49,6 +51,7 @@ pub fn back_out_patches(
     let ids = named(request, &ground.policy)?;
     must_have_database(root)?;
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
+    must_agree(root, |_| false)?;
     let ids = dependents_first(&session.ground, ids)?;
     if ids.len() > 1 {
         let patches = rehearse_all(&session.ground, request, &ids, &caller.now)?;
@@ -85,6 +88,7 @@ fn plan_backouts(
     must_have_database(root)?;
     let ground = ground.naming(request.moved_to.as_deref()).for_who_may()?;
     let plan_all = || {
+        must_agree(root, |_| false)?;
         let ids = dependents_first(&ground, ids.clone())?;
         rehearse_all(&ground, request, &ids, &caller.now)
     };
