@@ -84,8 +84,11 @@ struct ListReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ListArgs = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;
-    let patches =
-        inspect(&root).map_err(|failed| query_refused(&failed))?.iter().map(ListedPatch::from).collect();
+    let patches = inspect(&root)
+        .map_err(|failed| query_refused(&root, &failed))?
+        .iter()
+        .map(ListedPatch::from)
+        .collect();
     Ok(Reply::about(&root, Exit::OK, ListReport { patches }))
 }
 

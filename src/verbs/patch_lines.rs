@@ -25,25 +25,24 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
                 output.line(format!("{}: {failed}", entry.id))?;
             }
             Some(failed) => {
-                print_refusal(root, output, report.command, &format!("patch {}", entry.id), failed)?;
+                print_refusal(output, (root, report.command), &format!("patch {}", entry.id), failed)?;
             }
             None => print_patch(root, entry, output)?,
         }
     }
     match &report.failure {
-        Some(failed) => print_refusal(root, output, report.command, "the patch", failed),
+        Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
         None => Ok(()),
     }
 }
 
 fn print_refusal(
-    root: &Root,
     output: &mut Output,
-    command: Command,
+    (root, command): (&Root, Command),
     subject: &str,
     failed: &Failure,
 ) -> anyhow::Result<()> {
-    let [what, why, next] = failure::modern(command, subject, failed);
+    let [what, why, next] = failure::modern(root.prefix(), command, subject, failed);
     let meant = meant_instead(root, failed).map(|meant| did_you_mean(&meant)).unwrap_or_default();
     Ok(output.error(&failure::joined([what, why, meant, next]))?)
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let applied_there = match inspect(&root) {
         // What is delivered is the same whatever the root.
         Err(Failure::NoDatabase(_)) if Path::new(&subject).exists() => Vec::new(),
-        answer => answer.map_err(|failed| query_refused(&failed))?,
+        answer => answer.map_err(|failed| query_refused(&root, &failed))?,
     };
     if let Some(one) = applied_there.iter().find(|one| Some(&one.patch.id) == wanted.as_ref()) {
         return Ok(Reply::about(&root, Exit::OK, applied(one)));

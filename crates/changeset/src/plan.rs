@@ -72,6 +72,8 @@ pub struct SpaceNeed {
     pub free_inodes: Option<u64>,
     /// Whether nothing can be changed there.
     pub is_read_only: bool,
+    /// Those of the bytes that are undo data, which could be kept elsewhere.
+    pub undo: u64,
 }
 
 /// One object that changes.

@@ -14,6 +14,7 @@ mod request;
 mod rules;
 mod single;
 mod undo;
+mod way_out;
 mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;
@@ -68,7 +69,7 @@ pub fn back_out_patches(
         }
         // What was read of the root holds until the root is changed.
         let input = BackOutInput::of(&session.ground, request, &caller.now)?;
-        let backed_out = back_out_one(&session, &input, &request.scripts, id);
+        let backed_out = back_out_one(&session, &input, &request.scripts, id).with_way_out(&input);
         if backed_out.result.is_err() {
             failed = Some(id.to_string());
         }

@@ -71,7 +71,7 @@ pub(super) fn rehearse_all(
             }
             Err(failure) => {
                 in_the_way.get_or_insert(id);
-                all.push(BackOutOutcome::refused(id, failure));
+                all.push(BackOutOutcome::refused(id, failure).with_way_out(&input));
             }
         }
     }
