@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::arguments::{RootOption, inside};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
-use crate::reply::patches::{PatchesReport, as_applied};
-use crate::reply::{CommandReport, Reply, Stop, failure};
+use crate::reply::patches::{PatchFace, PatchesReport, as_applied};
+use crate::reply::{CommandReport, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
@@ -125,8 +125,8 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
         call.output.heedless();
     }
     let result = call.change(&root, command.name(), wait, |caller| request.carry_out(&root, caller))?;
-    let code = if call.program == PROGRAM { failure::verb_code } else { failure::code };
-    let report = PatchesReport::of(&root, command, result, code, call.surroundings.began);
+    let face = if call.program == PROGRAM { PatchFace::Verb } else { PatchFace::Classic };
+    let report = PatchesReport::of(&root, command, result, face, call.surroundings.began);
     let report = report.of_plan(request.is_dry_run());
     Ok(Reply::about(&root.clone(), report.exit, WordedReport { report, root, print }))
 }

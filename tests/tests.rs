@@ -34,6 +34,8 @@ mod clients_changes;
 mod clients_files;
 /// Programs that make packages through them.
 mod clients_making;
+/// Roots that are read-only, of others, or locked.
+mod closed_roots;
 /// Trees into which nothing can be renamed from outside.
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
@@ -125,6 +127,8 @@ mod making_patches;
 mod manual;
 /// One verb on many roots.
 mod many_roots;
+/// What somebody took away by hand.
+mod missing_objects;
 /// Mounts of a test.
 mod mounts;
 /// The same patches by the program and by their scripts.
@@ -153,6 +157,8 @@ mod pkgparam;
 mod pkgproto;
 mod pkgrm;
 mod pkgtrans;
+/// Whatever a plan says the command then says.
+mod plan_is_run;
 /// What a root decides for itself.
 mod policy;
 /// Packages whose procedure scripts run.
@@ -207,6 +213,8 @@ mod scripts_that_fail;
 mod security;
 /// Set-id bits, which only known bytes have.
 mod set_id;
+/// One operand and several.
+mod several_operands;
 /// Several patches of one command: one run.
 mod several_patches;
 /// Patches that have a path in common.

@@ -1,7 +1,8 @@
 //! Reading command lines: what all commands have in common.
 //!
 //! Each command describes its options as a clap struct whose doc comments are its help text. Letters may be
-//! clustered (`-na FILE`), may come in any order and more than once (the last value counts), as getopts(1) allows.
+//! clustered (`-na FILE`) and may come in any order, as getopts(1) allows; flags may come more than once, options with a
+//! value only where they take several.
 //! A command line that makes no sense is a [`Stop::Usage`] with the classic synopsis, never clap's own exit code.
 
 use std::ffi::OsString;
@@ -159,7 +160,16 @@ pub(crate) fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Comma
         .disable_help_flag(true)
         .disable_version_flag(true)
         .term_width(call.surroundings.width)
-        .args_override_self(true)
+        .mut_args(repeatable)
+}
+
+/// A flag may be said twice; an option with a value only where it takes several: of two roots none is the right one.
+fn repeatable(argument: clap::Arg) -> clap::Arg {
+    if argument.get_action().takes_values() {
+        return argument;
+    }
+    let itself = argument.get_id().clone();
+    argument.overrides_with(itself)
 }
 
 /// The words of a call, the name of the command before them.

@@ -100,11 +100,11 @@ const PHASES: [&str; 4] = [
 ];
 
 fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
-    if let Some(failed) = &report.failure {
+    if let Some(failed) = report.failure.as_ref().filter(|_| report.patches.is_empty()) {
         return print_refusal(output, (root, report.command), None, failed);
     }
     print_opening(output, report, &PHASES, "Approved patches will be installed in this order:")?;
-    for entry in &report.patches {
+    for entry in report.patches.iter().filter(|entry| !entry.is_untried()) {
         output.line("Checking installed patches...")?;
         match &entry.failure {
             Some(failed) => print_refusal(output, (root, report.command), Some(&entry.id), failed)?,
@@ -113,7 +113,10 @@ fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> any
         }
         output.print(in_use_lines(&entry.in_use))?;
     }
-    Ok(())
+    match &report.failure {
+        Some(failed) => print_refusal(output, (root, report.command), None, failed),
+        None => Ok(()),
+    }
 }
 
 fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {

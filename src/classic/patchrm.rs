@@ -70,11 +70,11 @@ const PHASES: [&str; 3] = [
 ];
 
 fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
-    if let Some(failed) = &report.failure {
+    if let Some(failed) = report.failure.as_ref().filter(|_| report.patches.is_empty()) {
         return print_refusal(output, (root, report.command), None, failed);
     }
     print_opening(output, report, &PHASES, "Approved patches will be removed in this order:")?;
-    for entry in &report.patches {
+    for entry in report.patches.iter().filter(|entry| !entry.is_untried()) {
         output.line("Checking installed patches...\n")?;
         match &entry.failure {
             Some(failed) => print_refusal(output, (root, report.command), Some(&entry.id), failed)?,
@@ -82,8 +82,10 @@ fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> any
             None => {}
         }
     }
-    if report.exit == Exit::OK {
-        output.line("Done!")?;
+    match &report.failure {
+        Some(failed) => print_refusal(output, (root, report.command), None, failed)?,
+        None if report.exit == Exit::OK => output.line("Done!")?,
+        None => {}
     }
     Ok(())
 }

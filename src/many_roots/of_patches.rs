@@ -11,13 +11,14 @@ use patchadm_rootfs::Root;
 
 /// The report about a root from that of its patches, with a line for each path if it `is_verbose`.
 pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -> RootReport<PatchesReport> {
-    let report = report.among_others();
     let exit = report.exit;
     let line = match &report.error {
         Some(error) => failure_line(exit, error),
         None => report.patches.iter().map(patch_line).collect::<Vec<_>>().join("; "),
     };
     let well = || report.patches.iter().filter(|patch| patch.exit == Exit::OK);
+    // Who cannot change the root has seen what would be done there.
+    let planned = report.patches.iter().filter(|_| report.error.is_some()).map(patch_line);
     let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes));
     let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();
     let paths: String =
@@ -28,15 +29,15 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
         class: class(&report),
         result: report.result,
         exit,
-        notes: notes
-            .map(|note| format!("note: {note}"))
+        notes: planned
+            .chain(notes.map(|note| format!("note: {note}")))
             .chain(in_use.lines().chain(paths.lines().map(str::trim_start)).map(str::to_owned))
             .collect(),
         reason: (exit != Exit::OK).then(|| locked_reason(exit).unwrap_or_else(reason)),
         line,
         reboots: well().filter_map(|patch| patch.reboot).collect(),
         changed: report.changed,
-        would_change: report.patches.iter().any(PatchEntry::is_planned),
+        would_change: report.would_change.unwrap_or_default(),
         body: RootBody::Worked(report),
     }
 }
@@ -61,7 +62,7 @@ fn patch_line(patch: &PatchEntry) -> String {
     let code = exit.code();
     if patch.has_failed() {
         format!("{id} {verdict} ({code}): {}", in_one_line(reason))
-    } else if patch.is_idle() {
+    } else if patch.is_idle() || patch.is_untried() {
         format!("{id} {verdict}")
     } else {
         format!("{id} {verdict} ({files})")

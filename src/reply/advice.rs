@@ -35,6 +35,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
         Failure::Script(failure) => {
             failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
+        Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => {
             "A package that pkgadd installs below another directory makes the database of a new root there."

@@ -29,6 +29,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Refused(refusal) => of_refusal(refusal),
         Failure::Source(error) => of_source(error),
         Failure::NotPrivileged(_) => ExitCause::NoRights,
+        Failure::ReadOnly(_) => ExitCause::ReadOnly,
+        Failure::NotTried(_) => ExitCause::Ok,
         Failure::NoDatabase(_) => ExitCause::NoDatabase,
         Failure::Lock(LockError::Held { .. }) | Failure::Scripts(ScriptError::Locked { .. }) => {
             ExitCause::Locked
@@ -98,6 +100,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::Edited { .. } => ExitCause::Edited,
         Reason::Object { problem, .. } => of_object(problem),
         Reason::NoSpace { .. } => ExitCause::Space,
+        Reason::ReadOnly(_) => ExitCause::ReadOnly,
         Reason::NotApplied | Reason::NoSuchPackage => ExitCause::NotFound,
         Reason::Interrupted { .. } | Reason::OtherInterrupted { .. } => ExitCause::Unfinished,
     }

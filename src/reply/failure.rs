@@ -44,6 +44,8 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Refused(refusal) => refusal.code(),
         Failure::Source(error) => source_number(command, error),
         Failure::NotPrivileged(_) => by(3, 3, 1),
+        Failure::ReadOnly(_) => by(7, 7, 1),
+        Failure::NotTried(_) => 0,
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),

@@ -49,6 +49,9 @@ pub(crate) struct PatchEntry {
     /// The procedure scripts that run, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) scripts: Vec<ScriptEntry>,
+    /// The recorded objects that were not there and are made again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) missing: Vec<String>,
     /// The space that the patch needs on each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) space: Vec<SpaceEntry>,
@@ -74,6 +77,11 @@ impl PatchEntry {
     /// Whether nothing has to be done: the patch is in force anyway or has no package here.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
+    }
+
+    /// Whether another patch of the command kept it from being tried.
+    pub(crate) fn is_untried(&self) -> bool {
+        self.verdict == "not-tried"
     }
 
     /// Whether the patch would be applied or backed out.
@@ -109,7 +117,7 @@ impl PatchEntry {
         one: ApplyOutcome,
         code: fn(Command, &Failure) -> Exit,
     ) -> Self {
-        let ApplyOutcome { id, plan, scripts, reboot, in_use, result } = one;
+        let ApplyOutcome { id, plan, scripts, missing, reboot, in_use, result } = one;
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
@@ -144,6 +152,7 @@ impl PatchEntry {
             in_use: in_use.collect(),
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: scripts.into_iter().map(ScriptEntry::from).collect(),
+            missing: missing.iter().map(ToString::to_string).collect(),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned.map(|plan| plan.changes.iter().map(ChangeEntry::from).collect()),
@@ -289,6 +298,7 @@ fn verdict_of(failed: &Failure) -> &'static str {
             Reason::NotInstalled(_) => "not-applicable",
             _ => "refused",
         },
+        Failure::NotTried(_) => "not-tried",
         failure => ResultWord::of_failure(failure).word(),
     }
 }

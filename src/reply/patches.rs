@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
 use super::result_word::ResultWord;
@@ -32,7 +33,7 @@ pub(crate) struct PatchesReport {
     pub(crate) changed: bool,
     /// Whether the command would change the root if it were not only a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
-    would_change: Option<bool>,
+    pub(crate) would_change: Option<bool>,
     /// The outcome of the recovery of an earlier run, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recovered: Option<String>,
@@ -50,12 +51,12 @@ pub(crate) struct PatchesReport {
 }
 
 impl PatchesReport {
-    /// The report of a command that began at `began`; `code` gives the exit code of a failure.
+    /// The report of a command that began at `began`.
     pub(crate) fn of(
         root: &Root,
         command: Command,
         result: Result<ApplyReport, Failure>,
-        code: fn(Command, &Failure) -> Exit,
+        face: PatchFace,
         began: Instant,
     ) -> Self {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
@@ -65,12 +66,16 @@ impl PatchesReport {
                 recovered = recovery_sentence(&report.recovered);
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
-                let entry = |one| PatchEntry::of(root, command, one, code);
+                let entry = |one| PatchEntry::of(root, command, one, face.code());
                 patches = report.patches.into_iter().map(entry).collect();
-                None
+                report.refused
             }
         };
-        let exit = failure.as_ref().map_or_else(|| exit(&patches), |failure| code(command, failure));
+        let exit = match (&failure, face) {
+            (Some(failure), _) => face.code()(command, failure),
+            (None, PatchFace::Classic) => exit(&patches),
+            (None, PatchFace::Verb) => first_failure(&patches),
+        };
         let is_half_done = |failure: &Failure| {
             !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
         };
@@ -92,26 +97,36 @@ impl PatchesReport {
 
     /// Turns the report into that of a plan, where it is one.
     pub(crate) fn of_plan(mut self, is_plan: bool) -> Self {
-        self.would_change = is_plan.then(|| self.patches.iter().any(PatchEntry::is_planned));
+        let would_change = self.failure.is_none() && self.patches.iter().any(PatchEntry::is_planned);
+        self.would_change = is_plan.then_some(would_change);
         self
     }
+}
 
-    /// Turns the report into that of one root of many: a patch that is in force anyway is no failure there.
-    pub(crate) fn among_others(mut self) -> Self {
-        if self.error.is_none() {
-            self.exit = first_failure(&self.patches);
+/// Which codes count: those of the classic command, or those of the verb that does the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PatchFace {
+    Classic,
+    Verb,
+}
+
+impl PatchFace {
+    /// The exit for a failure.
+    fn code(self) -> fn(Command, &Failure) -> Exit {
+        match self {
+            Self::Classic => code,
+            Self::Verb => verb_code,
         }
-        self.result = result_of(self.failure.as_ref(), self.exit, &self.patches);
-        self
     }
 }
 
 /// A backout in the form of an application.
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
-    let patches = report.patches.into_iter().map(|BackOutOutcome { id, plan, scripts, result }| {
-        ApplyOutcome { id, plan, scripts, reboot: None, in_use: Vec::new(), result }
+    let patches = report.patches.into_iter().map(|one| {
+        let BackOutOutcome { id, plan, scripts, missing, result } = one;
+        ApplyOutcome { id, plan, scripts, missing, reboot: None, in_use: Vec::new(), result }
     });
-    ApplyReport { recovered: report.recovered, patches: patches.collect() }
+    ApplyReport { recovered: report.recovered, patches: patches.collect(), refused: report.refused }
 }
 
 /// The word for all patches together: where the exit code is that of one of them, its word.
@@ -135,8 +150,8 @@ fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
     receipt.run.split('-').next()?.parse().ok()
 }
 
-/// The exit code of a command about several patches: with one its own code; with several nothing that is in force
-/// anyway is a failure, and the first failure counts.
+/// The exit code of a classic command: with one patch its own code; with several nothing that is in force anyway is a
+/// failure, and the first failure counts.
 fn exit(entries: &[PatchEntry]) -> Exit {
     if let [only] = entries {
         return only.exit;
@@ -144,7 +159,8 @@ fn exit(entries: &[PatchEntry]) -> Exit {
     first_failure(entries)
 }
 
-/// The exit code where a patch that is in force anyway, or has no package here, is no failure.
+/// The exit code of a verb, and of a classic command with several patches: a patch that is in force anyway, or has no
+/// package here, is no failure.
 fn first_failure(entries: &[PatchEntry]) -> Exit {
     entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)
 }
@@ -169,6 +185,7 @@ mod tests {
             in_use: Vec::new(),
             privileged: Vec::new(),
             scripts: Vec::new(),
+            missing: Vec::new(),
             space: Vec::new(),
             notes: Vec::new(),
             changes: None,

@@ -10,8 +10,8 @@ use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::of_patches::of_patches;
 use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{PatchRequest, on_root};
-use crate::reply::patches::PatchesReport;
-use crate::reply::{Reply, failure};
+use crate::reply::Reply;
+use crate::reply::patches::{PatchFace, PatchesReport};
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 
@@ -79,7 +79,7 @@ pub(super) fn change<A: clap::CommandFactory>(
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
         let result = request.carry_out(root, caller);
-        let report = PatchesReport::of(root, command, result, failure::verb_code, began);
+        let report = PatchesReport::of(root, command, result, PatchFace::Verb, began);
         of_patches(root, report.of_plan(is_dry_run), is_verbose)
     })
 }

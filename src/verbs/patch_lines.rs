@@ -15,19 +15,25 @@ use patchadm_rootfs::Root;
 
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
-    if let Some(failed) = &report.failure {
-        return print_refusal(output, (root, report.command), "the patch", failed);
-    }
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
     for entry in &report.patches {
         match &entry.failure {
+            Some(_) if entry.is_idle() => {
+                output.line(format!("{}: nothing to do: {}", entry.id, entry.reason))?;
+            }
+            Some(failed @ Failure::NotTried(_)) => {
+                output.line(format!("{}: {failed}", entry.id))?;
+            }
             Some(failed) => {
                 print_refusal(output, (root, report.command), &format!("patch {}", entry.id), failed)?;
             }
             None => print_patch(root, entry, output)?,
         }
     }
-    Ok(())
+    match &report.failure {
+        Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
+        None => Ok(()),
+    }
 }
 
 fn print_refusal(

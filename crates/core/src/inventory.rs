@@ -167,4 +167,6 @@ pub struct FileSystem {
     pub inodes: Option<u64>,
     /// Bytes are handed out in units of this size.
     pub unit: u64,
+    /// Whether it, or the mount by which the root has it, is read-only.
+    pub is_read_only: bool,
 }

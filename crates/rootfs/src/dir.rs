@@ -165,6 +165,14 @@ impl Dir {
         rustix::fs::accessat(&self.fd, ".", access, rustix::fs::AtFlags::EACCESS).is_ok()
     }
 
+    /// Tells whether nothing can be changed in the directory because its file system, or the mount that leads to it, is
+    /// read-only.
+    pub fn is_read_only(&self) -> Result<bool> {
+        let stat = again(|| rustix::fs::fstatvfs(&self.fd))
+            .map_err(|errno| self.error("look at the file system of", b"", errno))?;
+        Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    }
+
     /// Returns the path of `name` in the directory, or its own path for an empty name.
     pub fn at(&self, name: &[u8]) -> ObjectPath {
         // A name that makes no path (too long together) is shown by its directory; the call on it fails anyway.

@@ -30,6 +30,12 @@ pub enum Failure {
     /// The caller is not the superuser, and the root is not theirs.
     #[error("{0} belongs to somebody else, and you are not root")]
     NotPrivileged(String),
+    /// The records of the root cannot be written: their file system, or its mount, is read-only.
+    #[error("{0} is read-only")]
+    ReadOnly(String),
+    /// The patch was not tried, because this other one cannot go in or out.
+    #[error("not tried because of patch {0}")]
+    NotTried(String),
     /// Everything should be done as the owner of the root, who is the superuser.
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),

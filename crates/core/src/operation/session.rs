@@ -27,7 +27,7 @@ use patchadm_changeset::transaction::{
     settle_identity, unfinished_script,
 };
 use patchadm_rootfs::side_by_side;
-use patchadm_rootfs::{Lock, LockError, LockHolder, Root, random};
+use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::AppliedPatches;
 use patchadm_svr4::places;
@@ -65,6 +65,8 @@ pub struct RootAndPolicy {
     pub policy: Policy,
     /// Which undo archives outside the root may be opened.
     pub outside: OutsideRules,
+    /// The owner of the root, user and group, for whom it is planned where the caller may not change it.
+    for_owner: Option<(u32, u32)>,
 }
 
 impl RootAndPolicy {
@@ -87,7 +89,18 @@ impl RootAndPolicy {
         let of_caller = policy.undo_dir.clone().filter(|_| is_of_caller);
         let of_host = of_caller.or(hosts.undo_dir);
         let outside = OutsideRules { of_host, is_trusted: root.is_trusted(), named: None };
-        Ok(Self { root: root.clone(), host, policy, outside })
+        Ok(Self::new(root.clone(), host, policy, outside))
+    }
+
+    pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
+        Self { root, host, policy, outside, for_owner: None }
+    }
+
+    /// The same for a plan that is only shown: what it says is what who may change the root would do.
+    pub(super) fn for_who_may(self) -> Result<Self, Failure> {
+        let may = self.root.is_privileged() || self.root.is_own()?;
+        let for_owner = if may { None } else { Some(self.root.owner()?) };
+        Ok(Self { for_owner, ..self })
     }
 
     /// The same for a command that names a directory for undo archives (`-B`).
@@ -134,7 +147,12 @@ impl RootAndPolicy {
         let separator = &self.policy.separator;
         let outside = self.outside.with(moved_to);
         let setting = SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside };
-        Ok(survey_with(packages, &RecordView::live(&self.root), touched, &setting)?)
+        let mut inventory = survey_with(packages, &RecordView::live(&self.root), touched, &setting)?;
+        if let Some(owner) = self.for_owner {
+            inventory.privileged = owner.0 == 0;
+            inventory.caller = owner;
+        }
+        Ok(inventory)
     }
 }
 
@@ -149,13 +167,34 @@ pub struct Session<'a> {
     lock: Lock,
 }
 
-/// Checks that the caller may change the root: the superuser, where nobody else writes its records, or its owner.
+/// Checks that the caller may change the root: the superuser, where nobody else writes its records, or its owner; and
+/// that its records can be written.
 pub fn may_change(root: &Root) -> Result<(), Failure> {
     root.look_at_records()?;
-    if root.is_privileged() || root.is_own()? {
-        return Ok(());
+    let theirs = |path: String| Err(Failure::NotPrivileged(path));
+    if !root.is_privileged() && !root.is_own()? {
+        return theirs(root.prefix().display().to_string());
     }
-    Err(Failure::NotPrivileged(root.prefix().display().to_string()))
+    // What cannot be looked at is told by what follows.
+    let Ok(Some(records)) = place_of_records(root) else { return Ok(()) };
+    if records.is_read_only()? {
+        return Err(Failure::ReadOnly(root.prefix().display().to_string()));
+    }
+    if !root.is_privileged() && !records.is_writable() && !records.is_own()? {
+        return theirs(root.show(&records.at(b"")));
+    }
+    Ok(())
+}
+
+/// The directory of `contents`, or the nearest one above where it would be.
+fn place_of_records(root: &Root) -> Result<Option<Dir>, Failure> {
+    let records = root.resolver().locate_dir(&places::install())?;
+    for directory in std::iter::once(records.clone()).chain(records.ancestors()) {
+        if let Some(found) = root.dir_if_there(&directory)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether nothing at all was ever recorded below a root: there is no `var/sadm`.
@@ -351,6 +390,23 @@ fn inside(root: &Root, directory: &Path) -> Result<PathBuf, Failure> {
     let physical = root.resolver().locate_dir(&path)?;
     let prefix = std::path::absolute(root.prefix()).map_err(|_| named())?;
     Ok(prefix.join(OsStr::from_bytes(physical.relative())))
+}
+
+/// Makes a plan that is only shown, for callers too who could not carry it out: that they could not is told with
+/// `but`, behind the whole plan.
+pub(super) fn shown_to_anybody<R>(
+    root: &Root,
+    plan: impl FnOnce() -> Result<R, Failure>,
+    but: impl FnOnce(R, Failure) -> R,
+) -> Result<R, Failure> {
+    match may_change(root) {
+        Ok(()) => plan(),
+        Err(refused @ (Failure::NotPrivileged(_) | Failure::ReadOnly(_))) => match plan() {
+            Ok(report) => Ok(but(report, refused)),
+            Err(_) => Err(refused),
+        },
+        Err(other) => Err(other),
+    }
 }
 
 /// Makes a plan that is only shown, without a lock, from one steady state of the root.

@@ -237,14 +237,7 @@ impl<'a> PlanBuilder<'a> {
                 return Err(Reason::Object { package, path, problem: ObjectProblem::NotEmpty(held) });
             }
         }
-        let full: Vec<ObjectPath> = self
-            .changes
-            .values()
-            .filter(|change| matches!(change.action, Action::RemoveDirectory))
-            .filter(|change| self.first_recorded(&change.path).is_some())
-            .map(|change| change.path.clone())
-            .collect();
-        for path in full {
+        for path in self.full_directories() {
             self.changes.remove(&path);
             let path = self.inventory.show(&path);
             self.notes.push(format!("{path} stays: it holds objects that are recorded"));
@@ -393,6 +386,29 @@ impl<'a> PlanBuilder<'a> {
         };
         let held = below(&self.inventory.live, directory).find(|path| !goes(path)).cloned();
         held.or_else(|| self.first_recorded(directory))
+    }
+
+    /// Directories that would be removed, and hold something that is recorded. What is recorded and will not be there
+    /// holds none: somebody has taken it away.
+    fn full_directories(&self) -> BTreeSet<ObjectPath> {
+        let mut full = BTreeSet::new();
+        // What is below a directory sorts behind it.
+        for (directory, change) in self.changes.iter().rev() {
+            if !matches!(change.action, Action::RemoveDirectory) {
+                continue;
+            }
+            let is_gone = |path: &ObjectPath| match self.changes.get(path).map(|change| &change.action) {
+                Some(Action::Delete) => true,
+                Some(Action::RemoveDirectory) => !full.contains(path),
+                Some(_) => false,
+                None => self.inventory.physical.contains_key(path) && !self.inventory.live.contains_key(path),
+            };
+            let known = below(&self.inventory.lines, directory).chain(below(&self.lines, directory));
+            if known.into_iter().any(|path| self.line(path).is_some() && !is_gone(path)) {
+                full.insert(directory.clone());
+            }
+        }
+        full
     }
 
     /// A path below a directory that will be recorded.

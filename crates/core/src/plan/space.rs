@@ -3,7 +3,7 @@
 //! Counted are all new objects (old ones stay until the commit), an upper bound of the undo archives, the records
 //! and the ballast that the transaction reserves for its rollback.
 
-use crate::inventory::Inventory;
+use crate::inventory::{FileSystem, Inventory};
 use patchadm_svr4::package::ObjectPath;
 
 use super::refusal::Reason;
@@ -24,6 +24,8 @@ const MEMBER: u64 = 8 << 10;
 struct Need {
     bytes: u64,
     inodes: u64,
+    /// Whether an object is changed there, even if that takes no room.
+    changes: bool,
     /// How many of the bytes are undo data.
     undo: u64,
 }
@@ -39,6 +41,9 @@ pub(super) fn needs(
 ) -> Vec<SpaceNeed> {
     let mut needs = vec![Need::default(); inventory.file_systems.len()];
     for change in changes {
+        if let Some(need) = needs.get_mut(file_system(inventory, &change.path)) {
+            need.changes = true;
+        }
         if let Action::Add(new) | Action::Replace(new) = &change.action {
             let size = object_size(inventory, &new.body);
             add(inventory, &mut needs, file_system(inventory, &change.path), size, 1);
@@ -63,14 +68,20 @@ pub(super) fn needs(
     for (path, bytes, inodes) in extra {
         add(inventory, &mut needs, file_system(inventory, path), *bytes, *inodes);
     }
-    let used =
-        needs.iter().zip(&inventory.file_systems).filter(|(need, _)| need.bytes > 0 || need.inodes > 0);
+    // That the records cannot be written is said of the root as a whole.
+    let of_records = inventory.file_systems.get(inventory.records_on);
+    let is_closed = |need: &Need, on: &FileSystem| {
+        need.changes && on.is_read_only && of_records.is_none_or(|records| records.name != on.name)
+    };
+    let all = needs.iter().zip(&inventory.file_systems);
+    let used = all.filter(|(need, on)| need.bytes > 0 || need.inodes > 0 || is_closed(need, on));
     used.map(|(need, file_system)| SpaceNeed {
         file_system: file_system.name.clone(),
         bytes: need.bytes.saturating_add(BALLAST),
         free: file_system.free,
         inodes: need.inodes,
         free_inodes: file_system.inodes,
+        is_read_only: is_closed(need, file_system),
         undo: need.undo,
     })
     .collect()
@@ -94,10 +105,13 @@ fn object_size(inventory: &Inventory, body: &Body) -> u64 {
     }
 }
 
-/// Refuses where a file system is too small.
+/// Refuses where a file system is read-only or too small.
 pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
     for need in needs {
         let file_system = need.file_system.clone();
+        if need.is_read_only {
+            return Err(Reason::ReadOnly(file_system));
+        }
         if need.bytes > need.free {
             return Err(Reason::NoSpace {
                 file_system,

@@ -22,9 +22,10 @@ use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::places::own_directory;
 
 /// The result of recovery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Recovered {
     /// No run was unfinished.
+    #[default]
     Nothing,
     /// A run was undone: everything is as before it.
     RolledBack {

@@ -57,12 +57,14 @@ impl<'a> FileSystems<'a> {
             }
             top = parent;
         }
-        let space = self.root.dir(directory)?.space()?;
+        let directory = self.root.dir(directory)?;
+        let space = directory.space()?;
         let file_system = FileSystem {
             name: self.root.show(&top),
             free: space.bytes,
             inodes: space.inodes,
             unit: space.unit,
+            is_read_only: directory.is_read_only()?,
         };
         self.found.push((of, file_system));
         Ok(self.found.len() - 1)

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod back_out;
+mod foreseen;
 pub(super) mod in_use;
 mod later_patches;
 mod ledgers;

@@ -186,8 +186,7 @@ mod tests {
         prepare(&top);
         let root = Root::open(&top).unwrap();
         let host = root.elsewhere(Path::new("/")).unwrap();
-        let ground =
-            RootAndPolicy { root, host, policy: Policy::default(), outside: OutsideRules::default() };
+        let ground = RootAndPolicy::new(root, host, Policy::default(), OutsideRules::default());
         let base = ObjectPath::new(b"/opt/web").unwrap();
         let instance = PkgInst::new("ACMEweb").unwrap();
         match check_places(&ground, &instance, Some(&base)) {
@@ -206,8 +205,7 @@ mod tests {
         symlink("inside", top.join("opt/web/in")).unwrap();
         let root = Root::open(&top).unwrap();
         let host = root.elsewhere(Path::new("/")).unwrap();
-        let ground =
-            RootAndPolicy { root, host, policy: Policy::default(), outside: OutsideRules::default() };
+        let ground = RootAndPolicy::new(root, host, Policy::default(), OutsideRules::default());
         let check = |path: &str| {
             let path = ObjectPath::new(path.as_bytes()).unwrap();
             check_class(&ground, "i.mine", Deliverer::Package, [&path].into_iter())

@@ -111,6 +111,7 @@ impl ApplyPlanner<'_> {
         };
         records.extend(self.traces_of_interruption()?);
         let changes: Vec<_> = draft.changes.into_values().collect();
+        let missing = patch_plan::missing(self.inventory, &changes, &mut draft.notes);
         let parts: Vec<PackagePlan> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
         self.refuse_scripts_after_interruption(&patched)?;
@@ -138,7 +139,8 @@ impl ApplyPlanner<'_> {
             discard: Vec::new(),
             notes: draft.notes,
         };
-        Ok(PatchPlan { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
+        let (no_undo, again) = (self.validated.no_undo, self.validated.again);
+        Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing })
     }
 
     /// Refuses scripts in packages to which another patch was left half applied.

@@ -217,7 +217,8 @@ impl Backout<'_> {
             plan.space = space::with_requests(plan.space);
             space::enough(&plan.space)?;
         }
-        Ok(PatchPlan { plan, parts, hooks, no_undo: false, again: false })
+        let missing = patch_plan::missing(self.inventory, &plan.changes, &mut plan.notes);
+        Ok(PatchPlan { plan, parts, hooks, no_undo: false, again: false, missing })
     }
 
     /// The manifests that are restored from: with what earlier patches have handed down.

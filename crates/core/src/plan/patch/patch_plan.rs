@@ -15,7 +15,7 @@ use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
 use crate::plan::clock::Now;
 use crate::plan::package::install::IntendedInstall;
 use crate::plan::script_schedule::steps::MappedObject;
-use crate::plan::{Plan, RecordChange, TreeContent, UndoArchive};
+use crate::plan::{Action, Change, Plan, RecordChange, TreeContent, UndoArchive};
 
 /// A patch that is to be applied or backed out, with its scripts.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct PatchPlan {
     pub no_undo: bool,
     /// Whether it is applied already, and only its files are installed again.
     pub again: bool,
+    /// Recorded objects that are not there and are made again: somebody has taken them away.
+    pub missing: Vec<ObjectPath>,
 }
 
 /// One package of a patch.
@@ -59,6 +61,19 @@ impl PackagePlan {
         let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
         files.filter(|one| own.contains(one.class.as_str())).map(|one| one.path.clone()).collect()
     }
+}
+
+/// The recorded objects that are not there, and that these changes make again, with a note for each.
+pub(super) fn missing(inventory: &Inventory, changes: &[Change], notes: &mut Vec<String>) -> Vec<ObjectPath> {
+    let is_made_again = |change: &&Change| {
+        matches!(change.action, Action::Add(_))
+            && change.old.is_none()
+            && inventory.lines.contains_key(&change.path)
+    };
+    let missing = changes.iter().filter(is_made_again).map(|change| change.path.clone());
+    let missing: Vec<ObjectPath> = missing.collect();
+    notes.extend(missing.iter().map(|path| format!("{} is missing; it is made again", inventory.show(path))));
+    missing
 }
 
 /// What the held copies of these packages need on the file systems, where scripts run: path, bytes, objects. Where

@@ -158,6 +158,7 @@ impl Refusal {
                 };
                 format!("make room for {missing} more {what} in {file_system}{elsewhere}")
             }
+            Reason::ReadOnly(file_system) => format!("mount {file_system} for writing"),
             Reason::UndoMismatch { kept: true, .. } => format!("leave {} out, as before", wording.no_undo()),
             Reason::UndoMismatch { .. } => format!("use {}, as before", wording.no_undo()),
             Reason::Interaction { answer, .. } => self.answered(answer, true),

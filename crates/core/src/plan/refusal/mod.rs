@@ -208,6 +208,8 @@ pub enum Reason {
         /// How much of it is undo data, which could be elsewhere.
         undo: u64,
     },
+    /// A file system of the root, named by its topmost directory, is read-only, and objects on it would change.
+    ReadOnly(String),
     /// The patch to be backed out is not applied.
     NotApplied,
     /// The patch to be backed out is superseded by this later revision.
@@ -416,6 +418,7 @@ impl Reason {
             | Self::ChangedLater { .. }
             | Self::UsedLater { .. } => 6,
             Self::NotInstalled(_) | Self::NoSuchPackage => 8,
+            Self::ReadOnly(_) => 7,
             Self::UndoMismatch { .. } => 17,
             Self::NoSpace { .. } => 18,
             Self::Restricted { .. } => 23,
@@ -433,6 +436,7 @@ impl Reason {
     fn patchrm_code(&self) -> u8 {
         match self {
             Self::NotApplied => 2,
+            Self::ReadOnly(_) => 7,
             Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
             Self::Superseded(_)
             | Self::Obsoleted { .. }

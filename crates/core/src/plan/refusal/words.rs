@@ -175,6 +175,7 @@ impl Reason {
             Self::NoSpace { file_system, needed, free, .. } => {
                 format!("{file_system} has {free} bytes free, {needed} are needed")
             }
+            Self::ReadOnly(file_system) => format!("the file system {file_system} is read-only"),
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
             Self::Interrupted { package, is_put_aside: true } => format!(
                 "applying it to package {package} was interrupted, and a later call put the package's records of \

@@ -76,7 +76,13 @@ impl World {
             accounts,
             privileged: true,
             caller: (0, 0),
-            file_systems: vec![FileSystem { name: "/".to_owned(), free: 1 << 30, inodes: None, unit: 4096 }],
+            file_systems: vec![FileSystem {
+                name: "/".to_owned(),
+                free: 1 << 30,
+                inodes: None,
+                unit: 4096,
+                is_read_only: false,
+            }],
             ..Inventory::default()
         };
         let mut world = Self {

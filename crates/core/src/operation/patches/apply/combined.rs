@@ -49,8 +49,7 @@ pub(super) fn carry_out(
         Err(failure) => one.operand.refused(failure),
         Ok(taken) => {
             let (result, in_use) = results.next().unwrap_or_else(|| (Err(lost()), Vec::new()));
-            let result = result.map(Some).map_err(Failure::Transaction);
-            one.operand.applied(taken.scripted, in_use, result)
+            one.operand.carried_out(taken.scripted, in_use, result.map_err(Failure::Transaction))
         }
     });
     Ok(reported.collect())

@@ -82,7 +82,7 @@ fn stretch<'o>(
         return rest;
     }
     // What is wrong with the database is said where the first operand is planned.
-    let Ok(installed) = input.ground.packages() else { return &[] };
+    let Ok(installed) = input.packages() else { return &[] };
     let stands_alone = |place: usize, operand: &ApplyOperand| {
         alone.contains(&(at + place))
             || brings_scripts(&operand.device.image, &installed, &input.options.scripts)
@@ -116,7 +116,7 @@ fn look_ahead(
     input: &ApplyInput<'_>,
     operands: &[ApplyOperand],
 ) -> Result<(ProjectedRoot, HashMap<ObjectPath, usize>), Failure> {
-    let installed = input.ground.packages()?;
+    let installed = input.packages()?;
     let (mut all, mut last) = (Touched::default(), HashMap::new());
     for (place, operand) in operands.iter().enumerate() {
         let touched = operand.touched(&installed);
@@ -125,13 +125,13 @@ fn look_ahead(
         all.not_directories.extend(touched.not_directories);
         all.packages.extend(touched.packages);
     }
-    let inventory = input.ground.survey_with(installed, &all, None)?;
+    let inventory = input.survey(installed, &all)?;
     Ok((ProjectedRoot::new(inventory, all, input.now.timestamp()), last))
 }
 
 /// The digests of the files of a plan that are replaced, or looked at, by a later patch. A file that is not what the
 /// pkgmap says has none: staging says what is wrong with it.
-fn digests(
+pub(super) fn digests(
     operand: &ApplyOperand,
     plan: &Plan,
     is_chained: impl Fn(&ObjectPath) -> bool,

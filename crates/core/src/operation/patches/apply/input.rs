@@ -1,11 +1,16 @@
 //! What all patches of one patchadd(1M) are planned with.
 
+use std::collections::BTreeMap;
+
+use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
+use crate::operation::patches::foreseen::ForeseenRoot;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::clock::Now;
 use crate::plan::edits::EditChoice;
 use crate::plan::patch::apply_options::ApplyOptions;
 use crate::policy::{Edited, Policy};
+use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchList;
 
 use super::operands::ApplyOperand;
@@ -16,6 +21,8 @@ pub(super) struct ApplyInput<'a> {
     pub(super) ground: &'a RootAndPolicy,
     pub(super) now: &'a Now,
     pub(super) options: ApplyOptions,
+    /// What the patches before leave where nothing is done; in a run nothing: the root has it.
+    pub(super) before: ForeseenRoot,
 }
 
 impl<'a> ApplyInput<'a> {
@@ -28,7 +35,21 @@ impl<'a> ApplyInput<'a> {
         let not_applicable = not_applicable(ground, operands)?;
         let scripts = request.scripts.choice(ground)?;
         let options = ApplyOptions { not_applicable, scripts, ..options(request, &ground.policy) };
-        Ok(Self { ground, now, options })
+        Ok(Self { ground, now, options, before: ForeseenRoot::at(now.timestamp()) })
+    }
+
+    /// Every installed package with its parameters.
+    pub(super) fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+        Ok(self.before.packages(self.ground.packages()?))
+    }
+
+    /// What a patch touches, with [`packages`](Self::packages).
+    pub(super) fn survey(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+        touched: &Touched,
+    ) -> Result<Inventory, Failure> {
+        Ok(self.before.onto(self.ground.survey_with(packages, touched, None)?))
     }
 }
 

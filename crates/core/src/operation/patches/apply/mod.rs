@@ -21,14 +21,14 @@ pub use request::{ApplyOutcome, ApplyReport, ApplyRequest};
 
 use input::ApplyInput;
 use operands::read_operands;
-use rehearse::rehearse;
+use rehearse::rehearse_all;
 use runs::apply_all;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
+    without_lock,
 };
-use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Root;
 
 /// Applies patches. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.
@@ -37,28 +37,37 @@ pub fn apply_patches(
     request: &ApplyRequest,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    if !request.dry_run {
-        may_change(root)?;
+    if request.dry_run {
+        return shown_to_anybody(root, || plan_patches(root, request, caller), ApplyReport::but);
     }
+    may_change(root)?;
     let ground = RootAndPolicy::of(root)?;
     let (operands, mut patches) = read_operands(&request.patches, &ground.policy.separator);
     if operands.is_empty() {
-        return Ok(ApplyReport { recovered: Recovered::Nothing, patches });
+        return Ok(ApplyReport { patches, ..ApplyReport::default() });
     }
     must_have_database(root)?;
-    if request.dry_run {
-        let plan_all = || {
-            must_agree(root, |_| false)?;
-            let input = ApplyInput::of(&ground, request, &caller.now, &operands)?;
-            Ok(operands.iter().map(|operand| rehearse(&input, operand)).collect::<Vec<_>>())
-        };
-        patches.extend(without_lock(root, plan_all)?);
-        return Ok(ApplyReport { recovered: Recovered::Nothing, patches });
-    }
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
     let session = Session::begin(ground.naming(undo_dir.as_deref()), caller)?;
     must_agree(root, |_| false)?;
     let input = ApplyInput::of(&session.ground, request, &caller.now, &operands)?;
     patches.extend(apply_all(&session, &input, &request.scripts, &operands));
-    Ok(ApplyReport { recovered: session.recovered, patches })
+    Ok(ApplyReport { recovered: session.recovered, patches, refused: None })
+}
+
+/// What [`apply_patches`] would do.
+fn plan_patches(root: &Root, request: &ApplyRequest, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+    let ground = RootAndPolicy::of(root)?;
+    let (operands, mut patches) = read_operands(&request.patches, &ground.policy.separator);
+    if !operands.is_empty() {
+        must_have_database(root)?;
+        let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
+        let ground = ground.naming(undo_dir.as_deref()).for_who_may()?;
+        let plan_all = || {
+            must_agree(root, |_| false)?;
+            rehearse_all(ApplyInput::of(&ground, request, &caller.now, &operands)?, &operands)
+        };
+        patches.extend(without_lock(root, plan_all)?);
+    }
+    Ok(ApplyReport { patches, ..ApplyReport::default() })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::request::ApplyOutcome;
 use crate::inventory::{Installed, Touched};
 use crate::operation::device::OpenDevice;
-use crate::operation::failure::Failure;
+use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
@@ -69,7 +69,26 @@ impl ApplyOperand {
         ApplyOutcome::refused(self.shown_id(), reboot::advice(&self.device.image), failure)
     }
 
-    /// The outcome of the patch, with the plan by which it was applied.
+    /// The outcome of the patch, with the plan by which it was applied. Where its source turned out not to be what it says
+    /// it is, that is told as it is told before anything is done.
+    pub(super) fn carried_out(
+        &self,
+        scripted: PatchPlan,
+        in_use: Vec<UsingProcess>,
+        result: Result<Receipt, Failure>,
+    ) -> ApplyOutcome {
+        match &result {
+            Err(Failure::Transaction(error)) if is_of_source(error) => {
+                match self.device.source.verify(&self.device.image) {
+                    Err(damage) => self.refused(damage.into()),
+                    Ok(()) => self.applied(scripted, in_use, result.map(Some)),
+                }
+            }
+            _ => self.applied(scripted, in_use, result.map(Some)),
+        }
+    }
+
+    /// The outcome of the patch, with the plan by which it was applied, or would be.
     pub(super) fn applied(
         &self,
         scripted: PatchPlan,
@@ -79,6 +98,7 @@ impl ApplyOperand {
         ApplyOutcome {
             id: self.shown_id(),
             scripts: scripted.scripts(),
+            missing: scripted.missing,
             plan: Some(scripted.plan),
             reboot: reboot::advice(&self.device.image),
             in_use,

@@ -15,16 +15,16 @@ use crate::plan::patch::apply_options::ApplyOptions;
 use crate::plan::patch::patch_plan::PatchPlan;
 use patchadm_svr4::package::Params;
 
-/// Plans a patch against the root as it is; with the inventory that it was planned with. `answers` are those of
+/// Plans a patch against the root as it is, or will be by then; with the inventory that it was planned with. `answers` are those of
 /// checkinstall scripts, by the places of their packages.
 pub(super) fn plan(
     input: &ApplyInput<'_>,
     operand: &ApplyOperand,
     answers: BTreeMap<usize, Params>,
 ) -> Result<(PatchPlan, Inventory), Failure> {
-    let installed = input.ground.packages()?;
+    let installed = input.packages()?;
     let touched = operand.touched(&installed);
-    let mut inventory = input.ground.survey_with(installed, &touched, None)?;
+    let mut inventory = input.survey(installed, &touched)?;
     let scripted = plan_against(input, operand, answers, &mut inventory)?;
     Ok((scripted, inventory))
 }

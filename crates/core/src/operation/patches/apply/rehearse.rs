@@ -1,23 +1,116 @@
-//! A patch of which it is only said what would be done.
+//! Patches of which it is only said what would be done: planned as [`apply_all`](super::runs::apply_all) plans them, each
+//! against what the ones before it would leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::gather::{digests, gather};
 use super::input::ApplyInput;
 use super::operands::ApplyOperand;
 use super::planning::plan;
 use super::request::ApplyOutcome;
+use crate::operation::device::OpenDevice;
+use crate::operation::failure::Failure;
 use crate::operation::patches::in_use::in_use;
+use crate::operation::patches::scripts::{must_be_executable, must_be_safe};
+use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::refusal::Command;
+use crate::plan::{Action, Body, Change, NewObject};
+use patchadm_rootfs::Digest;
+use patchadm_svr4::package::ObjectPath;
 
-/// Plans a patch without changing anything; the sums of all files are compared as a real run would.
-pub(super) fn rehearse(input: &ApplyInput<'_>, operand: &ApplyOperand) -> ApplyOutcome {
-    let device = &operand.device;
-    let planned = plan(input, operand, BTreeMap::new())
-        .and_then(|(scripted, _)| Ok(device.source.verify(&device.image).map(|()| scripted)?));
-    match planned {
-        Ok(scripted) => {
-            let in_use = in_use(&input.ground.root, &scripted.plan);
-            operand.applied(scripted, in_use, Ok(None))
+/// What would become of each operand. The sums of files are compared as a run compares them.
+pub(super) fn rehearse_all(
+    mut input: ApplyInput<'_>,
+    operands: &[ApplyOperand],
+) -> Result<Vec<ApplyOutcome>, Failure> {
+    let last_touched = last_touched(&input, operands)?;
+    let mut report: Vec<ApplyOutcome> = Vec::new();
+    let mut damaged = BTreeSet::new();
+    while let Some(first) = operands.get(report.len()) {
+        let at = report.len();
+        let gathered = gather(&input, operands, at, &damaged);
+        let planned: Vec<(&ApplyOperand, Result<PatchPlan, Failure>)> = if gathered.is_empty() {
+            vec![(first, plan(&input, first, BTreeMap::new()).map(|(scripted, _)| scripted))]
+        } else {
+            let gathered = gathered.into_iter();
+            gathered.map(|one| (one.operand, one.planned.map(|taken| taken.scripted))).collect()
+        };
+        let mut read = Vec::new();
+        for (operand, planned) in planned {
+            read.push((operand, planned.map(|scripted| (delivered_digests(operand, &scripted), scripted))));
         }
-        Err(failure) => operand.refused(failure),
+        // One whose source is damaged is no part of a run.
+        let is_damaged = |read: &Result<(Option<_>, PatchPlan), Failure>| matches!(read, Ok((None, _)));
+        let bad = read.iter().enumerate().filter(|(_, (_, read))| is_damaged(read));
+        let bad: Vec<usize> = bad.map(|(place, _)| at + place).collect();
+        if read.len() > 1 && !bad.is_empty() {
+            damaged.extend(bad);
+            continue;
+        }
+        for (operand, read) in read {
+            let place = report.len();
+            match read.and_then(|(digests, scripted)| {
+                Ok((usable(&input, operand, scripted, digests.is_some())?, digests))
+            }) {
+                Err(failure) => report.push(operand.refused(failure)),
+                Ok((scripted, digests)) => {
+                    if place + 1 < operands.len() {
+                        let mut digests = digests.unwrap_or_default();
+                        digests.retain(|path, _| last_touched.get(path).is_some_and(|last| *last > place));
+                        input.before.add(scripted.plan.clone(), digests);
+                    }
+                    let in_use = in_use(&input.ground.root, &scripted.plan);
+                    report.push(operand.applied(scripted, in_use, Ok(None)));
+                }
+            }
+        }
     }
+    Ok(report)
+}
+
+/// The digests of the files that a plan takes from its source; none where one of them is not what the pkgmap says.
+fn delivered_digests(operand: &ApplyOperand, scripted: &PatchPlan) -> Option<BTreeMap<ObjectPath, Digest>> {
+    let is_taken = |change: &&Change| {
+        matches!(
+            &change.action,
+            Action::Add(NewObject { body: Body::Member(_), .. })
+                | Action::Replace(NewObject { body: Body::Member(_), .. })
+        )
+    };
+    let taken = scripted.plan.changes.iter().filter(is_taken).count();
+    let digests = digests(operand, &scripted.plan, |_| true);
+    (digests.len() == taken).then_some(digests)
+}
+
+/// The last operand that touches each path; none where there is one only.
+fn last_touched(
+    input: &ApplyInput<'_>,
+    operands: &[ApplyOperand],
+) -> Result<HashMap<ObjectPath, usize>, Failure> {
+    let mut last = HashMap::new();
+    if operands.len() > 1 {
+        let installed = input.packages()?;
+        for (place, operand) in operands.iter().enumerate() {
+            last.extend(operand.touched(&installed).paths.into_iter().map(|path| (path, place)));
+        }
+    }
+    Ok(last)
+}
+
+/// A plan whose source is whole, as far as it is read, and whose scripts could run safely. Scripts are given all of the
+/// source.
+fn usable(
+    input: &ApplyInput<'_>,
+    operand: &ApplyOperand,
+    scripted: PatchPlan,
+    is_whole: bool,
+) -> Result<PatchPlan, Failure> {
+    let OpenDevice { source, image, .. } = &operand.device;
+    if !is_whole || scripted.has_scripts() {
+        source.verify(image)?;
+    }
+    must_be_safe(input.ground, Command::Patchadd, &operand.shown_id(), &scripted)?;
+    let hooks: Vec<&str> = scripted.hooks.iter().map(|hook| hook.name.as_str()).collect();
+    must_be_executable(source, image, &hooks).map_err(Failure::Script)?;
+    Ok(scripted)
 }

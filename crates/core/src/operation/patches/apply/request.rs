@@ -48,6 +48,8 @@ pub struct ApplyOutcome {
     pub plan: Option<Plan>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
+    /// Recorded objects that were not there and are made again.
+    pub missing: Vec<ObjectPath>,
     /// The reboot that patchinfo or README asks for after installation.
     pub reboot: Option<&'static str>,
     /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
@@ -58,17 +60,34 @@ pub struct ApplyOutcome {
 }
 
 /// The outcomes of all patches of a command, in the order they were taken.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ApplyReport {
     /// The run that recovery found unfinished before anything else, and what became of it.
     pub recovered: Recovered,
     /// The outcomes, patch by patch.
     pub patches: Vec<ApplyOutcome>,
+    /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
+    pub refused: Option<Failure>,
+}
+
+impl ApplyReport {
+    /// The same plan for somebody who could not carry it out.
+    pub(super) fn but(self, refused: Failure) -> Self {
+        Self { refused: Some(refused), ..self }
+    }
 }
 
 impl ApplyOutcome {
     /// The outcome of a patch that could not be read or planned.
     pub(super) fn refused(id: String, reboot: Option<&'static str>, failure: Failure) -> Self {
-        Self { id, plan: None, scripts: Vec::new(), reboot, in_use: Vec::new(), result: Err(failure) }
+        Self {
+            id,
+            plan: None,
+            scripts: Vec::new(),
+            missing: Vec::new(),
+            reboot,
+            in_use: Vec::new(),
+            result: Err(failure),
+        }
     }
 }

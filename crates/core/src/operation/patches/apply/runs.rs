@@ -13,7 +13,7 @@ use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::session::Session;
 use patchadm_changeset::transaction::Receipt;
 
-/// Applies all operands, run by run, until one fails; what became of each.
+/// Applies all operands, run by run, until one fails; what became of each. Those behind it are not tried.
 pub(super) fn apply_all(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
@@ -42,6 +42,10 @@ pub(super) fn apply_all(
             break;
         }
     }
+    let failed =
+        report.iter().rev().find(|applied| ends_all(&applied.result)).map(|failed| failed.id.clone());
+    let rest = operands.iter().skip(report.len());
+    report.extend(rest.map(|operand| operand.refused(Failure::NotTried(failed.clone().unwrap_or_default()))));
     report
 }
 

@@ -34,5 +34,5 @@ pub(super) fn apply_one(
         let (plan, device) = (&scripted.plan, &operand.device);
         session.perform(plan, &mut device.content(), log::of_patch(plan), log::of_installation(plan))
     };
-    operand.applied(scripted, in_use, result.map(Some))
+    operand.carried_out(scripted, in_use, result)
 }

@@ -1,14 +1,23 @@
 //! The scripts of a patch itself that were copied to the database when it was applied.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::input::BackOutInput;
 use crate::operation::failure::Failure;
+use crate::operation::patches::scripts::hooks::HookDirectory;
 use crate::operation::patches::scripts::kept;
+use crate::operation::session::RootAndPolicy;
 use crate::plan::patch::engine::BACKING_OUT;
 use crate::policy::ScriptPolicy;
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
+
+/// The directory of a patch in the database, as the host has it.
+pub(super) fn hook_directory(ground: &RootAndPolicy, id: &PatchId) -> HookDirectory {
+    let path = places::patches().join(id.as_str().as_bytes()).unwrap_or_else(|_| places::patches());
+    HookDirectory::at(PathBuf::from(ground.root.show(&path)))
+}
 
 /// The names of the files in the directory of a patch, and what is to be said of the scripts among them. Refuses scripts
 /// that may not run, where the policy lets any.

@@ -10,6 +10,7 @@ use crate::database::archive::{self, ArchiveError};
 use crate::format::ledger::Ledger;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
+use crate::operation::patches::foreseen::ForeseenRoot;
 use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::clock::Now;
@@ -30,6 +31,8 @@ pub(super) struct BackOutInput<'a> {
     pub(super) choice: ScriptChoice,
     pub(super) known: KnownArchives,
     ledgers: LedgerCache,
+    /// What the backouts before leave where nothing is done; in a run nothing: the root has it.
+    pub(super) before: ForeseenRoot,
 }
 
 impl<'a> BackOutInput<'a> {
@@ -46,6 +49,7 @@ impl<'a> BackOutInput<'a> {
             choice: request.scripts.choice(ground)?,
             known: KnownArchives::new(),
             ledgers: LedgerCache::default(),
+            before: ForeseenRoot::at(now.timestamp()),
         })
     }
 
@@ -70,11 +74,17 @@ impl<'a> BackOutInput<'a> {
         self.ledgers.of(&RecordView::live(&self.ground.root), package)
     }
 
+    /// Every installed package with its parameters.
+    pub(super) fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+        Ok(self.before.packages(self.ground.packages()?))
+    }
+
+    /// What a backout touches, with [`packages`](Self::packages).
     pub(super) fn survey(
         &self,
         packages: BTreeMap<PkgInst, Installed>,
         touched: &Touched,
     ) -> Result<Inventory, Failure> {
-        self.ground.survey_with(packages, touched, self.moved_to)
+        Ok(self.before.onto(self.ground.survey_with(packages, touched, self.moved_to)?))
     }
 }

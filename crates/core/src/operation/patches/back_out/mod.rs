@@ -1,7 +1,7 @@
 //! `patchrm`: patches are taken back, each a run of its own, from their verified undo archives.
 //!
 //! ```text
-//!   session ─► order ─► every archive usable ─► patch by patch: planning ─► single ─► commit
+//!   session ─► order ─► all planned ─► patch by patch: planning ─► single ─► commit
 //! ```
 
 pub(in crate::operation) mod by_pkgadd;
@@ -14,7 +14,6 @@ mod request;
 mod rules;
 mod single;
 mod undo;
-mod usable;
 mod way_out;
 mod with_scripts;
 
@@ -25,62 +24,87 @@ pub(in crate::operation) use undo::records_in;
 
 use input::BackOutInput;
 use order::dependents_first;
-use planning::plan;
+use planning::rehearse_all;
 use single::back_out_one;
-use usable::first_unusable;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
+    without_lock,
 };
-use patchadm_changeset::transaction::Recovered;
+use crate::policy::Policy;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
-/// Backs patches out. An error is one of the root as a whole; what is wrong with one patch is in its part of the
-/// report, and the patches behind it are not tried.
+/// Backs patches out. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.
+/// Of several patches all are planned first: where one cannot go, nothing is changed. The first that fails while it is
+/// backed out ends the command.
 pub fn back_out_patches(
     root: &Root,
     request: &BackOutRequest,
     caller: &Caller<'_>,
 ) -> Result<BackOutReport, Failure> {
-    if !request.dry_run {
-        may_change(root)?;
-    }
-    let ground = RootAndPolicy::of(root)?;
-    let ids = request.ids.iter().map(|id| {
-        PatchId::parse(id, &ground.policy.separator).map_err(|error| Failure::BadId(error.to_string()))
-    });
-    let ids: Vec<PatchId> = ids.collect::<Result<_, _>>()?;
-    must_have_database(root)?;
     if request.dry_run {
-        let input = BackOutInput::of(&ground, request, &caller.now)?;
-        let planned = |id| match plan(&input, id) {
-            Ok(planned) => BackOutOutcome::of(id, planned.scripted, Ok(None)),
-            Err(failure) => BackOutOutcome::refused(id, failure).with_way_out(&input),
-        };
-        let patches = without_lock(root, || {
-            must_agree(root, |_| false)?;
-            Ok(ids.iter().map(planned).collect())
-        })?;
-        return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
+        return shown_to_anybody(root, || plan_backouts(root, request, caller), BackOutReport::but);
     }
+    may_change(root)?;
+    let ground = RootAndPolicy::of(root)?;
+    let ids = named(request, &ground.policy)?;
+    must_have_database(root)?;
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
     must_agree(root, |_| false)?;
     let ids = dependents_first(&session.ground, ids)?;
-    if let Some(unusable) = first_unusable(&BackOutInput::of(&session.ground, request, &caller.now)?, &ids)? {
-        return Ok(BackOutReport { recovered: session.recovered, patches: vec![unusable] });
+    if ids.len() > 1 {
+        let patches = rehearse_all(&session.ground, request, &ids, &caller.now)?;
+        if patches.iter().any(|planned| planned.result.is_err()) {
+            return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
+        }
     }
     let mut patches = Vec::new();
+    let mut failed = None;
     for id in &ids {
+        if let Some(failed) = &failed {
+            patches.push(BackOutOutcome::refused(id, Failure::NotTried(String::clone(failed))));
+            continue;
+        }
         // What was read of the root holds until the root is changed.
         let input = BackOutInput::of(&session.ground, request, &caller.now)?;
         let backed_out = back_out_one(&session, &input, &request.scripts, id).with_way_out(&input);
-        let failed = backed_out.result.is_err();
+        if backed_out.result.is_err() {
+            failed = Some(id.to_string());
+        }
         patches.push(backed_out);
-        if failed {
-            break;
+    }
+    Ok(BackOutReport { recovered: session.recovered, patches, refused: None })
+}
+
+/// What [`back_out_patches`] would do.
+fn plan_backouts(
+    root: &Root,
+    request: &BackOutRequest,
+    caller: &Caller<'_>,
+) -> Result<BackOutReport, Failure> {
+    let ground = RootAndPolicy::of(root)?;
+    let ids = named(request, &ground.policy)?;
+    must_have_database(root)?;
+    let ground = ground.naming(request.moved_to.as_deref()).for_who_may()?;
+    let plan_all = || {
+        must_agree(root, |_| false)?;
+        let ids = dependents_first(&ground, ids.clone())?;
+        rehearse_all(&ground, request, &ids, &caller.now)
+    };
+    Ok(BackOutReport { patches: without_lock(root, plan_all)?, ..BackOutReport::default() })
+}
+
+/// The patches that are named, each once.
+fn named(request: &BackOutRequest, policy: &Policy) -> Result<Vec<PatchId>, Failure> {
+    let mut named: Vec<PatchId> = Vec::new();
+    for id in &request.ids {
+        let id = PatchId::parse(id, &policy.separator);
+        let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+        if !named.contains(&id) {
+            named.push(id);
         }
     }
-    Ok(BackOutReport { recovered: session.recovered, patches })
+    Ok(named)
 }

@@ -1,23 +1,25 @@
 //! The plan of a backout: the rules, the undo archives, the later patches, and what the planner decides.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::hooks::kept_hooks;
+use super::hooks::{hook_directory, kept_hooks};
 use super::input::{BackOutInput, KnownArchives};
 use super::later::later_patches;
-use super::request::BackOutRequest;
+use super::request::{BackOutOutcome, BackOutRequest};
 use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::{ArchiveError, DigestCheck};
 use crate::database::{RecordView, installed};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
+use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::clock::Now;
 use crate::plan::patch::back_out::{back_out, may_back_out};
 use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive};
 use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::refusal::{Reason, Refusal};
+use crate::plan::refusal::{Command, Reason, Refusal};
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_svr4::patch::PatchId;
 
@@ -41,6 +43,44 @@ pub(in crate::operation) fn rehearse(
     let mut input = BackOutInput::of(ground, &request, now)?;
     input.known = known;
     Ok(ids.iter().map(|id| plan(&input, id).map(drop)).collect())
+}
+
+/// What would become of each of these patches if they were backed out in this order. All or nothing: where one cannot go,
+/// none of the others is tried.
+pub(super) fn rehearse_all(
+    ground: &RootAndPolicy,
+    request: &BackOutRequest,
+    ids: &[PatchId],
+    now: &Now,
+) -> Result<Vec<BackOutOutcome>, Failure> {
+    let mut input = BackOutInput::of(ground, request, now)?;
+    let (mut all, mut in_the_way) = (Vec::new(), None);
+    for id in ids {
+        let planned = plan(&input, id).and_then(|PlannedBackout { scripted, .. }| {
+            must_be_safe(ground, Command::Patchrm, id.as_str(), &scripted)?;
+            let hooks = scripted.hooks.iter().map(|hook| hook.name.as_str());
+            hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)?;
+            Ok(scripted)
+        });
+        match planned {
+            Ok(scripted) => {
+                if ids.len() > 1 {
+                    input.before.add(scripted.plan.clone(), BTreeMap::new());
+                }
+                all.push(BackOutOutcome::of(id, scripted, Ok(None)));
+            }
+            Err(failure) => {
+                in_the_way.get_or_insert(id);
+                all.push(BackOutOutcome::refused(id, failure).with_way_out(&input));
+            }
+        }
+    }
+    let Some(in_the_way) = in_the_way else { return Ok(all) };
+    let with_its_end = ids.iter().zip(all).map(|(id, outcome)| match outcome.result {
+        Ok(_) => BackOutOutcome::refused(id, Failure::NotTried(in_the_way.to_string())),
+        Err(_) => outcome,
+    });
+    Ok(with_its_end.collect())
 }
 
 /// Plans the backout of a patch. Meanwhile threads see whether its archives are what was written; if one is not, that

@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
 use crate::plan::patch::patch_plan::PatchPlan;
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The options of patchrm(1M).
@@ -34,28 +35,46 @@ pub struct BackOutOutcome {
     pub plan: Option<Plan>,
     /// The scripts that run.
     pub scripts: Vec<PlannedScript>,
+    /// Recorded objects that were not there and are made again.
+    pub missing: Vec<ObjectPath>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }
 
 /// The outcomes of all patches of a command, in the order they were taken.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BackOutReport {
     /// The run that recovery found unfinished before anything else, and what became of it.
     pub recovered: Recovered,
     /// The outcomes, patch by patch.
     pub patches: Vec<BackOutOutcome>,
+    /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
+    pub refused: Option<Failure>,
+}
+
+impl BackOutReport {
+    /// The same plan for somebody who could not carry it out.
+    pub(super) fn but(self, refused: Failure) -> Self {
+        Self { refused: Some(refused), ..self }
+    }
 }
 
 impl BackOutOutcome {
     /// The outcome of a patch, with the plan by which it was backed out.
     pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = scripted.scripts();
-        Self { id: id.to_string(), plan: Some(scripted.plan), scripts, result }
+        let PatchPlan { plan, missing, .. } = scripted;
+        Self { id: id.to_string(), plan: Some(plan), scripts, missing, result }
     }
 
     /// The outcome of a patch that could not be planned.
     pub(super) fn refused(id: &PatchId, failure: Failure) -> Self {
-        Self { id: id.to_string(), plan: None, scripts: Vec::new(), result: Err(failure) }
+        Self {
+            id: id.to_string(),
+            plan: None,
+            scripts: Vec::new(),
+            missing: Vec::new(),
+            result: Err(failure),
+        }
     }
 }

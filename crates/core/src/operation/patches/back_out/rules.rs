@@ -8,7 +8,7 @@ use patchadm_svr4::patch::{PatchId, PatchList};
 
 /// Surveys every package, with its records, and the save directories of those that have the patch.
 pub(super) fn rules(input: &BackOutInput<'_>, id: &PatchId) -> Result<Inventory, Failure> {
-    let mut rules = input.survey(input.ground.packages()?, &Touched::default())?;
+    let mut rules = input.survey(input.packages()?, &Touched::default())?;
     for (package, installed) in &mut rules.packages {
         let list = PatchList::parse(&installed.params.text("PATCHLIST"), &input.ground.policy.separator);
         if list.is_ok_and(|list| list.contains(id)) {
@@ -17,5 +17,5 @@ pub(super) fn rules(input: &BackOutInput<'_>, id: &PatchId) -> Result<Inventory,
             installed.interruption = installed::interruption(&view, package)?;
         }
     }
-    Ok(rules)
+    Ok(input.before.onto(rules))
 }

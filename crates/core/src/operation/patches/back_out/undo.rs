@@ -130,22 +130,6 @@ impl VerifiedUndo {
     }
 }
 
-/// That an archive is whole, and the snapshot beside it: by the digest of its bytes where that is known, else by
-/// reading every member.
-pub(super) fn must_be_whole(
-    archive: &archive::OpenArchive,
-    view: &RecordView<'_>,
-    marker: &str,
-) -> Result<(), ArchiveError> {
-    if let Some(snapshot) = archive.snapshot(view)? {
-        must_be_whole(&snapshot, view, marker)?;
-    }
-    match archive.as_written()? {
-        Some((_, digesting)) => digesting.wait(),
-        None => archive.verify(Some(marker)).map(drop),
-    }
-}
-
 /// The old record files in an archive with this manifest.
 pub(in crate::operation) fn records_in(
     archive: archive::OpenArchive,

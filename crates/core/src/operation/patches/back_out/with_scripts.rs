@@ -1,7 +1,6 @@
 //! Backing a patch out whose scripts take part.
 
-use std::path::PathBuf;
-
+use super::hooks::hook_directory;
 use super::input::BackOutInput;
 use super::planning::plan;
 use super::undo::VerifiedUndo;
@@ -9,7 +8,6 @@ use crate::inventory::Inventory;
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
-use crate::operation::patches::scripts::hooks::HookDirectory;
 use crate::operation::patches::scripts::install::PatchInstall;
 use crate::operation::patches::scripts::patch::{PatchScripts, ScriptDirection};
 use crate::operation::patches::scripts::response::of_backout;
@@ -19,7 +17,6 @@ use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use patchadm_changeset::transaction::Receipt;
 use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchId;
-use patchadm_svr4::places;
 
 /// Backs a patch out by a plan; `scripted` is the plan by which it was done in the end. `undo` has the archives by their
 /// places in the plan.
@@ -38,7 +35,7 @@ pub(super) fn back_out_with_scripts(
     let packages = scripted.parts.iter().filter_map(archive).map(|device| device.delivered(0));
     let packages = packages.collect::<Result<Vec<_>, _>>()?;
     let add = installing.input(session);
-    let hooks = HookDirectory::at(directory(session, id));
+    let hooks = hook_directory(&session.ground, id);
     let mut scripts =
         PatchScripts::open(session, add, ScriptDirection::BackOut, scripted, &packages, Some(hooks))?;
     if scripts.before()? {
@@ -51,10 +48,4 @@ pub(super) fn back_out_with_scripts(
     })?;
     let mut content = ArchiveSources(undo.iter().map(|one| one.restored_from().content()).collect());
     scripts.perform(scripted, &ready, &inventory, &mut content, None)
-}
-
-/// The directory of a patch in the database, as the host has it.
-fn directory(session: &Session<'_>, id: &PatchId) -> PathBuf {
-    let path = places::patches().join(id.as_str().as_bytes()).unwrap_or_else(|_| places::patches());
-    PathBuf::from(session.ground.root.show(&path))
 }

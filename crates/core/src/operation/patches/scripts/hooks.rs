@@ -45,8 +45,19 @@ impl HookDirectory {
         Ok(Self { directory })
     }
 
-    /// The file that sh(1) is to run for a script: the script, or one that starts its interpreter, made in `private`.
-    pub(super) fn file(&self, name: &str, private: &Path) -> Result<PathBuf, ScriptFailure> {
+    /// Refuses those of these scripts that could not be run.
+    pub(in crate::operation::patches) fn must_be_executable<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<(), ScriptFailure> {
+        names.into_iter().try_for_each(|name| {
+            let text = self.executable(name)?;
+            Interpreter::of(name, &text).map(drop)
+        })
+    }
+
+    /// The text of a script that may be executed.
+    fn executable(&self, name: &str) -> Result<Vec<u8>, ScriptFailure> {
         let file = self.directory.join(name);
         let refuse = |reason: String| ScriptFailure::not_executable(name, reason);
         let failed = |error: io::Error| refuse(format!("{}: {error}", file.display()));
@@ -54,23 +65,18 @@ impl HookDirectory {
         if mode & 0o111 == 0 {
             return Err(refuse(format!("{} may not be executed", file.display())));
         }
-        let text = fs::read(&file).map_err(failed)?;
-        let Some(line) = text.strip_prefix(b"#!").and_then(|rest| rest.split(|&byte| byte == b'\n').next())
-        else {
+        fs::read(&file).map_err(failed)
+    }
+
+    /// The file that sh(1) is to run for a script: the script, or one that starts its interpreter, made in `private`.
+    pub(super) fn file(&self, name: &str, private: &Path) -> Result<PathBuf, ScriptFailure> {
+        let file = self.directory.join(name);
+        let refuse = |reason: String| ScriptFailure::not_executable(name, reason);
+        let text = self.executable(name)?;
+        let Some(Interpreter { program: interpreter, argument }) = Interpreter::of(name, &text)? else {
             return Ok(file);
         };
-        let line = line.trim_ascii();
-        let (interpreter, argument) = match line.iter().position(u8::is_ascii_whitespace) {
-            Some(end) => line.split_at(end),
-            None => (line, &b""[..]),
-        };
-        let found = fs::metadata(OsStr::from_bytes(interpreter));
-        if !found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0) {
-            let shown = String::from_utf8_lossy(interpreter);
-            return Err(refuse(format!("its interpreter {shown} is not there")));
-        }
         let mut call = b"exec".to_vec();
-        let argument = argument.trim_ascii();
         let words = [interpreter, argument, file.as_os_str().as_bytes()];
         for word in words.into_iter().filter(|word| !word.is_empty()) {
             call.push(b' ');
@@ -82,6 +88,51 @@ impl HookDirectory {
             .and_then(|dir| NewTree::below(dir).write(starter.as_bytes(), &call, Mode::of(0o644)));
         written.map_err(|error| refuse(error.to_string()))?;
         Ok(private.join(starter))
+    }
+}
+
+/// Refuses those of these scripts of a patch that could not be run: what stands in the directory of the patch, or is delivered in its archive.
+pub(in crate::operation::patches) fn must_be_executable(
+    source: &Source,
+    image: &Image,
+    names: &[&str],
+) -> Result<(), ScriptFailure> {
+    if source.form() == Form::Directory {
+        let directory = std::path::absolute(source.path()).unwrap_or_else(|_| source.path().to_owned());
+        return HookDirectory::at(directory).must_be_executable(names.iter().copied());
+    }
+    // Copies of the others get every right.
+    let delivered = named(&image.hooks).into_iter().filter(|(name, _)| names.contains(name));
+    delivered
+        .filter_map(|(name, text)| Some((name, text?)))
+        .try_for_each(|(name, text)| Interpreter::of(name, text).map(drop))
+}
+
+/// The program that a script names in its first line, and the argument there.
+struct Interpreter<'t> {
+    program: &'t [u8],
+    argument: &'t [u8],
+}
+
+impl<'t> Interpreter<'t> {
+    /// None where the script names none. One that is not there is refused.
+    fn of(name: &str, text: &'t [u8]) -> Result<Option<Self>, ScriptFailure> {
+        let Some(line) = text.strip_prefix(b"#!").and_then(|rest| rest.split(|&byte| byte == b'\n').next())
+        else {
+            return Ok(None);
+        };
+        let line = line.trim_ascii();
+        let (program, argument) = match line.iter().position(u8::is_ascii_whitespace) {
+            Some(end) => line.split_at(end),
+            None => (line, &b""[..]),
+        };
+        let found = fs::metadata(OsStr::from_bytes(program));
+        if !found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0) {
+            let shown = String::from_utf8_lossy(program);
+            let reason = format!("its interpreter {shown} is not there");
+            return Err(ScriptFailure::not_executable(name, reason));
+        }
+        Ok(Some(Self { program, argument: argument.trim_ascii() }))
     }
 }
 

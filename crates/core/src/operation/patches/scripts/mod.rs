@@ -18,4 +18,6 @@ pub(super) mod request;
 pub(super) mod response;
 pub(crate) mod restoration;
 
+pub(super) use hooks::must_be_executable;
+pub(super) use patch::must_be_safe;
 pub use request::PatchScriptRequest;

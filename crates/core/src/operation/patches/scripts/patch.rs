@@ -17,7 +17,7 @@ use crate::operation::scripts::interview::{ScriptAnswers, ScriptQuestions, inter
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
-use crate::operation::session::Session;
+use crate::operation::session::{RootAndPolicy, Session};
 use crate::plan::patch::engine::Bookkeeping;
 use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::plan::refusal::{Command, Reason};
@@ -74,6 +74,21 @@ pub(crate) struct PatchScripts<'a> {
     pub(super) ending: LastingResults,
 }
 
+/// Refuses a patch with scripts where a place that they work in is somewhere else for the host than for us.
+pub(in crate::operation::patches) fn must_be_safe(
+    ground: &RootAndPolicy,
+    command: Command,
+    id: &str,
+    scripted: &PatchPlan,
+) -> Result<(), Failure> {
+    let parts = scripted.parts.iter().filter(|_| scripted.has_scripts());
+    for part in parts {
+        check_places(ground, &part.package, base_of(&part.params).as_ref())
+            .map_err(|reason| reason.of(command, &id))?;
+    }
+    Ok(())
+}
+
 impl<'a> PatchScripts<'a> {
     /// Gets ready; refused where scripts would not be safe.
     pub(crate) fn open(
@@ -88,9 +103,7 @@ impl<'a> PatchScripts<'a> {
         let ground = &session.ground;
         let refuse = |reason: Reason| Failure::from(reason.of(direction.command(), &id));
         let absolute = packages.iter().any(|package| needs_absolute_tools(package.image));
-        for part in &scripted.parts {
-            check_places(ground, &part.package, base_of(&part.params).as_ref()).map_err(refuse)?;
-        }
+        must_be_safe(ground, direction.command(), &id, scripted)?;
         let settings = &input.request.scripts;
         let runner = ScriptRunner::open(ground, session.caller.interrupt, settings, absolute, refuse)?;
         let private = runner.shop.directory();
@@ -102,6 +115,9 @@ impl<'a> PatchScripts<'a> {
             }
             (None, None) => HookDirectory::at(private.to_owned()),
         };
+        hooks
+            .must_be_executable(scripted.hooks.iter().map(|hook| hook.name.as_str()))
+            .map_err(Failure::Script)?;
         let (output, ending) = (PatchOutput::default(), LastingResults::default());
         let hook_names = scripted.hooks.iter().map(|hook| hook.name.clone()).collect();
         Ok(Self { session, input, runner, output, hooks, hook_names, direction, id, ending })

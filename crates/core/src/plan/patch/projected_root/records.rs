@@ -3,7 +3,9 @@
 use patchadm_svr4::places;
 
 use super::ProjectedRoot;
-use crate::inventory::{Installed, Save};
+use crate::format::handed_down::HANDED_DOWN;
+use crate::inventory::{Installed, Interruption, Save};
+use crate::plan::script_schedule::INSTALL_LOCK;
 use crate::plan::{RecordChange, TreeContent, TreeFile};
 use patchadm_changeset::RecordFile;
 use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp, Xattrs};
@@ -33,11 +35,15 @@ impl ProjectedRoot {
                         save.obsoleted_by = None;
                     }
                 } else if let Some((installed, name)) = self.in_package(path) {
+                    if name == INSTALL_LOCK.as_bytes() {
+                        installed.interruption = Interruption::default();
+                    }
                     installed.records.remove(&name);
                 }
             }
-            // no application of a patch takes a directory of records away, or asks the ledger
-            RecordChange::RemoveTree(_) | RecordChange::Ledger(_) => {}
+            RecordChange::RemoveTree(path) => self.tree_gone(path),
+            // Lines of patches that are there are asked for, and those stay.
+            RecordChange::Ledger(_) => {}
         }
     }
 
@@ -46,6 +52,7 @@ impl ProjectedRoot {
             match name.as_slice() {
                 b"obsoleted_by" => save.obsoleted_by = Some(file.bytes),
                 b"remote" => save.remote = Some(file.bytes),
+                name if name == HANDED_DOWN.as_bytes() => save.handed_down = Some(file.bytes),
                 _ => {}
             }
             return;
@@ -82,6 +89,20 @@ impl ProjectedRoot {
             }
         }
         installed.saves.insert(id.to_owned(), save);
+    }
+
+    /// A directory of records that goes: that of a patch, or one in the directory of a package.
+    fn tree_gone(&mut self, path: &ObjectPath) {
+        let Some((installed, name)) = self.in_package(path) else {
+            self.inventory.live.remove(path);
+            return;
+        };
+        if let Some(id) = name.strip_prefix(b"save/").and_then(|id| std::str::from_utf8(id).ok()) {
+            installed.saves.remove(id);
+        }
+        let is_in = |other: &[u8]| other.strip_prefix(&name[..]).is_some_and(|rest| rest.starts_with(b"/"));
+        installed.records.retain(|other, _| !is_in(other));
+        installed.directories.retain(|other| *other != name && !is_in(other));
     }
 
     fn in_package(&mut self, path: &ObjectPath) -> Option<(&mut Installed, Vec<u8>)> {

@@ -1,0 +1,176 @@
+//! The number of operands does not change what a command means, and an option that counts once is said once.
+
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+use crate::tree::assert_same;
+
+fn web(text: &str) -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, text)
+}
+
+/// A root with 100-01 and 100-02 applied, and patches beside it.
+fn stage() -> Scenario {
+    let stage = unpatched();
+    stage.run("add -R @ROOT@ delivered/100-01 delivered/100-02").ok();
+    stage
+}
+
+/// The same with 100-02 only.
+fn later() -> Scenario {
+    let stage = unpatched();
+    stage.run("add -R @ROOT@ delivered/100-02").ok();
+    stage
+}
+
+/// A root without patches, and patches beside it.
+fn unpatched() -> Scenario {
+    let stage = Scenario::with(&[web("one\n")]);
+    let elsewhere = Package::new("ACMEnone").file("bin/x", 0o755, "x\n");
+    for patch in [
+        Patch::of("100-01", web("two\n")),
+        Patch::of("100-02", web("three\n")),
+        Patch::of("200-01", Package::new("ACMEweb").file("bin/new", 0o755, "new\n")),
+        Patch::of("300-01", elsewhere),
+    ] {
+        patch.directory(&stage);
+    }
+    stage
+}
+
+fn document(stage: &Scenario, line: &str) -> Value {
+    let run = stage.run(&format!("{line} --json"));
+    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", run.stderr))
+}
+
+#[test]
+fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others() {
+    for (patch, why) in [
+        ("100-02", "it is applied already, to ACMEweb"),
+        ("100-01", "the later revision 100-02 is applied"),
+        ("300-01", "none of its packages is installed in the version that it is for: ACMEnone (i386) 1.0"),
+    ] {
+        let stage = later();
+        let before = stage.everything();
+        for verb in ["plan", "add --dry-run", "add"] {
+            let alone = format!("{verb} -R @ROOT@ delivered/{patch}");
+            assert_eq!(stage.run(&alone).ok(), format!("{patch}: nothing to do: {why}\n"), "{verb}");
+            let document = document(&stage, &alone);
+            assert_eq!(document["result"], "nothing-to-do", "{document}");
+            assert_eq!((&document["exit"]["code"], &document["exit"]["name"]), (&0.into(), &"ok".into()));
+            let twice = format!("{verb} -R @ROOT@ delivered/{patch} delivered/{patch}");
+            assert_eq!(stage.run(&twice).ok().lines().count(), 2, "{verb}");
+        }
+        assert_same(&stage.everything(), &before);
+        let among = format!("add -R @ROOT@ delivered/{patch} delivered/200-01");
+        let said = stage.run(&among).ok();
+        assert!(said.contains(&format!("{patch}: nothing to do: {why}\n200-01: applied")), "{said}");
+    }
+}
+
+#[test]
+fn patchadd_ends_for_one_patch_with_its_classic_code_and_for_several_with_that_of_the_first_failure() {
+    let stage = later();
+    for (patch, code) in [("100-02", 2), ("100-01", 35), ("300-01", 8)] {
+        for ask in ["patchadd -a", "patchadd"] {
+            stage.run(&format!("{ask} -R @ROOT@ delivered/{patch}")).fails(code);
+            let both = stage.run(&format!("{ask} -R @ROOT@ delivered/{patch} delivered/{patch}"));
+            assert_eq!(both.code, 0, "{ask} {patch}");
+        }
+    }
+}
+
+#[test]
+fn of_several_patches_all_go_or_none_is_touched() {
+    let stage = stage();
+    stage.run("add -R @ROOT@ delivered/200-01").ok();
+    let before = stage.everything();
+    for ids in ["200-01 999-01", "999-01 200-01", "100-01 200-01 999-01"] {
+        for command in ["plan --remove", "remove --dry-run", "remove", "patchrm -a", "patchrm"] {
+            let line = format!("{command} -R @ROOT@ {ids}");
+            let document = document(&stage, &line);
+            assert_eq!(
+                document["exit"]["code"],
+                if ids.starts_with("100") { 6 } else { 2 },
+                "{line}: {document}"
+            );
+            let patches = document["patches"].as_array().unwrap();
+            let verdict = |id: &str| patches.iter().find(|one| one["id"] == id).unwrap()["verdict"].clone();
+            assert_eq!(
+                (verdict("200-01"), verdict("999-01")),
+                ("not-tried".into(), "refused".into()),
+                "{line}"
+            );
+            assert_same(&stage.everything(), &before);
+        }
+    }
+    let said = stage.run("remove -R @ROOT@ 200-01 999-01");
+    assert_eq!(said.stdout, "200-01: not tried because of patch 999-01\n");
+    assert!(said.stderr.contains("patch 999-01 is not backed out; nothing was changed"), "{}", said.stderr);
+    let said = stage.run("remove -R @ROOT@ 100-01 100-02 100-01 200-01").ok();
+    let order: Vec<&str> = said.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(order, ["200-01", "100-02", "100-01"], "{said}");
+}
+
+#[test]
+fn what_must_go_first_is_planned_first_as_it_is_taken_back_first() {
+    let stage = stage();
+    for line in ["plan --remove -R @ROOT@ 100-01 100-02", "remove --dry-run -R @ROOT@ 100-01 100-02"] {
+        let said = stage.run(line).ok();
+        let [later, earlier] = ["100-02: planned", "100-01: planned"].map(|line| said.find(line).unwrap());
+        assert!(later < earlier, "{said}");
+    }
+    assert_eq!(stage.run("patchrm -a -R @ROOT@ 100-01 100-02").code, 0);
+    stage.run("patchrm -R @ROOT@ 100-01 100-02").ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+#[test]
+fn a_plan_of_several_patches_knows_what_the_ones_before_would_leave() {
+    let stage = stage();
+    let needs = Patch::of("400-01", Package::new("ACMEweb").file("bin/late", 0o755, "late\n"));
+    needs.says("SUNW_REQUIRES", "200-01").directory(&stage);
+    let both = "-R @ROOT@ delivered/400-01 delivered/200-01";
+    stage.run("plan -R @ROOT@ delivered/400-01").fails(25);
+    for ask in ["plan", "add --dry-run", "add"] {
+        let said = stage.run(&format!("{ask} {both}")).ok();
+        assert!(said.find("200-01: ").unwrap() < said.find("400-01: ").unwrap(), "{ask}: {said}");
+    }
+}
+
+#[test]
+fn an_option_that_counts_once_is_not_said_twice() {
+    let stage = stage();
+    for line in [
+        "add -R @ROOT@ -R /other delivered/200-01",
+        "-R /other add -R @ROOT@ delivered/200-01",
+        "remove -R @ROOT@ -R /other 100-02",
+        "plan -R @ROOT@ -R /other delivered/200-01",
+        "list -R @ROOT@ -R /other",
+        "show -R @ROOT@ -R /other 100-02",
+        "verify -R @ROOT@ -R /other",
+        "recover -R @ROOT@ -R /other",
+        "patchadd -R @ROOT@ -R /other delivered/200-01",
+        "patchadd -R @ROOT@ -B /a -B /b delivered/200-01",
+        "patchrm -R @ROOT@ -R /other 100-02",
+        "pkgadd -n -R @ROOT@ -R /other -d spool ACMEweb",
+        "pkgadd -n -R @ROOT@ -d spool -d spool ACMEweb",
+        "pkgrm -n -R @ROOT@ -R /other ACMEweb",
+        "pkginfo -R @ROOT@ -R /other",
+        "pkgchk -R @ROOT@ -R /other",
+        "installf -R @ROOT@ -R /other ACMEweb /opt/ACMEweb/log d 0755 root root",
+        "removef -R @ROOT@ -R /other ACMEweb /opt/ACMEweb/bin/httpd",
+        "showrev -p -R @ROOT@ -R /other",
+        "add -R @ROOT@ --edited keep --edited replace delivered/200-01",
+    ] {
+        let before = stage.everything();
+        let said = stage.run(line).fails(1);
+        assert!(said.contains("cannot be used multiple times"), "{line}: {said}");
+        assert_same(&stage.everything(), &before);
+    }
+    stage.run("add -R @ROOT@ --json --json delivered/100-02").ok();
+    stage.run("pkgadd -n -n -R @ROOT@ -d spool ACMEweb");
+    stage.run("plan -R @ROOT@ --override /a --override /b delivered/200-01").ok();
+}
