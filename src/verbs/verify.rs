@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::reply::advice::mending;
 use crate::reply::text::finding;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
@@ -77,7 +78,7 @@ impl DamagedRecord {
             path: damage.file.clone(),
             line: damage.line,
             reason: damage.reason.clone(),
-            advice: failure::mending(damage),
+            advice: mending(damage),
             sentence: damage.to_string(),
         }
     }
