@@ -79,8 +79,20 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 10] =
-    ["list", "show", "verify", "explain", "pkginfo", "pkgparam", "pkgproto", "showrev", "valpath", "puttext"];
+const QUERIES: [&str; 12] = [
+    "list",
+    "show",
+    "verify",
+    "explain",
+    "help",
+    "completions",
+    "pkginfo",
+    "pkgparam",
+    "pkgproto",
+    "showrev",
+    "valpath",
+    "puttext",
+];
 
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
@@ -190,7 +202,7 @@ fn explain(
         return Ok(Exit::PIPE);
     }
     if let Some(Stop::Help(text)) = error.downcast_ref() {
-        output.print(text)?;
+        output.document(text)?;
         return Ok(Exit::OK);
     }
     if let Some(Stop::Ended(exit)) = error.downcast_ref() {

@@ -20,7 +20,8 @@ fn schemas() -> &'static BTreeMap<String, Value> {
         let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
         let parsed = files.map(|path| {
             let text = fs::read_to_string(&path).unwrap();
-            let schema = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            let schema =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             (path.file_name().unwrap().to_str().unwrap().to_owned(), schema)
         });
         parsed.collect()
@@ -185,9 +186,12 @@ fn documents_in(document: &Value) -> Vec<&Value> {
     std::iter::once(document).chain(roots).collect()
 }
 
+/// The causes by code and command.
+type KnownCauses = HashMap<(u64, String), BTreeSet<String>>;
+
 /// The causes that a code has in a command, as `explain` tells.
 fn causes(code: u64, command: &str) -> BTreeSet<String> {
-    static KNOWN: Mutex<Option<HashMap<(u64, String), BTreeSet<String>>>> = Mutex::new(None);
+    static KNOWN: Mutex<Option<KnownCauses>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let known = known.get_or_insert_default();
     known.entry((code, command.to_owned())).or_insert_with(|| explained(code, command)).clone()

@@ -169,7 +169,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
         Command::Apply { .. } => refusal::Command::Patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) => refusal::Command::Patchrm,
-        Command::Add { .. } => refusal::Command::Pkgadd,
+        Command::Add { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
     }
 }
@@ -192,7 +192,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. } => patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) => patchrm,
-        Command::Add { .. } | Command::Remove(_) => 1,
+        Command::Add { .. } | Command::Remove(_) | Command::Repair(_) => 1,
     };
     match moment {
         _ if errno == Errno::INTR => 0,
