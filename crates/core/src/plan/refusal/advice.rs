@@ -152,9 +152,10 @@ impl Refusal {
             Reason::NoSpace { file_system, needed, free, inodes, undo } => {
                 let missing = needed.saturating_sub(*free);
                 let what = if *inodes { "objects" } else { "bytes" };
-                let elsewhere = match *undo >= missing && missing > 0 {
-                    true => format!(", or keep undo data on another file system with {}", wording.undo_dir()),
-                    false => String::new(),
+                let elsewhere = if *undo >= missing && missing > 0 {
+                    format!(", or keep undo data on another file system with {}", wording.undo_dir())
+                } else {
+                    String::new()
                 };
                 format!("make room for {missing} more {what} in {file_system}{elsewhere}")
             }
