@@ -201,7 +201,7 @@ fn explain(
         return Ok(Exit::PIPE);
     }
     if let Some(Stop::Help(text)) = error.downcast_ref() {
-        output.print(text)?;
+        output.document(text)?;
         return Ok(Exit::OK);
     }
     if let Some(Stop::Ended(exit)) = error.downcast_ref() {

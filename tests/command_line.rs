@@ -170,8 +170,8 @@ fn a_slip_in_an_id_or_a_file_is_understood_and_nothing_is_guessed_from_afar() {
     let missing = patch.replace("105181-05", "105181-50");
     let text = stage.run(&format!("add -R @ROOT@ {missing}")).fails(33);
     assert!(text.contains(&format!("did you mean `{patch}`?")), "{text}");
-    let text = stage.run("add -R @ROOT@ 105181-06").fails(27);
-    assert!(text.contains("did you mean `105181-05`?"), "{text}");
+    let text = stage.run("add -R @ROOT@ delivered/105181-06").fails(27);
+    assert!(text.contains("did you mean `delivered/105181-05`?"), "{text}");
 }
 
 #[test]

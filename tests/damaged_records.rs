@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::scenario::{ADMIN, Scenario};
 
 const WEB: &str = "/var/sadm/pkg/ACMEweb/pkginfo";
 const CONTENTS: &str = "/var/sadm/install/contents";
@@ -266,6 +266,23 @@ fn pkgadd_makes_a_damaged_record_anew_and_names_the_patches_that_it_ends() {
         stage.patchadd("", &second()).ok();
         stage.run("verify -R @ROOT@").ok();
     }
+}
+
+#[test]
+fn pkgadd_of_a_package_with_scripts_makes_its_record_anew_too() {
+    let stage = Scenario::with(&[web(), db()]);
+    fs::write(stage.at(WEB), "").unwrap();
+    let mut stage = stage;
+    stage.set("PKG_TEST", "yes");
+    let spool = stage.beside("scripted");
+    web().information("postinstall", "exit 0\n").write(&spool);
+    fs::write(stage.beside("admin"), ADMIN).unwrap();
+    let admin = stage.beside("admin");
+    let line = format!("pkgadd -n -a {} -R @ROOT@ -d {} ACMEweb", admin.display(), spool.display());
+    let run = stage.run(&line);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert!(stage.text(WEB).contains("PKG=ACMEweb\n"));
+    stage.run("verify -R @ROOT@").ok();
 }
 
 #[test]

@@ -263,6 +263,7 @@ fn patchadd_replaces_the_link_that_override_names_and_not_with_u() {
 fn installf_of_a_directory_leaves_the_link() {
     let scenario = merged();
     scenario.package("ACMElib", PKGINFO);
+    scenario.contents(&[]);
     scenario.run("installf -R @ROOT@ ACMElib /lib d 0755 root root").ok();
     scenario.run("installf -R @ROOT@ -f ACMElib").ok();
     assert_eq!(link(&scenario).as_deref(), Some("usr/lib"));

@@ -47,7 +47,7 @@ fn every_verb_and_command_is_explained_in_three_ways() {
     let stage = Scenario::new();
     for name in verbs().into_iter().chain(classic_commands()) {
         let help = stage.run(&format!("help {name}")).ok();
-        assert!(help.contains(&format!("Usage: ")) && help.contains("-h, --help"), "{name}: {help}");
+        assert!(help.contains("Usage: ") && help.contains("-h, --help"), "{name}: {help}");
         for line in
             [format!("{name} -h"), format!("{name} --help"), format!("--help {name}"), format!("-h {name}")]
         {
@@ -55,7 +55,7 @@ fn every_verb_and_command_is_explained_in_three_ways() {
         }
     }
     let overview = stage.run("help").ok();
-    for line in ["-h", "--help", "-R @ROOT@ --help", "-q -h"] {
+    for line in ["-h", "--help", "-R @ROOT@ --help", "-q -h", "-q help"] {
         assert_eq!(stage.run(line).ok(), overview, "{line}");
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn at_narrow_terminal(
     line: &str,
     columns: u16,
 ) -> Option<(i32, String)> {
-    let mut typed = terminal_after(stage, line, &format!("stty cols {columns} && "));
+    let mut typed = terminal_after(stage, line, &format!("stty rows 24 cols {columns} && "));
     let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut running) = spawned else {
         crate::skipped(&format!("{test}: script(1) is not installed"));

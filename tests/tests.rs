@@ -4,6 +4,8 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
+/// What a refusal says to type next.
+mod advice;
 /// The pages about the code.
 mod architecture;
 /// Roots that are changed as their owners.
@@ -115,6 +117,8 @@ mod links;
 mod list;
 /// Two writers at once.
 mod locked;
+/// A first patch, by its page.
+mod making_patches;
 /// The manual pages against the program.
 mod manual;
 /// One verb on many roots.

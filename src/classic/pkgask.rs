@@ -14,7 +14,7 @@ use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
 use patchadm_core::operation::packages::observer::PackageObserver;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
 
@@ -79,12 +79,12 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         )
     })?;
     call.output = console.output;
-    let report = PkgaskReport::of(outcome);
+    let report = PkgaskReport::of(&Wording::of_classic(root.prefix()), outcome);
     Ok(Reply::about(&root, report.exit, report))
 }
 
 impl PkgaskReport {
-    fn of(outcome: Result<AskReport, Failure>) -> Self {
+    fn of(wording: &Wording, outcome: Result<AskReport, Failure>) -> Self {
         match outcome {
             Ok(AskReport { made, missing, .. }) => Self {
                 result: if missing.is_empty() { ResultWord::Done } else { ResultWord::Failed },
@@ -101,7 +101,7 @@ impl PkgaskReport {
                 error: Some(failed.to_string()),
                 explanation: match &failed {
                     Failure::Script(failure) if !failure.is_told => None,
-                    failed => Some(packages::explanation(Command::Pkgadd, failed)),
+                    failed => Some(packages::explanation(wording, Command::Pkgadd, failed)),
                 },
                 exit: match failed {
                     Failure::BadFile(_) => Exit::failed(ExitCause::Usage),

@@ -13,7 +13,7 @@ use console::{RemoveDetails, ended};
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::queries::packages::installed_packages;
 use patchadm_core::operation::queries::select::PackageSelection;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 mod console;
@@ -96,7 +96,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let outcome =
         call.change(&root, "pkgrm", None, |caller| remove_packages(&root, &request, caller, &mut console))?;
     call.output = console.output;
-    Ok(EndedPackages { command: Command::Pkgrm, outcome, package: ended }.reply(&root))
+    Ok(EndedPackages {
+        command: Command::Pkgrm,
+        wording: Wording::of_classic(root.prefix()),
+        outcome,
+        package: ended,
+    }
+    .reply(&root))
 }
 
 /// The installed packages of any of these categories.

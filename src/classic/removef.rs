@@ -72,7 +72,7 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
     let request = RemovefRequest { package, paths, run };
     let outcome = call.change(&root, "removef", None, |caller| removef(&root, &request, caller))?;
-    let removable = outcome.map_err(|error| refused(Command::Removef, &error))?;
+    let removable = outcome.map_err(|error| refused(&root, Command::Removef, &error))?;
     let report = RemovefReport {
         result: ResultWord::Done,
         package: request.package,

@@ -71,8 +71,9 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::Restricted { .. }
         | Reason::Excluded
         | Reason::ScriptForbidden { .. }
-        | Reason::Administration(_)
-        | Reason::Interaction(_)
+        | Reason::Administration { .. }
+        | Reason::PatchesApplied { .. }
+        | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
         Reason::Incompatible { .. }
         | Reason::Required(_)
@@ -89,7 +90,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::NoUndoData(_)
         | Reason::BadUndoData { .. } => ExitCause::UndoData,
         Reason::RecordsByScripts(_) | Reason::ScriptsUnsafe(_) => ExitCause::Script,
-        Reason::Edited(_) => ExitCause::Edited,
+        Reason::Edited { .. } => ExitCause::Edited,
         Reason::Object { problem, .. } => of_object(problem),
         Reason::NoSpace { .. } => ExitCause::Space,
         Reason::NotApplied | Reason::NoSuchPackage => ExitCause::NotFound,

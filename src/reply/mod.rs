@@ -3,6 +3,7 @@
 //! A command hands back a `Reply`. Its report is printed as text, for people and for scripts that read it, or with
 //! `--json` as one document; commands that speak while they work print that part themselves.
 
+pub(crate) mod advice;
 pub mod cause;
 pub(crate) mod cause_of;
 pub mod exit;

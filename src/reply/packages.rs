@@ -5,6 +5,7 @@ use std::io;
 
 use serde::{Serialize, Serializer};
 
+use super::advice::hint;
 use super::cause::ExitCause;
 use super::exit::Exit;
 use super::result_word::ResultWord;
@@ -16,7 +17,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::report::PackagesReport;
 use patchadm_core::operation::scripts::{LastingResults, RebootRequest};
 use patchadm_core::plan::Plan;
-use patchadm_core::plan::refusal::{Command, Reason};
+use patchadm_core::plan::refusal::{Command, Reason, Wording};
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::Root;
 
@@ -48,6 +49,7 @@ impl EndedPackage<'_> {
 /// A command about packages that has ended; `T` is the outcome of one.
 pub(crate) struct EndedPackages<T> {
     pub(crate) command: Command,
+    pub(crate) wording: Wording,
     pub(crate) outcome: Result<PackagesReport<T>, Failure>,
     pub(crate) package: fn(&T) -> EndedPackage<'_>,
 }
@@ -106,7 +108,7 @@ impl<T: 'static> CommandReport for EndedPackages<T> {
         let report = match &self.outcome {
             Ok(report) => report,
             Err(failed) => {
-                output.error(&explanation(self.command, failed))?;
+                output.error(&explanation(&self.wording, self.command, failed))?;
                 if matches!(failed.left(), RootCondition::Unchanged) && !matches!(failed, Failure::Source(_))
                 {
                     output.complain("No changes were made to the system.\n")?;
@@ -162,7 +164,12 @@ fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
 
 /// Prints how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
 /// `Removal of`.
-pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, package: &EndedPackage<'_>) {
+pub(crate) fn print_ending(
+    output: &mut Output,
+    (wording, command): (&Wording, Command),
+    what: &str,
+    package: &EndedPackage<'_>,
+) {
     let mut text = String::new();
     match package.result {
         Ok(receipt) => {
@@ -172,7 +179,7 @@ pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, pa
         Err(Failure::Declined) => {}
         Err(Failure::Script(failure)) if !failure.is_told => {}
         // Where standard error cannot be written to, nobody can be told.
-        Err(failed) => drop(print_reason(output, command, failed)),
+        Err(failed) => drop(print_reason(output, wording, command, failed)),
     }
     let ending = ending(package.exit(command));
     let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
@@ -185,19 +192,24 @@ pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, pa
 }
 
 /// Prints why something failed: objects in use as the classic list that scripts read, everything else as an error.
-fn print_reason(output: &mut Output, command: Command, failed: &Failure) -> io::Result<()> {
+fn print_reason(
+    output: &mut Output,
+    wording: &Wording,
+    command: Command,
+    failed: &Failure,
+) -> io::Result<()> {
     match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::InUse { .. }) => {
             output.complain(format!("\n{}\n", refusal.classic()))?;
-            let hint = refusal.hint();
+            let hint = refusal.hint(wording);
             if hint.is_empty() { Ok(()) } else { output.error(&hint) }
         }
-        _ => output.error(&explanation(command, failed)),
+        _ => output.error(&explanation(wording, command, failed)),
     }
 }
 
 /// The reason of a failure; what is left half done and the next step have lines of their own.
-pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
+pub(crate) fn explanation(wording: &Wording, command: Command, failed: &Failure) -> String {
     let why = match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
         Failure::Refused(refusal) => match (format!("package {}", refusal.subject), refusal.why()) {
@@ -216,7 +228,7 @@ pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
         RootCondition::Unchanged | RootCondition::RolledBack => String::new(),
         RootCondition::InDoubt | RootCondition::Unfinished(_) => failure::state(failed),
     };
-    failure::joined([why, left, failure::hint(command, failed)])
+    failure::joined([why, left, hint(wording, command, failed)])
 }
 
 /// The end of the sentence that begins with `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).

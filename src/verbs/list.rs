@@ -100,7 +100,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 fn lacks(root: &Root, id: &str) -> anyhow::Result<LackingReport> {
-    let inspection = inspect(root, WantedWords::None).map_err(|failed| query_refused(&failed))?;
+    let inspection = inspect(root, WantedWords::None).map_err(|failed| query_refused(root, &failed))?;
     Ok(LackingReport::of(root, &inspection, id)?)
 }
 
@@ -137,7 +137,7 @@ impl ListReport {
     fn of(root: &Root, choice: ListChoice) -> anyhow::Result<Self> {
         let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
         let Inspection { patches, unfinished, .. } =
-            inspect(root, words).map_err(|failed| query_refused(&failed))?;
+            inspect(root, words).map_err(|failed| query_refused(root, &failed))?;
         let mut remarks: Vec<String> =
             unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
         let mut patches: Vec<&InspectedPatch> = patches.iter().collect();

@@ -25,8 +25,7 @@ use patchadm_core::operation::adopt::adopt_undo;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::recover::{Recovery, recover_root};
 use patchadm_core::operation::session::Caller;
-use patchadm_core::plan::patch::interrupted::Interrupted;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
@@ -76,10 +75,11 @@ struct RecoverReport {
 }
 
 impl RecoverReport {
-    fn of(result: &Result<Recovery, Failure>) -> Self {
+    fn of(root: &Root, result: &Result<Recovery, Failure>) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
         let Recovery { run, interrupted, .. } = match result {
             Ok(found) => found,
-            Err(failed) => return Self::of_failure(failed),
+            Err(failed) => return Self::of_failure(&wording, failed),
         };
         let result = match run {
             Recovered::Nothing | Recovered::PassedOver { .. } => ResultWord::NothingToDo,
@@ -89,21 +89,26 @@ impl RecoverReport {
         Self {
             result,
             changed: !run.is_nothing(),
-            notes: run.notes().iter().cloned().chain(interrupted.iter().map(Interrupted::told)).collect(),
+            notes: run
+                .notes()
+                .iter()
+                .cloned()
+                .chain(interrupted.iter().map(|half| half.told(&wording)))
+                .collect(),
             error: None,
             exit: Exit::OK,
             text: recovery_sentence(run).unwrap_or_else(|| "No run was interrupted.".to_owned()),
         }
     }
 
-    fn of_failure(failed: &Failure) -> Self {
+    fn of_failure(wording: &Wording, failed: &Failure) -> Self {
         Self {
             result: ResultWord::of_failure(failed),
             changed: !matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack),
             notes: Vec::new(),
             error: Some(failed.to_string()),
             exit: failure::verb_code(Command::Patchadd, failed),
-            text: failure::described(Command::Patchadd, failed),
+            text: failure::described(wording, Command::Patchadd, failed),
         }
     }
 
@@ -139,9 +144,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RecoverArgs = parse(call, USAGE)?;
     refuse_parts(&args)?;
     let undo_dir = args.undo_dir.as_deref();
-    let recover = |root: &Root, caller: &Caller<'_>| RecoverReport::of(&recover_root(root, undo_dir, caller));
-    let adopt =
-        |root: &Root, caller: &Caller<'_>| AdoptReport::of(&adopt_undo(root, &args.ids, undo_dir, caller));
+    let recover =
+        |root: &Root, caller: &Caller<'_>| RecoverReport::of(root, &recover_root(root, undo_dir, caller));
+    let adopt = |root: &Root, caller: &Caller<'_>| {
+        AdoptReport::of(root, &adopt_undo(root, &args.ids, undo_dir, caller))
+    };
     if args.many.are_named() {
         let done = if args.adopt_undo { "bound" } else { "recovered" };
         let idle = "with nothing to do";

@@ -133,7 +133,7 @@ fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Optio
     let inspection = match inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of)) {
         // What is delivered is the same whatever the root.
         Err(Failure::NoDatabase(_)) if Path::new(subject).exists() => return Ok(None),
-        answer => answer.map_err(|failed| query_refused(&failed))?,
+        answer => answer.map_err(|failed| query_refused(root, &failed))?,
     };
     let mut patches = inspection.patches.iter();
     let Some(one) = patches.find(|one| Some(&one.patch.id) == wanted.as_ref()) else { return Ok(None) };

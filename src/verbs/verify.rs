@@ -25,7 +25,7 @@ use patchadm_core::operation::queries::verify::{
     ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
 };
 use patchadm_core::plan::patch::interrupted::Interrupted;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm verify [option...] --roots file|dir [id|pkg...]";
@@ -210,6 +210,7 @@ impl CommandReport for VerifyReply {
 
 impl VerifyReply {
     fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit, is_verbose: bool) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
         let discrepancies = report.wrong().map(|checked| VerifyDiscrepancy {
             path: root.show(&checked.path),
             errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
@@ -221,7 +222,7 @@ impl VerifyReply {
             checked: report.objects.len(),
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
-            interrupted: report.interrupted.iter().map(HalfApplied::of).collect(),
+            interrupted: report.interrupted.iter().map(|half| HalfApplied::of(half, &wording)).collect(),
             damaged: report.patches.iter().filter_map(VerifiedPatch::damage).count(),
             sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
         }
@@ -287,12 +288,12 @@ impl VerifyReply {
 }
 
 impl HalfApplied {
-    fn of(half: &Interrupted) -> Self {
+    fn of(half: &Interrupted, wording: &Wording) -> Self {
         Self {
             id: half.patch.to_string(),
             package: half.package.to_string(),
             reason: half.refusal().why(),
-            sentence: half.told(),
+            sentence: half.told(wording),
         }
     }
 }

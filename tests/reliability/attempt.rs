@@ -169,7 +169,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
         Command::Apply { .. } => refusal::Command::Patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) => refusal::Command::Patchrm,
-        Command::Add { .. } => refusal::Command::Pkgadd,
+        Command::Add { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
     }
 }
@@ -180,7 +180,7 @@ pub(crate) fn attempt(trial: &Trial, command: &Command, door: Door) -> Ended {
         Ok(notes) => Ended { code: 0, text: notes.join("\n") },
         Err(failed) => {
             let program = program(command);
-            let text = failure::classic(program, None, &failed);
+            let text = failure::classic(Path::new("/"), program, None, &failed);
             Ended { code: failure::code(program, &failed).code(), text }
         }
     }
@@ -192,7 +192,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. } => patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) => patchrm,
-        Command::Add { .. } | Command::Remove(_) => 1,
+        Command::Add { .. } | Command::Remove(_) | Command::Repair(_) => 1,
     };
     match moment {
         _ if errno == Errno::INTR => 0,
@@ -209,9 +209,7 @@ pub(crate) fn expected_state(moment: Moment) -> &'static str {
     match moment {
         Moment::Staging | Moment::Saving | Moment::Recording => "Nothing was changed.",
         Moment::Switching => "The changes that had begun were undone: everything is as before.",
-        Moment::Committing => {
-            "Whether the change is durable is not known; run `patchadm recover`.\nRun `patchadm recover`."
-        }
+        Moment::Committing => "Whether the change is durable is not known.\nRun `patchadm recover`.",
         Moment::Finishing => "",
     }
 }

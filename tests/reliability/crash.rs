@@ -12,7 +12,7 @@ use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
 use crate::reliability::picture::{Picture, strays};
-use crate::reliability::stories::{Command, SCRIPTED, STORIES, Story, Trial};
+use crate::reliability::stories::{Command, MENDED, SCRIPTED, STORIES, Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
 
 /// A door that counts.
@@ -137,7 +137,7 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 #[test]
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    for story in STORIES.iter().chain(&SCRIPTED).map(|told| told()) {
+    for story in STORIES.iter().chain(&SCRIPTED).chain(&MENDED).map(|told| told()) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));

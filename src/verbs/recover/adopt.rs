@@ -7,7 +7,7 @@ use crate::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{AdoptedUndo, AdoptionReport};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 /// Undo data that does not fit: the code of patchrm(1M).
@@ -55,10 +55,10 @@ impl AdoptedArchiveEntry {
 }
 
 impl AdoptReport {
-    pub(super) fn of(result: &Result<AdoptionReport, Failure>) -> Self {
+    pub(super) fn of(root: &Root, result: &Result<AdoptionReport, Failure>) -> Self {
         let adopted = match result {
             Ok(adopted) => adopted,
-            Err(failed) => return Self::of_failure(failed),
+            Err(failed) => return Self::of_failure(root, failed),
         };
         let (result, exit) = match adopted {
             AdoptionReport { archives, .. } if archives.iter().any(|one| !one.is_adopted) => {
@@ -77,14 +77,14 @@ impl AdoptReport {
         }
     }
 
-    fn of_failure(failed: &Failure) -> Self {
+    fn of_failure(root: &Root, failed: &Failure) -> Self {
         Self {
             result: ResultWord::of_failure(failed),
             changed: false,
             adopted: Vec::new(),
             error: Some(failed.to_string()),
             exit: failure::verb_code(Command::Patchrm, failed),
-            sentences: vec![failure::described(Command::Patchrm, failed)],
+            sentences: vec![failure::described(&Wording::of_verbs(root.prefix()), Command::Patchrm, failed)],
         }
     }
 

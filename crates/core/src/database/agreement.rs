@@ -17,9 +17,13 @@ use super::contents::{failed, open};
 use super::damage::RecordDamage;
 use super::{DatabaseError, RecordView, all, pieces, places};
 use patchadm_changeset::records::stamped;
-use patchadm_rootfs::FileType;
+use patchadm_rootfs::{Dir, FileType};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment};
+use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
+
+/// The largest pkgmap that is read, in bytes: 1 GiB.
+const LARGEST_MAP: u64 = 1 << 30;
 
 /// The most bad lines that are told of one file.
 const MOST_BAD_LINES: usize = 1000;
@@ -63,30 +67,21 @@ pub fn find_damage_of(
 }
 
 fn damage_of_contents(view: &RecordView<'_>, workers: usize) -> Result<Vec<RecordDamage>, DatabaseError> {
-    let root = view.root();
-    let names = view.list(&places::packages())?.unwrap_or_default();
-    let has_packages =
-        names.iter().any(|name| instance(name).is_some_and(|package| is_there(view, &package)));
+    let packages = PackageDirectories::of(view)?;
     let file = match open(view) {
         Ok(Some(file)) => file,
-        Ok(None) if has_packages => {
-            return Ok(vec![RecordDamage::of_contents(root, "it is not there, and packages are")]);
-        }
-        Ok(None) => return Ok(Vec::new()),
+        Ok(None) => return packages.without_contents("it is not there, and packages are"),
         Err(error) => match DatabaseError::from(error) {
             DatabaseError::Damaged(damage) => return Ok(vec![*damage]),
             error => return Err(error),
         },
     };
     let size = file.metadata().map_err(|error| failed(view, error.into()))?.len();
-    if size == 0 && has_packages {
-        return Ok(vec![RecordDamage::of_contents(root, "it is empty, and packages are there")]);
+    if size == 0 {
+        return packages.without_contents("it is empty, and packages are there");
     }
     let (owners, mut found) = owners_in(view, file, size, workers)?;
-    let is_known = |package: &PkgInst| {
-        let saved = format!(".save.{package}").into_bytes();
-        names.binary_search(&saved).is_ok() || is_there(view, package)
-    };
+    let is_known = |package: &PkgInst| packages.has(package) || packages.has_saved(package);
     let strange: BTreeSet<PkgInst> = owners.into_iter().filter(|package| !is_known(package)).collect();
     found.extend(named_in(view, strange)?);
     Ok(found)
@@ -96,12 +91,60 @@ fn instance(name: &[u8]) -> Option<PkgInst> {
     PkgInst::new(std::str::from_utf8(name).ok()?).ok()
 }
 
-/// Tells whether a package has a directory. What cannot be looked at is the matter of whoever reads it.
-fn is_there(view: &RecordView<'_>, package: &PkgInst) -> bool {
-    let seen = view.look(&places::package(package));
-    seen.is_ok_and(|seen| {
+/// The directories of the packages.
+struct PackageDirectories<'a> {
+    view: &'a RecordView<'a>,
+    /// All names in the directory above them, sorted.
+    names: Vec<Vec<u8>>,
+    /// That directory, where the live files count.
+    above: Option<Dir>,
+}
+
+impl<'a> PackageDirectories<'a> {
+    fn of(view: &'a RecordView<'a>) -> Result<Self, DatabaseError> {
+        let names = view.list(&places::packages())?.unwrap_or_default();
+        let root = view.root();
+        let above = match view.is_live() {
+            true => root.dir_if_there(&root.resolver().locate_dir(&places::packages())?)?,
+            false => None,
+        };
+        Ok(Self { view, names, above })
+    }
+
+    /// Tells whether a package has a directory. What cannot be looked at is the matter of whoever reads it.
+    fn has(&self, package: &PkgInst) -> bool {
+        let name = package.as_str().as_bytes();
+        let seen = match &self.above {
+            Some(above) => above.look(name).ok().flatten(),
+            None => self.view.look(&places::package(package)).ok().flatten(),
+        };
         seen.is_some_and(|seen| matches!(seen.file_type, FileType::Directory | FileType::Symlink))
-    })
+    }
+
+    /// The damage of a root that has no `contents`: none without packages, or where all that are there have no objects.
+    fn without_contents(&self, reason: &str) -> Result<Vec<RecordDamage>, DatabaseError> {
+        for package in self.names.iter().filter_map(|name| instance(name)) {
+            if self.has(&package) && self.may_have_objects(&package)? {
+                return Ok(vec![RecordDamage::of_contents(self.view.root(), reason)]);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Tells whether a package was installed with objects, by the copy of its pkgmap; also where there is none.
+    fn may_have_objects(&self, package: &PkgInst) -> Result<bool, DatabaseError> {
+        let at = places::save(package).join(format!("pspool/{package}/pkgmap").as_bytes());
+        let Ok(at) = at else { return Ok(true) };
+        let Some(text) = self.view.read(&at, LARGEST_MAP)? else { return Ok(true) };
+        let map = Pkgmap::parse(&text);
+        Ok(map.map_or(true, |map| map.entries.iter().any(|entry| !entry.is_information())))
+    }
+
+    /// Tells whether the classic tools have put its directory aside while they update it.
+    fn has_saved(&self, package: &PkgInst) -> bool {
+        let saved = format!(".save.{package}").into_bytes();
+        self.names.binary_search(&saved).is_ok()
+    }
 }
 
 /// The packages that `contents` names without a mark, and its bad lines.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::failure::Failure;
-use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
-use crate::database::{RecordView, all, installed, policy};
+use super::session::{Caller, RootAndPolicy, Session, may_change};
+use crate::database::{DatabaseError, RecordView, all, installed, policy};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Root;
@@ -25,7 +25,6 @@ pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -
     may_change(root)?;
     // Without a directory for its journal no run ever began.
     let run = if root.list(&own_directory())?.is_none() {
-        must_have_database(root)?;
         Recovered::Nothing
     } else {
         Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?.recovered
@@ -37,7 +36,11 @@ fn left_half_applied(root: &Root) -> Result<Vec<Interrupted>, Failure> {
     let separator = policy::of_root(root)?.separator;
     let half = all::each(&RecordView::live(root), |package| {
         let inst = package.inst();
-        let installed = installed::installed(package.view(), inst)?;
+        let installed = match installed::installed(package.view(), inst) {
+            // What is wrong with a record is told by those who need it.
+            Err(DatabaseError::Damaged(_)) => None,
+            read => read?,
+        };
         Ok::<_, Failure>(installed.map(|installed| interrupted(inst, &installed, &separator)))
     })?;
     Ok(half.into_iter().flatten().collect())

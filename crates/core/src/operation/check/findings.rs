@@ -154,7 +154,8 @@ pub enum CheckError {
     Damaged(Vec<RecordDamage>),
     /// A run is in progress, or was interrupted and waits for its recovery.
     #[error(
-        "a change of {0} is not finished: nothing can be checked until it is, or `patchadm recover` has been run"
+        "a change of {0} is not finished: nothing can be checked until it is; if it was interrupted, \
+         `patchadm -R {0} recover` ends it"
     )]
     Unfinished(String),
     /// A pkgmap cannot be read, or cannot be understood without more parameters.

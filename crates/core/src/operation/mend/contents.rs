@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
 
 use super::traces::{PatchTraces, SpooledCopy, bound_archive};
-use super::{MendedRecord, set_aside, write};
+use super::{MendedRecord, kept, write};
 use crate::database::agreement::is_closed;
 use crate::database::archive::kept_manifest;
 use crate::database::contents::open;
@@ -68,8 +68,8 @@ pub(super) fn mend(session: &Session<'_>, damage: Vec<RecordDamage>) -> Result<V
     }
     said.push(LOST.to_owned());
     said.append(&mut regained.unknown);
-    let kept = set_aside(root, &places::contents())?;
-    said.extend(kept.map(|kept| format!("the damaged file is kept as {kept}")));
+    let kept = kept(root, &places::contents())?;
+    said.extend(kept.iter().map(|kept| format!("the damaged file is kept as {}", kept.shown)));
     let Some(package) = installed::packages(&view)?.pop() else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
     for line in regained.lines.values() {
@@ -78,7 +78,9 @@ pub(super) fn mend(session: &Session<'_>, damage: Vec<RecordDamage>) -> Result<V
     }
     bytes.extend_from_slice(&session.caller.now.trailer(super::COMMAND, &package).write());
     let path = places::contents();
-    write(session, &package, vec![RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }])?;
+    let made = RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None };
+    let kept = kept.and_then(|kept| kept.change);
+    write(session, &package, std::iter::once(made).chain(kept).collect())?;
     let is_whole = regained.is_whole;
     let mut damage = damage.into_iter();
     let first = damage.next().map(|damage| MendedRecord { damage, is_made: true, is_whole, said });

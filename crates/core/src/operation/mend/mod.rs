@@ -23,7 +23,7 @@ use crate::operation::session::Session;
 use crate::plan::{Plan, RecordChange};
 use patchadm_svr4::package::PkgInst;
 
-use saved::set_aside;
+use saved::kept;
 
 pub(in crate::operation) use saved::set_aside_unless_file;
 

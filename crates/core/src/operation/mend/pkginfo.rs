@@ -10,7 +10,7 @@ use chrono::{DateTime, Duration};
 
 use super::contents::paths_of;
 use super::traces::{OldRecords, PatchTraces, SpooledCopy, bound_archive};
-use super::{MendedRecord, set_aside, write};
+use super::{MendedRecord, kept, write};
 use crate::database::contents::lines_of_package;
 use crate::database::history::{HistoryEntry, history};
 use crate::database::{RecordDamage, RecordView, ledger};
@@ -87,7 +87,7 @@ struct RegainedPkginfo {
 impl RegainedPkginfo {
     fn write(self, session: &Session<'_>, package: &PkgInst) -> Result<Mending, Failure> {
         let path = places::pkginfo(package);
-        let kept = set_aside(&session.ground.root, &path)?;
+        let kept = kept(&session.ground.root, &path)?;
         let bytes = params::write(&self.params);
         let mut records = vec![RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }];
         if let Some(adopted) = self.adopted {
@@ -96,10 +96,12 @@ impl RegainedPkginfo {
                 ..LedgerChange::of(package)
             }));
         }
+        let shown = kept.as_ref().map(|kept| kept.shown.clone());
+        records.extend(kept.and_then(|kept| kept.change));
         write(session, package, records)?;
         let mut said = self.unknown;
         let is_whole = said.is_empty();
-        said.extend(kept.map(|kept| format!("the damaged file is kept as {kept}")));
+        said.extend(shown.map(|shown| format!("the damaged file is kept as {shown}")));
         Ok(Mending { is_made: true, is_whole, said })
     }
 }

@@ -50,6 +50,8 @@ pub struct InstallOptions {
     pub scripts: ScriptPolicy,
     /// The patch as part of which the package is installed.
     pub patch: Option<OfPatch>,
+    /// Whether the root is another than `/`: then a package without BASEDIR is recorded with `/`.
+    pub is_other_root: bool,
     /// What is left of the package, where its record is damaged and is made anew.
     pub damaged: Option<DamagedPackage>,
 }
@@ -126,6 +128,7 @@ impl Default for InstallOptions {
             system: SystemScripts::default(),
             scripts: ScriptPolicy::default(),
             patch: None,
+            is_other_root: false,
             damaged: None,
         }
     }
@@ -290,16 +293,17 @@ impl Installation<'_> {
         if unmet.is_empty() {
             return Ok(());
         }
-        self.check(self.options.admin.idepend, || unmet.join("; "))
+        self.check(self.options.admin.idepend, "idepend=nocheck", || unmet.join("; "))
     }
 
-    /// Scripts that run as the superuser, by the admin file.
+    /// Scripts of the package's own that run as the superuser, by the admin file.
     fn check_privilege(&self, scripts: &InstallScripts) -> Result<(), Reason> {
-        if !scripts.take_part() {
+        if !scripts.are_own() {
             return Ok(());
         }
-        self.check(self.options.admin.action, || {
-            "the package has scripts that run with the permissions of whoever installs it".to_owned()
+        self.check(self.options.admin.action, "action=nocheck", || {
+            "the package has scripts of its own that run with the permissions of whoever installs it"
+                .to_owned()
         })
     }
 
@@ -310,6 +314,7 @@ impl Installation<'_> {
         };
         for found in wanted.iter_mut().filter(set_id) {
             let path = self.inventory.show(&found.path);
+            let what = || format!("{path} would be a set-id program");
             match self.options.admin.setuid {
                 ConflictAnswer::NoCheck => {}
                 ConflictAnswer::NoChange => {
@@ -317,11 +322,11 @@ impl Installation<'_> {
                     found.object.attributes.mode = mode;
                 }
                 ConflictAnswer::Quit => {
-                    return Err(Reason::Administration(format!("{path} would be a set-id program")));
+                    return Err(Reason::Administration { found: what(), answer: Some("setuid=nocheck") });
                 }
                 ConflictAnswer::Ask if self.options.conversation => {}
                 ConflictAnswer::Ask => {
-                    return Err(Reason::Interaction(format!("{path} would be a set-id program")));
+                    return Err(Reason::Interaction { found: what(), answer: "setuid=nocheck" });
                 }
             }
         }
@@ -428,18 +433,24 @@ impl Installation<'_> {
         let needs = if held.is_some() { space::with_requests(needs) } else { needs };
         if let Err(reason) = space::enough(&needs) {
             let words = reason.of(Command::Pkgadd, &target.package).why();
-            self.check(self.options.admin.space, || words)?;
+            self.check(self.options.admin.space, "space=nocheck", || words)?;
         }
         Ok(needs)
     }
 
-    /// What a check of the admin file makes of something that was found.
-    pub(super) fn check(&self, check: CheckAnswer, found: impl FnOnce() -> String) -> Result<(), Reason> {
+    /// What a check of the admin file makes of something that was found; `answer` is the line of an admin file that lets it
+    /// pass.
+    pub(super) fn check(
+        &self,
+        check: CheckAnswer,
+        answer: &'static str,
+        found: impl FnOnce() -> String,
+    ) -> Result<(), Reason> {
         match check {
             CheckAnswer::NoCheck => Ok(()),
             CheckAnswer::Ask if self.options.conversation => Ok(()),
-            CheckAnswer::Ask => Err(Reason::Interaction(found())),
-            CheckAnswer::Quit => Err(Reason::Administration(found())),
+            CheckAnswer::Ask => Err(Reason::Interaction { found: found(), answer }),
+            CheckAnswer::Quit => Err(Reason::Administration { found: found(), answer: Some(answer) }),
         }
     }
 }

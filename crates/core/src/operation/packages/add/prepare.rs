@@ -138,6 +138,7 @@ impl AddInput<'_> {
             system: self.system.clone(),
             scripts: self.policy,
             patch: self.patch.cloned(),
+            is_other_root: !self.ground.root.is_system(),
             damaged: None,
         }
     }

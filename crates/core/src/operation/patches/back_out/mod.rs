@@ -15,6 +15,7 @@ mod rules;
 mod single;
 mod undo;
 mod usable;
+mod way_out;
 mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;
@@ -56,7 +57,7 @@ pub fn back_out_patches(
         let input = BackOutInput::of(&ground, request, &caller.now)?;
         let planned = |id| match plan(&input, id) {
             Ok(planned) => BackOutOutcome::of(id, planned.scripted, Ok(None)),
-            Err(failure) => BackOutOutcome::refused(id, failure),
+            Err(failure) => BackOutOutcome::refused(id, failure).with_way_out(&input),
         };
         let patches = without_lock(root, || {
             must_agree(root, |_| false)?;
@@ -74,7 +75,7 @@ pub fn back_out_patches(
     for id in &ids {
         // What was read of the root holds until the root is changed.
         let input = BackOutInput::of(&session.ground, request, &caller.now)?;
-        let backed_out = back_out_one(&session, &input, &request.scripts, id);
+        let backed_out = back_out_one(&session, &input, &request.scripts, id).with_way_out(&input);
         let failed = backed_out.result.is_err();
         patches.push(backed_out);
         if failed {
