@@ -110,7 +110,10 @@ impl Kind {
             }
             Self::Locked => return Some(Lock::take(&Root::open(at).unwrap(), "pkgadd", |_| false).unwrap()),
             Self::Missing => fs::remove_dir_all(at).unwrap(),
-            Self::WithoutPackage => fs::remove_dir_all(at.join("var/sadm/pkg/ACMEweb")).unwrap(),
+            Self::WithoutPackage => {
+                let line = format!("pkgrm -n -R {} ACMEweb", at.display());
+                assert_eq!(run(as_ordinary_user(stage, &line, &[])).code, 0);
+            }
             Self::WithoutDatabase => fs::remove_dir_all(at.join("var/sadm/pkg")).unwrap(),
         }
         None
