@@ -192,13 +192,11 @@ pub enum JournalError {
     #[error("it is no file")]
     NoFile,
     /// It is of another root than the identity of this one says.
-    #[error("it is of the root {header}, and root-id beside it names the root {root_id}")]
-    OtherRoot {
-        /// The marker in the header.
-        header: String,
-        /// The marker in `root-id`.
-        root_id: String,
-    },
+    #[error("it is of the root {}, and root-id beside it names the root {}", .0.0, .0.1)]
+    OtherRoot(
+        /// The marker in the header, and that in `root-id`.
+        Box<(String, String)>,
+    ),
     /// A later version of the program wrote it.
     #[error("it is of version {0}, and this program reads version {VERSION}")]
     Version(u32),

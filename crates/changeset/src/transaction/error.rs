@@ -165,7 +165,7 @@ pub enum Cause {
     },
     /// It is not known which root this is.
     #[error(transparent)]
-    Identity(#[from] IdentityFault),
+    Identity(Box<IdentityFault>),
     /// The last run is not finished.
     #[error("run {run} is not finished")]
     Unfinished {
@@ -229,6 +229,12 @@ pub enum Cause {
         /// The path of the stage.
         stage: String,
     },
+}
+
+impl From<IdentityFault> for Cause {
+    fn from(fault: IdentityFault) -> Self {
+        Self::Identity(Box::new(fault))
+    }
 }
 
 impl From<ViewError> for Cause {

@@ -416,7 +416,7 @@ pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>
             return Err(Failure::DuringRun(root.prefix().display().to_string()));
         }
         if let Some(fault) = identity_fault(root)? {
-            return Err(Failure::Identity { error: unchanged(Cause::Identity(fault)) });
+            return Err(Failure::Identity { error: unchanged(fault.into()) });
         }
         plan()
     })

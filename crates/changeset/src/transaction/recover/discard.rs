@@ -127,7 +127,7 @@ impl Verdict {
         let [name] = stages.as_slice() else { return Err(doubt()) };
         let FoundStage::Ours(stage) = open_own(&within, name, name)? else { return Err(doubt()) };
         let run = stage.run.to_string();
-        let told = told_outcome(own, &run)?;
+        let told = told_outcome(own, &run);
         for files in journals_of(root, own, &stage.dir, &run)? {
             let Some(bytes) = mended(&files.journal) else { continue };
             let Ok(journal) = Journal::parse(&bytes, Some(&files.ops)) else { continue };
@@ -155,15 +155,15 @@ fn by_what_is_staged(root: &Root, own: &Dir, stage: &OwnStage) -> Result<Verdict
 
 /// Returns the outcome of a run as the history has it, which is written after the outcome and before the stage goes. A
 /// history that cannot be read says nothing.
-fn told_outcome(own: &Dir, run: &str) -> Result<Option<RunOutcome>, Cause> {
+fn told_outcome(own: &Dir, run: &str) -> Option<RunOutcome> {
     let history = own.read_regular(b"history", LARGEST_HISTORY).ok().flatten().unwrap_or_default();
     let entries = history.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok());
     let results: Vec<String> = entries.filter(|entry| entry.run == run).map(|entry| entry.result).collect();
-    Ok(match results.first().map(String::as_str) {
+    match results.first().map(String::as_str) {
         Some("done") => Some(RunOutcome::Commit),
         Some("rolled-back") => Some(RunOutcome::RolledBack),
         _ => None,
-    })
+    }
 }
 
 /// Returns `Commit` where all that the run changes is as after, durably; else nothing: it is rolled back.

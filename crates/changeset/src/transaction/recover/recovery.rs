@@ -135,7 +135,7 @@ pub(crate) fn must_be_of_this_root(root: &Root, journal: &Journal) -> Result<(),
     match RootId::of(root)?.marker() {
         Some(root_id) if !holds("journal.header.marker", root_id == header) => Err(Cause::Journal {
             path: root.show(&own_directory().join(b"journal").unwrap_or_else(|_| own_directory())),
-            reason: JournalError::OtherRoot { header, root_id },
+            reason: JournalError::OtherRoot(Box::new((header, root_id))),
         }),
         _ => Ok(()),
     }
