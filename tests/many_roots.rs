@@ -110,7 +110,10 @@ impl Kind {
             }
             Self::Locked => return Some(Lock::take(&Root::open(at).unwrap(), "pkgadd", |_| false).unwrap()),
             Self::Missing => fs::remove_dir_all(at).unwrap(),
-            Self::WithoutPackage => fs::remove_dir_all(at.join("var/sadm/pkg/ACMEweb")).unwrap(),
+            Self::WithoutPackage => {
+                fs::remove_dir_all(at.join("var/sadm/pkg/ACMEweb")).unwrap();
+                fs::write(at.join("var/sadm/install/contents"), "# nothing is recorded\n").unwrap();
+            }
             Self::WithoutDatabase => fs::remove_dir_all(at.join("var/sadm/pkg")).unwrap(),
         }
         None

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::failure::Failure;
-use super::session::{Caller, RootAndPolicy, Session, may_change};
+use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::database::{DatabaseError, RecordView, all, installed, policy};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use patchadm_changeset::transaction::Recovered;
@@ -25,6 +25,7 @@ pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -
     may_change(root)?;
     // Without a directory for its journal no run ever began.
     let run = if root.list(&own_directory())?.is_none() {
+        must_have_database(root)?;
         Recovered::Nothing
     } else {
         Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?.recovered
