@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand, place_of_name};
+use crate::reply::advice::mending;
 use crate::reply::exit::record_damage;
 use crate::reply::json::{self, DocumentHead};
 use crate::reply::{Exit, ResultWord, Stop, failure};
@@ -212,7 +213,7 @@ fn explain(
         let fields = json::ErrorFields { result, error: format!("{error:#}") };
         output.document(DocumentHead { command, root: None, exit }.document(fields).text()?)?;
     }
-    let next = damage.map(|damage| format!("\n{}", failure::mending(damage))).unwrap_or_default();
+    let next = damage.map(|damage| format!("\n{}", mending(damage))).unwrap_or_default();
     output.error(&format!("{error:#}{next}"))?;
     if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
         output.usage(&usage_text(usage, width_of_help()))?;

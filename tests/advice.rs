@@ -7,6 +7,7 @@
 mod failures;
 mod packages;
 mod patches;
+mod records;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,11 +50,17 @@ fn advice_after_failures_is_accepted() {
 }
 
 #[test]
+fn advice_about_damaged_records_is_accepted() {
+    play(records::ROWS);
+}
+
+#[test]
 fn every_cause_that_carries_advice_has_a_scene() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let cause =
-        Regex::new(r"\b(Reason|Failure|RootCondition|Cause|ArchiveError|LockError|ScriptError)::[A-Z]\w+")
-            .unwrap();
+    let cause = Regex::new(
+        r"\b(Reason|Failure|RootCondition|Cause|ArchiveError|LockError|ScriptError|RecordRepair)::[A-Z]\w+",
+    )
+    .unwrap();
     let mut met = BTreeSet::new();
     for source in ["crates/core/src/plan/refusal/advice.rs", "src/reply/advice.rs"] {
         let text = fs::read_to_string(checkout.join(source)).unwrap();
@@ -63,7 +70,7 @@ fn every_cause_that_carries_advice_has_a_scene() {
             met.extend(cause.find_iter(line).map(|found| found.as_str().to_owned()));
         }
     }
-    let rows = [patches::ROWS, packages::ROWS, failures::ROWS].concat();
+    let rows = [patches::ROWS, packages::ROWS, failures::ROWS, records::ROWS].concat();
     let mut played: BTreeSet<String> = rows.iter().map(|(cause, _)| (*cause).to_owned()).collect();
     played.extend(ELSEWHERE.iter().map(|(cause, _)| (*cause).to_owned()));
     // The wrappers of other causes.

@@ -465,7 +465,7 @@ fn memory_and_open_files_do_not_grow_with_the_number_of_roots() {
 fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     let stage = stage();
     let roots = copies(&stage, 5);
-    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|number| roots[number].display().to_string());
+    let [first, both, bare, gone, other] = [0, 1, 2, 3, 4].map(|number| roots[number].display().to_string());
     for root in &roots[..2] {
         stage.run(&format!("patchadd -R {} delivered/100-01", root.display())).ok();
     }
@@ -479,32 +479,32 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
 
     let asked = stage.run("list --roots list --jobs 4");
     assert_eq!(asked.code, 1, "{}", asked.stdout);
-    assert_eq!(from(&asked.stdout), [e.as_str(), &b, &a, &c]);
-    assert!(asked.stdout.contains(&format!("{b}: 2 patches\n  100-01  effective ")), "{}", asked.stdout);
-    assert!(asked.stdout.contains(&format!("{c}: No patches are applied.\n")), "{}", asked.stdout);
+    assert_eq!(from(&asked.stdout), [other.as_str(), &both, &first, &bare]);
+    assert!(asked.stdout.contains(&format!("{both}: 2 patches\n  100-01  effective ")), "{}", asked.stdout);
+    assert!(asked.stdout.contains(&format!("{bare}: No patches are applied.\n")), "{}", asked.stdout);
     assert!(asked.stdout.contains("5 roots: 4 asked, 1 failed.\n"), "{}", asked.stdout);
-    assert!(asked.stderr.contains(&format!("ERROR: {d}: failed (1): ")), "{}", asked.stderr);
+    assert!(asked.stderr.contains(&format!("ERROR: {gone}: failed (1): ")), "{}", asked.stderr);
 
     let lacking = stage.run("list --lacking 200-01 --roots list");
-    assert!(lacking.stdout.contains(&format!("{b}: has 200-01\n")), "{}", lacking.stdout);
-    let summary = format!("  200-01 is lacking: {e}, {a}, {c}\n");
+    assert!(lacking.stdout.contains(&format!("{both}: has 200-01\n")), "{}", lacking.stdout);
+    let summary = format!("  200-01 is lacking: {other}, {first}, {bare}\n");
     assert!(lacking.stdout.ends_with(&summary), "{}", lacking.stdout);
     let quiet = stage.run("list -q --lacking 200-01 --roots list");
     assert_eq!(quiet.stdout, "");
-    assert!(quiet.stderr.starts_with(&format!("patchadm: ERROR: {d}: ")), "{}", quiet.stderr);
+    assert!(quiet.stderr.starts_with(&format!("patchadm: ERROR: {gone}: ")), "{}", quiet.stderr);
 
     let shown = stage.run("show 100-01 --roots list");
     assert_eq!(shown.code, 2, "{}", shown.stderr);
     let why = "cannot be backed out: applied patch 200-01 requires 100-01";
-    assert!(shown.stdout.contains(&format!("{b}: 100-01 effective, {why}\n")), "{}", shown.stdout);
+    assert!(shown.stdout.contains(&format!("{both}: 100-01 effective, {why}\n")), "{}", shown.stdout);
     assert!(
-        shown.stdout.contains(&format!("{a}: 100-01 effective, can be backed out\n")),
+        shown.stdout.contains(&format!("{first}: 100-01 effective, can be backed out\n")),
         "{}",
         shown.stdout
     );
-    let lack = format!("  2 × failed (2): patch 100-01 is not applied: {e}, {c}\n");
+    let lack = format!("  2 × failed (2): patch 100-01 is not applied: {other}, {bare}\n");
     assert!(shown.stdout.contains(&lack), "{}", shown.stdout);
-    assert!(shown.stdout.ends_with(&format!("  100-01 cannot be backed out: {b}\n")), "{}", shown.stdout);
+    assert!(shown.stdout.ends_with(&format!("  100-01 cannot be backed out: {both}\n")), "{}", shown.stdout);
 
     fs::remove_dir_all(roots[0].join("var/sadm/pkg/ACMEweb/save/100-01")).unwrap();
     let verified = stage.run("verify --json --roots list");
@@ -513,15 +513,17 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert_eq!(codes, [0, 0, 1, 4, 0]);
     assert_eq!((verified.code, &document["changed"]), (1, &false.into()));
     assert_eq!(document["summary"]["failed"], 2);
-    let stuck = serde_json::json!([{ "id": "100-01", "roots": [b, a] }]);
+    let stuck = serde_json::json!([{ "id": "100-01", "roots": [both, first] }]);
     assert_eq!(document["summary"]["not_removable"], stuck);
     let text = stage.run("verify --roots list");
     assert!(
-        text.stdout
-            .starts_with(&format!("{e}: 6 objects are as recorded; no undo data is damaged.\n{b}: 6 "))
+        text.stdout.starts_with(&format!(
+            "{other}: 6 objects are as recorded; no undo data is damaged.\n{both}: 6 "
+        ))
     );
-    let damaged =
-        format!("{a}: failed (4): 6 objects are as recorded; undo data of 1 patch is damaged\n  100-01: ");
+    let damaged = format!(
+        "{first}: failed (4): 6 objects are as recorded; undo data of 1 patch is damaged\n  100-01: "
+    );
     assert!(
         text.stdout.contains(&damaged),
         "what is wrong with a root stands below its name: {}",
@@ -531,7 +533,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert_eq!(text.stderr.lines().count(), 1, "only what could not be asked: {}", text.stderr);
     let quiet = stage.run("verify -q --roots list");
     assert_eq!(quiet.stdout, "");
-    assert!(quiet.stderr.contains(&format!("ERROR: {a}: failed (4): ")), "{}", quiet.stderr);
+    assert!(quiet.stderr.contains(&format!("ERROR: {first}: failed (4): ")), "{}", quiet.stderr);
     assert!(quiet.stderr.contains(" is lost\n"), "{}", quiet.stderr);
 }
 

@@ -124,7 +124,10 @@ fn a_directory_of_patches_is_refused_with_what_it_holds() {
     }
     let text = stage.run("pkgadd -n -R @ROOT@ -d patches all").fails(99);
     assert!(text.contains("it holds 105181-05, 106793-01.zip"), "{text}");
-    assert!(text.contains("Patches are applied by patchadd: patchadd patches/105181-05"), "{text}");
+    assert!(
+        text.contains("Patches are applied by patchadd: `patchadd -R @ROOT@ patches/105181-05`"),
+        "{text}"
+    );
     assert_same(&stage.everything(), &before);
     stage.run("add -R @ROOT@ patches/105181-05 patches/106793-01.zip").ok();
 }

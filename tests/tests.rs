@@ -93,6 +93,8 @@ mod handed_down;
 mod help;
 /// Scripts of a patch that are kept in the root until its backout.
 mod hooks_by_digest;
+/// Which root it is, and a journal that is lost.
+mod identity;
 /// Objects that no package can have.
 mod impossible_objects;
 mod installf;

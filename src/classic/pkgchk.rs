@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::reply::advice::mending;
 use crate::reply::cause_of::of_database;
 use crate::reply::text::{finding, object};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
@@ -186,14 +187,14 @@ fn refused(error: CheckError) -> anyhow::Error {
         CheckError::Unfinished(_) => Exit::UNFINISHED,
         CheckError::Operation(failed) => {
             let message = match failed.damage() {
-                Some(damage) => format!("{failed}\n{}", failure::mending(damage)),
+                Some(damage) => format!("{failed}\n{}", mending(damage)),
                 None => format!("{failed}\n{}", failure::state(failed)),
             };
             let (exit, result) = (failure::code(Command::Pkgadd, failed), ResultWord::of_failure(failed));
             return Stop::Ran { exit, result, message }.into();
         }
         CheckError::Damaged(found) => {
-            let lines = found.iter().map(|damage| format!("{damage}\n{}", failure::mending(damage)));
+            let lines = found.iter().map(|damage| format!("{damage}\n{}", mending(damage)));
             let message = lines.collect::<Vec<_>>().join("\n");
             return Stop::Refused { exit: DAMAGED, message }.into();
         }

@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::reply::failure::{mending, must_have_records};
+use crate::reply::advice::mending;
+use crate::reply::failure::must_have_records;
 use crate::reply::text::package::{extracted, long, short, status};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::Output;

@@ -2,15 +2,16 @@
 
 use rustix::io::Errno;
 
-use super::failure::{errno_of, is_damaged, is_of_process, mending};
+use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
-use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::database::ledger::LedgerFault;
+use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::ScriptError;
 use patchadm_core::source::{SourceError, SourceProblem};
-use patchadm_rootfs::LockError;
+use patchadm_rootfs::{LockError, RootError};
 
 /// The next step for the user; empty where nothing helps.
 pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
@@ -43,7 +44,17 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             "Try again when that run has ended; if it was interrupted, {} puts the root right.",
             wording.verb("recover")
         ),
-        Failure::Unrecovered { .. } => unrecovered(wording),
+        Failure::Unrecovered { error } => unrecovered(wording, &error.cause),
+        Failure::Identity { error } => match error.cause {
+            Cause::Unfinished { .. } => format!("Run {} first.", wording.verb("recover")),
+            _ => format!(
+                "Run {}: undo archives that the ledger names stay usable.",
+                wording.verb("recover --new-identity")
+            ),
+        },
+        Failure::Database(DatabaseError::View(ViewError::Journal { reason, .. })) => {
+            lost_journal(wording, reason)
+        }
         Failure::Transaction(error) => of_transaction(wording, command, error),
         Failure::Root(error)
         | Failure::Database(DatabaseError::View(ViewError::Root(error)))
@@ -59,6 +70,9 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             "Name the directory that holds the undo data with {}, if it is the right one.",
             wording.undo_dir()
         ),
+        Failure::Archive(ArchiveError::Lost { .. }) => {
+            "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
+        }
         Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => adopt(wording),
         _ => String::new(),
     }
@@ -68,7 +82,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
 fn of_transaction(wording: &Wording, command: Command, error: &TransactionError) -> String {
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt, _) => format!("Run {}.", wording.verb("recover")),
-        (RootCondition::Unfinished(_), _) => unrecovered(wording),
+        (RootCondition::Unfinished(_), _) => put_right(wording),
         (_, Cause::Changed(_) | Cause::Appeared(_)) => {
             "Try again when nobody else changes these files.".to_owned()
         }
@@ -94,8 +108,35 @@ fn adopt(wording: &Wording) -> String {
     )
 }
 
+/// The hint where a run could not be recovered for this cause.
+fn unrecovered(wording: &Wording, cause: &Cause) -> String {
+    match cause {
+        Cause::Journal { path, reason } if path.ends_with("/journal") => lost_journal(wording, reason),
+        Cause::Doubt { .. } => format!(
+            "Put the journal back from a backup; or run {}, which moves stage and journal to DIR, deletes nothing and \
+             lists what is not as recorded.",
+            wording.verb("recover --keep-stage DIR")
+        ),
+        Cause::KeepingPlace { .. } => {
+            "Name an empty directory of your own on the file system of var/sadm/patchadm.".to_owned()
+        }
+        _ => put_right(wording),
+    }
+}
+
+/// The hint where the journal cannot be read.
+fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
+    match reason {
+        JournalError::Version(_) => "Use the version of patchadm that wrote it.".to_owned(),
+        _ => format!(
+            "Run {}: it proves that no run is unfinished, or ends the one that is, and keeps the journal.",
+            wording.verb("recover --discard-journal")
+        ),
+    }
+}
+
 /// The hint where a run could not be rolled back.
-fn unrecovered(wording: &Wording) -> String {
+fn put_right(wording: &Wording) -> String {
     format!("Put right what stands in the way, then run {}.", wording.verb("recover"))
 }
 
@@ -123,4 +164,46 @@ fn name_the_patches(wording: &Wording, command: Command, error: &SourceError) ->
             format!("Patches are applied by patchadd: {}", wording.command("patchadd", &example.to_string()))
         }
     }
+}
+
+/// What repairs a damaged record.
+pub(crate) fn mending(damage: &RecordDamage) -> String {
+    let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
+    let option = |package: &str| format!("`pkgchk -f{root}{package}`");
+    match &damage.repair {
+        RecordRepair::Package(package) => format!(
+            "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
+             is left of it.",
+            option(&format!(" {package}"))
+        ),
+        RecordRepair::Installation(package) => {
+            format!("Install {package} again with pkgadd, or put its directory back from a backup.")
+        }
+        RecordRepair::Contents => {
+            format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
+        }
+        RecordRepair::EmptyDirectory(package) => {
+            format!(
+                "Remove it with `rmdir {}` if {package} is not installed, else install it again.",
+                damage.file
+            )
+        }
+    }
+}
+
+/// The error of the system where a source could not be read.
+pub(super) fn errno_of(error: &SourceError) -> Option<Errno> {
+    let SourceProblem::Io { error, .. } = &error.problem else { return None };
+    let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
+    Errno::from_io_error(error).or_else(inside)
+}
+
+/// Whether an error is about the limits of this process and not about what it was to read.
+pub(super) fn is_of_process(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
+/// Whether a run ended because a ledger is damaged.
+pub(super) fn is_damaged(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(fault.downcast_ref(), Some(LedgerFault::Damaged { .. }))
 }

@@ -6,23 +6,20 @@
 
 use std::path::Path;
 
-use rustix::io::Errno;
-
-use super::advice::hint;
+use super::advice::{errno_of, hint, is_damaged, is_of_process};
 use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_source};
 use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
-use patchadm_core::database::ledger::LedgerFault;
-use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
+use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::session::must_have_database;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::ScriptError;
 use patchadm_core::source::{SourceError, SourceProblem};
-use patchadm_rootfs::{LockError, Root, RootError};
+use patchadm_rootfs::{LockError, Root};
 
 /// The exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
@@ -50,7 +47,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
-        Failure::Unrecovered { .. } | Failure::DuringRun(_) => UNFINISHED,
+        Failure::Unrecovered { .. } | Failure::Identity { .. } | Failure::DuringRun(_) => UNFINISHED,
         Failure::Transaction(error) => transaction_number(command, error),
         Failure::Database(error) => database_number(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
@@ -96,31 +93,6 @@ pub(crate) fn damaged_code(program: &str) -> Exit {
         _ => 1,
     };
     Exit::new(code, ExitCause::DamagedRecord)
-}
-
-/// What repairs a damaged record.
-pub(crate) fn mending(damage: &RecordDamage) -> String {
-    let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
-    let option = |package: &str| format!("`pkgchk -f{root}{package}`");
-    match &damage.repair {
-        RecordRepair::Package(package) => format!(
-            "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
-             is left of it.",
-            option(&format!(" {package}"))
-        ),
-        RecordRepair::Installation(package) => {
-            format!("Install {package} again with pkgadd, or put its directory back from a backup.")
-        }
-        RecordRepair::Contents => {
-            format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
-        }
-        RecordRepair::EmptyDirectory(package) => {
-            format!(
-                "Remove it with `rmdir {}` if {package} is not installed, else install it again.",
-                damage.file
-            )
-        }
-    }
 }
 
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
@@ -175,18 +147,6 @@ fn source_number(command: Command, error: &SourceError) -> u8 {
         SourceProblem::Corrupt { .. } => 10,
         SourceProblem::Symlink { .. } => 13,
     }
-}
-
-/// The error of the system where a source could not be read.
-pub(super) fn errno_of(error: &SourceError) -> Option<Errno> {
-    let SourceProblem::Io { error, .. } = &error.problem else { return None };
-    let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
-    Errno::from_io_error(error).or_else(inside)
-}
-
-/// Whether an error is about the limits of this process and not about what it was to read.
-pub(super) fn is_of_process(errno: Option<Errno>) -> bool {
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 fn database_number(command: Command, error: &DatabaseError) -> u8 {
@@ -345,11 +305,6 @@ fn closed(mut text: String) -> String {
     text
 }
 
-/// Whether a run ended because a ledger is damaged.
-pub(super) fn is_damaged(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    matches!(fault.downcast_ref(), Some(LedgerFault::Damaged { .. }))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -357,7 +312,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use patchadm_rootfs::LockHolder;
+    use patchadm_rootfs::{LockHolder, RootError};
 
     fn no_space() -> Cause {
         Cause::Root(RootError::Call {

@@ -2,8 +2,7 @@
 
 use std::io;
 
-use chrono::{DateTime, FixedOffset};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::reply::removable::RemovableEntry;
 use crate::reply::undo::{UndoEntry, undo_in_brief};
@@ -18,9 +17,8 @@ pub(super) struct ListedPatch {
     pub(super) state: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) by: Option<String>,
-    /// Null where the words do not tell the moment.
-    #[serde(serialize_with = "rfc3339")]
-    pub(super) date: Option<DateTime<FixedOffset>>,
+    /// RFC 3339 with its offset; null where the words do not tell the moment.
+    pub(super) date: Option<String>,
     pub(super) date_text: Option<String>,
     pub(super) host: Option<String>,
     pub(super) synopsis: Option<String>,
@@ -39,7 +37,7 @@ impl From<&InspectedPatch> for ListedPatch {
             id: one.patch.id.to_string(),
             state: one.state.clone(),
             by: one.by.clone(),
-            date: one.date,
+            date: one.date.map(|date| date.to_rfc3339()),
             date_text: one.date_text.clone(),
             host: one.host.clone(),
             synopsis: one.words.synopsis.clone(),
@@ -89,13 +87,5 @@ impl ListedPatch {
     /// The colour of the state.
     pub(super) fn shade(&self) -> Option<Shade> {
         self.state.iter().find_map(|state| Shade::of_state(state))
-    }
-}
-
-/// Serializes a moment as RFC 3339 with its offset.
-fn rfc3339<S: Serializer>(date: &Option<DateTime<FixedOffset>>, serializer: S) -> Result<S::Ok, S::Error> {
-    match date {
-        Some(date) => serializer.collect_str(&date.to_rfc3339()),
-        None => serializer.serialize_none(),
     }
 }

@@ -23,7 +23,7 @@ use adopt::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
 use patchadm_core::operation::adopt::adopt_undo;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::recover::{Recovery, recover_root};
+use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_with_aid};
 use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
@@ -45,6 +45,15 @@ struct RecoverArgs {
     /// The directory outside the root in which the run may have left undo archives
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
+    /// Give up a journal that is damaged or gone, once it is proved that no run is unfinished
+    #[arg(long, conflicts_with_all = ["keep_stage", "new_identity", "adopt_undo"])]
+    discard_journal: bool,
+    /// Move such a journal and what is staged to this directory, without proof
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "new_identity", "adopt_undo"])]
+    keep_stage: Option<PathBuf>,
+    /// Give the root a new identity
+    #[arg(long, conflicts_with = "adopt_undo")]
+    new_identity: bool,
     /// Bind undo archives that the ledger does not know, those of the IDs or all that fit
     #[arg(long)]
     adopt_undo: bool,
@@ -72,32 +81,37 @@ struct RecoverReport {
     /// A sentence; of a failure its lines.
     #[serde(skip)]
     text: String,
+    /// How many of the notes the sentence says already.
+    #[serde(skip)]
+    told: usize,
 }
 
 impl RecoverReport {
     fn of(root: &Root, result: &Result<Recovery, Failure>) -> Self {
         let wording = Wording::of_verbs(root.prefix());
-        let Recovery { run, interrupted, .. } = match result {
+        let Recovery { done, run, interrupted } = match result {
             Ok(found) => found,
             Err(failed) => return Self::of_failure(&wording, failed),
         };
         let result = match run {
+            Recovered::Nothing | Recovered::PassedOver { .. } if !done.is_empty() => ResultWord::Done,
             Recovered::Nothing | Recovered::PassedOver { .. } => ResultWord::NothingToDo,
             Recovered::RolledBack { .. } => ResultWord::RolledBack,
             Recovered::Finished { .. } => ResultWord::Finished,
         };
         Self {
             result,
-            changed: !run.is_nothing(),
-            notes: run
-                .notes()
-                .iter()
-                .cloned()
-                .chain(interrupted.iter().map(|half| half.told(&wording)))
-                .collect(),
+            changed: !run.is_nothing() || !done.is_empty(),
+            notes: [
+                done.clone(),
+                run.notes().to_vec(),
+                interrupted.iter().map(|half| half.told(&wording)).collect(),
+            ]
+            .concat(),
             error: None,
             exit: Exit::OK,
-            text: recovery_sentence(run).unwrap_or_else(|| "No run was interrupted.".to_owned()),
+            text: sentences(done, run),
+            told: done.len(),
         }
     }
 
@@ -109,6 +123,7 @@ impl RecoverReport {
             error: Some(failed.to_string()),
             exit: failure::verb_code(Command::Patchadd, failed),
             text: failure::described(wording, Command::Patchadd, failed),
+            told: 0,
         }
     }
 
@@ -119,7 +134,7 @@ impl RecoverReport {
             None if self.changed => (RootClass::Done, self.text.clone()),
             None => (RootClass::Idle, self.text.clone()),
         };
-        let notes = self.notes.iter().map(|note| format!("note: {note}")).collect();
+        let notes = self.notes.iter().skip(self.told).map(|note| format!("note: {note}")).collect();
         let (exit, changed, result) = (self.exit, self.changed, self.result);
         let report = RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self));
         RootReport { notes, changed, result, reason: locked_reason(exit).or(report.reason), ..report }
@@ -132,10 +147,29 @@ impl CommandReport for RecoverReport {
             return Ok(output.error(&self.text)?);
         }
         output.line(&self.text)?;
-        for note in &self.notes {
+        for note in self.notes.iter().skip(self.told) {
             output.line(format!("  note: {note}"))?;
         }
         Ok(())
+    }
+}
+
+/// What was done, and what recovery found, in a line.
+fn sentences(done: &[String], run: &Recovered) -> String {
+    let found = recovery_sentence(run);
+    let found = found.or_else(|| done.is_empty().then(|| "No run was interrupted.".to_owned()));
+    done.iter().cloned().chain(found).collect::<Vec<_>>().join(" ")
+}
+
+impl RecoverArgs {
+    /// What is to be done before recovery.
+    fn aid(&self) -> RecoveryAid {
+        match &self.keep_stage {
+            Some(to) => RecoveryAid::KeepStage(std::path::absolute(to).unwrap_or_else(|_| to.clone())),
+            None if self.discard_journal => RecoveryAid::DiscardJournal,
+            None if self.new_identity => RecoveryAid::NewIdentity,
+            None => RecoveryAid::None,
+        }
     }
 }
 
@@ -144,8 +178,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RecoverArgs = parse(call, USAGE)?;
     refuse_parts(&args)?;
     let undo_dir = args.undo_dir.as_deref();
-    let recover =
-        |root: &Root, caller: &Caller<'_>| RecoverReport::of(root, &recover_root(root, undo_dir, caller));
+    let aid = args.aid();
+    let recover = |root: &Root, caller: &Caller<'_>| {
+        RecoverReport::of(root, &recover_with_aid(root, undo_dir, &aid, caller))
+    };
     let adopt = |root: &Root, caller: &Caller<'_>| {
         AdoptReport::of(root, &adopt_undo(root, &args.ids, undo_dir, caller))
     };

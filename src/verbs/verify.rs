@@ -10,6 +10,7 @@ use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
+use crate::reply::advice::mending;
 use crate::reply::removable::RemovableEntry;
 use crate::reply::text::finding;
 use crate::reply::undo::UndoEntry;
@@ -88,7 +89,7 @@ impl DamagedRecord {
             path: damage.file.clone(),
             line: damage.line,
             reason: damage.reason.clone(),
-            advice: failure::mending(damage),
+            advice: mending(damage),
             sentence: damage.to_string(),
         }
     }

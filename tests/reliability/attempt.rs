@@ -67,6 +67,7 @@ fn without_run(path: &str) -> String {
     };
     let part = |part: &str| match part.strip_prefix("ops-") {
         Some(run) if is_run(run) => "ops-RUN".to_owned(),
+        Some(run) if run.strip_suffix(".new").is_some_and(is_run) => "ops-RUN.new".to_owned(),
         None if is_run(part) => "RUN".to_owned(),
         _ => part.to_owned(),
     };
@@ -121,6 +122,14 @@ fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
 }
 
 fn is_staged(call: ChangeCall, path: &str) -> bool {
+    // Its place is made before the first stage, and its copies are written with it.
+    if path.ends_with("/patchadm/journal.new") {
+        return matches!(call, ChangeCall::Create | ChangeCall::Unlink);
+    }
+    let in_stage = path.split_once("/stage/RUN/").map(|(_, name)| name);
+    if in_stage.is_some_and(|name| name.starts_with("journal") || name.starts_with("ops-")) {
+        return false;
+    }
     let is_record = path.contains("/RUN/db/") && !path.contains("/RUN/db/held");
     let is_of_stage = path.contains("/stage/RUN") || path.ends_with("/patchadm") || path.ends_with("/stage");
     is_of_stage && !is_record && !matches!(call, ChangeCall::SyncFileSystem | ChangeCall::Sync)

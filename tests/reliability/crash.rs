@@ -27,7 +27,7 @@ fn counting() -> (Door, Arc<AtomicUsize>) {
 }
 
 /// A door that lets `number` changes through and then no more.
-fn dead_after(number: usize) -> Door {
+pub(crate) fn dead_after(number: usize) -> Door {
     let passed = AtomicUsize::new(0);
     let is_alive = move || passed.fetch_add(1, Ordering::Relaxed) < number;
     Door::watched(move |_| if is_alive() { Ok(()) } else { Err(Errno::IO) })
@@ -95,7 +95,7 @@ impl Legal {
 }
 
 /// How many changes a command makes.
-fn changes_of(story: &Story) -> usize {
+pub(crate) fn changes_of(story: &Story) -> usize {
     let (door, count) = counting();
     Trial::of(story).run(&story.whole, door).unwrap();
     count.load(Ordering::Relaxed)

@@ -20,7 +20,7 @@ use patchadm_core::operation::patches::apply::{ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::queries::select::PackagePattern;
-use patchadm_core::operation::recover::recover_root;
+use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::clock::Now;
@@ -242,6 +242,15 @@ fn archive_played() -> Story {
     Story::of("pkgadd of an undo archive", stage, act)
 }
 
+/// The first package of a root: no run was ever made there.
+pub(crate) fn first_run() -> Story {
+    let stage = Scenario::in_memory();
+    let spool = stage.beside("added");
+    another_package().write(&spool);
+    let act = Command::Add { spool, packages: vec!["ACMEdoc".to_owned()] };
+    Story::of("first run", stage, act)
+}
+
 /// The stories with procedure scripts.
 pub(crate) const SCRIPTED: [Told; 3] = [with_scripts, backout_by_scripts, archive_played];
 
@@ -257,7 +266,8 @@ fn records_made_anew() -> Story {
 
 /// A package whose record is damaged is installed again.
 fn record_installed_again() -> Story {
-    let (stage, _) = patched_with(&[&patch()]);
+    let small = Patch::of("100-01", Package::new("ACMEweb").file("share/gone", 0o644, "still here\n"));
+    let (stage, _) = patched_with(&[&small]);
     let spool = stage.beside("again");
     package().write(&spool);
     fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/pkginfo")).unwrap();
@@ -322,6 +332,12 @@ impl Trial {
     pub(crate) fn perform(&self, command: &Command, door: Door) -> Result<Vec<String>, Failure> {
         let root = Root::open_with(&self.root(), door)?;
         with_caller(|caller| perform(&root, command, caller))
+    }
+
+    /// What `patchadm recover` does with one of its options.
+    pub(crate) fn recover_with(&self, aid: &RecoveryAid) -> Result<Recovery, Failure> {
+        let root = Root::open_with(&self.root(), Door::default())?;
+        with_caller(|caller| recover_with_aid(&root, None, aid, caller))
     }
 
     /// What the next command does first, through `door`.

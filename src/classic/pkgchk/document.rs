@@ -80,7 +80,8 @@ impl CheckDocument {
             errors: details(&checked.findings, zone),
         });
         let is_right = report.checked.iter().all(|checked| checked.findings.is_empty());
-        let repaired = match (is_right, report.fixed) {
+        let are_made = report.mended.iter().all(|mended| mended.is_made);
+        let repaired = match (is_right && are_made, report.fixed + report.mended.len()) {
             (false, _) => ResultWord::Failed,
             (true, 0) => ResultWord::NothingToDo,
             (true, _) => ResultWord::Done,

@@ -122,8 +122,9 @@ impl CommandReport for AdoptReport {
 
 /// The outcome for one archive, with the run that tells it from others of the same patch.
 fn sentence(one: &AdoptedUndo) -> String {
-    let AdoptedUndo { patch, package, run, recorded, differs, is_adopted } = one;
-    let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
+    let AdoptedUndo { patch, package, run, made, recorded, differs, is_adopted } = one;
+    let made = made.as_ref().map(|made| format!(" of {made}")).unwrap_or_default();
+    let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}{made}"));
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
     match (is_adopted, differs) {
         (true, None) => format!("{from}, is bound"),

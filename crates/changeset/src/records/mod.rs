@@ -1,6 +1,8 @@
 //! The records of a root at one moment.
 
 pub mod contents;
+pub(crate) mod identity;
+pub(crate) mod lost_journal;
 pub mod stamped;
 mod view;
 
@@ -8,7 +10,11 @@ use patchadm_rootfs::RootError;
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::places;
 
-pub use view::{OpenRun, RecordReader, RecordView, ViewError, marker, open_run, read_consistently};
+pub use identity::IdentityFault;
+pub use view::{
+    OpenRun, RecordReader, RecordView, ViewError, has_journal, identity_fault, marker, open_run,
+    read_consistently,
+};
 
 /// The reasons why a record cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,9 @@
 //! A line counts only while the package has the patch with the record that the line names by digest: what another tool
 //! backed out, or applied anew, leaves none that counts.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
 use super::{DatabaseError, RecordView, ViewError, installed, places};
 use crate::format::ledger::{LARGEST, Ledger, LedgerError, LedgerLine, LedgerUndo, UndoLocation};
 use patchadm_changeset::format::outside_path::OutsidePath;
@@ -60,33 +63,59 @@ pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, Ledg
     let mut ledger = read(view, package)?;
     if !ledger.is_empty() {
         let params = installed::params(view, package)?;
-        ledger.retain(|line| params.as_ref().is_some_and(|params| counts(line, params)));
+        retain_counting(&mut ledger, params.as_ref());
     }
     Ok(ledger)
 }
 
-/// Tells whether a line counts for a package with these parameters.
-pub fn counts(line: &LedgerLine, params: &Params) -> bool {
-    let info = info(params, &line.patch);
-    rule::holds("ledger.info", info == Some(line.info))
+/// Leaves the lines that count for a package with these parameters, or none if it is not installed.
+pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
+    let records = params.map(PatchRecordsByName::of).unwrap_or_default();
+    ledger.retain(|line| rule::holds("ledger.info", records.info(&line.patch) == Some(line.info)));
 }
 
 /// Computes the digest of a package's record of an applied patch, or returns `None` if the patch is not applied.
 pub fn info(params: &Params, patch: &str) -> Option<Digest> {
-    let list = params.text("PATCHLIST").into_owned();
-    let is_listed = list.split([' ', '\t', ',']).any(|word| is_same(word, patch));
-    let mut infos =
-        params.iter().filter_map(|(name, value)| Some((name.strip_prefix("PATCH_INFO_")?, value)));
-    let (_, value) = infos.find(|(id, _)| is_same(id, patch)).filter(|_| is_listed)?;
-    let mut hashing = Hashing::new(value);
-    std::io::copy(&mut hashing, &mut std::io::sink()).ok()?;
-    Some(hashing.finish().1)
+    PatchRecordsByName::of(params).info(patch)
 }
 
-/// Tells whether two words name one patch, whatever the spelling of its revision.
-fn is_same(one: &str, other: &str) -> bool {
-    let id = |word| PatchId::new(word).ok();
-    one == other || id(one).is_some_and(|one| id(other) == Some(one))
+/// The records of the applied patches of a package: ledgers have thousands of lines.
+#[derive(Default)]
+struct PatchRecordsByName<'a>(HashMap<PatchName<'a>, &'a [u8]>);
+
+/// A word that names a patch: two spellings of one revision are the same.
+#[derive(PartialEq, Eq, Hash)]
+enum PatchName<'a> {
+    Id(PatchId),
+    Word(Cow<'a, str>),
+}
+
+impl<'a> PatchName<'a> {
+    fn of(word: impl Into<Cow<'a, str>>) -> Self {
+        let word = word.into();
+        PatchId::new(&word).map_or_else(|_| Self::Word(word), Self::Id)
+    }
+}
+
+impl<'a> PatchRecordsByName<'a> {
+    fn of(params: &'a Params) -> Self {
+        let list = params.text("PATCHLIST");
+        let listed: HashSet<PatchName<'_>> = list.split([' ', '\t', ',']).map(PatchName::of).collect();
+        let mut records = HashMap::new();
+        for (name, value) in params.iter() {
+            let Some(name) = name.strip_prefix("PATCH_INFO_").map(PatchName::of) else { continue };
+            if listed.contains(&name) {
+                records.entry(name).or_insert(value);
+            }
+        }
+        Self(records)
+    }
+
+    fn info(&self, patch: &str) -> Option<Digest> {
+        let mut hashing = Hashing::new(*self.0.get(&PatchName::of(patch))?);
+        std::io::copy(&mut hashing, &mut std::io::sink()).ok()?;
+        Some(hashing.finish().1)
+    }
 }
 
 /// Returns the fault of a line, if there is one.

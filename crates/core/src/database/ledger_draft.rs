@@ -9,7 +9,7 @@ use patchadm_changeset::ledgers::{LedgerDraft, LedgerInput, Ledgers};
 use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
 
 use super::archive::{self, ArchiveError, OutsideAccess};
-use super::ledger::{self, LedgerFault, counts, info};
+use super::ledger::{self, LedgerFault, info, retain_counting};
 use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
 use patchadm_changeset::plan::{LedgerChange, LedgerPatch, Plan, RecordChange, TreeContent, UndoPlace};
@@ -64,7 +64,7 @@ impl<'p> RootLedgerDraft<'p> {
             ledger::read(&view, &change.package).map_err(cause)?
         };
         let mut kept = before.clone();
-        kept.retain(|line| params.as_ref().is_some_and(|params| counts(line, params)));
+        retain_counting(&mut kept, params.as_ref());
         let classic = match &params {
             Some(params) => moved_classics(&view, plan, &kept, change, params)?,
             None => Vec::new(),

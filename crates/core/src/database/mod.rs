@@ -38,7 +38,8 @@ use patchadm_svr4::format::contents::ContentsError;
 pub use damage::{RecordDamage, RecordRepair};
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{
-    OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, marker, open_run, read_consistently,
+    IdentityFault, OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, has_journal,
+    identity_fault, marker, open_run, read_consistently,
 };
 pub use patchadm_svr4::places;
 pub use places::own_directory;

@@ -40,9 +40,15 @@ pub enum Failure {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// An unfinished run of another command could not be recovered.
-    #[error("an unfinished run could not be recovered: {error}; {}", .error.left)]
+    #[error("{}", unrecovered(.error))]
     Unrecovered {
         /// Why not, and what is left.
+        error: TransactionError,
+    },
+    /// It is not known which root this is, or it was not given another identity.
+    #[error(transparent)]
+    Identity {
+        /// Why, and what is left.
         error: TransactionError,
     },
     /// A run is under way, or dead and not recovered: nothing can be planned for a root in between.
@@ -121,7 +127,7 @@ impl Failure {
             | Self::Scripts(ScriptError::Root(error))
             | Self::Response(ResponseError::Root(error)) => error,
             Self::Transaction(failed) => return untrusted(&failed.cause),
-            Self::Unrecovered { error } => return untrusted(&error.cause),
+            Self::Unrecovered { error } | Self::Identity { error } => return untrusted(&error.cause),
             _ => return None,
         };
         match error {
@@ -150,7 +156,7 @@ impl Failure {
     pub fn left(&self) -> RootCondition {
         match self {
             Self::Transaction(error) => error.left.clone(),
-            Self::Unrecovered { error } => error.left.clone(),
+            Self::Unrecovered { error } | Self::Identity { error } => error.left.clone(),
             Self::Script(failure) => failure.left.clone(),
             _ => RootCondition::Unchanged,
         }
@@ -165,6 +171,14 @@ impl Failure {
             },
             _ => None,
         }
+    }
+}
+
+/// Says what could not be recovered. Of a journal that cannot be read it is not known whether a run is unfinished.
+fn unrecovered(error: &TransactionError) -> String {
+    match error.cause {
+        Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => error.to_string(),
+        _ => format!("an unfinished run could not be recovered: {error}; {}", error.left),
     }
 }
 

@@ -122,7 +122,7 @@ pub(in crate::operation) fn undo_states(
             }
             SeenLedger::Closed | SeenLedger::Damaged { .. } => BTreeMap::new(),
         };
-        for patch in of.list.iter() {
+        for patch in &of.list {
             let (name, save) =
                 saves.get(patch).map_or((patch.as_str(), None), |(name, save)| (*name, Some(*save)));
             let of = PatchSave { package, name, save };

@@ -25,7 +25,7 @@ const SYNOPSIS: [&str; 2] = ["PATCH_SYNOPSIS", "SYNOPSIS"];
 pub struct PatchWords {
     /// What it is about, in one line.
     pub synopsis: Option<String>,
-    /// The reboot that it asks for after installation, as a word of PATCH_PROPERTIES.
+    /// The reboot that it asks for after installation, as a word of `PATCH_PROPERTIES`.
     pub reboot: Option<&'static str>,
     /// Whether there is a file that could ask for one.
     pub is_told: bool,

@@ -402,18 +402,6 @@ impl Reason {
                 Some(by.to_string())
             }
             Self::ChangedLater { by, .. } => by.clone(),
-            Self::UsedLater { by, .. } => Some(by.clone()),
-            _ => None,
-        }
-    }
-
-    /// The applied patch that stands in the way of a backout, where it is one.
-    pub fn in_the_way(&self) -> Option<String> {
-        match self {
-            Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } | Self::Needed { by, .. } => {
-                Some(by.to_string())
-            }
-            Self::ChangedLater { by, .. } => by.clone(),
             Self::UsedLater { by, .. } | Self::SharedLater { by } => Some(by.clone()),
             _ => None,
         }
