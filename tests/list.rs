@@ -150,7 +150,10 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
         assert!(said.contains("recover`"), "{line}: {said}");
     }
     let said = stage.run("plan -R @ROOT@ delivered/300-01").fails(65);
-    assert!(said.contains("run `patchadm -R @ROOT@ recover` and ask again."), "{said}");
+    assert!(
+        said.contains("if it was interrupted, `patchadm -R @ROOT@ recover` puts the root right."),
+        "{said}"
+    );
     assert!(stage.run("recover -R @ROOT@").ok().contains("was rolled back"));
     assert!(stage.run("list -R @ROOT@").ok().starts_with("100-01  effective"));
 }
