@@ -72,8 +72,12 @@ fn seams(
         changes.removed.extend(same.as_ref().and_then(|spot| link_line(&spot.line)));
         changes.added.extend(line.as_deref().and_then(link_line));
         if let Some(owners) = &mut changes.owners {
-            same.iter().for_each(|spot| owners.forget(&spot.line));
-            line.iter().for_each(|line| owners.note(line));
+            if let Some(spot) = &same {
+                owners.forget(&spot.line);
+            }
+            if let Some(line) = &line {
+                owners.note(line);
+            }
         }
         from = same.as_ref().map_or(at, |spot| spot.end);
         seams.push(Seam { start: at, end: from, line });

@@ -280,7 +280,9 @@ mod tests {
             "/opt/c c none 1 2 0644 root root Z",
         ];
         let mut owners = OwnerCounts::default();
-        lines.iter().for_each(|line| owners.note(line.as_bytes()));
+        for line in lines {
+            owners.note(line.as_bytes());
+        }
         owners.note(b"# a comment");
         let bytes = owners.clone().into_bytes().unwrap();
         assert_eq!(String::from_utf8_lossy(&bytes), "X 2\nY 2\nZ 1\n");
