@@ -12,8 +12,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand, place_of_name};
+use crate::reply::advice::mending;
+use crate::reply::exit::record_damage;
 use crate::reply::json::{self, DocumentHead};
-use crate::reply::{Exit, Stop};
+use crate::reply::{Exit, ResultWord, Stop, failure};
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use crate::verbs::complete::COMPLETE;
@@ -74,6 +76,22 @@ const APPLETS: &[Applet] = &[
     hidden(COMPLETE, AppletKind::Internal, verbs::complete::run),
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
+];
+
+/// The commands that only ask: nothing is changed or made by them.
+const QUERIES: [&str; 12] = [
+    "list",
+    "show",
+    "verify",
+    "explain",
+    "help",
+    "completions",
+    "pkginfo",
+    "pkgparam",
+    "pkgproto",
+    "showrev",
+    "valpath",
+    "puttext",
 ];
 
 /// Runs the command that the words of the command line ask for.
@@ -178,26 +196,37 @@ fn explain(
     in_json: Option<&'static str>,
     error: &anyhow::Error,
 ) -> anyhow::Result<Exit> {
-    let exit = Exit::of(error);
+    let damage = record_damage(error);
+    let exit = damage.map_or_else(|| Exit::of(error), |_| failure::damaged_code(output.program()));
     if is_broken_pipe(error) {
         return Ok(Exit::PIPE);
     }
     if let Some(Stop::Help(text)) = error.downcast_ref() {
-        output.print(text)?;
+        output.document(text)?;
         return Ok(Exit::OK);
     }
     if let Some(Stop::Ended(exit)) = error.downcast_ref() {
         return Ok(*exit);
     }
     if let Some(command) = in_json {
-        let failure = json::ErrorFields { error: format!("{error:#}") };
-        output.document(DocumentHead { command, root: None, exit }.document(failure).text()?)?;
+        let result = (!QUERIES.contains(&command)).then(|| result_of(error));
+        let fields = json::ErrorFields { result, error: format!("{error:#}") };
+        output.document(DocumentHead { command, root: None, exit }.document(fields).text()?)?;
     }
-    output.error(&format!("{error:#}"))?;
+    let next = damage.map(|damage| format!("\n{}", mending(damage))).unwrap_or_default();
+    output.error(&format!("{error:#}{next}"))?;
     if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
         output.usage(&usage_text(usage, width_of_help()))?;
     }
     Ok(exit)
+}
+
+/// The word for an end by an error.
+fn result_of(error: &anyhow::Error) -> ResultWord {
+    match error.downcast_ref() {
+        Some(Stop::Ran { result, .. }) => *result,
+        _ => ResultWord::of_cause(Exit::of(error).cause()),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

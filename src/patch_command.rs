@@ -127,5 +127,6 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
     let result = call.change(&root, command.name(), wait, |caller| request.carry_out(&root, caller))?;
     let code = if call.program == PROGRAM { failure::verb_code } else { failure::code };
     let report = PatchesReport::of(&root, command, result, code, call.surroundings.began);
+    let report = report.of_plan(request.is_dry_run());
     Ok(Reply::about(&root.clone(), report.exit, WordedReport { report, root, print }))
 }

@@ -197,3 +197,15 @@ fn a_process_of_the_owner_that_is_stopped_holds_nobody_up() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(!stage.at("/opt/ACMEs").exists(), "it is undone by the next command");
 }
+
+#[test]
+fn a_process_of_the_owner_is_as_quiet_as_asked_and_has_no_colours() {
+    let Some(stage) = stage("the manner of the owner") else { return };
+    let run = stage.run("add --as-owner --color always -v -R @ROOT@ delivered/100-01").ok();
+    assert!(!run.contains("\\033") && !run.contains('\x1b'), "{run}");
+    assert!(run.contains("replace          @ROOT@/opt/ACMEweb/bin/httpd"), "{run}");
+    assert_eq!(stage.run("-q remove --as-owner -R @ROOT@ 100-01").ok(), "");
+    fs::write(stage.beside("policy"), "exclude=100-01\n").unwrap();
+    let text = stage.run("add --as-owner --policy policy -R @ROOT@ delivered/100-01").fails(10);
+    assert!(text.contains("100-01"), "{text}");
+}

@@ -39,7 +39,9 @@ fn the_unit_comes_after_the_file_systems_and_before_everything_that_uses_them() 
     assert!(lists("DefaultDependencies", "no"), "else it would come after what it has to come before");
     assert!(lists("After", "local-fs.target") && lists("Requires", "local-fs.target"));
     assert!(lists("Before", "sysinit.target") && lists("WantedBy", "sysinit.target"));
-    assert_eq!(values(&unit, "ConditionPathExists"), ["/var/sadm/patchadm/journal"]);
+    // One of them is enough: a stage without a journal is that of a run whose journal is lost.
+    assert_eq!(values(&unit, "ConditionPathExists"), ["|/var/sadm/patchadm/journal"]);
+    assert_eq!(values(&unit, "ConditionDirectoryNotEmpty"), ["|/var/sadm/patchadm/stage"]);
 }
 
 #[test]

@@ -122,6 +122,94 @@ fn puppet_puts_n_behind_the_device() {
     assert_eq!(machine.sh("pkgrm -n ACMEweb").code, 1, "what is not there cannot go");
 }
 
+/// A package with files of two classes whose scripts are not its own: that of `sed` is everybody's, that of `conf` lies in
+/// the root.
+fn of_classes() -> Package {
+    Package::new("ACMEconf")
+        .param("CLASSES", "none sed conf")
+        .file("bin/run", 0o755, "run\n")
+        .of_class("sed", 'e', "etc/hosts", 0o644, "!install\n$a\\\nlocalhost\n!remove\n/^localhost$/d\n")
+        .of_class("conf", 'f', "etc/conf", 0o644, "conf\n")
+}
+
+#[test]
+fn puppet_and_chef_are_stopped_by_scripts_of_the_package_itself_alone() {
+    let machine = machine();
+    let spool = machine.stage.beside("spool");
+    for (name, text) in [
+        ("i.conf", "while read from to; do cp $from $to; echo $to >> $PKG_INSTALL_ROOT/seen; done\n"),
+        ("r.conf", "while read path; do rm $path; done\n"),
+    ] {
+        machine.stage.file(&format!("/usr/sadm/install/scripts/{name}"), text);
+    }
+    machine.stage.file("/opt/ACMEconf/etc/hosts", "router\n");
+    of_classes().write(&spool);
+    for (install, remove) in [
+        ("pkgadd -d $PWD/spool -n ACMEconf", "pkgrm -n ACMEconf"),
+        ("pkgadd -n -d $PWD/spool ACMEconf", "pkgrm -n -A ACMEconf"),
+    ] {
+        done(&machine, install);
+        assert_eq!(machine.stage.text("/opt/ACMEconf/etc/hosts"), "router\nlocalhost\n");
+        assert_eq!(machine.sh("pkgchk ACMEconf").ok(), "", "{install}");
+        done(&machine, remove);
+        assert_eq!(machine.stage.text("/opt/ACMEconf/etc/hosts"), "router\n");
+    }
+    assert_eq!(machine.stage.text("/seen").lines().count(), 2, "the script of the root was run");
+    for script in ["preinstall", "postinstall", "i.conf"] {
+        let _ = fs::remove_dir_all(spool.join("ACMEconf"));
+        of_classes().information(script, "cat > /dev/null; exit 0\n").write(&spool);
+        let run = machine.sh("pkgadd -d $PWD/spool -n ACMEconf");
+        assert_eq!(run.code, 5, "{script}: {}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains("scripts of its own that run with the permissions"), "{}", run.stderr);
+    }
+    for script in ["preremove", "postremove", "r.conf"] {
+        let _ = fs::remove_dir_all(spool.join("ACMEconf"));
+        of_classes().information(script, "cat > /dev/null; exit 0\n").write(&spool);
+        done(&machine, "pkgadd -d $PWD/spool -n ACMEconf");
+        assert_eq!(machine.sh("pkgrm -n ACMEconf").code, 5, "{script}");
+        done(&machine, "pkgrm -n -a @ROOT@/admin ACMEconf");
+    }
+}
+
+#[test]
+fn puppet_and_cfengine_install_the_first_package_of_an_empty_database() {
+    let machine = machine();
+    for line in ["pkginfo", "pkginfo -x", "pkginfo -l"] {
+        let run = machine.sh(line);
+        assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (0, "", ""), "{line}");
+    }
+    for line in ["pkginfo -q", "pkginfo -l ACMEweb", "pkginfo -q -c utils", "pkginfo -i", "pkginfo -p"] {
+        assert_eq!(machine.sh(line).code, 1, "{line}");
+    }
+    comes_and_goes(&machine, &[("pkgadd -d @STREAM@ -n ACMEweb", "pkgrm -n ACMEweb")]);
+}
+
+#[test]
+fn a_package_without_base_directory_is_recorded_with_that_of_the_root_that_is_named() {
+    let machine = machine();
+    let text = "PKG=ACMEabs\nNAME=Absolute\nARCH=i386\nVERSION=1.0\nCATEGORY=system\nCLASSES=none\n";
+    machine.stage.file("/opt/abs/a", "a\n");
+    machine.stage.spooled(
+        "/spool/ACMEabs",
+        text,
+        &["1 d none /opt/acme 0755 root root", "1 d none etc/acme 0755 root root"],
+    );
+    done(&machine, "unset PKG_INSTALL_ROOT; pkgadd -n -a @ROOT@/admin -R @ROOT@ -d @ROOT@/spool ACMEabs");
+    let pkginfo = machine.stage.text("/var/sadm/pkg/ACMEabs/pkginfo");
+    assert!(pkginfo.starts_with("CLASSES=none\nBASEDIR=/\n"), "{pkginfo}");
+    assert_eq!(machine.sh("pkginfo -r ACMEabs").ok(), "/\n");
+    assert_eq!(machine.sh("pkgchk ACMEabs").ok(), "");
+    assert!(machine.stage.at("/etc/acme").is_dir());
+    let patch = Patch::of(
+        "120009-01",
+        Package::new("ACMEabs").param("BASEDIR", "/").file("etc/acme/a", 0o644, "a\n"),
+    );
+    machine.stage.patchadd("", &patch).ok();
+    done(&machine, "patchrm 120009-01");
+    assert!(machine.stage.text("/var/sadm/pkg/ACMEabs/pkginfo").contains("\nBASEDIR=/\n"));
+    done(&machine, "pkgrm -n -a @ROOT@/admin ACMEabs");
+}
+
 #[test]
 fn chef_cfengine_and_zap_install_from_streams_and_spools() {
     let machine = machine();

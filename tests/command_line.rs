@@ -3,6 +3,8 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
+use crate::delivery::Patch;
+use crate::packages::Package;
 use crate::scenario::Scenario;
 
 #[test]
@@ -38,7 +40,7 @@ fn wrong_usage_has_the_classic_text_and_exit_code_1() {
 #[test]
 fn help_and_version_are_no_errors() {
     let stage = Scenario::new();
-    assert!(stage.run("--help").ok().contains("  pkginfo    list installed or spooled packages\n"));
+    assert!(stage.run("--help").ok().contains("  pkginfo     list installed or spooled packages\n"));
     assert_eq!(stage.run("--version").ok(), format!("patchadm {}\n", env!("CARGO_PKG_VERSION")));
     for command in ["pkginfo", "pkgparam", "pkgchk", "pkgproto", "pkgmk", "showrev"] {
         let help = stage.run(&format!("{command} --help")).ok();
@@ -127,4 +129,141 @@ fn an_error_is_told_in_json_as_well_where_that_is_asked_for() {
     assert_eq!(document["exit"]["code"], 1);
     assert_eq!(document["error"], "unable to locate parameter information for \"nosuch\"");
     assert!(run.fails(1).starts_with("pkgparam: ERROR: unable"));
+}
+
+/// A root with a package, and a patch for it.
+fn patched() -> (Scenario, String) {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let delivered = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").file("bin/new", 0o755, "new\n");
+    let patch = Patch::of("105181-05", delivered).directory(&stage).display().to_string();
+    (stage, patch)
+}
+
+#[test]
+fn a_slip_in_a_verb_an_option_or_a_word_is_understood() {
+    let stage = Scenario::new();
+    for (line, meant) in [
+        ("lsit", "list"),
+        ("remvoe 1-01", "remove"),
+        ("pkginof", "pkginfo"),
+        ("list --jsn", "--json"),
+        ("add --dryrun x", "--dry-run"),
+        ("pkginfo --hepl", "--help"),
+        ("patchadd --overide /a x", "--override"),
+        ("add --edited kepp x", "keep"),
+        ("list --color alway", "always"),
+        ("completions bsh", "bash"),
+    ] {
+        let text = stage.run(line).fails(1);
+        assert!(text.contains(&format!("\n    did you mean `{meant}`?\nusage: ")), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_slip_in_an_id_or_a_file_is_understood_and_nothing_is_guessed_from_afar() {
+    let (stage, patch) = patched();
+    stage.run(&format!("add -R @ROOT@ {patch}")).ok();
+    for (id, is_meant) in [("105181-04", true), ("105811-05", true), ("106793-01", false)] {
+        let text = stage.run(&format!("remove -R @ROOT@ {id}")).stderr;
+        assert_eq!(text.contains("did you mean `105181-05`?"), is_meant, "{id}: {text}");
+    }
+    let missing = patch.replace("105181-05", "105181-50");
+    let text = stage.run(&format!("add -R @ROOT@ {missing}")).fails(33);
+    assert!(text.contains(&format!("did you mean `{patch}`?")), "{text}");
+    let text = stage.run("add -R @ROOT@ delivered/105181-06").fails(27);
+    assert!(text.contains("did you mean `delivered/105181-05`?"), "{text}");
+}
+
+#[test]
+fn options_of_every_verb_stand_before_or_after_it() {
+    let (stage, patch) = patched();
+    stage.run(&format!("add -R @ROOT@ {patch}")).ok();
+    for verb in ["list", "show 105181-05", "verify", "plan --remove 105181-05", "recover"] {
+        let plain = stage.run(&format!("{verb} -R @ROOT@")).ok();
+        for line in [
+            format!("-R @ROOT@ {verb}"),
+            format!("--color never -R @ROOT@ {verb}"),
+            format!("-R @ROOT@ {verb} --color never"),
+        ] {
+            assert_eq!(stage.run(&line).ok(), plain, "{line}");
+        }
+        for line in [format!("--json -R @ROOT@ {verb}"), format!("-q {verb} --json -R @ROOT@")] {
+            assert!(stage.run(&line).ok().starts_with("{\n  \"schema\""), "{line}");
+        }
+        assert_eq!(stage.run(&format!("-q -R @ROOT@ {verb}")).ok(), "", "{verb}");
+        let more = stage.run(&format!("-v -R @ROOT@ {verb}")).ok();
+        assert!(more.len() >= plain.len(), "{verb}: {more}");
+        let text = stage.run(&format!("-q {verb} -v -R @ROOT@")).fails(1);
+        assert!(text.contains("cannot be used with"), "{text}");
+    }
+    for verb in ["explain 5", "help", "links --help", "completions bash"] {
+        let plain = stage.run(verb).ok();
+        assert_eq!(stage.run(&format!("-R @ROOT@ --color never {verb}")).ok(), plain, "{verb}");
+    }
+}
+
+#[test]
+fn quiet_is_errors_only_and_verbose_a_line_for_each_path() {
+    let (stage, patch) = patched();
+    let run = stage.run(&format!("add -v -R @ROOT@ {patch}")).ok();
+    for line in [
+        "  replace          @ROOT@/opt/ACMEweb/bin/httpd (4 bytes)\n",
+        "  add              @ROOT@/opt/ACMEweb/bin/new (4 bytes)\n",
+    ] {
+        assert!(run.contains(line), "{run}");
+    }
+    assert_eq!(stage.run("remove -q -R @ROOT@ 105181-05").ok(), "");
+    assert_eq!(stage.run(&format!("add -q -R @ROOT@ {patch}")).ok(), "");
+    let run = stage.run("-q remove -R @ROOT@ 200-01");
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+    assert!(run.stderr.starts_with("patchadm: ERROR: patch 200-01 is not backed out; "), "{}", run.stderr);
+    let roots = stage.run(&format!("remove -v --root {} 105181-05", stage.root().display())).ok();
+    assert!(
+        roots.contains("  add              @ROOT@") || roots.contains("@ROOT@/opt/ACMEweb/bin/new"),
+        "{roots}"
+    );
+}
+
+#[test]
+fn a_policy_of_the_callers_takes_the_place_of_the_roots() {
+    let (stage, patch) = patched();
+    stage.file("/etc/patchadm/policy", "exclude=105181-05\n");
+    stage.run(&format!("plan -R @ROOT@ {patch}")).fails(10);
+    fs::write(stage.beside("mine"), "undo_format=none\n").unwrap();
+    stage.run(&format!("add --policy mine -R @ROOT@ {patch}")).ok();
+    assert!(stage.at("/var/sadm/pkg/ACMEweb/save/105181-05/undo").exists());
+    fs::write(stage.beside("mine"), "edited=stop\nnothing=of that\n").unwrap();
+    let text = stage.run("--policy mine remove -R @ROOT@ 105181-05").fails(1);
+    assert!(text.contains("mine, line 2: nothing: no such setting"), "{text}");
+    let text = stage.run("list --policy none.there -R @ROOT@").fails(1);
+    assert!(text.contains("the policy none.there cannot be read: No such file or directory"), "{text}");
+}
+
+#[test]
+fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
+    let stage = Scenario::new();
+    for (line, says, instead) in [
+        ("patchadd -M /patches 1-01", "-M takes patches from a directory", "Name the patches themselves"),
+        ("patchadd -dM /patches 1-01", "-M takes patches from a directory", "Name the patches themselves"),
+        ("patchadd -C /image 1-01", "-C names the image of a network installation", "patchadd -R IMAGE"),
+        ("patchadd -S Solaris_8 1-01", "-S names the operating system", "patchadd -R /export/SERVICE"),
+        ("patchadd -k keystore 1-01", "-k names the keystore", "Leave it out"),
+        ("patchadd -P pass:x 1-01", "-P says where the password", "Leave it out"),
+        ("patchadd -x proxy:80 1-01", "-x names a proxy", "Fetch the patch first"),
+        ("patchadd -O optimistic 1-01", "-O chooses", "Leave it out"),
+        ("patchrm -C /image 1-01", "-C names the image of a network installation", "patchrm -R IMAGE"),
+        ("patchrm -S Solaris_8 1-01", "-S names the operating system", "patchrm -R /export/SERVICE"),
+        ("showrev -w", "-w prints the revision of the window system", "Leave it out"),
+        ("showrev -s host", "-s asks another host", "ssh HOST showrev -p"),
+        ("list --as-owner", "--as-owner is for verbs that can change a root", "Leave it out"),
+    ] {
+        let text = stage.run(line).fails(1);
+        let (what, next) = text.split_once('\n').unwrap();
+        assert!(what.contains(&format!("ERROR: {says}")), "{line}: {text}");
+        assert!(
+            next.trim_start().starts_with(instead) || next.lines().next().unwrap().contains(instead),
+            "{line}: {text}"
+        );
+        assert!(!text.contains("unexpected argument"), "{line}: {text}");
+    }
 }

@@ -7,6 +7,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
 use crate::scenario::Scenario;
+use crate::schema::assert_document_if_asked;
 
 /// What clears a screen, renames a window, goes back on the line, beeps, and is C1 in UTF-8 and as a byte.
 const HOSTILE: &str = "a\u{1b}[2Jb\u{1b}]0;x\u{7}c\rd\u{8}e\u{7f}f\u{9b}31mg";
@@ -47,6 +48,7 @@ fn stage() -> Scenario {
 fn play(stage: &Scenario, lines: &[&str]) {
     for line in lines {
         let output = stage.command(line).output().unwrap();
+        assert_document_if_asked(line, &output.stdout);
         assert_plain(line, &[&output.stdout[..], &output.stderr[..]].concat());
     }
 }

@@ -95,6 +95,7 @@ fn a_patch_with_a_directory_leaves_the_link_and_its_backout_is_exact() {
     let patch = format!("{PKGINFO}SUNW_PATCHID=900-01\n");
     let scenario = merged();
     scenario.package("ACMElib", PKGINFO);
+    scenario.package("ACMEbase", "PKG=ACMEbase\n");
     let lines = ["/usr d none 0755 root root ACMEbase"];
     scenario.contents(&lines);
     spool(&scenario, "/spool/900-01/ACMElib", &patch);
@@ -202,6 +203,7 @@ fn a_patch_that_deletes_the_directory_leaves_the_link() {
 fn a_link_that_took_the_place_of_a_patchs_directory_survives_the_backout() {
     let scenario = Scenario::new();
     scenario.package("ACMElib", PKGINFO);
+    scenario.contents(&[]);
     spool(&scenario, "/spool/900-01/ACMElib", &format!("{PKGINFO}SUNW_PATCHID=900-01\n"));
     scenario.run("patchadd -R @ROOT@ @ROOT@/spool/900-01").ok();
     scenario.directory("/usr");
@@ -224,6 +226,7 @@ fn documents_have_the_note_that_a_link_stays() {
     ] {
         let scenario = merged();
         scenario.package("ACMElib", PKGINFO);
+        scenario.contents(&[]);
         spool(&scenario, "/spool/900-01/ACMElib", &format!("{PKGINFO}SUNW_PATCHID=900-01\n"));
         spool(&scenario, "/spool/ACMEother", &PKGINFO.replace("ACMElib", "ACMEother"));
         let run = scenario.run(line);
@@ -245,6 +248,7 @@ fn patchadd_replaces_the_link_that_override_names_and_not_with_u() {
     let patch = format!("{PKGINFO}SUNW_PATCHID=900-01\n");
     let scenario = merged();
     scenario.package("ACMElib", PKGINFO);
+    scenario.contents(&[]);
     spool(&scenario, "/spool/900-01/ACMElib", &patch);
     let before = (scenario.tree(), scenario.lines());
     scenario.run("patchadd -u -R @ROOT@ @ROOT@/spool/900-01").ok();
@@ -263,6 +267,7 @@ fn patchadd_replaces_the_link_that_override_names_and_not_with_u() {
 fn installf_of_a_directory_leaves_the_link() {
     let scenario = merged();
     scenario.package("ACMElib", PKGINFO);
+    scenario.contents(&[]);
     scenario.run("installf -R @ROOT@ ACMElib /lib d 0755 root root").ok();
     scenario.run("installf -R @ROOT@ -f ACMElib").ok();
     assert_eq!(link(&scenario).as_deref(), Some("usr/lib"));

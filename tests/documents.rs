@@ -97,7 +97,7 @@ fn changed(changes: &[&str]) -> String {
     fields.into_iter().collect::<Vec<_>>().join("\n")
 }
 
-const PLANNED: [&str; 9] = [
+const PLANNED: [&str; 10] = [
     "-run number",
     "+patches[].changes[].action string",
     "+patches[].changes[].package string",
@@ -106,6 +106,7 @@ const PLANNED: [&str; 9] = [
     "+patches[].space[].file_system string",
     "+patches[].space[].free number",
     "+patches[].space[].needed number",
+    "+would_change bool",
     "-patches[].reboot null",
 ];
 
@@ -128,7 +129,8 @@ fn documents_of_changes_have_the_fields_of_the_schema() {
     for line in ["plan --json -R @ROOT@ delivered/100-01", "add --dry-run --json -R @ROOT@ delivered/100-01"]
     {
         let plan = assert_fields(&stage, 0, line, &planned);
-        assert_eq!(plan["changed"], false);
+        assert_eq!((&plan["changed"], &plan["would_change"]), (&false.into(), &true.into()));
+        assert_eq!((&plan["result"], &plan["patches"][0]["verdict"]), (&"planned".into(), &"planned".into()));
         assert_eq!(plan["patches"][0]["reboot"], "rebootafter");
         assert_eq!(plan["patches"][0]["changes"][0]["action"], "replace");
     }
@@ -150,7 +152,7 @@ fn documents_of_changes_have_the_fields_of_the_schema() {
 
     let without_undo = ["-patches[].undo[].path string", "+patches[].undo[].path null"];
     let removed = changed(&without_undo);
-    let backout: Vec<&str> = [&PLANNED[..8], &without_undo].concat();
+    let backout: Vec<&str> = [&PLANNED[..9], &without_undo].concat();
     assert_fields(
         &stage,
         0,

@@ -53,8 +53,7 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
             said,
             "patchadm: ERROR: patch 100-01 is not applied; nothing was changed\n    \
              edited since installation: @ROOT@/opt/ACMEweb/bin/httpd, @ROOT@/opt/ACMEweb/bin/tool\n    \
-             decide with --edited replace (as patchadd -u) or --edited keep, or per path with --override and \
-             --preserve; see patchadd(8)\n"
+             decide with --edited replace or --edited keep, or path by path with --override PATH and --preserve PATH\n"
         );
     }
     assert_eq!(stage.everything(), before);

@@ -157,7 +157,11 @@ fn a_removal_leaves_what_the_classic_one_leaves() {
     stage.has_lines_of("01-base-install/out/base");
     stage.remove("SUNWstuf");
     stage.has_lines_of("19-pkgrm-installf/out/pkgrm2");
-    assert_eq!(stage.scenario.run("pkginfo -R @ROOT@").fails(1), "");
+    assert_eq!(
+        stage.scenario.run("pkginfo -R @ROOT@").ok(),
+        "",
+        "classic: 1, and some installers then give up"
+    );
     assert_eq!(stage.scenario.tree().paths(), "etc etc/group etc/passwd opt");
 }
 

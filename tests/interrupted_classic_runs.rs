@@ -159,7 +159,7 @@ fn list_verify_and_recover_say_that_a_patch_was_left_half_applied() {
 
         let told = stage.run("recover -R @ROOT@").ok();
         assert!(told.starts_with("No run was interrupted.\n  note: 100-01: applying it"), "{told}");
-        assert!(told.contains(why) && told.contains("patchadd -u -d 100-01"), "{told}");
+        assert!(told.contains(why) && told.contains("`patchadm patchadd -R @ROOT@ -u -d PATCH`"), "{told}");
         assert_eq!(before.difference(&stage.everything()), "");
     }
 }
@@ -220,7 +220,7 @@ fn scripts_of_another_patch_do_not_run_where_they_would_take_the_lock_away() {
     let told = stage.patchadd("", &other).fails(10);
     assert!(told.contains("patch 100-01 was left half applied to package ACMEweb"), "{told}");
     let told = stage.run("add -R @ROOT@ delivered/200-01").fails(10);
-    assert!(told.contains("patchadd -u -d 100-01"), "{told}");
+    assert!(told.contains("`patchadm patchadd -R @ROOT@ -u -d PATCH`"), "{told}");
     assert_eq!(before.difference(&stage.everything()), "");
 }
 

@@ -208,6 +208,35 @@ fn an_archive_that_others_could_exchange_is_not_adopted() {
 }
 
 #[test]
+fn an_archive_of_an_earlier_application_is_adopted_only_by_its_name() {
+    let stage = stage();
+    stage.patchadd("", &patch("100-01")).ok();
+    let save = "/var/sadm/pkg/ACMEweb/save/100-01";
+    let earlier = ["undo.gz", "undo.sha256"].map(|name| {
+        let name = format!("{save}/{name}");
+        (name.clone(), fs::read(stage.at(&name)).unwrap())
+    });
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    stage.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    for (name, bytes) in earlier {
+        fs::write(stage.at(&name), bytes).unwrap();
+    }
+    disown(&stage.root(), "ACMEweb");
+    let said = stage.run("recover -R @ROOT@ --adopt-undo");
+    assert_eq!(said.code, 4, "{}", said.stdout);
+    assert!(said.stdout.contains("an undo archive of run 2-"), "{}", said.stdout);
+    assert!(said.stdout.contains(" of 2026-11-20T07:00:00Z"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("of 2026-11-20T07:00:00Z has backed out what it was made for"),
+        "{}",
+        said.stdout
+    );
+    assert!(!stage.at(LEDGER).exists());
+    stage.run("recover -R @ROOT@ --adopt-undo 100-01").ok();
+    assert_eq!(lines(&stage)[0]["adopted"], true);
+}
+
+#[test]
 fn recover_adopts_an_archive_that_fits_and_names_one_that_does_not() {
     let stage = stage();
     stage.patchadd("", &patch("100-01")).ok();

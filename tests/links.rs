@@ -6,8 +6,17 @@ use crate::scenario::Scenario;
 
 /// Every classic command, as the overview names them.
 pub(crate) fn classic_commands() -> Vec<String> {
+    listed_below("Classic commands:\n")
+}
+
+/// Every verb, as the overview names them.
+pub(crate) fn verbs() -> Vec<String> {
+    listed_below("Verbs:\n")
+}
+
+fn listed_below(title: &str) -> Vec<String> {
     let overview = Scenario::new().run("--help").ok();
-    let (_, list) = overview.split_once("Classic commands:\n").unwrap();
+    let (_, list) = overview.split_once(title).unwrap();
     let list = list.lines().take_while(|line| line.starts_with("  "));
     list.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }

@@ -271,7 +271,7 @@ fn packages_before_one_that_fails_stay_and_the_gravest_code_counts() {
         run.fails(1),
         "\nInstallation of <ACMEa> was successful.
 pkgadd: ERROR: package ACMEb: it needs package ACMEnone, which is not completely installed
-    use an admin file that decides it, or run without -n
+    install that first, or use an admin file (-a FILE) that says idepend=nocheck, instance=unique and basedir=default, or run it on a terminal without -n
 
 Installation of <ACMEb> was suspended (interaction required).
 No changes were made to the system.
@@ -302,7 +302,12 @@ fn the_admin_file_decides_what_is_asked_otherwise() {
         } else {
             let listed = "being\nused by another package:\n  @ROOT@/opt/shared\n";
             assert!(run.stderr.contains(listed), "{}", run.stderr);
-            assert_eq!(run.stderr.contains("use an admin file that decides it"), code == 5, "{}", run.stderr);
+            assert_eq!(
+                run.stderr.contains("or run it on a terminal without -n"),
+                code == 5,
+                "{}",
+                run.stderr
+            );
             assert_same(&stage.everything(), &before);
         }
     }
@@ -483,5 +488,9 @@ fn a_document_in_json_says_the_same() {
     assert_eq!(document["exit"]["code"], 5);
     let packages = document["packages"].as_array().unwrap();
     assert_eq!((&packages[0]["instance"], &packages[0]["code"]), (&"ACMEa".into(), &0.into()));
-    assert!(packages[1]["reason"].as_str().unwrap().contains("has scripts that run"), "{}", run.stdout);
+    assert!(
+        packages[1]["reason"].as_str().unwrap().contains("has scripts of its own that run"),
+        "{}",
+        run.stdout
+    );
 }

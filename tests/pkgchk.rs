@@ -174,8 +174,8 @@ fn nothing_is_checked_while_a_run_is_unfinished_and_the_other_queries_answer() {
     stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &[]).journal);
     assert_eq!(
         stage.run("pkgchk -R @ROOT@").fails(65),
-        "pkgchk: ERROR: a change of @ROOT@ is not finished: nothing can be checked until it is, or \
-         `patchadm recover` has been run\n"
+        "pkgchk: ERROR: a change of @ROOT@ is not finished: nothing can be checked until it is; if it was \
+         interrupted, `patchadm -R @ROOT@ recover` ends it\n"
     );
     let said = stage.run("verify -R @ROOT@").fails(65);
     assert!(said.starts_with("patchadm: ERROR: a change of @ROOT@ is not finished: "), "{said}");

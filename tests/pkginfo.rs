@@ -173,9 +173,15 @@ fn a_pkginfo_without_a_mandatory_parameter_is_an_error_and_hides_no_other_packag
 }
 
 #[test]
-fn an_empty_root_has_no_packages() {
-    let run = Scenario::new().run("pkginfo -R @ROOT@");
-    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (1, "", ""));
+fn of_an_empty_database_nothing_is_listed_and_that_is_no_error() {
+    let stage = Scenario::new();
+    for options in ["", "-x", "-l", "-r", "-L"] {
+        assert_eq!(stage.run(&format!("pkginfo {options} -R @ROOT@")).ok(), "", "{options}");
+    }
+    for narrowed in ["-q", "-i", "-p", "-a i386", "-v 1.0", "-c system", "-d @ROOT@/var/sadm/pkg"] {
+        let run = stage.run(&format!("pkginfo {narrowed} -R @ROOT@"));
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{narrowed}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn workshop() -> Producer {
 #[test]
 fn its_help_is_this() {
     let help = "Make a package from a prototype\n\n\
-        Usage: pkgmk [-o] [-a arch] [-b base_src_dir] [-d device] [-f prototype] [-l limit] [-p pstamp]\n             \
+        Usage: pkgmk [-o] [-a arch] [-b base_src_dir] [-d device] [-f prototype] [-l limit] [-p pstamp]\n           \
                      [-r rootpath,...] [-v version] [variable=value...] [pkginst]\n\n\
         Arguments:\n  \
           [VARIABLE=VALUE PKGINST]...  Variables and parameters, then the instance to be made\n\n\
@@ -37,8 +37,8 @@ fn its_help_is_this() {
           -p <PSTAMP>     Set PSTAMP\n  \
           -r <DIR,...>    Look for objects below these directories, separated by commas\n  \
           -v <VERSION>    Set VERSION\n      \
-              --json      Print one JSON document instead of text\n      \
-              --help      Print help\n      \
+              --json      Print one JSON document instead of text\n  \
+          -h, --help      Print help\n      \
               --version   Print the version\n";
     assert_eq!(Producer::new().run("pkgmk --help").ok(), help);
 }

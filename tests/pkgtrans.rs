@@ -462,7 +462,7 @@ Options:
   -o             Replace packages that are there already
   -s             Write one datastream instead of directories
       --json     Print one JSON document instead of text
-      --help     Print help
+  -h, --help     Print help
       --version  Print the version
 ";
     assert_eq!(help, expected);

@@ -18,9 +18,9 @@ const NOT_RUN: [&str; 4] = ["cargo ", "| jq ", "kill -9", "~/opt"];
 const MARK: &str = "@@ next command @@";
 
 /// A command of the tour, and what it prints.
-struct Shown {
-    command: String,
-    output: String,
+pub(crate) struct Shown {
+    pub(crate) command: String,
+    pub(crate) output: String,
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn the_tour_prints_what_it_says() {
     tour.remove(pulled + recovered);
     tour.retain(|shown| !NOT_RUN.iter().any(|word| shown.command.contains(word)));
     assert!(tour.len() > 15, "only {} commands of the tour are run", tour.len());
-    let outputs = run(&tour);
+    let outputs = run(&tour, &[]);
     assert_eq!(outputs.len(), tour.len());
     for (shown, output) in tour.iter().zip(outputs) {
         assert_eq!(steady(&output), steady(&shown.output), "$ {}", shown.command);
@@ -66,12 +66,16 @@ fn tour(readme: &str) -> Vec<Shown> {
     shown
 }
 
-/// Runs the commands in one shell, in a directory of its own; what each prints on both streams.
-fn run(tour: &[Shown]) -> Vec<String> {
+/// Runs the commands in one shell, in a directory of its own; what each prints on both streams. The commands that are
+/// named can be called by their own names.
+pub(crate) fn run(tour: &[Shown], named: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    symlink(env!("CARGO_BIN_EXE_patchadm"), dir.path().join("patchadm")).unwrap();
+    let bin = tempfile::tempdir().unwrap();
+    for name in named.iter().chain(&["patchadm"]) {
+        symlink(env!("CARGO_BIN_EXE_patchadm"), bin.path().join(name)).unwrap();
+    }
     // The mark keeps the exit code of the command before it, which the tour prints.
-    let mut script = format!("mark() {{ code=$?; echo '{MARK}'; return $code; }}\n");
+    let mut script = format!("umask 022; mark() {{ code=$?; echo '{MARK}'; return $code; }}\n");
     for shown in tour {
         let _ = writeln!(script, "mark\n{}", shown.command);
     }
@@ -79,7 +83,7 @@ fn run(tour: &[Shown]) -> Vec<String> {
         .args(["-c", &format!("exec 2>&1\n{script}")])
         .current_dir(&dir)
         .env_clear()
-        .env("PATH", format!("{}:/usr/bin:/bin", dir.path().display()))
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.path().display()))
         .env("LC_ALL", "C")
         .output()
         .unwrap();
@@ -90,7 +94,7 @@ fn run(tour: &[Shown]) -> Vec<String> {
 }
 
 /// A text without what is another one in every run, or for every user.
-fn steady(text: &str) -> String {
+pub(crate) fn steady(text: &str) -> String {
     let changing = [
         (r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d [\d:]{8} UTC \d{4}", "DATE"),
         (r"(Space on \S+: ).*", "${1}SPACE"),

@@ -192,6 +192,22 @@ fn without_the_package_that_has_the_class_script_nothing_is_installed() {
 }
 
 #[test]
+fn a_class_script_of_another_package_asks_nobody() {
+    let Some(streams) = shared("a package of OpenCSW without an admin file", "realdata/datastream") else {
+        return;
+    };
+    let Some(stage) = Stage::new(Who::Caller) else { return };
+    for (package, stream) in PACKAGES {
+        let stream = streams.join(stream);
+        let admin = if package == "CSWpca" { "" } else { "-a nocheck" };
+        let run = stage.run(&format!("pkgadd -n {admin} -R @ROOT@ -d {} all", stream.display()));
+        successful(&run, &format!("Installation of <{package}> was successful."));
+    }
+    the_sample_configuration_is_there(&stage);
+    successful(&stage.run("pkgrm -n -R @ROOT@ CSWpca"), "Removal of <CSWpca> was successful.");
+}
+
+#[test]
 fn packages_whose_scripts_change_the_machine_are_read_and_never_run() {
     let Some(streams) = shared("packages that are only read", "realdata/datastream") else { return };
     for (package, stream, what) in NEVER_RUN {

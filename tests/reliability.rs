@@ -37,6 +37,8 @@ pub(crate) mod killed;
 mod lies;
 /// The power cut at every moment.
 mod lost;
+/// The journal damaged or removed, after the program was killed before any change.
+mod lost_journal;
 /// An administrator who edits files while they are changed.
 mod meddling;
 /// What the program holds of what it works on.

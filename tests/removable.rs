@@ -9,6 +9,7 @@ use crate::delivery::Patch;
 use crate::everyman::as_ordinary_user;
 use crate::packages::Package;
 use crate::scenario::Scenario;
+use crate::schema::assert_document;
 
 fn web() -> Package {
     Package::new("ACMEweb").param("BASEDIR", "/opt/ACMEweb")
@@ -142,6 +143,7 @@ fn who_may_not_read_archives_is_told_what_the_records_say() {
     let list = as_ordinary_user(&stage, "list --json -R @ROOT@", &[]).output().unwrap();
     let text = String::from_utf8_lossy(&list.stdout);
     assert!(list.status.success(), "{text} {}", String::from_utf8_lossy(&list.stderr));
+    assert_document("list --json", &list.stdout);
     let document: Value = serde_json::from_str(&text).unwrap();
     let removable =
         document["patches"].as_array().unwrap().iter().map(|patch| patch["removable"]["now"] == true);

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use patchadm_svr4::package::checksum;
 use tempfile::TempDir;
 
+use crate::schema::assert_document_if_asked;
 use crate::tree::Tree;
 
 /// The clock of every scenario: 2026-11-20 07:00:00 UTC.
@@ -149,6 +150,7 @@ impl Scenario {
             command.env(name, value.unwrap_or_default());
         }
         let output = command.current_dir(program.get_current_dir().unwrap()).output().unwrap();
+        assert_document_if_asked(line, &output.stdout);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let code = output.status.code().expect("the program ended by itself");
         Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
@@ -218,9 +220,11 @@ impl Scenario {
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     }
 
-    /// Runs the program with these arguments.
+    /// Runs the program with these arguments. A document that was asked for is one of the schema.
+    #[track_caller]
     pub(crate) fn run(&self, line: &str) -> Run {
         let output = self.command(line).output().unwrap();
+        assert_document_if_asked(line, &output.stdout);
         let text = |bytes: Vec<u8>| {
             String::from_utf8(bytes).unwrap().replace(self.root().to_str().unwrap(), "@ROOT@")
         };

@@ -93,7 +93,7 @@ fn what_is_kept_of_a_patch_in_the_same_run_stops_the_backout_of_another_one_of_i
     stage.run("add -R @ROOT@ --no-undo delivered/200-01 delivered/300-01").ok();
     assert!(stage.at(&kept("200-01")).exists() && stage.at(&kept("300-01")).exists());
     stage.run("verify -R @ROOT@").ok();
-    stays(&stage, "200-01");
+    stays(&stage, "300-01");
 }
 
 #[test]

@@ -1,7 +1,10 @@
-//! `pkgadd -s` and `pkgrm -s`.
+//! What waits in directories: packages (`pkgadd -s` and `pkgrm -s`), patches in `/var/spool/patch` and elsewhere.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
+use crate::delivery::{Patch, archive};
+use crate::mounts::Mounted;
 use crate::packages::{Package, datastream, files};
 use crate::scenario::{Scenario, shared};
 use crate::terminal::at_terminal;
@@ -87,4 +90,89 @@ fn pkgrm_s_asks_where_somebody_is_there_and_needs_n_elsewhere() {
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("The following package is currently spooled:\n   ACMEa."), "{text}");
     assert_eq!(spooled(&stage), "ACMEb\n");
+}
+
+/// A root with a package, and a directory `patches` beside it with two patches and other things.
+fn with_patches() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let patches = stage.beside("patches");
+    let package = |text: &str| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
+    Patch::of("105181-05", package("two\n")).write(&patches);
+    let second = Patch::of("106793-01", package("three\n")).write(&patches);
+    archive(&second, ".zip");
+    fs::remove_dir_all(second).unwrap();
+    fs::write(patches.join("README"), "two patches\n").unwrap();
+    stage
+}
+
+#[test]
+fn a_directory_of_patches_is_refused_with_what_it_holds() {
+    let stage = with_patches();
+    let before = stage.everything();
+    for (line, code) in
+        [("add -R @ROOT@ patches", 33), ("plan -R @ROOT@ patches", 33), ("patchadd -R @ROOT@ patches", 33)]
+    {
+        let text = stage.run(line).fails(code);
+        assert!(
+            text.contains("it is a directory of patches, not a patch: it holds 105181-05, 106793-01.zip"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Name each patch, such as patches/105181-05, or all of them: patches/*"),
+            "{text}"
+        );
+    }
+    let text = stage.run("pkgadd -n -R @ROOT@ -d patches all").fails(99);
+    assert!(text.contains("it holds 105181-05, 106793-01.zip"), "{text}");
+    assert!(
+        text.contains("Patches are applied by patchadd: `patchadd -R @ROOT@ patches/105181-05`"),
+        "{text}"
+    );
+    assert_same(&stage.everything(), &before);
+    stage.run("add -R @ROOT@ patches/105181-05 patches/106793-01.zip").ok();
+}
+
+#[test]
+fn a_bare_id_is_taken_from_var_spool_patch_where_nobody_else_may_write() {
+    let stage = with_patches();
+    let waiting = stage.beside("spool/patch");
+    fs::create_dir_all(&waiting).unwrap();
+    Patch::of("105181-05", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n")).write(&waiting);
+    let mode = |name: &str, mode: u32| {
+        fs::set_permissions(stage.beside(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let ways = ["spool", "spool/patch", "spool/patch/105181-05"];
+    ways.iter().for_each(|name| mode(name, 0o755));
+    let Some(mounted) = Mounted::new("spool", stage, "mount --bind $BESIDE/spool /var/spool") else { return };
+    let note = "NOTE: 105181-05 is taken from /var/spool/patch/105181-05.\n";
+    for line in ["plan -R @ROOT@ 105181-05", "patchadd -a -R @ROOT@ 105181-05"] {
+        let run = mounted.run(line);
+        assert_eq!((run.code, run.stderr.as_str()), (0, note), "{line}: {}", run.stdout);
+    }
+    // The working directory comes first, and a path is never looked for anywhere else.
+    assert_eq!(mounted.run("add -R @ROOT@ 106793-01").code, 27);
+    assert_eq!(mounted.run("add -R @ROOT@ ./105181-05").code, 27);
+    let mode = |name: &str, mode: u32| {
+        fs::set_permissions(mounted.stage().beside(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for name in ways {
+        for bits in [0o1777, 0o757, 0o775] {
+            mode(name, bits);
+            let run = mounted.run("add -R @ROOT@ 105181-05");
+            // Group 0 is the superuser's.
+            if bits == 0o775 {
+                continue;
+            }
+            assert_eq!(run.code, 27, "{name} {bits:o}: {}{}", run.stdout, run.stderr);
+            let at = format!("/var/{name}");
+            let says = format!(
+                "NOTE: /var/spool/patch/105181-05 is not taken, because {at} may be written to by others than its owner."
+            );
+            assert!(run.stderr.starts_with(&says), "{}", run.stderr);
+        }
+        mode(name, 0o755);
+        mounted.run("patchrm -R @ROOT@ 105181-05");
+    }
+    let run = mounted.run("add -R @ROOT@ 105181-05");
+    assert_eq!((run.code, run.stderr.as_str()), (0, note), "{}", run.stdout);
 }

@@ -2,7 +2,9 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
+use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::workshop::{eventually, runs};
@@ -23,20 +25,90 @@ pub(crate) fn at_terminal(test: &str, stage: &Scenario, line: &str, answers: &st
     Some((output.status.code().unwrap(), text))
 }
 
+/// Runs the program at a terminal of so many columns, where nobody types; its exit code and everything it says.
+#[allow(clippy::print_stdout)] // a test that is skipped says so
+pub(crate) fn at_narrow_terminal(
+    test: &str,
+    stage: &Scenario,
+    line: &str,
+    columns: u16,
+) -> Option<(i32, String)> {
+    let mut typed = terminal_after(stage, line, &format!("stty rows 24 cols {columns} && "));
+    let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let Ok(mut running) = spawned else {
+        crate::skipped(&format!("{test}: script(1) is not installed"));
+        return None;
+    };
+    // Held until the end: at the end of its input script(1) types the end of a file.
+    let keys = running.stdin.take();
+    let mut text = String::new();
+    running.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    drop(keys);
+    Some((running.wait().unwrap().code().unwrap(), text.replace("\r\n", "\n")))
+}
+
 /// The program with a terminal of its own.
 fn terminal(stage: &Scenario, line: &str) -> Command {
+    terminal_after(stage, line, "")
+}
+
+/// The same after other commands of the shell.
+fn terminal_after(stage: &Scenario, line: &str, before: &str) -> Command {
     let command = stage.command(line);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
     let mut typed = Command::new("script");
     typed
-        .args(["-q", "-e", "-c", &format!("exec {}", words.join(" ")), "/dev/null"])
+        .args(["-q", "-e", "-c", &format!("{before}exec {}", words.join(" ")), "/dev/null"])
         .current_dir(stage.beside(""))
         .env_clear();
     for (name, value) in command.get_envs() {
         typed.env(name, value.unwrap_or_default());
     }
     typed
+}
+
+/// What a line has become after a tab in an interactive shell that has run `load`. None where the shell, or script(1), is
+/// not installed.
+#[allow(clippy::print_stdout)] // a test that is skipped says so
+pub(crate) fn typed_in_shell(shell: &str, stage: &Scenario, load: &str, line: &str) -> Option<String> {
+    if Command::new(shell).args(["-c", "exit"]).status().is_err() {
+        crate::skipped(&format!("completions: {shell} is not installed"));
+        return None;
+    }
+    let options = if shell == "bash" { "--norc --noprofile -i" } else { "-f -i" };
+    let program = stage.command("");
+    let mut typed = Command::new("script");
+    typed.args(["-q", "-e", "-c", &format!("exec {shell} {options}"), "/dev/null"]);
+    typed.current_dir(stage.beside("")).env_clear().env("TERM", "xterm");
+    typed.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let Ok(mut running) = spawned else {
+        crate::skipped("completions: script(1) is not installed");
+        return None;
+    };
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let (mut output, heard) = (running.stdout.take().unwrap(), said.clone());
+    let listener = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut bytes) {
+            heard.lock().unwrap().extend_from_slice(&bytes[..count]);
+        }
+    });
+    let text = || String::from_utf8_lossy(&said.lock().unwrap()).replace('\r', "\n");
+    let mut keys = running.stdin.take().unwrap();
+    let mut press = |keys_of_line: &str| keys.write_all(keys_of_line.as_bytes()).unwrap();
+    press(&format!("{load}; PS1=; stty cols 1000; echo rea''dy\n"));
+    eventually("the shell is ready", || text().lines().any(|line| line.trim() == "ready"));
+    // To the beginning of the line, so that it is printed and not carried out.
+    press(&format!("{line}\t\x01echo IS: \n\necho en''d\n"));
+    eventually("the line is printed", || text().lines().any(|line| line.trim() == "end"));
+    press("exit\n");
+    running.wait().unwrap();
+    listener.join().unwrap();
+    let text = without_sequences(&text());
+    let line = text.lines().rev().find_map(|line| line.trim().strip_prefix("IS: ").map(str::to_owned));
+    Some(line.unwrap_or(text).trim_end().to_owned())
 }
 
 /// The exit code where somebody waits for a question and then types the character that interrupts.
@@ -57,6 +129,72 @@ fn interrupted_at_a_question(stage: &Scenario, line: &str, question: &str) -> Op
     eventually("the program ends", || !runs(&pid));
     drop(keys);
     running.wait().unwrap().code()
+}
+
+/// A text without the escape sequences that move and colour.
+fn without_sequences(text: &str) -> String {
+    regex::Regex::new("\x1b\\[[0-9;?]*[A-Za-z]").unwrap().replace_all(text, "").into_owned()
+}
+
+#[test]
+fn a_bar_never_wraps_however_narrow_the_terminal() {
+    let mut stage = Scenario::with(&[Package::new("ACMEa").file("a", 0o644, "a\n")]);
+    stage.set("TERM", "xterm");
+    let patch = Patch::of("100-01", Package::new("ACMEa").file("a", 0o644, "b\n")).directory(&stage);
+    let root = stage.root().display().to_string();
+    let list: Vec<String> = (0..40)
+        .map(|number| {
+            let copy = stage.beside(&format!("root{number}"));
+            assert!(Command::new("cp").args(["-a", &root]).arg(&copy).status().unwrap().success());
+            copy.display().to_string()
+        })
+        .collect();
+    std::fs::write(stage.beside("roots"), list.join("\n")).unwrap();
+    for columns in [20, 45, 80] {
+        let line = format!("plan -q --roots roots {}", patch.display());
+        let Some((code, text)) = at_narrow_terminal("bars", &stage, &line, columns) else { return };
+        assert_eq!((code, text.as_str()), (0, ""), "quiet is without a bar");
+        let line = format!("plan --color never --roots roots {}", patch.display());
+        let (code, text) = at_narrow_terminal("bars", &stage, &line, columns).unwrap();
+        assert_eq!(code, 0, "{text}");
+        let drawn: Vec<String> = text
+            .split(['\r', '\n'])
+            .map(without_sequences)
+            .filter(|line| line.contains("of 40 roots") || line.contains("/40"))
+            .collect();
+        assert!(!drawn.is_empty(), "{text:?}");
+        for line in drawn {
+            assert!(line.chars().count() <= usize::from(columns), "{columns}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn states_have_colours_on_a_terminal_and_nowhere_else() {
+    let mut stage = Scenario::with(&[Package::new("ACMEa").file("a", 0o644, "a\n")]);
+    let patch = Patch::of("100-01", Package::new("ACMEa").file("a", 0o644, "b\n")).directory(&stage);
+    let line = |verb: &str, options: &str| format!("{verb} {options} -R @ROOT@ {}", patch.display());
+    let Some((code, text)) = at_narrow_terminal("colours", &stage, &line("add", ""), 100) else { return };
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("\x1b[1m100-01\x1b[0m: \x1b[32mapplied\x1b[0m (ACMEa;"), "{text:?}");
+    assert!(
+        !at_narrow_terminal("colours", &stage, "list -R @ROOT@ --color never", 100)
+            .unwrap()
+            .1
+            .contains('\x1b')
+    );
+    let refused = at_narrow_terminal("colours", &stage, "remove -R @ROOT@ 200-01", 100).unwrap().1;
+    assert!(refused.contains("patchadm: \x1b[31mERROR\x1b[0m: "), "{refused:?}");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert!(!stage.run(&line("plan", "")).ok().contains('\x1b'), "no terminal");
+    assert!(stage.run(&line("plan", "--color always")).ok().contains("\x1b[1m100-01\x1b[0m"));
+    assert!(!stage.run("patchadd -p -R @ROOT@").ok().contains('\x1b'), "classic commands have none");
+    stage.set("CLICOLOR_FORCE", "1");
+    assert!(stage.run(&line("plan", "")).ok().contains("\x1b[1m100-01\x1b[0m"));
+    assert!(!stage.run(&line("plan", "--color=never")).ok().contains('\x1b'));
+    stage.set("NO_COLOR", "1");
+    assert!(!stage.run(&line("plan", "")).ok().contains('\x1b'));
+    assert!(stage.run(&line("plan", "--color=always")).ok().contains("\x1b[1m"), "what is said wins");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
+/// What a refusal says to type next.
+mod advice;
 /// The pages about the code.
 mod architecture;
 /// Roots that are changed as their owners.
@@ -36,8 +38,12 @@ mod clients_making;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// What shells complete.
+mod completions;
 /// Control characters in names and texts.
 mod control_characters;
+/// Records that are damaged or disagree: who says it, and what repairs them.
+mod damaged_records;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
@@ -57,6 +63,8 @@ mod every_golden;
 mod everyman;
 /// Every kind of change at once.
 mod everything;
+/// What exit codes mean, as the program tells it.
+mod explain;
 /// Roots of several file systems.
 mod file_systems;
 /// File systems without room.
@@ -85,6 +93,8 @@ mod handed_down;
 mod help;
 /// Scripts of a patch that are kept in the root until its backout.
 mod hooks_by_digest;
+/// Which root it is, and a journal that is lost.
+mod identity;
 /// Objects that no package can have.
 mod impossible_objects;
 mod installf;
@@ -109,6 +119,8 @@ mod links;
 mod list;
 /// Two writers at once.
 mod locked;
+/// A first patch, by its page.
+mod making_patches;
 /// The manual pages against the program.
 mod manual;
 /// One verb on many roots.
@@ -117,8 +129,10 @@ mod many_roots;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
-/// Roots without a package database.
+/// Roots that have no package database yet, or half of one.
 mod new_roots;
+/// Commands on a root without a package database.
+mod no_database;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
 /// Packages made by a test.
@@ -173,6 +187,8 @@ mod removef;
 mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
+/// The JSON documents that the suite sees, against `docs/schema`.
+mod schema;
 /// What scripts are told of the parameters of a package.
 mod script_environment;
 /// Processes that scripts start, and which of them are ended.

@@ -107,6 +107,7 @@ fn a_patch_applied_again_keeps_its_records_and_the_first_undo_data() {
 fn a_patch_of_the_old_progressive_kind_is_listed_and_cannot_be_backed_out() {
     let stage = Scenario::new();
     stage.package("ACMEweb", "PKG=ACMEweb\nNAME=A\nARCH=i386\nVERSION=1.0\nCATEGORY=a\nSUNW_PATCHID=90-01\n");
+    stage.contents(&[]);
     assert_eq!(
         stage.run("showrev -p -R @ROOT@").ok(),
         "Patch: 90-01 Obsoletes:  Requires:  Incompatibles:  Packages: ACMEweb\n"

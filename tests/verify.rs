@@ -87,7 +87,7 @@ fn a_root_without_patches_or_packages_is_sound() {
     assert_eq!(text(&stage, 0, ""), "7 objects are as recorded; no undo data is damaged.\n");
     assert_eq!(text(&Scenario::new(), 0, ""), "0 objects are as recorded; no undo data is damaged.\n");
     let said = Scenario::bare().run("verify -R @ROOT@").fails(7);
-    assert!(said.contains("there is no package database under this root"), "{said}");
+    assert!(said.contains("no package database below @ROOT@; name the right root with -R"), "{said}");
 }
 
 #[test]

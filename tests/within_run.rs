@@ -70,7 +70,7 @@ fn stage() -> Scenario {
     let params = "NAME=Web\nARCH=all\nCATEGORY=application\n";
     stage.file(&format!("{STAGE}/db/0"), format!("{params}VERSION=1.0\nPATCHLIST=\n"));
     stage.file(PKGINFO, format!("{params}VERSION=1.1\nPATCHLIST=100-01\n"));
-    stage.file(&format!("{STAGE}/db/1"), "");
+    stage.file(&format!("{STAGE}/db/1"), "# nothing is recorded\n");
     stage.file(CONTENTS, TOOL);
     stage.file("/opt/web/tool", "hello\n");
     stage.mode("/opt/web/tool", 0o755);

@@ -63,6 +63,11 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             limit: Some(0.01),
         },
         Query { name: "pkginfo", line: on_root("pkginfo"), limit: Some(0.05) },
+        Query {
+            name: "completion: remove ID",
+            line: Line::patchadm().words("__complete bash 4 patchadm -R").arg(&root).words("remove").arg(""),
+            limit: Some(0.05),
+        },
     ];
     let mut walls = vec![Vec::new(); queries.len()];
     for _ in 0..options.many_runs() {

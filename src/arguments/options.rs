@@ -85,6 +85,11 @@ pub(crate) fn listed(words: &[String]) -> Vec<String> {
 }
 
 impl RootOption {
+    /// Whether somebody named the root, or it is `/` because nobody did.
+    pub(crate) fn is_named(&self, call: &Invocation) -> bool {
+        self.root.is_some() || call.surroundings.install_root.is_some()
+    }
+
     /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.
     pub(crate) fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
         let path = call.surroundings.root(self.root.as_deref())?;

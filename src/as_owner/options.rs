@@ -9,7 +9,7 @@ use crate::reply::{Stop, failure};
 use crate::surroundings::Surroundings;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::whose_root::{AnswerOfRun, RootStanding, SaidOfOwner, standing};
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::environment::{ASKED, TRUSTED};
 use patchadm_rootfs::Root;
 
@@ -61,5 +61,8 @@ impl OwnerOptions {
 
 /// The three lines of a refusal: whose the root is, that nothing was changed, how to go on.
 fn refused(command: Command, failed: &Failure) -> Stop {
-    Stop::Refused { exit: failure::code(command, failed), message: failure::described(command, failed) }
+    Stop::Refused {
+        exit: failure::code(command, failed),
+        message: failure::described(&Wording::default(), command, failed),
+    }
 }

@@ -10,12 +10,13 @@ use serde::Serialize;
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, RunCommand};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
+use crate::reply::advice::hint;
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::installf::target::{InstallfError, note_failure};
 use patchadm_core::operation::installf::{InstallfOutcome, InstallfRequest, InstallfSubject, installf};
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::registration::{Registration, class};
 
@@ -105,7 +106,7 @@ fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
     let request = InstallfRequest { package, what, run };
     let outcome = call.change(&root, "installf", None, |caller| installf(&root, &request, caller))?;
-    let registered = outcome.map_err(|error| refused(Command::Installf, &error))?;
+    let registered = outcome.map_err(|error| refused(&root, Command::Installf, &error))?;
     call.output.heedless();
     let exit = if registered.discrepancies.is_empty() { Exit::OK } else { Exit::failed(ExitCause::Edited) };
     Ok(Reply::about(&root, exit, InstallfReport::of(request.package, &registered, &root)))
@@ -134,7 +135,7 @@ pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 /// The end of a call that registered or gave up nothing.
-pub(crate) fn refused(command: Command, error: &InstallfError) -> Stop {
+pub(crate) fn refused(root: &Root, command: Command, error: &InstallfError) -> Stop {
     let exit = match error {
         InstallfError::Failure(failed) => failure::code(command, failed),
         InstallfError::NotInstalled(_) => Exit::failed(ExitCause::NotFound),
@@ -142,7 +143,7 @@ pub(crate) fn refused(command: Command, error: &InstallfError) -> Stop {
     };
     let mut message = match error {
         InstallfError::Failure(Failure::Refused(refusal)) => refusal.why(),
-        InstallfError::Failure(failed) => match failure::hint(command, failed) {
+        InstallfError::Failure(failed) => match hint(&Wording::of_classic(root.prefix()), command, failed) {
             hint if hint.is_empty() => error.to_string(),
             hint => format!("{error}\n{hint}"),
         },
@@ -151,11 +152,15 @@ pub(crate) fn refused(command: Command, error: &InstallfError) -> Stop {
     if command == Command::Removef {
         message.push_str("\nremovef did not complete successfully");
     }
-    Stop::Refused { exit, message }
+    match error {
+        InstallfError::Failure(failed) => Stop::Ran { exit, result: ResultWord::of_failure(failed), message },
+        _ => Stop::Refused { exit, message },
+    }
 }
 
 #[derive(Serialize)]
 struct InstallfReport {
+    result: ResultWord,
     package: String,
     paths: Vec<String>,
     discrepancies: Vec<InstallfDiscrepancy>,
@@ -179,7 +184,9 @@ impl InstallfReport {
             shown: root.show(path),
         });
         let paths = registered.paths.iter().map(ToString::to_string).collect();
-        Self { package, paths, discrepancies: discrepancies.collect() }
+        let discrepancies: Vec<InstallfDiscrepancy> = discrepancies.collect();
+        let result = if discrepancies.is_empty() { ResultWord::Done } else { ResultWord::Failed };
+        Self { result, package, paths, discrepancies }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::reply::words::print_recovery;
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
 
 /// Prints the beginning: what is looked at, then the patches that passed, in their order.
 pub(super) fn print_opening(
@@ -29,11 +30,11 @@ pub(super) fn print_opening(
 /// Prints why a patch, or the whole command, is refused, and the line that ends it.
 pub(super) fn print_refusal(
     output: &mut Output,
-    command: Command,
+    (root, command): (&Root, Command),
     patch: Option<&str>,
     failed: &Failure,
 ) -> anyhow::Result<()> {
-    let text = failure::classic(command, patch, failed);
+    let text = failure::classic(root.prefix(), command, patch, failed);
     let name = if command == Command::Patchadd { "Patchadd" } else { "Patchrm" };
     Ok(output.complain(format!("ERROR: {text}\n{name} is terminating.\n"))?)
 }

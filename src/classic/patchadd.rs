@@ -10,6 +10,7 @@ use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path, parse
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::{PatchRequest, on_root};
+use crate::reply::failure::must_have_records;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
@@ -71,6 +72,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PatchaddArgs = parse(call, USAGE)?;
     if args.print {
         let root = args.root.open(call)?;
+        must_have_records(&root, 7)?;
         let patches = applied_patches(call.surroundings.reader(&root))?;
         let listing = PatchListing { patches, none: "No patches installed" };
         return Ok(Reply::about(&root, Exit::OK, listing));
@@ -99,13 +101,13 @@ const PHASES: [&str; 4] = [
 
 fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     if let Some(failed) = &report.failure {
-        return print_refusal(output, report.command, None, failed);
+        return print_refusal(output, (root, report.command), None, failed);
     }
     print_opening(output, report, &PHASES, "Approved patches will be installed in this order:")?;
     for entry in &report.patches {
         output.line("Checking installed patches...")?;
         match &entry.failure {
-            Some(failed) => print_refusal(output, report.command, Some(&entry.id), failed)?,
+            Some(failed) => print_refusal(output, (root, report.command), Some(&entry.id), failed)?,
             None if entry.has_plan => print_patch(root, entry, output)?,
             None => {}
         }

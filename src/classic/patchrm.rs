@@ -71,13 +71,13 @@ const PHASES: [&str; 3] = [
 
 fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     if let Some(failed) = &report.failure {
-        return print_refusal(output, report.command, None, failed);
+        return print_refusal(output, (root, report.command), None, failed);
     }
     print_opening(output, report, &PHASES, "Approved patches will be removed in this order:")?;
     for entry in &report.patches {
         output.line("Checking installed patches...\n")?;
         match &entry.failure {
-            Some(failed) => print_refusal(output, report.command, Some(&entry.id), failed)?,
+            Some(failed) => print_refusal(output, (root, report.command), Some(&entry.id), failed)?,
             None if entry.has_plan => print_patch(root, entry, output)?,
             None => {}
         }

@@ -15,7 +15,7 @@ use crate::reply::packages::EndedPackages;
 use crate::reply::{Reply, Stop};
 use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_svr4::package::{ObjectPath, Params};
 
 mod console;
@@ -133,7 +133,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let outcome =
         call.change(&root, "pkgadd", None, |caller| add_packages(&root, &request, caller, &mut console))?;
     call.output = console.output;
-    Ok(EndedPackages { command: Command::Pkgadd, outcome, package: ended }.reply(&root))
+    Ok(EndedPackages {
+        command: Command::Pkgadd,
+        wording: Wording::of_classic(root.prefix()),
+        outcome,
+        package: ended,
+    }
+    .reply(&root))
 }
 
 /// The environment that is recorded with a package.

@@ -8,13 +8,13 @@ use crate::arguments::{Extensions, RootOption, parse, script_settings};
 use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::classic::pkgadd::AddDetails;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure, packages};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure, packages};
 use crate::surroundings::Output;
 use patchadm_core::operation::device::SPOOL;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::ask::{AskReport, AskRequest, ask_packages};
 use patchadm_core::operation::packages::observer::PackageObserver;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
 
@@ -38,6 +38,7 @@ struct PkgaskArgs {
 
 #[derive(Serialize)]
 struct PkgaskReport {
+    result: ResultWord,
     files: Vec<String>,
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,14 +79,15 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         )
     })?;
     call.output = console.output;
-    let report = PkgaskReport::of(outcome);
+    let report = PkgaskReport::of(&Wording::of_classic(root.prefix()), outcome);
     Ok(Reply::about(&root, report.exit, report))
 }
 
 impl PkgaskReport {
-    fn of(outcome: Result<AskReport, Failure>) -> Self {
+    fn of(wording: &Wording, outcome: Result<AskReport, Failure>) -> Self {
         match outcome {
             Ok(AskReport { made, missing, .. }) => Self {
+                result: if missing.is_empty() { ResultWord::Done } else { ResultWord::Failed },
                 files: made.iter().map(|file| file.display().to_string()).collect(),
                 exit: if missing.is_empty() { Exit::OK } else { Exit::failed(ExitCause::NotFound) },
                 missing,
@@ -93,12 +95,13 @@ impl PkgaskReport {
                 explanation: None,
             },
             Err(failed) => Self {
+                result: ResultWord::of_failure(&failed),
                 files: Vec::new(),
                 missing: Vec::new(),
                 error: Some(failed.to_string()),
                 explanation: match &failed {
                     Failure::Script(failure) if !failure.is_told => None,
-                    failed => Some(packages::explanation(Command::Pkgadd, failed)),
+                    failed => Some(packages::explanation(wording, Command::Pkgadd, failed)),
                 },
                 exit: match failed {
                     Failure::BadFile(_) => Exit::failed(ExitCause::Usage),

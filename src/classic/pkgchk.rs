@@ -11,9 +11,10 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::reply::advice::mending;
 use crate::reply::cause_of::of_database;
 use crate::reply::text::{finding, object};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
 use document::{CheckDocument, ListDocument};
@@ -21,9 +22,13 @@ use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::operation::check::{
     CheckError, CheckReport, CheckRequest, CheckedObject, UnmatchedOperands, check, check_and_fix, recorded,
 };
+use patchadm_core::operation::mend::MendedRecord;
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
+
+/// Damaged records.
+const DAMAGED: Exit = Exit::new(DATABASE, ExitCause::DamagedRecord);
 
 /// The code of a package database that makes no sense.
 const DATABASE: u8 = 99;
@@ -43,6 +48,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         args.root.open(call)?
     };
     let request = args.request(scope, call.surroundings.processors)?;
+    if request.map.is_none() || args.fix {
+        failure::must_have_records(&root, DATABASE)?;
+    }
     if args.long || args.lines {
         return list(call, &args, &root, &request);
     }
@@ -55,6 +63,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let report = report.map_err(refused)?;
     let is_clean = report.checked.iter().all(|checked| checked.findings.is_empty());
     let exit = if is_clean { Exit::OK } else { Exit::failed(ExitCause::Edited) };
+    let exit = exit_of_repair(&report.mended).unwrap_or(exit);
     Ok(Reply::about(&root.clone(), exit, CheckReply { report, root, zone, args }))
 }
 
@@ -68,6 +77,7 @@ struct CheckReply {
 
 impl CommandReport for CheckReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.report.mended.iter().try_for_each(|mended| print_mended(output, mended))?;
         print_unknown(output, &self.report.unknown, self.args.quiet)?;
         self.report.checked.iter().try_for_each(|checked| self.print_object(output, checked))
     }
@@ -93,7 +103,7 @@ impl CheckReply {
 
 impl Serialize for CheckReply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        CheckDocument::of(&self.report, &self.root, self.zone).serialize(serializer)
+        CheckDocument::of(&self.report, &self.root, self.zone, self.args.fix).serialize(serializer)
     }
 }
 
@@ -135,6 +145,28 @@ impl Serialize for ListReply {
     }
 }
 
+/// Prints what became of a damaged record.
+fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()> {
+    let MendedRecord { damage, is_made, said, .. } = mended;
+    if !is_made {
+        let lines: String = said.iter().map(|line| format!("\n{line}")).collect();
+        return Ok(output.error(&format!("{damage}\nnothing was changed{lines}"))?);
+    }
+    output.line(format!("{damage}: it is made anew"))?;
+    said.iter().try_for_each(|line| Ok(output.line(format!("  {line}"))?))
+}
+
+/// The code of a repair: 0 where all records are whole again, 1 where something of them could not be known, 99 where one was
+/// not made.
+fn exit_of_repair(mended: &[MendedRecord]) -> Option<Exit> {
+    let worst = |mended: &MendedRecord| match (mended.is_made, mended.is_whole) {
+        (false, _) => DAMAGED,
+        (true, false) => Exit::failed(ExitCause::DamagedRecord),
+        (true, true) => Exit::OK,
+    };
+    mended.iter().map(worst).max_by_key(|exit| exit.code())
+}
+
 /// Prints what was named and is not known; none of it changes the exit code.
 fn print_unknown(output: &mut Output, unknown: &UnmatchedOperands, no_paths: bool) -> anyhow::Result<()> {
     for word in &unknown.packages {
@@ -154,8 +186,17 @@ fn refused(error: CheckError) -> anyhow::Error {
     let exit = match &error {
         CheckError::Unfinished(_) => Exit::UNFINISHED,
         CheckError::Operation(failed) => {
-            let message = format!("{failed}\n{}", failure::state(failed));
-            return Stop::Refused { exit: failure::code(Command::Pkgadd, failed), message }.into();
+            let message = match failed.damage() {
+                Some(damage) => format!("{failed}\n{}", mending(damage)),
+                None => format!("{failed}\n{}", failure::state(failed)),
+            };
+            let (exit, result) = (failure::code(Command::Pkgadd, failed), ResultWord::of_failure(failed));
+            return Stop::Ran { exit, result, message }.into();
+        }
+        CheckError::Damaged(found) => {
+            let lines = found.iter().map(|damage| format!("{damage}\n{}", mending(damage)));
+            let message = lines.collect::<Vec<_>>().join("\n");
+            return Stop::Refused { exit: DAMAGED, message }.into();
         }
         CheckError::Database(DatabaseError::View(
             ViewError::Journal { .. } | ViewError::Lost { .. } | ViewError::Busy(_),

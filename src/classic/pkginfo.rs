@@ -6,14 +6,17 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
+use crate::reply::advice::mending;
+use crate::reply::failure::must_have_records;
 use crate::reply::text::package::{extracted, long, short, status};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::counts::ObjectCounts;
 use patchadm_core::operation::queries::packages::{
-    ListedPackage, PackageListing, installed_packages, spooled_packages,
+    CorruptPackage, ListedPackage, PackageListing, installed_packages, spooled_packages,
 };
 use patchadm_core::operation::queries::select::{PackageCompleteness, PackageSelection, VersionPattern};
+use patchadm_core::operation::session::is_new;
 
 const USAGE: &str = "\
 pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]
@@ -68,7 +71,8 @@ struct PkginfoArgs {
     _extensions: Extensions,
 }
 
-/// Runs the command. Exit 0 if everything that was named was found, and something was; else 1.
+/// Runs the command. Exit 0 if everything that was named was found, and something was; else 1. A list of all packages may
+/// be empty: that is no error.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkginfoArgs = parse(call, USAGE)?;
     let selection = args.selection();
@@ -77,12 +81,15 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     } else {
         let root = args.root.open(call)?;
         let count = args.long || call.in_json;
+        if !(args.asks_for_all() && !args.root.is_named(call) && is_new(&root)?) {
+            must_have_records(&root, 1)?;
+        }
         (installed_packages(call.surroundings.reader(&root), &selection, count)?, Some(root))
     };
     let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
     let exit = if !listing.corrupt.is_empty() {
         Exit::failed(ExitCause::DamagedRecord)
-    } else if found_all && !listing.packages.is_empty() {
+    } else if found_all && ((args.asks_for_all() && root.is_some()) || !listing.packages.is_empty()) {
         Exit::OK
     } else {
         Exit::failed(ExitCause::NotFound)
@@ -109,8 +116,9 @@ impl CommandReport for PkginfoReport {
         for package in &listing.packages {
             output.print(args.layout(package, width))?;
         }
-        for (name, reason) in &listing.corrupt {
-            output.error(&format!("pkginfo file is corrupt or missing\n{name}: {reason}"))?;
+        for CorruptPackage { instance, reason, damage } in &listing.corrupt {
+            let next = damage.as_ref().map(|damage| format!("\n{}", mending(damage))).unwrap_or_default();
+            output.error(&format!("pkginfo file is corrupt or missing\n{instance}: {reason}{next}"))?;
         }
         for word in &listing.missing {
             let what = if args.partial {
@@ -130,13 +138,19 @@ impl Serialize for PkginfoReport {
         let document = PkginfoDocument {
             packages: packages.iter().map(PackageFields::of).collect(),
             missing,
-            corrupt: corrupt.iter().map(|(name, _)| name.as_str()).collect(),
+            corrupt: corrupt.iter().map(|corrupt| corrupt.instance.as_str()).collect(),
         };
         document.serialize(serializer)
     }
 }
 
 impl PkginfoArgs {
+    /// Whether nothing narrows the question to some packages, and the answer is more than yes or no.
+    fn asks_for_all(&self) -> bool {
+        let is_narrow = self.partial || self.complete || self.arch.is_some() || self.version_wanted.is_some();
+        !self.quiet && !is_narrow && self.category.is_empty() && self.packages.is_empty()
+    }
+
     fn selection(&self) -> PackageSelection {
         let completeness = match (self.partial, self.complete) {
             (true, _) => Some(PackageCompleteness::Partial),

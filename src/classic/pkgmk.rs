@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::reply::cause_of::{of_io, of_root};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::without_numbers;
 use crate::surroundings::{Output, Surroundings};
@@ -114,6 +114,7 @@ fn exit_of(error: &MakeError) -> Exit {
 /// The answer where there is no package.
 #[derive(Serialize)]
 struct MakeFailure {
+    result: ResultWord,
     error: String,
     troubles: Vec<String>,
 }
@@ -124,7 +125,7 @@ impl MakeFailure {
             MakeError::Prototype(troubles) => troubles.iter().map(ToString::to_string).collect(),
             _ => Vec::new(),
         };
-        Self { error: error.to_string(), troubles }
+        Self { result: ResultWord::of_cause(exit_of(error).cause()), error: error.to_string(), troubles }
     }
 }
 
@@ -227,6 +228,7 @@ fn step_text(step: &MakeStep) -> String {
 /// The answer about a package that was made, or would be.
 #[derive(Serialize)]
 struct MakeReport {
+    result: ResultWord,
     package: String,
     directory: String,
     entries: usize,
@@ -241,6 +243,7 @@ impl MakeReport {
     fn of(made: MadePackage, warnings: Vec<String>, map_only: bool) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         Self {
+            result: if map_only { ResultWord::Planned } else { ResultWord::Done },
             package: made.package.to_string(),
             directory: made.directory.display().to_string(),
             entries: made.pkgmap.entries.len(),

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
+use crate::reply::failure::must_have_records;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
@@ -82,6 +83,7 @@ impl PkgparamArgs {
             spooled_parameters(device, instance)?
         } else {
             let root = self.root.open(call)?;
+            must_have_records(&root, 1)?;
             parameters(call.surroundings.reader(&root), instance)?
         };
         let unknown = || Stop::Refused {

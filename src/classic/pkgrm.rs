@@ -6,13 +6,14 @@ use crate::arguments::{CategoryOption, Extensions, RootOption, parse, script_set
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::console::Console;
+use crate::reply::failure::must_have_records;
 use crate::reply::packages::EndedPackages;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use console::{RemoveDetails, ended};
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::queries::packages::installed_packages;
 use patchadm_core::operation::queries::select::PackageSelection;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 mod console;
@@ -95,7 +96,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let outcome =
         call.change(&root, "pkgrm", None, |caller| remove_packages(&root, &request, caller, &mut console))?;
     call.output = console.output;
-    Ok(EndedPackages { command: Command::Pkgrm, outcome, package: ended }.reply(&root))
+    Ok(EndedPackages {
+        command: Command::Pkgrm,
+        wording: Wording::of_classic(root.prefix()),
+        outcome,
+        package: ended,
+    }
+    .reply(&root))
 }
 
 /// The installed packages of any of these categories.
@@ -106,6 +113,7 @@ fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<Str
         let message = "Unable to remove packages that are part of the SYSTEM category with the -Y option.";
         return Err(refused(ExitCause::Restricted, message).into());
     }
+    must_have_records(root, 1)?;
     let names = categories.join(",");
     let listing =
         installed_packages(root, &PackageSelection { categories, ..PackageSelection::default() }, false)?;

@@ -10,7 +10,7 @@ use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
 use crate::call::Invocation;
 use crate::classic::menu;
 use crate::reply::cause_of::{of_datastream, of_root};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::translate::{
     ExistingPolicy, PackageTranslation, TransferDestination, TransferObserver, TransferredPackage,
@@ -114,13 +114,15 @@ pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyh
     };
     call.output.heedless();
     let error = moved.as_ref().err();
+    let exit = error.map_or(Exit::OK, code);
     let report = TransferReport {
+        result: ResultWord::of_cause(exit.cause()),
         error: error.map(ToString::to_string),
         destination,
         packages: moved.iter().flatten().map(MovedPackage::of).collect(),
         complaint: error.map(complaint),
     };
-    Ok(Reply::new(error.map_or(Exit::OK, code), report))
+    Ok(Reply::new(exit, report))
 }
 
 impl CommandReport for TransferReport {
@@ -174,6 +176,7 @@ fn complaint(error: &TranslateError) -> String {
 
 #[derive(Serialize)]
 struct TransferReport {
+    result: ResultWord,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     destination: String,

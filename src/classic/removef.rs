@@ -9,7 +9,7 @@ use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::installf::removef::{RemovefRequest, removef};
 use patchadm_core::plan::refusal::Command;
@@ -72,8 +72,9 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
     let request = RemovefRequest { package, paths, run };
     let outcome = call.change(&root, "removef", None, |caller| removef(&root, &request, caller))?;
-    let removable = outcome.map_err(|error| refused(Command::Removef, &error))?;
+    let removable = outcome.map_err(|error| refused(&root, Command::Removef, &error))?;
     let report = RemovefReport {
+        result: ResultWord::Done,
         package: request.package,
         host_paths: removable.iter().map(|path| host_path(&root, path)).collect(),
         removable: removable.iter().map(ToString::to_string).collect(),
@@ -84,6 +85,7 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 #[derive(Serialize)]
 struct RemovefReport {
+    result: ResultWord,
     package: String,
     removable: Vec<String>,
     #[serde(skip)]

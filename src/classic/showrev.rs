@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
+use crate::reply::failure::must_have_records;
 use crate::reply::text::patch;
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::{Machine, Output};
@@ -46,6 +47,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Ok(Reply::new(Exit::OK, ShowrevReport { system, patches: None }));
     }
     let root = args.root.open(call)?;
+    must_have_records(&root, 1)?;
     let patches = applied_patches(call.surroundings.reader(&root))?;
     let patches = Some(PatchListing { patches, none: NONE });
     Ok(Reply::about(&root, Exit::OK, ShowrevReport { system, patches }))

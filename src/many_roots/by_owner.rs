@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
 use crate::as_owner::OwnerAnswer;
-use crate::reply::{Exit, ExitCause};
+use crate::reply::{Exit, ExitCause, ResultWord};
 use patchadm_rootfs::Root;
 
 /// The fields of a document that the caller writes itself.
@@ -17,7 +17,12 @@ pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
     document.retain(|name, _| !OURS.contains(&name.as_str()));
     let line = line(exit, &document, &answer.errors);
     let changed = document.get("changed").and_then(Value::as_bool).unwrap_or_default();
+    let would_change = document.get("would_change").and_then(Value::as_bool).unwrap_or_default();
+    let is_bad = |word: &ResultWord| matches!(word, ResultWord::Refused | ResultWord::Failed);
+    let named = ResultWord::named(text(&document, "result"));
+    let named = named.filter(|word| exit != Exit::OK || !is_bad(word));
     let class = match text(&document, "result") {
+        "refused" if exit != Exit::OK => RootClass::Refused,
         _ if exit != Exit::OK => RootClass::Failed,
         "nothing-to-do" => RootClass::Idle,
         _ if changed || has(&document, "verdict", "planned") => RootClass::Done,
@@ -25,7 +30,8 @@ pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
         _ => RootClass::Idle,
     };
     let body = RootBody::OfOwner(document);
-    RootReport { changed, ..RootReport::of_line(class, exit, line, root.prefix(), body) }
+    let report = RootReport::of_line(class, exit, line, root.prefix(), body);
+    RootReport { changed, would_change, result: named.unwrap_or(report.result), ..report }
 }
 
 /// The exit of the process with the cause that it names: its code is known, the rest is its word.

@@ -24,7 +24,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::cause_of::of_root;
 use crate::reply::json::{DocumentHead, JsonDocument, milliseconds_since};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
 use crate::surroundings::bar::RootsBar;
 use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
 use crate::surroundings::{Output, Surroundings};
@@ -35,7 +35,7 @@ use patchadm_core::operation::whose_root::RootStanding;
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use root_report::{RootBody, RootClass, RootReport, failure_line};
-use summary::{ClassCounts, RootsSummary};
+use summary::{ResultCounts, RootsSummary};
 
 /// The task that is done on every root.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,8 @@ pub(crate) struct RootsTask {
     pub(crate) usage: &'static str,
     /// Seconds to wait for the lock of a root; none is as its policy says.
     pub(crate) wait: Option<u64>,
+    /// Whether it is only planned.
+    pub(crate) is_plan: bool,
     /// The word for roots where something was done.
     pub(crate) done: &'static str,
     /// The word for roots where nothing had to be done.
@@ -55,10 +57,12 @@ pub(crate) struct RootsTask {
 /// The answer about all roots.
 #[derive(Serialize)]
 struct RootsReport<B> {
-    result: &'static str,
+    result: ResultWord,
     changed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_change: Option<bool>,
     duration_ms: u64,
-    summary: ClassCounts,
+    summary: ResultCounts,
     roots: Vec<JsonDocument<RootBody<B>>>,
     #[serde(skip)]
     text: String,
@@ -219,8 +223,9 @@ impl<B: Serialize + 'static> RootsProgress<'_, B> {
         self.unwritten?;
         self.documents.sort_by_key(|(place, _)| *place);
         let report = RootsReport {
-            result: self.summary.result(),
+            result: self.summary.result(signal),
             changed: self.summary.is_changed(),
+            would_change: task.is_plan.then(|| self.summary.would_change()),
             duration_ms: milliseconds_since(began),
             summary: self.summary.counts(),
             roots: self.documents.into_iter().map(|(_, document)| document).collect(),
@@ -247,23 +252,27 @@ fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> st
 /// A root on which nothing could be tried.
 fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
     let line = failure_line(exit, &error);
-    let body = RootBody::Unworked { result: "failed", changed: false, error };
+    let body = RootBody::Unworked { result: ResultWord::Failed, changed: false, error };
     RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body)
 }
 
 /// A root whose turn did not come, or did not come to its end.
 fn without_answer<B>(name: &Path, unanswered: &UnansweredRoot, signal: Option<i32>) -> RootReport<B> {
     let error = unanswered.to_string();
-    let (class, exit, result) = match unanswered {
-        UnansweredRoot::NotBegun => (
-            RootClass::NotBegun,
-            signal.map_or(Exit::failed(ExitCause::Signal), Exit::by_signal),
-            "not-begun",
-        ),
-        UnansweredRoot::Defect => (RootClass::Failed, Exit::INTERNAL, "failed"),
-        UnansweredRoot::Root(error) => (RootClass::Failed, Exit::failed(of_root(error)), "failed"),
-        UnansweredRoot::Replaced(_) => (RootClass::Failed, Exit::failed(ExitCause::Edited), "failed"),
+    let (class, exit) = match unanswered {
+        UnansweredRoot::NotBegun => {
+            (RootClass::NotBegun, signal.map_or(Exit::failed(ExitCause::Signal), Exit::by_signal))
+        }
+        UnansweredRoot::Defect => (RootClass::Failed, Exit::INTERNAL),
+        UnansweredRoot::Root(error) => (RootClass::Failed, Exit::failed(of_root(error))),
+        UnansweredRoot::Replaced(_) => (RootClass::Failed, Exit::failed(ExitCause::Edited)),
     };
     let line = failure_line(exit, &error);
-    RootReport::of_line(class, exit, line, name, RootBody::Unworked { result, changed: false, error })
+    RootReport::of_line(
+        class,
+        exit,
+        line,
+        name,
+        RootBody::Unworked { result: ResultWord::Failed, changed: false, error },
+    )
 }

@@ -26,6 +26,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let reason = || without_root(&failed.unwrap_or_else(|| line.clone()), root.prefix());
     RootReport {
         class: class(&report),
+        result: report.result,
         exit,
         notes: notes
             .map(|note| format!("note: {note}"))
@@ -35,6 +36,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
         line,
         reboots: well().filter_map(|patch| patch.reboot).collect(),
         changed: report.changed,
+        would_change: report.patches.iter().any(PatchEntry::is_planned),
         body: RootBody::Worked(report),
     }
 }

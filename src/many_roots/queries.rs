@@ -12,10 +12,11 @@ use serde::Serialize;
 
 use super::list::ManyRoots;
 use super::root_report::{RootBody, RootClass, RootReport, failure_line};
-use super::summary::{ClassCounts, RootsSummary};
+use super::summary::{ResultCounts, RootsSummary};
 use super::{RootsProgress, without_answer};
 use crate::call::Invocation;
 use crate::reply::json::{JsonDocument, milliseconds_since};
+use crate::reply::result_word::ResultWord;
 use crate::reply::{CommandReport, Exit, Reply};
 use crate::surroundings::Output;
 use crate::surroundings::bar::RootsBar;
@@ -52,7 +53,7 @@ impl<B> RootAnswer<B> {
     pub(crate) fn failed(root: &Root, error: &anyhow::Error) -> Self {
         let (exit, error) = (Exit::of(error), format!("{error:#}"));
         let line = failure_line(exit, &error);
-        let body = RootBody::Unworked { result: "failed", changed: false, error };
+        let body = RootBody::Unworked { result: ResultWord::Failed, changed: false, error };
         RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body).into()
     }
 }
@@ -60,7 +61,7 @@ impl<B> RootAnswer<B> {
 /// The answers of all roots.
 #[derive(Serialize)]
 struct RootsAnswer<B> {
-    result: &'static str,
+    result: ResultWord,
     changed: bool,
     duration_ms: u64,
     summary: AnswersSummary,
@@ -73,7 +74,7 @@ struct RootsAnswer<B> {
 #[derive(Serialize)]
 struct AnswersSummary {
     #[serde(flatten)]
-    counts: ClassCounts,
+    counts: ResultCounts,
     /// The roots that lack the patch that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     lacking: Option<Vec<String>>,
@@ -144,7 +145,7 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
     let mut text = progress.summary.text(&names, query.answered, "with nothing to tell");
     facts.print(&mut text, query.lacking);
     let report = RootsAnswer {
-        result: progress.summary.result(),
+        result: progress.summary.result(None),
         changed: false,
         duration_ms: milliseconds_since(surroundings.began),
         summary: AnswersSummary {

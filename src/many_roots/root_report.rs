@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::reply::{Exit, ExitCause};
+use crate::reply::{Exit, ExitCause, ResultWord};
 
 /// The outcome for a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) enum RootClass {
 #[derive(Debug)]
 pub(crate) struct RootReport<B> {
     pub(crate) class: RootClass,
+    /// The word of the root's document.
+    pub(crate) result: ResultWord,
     pub(crate) exit: Exit,
     /// One line, without the name of the root.
     pub(crate) line: String,
@@ -37,6 +39,8 @@ pub(crate) struct RootReport<B> {
     /// The reboots that patches ask for after installation.
     pub(crate) reboots: Vec<&'static str>,
     pub(crate) changed: bool,
+    /// Whether a plan would change the root.
+    pub(crate) would_change: bool,
     /// The fields of the root's document.
     pub(crate) body: RootBody<B>,
 }
@@ -49,7 +53,7 @@ pub(crate) enum RootBody<B> {
     /// The document from a process of the owner of the root.
     OfOwner(serde_json::Map<String, serde_json::Value>),
     Unworked {
-        result: &'static str,
+        result: ResultWord,
         changed: bool,
         error: String,
     },
@@ -64,9 +68,26 @@ impl<B> RootReport<B> {
         root: &Path,
         body: RootBody<B>,
     ) -> Self {
+        let result = match class {
+            RootClass::Done => ResultWord::Done,
+            RootClass::Idle | RootClass::NotApplicable => ResultWord::NothingToDo,
+            RootClass::Refused => ResultWord::Refused,
+            RootClass::Failed | RootClass::NotBegun => ResultWord::Failed,
+        };
         let is_bad = matches!(class, RootClass::Refused | RootClass::Failed);
         let reason = is_bad.then(|| without_root(&line, root));
-        Self { class, exit, line, notes: Vec::new(), reason, reboots: Vec::new(), changed: false, body }
+        Self {
+            class,
+            result,
+            exit,
+            line,
+            notes: Vec::new(),
+            reason,
+            reboots: Vec::new(),
+            changed: false,
+            would_change: false,
+            body,
+        }
     }
 }
 

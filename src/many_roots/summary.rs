@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::root_report::{RootClass, RootReport};
-use crate::reply::Exit;
 use crate::reply::words::reboot_sentence;
+use crate::reply::{Exit, ResultWord};
 
 /// As many roots are named with each reason: every one of them has had its own line.
 const NAMED: usize = 5;
@@ -16,17 +16,39 @@ const NAMED: usize = 5;
 #[derive(Clone, Debug, Default)]
 pub(super) struct RootsSummary {
     /// For every root, in their order: its kind and its exit code.
-    ends: Vec<Option<(RootClass, Exit)>>,
+    ends: Vec<Option<RootEnd>>,
     /// The reasons, each with the places of the roots for which it holds.
     reasons: Vec<(String, Vec<usize>)>,
     /// The reboots that patches ask for, with the number of roots where they do.
     reboots: Vec<(&'static str, usize)>,
     changed: bool,
+    would_change: bool,
 }
 
-/// The number of roots of each kind.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct ClassCounts {
+/// The end of a root.
+#[derive(Clone, Copy, Debug)]
+struct RootEnd {
+    class: RootClass,
+    result: ResultWord,
+    exit: Exit,
+}
+
+/// The number of roots by the word of their documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ResultCounts {
+    roots: usize,
+    done: usize,
+    planned: usize,
+    finished: usize,
+    rolled_back: usize,
+    nothing_to_do: usize,
+    refused: usize,
+    failed: usize,
+}
+
+/// The number of roots of each kind, for the text.
+#[derive(Clone, Debug)]
+struct ClassCounts {
     roots: usize,
     done: usize,
     nothing_to_do: usize,
@@ -44,9 +66,10 @@ impl RootsSummary {
     /// Counts a root that has ended.
     pub(super) fn count<B>(&mut self, place: usize, told: &RootReport<B>) {
         if let Some(end) = self.ends.get_mut(place) {
-            *end = Some((told.class, told.exit));
+            *end = Some(RootEnd { class: told.class, result: told.result, exit: told.exit });
         }
         self.changed |= told.changed;
+        self.would_change |= told.would_change;
         if let Some(reason) = &told.reason {
             match self.reasons.iter_mut().find(|(known, _)| known == reason) {
                 Some((_, places)) => places.push(place),
@@ -66,8 +89,13 @@ impl RootsSummary {
         self.changed
     }
 
+    /// Whether any root would differ if this were no plan.
+    pub(super) fn would_change(&self) -> bool {
+        self.would_change
+    }
+
     pub(super) fn number_of(&self, class: RootClass) -> usize {
-        self.ends.iter().flatten().filter(|(of, _)| *of == class).count()
+        self.ends.iter().flatten().filter(|end| end.class == class).count()
     }
 
     /// The number of roots that were refused or failed.
@@ -75,7 +103,22 @@ impl RootsSummary {
         self.number_of(RootClass::Refused) + self.number_of(RootClass::Failed)
     }
 
-    pub(super) fn counts(&self) -> ClassCounts {
+    /// The roots by the words of their documents.
+    pub(super) fn counts(&self) -> ResultCounts {
+        let of = |word| self.ends.iter().flatten().filter(|end| end.result == word).count();
+        ResultCounts {
+            roots: self.ends.len(),
+            done: of(ResultWord::Done),
+            planned: of(ResultWord::Planned),
+            finished: of(ResultWord::Finished),
+            rolled_back: of(ResultWord::RolledBack),
+            nothing_to_do: of(ResultWord::NothingToDo),
+            refused: of(ResultWord::Refused),
+            failed: of(ResultWord::Failed),
+        }
+    }
+
+    fn kinds(&self) -> ClassCounts {
         ClassCounts {
             roots: self.ends.len(),
             done: self.number_of(RootClass::Done),
@@ -91,25 +134,27 @@ impl RootsSummary {
     /// their order, that has one.
     pub(super) fn exit(&self, signal: Option<i32>) -> Exit {
         let by_signal = signal.map(Exit::by_signal);
-        let mut codes = self.ends.iter().flatten().map(|(_, exit)| *exit);
+        let mut codes = self.ends.iter().flatten().map(|end| end.exit);
         match by_signal {
             Some(exit) if codes.clone().any(|other| other.code() == exit.code()) => exit,
             _ => codes.find(|code| *code != Exit::OK).unwrap_or(Exit::OK),
         }
     }
 
-    /// The word for the whole.
-    pub(super) fn result(&self) -> &'static str {
-        match (self.bad() + self.number_of(RootClass::NotBegun), self.number_of(RootClass::Done)) {
-            (0, 0) => "nothing-to-do",
-            (0, _) => "done",
-            _ => "failed",
-        }
+    /// The word for the whole: that of the root whose exit code is that of the command, else of the first where something
+    /// was done.
+    pub(super) fn result(&self, signal: Option<i32>) -> ResultWord {
+        let exit = self.exit(signal);
+        let decides = |end: &&RootEnd| {
+            if exit == Exit::OK { end.result != ResultWord::NothingToDo } else { end.exit == exit }
+        };
+        let decisive = self.ends.iter().flatten().find(decides);
+        decisive.map_or(ResultWord::NothingToDo, |end| end.result)
     }
 
     /// The text that is printed at the end; `done` and `idle` are the words for roots where something, and nothing, was done.
     pub(super) fn text(&mut self, names: &[&Path], done: &str, idle: &str) -> String {
-        let counts = self.counts();
+        let counts = self.kinds();
         let plural = if counts.roots == 1 { "root" } else { "roots" };
         let mut text = format!("{} {plural}: {} {done}", counts.roots, counts.done);
         for (number, word) in [
@@ -133,7 +178,7 @@ impl RootsSummary {
             .ends
             .iter()
             .zip(names)
-            .filter(|(end, _)| end.is_some_and(|(class, _)| class == RootClass::NotBegun));
+            .filter(|(end, _)| end.is_some_and(|end| end.class == RootClass::NotBegun));
         for (number, (_, name)) in not_begun.enumerate() {
             text.push_str(if number == 0 { "  not begun:\n" } else { "" });
             let _ = writeln!(text, "    {}", name.display());
@@ -166,15 +211,13 @@ mod tests {
     use crate::reply::ExitCause;
 
     fn told(class: RootClass, exit: u8, reason: Option<&str>) -> RootReport<()> {
+        let body = RootBody::Worked(());
+        let report = RootReport::of_line(class, Exit::OK, String::new(), Path::new("/"), body);
         RootReport {
-            class,
             exit: if exit == 0 { Exit::OK } else { Exit::new(exit, ExitCause::Internal) },
-            line: String::new(),
-            notes: Vec::new(),
             reason: reason.map(str::to_owned),
-            reboots: Vec::new(),
             changed: class == RootClass::Done,
-            body: RootBody::Worked(()),
+            ..report
         }
     }
 
@@ -192,7 +235,7 @@ mod tests {
                     1 × failed (64): locked by another command: /r/1\n  \
                     7 × 1-01 refused (25): it requires 2-01: /r/2, /r/3, /r/4, /r/5, /r/6 and 2 more\n";
         assert_eq!(summary.text(&names, "done", "already applied"), text);
-        assert_eq!((summary.exit(None).code(), summary.result()), (64, "failed"));
+        assert_eq!((summary.exit(None).code(), summary.result(None)), (64, ResultWord::Failed));
         assert_eq!(summary.exit(Some(15)).code(), 64, "a signal that came too late for every root");
     }
 
@@ -212,6 +255,6 @@ mod tests {
         let mut summary = RootsSummary::of(2);
         summary.count(0, &told(RootClass::Idle, 0, None));
         summary.count(1, &told(RootClass::NotApplicable, 0, None));
-        assert_eq!((summary.exit(None), summary.result()), (Exit::OK, "nothing-to-do"));
+        assert_eq!((summary.exit(None), summary.result(None)), (Exit::OK, ResultWord::NothingToDo));
     }
 }

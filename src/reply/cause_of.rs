@@ -16,6 +16,7 @@ use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::{LockError, RootError};
+use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 
@@ -34,15 +35,20 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         }
         Failure::Lock(LockError::Root(error))
         | Failure::Root(error)
+        | Failure::Archive(ArchiveError::Root(error))
         | Failure::Policy(PolicyError::Root(error))
         | Failure::Scripts(ScriptError::Root(error))
         | Failure::Response(ResponseError::Root(error)) => of_root(error),
         Failure::Unrecovered { error } if error.left == RootCondition::InDoubt => ExitCause::InDoubt,
-        Failure::Unrecovered { error } if matches!(error.cause, Cause::Journal { .. }) => ExitCause::InDoubt,
-        Failure::Unrecovered { .. } | Failure::DuringRun(_) => ExitCause::Unfinished,
+        Failure::Unrecovered { error } => match error.cause {
+            Cause::Journal { .. } | Cause::Doubt { .. } => ExitCause::InDoubt,
+            Cause::KeepingPlace { .. } => ExitCause::Usage,
+            _ => ExitCause::Unfinished,
+        },
+        Failure::DuringRun(_) => ExitCause::Unfinished,
+        Failure::Identity { error } => of_transaction(error),
         Failure::Transaction(error) => of_transaction(error),
         Failure::Database(error) => of_database(error),
-        Failure::Archive(ArchiveError::Root(error)) => of_root(error),
         Failure::Archive(ArchiveError::View(error)) => of_view(error),
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
@@ -70,8 +76,9 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::Restricted { .. }
         | Reason::Excluded
         | Reason::ScriptForbidden { .. }
-        | Reason::Administration(_)
-        | Reason::Interaction(_)
+        | Reason::Administration { .. }
+        | Reason::PatchesApplied { .. }
+        | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
         Reason::Incompatible { .. }
         | Reason::Required(_)
@@ -88,7 +95,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::NoUndoData(_)
         | Reason::BadUndoData { .. } => ExitCause::UndoData,
         Reason::RecordsByScripts(_) | Reason::ScriptsUnsafe(_) => ExitCause::Script,
-        Reason::Edited(_) => ExitCause::Edited,
+        Reason::Edited { .. } => ExitCause::Edited,
         Reason::Object { problem, .. } => of_object(problem),
         Reason::NoSpace { .. } => ExitCause::Space,
         Reason::NotApplied | Reason::NoSuchPackage => ExitCause::NotFound,
@@ -174,12 +181,10 @@ fn of_errno(errno: Option<Errno>) -> ExitCause {
 pub(crate) fn of_database(error: &DatabaseError) -> ExitCause {
     match error {
         DatabaseError::View(error) => of_view(error),
-        DatabaseError::Params { .. }
-        | DatabaseError::OtherPackage { .. }
-        | DatabaseError::Applied(_)
-        | DatabaseError::Contents { .. }
-        | DatabaseError::NoFile(_)
-        | DatabaseError::History { .. } => ExitCause::DamagedRecord,
+        DatabaseError::Contents { reason: ContentsError::Io(error), .. } => of_io(error),
+        DatabaseError::Damaged(_) | DatabaseError::Contents { .. } | DatabaseError::History { .. } => {
+            ExitCause::DamagedRecord
+        }
     }
 }
 
@@ -214,11 +219,13 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::Changed(_) | Cause::Appeared(_) | Cause::NoPlace { .. } => ExitCause::Edited,
         Cause::Unsupported { .. } | Cause::Apart { .. } => ExitCause::NotApplicable,
         Cause::Archive { .. } => ExitCause::UndoData,
-        Cause::Queue { .. } => ExitCause::DamagedRecord,
         Cause::Contents { .. } if error.cause.errno().is_some() => of_errno(error.cause.errno()),
-        Cause::Contents { .. } => ExitCause::DamagedRecord,
+        Cause::Queue { .. } | Cause::Contents { .. } => ExitCause::DamagedRecord,
         Cause::Ledger(fault) => fault.downcast_ref().map_or(ExitCause::DamagedRecord, of_ledger),
-        Cause::Journal { .. } => ExitCause::InDoubt,
+        Cause::Journal { .. } | Cause::Doubt { .. } => ExitCause::InDoubt,
+        Cause::Identity(_) => ExitCause::DamagedRecord,
+        Cause::Unfinished { .. } => ExitCause::Unfinished,
+        Cause::KeepingPlace { .. } => ExitCause::Usage,
         Cause::Script(_) => ExitCause::Script,
         Cause::NotBegun { .. } => of_errno(error.cause.errno()),
         Cause::Interrupted(_) => ExitCause::Signal,

@@ -9,9 +9,10 @@ use serde::{Serialize, Serializer};
 
 use super::cause::ExitCause;
 use super::cause_of::{cause_of, of_database, of_io, of_root, of_source, of_view};
+use super::result_word::ResultWord;
 use crate::surroundings::SurroundingsError;
 use patchadm_core::database::policy::PolicyError;
-use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::database::{DatabaseError, RecordDamage, ViewError};
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::applied_patches::PatchesError;
@@ -64,7 +65,9 @@ impl Exit {
 
     /// The code for an error that ended a command.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        if let Some(Stop::Refused { exit, .. } | Stop::Ended(exit)) = error.downcast_ref() {
+        if let Some(Stop::Refused { exit, .. } | Stop::Ran { exit, .. } | Stop::Ended(exit)) =
+            error.downcast_ref()
+        {
             return *exit;
         }
         match error.chain().find_map(view_error) {
@@ -73,6 +76,14 @@ impl Exit {
             _ => Self::failed(error.chain().find_map(known_cause).unwrap_or(ExitCause::Internal)),
         }
     }
+}
+
+/// The damage of a record, if that is what an error is about.
+pub(crate) fn record_damage(error: &anyhow::Error) -> Option<&RecordDamage> {
+    error.chain().find_map(|error| match error.downcast_ref::<Failure>() {
+        Some(failure) => failure.damage(),
+        None => database_error(error)?.damage(),
+    })
 }
 
 impl Serialize for Exit {
@@ -91,6 +102,7 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
     };
     let of_check = |error: &'e CheckError| match error {
         CheckError::Database(error) => of_database(error),
+        CheckError::Damaged(_) => ExitCause::DamagedRecord,
         CheckError::Unfinished(_) => ExitCause::Unfinished,
         CheckError::Map { .. } => ExitCause::DamagedInput,
         CheckError::NoCategory(_) => ExitCause::NotFound,
@@ -118,7 +130,14 @@ fn known_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<ExitC
 /// Finds the trouble with the view of the records, if that is what an error is about. Errors that only pass it on are no
 /// links of the chain of causes: they have to be opened.
 fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ViewError> {
-    let passed_on = match (
+    match database_error(error) {
+        Some(DatabaseError::View(inner)) => Some(inner),
+        _ => error.downcast_ref(),
+    }
+}
+
+fn database_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e DatabaseError> {
+    match (
         error.downcast_ref::<PatchesError>(),
         error.downcast_ref::<QueryError>(),
         error.downcast_ref::<CheckError>(),
@@ -129,10 +148,6 @@ fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Vi
         | (_, _, Some(CheckError::Database(inner)), _)
         | (.., Some(Failure::Database(inner))) => Some(inner),
         _ => error.downcast_ref::<DatabaseError>(),
-    };
-    match passed_on {
-        Some(DatabaseError::View(inner)) => Some(inner),
-        _ => error.downcast_ref(),
     }
 }
 
@@ -162,6 +177,16 @@ pub(crate) enum Stop {
     /// Another process has done all of it, and has reported.
     #[error("another process has done it")]
     Ended(Exit),
+    /// It was begun, or its plan was, and ended as the word says.
+    #[error("{message}")]
+    Ran {
+        /// The code.
+        exit: Exit,
+        /// The word for the end.
+        result: ResultWord,
+        /// The refusal or failure, and its reason.
+        message: String,
+    },
     /// It cannot or must not go on; one line says why.
     #[error("{message}")]
     Refused {

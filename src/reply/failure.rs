@@ -1,4 +1,4 @@
-//! A failed operation as an exit code and as words: the one place that knows both.
+//! A failed operation as an exit code and as words: the one place that knows both. What to type next is in `advice`.
 //!
 //! The codes are those of patchadd(1M), patchrm(1M), pkgadd(1M), pkgrm(1M), installf(1M) and removef(1M); above 63 are ours, the same for every
 //! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
@@ -6,21 +6,20 @@
 
 use std::path::Path;
 
-use rustix::io::Errno;
-
+use super::advice::{errno_of, hint, is_damaged, is_of_process};
+use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_source};
-use crate::reply::exit::Exit;
-use crate::reply::words::recover_command;
+use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
-use patchadm_core::database::ledger::LedgerFault;
 use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::operation::session::must_have_database;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::ScriptError;
 use patchadm_core::source::{SourceError, SourceProblem};
-use patchadm_rootfs::{LockError, RootError};
+use patchadm_rootfs::{LockError, Root};
 
 /// The exit of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
@@ -38,6 +37,9 @@ fn number(command: Command, failure: &Failure) -> u8 {
     if failure.untrusted().is_some() {
         return untrusted_number(command);
     }
+    if failure.damage().is_some() {
+        return damaged_code(command.name()).code();
+    }
     match failure {
         Failure::Refused(refusal) => refusal.code(),
         Failure::Source(error) => source_number(command, error),
@@ -45,7 +47,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
-        Failure::Unrecovered { .. } | Failure::DuringRun(_) => UNFINISHED,
+        Failure::Unrecovered { .. } | Failure::Identity { .. } | Failure::DuringRun(_) => UNFINISHED,
         Failure::Transaction(error) => transaction_number(command, error),
         Failure::Database(error) => database_number(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
@@ -79,6 +81,20 @@ fn untrusted_number(command: Command) -> u8 {
     if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 }
 }
 
+/// What the verbs of the program have in the place of a command's name.
+const VERBS: &str = "patchadm";
+
+/// The exit code of a command, by its name, for a damaged record. Queries have only one code for everything.
+pub(crate) fn damaged_code(program: &str) -> Exit {
+    let code = match program {
+        "patchadd" | VERBS => 28,
+        "patchrm" => 5,
+        "pkgchk" | "pkgadd" | "pkgrm" | "installf" | "removef" => 99,
+        _ => 1,
+    };
+    Exit::new(code, ExitCause::DamagedRecord)
+}
+
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
 const INTERNAL_OF_OBJECTS: u8 = 99;
 
@@ -90,6 +106,7 @@ fn is_about_objects(command: Command) -> bool {
 pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
+        _ if failure.damage().is_some() => damaged_code(VERBS),
         Failure::NoDatabase(_) => code(Command::Patchadd, failure),
         _ => code(command, failure),
     }
@@ -132,27 +149,10 @@ fn source_number(command: Command, error: &SourceError) -> u8 {
     }
 }
 
-/// The error of the system where a source could not be read.
-fn errno_of(error: &SourceError) -> Option<Errno> {
-    let SourceProblem::Io { error, .. } = &error.problem else { return None };
-    let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
-    Errno::from_io_error(error).or_else(inside)
-}
-
-/// Whether an error is about the limits of this process and not about what it was to read.
-fn is_of_process(errno: Option<Errno>) -> bool {
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
-}
-
 fn database_number(command: Command, error: &DatabaseError) -> u8 {
     match error {
         DatabaseError::View(ViewError::Journal { .. }) => UNFINISHED,
         DatabaseError::View(ViewError::Busy(_)) => LOCKED,
-        DatabaseError::Params { .. } | DatabaseError::OtherPackage { .. } | DatabaseError::Applied(_)
-            if command == Command::Patchadd =>
-        {
-            28
-        }
         _ if matches!(command, Command::Patchadd | Command::Patchrm) => 5,
         _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         _ => 1,
@@ -192,13 +192,31 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     }
 }
 
+/// The end of a verb that only asks, and could not: the error, and the next step.
+pub(crate) fn query_refused(root: &Root, failure: &Failure) -> Stop {
+    let wording = Wording::of_verbs(root.prefix());
+    let lines = [failure.to_string(), hint(&wording, Command::Patchadd, failure)];
+    Stop::Refused { exit: verb_code(Command::Patchadd, failure), message: joined(lines) }
+}
+
+/// Refuses a root without package database, with the code that the command has for it.
+pub(crate) fn must_have_records(root: &Root, code: u8) -> anyhow::Result<()> {
+    match must_have_database(root) {
+        Err(failed @ Failure::NoDatabase(_)) => {
+            let exit = Exit::new(code, ExitCause::NoDatabase);
+            Err(Stop::Refused { exit, message: failed.to_string() }.into())
+        }
+        answer => Ok(answer?),
+    }
+}
+
 /// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
 /// `patch` is the one that it is about, if it is about one.
-pub fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
+pub fn classic(root: &Path, command: Command, patch: Option<&str>, failure: &Failure) -> String {
     if let Failure::Refused(refusal) = failure {
         return refusal.classic();
     }
-    let hint = hint(command, failure);
+    let hint = hint(&Wording::of_classic(root), command, failure);
     let hint = if hint.is_empty() { hint } else { format!("\n{hint}") };
     format!("{}\n{}{hint}", said(patch, failure), state(failure))
 }
@@ -212,7 +230,10 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
             let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
             sentence(&format!("{subject}{text}"))
         }
-        Failure::Source(_) | Failure::BackoutDirectory { .. } | Failure::BadFile(_) => closed(text),
+        Failure::Source(_)
+        | Failure::BackoutDirectory { .. }
+        | Failure::BadFile(_)
+        | Failure::NoDatabase(_) => closed(text),
         _ => sentence(&text),
     }
 }
@@ -241,8 +262,8 @@ pub(crate) fn reason(failure: &Failure) -> String {
 }
 
 /// The failure, the condition of the root and the next step: one line each.
-pub(crate) fn described(command: Command, failure: &Failure) -> String {
-    joined([failure.to_string(), state(failure), hint(command, failure)])
+pub(crate) fn described(wording: &Wording, command: Command, failure: &Failure) -> String {
+    joined([failure.to_string(), state(failure), hint(wording, command, failure)])
 }
 
 /// The lines that are not empty.
@@ -251,9 +272,10 @@ pub(crate) fn joined<const N: usize>(lines: [String; N]) -> String {
 }
 
 /// The lines of a refusal in the words of the verbs: what did not happen, why, and the next step.
-pub(crate) fn modern(command: Command, subject: &str, failure: &Failure) -> [String; 3] {
+pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Failure) -> [String; 3] {
+    let wording = Wording::of_verbs(root);
     if let Failure::Refused(refusal) = failure {
-        return [format!("{}; nothing was changed", refusal.what()), refusal.why(), refusal.hint()];
+        return [format!("{}; nothing was changed", refusal.what()), refusal.why(), refusal.hint(&wording)];
     }
     let done = match command {
         Command::Patchadd => "applied",
@@ -264,90 +286,7 @@ pub(crate) fn modern(command: Command, subject: &str, failure: &Failure) -> [Str
         Command::Removef => "given up",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());
-    [what, without_numbers(&failure.to_string()), hint(command, failure)]
-}
-
-/// The hint where the ledger does not know an archive.
-const ADOPT: &str = "Put the right archive back; or run `patchadm recover --adopt-undo`, which compares archives with the records.";
-
-/// The hint where a run could not be rolled back.
-const UNRECOVERED: &str = "Put right what stands in the way, then run `patchadm recover`.";
-
-/// The hint for an error of the system; empty where nothing can be said.
-fn remedy(errno: Option<Errno>) -> &'static str {
-    match errno {
-        Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
-        Some(Errno::ROFS) => "Mount the file system for writing and try again.",
-        Some(Errno::IO) => "Look for errors of the disk in the log of the system before you try again.",
-        Some(Errno::MFILE | Errno::NFILE) => "Allow more open files (ulimit -n) and try again.",
-        Some(Errno::NOMEM) => "Allow more memory (ulimit -v) and try again.",
-        Some(Errno::FBIG) => "Allow larger files (ulimit -f) and try again.",
-        _ => "",
-    }
-}
-
-/// The next step for the user; empty where nothing helps.
-pub(crate) fn hint(command: Command, failure: &Failure) -> String {
-    if let Some(told) = failure.untrusted() {
-        return told.way_on();
-    }
-    match failure {
-        Failure::Refused(refusal) => refusal.hint(),
-        Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
-        Failure::Lock(LockError::Held { .. }) => {
-            "Try again when it has finished, or let `patchadm add --wait SECONDS` or `remove --wait` wait for it.".to_owned()
-        }
-        Failure::Script(failure) => {
-            failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
-        }
-        Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
-        Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
-        Failure::Unrecovered { .. } => {
-            UNRECOVERED.to_owned()
-        }
-        Failure::DuringRun(root) => format!(
-            "Wait for the command that is at work; if there is none, run `{}` and ask again.",
-            recover_command(Path::new(root))
-        ),
-        Failure::Transaction(error) => match (&error.left, &error.cause) {
-            (RootCondition::InDoubt, _) => "Run `patchadm recover`.".to_owned(),
-            (RootCondition::Unfinished(_), _) => UNRECOVERED.to_owned(),
-            (_, Cause::Changed(_) | Cause::Appeared(_)) => {
-                "Try again when nobody else changes these files.".to_owned()
-            }
-            (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => ADOPT.to_owned(),
-            (_, cause) => remedy(cause.errno()).to_owned(),
-        },
-        Failure::Root(error)
-        | Failure::Database(DatabaseError::View(ViewError::Root(error)))
-        | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
-            remedy(error.errno()).to_owned()
-        }
-        Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
-        Failure::Source(error) => name_the_patches(command, error),
-        Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
-            "Name the directory that holds the undo data with -B.".to_owned()
-        }
-        Failure::Archive(ArchiveError::Outside { .. }) => {
-            "Name the directory that holds the undo data with -B (--undo-dir), if it is the right one.".to_owned()
-        }
-        Failure::Archive(ArchiveError::Lost { .. }) => {
-            "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
-        }
-        Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => ADOPT.to_owned(),
-        _ => String::new(),
-    }
-}
-
-/// How the patches of a directory are named; empty for any other trouble with a source.
-fn name_the_patches(command: Command, error: &SourceError) -> String {
-    let SourceProblem::HoldsPatches(names) = &error.problem else { return String::new() };
-    let example = error.path.join(names.first().map_or("", String::as_str));
-    let (example, all) = (example.display(), error.path.join("*"));
-    match command {
-        Command::Patchadd => format!("Name each patch, such as {example}, or all of them: {}", all.display()),
-        _ => format!("Patches are applied by patchadd: patchadd {example}"),
-    }
+    [what, without_numbers(&failure.to_string()), hint(&wording, command, failure)]
 }
 
 /// A text as a sentence: a capital at its beginning, a full stop at its end.
@@ -366,11 +305,6 @@ fn closed(mut text: String) -> String {
     text
 }
 
-/// Whether a run ended because a ledger is damaged.
-fn is_damaged(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    matches!(fault.downcast_ref(), Some(LedgerFault::Damaged { .. }))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -378,7 +312,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use patchadm_rootfs::LockHolder;
+    use patchadm_rootfs::{LockHolder, RootError};
 
     fn no_space() -> Cause {
         Cause::Root(RootError::Call {
@@ -435,14 +369,14 @@ mod tests {
     #[test]
     fn a_failure_says_what_the_root_is_like_and_what_to_do() {
         let failure = failed(Phase::Stage, no_space());
-        let text = classic(Command::Patchadd, Some("1-01"), &failure);
+        let text = classic(Path::new("/"), Command::Patchadd, Some("1-01"), &failure);
         assert_eq!(
             text,
             "Patch 1-01: cannot reserve space for /a: No space left on device.\n\
              The changes that had begun were undone: everything is as before.\n\
              Make room on the file system and try again."
         );
-        let [what, _, next] = modern(Command::Patchadd, "patch 1-01", &failure);
+        let [what, _, next] = modern(Path::new("/"), Command::Patchadd, "patch 1-01", &failure);
         assert_eq!(what, "patch 1-01 is not applied; everything is as before");
         assert!(next.starts_with("Make room"));
     }

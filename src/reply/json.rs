@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::reply::cause::ExitCause;
 use crate::reply::exit::Exit;
+use crate::reply::result_word::ResultWord;
 
 /// The version of the schema; field names never change their meaning within it.
 pub(crate) const SCHEMA: &str = "patchadm/1";
@@ -33,6 +34,9 @@ struct ExitFields {
 /// The body of the document of a command that ended early.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ErrorFields {
+    /// The word for the end, of a command that can change or make something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) result: Option<ResultWord>,
     /// The message of the error.
     pub(crate) error: String,
 }

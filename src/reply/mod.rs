@@ -3,6 +3,7 @@
 //! A command hands back a `Reply`. Its report is printed as text, for people and for scripts that read it, or with
 //! `--json` as one document; commands that speak while they work print that part themselves.
 
+pub(crate) mod advice;
 pub mod cause;
 pub(crate) mod cause_of;
 pub mod exit;
@@ -13,12 +14,14 @@ pub(crate) mod patch_entry;
 pub(crate) mod patch_text;
 pub(crate) mod patches;
 pub(crate) mod removable;
+pub(crate) mod result_word;
 pub(crate) mod text;
 pub(crate) mod undo;
 pub(crate) mod words;
 
 pub(crate) use cause::ExitCause;
 pub(crate) use exit::{Exit, Stop};
+pub(crate) use result_word::ResultWord;
 
 use std::path::PathBuf;
 

@@ -5,8 +5,10 @@ use std::io;
 
 use serde::{Serialize, Serializer};
 
+use super::advice::hint;
 use super::cause::ExitCause;
 use super::exit::Exit;
+use super::result_word::ResultWord;
 use super::words::{print_recovery, recovery_sentence};
 use super::{CommandReport, Reply, failure};
 use crate::surroundings::Output;
@@ -15,7 +17,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::report::PackagesReport;
 use patchadm_core::operation::scripts::{LastingResults, RebootRequest};
 use patchadm_core::plan::Plan;
-use patchadm_core::plan::refusal::{Command, Reason};
+use patchadm_core::plan::refusal::{Command, Reason, Wording};
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::Root;
 
@@ -47,6 +49,7 @@ impl EndedPackage<'_> {
 /// A command about packages that has ended; `T` is the outcome of one.
 pub(crate) struct EndedPackages<T> {
     pub(crate) command: Command,
+    pub(crate) wording: Wording,
     pub(crate) outcome: Result<PackagesReport<T>, Failure>,
     pub(crate) package: fn(&T) -> EndedPackage<'_>,
 }
@@ -62,6 +65,31 @@ impl<T: 'static> EndedPackages<T> {
             Ok(report) if !report.missing.is_empty() => Exit::failed(ExitCause::NotFound),
             Ok(_) => after_reboot(together(self.packages().map(|one| one.exit(self.command))), self.reboot()),
         }
+    }
+
+    /// The word for all packages together: where the exit code is that of one of them, its word.
+    fn result(&self) -> ResultWord {
+        let report = match &self.outcome {
+            Err(failed) => return ResultWord::of_failure(failed),
+            Ok(report) => report,
+        };
+        if !report.missing.is_empty() {
+            return ResultWord::Failed;
+        }
+        let gravest = together(self.packages().map(|one| one.exit(self.command)));
+        let decisive = self.packages().find(|one| one.exit(self.command) == gravest);
+        match decisive.map(|package| package.result) {
+            None => ResultWord::NothingToDo,
+            Some(Ok(_)) => ResultWord::Done,
+            Some(Err(failed)) => ResultWord::of_failure(failed),
+        }
+    }
+
+    /// Whether the root is neither as before nor as after.
+    fn is_half_done(&self) -> bool {
+        let failures = self.packages().filter_map(|package| package.result.as_ref().err());
+        let mut left = failures.chain(self.outcome.as_ref().err()).map(Failure::left);
+        left.any(|left| !matches!(left, RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
     fn packages(&self) -> impl Iterator<Item = EndedPackage<'_>> {
@@ -80,7 +108,7 @@ impl<T: 'static> CommandReport for EndedPackages<T> {
         let report = match &self.outcome {
             Ok(report) => report,
             Err(failed) => {
-                output.error(&explanation(self.command, failed))?;
+                output.error(&explanation(&self.wording, self.command, failed))?;
                 if matches!(failed.left(), RootCondition::Unchanged) && !matches!(failed, Failure::Source(_))
                 {
                     output.complain("No changes were made to the system.\n")?;
@@ -106,6 +134,8 @@ impl<T: 'static> CommandReport for EndedPackages<T> {
 impl<T: 'static> Serialize for EndedPackages<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let document = PackagesDocument {
+            result: self.result(),
+            changed: self.packages().any(|package| package.result.is_ok()) || self.is_half_done(),
             error: self.outcome.as_ref().err().map(ToString::to_string),
             missing: self.outcome.iter().flat_map(|report| &report.missing).collect(),
             packages: self.packages().map(|package| PackageEntry::of(self.command, &package)).collect(),
@@ -134,7 +164,12 @@ fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
 
 /// Prints how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
 /// `Removal of`.
-pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, package: &EndedPackage<'_>) {
+pub(crate) fn print_ending(
+    output: &mut Output,
+    (wording, command): (&Wording, Command),
+    what: &str,
+    package: &EndedPackage<'_>,
+) {
     let mut text = String::new();
     match package.result {
         Ok(receipt) => {
@@ -144,7 +179,7 @@ pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, pa
         Err(Failure::Declined) => {}
         Err(Failure::Script(failure)) if !failure.is_told => {}
         // Where standard error cannot be written to, nobody can be told.
-        Err(failed) => drop(print_reason(output, command, failed)),
+        Err(failed) => drop(print_reason(output, wording, command, failed)),
     }
     let ending = ending(package.exit(command));
     let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
@@ -157,19 +192,24 @@ pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, pa
 }
 
 /// Prints why something failed: objects in use as the classic list that scripts read, everything else as an error.
-fn print_reason(output: &mut Output, command: Command, failed: &Failure) -> io::Result<()> {
+fn print_reason(
+    output: &mut Output,
+    wording: &Wording,
+    command: Command,
+    failed: &Failure,
+) -> io::Result<()> {
     match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::InUse { .. }) => {
             output.complain(format!("\n{}\n", refusal.classic()))?;
-            let hint = refusal.hint();
+            let hint = refusal.hint(wording);
             if hint.is_empty() { Ok(()) } else { output.error(&hint) }
         }
-        _ => output.error(&explanation(command, failed)),
+        _ => output.error(&explanation(wording, command, failed)),
     }
 }
 
 /// The reason of a failure; what is left half done and the next step have lines of their own.
-pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
+pub(crate) fn explanation(wording: &Wording, command: Command, failed: &Failure) -> String {
     let why = match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
         Failure::Refused(refusal) => match (format!("package {}", refusal.subject), refusal.why()) {
@@ -188,7 +228,7 @@ pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
         RootCondition::Unchanged | RootCondition::RolledBack => String::new(),
         RootCondition::InDoubt | RootCondition::Unfinished(_) => failure::state(failed),
     };
-    failure::joined([why, left, failure::hint(command, failed)])
+    failure::joined([why, left, hint(wording, command, failed)])
 }
 
 /// The end of the sentence that begins with `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
@@ -217,6 +257,8 @@ fn together(exits: impl Iterator<Item = Exit>) -> Exit {
 
 #[derive(Serialize)]
 struct PackagesDocument<'a> {
+    result: ResultWord,
+    changed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     missing: Vec<&'a String>,

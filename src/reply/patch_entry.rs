@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 
 use super::exit::Exit;
 use super::failure;
+use super::result_word::ResultWord;
 use super::undo::{self, UndoEntry};
-use patchadm_changeset::transaction::RootCondition;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction};
@@ -76,6 +76,23 @@ impl PatchEntry {
         matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
     }
 
+    /// Whether the patch would be applied or backed out.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.verdict == "planned"
+    }
+
+    /// The word for the patch alone.
+    pub(crate) fn result(&self) -> ResultWord {
+        match &self.failure {
+            // It is not in force, and is not going to be.
+            Some(_) if self.verdict == "not-applicable" && self.exit != Exit::OK => ResultWord::Refused,
+            _ if self.is_idle() => ResultWord::NothingToDo,
+            Some(failed) => ResultWord::of_failure(failed),
+            None if self.is_planned() => ResultWord::Planned,
+            None => ResultWord::Done,
+        }
+    }
+
     /// Whether what was asked for was not done.
     pub(crate) fn has_failed(&self) -> bool {
         self.exit != Exit::OK && !self.is_idle()
@@ -86,14 +103,19 @@ impl PatchEntry {
         self.scripts.iter().any(|script| script.package.is_none() && script.name == name)
     }
 
-    pub(super) fn of(root: &Root, command: Command, one: ApplyOutcome) -> Self {
+    pub(super) fn of(
+        root: &Root,
+        command: Command,
+        one: ApplyOutcome,
+        code: fn(Command, &Failure) -> Exit,
+    ) -> Self {
         let ApplyOutcome { id, plan, scripts, reboot, in_use, result } = one;
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
         };
         let (verdict, exit, reason) = match &failure {
-            Some(failed) => (verdict_of(failed), failure::code(command, failed), failure::reason(failed)),
+            Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
             None if receipt.is_none() => ("planned", Exit::OK, String::new()),
             None if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
             None => ("removed", Exit::OK, String::new()),
@@ -267,8 +289,7 @@ fn verdict_of(failed: &Failure) -> &'static str {
             Reason::NotInstalled(_) => "not-applicable",
             _ => "refused",
         },
-        failure if failure.left() == RootCondition::RolledBack => "rolled-back",
-        _ => "failed",
+        failure => ResultWord::of_failure(failure).word(),
     }
 }
 

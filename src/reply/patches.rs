@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::json::milliseconds_since;
 use super::patch_entry::PatchEntry;
+use super::result_word::ResultWord;
 use super::words::recovery_sentence;
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
@@ -22,13 +23,16 @@ use patchadm_rootfs::Root;
 pub(crate) struct PatchesReport {
     #[serde(skip)]
     pub(crate) command: Command,
-    result: &'static str,
+    pub(crate) result: ResultWord,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<u64>,
     /// The patches, in the order in which they were taken.
     pub(crate) patches: Vec<PatchEntry>,
     /// Whether the root differs now.
     pub(crate) changed: bool,
+    /// Whether the command would change the root if it were not only a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_change: Option<bool>,
     /// The outcome of the recovery of an earlier run, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recovered: Option<String>,
@@ -46,7 +50,7 @@ pub(crate) struct PatchesReport {
 }
 
 impl PatchesReport {
-    /// The report of a command that began at `began`; `code` gives the exit code where it came to no patch.
+    /// The report of a command that began at `began`; `code` gives the exit code of a failure.
     pub(crate) fn of(
         root: &Root,
         command: Command,
@@ -61,7 +65,8 @@ impl PatchesReport {
                 recovered = recovery_sentence(&report.recovered);
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
-                patches = report.patches.into_iter().map(|one| PatchEntry::of(root, command, one)).collect();
+                patches =
+                    report.patches.into_iter().map(|one| PatchEntry::of(root, command, one, code)).collect();
                 None
             }
         };
@@ -71,10 +76,11 @@ impl PatchesReport {
         };
         Self {
             command,
-            result: result_word(exit, run),
+            result: result_of(failure.as_ref(), exit, &patches),
             run,
             patches,
             changed: run.is_some() || recovered.is_some() || failure.as_ref().is_some_and(is_half_done),
+            would_change: None,
             recovered,
             error: failure.as_ref().map(ToString::to_string),
             duration_ms: milliseconds_since(began),
@@ -84,12 +90,18 @@ impl PatchesReport {
         }
     }
 
+    /// Turns the report into that of a plan, where it is one.
+    pub(crate) fn of_plan(mut self, is_plan: bool) -> Self {
+        self.would_change = is_plan.then(|| self.patches.iter().any(PatchEntry::is_planned));
+        self
+    }
+
     /// Turns the report into that of one root of many: a patch that is in force anyway is no failure there.
     pub(crate) fn among_others(mut self) -> Self {
         if self.error.is_none() {
             self.exit = first_failure(&self.patches);
         }
-        self.result = result_word(self.exit, self.run);
+        self.result = result_of(self.failure.as_ref(), self.exit, &self.patches);
         self
     }
 }
@@ -102,12 +114,20 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     ApplyReport { recovered: report.recovered, patches: patches.collect() }
 }
 
-fn result_word(exit: Exit, run: Option<u64>) -> &'static str {
-    match (exit, run) {
-        (Exit::OK, Some(_)) => "done",
-        (Exit::OK, None) => "nothing-to-do",
-        _ => "failed",
+/// The word for all patches together: where the exit code is that of one of them, its word.
+fn result_of(failure: Option<&Failure>, exit: Exit, entries: &[PatchEntry]) -> ResultWord {
+    if let Some(failure) = failure {
+        return ResultWord::of_failure(failure);
     }
+    if exit != Exit::OK {
+        let decisive = entries.iter().find(|entry| entry.exit == exit);
+        return decisive.map_or(ResultWord::Failed, PatchEntry::result);
+    }
+    let words = || entries.iter().map(PatchEntry::result);
+    [ResultWord::Done, ResultWord::Planned]
+        .into_iter()
+        .find(|word| words().any(|one| one == *word))
+        .unwrap_or(ResultWord::NothingToDo)
 }
 
 fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {

@@ -25,7 +25,7 @@ impl RemovableEntry {
             return Self { now: true, code: Exit::OK.code(), blocked_by: Vec::new(), reason: None };
         };
         let in_the_way = match failed {
-            Failure::Refused(refusal) => refusal.reason.in_the_way(),
+            Failure::Refused(refusal) => refusal.reason.stands_in_the_way(),
             _ => None,
         };
         Self {

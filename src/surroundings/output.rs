@@ -130,6 +130,11 @@ impl Output {
         flushed
     }
 
+    /// Returns the name before diagnostics.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
     /// Writes `PROGRAM: ERROR: TEXT` to standard error; further lines of the text are indented by four blanks.
     pub(crate) fn error(&mut self, text: &str) -> io::Result<()> {
         let gravity = if self.manner.colours_errors {

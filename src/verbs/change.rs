@@ -70,7 +70,8 @@ pub(super) fn change<A: clap::CommandFactory>(
     };
     let (command, is_dry_run) = (request.command(), request.is_dry_run());
     let done = if is_dry_run { "planned" } else { "done" };
-    let task = RootsTask { program: command.name(), usage, wait: changing.wait, done, idle };
+    let task =
+        RootsTask { program: command.name(), usage, wait: changing.wait, is_plan: is_dry_run, done, idle };
     let is_verbose = call.output.is_verbose();
     if !is_dry_run {
         call.output.heedless();
@@ -78,6 +79,7 @@ pub(super) fn change<A: clap::CommandFactory>(
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
         let result = request.carry_out(root, caller);
-        of_patches(root, PatchesReport::of(root, command, result, failure::verb_code, began), is_verbose)
+        let report = PatchesReport::of(root, command, result, failure::verb_code, began);
+        of_patches(root, report.of_plan(is_dry_run), is_verbose)
     })
 }

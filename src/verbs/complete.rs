@@ -66,26 +66,17 @@ enum Question {
 /// Finds out what is being typed.
 fn question(call: &mut Invocation, words: &WordsOfShell) -> Question {
     let mut before = words.before.clone();
-    let applet = match by_own_name(call.applets, &words.called) {
-        Some(applet) => applet,
-        None => {
-            let place = place_of_name(&before);
-            let named = place.and_then(|place| {
-                let name = before.remove(place);
-                call.applets.iter().find(|applet| applet.is_listed() && name == applet.name)
-            });
-            match named {
-                Some(applet) => applet,
-                // The value of an option before the verb is one of `list`'s, too: all verbs share these options.
-                None if is_value_of_option(&before) => match by_verb(call.applets, "list") {
-                    Some(list) => list,
-                    None => return Question::Names { options: false },
-                },
-                None => return Question::Names { options: words.current.starts_with('-') },
-            }
-        }
+    let by_link = call.applets.iter().find(|applet| applet.has_own_name() && applet.name == words.called);
+    let applet = by_link.or_else(|| {
+        let name = before.remove(place_of_name(&before)?);
+        call.applets.iter().find(|applet| applet.is_listed() && name == applet.name)
+    });
+    // The value of an option before the verb is one of `list`'s, too: all verbs share these options.
+    let shared = || call.applets.iter().find(|applet| applet.name == "list");
+    let applet = applet.or_else(|| shared().filter(|_| is_value_of_option(&words.before)));
+    let Some(command) = applet.and_then(|applet| description(call, applet)) else {
+        return Question::Names { options: words.current.starts_with('-') };
     };
-    let Some(command) = description(call, applet) else { return Question::Names { options: false } };
     let line = TypedLine::of(&command, &before, &words.current);
     Question::Word(line.wanted(&command, words), line)
 }
@@ -94,14 +85,6 @@ fn is_value_of_option(before: &[OsString]) -> bool {
     // With one more word: is that the name of a command, or what an option waits for?
     let with_next: Vec<OsString> = before.iter().cloned().chain(["x".into()]).collect();
     place_of_name(&with_next).is_none()
-}
-
-fn by_own_name<'a>(applets: &'a [Applet], called: &str) -> Option<&'a Applet> {
-    applets.iter().find(|applet| applet.is_listed() && applet.has_own_name() && applet.name == called)
-}
-
-fn by_verb<'a>(applets: &'a [Applet], name: &str) -> Option<&'a Applet> {
-    applets.iter().find(|applet| applet.name == name)
 }
 
 /// The description of the arguments of a command.

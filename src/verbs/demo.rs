@@ -249,7 +249,7 @@ impl Demonstration<'_> {
     }
 
     fn refusal(&mut self, command: Command, id: &str, failed: &Failure) -> anyhow::Result<()> {
-        let lines = modern(command, &format!("patch {id}"), failed);
+        let lines = modern(self.root.prefix(), command, &format!("patch {id}"), failed);
         for line in lines.iter().filter(|line| !line.is_empty()) {
             self.print(&format!("   {line}"))?;
         }

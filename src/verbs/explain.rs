@@ -155,6 +155,7 @@ mod tests {
                 "patchrm",
                 "patchadm show",
                 "pkgadd and pkgrm",
+                "pkgadd -s",
                 "patchadm verify",
                 "pkgtrans",
                 "removef"

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::{AppletKind, Invocation};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::links::{LinksError, make_links};
 
@@ -29,6 +29,7 @@ struct LinksArgs {
 
 #[derive(Serialize)]
 struct LinksReport {
+    result: ResultWord,
     program: String,
     made: Vec<&'static str>,
     replaced: Vec<&'static str>,
@@ -43,7 +44,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let names: Vec<&'static str> = classic.map(|applet| applet.name).collect();
     let links = make_links(&args.directory, &program, &names, args.force).map_err(refused)?;
     let program = program.display().to_string();
-    let report = LinksReport { program, made: links.made, replaced: links.replaced, kept: links.kept };
+    let is_idle = links.made.is_empty() && links.replaced.is_empty();
+    let result = if is_idle { ResultWord::NothingToDo } else { ResultWord::Done };
+    let report =
+        LinksReport { result, program, made: links.made, replaced: links.replaced, kept: links.kept };
     Ok(Reply::new(Exit::OK, report))
 }
 

@@ -11,6 +11,7 @@ use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
+use crate::reply::failure::query_refused;
 use crate::reply::words::{print_notes, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, Reply, Stop};
 use crate::surroundings::{Output, Zone};
@@ -98,8 +99,12 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
 }
 
+fn inspected(root: &Root, words: WantedWords<'_>) -> anyhow::Result<Inspection> {
+    inspect(root, words).map_err(|failed| query_refused(root, &failed).into())
+}
+
 fn lacks(root: &Root, id: &str) -> anyhow::Result<LackingReport> {
-    Ok(LackingReport::of(root, &inspect(root, WantedWords::None)?, id)?)
+    Ok(LackingReport::of(root, &inspected(root, WantedWords::None)?, id)?)
 }
 
 fn lacking_answer(report: LackingReport) -> RootAnswer<LackingReport> {
@@ -134,7 +139,7 @@ fn since(text: &str, zone: Zone) -> Result<DateTime<Utc>, Stop> {
 impl ListReport {
     fn of(root: &Root, choice: ListChoice) -> anyhow::Result<Self> {
         let words = if choice.is_verbose || choice.in_json { WantedWords::All } else { WantedWords::None };
-        let Inspection { patches, unfinished, .. } = inspect(root, words)?;
+        let Inspection { patches, unfinished, .. } = inspected(root, words)?;
         let mut remarks: Vec<String> =
             unfinished.iter().map(|run| unfinished_sentence(run, root.prefix())).collect();
         let mut patches: Vec<&InspectedPatch> = patches.iter().collect();

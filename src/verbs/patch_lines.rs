@@ -16,13 +16,13 @@ use patchadm_rootfs::Root;
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     if let Some(failed) = &report.failure {
-        return print_refusal(root, output, report.command, "the patch", failed);
+        return print_refusal(output, (root, report.command), "the patch", failed);
     }
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
     for entry in &report.patches {
         match &entry.failure {
             Some(failed) => {
-                print_refusal(root, output, report.command, &format!("patch {}", entry.id), failed)?;
+                print_refusal(output, (root, report.command), &format!("patch {}", entry.id), failed)?;
             }
             None => print_patch(root, entry, output)?,
         }
@@ -31,13 +31,12 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
 }
 
 fn print_refusal(
-    root: &Root,
     output: &mut Output,
-    command: Command,
+    (root, command): (&Root, Command),
     subject: &str,
     failed: &Failure,
 ) -> anyhow::Result<()> {
-    let [what, why, next] = failure::modern(command, subject, failed);
+    let [what, why, next] = failure::modern(root.prefix(), command, subject, failed);
     let meant = meant_instead(root, failed).map(|meant| did_you_mean(&meant)).unwrap_or_default();
     Ok(output.error(&failure::joined([what, why, meant, next]))?)
 }

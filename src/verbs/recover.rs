@@ -17,16 +17,15 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
 use crate::many_roots::{RootsTask, on_many};
 use crate::reply::words::recovery_sentence;
-use crate::reply::{CommandReport, Exit, Reply, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
 use adopt::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
 use patchadm_core::operation::adopt::adopt_undo;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::recover::{Recovery, recover_root};
+use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_with_aid};
 use patchadm_core::operation::session::Caller;
-use patchadm_core::plan::patch::interrupted::Interrupted;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
@@ -46,6 +45,15 @@ struct RecoverArgs {
     /// The directory outside the root in which the run may have left undo archives
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
+    /// Give up a journal that is damaged or gone, once it is proved that no run is unfinished
+    #[arg(long, conflicts_with_all = ["keep_stage", "new_identity", "adopt_undo"])]
+    discard_journal: bool,
+    /// Move such a journal and what is staged to this directory, without proof
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "new_identity", "adopt_undo"])]
+    keep_stage: Option<PathBuf>,
+    /// Give the root a new identity
+    #[arg(long, conflicts_with = "adopt_undo")]
+    new_identity: bool,
     /// Bind undo archives that the ledger does not know, those of the IDs or all that fit
     #[arg(long)]
     adopt_undo: bool,
@@ -63,7 +71,7 @@ struct RecoverArgs {
 /// The outcome for the interrupted run of a root.
 #[derive(Debug, Serialize)]
 struct RecoverReport {
-    result: &'static str,
+    result: ResultWord,
     changed: bool,
     notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,37 +81,49 @@ struct RecoverReport {
     /// A sentence; of a failure its lines.
     #[serde(skip)]
     text: String,
+    /// How many of the notes the sentence says already.
+    #[serde(skip)]
+    told: usize,
 }
 
 impl RecoverReport {
-    fn of(result: &Result<Recovery, Failure>) -> Self {
-        let Recovery { run, interrupted, .. } = match result {
+    fn of(root: &Root, result: &Result<Recovery, Failure>) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
+        let Recovery { done, run, interrupted } = match result {
             Ok(found) => found,
-            Err(failed) => return Self::of_failure(failed),
+            Err(failed) => return Self::of_failure(&wording, failed),
         };
         let result = match run {
-            Recovered::Nothing | Recovered::PassedOver { .. } => "nothing-to-do",
-            Recovered::RolledBack { .. } => "rolled-back",
-            Recovered::Finished { .. } => "finished",
+            Recovered::Nothing | Recovered::PassedOver { .. } if !done.is_empty() => ResultWord::Done,
+            Recovered::Nothing | Recovered::PassedOver { .. } => ResultWord::NothingToDo,
+            Recovered::RolledBack { .. } => ResultWord::RolledBack,
+            Recovered::Finished { .. } => ResultWord::Finished,
         };
         Self {
             result,
-            changed: !run.is_nothing(),
-            notes: run.notes().iter().cloned().chain(interrupted.iter().map(Interrupted::told)).collect(),
+            changed: !run.is_nothing() || !done.is_empty(),
+            notes: [
+                done.clone(),
+                run.notes().to_vec(),
+                interrupted.iter().map(|half| half.told(&wording)).collect(),
+            ]
+            .concat(),
             error: None,
             exit: Exit::OK,
-            text: recovery_sentence(run).unwrap_or_else(|| "No run was interrupted.".to_owned()),
+            text: sentences(done, run),
+            told: done.len(),
         }
     }
 
-    fn of_failure(failed: &Failure) -> Self {
+    fn of_failure(wording: &Wording, failed: &Failure) -> Self {
         Self {
-            result: "failed",
+            result: ResultWord::of_failure(failed),
             changed: !matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack),
             notes: Vec::new(),
             error: Some(failed.to_string()),
-            exit: failure::code(Command::Patchadd, failed),
-            text: failure::described(Command::Patchadd, failed),
+            exit: failure::verb_code(Command::Patchadd, failed),
+            text: failure::described(wording, Command::Patchadd, failed),
+            told: 0,
         }
     }
 
@@ -114,10 +134,10 @@ impl RecoverReport {
             None if self.changed => (RootClass::Done, self.text.clone()),
             None => (RootClass::Idle, self.text.clone()),
         };
-        let notes = self.notes.iter().map(|note| format!("note: {note}")).collect();
-        let (exit, changed) = (self.exit, self.changed);
+        let notes = self.notes.iter().skip(self.told).map(|note| format!("note: {note}")).collect();
+        let (exit, changed, result) = (self.exit, self.changed, self.result);
         let report = RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self));
-        RootReport { notes, changed, reason: locked_reason(exit).or(report.reason), ..report }
+        RootReport { notes, changed, result, reason: locked_reason(exit).or(report.reason), ..report }
     }
 }
 
@@ -127,10 +147,29 @@ impl CommandReport for RecoverReport {
             return Ok(output.error(&self.text)?);
         }
         output.line(&self.text)?;
-        for note in &self.notes {
+        for note in self.notes.iter().skip(self.told) {
             output.line(format!("  note: {note}"))?;
         }
         Ok(())
+    }
+}
+
+/// What was done, and what recovery found, in a line.
+fn sentences(done: &[String], run: &Recovered) -> String {
+    let found = recovery_sentence(run);
+    let found = found.or_else(|| done.is_empty().then(|| "No run was interrupted.".to_owned()));
+    done.iter().cloned().chain(found).collect::<Vec<_>>().join(" ")
+}
+
+impl RecoverArgs {
+    /// What is to be done before recovery.
+    fn aid(&self) -> RecoveryAid {
+        match &self.keep_stage {
+            Some(to) => RecoveryAid::KeepStage(std::path::absolute(to).unwrap_or_else(|_| to.clone())),
+            None if self.discard_journal => RecoveryAid::DiscardJournal,
+            None if self.new_identity => RecoveryAid::NewIdentity,
+            None => RecoveryAid::None,
+        }
     }
 }
 
@@ -139,13 +178,18 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RecoverArgs = parse(call, USAGE)?;
     refuse_parts(&args)?;
     let undo_dir = args.undo_dir.as_deref();
-    let recover = |root: &Root, caller: &Caller<'_>| RecoverReport::of(&recover_root(root, undo_dir, caller));
-    let adopt =
-        |root: &Root, caller: &Caller<'_>| AdoptReport::of(&adopt_undo(root, &args.ids, undo_dir, caller));
+    let aid = args.aid();
+    let recover = |root: &Root, caller: &Caller<'_>| {
+        RecoverReport::of(root, &recover_with_aid(root, undo_dir, &aid, caller))
+    };
+    let adopt = |root: &Root, caller: &Caller<'_>| {
+        AdoptReport::of(root, &adopt_undo(root, &args.ids, undo_dir, caller))
+    };
     if args.many.are_named() {
         let done = if args.adopt_undo { "bound" } else { "recovered" };
         let idle = "with nothing to do";
-        let task = RootsTask { program: "recover", usage: USAGE, wait: args.wait, done, idle };
+        let task =
+            RootsTask { program: "recover", usage: USAGE, wait: args.wait, is_plan: false, done, idle };
         let which = (&args.many, args.owner);
         call.output.heedless();
         return if args.adopt_undo {

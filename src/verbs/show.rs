@@ -15,11 +15,13 @@ use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
+use crate::reply::failure::query_refused;
 use crate::reply::patch_entry::ChangeCounts;
 use crate::reply::words::{named_value, print_notes, reboot_sentence, unfinished_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use delivered::DeliveredPatch;
+use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
 use patchadm_core::source::{self, Extent, Origin};
@@ -128,7 +130,12 @@ fn answer(root: &Root, subject: &str, is_verbose: bool) -> RootAnswer<AppliedRep
 
 fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Option<AppliedReport>> {
     let wanted = PatchId::new(subject).ok();
-    let inspection = inspect(root, wanted.as_ref().map_or(WantedWords::None, WantedWords::Of))?;
+    let words = wanted.as_ref().map_or(WantedWords::None, WantedWords::Of);
+    let inspection = match inspect(root, words) {
+        // What is delivered is the same whatever the root.
+        Err(Failure::NoDatabase(_)) if Path::new(subject).exists() => return Ok(None),
+        answer => answer.map_err(|failed| query_refused(root, &failed))?,
+    };
     let mut patches = inspection.patches.iter();
     let Some(one) = patches.find(|one| Some(&one.patch.id) == wanted.as_ref()) else { return Ok(None) };
     let changed = changed_objects(root, &one.patch)?;

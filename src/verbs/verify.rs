@@ -10,6 +10,7 @@ use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
+use crate::reply::advice::mending;
 use crate::reply::removable::RemovableEntry;
 use crate::reply::text::finding;
 use crate::reply::undo::UndoEntry;
@@ -17,6 +18,7 @@ use crate::reply::words::human;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop, failure};
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Zone};
+use patchadm_core::database::RecordDamage;
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::operation::check::CheckError;
 use patchadm_core::operation::patches::undo_states::UndoState;
@@ -24,7 +26,7 @@ use patchadm_core::operation::queries::verify::{
     ArchiveState, ArchiveVerdict, UndoDamage, VerifiedPatch, VerifyError, VerifyReport, verify,
 };
 use patchadm_core::plan::patch::interrupted::Interrupted;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] verify [option...] [id|pkg...]\npatchadm verify [option...] --roots file|dir [id|pkg...]";
@@ -55,6 +57,9 @@ struct VerifyArgs {
 #[derive(Debug, Serialize)]
 struct VerifyReply {
     sound: bool,
+    /// What is wrong with the records themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<DamagedRecord>,
     checked: usize,
     discrepancies: Vec<VerifyDiscrepancy>,
     patches: Vec<PatchState>,
@@ -65,6 +70,29 @@ struct VerifyReply {
     /// The objects that are as recorded, where each path is wanted.
     #[serde(skip)]
     sound_paths: Vec<String>,
+}
+
+/// A record that is damaged, or that another one contradicts.
+#[derive(Debug, Serialize)]
+struct DamagedRecord {
+    path: String,
+    line: Option<u64>,
+    reason: String,
+    advice: String,
+    #[serde(skip)]
+    sentence: String,
+}
+
+impl DamagedRecord {
+    fn of(damage: &RecordDamage) -> Self {
+        Self {
+            path: damage.file.clone(),
+            line: damage.line,
+            reason: damage.reason.clone(),
+            advice: mending(damage),
+            sentence: damage.to_string(),
+        }
+    }
 }
 
 /// A patch that a tool without recovery left half applied.
@@ -100,7 +128,7 @@ struct VerifiedUndoEntry {
     error: Option<String>,
 }
 
-/// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded or a patch was left half applied, 4 or 12 if undo
+/// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded, a record is damaged, or a patch was left half applied, 4 or 12 if undo
 /// data is damaged or gone, 2 for a name that is none, 65 while a change is unfinished.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
@@ -131,11 +159,13 @@ fn exit_of(report: &VerifyReport) -> Exit {
     if codes.contains(&DAMAGED) {
         return DAMAGED;
     }
-    let is_wrong = || report.wrong().next().is_some() || !report.interrupted.is_empty();
-    codes
-        .first()
-        .copied()
-        .unwrap_or_else(|| if is_wrong() { Exit::failed(ExitCause::Edited) } else { Exit::OK })
+    let is_edited = || report.wrong().next().is_some() || !report.interrupted.is_empty();
+    let of_records = || match (report.damage.is_empty(), is_edited()) {
+        (false, _) => Exit::failed(ExitCause::DamagedRecord),
+        (true, true) => Exit::failed(ExitCause::Edited),
+        (true, false) => Exit::OK,
+    };
+    codes.first().copied().unwrap_or_else(of_records)
 }
 
 fn code_of(damage: UndoDamage<'_>) -> Exit {
@@ -181,6 +211,7 @@ impl CommandReport for VerifyReply {
 
 impl VerifyReply {
     fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit, is_verbose: bool) -> Self {
+        let wording = Wording::of_verbs(root.prefix());
         let discrepancies = report.wrong().map(|checked| VerifyDiscrepancy {
             path: root.show(&checked.path),
             errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
@@ -188,10 +219,11 @@ impl VerifyReply {
         let sound = report.objects.iter().filter(|checked| is_verbose && checked.findings.is_empty());
         Self {
             sound: exit == Exit::OK,
+            records: report.damage.iter().map(DamagedRecord::of).collect(),
             checked: report.objects.len(),
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
-            interrupted: report.interrupted.iter().map(HalfApplied::of).collect(),
+            interrupted: report.interrupted.iter().map(|half| HalfApplied::of(half, &wording)).collect(),
             damaged: report.patches.iter().filter_map(VerifiedPatch::damage).count(),
             sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
         }
@@ -199,7 +231,10 @@ impl VerifyReply {
 
     /// The lines about objects and patches; `only_wrong` leaves out what is sound.
     fn lines(&self, only_wrong: bool) -> Vec<String> {
-        let mut lines = self.sound_paths.clone();
+        let records = self.records.iter();
+        let mut lines: Vec<String> =
+            records.flat_map(|one| [one.sentence.to_string(), format!("  {}", one.advice)]).collect();
+        lines.extend(self.sound_paths.iter().cloned());
         for VerifyDiscrepancy { path, errors } in &self.discrepancies {
             lines.push(path.clone());
             lines.extend(errors.iter().map(|error| format!("  {error}")));
@@ -243,18 +278,23 @@ impl VerifyReply {
             1 => "undo data of 1 patch is damaged".to_owned(),
             damaged => format!("undo data of {damaged} patches is damaged"),
         };
+        let records = match self.records.len() {
+            0 => String::new(),
+            1 => "1 record is damaged; ".to_owned(),
+            damaged => format!("{damaged} records are damaged; "),
+        };
         let half = if self.interrupted.is_empty() { "" } else { "; a patch was left half applied" };
-        format!("{objects}; {archives}{half}.")
+        format!("{records}{objects}; {archives}{half}.")
     }
 }
 
 impl HalfApplied {
-    fn of(half: &Interrupted) -> Self {
+    fn of(half: &Interrupted, wording: &Wording) -> Self {
         Self {
             id: half.patch.to_string(),
             package: half.package.to_string(),
             reason: half.refusal().why(),
-            sentence: half.told(),
+            sentence: half.told(wording),
         }
     }
 }

@@ -31,6 +31,7 @@ const ALLOWED: &[(&str, May, &str)] = &[
     ("install/.lockfile", May::Differ, "the lock file stays and names its last holder"),
     ("patch", May::Differ, "the directory of patches stays, empty, as the one of packages would"),
     ("patchadm/journal", May::Differ, "the journal is replaced by each run and never removed"),
+    ("patchadm/root-id", May::Differ, "the identity of the root, written with its first run"),
     ("patchadm/ops-*", May::Differ, "the ops of the last run, replaced with its journal"),
     ("patchadm/history", May::Differ, "a line for each run"),
     ("patchadm/contents.stamp", May::Differ, "contents is another file, with other last lines"),

@@ -67,6 +67,7 @@ fn without_run(path: &str) -> String {
     };
     let part = |part: &str| match part.strip_prefix("ops-") {
         Some(run) if is_run(run) => "ops-RUN".to_owned(),
+        Some(run) if run.strip_suffix(".new").is_some_and(is_run) => "ops-RUN.new".to_owned(),
         None if is_run(part) => "RUN".to_owned(),
         _ => part.to_owned(),
     };
@@ -121,6 +122,14 @@ fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
 }
 
 fn is_staged(call: ChangeCall, path: &str) -> bool {
+    // Its place is made before the first stage, and its copies are written with it.
+    if path.ends_with("/patchadm/journal.new") {
+        return matches!(call, ChangeCall::Create | ChangeCall::Unlink);
+    }
+    let in_stage = path.split_once("/stage/RUN/").map(|(_, name)| name);
+    if in_stage.is_some_and(|name| name.starts_with("journal") || name.starts_with("ops-")) {
+        return false;
+    }
     let is_record = path.contains("/RUN/db/") && !path.contains("/RUN/db/held");
     let is_of_stage = path.contains("/stage/RUN") || path.ends_with("/patchadm") || path.ends_with("/stage");
     is_of_stage && !is_record && !matches!(call, ChangeCall::SyncFileSystem | ChangeCall::Sync)
@@ -169,7 +178,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
         Command::Apply { .. } => refusal::Command::Patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) => refusal::Command::Patchrm,
-        Command::Add { .. } => refusal::Command::Pkgadd,
+        Command::Add { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
     }
 }
@@ -180,7 +189,7 @@ pub(crate) fn attempt(trial: &Trial, command: &Command, door: Door) -> Ended {
         Ok(notes) => Ended { code: 0, text: notes.join("\n") },
         Err(failed) => {
             let program = program(command);
-            let text = failure::classic(program, None, &failed);
+            let text = failure::classic(Path::new("/"), program, None, &failed);
             Ended { code: failure::code(program, &failed).code(), text }
         }
     }
@@ -192,7 +201,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. } => patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) => patchrm,
-        Command::Add { .. } | Command::Remove(_) => 1,
+        Command::Add { .. } | Command::Remove(_) | Command::Repair(_) => 1,
     };
     match moment {
         _ if errno == Errno::INTR => 0,
@@ -209,9 +218,7 @@ pub(crate) fn expected_state(moment: Moment) -> &'static str {
     match moment {
         Moment::Staging | Moment::Saving | Moment::Recording => "Nothing was changed.",
         Moment::Switching => "The changes that had begun were undone: everything is as before.",
-        Moment::Committing => {
-            "Whether the change is durable is not known; run `patchadm recover`.\nRun `patchadm recover`."
-        }
+        Moment::Committing => "Whether the change is durable is not known.\nRun `patchadm recover`.",
         Moment::Finishing => "",
     }
 }

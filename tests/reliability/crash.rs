@@ -12,7 +12,7 @@ use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
 use crate::reliability::picture::{Picture, strays};
-use crate::reliability::stories::{Command, SCRIPTED, STORIES, Story, Trial};
+use crate::reliability::stories::{Command, MENDED, SCRIPTED, STORIES, Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
 
 /// A door that counts.
@@ -27,7 +27,7 @@ fn counting() -> (Door, Arc<AtomicUsize>) {
 }
 
 /// A door that lets `number` changes through and then no more.
-fn dead_after(number: usize) -> Door {
+pub(crate) fn dead_after(number: usize) -> Door {
     let passed = AtomicUsize::new(0);
     let is_alive = move || passed.fetch_add(1, Ordering::Relaxed) < number;
     Door::watched(move |_| if is_alive() { Ok(()) } else { Err(Errno::IO) })
@@ -95,7 +95,7 @@ impl Legal {
 }
 
 /// How many changes a command makes.
-fn changes_of(story: &Story) -> usize {
+pub(crate) fn changes_of(story: &Story) -> usize {
     let (door, count) = counting();
     Trial::of(story).run(&story.whole, door).unwrap();
     count.load(Ordering::Relaxed)
@@ -137,7 +137,7 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 #[test]
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    for story in STORIES.iter().chain(&SCRIPTED).map(|told| told()) {
+    for story in STORIES.iter().chain(&SCRIPTED).chain(&MENDED).map(|told| told()) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));

@@ -88,7 +88,7 @@ fn fail_once(
         return Err(format!("ended with {} instead of {expected}: {}", ended.code, ended.text));
     }
     if !is_unheard {
-        said_well(&trial, change, errno, &ended)?;
+        said_well(story, &trial, change, errno, &ended)?;
     }
     let is_legal = match change.moment {
         _ if errno == Errno::INTR || is_unheard => vec![legal.last()],
@@ -119,7 +119,13 @@ fn is_late_saving(story: &Story, change: &Change) -> bool {
 }
 
 /// One message: what failed, with a path and the reason, what the root is like, and what to do.
-fn said_well(trial: &Trial, change: &Change, errno: Errno, ended: &Ended) -> Result<(), String> {
+fn said_well(
+    story: &Story,
+    trial: &Trial,
+    change: &Change,
+    errno: Errno,
+    ended: &Ended,
+) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{what}: {}", ended.text));
     if errno == Errno::INTR {
         return if ended.text.is_empty() { Ok(()) } else { wrong("somebody noticed") };
@@ -138,7 +144,10 @@ fn said_well(trial: &Trial, change: &Change, errno: Errno, ended: &Ended) -> Res
         return wrong("the reason is told more than once");
     }
     let mut end = format!("\n{}", expected_state(change.moment));
-    if change.moment != Moment::Committing {
+    let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
+    if is_full && ended.code == 4 && matches!(story.whole, Command::Apply { .. }) {
+        end.push_str("\nMake room on the file system, or keep undo data on another one with -B DIR.");
+    } else if change.moment != Moment::Committing {
         end = format!("{end}\n{}", advice(errno));
     }
     if ended.text.ends_with(&end) { Ok(()) } else { wrong(&format!("it does not end with {end:?}")) }

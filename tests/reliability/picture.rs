@@ -158,9 +158,19 @@ fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>>
 /// What is there of an unfinished run, and must not be when it is recovered.
 pub(crate) fn strays(root: &Path) -> Vec<String> {
     let own = root.join("var/sadm/patchadm");
-    let known =
-        ["contents.stamp", "history", "journal", "ledger", "log", "script.lock", "stage", "unprivileged"];
-    let mut found: Vec<String> = names(&own).into_iter().filter(|name| !known.contains(&&**name)).collect();
+    let known = [
+        "contents.stamp",
+        "history",
+        "journal",
+        "ledger",
+        "log",
+        "root-id",
+        "script.lock",
+        "stage",
+        "unprivileged",
+    ];
+    let is_known = |name: &String| known.contains(&&**name) || name.starts_with("journal.damaged-");
+    let mut found: Vec<String> = names(&own).into_iter().filter(|name| !is_known(name)).collect();
     found.extend(names(&own.join("stage")));
     if let Ok(journal) = fs::read(own.join("journal")) {
         match journal.get(..4096).map(parse_head) {

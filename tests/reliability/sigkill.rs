@@ -60,6 +60,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
             all
         }
         Command::Remove(packages) => words(&["pkgrm", "-n", "-R"], packages),
+        Command::Repair(packages) => words(&["pkgchk", "-f", "-R"], packages),
     }
 }
 

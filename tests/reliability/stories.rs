@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use chrono::DateTime;
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_core::operation::check::{CheckError, CheckRequest, CheckScope, check_and_fix};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_core::operation::packages::observer::SilentObserver;
@@ -18,7 +19,8 @@ use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages}
 use patchadm_core::operation::patches::apply::{ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
-use patchadm_core::operation::recover::recover_root;
+use patchadm_core::operation::queries::select::PackagePattern;
+use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::clock::Now;
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Add { spool: PathBuf, packages: Vec<String> },
     /// `pkgrm -n`.
     Remove(Vec<String>),
+    /// `pkgchk -f` of these packages, or of the root.
+    Repair(Vec<String>),
 }
 
 /// A root and what happens to it.
@@ -238,8 +242,41 @@ fn archive_played() -> Story {
     Story::of("pkgadd of an undo archive", stage, act)
 }
 
+/// The first package of a root: no run was ever made there.
+pub(crate) fn first_run() -> Story {
+    let stage = Scenario::in_memory();
+    let spool = stage.beside("added");
+    another_package().write(&spool);
+    let act = Command::Add { spool, packages: vec!["ACMEdoc".to_owned()] };
+    Story::of("first run", stage, act)
+}
+
 /// The stories with procedure scripts.
 pub(crate) const SCRIPTED: [Told; 3] = [with_scripts, backout_by_scripts, archive_played];
+
+/// A pkginfo that was cut and a `contents` that is gone are made anew.
+fn records_made_anew() -> Story {
+    let (stage, _) = patched_with(&[&patch()]);
+    let pkginfo = stage.text("/var/sadm/pkg/ACMEweb/pkginfo");
+    fs::write(stage.at("/var/sadm/pkg/ACMEweb/pkginfo"), &pkginfo[..pkginfo.len() / 2]).unwrap();
+    fs::remove_file(stage.at("/var/sadm/install/contents")).unwrap();
+    let acts = vec![Command::Repair(vec!["ACMEweb".to_owned()]), Command::Repair(Vec::new())];
+    Story { name: "pkgchk -f of damaged records", stage, acts, whole: Command::Repair(Vec::new()) }
+}
+
+/// A package whose record is damaged is installed again.
+fn record_installed_again() -> Story {
+    let small = Patch::of("100-01", Package::new("ACMEweb").file("share/gone", 0o644, "still here\n"));
+    let (stage, _) = patched_with(&[&small]);
+    let spool = stage.beside("again");
+    package().write(&spool);
+    fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/pkginfo")).unwrap();
+    let act = Command::Add { spool, packages: vec!["ACMEweb".to_owned()] };
+    Story::of("pkgadd over a damaged record", stage, act)
+}
+
+/// The stories of roots whose records are damaged.
+pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again];
 
 /// A story is told when it is needed: its root takes the program some runs.
 pub(crate) type Told = fn() -> Story;
@@ -297,6 +334,12 @@ impl Trial {
         with_caller(|caller| perform(&root, command, caller))
     }
 
+    /// What `patchadm recover` does with one of its options.
+    pub(crate) fn recover_with(&self, aid: &RecoveryAid) -> Result<Recovery, Failure> {
+        let root = Root::open_with(&self.root(), Door::default())?;
+        with_caller(|caller| recover_with_aid(&root, None, aid, caller))
+    }
+
     /// What the next command does first, through `door`.
     pub(crate) fn recover(&self, door: Door) -> Result<Recovered, String> {
         let root = Root::open_with(&self.root(), door).map_err(|error| error.to_string())?;
@@ -350,6 +393,17 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
                 RemoveRequest { packages: packages.clone(), scripts: scripts(), ..RemoveRequest::default() };
             let report = remove_packages(root, &request, caller, &mut SilentObserver)?;
             report.packages.into_iter().map(|one| one.result.map(Some)).collect()
+        }
+        Command::Repair(packages) => {
+            let packages = packages.iter().map(|word| PackagePattern::parse(word)).collect();
+            let scope = CheckScope { packages, ..CheckScope::default() };
+            let request = CheckRequest { scope, ..CheckRequest::default() };
+            let report = check_and_fix(root, &request, caller).map_err(|error| match error {
+                CheckError::Operation(failure) => failure,
+                other => Failure::BadFile(other.to_string()),
+            })?;
+            assert!(report.mended.iter().all(|mended| mended.is_made), "{:?}", report.mended);
+            Vec::new()
         }
     };
     let receipts = results.into_iter().collect::<Result<Vec<_>, _>>()?;

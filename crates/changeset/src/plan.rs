@@ -70,6 +70,8 @@ pub struct SpaceNeed {
     pub inodes: u64,
     /// Objects that can be made; none where there is no limit.
     pub free_inodes: Option<u64>,
+    /// Those of the bytes that are undo data, which could be kept elsewhere.
+    pub undo: u64,
 }
 
 /// One object that changes.

@@ -55,6 +55,8 @@ pub enum ScriptPolicy {
     Known,
     /// None: a package that needs a script is refused.
     None,
+    /// None, because the command line says so and not the policy.
+    Unwanted,
 }
 
 /// What happens to a file that the administrator edited and a patch replaces.

@@ -54,6 +54,11 @@ pub fn unprivileged() -> ObjectPath {
     fixed("/var/sadm/patchadm/unprivileged")
 }
 
+/// Returns the identity of the root: one line with its marker.
+pub fn root_id() -> ObjectPath {
+    fixed("/var/sadm/patchadm/root-id")
+}
+
 /// Returns the history, one line for each run.
 pub fn history() -> ObjectPath {
     fixed("/var/sadm/patchadm/history")

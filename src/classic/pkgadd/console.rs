@@ -10,7 +10,7 @@ use patchadm_core::operation::packages::installation::PlannedInstallation;
 use patchadm_core::operation::packages::observer::PackageObserver;
 use patchadm_core::operation::packages::report::AddedPackage;
 use patchadm_core::plan::Plan;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::plan::script_schedule::steps::Portion;
 use patchadm_core::source::PackageImage;
 
@@ -87,7 +87,8 @@ impl PackageObserver for Console<'_, AddDetails<'_>> {
             let text = layout::paths(installation, self.root);
             self.print_step(&text);
         }
-        print_ending(&mut self.output, Command::Pkgadd, "Installation of", &ended(added));
+        let wording = Wording::of_classic(self.root.prefix());
+        print_ending(&mut self.output, (&wording, Command::Pkgadd), "Installation of", &ended(added));
     }
 
     fn agrees(&mut self, name: &str, questions: &[String]) -> bool {

@@ -2,19 +2,52 @@
 
 use serde::Serialize;
 
+use crate::reply::ResultWord;
 use crate::reply::text::{finding, object};
 use crate::surroundings::Zone;
 use patchadm_core::operation::check::device::{DeliveredObject, DevicePackage};
 use patchadm_core::operation::check::{CheckReport, Finding};
+use patchadm_core::operation::mend::MendedRecord;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ContentsLine;
 
 /// The document of a check.
 #[derive(Serialize)]
 pub(super) struct CheckDocument {
+    /// The word for a repair; none where nothing is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<ResultWord>,
     checked: usize,
     discrepancies: Vec<CheckDiscrepancy>,
     unknown_packages: Vec<String>,
+    /// Damaged records and what became of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<RepairedRecord>,
+}
+
+/// A damaged record.
+#[derive(Serialize)]
+struct RepairedRecord {
+    path: String,
+    line: Option<u64>,
+    reason: String,
+    repaired: bool,
+    complete: bool,
+    notes: Vec<String>,
+}
+
+impl RepairedRecord {
+    fn of(mended: &MendedRecord) -> Self {
+        let MendedRecord { damage, is_made, is_whole, said } = mended;
+        Self {
+            path: damage.file.clone(),
+            line: damage.line,
+            reason: damage.reason.clone(),
+            repaired: *is_made,
+            complete: *is_whole,
+            notes: said.clone(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -39,17 +72,26 @@ struct RecordedObject {
 }
 
 impl CheckDocument {
-    pub(super) fn of(report: &CheckReport, root: &Root, zone: Zone) -> Self {
+    pub(super) fn of(report: &CheckReport, root: &Root, zone: Zone, fixes: bool) -> Self {
         let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
         let discrepancies = wrong.map(|checked| CheckDiscrepancy {
             path: root.show(&checked.path),
             package: None,
             errors: details(&checked.findings, zone),
         });
+        let is_right = report.checked.iter().all(|checked| checked.findings.is_empty());
+        let are_made = report.mended.iter().all(|mended| mended.is_made);
+        let repaired = match (is_right && are_made, report.fixed + report.mended.len()) {
+            (false, _) => ResultWord::Failed,
+            (true, 0) => ResultWord::NothingToDo,
+            (true, _) => ResultWord::Done,
+        };
         Self {
+            result: fixes.then_some(repaired),
             checked: report.checked.len(),
             discrepancies: discrepancies.collect(),
             unknown_packages: report.unknown.packages.clone(),
+            records: report.mended.iter().map(RepairedRecord::of).collect(),
         }
     }
 
@@ -63,9 +105,11 @@ impl CheckDocument {
             errors: details(&object.findings, zone),
         });
         Self {
+            result: None,
             checked: objects().count(),
             discrepancies: discrepancies.collect(),
             unknown_packages: missing.to_vec(),
+            records: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::surroundings::questions;
 use patchadm_core::operation::packages::left_objects::{LeftObject, StayReason};
 use patchadm_core::operation::packages::observer::PackageObserver;
 use patchadm_core::operation::packages::report::{PlannedRemoval, RemovedPackage};
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_svr4::package::Params;
 
 /// The removal of packages.
@@ -66,7 +66,8 @@ impl PackageObserver for Console<'_, RemoveDetails> {
 
     fn removed(&mut self, removed: &RemovedPackage) {
         if self.outcome {
-            print_ending(&mut self.output, Command::Pkgrm, "Removal of", &ended(removed));
+            let wording = Wording::of_classic(self.root.prefix());
+            print_ending(&mut self.output, (&wording, Command::Pkgrm), "Removal of", &ended(removed));
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::call::Invocation;
 use crate::classic::pkgtrans;
-use crate::reply::{CommandReport, Exit, ExitCause, Reply};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord};
 use crate::surroundings::{Output, questions};
 use patchadm_core::operation::device;
 use patchadm_core::operation::translate::remove_spooled;
@@ -31,8 +31,8 @@ pub(super) fn run(call: &mut Invocation, spool: &Path, packages: &[String], asks
         Ok(_) => Exit::OK,
     };
     let error = removed.as_ref().err().map(ToString::to_string);
-    let removed = removed.iter().flatten().map(ToString::to_string).collect();
-    Reply::new(exit, SpoolReport { error, removed })
+    let removed: Vec<String> = removed.iter().flatten().map(ToString::to_string).collect();
+    Reply::new(exit, SpoolReport { result: ResultWord::of_cause(exit.cause()), error, removed })
 }
 
 fn agrees(output: &mut Output, inst: &PkgInst) -> bool {
@@ -43,6 +43,7 @@ fn agrees(output: &mut Output, inst: &PkgInst) -> bool {
 
 #[derive(Serialize)]
 struct SpoolReport {
+    result: ResultWord,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     removed: Vec<String>,

@@ -42,7 +42,8 @@ impl WordsOfShell {
                 None => (None, current),
             }
         };
-        let prefix = option.iter().filter(|_| shell == "fish").map(|option| format!("{option}=")).collect();
+        let of_fish = option.as_ref().filter(|_| shell == "fish");
+        let prefix = of_fish.map(|option| format!("{option}=")).unwrap_or_default();
         let before = joined(before).into_iter().map(OsString::from).collect();
         Some(Self { called, before, current, option, prefix })
     }

@@ -89,6 +89,9 @@ fn of_argument(
             let listed = applets.iter().filter(|applet| applet.is_listed());
             (listed.map(|applet| Candidate::new(applet.name, applet.about)).collect(), OwnNames::None)
         }
+        Some(words) if words.contains('|') && !words.contains(char::is_uppercase) => {
+            (words.split('|').map(|word| Candidate::new(word, "")).collect(), OwnNames::None)
+        }
         Some("ROOT" | "DIR" | "SPOOL") => (Vec::new(), OwnNames::Directories),
         _ if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() => (Vec::new(), OwnNames::Files),
         _ => (Vec::new(), OwnNames::None),

@@ -181,6 +181,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         99 [DamagedInput NotFound Usage DamagedRecord] "The device, the admin file or the response file cannot be used, or records of the root are damaged."
             "Look at the path that the message names."
     }
+    "pkgadd -s", ["pkgadd"] => {
+        2 [AlreadyApplied] "A package of that name is in the directory already; nothing was copied."
+            "Remove it there with pkgrm -s, or choose another directory."
+    }
     "pkgchk and patchadm verify", ["pkgchk", "verify"] => {
         1 [Edited Unfinished] "Objects are not as they are recorded; they are named."
             "Find out who changed them; pkgchk -f puts attributes and links right, content comes from the package."

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
-use crate::reply::{CommandReport, Exit, ExitCause, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{AdoptedUndo, AdoptionReport};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::Command;
+use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
 /// Undo data that does not fit: the code of patchrm(1M).
@@ -19,7 +19,7 @@ const NOTHING: &str = "There is no undo archive to be bound.";
 /// The outcome for the undo archives of a root.
 #[derive(Debug, Serialize)]
 pub(super) struct AdoptReport {
-    result: &'static str,
+    result: ResultWord,
     changed: bool,
     adopted: Vec<AdoptedArchiveEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,17 +55,17 @@ impl AdoptedArchiveEntry {
 }
 
 impl AdoptReport {
-    pub(super) fn of(result: &Result<AdoptionReport, Failure>) -> Self {
+    pub(super) fn of(root: &Root, result: &Result<AdoptionReport, Failure>) -> Self {
         let adopted = match result {
             Ok(adopted) => adopted,
-            Err(failed) => return Self::of_failure(failed),
+            Err(failed) => return Self::of_failure(root, failed),
         };
         let (result, exit) = match adopted {
             AdoptionReport { archives, .. } if archives.iter().any(|one| !one.is_adopted) => {
-                ("refused", UNFIT)
+                (ResultWord::Refused, UNFIT)
             }
-            AdoptionReport { is_changed: true, .. } => ("done", Exit::OK),
-            AdoptionReport { .. } => ("nothing-to-do", Exit::OK),
+            AdoptionReport { is_changed: true, .. } => (ResultWord::Done, Exit::OK),
+            AdoptionReport { .. } => (ResultWord::NothingToDo, Exit::OK),
         };
         Self {
             result,
@@ -77,14 +77,14 @@ impl AdoptReport {
         }
     }
 
-    fn of_failure(failed: &Failure) -> Self {
+    fn of_failure(root: &Root, failed: &Failure) -> Self {
         Self {
-            result: "failed",
+            result: ResultWord::of_failure(failed),
             changed: false,
             adopted: Vec::new(),
             error: Some(failed.to_string()),
-            exit: failure::code(Command::Patchrm, failed),
-            sentences: vec![failure::described(Command::Patchrm, failed)],
+            exit: failure::verb_code(Command::Patchrm, failed),
+            sentences: vec![failure::described(&Wording::of_verbs(root.prefix()), Command::Patchrm, failed)],
         }
     }
 
@@ -98,8 +98,9 @@ impl AdoptReport {
             None if self.exit == Exit::OK => (RootClass::Done, told, self.sentences.clone()),
             None => (RootClass::Refused, told, self.sentences.clone()),
         };
-        let (exit, changed) = (self.exit, self.changed);
+        let (exit, changed, result) = (self.exit, self.changed, self.result);
         RootReport {
+            result,
             notes,
             changed,
             ..RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self))
@@ -121,8 +122,9 @@ impl CommandReport for AdoptReport {
 
 /// The outcome for one archive, with the run that tells it from others of the same patch.
 fn sentence(one: &AdoptedUndo) -> String {
-    let AdoptedUndo { patch, package, run, recorded, differs, is_adopted } = one;
-    let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
+    let AdoptedUndo { patch, package, run, made, recorded, differs, is_adopted } = one;
+    let made = made.as_ref().map(|made| format!(" of {made}")).unwrap_or_default();
+    let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}{made}"));
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
     match (is_adopted, differs) {
         (true, None) => format!("{from}, is bound"),

@@ -14,7 +14,7 @@ use chrono::NaiveDateTime;
 
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
-use super::contents_stamp::Links;
+use super::contents_stamp::{Links, OwnerCounts};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 
 /// The largest number of lines that [`merge_unsorted`] loads.
@@ -56,6 +56,8 @@ pub struct MergeResult {
     pub body: u64,
     /// The hard links in the new file.
     pub links: Links,
+    /// The packages in the new file.
+    pub owners: OwnerCounts,
 }
 
 /// The number of lines that a merge copied, changed and dropped.
@@ -194,6 +196,7 @@ struct Merger<'a, W> {
     /// The number of bytes written.
     size: u64,
     links: Links,
+    owners: OwnerCounts,
     report: MergeReport,
 }
 
@@ -207,6 +210,7 @@ impl<'a, W: Write> Merger<'a, W> {
             written: Vec::new(),
             size: 0,
             links: Links::default(),
+            owners: OwnerCounts::default(),
             report: MergeReport::default(),
         }
     }
@@ -279,6 +283,7 @@ impl<'a, W: Write> Merger<'a, W> {
 
     fn object_line(&mut self, line: &[u8]) -> Result<(), ContentsError> {
         self.links.note(line);
+        self.owners.note(line);
         self.write(line)
     }
 
@@ -293,7 +298,7 @@ impl<'a, W: Write> Merger<'a, W> {
         let body = self.size;
         self.out.write_all(&trailer.write())?;
         self.out.flush()?;
-        Ok(MergeResult { report: self.report, body, links: self.links })
+        Ok(MergeResult { report: self.report, body, links: self.links, owners: self.owners })
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::contents_merge::{ContentsEdits, ContentsTrailer};
-use super::contents_stamp::{ContentsStamp, link_line};
+use super::contents_stamp::{ContentsStamp, OwnerCounts, link_line};
 use super::ordered::{OrderError, Ordered};
 use patchadm_svr4::format::contents::{ContentsError, is_comment, key_of};
 
@@ -22,6 +22,8 @@ pub struct Spliced {
     pub body: u64,
     /// The hard-link lines that are in the database now, as a stamp has them.
     pub links: Vec<u8>,
+    /// The lines of a stamp about packages; none where nothing is known of them.
+    pub owners: Option<Vec<u8>>,
 }
 
 /// A place of the old file where something changes: from `start` to `end` the new line stands instead, if there is one.
@@ -31,24 +33,25 @@ struct Seam {
     line: Option<Vec<u8>>,
 }
 
-/// Writes `old` with `edits` and a new trailer to `out`. `links` are the lines of the stamp about hard links. None, with
-/// nothing written, where `old` turns out to be in no order.
+/// Writes `old` with `edits` and a new trailer to `out`. `links` and `owners` are the lines of the stamp about hard links and
+/// packages. None, with nothing written, where `old` turns out to be in no order.
 pub fn splice(
     mut old: impl Read + Seek,
     stamp: &ContentsStamp,
-    links: &[u8],
+    (links, owners): (&[u8], &[u8]),
     out: impl Write,
     edits: &ContentsEdits,
     trailer: &ContentsTrailer,
 ) -> Result<Option<Spliced>, ContentsError> {
-    let mut changes = LinkChanges::default();
+    let mut changes = LineChanges { owners: OwnerCounts::parse(owners), ..LineChanges::default() };
     let seams = match seams(&mut old, stamp, edits, &mut changes) {
         Ok(seams) => seams,
         Err(OrderError::Io(error)) => return Err(error.into()),
         Err(OrderError::Unsorted | OrderError::TooLong) => return Ok(None),
     };
     let body = copy(&mut old, stamp.body, &seams, out, trailer)?;
-    Ok(Some(Spliced { body, links: changes.applied(links) }))
+    let links = changes.applied(links);
+    Ok(Some(Spliced { body, links, owners: changes.owners.and_then(OwnerCounts::into_bytes) }))
 }
 
 /// The places of all edits, in the order of the file.
@@ -56,7 +59,7 @@ fn seams(
     old: impl Read + Seek,
     stamp: &ContentsStamp,
     edits: &ContentsEdits,
-    changes: &mut LinkChanges,
+    changes: &mut LineChanges,
 ) -> Result<Vec<Seam>, OrderError> {
     let mut lines = Ordered::new(old, 0, stamp.body, object_key);
     let mut seams = Vec::with_capacity(edits.len());
@@ -68,6 +71,10 @@ fn seams(
         let line = edit.as_ref().map(patchadm_svr4::package::ContentsLine::write);
         changes.removed.extend(same.as_ref().and_then(|spot| link_line(&spot.line)));
         changes.added.extend(line.as_deref().and_then(link_line));
+        if let Some(owners) = &mut changes.owners {
+            same.iter().for_each(|spot| owners.forget(&spot.line));
+            line.iter().for_each(|line| owners.note(line));
+        }
         from = same.as_ref().map_or(at, |spot| spot.end);
         seams.push(Seam { start: at, end: from, line });
     }
@@ -118,14 +125,15 @@ fn copy(
     Ok(size)
 }
 
-/// What becomes of the list of hard links.
+/// What becomes of the lists of hard links and of packages.
 #[derive(Default)]
-struct LinkChanges {
+struct LineChanges {
     removed: BTreeSet<Vec<u8>>,
     added: BTreeSet<Vec<u8>>,
+    owners: Option<OwnerCounts>,
 }
 
-impl LinkChanges {
+impl LineChanges {
     fn applied(&self, links: &[u8]) -> Vec<u8> {
         if self.removed == self.added {
             return links.to_vec();
@@ -154,15 +162,25 @@ mod tests {
     }
 
     /// A database as a run leaves it, with its stamp and the list of its links.
-    fn merged(old: &[u8], edits: &ContentsEdits) -> (Vec<u8>, ContentsStamp, Vec<u8>) {
+    fn merged(old: &[u8], edits: &ContentsEdits) -> (Vec<u8>, ContentsStamp, (Vec<u8>, Vec<u8>)) {
         let mut out = Vec::new();
-        let MergeResult { body, links, .. } = merge(old, &mut out, edits, &trailer("pkgadd")).unwrap();
+        let MergeResult { body, links, owners, .. } =
+            merge(old, &mut out, edits, &trailer("pkgadd")).unwrap();
         let inode = Inode { number: 1, born: None };
         let (size, links) = (out.len() as u64, links.into_bytes().unwrap());
+        let packages = owners.into_bytes().unwrap();
+        let owners = packages.len() as u64;
         let mtime = Timestamp::default();
-        let stamp =
-            ContentsStamp { inode, size, mtime, body, sha256: Digest([0; 32]), links: links.len() as u64 };
-        (out, stamp, links)
+        let stamp = ContentsStamp {
+            inode,
+            size,
+            mtime,
+            body,
+            sha256: Digest([0; 32]),
+            links: links.len() as u64,
+            owners,
+        };
+        (out, stamp, (links, packages))
     }
 
     #[test]
@@ -173,16 +191,21 @@ mod tests {
         stamp.body = lines.len() as u64;
         let edits = ContentsEdits::from([(ObjectPath::new(b"/001234").unwrap(), None)]);
         let mut out = Vec::new();
-        assert_eq!(splice(Cursor::new(&lines), &stamp, b"", &mut out, &edits, &trailer("a")).unwrap(), None);
+        let lists = (&b""[..], &b""[..]);
+        assert_eq!(
+            splice(Cursor::new(&lines), &stamp, lists, &mut out, &edits, &trailer("a")).unwrap(),
+            None
+        );
         assert!(out.is_empty());
     }
 
     #[test]
     fn a_file_that_is_shorter_than_its_stamp_says_is_an_error() {
-        let (text, stamp, links) = merged(b"/a p none 0600 a b X\n", &ContentsEdits::new());
+        let (text, stamp, (links, owners)) = merged(b"/a p none 0600 a b X\n", &ContentsEdits::new());
         let short = Cursor::new(&text[..5]);
         let error =
-            splice(short, &stamp, &links, io::sink(), &ContentsEdits::new(), &trailer("a")).unwrap_err();
+            splice(short, &stamp, (&links, &owners), io::sink(), &ContentsEdits::new(), &trailer("a"))
+                .unwrap_err();
         assert!(matches!(error, ContentsError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
     }
 
@@ -221,15 +244,16 @@ mod tests {
                 .collect();
             changes.extend(sorted.keys().enumerate().filter(|(n, _)| gone.contains(n)).map(|(_, path)| (path.clone(), None)));
 
-            let (old, stamp, links) = merged(&text, &ContentsEdits::new());
+            let (old, stamp, (links, owners)) = merged(&text, &ContentsEdits::new());
             let mut expected = Vec::new();
             let merged = merge(&old[..], &mut expected, &changes, &trailer("pkgrm")).unwrap();
             let mut out = Vec::new();
-            let made = splice(Cursor::new(&old), &stamp, &links, &mut out, &changes, &trailer("pkgrm")).unwrap();
+            let made = splice(Cursor::new(&old), &stamp, (&links, &owners), &mut out, &changes, &trailer("pkgrm")).unwrap();
             prop_assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
             let made = made.unwrap();
             prop_assert_eq!(made.body, merged.body);
             prop_assert_eq!(made.links, merged.links.into_bytes().unwrap());
+            prop_assert_eq!(made.owners, merged.owners.into_bytes());
         }
     }
 }

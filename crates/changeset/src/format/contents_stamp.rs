@@ -2,23 +2,26 @@
 //!
 //! While that file is the one that the stamp names (inode, size, modification time), it is known to be sorted with one
 //! line for each path, so that a line is found by halving, and the next merge copies what it does not change as it is.
-//! The stamp also lists the hard-link lines by what they lead to, which no order of paths could tell. A stamp that does
-//! not fit, is damaged or is missing means nothing but that everything is read.
+//! The stamp also lists the hard-link lines by what they lead to, which no order of paths could tell, and the packages that
+//! own objects. A stamp that does not fit, is damaged or is missing means nothing but that everything is read.
 //!
 //! ```text
 //! 512 bytes   CRC-32C and one JSON object, padded with blanks      as a sector of the journal
 //! lines       <source> <name>                                      escaped as in contents, in the order of their bytes
+//! lines       <package> <lines>                                    in the order of their bytes
 //! ```
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::journal::{self, SECTOR};
 use patchadm_rootfs::{Digest, Inode, Timestamp};
-use patchadm_svr4::format::contents::{is_comment, path_of};
+use patchadm_svr4::format::contents::{is_comment, owner_names, path_of};
 use patchadm_svr4::package::{Ftype, ObjectPath, escape, unescape};
 
 /// The version that is written and read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The most bytes of lines about hard links. A database with more gets no stamp.
 pub const MOST_LINK_BYTES: usize = 8 << 20;
 /// Bytes in front of these lines.
@@ -39,6 +42,8 @@ pub struct ContentsStamp {
     pub sha256: Digest,
     /// Bytes of the lines about hard links.
     pub links: u64,
+    /// Bytes of the lines about packages.
+    pub owners: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,29 +55,102 @@ struct Head {
     body: u64,
     sha256: String,
     links: u64,
+    owners: u64,
 }
 
 impl ContentsStamp {
     /// Reads the first [`STAMP_HEAD`] bytes of a stamp; none where they are no such thing, or of another version.
     pub fn parse(head: &[u8]) -> Option<Self> {
         let head: Head = journal::checked_values(head.trim_ascii_end()).next()?;
-        let Head { version, inode, size, mtime, body, sha256, links } = head;
+        let Head { version, inode, size, mtime, body, sha256, links, owners } = head;
         let makes_sense = version == VERSION && body <= size;
         let sha256 = Digest::from_hex(&sha256)?;
-        makes_sense.then_some(Self { inode, size, mtime, body, sha256, links })
+        makes_sense.then_some(Self { inode, size, mtime, body, sha256, links, owners })
     }
 
-    /// The stamp; `links` are the lines of [`Links::into_bytes`].
-    pub fn write(&self, links: &[u8]) -> Vec<u8> {
+    /// Bytes of the file that has the stamp.
+    pub fn length(&self) -> Option<u64> {
+        (STAMP_HEAD as u64).checked_add(self.links)?.checked_add(self.owners)
+    }
+
+    /// The stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of [`OwnerCounts::into_bytes`].
+    pub fn write(&self, links: &[u8], owners: &[u8]) -> Vec<u8> {
         let Self { inode, size, mtime, body, ref sha256, .. } = *self;
         let (version, sha256) = (VERSION, sha256.to_string());
-        let head = Head { version, inode, size, mtime, body, sha256, links: links.len() as u64 };
+        let head = Head {
+            version,
+            inode,
+            size,
+            mtime,
+            body,
+            sha256,
+            links: links.len() as u64,
+            owners: owners.len() as u64,
+        };
         let mut out = journal::checked_line(&head);
         out.pop();
         out.resize(STAMP_HEAD - 1, b' ');
         out.push(b'\n');
         out.extend_from_slice(links);
+        out.extend_from_slice(owners);
         out
+    }
+}
+
+/// The packages that the lines of a database name, each with the number of its lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnerCounts {
+    counts: BTreeMap<Vec<u8>, u64>,
+    /// Whether a line made no sense, so that nothing is known.
+    is_odd: bool,
+}
+
+impl OwnerCounts {
+    /// Reads the lines of a stamp; none where they are no such lines.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let count = |line: &[u8]| {
+            let at = line.iter().position(|&byte| byte == b' ')?;
+            let count = std::str::from_utf8(line.get(at + 1..)?).ok()?.parse().ok()?;
+            Some((line.get(..at)?.to_vec(), count))
+        };
+        Some(Self { counts: lines.map(count).collect::<Option<_>>()?, is_odd: false })
+    }
+
+    /// Counts a line of the database.
+    pub fn note(&mut self, raw: &[u8]) {
+        let Some(names) = owner_names(raw) else {
+            self.is_odd |= !is_comment(raw);
+            return;
+        };
+        for name in names {
+            match self.counts.get_mut(name) {
+                Some(count) => *count += 1,
+                None => drop(self.counts.insert(name.to_vec(), 1)),
+            }
+        }
+    }
+
+    /// Counts a line no more that was counted.
+    pub fn forget(&mut self, raw: &[u8]) {
+        for name in owner_names(raw).into_iter().flatten() {
+            match self.counts.get_mut(name) {
+                Some(1) => drop(self.counts.remove(name)),
+                Some(count) => *count -= 1,
+                None => self.is_odd = true,
+            }
+        }
+    }
+
+    /// The names of the packages, in the order of their bytes.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.counts.keys().map(Vec::as_slice)
+    }
+
+    /// The lines of a stamp; none where a line of the database made no sense.
+    pub fn into_bytes(self) -> Option<Vec<u8>> {
+        let line = |(name, count): (Vec<u8>, u64)| [name, format!(" {count}\n").into_bytes()].concat();
+        (!self.is_odd).then(|| self.counts.into_iter().flat_map(line).collect())
     }
 }
 
@@ -158,13 +236,13 @@ mod tests {
     fn stamp() -> ContentsStamp {
         let mtime = Timestamp { seconds: 1_577_836_800, nanoseconds: 123_456_789 };
         let inode = Inode { number: 4711, born: Some(mtime) };
-        ContentsStamp { inode, size: 1000, mtime, body: 900, sha256: Digest([7; 32]), links: 20 }
+        ContentsStamp { inode, size: 1000, mtime, body: 900, sha256: Digest([7; 32]), links: 20, owners: 6 }
     }
 
     #[test]
     fn what_is_written_is_read_back_and_nothing_else_is_a_stamp() {
-        let bytes = stamp().write(b"/opt/a /opt/b\n/o /p\n");
-        assert_eq!(bytes.len(), STAMP_HEAD + 20);
+        let bytes = stamp().write(b"/opt/a /opt/b\n/o /p\n", b"X 700\n");
+        assert_eq!(bytes.len() as u64, stamp().length().unwrap());
         assert_eq!(ContentsStamp::parse(&bytes[..STAMP_HEAD]), Some(stamp()));
         for damage in [0, 20, 100] {
             let mut bytes = bytes.clone();
@@ -181,9 +259,38 @@ mod tests {
         let mtime = Timestamp { seconds: i64::MIN, nanoseconds: 999_999_999 };
         let inode = Inode { number: u64::MAX, born: Some(mtime) };
         let most = u64::MAX;
-        let stamp =
-            ContentsStamp { inode, size: most, mtime, body: most, sha256: Digest([255; 32]), links: 0 };
-        assert_eq!(ContentsStamp::parse(&stamp.write(b"")), Some(stamp));
+        let stamp = ContentsStamp {
+            inode,
+            size: most,
+            mtime,
+            body: most,
+            sha256: Digest([255; 32]),
+            links: 0,
+            owners: 0,
+        };
+        assert_eq!(ContentsStamp::parse(&stamp.write(b"", b"")), Some(stamp));
+    }
+
+    #[test]
+    fn packages_are_counted_line_by_line_and_gone_with_the_last() {
+        let lines = [
+            "/opt d none 0755 root root X Y",
+            "/opt/a 1 f none 0755 root root 6 542 1577836800 +X",
+            "/opt/b=a l none Y\\:cfg",
+            "/opt/c c none 1 2 0644 root root Z",
+        ];
+        let mut owners = OwnerCounts::default();
+        lines.iter().for_each(|line| owners.note(line.as_bytes()));
+        owners.note(b"# a comment");
+        let bytes = owners.clone().into_bytes().unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), "X 2\nY 2\nZ 1\n");
+        assert_eq!(OwnerCounts::parse(&bytes), Some(owners.clone()));
+        owners.forget(lines[3].as_bytes());
+        owners.forget(lines[0].as_bytes());
+        assert_eq!(owners.names().collect::<Vec<_>>(), [b"X", b"Y"]);
+        owners.note(b"/opt/d f none 0644");
+        assert_eq!(owners.into_bytes(), None, "a line that makes no sense");
+        assert_eq!(OwnerCounts::parse(b"X\n"), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use patchadm_rootfs::Digest;
 
+pub(super) use check::is_marker;
 pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
 };
@@ -184,6 +185,20 @@ pub enum JournalError {
         /// What it is a field of.
         of: String,
     },
+    /// It is not there, although a stage beside its place says that a run may be unfinished.
+    #[error("it is gone, and stage/{0} beside it may be that of an unfinished run")]
+    Gone(String),
+    /// Something else than a file is in its place.
+    #[error("it is no file")]
+    NoFile,
+    /// It is of another root than the identity of this one says.
+    #[error("it is of the root {header}, and root-id beside it names the root {root_id}")]
+    OtherRoot {
+        /// The marker in the header.
+        header: String,
+        /// The marker in `root-id`.
+        root_id: String,
+    },
     /// A later version of the program wrote it.
     #[error("it is of version {0}, and this program reads version {VERSION}")]
     Version(u32),
@@ -278,6 +293,29 @@ pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
     let head = JournalHead { header, outcome, done, progress };
     check::head(&head)?;
     Ok(head)
+}
+
+/// The bytes of a journal of which the header can be read, with those other sectors blank that cannot: what is left of
+/// one that is damaged there. `None` where the header itself cannot be read.
+pub fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut mended = bytes.to_vec();
+    let places = std::iter::once(OUTCOME).chain([DONE]).chain(PROGRESS);
+    for place in places {
+        let sector = mended.get_mut(place * SECTOR..(place + 1) * SECTOR)?;
+        let text = sector.trim_ascii_end();
+        if !text.is_empty() && checked::<serde_json::Value>(text, String::new).is_err() {
+            sector.copy_from_slice(&blank());
+        }
+    }
+    parse_head(&mended).ok().map(|_| mended)
+}
+
+/// The bytes of a journal with another marker of the root in its header. `None` where that cannot be read.
+pub fn with_marker(bytes: &[u8], marker: &str) -> Option<Vec<u8>> {
+    let header = JournalHeader { root: marker.to_owned(), ..parse_head(bytes).ok()?.header };
+    let mut changed = bytes.to_vec();
+    changed.get_mut(..SECTOR)?.copy_from_slice(&sector(&header));
+    Some(changed)
 }
 
 /// The sector that says how a run ended, and where it belongs in the file.

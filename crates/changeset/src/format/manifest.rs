@@ -320,6 +320,17 @@ impl RecordedState {
         state
     }
 
+    /// Whether what is recorded is what is there: type, rights and content.
+    pub fn is_found(recorded: Option<&Self>, found: Option<&Self>) -> bool {
+        let (Some(recorded), Some(found)) = (recorded, found) else {
+            return recorded.is_none() && found.is_none();
+        };
+        let of = |state: &Self| (state.kind, state.mode, state.uid, state.gid, state.device);
+        of(recorded) == of(found)
+            && recorded.target == found.target
+            && (recorded.sha256.is_none() || recorded.sha256 == found.sha256)
+    }
+
     /// The digest of its bytes, where it has one.
     pub fn digest(&self) -> Option<Digest> {
         self.sha256.as_deref().and_then(Digest::from_hex)

@@ -9,6 +9,7 @@ pub mod journal;
 pub mod manifest;
 pub mod ordered;
 pub mod outside_path;
+pub mod root_id;
 pub mod run;
 pub mod undo_digest;
 pub mod undo_paths;

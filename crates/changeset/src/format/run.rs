@@ -5,6 +5,9 @@ use std::fmt;
 /// Runs are counted below this, so that there is always a next one.
 pub(super) const RUNS: u64 = 1 << 63;
 
+/// The highest number that a run can have: it has no next one.
+pub const LAST_NUMBER: u64 = RUNS - 1;
+
 /// The name of a run: `<number>-<16 hexadecimal digits>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {

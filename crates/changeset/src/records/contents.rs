@@ -35,7 +35,7 @@ pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     let file = view.open(&path)?;
     if file.is_none() && view.look(&path)?.is_some() {
         // Something that cannot be read is no empty database.
-        return Err(RecordError::NoFile(view.root().show(&path)));
+        return Err(RecordError::NoFile { root: named(view), path: view.root().show(&path) });
     }
     Ok(file)
 }
@@ -54,7 +54,13 @@ fn scan_file(
 
 /// Wraps an error of reading the database.
 pub fn failed(view: &RecordView<'_>, reason: ContentsError) -> RecordError {
-    RecordError::Contents { path: view.root().show(&places::contents()), reason }
+    RecordError::Contents { root: named(view), path: view.root().show(&places::contents()), reason }
+}
+
+/// The root on the host, unless it is that of the running system.
+fn named(view: &RecordView<'_>) -> Option<String> {
+    let root = view.root();
+    (!root.is_system()).then(|| root.prefix().display().to_string())
 }
 
 fn pick(

@@ -1,6 +1,8 @@
 //! The records of a root at one moment.
 
 pub mod contents;
+pub(crate) mod identity;
+pub(crate) mod lost_journal;
 pub mod stamped;
 mod view;
 
@@ -8,7 +10,11 @@ use patchadm_rootfs::RootError;
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::places;
 
-pub use view::{OpenRun, RecordReader, RecordView, ViewError, marker, open_run, read_consistently};
+pub use identity::IdentityFault;
+pub use view::{
+    OpenRun, RecordReader, RecordView, ViewError, has_journal, identity_fault, marker, open_run,
+    read_consistently,
+};
 
 /// The reasons why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -19,14 +25,21 @@ pub enum RecordError {
     /// A wanted line of `contents` cannot be parsed.
     #[error("{path}: {reason}")]
     Contents {
+        /// The root on the host, unless it is that of the running system.
+        root: Option<String>,
         /// The path of `contents`, with the prefix of the root.
         path: String,
         /// The error, with its line.
         reason: ContentsError,
     },
     /// Something other than a regular file (a link, a pipe, a directory) takes the place of a record.
-    #[error("{0} is not a regular file")]
-    NoFile(String),
+    #[error("{path} is not a regular file")]
+    NoFile {
+        /// The root on the host, unless it is that of the running system.
+        root: Option<String>,
+        /// The path of the record, with the prefix of the root.
+        path: String,
+    },
 }
 
 impl From<RootError> for RecordError {

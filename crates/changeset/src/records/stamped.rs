@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use super::view::inode_of;
 use super::{RecordView, places};
 use crate::format::contents_splice::object_key;
-use crate::format::contents_stamp::{ContentsStamp, STAMP_HEAD, beginning, name_in};
+use crate::format::contents_stamp::{ContentsStamp, OwnerCounts, STAMP_HEAD, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::contents::{ContentsReader, is_comment, key_of};
@@ -24,6 +24,8 @@ use patchadm_svr4::package::{ContentsLine, ObjectPath, rule};
 const SEARCH: u64 = 16 << 10;
 /// The longest comments that close a database, in bytes.
 const LONGEST_END: u64 = 64 << 10;
+/// The most bytes of lines about packages that are read.
+const LONGEST_OWNERS: u64 = 64 << 20;
 /// The smallest size, in bytes, for which the choice of method matters.
 const SMALL: u64 = 1 << 20;
 
@@ -54,8 +56,18 @@ pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(ContentsStamp,
     let fits = metadata.len() == stamp.size
         && mtime == stamp.mtime
         && inode_of(contents).ok()? == stamp.inode
-        && file.metadata().ok()?.len() == STAMP_HEAD as u64 + stamp.links;
+        && Some(file.metadata().ok()?.len()) == stamp.length();
     (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
+}
+
+/// Returns the packages that own objects in an open `contents`, if it has a stamp that fits. The stamp of a file that a run
+/// wrote names them, so the file itself is not read.
+pub fn owners(view: &RecordView<'_>, contents: &File) -> Option<OwnerCounts> {
+    let (stamp, mut lists) = fitting(view, contents)?;
+    lists.seek(SeekFrom::Start(STAMP_HEAD as u64 + stamp.links)).ok()?;
+    let mut lines = Vec::new();
+    lists.take(LONGEST_OWNERS).read_to_end(&mut lines).ok()?;
+    OwnerCounts::parse(&lines).filter(|_| lines.len() as u64 == stamp.owners)
 }
 
 /// Tells whether the lines covered by a stamp are followed by nothing but closing comments. Lines that a lying stamp

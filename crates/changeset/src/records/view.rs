@@ -22,6 +22,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
 
+use super::identity::{IdentityFault, RootId, RootIdentity};
+use super::lost_journal::stage_without_journal;
 use super::places;
 use crate::format::journal::{self, HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
@@ -45,7 +47,7 @@ pub enum ViewError {
     #[error(transparent)]
     Root(#[from] RootError),
     /// The journal is damaged.
-    #[error("the journal {path} cannot be read: {reason}")]
+    #[error("the journal {path} cannot be read: {reason}; `patchadm recover` says what can be done")]
     Journal {
         /// The path of the journal.
         path: String,
@@ -170,9 +172,25 @@ fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunO
     head.map(|head| (head.header.run.as_str(), head.is_open(), head.outcome))
 }
 
-/// Returns the marker of the root, 16 hexadecimal digits set with its first journal; `None` without a journal.
+/// Returns the marker of the root, 16 hexadecimal digits set before its first journal; `None` where no run ever began.
+/// Where `root-id` and the journal disagree, that of the first.
 pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
-    Ok(head(root)?.map(|head| head.header.root))
+    let header = head(root)?.map(|head| head.header.root);
+    Ok(RootId::of(root)?.marker().or(header))
+}
+
+/// Tells whether a root has a journal: a run was published in it.
+pub fn has_journal(root: &Root) -> Result<bool, ViewError> {
+    Ok(head(root)?.is_some())
+}
+
+/// Returns what is wrong with the identity of a root, if anything is: `root-id` and the journal name two markers, or
+/// neither names one although runs were made.
+pub fn identity_fault(root: &Root) -> Result<Option<IdentityFault>, ViewError> {
+    let header = head(root)?.map(|head| head.header.root);
+    let directory = root.resolver().locate_dir(&places::own_directory())?;
+    let Some(own) = root.dir_if_there(&directory)? else { return Ok(None) };
+    Ok(RootIdentity::of(&own, header)?.fault(&own))
 }
 
 /// Reads the sectors of the journal, if there is one.
@@ -188,9 +206,23 @@ fn open_journal(root: &Root) -> Result<Option<(File, String)>, ViewError> {
     let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
     match dir.open_regular(b"journal") {
         Ok(file) => Ok(Some((file, root.show(&dir.at(b"journal"))))),
-        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) if error.is_not_found() => match stage_without_journal(&dir)? {
+            None => Ok(None),
+            Some(stage) => Err(ViewError::Journal {
+                path: root.show(&dir.at(b"journal")),
+                reason: JournalError::Gone(stage),
+            }),
+        },
+        Err(_) if is_no_file(&dir)? => {
+            Err(ViewError::Journal { path: root.show(&dir.at(b"journal")), reason: JournalError::NoFile })
+        }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Tells whether something else than a file is in the place of the journal.
+fn is_no_file(own: &Dir) -> Result<bool, RootError> {
+    Ok(own.look(b"journal")?.is_some_and(|seen| seen.file_type != FileType::Regular))
 }
 
 fn read_to(file: &mut File, limit: u64, bytes: &mut Vec<u8>, path: &str) -> Result<(), ViewError> {

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::format::installf_queue::InstallfQueueError;
 use crate::format::journal::JournalError;
-use crate::records::ViewError;
+use crate::records::{IdentityFault, ViewError};
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::package::ObjectPath;
@@ -50,9 +50,7 @@ impl fmt::Display for RootCondition {
         match self {
             Self::Unchanged => f.write_str("nothing was changed"),
             Self::RolledBack => f.write_str("everything is as before"),
-            Self::InDoubt => {
-                f.write_str("whether the change is durable is not known; run `patchadm recover`")
-            }
+            Self::InDoubt => f.write_str("whether the change is durable is not known"),
             Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be put back"),
             Self::Unfinished(what) => write!(f, "not everything could be put back: {}", what.join("; ")),
         }
@@ -164,6 +162,29 @@ pub enum Cause {
         path: String,
         /// The damage.
         reason: JournalError,
+    },
+    /// It is not known which root this is.
+    #[error(transparent)]
+    Identity(#[from] IdentityFault),
+    /// The last run is not finished.
+    #[error("run {run} is not finished")]
+    Unfinished {
+        /// The name of the run.
+        run: String,
+    },
+    /// The journal is damaged or gone, and it cannot be proved that no run is unfinished.
+    #[error("it cannot be proved whether a run is unfinished, in doubt are {}", .paths.join(", "))]
+    Doubt {
+        /// The paths that are in doubt.
+        paths: Vec<String>,
+    },
+    /// The directory in which a stage should be kept cannot be used.
+    #[error("{path} {reason}")]
+    KeepingPlace {
+        /// The directory.
+        path: String,
+        /// The reason, as the rest of a sentence about the directory.
+        reason: &'static str,
     },
     /// A procedure script failed or could not be run.
     #[error("{0}")]

@@ -8,9 +8,10 @@ use crate::format::journal::{
 use crate::format::run::Run;
 use crate::outside::OutsideAccess;
 use crate::transaction::journal::journal_file;
+use crate::transaction::journal::root_id_file;
 use crate::transaction::recover::recovery::{next_run, roll_back};
 use crate::transaction::recover::strays::remove_strays;
-use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::domains::{OpenDomains, make_own_directory};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
@@ -39,7 +40,11 @@ impl RunOpening {
     ) -> Result<Self, TransactionError> {
         let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
         let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
-        match OpenDomains::begin(root, &run, apart) {
+        let ready = make_own_directory(root).and_then(|own| {
+            root_id_file::make_sure(&own, &marker)?;
+            journal_file::begin(&own)
+        });
+        match ready.and_then(|()| OpenDomains::begin(root, &run, apart)) {
             Ok(domains) => Ok(Self { run, marker, domains }),
             Err(cause) => {
                 // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
@@ -113,19 +118,20 @@ impl RunOpening {
     fn write(&self, root: &Root, files: &JournalFiles, settings: RunSettings<'_>) -> Result<(), Cause> {
         let run = self.run.to_string();
         journal_file::write_new(root, files, &run)?;
-        for domain in self.domains.iter().skip(1) {
+        for domain in self.domains.iter() {
             journal_file::write_copy(&domain.dir, files, &run)?;
         }
         settings.watch.check()?;
         self.domains.sync()?;
-        self.domains.iter().skip(1).try_for_each(|domain| journal_file::name_copy(&domain.dir, &run))
+        self.domains.iter().try_for_each(|domain| journal_file::name_copy(&domain.dir, &run))
     }
 
     /// Gives the run up before anything live has changed.
     pub(crate) fn abandon(&self, root: &Root, phase: Phase, cause: Cause) -> TransactionError {
         // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
-        let _ = self.domains.discard();
-        let _ = journal_file::remove_new(root);
+        if self.domains.discard().is_ok() {
+            let _ = journal_file::remove_new(root);
+        }
         TransactionError { phase, cause, left: RootCondition::Unchanged }
     }
 }

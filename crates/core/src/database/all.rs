@@ -10,12 +10,13 @@ use std::thread;
 use rustix::io::Errno;
 
 use super::installed;
-use super::{DatabaseError, RecordView, places};
+use super::{DatabaseError, RecordDamage, RecordView, places};
 use patchadm_rootfs::Dir;
+use patchadm_rootfs::FileType;
 use patchadm_rootfs::cores;
 use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
+use patchadm_svr4::patch::AppliedPatches;
 
 /// The number of packages worth a thread.
 const SHARE: usize = 100;
@@ -46,12 +47,41 @@ impl<'a> PackageRecords<'a> {
         self.is_being_updated
     }
 
-    /// Reads its parameters, or returns `None` if it is not installed.
+    /// Reads its parameters, or returns `None` where a tool without recovery is at work on the package, or was, and in the
+    /// place of its directory is a file. A directory without pkginfo is damage.
     pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
-        let Some(dir) = &self.dir else { return installed::params(self.view, &self.inst) };
-        let Some(text) = dir.read_regular(b"pkginfo", LARGEST_FILE as u64)? else { return Ok(None) };
-        let path = || self.view.root().show(&places::pkginfo(&self.inst));
-        installed::parse(&text, &self.inst, path).map(Some)
+        let Some(dir) = &self.dir else {
+            let params = installed::params(self.view, &self.inst)?;
+            return if params.is_some() { Ok(params) } else { self.without_pkginfo().map(|()| None) };
+        };
+        match dir.read_regular(b"pkginfo", LARGEST_FILE as u64)? {
+            Some(text) => installed::parse(self.view.root(), &text, &self.inst).map(Some),
+            None => self.without_pkginfo().map(|()| None),
+        }
+    }
+
+    /// Refuses a directory that has no pkginfo, unless somebody is at work on the package or was interrupted.
+    fn without_pkginfo(&self) -> Result<(), DatabaseError> {
+        // A run shows its own scripts no package that it brings.
+        let is_within = !self.view.is_live() && !self.view.is_during_run();
+        if is_within || self.is_being_updated {
+            return Ok(());
+        }
+        let Some(names) = self.view.list(&places::package(&self.inst))? else { return Ok(()) };
+        let has = |name: &[u8]| names.iter().any(|other| other == name);
+        if installed::LOCKS.iter().any(|lock| has(lock)) || has(self.inst.as_str().as_bytes()) {
+            return Ok(());
+        }
+        let root = self.view.root();
+        if names.is_empty() {
+            return Err(RecordDamage::of_empty_directory(root, &self.inst).into());
+        }
+        let reason = match self.view.look(&places::pkginfo(&self.inst))?.map(|seen| seen.file_type) {
+            None => "it is not there",
+            Some(FileType::Directory) => "it is a directory",
+            Some(_) => "it is not a regular file",
+        };
+        Err(RecordDamage::of_pkginfo(root, &self.inst, reason).into())
     }
 
     /// Reads the parameters that an unfinished installation left and a later one put aside.
@@ -142,6 +172,13 @@ fn share<T, E: From<DatabaseError>>(
     Ok(found)
 }
 
+/// The parameters of one package, as [`PackageRecords::params`] has them.
+pub fn params_of(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+    let saved = places::packages().join(format!(".save.{package}").as_bytes());
+    let is_being_updated = saved.map_or(Ok(false), |saved| view.look(&saved).map(|seen| seen.is_some()))?;
+    PackageRecords { inst: package.clone(), view, dir: None, is_being_updated }.params()
+}
+
 /// The parameters of all packages that are installed.
 pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
     let all = each(view, |package| {
@@ -152,9 +189,10 @@ pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>,
 
 /// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
 pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
+    let root = view.root();
     let applied = each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
-        Ok::<_, DatabaseError>(Some(PatchRecords::from_params(package.inst(), &params, separator)?))
+        installed::patch_records(root, package.inst(), &params, separator).map(Some)
     });
     Ok(AppliedPatches::new(applied?))
 }
@@ -205,8 +243,11 @@ mod tests {
     fn what_is_no_package_is_passed_over_and_a_link_is_followed_inside_the_root() {
         let dir = tempfile::tempdir().unwrap();
         let packages = dir.path().join("var/sadm/pkg");
-        fs::create_dir_all(packages.join("Empty")).unwrap();
-        fs::create_dir_all(packages.join("Odd/pkginfo")).unwrap();
+        fs::create_dir_all(packages.join("Half")).unwrap();
+        fs::write(packages.join("Half/!R-Lock!"), "").unwrap();
+        fs::create_dir_all(packages.join("Aside/Aside")).unwrap();
+        fs::create_dir_all(packages.join("Updated")).unwrap();
+        fs::create_dir_all(packages.join(".save.Updated")).unwrap();
         fs::create_dir_all(dir.path().join("elsewhere")).unwrap();
         fs::write(dir.path().join("elsewhere/pkginfo"), "NAME=linked\n").unwrap();
         fs::write(packages.join("stray"), "").unwrap();
@@ -214,5 +255,31 @@ mod tests {
         symlink("/nowhere", packages.join("Gone")).unwrap();
         let root = Root::open(dir.path()).unwrap();
         assert_eq!(all(&root).unwrap(), ["Link=linked"]);
+    }
+
+    #[test]
+    fn a_directory_without_a_pkginfo_that_can_be_read_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let packages = dir.path().join("var/sadm/pkg");
+        let root = Root::open(dir.path()).unwrap();
+        for (name, bytes, reason) in [
+            ("X/pkginfo", &b""[..], "X/pkginfo: it holds no parameters"),
+            ("X/pkginfo", b"PKG=X\nNAME=\0\0", "X/pkginfo: it holds NUL bytes"),
+            ("X/pkginfo", b"PKG=X\nNA", "X/pkginfo: its last line has no end: the file was cut"),
+            ("X/pkginfo", b"PKG=Y\n", "X/pkginfo: PKG is Y, which is not the package of this directory"),
+            ("X/pkginfo/x", b"", "X/pkginfo: it is a directory"),
+            ("X/install/depend", b"", "X/pkginfo: it is not there"),
+        ] {
+            let at = packages.join(name);
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            fs::write(&at, bytes).unwrap();
+            let error = all(&root).unwrap_err();
+            assert!(error.to_string().ends_with(reason), "{error}");
+            assert!(error.damage().is_some());
+            fs::remove_dir_all(packages.join("X")).unwrap();
+        }
+        fs::create_dir(packages.join("X")).unwrap();
+        let error = all(&root).unwrap_err().to_string();
+        assert!(error.ends_with("X: it is empty: it has no pkginfo"), "{error}");
     }
 }

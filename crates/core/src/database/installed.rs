@@ -1,20 +1,21 @@
 //! What is installed in a root: packages, their parameters, their save directories, the patches applied to them.
 //!
-//! A package is a directory under `var/sadm/pkg` that has a pkginfo and whose name is a package instance; anything
-//! else there (`.save.X` of an update of the classic tools, stray files) is passed over. What the parameters say of
+//! A package is a directory under `var/sadm/pkg` that has a pkginfo and whose name is a package instance. Whether a
+//! directory without pkginfo is damage is decided where all packages are read ([`all`](super::all)); anything else there
+//! (`.save.X` of an update of the classic tools, stray files) is passed over. What the parameters say of
 //! patches is the truth about them; README files and logs are not looked at.
 
 use std::collections::BTreeMap;
 
-use super::{DatabaseError, RecordView, places, saves};
+use super::{DatabaseError, RecordDamage, RecordView, places, saves};
 use crate::inventory::Interruption;
 use crate::inventory::{Installed, Save};
 use patchadm_changeset::RecordFile;
-use patchadm_rootfs::FileType;
+use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst, rule};
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{PatchId, PatchRecords};
 
 /// The largest file of a package's directory that is kept in memory as a record: 64 MiB.
 const LARGEST_RECORD: u64 = 64 << 20;
@@ -48,22 +49,39 @@ pub fn packages(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
 pub fn params(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let path = places::pkginfo(package);
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
-    parse(&text, package, || view.root().show(&path)).map(Some)
+    parse(view.root(), &text, package).map(Some)
+}
+
+/// Reads the patch records of a package out of its parameters.
+pub fn patch_records(
+    root: &Root,
+    package: &PkgInst,
+    params: &Params,
+    separator: &str,
+) -> Result<PatchRecords, DatabaseError> {
+    let records = PatchRecords::from_params(package, params, separator);
+    records.map_err(|error| RecordDamage::of_pkginfo(root, package, error.to_string()).into())
 }
 
 /// Parses the parameters of a package. PKG, if set, must match the directory; otherwise, parameters of another
 /// package in their place would pass its patches off as those of this one.
-pub(super) fn parse(
-    text: &[u8],
-    package: &PkgInst,
-    path: impl Fn() -> String,
-) -> Result<Params, DatabaseError> {
-    let params = params::read(text).map_err(|reason| DatabaseError::Params { path: path(), reason })?;
+pub(super) fn parse(root: &Root, text: &[u8], package: &PkgInst) -> Result<Params, DatabaseError> {
+    let damaged = |reason: &str| Err(RecordDamage::of_pkginfo(root, package, reason).into());
+    if text.contains(&0) {
+        return damaged("it holds NUL bytes");
+    }
+    let params = params::read(text).map_err(|error| RecordDamage::of_params(root, package, &error))?;
+    if params.is_empty() {
+        return damaged("it holds no parameters");
+    }
+    if !text.ends_with(b"\n") {
+        return damaged("its last line has no end: the file was cut");
+    }
     let named = params.get("PKG").map(<[u8]>::trim_ascii).unwrap_or_default();
     let fits = named.is_empty() || named == package.abbreviation().as_bytes();
     if !rule::holds("pkginfo.pkg", fits) {
-        let other = String::from_utf8_lossy(named).into_owned();
-        return Err(DatabaseError::OtherPackage { path: path(), other });
+        let other = String::from_utf8_lossy(named).escape_debug().to_string();
+        return damaged(&format!("PKG is {other}, which is not the package of this directory"));
     }
     Ok(params)
 }
@@ -125,7 +143,7 @@ pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Opti
         return Ok(None);
     }
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
-    Ok(parse(&text, package, || view.root().show(&path)).ok())
+    Ok(parse(view.root(), &text, package).ok())
 }
 
 /// Returns the name of a patch's save directory: its id as first written.
@@ -185,7 +203,6 @@ mod tests {
 
     use super::*;
     use crate::inventory::Save;
-    use patchadm_rootfs::Root;
 
     /// A root with these files.
     fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
@@ -324,6 +341,6 @@ mod tests {
         assert_eq!(both.packages, [inst("X"), inst("Y")]);
         assert!(!patches.is_effective(&PatchId::new("100-01").unwrap()));
         let error = applied(&RecordView::live(&root), "_").unwrap_err().to_string();
-        assert!(error.starts_with("package X: PATCHLIST: "), "{error}");
+        assert!(error.contains("/X/pkginfo: package X: PATCHLIST: "), "{error}");
     }
 }

@@ -8,6 +8,7 @@
 //! places                            where the records are
 //! view                              one moment of them
 //! installed  contents  history      each kind of record        policy   of the root
+//! damage  agreement                 what is wrong with them, and whether they are one state
 //! saves                             the save directories of a package
 //! all                               every package at once
 //! pieces                            every line of contents, by several threads
@@ -17,8 +18,10 @@
 //! survey                            all of it that a plan needs, as an Inventory
 //! ```
 
+pub mod agreement;
 pub mod all;
 pub mod archive;
+mod damage;
 pub mod history;
 pub mod installed;
 pub mod ledger;
@@ -31,12 +34,12 @@ pub mod survey;
 
 use patchadm_rootfs::RootError;
 use patchadm_svr4::format::contents::ContentsError;
-use patchadm_svr4::format::params::ParamsError;
-use patchadm_svr4::patch::PatchRecordsError;
 
+pub use damage::{RecordDamage, RecordRepair};
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{
-    OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, marker, open_run, read_consistently,
+    IdentityFault, OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, has_journal,
+    identity_fault, marker, open_run, read_consistently,
 };
 pub use patchadm_svr4::places;
 pub use places::own_directory;
@@ -48,36 +51,17 @@ pub enum DatabaseError {
     /// No consistent state was seen, or a file could not be read.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// A parameter file cannot be parsed.
-    #[error("{path}: {reason}")]
-    Params {
-        /// The path of the file, with the prefix of the root.
-        path: String,
-        /// The error, with its line.
-        reason: ParamsError,
-    },
-    /// A parameter file belongs to another package than its directory.
-    #[error("{path}: PKG is {other}, which is not the package of this directory")]
-    OtherPackage {
-        /// The path of the file, with the prefix of the root.
-        path: String,
-        /// The package named in the file.
-        other: String,
-    },
-    /// The patch records of a package are not lists of patches.
+    /// A record cannot be read, or another one contradicts it.
     #[error(transparent)]
-    Applied(#[from] PatchRecordsError),
-    /// `contents` cannot be parsed where it is wanted.
+    Damaged(Box<RecordDamage>),
+    /// `contents` cannot be read.
     #[error("{path}: {reason}")]
     Contents {
         /// The path of `contents`, with the prefix of the root.
         path: String,
-        /// The error, with its line.
+        /// What the system says.
         reason: ContentsError,
     },
-    /// Something other than a regular file (a link, a pipe, a directory) takes the place of a record.
-    #[error("{0} is not a regular file")]
-    NoFile(String),
     /// The history contains an invalid line.
     #[error("{path}: {reason}")]
     History {
@@ -94,12 +78,33 @@ impl From<RootError> for DatabaseError {
     }
 }
 
+impl From<RecordDamage> for DatabaseError {
+    fn from(damage: RecordDamage) -> Self {
+        Self::Damaged(Box::new(damage))
+    }
+}
+
+impl DatabaseError {
+    /// The damage of a record, if that is what it is about.
+    pub fn damage(&self) -> Option<&RecordDamage> {
+        match self {
+            Self::Damaged(damage) => Some(damage),
+            _ => None,
+        }
+    }
+}
+
 impl From<RecordError> for DatabaseError {
     fn from(error: RecordError) -> Self {
         match error {
             RecordError::View(error) => Self::View(error),
-            RecordError::Contents { path, reason } => Self::Contents { path, reason },
-            RecordError::NoFile(path) => Self::NoFile(path),
+            RecordError::Contents { root, path, reason } => {
+                match RecordDamage::of_contents_error(root, &path, &reason) {
+                    Some(damage) => damage.into(),
+                    None => Self::Contents { path, reason },
+                }
+            }
+            RecordError::NoFile { root, path } => RecordDamage::of_no_file(root, path).into(),
         }
     }
 }

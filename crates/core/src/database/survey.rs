@@ -108,8 +108,21 @@ pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>,
 /// Every package with its parameters, and whether it is only partially there; nothing of what only the packages concerned
 /// are asked for.
 pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+    packages_but(view, |_| false)
+}
+
+/// The same without damaged packages for which `is_passed_over` holds.
+pub fn packages_but(
+    view: &RecordView<'_>,
+    is_passed_over: impl Fn(&PkgInst) -> bool + Sync,
+) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     let packages = all::each(view, |package| {
-        let Some(params) = package.params()? else { return Ok(None) };
+        let params = match package.params() {
+            Ok(params) => params,
+            Err(DatabaseError::Damaged(_)) if is_passed_over(package.inst()) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(params) = params else { return Ok(None) };
         let partial = package.is_partial()?;
         let installed = Installed { params, partial, ..Installed::default() };
         Ok::<_, DatabaseError>(Some((package.inst().clone(), installed)))

@@ -10,29 +10,37 @@ use std::path::Path;
 
 use super::content::NoContent;
 use super::failure::Failure;
-use super::session::{Caller, RootAndPolicy, Session, must_have_database};
+use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{self, LedgerFault};
-use crate::database::{DatabaseError, RecordView, installed};
+use crate::database::{RecordView, installed};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::operation::patches::undo_directory;
 use crate::plan::Plan;
 use crate::plan::RecordChange;
 use crate::plan::ledger::{LedgerArchive, LedgerChange};
+use patchadm_changeset::format::history::HistoryEntry;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_changeset::format::outside_path::OutsidePath;
+use patchadm_changeset::format::run::Run;
 use patchadm_changeset::format::undo_digest::UndoDigest;
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::{PatchId, PatchRecords};
+use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
 /// The largest `undo.sha256`, in bytes.
 const LARGEST_DIGEST: u64 = 4096;
 
+/// The largest history that is asked, in bytes.
+const LARGEST_HISTORY: u64 = 64 << 20;
+
 /// The name of this work in journal and history.
 const COMMAND: &str = "recover";
+
+/// The commands that back patches out, as the history names them.
+const BACKING_OUT: [&str; 2] = ["patchrm", "remove"];
 
 /// What became of one archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +51,8 @@ pub struct AdoptedUndo {
     pub package: PkgInst,
     /// The run that `undo.sha256` beside it names; a hint.
     pub run: Option<String>,
+    /// When that run began, RFC 3339, as the history has it.
+    pub made: Option<String>,
     /// What the package records of the patch.
     pub recorded: String,
     /// The paths, or another reason, by which it does not fit; none where it fits.
@@ -68,13 +78,14 @@ pub fn adopt_undo(
     undo_dir: Option<&Path>,
     caller: &Caller<'_>,
 ) -> Result<AdoptionReport, Failure> {
-    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
+    may_change(root)?;
     must_have_database(root)?;
+    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
     let separator = &session.ground.policy.separator;
     let named = ids.iter().map(|id| PatchId::parse(id, separator));
     let named: Vec<PatchId> =
         named.collect::<Result<_, _>>().map_err(|error| Failure::BadId(error.to_string()))?;
-    let adopter = Adopter { ground: &session.ground, named, undo_dir };
+    let adopter = Adopter { ground: &session.ground, named, undo_dir, history: history_of(root) };
     let (mut all, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
     for package in installed::packages(&RecordView::live(root)).map_err(Failure::Database)? {
         let (adoptions, change) = adopter.package(&package)?;
@@ -107,6 +118,16 @@ struct Adopter<'a> {
     ground: &'a RootAndPolicy,
     named: Vec<PatchId>,
     undo_dir: Option<&'a Path>,
+    history: Vec<HistoryEntry>,
+}
+
+/// The history of a root, as a hint: none where it cannot be read.
+fn history_of(root: &Root) -> Vec<HistoryEntry> {
+    let text = RecordView::live(root).read(&places::history(), LARGEST_HISTORY).ok().flatten();
+    text.unwrap_or_default()
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| HistoryEntry::parse(line).ok())
+        .collect()
 }
 
 /// An archive of ours that is there, or what is kept in its place.
@@ -157,7 +178,9 @@ impl Adopter<'_> {
             if let Some(archive) = &candidate.archive {
                 self.check_place(archive)?;
             }
-            let differs = self.differs(candidate, later)?;
+            let run = self.run(package, &candidate.saved_as)?;
+            let differs =
+                self.differs(candidate, later)?.or_else(|| self.ended_since(candidate, run.as_deref()));
             let is_adopted = differs.is_none() || is_named;
             if is_adopted {
                 let place = candidate.archive.as_ref().map(archive::OpenArchive::location);
@@ -167,7 +190,8 @@ impl Adopter<'_> {
             adoptions.push(AdoptedUndo {
                 patch: candidate.saved_as.clone(),
                 package: package.clone(),
-                run: self.run(package, &candidate.saved_as)?,
+                made: run.as_ref().and_then(|run| self.time_of(run)),
+                run,
                 recorded: params.text(&format!("PATCH_INFO_{}", candidate.saved_as)).into_owned(),
                 differs,
                 is_adopted,
@@ -181,9 +205,9 @@ impl Adopter<'_> {
     /// patches were applied. What cannot be read is none that could be bound.
     fn candidates(&self, package: &PkgInst, params: &Params) -> Result<Vec<Candidate>, Failure> {
         let view = RecordView::live(&self.ground.root);
-        let applied = PatchRecords::from_params(package, params, &self.ground.policy.separator);
+        let applied = installed::patch_records(view.root(), package, params, &self.ground.policy.separator)?;
         let mut candidates = Vec::new();
-        for patch in &applied.map_err(DatabaseError::from)?.list {
+        for patch in &applied.list {
             let saved_as = installed::saved_as(&view, package, patch)?;
             let outside = OutsideAccess { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
             let none = Ledger::default();
@@ -238,12 +262,32 @@ impl Adopter<'_> {
                 Some(later) => later.was.clone(),
                 None => self.live(&path)?,
             };
-            if !is_same(record.became.as_ref(), found.as_ref()) {
+            if !RecordedState::is_found(record.became.as_ref(), found.as_ref()) {
                 paths.insert(self.ground.root.show(&path));
             }
         }
         let shown: Vec<String> = paths.iter().take(3).cloned().collect();
         Ok((!paths.is_empty()).then(|| format!("{} (of {} paths)", shown.join(", "), paths.len())))
+    }
+
+    /// Says so where the application that the archive was made for has been backed out since: then it fits a later one of
+    /// the same patch only because that does the same.
+    fn ended_since(&self, candidate: &Candidate, run: Option<&str>) -> Option<String> {
+        let number = |run: &str| Run::parse(run).map(|run| run.number);
+        let made = number(run?)?;
+        let ends = |entry: &&HistoryEntry| {
+            entry.result == "done"
+                && BACKING_OUT.contains(&entry.command.as_str())
+                && entry.patches.contains(&candidate.saved_as)
+                && number(&entry.run).is_some_and(|number| number > made)
+        };
+        let later = self.history.iter().find(ends)?;
+        Some(format!("run {} of {} has backed out what it was made for", later.run, later.time))
+    }
+
+    /// When a run began.
+    fn time_of(&self, run: &str) -> Option<String> {
+        self.history.iter().find(|entry| entry.run == run).map(|entry| entry.time.clone())
     }
 
     /// What is at a path now.
@@ -268,13 +312,4 @@ impl Adopter<'_> {
 fn record_of_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<&'m ObjectRecord> {
     let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
     records.find(|other| other.path == record.path && !other.kept)
-}
-
-/// Whether what a patch put somewhere is what is there: type, rights and content.
-fn is_same(became: Option<&RecordedState>, found: Option<&RecordedState>) -> bool {
-    let (Some(became), Some(found)) = (became, found) else { return became.is_none() && found.is_none() };
-    let of = |state: &RecordedState| (state.kind, state.mode, state.uid, state.gid, state.device);
-    of(became) == of(found)
-        && became.target == found.target
-        && (became.sha256.is_none() || became.sha256 == found.sha256)
 }

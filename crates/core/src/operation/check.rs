@@ -19,13 +19,17 @@ mod fix;
 mod map;
 mod scope;
 
+use super::failure::Failure;
+use super::mend::{MendedRecord, mend};
+use super::queries::select::PackagePattern;
 use super::session::{Caller, RootAndPolicy, Session, must_have_database};
+use crate::database::agreement::find_damage_of;
 use crate::database::{RecordReader, RecordView, read_consistently};
 use compare::Comparison;
 use map::CheckMap;
 use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Root, accounts_of};
-use patchadm_svr4::package::{Accounts, ContentsLine};
+use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst};
 use patchadm_svr4::places;
 
 pub use findings::{
@@ -59,7 +63,10 @@ pub fn recorded<'a>(
     request: &CheckRequest,
 ) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
     let records = CheckedRecords::of(request)?;
-    read_consistently(reader, |view| records.lines(view))
+    read_consistently(reader, |view| {
+        records.must_be_sound(view)?;
+        records.lines(view)
+    })
 }
 
 /// Compares objects with their records. `host` is the root of the running system, whose accounts count where the root
@@ -74,6 +81,7 @@ pub fn check<'a>(
         if view.is_during_run() {
             return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
         }
+        records.must_be_sound(view)?;
         records.compare(view, host, false, &DeliveredFiles::default())
     })
 }
@@ -89,7 +97,8 @@ pub(super) fn check_delivered(
 }
 
 /// Compares objects with their records and repairs what differs, as far as no content has to change, under the lock of
-/// the root. The report says what is left.
+/// the root. The report says what is left. Damaged records are made anew first; where there were some, no object is
+/// touched.
 pub fn check_and_fix(
     root: &Root,
     request: &CheckRequest,
@@ -98,6 +107,11 @@ pub fn check_and_fix(
     let records = CheckedRecords::of(request)?;
     must_have_database(root)?;
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    let mended = records.mend(&session)?;
+    if !mended.is_empty() {
+        return Ok(CheckReport { mended, ..CheckReport::default() });
+    }
+    records.must_be_sound(&RecordView::live(root))?;
     records.compare(&RecordView::live(root), &session.ground.host, true, &DeliveredFiles::default())
 }
 
@@ -111,6 +125,41 @@ struct CheckedRecords<'a> {
 impl<'a> CheckedRecords<'a> {
     fn of(request: &'a CheckRequest) -> Result<Self, CheckError> {
         Ok(Self { request, map: request.map.as_ref().map(CheckMap::read).transpose()? })
+    }
+
+    /// Whether the database as a whole is asked about.
+    fn is_whole(&self) -> bool {
+        let CheckScope { packages, categories, paths } = &self.request.scope;
+        let names_none = packages.iter().all(|pattern| *pattern == PackagePattern::All);
+        self.map.is_none() && names_none && categories.is_empty() && paths.is_empty()
+    }
+
+    /// Makes damaged records anew: of the packages that are named, or all.
+    fn mend(&self, session: &Session<'_>) -> Result<Vec<MendedRecord>, Failure> {
+        if self.is_whole() {
+            return mend(session, None);
+        }
+        let packages = &self.request.scope.packages;
+        if self.map.is_some() || packages.is_empty() {
+            return Ok(Vec::new());
+        }
+        mend(session, Some(&|name| packages.iter().any(|pattern| pattern.fits(name.as_str()))))
+    }
+
+    /// Refuses records that disagree: all of a root that is checked as a whole, else `contents` and the packages that are
+    /// named. Scripts of a run see records that are being changed.
+    fn must_be_sound(&self, view: &RecordView<'_>) -> Result<(), CheckError> {
+        let is_within = !view.is_live() && !view.is_during_run();
+        if self.map.is_some() || is_within {
+            return Ok(());
+        }
+        let packages = &self.request.scope.packages;
+        let is_whole = self.is_whole();
+        let is_meant =
+            |name: &PkgInst| is_whole || packages.iter().any(|pattern| pattern.fits(name.as_str()));
+        let mut found = find_damage_of(view, self.request.workers.max(1), is_meant)?;
+        found.retain(|damage| damage.package().is_none_or(is_meant));
+        if found.is_empty() { Ok(()) } else { Err(CheckError::Damaged(found)) }
     }
 
     fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<ContentsLine>, UnmatchedOperands), CheckError> {
@@ -145,19 +194,21 @@ impl<'a> CheckedRecords<'a> {
                 move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
             })?;
             if let Some((checked, unknown)) = compared {
-                return Ok(CheckReport { checked, unknown });
+                return Ok(CheckReport { checked, fixed: 0, unknown, mended: Vec::new() });
             }
         }
         let (lines, unknown) = self.lines(view)?;
-        let mut checked = if fixes {
+        let (mut checked, mut fixed) = if fixes {
             fix::fix_all(&comparison, &lines)
         } else {
-            in_parallel(&comparison, &lines, *workers)
+            (in_parallel(&comparison, &lines, *workers), 0)
         };
         if aspects.exclusive {
-            checked.extend(exclusive::hidden(view, &comparison, &lines, fixes)?);
+            let hidden = exclusive::hidden(view, &comparison, &lines, fixes)?;
+            fixed += hidden.iter().filter(|object| fixes && object.findings.is_empty()).count();
+            checked.extend(hidden);
         }
-        Ok(CheckReport { checked, unknown })
+        Ok(CheckReport { checked, fixed, unknown, mended: Vec::new() })
     }
 }
 

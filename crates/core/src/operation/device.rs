@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::content::OneSource;
 use super::failure::Failure;
 use crate::operation::queries::select::{PackagePattern, PackageSelection};
-use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::refusal::{Command, Reason};
 use crate::source::{self, Extent, Form, Image, Origin, PackageImage, Source, SourceError};
 
 /// The directory where packages wait for their installation.
@@ -93,10 +93,7 @@ impl OpenDevice {
 
     /// A package by its place in the image.
     pub(super) fn package(&self, index: usize) -> Result<&PackageImage, Failure> {
-        let missing = || {
-            let (subject, reason) = (self.image.name.clone(), Box::new(Reason::NoSuchPackage));
-            Refusal { command: Command::Pkgadd, subject, reason }
-        };
+        let missing = || Reason::NoSuchPackage.of(Command::Pkgadd, &self.image.name);
         self.image.packages.get(index).ok_or_else(|| missing().into())
     }
 }

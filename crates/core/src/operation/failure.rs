@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::scripts::failure::ScriptFailure;
 use crate::database::archive::ArchiveError;
+use crate::database::ledger::LedgerFault;
 use crate::database::policy::PolicyError;
-use crate::database::{DatabaseError, RecordError, ViewError};
+use crate::database::{DatabaseError, RecordDamage, RecordError, ViewError};
 use crate::plan::refusal::Refusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
@@ -33,15 +34,21 @@ pub enum Failure {
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),
     /// The root has no package database.
-    #[error("{0} does not exist: there is no package database under this root")]
+    #[error("no package database below {0}; name the right root with -R")]
     NoDatabase(String),
     /// The lock of the root was not got.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// An unfinished run of another command could not be recovered.
-    #[error("an unfinished run could not be recovered: {error}; {}", .error.left)]
+    #[error("{}", unrecovered(.error))]
     Unrecovered {
         /// Why not, and what is left.
+        error: TransactionError,
+    },
+    /// It is not known which root this is, or it was not given another identity.
+    #[error(transparent)]
+    Identity {
+        /// Why, and what is left.
         error: TransactionError,
     },
     /// A run is under way, or dead and not recovered: nothing can be planned for a root in between.
@@ -120,7 +127,7 @@ impl Failure {
             | Self::Scripts(ScriptError::Root(error))
             | Self::Response(ResponseError::Root(error)) => error,
             Self::Transaction(failed) => return untrusted(&failed.cause),
-            Self::Unrecovered { error } => return untrusted(&error.cause),
+            Self::Unrecovered { error } | Self::Identity { error } => return untrusted(&error.cause),
             _ => return None,
         };
         match error {
@@ -129,11 +136,27 @@ impl Failure {
         }
     }
 
+    /// The damage of a record, if that is why it failed.
+    pub fn damage(&self) -> Option<&RecordDamage> {
+        match self {
+            Self::Database(error) => error.damage(),
+            Self::Archive(ArchiveError::Ledger(LedgerFault::Database(error))) => error.damage(),
+            Self::Transaction(failed) => match &failed.cause {
+                Cause::Ledger(fault) => match fault.downcast_ref() {
+                    Some(LedgerFault::Database(error)) => error.damage(),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// What the root is like now.
     pub fn left(&self) -> RootCondition {
         match self {
             Self::Transaction(error) => error.left.clone(),
-            Self::Unrecovered { error } => error.left.clone(),
+            Self::Unrecovered { error } | Self::Identity { error } => error.left.clone(),
             Self::Script(failure) => failure.left.clone(),
             _ => RootCondition::Unchanged,
         }
@@ -148,6 +171,14 @@ impl Failure {
             },
             _ => None,
         }
+    }
+}
+
+/// Says what could not be recovered. Of a journal that cannot be read it is not known whether a run is unfinished.
+fn unrecovered(error: &TransactionError) -> String {
+    match error.cause {
+        Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => error.to_string(),
+        _ => format!("an unfinished run could not be recovered: {error}; {}", error.left),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod links;
 mod log;
 pub mod make;
 pub mod many;
+pub mod mend;
 mod new_database;
 pub mod packages;
 pub mod patches;

@@ -1,42 +1,192 @@
-//! `patchadm recover`: what every changing command does first, alone.
+//! `patchadm recover`: what every changing command does first, alone; and what can be done where that is not possible,
+//! because the journal of the root is lost or it is not known which root it is.
 
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
+use super::check::{CheckRequest, CheckedAspects, check};
 use super::failure::Failure;
-use super::session::{Caller, RootAndPolicy, Session, may_change};
-use crate::database::{RecordView, all, installed, policy};
+use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
+use crate::database::{DatabaseError, RecordView, all, installed, policy};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
-use patchadm_changeset::transaction::Recovered;
-use patchadm_rootfs::Root;
+use crate::script::end_leftovers;
+use patchadm_changeset::format::root_id;
+use patchadm_changeset::transaction::{
+    Cause, JournalFate, KeptStage, Phase, Recovered, RootCondition, TransactionError, discard_journal,
+    keep_stage, renew_identity,
+};
+use patchadm_rootfs::{Dir, Root, random};
+use patchadm_svr4::package::{Mode, ObjectPath, rule};
 use patchadm_svr4::places::own_directory;
+
+/// The most paths that are listed as not recorded.
+const TOLD: usize = 200;
 
 /// What recovery found in a root.
 #[derive(Debug)]
 pub struct Recovery {
+    /// What was done beforehand, a sentence each; nothing by a plain recovery.
+    pub done: Vec<String>,
     /// The run of this program that was unfinished.
     pub run: Recovered,
     /// The patches that a tool without recovery left half applied. There is nothing to recover them from.
     pub interrupted: Vec<Interrupted>,
 }
 
+/// What is to be done before a root is recovered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RecoveryAid {
+    /// Nothing.
+    #[default]
+    None,
+    /// A journal that is damaged or gone is given up, if it can be proved how its run ended, or if a copy says what it
+    /// changes.
+    DiscardJournal,
+    /// The same journal and its stage are moved to this directory, whatever the run has changed.
+    KeepStage(PathBuf),
+    /// The root gets a new marker.
+    NewIdentity,
+}
+
 /// Finishes or rolls back whatever run of the root is unfinished.
 /// `undo_dir` is the directory in which it may have left undo archives outside the root.
 pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -> Result<Recovery, Failure> {
+    recover_with_aid(root, undo_dir, &RecoveryAid::None, caller)
+}
+
+/// The same after something else that the operator wants.
+pub fn recover_with_aid(
+    root: &Root,
+    undo_dir: Option<&Path>,
+    aid: &RecoveryAid,
+    caller: &Caller<'_>,
+) -> Result<Recovery, Failure> {
     may_change(root)?;
+    if *aid == RecoveryAid::NewIdentity {
+        must_have_database(root)?;
+    }
     // Without a directory for its journal no run ever began.
-    let run = if root.list(&own_directory())?.is_none() {
-        Recovered::Nothing
-    } else {
-        Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?.recovered
+    if root.list(&own_directory())?.is_none() && *aid != RecoveryAid::NewIdentity {
+        must_have_database(root)?;
+        let (run, done) = (Recovered::Nothing, Vec::new());
+        return Ok(Recovery { done, run, interrupted: left_half_applied(root)? });
+    }
+    let ground = RootAndPolicy::of(root)?.naming(undo_dir);
+    let (done, run) = match aid {
+        RecoveryAid::None => (Vec::new(), Session::begin(ground, caller)?.recovered),
+        RecoveryAid::DiscardJournal => discarded(ground, caller)?,
+        RecoveryAid::KeepStage(to) => kept(ground, to, caller)?,
+        RecoveryAid::NewIdentity => renewed(ground, caller)?,
     };
-    Ok(Recovery { run, interrupted: left_half_applied(root)? })
+    Ok(Recovery { done, run, interrupted: left_half_applied(root)? })
+}
+
+/// Sentences on what was done, and what recovery found.
+type Aided = (Vec<String>, Recovered);
+
+/// Gives up the journal, then recovers what a copy of it says.
+fn discarded(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
+    let mut fate = JournalFate::Whole;
+    let session = Session::begin_after(ground, caller, |root, lock| {
+        // No script may go on while its work is undone.
+        let _quiet = end_leftovers(root, None)?;
+        fate = discard_journal(root, lock).map_err(|error| Failure::Unrecovered { error })?;
+        Ok(())
+    })?;
+    let done = match fate {
+        JournalFate::Whole => Vec::new(),
+        JournalFate::Discarded { kept: None } => vec!["The journal that was gone is given up.".to_owned()],
+        JournalFate::Discarded { kept: Some(kept) } => {
+            vec![format!("The damaged journal is given up, and kept as {kept}.")]
+        }
+    };
+    Ok((done, session.recovered))
+}
+
+/// Moves journal and stage away, and tells what the root is like without them.
+fn kept(ground: RootAndPolicy, to: &Path, caller: &Caller<'_>) -> Result<Aided, Failure> {
+    let place = keeping_place(&ground.host, to)?;
+    let mut kept: Option<KeptStage> = None;
+    let session = Session::begin_after(ground, caller, |root, lock| {
+        let _quiet = end_leftovers(root, None)?;
+        kept = keep_stage(root, lock, &place).map_err(|error| Failure::Unrecovered { error })?;
+        Ok(())
+    })?;
+    let Some(KeptStage { names, elsewhere }) = kept else { return Ok((Vec::new(), session.recovered)) };
+    let mut done = vec![format!("Moved to {}: {}.", to.display(), names.join(", "))];
+    done.extend(elsewhere.iter().map(|path| format!("Kept where it is: {path}.")));
+    let notes = not_as_recorded(&session.ground);
+    Ok((done, session.recovered.with_notes(notes)))
+}
+
+/// Opens the directory of the host in which a stage is kept, and makes it if it is not there.
+fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
+    let wrong = |reason| refused(Cause::KeepingPlace { path: to.display().to_string(), reason });
+    let path = ObjectPath::new(to.as_os_str().as_bytes())
+        .map_err(|_| wrong("is not an absolute path without `..`"))?;
+    let physical = host.resolver().locate_dir(&path)?;
+    let dir = match host.dir_if_there(&physical)? {
+        Some(dir) => dir,
+        None => {
+            let above = physical.parent().unwrap_or_else(ObjectPath::root);
+            let above = host.dir_if_there(&above)?.ok_or_else(|| wrong("has no directory above it"))?;
+            above.make_dir(physical.name(), Mode::of(0o700))?
+        }
+    };
+    let is_private = dir.is_own()? && dir.itself()?.mode.bits() & 0o022 == 0;
+    if rule::holds("keep-stage.place", is_private) {
+        return Ok(dir);
+    }
+    Err(wrong("belongs to somebody else or can be written by others"))
+}
+
+/// Names what is not as it is recorded.
+fn not_as_recorded(ground: &RootAndPolicy) -> Vec<String> {
+    let aspects = CheckedAspects { attributes: true, contents: true, ..CheckedAspects::default() };
+    let workers = ground.root.workers();
+    let request = CheckRequest { aspects, workers, ..CheckRequest::default() };
+    let report = match check(&ground.root, &ground.host, &request) {
+        Ok(report) => report,
+        Err(error) => return vec![format!("the root cannot be compared with its records: {error}")],
+    };
+    let differing = report.checked.iter().filter(|object| !object.findings.is_empty());
+    let mut told: Vec<String> =
+        differing.map(|object| format!("{} is not as recorded", ground.root.show(&object.path))).collect();
+    let more = told.len().saturating_sub(TOLD);
+    if more > 0 {
+        told.truncate(TOLD);
+        told.push(format!("{more} more are not as recorded: pkgchk(8) lists them"));
+    }
+    told
+}
+
+/// Gives the root another identity.
+fn renewed(ground: RootAndPolicy, caller: &Caller<'_>) -> Result<Aided, Failure> {
+    let marker = root_id::marker(random()?);
+    let session = Session::begin_after(ground, caller, |root, lock| {
+        renew_identity(root, lock, &marker).map_err(|error| match error.cause {
+            Cause::Journal { .. } => Failure::Unrecovered { error },
+            _ => Failure::Identity { error },
+        })
+    })?;
+    session.log(format!("# {} new identity {marker}\n", caller.time).as_bytes())?;
+    Ok((vec![format!("The root has the new identity {marker}.")], session.recovered))
+}
+
+fn refused(cause: Cause) -> Failure {
+    let left = RootCondition::Unchanged;
+    Failure::Unrecovered { error: TransactionError { phase: Phase::Recover, cause, left } }
 }
 
 fn left_half_applied(root: &Root) -> Result<Vec<Interrupted>, Failure> {
     let separator = policy::of_root(root)?.separator;
     let half = all::each(&RecordView::live(root), |package| {
         let inst = package.inst();
-        let installed = installed::installed(package.view(), inst)?;
+        let installed = match installed::installed(package.view(), inst) {
+            // What is wrong with a record is told by those who need it.
+            Err(DatabaseError::Damaged(_)) => None,
+            read => read?,
+        };
         Ok::<_, Failure>(installed.map(|installed| interrupted(inst, &installed, &separator)))
     })?;
     Ok(half.into_iter().flatten().collect())

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
 use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
-use crate::database::{RecordView, RootLedgers, installed, marker, policy, read_consistently};
+use crate::database::{
+    RecordView, RootLedgers, agreement, has_journal, identity_fault, installed, policy, read_consistently,
+};
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::plan::clock::Now;
 use crate::plan::patch::validate::applied_to;
@@ -22,7 +24,7 @@ use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess}
 use patchadm_changeset::transaction::{
     Cause, ContentSource, Phase, ProgressEvent, ProtectedPaths, Receipt, Recovered, RootCondition,
     RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out, log_without_run, recover_with,
-    unfinished_script,
+    settle_identity, unfinished_script,
 };
 use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Lock, LockError, LockHolder, Root, random};
@@ -156,23 +158,44 @@ pub fn may_change(root: &Root) -> Result<(), Failure> {
     Err(Failure::NotPrivileged(root.prefix().display().to_string()))
 }
 
-/// Whether a root has a package database; an error that names what is missing if not.
+/// Whether nothing at all was ever recorded below a root: there is no `var/sadm`.
+pub fn is_new(root: &Root) -> Result<bool, Failure> {
+    Ok(RecordView::live(root).look(&places::records())?.is_none())
+}
+
+/// Refuses a root whose `contents` does not agree with its packages. Damage of packages for which `is_passed_over` holds is
+/// no matter. What is wrong with the pkginfo of a package is found where packages are read.
+pub fn must_agree(root: &Root, is_passed_over: impl Fn(&PkgInst) -> bool) -> Result<(), Failure> {
+    Ok(agreement::must_agree(&RecordView::live(root), root.workers(), is_passed_over)?)
+}
+
+/// Whether a root has a package database; an error that names the root if not.
 pub fn must_have_database(root: &Root) -> Result<(), Failure> {
     if installed::has_database(&RecordView::live(root))? {
         return Ok(());
     }
-    Err(Failure::NoDatabase(root.show(&places::packages())))
+    Err(Failure::NoDatabase(root.prefix().display().to_string()))
 }
 
 impl<'a> Session<'a> {
     /// Takes the lock and recovers what an earlier command left unfinished.
     pub fn begin(ground: RootAndPolicy, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+        Self::begin_after(ground, caller, |_, _| Ok(()))
+    }
+
+    /// The same with something that is done as soon as the lock is taken, before recovery.
+    pub(super) fn begin_after(
+        ground: RootAndPolicy,
+        caller: &'a Caller<'a>,
+        first: impl FnOnce(&Root, &Lock) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let root = &ground.root;
         may_change(root)?;
         let lock = match Lock::take(root, caller.program, |holder| (caller.wait)(holder)) {
             Ok(lock) => lock,
             Err(held) => return Err(not_taken(held, (caller.interrupt)())),
         };
+        first(root, &lock)?;
         let unrecovered = |error| Failure::Unrecovered { error };
         let outside = ground.outside.of_recovery();
         let recovered = match unfinished_script(root).map_err(unrecovered)? {
@@ -184,7 +207,8 @@ impl<'a> Session<'a> {
                 recover_with(root, &lock, &outside)
             }
         };
-        let recovered = recovered.map_err(unrecovered)?;
+        let notes = settle_identity(root, &lock).map_err(|error| Failure::Identity { error });
+        let recovered = recovered.map_err(unrecovered)?.with_notes(notes?);
         Ok(Self { ground, caller, recovered, lock })
     }
 
@@ -235,7 +259,7 @@ impl<'a> Session<'a> {
     /// Whether nothing was ever recorded in the root: neither a package nor a run.
     pub(super) fn is_first(&self) -> Result<bool, Failure> {
         let view = RecordView::live(&self.ground.root);
-        let is_new = self.recovered.is_nothing() && marker(&self.ground.root)?.is_none();
+        let is_new = self.recovered.is_nothing() && !has_journal(&self.ground.root)?;
         Ok(is_new && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
     }
 
@@ -304,6 +328,11 @@ pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -
     PatchRecord { patches: plan.patches.clone(), packages, log, text }
 }
 
+/// An error before anything was begun.
+fn unchanged(cause: Cause) -> TransactionError {
+    TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }
+}
+
 /// Why the lock was not taken. Who was told to end while it waited ends as it would anywhere else.
 fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     match (error, signal) {
@@ -329,6 +358,9 @@ pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>
     read_consistently(root, |view| {
         if view.is_during_run() {
             return Err(Failure::DuringRun(root.prefix().display().to_string()));
+        }
+        if let Some(fault) = identity_fault(root)? {
+            return Err(Failure::Identity { error: unchanged(Cause::Identity(fault)) });
         }
         plan()
     })

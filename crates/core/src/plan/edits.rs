@@ -137,7 +137,10 @@ impl<'a> Edits<'a> {
 
     /// Refuses where an edited file stops the patch.
     pub(super) fn check(&self) -> Result<(), Reason> {
-        if self.stops.is_empty() { Ok(()) } else { Err(Reason::Edited(self.stops.iter().cloned().collect())) }
+        if self.stops.is_empty() {
+            return Ok(());
+        }
+        Err(Reason::Edited { paths: self.stops.iter().cloned().collect(), can_keep: self.saved })
     }
 
     /// What is to be done with a path.

@@ -128,6 +128,12 @@ impl InstallScripts {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
 
+    /// Whether one of those that change the root came with the package. Scripts of the root, of the system and of this
+    /// program do not count: whoever installed them has answered for them.
+    pub fn are_own(&self) -> bool {
+        self.preinstall || self.postinstall || has_own(&self.classes)
+    }
+
     /// Refuses scripts that the policy of the root does not allow. Stock patch scripts are known.
     pub fn check(&self, image: &PackageImage, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
         let fixed = [
@@ -187,6 +193,11 @@ impl RemoveScripts {
         self.preremove || self.postremove || !self.classes.is_empty()
     }
 
+    /// Whether one of them came with the package.
+    pub fn are_own(&self) -> bool {
+        self.preremove || self.postremove || has_own(&self.classes)
+    }
+
     /// Refuses scripts that the policy of the root does not allow.
     pub fn check(
         &self,
@@ -203,6 +214,10 @@ impl RemoveScripts {
     }
 }
 
+fn has_own(classes: &BTreeMap<String, Deliverer>) -> bool {
+    classes.values().any(|deliverer| *deliverer == Deliverer::Package)
+}
+
 /// Refuses the first script that a policy does not allow: those of `fixed` that are there, and those of the classes, some
 /// of which are unknown though no script of the package.
 fn check<'t, const N: usize>(
@@ -214,8 +229,9 @@ fn check<'t, const N: usize>(
     policy: ScriptPolicy,
 ) -> Result<(), Reason> {
     let fixed = fixed.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
+    let is_for_none = matches!(policy, ScriptPolicy::None | ScriptPolicy::Unwanted);
     let forbidden = |class: &String, deliverer: Deliverer| {
-        policy == ScriptPolicy::None || deliverer == Deliverer::Package || unknown.contains(class)
+        is_for_none || deliverer == Deliverer::Package || unknown.contains(class)
     };
     let of_classes = classes.iter().filter(|(class, deliverer)| forbidden(class, **deliverer));
     let is_known = |name: &str| {
@@ -224,7 +240,10 @@ fn check<'t, const N: usize>(
     };
     let mut all = fixed.chain(of_classes.map(|(class, _)| format!("{prefix}{class}")));
     match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
-        Some(script) => Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script }),
+        Some(script) => {
+            let by_option = policy == ScriptPolicy::Unwanted;
+            Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script, by_option })
+        }
         None => Ok(()),
     }
 }

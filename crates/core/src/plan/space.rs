@@ -24,6 +24,8 @@ const MEMBER: u64 = 8 << 10;
 struct Need {
     bytes: u64,
     inodes: u64,
+    /// How many of the bytes are undo data.
+    undo: u64,
 }
 
 /// What a run needs on each file system that it writes to. `extra` is what a package says it will need: path, bytes,
@@ -52,7 +54,11 @@ pub(super) fn needs(
         matches!(archive.place, UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly)
     };
     for archive in undo.iter().copied().filter(is_here) {
+        let before = bytes_of(&needs, inventory.records_on);
         add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
+        if let Some(need) = needs.get_mut(inventory.records_on) {
+            need.undo = need.undo.saturating_add(need.bytes.saturating_sub(before));
+        }
     }
     for (path, bytes, inodes) in extra {
         add(inventory, &mut needs, file_system(inventory, path), *bytes, *inodes);
@@ -65,6 +71,7 @@ pub(super) fn needs(
         free: file_system.free,
         inodes: need.inodes,
         free_inodes: file_system.inodes,
+        undo: need.undo,
     })
     .collect()
 }
@@ -92,10 +99,16 @@ pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
     for need in needs {
         let file_system = need.file_system.clone();
         if need.bytes > need.free {
-            return Err(Reason::NoSpace { file_system, needed: need.bytes, free: need.free, inodes: false });
+            return Err(Reason::NoSpace {
+                file_system,
+                needed: need.bytes,
+                free: need.free,
+                inodes: false,
+                undo: need.undo,
+            });
         }
         if let Some(free) = need.free_inodes.filter(|free| need.inodes > *free) {
-            return Err(Reason::NoSpace { file_system, needed: need.inodes, free, inodes: true });
+            return Err(Reason::NoSpace { file_system, needed: need.inodes, free, inodes: true, undo: 0 });
         }
     }
     Ok(())
@@ -152,6 +165,10 @@ fn file_system(inventory: &Inventory, path: &ObjectPath) -> usize {
     let known = inventory.on.get(path).copied();
     let above = || path.ancestors().find_map(|above| inventory.on.get(&above).copied());
     known.or_else(above).unwrap_or(inventory.records_on)
+}
+
+fn bytes_of(needs: &[Need], index: usize) -> u64 {
+    needs.get(index).map_or(0, |need| need.bytes)
 }
 
 fn add(inventory: &Inventory, needs: &mut [Need], index: usize, bytes: u64, inodes: u64) {

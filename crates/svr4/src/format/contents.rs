@@ -170,6 +170,38 @@ pub fn key_of(line: &[u8]) -> Cow<'_, [u8]> {
     })
 }
 
+/// The names of the packages that own the object of a line, without status, mark and class. No other field is looked at;
+/// none where there are too few.
+pub fn owner_names(line: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let mut fields = line.split(|&byte| is_blank(byte)).filter(|field| !field.is_empty());
+    let _path = fields.next()?;
+    let mut ftype = fields.next()?;
+    if ftype.iter().all(u8::is_ascii_digit) {
+        ftype = fields.next()?;
+    }
+    let details = match ftype {
+        b"s" | b"l" => 0,
+        b"d" | b"x" | b"p" => 3,
+        b"b" | b"c" => 5,
+        b"f" | b"e" | b"v" => 6,
+        _ => return None,
+    };
+    // The class is in front of them.
+    for _ in 0..=details {
+        fields.next()?;
+    }
+    Some(fields.map(bare_name))
+}
+
+/// The name in `[status]package[\\][:class]`.
+fn bare_name(field: &[u8]) -> &[u8] {
+    let status = field.first().copied().and_then(OwnerStatus::from_letter);
+    let rest = if status.is_some() { field.get(1..).unwrap_or_default() } else { field };
+    let end = rest.iter().position(|&byte| byte == b':').unwrap_or(rest.len());
+    let name = rest.get(..end).unwrap_or_default();
+    name.strip_suffix(b"\\").unwrap_or(name)
+}
+
 /// Whether a line is a comment or blank, and so describes no object.
 pub fn is_comment(line: &[u8]) -> bool {
     line.first().is_none_or(|&byte| byte == b'#') || line.iter().all(|&byte| is_blank(byte))

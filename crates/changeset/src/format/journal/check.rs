@@ -49,7 +49,7 @@ fn header(header: &JournalHeader) -> Result<(), JournalError> {
     let its = Record("its header".to_owned());
     its.must("journal.header.version", "version", header.version > 0)?;
     its.must("journal.header.run", "run", Run::is_name(&header.run))?;
-    its.must("journal.header.root", "root", is_hex(&header.root, 16))?;
+    its.must("journal.header.root", "root", is_marker(&header.root))?;
     its.must("journal.header.db", "db", header.db <= header.lines)
 }
 
@@ -201,8 +201,10 @@ fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
     };
     let below = path.relative().get(own.relative().len()..).unwrap_or_default();
     let mut names = below.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
-    let is_protocol =
-        |first: &[u8]| first == b"stage" || first.starts_with(b"journal") || first.starts_with(b"ops-");
+    let is_protocol = |first: &[u8]| {
+        let begins = |name: &[u8]| first.starts_with(name);
+        first == b"stage" || begins(b"journal") || begins(b"ops-") || begins(b"root-id")
+    };
     // It is elsewhere where somebody made a link of it.
     let is_shared = own.as_bytes() != places::OWN_DIRECTORY.as_bytes();
     (db || is_shared) && names.next().is_some_and(|first| !is_protocol(first))
@@ -284,6 +286,11 @@ fn is_time(time: &Timestamp) -> bool {
 
 fn is_inode(inode: &Inode) -> bool {
     inode.born.as_ref().is_none_or(is_time)
+}
+
+/// Whether a text is the marker of a root: 16 hexadecimal digits.
+pub(in crate::format) fn is_marker(text: &str) -> bool {
+    is_hex(text, 16)
 }
 
 /// Whether a text is this many lower-case hexadecimal digits.

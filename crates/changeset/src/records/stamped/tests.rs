@@ -23,13 +23,14 @@ fn set(paths: &[&str]) -> BTreeSet<ObjectPath> {
     paths.iter().map(|path| at(path)).collect()
 }
 
-/// A database as a run leaves it, with a stamp that lacks only which file it is about, and the list of its links.
-fn merged(lines: &str) -> (Vec<u8>, ContentsStamp, Vec<u8>) {
+/// A database as a run leaves it, with a stamp that lacks only which file it is about, and the lists of its links and
+/// packages.
+fn merged(lines: &str) -> (Vec<u8>, ContentsStamp, (Vec<u8>, Vec<u8>)) {
     let when = chrono::NaiveDateTime::default();
     let trailer = ContentsTrailer { program: "pkgadd".to_owned(), package: PkgInst::new("X").unwrap(), when };
     let mut text = Vec::new();
     let merged = merge(lines.as_bytes(), &mut text, &ContentsEdits::new(), &trailer).unwrap();
-    let links = merged.links.into_bytes().unwrap();
+    let (links, owners) = (merged.links.into_bytes().unwrap(), merged.owners.into_bytes().unwrap());
     let stamp = ContentsStamp {
         inode: Inode { number: 0, born: None },
         size: text.len() as u64,
@@ -37,8 +38,9 @@ fn merged(lines: &str) -> (Vec<u8>, ContentsStamp, Vec<u8>) {
         body: merged.body,
         sha256: Digest([0; 32]),
         links: links.len() as u64,
+        owners: owners.len() as u64,
     };
-    (text, stamp, links)
+    (text, stamp, (links, owners))
 }
 
 /// A root whose `contents` has a stamp that fits.
@@ -64,14 +66,14 @@ impl Scene {
         }
         let root = Root::open(dir.path()).unwrap();
         let scene = Self { dir, root };
-        let (text, stamp, links) = merged(LINES);
+        let (text, stamp, (links, owners)) = merged(LINES);
         fs::write(scene.contents(), text).unwrap();
         let file = File::open(scene.contents()).unwrap();
         let seen = file.metadata().unwrap();
         let mtime =
             Timestamp { seconds: seen.mtime(), nanoseconds: u32::try_from(seen.mtime_nsec()).unwrap() };
         let stamp = ContentsStamp { inode: inode_of(&file).unwrap(), mtime, ..stamp };
-        fs::write(scene.stamp(), stamp.write(&links)).unwrap();
+        fs::write(scene.stamp(), stamp.write(&links, &owners)).unwrap();
         scene
     }
 
@@ -173,14 +175,16 @@ fn whatever_happens_to_the_file_or_to_its_stamp_the_answers_are_the_same() {
 #[test]
 fn a_stamp_that_leaves_lines_out_does_not_fit() {
     let scene = Scene::new();
-    let (contents, links) = (File::open(scene.contents()).unwrap(), merged(LINES).2);
+    let (contents, (links, owners)) = (File::open(scene.contents()).unwrap(), merged(LINES).2);
     let whole = fitting(&RecordView::live(&scene.root), &contents).unwrap().0;
     for body in [0, whole.body / 2, LINES.find("/opt/ab").unwrap() as u64, whole.body - 1, whole.body + 1] {
-        fs::write(scene.stamp(), ContentsStamp { body, ..whole.clone() }.write(&links)).unwrap();
+        fs::write(scene.stamp(), ContentsStamp { body, ..whole.clone() }.write(&links, &owners)).unwrap();
         assert!(!scene.fits(), "{body} of {}", whole.body);
     }
-    fs::write(scene.stamp(), whole.write(&links)).unwrap();
+    fs::write(scene.stamp(), whole.write(&links, &owners)).unwrap();
     assert!(scene.fits());
+    let counts = super::owners(&RecordView::live(&scene.root), &contents).unwrap();
+    assert_eq!(counts.names().collect::<Vec<_>>(), [b"X"]);
 }
 
 #[test]
@@ -223,7 +227,7 @@ fn a_few_of_many_lines_cost_a_few_reads() {
         })
         .collect();
     let (text, stamp, links) = merged(&lines);
-    let links = [vec![b' '; STAMP_HEAD], links].concat();
+    let links = [vec![b' '; STAMP_HEAD], links.0].concat();
     let (mut contents, mut listed) = (Counting(Cursor::new(&text), 0), Counting(Cursor::new(&links), 0));
     let paths = set(&["/opt/031416", "/opt/031417", "/opt/none"]);
     let wanted = WantedLines { paths: Some(&paths), with_links: true, prefixes: &[] };
@@ -254,7 +258,7 @@ proptest! {
             })
             .collect();
         let (text, stamp, links) = merged(&lines);
-        let links = [vec![b' '; STAMP_HEAD], links].concat();
+        let links = [vec![b' '; STAMP_HEAD], links.0].concat();
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
         fs::write(dir.path().join("var/sadm/install/contents"), &text).unwrap();

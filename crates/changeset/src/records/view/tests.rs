@@ -31,6 +31,7 @@ impl Scene {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join(&STAGE[1..]).join("db")).unwrap();
+        fs::write(dir.path().join("var/sadm/patchadm/journal.new"), "").unwrap();
         let root = Root::open(dir.path()).unwrap();
         let mut scene = Self { dir, root, ops: Vec::new() };
         scene.write(PKGINFO, "PATCHLIST=\n");
@@ -139,6 +140,20 @@ fn without_a_journal_and_without_a_directory_of_ours_the_live_files_count() {
     assert_eq!(scene.seen(PKGINFO).as_deref(), Some("PATCHLIST=\n"));
     assert_eq!(scene.seen("/var/sadm/install/contents"), None);
     assert_eq!(marker(&scene.root).unwrap(), None);
+}
+
+#[test]
+fn a_journal_that_is_gone_beside_a_stage_is_damage_for_readers_as_well() {
+    let scene = Scene::replacing();
+    fs::remove_file(scene.host("/var/sadm/patchadm/journal")).unwrap();
+    let read = read_consistently(&scene.root, |view| view.read(&at(PKGINFO), 100));
+    let gone = JournalError::Gone("7-00000000000000aa".to_owned());
+    assert!(matches!(&read, Err(ViewError::Journal { reason, .. }) if *reason == gone), "{read:?}");
+    scene.write("/var/sadm/patchadm/journal.new", "");
+    assert_eq!(scene.seen(PKGINFO).as_deref(), Some("PATCHLIST=\n"), "not published yet");
+    fs::remove_file(scene.host("/var/sadm/patchadm/journal.new")).unwrap();
+    fs::remove_dir_all(scene.host(STAGE)).unwrap();
+    assert_eq!(scene.seen(PKGINFO).as_deref(), Some("PATCHLIST=\n"), "nothing in progress");
 }
 
 #[test]

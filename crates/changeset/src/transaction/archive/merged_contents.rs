@@ -58,6 +58,8 @@ struct MergedContents {
     body: u64,
     /// The lines of hard links, or `None` if they are too many for a stamp.
     links: Option<Vec<u8>>,
+    /// The lines of packages, or `None` if a line of the database makes no sense.
+    owners: Option<Vec<u8>>,
 }
 
 /// Stages the merged `contents` under `name`, and completes its item: the digest of the old file and the identity of
@@ -97,7 +99,9 @@ pub(crate) fn stage(
         old.sha256 = written.old_sha256.map(|digest| digest.to_string());
     }
     note_identity(item, within, name, Some(written.passed.sha256))?;
-    let (Some(new), Some(links)) = (&item.op.new, written.links) else { return Ok(Vec::new()) };
+    let (Some(new), Some(links), Some(owners)) = (&item.op.new, written.links, written.owners) else {
+        return Ok(Vec::new());
+    };
     let stamp = ContentsStamp {
         inode: new.inode,
         size: new.size,
@@ -105,8 +109,9 @@ pub(crate) fn stage(
         body: written.body,
         sha256: written.passed.sha256,
         links: links.len() as u64,
+        owners: owners.len() as u64,
     };
-    Ok(stamp.write(&links))
+    Ok(stamp.write(&links, &owners))
 }
 
 struct Merging<'a> {
@@ -167,16 +172,18 @@ impl Merging<'_> {
     fn splice(&self, old: &File, file: WritableFile) -> Result<Result<MergedContents, WritableFile>, Cause> {
         let size = old.metadata().map_err(|error| self.failed(error))?.len();
         let searches = SEARCH.saturating_mul(self.plan.contents.len() as u64);
-        let Some((stamp, links)) = stamped::fitting(&RecordView::live(self.root), old) else {
+        let Some((stamp, mut lists)) = stamped::fitting(&RecordView::live(self.root), old) else {
             return Ok(Err(file));
         };
-        if searches > size.max(SMALL) || stamp.links > MOST_LINK_BYTES as u64 {
+        if searches > size.max(SMALL) || stamp.links.max(stamp.owners) > MOST_LINK_BYTES as u64 {
             return Ok(Err(file));
         }
-        let mut listed = Vec::new();
-        links.take(stamp.links).read_to_end(&mut listed).map_err(|error| self.failed(error))?;
+        let (mut links, mut owners) = (Vec::new(), Vec::new());
+        for (length, list) in [(stamp.links, &mut links), (stamp.owners, &mut owners)] {
+            (&mut lists).take(length).read_to_end(list).map_err(|error| self.failed(error))?;
+        }
         let Plan { contents: edits, trailer, .. } = self.plan;
-        let (made, file) = digested(file, |out| splice(old, &stamp, &listed, out, edits, trailer));
+        let (made, file) = digested(file, |out| splice(old, &stamp, (&links, &owners), out, edits, trailer));
         Ok(match made.map_err(|reason| self.wrong(reason))? {
             (Some(made), passed) => Ok(MergedContents {
                 file,
@@ -184,6 +191,7 @@ impl Merging<'_> {
                 old_sha256: Some(stamp.sha256),
                 body: made.body,
                 links: Some(made.links).filter(|links| links.len() <= MOST_LINK_BYTES),
+                owners: made.owners,
             }),
             (None, _) => Err(file),
         })
@@ -200,10 +208,10 @@ impl Merging<'_> {
         let Plan { contents: edits, trailer, .. } = self.plan;
         let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
         match made {
-            Ok((MergeResult { body, links, .. }, passed)) => {
+            Ok((MergeResult { body, links, owners, .. }, passed)) => {
                 let (_, old_sha256) = old.into_inner().finish();
-                let links = links.into_bytes();
-                Ok(MergedContents { file, passed, old_sha256: Some(old_sha256), body, links })
+                let (links, owners) = (links.into_bytes(), owners.into_bytes());
+                Ok(MergedContents { file, passed, old_sha256: Some(old_sha256), body, links, owners })
             }
             Err(reason) => Err((file, reason)),
         }

@@ -8,14 +8,21 @@ use std::io::Read as _;
 use crate::format::journal::{
     self, HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, ScriptProgress,
 };
+use crate::records::lost_journal::{UNPUBLISHED as NEW, stage_without_journal};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::make_own_directory;
 use patchadm_rootfs::{Dir, FileType, Root, WritableFile};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::places::own_directory;
 
-const NAME: &[u8] = b"journal";
-const NEW: &[u8] = b"journal.new";
+/// The journal.
+pub(crate) const NAME: &[u8] = b"journal";
+
+/// The name under which a journal is written again. It is not [`NEW`], which says that no run was published.
+const AGAIN: &[u8] = b"journal.again";
+
+/// What the name of a damaged journal that is kept begins with; a number follows.
+const DAMAGED: &str = "journal.damaged-";
 
 /// The prefix of the name of the ops file; the run follows.
 const OPS: &str = "ops-";
@@ -25,6 +32,9 @@ const UNNAMED: &str = ".new";
 
 /// The largest journal that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
+
+/// The most damaged journals of which each is kept under a name of its own.
+const MOST_KEPT: u32 = 10_000;
 
 /// Reads the journal of a root, if it has one.
 pub(crate) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
@@ -62,24 +72,39 @@ pub(crate) fn head(root: &Root) -> Result<Option<JournalHead>, Cause> {
 
 /// Reads the sectors in the journal's directory.
 pub(crate) fn head_in(own: &Dir) -> Result<Option<JournalHead>, Cause> {
+    let damaged = |reason| Cause::Journal { path: own.root().show(&own.at(NAME)), reason };
+    let is_file = own.look(NAME)?.map(|seen| seen.file_type == FileType::Regular);
     let file = match own.open_regular(NAME) {
-        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) if error.is_not_found() => {
+            let stage = stage_without_journal(own)?;
+            return stage.map_or(Ok(None), |stage| Err(damaged(JournalError::Gone(stage))));
+        }
+        Err(_) if is_file == Some(false) => return Err(damaged(JournalError::NoFile)),
         opened => opened?,
     };
     let mut bytes = Vec::with_capacity(HEAD);
     file.take(HEAD as u64).read_to_end(&mut bytes).map_err(|error| own.read_error(NAME, &error))?;
-    let path = own.root().show(&own.at(NAME));
-    journal::parse_head(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
+    journal::parse_head(&bytes).map(Some).map_err(damaged)
+}
+
+/// Makes a file that stands for the journal until that is published, before the first stage is made. Without it a stage
+/// would look like that of a run whose journal is lost, so in a root without a journal it is durable.
+pub(crate) fn begin(own: &Dir) -> Result<(), Cause> {
+    own.remove(NEW)?;
+    own.create(NEW)?;
+    if own.look(NAME)?.is_none() {
+        own.sync()?;
+    }
+    Ok(())
 }
 
 /// Writes the journal of a run under its temporary name. It is neither durable nor valid yet.
 pub(crate) fn write_new(root: &Root, files: &JournalFiles, run: &str) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
     let ops = ops_name(run);
-    own.remove(NEW)?;
     own.remove(&ops)?;
     write(&own, &ops, &files.ops, Mode::of(0o600))?;
-    write(&own, NEW, &files.journal, Mode::of(0o644))
+    fill(&mut own.open_or_create(NEW, Mode::of(0o600))?, &files.journal, Mode::of(0o644))
 }
 
 /// Writes a copy of the journal into a stage, both files under temporary names.
@@ -115,11 +140,19 @@ pub(crate) fn read_copy(stage: &Dir) -> Result<Option<Journal>, Cause> {
 }
 
 fn write(dir: &Dir, name: &[u8], bytes: &[u8], mode: Mode) -> Result<(), Cause> {
-    let mut file = dir.create(name)?;
+    fill(&mut dir.create(name)?, bytes, mode)
+}
+
+fn fill(file: &mut WritableFile, bytes: &[u8], mode: Mode) -> Result<(), Cause> {
     file.reserve(bytes.len() as u64)?;
     file.put(bytes)?;
     file.set_mode(mode)?;
     Ok(())
+}
+
+/// Tells whether the last run that was begun was never published. Then no name in the root is in the middle of a change.
+pub(crate) fn is_unpublished(own: &Dir) -> Result<bool, Cause> {
+    Ok(own.look(NEW)?.is_some_and(|seen| seen.file_type == FileType::Regular))
 }
 
 /// Gives the journal of a run its name durably. Its content must be durable already. From here, recovery rolls the
@@ -146,7 +179,14 @@ pub(crate) fn remove_new(root: &Root) -> Result<(), Cause> {
 /// Does the same in the journal's directory, whose sectors are at hand. On a read-only file system even removing a
 /// missing file fails.
 pub(crate) fn remove_new_in(own: &Dir, published: Option<&JournalHead>) -> Result<(), Cause> {
+    if own.look(AGAIN)?.is_some() {
+        own.remove(AGAIN)?;
+    }
     if own.look(NEW)?.is_some() {
+        if published.is_none() {
+            // A stage must not come back without it.
+            own.sync_file_system()?;
+        }
         own.remove(NEW)?;
     }
     remove_other_ops(own, published.map(|head| head.header.run.as_str()))
@@ -199,14 +239,72 @@ pub(crate) fn open(root: &Root) -> Result<WritableFile, Cause> {
 /// Makes an outcome found on disk durable. After a failed sync the page cache proves nothing, so the journal is
 /// rewritten, synced and renamed into place.
 pub(crate) fn harden(root: &Root) -> Result<(), Cause> {
-    let own = make_own_directory(root)?;
-    let bytes = own.read(NAME, LARGEST)?.unwrap_or_default();
-    own.remove(NEW)?;
-    let mut file = own.create(NEW)?;
-    file.put(&bytes)?;
+    rewrite(&make_own_directory(root)?, |bytes| Some(bytes.to_vec()))
+}
+
+/// Writes the journal again, durably, with what `change` makes of its bytes; if that is nothing, or if there is no
+/// journal, nothing is done.
+pub(crate) fn rewrite(own: &Dir, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Result<(), Cause> {
+    let bytes = own.read(NAME, LARGEST)?;
+    bytes.and_then(|bytes| change(&bytes)).map_or(Ok(()), |bytes| put_in_place(own, &bytes))
+}
+
+/// Gives the journal these bytes durably, whatever was in its place.
+fn put_in_place(own: &Dir, bytes: &[u8]) -> Result<(), Cause> {
+    own.remove(AGAIN)?;
+    let mut file = own.create(AGAIN)?;
+    file.put(bytes)?;
     file.set_mode(Mode::of(0o644))?;
     file.sync()?;
-    own.rename(NEW, NAME)?;
+    own.rename(AGAIN, NAME)?;
+    Ok(own.sync()?)
+}
+
+/// Puts the files of a journal in place of one that is lost, durably.
+pub(crate) fn restore(own: &Dir, files: &JournalFiles, run: &str) -> Result<(), Cause> {
+    let ops = ops_name(run);
+    if own.read_regular(&ops, LARGEST)?.as_deref() != Some(&files.ops) {
+        own.remove(&ops)?;
+        write(own, &ops, &files.ops, Mode::of(0o600))?;
+        own.sync_file_system()?;
+    }
+    put_in_place(own, &files.journal)
+}
+
+/// Moves a damaged journal to a name of its own, under which it is kept, durably. Returns the name; `None` if nothing
+/// is there.
+pub(crate) fn set_aside(own: &Dir) -> Result<Option<Vec<u8>>, Cause> {
+    if own.look(NAME)?.is_none() {
+        return Ok(None);
+    }
+    let kept = free_name(own, DAMAGED)?;
+    own.move_to(NAME, own, &kept)?;
     own.sync()?;
-    Ok(())
+    Ok(Some(kept))
+}
+
+/// Returns the first name of these letters and a number that is free in a directory.
+pub(crate) fn free_name(own: &Dir, begin: &str) -> Result<Vec<u8>, Cause> {
+    for number in 1..=MOST_KEPT {
+        let name = format!("{begin}{number}").into_bytes();
+        if own.look(&name)?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(own.refused(begin.as_bytes()).into())
+}
+
+/// Returns the journals that a directory has, published or not, each with what may be its ops file, as bytes.
+pub(crate) fn found_in(dir: &Dir, run: &str) -> Result<Vec<JournalFiles>, Cause> {
+    let mut found = Vec::new();
+    for name in [NAME, NEW] {
+        for suffix in ["", UNNAMED] {
+            let ops = format!("{OPS}{run}{suffix}");
+            let journal = dir.read_regular(name, LARGEST)?;
+            if let (Some(journal), Some(ops)) = (journal, dir.read_regular(ops.as_bytes(), LARGEST)?) {
+                found.push(JournalFiles { journal, ops });
+            }
+        }
+    }
+    Ok(found)
 }

@@ -3,4 +3,6 @@
 pub(crate) mod failed_requests;
 pub(crate) mod installf_queue;
 pub(crate) mod journal_file;
+pub(crate) mod root_id_file;
 pub(crate) mod run_notes;
+pub(crate) mod run_numbers;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::format::journal::Identity;
 use crate::format::manifest::{decode, encode};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::identity::is_same_inode;
+use crate::transaction::objects::identity::{encoded, is_same_inode};
 use patchadm_rootfs::LiveKind;
 use patchadm_rootfs::{Dir, ObjectStatus, Root};
 use patchadm_svr4::package::Mode;
@@ -35,6 +35,20 @@ pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
         parent.set_mode(name, Mode::of(wanted))?;
     }
     Ok(())
+}
+
+/// Tells whether an object has attributes: mode and owner, and of a directory the extended ones. Owners that only a
+/// privileged caller can give are not asked of another one.
+pub(crate) fn has_attributes(parent: &Dir, name: &[u8], wanted: &Identity) -> Result<bool, Cause> {
+    let Some(seen) = parent.look(name)? else { return Ok(false) };
+    let is_owned = !parent.root().is_privileged() || (seen.uid, seen.gid) == (wanted.uid, wanted.gid);
+    if seen.mode.bits() != wanted.mode || !is_owned {
+        return Ok(false);
+    }
+    match &wanted.xattrs {
+        Some(xattrs) if wanted.file_type == 'd' => Ok(encoded(&parent.dir(name)?.xattrs(b"")?) == *xattrs),
+        _ => Ok(true),
+    }
 }
 
 /// Tells whether an object may get its old owner and set-id bits back: it must be the same object with the same

@@ -1,8 +1,12 @@
-//! The work after the switch: finishing a run, rolling it back, and recovering a dead one.
+//! The work after the switch: finishing a run, rolling it back, recovering a dead one, and giving up a lost journal.
 
+pub(crate) mod copies;
 pub(crate) mod damage_report;
+pub(crate) mod discard;
 pub(crate) mod finish;
+pub(crate) mod keep_stage;
 pub(crate) mod put_back;
 pub(crate) mod recovery;
 pub(crate) mod set_id;
+pub(crate) mod staged_proof;
 pub(crate) mod strays;

@@ -4,10 +4,13 @@ use crate::format::installf_queue::InstallfRequests;
 use crate::format::journal::{Journal, JournalError, JournalHead, RunOutcome, ScriptProcess};
 use crate::format::run::Run;
 use crate::outside::OutsideAccess;
+use crate::records::identity::RootId;
 use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use crate::transaction::journal::installf_queue::{read_queue, undo_queue};
 use crate::transaction::journal::journal_file;
+use crate::transaction::journal::root_id_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
+use crate::transaction::journal::run_numbers;
 use crate::transaction::recover::finish::finish_run;
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::must_be_ours;
@@ -60,7 +63,9 @@ impl Recovered {
         }
     }
 
-    fn with_notes(mut self, mut more: Vec<String>) -> Self {
+    /// Adds notes for the operator.
+    #[must_use]
+    pub fn with_notes(mut self, mut more: Vec<String>) -> Self {
         match &mut self {
             Self::Nothing if more.is_empty() => {}
             Self::Nothing => return Self::PassedOver { notes: more },
@@ -110,8 +115,9 @@ fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, Tr
 
 /// Reads the journal of a run that is not tidied up, and checks that this program could have written all of the
 /// journal and the notes beside it. Nothing is done before that.
-fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
+pub(crate) fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
     let Some(journal) = journal_file::read(root)? else { return Ok(None) };
+    must_be_of_this_root(root, &journal)?;
     must_be_ours(root, &journal)?;
     if let Some(domain) = journal.domains.first()
         && let Some(stage) = root.dir_if_there(&domain.stage)?
@@ -120,6 +126,18 @@ fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
         RunNotes::read(&stage)?;
     }
     Ok(Some(journal))
+}
+
+/// Checks that the journal of a run that is not finished is of the root whose identity stands beside it.
+pub(crate) fn must_be_of_this_root(root: &Root, journal: &Journal) -> Result<(), Cause> {
+    let header = journal.head.header.root.clone();
+    match RootId::of(root)?.marker() {
+        Some(root_id) if !holds("journal.header.marker", root_id == header) => Err(Cause::Journal {
+            path: root.show(&own_directory().join(b"journal").unwrap_or_else(|_| own_directory())),
+            reason: JournalError::OtherRoot { header, root_id },
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Opens the directory of each record that may go back, so that one that somebody else may change is refused before
@@ -250,9 +268,9 @@ fn redo_lost_ops(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     if any { runner.sync() } else { Ok(()) }
 }
 
-/// Returns the run after the last one of a root, and the marker of the root.
+/// Returns the run after the last one of a root, and the marker of the root, if it has one.
 pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
     let head = journal_file::head(root)?;
-    let number = head.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number);
-    Ok((Run { number: number + 1, nonce }, head.map(|head| head.header.root)))
+    let number = run_numbers::last(root, head.as_ref())?;
+    Ok((Run { number: number + 1, nonce }, root_id_file::marker(root, head.as_ref())?))
 }

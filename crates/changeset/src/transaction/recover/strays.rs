@@ -9,8 +9,12 @@
 use rustix::io::Errno;
 
 use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
+use crate::records::identity::RootId;
+use crate::records::lost_journal::STAGES;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
+use crate::transaction::journal::root_id_file;
+use crate::transaction::journal::run_numbers;
 use crate::transaction::objects::identity::{ObjectState, state_of};
 use crate::transaction::stage::domains::{HOLDER, is_unsupported};
 use crate::transaction::stage::local_stage;
@@ -34,17 +38,34 @@ pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<V
         if published.as_ref().is_some_and(JournalHead::is_open) {
             return Err(Cause::Changed(root.show(own.path())));
         }
-        journal_file::remove_new_in(&own, published.as_ref())?;
-        if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            notes.extend(of_first_domain(root, &own.dir(b"stage")?)?);
+        if own.look(STAGES)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+            notes.extend(of_first_domain(root, &own.dir(STAGES)?)?);
         }
+        root_id_file::remove_new(&own)?;
+        // The last of all: as long as it is there, no stage belongs to a journal that is lost.
+        journal_file::remove_new_in(&own, published.as_ref())?;
     }
+    let last = LastRun::of(root, last)?;
     for mount in root.mount_points()? {
         if let Some(top) = mounted(root, &mount)? {
-            notes.extend(of_other_domain(root, &top, last)?);
+            notes.extend(of_other_domain(root, &top, &last)?);
         }
     }
     Ok(notes)
+}
+
+/// The last run that a root knows of.
+struct LastRun {
+    /// The marker of the root, if it has one.
+    marker: Option<String>,
+    number: u64,
+}
+
+impl LastRun {
+    fn of(root: &Root, head: Option<&JournalHead>) -> Result<Self, Cause> {
+        let header = head.map(|head| head.header.root.clone());
+        Ok(Self { marker: header.or(RootId::of(root)?.marker()), number: run_numbers::last(root, head)? })
+    }
 }
 
 /// Removes the stages of the first domain, each with the local stages noted in it.
@@ -82,7 +103,7 @@ fn is_closed(errno: Option<Errno>) -> bool {
 }
 
 /// Removes the stages in the topmost directory of a mount, and the directory that holds them.
-fn of_other_domain(root: &Root, top: &Dir, last: Option<&JournalHead>) -> Result<Vec<String>, Cause> {
+fn of_other_domain(root: &Root, top: &Dir, last: &LastRun) -> Result<Vec<String>, Cause> {
     let Some(seen) = top.look(HOLDER)? else { return Ok(Vec::new()) };
     let holder = match open_holder(top, &seen)? {
         Ok(holder) => holder,
@@ -129,15 +150,14 @@ fn stray_of_other_domain(
     root: &Root,
     holder: &Dir,
     stage: &OwnStage,
-    last: Option<&JournalHead>,
+    last: &LastRun,
 ) -> Result<Option<String>, Cause> {
     if let Some(copy) = journal_file::read_copy(&stage.dir)? {
         let header = &copy.head.header;
-        if !holds("stray.root", last.is_none_or(|last| last.header.root == header.root)) {
+        if !holds("stray.root", last.marker.as_ref().is_none_or(|marker| *marker == header.root)) {
             return Ok(Some(format!("is a stage of the root {}", header.root)));
         }
-        let is_later = last.and_then(JournalHead::run).is_none_or(|last| stage.run.number > last.number);
-        if is_later && was_switched(root, &stage.dir, &copy)? {
+        if stage.run.number > last.number && was_switched(root, &stage.dir, &copy)? {
             return Err(Cause::LaterStage { stage: root.show(stage.dir.path()) });
         }
     }

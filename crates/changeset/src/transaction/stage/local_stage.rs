@@ -32,7 +32,7 @@ pub(crate) fn note(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
 }
 
 /// Reads the local stages noted in `first`, the stage of a run. A note of any other directory counts as damage.
-fn noted(first: &Dir) -> Result<Vec<ObjectPath>, Cause> {
+pub(crate) fn noted(first: &Dir) -> Result<Vec<ObjectPath>, Cause> {
     let bytes = first.read(NOTE, LARGEST)?.unwrap_or_default();
     let run = String::from_utf8_lossy(first.path().name()).into_owned();
     let stages = checked_values::<String>(&bytes).map(|path| noted_stage(&path, &run));

@@ -87,10 +87,11 @@ fn run_of(name: &[u8]) -> Option<Run> {
 }
 
 /// Tells whether a stage has the marker of its run. A stage whose marker is empty or torn belongs to a run that a
-/// power cut ended before publication, hence before its copy of the journal got its name.
+/// power cut ended before publication, hence before its copy of the journal got its name; one without marker may be on
+/// the way out.
 fn is_marked(stage: &Dir, run: &Run) -> Result<bool, Cause> {
     let bytes = match stage.look(MARKER)? {
-        None => Vec::new(),
+        None => return Ok(true),
         Some(seen) if seen.file_type != FileType::Regular || seen.size > LARGEST => return Ok(false),
         Some(_) => stage.read_regular(MARKER, LARGEST)?.unwrap_or_default(),
     };

@@ -75,7 +75,7 @@ fn meddling(world: &World, when: Moment, meddle: impl Fn(&Path) + Send + Sync + 
 
 /// The moments of a run at which a target may be changed: the journal gets its name, the first name changes.
 const MOMENTS: [(&str, Moment); 2] = [
-    ("before the journal is published", |step| step.call == ChangeCall::Rename),
+    ("before the journal is published", super::world::publishes),
     ("before the first switch", |step| {
         let is_live = |path: &ObjectPath| path.to_string().starts_with("/opt/web/");
         matches!(step.call, ChangeCall::Exchange | ChangeCall::Move | ChangeCall::SetMode)
@@ -166,7 +166,7 @@ fn attributes_that_somebody_else_sets_on_a_directory_of_the_plan_stay() {
     let chmod = |root: &Path| {
         fs::set_permissions(root.join("opt/web/bin"), fs::Permissions::from_mode(0o711)).unwrap();
     };
-    world.run(meddling(&world, |step| step.call == ChangeCall::Rename, chmod)).unwrap();
+    world.run(meddling(&world, super::world::publishes, chmod)).unwrap();
     assert_eq!(mode(&world, "opt/web/bin"), 0o711, "also where the run goes on");
 }
 

@@ -40,7 +40,7 @@ impl Stopped {
             if published.load(std::sync::atomic::Ordering::Relaxed) {
                 return Err(Errno::IO);
             }
-            if step.call == ChangeCall::Rename {
+            if super::world::publishes(step) {
                 published.store(true, std::sync::atomic::Ordering::Relaxed);
             }
             Ok(())

@@ -21,7 +21,7 @@ use crate::transaction::{
     ContentSource, FileSink, Receipt, RunSettings, RunWatch, StreamError, TransactionError, WantedFile,
     carry_out, recover,
 };
-use patchadm_rootfs::{Door, Lock, Root};
+use patchadm_rootfs::{ChangeCall, Door, Lock, Root, RootChange};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
@@ -299,6 +299,11 @@ impl World {
             place: UndoPlace::Save,
         }
     }
+}
+
+/// Tells whether a change gives the journal its name.
+pub(super) fn publishes(step: &RootChange<'_>) -> bool {
+    step.call == ChangeCall::Rename && *step.path == at("/var/sadm/patchadm/journal.new")
 }
 
 /// The two files of a journal with its sectors.

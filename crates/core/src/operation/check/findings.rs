@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::database::{DatabaseError, RecordError, ViewError};
+use crate::database::{DatabaseError, RecordDamage, RecordError, ViewError};
 use crate::operation::failure::Failure;
+use crate::operation::mend::MendedRecord;
 use crate::operation::queries::packages::QueryError;
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::RootError;
@@ -123,8 +124,12 @@ impl CheckedObject {
 pub struct CheckReport {
     /// Every object compared, in the order of their paths or of the pkgmap; behind them what is nobody's.
     pub checked: Vec<CheckedObject>,
+    /// How many of them were not as they are recorded, and were repaired as far as that can be done.
+    pub fixed: usize,
     /// What the scope names and the records do not have.
     pub unknown: UnmatchedOperands,
+    /// Records that were damaged and are made anew; no object is compared then.
+    pub mended: Vec<MendedRecord>,
 }
 
 /// What a scope names and the records do not have.
@@ -144,9 +149,13 @@ pub enum CheckError {
     /// The records cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// Records are damaged, or disagree.
+    #[error("{}", told(.0))]
+    Damaged(Vec<RecordDamage>),
     /// A run is in progress, or was interrupted and waits for its recovery.
     #[error(
-        "a change of {0} is not finished: nothing can be checked until it is, or `patchadm recover` has been run"
+        "a change of {0} is not finished: nothing can be checked until it is; if it was interrupted, \
+         `patchadm -R {0} recover` ends it"
     )]
     Unfinished(String),
     /// A pkgmap cannot be read, or cannot be understood without more parameters.
@@ -166,6 +175,11 @@ pub enum CheckError {
     /// The root cannot be locked or recovered for a repair, or a package that is not installed cannot be read.
     #[error(transparent)]
     Operation(#[from] Failure),
+}
+
+/// What is wrong, a line for each.
+fn told(damage: &[RecordDamage]) -> String {
+    damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 impl From<RecordError> for CheckError {

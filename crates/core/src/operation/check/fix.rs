@@ -19,23 +19,31 @@ use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object};
 /// The mode of a directory that is made and of which no mode is recorded.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Compares each, repairs what differs, and says what still does.
-pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> Vec<CheckedObject> {
-    lines.iter().map(|line| fix(comparison, line)).collect()
+/// Compares each, repairs what differs, and says what still does, and how many were repaired in part or whole.
+pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[ContentsLine]) -> (Vec<CheckedObject>, usize) {
+    let mut fixed = 0;
+    let checked = lines.iter().map(|line| {
+        let (object, is_other) = fix(comparison, line);
+        fixed += usize::from(is_other);
+        object
+    });
+    (checked.collect(), fixed)
 }
 
-fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> CheckedObject {
+/// The object after its repair, and whether something was repaired.
+fn fix(comparison: &Comparison<'_>, line: &ContentsLine) -> (CheckedObject, bool) {
     let before = comparison.compare_one(line);
     let failed = repair(comparison, line, &before.findings);
     if before.findings.is_empty() {
-        return before;
+        return (before, false);
     }
     let mut after = comparison.compare_one(line);
+    let is_other = after.findings.len() < before.findings.len();
     // A failure whose difference has gone nevertheless, because of another repair, is no news.
     if !after.findings.is_empty() {
         after.findings.extend(failed.into_iter().map(Finding::Unfixed));
     }
-    after
+    (after, is_other)
 }
 
 /// Makes the changes that the findings ask for; what could not be done.

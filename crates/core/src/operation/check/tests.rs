@@ -62,7 +62,13 @@ fn many_threads_say_what_one_says_in_the_same_order() {
 /// Writes the records of a root: these lines and one of another package.
 fn record(root: &Root, lines: &[ContentsLine]) {
     let other = b"/zz d none ? ? ? ACMEother".to_vec();
-    let text = lines.iter().map(ContentsLine::write).chain([other]).collect::<Vec<_>>().join(&b'\n');
+    let mut text = lines.iter().map(ContentsLine::write).chain([other]).collect::<Vec<_>>().join(&b'\n');
+    text.push(b'\n');
+    for package in ["ACMEweb", "ACMEother"] {
+        let at = root.prefix().join("var/sadm/pkg").join(package);
+        fs::create_dir_all(&at).unwrap();
+        fs::write(at.join("pkginfo"), format!("PKG={package}\n")).unwrap();
+    }
     let contents = root.prefix().join("var/sadm/install/contents");
     fs::create_dir_all(contents.parent().unwrap()).unwrap();
     fs::write(contents, text).unwrap();

@@ -12,7 +12,7 @@ use crate::database::{RecordView, installed, open_run};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
+use crate::operation::session::{Caller, RootAndPolicy, Session, must_agree, must_have_database};
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Refusal};
 use crate::plan::registration::installf_queue::{check_room, overlaid};
@@ -83,7 +83,11 @@ impl<'a> InstallfTarget<'a> {
                 let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
                 Self::Surrounding(RootAndPolicy::of(root)?, queue)
             }
-            None => Self::Own(Session::begin(RootAndPolicy::of(root)?, caller)?),
+            None => {
+                let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+                must_agree(root, |_| false)?;
+                Self::Own(session)
+            }
         };
         let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
         if !installed.contains(package) {

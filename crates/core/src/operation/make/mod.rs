@@ -17,6 +17,7 @@ mod input;
 mod lookup;
 mod mapping;
 mod parameters;
+mod patch_warnings;
 mod progress;
 mod reading;
 mod space;
@@ -128,6 +129,8 @@ impl PackageDraft {
             _ => &prototype,
         };
         let parameters = parameters::compose(request, &variables, from, &classes, watch)?;
+        patch_warnings::look_at_deletes(&parameters, &items, watch);
+        patch_warnings::look_at_owners(&items, watch);
         let package = parameters::instance(&parameters, request.instance.as_ref())?;
         let pkginfo = params::write(&parameters);
         let space = space::space(&items, pkginfo.len() as u64);

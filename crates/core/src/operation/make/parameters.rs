@@ -13,6 +13,7 @@ use super::error::MakeError;
 use super::input::open;
 use super::lookup::FoundContent;
 use super::mapping::PackageItem;
+use super::patch_warnings::look_at_parameters;
 use super::progress::{MakeWarning, MakeWatch};
 use super::variables::PrototypeVariables;
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, compact};
@@ -66,6 +67,7 @@ pub(super) fn compose(
             return Err(MakeError::Parameter { name, path: path.to_owned() });
         }
     }
+    let given = params.clone();
     let defaults = &request.defaults;
     let usual = [
         ("ARCH", defaults.arch.clone()),
@@ -81,6 +83,7 @@ pub(super) fn compose(
     }
     check(&params)?;
     compare_classes(&params, classes, watch);
+    look_at_parameters(&params, |name| given.get(name).is_some(), watch);
     Ok(params)
 }
 

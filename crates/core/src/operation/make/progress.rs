@@ -84,6 +84,35 @@ pub enum MakeWarning {
         /// The path.
         path: String,
     },
+    /// The id of a patch is none.
+    #[error("SUNW_PATCHID: {0}; an id is a base, a hyphen and a revision, such as 100001-01")]
+    PatchId(String),
+    /// A patch without a parameter that must be that of the package that it is for.
+    #[error("{name} of a patch is that of the package that it is for, which \"{value}\" hardly is")]
+    OfPatch {
+        /// The parameter.
+        name: &'static str,
+        /// The value that it got.
+        value: String,
+    },
+    /// A file `deletes` in a package that is no patch.
+    #[error("the file deletes has no effect: without SUNW_PATCHID the package is no patch")]
+    DeletesOfNoPatch,
+    /// A file `deletes` that says what it cannot.
+    #[error("the file deletes: {0}")]
+    Deletes(String),
+    /// An owner or group that is a person of this machine.
+    #[error("{kind} <{name}> of <{path}>{} is an account of this machine, which other roots may not know", more(*.others))]
+    Account {
+        /// `owner` or `group`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The first object that has it.
+        path: String,
+        /// How many others have it.
+        others: usize,
+    },
     /// A part other than the first.
     #[error("line {line}: part {part} is passed over: a package is made in one part")]
     Part {
@@ -92,6 +121,14 @@ pub enum MakeWarning {
         /// The part.
         part: u32,
     },
+}
+
+/// How many objects there are beside one that is named.
+fn more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    }
 }
 
 /// Who watches the making: told of each step, asked whether it shall end.

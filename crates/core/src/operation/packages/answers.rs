@@ -124,8 +124,8 @@ mod tests {
     /// A planner that finds a partial package and a conflict.
     fn plan(admin: &Admin) -> Result<(), Refusal> {
         let ask = |text: &str| {
-            let reason = Reason::Interaction(text.to_owned());
-            Err(Refusal { command: Command::Pkgadd, subject: "X".to_owned(), reason: Box::new(reason) })
+            let reason = Reason::Interaction { found: text.to_owned(), answer: "" };
+            Err(reason.of(Command::Pkgadd, &"X"))
         };
         match (admin.partial, admin.conflict) {
             (CheckAnswer::Ask, _) => ask("partial"),

@@ -4,21 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::database::archive::ArchiveError;
-use crate::database::{DatabaseError, RecordView, ledger};
+use crate::database::{RecordView, installed, ledger};
 use crate::format::ledger::Ledger;
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::plan::patch::backout_input::Elsewhere;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_changeset::format::run::Run;
+use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
-use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList, PatchRecords};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
 /// The manifests of later patches, by package and patch.
 pub(super) type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
 
 /// What is asked about.
 pub(super) struct LaterPatches<'a> {
+    /// The root.
+    pub(super) root: &'a Root,
     /// What separates base and revision of an id.
     pub(super) separator: &'a str,
     /// The packages, and who is listed with the paths of the patch.
@@ -89,8 +92,7 @@ impl LaterPatches<'_> {
     }
 
     fn list(&self, package: &PkgInst, installed: &Installed) -> Result<PatchList, Failure> {
-        let applied = PatchRecords::from_params(package, &installed.params, self.separator);
-        Ok(applied.map_err(DatabaseError::from)?.list)
+        Ok(installed::patch_records(self.root, package, &installed.params, self.separator)?.list)
     }
 
     /// The run that applied the patch; none where no ledger knows it.

@@ -190,7 +190,8 @@ impl RemovableReader<'_> {
         };
         let ledger = &|package: &PkgInst| self.ledger(package);
         let separator = &self.ground.policy.separator;
-        let later = LaterPatches { separator, inventory, ledger, manifest, id, packages };
+        let root = &self.ground.root;
+        let later = LaterPatches { root, separator, inventory, ledger, manifest, id, packages };
         let elsewhere = later.elsewhere(&manifests).unwrap_or_default();
         let options = BackOutOptions { later: later.of_packages()?, elsewhere, ..BackOutOptions::default() };
         Ok(must_be_last(id, &told, inventory, &self.ground.policy, &options).map_err(Failure::from))

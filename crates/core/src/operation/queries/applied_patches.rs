@@ -1,7 +1,7 @@
 //! Which patches are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
 use crate::database::policy::{self, PolicyError};
-use crate::database::{DatabaseError, RecordReader, all, read_consistently};
+use crate::database::{DatabaseError, RecordReader, all, installed, read_consistently};
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{
     AppliedPatch, AppliedPatches, PatchList, PatchMacros, PatchRecords, Requirements,
@@ -26,10 +26,11 @@ pub enum PatchesError {
 pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
     let reader = reader.into();
     let separator = &policy::of_root(reader.root())?.separator;
+    let root = reader.root();
     let patches = read_consistently(reader, |view| {
         let records = all::each(view, |package| {
             let Some(params) = package.params()? else { return Ok(None) };
-            let records = PatchRecords::from_params(package.inst(), &params, separator)?;
+            let records = installed::patch_records(root, package.inst(), &params, separator)?;
             let progressive = progressive_patch(package.inst(), &params, &records, separator);
             Ok::<_, DatabaseError>(Some((records, progressive)))
         })?;

@@ -12,7 +12,7 @@ use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::operation::patches::removable::removable;
 use crate::operation::patches::undo_states::{PackageUndo, UndoOfPatches, UndoState, undo_states};
-use crate::operation::session::RootAndPolicy;
+use crate::operation::session::{RootAndPolicy, must_have_database};
 use crate::plan::patch::interrupted::{Interrupted, interrupted};
 use crate::policy::Policy;
 use patchadm_rootfs::{Lock, Root};
@@ -80,6 +80,7 @@ impl WantedWords<'_> {
 
 /// Inspects all patches of a root.
 pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failure> {
+    must_have_database(root)?;
     let policy = policy::of_root(root)?;
     let ground = RootAndPolicy::of(root).ok();
     let inspector = Inspector { ground: ground.as_ref(), policy: &policy, words };
@@ -108,17 +109,21 @@ struct Inspector<'a> {
 impl Inspector<'_> {
     fn patches(&self, view: &RecordView<'_>) -> Result<(AppliedPatches, Vec<InspectedPatch>), Failure> {
         let separator = &self.policy.separator;
+        let root = view.root();
         let found = all::each(view, |package| {
             let inst = package.inst();
-            let Some(found) = installed::seen(package.view(), inst)? else { return Ok(None) };
-            let applied = PatchRecords::from_params(inst, &found.params, separator)?;
+            let Some(found) = installed::seen(package.view(), inst)? else {
+                // A directory without pkginfo is damage, unless somebody is at work on it.
+                return package.params().map(|_| None);
+            };
+            let applied = installed::patch_records(root, inst, &found.params, separator)?;
             Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
         })?;
         let (applied, packages): (Vec<_>, BTreeMap<_, _>) = found.into_iter().unzip();
         let applied = AppliedPatches::new(applied);
         let of = |(package, installed)| interrupted(package, installed, separator);
         let half: Vec<Interrupted> = packages.iter().flat_map(of).collect();
-        let put_aside = put_aside(&packages, &half, separator)?;
+        let put_aside = put_aside(view.root(), &packages, &half, separator)?;
         let mut undo = undo_states(view, self.ground, separator, &applied, &packages)?;
         let mut inventory = Inventory { packages, prefix: prefix(view.root()), ..Inventory::default() };
         let by = (&applied, half.as_slice());
@@ -182,6 +187,7 @@ fn undo_of(patch: &AppliedPatch, undo: &UndoOfPatches) -> Vec<PackageUndo> {
 
 /// The patches of the records that were put aside when a patch was left half applied: those that were.
 fn put_aside(
+    root: &Root,
     packages: &BTreeMap<PkgInst, Installed>,
     half: &[Interrupted],
     separator: &str,
@@ -189,7 +195,7 @@ fn put_aside(
     let of = |(package, installed): (&PkgInst, &Installed)| {
         let is_half = half.iter().any(|half| half.is_put_aside && half.package == *package);
         let params = installed.interruption.put_aside.as_ref().filter(|_| is_half)?;
-        Some(PatchRecords::from_params(package, params, separator).map_err(DatabaseError::from))
+        Some(installed::patch_records(root, package, params, separator))
     };
     let applied: Result<Vec<PatchRecords>, DatabaseError> = packages.iter().filter_map(of).collect();
     Ok(AppliedPatches::new(applied?))

@@ -1,6 +1,6 @@
 //! The names that somebody may be about to type: answered from what can be read, never with an error.
 
-use crate::database::{DatabaseError, RecordReader, installed, read_consistently};
+use crate::database::{RecordReader, installed, read_consistently};
 use crate::operation::queries::applied_patches::applied_patches;
 use patchadm_svr4::package::PkgInst;
 
@@ -16,6 +16,6 @@ pub fn applied_ids<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<(String, Stri
 
 /// The installed packages, by name; none where they cannot be read.
 pub fn package_names<'a>(reader: impl Into<RecordReader<'a>>) -> Vec<String> {
-    let names = read_consistently(reader.into(), |view| Ok::<_, DatabaseError>(installed::packages(view)?));
+    let names = read_consistently(reader.into(), installed::packages);
     names.unwrap_or_default().iter().map(ToString::to_string).collect()
 }

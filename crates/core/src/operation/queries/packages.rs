@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::database::all::{self, PackageRecords};
-use crate::database::{DatabaseError, RecordReader, RecordView, contents, installed, read_consistently};
+use crate::database::{DatabaseError, RecordDamage, RecordReader, RecordView, contents, read_consistently};
 use crate::operation::device::named;
 use crate::operation::queries::counts::ObjectCounts;
 use crate::operation::queries::select::PackageSelection;
@@ -56,8 +56,25 @@ pub struct PackageListing {
     pub packages: Vec<ListedPackage>,
     /// The words that no package fits.
     pub missing: Vec<String>,
-    /// Packages that would fit by name but whose pkginfo is no such file, with the reason.
-    pub corrupt: Vec<(String, String)>,
+    /// Packages that would fit by name but whose pkginfo is no such file.
+    pub corrupt: Vec<CorruptPackage>,
+}
+
+/// A package whose pkginfo is no such file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorruptPackage {
+    /// Its instance, or its name on a device.
+    pub instance: String,
+    /// What is wrong.
+    pub reason: String,
+    /// The damage, where it is a record of a root.
+    pub damage: Option<RecordDamage>,
+}
+
+impl CorruptPackage {
+    fn damaged(instance: String, damage: RecordDamage) -> Self {
+        Self { instance, reason: damage.to_string(), damage: Some(damage) }
+    }
 }
 
 /// Why a question has no answer.
@@ -108,7 +125,7 @@ pub fn installed_packages<'a>(
                     listing
                         .add(*package, selection, || inst.map_or(Ok(None), |inst| compver_of(view, &inst)))?;
                 }
-                FoundPackage::Corrupt(instance, reason) => listing.corrupt.push((instance, reason)),
+                FoundPackage::Corrupt(corrupt) => listing.corrupt.push(corrupt),
             }
         }
         if count {
@@ -129,8 +146,7 @@ fn compver_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, 
 /// What a directory of the database turns out to be.
 enum FoundPackage {
     Package(Box<ListedPackage>),
-    /// Its name, and what is wrong with its pkginfo.
-    Corrupt(String, String),
+    Corrupt(CorruptPackage),
 }
 
 fn found(
@@ -155,11 +171,8 @@ fn found(
             Ok(Some(FoundPackage::Package(Box::new(ListedPackage { instance, params, state, counts: None }))))
         }
         Ok(None) => Ok(None),
-        Err(DatabaseError::Params { reason, .. }) => {
-            Ok(Some(FoundPackage::Corrupt(instance, reason.to_string())))
-        }
-        Err(error @ DatabaseError::OtherPackage { .. }) => {
-            Ok(Some(FoundPackage::Corrupt(instance, error.to_string())))
+        Err(DatabaseError::Damaged(damage)) => {
+            Ok(Some(FoundPackage::Corrupt(CorruptPackage::damaged(instance, *damage))))
         }
         Err(error) => Err(error.into()),
     }
@@ -197,15 +210,18 @@ pub fn parameters<'a>(
 /// The old parameters of a package that the classic tools are updating, else those that it has.
 fn params_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(saved) = places::packages().join(format!(".save.{inst}/pkginfo").as_bytes()) else {
-        return installed::params(view, inst);
+        return all::params_of(view, inst);
     };
     match view.read(&saved, LARGEST_FILE as u64)? {
-        None => installed::params(view, inst),
-        Some(text) => {
-            let file = ParamFile::parse(&text)
-                .map_err(|reason| DatabaseError::Params { path: view.root().show(&saved), reason })?;
-            Ok(Some(file.params()))
-        }
+        None => all::params_of(view, inst),
+        Some(text) => match ParamFile::parse(&text) {
+            Ok(file) => Ok(Some(file.params())),
+            Err(error) => {
+                let root = view.root();
+                let damage = RecordDamage::of_params(root, inst, &error);
+                Err(RecordDamage { file: root.show(&saved), ..damage }.into())
+            }
+        },
     }
 }
 
@@ -255,7 +271,8 @@ impl PackageListing {
         compver: impl FnOnce() -> Result<Option<Vec<u8>>, QueryError>,
     ) -> Result<(), QueryError> {
         if let Some(lacking) = MANDATORY.into_iter().find(|name| package.params.get(name).is_none()) {
-            self.corrupt.push((package.instance, format!("it has no {lacking}")));
+            let reason = format!("it has no {lacking}");
+            self.corrupt.push(CorruptPackage { instance: package.instance, reason, damage: None });
             return Ok(());
         }
         let needs_compver = selection
@@ -273,7 +290,7 @@ impl PackageListing {
     /// Notes which words found nothing.
     fn close(mut self, selection: &PackageSelection) -> Self {
         let known = || {
-            let corrupt = self.corrupt.iter().map(|(name, _)| name);
+            let corrupt = self.corrupt.iter().map(|corrupt| &corrupt.instance);
             self.packages.iter().map(|package| &package.instance).chain(corrupt)
         };
         let missing = selection.patterns.iter().filter(|pattern| !known().any(|name| pattern.fits(name)));

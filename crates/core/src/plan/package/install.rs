@@ -15,6 +15,7 @@ use patchadm_svr4::format::space as format_of_space;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
 
 use super::depend::unmet_at_installation;
+use super::remove::patch_directories;
 use crate::plan::clock::Now;
 use crate::plan::edits::{EditChoice, Edits};
 use crate::plan::ledger::LedgerChange;
@@ -22,7 +23,7 @@ use crate::plan::links::sources_first;
 use crate::plan::objects::Handling;
 use crate::plan::parameters::kept_out;
 use crate::plan::plan_builder::PlanBuilder;
-use crate::plan::records::{self, RecordChanges, package_path};
+use crate::plan::records::{self, NewRecord, RecordChanges, package_path};
 use crate::plan::refusal::{Command, ObjectInUse, Reason, Refusal};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
@@ -49,6 +50,59 @@ pub struct InstallOptions {
     pub scripts: ScriptPolicy,
     /// The patch as part of which the package is installed.
     pub patch: Option<OfPatch>,
+    /// Whether the root is another than `/`: then a package without BASEDIR is recorded with `/`.
+    pub is_other_root: bool,
+    /// What is left of the package, where its record is damaged and is made anew.
+    pub damaged: Option<DamagedPackage>,
+}
+
+/// A package whose record is damaged: nothing is known of what is installed, and its patches end.
+#[derive(Clone, Debug, Default)]
+pub struct DamagedPackage {
+    /// What is wrong with the record.
+    pub reason: String,
+    /// Whether the package has a directory in the database.
+    pub is_there: bool,
+    /// The files in that directory.
+    pub installed: Installed,
+    /// The save directories of patches, by name.
+    pub saved: Vec<String>,
+    /// The patches that end, as the ledger has them, and those that have nothing but a save directory.
+    pub ended: Vec<String>,
+}
+
+impl DamagedPackage {
+    /// What is said of it.
+    fn notes(&self, package: &PkgInst) -> Vec<String> {
+        let mut notes =
+            vec![format!("package {package}: its record was damaged and is made anew ({})", self.reason)];
+        if !self.ended.is_empty() {
+            notes.push(format!(
+                "patches of package {package} end with its old record, and can be applied again: {}",
+                self.ended.join(" ")
+            ));
+        }
+        notes
+    }
+
+    /// The changes of its directory: what is installed takes the place of what is there, and nothing of a patch stays.
+    fn records(
+        &self,
+        package: &PkgInst,
+        files: Vec<NewRecord>,
+        inventory: &Inventory,
+    ) -> Result<Vec<RecordChange>, Reason> {
+        let names: BTreeSet<Vec<u8>> = files.iter().map(|file| file.name.clone().into_bytes()).collect();
+        let mut changes = RecordChanges::of(package, &self.installed, files)?.changes;
+        for name in self.installed.records.keys().filter(|name| !names.contains(*name)) {
+            changes.push(RecordChange::RemoveFile(package_path(package, name)?));
+        }
+        for id in &self.saved {
+            changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{id}").as_bytes())?));
+        }
+        changes.extend(patch_directories(package, &self.ended.join(" "), inventory)?);
+        Ok(changes)
+    }
 }
 
 /// A patch whose scripts have its packages installed.
@@ -74,6 +128,8 @@ impl Default for InstallOptions {
             system: SystemScripts::default(),
             scripts: ScriptPolicy::default(),
             patch: None,
+            is_other_root: false,
+            damaged: None,
         }
     }
 }
@@ -191,7 +247,8 @@ impl Installation<'_> {
         self.settle_set_id(&mut wanted)?;
         let draft = self.draft(&target, &wanted, &scripts)?;
         let mapped: Vec<MappedObject> = wanted.iter().map(MappedObject::of).collect();
-        let records = package_records(&target, old)?;
+        let damaged = self.options.damaged.as_ref();
+        let records = package_records(&target, old, damaged, self.inventory)?;
         let changes: Vec<_> = draft.changes.into_values().collect();
         let held = scripts.take_part().then_some(&*mapped);
         let space = self.space(&target, &changes, &records, held)?;
@@ -202,8 +259,13 @@ impl Installation<'_> {
             records,
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.now.trailer("pkgadd", &package),
-            notes: [draft.notes, self.passed_over(&package), kept_out(&package, &self.delivered.params)]
-                .concat(),
+            notes: [
+                damaged.map(|damaged| damaged.notes(&package)).unwrap_or_default(),
+                draft.notes,
+                self.passed_over(&package),
+                kept_out(&package, &self.delivered.params),
+            ]
+            .concat(),
             packages: vec![package],
             undo: Vec::new(),
             versions: Vec::new(),
@@ -231,16 +293,17 @@ impl Installation<'_> {
         if unmet.is_empty() {
             return Ok(());
         }
-        self.check(self.options.admin.idepend, || unmet.join("; "))
+        self.check(self.options.admin.idepend, "idepend=nocheck", || unmet.join("; "))
     }
 
-    /// Scripts that run as the superuser, by the admin file.
+    /// Scripts of the package's own that run as the superuser, by the admin file.
     fn check_privilege(&self, scripts: &InstallScripts) -> Result<(), Reason> {
-        if !scripts.take_part() {
+        if !scripts.are_own() {
             return Ok(());
         }
-        self.check(self.options.admin.action, || {
-            "the package has scripts that run with the permissions of whoever installs it".to_owned()
+        self.check(self.options.admin.action, "action=nocheck", || {
+            "the package has scripts of its own that run with the permissions of whoever installs it"
+                .to_owned()
         })
     }
 
@@ -251,6 +314,7 @@ impl Installation<'_> {
         };
         for found in wanted.iter_mut().filter(set_id) {
             let path = self.inventory.show(&found.path);
+            let what = || format!("{path} would be a set-id program");
             match self.options.admin.setuid {
                 ConflictAnswer::NoCheck => {}
                 ConflictAnswer::NoChange => {
@@ -258,11 +322,11 @@ impl Installation<'_> {
                     found.object.attributes.mode = mode;
                 }
                 ConflictAnswer::Quit => {
-                    return Err(Reason::Administration(format!("{path} would be a set-id program")));
+                    return Err(Reason::Administration { found: what(), answer: Some("setuid=nocheck") });
                 }
                 ConflictAnswer::Ask if self.options.conversation => {}
                 ConflictAnswer::Ask => {
-                    return Err(Reason::Interaction(format!("{path} would be a set-id program")));
+                    return Err(Reason::Interaction { found: what(), answer: "setuid=nocheck" });
                 }
             }
         }
@@ -369,30 +433,46 @@ impl Installation<'_> {
         let needs = if held.is_some() { space::with_requests(needs) } else { needs };
         if let Err(reason) = space::enough(&needs) {
             let words = reason.of(Command::Pkgadd, &target.package).why();
-            self.check(self.options.admin.space, || words)?;
+            self.check(self.options.admin.space, "space=nocheck", || words)?;
         }
         Ok(needs)
     }
 
-    /// What a check of the admin file makes of something that was found.
-    pub(super) fn check(&self, check: CheckAnswer, found: impl FnOnce() -> String) -> Result<(), Reason> {
+    /// What a check of the admin file makes of something that was found; `answer` is the line of an admin file that lets it
+    /// pass.
+    pub(super) fn check(
+        &self,
+        check: CheckAnswer,
+        answer: &'static str,
+        found: impl FnOnce() -> String,
+    ) -> Result<(), Reason> {
         match check {
             CheckAnswer::NoCheck => Ok(()),
             CheckAnswer::Ask if self.options.conversation => Ok(()),
-            CheckAnswer::Ask => Err(Reason::Interaction(found())),
-            CheckAnswer::Quit => Err(Reason::Administration(found())),
+            CheckAnswer::Ask => Err(Reason::Interaction { found: found(), answer }),
+            CheckAnswer::Quit => Err(Reason::Administration { found: found(), answer: Some(answer) }),
         }
     }
 }
 
 /// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of
 /// an installed one. Scripts that only an installation has a use for are not among them.
-fn package_records(target: &PackageTarget<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
+fn package_records(
+    target: &PackageTarget<'_>,
+    old: Option<&Installed>,
+    damaged: Option<&DamagedPackage>,
+    inventory: &Inventory,
+) -> Result<Vec<RecordChange>, Reason> {
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
     let files = records::files(&target.package, target.image, &target.params, stays)?;
     if let Some(old) = old {
         let mut changes = RecordChanges::of(&target.package, old, files)?.changes;
         changes.push(RecordChange::Ledger(LedgerChange::of(&target.package)));
+        return Ok(changes);
+    }
+    if let Some(damaged) = damaged.filter(|damaged| damaged.is_there) {
+        let mut changes = damaged.records(&target.package, files, inventory)?;
+        changes.push(anew(&target.package));
         return Ok(changes);
     }
     let files = files.into_iter().map(|file| TreeFile {
@@ -409,5 +489,15 @@ fn package_records(target: &PackageTarget<'_>, old: Option<&Installed>) -> Resul
         mtime: None,
     };
     let path = package_path(&target.package, b"")?;
-    Ok(vec![RecordChange::AddTree { path, files: files.chain([install]).collect() }])
+    let mut changes = vec![RecordChange::AddTree { path, files: files.chain([install]).collect() }];
+    if let Some(damaged) = damaged {
+        changes.extend(patch_directories(&target.package, &damaged.ended.join(" "), inventory)?);
+        changes.push(anew(&target.package));
+    }
+    Ok(changes)
+}
+
+/// The ledger of a package that no patch is applied to; what is there is not looked at.
+fn anew(package: &PkgInst) -> RecordChange {
+    RecordChange::Ledger(LedgerChange { is_anew: true, ..LedgerChange::of(package) })
 }

@@ -3,4 +3,5 @@
 pub(super) mod depend;
 pub mod install;
 pub(super) mod placement;
+pub mod regain;
 pub mod remove;

@@ -36,16 +36,20 @@ impl Installation<'_> {
         }
         let same = instances.iter().find(|(_, old)| same_version(&old.params, &self.delivered.params));
         match (self.options.admin.instance, same) {
-            (InstanceAnswer::Quit, _) => {
-                Err(Reason::Administration(format!("package {name} is installed already")))
-            }
-            (InstanceAnswer::Ask, _) if !self.options.conversation => Err(Reason::Interaction(format!(
-                "package {name} is installed already, and the admin file does not say what is to be done"
-            ))),
+            (InstanceAnswer::Quit, _) => Err(administration(
+                format!("package {name} is installed already"),
+                Some("instance=overwrite"),
+            )),
+            (InstanceAnswer::Ask, _) if !self.options.conversation => Err(Reason::Interaction {
+                found: format!(
+                    "package {name} is installed already, and the admin file does not say what is to be done"
+                ),
+                answer: "instance=overwrite",
+            }),
             (_, Some((instance, _))) => Ok((*instance).clone()),
             (InstanceAnswer::Overwrite, None) => match instances.as_slice() {
                 [(instance, _)] => Ok((*instance).clone()),
-                _ => Err(Reason::Administration(format!("several instances of {name} are installed"))),
+                _ => Err(administration(format!("several instances of {name} are installed"), None)),
             },
             (_, None) => self.new_instance(&base, instances.len()),
         }
@@ -55,12 +59,12 @@ impl Installation<'_> {
         let most = self.delivered.params.text("MAXINST").trim().parse().unwrap_or(1);
         if count >= most {
             let reason = format!("{count} instances of {base} are installed, and MAXINST is {most}");
-            return Err(Reason::Administration(reason));
+            return Err(administration(reason, (count == 1).then_some("instance=overwrite")));
         }
         let free = (2..=count + 2)
             .filter_map(|number| PkgInst::new(&format!("{base}.{number}")).ok())
             .find(|instance| !self.inventory.packages.contains_key(instance));
-        free.ok_or_else(|| Reason::Administration(format!("there is no free instance name for {base}")))
+        free.ok_or_else(|| administration(format!("there is no free instance name for {base}"), None))
     }
 
     /// An installed instance must be whole, and unpatched unless this is a patch, too: a base package over a patched
@@ -68,14 +72,14 @@ impl Installation<'_> {
     fn check_installed(&self, package: &PkgInst, old: Option<&Installed>) -> Result<(), Reason> {
         let Some(old) = old else { return Ok(()) };
         if old.partial {
-            self.check(self.options.admin.partial, || {
+            self.check(self.options.admin.partial, "partial=nocheck", || {
                 format!("package {package} is only partially installed")
             })?;
         }
         let patches = old.params.text("PATCHLIST");
         if !patches.trim().is_empty() && !is_patch(&self.delivered.params) {
-            let reason = format!("patches are applied to package {package}: {}", patches.trim());
-            return Err(Reason::Administration(reason));
+            let patches: Vec<&str> = patches.split_whitespace().rev().collect();
+            return Err(Reason::PatchesApplied { package: package.clone(), patches: patches.join(" ") });
         }
         refuse_other_zones(package, &old.params, &self.delivered.params)
     }
@@ -135,28 +139,47 @@ impl Installation<'_> {
                 let text = String::from_utf8_lossy(path).replace("$PKGINST", package.as_str());
                 if !text.starts_with('/') {
                     let reason = format!("basedir={text} of the admin file has a variable without value");
-                    return Err(Reason::Administration(reason));
+                    return Err(administration(reason, None));
                 }
                 text
             }
             BasedirAnswer::Ask
                 if relocatable && old.get("BASEDIR").is_none() && !self.options.conversation =>
             {
-                return Err(Reason::Interaction(
-                    "the admin file does not say where the package goes".to_owned(),
-                ));
+                return Err(Reason::Interaction {
+                    found: "the admin file does not say where the package goes".to_owned(),
+                    answer: "basedir=default",
+                });
             }
-            BasedirAnswer::Ask | BasedirAnswer::Default => return Ok(()),
+            BasedirAnswer::Ask | BasedirAnswer::Default => {
+                self.say_where_paths_begin(old, delivered);
+                return Ok(());
+            }
         };
         match old.get("BASEDIR") {
-            Some(there) if there != wanted.as_bytes() => Err(Reason::Administration(format!(
-                "it is installed in {}, and the admin file demands {wanted}",
-                String::from_utf8_lossy(there)
-            ))),
+            Some(there) if there != wanted.as_bytes() => {
+                let there = String::from_utf8_lossy(there);
+                let found = format!("it is installed in {there}, and the admin file demands {wanted}");
+                Err(administration(found, Some("basedir=default")))
+            }
             _ => {
                 delivered.set("BASEDIR", wanted);
                 Ok(())
             }
         }
     }
+
+    /// Gives a package without BASEDIR in another root than `/` the one by which its paths are read anyway. A patch
+    /// changes no package's.
+    fn say_where_paths_begin(&self, old: &Params, delivered: &mut Params) {
+        let is_said = old.get("BASEDIR").is_some() || delivered.get("BASEDIR").is_some();
+        if self.options.is_other_root && !is_said && !is_patch(&self.delivered.params) {
+            delivered.set("BASEDIR", "/");
+        }
+    }
+}
+
+/// The end of a run by the admin file; `answer` is the line of one that would let it pass.
+fn administration(found: String, answer: Option<&'static str>) -> Reason {
+    Reason::Administration { found, answer }
 }

@@ -116,24 +116,26 @@ fn check(
     inventory: &Inventory,
     options: &RemoveOptions<'_>,
 ) -> Result<(), Reason> {
-    let check = |check: CheckAnswer, found: String| match check {
+    let check = |check: CheckAnswer, answer: &'static str, found: String| match check {
         CheckAnswer::NoCheck => Ok(()),
         CheckAnswer::Ask if options.conversation => Ok(()),
-        CheckAnswer::Ask => Err(Reason::Interaction(found)),
-        CheckAnswer::Quit => Err(Reason::Administration(found)),
+        CheckAnswer::Ask => Err(Reason::Interaction { found, answer }),
+        CheckAnswer::Quit => Err(Reason::Administration { found, answer: Some(answer) }),
     };
     let admin = options.admin;
     if installed.partial {
-        check(admin.partial, format!("package {package} is only partially installed"))?;
+        check(admin.partial, "partial=nocheck", format!("package {package} is only partially installed"))?;
     }
-    if scripts.take_part() {
+    if scripts.are_own() {
         check(
             admin.action,
-            "the package has scripts that run with the permissions of whoever removes it".to_owned(),
+            "action=nocheck",
+            "the package has scripts of its own that run with the permissions of whoever removes it"
+                .to_owned(),
         )?;
     }
     let needed = needed_by(package, inventory);
-    if needed.is_empty() { Ok(()) } else { check(admin.rdepend, needed.join("; ")) }
+    if needed.is_empty() { Ok(()) } else { check(admin.rdepend, "rdepend=nocheck", needed.join("; ")) }
 }
 
 /// What becomes of the patches of the package.
@@ -156,7 +158,7 @@ fn is_applied_elsewhere(package: &PkgInst, id: &str, inventory: &Inventory) -> b
 }
 
 /// The directories of patches that no other package has.
-fn patch_directories(
+pub(super) fn patch_directories(
     package: &PkgInst,
     patches: &str,
     inventory: &Inventory,

@@ -19,6 +19,7 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
 use super::apply_options::ApplyOptions;
 use super::engine::{Bookkeeping, ChosenScripts, Role, applying};
 use super::interrupted;
+use super::maker_notes::maker_notes;
 use super::patch_plan::{self, PackagePlan, PatchPlan};
 use super::snapshot;
 use super::undo::Undoing;
@@ -98,6 +99,9 @@ impl ApplyPlanner<'_> {
         }
         Self::place(&mut draft, &patched, &edits)?;
         self.note_paths(&mut draft, &edits);
+        for package in patched.iter().filter(|_| self.options.is_rehearsal) {
+            draft.notes.extend(maker_notes(self.inventory, &package.target, &package.wanted)?);
+        }
         draft.date(self.now.timestamp());
         let (mut records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));

@@ -27,6 +27,8 @@ pub struct ApplyOptions {
     pub conversation: bool,
     /// Other operands of the same command that touch no installed package: what they provide counts as there.
     pub not_applicable: PatchList,
+    /// Whether it is only planned: then the plan says what the maker of the patch wants to know as well.
+    pub is_rehearsal: bool,
     /// Which scripts run.
     pub scripts: ScriptChoice,
     /// What the packages' own checkinstall scripts answered, by their place in the image.

@@ -75,7 +75,10 @@ fn may_go(
         }
         None => {}
     }
-    if let Some(unmet) = applied.dependents_after_removal(id).into_iter().next() {
+    let unmet = applied.dependents_after_removal(id);
+    let can_go_first = |by: &PatchId| applied.dependents_after_removal(by).is_empty();
+    let first = unmet.iter().find(|one| can_go_first(&one.patch)).or(unmet.first());
+    if let Some(unmet) = first.cloned() {
         return Err(Reason::Needed { by: unmet.patch, requirement: unmet.requirement });
     }
     for package in &patch.packages {

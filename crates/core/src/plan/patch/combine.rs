@@ -234,6 +234,7 @@ fn space<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<SpaceNeed> {
             Some(known) => {
                 known.bytes = known.bytes.saturating_add(need.bytes.saturating_sub(BALLAST));
                 known.inodes = known.inodes.saturating_add(need.inodes);
+                known.undo = known.undo.saturating_add(need.undo);
             }
             None => all.push(need.clone()),
         }

@@ -188,12 +188,13 @@ impl ScriptChoice {
         let forbidden = |script: &&PlannedScript| match self.policy {
             ScriptPolicy::Run => false,
             ScriptPolicy::Known => script.why == ScriptReason::Own || is_unknown(&script.name),
-            ScriptPolicy::None => true,
+            ScriptPolicy::None | ScriptPolicy::Unwanted => true,
         };
         match planned.iter().find(forbidden) {
             Some(script) => {
                 let package = of.map(str::to_owned);
-                Err(Reason::ScriptForbidden { package, script: script.name.clone() })
+                let by_option = self.policy == ScriptPolicy::Unwanted;
+                Err(Reason::ScriptForbidden { package, script: script.name.clone(), by_option })
             }
             None => Ok(()),
         }

@@ -10,7 +10,7 @@ use patchadm_svr4::patch::PatchId;
 
 use crate::plan::RecordChange;
 use crate::plan::records::{has_undo_data, package_path, save_of};
-use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::refusal::{Command, Reason, Refusal, Wording};
 use crate::plan::script_schedule::INSTALL_LOCK;
 
 /// A patch that was left half applied to a package.
@@ -31,9 +31,9 @@ impl Interrupted {
     }
 
     /// What is known of it and what can be done, in one sentence.
-    pub fn told(&self) -> String {
+    pub fn told(&self, wording: &Wording) -> String {
         let refusal = self.refusal();
-        format!("{}: {}; {}", self.patch, refusal.why(), refusal.hint())
+        format!("{}: {}; {}", self.patch, refusal.why(), refusal.hint(wording))
     }
 
     /// The same before it is known of which command.

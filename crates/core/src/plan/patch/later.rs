@@ -118,7 +118,7 @@ pub(super) fn refuse_saved_before(
     };
     let found = later
         .iter()
-        .find(|(id, manifest)| patches.iter().any(|other| other == id.as_str()) && manifest.is_none_or(has));
+        .rfind(|(id, manifest)| patches.iter().any(|other| other == id.as_str()) && manifest.is_none_or(has));
     match found {
         Some((by, _)) => Err(Reason::ChangedLater { path: path.clone(), by: Some(by.to_string()) }),
         None => Ok(()),
@@ -184,15 +184,16 @@ fn stays_directory(record: &ObjectRecord) -> bool {
     is_directory(&record.was) && is_directory(&record.became)
 }
 
-/// The first later patch without a manifest that is listed with a path: its archive was not made by the program, or
+/// The last later patch without a manifest that is listed with a path: its archive was not made by the program, or
 /// cannot be read. What the list says is not believed where something is restored, and suffices to leave it alone.
 fn listed_by(later: &Later<'_>, listed: &Listed, path: &ObjectPath) -> Option<String> {
     let listed = listed.get(path)?;
     let mut unknown = later.iter().filter(|(_, manifest)| manifest.is_none()).map(|(id, _)| id);
-    unknown.find(|id| listed.iter().any(|other| other == id.as_str())).map(ToString::to_string)
+    unknown.rfind(|id| listed.iter().any(|other| other == id.as_str())).map(ToString::to_string)
 }
 
-/// What later patches of any package have, by paths as manifests write them, each with the first of those patches.
+/// What later patches of any package have, by paths as manifests write them, each with the last of those patches: the
+/// one that can go before the others.
 #[derive(Default)]
 struct HadLater<'a> {
     /// What they deliver, delete or change: what is there is theirs, even where they found it as they deliver it.
@@ -207,7 +208,7 @@ impl<'a> HadLater<'a> {
         let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
         let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));
         let mut had = Self::default();
-        for (patch, manifest) in all {
+        for (patch, manifest) in all.rev() {
             for record in manifest.objects.iter().filter(|record| record.has_path()) {
                 had.paths.entry(record.path.as_str()).or_insert_with(|| patch.clone());
                 if record.became.is_some() {

@@ -10,6 +10,7 @@ mod foreign;
 mod handing_down;
 pub mod interrupted;
 pub mod later;
+mod maker_notes;
 pub mod patch_plan;
 pub mod projected_root;
 mod restore;

@@ -157,7 +157,7 @@ impl<'a> Restoring<'a> {
             });
             in_manifest || patches.is_some_and(|patches| patches.iter().any(|other| other == id.as_str()))
         };
-        let found = self.later.iter().find(|(id, manifest)| has(id, *manifest));
+        let found = self.later.iter().rfind(|(id, manifest)| has(id, *manifest));
         found.or(self.later.last()).map(|(id, _)| id.to_string())
     }
 

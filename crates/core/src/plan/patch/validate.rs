@@ -4,11 +4,12 @@
 //! Nothing here looks at objects; edited files, space and whatever else lies in the paths comes after.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::inventory::{Installed, Inventory};
 use crate::policy::Policy;
 use crate::source::{Image, PackageImage};
-use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{
     AppliedPatches, PatchConflict, PatchId, PatchList, PatchMacros, PatchMacrosError, PatchRecords,
     PatchStanding, Requirement, Requirements,
@@ -17,7 +18,7 @@ use patchadm_svr4::patch::{
 use super::apply_options::ApplyOptions;
 use super::interrupted::{interrupted, why_interrupted};
 use crate::plan::records::has_undo_data;
-use crate::plan::refusal::Reason;
+use crate::plan::refusal::{Reason, Wording};
 use patchadm_svr4::format::params::compact;
 
 /// Zone parameters, which must be equal in patch and package.
@@ -263,7 +264,9 @@ fn warn_of_interrupted(
         installed.map(|installed| interrupted(package, installed, separator)).unwrap_or_default()
     };
     let others = packages.iter().flat_map(half).filter(|half| half.patch != *id);
-    others.map(|half| half.told()).collect()
+    let root = inventory.show(&ObjectPath::root()).to_string();
+    let wording = Wording::of_verbs(Path::new(&root));
+    others.map(|half| half.told(&wording)).collect()
 }
 
 /// The packages that remain to be patched, and whether the patch is applied again.

@@ -3,11 +3,13 @@
 //! A refusal is made before anything is touched. It knows the exit code of its command (patchadd(1M), patchrm(1M),
 //! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
 
+mod advice;
 mod shown;
 mod words;
 
 use std::path::PathBuf;
 
+pub use advice::Wording;
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 
@@ -52,6 +54,25 @@ pub struct Refusal {
     pub subject: String,
     /// Why.
     pub reason: Box<Reason>,
+    /// What is known of the patch that stands in the way of a backout.
+    pub way_out: WayOut,
+}
+
+/// What is known of the patch that stands in the way of a backout, if one does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WayOut {
+    /// Nothing: nobody has looked.
+    #[default]
+    Unknown,
+    /// This one can go now, before any other.
+    First(String),
+    /// This one cannot go either.
+    Blocked {
+        /// The patch.
+        patch: String,
+        /// Why not.
+        why: String,
+    },
 }
 
 /// Why.
@@ -142,6 +163,8 @@ pub enum Reason {
         package: Option<String>,
         /// The script.
         script: String,
+        /// Whether an option of the command line forbids it, and not the policy.
+        by_option: bool,
     },
     /// A response gives an installed package another base directory.
     BasedirAnswered {
@@ -155,7 +178,12 @@ pub enum Reason {
     /// Scripts cannot be run for this root: what they would be told to use is not there, or somewhere else.
     ScriptsUnsafe(String),
     /// Files that the administrator edited would be replaced.
-    Edited(Vec<ObjectPath>),
+    Edited {
+        /// The files.
+        paths: Vec<ObjectPath>,
+        /// Whether they could be kept: there is undo data that says so later.
+        can_keep: bool,
+    },
     /// An edited file would be kept, but without undo data nobody could say so later.
     KeepWithoutUndo(ObjectPath),
     /// An object cannot be installed or removed as asked.
@@ -177,6 +205,8 @@ pub enum Reason {
         free: u64,
         /// Whether objects are meant, not bytes.
         inodes: bool,
+        /// How much of it is undo data, which could be elsewhere.
+        undo: u64,
     },
     /// The patch to be backed out is not applied.
     NotApplied,
@@ -236,9 +266,26 @@ pub enum Reason {
     /// The package is not installed.
     NoSuchPackage,
     /// The admin file ends the run (`quit`).
-    Administration(String),
+    Administration {
+        /// What was found.
+        found: String,
+        /// The line of an admin file that would let it pass, where there is one.
+        answer: Option<&'static str>,
+    },
+    /// A package without the patches that are applied to the installed one would go over it.
+    PatchesApplied {
+        /// The package.
+        package: PkgInst,
+        /// Their ids, from the last to the first, separated by blanks.
+        patches: String,
+    },
     /// The admin file wants the user to be asked (`ask`), and nobody can be.
-    Interaction(String),
+    Interaction {
+        /// What was found.
+        found: String,
+        /// The line of an admin file that decides it.
+        answer: &'static str,
+    },
     /// Other packages use objects that would become different (`conflict` in admin(4)).
     InUse {
         /// The objects.
@@ -328,10 +375,11 @@ impl Refusal {
             Command::Patchadd => self.reason.patchadd_code(),
             Command::Patchrm => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
-                Reason::Administration(_)
+                Reason::Administration { .. }
+                | Reason::PatchesApplied { .. }
                 | Reason::InUse { is_question: false, .. }
                 | Reason::Object { problem: ObjectProblem::Settings, .. } => 4,
-                Reason::Interaction(_) | Reason::InUse { is_question: true, .. } => 5,
+                Reason::Interaction { .. } | Reason::InUse { is_question: true, .. } => 5,
                 Reason::BasedirAnswered { .. } => 99,
                 _ => 1,
             },
@@ -343,11 +391,12 @@ impl Refusal {
 impl Reason {
     /// Makes it the refusal of a command about a patch or package.
     pub fn of(self, command: Command, subject: &impl ToString) -> Refusal {
-        Refusal { command, subject: subject.to_string(), reason: Box::new(self) }
+        let (subject, reason) = (subject.to_string(), Box::new(self));
+        Refusal { command, subject, reason, way_out: WayOut::Unknown }
     }
 
-    /// The applied patch that stands in the way of a backout, where it is one.
-    pub fn in_the_way(&self) -> Option<String> {
+    /// The applied patch because of which another cannot be backed out.
+    pub fn stands_in_the_way(&self) -> Option<String> {
         match self {
             Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } | Self::Needed { by, .. } => {
                 Some(by.to_string())

@@ -10,7 +10,9 @@ impl Reason {
     pub(in crate::plan) fn shown(self, inventory: &Inventory) -> Self {
         let show = |path: ObjectPath| inventory.show(&path);
         match self {
-            Self::Edited(paths) => Self::Edited(paths.into_iter().map(show).collect()),
+            Self::Edited { paths, can_keep } => {
+                Self::Edited { paths: paths.into_iter().map(show).collect(), can_keep }
+            }
             Self::KeepWithoutUndo(path) => Self::KeepWithoutUndo(show(path)),
             Self::ChangedLater { path, by } => Self::ChangedLater { path: show(path), by },
             Self::UsedLater { path, by } => Self::UsedLater { path: show(path), by },
@@ -57,7 +59,7 @@ mod tests {
         let inventory = Inventory { prefix: Some(path("/mnt")), ..Inventory::default() };
         let words = |reason: Reason| reason.shown(&inventory).of(Command::Patchadd, &"1-01").why();
         assert_eq!(
-            words(Reason::Edited(vec![path("/a"), path("/b")])),
+            words(Reason::Edited { paths: vec![path("/a"), path("/b")], can_keep: true }),
             "edited since installation: /mnt/a, /mnt/b"
         );
         let object = |at: &str, problem| Reason::Object {

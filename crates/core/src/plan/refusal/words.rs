@@ -1,4 +1,4 @@
-//! The words of a refusal: what happened to what, why, and what to type next; and the sentence of the classic
+//! The words of a refusal: what happened to what, and why; and the sentence of the classic
 //! commands, which scripts look for byte for byte.
 
 use super::{Command, ObjectInUse, Reason, Refusal};
@@ -23,19 +23,11 @@ impl Refusal {
         self.reason.conflict().unwrap_or_else(|| self.reason.obstacle())
     }
 
-    /// What to do next; empty where nothing can be typed.
-    pub fn hint(&self) -> String {
-        if self.command == Command::Patchadd && matches!(*self.reason, Reason::Obsoleted { .. }) {
-            return String::new();
-        }
-        self.reason.hint(&self.subject)
-    }
-
     /// Whether another option of patchadd(1M) would let the patch in.
     fn needs_option(&self) -> bool {
         let decided = matches!(
             *self.reason,
-            Reason::Edited(_) | Reason::KeepWithoutUndo(_) | Reason::UndoMismatch { .. }
+            Reason::Edited { .. } | Reason::KeepWithoutUndo(_) | Reason::UndoMismatch { .. }
         );
         decided && self.command == Command::Patchadd
     }
@@ -80,7 +72,7 @@ impl Refusal {
 impl Reason {
     /// What the user would have to be asked, as a sentence without full stop; none where asking would not help.
     pub fn question(&self) -> Option<String> {
-        let is_question = matches!(self, Self::Interaction(_) | Self::InUse { is_question: true, .. });
+        let is_question = matches!(self, Self::Interaction { .. } | Self::InUse { is_question: true, .. });
         is_question.then(|| self.obstacle())
     }
 
@@ -157,26 +149,27 @@ impl Reason {
             Self::RecordsByScripts(package) => {
                 format!("the scripts of package {package} keep the records of the patch themselves")
             }
-            Self::ScriptForbidden { package, script } => {
+            Self::ScriptForbidden { package, script, by_option } => {
                 let whose =
                     package.as_ref().map_or_else(|| "it".to_owned(), |name| format!("package {name}"));
                 let what = match script.strip_prefix("i.").or_else(|| script.strip_prefix("r.")) {
                     Some(class) => format!("needs the script {script} of class {class}"),
                     None => format!("has the script {script}"),
                 };
-                format!("{whose} {what}, which the policy of this root does not allow")
+                let who = if *by_option { "--no-scripts" } else { "the policy of this root" };
+                format!("{whose} {what}, which {who} does not allow")
             }
             Self::BasedirAnswered { installed, answered } => {
                 format!("it is installed in {installed}, and the response demands {answered}")
             }
-            Self::Edited(paths) => {
+            Self::Edited { paths, .. } => {
                 format!("edited since installation: {}", join(paths.iter().map(ToString::to_string)))
             }
             Self::KeepWithoutUndo(path) => {
                 format!("the edited file {path} cannot be kept when no undo data is saved")
             }
             Self::Object { package, path, problem } => format!("package {package}, path {path}: {problem}"),
-            Self::NoSpace { file_system, needed, free, inodes: true } => {
+            Self::NoSpace { file_system, needed, free, inodes: true, .. } => {
                 format!("{file_system} has room for {free} objects, {needed} are needed")
             }
             Self::NoSpace { file_system, needed, free, .. } => {
@@ -197,6 +190,9 @@ impl Reason {
                  this one would take that lock away"
             ),
             Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
+            Self::PatchesApplied { package, patches } => {
+                format!("patches are applied to package {package}: {patches}")
+            }
             Self::NoSuchPackage => "there is no such package".to_owned(),
             Self::NothingToAsk => "package does not contain an interactive request script".to_owned(),
             Self::InUse { objects, .. } => {
@@ -207,48 +203,8 @@ impl Reason {
             Self::BadId(reason)
             | Self::BadPatch(reason)
             | Self::ScriptsUnsafe(reason)
-            | Self::Administration(reason)
-            | Self::Interaction(reason) => reason.clone(),
-            _ => String::new(),
-        }
-    }
-
-    fn hint(&self, subject: &str) -> String {
-        match self {
-            Self::Edited(_) => {
-                "decide with --edited replace (as patchadd -u) or --edited keep, or per path with --override and \
-                 --preserve; see patchadd(8)"
-                    .to_owned()
-            }
-            Self::KeepWithoutUndo(_) => "leave -d (--no-undo) out, or use --edited replace".to_owned(),
-            Self::Required(needed) => match needed.ids() {
-                [id] => format!("apply patch {id} first"),
-                _ => format!("apply one of {needed} first"),
-            },
-            Self::Restricted { restricted, .. } => format!("patchrm {restricted}"),
-            Self::Incompatible { applied, .. } => format!("patchrm {applied}, if it is not needed"),
-            Self::AlreadyApplied(_) => format!("patchadd -u {subject} installs its files again"),
-            Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } => {
-                format!("patchrm {by} first, or patchrm -f")
-            }
-            Self::ChangedLater { by: Some(by), .. } | Self::UsedLater { by, .. } | Self::SharedLater { by } => {
-                format!("patchrm {by} first")
-            }
-            Self::Needed { by, .. } => format!("patchrm {by} first"),
-            Self::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
-            Self::ScriptForbidden { .. } => "see `scripts` in patchadm-policy(5)".to_owned(),
-            Self::NoSpace { file_system, .. } => format!("make room in {file_system} and try again"),
-            Self::UndoMismatch { kept: true, .. } => "leave -d (--no-undo) out".to_owned(),
-            Self::UndoMismatch { .. } => "use -d (--no-undo) as before".to_owned(),
-            Self::BackoutDirectory(_) => "name the directory from / on".to_owned(),
-            Self::Interaction(_) | Self::InUse { is_question: true, .. } => "use an admin file that decides it, or run without -n".to_owned(),
-            Self::Interrupted { .. } => format!(
-                "put the package back from a backup, or finish the patch without a way back: patchadd -u -d {subject}"
-            ),
-            Self::OtherInterrupted { patch, .. } => {
-                format!("put the package back from a backup, or finish that patch first: patchadd -u -d {patch}")
-            }
-            Self::StaleSave(package) => format!("move var/sadm/pkg/{package}/save/{subject} away"),
+            | Self::Administration { found: reason, .. }
+            | Self::Interaction { found: reason, .. } => reason.clone(),
             _ => String::new(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::apply::{acme_web, actions};
 use super::*;
-use crate::plan::refusal::{Reason, Refusal};
+use crate::plan::refusal::{Reason, Refusal, Wording};
 use crate::plan::rights::grants;
 use patchadm_svr4::package::Mode;
 
@@ -67,7 +67,7 @@ fn example_c_an_obsoleting_patch_meets_a_requirement() {
     let refusal = world.plan(&needs).unwrap_err();
     assert_eq!(refusal.code(), 25);
     assert_eq!(refusal.classic(), "Patch 700-02 requires patch 650-03 or later, which is not applied.");
-    assert_eq!(refusal.hint(), "apply patch 650-03 first");
+    assert_eq!(refusal.hint(&Wording::default()), "apply patch 650-03 first, or both in one command");
     world.options.not_applicable.push(id("650-03"));
     let plan = world.plan(&needs).unwrap();
     assert_eq!(plan.notes, ["required patch 650-03 is not applicable to this root"]);
@@ -204,7 +204,10 @@ fn wishes_that_cannot_be_met_are_refused() {
         let saves = &mut world.inventory.packages.get_mut(&package("ACMEweb")).unwrap().saves;
         saves.insert("900-01".to_owned(), crate::inventory::Save::default());
     });
-    assert_eq!((code, refusal.hint().as_str()), (4, "move var/sadm/pkg/ACMEweb/save/900-01 away"));
+    assert_eq!(
+        (code, refusal.hint(&Wording::default()).as_str()),
+        (4, "move /var/sadm/pkg/ACMEweb/save/900-01 away")
+    );
 }
 
 #[test]
@@ -220,7 +223,10 @@ fn undo_data_is_kept_for_all_packages_of_a_patch_or_for_none() {
     let mut world = world.with(&base("ACMEb"));
     world.options.no_undo = true;
     let refusal = world.plan(&both).unwrap_err();
-    assert_eq!((refusal.code(), refusal.hint().as_str()), (17, "leave -d (--no-undo) out"));
+    assert_eq!(
+        (refusal.code(), refusal.hint(&Wording::default()).as_str()),
+        (17, "leave --no-undo out, as before")
+    );
 }
 
 #[test]

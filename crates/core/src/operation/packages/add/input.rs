@@ -8,7 +8,7 @@ use crate::plan::package::install::OfPatch;
 use crate::plan::scripts::SystemScripts;
 use crate::policy::ScriptPolicy;
 use patchadm_svr4::format::admin::Admin;
-use patchadm_svr4::package::{ObjectPath, Params};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 /// The options and operands of pkgadd(1M).
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,8 @@ pub(crate) struct AddInput<'a> {
     pub(crate) caller: &'a Caller<'a>,
     /// The patch as part of which the packages are installed.
     pub(crate) patch: Option<&'a OfPatch>,
+    /// The packages, by abbreviation, whose damaged records stop nothing: the command makes them anew.
+    pub(crate) mended: &'a [String],
 }
 
 impl<'a> AddInput<'a> {
@@ -59,6 +61,12 @@ impl<'a> AddInput<'a> {
         request: &'a AddRequest,
         caller: &'a Caller<'a>,
     ) -> Self {
-        Self { ground, admin, system, policy: ground.policy.scripts, request, caller, patch: None }
+        let policy = ground.policy.scripts;
+        Self { ground, admin, system, policy, request, caller, patch: None, mended: &[] }
+    }
+
+    /// Whether the damaged record of a package stops nothing.
+    pub(crate) fn mends(&self, package: &PkgInst) -> bool {
+        self.mended.iter().any(|name| name == package.abbreviation())
     }
 }

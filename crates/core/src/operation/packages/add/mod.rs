@@ -4,6 +4,7 @@
 //! command before the first one is installed. Packages that were installed stay when a later one fails.
 
 pub mod ask;
+mod damaged;
 pub(crate) mod input;
 pub(crate) mod prepare;
 pub(crate) mod with_scripts;
@@ -12,6 +13,7 @@ use crate::database::{RecordView, installed};
 use crate::operation::device::{DeliveredPackage, OpenDevice};
 use crate::operation::failure::Failure;
 use crate::operation::log;
+use crate::operation::mend::set_aside_unless_file;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::observer::PackageObserver;
@@ -19,12 +21,13 @@ use crate::operation::packages::report::{AddedPackage, PackagesReport, leaves_ro
 use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::interview::ScriptAnswers;
 use crate::operation::scripts::system::system_scripts;
-use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree};
 use crate::plan::refusal::Command;
 use crate::plan::scripts::InstallScripts;
 use crate::source::PackageImage;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_rootfs::Root;
+use patchadm_svr4::places;
 
 use input::AddInput;
 pub use input::AddRequest;
@@ -71,7 +74,14 @@ pub fn add_packages(
             return Err(failure);
         }
     };
-    let input = AddInput::new(&session.ground, &admin, &system, request, caller);
+    let mended: Vec<String> = device
+        .selected
+        .iter()
+        .filter_map(|&index| Some(device.package(index).ok()?.params.text("PKG").trim().to_owned()))
+        .collect();
+    let input =
+        AddInput { mended: &mended, ..AddInput::new(&session.ground, &admin, &system, request, caller) };
+    must_agree(root, |package| input.mends(package))?;
     // Others may have been here before the lock was taken.
     let mut rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };
     for &index in &device.selected {
@@ -193,6 +203,10 @@ impl<'a> AddInput<'a> {
         added.ending.warned |= answers.warned;
         // the answers may have changed where it goes
         let placed = self.place(delivered, &answers.params)?;
+        if placed.damaged.is_some() {
+            // What is no file in the place of one would stop the run.
+            set_aside_unless_file(&self.ground.root, &places::pkginfo(&placed.instance))?;
+        }
         let prepared = match rehearsed {
             Some(prepared) => prepared,
             None => self.prepare(delivered, &placed, &answers.params, Some(&mut *observer))?,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::damaged::damaged_package;
 use super::input::AddInput;
-use crate::database::{RecordView, installed};
+use crate::database::survey::packages_but;
+use crate::database::{DatabaseError, RecordView, installed};
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
@@ -16,11 +18,12 @@ use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_pl
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::plan::concern::{FileToCompare, delivered_files};
-use crate::plan::package::install::{InstallOptions, install, placement};
+use crate::plan::package::install::{DamagedPackage, InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 use patchadm_svr4::format::admin::Admin;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::places;
 
 /// The place that a package goes to.
 pub(crate) struct PackagePlacement {
@@ -29,6 +32,8 @@ pub(crate) struct PackagePlacement {
     pub(crate) params: Params,
     /// The installed instances of the package.
     pub(crate) present: BTreeMap<PkgInst, Installed>,
+    /// What is left of the package, where its record is damaged and is made anew.
+    pub(crate) damaged: Option<DamagedPackage>,
 }
 
 impl PackagePlacement {
@@ -85,7 +90,7 @@ impl AddInput<'_> {
     ) -> Result<PreparedPackage, Failure> {
         let DeliveredPackage { device, index, image } = delivered;
         let inventory = self.survey(delivered, placed)?;
-        let options = self.options(response, false);
+        let options = InstallOptions { damaged: placed.damaged.clone(), ..self.options(response, false) };
         let plan = |admin: &Admin, conversation: bool| {
             let options = InstallOptions { admin: admin.clone(), conversation, ..options.clone() };
             install(&device.image, index, &inventory, &options, &self.caller.now)
@@ -118,7 +123,9 @@ impl AddInput<'_> {
         let options = self.options(response, true);
         let (instance, params) =
             placement(&delivered.device.image, delivered.index, &inventory, &options, &self.caller.now)?;
-        Ok(PackagePlacement { instance, params, present })
+        let damaged =
+            if self.mends(&instance) { damaged_package(&self.ground.root, &instance)? } else { None };
+        Ok(PackagePlacement { instance, params, present, damaged })
     }
 
     fn options(&self, response: &Params, conversation: bool) -> InstallOptions {
@@ -131,6 +138,8 @@ impl AddInput<'_> {
             system: self.system.clone(),
             scripts: self.policy,
             patch: self.patch.cloned(),
+            is_other_root: !self.ground.root.is_system(),
+            damaged: None,
         }
     }
 
@@ -140,10 +149,15 @@ impl AddInput<'_> {
         let abbreviation = package.params.text("PKG");
         let mut found = BTreeMap::new();
         for instance in installed::packages(&view)? {
-            if instance.abbreviation() == abbreviation.trim()
-                && let Some(installed) = installed::installed(&view, &instance)?
-            {
-                found.insert(instance, installed);
+            if instance.abbreviation() != abbreviation.trim() {
+                continue;
+            }
+            match installed::installed(&view, &instance) {
+                Ok(Some(installed)) => drop(found.insert(instance, installed)),
+                Ok(None) => {}
+                // It is made anew, and says nothing until then.
+                Err(DatabaseError::Damaged(_)) if self.mends(&instance) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(found)
@@ -158,7 +172,13 @@ impl AddInput<'_> {
         let mut touched = Touched::default();
         let DeliveredPackage { device, index, image } = delivered;
         touched.add(&placed.instance, index, image, &placed.params);
-        let mut inventory = self.ground.survey(&touched, None)?;
+        for patch in placed.damaged.iter().flat_map(|damaged| &damaged.ended) {
+            touched.paths.extend(places::patch(patch).ok());
+        }
+        let (view, mended) = (RecordView::live(&self.ground.root), self.mended);
+        let packages =
+            packages_but(&view, |package| mended.iter().any(|name| name == package.abbreviation()))?;
+        let mut inventory = self.ground.survey_with(packages, &touched, None)?;
         let params = placed.params.clone();
         let installed = Installed { params, ..Installed::default() };
         let instances = BTreeMap::from([(placed.instance.clone(), installed)]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::database::contents::lines_of_package;
-use crate::database::{RecordView, installed};
+use crate::database::{RecordView, all, installed};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -19,7 +19,7 @@ use crate::operation::queries::select::PackageSelection;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::LastingResults;
 use crate::operation::scripts::system::system_scripts;
-use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
 use crate::plan::package::remove::{RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
 use patchadm_changeset::RecordFile;
@@ -62,6 +62,7 @@ pub fn remove_packages(
     must_have_database(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    must_agree(root, |_| false)?;
     let system = system_scripts(&session.ground)?;
     let input = RemoveInput { session: &session, request, admin: &admin, system: &system };
     let (selected, missing) = selected(&session.ground.root, &request.packages)?;
@@ -81,7 +82,7 @@ pub fn remove_packages(
 
 /// Finds the installed packages that are meant, in the order in which they were named, and the words that fit none.
 fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
-    let all = installed::packages(&RecordView::live(root))?;
+    let all: Vec<PkgInst> = all::params_of_all(&RecordView::live(root))?.into_keys().collect();
     let (mut selected, mut missing) = (Vec::new(), Vec::new());
     for pattern in PackageSelection::of(words).patterns {
         let fitting: Vec<&PkgInst> = all.iter().filter(|one| pattern.fits(one.as_str())).collect();

@@ -63,6 +63,7 @@ fn options(request: &ApplyRequest, policy: &Policy) -> ApplyOptions {
         },
         unconditional: request.unconditional,
         conversation: request.conversation,
+        is_rehearsal: request.dry_run,
         ..ApplyOptions::default()
     }
 }

@@ -26,7 +26,7 @@ use runs::apply_all;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_have_database, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Root;
@@ -47,13 +47,17 @@ pub fn apply_patches(
     }
     must_have_database(root)?;
     if request.dry_run {
-        let input = ApplyInput::of(&ground, request, &caller.now, &operands)?;
-        let plan_all = || Ok(operands.iter().map(|operand| rehearse(&input, operand)).collect::<Vec<_>>());
+        let plan_all = || {
+            must_agree(root, |_| false)?;
+            let input = ApplyInput::of(&ground, request, &caller.now, &operands)?;
+            Ok(operands.iter().map(|operand| rehearse(&input, operand)).collect::<Vec<_>>())
+        };
         patches.extend(without_lock(root, plan_all)?);
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches });
     }
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
     let session = Session::begin(ground.naming(undo_dir.as_deref()), caller)?;
+    must_agree(root, |_| false)?;
     let input = ApplyInput::of(&session.ground, request, &caller.now, &operands)?;
     patches.extend(apply_all(&session, &input, &request.scripts, &operands));
     Ok(ApplyReport { recovered: session.recovered, patches })

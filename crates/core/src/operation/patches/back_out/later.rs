@@ -27,6 +27,7 @@ pub(super) fn later_patches(
         let ledger = input.ledger(package).ok()?;
         archive::known_manifest(&view, &input.ground.host, package, patch, &ledger, &outside).ok()?
     };
-    let later = LaterPatches { separator, inventory, ledger, manifest, id, packages };
+    let root = &input.ground.root;
+    let later = LaterPatches { root, separator, inventory, ledger, manifest, id, packages };
     Ok((later.of_packages()?, later.elsewhere(manifests)?))
 }

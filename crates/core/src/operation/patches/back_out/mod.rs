@@ -15,11 +15,13 @@ mod rules;
 mod single;
 mod undo;
 mod usable;
+mod way_out;
 mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
+pub(in crate::operation) use undo::records_in;
 
 use input::BackOutInput;
 use order::dependents_first;
@@ -29,7 +31,7 @@ use usable::first_unusable;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
-    Caller, RootAndPolicy, Session, may_change, must_have_database, without_lock,
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
 };
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Root;
@@ -55,12 +57,16 @@ pub fn back_out_patches(
         let input = BackOutInput::of(&ground, request, &caller.now)?;
         let planned = |id| match plan(&input, id) {
             Ok(planned) => BackOutOutcome::of(id, planned.scripted, Ok(None)),
-            Err(failure) => BackOutOutcome::refused(id, failure),
+            Err(failure) => BackOutOutcome::refused(id, failure).with_way_out(&input),
         };
-        let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
+        let patches = without_lock(root, || {
+            must_agree(root, |_| false)?;
+            Ok(ids.iter().map(planned).collect())
+        })?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
     }
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
+    must_agree(root, |_| false)?;
     let ids = dependents_first(&session.ground, ids)?;
     if let Some(unusable) = first_unusable(&BackOutInput::of(&session.ground, request, &caller.now)?, &ids)? {
         return Ok(BackOutReport { recovered: session.recovered, patches: vec![unusable] });
@@ -69,7 +75,7 @@ pub fn back_out_patches(
     for id in &ids {
         // What was read of the root holds until the root is changed.
         let input = BackOutInput::of(&session.ground, request, &caller.now)?;
-        let backed_out = back_out_one(&session, &input, &request.scripts, id);
+        let backed_out = back_out_one(&session, &input, &request.scripts, id).with_way_out(&input);
         let failed = backed_out.result.is_err();
         patches.push(backed_out);
         if failed {

@@ -146,6 +146,16 @@ pub(super) fn must_be_whole(
     }
 }
 
+/// The old record files in an archive with this manifest.
+pub(in crate::operation) fn records_in(
+    archive: archive::OpenArchive,
+    manifest: &Manifest,
+) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    let path = PathBuf::from(archive.path());
+    let (_, image) = source::open(Origin::File(archive.into_file(), &path), Extent::BeforeObjects)?;
+    saved_records(&image, Some(manifest), &path)
+}
+
 /// The old record files in an archive; none in one of another tool.
 fn saved_records(
     image: &Image,

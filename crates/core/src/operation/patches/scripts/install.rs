@@ -49,6 +49,7 @@ impl PatchInstall {
             request: &self.request,
             caller: session.caller,
             patch: Some(&self.patch),
+            mended: &[],
         }
     }
 }

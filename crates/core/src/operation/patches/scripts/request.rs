@@ -21,7 +21,10 @@ pub struct PatchScriptRequest {
 impl PatchScriptRequest {
     /// Joins it with the policy and the class action scripts of a root.
     pub(crate) fn choice(&self, ground: &RootAndPolicy) -> Result<ScriptChoice, Failure> {
-        let policy = if self.none { ScriptPolicy::None } else { ground.policy.scripts };
+        let policy = match ground.policy.scripts {
+            ScriptPolicy::Run | ScriptPolicy::Known if self.none => ScriptPolicy::Unwanted,
+            policy => policy,
+        };
         Ok(ScriptChoice { engine: self.engine, policy, system: system_scripts(ground)? })
     }
 }

@@ -13,8 +13,11 @@ mod archives;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::database::agreement::find_damage;
 use crate::database::archive::ArchiveError;
-use crate::database::{DatabaseError, RecordView, ViewError, installed, read_consistently};
+use crate::database::{
+    DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, installed, read_consistently,
+};
 use crate::inventory::Installed;
 use crate::operation::check::{
     CheckError, CheckReport, CheckRequest, CheckScope, CheckedAspects, CheckedObject, DeliveredFile,
@@ -38,6 +41,8 @@ pub use archives::{ArchiveState, ArchiveVerdict};
 /// The answer.
 #[derive(Debug)]
 pub struct VerifyReport {
+    /// What is wrong with the records themselves. What they say is compared as far as they can be read.
+    pub damage: Vec<RecordDamage>,
     /// Every object that was compared, with what is wrong with it.
     pub objects: Vec<CheckedObject>,
     /// The patches, in the order of listings.
@@ -137,10 +142,16 @@ pub fn verify(
         if view.is_during_run() {
             return Err(CheckError::Unfinished(root.prefix().display().to_string()).into());
         }
-        let all = PatchedPackages::read(view, &ground.policy.separator)?;
-        let chosen = all.chosen(words, &ground.policy.separator)?;
+        let damage = find_damage(view, workers)?;
+        let all = PatchedPackages::read(view, &ground.policy.separator, &damage)?;
+        let chosen = all.chosen(words, &ground.policy.separator, &damage)?;
         let (archives, known) = archives::verify_all(&ground, &chosen.archives, undo_dir, workers)?;
-        let objects = objects(view, &ground, &all, &chosen, &known, workers)?;
+        let has_contents = damage.iter().all(|damage| damage.repair != RecordRepair::Contents);
+        let objects = if has_contents {
+            objects(view, &ground, &all, &chosen, &known, workers)?
+        } else {
+            CheckReport::default()
+        };
         let ids = chosen.patches();
         let backouts = rehearse(&ground, &ids, known, undo_dir, now)?;
         let mut patches: BTreeMap<PatchId, Vec<ArchiveVerdict>> = BTreeMap::new();
@@ -152,7 +163,7 @@ pub fn verify(
             VerifiedPatch { id, archives, backout }
         });
         let interrupted = chosen.interrupted(&all, &ground.policy.separator);
-        Ok(VerifyReport { objects: objects.checked, patches: patches.collect(), interrupted })
+        Ok(VerifyReport { damage, objects: objects.checked, patches: patches.collect(), interrupted })
     })
 }
 
@@ -178,18 +189,25 @@ struct ChosenArchives {
 }
 
 impl PatchedPackages {
-    fn read(view: &RecordView<'_>, separator: &str) -> Result<Self, DatabaseError> {
+    /// Reads them; those whose records are damaged are left out.
+    fn read(view: &RecordView<'_>, separator: &str, damage: &[RecordDamage]) -> Result<Self, DatabaseError> {
         let mut packages = BTreeMap::new();
-        for package in installed::packages(view)? {
+        let is_sound = |package: &PkgInst| damage.iter().all(|damage| damage.package() != Some(package));
+        for package in installed::packages(view)?.into_iter().filter(is_sound) {
             let Some(found) = installed::installed(view, &package)? else { continue };
-            let applied = PatchRecords::from_params(&package, &found.params, separator)?;
+            let Ok(applied) = PatchRecords::from_params(&package, &found.params, separator) else { continue };
             packages.insert(package, (found, applied));
         }
         Ok(Self(packages))
     }
 
     /// What the words name. A word may be both an id and the name of a package; then it is the id.
-    fn chosen(&self, words: &[String], separator: &str) -> Result<ChosenArchives, VerifyError> {
+    fn chosen(
+        &self,
+        words: &[String],
+        separator: &str,
+        damage: &[RecordDamage],
+    ) -> Result<ChosenArchives, VerifyError> {
         let mut chosen = ChosenArchives { packages: Vec::new(), archives: Vec::new() };
         if words.is_empty() {
             self.0.keys().for_each(|package| self.choose(&mut chosen, package, None));
@@ -206,7 +224,8 @@ impl PatchedPackages {
                 (true, false) => named.iter().for_each(|name| self.choose(&mut chosen, name, None)),
                 (true, true) => {
                     let half = id.as_ref().map(|id| self.half_applied(id, separator)).unwrap_or_default();
-                    if half.is_empty() {
+                    let mut damaged = damage.iter().filter_map(RecordDamage::package);
+                    if half.is_empty() && !damaged.any(|name| pattern.fits(name.as_str())) {
                         return Err(VerifyError::Unknown(word.clone()));
                     }
                     for name in half {

@@ -1,0 +1,87 @@
+//! Writes the identity of a root, `root-id`: before its first journal, from the journal when it is lost, and anew when
+//! the operator wants another one.
+
+use crate::format::journal::{JournalHead, with_marker};
+use crate::format::root_id;
+use crate::records::identity::{NAME, RootId, RootIdentity};
+use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
+use crate::transaction::journal::journal_file;
+use crate::transaction::stage::domains::make_own_directory;
+use patchadm_rootfs::{Dir, FileType, Lock, Root};
+use patchadm_svr4::package::Mode;
+use patchadm_svr4::places::own_directory;
+
+/// The name under which it is written.
+const NEW: &[u8] = b"root-id.new";
+
+/// Returns the marker of a root; `None` where no run was ever made. An error where there are two, or none although
+/// there should be one.
+pub(crate) fn marker(root: &Root, head: Option<&JournalHead>) -> Result<Option<String>, Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    let Some(own) = root.dir_if_there(&directory)? else { return Ok(None) };
+    match RootIdentity::of(&own, head.map(|head| head.header.root.clone()))? {
+        RootIdentity::Known(marker, _) => Ok(Some(marker)),
+        RootIdentity::New => Ok(None),
+        other => other.fault(&own).map_or(Ok(None), |fault| Err(fault.into())),
+    }
+}
+
+/// Writes the file durably unless it has a marker already.
+pub(crate) fn make_sure(own: &Dir, marker: &str) -> Result<(), Cause> {
+    if matches!(RootId::in_own(own)?, RootId::Marker(_)) { Ok(()) } else { write(own, marker) }
+}
+
+/// Writes the file durably. What is no file and stands in its place is moved aside.
+fn write(own: &Dir, marker: &str) -> Result<(), Cause> {
+    remove_new(own)?;
+    let mut file = own.create(NEW)?;
+    file.put(&root_id::write(marker))?;
+    file.set_mode(Mode::of(0o644))?;
+    file.sync()?;
+    if own.look(NAME)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+        let aside = journal_file::free_name(own, "root-id.damaged-")?;
+        own.move_to(NAME, own, &aside)?;
+    }
+    own.rename(NEW, NAME)?;
+    Ok(own.sync()?)
+}
+
+/// Removes what a killed command left of it.
+pub(crate) fn remove_new(own: &Dir) -> Result<(), Cause> {
+    if own.look(NEW)?.is_some() { Ok(own.remove(NEW)?) } else { Ok(()) }
+}
+
+/// Sees to the identity of a root, recovered and about to be changed: where only the journal names its marker, `root-id`
+/// is made again. Returns a note on that. An error where both name one and they differ, or where both are lost.
+pub fn settle_identity(root: &Root, _lock: &Lock) -> Result<Vec<String>, TransactionError> {
+    settled(root).during(Phase::Recover)
+}
+
+fn settled(root: &Root) -> Result<Vec<String>, Cause> {
+    let head = journal_file::head(root)?;
+    let Some(marker) = marker(root, head.as_ref())? else { return Ok(Vec::new()) };
+    let own = make_own_directory(root)?;
+    let how = match RootId::in_own(&own)? {
+        RootId::Marker(_) => return Ok(Vec::new()),
+        RootId::Missing => "was not there",
+        RootId::Damaged => "was damaged",
+    };
+    write(&own, &marker)?;
+    Ok(vec![format!("{} {how}: it is made again from the journal", root.show(&own.at(NAME)))])
+}
+
+/// Gives a root a new marker, in both places. Its last run must be finished.
+pub fn renew_identity(root: &Root, _lock: &Lock, marker: &str) -> Result<(), TransactionError> {
+    renewed(root, marker).during(Phase::Recover)
+}
+
+fn renewed(root: &Root, marker: &str) -> Result<(), Cause> {
+    if let Some(head) = journal_file::head(root)?
+        && !head.done
+    {
+        return Err(Cause::Unfinished { run: head.header.run });
+    }
+    let own = make_own_directory(root)?;
+    write(&own, marker)?;
+    journal_file::rewrite(&own, |bytes| with_marker(bytes, marker))
+}

@@ -1,0 +1,243 @@
+//! Gives up a journal that is damaged or gone, once it is known whether the run that it was about is finished.
+//!
+//! The stage on the file system of the records is durable before a journal is published, and goes last of all, after a
+//! durable outcome. So without one no run is unfinished. With one, another copy of the journal says what the run
+//! changes: if all of it is as after, the run may have been acknowledged and is finished as committed, else it is rolled
+//! back, by recovery itself from the copy. Without a copy, what is staged has to prove that all is as before or all is as
+//! after; else nothing is done and the paths in doubt are named. A damaged journal is always kept.
+
+use crate::format::history::HistoryEntry;
+use crate::format::journal::{
+    Journal, JournalError, JournalFiles, Op, OpKind, RunOutcome, mended, outcome_sector,
+};
+use crate::records::lost_journal::STAGES;
+use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
+use crate::transaction::journal::journal_file;
+use crate::transaction::journal::run_notes::with_notes;
+use crate::transaction::objects::attributes::has_attributes;
+use crate::transaction::objects::identity::ObjectState;
+use crate::transaction::recover::copies::journals_of;
+use crate::transaction::recover::put_back::is_held;
+use crate::transaction::recover::recovery::read_believed;
+use crate::transaction::recover::staged_proof::{Proved, prove};
+use crate::transaction::stage::own_stage::{FoundStage, OwnStage, open_own};
+use crate::transaction::switch::op_runner::OpRunner;
+use patchadm_rootfs::{Dir, FileType, Lock, Root};
+use patchadm_svr4::places::own_directory;
+
+/// The largest history that is asked, in bytes.
+const LARGEST_HISTORY: u64 = 64 << 20;
+
+/// What became of a journal that should be given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalFate {
+    /// It is whole: nothing was done about it.
+    Whole,
+    /// It is no longer there; the damaged one, if there was one, is kept.
+    Discarded {
+        /// The path of the damaged journal.
+        kept: Option<String>,
+    },
+}
+
+/// Gives up a damaged journal, or one that is gone beside a stage, after it was proved that no run is unfinished, or
+/// puts a copy in its place by which recovery can end the run. Recovery comes next in any case. The error
+/// [`Cause::Doubt`] names the paths by which neither can be done; then nothing is changed.
+pub fn discard_journal(root: &Root, _lock: &Lock) -> Result<JournalFate, TransactionError> {
+    discarded(root).during(Phase::Recover)
+}
+
+fn discarded(root: &Root) -> Result<JournalFate, Cause> {
+    let Some(own) = own(root)? else { return Ok(JournalFate::Whole) };
+    if damage(root)?.is_none() {
+        return Ok(JournalFate::Whole);
+    }
+    let kept = match Verdict::of(root, &own)? {
+        Verdict::Finished => {
+            if !directories(&own)?.is_empty() && !journal_file::is_unpublished(&own)? {
+                // What is staged is of no use any more; this lets recovery remove it.
+                journal_file::begin(&own)?;
+                own.sync()?;
+            }
+            journal_file::set_aside(&own)?
+        }
+        Verdict::Known(files, run) => {
+            let kept = journal_file::set_aside(&own)?;
+            journal_file::restore(&own, &files, &run)?;
+            kept
+        }
+    };
+    Ok(JournalFate::Discarded { kept: kept.map(|name| root.show(&own.at(&name))) })
+}
+
+/// Opens the directory of our own files.
+pub(crate) fn own(root: &Root) -> Result<Option<Dir>, Cause> {
+    Ok(root.dir_if_there(&root.resolver().locate_dir(&own_directory())?)?)
+}
+
+/// Returns what is wrong with the journal of a root, if it is damaged or gone. A journal of a later version is an error.
+pub(crate) fn damage(root: &Root) -> Result<Option<JournalError>, Cause> {
+    let path = root.show(&own_directory().join(journal_file::NAME).unwrap_or_else(|_| own_directory()));
+    let read = match journal_file::head(root) {
+        Ok(Some(head)) if !head.done => read_believed(root).map(drop),
+        other => other.map(drop),
+    };
+    match read {
+        Ok(()) => Ok(None),
+        Err(Cause::Journal { reason: reason @ JournalError::Version(_), path }) => {
+            Err(Cause::Journal { path, reason })
+        }
+        Err(Cause::Journal { reason, path: at }) if at == path => Ok(Some(reason)),
+        Err(other) => Err(other),
+    }
+}
+
+/// Returns the names of the directories among the stages.
+pub(crate) fn directories(own: &Dir) -> Result<Vec<Vec<u8>>, Cause> {
+    if own.look(STAGES)?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+        return Ok(Vec::new());
+    }
+    let stages = own.dir(STAGES)?;
+    let mut found = Vec::new();
+    for name in stages.names()? {
+        if stages.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+/// What can be said of the run whose journal is lost.
+enum Verdict {
+    /// None is unfinished.
+    Finished,
+    /// These are the files of its journal, as recovery shall find them, and its name.
+    Known(Box<JournalFiles>, String),
+}
+
+impl Verdict {
+    fn of(root: &Root, own: &Dir) -> Result<Self, Cause> {
+        let stages = directories(own)?;
+        if stages.is_empty() || journal_file::is_unpublished(own)? {
+            return Ok(Self::Finished);
+        }
+        let within = own.dir(STAGES)?;
+        let doubt =
+            || Cause::Doubt { paths: stages.iter().map(|name| root.show(&within.at(name))).collect() };
+        let [name] = stages.as_slice() else { return Err(doubt()) };
+        let FoundStage::Ours(stage) = open_own(&within, name, name)? else { return Err(doubt()) };
+        let run = stage.run.to_string();
+        let told = told_outcome(own, &run)?;
+        for files in journals_of(root, own, &stage.dir, &run)? {
+            let Some(bytes) = mended(&files.journal) else { continue };
+            let Ok(journal) = Journal::parse(&bytes, Some(&files.ops)) else { continue };
+            let outcome = match journal.head.outcome.or(told) {
+                Some(outcome) => Some(outcome),
+                None => found_outcome(root, &journal)?,
+            };
+            let files = JournalFiles { journal: with_outcome(bytes, outcome), ops: files.ops };
+            return Ok(Self::Known(Box::new(files), run));
+        }
+        if told.is_some() {
+            return Ok(Self::Finished);
+        }
+        by_what_is_staged(root, own, &stage)
+    }
+}
+
+/// Asks what is staged, where nothing says any more what the run changes.
+fn by_what_is_staged(root: &Root, own: &Dir, stage: &OwnStage) -> Result<Verdict, Cause> {
+    match prove(root, own, stage)? {
+        Proved::Before | Proved::After => Ok(Verdict::Finished),
+        Proved::Nothing(paths) => Err(Cause::Doubt { paths }),
+    }
+}
+
+/// Returns the outcome of a run as the history has it, which is written after the outcome and before the stage goes. A
+/// history that cannot be read says nothing.
+fn told_outcome(own: &Dir, run: &str) -> Result<Option<RunOutcome>, Cause> {
+    let history = own.read_regular(b"history", LARGEST_HISTORY).ok().flatten().unwrap_or_default();
+    let entries = history.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok());
+    let results: Vec<String> = entries.filter(|entry| entry.run == run).map(|entry| entry.result).collect();
+    Ok(match results.first().map(String::as_str) {
+        Some("done") => Some(RunOutcome::Commit),
+        Some("rolled-back") => Some(RunOutcome::RolledBack),
+        _ => None,
+    })
+}
+
+/// Returns `Commit` where all that the run changes is as after, durably; else nothing: it is rolled back.
+fn found_outcome(root: &Root, journal: &Journal) -> Result<Option<RunOutcome>, Cause> {
+    let journal = with_notes(root, journal)?;
+    let mut runner = OpRunner::open(root, &journal)?;
+    let protected: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Protect).collect();
+    let is_after = if protected.is_empty() {
+        let mut all = true;
+        for op in journal.ops.iter().filter(|op| op.kind != OpKind::Rmdir) {
+            all = all && runner.is_as_after(op)?;
+        }
+        all && !journal.ops.is_empty()
+    } else {
+        // Safety copies go only when the outcome is written, and those of a rollback are in their places.
+        let mut any_lost = false;
+        for op in protected {
+            any_lost = any_lost || runner.is_copy_lost(op)?;
+        }
+        any_lost
+    };
+    if !is_after {
+        return Ok(None);
+    }
+    runner.sync()?;
+    Ok(Some(RunOutcome::Commit))
+}
+
+fn with_outcome(mut bytes: Vec<u8>, outcome: Option<RunOutcome>) -> Vec<u8> {
+    if let Some((sector, offset)) = outcome.map(outcome_sector)
+        && let Ok(at) = usize::try_from(offset)
+        && let Some(place) = bytes.get_mut(at..at + sector.len())
+    {
+        place.copy_from_slice(&sector);
+    }
+    bytes
+}
+
+impl OpRunner<'_> {
+    /// Tells whether the target of an op is as after it. Somebody may have written to a new object since.
+    fn is_as_after(&mut self, op: &Op) -> Result<bool, Cause> {
+        use ObjectState::{New, NewTouched, None, Old};
+        match op.kind {
+            OpKind::Add | OpKind::Replace => Ok(matches!(self.target_state(op)?, New | NewTouched)),
+            OpKind::Delete => Ok(self.target_state(op)? == None),
+            OpKind::Move => {
+                let Some(to) = &op.to else { return Ok(false) };
+                let Some(parent) = self.parent_of(to)? else { return Ok(false) };
+                let state = crate::transaction::objects::identity::state(
+                    &parent,
+                    to.name(),
+                    op.old.as_ref(),
+                    Option::None,
+                )?;
+                Ok(self.target_state(op)? == None && state == Old)
+            }
+            OpKind::Attr => {
+                let (Some(parent), Some(new)) = (self.parent_of(&op.path)?, &op.new) else {
+                    return Ok(false);
+                };
+                has_attributes(&parent, op.path.name(), new)
+            }
+            OpKind::Rmdir | OpKind::Protect => Ok(true),
+        }
+    }
+
+    /// Tells whether the safety copy of an op is neither in the stage nor in its place: what holds it is being dropped.
+    fn is_copy_lost(&mut self, op: &Op) -> Result<bool, Cause> {
+        let Some(copy) = &op.new else { return Ok(false) };
+        let (stage, staged) = self.staged(op)?;
+        if stage.look(&staged)?.is_some() {
+            return Ok(false);
+        }
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(true) };
+        Ok(!is_held(&parent, op.path.name(), copy)?)
+    }
+}

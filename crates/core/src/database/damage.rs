@@ -1,0 +1,138 @@
+//! A damaged record: which file, which line, what is wrong with it, and what repairs it.
+
+use std::fmt;
+
+use super::places;
+use patchadm_rootfs::Root;
+use patchadm_svr4::format::contents::ContentsError;
+use patchadm_svr4::format::params::ParamsError;
+use patchadm_svr4::package::PkgInst;
+
+/// A record that cannot be read, or that another one contradicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordDamage {
+    /// The file, with the prefix of the root.
+    pub file: String,
+    /// The line, counted from 1, where there is one.
+    pub line: Option<u64>,
+    /// What is wrong, without file and line.
+    pub reason: String,
+    /// What repairs it.
+    pub repair: RecordRepair,
+    /// The root on the host as `-R` names it, unless it is that of the running system.
+    pub root: Option<String>,
+}
+
+/// What repairs a damaged record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordRepair {
+    /// The pkginfo of this package is made anew, by `pkgadd` or `pkgchk -f PKG`.
+    Package(PkgInst),
+    /// The package is installed again: too little is left to make its pkginfo anew.
+    Installation(PkgInst),
+    /// `contents` is made anew, by `pkgchk -f`.
+    Contents,
+    /// The empty directory of this package goes.
+    EmptyDirectory(PkgInst),
+}
+
+impl fmt::Display for RecordDamage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, reason, .. } = self;
+        match line {
+            Some(line) => write!(f, "{file}: line {line}: {reason}"),
+            None => write!(f, "{file}: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for RecordDamage {}
+
+impl RecordDamage {
+    /// The same with a line.
+    #[must_use]
+    pub fn in_line(self, line: u64) -> Self {
+        Self { line: Some(line), ..self }
+    }
+
+    fn new(root: &Root, file: String, reason: impl Into<String>, repair: RecordRepair) -> Self {
+        let named = (!root.is_system()).then(|| root.prefix().display().to_string());
+        Self { file, line: None, reason: reason.into(), repair, root: named }
+    }
+
+    /// A pkginfo that cannot be used.
+    pub fn of_pkginfo(root: &Root, package: &PkgInst, reason: impl Into<String>) -> Self {
+        let repair = RecordRepair::Package(package.clone());
+        Self::new(root, root.show(&places::pkginfo(package)), reason, repair)
+    }
+
+    /// A pkginfo that cannot be parsed.
+    pub fn of_params(root: &Root, package: &PkgInst, error: &ParamsError) -> Self {
+        let (line, reason) = parted(&error.to_string());
+        Self { line, ..Self::of_pkginfo(root, package, reason) }
+    }
+
+    /// A directory of a package that is empty.
+    pub(super) fn of_empty_directory(root: &Root, package: &PkgInst) -> Self {
+        let repair = RecordRepair::EmptyDirectory(package.clone());
+        Self::new(root, root.show(&places::package(package)), "it is empty: it has no pkginfo", repair)
+    }
+
+    /// A `contents` that cannot be used.
+    pub fn of_contents(root: &Root, reason: impl Into<String>) -> Self {
+        Self::new(root, root.show(&places::contents()), reason, RecordRepair::Contents)
+    }
+
+    /// The package that owns objects and has no directory.
+    pub(super) fn of_owner(root: &Root, package: &PkgInst) -> Self {
+        let directory = root.show(&places::package(package));
+        let reason = format!("package {package} owns objects, and {directory} is not there");
+        let repair = RecordRepair::Installation(package.clone());
+        Self::new(root, root.show(&places::contents()), reason, repair)
+    }
+
+    /// A line of `contents` that cannot be parsed; none where the file could not be read at all.
+    pub fn of_line(root: &Root, error: &ContentsError) -> Option<Self> {
+        let (line, reason) = line_and_reason(error)?;
+        Some(Self { line, ..Self::of_contents(root, reason) })
+    }
+
+    /// The same for an error that somebody else met.
+    pub(super) fn of_contents_error(root: Option<String>, file: &str, error: &ContentsError) -> Option<Self> {
+        let (line, reason) = line_and_reason(error)?;
+        Some(Self { file: file.to_owned(), line, reason, repair: RecordRepair::Contents, root })
+    }
+
+    /// Something other than a regular file in the place of `contents`.
+    pub(super) fn of_no_file(root: Option<String>, file: String) -> Self {
+        let reason = "it is not a regular file".to_owned();
+        Self { file, line: None, reason, repair: RecordRepair::Contents, root }
+    }
+
+    /// The package whose record it is; none of `contents`.
+    pub fn package(&self) -> Option<&PkgInst> {
+        match &self.repair {
+            RecordRepair::Package(package)
+            | RecordRepair::Installation(package)
+            | RecordRepair::EmptyDirectory(package) => Some(package),
+            RecordRepair::Contents => None,
+        }
+    }
+}
+
+fn line_and_reason(error: &ContentsError) -> Option<(Option<u64>, String)> {
+    match error {
+        ContentsError::Io(_) => None,
+        ContentsError::Line { line, error } => Some((Some(*line), error.to_string())),
+        other => Some(parted(&other.to_string())),
+    }
+}
+
+/// Parts `line N: reason`.
+fn parted(text: &str) -> (Option<u64>, String) {
+    let numbered = || {
+        let (number, reason) = text.strip_prefix("line ")?.split_once(": ")?;
+        Some((Some(number.parse().ok()?), reason.to_owned()))
+    };
+    numbered().unwrap_or_else(|| (None, text.to_owned()))
+}

@@ -1,0 +1,96 @@
+//! Records made anew from what is left of them: pkgchk(1M) `-f`.
+//!
+//! Everything goes through one transaction for each record, so that a crash leaves the root as it was or with the record.
+//! No object is touched. A record that was damaged, and not only lost, is kept beside the new one as `NAME.damaged`.
+//!
+//! ```text
+//! pkginfo   of a package       traces    of its patches: ledger, undo archives, spooled copy
+//! contents  of the root        saved     what somebody may want to look at
+//! ```
+
+mod contents;
+mod pkginfo;
+mod saved;
+mod traces;
+
+use std::collections::BTreeMap;
+
+use crate::database::agreement::find_damage;
+use crate::database::{RecordDamage, RecordRepair, RecordView};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::Session;
+use crate::plan::{Plan, RecordChange};
+use patchadm_svr4::package::PkgInst;
+
+use saved::kept;
+
+pub(in crate::operation) use saved::set_aside_unless_file;
+
+/// The name of this work in journal and history.
+const COMMAND: &str = "pkgchk";
+
+/// A record that was made anew, or could not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MendedRecord {
+    /// What was wrong with it.
+    pub damage: RecordDamage,
+    /// Whether it was made.
+    pub is_made: bool,
+    /// Whether all of it could be known.
+    pub is_whole: bool,
+    /// What could not be known, what was taken, or why it was not made: whole sentences.
+    pub said: Vec<String>,
+}
+
+/// Makes the damaged records of these packages anew; of all, and `contents`, where none is chosen.
+pub(super) fn mend(
+    session: &Session<'_>,
+    is_chosen: Option<&dyn Fn(&PkgInst) -> bool>,
+) -> Result<Vec<MendedRecord>, Failure> {
+    let root = &session.ground.root;
+    let find = || find_damage(&RecordView::live(root), root.workers());
+    let mut mended = Vec::new();
+    for damage in find()? {
+        let Some(package) = damage.package().cloned() else { continue };
+        if is_chosen.is_some_and(|is_chosen| !is_chosen(&package)) {
+            continue;
+        }
+        let said = match damage.repair {
+            RecordRepair::Package(_) => pkginfo::mend(session, &package)?,
+            _ => pkginfo::Mending::given_up(
+                "nothing is left of its records: install the package again, or put its directory back from a backup",
+            ),
+        };
+        mended.push(said.of(damage));
+    }
+    let of_contents: Vec<RecordDamage> =
+        find()?.into_iter().filter(|damage| damage.package().is_none()).collect();
+    if is_chosen.is_none() && !of_contents.is_empty() {
+        mended.extend(contents::mend(session, of_contents)?);
+    }
+    Ok(mended)
+}
+
+/// A plan that writes records and changes no object.
+fn plan_of(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>) -> Plan {
+    Plan {
+        command: COMMAND,
+        patches: Vec::new(),
+        packages: vec![package.clone()],
+        changes: Vec::new(),
+        records,
+        contents: BTreeMap::new(),
+        trailer: session.caller.now.trailer(COMMAND, package),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space: Vec::new(),
+        discard: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// Carries out a change of records.
+fn write(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>) -> Result<(), Failure> {
+    session.perform(&plan_of(session, package, records), &mut NoContent, None, String::new()).map(drop)
+}

@@ -1,0 +1,270 @@
+//! The pkginfo of a package made anew: from the copy of what was delivered last, from the records that the newest patch
+//! found, which are in its undo archive, and from the ledger.
+//!
+//! Which patches are applied has to be certain: the newest patch is the one whose undo archive lists all others. Where there
+//! is no such archive, and yet a patch, nothing is done.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Duration};
+
+use super::contents::paths_of;
+use super::traces::{OldRecords, PatchTraces, SpooledCopy, bound_archive};
+use super::{MendedRecord, kept, write};
+use crate::database::contents::lines_of_package;
+use crate::database::history::{HistoryEntry, history};
+use crate::database::{RecordDamage, RecordView, ledger};
+use crate::format::ledger::LedgerLine;
+use crate::operation::failure::Failure;
+use crate::operation::session::Session;
+use crate::plan::RecordChange;
+use crate::plan::clock::Now;
+use crate::plan::ledger::{LedgerArchive, LedgerChange};
+use crate::plan::package::regain::{installed_params, is_of_patch, patched_params};
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{PatchId, PatchInfo, PatchRecords};
+use patchadm_svr4::places;
+
+/// The seconds within which a patch was recorded after its run began.
+const SECONDS: i64 = 120;
+
+/// What becomes of a pkginfo.
+pub(super) struct Mending {
+    is_made: bool,
+    is_whole: bool,
+    said: Vec<String>,
+}
+
+impl Mending {
+    /// Nothing was done, because of this.
+    pub(super) fn given_up(why: impl Into<String>) -> Self {
+        Self { is_made: false, is_whole: false, said: vec![why.into()] }
+    }
+
+    pub(super) fn of(self, damage: RecordDamage) -> MendedRecord {
+        let Self { is_made, is_whole, said } = self;
+        MendedRecord { damage, is_made, is_whole, said }
+    }
+}
+
+/// Makes the pkginfo of a package anew, where its list of patches is certain.
+pub(super) fn mend(session: &Session<'_>, package: &PkgInst) -> Result<Mending, Failure> {
+    let ground = &session.ground;
+    let Some(copy) = SpooledCopy::of(ground, package)? else {
+        return Ok(Mending::given_up(format!(
+            "save/pspool/{package} has no copy of what was delivered: install {package} again with pkgadd"
+        )));
+    };
+    let traces = PatchTraces::of(ground, package)?;
+    let lost = LostPkginfo { session, package, copy, traces };
+    let regained = if lost.traces.patches().is_empty() { lost.unpatched()? } else { lost.patched()? };
+    match regained {
+        Ok(regained) => regained.write(session, package),
+        Err(why) => Ok(Mending::given_up(format!(
+            "the list of its patches is not certain: {why}; install {package} again with pkgadd"
+        ))),
+    }
+}
+
+/// A pkginfo that was lost, and what is left.
+struct LostPkginfo<'a> {
+    session: &'a Session<'a>,
+    package: &'a PkgInst,
+    copy: SpooledCopy,
+    traces: PatchTraces,
+}
+
+/// Parameters that were regained, and what of them could not be known.
+struct RegainedPkginfo {
+    params: Params,
+    unknown: Vec<String>,
+    /// The archive that has to be bound anew, because the record of its patch is another one.
+    adopted: Option<LedgerArchive>,
+}
+
+impl RegainedPkginfo {
+    fn write(self, session: &Session<'_>, package: &PkgInst) -> Result<Mending, Failure> {
+        let path = places::pkginfo(package);
+        let kept = kept(&session.ground.root, &path)?;
+        let bytes = params::write(&self.params);
+        let mut records = vec![RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }];
+        if let Some(adopted) = self.adopted {
+            records.push(RecordChange::Ledger(LedgerChange {
+                adopted: vec![adopted],
+                ..LedgerChange::of(package)
+            }));
+        }
+        let shown = kept.as_ref().map(|kept| kept.shown.clone());
+        records.extend(kept.and_then(|kept| kept.change));
+        write(session, package, records)?;
+        let mut said = self.unknown;
+        let is_whole = said.is_empty();
+        said.extend(shown.map(|shown| format!("the damaged file is kept as {shown}")));
+        Ok(Mending { is_made: true, is_whole, said })
+    }
+}
+
+impl LostPkginfo<'_> {
+    /// A package of which no patch is known.
+    fn unpatched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
+        if is_of_patch(&self.copy.params) {
+            return Ok(Err("it was patched, and nothing of the patch is left".to_owned()));
+        }
+        if self.traces.ledger.is_none() {
+            return Ok(Err("its ledger is damaged".to_owned()));
+        }
+        let mut delivered = self.copy.params.clone();
+        let mut unknown = Vec::new();
+        match self.base(&delivered)? {
+            Some(base) => {
+                delivered.set("BASEDIR", base.as_bytes());
+            }
+            None => {
+                unknown.push("BASEDIR is that of the delivered package: contents does not tell it".to_owned())
+            }
+        }
+        let run = self.history_of(|entry| {
+            entry.command == "pkgadd" && entry.packages.iter().any(|name| name == self.package.as_str())
+        });
+        let when = run.as_ref().and_then(|entry| self.moment(&entry.time, 0));
+        let mut params =
+            installed_params(self.package, &delivered, when.as_ref().unwrap_or(&self.session.caller.now));
+        if when.is_none() {
+            params.remove("INSTDATE");
+            unknown.push("INSTDATE is not known".to_owned());
+        }
+        let environment = "LANG, LC_*, TZ, PATH and OAMBASE as they were at the installation are not known";
+        unknown.push(environment.to_owned());
+        if self.copy.has_answers() {
+            unknown.push(format!("what scripts of {} answered is not known", self.package));
+        }
+        Ok(Ok(RegainedPkginfo { params, unknown, adopted: None }))
+    }
+
+    /// A patched package: what the newest patch found, with what that patch delivered.
+    fn patched(&self) -> Result<Result<RegainedPkginfo, String>, Failure> {
+        let separator = &self.session.ground.policy.separator;
+        let Some((line, found)) = self.newest(separator) else {
+            let patches: Vec<String> = self.traces.patches().iter().map(ToString::to_string).collect();
+            return Ok(Err(format!("no undo archive tells which of {} came last", patches.join(", "))));
+        };
+        let Some(id) = PatchId::new(&line.patch).ok() else {
+            return Ok(Err("its ledger is damaged".to_owned()));
+        };
+        let with = |now: &Now| patched_params(self.package, &found, &self.copy.params, &id, separator, now);
+        if with(&self.session.caller.now).is_none() {
+            return Ok(Err(format!("save/pspool/{} is not what {id} delivered", self.package)));
+        }
+        let entry = self.history_of(|entry| entry.run == line.run);
+        let is_recorded = |params: &Params| ledger::info(params, &line.patch) == Some(line.info);
+        let mut exact = None;
+        for host in self.hosts(&found, separator) {
+            let moments = (0..=SECONDS).filter_map(|seconds| self.moment(&entry.as_ref()?.time, seconds));
+            let mut moments = moments.map(|now| Now { host: host.clone(), ..now });
+            exact = exact.or_else(|| moments.find_map(|now| with(&now).filter(is_recorded)));
+        }
+        let mut unknown = Vec::new();
+        let is_exact = exact.is_some();
+        let guessed = || entry.as_ref().and_then(|entry| self.moment(&entry.time, 0));
+        let params = exact.or_else(|| with(&guessed().unwrap_or_else(|| self.session.caller.now.clone())));
+        let Some(params) = params else { return Ok(Err("its parameters make no sense".to_owned())) };
+        let mut adopted = None;
+        if !is_exact {
+            unknown.push(format!(
+                "when and from where {id} was applied is not known: PATCH_INFO_{id} is made up"
+            ));
+            adopted = self.binding(line)?;
+        }
+        if self.copy.has_answers() {
+            unknown.push(format!("what scripts of {id} answered is not known"));
+        }
+        Ok(Ok(RegainedPkginfo { params, unknown, adopted }))
+    }
+
+    /// The line of the newest patch, and the parameters that it found: those of the one archive that lists all other patches.
+    fn newest(&self, separator: &str) -> Option<(&LedgerLine, Params)> {
+        let all = self.traces.patches();
+        let lines = self.traces.ledger.iter().flat_map(|ledger| ledger.lines());
+        let mut newest = lines.filter_map(|line| {
+            let id = PatchId::new(&line.patch).ok()?;
+            let found = found_by(self.traces.archives.get(&line.patch)?)?;
+            let before = PatchRecords::from_params(self.package, &found, separator).ok()?;
+            let others: BTreeSet<PatchId> = before.list.iter().cloned().collect();
+            let is_newest = !others.contains(&id) && others.len() + 1 == all.len() && others.is_subset(&all);
+            is_newest.then_some((line, found))
+        });
+        newest.next().filter(|_| newest.next().is_none())
+    }
+
+    /// The archive of a line, to be bound to another record of its patch.
+    fn binding(&self, line: &LedgerLine) -> Result<Option<LedgerArchive>, Failure> {
+        let Some((archive, _)) = bound_archive(&self.session.ground, self.package, line) else {
+            return Ok(None);
+        };
+        let (sha256, size) = archive.digest()?;
+        Ok(Some(LedgerArchive { patch: line.patch.clone(), sha256, size, place: Some(archive.location()) }))
+    }
+
+    /// The machines from which patches of the package were applied, and this one.
+    fn hosts(&self, found: &Params, separator: &str) -> BTreeSet<String> {
+        let records = PatchRecords::from_params(self.package, found, separator).ok();
+        let infos = records.into_iter().flat_map(|records| records.infos.into_values());
+        let hosts = infos.filter_map(|info| match info {
+            PatchInfo::Installed(info) => Some(info.host),
+            _ => None,
+        });
+        hosts.chain([self.session.caller.now.host.clone()]).collect()
+    }
+
+    /// The last run of the history that is meant.
+    fn history_of(&self, is_meant: impl Fn(&HistoryEntry) -> bool) -> Option<HistoryEntry> {
+        let entries = history(&RecordView::live(&self.session.ground.root)).ok()?;
+        entries.into_iter().rev().find(|entry| entry.result == "done" && is_meant(entry))
+    }
+
+    /// So many seconds after a moment of the history, where this machine is.
+    fn moment(&self, time: &str, seconds: i64) -> Option<Now> {
+        let now = &self.session.caller.now;
+        let utc = DateTime::parse_from_rfc3339(time)
+            .ok()?
+            .naive_utc()
+            .checked_add_signed(Duration::seconds(seconds))?;
+        Some(Now { utc, local: utc.checked_add_signed(now.local - now.utc)?, host: now.host.clone() })
+    }
+
+    /// The directory of the package's relative paths: the delivered one, or the one below which `contents` has its objects;
+    /// none where neither has them all.
+    fn base(&self, delivered: &Params) -> Result<Option<ObjectPath>, Failure> {
+        let lines = lines_of_package(&RecordView::live(&self.session.ground.root), self.package)?;
+        let owned = paths_of(lines.values(), self.package);
+        let Ok(map) = Pkgmap::parse(&self.copy.pkgmap) else { return Ok(None) };
+        let relative: Vec<&[u8]> = map
+            .entries
+            .iter()
+            .filter(|entry| !entry.is_information() && !entry.path.is_absolute())
+            .map(|entry| entry.path.as_bytes())
+            .filter(|path| !path.contains(&b'$'))
+            .collect();
+        let fits = |base: &ObjectPath| {
+            relative.iter().all(|path| base.join(path).is_ok_and(|path| owned.contains(&path)))
+        };
+        let said = ObjectPath::new(delivered.text("BASEDIR").trim().as_bytes()).ok();
+        if let Some(said) = said.filter(&fits) {
+            return Ok(Some(said));
+        }
+        let Some(first) = relative.first() else { return Ok(None) };
+        let end = [b"/", *first].concat();
+        let bases = owned.iter().filter_map(|path| {
+            let base = path.as_bytes().strip_suffix(end.as_slice())?;
+            ObjectPath::new(if base.is_empty() { b"/" } else { base }).ok()
+        });
+        Ok(bases.into_iter().find(|base| fits(base)))
+    }
+}
+
+/// The pkginfo that a patch found, by its undo archive.
+fn found_by(old: &OldRecords) -> Option<Params> {
+    params::read(&old.get(&b"pkginfo"[..])?.bytes).ok().filter(|params| !params.is_empty())
+}

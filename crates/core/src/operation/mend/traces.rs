@@ -1,0 +1,139 @@
+//! What the patches of a package left beside its pkginfo: lines of the ledger, undo archives, save directories, and the copy
+//! of what was delivered last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::database::archive::{self, OpenArchive};
+use crate::database::{RecordView, ledger, places};
+use crate::format::ledger::{Ledger, LedgerLine};
+use crate::operation::failure::Failure;
+use crate::operation::patches::back_out::records_in;
+use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::RecordFile;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_svr4::format::params::{self, LARGEST_FILE};
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// The files of the spooled copy that matter here, in the directory of a package.
+const SPOOLED: [&str; 2] = ["pkginfo", "pkgmap"];
+
+/// The largest pkgmap that is read, in bytes: 1 GiB.
+const LARGEST_MAP: u64 = 1 << 30;
+
+/// The old records that an undo archive has, by name in the directory of the package.
+pub(super) type OldRecords = BTreeMap<Vec<u8>, RecordFile>;
+
+/// What is left of the patches of a package.
+pub(super) struct PatchTraces {
+    /// The lines of its ledger, whatever they count; none where it cannot be read.
+    pub(super) ledger: Option<Ledger>,
+    /// The patches that have a save directory, as it is named.
+    pub(super) saved: BTreeSet<String>,
+    /// The old records in each archive that the ledger binds, by patch.
+    pub(super) archives: BTreeMap<String, OldRecords>,
+}
+
+impl PatchTraces {
+    pub(super) fn of(ground: &RootAndPolicy, package: &PkgInst) -> Result<Self, Failure> {
+        let view = RecordView::live(&ground.root);
+        let names = view.list(&places::save(package))?.unwrap_or_default();
+        let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
+        let saved: BTreeSet<String> = names.filter(|name| PatchId::new(name).is_ok()).collect();
+        let ledger = ledger::read(&view, package).ok();
+        let mut archives = BTreeMap::new();
+        for line in ledger.iter().flat_map(Ledger::lines) {
+            if let Some(records) = old_records(ground, package, line) {
+                archives.insert(line.patch.clone(), records);
+            }
+        }
+        Ok(Self { ledger, saved, archives })
+    }
+
+    /// The patches that the ledger or a save directory names.
+    pub(super) fn patches(&self) -> BTreeSet<PatchId> {
+        let lines = self.ledger.iter().flat_map(Ledger::lines).map(|line| &line.patch);
+        lines.chain(&self.saved).filter_map(|name| PatchId::new(name).ok()).collect()
+    }
+}
+
+/// The archive of a line, if it is what the line says.
+pub(super) fn bound_archive(
+    ground: &RootAndPolicy,
+    package: &PkgInst,
+    line: &LedgerLine,
+) -> Option<(OpenArchive, Manifest)> {
+    let view = RecordView::live(&ground.root);
+    let mut ledger = Ledger::default();
+    ledger.set(line.clone());
+    let outside = ground.outside.with(None);
+    let found = archive::find_with(&view, &ground.host, package, &line.patch, &ledger, &outside).ok()?;
+    let found = found.telling(&view).ok()?;
+    let manifest = found.bound_manifest().ok()??;
+    Some((found, manifest))
+}
+
+fn old_records(ground: &RootAndPolicy, package: &PkgInst, line: &LedgerLine) -> Option<OldRecords> {
+    let (archive, manifest) = bound_archive(ground, package, line)?;
+    records_in(archive, &manifest).ok()
+}
+
+/// What was delivered last to a package: pkginfo and pkgmap of its spooled copy.
+pub(super) struct SpooledCopy {
+    /// The parameters.
+    pub(super) params: Params,
+    /// The bytes of the pkgmap.
+    pub(super) pkgmap: Vec<u8>,
+}
+
+/// The scripts whose answers become parameters.
+const ANSWERING: [&[u8]; 2] = [b"request", b"checkinstall"];
+
+impl SpooledCopy {
+    /// Reads the copy that is there; none where it is not whole.
+    pub(super) fn of(ground: &RootAndPolicy, package: &PkgInst) -> Result<Option<Self>, Failure> {
+        let view = RecordView::live(&ground.root);
+        let mut files = Vec::new();
+        for name in SPOOLED {
+            let Ok(path) = places::package(package).join(&name_of(package, name)) else { return Ok(None) };
+            let limit = if name == "pkgmap" { LARGEST_MAP } else { LARGEST_FILE as u64 };
+            let Some(bytes) = view.read(&path, limit)? else { return Ok(None) };
+            files.push(bytes);
+        }
+        let [pkginfo, pkgmap] = files.as_slice() else { return Ok(None) };
+        Ok(Self::parse(pkginfo, pkgmap.clone()))
+    }
+
+    /// The copy of before a patch, of which an archive of it has the files that the patch replaced.
+    pub(super) fn before(&self, package: &PkgInst, old: &OldRecords) -> Option<Self> {
+        let [pkginfo, pkgmap] = SPOOLED.map(|name| old.get(&name_of(package, name)));
+        if pkginfo.is_none() && pkgmap.is_none() {
+            return None;
+        }
+        let params = match pkginfo {
+            Some(file) => params::read(&file.bytes).ok()?,
+            None => self.params.clone(),
+        };
+        Some(Self { params, pkgmap: pkgmap.map_or_else(|| self.pkgmap.clone(), |file| file.bytes.clone()) })
+    }
+
+    /// Whether it brought scripts whose answers become parameters.
+    pub(super) fn has_answers(&self) -> bool {
+        let map = Pkgmap::parse(&self.pkgmap);
+        map.is_ok_and(|map| {
+            map.entries
+                .iter()
+                .any(|entry| entry.is_information() && ANSWERING.contains(&entry.path.as_bytes()))
+        })
+    }
+
+    fn parse(pkginfo: &[u8], pkgmap: Vec<u8>) -> Option<Self> {
+        let params = params::read(pkginfo).ok().filter(|params| !params.is_empty())?;
+        Some(Self { params, pkgmap })
+    }
+}
+
+fn name_of(package: &PkgInst, name: &str) -> Vec<u8> {
+    format!("save/pspool/{package}/{name}").into_bytes()
+}

@@ -1,0 +1,215 @@
+//! What to type next after a refusal: in the options of whoever asked, with the root that was named.
+//!
+//! A command stands in backquotes and can be typed as it stands, but for a word in capitals (PATCH, DIR), which is the
+//! user's to say. Where nothing that could be typed would help, there is no advice.
+
+use std::path::Path;
+
+use super::{Command, Reason, Refusal, WayOut};
+
+/// How advice is written: in the options of the verbs or in those of the classic commands, for the root that was named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// The root as it was named; empty where it is `/`.
+    root: String,
+    /// Whether a classic command was called, which has options of its own.
+    is_classic: bool,
+}
+
+impl Wording {
+    /// The words for whoever called a verb on this root.
+    pub fn of_verbs(root: &Path) -> Self {
+        let root = if root == Path::new("/") { String::new() } else { root.display().to_string() };
+        Self { root, is_classic: false }
+    }
+
+    /// The words for whoever called a classic command on this root.
+    pub fn of_classic(root: &Path) -> Self {
+        Self { is_classic: true, ..Self::of_verbs(root) }
+    }
+
+    /// A verb, or a classic command as one: `patchadm -R ROOT WORDS`.
+    pub fn verb(&self, words: &str) -> String {
+        format!("`patchadm{} {words}`", self.option())
+    }
+
+    /// A classic command, by its own name where one was called.
+    pub fn command(&self, name: &str, words: &str) -> String {
+        let by = if self.is_classic { "" } else { "patchadm " };
+        format!("`{by}{name}{} {words}`", self.option())
+    }
+
+    /// The backout of patches.
+    pub fn removal(&self, ids: &str) -> String {
+        if self.is_classic { self.command("patchrm", ids) } else { self.verb(&format!("remove {ids}")) }
+    }
+
+    /// The option that keeps no undo data.
+    pub fn no_undo(&self) -> &'static str {
+        if self.is_classic { "-d" } else { "--no-undo" }
+    }
+
+    /// The option that keeps undo data, or looks for it, in another place.
+    pub fn undo_dir(&self) -> &'static str {
+        if self.is_classic { "-B DIR" } else { "--undo-dir DIR" }
+    }
+
+    /// The option that waits for the lock; the classic commands have none.
+    pub fn wait(&self) -> Option<&'static str> {
+        (!self.is_classic).then_some("--wait SECONDS")
+    }
+
+    /// A path of the root as the host sees it.
+    pub fn path(&self, below: &str) -> String {
+        format!("{}/{below}", self.root.trim_end_matches('/'))
+    }
+
+    /// `-R ROOT` with a blank before it, quoted where a shell needs it.
+    fn option(&self) -> String {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+,@%:=~".contains(letter);
+        match self.root.as_str() {
+            "" => String::new(),
+            root if root.chars().all(is_plain) => format!(" -R {root}"),
+            root => format!(" -R '{}'", root.replace('\'', r"'\''")),
+        }
+    }
+}
+
+impl Refusal {
+    /// What to do next; empty where nothing can be typed.
+    pub fn hint(&self, wording: &Wording) -> String {
+        if self.command == Command::Patchadd && matches!(*self.reason, Reason::Obsoleted { .. }) {
+            return String::new();
+        }
+        self.way_on(wording)
+    }
+
+    /// The hint where something else has to go or come first.
+    fn way_on(&self, wording: &Wording) -> String {
+        let first =
+            |id: &dyn std::fmt::Display| format!("back it out first: {}", wording.removal(&id.to_string()));
+        match &*self.reason {
+            Reason::Required(needed) => match needed.ids() {
+                [id] => format!("apply patch {id} first, or both in one command"),
+                _ => format!("apply one of {needed} first, or both in one command"),
+            },
+            Reason::Restricted { restricted, .. } => first(restricted),
+            Reason::Incompatible { applied, .. } => {
+                format!("if {applied} is not needed, {}", first(applied))
+            }
+            Reason::AlreadyApplied(_) => {
+                format!("{} installs its files again", wording.command("patchadd", "-u PATCH"))
+            }
+            Reason::Superseded(_)
+            | Reason::Obsoleted { .. }
+            | Reason::Needed { .. }
+            | Reason::ChangedLater { .. }
+            | Reason::UsedLater { .. }
+            | Reason::SharedLater { .. } => self.of_patch_in_the_way(wording),
+            Reason::NotApplied => format!("{} shows those that are", wording.verb("list")),
+            Reason::PatchesApplied { patches, .. } => {
+                format!("back them out first: {}", wording.removal(patches))
+            }
+            Reason::Interrupted { .. } => format!(
+                "put the package back from a backup, or finish the patch without a way back: {}",
+                wording.command("patchadd", "-u -d PATCH")
+            ),
+            Reason::OtherInterrupted { patch, .. } => format!(
+                "put the package back from a backup, or finish patch {patch} first, without a way back: {}",
+                wording.command("patchadd", "-u -d PATCH")
+            ),
+            _ => self.choice(wording),
+        }
+    }
+
+    /// The hint where a backout has another patch in its way: the one that can go now.
+    fn of_patch_in_the_way(&self, wording: &Wording) -> String {
+        let first = |id: &str| wording.removal(id);
+        match (&self.way_out, self.reason.stands_in_the_way()) {
+            (WayOut::First(id), Some(by)) if *id != by => format!("back {id} out first: {}", first(id)),
+            (WayOut::Blocked { patch, why }, _) => {
+                format!("patch {patch} cannot be backed out either: {why}")
+            }
+            (_, Some(by)) => format!("back it out first: {}", first(&by)),
+            (_, None) => String::new(),
+        }
+    }
+
+    /// The hint where the user has decided something, or has to.
+    fn choice(&self, wording: &Wording) -> String {
+        let policy = || wording.path("etc/patchadm/policy");
+        match &*self.reason {
+            Reason::Edited { can_keep, .. } => {
+                let keep = if *can_keep { " or --edited keep" } else { "" };
+                let preserve = if *can_keep { " and --preserve PATH" } else { "" };
+                format!("decide with --edited replace{keep}, or path by path with --override PATH{preserve}")
+            }
+            Reason::KeepWithoutUndo(_) => format!("leave {} out, or use --edited replace", wording.no_undo()),
+            Reason::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
+            Reason::ScriptForbidden { by_option: true, .. } => "leave --no-scripts out".to_owned(),
+            Reason::ScriptForbidden { .. } => format!("if it may run, say scripts=run in {}", policy()),
+            Reason::Excluded => format!("if it is wanted, take it out of exclude= in {}", policy()),
+            Reason::NoSpace { file_system, needed, free, inodes, undo } => {
+                let missing = needed.saturating_sub(*free);
+                let what = if *inodes { "objects" } else { "bytes" };
+                let elsewhere = match *undo >= missing && missing > 0 {
+                    true => format!(", or keep undo data on another file system with {}", wording.undo_dir()),
+                    false => String::new(),
+                };
+                format!("make room for {missing} more {what} in {file_system}{elsewhere}")
+            }
+            Reason::UndoMismatch { kept: true, .. } => format!("leave {} out, as before", wording.no_undo()),
+            Reason::UndoMismatch { .. } => format!("use {}, as before", wording.no_undo()),
+            Reason::Interaction { answer, .. } => self.answered(answer, true),
+            Reason::InUse { is_question, .. } => self.answered("conflict=nocheck", *is_question),
+            Reason::Administration { answer: Some(answer), .. } => self.answered(answer, false),
+            Reason::BasedirAnswered { installed, .. } => format!("answer BASEDIR={installed}, or nothing"),
+            Reason::StaleSave(package) => {
+                format!(
+                    "move {} away",
+                    wording.path(&format!("var/sadm/pkg/{package}/save/{}", self.subject))
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The hint where an admin file asks, or says no: `answer` is the line that lets it pass. A file that says one thing
+    /// alone leaves open what becomes of an installed instance and where a package goes.
+    fn answered(&self, answer: &str, is_question: bool) -> String {
+        let unsaid = match answer {
+            _ if self.command == Command::Pkgrm => "",
+            "instance=overwrite" => " and basedir=default",
+            "basedir=default" => " and instance=unique",
+            _ => ", instance=unique and basedir=default",
+        };
+        let other = match answer {
+            "idepend=nocheck" => "install that first, or ",
+            "rdepend=nocheck" => "remove that first, or ",
+            "space=nocheck" => "make room, or ",
+            _ if is_question => "",
+            _ => "if that is wanted, ",
+        };
+        let terminal = if is_question { ", or run it on a terminal without -n" } else { "" };
+        format!("{other}use an admin file (-a FILE) that says {answer}{unsaid}{terminal}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_those_of_whoever_asked_and_name_the_root() {
+        let (verbs, classic) =
+            (Wording::of_verbs(Path::new("/mnt/a b")), Wording::of_classic(Path::new("/zones/a")));
+        assert_eq!(verbs.removal("1-01"), "`patchadm -R '/mnt/a b' remove 1-01`");
+        assert_eq!(verbs.command("patchadd", "-u PATCH"), "`patchadm patchadd -R '/mnt/a b' -u PATCH`");
+        assert_eq!(classic.removal("1-01"), "`patchrm -R /zones/a 1-01`");
+        assert_eq!(classic.verb("recover"), "`patchadm -R /zones/a recover`");
+        let here = Wording::of_verbs(Path::new("/"));
+        assert_eq!((here.verb("list"), here.path("etc")), ("`patchadm list`".to_owned(), "/etc".to_owned()));
+        assert_eq!((verbs.undo_dir(), classic.undo_dir()), ("--undo-dir DIR", "-B DIR"));
+        assert_eq!((verbs.wait(), classic.wait()), (Some("--wait SECONDS"), None));
+    }
+}

@@ -1,0 +1,209 @@
+//! What to type next after a failure, in the options of whoever asked; the advice of refusals is theirs.
+
+use rustix::io::Errno;
+
+use patchadm_changeset::format::journal::JournalError;
+use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
+use patchadm_core::database::archive::ArchiveError;
+use patchadm_core::database::ledger::LedgerFault;
+use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_core::script::ScriptError;
+use patchadm_core::source::{SourceError, SourceProblem};
+use patchadm_rootfs::{LockError, RootError};
+
+/// The next step for the user; empty where nothing helps.
+pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
+    if let Some(told) = failure.untrusted() {
+        return told.way_on();
+    }
+    if let Some(damage) = failure.damage() {
+        return mending(damage);
+    }
+    match failure {
+        Failure::Refused(refusal) => refusal.hint(wording),
+        Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
+        Failure::Lock(LockError::Held { .. }) => match wording.wait() {
+            Some(option) => format!("Try again when it has finished, or wait for it with {option}."),
+            None => "Try again when it has finished.".to_owned(),
+        },
+        Failure::Scripts(ScriptError::Locked { .. }) => "Try again when it has finished.".to_owned(),
+        Failure::BackoutDirectory { .. } => {
+            format!("Name a directory that is there, from / on, with {}.", wording.undo_dir())
+        }
+        Failure::Script(failure) => {
+            failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
+        }
+        Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
+        Failure::NoDatabase(_) => {
+            "A package that pkgadd installs below another directory makes the database of a new root there."
+                .to_owned()
+        }
+        Failure::DuringRun(_) => format!(
+            "Try again when that run has ended; if it was interrupted, {} puts the root right.",
+            wording.verb("recover")
+        ),
+        Failure::Unrecovered { error } => unrecovered(wording, &error.cause),
+        Failure::Identity { error } => match error.cause {
+            Cause::Unfinished { .. } => format!("Run {} first.", wording.verb("recover")),
+            _ => format!(
+                "Run {}: undo archives that the ledger names stay usable.",
+                wording.verb("recover --new-identity")
+            ),
+        },
+        Failure::Database(DatabaseError::View(ViewError::Journal { reason, .. })) => {
+            lost_journal(wording, reason)
+        }
+        Failure::Transaction(error) => of_transaction(wording, command, error),
+        Failure::Root(error)
+        | Failure::Database(DatabaseError::View(ViewError::Root(error)))
+        | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
+            remedy(error.errno()).to_owned()
+        }
+        Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
+        Failure::Source(error) => name_the_patches(wording, command, error),
+        Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
+            format!("Name the directory that holds the undo data with {}.", wording.undo_dir())
+        }
+        Failure::Archive(ArchiveError::Outside { .. }) => format!(
+            "Name the directory that holds the undo data with {}, if it is the right one.",
+            wording.undo_dir()
+        ),
+        Failure::Archive(ArchiveError::Lost { .. }) => {
+            "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
+        }
+        Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => adopt(wording),
+        _ => String::new(),
+    }
+}
+
+/// The hint after a run that failed.
+fn of_transaction(wording: &Wording, command: Command, error: &TransactionError) -> String {
+    match (&error.left, &error.cause) {
+        (RootCondition::InDoubt, _) => format!("Run {}.", wording.verb("recover")),
+        (RootCondition::Unfinished(_), _) => put_right(wording),
+        (_, Cause::Changed(_) | Cause::Appeared(_)) => {
+            "Try again when nobody else changes these files.".to_owned()
+        }
+        (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => adopt(wording),
+        (_, cause) if cause.is_no_space() && is_of_undo_data(command, error.phase) => format!(
+            "Make room on the file system, or keep undo data on another one with {}.",
+            wording.undo_dir()
+        ),
+        (_, cause) => remedy(cause.errno()).to_owned(),
+    }
+}
+
+/// Whether a run was about to write undo data that could be kept elsewhere.
+fn is_of_undo_data(command: Command, phase: Phase) -> bool {
+    command == Command::Patchadd && phase == Phase::Snapshot
+}
+
+/// The hint where the ledger does not know an archive.
+fn adopt(wording: &Wording) -> String {
+    format!(
+        "Put the right archive back; or run {}, which compares archives with the records.",
+        wording.verb("recover --adopt-undo")
+    )
+}
+
+/// The hint where a run could not be recovered for this cause.
+fn unrecovered(wording: &Wording, cause: &Cause) -> String {
+    match cause {
+        Cause::Journal { path, reason } if path.ends_with("/journal") => lost_journal(wording, reason),
+        Cause::Doubt { .. } => format!(
+            "Put the journal back from a backup; or run {}, which moves stage and journal to DIR, deletes nothing and \
+             lists what is not as recorded.",
+            wording.verb("recover --keep-stage DIR")
+        ),
+        Cause::KeepingPlace { .. } => {
+            "Name an empty directory of your own on the file system of var/sadm/patchadm.".to_owned()
+        }
+        _ => put_right(wording),
+    }
+}
+
+/// The hint where the journal cannot be read.
+fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
+    match reason {
+        JournalError::Version(_) => "Use the version of patchadm that wrote it.".to_owned(),
+        _ => format!(
+            "Run {}: it proves that no run is unfinished, or ends the one that is, and keeps the journal.",
+            wording.verb("recover --discard-journal")
+        ),
+    }
+}
+
+/// The hint where a run could not be rolled back.
+fn put_right(wording: &Wording) -> String {
+    format!("Put right what stands in the way, then run {}.", wording.verb("recover"))
+}
+
+/// The hint for an error of the system; empty where nothing can be said.
+fn remedy(errno: Option<Errno>) -> &'static str {
+    match errno {
+        Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
+        Some(Errno::ROFS) => "Mount the file system for writing and try again.",
+        Some(Errno::IO) => "Look for errors of the disk in the log of the system before you try again.",
+        Some(Errno::MFILE | Errno::NFILE) => "Allow more open files (ulimit -n) and try again.",
+        Some(Errno::NOMEM) => "Allow more memory (ulimit -v) and try again.",
+        Some(Errno::FBIG) => "Allow larger files (ulimit -f) and try again.",
+        _ => "",
+    }
+}
+
+/// How the patches of a directory are named; empty for any other trouble with a source.
+fn name_the_patches(wording: &Wording, command: Command, error: &SourceError) -> String {
+    let SourceProblem::HoldsPatches(names) = &error.problem else { return String::new() };
+    let example = error.path.join(names.first().map_or("", String::as_str));
+    let (example, all) = (example.display(), error.path.join("*"));
+    match command {
+        Command::Patchadd => format!("Name each patch, such as {example}, or all of them: {}", all.display()),
+        _ => {
+            format!("Patches are applied by patchadd: {}", wording.command("patchadd", &example.to_string()))
+        }
+    }
+}
+
+/// What repairs a damaged record.
+pub(crate) fn mending(damage: &RecordDamage) -> String {
+    let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
+    let option = |package: &str| format!("`pkgchk -f{root}{package}`");
+    match &damage.repair {
+        RecordRepair::Package(package) => format!(
+            "Install {package} again with pkgadd, which makes its record anew; or run {}, which makes it anew from what \
+             is left of it.",
+            option(&format!(" {package}"))
+        ),
+        RecordRepair::Installation(package) => {
+            format!("Install {package} again with pkgadd, or put its directory back from a backup.")
+        }
+        RecordRepair::Contents => {
+            format!("Run {}, which makes it anew from the records of packages and patches.", option(""))
+        }
+        RecordRepair::EmptyDirectory(package) => {
+            format!(
+                "Remove it with `rmdir {}` if {package} is not installed, else install it again.",
+                damage.file
+            )
+        }
+    }
+}
+
+/// The error of the system where a source could not be read.
+pub(super) fn errno_of(error: &SourceError) -> Option<Errno> {
+    let SourceProblem::Io { error, .. } = &error.problem else { return None };
+    let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
+    Errno::from_io_error(error).or_else(inside)
+}
+
+/// Whether an error is about the limits of this process and not about what it was to read.
+pub(super) fn is_of_process(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
+/// Whether a run ended because a ledger is damaged.
+pub(super) fn is_damaged(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(fault.downcast_ref(), Some(LedgerFault::Damaged { .. }))
+}

@@ -1,0 +1,100 @@
+//! The word for how a command ended that can change or make something.
+
+use serde::Serialize;
+
+use super::cause::ExitCause;
+use patchadm_changeset::transaction::RootCondition;
+use patchadm_core::operation::failure::Failure;
+
+/// How a command ended that can change or make something: `result` of its document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ResultWord {
+    /// It is done.
+    Done,
+    /// It would be done; nothing was changed.
+    Planned,
+    /// `recover` completed a run.
+    Finished,
+    /// What had begun was undone: everything is as before.
+    RolledBack,
+    /// There was nothing to do.
+    NothingToDo,
+    /// The rules do not allow it; nothing was changed.
+    Refused,
+    /// It went wrong, or could not be tried.
+    Failed,
+}
+
+impl ResultWord {
+    /// Every word.
+    const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Planned,
+        Self::Finished,
+        Self::RolledBack,
+        Self::NothingToDo,
+        Self::Refused,
+        Self::Failed,
+    ];
+
+    /// The word itself.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Planned => "planned",
+            Self::Finished => "finished",
+            Self::RolledBack => "rolled-back",
+            Self::NothingToDo => "nothing-to-do",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The value with this word.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.word() == word)
+    }
+
+    /// The word for a failed operation.
+    pub(crate) fn of_failure(failure: &Failure) -> Self {
+        match failure.left() {
+            RootCondition::RolledBack => return Self::RolledBack,
+            RootCondition::InDoubt | RootCondition::Unfinished(_) => return Self::Failed,
+            RootCondition::Unchanged => {}
+        }
+        match failure {
+            Failure::Refused(_) | Failure::Declined => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+
+    /// The word for an end of this cause, where nothing more is known of it.
+    pub(crate) fn of_cause(cause: ExitCause) -> Self {
+        match cause {
+            ExitCause::Ok => Self::Done,
+            ExitCause::Usage
+            | ExitCause::AlreadyApplied
+            | ExitCause::Superseded
+            | ExitCause::NotApplicable
+            | ExitCause::Restricted
+            | ExitCause::Edited
+            | ExitCause::Dependency => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_what_documents_have() {
+        for one in ResultWord::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.word());
+            assert_eq!(ResultWord::named(one.word()), Some(one));
+        }
+        assert_eq!(ResultWord::named("not-begun"), None);
+    }
+}

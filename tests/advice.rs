@@ -1,0 +1,136 @@
+//! What a refusal says to type next is typed, and accepted.
+//!
+//! A scene makes one refusal, takes the command, option or path out of its words, types it, and looks that it does what
+//! was promised. The tables have a scene for each cause that carries advice: the sources are read to see that none is
+//! missing.
+
+mod failures;
+mod packages;
+mod patches;
+mod records;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+
+use crate::scenario::{Run, Scenario};
+
+/// A cause, as the source calls it, and its scene.
+pub(crate) type Row = (&'static str, fn());
+
+/// Causes whose advice other suites follow, each with the test that does.
+const ELSEWHERE: [(&str, &str); 7] = [
+    (
+        "Failure::Unrecovered",
+        "reliability::dead_disk: the disk is well again, and recover puts the root right",
+    ),
+    ("RootCondition::InDoubt", "reliability::dead_disk, power_cuts: the next recover decides"),
+    ("RootCondition::Unfinished", "reliability::dead_disk: recover puts the rest back"),
+    ("Cause::Changed", "reliability::concurrent: who is alone comes through"),
+    ("Cause::Appeared", "reliability::concurrent: who is alone comes through"),
+    ("Failure::Root", "reliability::errors: without the error the same command comes through"),
+    ("Failure::Source", "process_limits: with a higher limit the same command comes through"),
+];
+
+#[test]
+fn advice_about_patches_is_accepted() {
+    play(patches::ROWS);
+}
+
+#[test]
+fn advice_about_packages_is_accepted() {
+    play(packages::ROWS);
+}
+
+#[test]
+fn advice_after_failures_is_accepted() {
+    play(failures::ROWS);
+}
+
+#[test]
+fn advice_about_damaged_records_is_accepted() {
+    play(records::ROWS);
+}
+
+#[test]
+fn every_cause_that_carries_advice_has_a_scene() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cause = Regex::new(
+        r"\b(Reason|Failure|RootCondition|Cause|ArchiveError|LockError|ScriptError|RecordRepair)::[A-Z]\w+",
+    )
+    .unwrap();
+    let mut met = BTreeSet::new();
+    for source in ["crates/core/src/plan/refusal/advice.rs", "src/reply/advice.rs"] {
+        let text = fs::read_to_string(checkout.join(source)).unwrap();
+        let (code, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+        let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            met.extend(cause.find_iter(line).map(|found| found.as_str().to_owned()));
+        }
+    }
+    let rows = [patches::ROWS, packages::ROWS, failures::ROWS, records::ROWS].concat();
+    let mut played: BTreeSet<String> = rows.iter().map(|(cause, _)| (*cause).to_owned()).collect();
+    played.extend(ELSEWHERE.iter().map(|(cause, _)| (*cause).to_owned()));
+    // The wrappers of other causes.
+    for wrapper in
+        ["Failure::Refused", "Failure::Archive", "Failure::Lock", "Failure::Scripts", "Failure::Transaction"]
+    {
+        met.remove(wrapper);
+    }
+    for wrapper in ["Failure::Database", "ArchiveError::Root", "ArchiveError::View"] {
+        met.remove(wrapper); // errors of the system, as Failure::Root
+    }
+    assert!(met.len() > 30, "{met:?}");
+    let missing: Vec<_> = met.difference(&played).collect();
+    assert!(missing.is_empty(), "no scene for {missing:?}");
+    let stale: Vec<_> = played.difference(&met).collect();
+    assert!(stale.is_empty(), "no advice any more for {stale:?}");
+}
+
+#[allow(clippy::print_stderr)] // which scene it was, where one fails
+fn play(rows: &[Row]) {
+    for (cause, scene) in rows {
+        eprintln!("{cause}");
+        scene();
+    }
+}
+
+/// The command in backquotes, with the user's words in the places of those in capitals.
+#[track_caller]
+pub(crate) fn command_of(said: &str, own: &[(&str, &str)]) -> String {
+    let command = said.split('`').nth(1).unwrap_or_else(|| panic!("no command is named: {said}"));
+    own.iter().fold(command.to_owned(), |command, (word, with)| command.replace(word, with))
+}
+
+/// Types the command that a refusal names.
+#[track_caller]
+pub(crate) fn type_it(stage: &Scenario, said: &str, own: &[(&str, &str)]) -> Run {
+    let command = command_of(said, own);
+    let (first, rest) = command.split_once(' ').unwrap_or((&command, ""));
+    let line = if first == "patchadm" { rest } else { &command };
+    stage.run(line)
+}
+
+/// Runs a line until it is accepted, typing what each refusal names; the commands that were typed.
+#[track_caller]
+pub(crate) fn until_accepted(stage: &Scenario, line: &str) -> Vec<String> {
+    let mut typed = Vec::new();
+    loop {
+        let run = stage.run(line);
+        if run.code == 0 {
+            return typed;
+        }
+        assert!(typed.len() < 9, "{line} leads nowhere: {typed:?}, {}", run.stderr);
+        typed.push(command_of(&run.stderr, &[]));
+        let next = type_it(stage, &run.stderr, &[]);
+        assert_eq!(next.code, 0, "{}: {}{}", typed.concat(), next.stdout, next.stderr);
+    }
+}
+
+/// The last line of what a verb says: what to type next.
+#[track_caller]
+pub(crate) fn last_line(said: &str) -> &str {
+    said.lines().last().unwrap_or_default().trim()
+}

@@ -1,0 +1,202 @@
+//! Failures before and in a run.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use patchadm_rootfs::{Lock, Root};
+
+use super::{Row, last_line, type_it};
+use crate::delivery::Patch;
+use crate::everyman::as_ordinary_user;
+use crate::packages::Package;
+use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
+use crate::scenario::{Scenario, is_root};
+
+pub(super) const ROWS: &[Row] = &[
+    ("Failure::OwnedByRoot", owned_by_root),
+    ("LockError::Held", lock_held),
+    ("ScriptError::Locked", lock_held),
+    ("Failure::Script", script),
+    ("Failure::NotPrivileged", not_privileged),
+    ("Failure::NoDatabase", no_database),
+    ("Failure::DuringRun", during_run),
+    ("Failure::BackoutDirectory", backout_directory),
+    ("ArchiveError::Missing", archive_missing),
+    ("ArchiveError::Outside", archive_outside),
+    ("ArchiveError::NotBound", archive_not_bound),
+    ("ArchiveError::Ledger", ledger_damaged),
+    ("Cause::Ledger", ledger_damaged),
+];
+
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    patch().directory(&stage);
+    stage
+}
+
+fn patch() -> Patch {
+    Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))
+}
+
+const ADD: &str = "add -R @ROOT@ delivered/100-01";
+const REMOVE: &str = "remove -R @ROOT@ 100-01";
+
+fn owned_by_root() {
+    if !is_root() {
+        return crate::skipped("advice: only root owns such a root");
+    }
+    let stage = stage();
+    let said = stage.run(&ADD.replace("add", "add --as-owner")).fails(1);
+    assert!(said.contains("Say it without --as-owner."), "{said}");
+    stage.run(ADD).ok();
+}
+
+/// The verbs may wait, and say how; the classic commands have no option for it, and name none.
+fn lock_held() {
+    let stage = stage();
+    let hold = || Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap();
+    let lock = hold();
+    for line in
+        ["patchadd -R @ROOT@ delivered/100-01", "pkgrm -n -R @ROOT@ ACMEweb", "patchrm -R @ROOT@ 1-01"]
+    {
+        let said = stage.run(line).stderr;
+        assert!(
+            said.contains("Try again when it has finished.") && !said.contains("--wait"),
+            "{line}: {said}"
+        );
+    }
+    for line in [ADD, REMOVE, "recover -R @ROOT@"] {
+        let said = stage.run(line).fails(64);
+        assert!(said.contains("wait for it with --wait SECONDS"), "{line}: {said}");
+    }
+    drop(lock);
+    for line in [ADD, "recover -R @ROOT@", REMOVE] {
+        let lock = hold();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| stage.run(&format!("{line} --wait 60")));
+            thread::sleep(Duration::from_millis(300));
+            drop(lock);
+            assert_eq!(waiting.join().unwrap().code, 0, "{line}");
+        });
+    }
+}
+
+/// The log that is named is there, and has what the script said.
+fn script() {
+    let stage = stage();
+    let package = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n");
+    let failing = package.information("preinstall", "echo it is too early\nexit 1\n");
+    Patch::of("100-01", failing).directory(&stage);
+    let run = stage.run(ADD);
+    let log = run.stderr.split_once("See ").and_then(|(_, rest)| rest.split_once(" for details"));
+    let (log, _) = log.unwrap_or_else(|| panic!("{}", run.stderr));
+    let text = stage.text(log.strip_prefix("@ROOT@").unwrap());
+    assert!(text.contains("it is too early"), "{text}");
+}
+
+/// Who owns the root may do it.
+fn not_privileged() {
+    let stage = stage();
+    if !is_root() {
+        return crate::skipped("advice: root alone can make a root of somebody else");
+    }
+    let run = |directories: &[&std::path::Path]| {
+        let output = as_ordinary_user(&stage, ADD, directories).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run(&[]);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("Run it as root, or as the owner of the root directory."), "{said}");
+    let (code, said) = run(&[&stage.root()]);
+    assert_eq!(code, 0, "{said}");
+}
+
+fn no_database() {
+    let stage = Scenario::bare();
+    patch().directory(&stage);
+    let said = stage.run(ADD).fails(7);
+    assert!(said.contains("-R"), "{said}");
+    if said.contains("install a package there first") {
+        stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n"));
+        assert_eq!(stage.run(ADD).code, 0);
+    }
+}
+
+/// A run that was killed is ended by the command that the refusal of a plan names.
+fn during_run() {
+    if !can_trace() {
+        return crate::skipped("advice: strace(1) is not installed");
+    }
+    let stage = stage();
+    assert!(killed_at_rename(&stage, ADD, 3));
+    let said = stage.run("plan -R @ROOT@ delivered/100-01").fails(65);
+    assert!(type_it(&stage, last_line(&said), &[]).ok().starts_with("The "), "{said}");
+    assert_eq!(stage.run("plan -R @ROOT@ delivered/100-01").code, 0);
+}
+
+fn backout_directory() {
+    let stage = stage();
+    let undo = stage.beside("undo");
+    let line = format!("add --undo-dir {} -R @ROOT@ delivered/100-01", undo.display());
+    let said = stage.run(&line).fails(37);
+    assert!(last_line(&said).contains("a directory that is there, from / on, with --undo-dir DIR"), "{said}");
+    fs::create_dir(&undo).unwrap();
+    stage.run(&line).ok();
+    let said = stage.run(&line.replace("add --undo-dir", "patchadd -B").replace("/undo", "/none")).fails(37);
+    assert!(said.contains("with -B DIR."), "{said}");
+}
+
+fn archive_missing() {
+    let stage = stage();
+    let (first, second) = (stage.beside("undo"), stage.beside("moved"));
+    fs::create_dir(&first).unwrap();
+    stage.run(&ADD.replace("add", &format!("add --undo-dir {}", first.display()))).ok();
+    fs::rename(&first, &second).unwrap();
+    let said = stage.run(REMOVE).fails(12);
+    assert_eq!(last_line(&said), "Name the directory that holds the undo data with --undo-dir DIR.");
+    let said = stage.run("patchrm -R @ROOT@ 100-01").fails(12);
+    assert!(said.contains("with -B DIR.\n"), "{said}");
+    stage.run(&format!("{REMOVE} --undo-dir {}", second.display())).ok();
+}
+
+fn archive_outside() {
+    if !is_root() {
+        return crate::skipped("advice: only root does not follow such a path");
+    }
+    let stage = stage();
+    let (first, second) = (stage.beside("undo"), stage.beside("moved"));
+    fs::create_dir(&first).unwrap();
+    stage.run(&ADD.replace("add", &format!("add --undo-dir {}", first.display()))).ok();
+    fs::rename(&first, &second).unwrap();
+    let remote = "/var/sadm/pkg/ACMEweb/save/100-01/remote";
+    stage.file(remote, stage.text(remote).replace("/undo/", "/moved/"));
+    let said = stage.run(REMOVE).fails(12);
+    assert!(last_line(&said).contains("with --undo-dir DIR, if it is the right one"), "{said}");
+    stage.run(&format!("{REMOVE} --undo-dir {}", second.display())).ok();
+}
+
+fn archive_not_bound() {
+    let stage = stage();
+    stage.run(ADD).ok();
+    crate::ledger::disown(&stage.root(), "ACMEweb");
+    let said = stage.run(REMOVE).fails(4);
+    assert_eq!(type_it(&stage, last_line(&said), &[]).code, 0, "{said}");
+    stage.run(REMOVE).ok();
+}
+
+fn ledger_damaged() {
+    let stage = stage();
+    stage.run(ADD).ok();
+    for line in [REMOVE, "add -R @ROOT@ delivered/100-02"] {
+        let next = Patch::of("100-02", Package::new("ACMEweb").file("bin/httpd", 0o755, "three\n"));
+        next.directory(&stage);
+        fs::write(stage.at("/var/sadm/patchadm/ledger/ACMEweb"), "{nonsense\n").unwrap();
+        let run = stage.run(line);
+        if run.code != 0 {
+            assert_eq!(type_it(&stage, last_line(&run.stderr), &[]).code, 0, "{line}: {}", run.stderr);
+            stage.run(line).ok();
+        }
+        stage.run(ADD);
+    }
+}

@@ -1,0 +1,365 @@
+//! Refusals of patches and of backouts.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{Row, command_of, last_line, type_it, until_accepted};
+use crate::delivery::Patch;
+use crate::mounts::Mounted;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+pub(super) const ROWS: &[Row] = &[
+    ("Reason::Edited", edited),
+    ("Reason::KeepWithoutUndo", keep_without_undo),
+    ("Reason::Required", required),
+    ("Reason::Restricted", restricted),
+    ("Reason::Incompatible", incompatible),
+    ("Reason::AlreadyApplied", already_applied),
+    ("Reason::Superseded", superseded),
+    ("Reason::Obsoleted", obsoleted),
+    ("Reason::Needed", needed),
+    ("Reason::ChangedLater", changed_later),
+    ("Reason::ChangedLater", chain),
+    ("Reason::ChangedLater", blocked),
+    ("Reason::UsedLater", used_later),
+    ("Reason::NotApplied", not_applied),
+    ("Reason::Interrupted", interrupted),
+    ("Reason::OtherInterrupted", other_interrupted),
+    ("Reason::RecordsByScripts", records_by_scripts),
+    ("Reason::ScriptForbidden", script_forbidden),
+    ("Reason::Excluded", excluded),
+    ("Reason::NoSpace", no_space),
+    ("Reason::UndoMismatch", undo_mismatch),
+    ("Reason::StaleSave", stale_save),
+];
+
+fn web() -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n").file("bin/tool", 0o755, "one\n")
+}
+
+fn stage() -> Scenario {
+    Scenario::with(&[web()])
+}
+
+/// A patch of the file `bin/httpd`.
+fn patch(id: &str) -> Patch {
+    of_file(id, "bin/httpd")
+}
+
+fn of_file(id: &str, file: &str) -> Patch {
+    Patch::of(id, Package::new("ACMEweb").file(file, 0o755, format!("as of {id}\n")))
+}
+
+/// Delivers patches and applies those that are wanted, in this order.
+fn applied(stage: &Scenario, patches: &[&Patch]) {
+    for patch in patches {
+        let at = patch.directory(stage);
+        stage.run(&format!("add -R @ROOT@ {}", at.display())).ok();
+    }
+}
+
+fn add(options: &str, id: &str) -> String {
+    format!("add {options} -R @ROOT@ delivered/{id}")
+}
+
+fn edited() {
+    let edited = || {
+        let stage = stage();
+        patch("100-01").directory(&stage);
+        fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
+        stage
+    };
+    let said = edited().run(&add("", "100-01")).fails(10);
+    let hint = last_line(&said);
+    for option in ["--edited replace", "--edited keep", "--override PATH", "--preserve PATH"] {
+        assert!(hint.contains(option), "{option}: {hint}");
+        let option = option.replace("PATH", "@ROOT@/opt/ACMEweb/bin/httpd");
+        edited().run(&add(&option, "100-01")).ok();
+    }
+    let said = edited().run(&add("--no-undo", "100-01")).fails(10);
+    let hint = last_line(&said);
+    assert!(!hint.contains("keep") && !hint.contains("--preserve"), "{hint}");
+    for option in ["--edited replace", "--override PATH"] {
+        assert!(hint.contains(option), "{option}: {hint}");
+        let option = option.replace("PATH", "/opt/ACMEweb/bin/httpd");
+        assert_eq!(edited().run(&add(&format!("--no-undo {option}"), "100-01")).code, 0, "{option}");
+    }
+}
+
+fn keep_without_undo() {
+    let edited = || {
+        let stage = stage();
+        patch("100-01").directory(&stage);
+        fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
+        stage
+    };
+    let said = edited().run(&add("--no-undo --edited keep", "100-01")).fails(10);
+    assert!(last_line(&said).contains("leave --no-undo out, or use --edited replace"), "{said}");
+    edited().run(&add("--edited keep", "100-01")).ok();
+    assert_eq!(edited().run(&add("--no-undo --edited replace", "100-01")).code, 0);
+}
+
+fn required() {
+    let needy = || of_file("200-01", "bin/tool").says("SUNW_REQUIRES", "100-01");
+    let delivered = || {
+        let stage = stage();
+        patch("100-01").directory(&stage);
+        needy().directory(&stage);
+        stage
+    };
+    let stage = delivered();
+    let said = stage.run(&add("", "200-01")).fails(25);
+    assert_eq!(last_line(&said), "apply patch 100-01 first, or both in one command");
+    stage.run(&add("", "100-01")).ok();
+    stage.run(&add("", "200-01")).ok();
+    delivered().run(&add("delivered/200-01", "100-01")).ok();
+}
+
+fn restricted() {
+    let stage = stage();
+    applied(&stage, &[&patch("T100-01")]);
+    of_file("200-01", "bin/tool").directory(&stage);
+    assert_eq!(until_accepted(&stage, &add("", "200-01")), ["patchadm -R @ROOT@ remove T100-01"]);
+}
+
+fn incompatible() {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01")]);
+    of_file("200-01", "bin/tool").says("SUNW_INCOMPAT", "100-01").directory(&stage);
+    assert_eq!(until_accepted(&stage, &add("", "200-01")), ["patchadm -R @ROOT@ remove 100-01"]);
+}
+
+/// The verbs have nothing to do there; where one says something of it, what it names works.
+fn already_applied() {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01")]);
+    fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
+    let run = stage.run(&add("", "100-01"));
+    if run.stderr.contains('`') {
+        type_it(&stage, &run.stderr, &[("PATCH", "delivered/100-01")]).ok();
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "as of 100-01\n");
+    }
+}
+
+fn superseded() {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01"), &patch("100-02"), &patch("100-03")]);
+    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
+    assert_eq!(typed, ["patchadm -R @ROOT@ remove 100-03", "patchadm -R @ROOT@ remove 100-02"]);
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+fn obsoleted() {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01"), &patch("200-01").says("SUNW_OBSOLETES", "100-01")]);
+    assert_eq!(until_accepted(&stage, "remove -R @ROOT@ 100-01"), ["patchadm -R @ROOT@ remove 200-01"]);
+}
+
+/// Of two patches that need it, one needs the other as well: the one that can go is named first.
+fn needed() {
+    let stage = stage();
+    let second = of_file("200-01", "bin/tool").says("SUNW_REQUIRES", "100-01");
+    let third = of_file("300-01", "bin/third").says("SUNW_REQUIRES", "100-01 200-01");
+    applied(&stage, &[&patch("100-01"), &second, &third]);
+    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
+    assert_eq!(typed, ["patchadm -R @ROOT@ remove 300-01", "patchadm -R @ROOT@ remove 200-01"]);
+}
+
+/// Two later patches changed the same file: the last of them is named, which can go.
+fn changed_later() {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01"), &patch("200-01"), &patch("300-01")]);
+    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
+    assert_eq!(typed, ["patchadm -R @ROOT@ remove 300-01", "patchadm -R @ROOT@ remove 200-01"]);
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+/// The patch that has the file of the first one has another file that a third one changed.
+fn chain() {
+    let stage = stage();
+    let both = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").file("bin/tool", 0o755, "two\n");
+    applied(&stage, &[&patch("100-01"), &Patch::of("200-01", both), &of_file("300-01", "bin/tool")]);
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(6);
+    assert!(said.contains("patch 200-01, which was applied later, changed"), "{said}");
+    assert_eq!(last_line(&said), "back 300-01 out first: `patchadm -R @ROOT@ remove 300-01`");
+    until_accepted(&stage, "remove -R @ROOT@ 100-01");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+/// Where the patch in the way has no undo data, no command is named that would be refused as well.
+fn blocked() {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01")]);
+    patch("200-01").directory(&stage);
+    stage.run(&add("--no-undo", "200-01")).ok();
+    for line in
+        ["remove -R @ROOT@ 100-01", "remove --dry-run -R @ROOT@ 100-01", "plan --remove -R @ROOT@ 100-01"]
+    {
+        let said = stage.run(line).fails(6);
+        assert!(last_line(&said).starts_with("patch 200-01 cannot be backed out either: "), "{said}");
+        assert!(!said.contains('`'), "{said}");
+    }
+}
+
+fn used_later() {
+    let stage = stage();
+    let directory = Patch::of("100-01", Package::new("ACMEweb").directory("share"));
+    applied(&stage, &[&directory, &of_file("200-01", "share/a"), &of_file("300-01", "share/b")]);
+    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
+    assert_eq!(typed.last().unwrap().split(' ').nth(3), Some("remove"), "{typed:?}");
+    assert!(!stage.at("/opt/ACMEweb/share").exists());
+}
+
+fn not_applied() {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01")]);
+    let said = stage.run("remove -R @ROOT@ 200-01");
+    if said.code != 0 {
+        assert!(type_it(&stage, &said.stderr, &[]).ok().contains("100-01  effective"));
+    }
+}
+
+/// A root where a tool without recovery died while it applied the patch `100-01`.
+fn half_applied() -> Scenario {
+    let stage = stage();
+    applied(&stage, &[&patch("100-01")]);
+    fs::write(stage.at("/var/sadm/pkg/ACMEweb/!I-Lock!"), "").unwrap();
+    fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/100-01")).unwrap();
+    stage.forget_ledgers();
+    stage
+}
+
+fn interrupted() {
+    for line in ["remove -R @ROOT@ 100-01".to_owned(), add("", "100-01"), "recover -R @ROOT@".to_owned()] {
+        let stage = half_applied();
+        let run = stage.run(&line);
+        let hint = if run.stderr.is_empty() { &run.stdout } else { &run.stderr };
+        let (_, hint) = hint.split_once("put the package back").unwrap_or_else(|| panic!("{line}: {run:?}"));
+        assert_eq!(type_it(&stage, hint, &[("PATCH", "delivered/100-01")]).code, 0, "{line}: {hint}");
+        assert!(!stage.at("/var/sadm/pkg/ACMEweb/!I-Lock!").exists(), "{line}");
+    }
+}
+
+fn other_interrupted() {
+    let stage = half_applied();
+    let scripted =
+        Package::new("ACMEweb").file("bin/more", 0o755, "new\n").information("preinstall", "exit 0\n");
+    Patch::of("200-01", scripted).directory(&stage);
+    let said = stage.run(&add("", "200-01")).fails(10);
+    assert_eq!(type_it(&stage, last_line(&said), &[("PATCH", "delivered/100-01")]).code, 0, "{said}");
+    assert_eq!(stage.run(&add("", "200-01")).code, 0);
+}
+
+fn records_by_scripts() {
+    let delivered = || {
+        let stage = stage();
+        let keeps = "echo PATCHLIST=$SUNW_PATCHID >> $1\n";
+        let package =
+            Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").information("checkinstall", keeps);
+        Patch::of("100-01", package).directory(&stage);
+        stage
+    };
+    let run = delivered().run(&add("--engine native", "100-01"));
+    let hint = last_line(&run.stderr);
+    if hint.contains("--engine") {
+        for engine in ["--engine script", "--engine auto"] {
+            assert!(hint.contains(engine), "{hint}");
+            let said = delivered().run(&add(engine, "100-01")).stderr;
+            assert!(!said.contains("keep the records of the patch themselves"), "{engine}: {said}");
+        }
+    }
+}
+
+fn script_forbidden() {
+    let stage = stage();
+    let prepatch =
+        patch("100-01").beside("prepatch", "#!/bin/sh\nexit 0\n").directory(&stage).join("prepatch");
+    fs::set_permissions(prepatch, fs::Permissions::from_mode(0o755)).unwrap();
+    let said = stage.run(&add("--no-scripts", "100-01")).fails(10);
+    assert!(said.contains("which --no-scripts does not allow"), "{said}");
+    assert_eq!(last_line(&said), "leave --no-scripts out");
+    stage.file("/etc/patchadm/policy", "scripts=none\n");
+    let said = stage.run(&add("--no-scripts", "100-01")).fails(10);
+    assert_eq!(last_line(&said), "if it may run, say scripts=run in @ROOT@/etc/patchadm/policy");
+    stage.file("/etc/patchadm/policy", "scripts=run\n");
+    assert_eq!(stage.run(&add("", "100-01")).code, 0);
+}
+
+fn excluded() {
+    let stage = stage();
+    patch("100-01").directory(&stage);
+    stage.file("/etc/patchadm/policy", "exclude=100\n");
+    let said = stage.run(&add("", "100-01")).fails(10);
+    assert_eq!(last_line(&said), "if it is wanted, take it out of exclude= in @ROOT@/etc/patchadm/policy");
+    stage.file("/etc/patchadm/policy", "");
+    stage.run(&add("", "100-01")).ok();
+}
+
+/// Undo data that does not fit may go elsewhere; objects that do not fit need room.
+fn no_space() {
+    const KIB: usize = 1024;
+    let noise = |seed: u32, size: usize| -> Vec<u8> {
+        let next = |state: &mut u32| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            Some(state.to_be_bytes()[0])
+        };
+        std::iter::repeat(()).scan(seed, |state, ()| next(state)).take(size).collect()
+    };
+    let scenario = Scenario::with(&[Package::new("ACMEweb").file("big", 0o644, noise(1, 600 * KIB))]);
+    Patch::of("100-01", Package::new("ACMEweb").file("big", 0o644, noise(2, 600 * KIB))).directory(&scenario);
+    fs::create_dir(scenario.beside("undo")).unwrap();
+    let mounts = "mkdir -p $ROOT/keep; cp -a $ROOT/var/. $ROOT/keep; mount -t tmpfs -o mode=755,size=2m tmpfs $ROOT/var
+        cp -a $ROOT/keep/. $ROOT/var; rm -r $ROOT/keep
+        mkdir $ROOT/more; mount -t tmpfs -o mode=755,size=64k tmpfs $ROOT/more";
+    let Some(root) = Mounted::new("undo data that does not fit", scenario, mounts) else { return };
+    let fill = |left: usize| {
+        let seen = rustix::fs::statvfs(root.at("/var")).unwrap();
+        let free = usize::try_from(seen.f_bavail * seen.f_frsize).unwrap();
+        fs::write(root.at("/var/filler"), vec![1; free - left * KIB]).unwrap();
+    };
+    fill(1_400);
+    let said = root.run(&add("", "100-01")).fails(18);
+    let hint = last_line(&said).to_owned();
+    assert!(hint.starts_with("make room for ") && hint.contains(" more bytes in @ROOT@/var"), "{hint}");
+    assert!(hint.ends_with(", or keep undo data on another file system with --undo-dir DIR"), "{hint}");
+    let undo = root.stage().beside("undo");
+    root.run(&add(&format!("--undo-dir {}", undo.display()), "100-01")).ok();
+    root.run("remove -R @ROOT@ 100-01").ok();
+    let missing: usize = hint.split(' ').nth(3).unwrap().parse().unwrap();
+    let seen = fs::metadata(root.at("/var/filler")).unwrap().len();
+    let smaller = usize::try_from(seen).unwrap() - missing - 32 * KIB;
+    fs::write(root.at("/var/filler"), vec![1; smaller]).unwrap();
+    root.run(&add("", "100-01")).ok();
+}
+
+fn undo_mismatch() {
+    for (first, then, advice) in
+        [("--no-undo", "", "use --no-undo, as before"), ("", "--no-undo", "leave --no-undo out, as before")]
+    {
+        let stage = stage();
+        patch("100-01").package(Package::new("ACMEdb").file("bin/db", 0o755, "two\n")).directory(&stage);
+        assert_eq!(stage.run(&add(first, "100-01")).code, 0);
+        stage.install(&Package::new("ACMEdb").file("bin/db", 0o755, "one\n"));
+        let said = stage.run(&add(then, "100-01")).fails(17);
+        assert_eq!(last_line(&said), advice);
+        assert_eq!(stage.run(&add(first, "100-01")).code, 0, "{advice}");
+    }
+}
+
+fn stale_save() {
+    let stage = stage();
+    stage.file("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz", "somebody's\n");
+    patch("100-01").directory(&stage);
+    let said = stage.run(&add("", "100-01")).fails(4);
+    let path = last_line(&said).strip_prefix("move ").and_then(|rest| rest.strip_suffix(" away")).unwrap();
+    let path = path.strip_prefix("@ROOT@").unwrap_or_else(|| panic!("{said}"));
+    fs::rename(stage.at(path), stage.beside("away")).unwrap();
+    stage.run(&add("", "100-01")).ok();
+}
+
+#[test]
+fn a_command_names_the_root_in_the_words_of_a_shell() {
+    let said = "back it out first: `patchadm -R '/a b' remove PATCH`";
+    assert_eq!(command_of(said, &[("PATCH", "1-01")]), "patchadm -R '/a b' remove 1-01");
+}

@@ -1,0 +1,74 @@
+//! Records that are damaged: what is named makes them anew.
+
+use std::fs;
+
+use super::{Row, command_of, type_it};
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+pub(super) const ROWS: &[Row] = &[
+    ("RecordRepair::Package", package),
+    ("RecordRepair::Installation", installation),
+    ("RecordRepair::Contents", contents),
+    ("RecordRepair::EmptyDirectory", empty_directory),
+];
+
+const ADD: &str = "add -R @ROOT@ delivered/100-01";
+
+/// A root with two packages, and a patch of one of them.
+fn stage() -> Scenario {
+    let web = || Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n");
+    let stage = Scenario::with(&[web(), Package::new("ACMEdb").file("db", 0o644, "db\n")]);
+    Patch::of("100-01", Package::new("ACMEdb").file("db", 0o644, "two\n")).directory(&stage);
+    web().write(&stage.beside("spool"));
+    stage
+}
+
+/// The change is refused as long as the record is damaged.
+fn refused(stage: &Scenario) -> String {
+    stage.run(ADD).fails(28)
+}
+
+fn package() {
+    let damaged = || {
+        let stage = stage();
+        fs::write(stage.at("/var/sadm/pkg/ACMEweb/pkginfo"), "").unwrap();
+        stage
+    };
+    let stage = damaged();
+    let said = refused(&stage);
+    assert_eq!(type_it(&stage, &said, &[]).code, 0, "{said}");
+    assert_eq!(stage.run(ADD).code, 0);
+    let stage = damaged();
+    assert!(refused(&stage).contains("Install ACMEweb again with pkgadd"));
+    assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
+    assert_eq!(stage.run(ADD).code, 0);
+}
+
+fn installation() {
+    let stage = stage();
+    fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb")).unwrap();
+    let said = refused(&stage);
+    assert!(said.contains("Install ACMEweb again with pkgadd"), "{said}");
+    assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
+    assert_eq!(stage.run(ADD).code, 0);
+}
+
+fn contents() {
+    let stage = stage();
+    fs::remove_file(stage.at("/var/sadm/install/contents")).unwrap();
+    let said = refused(&stage);
+    assert_eq!(type_it(&stage, &said, &[]).code, 0, "{said}");
+    assert_eq!(stage.run(ADD).code, 0);
+}
+
+fn empty_directory() {
+    let stage = stage();
+    stage.directory("/var/sadm/pkg/ACMEgone");
+    let said = refused(&stage);
+    let command = command_of(&said, &[]);
+    let path = command.strip_prefix("rmdir @ROOT@").unwrap_or_else(|| panic!("{said}"));
+    fs::remove_dir(stage.at(path)).unwrap();
+    assert_eq!(stage.run(ADD).code, 0);
+}

@@ -1,0 +1,202 @@
+//! What shells are told when somebody types a tab: by the script in a real shell, and by the program that it asks.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use crate::delivery::{Patch, archive};
+use crate::links::verbs;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+use crate::terminal::typed_in_shell;
+
+/// A root with two packages and two applied patches, and a directory of patches beside it; in `bin` the program.
+fn stage() -> Scenario {
+    let packages = ["ACMEweb", "ACMElib"].map(|name| Package::new(name).file("bin/tool", 0o755, "one\n"));
+    let mut stage = Scenario::with(&packages);
+    let patch = |id: &str, name: &str| Patch::of(id, Package::new(name).file("bin/tool", 0o755, id));
+    stage.patchadd("", &patch("105181-05", "ACMEweb")).ok();
+    stage.patchadd("", &patch("106793-01", "ACMElib")).ok();
+    let patches = stage.beside("patches");
+    archive(&patch("200100-01", "ACMEweb").write(&patches), ".zip");
+    fs::remove_dir_all(patches.join("200100-01")).unwrap();
+    patch("200200-01", "ACMEweb").write(&patches);
+    fs::write(patches.join("README"), "").unwrap();
+    fs::create_dir(stage.beside("bin")).unwrap();
+    symlink(env!("CARGO_BIN_EXE_patchadm"), stage.beside("bin/patchadm")).unwrap();
+    stage.set("PATH", format!("{}:/usr/bin:/bin", stage.beside("bin").display()));
+    stage.set("HOME", stage.beside(""));
+    stage
+}
+
+/// The candidates for the last word of a line; no word is an empty one.
+fn candidates(stage: &Scenario, line: &str) -> Vec<String> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let mut command = stage.command("__complete zsh");
+    command.arg((words.len() - 1).to_string());
+    command.args(words.iter().map(|word| word.replace("@ROOT@", stage.root().to_str().unwrap())));
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{line}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn verbs_commands_and_options_are_completed() {
+    let stage = stage();
+    let all = candidates(&stage, "patchadm ");
+    assert!(verbs().iter().all(|verb| all.contains(verb)) && all.contains(&"patchrm".to_owned()), "{all:?}");
+    assert_eq!(candidates(&stage, "patchadm rem"), ["remove", "removef"]);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ ver"), ["verify"]);
+    assert_eq!(candidates(&stage, "patchadm --color never expl"), ["explain"]);
+    assert_eq!(candidates(&stage, "patchadm add --ed"), ["--edited"]);
+    assert_eq!(candidates(&stage, "patchrm --tr"), ["--trust-root"]);
+    assert_eq!(candidates(&stage, "patchadm patchrm --tr"), ["--trust-root"]);
+    assert!(candidates(&stage, "patchadm --").contains(&"--policy".to_owned()));
+    assert_eq!(candidates(&stage, "patchadm help pkgp"), ["pkgparam", "pkgproto"]);
+    assert_eq!(candidates(&stage, "patchadm completions "), ["bash", "zsh", "fish"]);
+    assert_eq!(candidates(&stage, "patchadm nosuch "), candidates(&stage, "patchadm "));
+}
+
+#[test]
+fn values_are_those_of_the_root_that_is_named() {
+    let mut stage = stage();
+    let ids = ["105181-05", "106793-01"];
+    for line in [
+        "patchadm -R @ROOT@ remove ",
+        "patchadm remove -R @ROOT@ ",
+        "patchrm -R @ROOT@ ",
+        "patchrm -aR @ROOT@ ",
+        "patchadm patchrm -R@ROOT@ ",
+        "patchadm plan --remove -R @ROOT@ ",
+        "patchadm remove -R ~/root ",
+    ] {
+        assert_eq!(candidates(&stage, line), ids, "{line}");
+    }
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 105"), ["105181-05"]);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 105181-05 106"), ["106793-01"]);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ verify ACMEw"), ["ACMEweb"]);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ show 10"), ["105181-05", "106793-01", ":directories"]);
+    assert_eq!(candidates(&stage, "pkginfo -R @ROOT@ "), ["ACMElib", "ACMEweb"]);
+    assert_eq!(
+        candidates(&stage, "patchadm add patches/"),
+        ["patches/200100-01.zip", "patches/200200-01", ":directories"]
+    );
+    assert_eq!(candidates(&stage, "patchadm add --edited "), ["stop", "replace", "keep"]);
+    assert_eq!(candidates(&stage, "patchadm add --edited=k"), ["keep"]);
+    assert_eq!(candidates(&stage, "patchadm list --color="), ["auto", "always", "never"]);
+    assert_eq!(candidates(&stage, "patchadm -R "), [":directories"]);
+    assert_eq!(candidates(&stage, "patchadm add --roots "), [":files"]);
+    stage.set("PKG_INSTALL_ROOT", stage.root());
+    assert_eq!(candidates(&stage, "patchadm remove "), ids);
+}
+
+#[test]
+fn trouble_is_no_candidate_and_no_error() {
+    let stage = stage();
+    let before = stage.everything();
+    for line in [
+        "patchadm -R /no/such/root remove ",
+        "patchadm remove --nosuch ",
+        "patchadm -R @ROOT@/etc/passwd show x",
+    ] {
+        candidates(&stage, line);
+    }
+    for line in [
+        "__complete",
+        "__complete bash",
+        "__complete bash x patchadm",
+        "__complete bash 999 patchadm add",
+        "__complete tcsh 0 patchadm",
+        "__complete bash 2 patchadm",
+    ] {
+        let run = stage.run(line);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{line}");
+    }
+    stage.file("/var/sadm/pkg/ACMEweb/pkginfo", b"\0\0\0");
+    candidates(&stage, "patchadm -R @ROOT@ remove ");
+    stage.file("/var/sadm/pkg/ACMEweb/pkginfo", "PKG=ACMEweb\n");
+    fs::write(stage.beside("patches/300300-01\n$(touch owned).zip"), "").unwrap();
+    assert_eq!(candidates(&stage, "patchadm add patches/300").last().unwrap(), ":directories");
+    drop(before);
+}
+
+#[test]
+fn a_lock_is_not_waited_for() {
+    let stage = stage();
+    let held = crate::locked::hold(&stage);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 105"), ["105181-05"]);
+    drop(held);
+}
+
+#[test]
+fn five_thousand_patches_are_all_there() {
+    let stage = Scenario::in_memory();
+    for number in 0..50 {
+        let ids: Vec<String> = (0..100).map(|at| format!("{}-01", 100_000 + number * 100 + at)).collect();
+        let info = "Installed: Fri Nov 20 06:37:39 UTC 2026 From: a Obsoletes:  Requires:  Incompatibles: ";
+        let infos: String = ids.iter().map(|id| format!("PATCH_INFO_{id}={info}\n")).collect();
+        let name = format!("ACME{number}");
+        stage.package(&name, &format!("PKG={name}\nPATCHLIST={}\n{infos}", ids.join(" ")));
+    }
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove ").len(), 5_000);
+    assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 10499").len(), 10);
+}
+
+/// What a line has become in an interactive shell, once the tab was typed.
+fn completed(shell: &str, stage: &Scenario, line: &str) -> Option<String> {
+    let root = stage.root().display().to_string();
+    let load = match shell {
+        "zsh" => "autoload -Uz compinit; compinit -u -D; source <(patchadm completions zsh)",
+        _ => "source <(patchadm completions bash)",
+    };
+    typed_in_shell(shell, stage, load, &line.replace("@ROOT@", &root))
+        .map(|line| line.replace(&root, "@ROOT@"))
+}
+
+#[test]
+fn bash_and_zsh_complete_what_is_typed() {
+    let stage = stage();
+    for shell in ["bash", "zsh"] {
+        for (typed, becomes) in [
+            ("patchadm expl", "patchadm explain"),
+            ("patchadm -R @ROOT@ show 1051", "patchadm -R @ROOT@ show 105181-05"),
+            ("patchadm -R @ROOT@ remove 106", "patchadm -R @ROOT@ remove 106793-01"),
+            ("patchadm -R @ROOT@ verify ACMEw", "patchadm -R @ROOT@ verify ACMEweb"),
+            ("patchadm list --color=al", "patchadm list --color=always"),
+            ("patchadm add patches/2001", "patchadm add patches/200100-01.zip"),
+            ("patchadm add --roots patches/REA", "patchadm add --roots patches/README"),
+            ("patchrm -R @ROOT@ 1051", "patchrm -R @ROOT@ 105181-05"),
+        ] {
+            let Some(line) = completed(shell, &stage, typed) else { break };
+            assert_eq!(line, becomes, "{shell}");
+        }
+    }
+}
+
+#[test]
+fn fish_completes_what_is_typed() {
+    let stage = stage();
+    for (typed, expected) in [
+        ("patchadm expl", "explain"),
+        ("patchadm -R @ROOT@ remove 105", "105181-05"),
+        ("patchadm -R @ROOT@ verify ACMEw", "ACMEweb"),
+        ("patchadm list --color=al", "--color=always"),
+        ("patchadm add patches/2001", "patches/200100-01.zip"),
+        ("patchrm -R @ROOT@ 106", "106793-01"),
+    ] {
+        let typed = typed.replace("@ROOT@", stage.root().to_str().unwrap());
+        let script = format!("patchadm completions fish | source; complete -C '{typed}'");
+        let program = stage.command("");
+        let mut fish = Command::new("fish");
+        fish.args(["--no-config", "-c", &script]).current_dir(stage.beside("")).env_clear();
+        fish.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let Ok(output) = fish.output() else {
+            crate::skipped("fish_completes_what_is_typed: fish is not installed");
+            return;
+        };
+        let text = String::from_utf8(output.stdout).unwrap();
+        let values: Vec<&str> = text.lines().map(|line| line.split('\t').next().unwrap()).collect();
+        assert_eq!(values, [expected], "{typed}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

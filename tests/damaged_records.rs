@@ -1,0 +1,362 @@
+//! Records that are damaged or disagree: everybody who reads them says so with file, line and a repair, nobody changes
+//! anything, and the repair that the message names, typed, works.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::{ADMIN, Scenario};
+
+const WEB: &str = "/var/sadm/pkg/ACMEweb/pkginfo";
+const CONTENTS: &str = "/var/sadm/install/contents";
+
+fn web() -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n").file("bin/tool", 0o755, "one\n")
+}
+
+fn db() -> Package {
+    Package::new("ACMEdb").file("bin/db", 0o755, "one\n")
+}
+
+/// Two packages; patch 100-01 is for both, 200-01 for the first alone.
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[web(), db()]);
+    stage.patchadd("", &first()).ok();
+    stage.patchadd("", &second()).ok();
+    stage
+}
+
+fn first() -> Patch {
+    let files = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").file("bin/new", 0o755, "new\n");
+    Patch::of("100-01", files).package(Package::new("ACMEdb").file("bin/db", 0o755, "two\n"))
+}
+
+fn second() -> Patch {
+    Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, "two\n").deletes(&["bin/new"]))
+}
+
+/// A patch for the package that is whole.
+fn other() -> Patch {
+    Patch::of("300-01", Package::new("ACMEdb").file("bin/db", 0o755, "three\n"))
+}
+
+/// What becomes of a file.
+type Damage = (&'static str, fn(&Path));
+
+/// The ways in which a file is damaged.
+const DAMAGES: [Damage; 5] = [
+    ("empty", |at| fs::write(at, "").unwrap()),
+    ("cut", |at| {
+        let whole = fs::read(at).unwrap();
+        fs::write(at, &whole[..whole.len() / 2]).unwrap();
+    }),
+    ("NULs", |at| {
+        let size = fs::read(at).unwrap().len();
+        fs::write(at, vec![0; size]).unwrap();
+    }),
+    ("gone", |at| fs::remove_file(at).unwrap()),
+    ("a directory", |at| {
+        fs::remove_file(at).unwrap();
+        fs::create_dir(at).unwrap();
+    }),
+];
+
+/// What a command says, and that it changed nothing.
+fn refused(stage: &Scenario, line: &str, code: i32) -> String {
+    let before = stage.everything();
+    let run = stage.run(line);
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert_eq!(run.code, code, "{line}: {said}");
+    assert_eq!(before.difference(&stage.everything()), "", "{line}");
+    said
+}
+
+/// Every command that plans with the records, or looks at all of them, with its code.
+fn commands(stage: &Scenario) -> Vec<(String, i32)> {
+    let (patch, spool) = (other().directory(stage), stage.beside("spool"));
+    let (patch, spool) = (patch.display(), spool.display());
+    Package::new("ACMEmore").file("more", 0o644, "more\n").write(&stage.beside("spool"));
+    [
+        (format!("add -R @ROOT@ {patch}"), 28),
+        (format!("plan -R @ROOT@ {patch}"), 28),
+        (format!("patchadd -R @ROOT@ {patch}"), 28),
+        (format!("patchadd -a -R @ROOT@ {patch}"), 28),
+        ("remove -R @ROOT@ 100-01".to_owned(), 28),
+        ("plan -R @ROOT@ --remove 100-01".to_owned(), 28),
+        ("patchrm -R @ROOT@ 100-01".to_owned(), 5),
+        (format!("pkgadd -n -R @ROOT@ -d {spool} ACMEmore"), 99),
+        ("pkgrm -n -R @ROOT@ ACMEdb".to_owned(), 99),
+        ("installf -R @ROOT@ ACMEdb /opt/extra d 0755 root root".to_owned(), 99),
+        ("removef -R @ROOT@ ACMEdb /opt/ACMEdb/bin/db".to_owned(), 99),
+        ("pkgchk -R @ROOT@".to_owned(), 99),
+        ("verify -R @ROOT@".to_owned(), 1),
+    ]
+    .into()
+}
+
+#[test]
+fn everybody_says_which_pkginfo_is_damaged_and_nobody_changes_anything() {
+    for (name, damage) in DAMAGES {
+        let stage = stage();
+        damage(&stage.at(WEB));
+        let mut all = commands(&stage);
+        all.extend([
+            ("pkginfo -R @ROOT@".to_owned(), 1),
+            ("pkgparam -R @ROOT@ ACMEweb".to_owned(), 1),
+            ("list -R @ROOT@".to_owned(), 28),
+            ("show -R @ROOT@ 100-01".to_owned(), 28),
+            ("patchadd -p -R @ROOT@".to_owned(), 28),
+            ("showrev -p -R @ROOT@".to_owned(), 1),
+            ("pkgchk -R @ROOT@ ACMEweb".to_owned(), 99),
+            ("verify -R @ROOT@ ACMEweb".to_owned(), 1),
+        ]);
+        for (line, code) in all {
+            let said = refused(&stage, &line, code);
+            assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEweb/pkginfo: "), "{name}: {line}: {said}");
+            assert!(said.contains("`pkgchk -f -R @ROOT@ ACMEweb`"), "{name}: {line}: {said}");
+            assert!(!said.contains("edited"), "{name}: {line}: {said}");
+        }
+        let listed = stage.run("pkginfo -R @ROOT@");
+        assert!(listed.stdout.contains("ACMEdb"), "others are listed: {}", listed.stdout);
+        assert_eq!(stage.run("pkginfo -q -R @ROOT@ ACMEdb").code, 0, "{name}");
+        assert_eq!(stage.run("pkgchk -R @ROOT@ ACMEdb").ok(), "", "{name}");
+    }
+}
+
+#[test]
+fn everybody_says_what_is_wrong_with_contents_and_nobody_changes_anything() {
+    let rubbish: Damage = ("rubbish", |at| {
+        let text = fs::read_to_string(at).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        fs::write(at, [&lines[..3], &["/opt/x q none what"], &lines[3..]].concat().join("\n") + "\n")
+            .unwrap();
+    });
+    for (name, damage) in DAMAGES.into_iter().chain([rubbish]) {
+        let stage = stage();
+        damage(&stage.at(CONTENTS));
+        for (line, code) in commands(&stage) {
+            let said = refused(&stage, &line, code);
+            assert!(said.contains("@ROOT@/var/sadm/install/contents: "), "{name}: {line}: {said}");
+            assert!(said.contains("`pkgchk -f -R @ROOT@`"), "{name}: {line}: {said}");
+            assert!(!said.contains("edited"), "{name}: {line}: {said}");
+            if name == "rubbish" {
+                assert!(said.contains("contents: line 4: "), "{line}: {said}");
+            }
+        }
+        assert_eq!(stage.run("pkginfo -q -R @ROOT@ ACMEdb").code, 0, "{name}");
+        assert_eq!(stage.run("list -R @ROOT@").code, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_package_that_contents_names_and_that_has_no_directory_is_damage_however_contents_is_read() {
+    for has_stamp in [true, false] {
+        let stage = stage();
+        fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb")).unwrap();
+        if !has_stamp {
+            fs::remove_file(stage.at("/var/sadm/patchadm/contents.stamp")).unwrap();
+        }
+        for (line, code) in commands(&stage) {
+            let said = refused(&stage, &line, code);
+            let why = "package ACMEweb owns objects, and @ROOT@/var/sadm/pkg/ACMEweb is not there";
+            assert!(said.contains(why) && said.contains("contents: line "), "{line}: {said}");
+            assert!(said.contains("Install ACMEweb again with pkgadd"), "{line}: {said}");
+        }
+        let spool = stage.beside("spool");
+        let added = stage.run(&format!("pkgadd -n -R @ROOT@ -d {} ACMEweb", spool.display()));
+        assert_eq!(added.code, 0, "{}{}", added.stdout, added.stderr);
+        assert!(
+            added.stderr.contains("end with its old record, and can be applied again: 100-01 200-01"),
+            "{}",
+            added.stderr
+        );
+        stage.run("verify -R @ROOT@").ok();
+    }
+}
+
+#[test]
+fn a_directory_without_pkginfo_is_damage_though_contents_does_not_name_it() {
+    let stage = stage();
+    stage.directory("/var/sadm/pkg/ACMEx");
+    let said = refused(&stage, "verify -R @ROOT@", 1);
+    assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEx: it is empty"), "{said}");
+    assert!(said.contains("`rmdir @ROOT@/var/sadm/pkg/ACMEx`"), "{said}");
+    fs::remove_dir(stage.at("/var/sadm/pkg/ACMEx")).unwrap();
+    stage.run("verify -R @ROOT@").ok();
+    stage.file("/var/sadm/pkg/ACMEx/install/depend", "");
+    let said = refused(&stage, &format!("add -R @ROOT@ {}", other().directory(&stage).display()), 28);
+    assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEx/pkginfo: it is not there"), "{said}");
+}
+
+#[test]
+fn the_documents_name_file_line_and_advice() {
+    let stage = stage();
+    fs::write(stage.at(WEB), "PKG=ACMEweb\nNAME=\"open\n").unwrap();
+    let run = stage.run("verify --json -R @ROOT@");
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    let record = &document["records"][0];
+    assert_eq!((&document["sound"], &record["line"]), (&false.into(), &2.into()), "{document}");
+    assert!(record["path"].as_str().unwrap().ends_with("ACMEweb/pkginfo"));
+    assert!(record["advice"].as_str().unwrap().contains("pkgchk -f"));
+}
+
+#[test]
+fn pkgchk_f_makes_the_pkginfo_of_a_patched_package_anew_as_it_was() {
+    for (name, damage) in DAMAGES {
+        let stage = stage();
+        let (before, tree) = (stage.text(WEB), stage.tree());
+        damage(&stage.at(WEB));
+        let said = stage.run("pkgchk -f -R @ROOT@ ACMEweb").ok();
+        assert!(said.contains("ACMEweb/pkginfo: ") && said.contains("it is made anew"), "{name}: {said}");
+        assert_eq!(stage.text(WEB), before, "{name}");
+        assert_eq!(tree.difference(&stage.tree()), "", "{name}");
+        stage.run("verify -R @ROOT@").ok();
+        stage.run("remove -R @ROOT@ 200-01 100-01").ok();
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+    }
+}
+
+#[test]
+fn pkgchk_f_makes_the_pkginfo_of_an_unpatched_package_anew_and_says_what_it_could_not_know() {
+    let stage = Scenario::with(&[web(), db()]);
+    let before = stage.text(WEB);
+    fs::remove_file(stage.at(WEB)).unwrap();
+    let run = stage.run("pkgchk -f -R @ROOT@ ACMEweb");
+    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("LANG, LC_*, TZ, PATH and OAMBASE"), "{}", run.stdout);
+    let environment = |line: &&str| ["PATH=", "OAMBASE=", "TZ="].iter().all(|name| !line.starts_with(name));
+    let expected: Vec<&str> = before.lines().filter(environment).collect();
+    assert_eq!(stage.text(WEB).lines().collect::<Vec<_>>(), expected);
+    stage.run("verify -R @ROOT@").ok();
+    stage.patchadd("", &first()).ok();
+}
+
+#[test]
+fn pkgchk_f_does_nothing_where_the_list_of_patches_is_not_certain() {
+    let without_undo = Scenario::with(&[web(), db()]);
+    without_undo.patchadd("-d", &first()).ok();
+    let lost_archive = stage();
+    fs::remove_file(lost_archive.at("/var/sadm/pkg/ACMEweb/save/200-01/undo.gz")).unwrap();
+    for stage in [without_undo, lost_archive] {
+        fs::write(stage.at(WEB), "").unwrap();
+        let said = refused(&stage, "pkgchk -f -R @ROOT@ ACMEweb", 99);
+        assert!(said.contains("the list of its patches is not certain"), "{said}");
+        assert!(said.contains("install ACMEweb again with pkgadd"), "{said}");
+    }
+}
+
+#[test]
+fn pkgadd_makes_a_damaged_record_anew_and_names_the_patches_that_it_ends() {
+    for (name, damage) in DAMAGES {
+        let stage = stage();
+        damage(&stage.at(WEB));
+        web().write(&stage.beside("spool"));
+        let run = stage.run(&format!("pkgadd -n -R @ROOT@ -d {} ACMEweb", stage.beside("spool").display()));
+        assert_eq!(run.code, 0, "{name}: {}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains("its record was damaged and is made anew"), "{name}: {}", run.stderr);
+        assert!(run.stderr.contains("can be applied again: 100-01 200-01"), "{name}: {}", run.stderr);
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+        assert!(!stage.at("/var/sadm/pkg/ACMEweb/save/100-01").exists());
+        assert!(!stage.at("/var/sadm/patchadm/ledger/ACMEweb").exists());
+        stage.run("verify -R @ROOT@").ok();
+        assert!(stage.run("list -R @ROOT@").ok().contains("100-01"), "the other package keeps its part");
+        stage.patchadd("", &second()).ok();
+        stage.run("verify -R @ROOT@").ok();
+    }
+}
+
+#[test]
+fn pkgadd_of_a_package_with_scripts_makes_its_record_anew_too() {
+    let stage = Scenario::with(&[web(), db()]);
+    fs::write(stage.at(WEB), "").unwrap();
+    let mut stage = stage;
+    stage.set("PKG_TEST", "yes");
+    let spool = stage.beside("scripted");
+    web().information("postinstall", "exit 0\n").write(&spool);
+    fs::write(stage.beside("admin"), ADMIN).unwrap();
+    let admin = stage.beside("admin");
+    let line = format!("pkgadd -n -a {} -R @ROOT@ -d {} ACMEweb", admin.display(), spool.display());
+    let run = stage.run(&line);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert!(stage.text(WEB).contains("PKG=ACMEweb\n"));
+    stage.run("verify -R @ROOT@").ok();
+}
+
+#[test]
+fn pkgchk_f_makes_contents_anew_from_packages_and_patches() {
+    for (name, damage) in DAMAGES {
+        let stage = stage();
+        let (before, tree) = (stage.lines(), stage.tree());
+        damage(&stage.at(CONTENTS));
+        let run = stage.run("pkgchk -f -R @ROOT@");
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{name}: {}", run.stdout);
+        assert!(
+            run.stdout.contains("contents: ") && run.stdout.contains("it is made anew"),
+            "{}",
+            run.stdout
+        );
+        assert!(run.stdout.contains("what installf registered"), "{}", run.stdout);
+        assert_eq!(tree.difference(&stage.tree()), "", "no object is touched");
+        // Directories that were made on the way are in no record of a package.
+        let is_file = |line: &&String| !line.contains(" d none ");
+        let (was, is) = (before.iter().filter(is_file), stage.lines());
+        assert_eq!(is.iter().filter(is_file).collect::<Vec<_>>(), was.collect::<Vec<_>>(), "{name}");
+        stage.run("verify -R @ROOT@").ok();
+        stage.run("pkgchk -R @ROOT@").ok();
+        stage.patchadd("", &other()).ok();
+        stage.run("remove -R @ROOT@ 300-01 200-01 100-01").ok();
+        stage.run("verify -R @ROOT@").ok();
+        assert_eq!(stage.text("/opt/ACMEweb/bin/tool"), "one\n");
+    }
+}
+
+#[test]
+fn a_bad_line_goes_and_every_other_one_stays_as_it_is() {
+    let stage = stage();
+    stage.run("installf -R @ROOT@ ACMEdb /opt/extra d 0755 root root").ok();
+    stage.run("installf -f -R @ROOT@ ACMEdb").ok();
+    let text = stage.text(CONTENTS);
+    let before = stage.lines();
+    fs::write(stage.at(CONTENTS), format!("rubbish\n{text}")).unwrap();
+    let run = stage.run("pkgchk -f -R @ROOT@");
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+    assert!(run.stdout.contains("contents: line 1: "), "{}", run.stdout);
+    assert!(run.stdout.contains("the damaged file is kept as @ROOT@/var/sadm/install/contents.damaged"));
+    assert_eq!(stage.lines(), before);
+    assert!(stage.text("/var/sadm/install/contents.damaged").starts_with("rubbish\n"));
+    stage.run("verify -R @ROOT@").ok();
+}
+
+#[test]
+fn what_patches_without_undo_data_changed_is_in_the_contents_that_is_made_anew() {
+    let stage = Scenario::with(&[web(), db()]);
+    stage.patchadd("", &first()).ok();
+    stage.patchadd("-d", &second()).ok();
+    let before = stage.lines();
+    fs::remove_file(stage.at(CONTENTS)).unwrap();
+    stage.run("pkgchk -f -R @ROOT@").ok();
+    let is_file = |line: &&String| !line.contains(" d none ");
+    let is = stage.lines();
+    assert_eq!(
+        is.iter().filter(is_file).collect::<Vec<_>>(),
+        before.iter().filter(is_file).collect::<Vec<_>>()
+    );
+    stage.run("verify -R @ROOT@").ok();
+}
+
+#[test]
+fn a_package_whose_first_objects_nobody_knows_any_more_is_named() {
+    let stage = Scenario::with(&[web(), db()]);
+    stage.patchadd("-d", &first()).ok();
+    fs::remove_file(stage.at(CONTENTS)).unwrap();
+    let run = stage.run("pkgchk -f -R @ROOT@");
+    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("which objects package ACMEweb was installed with is not known any more"),
+        "{}",
+        run.stdout
+    );
+}

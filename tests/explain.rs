@@ -1,0 +1,90 @@
+//! `patchadm explain`: what an exit code means, to whom, and by which causes.
+
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+fn explained(line: &str) -> Value {
+    serde_json::from_str(&Scenario::new().run(&format!("explain --json {line}")).ok()).unwrap()
+}
+
+#[test]
+fn a_code_is_explained_for_one_command_with_its_causes() {
+    let text = Scenario::new().run("explain 10 add").ok();
+    assert!(text.starts_with("10 from add: Something about the packages or files does not fit"), "{text}");
+    assert!(text.contains("  Causes (exit.name of --json):\n    edited "), "{text}");
+    let document = explained("4 verify");
+    assert_eq!((&document["explained"], &document["of"]), (&4.into(), &"verify".into()));
+    assert_eq!(document["meanings"].as_array().unwrap().len(), 1);
+    assert_eq!(document["meanings"][0]["causes"], serde_json::json!(["undo-data"]));
+}
+
+#[test]
+fn without_a_command_all_meanings_are_told_by_who_ends_with_them() {
+    let text = Scenario::new().run("explain 99").ok();
+    for who in ["pkgadd and pkgrm", "pkgchk", "pkgmk", "installf and removef"] {
+        assert!(text.contains(&format!("99 from {who}: ")), "{text}");
+    }
+    assert!(explained("99").get("of").is_none());
+}
+
+#[test]
+fn a_command_that_was_killed_is_not_said_to_have_undone_anything() {
+    for code in [134, 137, 139] {
+        let text = Scenario::new().run(&format!("explain {code}")).ok();
+        assert!(text.contains("had no time to undo or to finish anything"), "{text}");
+        assert!(text.contains("patchadm recover") && !text.contains("was undone"), "{text}");
+    }
+    assert!(Scenario::new().run("explain 143 patchadd").ok().contains("was undone"));
+}
+
+#[test]
+fn a_code_or_command_that_is_none_is_refused_by_name() {
+    let stage = Scenario::new();
+    let said = |line: &str| stage.run(line).fails(1);
+    assert!(said("explain 98").contains("no command ends with code 98"));
+    assert!(said("explain 98 remove").contains("remove does not end with code 98"));
+    assert!(said("explain 98 remove").contains("it ends with 0, 1, 2, 3, "));
+    assert!(said("explain 2 frobnicate").contains("there is no command `frobnicate`"));
+    assert!(said("explain 2 __scripts").contains("there is no command `__scripts`"));
+    assert!(said("explain twelve").contains("`twelve` is no exit code"));
+    assert!(said("explain 256").contains("`256` is no exit code"));
+}
+
+#[test]
+fn the_name_of_an_exit_is_its_cause() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let web = |text: &str| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
+    Patch::of("100-01", web("two\n")).directory(&stage);
+    Patch::of("200-01", web("three\n")).says("SUNW_REQUIRES", "999-01").directory(&stage);
+    Patch::of("300-01", Package::new("ACMEdb").file("db", 0o644, "x\n")).directory(&stage);
+    stage.file("/etc/patchadm/policy", "exclude=400-01\n");
+    Patch::of("400-01", web("four\n")).directory(&stage);
+    let ended = |line: &str| {
+        let document: Value = serde_json::from_str(&stage.run(line).stdout).unwrap();
+        (document["exit"]["code"].as_u64().unwrap(), document["exit"]["name"].as_str().unwrap().to_owned())
+    };
+    std::fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
+    assert_eq!(ended("patchadd --json -R @ROOT@ delivered/100-01"), (10, "edited".to_owned()));
+    assert_eq!(ended("patchadd --json -u -R @ROOT@ delivered/100-01"), (0, "ok".to_owned()));
+    for (line, code, name) in [
+        ("patchadd --json -R @ROOT@ delivered/100-01", 2, "already-applied"),
+        ("patchadd --json -R @ROOT@ delivered/200-01", 25, "dependency"),
+        ("patchadd --json -R @ROOT@ delivered/300-01", 8, "not-applicable"),
+        ("patchadd --json -R @ROOT@ delivered/400-01", 10, "restricted"),
+        ("patchadd --json -R @ROOT@ /no/such", 33, "not-found"),
+        ("patchadd --json -R @ROOT@ /etc/passwd", 33, "damaged-input"),
+        ("patchadd --json", 1, "usage"),
+        ("patchrm --json -R @ROOT@ 999-01", 2, "not-found"),
+        ("patchrm --json -R @ROOT@ nonsense", 8, "usage"),
+        ("pkgparam --json -R @ROOT@ ACMEnone", 1, "not-found"),
+        ("list --json -R /no/such", 1, "not-found"),
+    ] {
+        assert_eq!(ended(line), (code, name.to_owned()), "{line}");
+    }
+    std::fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz")).unwrap();
+    assert_eq!(ended("patchrm --json -R @ROOT@ 100-01"), (4, "undo-data".to_owned()));
+    assert_eq!(ended("verify --json -R @ROOT@"), (4, "undo-data".to_owned()));
+}

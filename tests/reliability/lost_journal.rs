@@ -1,0 +1,141 @@
+//! The program is killed before every change that it makes, then its journal is damaged or removed, and somebody types
+//! what the program says. The root is as before or as after, or it is said honestly that neither can be proved; no run
+//! that was acknowledged is lost.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use patchadm_changeset::transaction::Cause;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::recover::RecoveryAid;
+use patchadm_rootfs::Door;
+
+use crate::reliability::crash::{Legal, changes_of, dead_after, in_parallel, spread};
+use crate::reliability::stories::{SCRIPTED, STORIES, Story, Told, Trial, first_run};
+use crate::reliability::{figures, sample_or_whole};
+
+/// What happens to the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Somebody removes it.
+    Removed,
+    /// A byte of its header is another one.
+    Header,
+    /// Its sector of the outcome is rubbish.
+    Outcome,
+    /// Its second half is not there.
+    Half,
+    /// It is removed, and every copy of it in a stage, as of a run of an earlier build.
+    RemovedWithCopies,
+}
+
+const LOSSES: [Loss; 5] = [Loss::Removed, Loss::Header, Loss::Outcome, Loss::Half, Loss::RemovedWithCopies];
+
+impl Loss {
+    /// Lets it happen; false where there is no journal.
+    fn befalls(self, root: &Path) -> bool {
+        let own = root.join("var/sadm/patchadm");
+        let journal = own.join("journal");
+        let Ok(mut bytes) = fs::read(&journal) else { return false };
+        match self {
+            Self::Removed => return fs::remove_file(journal).is_ok(),
+            Self::Header => bytes[100] ^= 1,
+            Self::Outcome => bytes[3 * 512..3 * 512 + 20].fill(b'x'),
+            Self::Half => bytes.truncate(bytes.len() / 2),
+            Self::RemovedWithCopies => {
+                for stage in fs::read_dir(own.join("stage")).into_iter().flatten() {
+                    for file in fs::read_dir(stage.unwrap().path()).unwrap() {
+                        let file = file.unwrap();
+                        let name = file.file_name().into_string().unwrap();
+                        if name.starts_with("journal") || name.starts_with("ops-") {
+                            fs::remove_file(file.path()).unwrap();
+                        }
+                    }
+                }
+                return fs::remove_file(journal).is_ok();
+            }
+        }
+        fs::write(journal, bytes).unwrap();
+        true
+    }
+}
+
+/// What was found in all trials.
+#[derive(Default)]
+struct Counts {
+    played: AtomicU64,
+    before: AtomicU64,
+    after: AtomicU64,
+    unproved: AtomicU64,
+}
+
+/// Kills the command after `number` changes, loses the journal, and types what the program says.
+fn play(story: &Story, legal: &Legal, (number, loss): (usize, Loss), counts: &Counts) {
+    let trial = Trial::of(story);
+    let when = format!("{}, killed after {number} changes, journal {loss:?}", story.name);
+    let said = trial.run(&story.whole, dead_after(number));
+    if !loss.befalls(&trial.root()) {
+        return;
+    }
+    counts.played.fetch_add(1, Ordering::Relaxed);
+    let recovered = match trial.recover_with(&RecoveryAid::None) {
+        Ok(recovered) => Ok(recovered),
+        Err(Failure::Unrecovered { error }) if matches!(error.cause, Cause::Journal { .. }) => {
+            trial.recover_with(&RecoveryAid::DiscardJournal)
+        }
+        Err(other) => panic!("{when}: {other}"),
+    };
+    match recovered {
+        Ok(recovered) => {
+            let state =
+                legal.find(&trial, false).unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
+            assert!(
+                said.is_err() || state == legal.last(),
+                "{when}: acknowledged, but it is in state {state}"
+            );
+            let count = if state == 0 { &counts.before } else { &counts.after };
+            count.fetch_add(1, Ordering::Relaxed);
+            let again = trial.recover(Door::default());
+            assert!(again.as_ref().is_ok_and(|found| found.is_nothing()), "{when}: {again:?}");
+        }
+        Err(Failure::Unrecovered { error }) if matches!(error.cause, Cause::Doubt { .. }) => {
+            counts.unproved.fetch_add(1, Ordering::Relaxed);
+            assert!(loss == Loss::RemovedWithCopies, "{when}: {error}");
+            assert!(said.is_err(), "{when}: acknowledged, and {error}");
+            let kept = trial.spare().join("kept");
+            trial
+                .recover_with(&RecoveryAid::KeepStage(kept.clone()))
+                .unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert_eq!(fs::read_dir(&kept).unwrap().count().min(1), 1, "{when}");
+            trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
+        }
+        Err(other) => panic!("{when}: {other}"),
+    }
+}
+
+#[test]
+fn whenever_the_journal_is_lost_a_command_is_done_or_not_done_or_it_is_said_that_nobody_knows() {
+    let counts = Counts::default();
+    let first: Told = first_run;
+    let stories = [first].into_iter().chain(STORIES).chain(SCRIPTED);
+    for story in stories.step_by(sample_or_whole(3, 1)).map(|told| told()) {
+        let legal = Legal::of(&story);
+        let points = spread(changes_of(&story) + 1, sample_or_whole(10, usize::MAX));
+        let trials: Vec<(usize, Loss)> =
+            points.into_iter().flat_map(|number| LOSSES.map(|loss| (number, loss))).collect();
+        in_parallel(&trials, |&trial| play(&story, &legal, trial, &counts));
+    }
+    let Counts { played, before, after, unproved } = counts;
+    let [played, before, after, unproved] = [played, before, after, unproved].map(AtomicU64::into_inner);
+    assert!(before > 0 && after > 0, "{before} {after}");
+    let told = [
+        ("lost journals", played),
+        ("as before", before),
+        ("as after", after),
+        ("said to be unproved", unproved),
+        ("third states", 0),
+        ("acknowledged runs lost", 0),
+    ];
+    figures("lost-journal", &told);
+}

@@ -1,0 +1,116 @@
+//! Every kind of document that `docs/schema` describes is printed by somebody, so that none is described in vain.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::{PARTS, assert_document, kinds, schemas};
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+fn stage() -> Scenario {
+    let web = Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n");
+    let stage = Scenario::with(&[web]);
+    Package::new("ACMEnew").file("bin/new", 0o755, "new\n").write(&stage.beside("spool"));
+    Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n")).directory(&stage);
+    Patch::of("300-01", Package::new("ACMEweb").file("bin/su", 0o4755, "su\n")).directory(&stage);
+    fs::write(
+        stage.beside("pkginfo"),
+        "PKG=ACMEmade\nNAME=Made\nARCH=all\nVERSION=1\nCATEGORY=application\n",
+    )
+    .unwrap();
+    fs::write(stage.beside("prototype"), "i pkginfo\n").unwrap();
+    fs::write(stage.beside("rubbish"), "what is this\n").unwrap();
+    stage
+}
+
+/// Commands in an order in which each finds what it needs. Each command has an error besides.
+const LINES: &[&str] = &[
+    "plan --json -R @ROOT@ delivered/100-01",
+    "plan --json --root @ROOT@ delivered/300-01",
+    "add --json -R @ROOT@ delivered/100-01",
+    "add --json --root @ROOT@ delivered/300-01",
+    "list --json -R @ROOT@",
+    "show --json -R @ROOT@ 100-01",
+    "show --json -R @ROOT@ delivered/300-01",
+    "verify --json -R @ROOT@",
+    "showrev --json",
+    "showrev --json -p -R @ROOT@",
+    "showrev --json -a -R @ROOT@",
+    "patchadd --json -p -R @ROOT@",
+    "patchadd --json -R @ROOT@ delivered/100-01",
+    "remove --json --root @ROOT@ 300-01",
+    "remove --json -R @ROOT@ 100-01",
+    "patchrm --json -R @ROOT@ 100-01",
+    "recover --json -R @ROOT@",
+    "recover --json --root @ROOT@",
+    "recover --json --adopt-undo -R @ROOT@",
+    "explain --json 2 remove",
+    "links --json @ROOT@/opt",
+    "pkgadd --json -n -R @ROOT@ -d spool ACMEnew",
+    "pkgadd --json -s @ROOT@/opt -d spool ACMEnew",
+    "pkgrm --json -n -R @ROOT@ ACMEnew",
+    "pkgrm --json -n -s @ROOT@/opt ACMEnew",
+    "pkgask --json -R @ROOT@ -d spool -r @ROOT@/answers ACMEnew",
+    "pkginfo --json -R @ROOT@",
+    "pkginfo --json -d spool",
+    "pkgparam --json -R @ROOT@ ACMEweb",
+    "pkgchk --json -R @ROOT@",
+    "pkgchk --json -f -R @ROOT@",
+    "pkgchk --json -l -R @ROOT@",
+    "pkgchk --json -d spool all",
+    "pkgtrans --json -s spool new.pkg all",
+    "installf --json -R @ROOT@ ACMEweb /opt/made d 0755 root root",
+    "removef --json -R @ROOT@ ACMEweb /opt/made",
+    "pkgproto --json spool",
+    "pkgmk --json -o -d spool -f prototype",
+    "pkgmk --json -o -d spool -f rubbish",
+    "valpath --json -a /etc",
+    "puttext --json words",
+];
+
+#[test]
+fn every_kind_of_document_is_as_its_schema_says_and_none_is_described_in_vain() {
+    let stage = stage();
+    let print = |line: &str| assert_document(line, &stage.command(line).output().unwrap().stdout);
+    let mut seen: BTreeSet<String> = LINES.iter().map(|line| print(line)).collect();
+    let commands: BTreeSet<&str> = schemas().keys().filter_map(|file| file.strip_suffix(".json")).collect();
+    let commands = commands.into_iter().filter(|name| !PARTS.contains(&format!("{name}.json").as_str()));
+    let mut described = BTreeSet::new();
+    for command in commands {
+        seen.insert(print(&format!("{command} --json --no-such-option")));
+        described.extend(kinds(command).into_iter().map(|(kind, _)| kind));
+    }
+    assert_eq!(seen, described);
+}
+
+#[test]
+fn documents_of_failures_are_as_their_schemas_say() {
+    let stage = stage();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    for line in [
+        "add --json -R @ROOT@ delivered/100-01",
+        "patchadd --json -R @ROOT@ delivered/100-01",
+        "add --json -R @ROOT@ /no/such",
+        "remove --json -R @ROOT@ 999-01",
+        "remove --json -R @ROOT@ nonsense",
+        "add --json -R /no/such delivered/100-01",
+        "list --json -R /no/such",
+        "explain --json 98",
+        "verify --json -R @ROOT@ nobody",
+        "show --json -R @ROOT@ nobody",
+        "pkginfo --json -R @ROOT@ nobody",
+        "pkgparam --json -R @ROOT@ nobody",
+        "pkgadd --json -n -R @ROOT@ -d spool nobody",
+        "pkgadd --json -n -R @ROOT@ -d /no/such nobody",
+        "pkgrm --json -n -R @ROOT@ nobody",
+        "pkgtrans --json spool /no/such/directory all",
+        "installf --json -R @ROOT@ nobody /x",
+        "valpath --json -l /etc",
+        "plan --json --roots /no/such delivered/100-01",
+        "plan --json --root /no/such delivered/100-01",
+        "demo --json",
+    ] {
+        assert_document(line, &stage.command(line).output().unwrap().stdout);
+    }
+}
