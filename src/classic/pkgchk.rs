@@ -149,7 +149,8 @@ impl Serialize for ListReply {
 fn print_mended(output: &mut Output, mended: &MendedRecord) -> anyhow::Result<()> {
     let MendedRecord { damage, is_made, said, .. } = mended;
     if !is_made {
-        let lines: String = said.iter().map(|line| format!("\n{line}")).collect();
+        let lines: Vec<String> = said.iter().map(|line| format!("\n{line}")).collect();
+        let lines = lines.concat();
         return Ok(output.error(&format!("{damage}\nnothing was changed{lines}"))?);
     }
     output.line(format!("{damage}: it is made anew"))?;

@@ -141,7 +141,7 @@ fn patch(random: &mut Random, id: &str, all: &[String], beside: &Scenario) -> Pa
     for name in packages {
         let mut package = Package::new(name);
         for _ in 0..=random.below(3) {
-            package = file(package, *random.one(&PATHS), id);
+            package = file(package, PATHS[random.below(PATHS.len())], id);
         }
         match random.below(8) {
             0 => package = package.deletes(&["lib/x"]),

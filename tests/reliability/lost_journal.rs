@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use patchadm_changeset::transaction::Cause;
+use patchadm_changeset::transaction::{Cause, Recovered};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::recover::RecoveryAid;
 use patchadm_rootfs::Door;
@@ -97,7 +97,7 @@ fn play(story: &Story, legal: &Legal, (number, loss): (usize, Loss), counts: &Co
             let count = if state == 0 { &counts.before } else { &counts.after };
             count.fetch_add(1, Ordering::Relaxed);
             let again = trial.recover(Door::default());
-            assert!(again.as_ref().is_ok_and(|found| found.is_nothing()), "{when}: {again:?}");
+            assert!(again.as_ref().is_ok_and(Recovered::is_nothing), "{when}: {again:?}");
         }
         Err(Failure::Unrecovered { error }) if matches!(error.cause, Cause::Doubt { .. }) => {
             counts.unproved.fetch_add(1, Ordering::Relaxed);

@@ -83,7 +83,7 @@ fn damage_of_contents(view: &RecordView<'_>, workers: usize) -> Result<Vec<Recor
     let (owners, mut found) = owners_in(view, file, size, workers)?;
     let is_known = |package: &PkgInst| packages.has(package) || packages.has_saved(package);
     let strange: BTreeSet<PkgInst> = owners.into_iter().filter(|package| !is_known(package)).collect();
-    found.extend(named_in(view, strange)?);
+    found.extend(named_in(view, &strange)?);
     Ok(found)
 }
 
@@ -104,9 +104,10 @@ impl<'a> PackageDirectories<'a> {
     fn of(view: &'a RecordView<'a>) -> Result<Self, DatabaseError> {
         let names = view.list(&places::packages())?.unwrap_or_default();
         let root = view.root();
-        let above = match view.is_live() {
-            true => root.dir_if_there(&root.resolver().locate_dir(&places::packages())?)?,
-            false => None,
+        let above = if view.is_live() {
+            root.dir_if_there(&root.resolver().locate_dir(&places::packages())?)?
+        } else {
+            None
         };
         Ok(Self { view, names, above })
     }
@@ -210,7 +211,7 @@ fn line_by_line(
         match ContentsLine::parse(raw) {
             Ok(parsed) => owners.extend(unmarked(parsed)),
             Err(error) => {
-                found.extend(RecordDamage::of_line(view.root(), &ContentsError::Line { line, error }))
+                found.extend(RecordDamage::of_line(view.root(), &ContentsError::Line { line, error }));
             }
         }
     }
@@ -223,7 +224,7 @@ fn line_by_line(
 }
 
 /// The damage about packages that have no directory, each with the first line that names it without a mark.
-fn named_in(view: &RecordView<'_>, strange: BTreeSet<PkgInst>) -> Result<Vec<RecordDamage>, DatabaseError> {
+fn named_in(view: &RecordView<'_>, strange: &BTreeSet<PkgInst>) -> Result<Vec<RecordDamage>, DatabaseError> {
     if strange.is_empty() {
         return Ok(Vec::new());
     }

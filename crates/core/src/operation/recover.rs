@@ -125,13 +125,12 @@ fn keeping_place(host: &Root, to: &Path) -> Result<Dir, Failure> {
     let path = ObjectPath::new(to.as_os_str().as_bytes())
         .map_err(|_| wrong("is not an absolute path without `..`"))?;
     let physical = host.resolver().locate_dir(&path)?;
-    let dir = match host.dir_if_there(&physical)? {
-        Some(dir) => dir,
-        None => {
-            let above = physical.parent().unwrap_or_else(ObjectPath::root);
-            let above = host.dir_if_there(&above)?.ok_or_else(|| wrong("has no directory above it"))?;
-            above.make_dir(physical.name(), Mode::of(0o700))?
-        }
+    let dir = if let Some(dir) = host.dir_if_there(&physical)? {
+        dir
+    } else {
+        let above = physical.parent().unwrap_or_else(ObjectPath::root);
+        let above = host.dir_if_there(&above)?.ok_or_else(|| wrong("has no directory above it"))?;
+        above.make_dir(physical.name(), Mode::of(0o700))?
     };
     let is_private = dir.is_own()? && dir.itself()?.mode.bits() & 0o022 == 0;
     if rule::holds("keep-stage.place", is_private) {

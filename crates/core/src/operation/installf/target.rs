@@ -78,16 +78,13 @@ impl<'a> InstallfTarget<'a> {
     ) -> Result<Self, InstallfError> {
         must_have_database(root)?;
         let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
-        let target = match surrounding {
-            Some(open) => {
-                let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
-                Self::Surrounding(RootAndPolicy::of(root)?, queue)
-            }
-            None => {
-                let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
-                must_agree(root, |_| false)?;
-                Self::Own(session)
-            }
+        let target = if let Some(open) = surrounding {
+            let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
+            Self::Surrounding(RootAndPolicy::of(root)?, queue)
+        } else {
+            let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+            must_agree(root, |_| false)?;
+            Self::Own(session)
         };
         let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
         if !installed.contains(package) {

@@ -47,7 +47,7 @@ pub(super) fn mend(session: &Session<'_>, damage: Vec<RecordDamage>) -> Result<V
             return Ok(damage.into_iter().take(1).map(not_made).collect());
         }
     }
-    let readable = readable_lines(&view)?;
+    let readable = readable_lines(&view);
     let is_lost = readable.is_empty();
     let mut said = Vec::new();
     if !is_lost {
@@ -90,10 +90,10 @@ pub(super) fn mend(session: &Session<'_>, damage: Vec<RecordDamage>) -> Result<V
 }
 
 /// The lines of the file that is there, as far as they can be read.
-fn readable_lines(view: &RecordView<'_>) -> Result<Lines, Failure> {
+fn readable_lines(view: &RecordView<'_>) -> Lines {
     let mut lines = Lines::new();
     // Something else in its place has none.
-    let Ok(Some(file)) = open(view) else { return Ok(lines) };
+    let Ok(Some(file)) = open(view) else { return lines };
     let is_closed = file.metadata().is_ok_and(|seen| is_closed(&file, seen.len()));
     let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
     let mut last = None;
@@ -113,7 +113,7 @@ fn readable_lines(view: &RecordView<'_>) -> Result<Lines, Failure> {
     if let Some(cut) = last.filter(|_| !is_closed) {
         lines.remove(&cut);
     }
-    Ok(lines)
+    lines
 }
 
 /// A patch of a package, and when it was applied.

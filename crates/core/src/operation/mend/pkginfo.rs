@@ -14,7 +14,7 @@ use super::{MendedRecord, kept, write};
 use crate::database::contents::lines_of_package;
 use crate::database::history::{HistoryEntry, history};
 use crate::database::{RecordDamage, RecordView, ledger};
-use crate::format::ledger::LedgerLine;
+use crate::format::ledger::{Ledger, LedgerLine};
 use crate::operation::failure::Failure;
 use crate::operation::session::Session;
 use crate::plan::RecordChange;
@@ -122,7 +122,8 @@ impl LostPkginfo<'_> {
                 delivered.set("BASEDIR", base.as_bytes());
             }
             None => {
-                unknown.push("BASEDIR is that of the delivered package: contents does not tell it".to_owned())
+                unknown
+                    .push("BASEDIR is that of the delivered package: contents does not tell it".to_owned());
             }
         }
         let run = self.history_of(|entry| {
@@ -186,7 +187,7 @@ impl LostPkginfo<'_> {
     /// The line of the newest patch, and the parameters that it found: those of the one archive that lists all other patches.
     fn newest(&self, separator: &str) -> Option<(&LedgerLine, Params)> {
         let all = self.traces.patches();
-        let lines = self.traces.ledger.iter().flat_map(|ledger| ledger.lines());
+        let lines = self.traces.ledger.iter().flat_map(Ledger::lines);
         let mut newest = lines.filter_map(|line| {
             let id = PatchId::new(&line.patch).ok()?;
             let found = found_by(self.traces.archives.get(&line.patch)?)?;
