@@ -21,7 +21,7 @@ use crate::scenario::{Run, Scenario};
 pub(crate) type Row = (&'static str, fn());
 
 /// Causes whose advice other suites follow, each with the test that does.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 15] = [
     (
         "Failure::Unrecovered",
         "reliability::dead_disk: the disk is well again, and recover puts the root right",
@@ -31,6 +31,23 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("Cause::Changed", "reliability::concurrent: who is alone comes through"),
     ("Cause::Appeared", "reliability::concurrent: who is alone comes through"),
     ("Failure::Root", "reliability::errors: without the error the same command comes through"),
+    ("Failure::Identity", "identity: `recover --new-identity` is typed, and changes go on"),
+    ("Cause::Unfinished", "identity: `recover` is typed, and `recover --new-identity` behind it"),
+    ("Cause::Journal", "identity, reliability::lost_journal: `recover --discard-journal` is typed"),
+    ("Cause::Doubt", "identity, reliability::lost_journal: `recover --keep-stage DIR` is typed"),
+    ("Cause::KeepingPlace", "identity: a directory of the caller's own is named"),
+    (
+        "Failure::ReadOnly",
+        "closed_roots names it for every command; all other suites have roots mounted for writing",
+    ),
+    (
+        "Reason::ReadOnly",
+        "closed_roots names it for every command; all other suites have roots mounted for writing",
+    ),
+    (
+        "Reason::SharedLater",
+        "removable, show: list and show alone say it, and name the patch that remove names",
+    ),
     ("Failure::Source", "process_limits: with a higher limit the same command comes through"),
 ];
 

@@ -172,7 +172,7 @@ fn recover_says_what_is_wrong_with_a_damaged_journal_and_what_to_type() {
     let said = stage.run("recover -R @ROOT@").fails(65);
     assert!(said.contains("the journal @ROOT@/var/sadm/patchadm/journal is damaged: its header"), "{said}");
     assert!(said.contains("Nothing was changed."), "{said}");
-    assert!(said.contains("`patchadm recover --discard-journal`"), "{said}");
+    assert!(said.contains("`patchadm -R @ROOT@ recover --discard-journal`"), "{said}");
     assert!(!said.contains("an unfinished run could not"), "it is not known to be one: {said}");
     let said = stage.run("recover --discard-journal -R @ROOT@").ok();
     assert!(said.contains("kept as @ROOT@/var/sadm/patchadm/journal.damaged-1"), "{said}");
@@ -249,7 +249,7 @@ fn a_journal_that_is_gone_beside_a_stage_is_damage_and_not_nothing_in_progress()
         crate::tree::assert_same(&stage.everything(), &before);
     }
     let said = stage.run("recover -R @ROOT@").fails(65);
-    assert!(said.contains("`patchadm recover --discard-journal`"), "{said}");
+    assert!(said.contains("`patchadm -R @ROOT@ recover --discard-journal`"), "{said}");
 }
 
 #[test]
@@ -314,7 +314,10 @@ fn a_root_gets_no_new_identity_while_a_run_is_unfinished() {
     fs::write(stage.at(JOURNAL), bytes).unwrap();
     let marker = stage.text(ROOT_ID);
     let said = stage.run("recover --new-identity -R @ROOT@").fails(65);
-    assert!(said.contains("is not finished") && said.contains("Run `patchadm recover` first."), "{said}");
+    assert!(
+        said.contains("is not finished") && said.contains("Run `patchadm -R @ROOT@ recover` first."),
+        "{said}"
+    );
     assert_eq!(stage.text(ROOT_ID), marker);
     stage.run("recover -R @ROOT@").ok();
     stage.run("recover --new-identity -R @ROOT@").ok();
@@ -328,7 +331,7 @@ fn an_archive_that_the_ledger_names_is_this_roots_whatever_marker_is_in_it() {
     fs::write(stage.at(ROOT_ID), "00112233445566ff\n").unwrap();
     let said = stage.run("verify --json -R @ROOT@").ok();
     let told: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((&told["sound"], &told["patches"][0]["undo"][0]["state"]), (&true.into(), &"sound".into()));
+    assert_eq!((&told["sound"], &told["patches"][0]["undo"][0]["state"]), (&true.into(), &"saved".into()));
     assert!(!said.contains("damaged") && !said.contains("another root"), "{said}");
     is_backed_out(&stage);
 }

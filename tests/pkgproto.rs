@@ -47,8 +47,8 @@ fn its_help_is_this() {
         Options:\n  \
           -i             Follow symbolic links and describe what they lead to\n  \
           -c <CLASS>     Put the objects into this class instead of none\n      \
-              --json     Print one JSON document instead of text\n      \
-              --help     Print help\n      \
+              --json     Print one JSON document instead of text\n  \
+          -h, --help     Print help\n      \
               --version  Print the version\n";
     assert_eq!(Producer::new().run("pkgproto --help").ok(), help);
 }

@@ -169,7 +169,8 @@ impl Scenario {
     /// Writes the `contents` of the database: these lines, and the two that end it.
     pub(crate) fn contents(&self, lines: &[&str]) {
         let trailer = "# Last modified by pkgadd for SUNWstuf package\n# Fri Nov 20 07:00:00 2026\n";
-        self.file("/var/sadm/install/contents", lines.join("\n") + "\n" + trailer);
+        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.file("/var/sadm/install/contents", lines + trailer);
     }
 
     /// Makes a package to be installed, in the directory `at` of the root: its pkginfo, and a pkgmap of these lines

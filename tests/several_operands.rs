@@ -50,7 +50,10 @@ fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others()
     for (patch, why) in [
         ("100-02", "it is applied already, to ACMEweb"),
         ("100-01", "the later revision 100-02 is applied"),
-        ("300-01", "none of its packages is installed in the version that it is for: ACMEnone (i386) 1.0"),
+        (
+            "300-01",
+            "none of its packages is installed in the version that it is for: ACMEnone (i386) 1.0 (not installed)",
+        ),
     ] {
         let stage = later();
         let before = stage.everything();

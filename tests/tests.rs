@@ -232,6 +232,8 @@ mod standard_classes;
 mod state;
 /// The arrows between the modules of the library.
 mod structure;
+/// Every record damaged in every way, and every command on it.
+mod sweep;
 /// Somebody at a terminal.
 mod terminal;
 /// What patchadd and patchrm print.

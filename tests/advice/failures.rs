@@ -23,6 +23,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Failure::DuringRun", during_run),
     ("Failure::BackoutDirectory", backout_directory),
     ("ArchiveError::Missing", archive_missing),
+    ("ArchiveError::Lost", archive_lost),
     ("ArchiveError::Outside", archive_outside),
     ("ArchiveError::NotBound", archive_not_bound),
     ("ArchiveError::Ledger", ledger_damaged),
@@ -37,6 +38,18 @@ fn stage() -> Scenario {
 
 fn patch() -> Patch {
     Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))
+}
+
+/// What was lost is put back as it was, and the patch goes.
+fn archive_lost() {
+    let stage = stage();
+    stage.run(ADD).ok();
+    let archive = stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz");
+    fs::rename(&archive, stage.beside("backup")).unwrap();
+    let said = stage.run(REMOVE).fails(4);
+    assert!(last_line(&said).starts_with("Put it back from a backup of the root"), "{said}");
+    fs::rename(stage.beside("backup"), &archive).unwrap();
+    stage.run(REMOVE).ok();
 }
 
 const ADD: &str = "add -R @ROOT@ delivered/100-01";

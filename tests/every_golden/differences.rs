@@ -28,6 +28,7 @@ pub(super) type Entry = (&'static str, &'static str, &'static str, Reason);
 const UNCHANGED: Reason = Page("design §8: a refusal changes nothing, not even times");
 const FROM_DISK: Reason = Page("scripts §5: size and sum of what a class script made are taken from disk");
 const OWN_FILES: Reason = Artefact("locks, logs and lists that the tools kept for themselves");
+const ADVICE: Reason = Page("patchadm §4: a refusal says what to type next");
 const STAMP: Reason = Impossible("stamps with host and moment, and paths of the machine, are in it");
 const SPOOLED: Reason = Decision(20);
 const STREAM_14: Reason =
@@ -80,6 +81,12 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("26-messages", "base2", "stderr: *<@ROOT@/opt/SUNWstux> *", Decision(47)),
     ("26-messages", "base2", "stderr: installation is attempted.", Decision(47)),
     ("26-messages", "base2", "stderr: @ROOT@/opt/SUNWstux <implied directory>", Decision(47)),
+    (
+        "21-shared-files",
+        "conflict-quit",
+        "stderr: pkgadd: ERROR: if that is wanted, use an admin file*",
+        ADVICE,
+    ),
     // Editable files whose content class scripts make.
     ("*", "*", "contents /opt/SUNWstuf/etc/build.conf", FROM_DISK),
     ("13-edited-ev", "*", "contents /opt/SUNWstuf/etc/stuf.conf", FROM_DISK),

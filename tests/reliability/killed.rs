@@ -85,7 +85,12 @@ fn asked(stage: &Scenario) -> [String; 4] {
         "patchadd -p -R @ROOT@",
         "list -R @ROOT@",
     ]
-    .map(|line| stage.run(line).ok())
+    .map(|line| {
+        let run = stage.run(line);
+        assert!(run.stderr.is_empty() || run.stderr.contains("was interrupted"), "{}", run.stderr);
+        assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+        run.stdout
+    })
 }
 
 /// Numbers that are the same in every run of the tests (xorshift).

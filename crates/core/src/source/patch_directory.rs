@@ -59,8 +59,9 @@ pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
     names
 }
 
+/// Whether a name is an id; that of a description, such as `README.105181-05`, is none.
 fn is_id(name: &str) -> bool {
-    PatchId::new(name).is_ok()
+    !name.contains('.') && PatchId::new(name).is_ok()
 }
 
 fn is_archive_of_id(name: &str) -> bool {

@@ -32,7 +32,7 @@ fn bombs() -> Vec<Case> {
     let object = || Bench::web().line("new", "f none new 0644 root root 2 130 0");
     vec![
         case(13, "gzip: 32 MiB that no pkgmap names", ADD, |b| { let tar = b.tarred(Bench::web(), &[Tar::file(format!("{ID}/x"), zeros())]); b.source(".tar.gz", gzip(&tar)) }, two.clone()),
-        case(13, "gzip: an object of 32 MiB, 2 bytes in the pkgmap", ADD, move |b| { let tar = b.tarred(object(), &[Tar::file(format!("{ID}/ACMEweb/reloc/new"), zeros())]); b.source(".tar.gz", gzip(&tar)) }, refused(10, "size 2 expected")),
+        case(13, "gzip: an object of 32 MiB, 2 bytes in the pkgmap", ADD, move |b| { let tar = b.tarred(object(), &[Tar::file(format!("{ID}/ACMEweb/reloc/new"), zeros())]); b.source(".tar.gz", gzip(&tar)) }, refused(10, "expected 2")),
         case(13, "the same, unpacked", UNPACK, move |b| { let tar = b.tarred(object(), &[Tar::file(format!("{ID}/ACMEweb/reloc/new"), zeros())]); b.source(".tar.gz", gzip(&tar)) }, refused(1, "size")),
         case(13, "gzip: a script of 32 MiB", ADD, |b| { let tar = b.tarred(Bench::web().line("i", "i preinstall 5 1 0"), &[Tar::file(format!("{ID}/ACMEweb/install/preinstall"), zeros())]); b.source(".tar.gz", gzip(&tar)) }, refused(33, "larger than")),
         case(13, "gzip: a README of 32 MiB", ADD, |b| { let tar = b.tarred(Bench::web(), &[Tar::file(format!("{ID}/README.{ID}"), zeros())]); b.source(".tar.gz", gzip(&tar)) }, two.clone()),

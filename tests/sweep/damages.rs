@@ -1,0 +1,127 @@
+//! The records of a root, and the ways to damage one.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// A record of the root of [`super::ground`].
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Its path below the root.
+    pub(crate) path: &'static str,
+    /// What an answer that is about it contains, one of these.
+    pub(crate) named: &'static [&'static str],
+    /// Whether nobody needs it: no answer and no `verify` has to be about it.
+    pub(crate) kind: Need,
+}
+
+/// Who needs a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// `verify` may not be content without it.
+    Record,
+    /// It is a hint or a memory: it never stops a command.
+    Hint,
+    /// Some commands read it, the others and `verify` need not.
+    Some,
+}
+
+impl Record {
+    /// Whether an answer is about it.
+    pub(crate) fn is_named(&self, text: &str) -> bool {
+        self.named.iter().any(|name| text.contains(name))
+    }
+}
+
+const fn record(path: &'static str, kind: Need, named: &'static [&'static str]) -> Record {
+    Record { path, named, kind }
+}
+
+/// Every record that is damaged.
+pub(crate) const RECORDS: [Record; 20] = [
+    record("/var/sadm/patchadm/journal", Need::Record, &["patchadm/journal"]),
+    record("/var/sadm/patchadm/root-id", Need::Record, &["patchadm/root-id"]),
+    record("/var/sadm/install/contents", Need::Record, &["install/contents"]),
+    record("/var/sadm/patchadm/contents.stamp", Need::Hint, &["contents.stamp"]),
+    record("/var/sadm/pkg/ACMEweb", Need::Record, &["pkg/ACMEweb"]),
+    record(
+        "/var/sadm/pkg/ACMEweb/pkginfo",
+        Need::Record,
+        &["ACMEweb/pkginfo", "pkg/ACMEweb", "ACMEweb is damaged"],
+    ),
+    record("/var/sadm/pkg/ACMEcalm/pkginfo", Need::Record, &["ACMEcalm/pkginfo", "pkg/ACMEcalm"]),
+    record("/var/sadm/pkg/ACMEweb/save/pspool/ACMEweb/pkgmap", Need::Some, &["pspool/ACMEweb/pkgmap"]),
+    record("/var/sadm/pkg/ACMEweb/save/pspool/ACMEweb/pkginfo", Need::Some, &["pspool/ACMEweb/pkginfo"]),
+    record("/var/sadm/pkg/ACMEweb/save", Need::Record, &["ACMEweb/save", "lost"]),
+    record("/var/sadm/pkg/ACMEweb/save/100-02", Need::Record, &["save/100-02", "lost", "damaged"]),
+    record("/var/sadm/pkg/ACMEweb/save/100-02/undo.gz", Need::Record, &["save/100-02", "lost", "damaged"]),
+    record(
+        "/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz",
+        Need::Record,
+        &["save/100-01", "lost", "damaged"],
+    ),
+    record("/var/sadm/pkg/ACMEweb/save/100-02/undo.sha256", Need::Hint, &["undo.sha256"]),
+    record("/var/sadm/pkg/ACMEweb/save/100-01/obsoleted_by", Need::Some, &["obsoleted_by"]),
+    record("/var/sadm/patchadm/ledger/ACMEweb", Need::Record, &["ledger/ACMEweb"]),
+    record("/var/sadm/patchadm/history", Need::Hint, &["patchadm/history"]),
+    record("/var/sadm/patch/100-02", Need::Some, &["patch/100-02"]),
+    record("/etc/patchadm/policy", Need::Some, &["patchadm/policy"]),
+    record("/var/sadm/install/.lockfile", Need::Some, &[".lockfile"]),
+];
+
+/// A way to damage a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    Gone,
+    Empty,
+    FirstHalf,
+    Rubbish,
+    Nuls,
+    Directory,
+    Unreadable,
+}
+
+impl Damage {
+    /// What anybody can meet; [`Damage::Unreadable`] is none for a superuser.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Gone, Self::Empty, Self::FirstHalf, Self::Rubbish, Self::Nuls, Self::Directory];
+
+    /// Damages what is at `path`. Of a directory, the files in it are taken for its content.
+    pub(crate) fn inflict(self, path: &Path) {
+        let is_directory = path.is_dir();
+        match self {
+            Self::Gone if is_directory => fs::remove_dir_all(path).unwrap(),
+            Self::Gone => fs::remove_file(path).unwrap(),
+            Self::Unreadable => fs::set_permissions(path, Permissions::from_mode(0o0)).unwrap(),
+            Self::Directory if is_directory => {
+                fs::remove_dir_all(path).unwrap();
+                fs::write(path, "a file in the place of a directory\n").unwrap();
+            }
+            Self::Directory => {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+            }
+            Self::Empty if is_directory => {
+                fs::remove_dir_all(path).unwrap();
+                fs::create_dir(path).unwrap();
+            }
+            _ if is_directory => {
+                fs::read_dir(path).unwrap().for_each(|one| self.inflict(&one.unwrap().path()));
+            }
+            _ => fs::write(path, self.of_content(&fs::read(path).unwrap())).unwrap(),
+        }
+    }
+
+    fn of_content(self, content: &[u8]) -> Vec<u8> {
+        let half = content.len() / 2;
+        match self {
+            Self::FirstHalf => content[..half].to_vec(),
+            Self::Nuls => vec![0; content.len().max(1)],
+            Self::Rubbish => {
+                let line = content[..half].iter().rposition(|byte| *byte == b'\n').map_or(half, |at| at + 1);
+                [&content[..line], b"!rubbish \x01 in / the = middle\n", &content[line..]].concat()
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Whether an answer is an honest one.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::damages::{Damage, Need, Record};
+use crate::tree::Tree;
+
+/// What a command answered, and what it did.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The exit code; none where a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// Both outputs, without what chance decides.
+    pub(crate) text: String,
+    /// Whether anything in the root is another one now.
+    pub(crate) touched: bool,
+    /// Whether something is that a run does not leave which was rolled back.
+    pub(crate) changed: bool,
+    /// The objects outside the records afterwards.
+    pub(crate) objects: Tree,
+    /// What it changed, as lines.
+    pub(crate) difference: String,
+}
+
+/// One command on one damaged root.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) record: &'static Record,
+    pub(crate) damage: Damage,
+    pub(crate) command: &'static str,
+    pub(crate) text: String,
+    pub(crate) verdict: Verdict,
+}
+
+impl Cell {
+    /// Whether the answer is about the record, and no error of another kind.
+    pub(crate) fn names_its_record(&self) -> bool {
+        !matches!(self.verdict, Verdict::Same) && self.record.is_named(&self.text)
+    }
+}
+
+/// What an answer is.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// An error that names the record; nothing was changed.
+    Refused,
+    /// The answer of the whole root, which says nothing about the record.
+    Same,
+    /// The work was done, and the record is named.
+    Noted,
+    /// None of these.
+    Fault(String),
+}
+
+impl Verdict {
+    /// Its word in the table.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Same => "same",
+            Self::Noted => "noted",
+            Self::Fault(_) => "FAULT",
+        }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = if let Verdict::Fault(said) = &self.verdict { said } else { "" };
+        write!(f, "{} {:?}: {}: {said}", self.record.path, self.damage, self.command)
+    }
+}
+
+/// The answer without run numbers, digests and durations.
+pub(crate) fn without_chance(text: &str) -> String {
+    static CHANCE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"[0-9]+-[0-9a-f]{16}|sha256:[0-9a-f]+|"duration_ms": ?[0-9]+|run [0-9]+|"run": ?[0-9]+|[0-9.]+ ?([KMG]iB|bytes|B)\b|"bytes": ?[0-9]+"#).unwrap()
+    });
+    CHANCE.replace_all(text, "~").into_owned()
+}
+
+/// Whether a line of a difference is about what a run leaves that was rolled back.
+pub(crate) fn is_of_a_run(line: &str) -> bool {
+    let own = ["journal", "ops-", "history", "log"].map(|name| format!("var/sadm/patchadm/{name}"));
+    own.iter().any(|name| line.get(2..).is_some_and(|path| path.starts_with(name.as_str())))
+}
+
+/// What an answer is, beside that on the whole root.
+pub(crate) fn verdict(
+    record: &Record,
+    line: &str,
+    changes: bool,
+    answer: &Answer,
+    whole: &Answer,
+) -> Verdict {
+    let fault = |what: &str| {
+        let code = answer.code.map_or_else(|| "signal".to_owned(), |code| code.to_string());
+        let text: Vec<&str> = answer.text.lines().take(6).collect();
+        Verdict::Fault(format!("{what} (exit {code})\n    {}", text.join("\n    ")))
+    };
+    if matches!(answer.code, None | Some(70 | 101 | 128..)) || answer.text.contains("panicked") {
+        return fault("a crash");
+    }
+    let named = record.is_named(&answer.text);
+    if !changes && answer.changed {
+        return fault(&format!("a question changed the root: {}", answer.difference));
+    }
+    let is_same = answer.code == whole.code && answer.text == whole.text && answer.objects == whole.objects;
+    if is_same {
+        let is_verify = line.starts_with("verify");
+        return match record.kind {
+            Need::Record if is_verify => fault("verify is content"),
+            _ => Verdict::Same,
+        };
+    }
+    if record.kind == Need::Hint && answer.code != whole.code {
+        return fault("a hint changed the answer");
+    }
+    match (named, answer.code == whole.code) {
+        (false, _) => fault("the answer differs and does not name the record"),
+        (true, true) if answer.objects == whole.objects => Verdict::Noted,
+        (true, true) => fault("the same code, but other objects"),
+        (true, false) if answer.code == Some(0) => Verdict::Noted,
+        (true, false) if answer.changed && !line.starts_with("recover") => {
+            fault(&format!("an error that changed the root: {}", answer.difference))
+        }
+        (true, false) => Verdict::Refused,
+    }
+}

@@ -1,0 +1,63 @@
+//! What the answers advise, typed on a fresh copy of the damaged root.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::damages::{Damage, Record};
+use super::ground::{Caller, Ground, Template};
+use super::judge::Cell;
+
+/// A command that answers to one damage say is to be typed next.
+pub(crate) struct Advice {
+    record: &'static Record,
+    damage: Damage,
+    line: String,
+}
+
+/// Every command that an answer advises, once for each damage.
+pub(crate) fn advised(cells: &[Cell]) -> Vec<Advice> {
+    let mut advice = BTreeMap::new();
+    for cell in cells.iter().filter(|cell| cell.names_its_record()) {
+        for line in commands(&cell.text) {
+            let key = (cell.record.path, format!("{:?}", cell.damage), line.clone());
+            advice.insert(key, Advice { record: cell.record, damage: cell.damage, line });
+        }
+    }
+    advice.into_values().collect()
+}
+
+impl Advice {
+    /// Types it, and `verify` behind it; what is wrong with that.
+    pub(crate) fn fault(&self, template: &Template) -> Option<String> {
+        let ground = Ground::damaged(template, Caller::Owner, self.record, self.damage);
+        let typed = ground.typed(&self.line);
+        let verified = ground.typed("verify -R @ROOT@");
+        let names_a_loss = |text: &str| text.contains("lost");
+        let is_sound = verified.code == Some(0) || names_a_loss(&verified.text) || names_a_loss(&typed.text);
+        (!is_sound).then(|| {
+            format!(
+                "{} {:?}: `{}` (exit {:?})\n  {}\n  then verify: {}",
+                self.record.path,
+                self.damage,
+                self.line,
+                typed.code,
+                typed.text.trim().replace('\n', "\n  "),
+                verified.text.trim().replace('\n', "\n  "),
+            )
+        })
+    }
+}
+
+/// The commands that a text says are to be typed, on the root of the test.
+fn commands(text: &str) -> Vec<String> {
+    static QUOTED: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"`(?:patchadm )?((?:recover|pkgchk|pkgadd)(?: [^`]*)?)`").unwrap());
+    let on_root = |line: &str| {
+        let line = line.replace(" DIR", " @KEPT@");
+        let (name, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        if line.contains("-R ") { line.clone() } else { format!("{name} -R @ROOT@ {rest}") }
+    };
+    QUOTED.captures_iter(text).map(|found| on_root(&found[1])).collect()
+}
