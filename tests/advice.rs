@@ -21,7 +21,7 @@ use crate::scenario::{Run, Scenario};
 pub(crate) type Row = (&'static str, fn());
 
 /// Causes whose advice other suites follow, each with the test that does.
-const ELSEWHERE: [(&str, &str); 15] = [
+const ELSEWHERE: [(&str, &str); 17] = [
     (
         "Failure::Unrecovered",
         "reliability::dead_disk: the disk is well again, and recover puts the root right",
@@ -34,6 +34,8 @@ const ELSEWHERE: [(&str, &str); 15] = [
     ("Failure::Identity", "identity: `recover --new-identity` is typed, and changes go on"),
     ("Cause::Unfinished", "identity: `recover` is typed, and `recover --new-identity` behind it"),
     ("Cause::Journal", "identity, reliability::lost_journal: `recover --discard-journal` is typed"),
+    ("Cause::DomainMissing", "identity: a stage that is gone is given up with `recover --keep-stage DIR`"),
+    ("ArchiveError::OtherRoot", "identity: `recover --adopt-undo` is typed, and the patch goes"),
     ("Cause::Doubt", "identity, reliability::lost_journal: `recover --keep-stage DIR` is typed"),
     ("Cause::KeepingPlace", "identity: a directory of the caller's own is named"),
     (

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use patchadm_changeset::format::journal::{RunOutcome, outcome_sector, parse_head, with_marker};
 use serde_json::Value;
 
+use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
 use crate::scenario::Scenario;
 use crate::undo_data::{patch, stage};
 
@@ -333,5 +334,36 @@ fn an_archive_that_the_ledger_names_is_this_roots_whatever_marker_is_in_it() {
     let told: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&told["sound"], &told["patches"][0]["undo"][0]["state"]), (&true.into(), &"saved".into()));
     assert!(!said.contains("damaged") && !said.contains("another root"), "{said}");
+    is_backed_out(&stage);
+}
+
+/// Without its stage an unfinished run cannot be recovered; it is said, and there is a way on that deletes nothing.
+#[test]
+fn an_unfinished_run_whose_stage_is_gone_is_given_up_and_its_journal_kept() {
+    if !can_trace() {
+        return crate::skipped("identity: strace(1) is not installed");
+    }
+    let stage = patched();
+    let line = format!("patchadd -R @ROOT@ {}", patch("200-01").directory(&stage).display());
+    assert!(killed_at_rename(&stage, &line, 4));
+    fs::remove_dir_all(stage.at("/var/sadm/patchadm/stage")).unwrap();
+    let said = stage.run("recover -R @ROOT@").fails(65);
+    assert!(said.contains("recover --keep-stage DIR`"), "{said}");
+    let kept = stage.beside("kept");
+    let said = stage.run(&format!("recover --keep-stage {} -R @ROOT@", kept.display())).ok();
+    assert!(said.contains("journal"), "{said}");
+    assert!(kept.join("journal").exists());
+    stage.run("recover -R @ROOT@").ok();
+    assert_ne!(stage.run("verify -R @ROOT@").code, 65);
+}
+
+/// Somebody removed all of our own files: archives are bound anew by the command that the refusal names.
+#[test]
+fn a_root_that_lost_all_our_files_binds_its_archives_again() {
+    let stage = patched();
+    fs::remove_dir_all(stage.at("/var/sadm/patchadm")).unwrap();
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(4);
+    assert!(said.contains("`patchadm -R @ROOT@ recover --adopt-undo`"), "{said}");
+    stage.run("recover --adopt-undo -R @ROOT@").ok();
     is_backed_out(&stage);
 }

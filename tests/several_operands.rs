@@ -47,14 +47,9 @@ fn document(stage: &Scenario, line: &str) -> Value {
 
 #[test]
 fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others() {
-    for (patch, why) in [
-        ("100-02", "it is applied already, to ACMEweb"),
-        ("100-01", "the later revision 100-02 is applied"),
-        (
-            "300-01",
-            "none of its packages is installed in the version that it is for: ACMEnone (i386) 1.0 (not installed)",
-        ),
-    ] {
+    for (patch, why) in
+        [("100-02", "it is applied already, to ACMEweb"), ("100-01", "the later revision 100-02 is applied")]
+    {
         let stage = later();
         let before = stage.everything();
         for verb in ["plan", "add --dry-run", "add"] {
@@ -71,6 +66,29 @@ fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others()
         let said = stage.run(&among).ok();
         assert!(said.contains(&format!("{patch}: nothing to do: {why}\n200-01: applied")), "{said}");
     }
+}
+
+/// Nothing that was named is for this root: that is no success, however often it is said. Among others it is.
+#[test]
+fn a_patch_without_a_package_here_is_told_and_no_failure_of_the_others() {
+    let stage = later();
+    let before = stage.everything();
+    let why = "none of its packages is installed in the version that it is for: ACMEnone (i386) 1.0 (not installed)";
+    for verb in ["plan", "add --dry-run", "add"] {
+        for operands in ["delivered/300-01", "delivered/300-01 delivered/300-01"] {
+            let line = format!("{verb} -R @ROOT@ {operands}");
+            let said = stage.run(&line).fails(8);
+            assert!(said.contains(why), "{line}: {said}");
+            let document = document(&stage, &line);
+            assert_eq!(
+                (&document["result"], &document["exit"]["name"]),
+                (&"refused".into(), &"not-applicable".into())
+            );
+        }
+    }
+    assert_same(&stage.everything(), &before);
+    let said = stage.run("add -R @ROOT@ delivered/300-01 delivered/200-01").ok();
+    assert!(said.contains(&format!("300-01: nothing to do: {why}\n200-01: applied")), "{said}");
 }
 
 #[test]

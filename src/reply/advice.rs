@@ -74,7 +74,9 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
         Failure::Archive(ArchiveError::Lost { .. }) => {
             "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
         }
-        Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => adopt(wording),
+        Failure::Archive(
+            ArchiveError::NotBound { .. } | ArchiveError::OtherRoot { .. } | ArchiveError::Ledger(_),
+        ) => adopt(wording),
         _ => String::new(),
     }
 }
@@ -116,6 +118,11 @@ fn unrecovered(wording: &Wording, cause: &Cause) -> String {
         Cause::Doubt { .. } => format!(
             "Put the journal back from a backup; or run {}, which moves stage and journal to DIR, deletes nothing and \
              lists what is not as recorded.",
+            wording.verb("recover --keep-stage DIR")
+        ),
+        Cause::DomainMissing { .. } => format!(
+            "Mount that file system, or put the stage of the run back; if it is lost for good, run {}, which moves the \
+             journal to DIR, deletes nothing and lists what is not as recorded.",
             wording.verb("recover --keep-stage DIR")
         ),
         Cause::KeepingPlace { .. } => {

@@ -109,7 +109,7 @@ pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
     match failure {
         Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
         _ if failure.damage().is_some() => damaged_code(VERBS),
-        Failure::NoDatabase(_) => code(Command::Patchadd, failure),
+        Failure::NoDatabase(_) | Failure::Lock(LockError::Root(_)) => code(Command::Patchadd, failure),
         _ => code(command, failure),
     }
 }

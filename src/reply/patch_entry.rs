@@ -101,6 +101,11 @@ impl PatchEntry {
         }
     }
 
+    /// Whether none of its packages is here in the version that it is for.
+    pub(crate) fn is_not_applicable(&self) -> bool {
+        self.verdict == "not-applicable"
+    }
+
     /// Whether what was asked for was not done.
     pub(crate) fn has_failed(&self) -> bool {
         self.exit != Exit::OK && !self.is_idle()

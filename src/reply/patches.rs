@@ -74,7 +74,8 @@ impl PatchesReport {
         let exit = match (&failure, face) {
             (Some(failure), _) => face.code()(command, failure),
             (None, PatchFace::Classic) => exit(&patches),
-            (None, PatchFace::Verb) => first_failure(&patches),
+            (None, PatchFace::Verb) => first_failure_or_stranger(&patches),
+            (None, PatchFace::VerbOnRoots) => first_failure(&patches),
         };
         let is_half_done = |failure: &Failure| {
             !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
@@ -108,6 +109,8 @@ impl PatchesReport {
 pub(crate) enum PatchFace {
     Classic,
     Verb,
+    /// The verb on one of many roots, of which each takes what is for it.
+    VerbOnRoots,
 }
 
 impl PatchFace {
@@ -115,7 +118,7 @@ impl PatchFace {
     fn code(self) -> fn(Command, &Failure) -> Exit {
         match self {
             Self::Classic => code,
-            Self::Verb => verb_code,
+            Self::Verb | Self::VerbOnRoots => verb_code,
         }
     }
 }
@@ -136,6 +139,9 @@ fn result_of(failure: Option<&Failure>, exit: Exit, entries: &[PatchEntry]) -> R
     }
     if exit != Exit::OK {
         let decisive = entries.iter().find(|entry| entry.exit == exit);
+        if decisive.is_some_and(PatchEntry::is_not_applicable) {
+            return ResultWord::Refused;
+        }
         return decisive.map_or(ResultWord::Failed, PatchEntry::result);
     }
     let words = || entries.iter().map(PatchEntry::result);
@@ -159,7 +165,15 @@ fn exit(entries: &[PatchEntry]) -> Exit {
     first_failure(entries)
 }
 
-/// The exit code of a verb, and of a classic command with several patches: a patch that is in force anyway, or has no
+/// The exit code of a verb: that of the first failure; where no patch that was named has a package here, that of the first.
+fn first_failure_or_stranger(entries: &[PatchEntry]) -> Exit {
+    match entries.first() {
+        Some(first) if entries.iter().all(PatchEntry::is_not_applicable) => first.exit,
+        _ => first_failure(entries),
+    }
+}
+
+/// The exit code of a verb on many roots, and of a classic command with several patches: a patch that is in force anyway, or has no
 /// package here, is no failure.
 fn first_failure(entries: &[PatchEntry]) -> Exit {
     entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| entry.exit)

@@ -79,7 +79,7 @@ pub(super) fn change<A: clap::CommandFactory>(
     on_many::<A, _>(call, (&changing.many, changing.owner), task, &|root, caller| {
         let began = Instant::now();
         let result = request.carry_out(root, caller);
-        let report = PatchesReport::of(root, command, result, PatchFace::Verb, began);
+        let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began);
         of_patches(root, report.of_plan(is_dry_run), is_verbose)
     })
 }

@@ -18,7 +18,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
     for entry in &report.patches {
         match &entry.failure {
-            Some(_) if entry.is_idle() => {
+            Some(_) if entry.is_idle() && entry.exit != report.exit => {
                 output.line(format!("{}: nothing to do: {}", entry.id, entry.reason))?;
             }
             Some(failed @ Failure::NotTried(_)) => {

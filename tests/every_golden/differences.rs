@@ -227,7 +227,6 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("19-pkgrm-installf", "pkgrm*", "/opt/SUNWstuf/mdir", EMPTY_ONLY),
     ("19-pkgrm-installf", "pkgrm*", "/var/sadm/pkg/SUNWstuf*", EMPTY_ONLY),
     ("19-pkgrm-installf", "pkgrm*", "pkginfo SUNWstuf *", EMPTY_ONLY),
-    ("19-pkgrm-installf", "pkginfo", "exit code", EMPTY_ONLY),
     ("19-pkgrm-installf", "pkginfo", "stdout: application SUNWstuf *", EMPTY_ONLY),
     ("19-pkgrm-installf", "pkgrm2", "/opt/SUNWstux", Decision(47)),
     ("26-messages", "pkgadd-nodir", "stderr: pkgadd: ERROR: attempt to process datastream failed", Words),

@@ -142,6 +142,9 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         7 [NoDatabase ReadOnly NoRights NotFound] "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
     }
+    "patchadm remove", ["remove", "plan"] => {
+        28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
+    }
     "patchadm list, show, verify and recover", ["list", "show", "verify", "recover"] => {
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."

@@ -22,6 +22,7 @@ pub(super) struct AdoptReport {
     result: ResultWord,
     changed: bool,
     adopted: Vec<AdoptedArchiveEntry>,
+    unreadable: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
@@ -61,7 +62,9 @@ impl AdoptReport {
             Err(failed) => return Self::of_failure(root, failed),
         };
         let (result, exit) = match adopted {
-            AdoptionReport { archives, .. } if archives.iter().any(|one| !one.is_adopted) => {
+            AdoptionReport { archives, unreadable, .. }
+                if !unreadable.is_empty() || archives.iter().any(|one| !one.is_adopted) =>
+            {
                 (ResultWord::Refused, UNFIT)
             }
             AdoptionReport { is_changed: true, .. } => (ResultWord::Done, Exit::OK),
@@ -71,9 +74,15 @@ impl AdoptReport {
             result,
             changed: adopted.is_changed,
             adopted: adopted.archives.iter().map(AdoptedArchiveEntry::of).collect(),
+            unreadable: adopted.unreadable.clone(),
             error: None,
             exit,
-            sentences: adopted.archives.iter().map(sentence).collect(),
+            sentences: adopted
+                .archives
+                .iter()
+                .map(sentence)
+                .chain(adopted.unreadable.iter().map(lost))
+                .collect(),
         }
     }
 
@@ -82,6 +91,7 @@ impl AdoptReport {
             result: ResultWord::of_failure(failed),
             changed: false,
             adopted: Vec::new(),
+            unreadable: Vec::new(),
             error: Some(failed.to_string()),
             exit: failure::verb_code(Command::Patchrm, failed),
             sentences: vec![failure::described(&Wording::of_verbs(root.prefix()), Command::Patchrm, failed)],
@@ -94,7 +104,7 @@ impl AdoptReport {
         let told = format!("{bound} of {} undo archives bound", self.adopted.len());
         let (class, line, notes) = match &self.error {
             Some(error) => (RootClass::Failed, failure_line(self.exit, error), Vec::new()),
-            None if self.adopted.is_empty() => (RootClass::Idle, NOTHING.to_owned(), Vec::new()),
+            None if self.sentences.is_empty() => (RootClass::Idle, NOTHING.to_owned(), Vec::new()),
             None if self.exit == Exit::OK => (RootClass::Done, told, self.sentences.clone()),
             None => (RootClass::Refused, told, self.sentences.clone()),
         };
@@ -113,11 +123,16 @@ impl CommandReport for AdoptReport {
         if self.error.is_some() {
             return Ok(output.error(&self.sentences.concat())?);
         }
-        if self.adopted.is_empty() {
+        if self.sentences.is_empty() {
             output.line(NOTHING)?;
         }
         Ok(self.sentences.iter().try_for_each(|sentence| output.line(sentence))?)
     }
+}
+
+/// The sentence about an archive that cannot be read.
+fn lost(fault: &String) -> String {
+    format!("{fault}; it cannot be bound, and is lost unless it is put back from a backup")
 }
 
 /// The outcome for one archive, with the run that tells it from others of the same patch.

@@ -63,6 +63,9 @@ pub fn patch_records(
     records.map_err(|error| RecordDamage::of_pkginfo(root, package, error.to_string()).into())
 }
 
+/// The parameters that every installed package has, whoever made it: a pkginfo without one of them was cut.
+const MANDATORY: [&str; 3] = ["NAME", "ARCH", "VERSION"];
+
 /// Parses the parameters of a package. PKG, if set, must match the directory; otherwise, parameters of another
 /// package in their place would pass its patches off as those of this one.
 pub(super) fn parse(root: &Root, text: &[u8], package: &PkgInst) -> Result<Params, DatabaseError> {
@@ -76,6 +79,9 @@ pub(super) fn parse(root: &Root, text: &[u8], package: &PkgInst) -> Result<Param
     }
     if !text.ends_with(b"\n") {
         return damaged("its last line has no end: the file was cut");
+    }
+    if let Some(lacking) = MANDATORY.iter().find(|name| params.get(name).is_none()) {
+        return damaged(&format!("it has no {lacking}: lines are missing"));
     }
     let named = params.get("PKG").map(<[u8]>::trim_ascii).unwrap_or_default();
     let fits = named.is_empty() || named == package.abbreviation().as_bytes();

@@ -66,6 +66,8 @@ pub struct AdoptedUndo {
 pub struct AdoptionReport {
     /// Each that no line of the ledger binds.
     pub archives: Vec<AdoptedUndo>,
+    /// What is wrong with each archive that cannot be read: its undo data is lost unless it is put back.
+    pub unreadable: Vec<String>,
     /// Whether the ledger has changed.
     pub is_changed: bool,
 }
@@ -87,15 +89,18 @@ pub fn adopt_undo(
         named.collect::<Result<_, _>>().map_err(|error| Failure::BadId(error.to_string()))?;
     let adopter = Adopter { ground: &session.ground, named, undo_dir, history: history_of(root) };
     let (mut all, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unreadable = Vec::new();
     for package in installed::packages(&RecordView::live(root)).map_err(Failure::Database)? {
-        let (adoptions, change) = adopter.package(&package)?;
+        let (adoptions, change) = adopter.package(&package, &mut unreadable)?;
         all.extend(adoptions);
         if let Some(change) = change {
             records.push(RecordChange::Ledger(change));
             packages.push(package);
         }
     }
-    let Some(last) = packages.last() else { return Ok(AdoptionReport { archives: all, is_changed: false }) };
+    let Some(last) = packages.last() else {
+        return Ok(AdoptionReport { archives: all, unreadable, is_changed: false });
+    };
     let plan = Plan {
         command: COMMAND,
         patches: all.iter().filter(|one| one.is_adopted).map(|one| one.patch.clone()).collect(),
@@ -111,7 +116,7 @@ pub fn adopt_undo(
         notes: Vec::new(),
     };
     session.perform(&plan, &mut NoContent, None, String::new())?;
-    Ok(AdoptionReport { archives: all, is_changed: true })
+    Ok(AdoptionReport { archives: all, unreadable, is_changed: true })
 }
 
 struct Adopter<'a> {
@@ -154,7 +159,11 @@ impl Candidate {
 
 impl Adopter<'_> {
     /// The archives of a package, and what its ledger becomes.
-    fn package(&self, package: &PkgInst) -> Result<(Vec<AdoptedUndo>, Option<LedgerChange>), Failure> {
+    fn package(
+        &self,
+        package: &PkgInst,
+        unreadable: &mut Vec<String>,
+    ) -> Result<(Vec<AdoptedUndo>, Option<LedgerChange>), Failure> {
         let view = RecordView::live(&self.ground.root);
         let Some(params) = installed::params(&view, package)? else { return Ok((Vec::new(), None)) };
         let (ledger, is_anew) = match ledger::counting(&view, package) {
@@ -162,7 +171,7 @@ impl Adopter<'_> {
             Err(LedgerFault::Damaged { .. }) => (Ledger::default(), true),
             Err(fault) => return Err(archive::ArchiveError::from(fault).into()),
         };
-        let candidates = self.candidates(package, &params)?;
+        let candidates = self.candidates(package, &params, unreadable)?;
         let mut change = LedgerChange { is_anew, ..LedgerChange::at(places::ledger(package), package) };
         let mut adoptions = Vec::new();
         for (place, candidate) in candidates.iter().enumerate() {
@@ -203,7 +212,12 @@ impl Adopter<'_> {
 
     /// The archives of ours that a package has, and the manifests of patches without one, in the order in which the
     /// patches were applied. What cannot be read is none that could be bound.
-    fn candidates(&self, package: &PkgInst, params: &Params) -> Result<Vec<Candidate>, Failure> {
+    fn candidates(
+        &self,
+        package: &PkgInst,
+        params: &Params,
+        unreadable: &mut Vec<String>,
+    ) -> Result<Vec<Candidate>, Failure> {
         let view = RecordView::live(&self.ground.root);
         let applied = installed::patch_records(view.root(), package, params, &self.ground.policy.separator)?;
         let mut candidates = Vec::new();
@@ -214,7 +228,14 @@ impl Adopter<'_> {
             let found = archive::find_with(&view, &self.ground.host, package, &saved_as, &none, &outside);
             let patch = patch.clone();
             if let Ok(archive) = found {
-                let Ok(Some(manifest)) = archive.verify_unbound() else { continue };
+                let manifest = match archive.verify_unbound() {
+                    Ok(Some(manifest)) => manifest,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        unreadable.push(format!("patch {patch}, package {package}: {error}"));
+                        continue;
+                    }
+                };
                 let ((sha256, size), archive) = (archive.digest()?, Some(archive));
                 candidates.push(Candidate { patch, saved_as, archive, manifest, sha256, size });
             } else if let Some((manifest, sha256, size)) =

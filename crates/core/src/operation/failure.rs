@@ -10,12 +10,12 @@ use super::scripts::failure::ScriptFailure;
 use crate::database::archive::ArchiveError;
 use crate::database::ledger::LedgerFault;
 use crate::database::policy::PolicyError;
-use crate::database::{DatabaseError, RecordDamage, RecordError, ViewError};
+use crate::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
 use crate::plan::refusal::Refusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
 use crate::source::SourceError;
-use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
+use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_rootfs::{LockError, RootError, Untrusted};
 
 /// A failed operation.
@@ -106,6 +106,14 @@ pub enum Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<IdentityFault> for Failure {
+    fn from(fault: IdentityFault) -> Self {
+        let error =
+            TransactionError { phase: Phase::Recover, cause: fault.into(), left: RootCondition::Unchanged };
+        Self::Identity { error }
     }
 }
 

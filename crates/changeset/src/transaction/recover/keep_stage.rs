@@ -6,6 +6,8 @@ use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError
 use crate::transaction::journal::journal_file;
 use crate::transaction::recover::copies::other_stages;
 use crate::transaction::recover::discard::{damage, directories, own};
+use crate::transaction::recover::recovery::read_believed;
+use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Dir, FileType, Lock, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 use rustix::io::Errno;
@@ -27,8 +29,10 @@ pub fn keep_stage(root: &Root, _lock: &Lock, to: &Dir) -> Result<Option<KeptStag
 
 fn kept(root: &Root, to: &Dir) -> Result<Option<KeptStage>, Cause> {
     let Some(own) = own(root)? else { return Ok(None) };
-    if damage(root)?.is_none_or(|damage| matches!(damage, JournalError::Version(_))) {
-        return Ok(None);
+    match damage(root)? {
+        Some(JournalError::Version(_)) => return Ok(None),
+        None if !is_stage_lost(root)? => return Ok(None),
+        Some(_) | None => {}
     }
     must_take(&own, to)?;
     let mut kept = KeptStage::default();
@@ -51,6 +55,16 @@ fn kept(root: &Root, to: &Dir) -> Result<Option<KeptStage>, Cause> {
     to.sync()?;
     own.sync()?;
     Ok(Some(kept))
+}
+
+/// Tells whether a run is unfinished whose stage, or part of it, is not there: nothing can be recovered from it.
+fn is_stage_lost(root: &Root) -> Result<bool, Cause> {
+    let Some(head) = journal_file::head(root)? else { return Ok(false) };
+    if head.done {
+        return Ok(false);
+    }
+    let Some(journal) = read_believed(root)? else { return Ok(false) };
+    Ok(matches!(OpRunner::open(root, &journal), Err(Cause::DomainMissing { .. })))
 }
 
 /// Checks that a directory can take everything, before anything is moved.

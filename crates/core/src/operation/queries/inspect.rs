@@ -7,7 +7,9 @@ use chrono::{DateTime, FixedOffset};
 use super::applied_date::applied_date;
 use super::kept_files::{PatchWords, kept_words};
 use crate::database::survey::prefix;
-use crate::database::{DatabaseError, RecordView, all, installed, open_run, policy, read_consistently};
+use crate::database::{
+    DatabaseError, RecordView, agreement, all, identity_fault, installed, open_run, policy, read_consistently,
+};
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
 use crate::operation::patches::removable::removable;
@@ -85,7 +87,13 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
     let ground = RootAndPolicy::of(root).ok();
     let inspector = Inspector { ground: ground.as_ref(), policy: &policy, words };
     let (applied, patches, is_during_run) = read_consistently(root, |view| {
-        let (applied, patches) = inspector.patches(view)?;
+        if !view.is_during_run() {
+            agreement::must_agree(view, root.workers(), |_| false)?;
+        }
+        let (applied, mut patches) = inspector.patches(view)?;
+        if let Some(fault) = identity_fault(root)? {
+            patches.iter_mut().for_each(|one| one.backout = Err(fault.clone().into()));
+        }
         Ok::<_, Failure>((applied, patches, view.is_during_run()))
     })?;
     let unfinished = if is_during_run { interrupted_run(root)? } else { None };

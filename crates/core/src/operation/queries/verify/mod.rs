@@ -16,7 +16,8 @@ use std::path::Path;
 use crate::database::agreement::find_damage;
 use crate::database::archive::ArchiveError;
 use crate::database::{
-    DatabaseError, RecordDamage, RecordRepair, RecordView, ViewError, installed, read_consistently,
+    DatabaseError, IdentityFault, RecordDamage, RecordRepair, RecordView, ViewError, identity_fault,
+    installed, read_consistently,
 };
 use crate::inventory::Installed;
 use crate::operation::check::{
@@ -153,6 +154,7 @@ pub fn verify(
             CheckReport::default()
         };
         let ids = chosen.patches();
+        let stopped = Stopped { identity: identity_fault(root)?, damage: damage.first().cloned() };
         let backouts = rehearse(&ground, &ids, known, undo_dir, now)?;
         let mut patches: BTreeMap<PatchId, Vec<ArchiveVerdict>> = BTreeMap::new();
         for (of, archive) in archives {
@@ -160,11 +162,24 @@ pub fn verify(
         }
         let patches = ids.into_iter().zip(backouts).map(|(id, backout)| {
             let archives = patches.remove(&id).unwrap_or_default();
-            VerifiedPatch { id, archives, backout }
+            VerifiedPatch { id, archives, backout: stopped.failure().map_or(backout, Err) }
         });
         let interrupted = chosen.interrupted(&all, &ground.policy.separator);
         Ok(VerifyReport { damage, objects: objects.checked, patches: patches.collect(), interrupted })
     })
+}
+
+/// What stops every change of a root: then no patch can be backed out.
+struct Stopped {
+    identity: Option<IdentityFault>,
+    damage: Option<RecordDamage>,
+}
+
+impl Stopped {
+    fn failure(&self) -> Option<Failure> {
+        let identity = self.identity.clone().map(Failure::from);
+        identity.or_else(|| self.damage.clone().map(|damage| DatabaseError::from(damage).into()))
+    }
 }
 
 /// The installed packages with the patches that are applied to each.
