@@ -144,7 +144,7 @@ fn a_plan_tells_the_maker_what_is_delivered_as_it_is_and_deleted_where_nothing_i
         "package ACMEweb: delivered with the size and sum that are recorded: @ROOT@/opt/ACMEweb/b",
         "package ACMEweb: the file deletes names what is not installed: @ROOT@/opt/ACMEweb/gone, @ROOT@/opt/ACMEweb/b2",
     ];
-    let text = stage.run("plan -R @ROOT@ delivered/100-01").fails(8);
+    let text = stage.run("plan -R @ROOT@ delivered/100-01").ok();
     let document = stage.run("plan --json -R @ROOT@ delivered/100-01").ok();
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();
     for note in notes {

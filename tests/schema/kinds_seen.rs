@@ -30,6 +30,7 @@ const LINES: &[&str] = &[
     "plan --json --root @ROOT@ delivered/300-01",
     "add --json -R @ROOT@ delivered/100-01",
     "add --json --root @ROOT@ delivered/300-01",
+    "completions bash --json",
     "list --json -R @ROOT@",
     "list --json -R @ROOT@ --lacking 100-01",
     "list --json --root @ROOT@",

@@ -22,7 +22,7 @@ pub(crate) enum Need {
     Record,
     /// It is a hint or a memory: it never stops a command.
     Hint,
-    /// Some commands read it, the others and `verify` need not.
+    /// Some commands read it, the others and `verify` need not; or another record has the same.
     Some,
 }
 
@@ -39,11 +39,11 @@ const fn record(path: &'static str, kind: Need, named: &'static [&'static str]) 
 
 /// Every record that is damaged.
 pub(crate) const RECORDS: [Record; 20] = [
-    record("/var/sadm/patchadm/journal", Need::Record, &["patchadm/journal"]),
-    record("/var/sadm/patchadm/root-id", Need::Record, &["patchadm/root-id"]),
+    record("/var/sadm/patchadm/journal", Need::Some, &["patchadm/journal"]),
+    record("/var/sadm/patchadm/root-id", Need::Some, &["patchadm/root-id"]),
     record("/var/sadm/install/contents", Need::Record, &["install/contents"]),
     record("/var/sadm/patchadm/contents.stamp", Need::Hint, &["contents.stamp"]),
-    record("/var/sadm/pkg/ACMEweb", Need::Record, &["pkg/ACMEweb"]),
+    record("/var/sadm/pkg/ACMEweb", Need::Record, &["pkg/ACMEweb", "lost", "damaged"]),
     record(
         "/var/sadm/pkg/ACMEweb/pkginfo",
         Need::Record,
@@ -52,9 +52,21 @@ pub(crate) const RECORDS: [Record; 20] = [
     record("/var/sadm/pkg/ACMEcalm/pkginfo", Need::Record, &["ACMEcalm/pkginfo", "pkg/ACMEcalm"]),
     record("/var/sadm/pkg/ACMEweb/save/pspool/ACMEweb/pkgmap", Need::Some, &["pspool/ACMEweb/pkgmap"]),
     record("/var/sadm/pkg/ACMEweb/save/pspool/ACMEweb/pkginfo", Need::Some, &["pspool/ACMEweb/pkginfo"]),
-    record("/var/sadm/pkg/ACMEweb/save", Need::Record, &["ACMEweb/save", "lost"]),
-    record("/var/sadm/pkg/ACMEweb/save/100-02", Need::Record, &["save/100-02", "lost", "damaged"]),
-    record("/var/sadm/pkg/ACMEweb/save/100-02/undo.gz", Need::Record, &["save/100-02", "lost", "damaged"]),
+    record(
+        "/var/sadm/pkg/ACMEweb/save",
+        Need::Record,
+        &["ACMEweb/save", "lost", "damaged", "undo data does not tell"],
+    ),
+    record(
+        "/var/sadm/pkg/ACMEweb/save/100-02",
+        Need::Record,
+        &["save/100-02", "lost", "damaged", "undo data does not tell"],
+    ),
+    record(
+        "/var/sadm/pkg/ACMEweb/save/100-02/undo.gz",
+        Need::Record,
+        &["save/100-02", "lost", "damaged", "undo data does not tell"],
+    ),
     record(
         "/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz",
         Need::Record,
@@ -62,7 +74,7 @@ pub(crate) const RECORDS: [Record; 20] = [
     ),
     record("/var/sadm/pkg/ACMEweb/save/100-02/undo.sha256", Need::Hint, &["undo.sha256"]),
     record("/var/sadm/pkg/ACMEweb/save/100-01/obsoleted_by", Need::Some, &["obsoleted_by"]),
-    record("/var/sadm/patchadm/ledger/ACMEweb", Need::Record, &["ledger/ACMEweb"]),
+    record("/var/sadm/patchadm/ledger/ACMEweb", Need::Record, &["ledger", "damaged"]),
     record("/var/sadm/patchadm/history", Need::Hint, &["patchadm/history"]),
     record("/var/sadm/patch/100-02", Need::Some, &["patch/100-02"]),
     record("/etc/patchadm/policy", Need::Some, &["patchadm/policy"]),

@@ -71,12 +71,9 @@ impl Template {
         let stage = Scenario::in_memory();
         let web = || Package::new("ACMEweb");
         let calm = Package::new("ACMEcalm").file("lib/calm", 0o644, "calm\n");
-        stage.install(
-            &web()
-                .file("bin/httpd", 0o755, "one\n")
-                .file("bin/tool", 0o755, "one\n")
-                .file("etc/conf", 0o644, "port\n"),
-        );
+        let delivered = web().file("bin/httpd", 0o755, "one\n").file("bin/tool", 0o755, "one\n");
+        let delivered = delivered.file("etc/conf", 0o644, "port\n");
+        stage.install(&delivered);
         stage.install(&Package::new("ACMEdb").file("bin/db", 0o755, "one\n"));
         stage.install(&calm);
         let patch = |id: &str, text: &str| {
@@ -89,7 +86,7 @@ impl Template {
         stage.file("/etc/patchadm/policy", "undo_format=gz\nseparator=-\nscript_timeout=60\n");
         let template = Self { stage };
         patch("100-03", "four\n").write(&template.beside("patches"));
-        for package in [Package::new("ACMEnew").file("bin/new", 0o755, "new\n"), calm] {
+        for package in [Package::new("ACMEnew").file("bin/new", 0o755, "new\n"), calm, delivered] {
             package.write(&template.beside("packages"));
         }
         fs::write(template.beside("admin"), ADMIN).unwrap();

@@ -8,6 +8,19 @@ use regex::Regex;
 use super::damages::{Damage, Need, Record};
 use crate::tree::Tree;
 
+/// Answers that are right without a word about the record: its path, how the command begins, and why.
+const ELSEWHERE: [(&str, &str, &str); 6] = [
+    ("/var/sadm/pkg/ACMEweb", "patchadd -p", DIRECTORIES),
+    ("/var/sadm/pkg/ACMEweb", "showrev", DIRECTORIES),
+    ("/var/sadm/pkg/ACMEweb", "pkginfo", DIRECTORIES),
+    ("/var/sadm/pkg/ACMEweb", "pkgparam", DIRECTORIES),
+    ("/var/sadm/patch/100-02", "show", "what a patch says of itself is left out where it is not kept"),
+    ("/var/sadm/patchadm/ledger/ACMEweb", "show", "what may not be read is told by the names that are there"),
+];
+
+/// Why some queries do not miss a package that has no directory.
+const DIRECTORIES: &str = "it reads the directories of packages, and nothing that names others";
+
 /// What a command answered, and what it did.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
@@ -118,6 +131,9 @@ pub(crate) fn verdict(
     }
     if record.kind == Need::Hint && answer.code != whole.code {
         return fault("a hint changed the answer");
+    }
+    if ELSEWHERE.iter().any(|(path, start, _)| record.path == *path && line.starts_with(start)) {
+        return Verdict::Same;
     }
     match (named, answer.code == whole.code) {
         (false, _) => fault("the answer differs and does not name the record"),

@@ -32,7 +32,15 @@ impl Advice {
     /// Types it, and `verify` behind it; what is wrong with that.
     pub(crate) fn fault(&self, template: &Template) -> Option<String> {
         let ground = Ground::damaged(template, Caller::Owner, self.record, self.damage);
-        let typed = ground.typed(&self.line);
+        let mut typed = ground.typed(&self.line);
+        // Advice may lead to advice, but not for long.
+        for _ in 0..2 {
+            let Some(next) = commands(&typed.text).into_iter().next().filter(|_| typed.code != Some(0))
+            else {
+                break;
+            };
+            typed = ground.typed(&next);
+        }
         let verified = ground.typed("verify -R @ROOT@");
         let names_a_loss = |text: &str| text.contains("lost");
         let is_sound = verified.code == Some(0) || names_a_loss(&verified.text) || names_a_loss(&typed.text);
@@ -59,5 +67,8 @@ fn commands(text: &str) -> Vec<String> {
         let (name, rest) = line.split_once(' ').unwrap_or((&line, ""));
         if line.contains("-R ") { line.clone() } else { format!("{name} -R @ROOT@ {rest}") }
     };
-    QUOTED.captures_iter(text).map(|found| on_root(&found[1])).collect()
+    let again = "pkgadd -n -a @ADMIN@ -R @ROOT@ -d @SPOOL@ ACMEweb".to_owned();
+    let is_told = text.contains("install ACMEweb again with pkgadd");
+    let quoted = QUOTED.captures_iter(text).map(|found| on_root(&found[1]));
+    is_told.then_some(again).into_iter().chain(quoted).collect()
 }

@@ -80,6 +80,10 @@ pub(super) fn parse(root: &Root, text: &[u8], package: &PkgInst) -> Result<Param
     if !text.ends_with(b"\n") {
         return damaged("its last line has no end: the file was cut");
     }
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic());
+    if let Some((name, _)) = params.iter().find(|(name, _)| !is_name(name)) {
+        return damaged(&format!("<{}> is no name of a parameter", name.escape_debug()));
+    }
     if let Some(lacking) = MANDATORY.iter().find(|name| params.get(name).is_none()) {
         return damaged(&format!("it has no {lacking}: lines are missing"));
     }

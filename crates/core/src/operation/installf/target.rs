@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::database::contents::{paths_marked, paths_of_queue};
-use crate::database::{RecordView, installed, open_run};
+use crate::database::{RecordView, all, installed, open_run};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -88,6 +88,8 @@ impl<'a> InstallfTarget<'a> {
         };
         let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
         if !installed.contains(package) {
+            // A directory without pkginfo is damage.
+            all::params_of(&RecordView::live(root), package).map_err(Failure::from)?;
             return Err(InstallfError::NotInstalled(package.clone()));
         }
         Ok(target)
