@@ -9,7 +9,8 @@ use super::damages::{Damage, Need, Record};
 use crate::tree::Tree;
 
 /// Answers that are right without a word about the record: its path, how the command begins, and why.
-const ELSEWHERE: [(&str, &str, &str); 6] = [
+const ELSEWHERE: [(&str, &str, &str); 7] = [
+    ("/var/sadm/install/contents", "pkginfo -l", "objects are counted where there are some to count"),
     ("/var/sadm/pkg/ACMEweb", "patchadd -p", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "showrev", DIRECTORIES),
     ("/var/sadm/pkg/ACMEweb", "pkginfo", DIRECTORIES),

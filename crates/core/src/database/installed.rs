@@ -63,8 +63,15 @@ pub fn patch_records(
     records.map_err(|error| RecordDamage::of_pkginfo(root, package, error.to_string()).into())
 }
 
-/// The parameters that every installed package has, whoever made it: a pkginfo without one of them was cut.
+/// The parameters without which nobody installs a package.
 const MANDATORY: [&str; 3] = ["NAME", "ARCH", "VERSION"];
+
+/// Tells whether an installation kept what was delivered of a package: then all of [`MANDATORY`] were recorded, and a
+/// pkginfo without one of them was cut.
+fn is_spooled(root: &Root, package: &PkgInst) -> bool {
+    let kept = places::save(package).join(format!("pspool/{package}/pkgmap").as_bytes());
+    kept.is_ok_and(|kept| RecordView::live(root).look(&kept).is_ok_and(|seen| seen.is_some()))
+}
 
 /// Parses the parameters of a package. PKG, if set, must match the directory; otherwise, parameters of another
 /// package in their place would pass its patches off as those of this one.
@@ -84,7 +91,8 @@ pub(super) fn parse(root: &Root, text: &[u8], package: &PkgInst) -> Result<Param
     if let Some((name, _)) = params.iter().find(|(name, _)| !is_name(name)) {
         return damaged(&format!("<{}> is no name of a parameter", name.escape_debug()));
     }
-    if let Some(lacking) = MANDATORY.iter().find(|name| params.get(name).is_none()) {
+    let lacking = MANDATORY.iter().find(|name| params.get(name).is_none());
+    if let Some(lacking) = lacking.filter(|_| is_spooled(root, package)) {
         return damaged(&format!("it has no {lacking}: lines are missing"));
     }
     let named = params.get("PKG").map(<[u8]>::trim_ascii).unwrap_or_default();

@@ -9,10 +9,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::database::all::{self, PackageRecords};
-use crate::database::{
-    DatabaseError, RecordDamage, RecordReader, RecordRepair, RecordView, agreement, contents,
-    read_consistently,
-};
+use crate::database::{DatabaseError, RecordDamage, RecordReader, RecordView, contents, read_consistently};
 use crate::operation::device::named;
 use crate::operation::queries::counts::ObjectCounts;
 use crate::operation::queries::select::PackageSelection;
@@ -132,7 +129,6 @@ pub fn installed_packages<'a>(
             }
         }
         if count {
-            must_have_contents(view)?;
             count_objects(view, &mut listing.packages)?;
         }
         Ok(listing.close(selection))
@@ -257,16 +253,6 @@ pub fn spooled_packages(device: &Path, selection: &PackageSelection) -> Result<P
     }
     listing.packages.sort_by(|a, b| a.instance.cmp(&b.instance));
     Ok(listing.close(selection))
-}
-
-/// Refuses to count where `contents` is damaged. A package that has no directory is no matter here.
-fn must_have_contents(view: &RecordView<'_>) -> Result<(), DatabaseError> {
-    match agreement::must_agree(view, 1, |_| false) {
-        Err(DatabaseError::Damaged(damage)) if damage.repair == RecordRepair::Contents => {
-            Err(DatabaseError::Damaged(damage))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The parameters of a package in a source; none where it is not there.
