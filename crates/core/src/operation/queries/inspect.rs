@@ -92,7 +92,9 @@ pub fn inspect(root: &Root, words: WantedWords<'_>) -> Result<Inspection, Failur
         }
         let (applied, mut patches) = inspector.patches(view)?;
         if let Some(fault) = identity_fault(root)? {
-            patches.iter_mut().for_each(|one| one.backout = Err(fault.clone().into()));
+            for one in &mut patches {
+                one.backout = Err(fault.clone().into());
+            }
         }
         Ok::<_, Failure>((applied, patches, view.is_during_run()))
     })?;
