@@ -9,7 +9,7 @@ use patchadm_svr4::package::rule::holds;
 /// The most bytes of the file that are read.
 pub const LARGEST: u64 = 4096;
 
-/// Reads the marker. `None` for anything but one line as [`write`] makes it.
+/// Reads the marker. `None` for anything but one line as [`write()`] makes it.
 pub fn parse(bytes: &[u8]) -> Option<String> {
     let marker = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
     holds("root-id.marker", is_marker(marker)).then(|| marker.to_owned())
