@@ -197,6 +197,11 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Moves a record out of the root.
+    pub(crate) fn move_away(&self, record: &Record) {
+        fs::rename(self.stage.at(record.path), self.stage.beside("moved")).unwrap();
+    }
+
     fn command(&self, line: &str) -> Command {
         let command = self.stage.command(line);
         if self.caller == Caller::Owner {

@@ -41,6 +41,10 @@ impl Advice {
             };
             typed = ground.typed(&next);
         }
+        if typed.text.contains("move it away") {
+            ground.move_away(self.record);
+            typed = ground.typed(&self.line);
+        }
         let verified = ground.typed("verify -R @ROOT@");
         let names_a_loss = |text: &str| text.contains("lost");
         let is_sound = verified.code == Some(0) || names_a_loss(&verified.text) || names_a_loss(&typed.text);
@@ -60,8 +64,9 @@ impl Advice {
 
 /// The commands that a text says are to be typed, on the root of the test.
 fn commands(text: &str) -> Vec<String> {
-    static QUOTED: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"`(?:patchadm )?((?:recover|pkgchk|pkgadd)(?: [^`]*)?)`").unwrap());
+    static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"`(?:patchadm )?(?:-R @ROOT@ )?((?:recover|pkgchk|pkgadd)(?: [^`]*)?)`").unwrap()
+    });
     let on_root = |line: &str| {
         let line = line.replace(" DIR", " @KEPT@");
         let (name, rest) = line.split_once(' ').unwrap_or((&line, ""));

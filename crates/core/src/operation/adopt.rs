@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{self, LedgerFault};
-use crate::database::{RecordView, installed};
+use crate::database::{DatabaseError, RecordView, installed};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::operation::patches::undo_directory;
 use crate::plan::Plan;
@@ -24,8 +24,8 @@ use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
 use patchadm_changeset::format::undo_digest::UndoDigest;
-use patchadm_rootfs::Digest;
 use patchadm_rootfs::Root;
+use patchadm_rootfs::{Digest, FileType};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
@@ -168,7 +168,10 @@ impl Adopter<'_> {
         let Some(params) = installed::params(&view, package)? else { return Ok((Vec::new(), None)) };
         let (ledger, is_anew) = match ledger::counting(&view, package) {
             Ok(ledger) => (ledger, false),
-            Err(LedgerFault::Damaged { .. }) => (Ledger::default(), true),
+            Err(LedgerFault::Damaged { .. }) => {
+                self.must_be_replaceable(&view, package)?;
+                (Ledger::default(), true)
+            }
             Err(fault) => return Err(archive::ArchiveError::from(fault).into()),
         };
         let candidates = self.candidates(package, &params, unreadable)?;
@@ -208,6 +211,18 @@ impl Adopter<'_> {
         }
         let is_changed = is_anew || !change.adopted.is_empty();
         Ok((adoptions, Some(change).filter(|_| is_changed)))
+    }
+
+    /// Refuses a ledger in whose place something else lies, which may have something in it.
+    fn must_be_replaceable(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<(), Failure> {
+        let path = places::ledger(package);
+        match view.look(&path).map_err(DatabaseError::from)? {
+            Some(seen) if seen.file_type != FileType::Regular => Err(Failure::BadFile(format!(
+                "{} is no file: move it away, then run this again",
+                self.ground.root.show(&path)
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The archives of ours that a package has, and the manifests of patches without one, in the order in which the
