@@ -84,20 +84,7 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
     let roots = many.open(call, task.usage)?;
     let names: Vec<&Path> = roots.paths().collect();
     let for_owners = as_owner::call_words::CallWords::of::<A>(call)?;
-    let Invocation { surroundings, output, in_json, name, .. } = call;
-    let mut progress = RootsProgress {
-        output,
-        command: name,
-        in_json: *in_json,
-        names: &names,
-        summary: RootsSummary::of(roots.len()),
-        documents: Vec::new(),
-        bar: RootsBar::new(
-            roots.len(),
-            !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet,
-        ),
-        unwritten: Ok(()),
-    };
+    let (mut progress, surroundings) = RootsProgress::begin(call, &names);
     let signal = with_signals(|interrupt| {
         let turns = RootTurns { surroundings, owner, for_owners: &for_owners, task, interrupt, work };
         let mut locked = Vec::new();
@@ -193,7 +180,24 @@ struct RootsProgress<'a, B> {
     unwritten: std::io::Result<()>,
 }
 
-impl<B: Serialize + 'static> RootsProgress<'_, B> {
+impl<'a, B: Serialize + 'static> RootsProgress<'a, B> {
+    /// The progress of a call on these roots, of which none is done, and where the call stands.
+    fn begin(call: &'a mut Invocation, names: &'a [&'a Path]) -> (Self, &'a mut Surroundings) {
+        let Invocation { surroundings, output, in_json, name, .. } = call;
+        let shows_bar = !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet;
+        let progress = Self {
+            output,
+            command: name,
+            in_json: *in_json,
+            names,
+            summary: RootsSummary::of(names.len()),
+            documents: Vec::new(),
+            bar: RootsBar::new(names.len(), shows_bar),
+            unwritten: Ok(()),
+        };
+        (progress, surroundings)
+    }
+
     fn count_end(
         &mut self,
         place: usize,

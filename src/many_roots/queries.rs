@@ -12,13 +12,12 @@ use serde::Serialize;
 
 use super::list::ManyRoots;
 use super::root_report::{RootBody, RootClass, RootReport, failure_line};
-use super::summary::{ResultCounts, RootsSummary};
+use super::summary::ResultCounts;
 use super::{RootsProgress, without_answer};
 use crate::call::Invocation;
 use crate::reply::json::{JsonDocument, milliseconds_since};
 use crate::reply::{CommandReport, Exit, Reply, ResultWord};
 use crate::surroundings::Output;
-use crate::surroundings::bar::RootsBar;
 use patchadm_rootfs::Root;
 
 /// A question to every root.
@@ -111,20 +110,7 @@ pub(crate) fn ask_many<B: Serialize + Send + 'static>(
 ) -> anyhow::Result<Reply> {
     let roots = many.open(call, query.usage)?;
     let names: Vec<&Path> = roots.paths().collect();
-    let Invocation { surroundings, output, in_json, name, .. } = call;
-    let mut progress = RootsProgress {
-        output,
-        command: name,
-        in_json: *in_json,
-        names: &names,
-        summary: RootsSummary::of(roots.len()),
-        documents: Vec::new(),
-        bar: RootsBar::new(
-            roots.len(),
-            !*in_json && surroundings.stderr_is_terminal && !surroundings.is_quiet,
-        ),
-        unwritten: Ok(()),
-    };
+    let (mut progress, surroundings) = RootsProgress::begin(call, &names);
     let (mut facts, mut early, mut next) = (PatchFacts::default(), BTreeMap::new(), 0);
     let decided = &*surroundings;
     let ask = |root: &Root| ask(&decided.under_policy(root.clone()));

@@ -32,7 +32,7 @@ pub enum ArchiveFileError {
     Damaged {
         /// The path of the archive.
         path: String,
-        /// The damage.
+        /// What is wrong with it, in words for the operator.
         reason: String,
     },
     /// The file could not be read.

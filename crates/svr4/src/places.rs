@@ -114,6 +114,11 @@ pub fn save(package: &PkgInst) -> ObjectPath {
     fixed(&format!("{BELOW_PACKAGES}{package}/save"))
 }
 
+/// Returns the copy of the pkgmap with which a package was delivered.
+pub fn delivered_pkgmap(package: &PkgInst) -> ObjectPath {
+    fixed(&format!("{BELOW_PACKAGES}{package}/save/pspool/{package}/pkgmap"))
+}
+
 /// Returns the directory of the scripts that are kept of an installed package.
 pub fn package_scripts(package: &PkgInst) -> ObjectPath {
     fixed(&format!("{BELOW_PACKAGES}{package}/install"))

@@ -63,7 +63,7 @@ pub struct MergeResult {
 /// The number of lines that a merge copied, changed and dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MergeReport {
-    /// Lines copied unchanged.
+    /// The number of lines that no edit touched.
     pub kept: u64,
     /// Lines replaced by an edit.
     pub replaced: u64,

@@ -30,7 +30,7 @@ pub const STAMP_HEAD: usize = SECTOR;
 /// Which file a stamp is about, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentsStamp {
-    /// The file.
+    /// The `contents` that the stamp was made for.
     pub inode: Inode,
     /// Its size in bytes.
     pub size: u64,

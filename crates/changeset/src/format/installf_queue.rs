@@ -33,7 +33,7 @@ pub enum InstallfEntry {
     Made(ObjectPath, Ftype),
     /// `changed`: an object got other attributes; those that it had.
     Changed {
-        /// Where it is.
+        /// The path of the object, inside the root.
         path: ObjectPath,
         /// Its permission bits before.
         mode: Mode,
@@ -50,7 +50,7 @@ pub enum InstallfEntry {
     },
     /// `turned`: a symbolic link got another target.
     Turned {
-        /// Where it is.
+        /// The path of the link, inside the root.
         path: ObjectPath,
         /// The target that it had.
         old: Vec<u8>,
@@ -74,7 +74,7 @@ pub struct InstallfQueueError {
 }
 
 impl InstallfRequests {
-    /// Reads a queue.
+    /// Reads a queue, also one whose last line was cut by a crash.
     pub fn parse(bytes: &[u8]) -> Result<Self, InstallfQueueError> {
         let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
         // what follows the last newline: nothing, or a line that was cut short

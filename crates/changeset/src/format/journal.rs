@@ -43,7 +43,7 @@ const PROGRESS: [usize; 2] = [1, 2];
 const OUTCOME: usize = 3;
 const DONE: usize = 4;
 
-/// The header sector.
+/// The first sector: which run, of which root, and how long the parts that follow are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalHeader {
     /// [`VERSION`], or an earlier one.
@@ -94,7 +94,7 @@ pub struct ScriptProgress {
 pub struct ScriptProcess {
     /// What it is called in messages.
     pub name: String,
-    /// Its process group.
+    /// Its process group, by which recovery ends it.
     pub group: i32,
     /// The boot that it runs in, `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
@@ -115,7 +115,7 @@ struct DoneSector {
 /// What the sectors say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalHead {
-    /// The header.
+    /// The first sector, written once, before the run is published.
     pub header: JournalHeader,
     /// How the run ended; none while it is in progress.
     pub outcome: Option<RunOutcome>,
@@ -131,7 +131,7 @@ impl JournalHead {
         self.outcome.is_none() && !self.done
     }
 
-    /// The run.
+    /// Returns the name of the run in its parts; `None` if it is none.
     pub fn run(&self) -> Option<Run> {
         Run::parse(&self.header.run)
     }
@@ -142,7 +142,7 @@ impl JournalHead {
     }
 }
 
-/// A whole journal.
+/// A journal with its sectors, domains and ops, all checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     /// The sectors.

@@ -134,9 +134,8 @@ impl<'a> PackageDirectories<'a> {
 
     /// Tells whether a package was installed with objects, by the copy of its pkgmap; also where there is none.
     fn may_have_objects(&self, package: &PkgInst) -> Result<bool, DatabaseError> {
-        let at = places::save(package).join(format!("pspool/{package}/pkgmap").as_bytes());
-        let Ok(at) = at else { return Ok(true) };
-        let Some(text) = self.view.read(&at, LARGEST_MAP)? else { return Ok(true) };
+        let kept = self.view.read(&places::delivered_pkgmap(package), LARGEST_MAP)?;
+        let Some(text) = kept else { return Ok(true) };
         let map = Pkgmap::parse(&text);
         Ok(map.map_or(true, |map| map.entries.iter().any(|entry| !entry.is_information())))
     }

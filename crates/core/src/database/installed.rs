@@ -69,8 +69,8 @@ const MANDATORY: [&str; 3] = ["NAME", "ARCH", "VERSION"];
 /// Tells whether an installation kept what was delivered of a package: then all of [`MANDATORY`] were recorded, and a
 /// pkginfo without one of them was cut.
 fn is_spooled(root: &Root, package: &PkgInst) -> bool {
-    let kept = places::save(package).join(format!("pspool/{package}/pkgmap").as_bytes());
-    kept.is_ok_and(|kept| RecordView::live(root).look(&kept).is_ok_and(|seen| seen.is_some()))
+    let kept = RecordView::live(root).look(&places::delivered_pkgmap(package));
+    kept.is_ok_and(|seen| seen.is_some())
 }
 
 /// Parses the parameters of a package. PKG, if set, must match the directory; otherwise, parameters of another

@@ -367,11 +367,6 @@ pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -
     PatchRecord { patches: plan.patches.clone(), packages, log, text }
 }
 
-/// An error before anything was begun.
-fn unchanged(cause: Cause) -> TransactionError {
-    TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }
-}
-
 /// Why the lock was not taken. Who was told to end while it waited ends as it would anywhere else.
 fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     match (error, signal) {
@@ -416,7 +411,7 @@ pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>
             return Err(Failure::DuringRun(root.prefix().display().to_string()));
         }
         if let Some(fault) = identity_fault(root)? {
-            return Err(Failure::Identity { error: unchanged(fault.into()) });
+            return Err(fault.into());
         }
         plan()
     })
