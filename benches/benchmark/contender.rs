@@ -20,6 +20,8 @@ use crate::workload::Version;
 pub(crate) enum Role {
     Floor,
     Patchadm,
+    Plain,
+    Static,
     OtherBuild,
     Dpkg,
     DpkgChanged,
@@ -35,6 +37,8 @@ impl Role {
         match self {
             Self::Floor => "the floor",
             Self::Patchadm => "patchadm",
+            Self::Plain => "patchadm, plain digests",
+            Self::Static => "patchadm, static build",
             Self::OtherBuild => "the other build",
             Self::Dpkg => "dpkg -i, full package",
             Self::DpkgChanged => "dpkg -i, changed files",
@@ -76,8 +80,8 @@ impl Contender {
     /// A round in which the tree must be as it should after either step.
     pub(crate) fn checked_round(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
         self.round_with(disk, inputs, measured, &mut |version, after| {
-            let expected = Tree::expected(&inputs.workload.tree(version));
-            Tree::of(&self.root)?.assert_same(&expected, &format!("{after} of {}", self.role.name()))
+            let expected = inputs.expected(version);
+            Tree::of(&self.root)?.assert_same(expected, &format!("{after} of {}", self.role.name()))
         })
     }
 
@@ -119,7 +123,7 @@ pub(crate) fn patchadm(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
 
 /// A build of the program, on a root of its own that it has installed itself.
 pub(crate) fn build(program: &Line, role: Role, disk: &Disk, inputs: &Inputs) -> Result<Contender> {
-    let root = disk.at(&role.name().replace(' ', "-"));
+    let root = disk.at(&role.name().replace([' ', ','], "-"));
     install_base(program, inputs, &root)?;
     let apply = program.clone().words("patchadd -R").arg(&root).arg(&inputs.patch);
     let back_out = program.clone().words("patchrm -R").arg(&root).arg(PATCH);

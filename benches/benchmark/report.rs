@@ -18,15 +18,26 @@ pub(crate) struct Report {
     targets: Vec<Target>,
     plots: BTreeMap<&'static str, Plot>,
     is_small: bool,
+    /// The set that is being measured with.
+    set: &'static str,
+    /// What each set is like: at the head of the documentation.
+    sets: String,
 }
 
 struct Target {
+    set: &'static str,
     disk: String,
     work: String,
     goal: String,
-    measured: String,
+    measured: Spread,
+    unit: String,
     is_met: bool,
+    /// What a build with plain digests makes of it.
+    plain: Option<Spread>,
 }
+
+/// How far a build with plain digests may be from the other one.
+const SAME: f64 = 0.15;
 
 impl Report {
     /// An empty report. That of the small version judges nothing.
@@ -37,7 +48,16 @@ impl Report {
             targets: Vec::new(),
             plots: BTreeMap::new(),
             is_small,
+            set: "",
+            sets: String::new(),
         }
+    }
+
+    /// Begins the figures of a set.
+    pub(crate) fn begin_set(&mut self, set: &'static str, description: &str) {
+        self.set = set;
+        self.sets += &format!("{description}\n\n");
+        println!("{description}\n");
     }
 
     /// Begins a section.
@@ -80,6 +100,23 @@ impl Report {
         self.target([disk, work, &format!("≤ {limit}{unit}")], measured, unit, measured.median <= limit);
     }
 
+    /// Notes a ratio of which less is better, and what it is with plain digests, where that was measured: both have to be
+    /// low enough.
+    pub(crate) fn beside_plain(
+        &mut self,
+        disk: &str,
+        work: &str,
+        limit: f64,
+        measured: Spread,
+        plain: Option<Spread>,
+    ) {
+        let is_met = measured.median <= limit && plain.is_none_or(|plain| plain.median <= limit);
+        self.target([disk, work, &format!("≤ {limit}")], measured, "", is_met);
+        if let Some(target) = self.targets.last_mut() {
+            target.plain = plain;
+        }
+    }
+
     /// Notes a target of which more is better.
     pub(crate) fn at_least(
         &mut self,
@@ -93,15 +130,10 @@ impl Report {
         self.target([disk, work, &format!("≥ {limit}{unit}")], measured, unit, measured.median >= limit);
     }
 
-    fn target(&mut self, names: [&str; 3], figures: Spread, unit: &str, is_met: bool) {
-        let Spread { median, least, most } = figures;
-        let digits = if median < 0.1 { 4 } else { 2 };
-        let mut measured = format!("{median:.digits$}{unit}");
-        if !figures.is_single() {
-            measured += &format!(" ({least:.digits$}–{most:.digits$})");
-        }
+    fn target(&mut self, names: [&str; 3], measured: Spread, unit: &str, is_met: bool) {
         let [disk, work, goal] = names.map(str::to_owned);
-        self.targets.push(Target { disk, work, goal, measured, is_met });
+        let unit = unit.to_owned();
+        self.targets.push(Target { set: self.set, disk, work, goal, measured, unit, is_met, plain: None });
     }
 
     /// Adds a line to the plot of this name, which is made by the first one.
@@ -121,10 +153,13 @@ impl Report {
         if self.is_small || self.targets.is_empty() {
             return;
         }
-        let mut table = Table::new(&["work", "on", "target", "measured", ""]);
-        for Target { disk, work, goal, measured, is_met } in std::mem::take(&mut self.targets) {
-            let verdict = if is_met { "met" } else { "missed" };
-            table.row([work, disk, goal, measured, verdict.to_owned()]);
+        let is_beside_plain = self.targets.iter().any(|target| target.plain.is_some());
+        let columns = ["work", "set", "on", "target", "measured", "", "plain digests", "within 15 %"];
+        let mut table = Table::new(if is_beside_plain { &columns } else { &columns[..6] });
+        for target in std::mem::take(&mut self.targets) {
+            let mut row = target.row();
+            row.extend(is_beside_plain.then(|| target.row_of_plain()).into_iter().flatten());
+            table.row(row);
         }
         self.verdict = format!("\n## Targets\n\n{}", table.markdown());
         println!("{}", self.verdict);
@@ -134,7 +169,7 @@ impl Report {
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
         fs::create_dir_all(directory)?;
         let (head, rest) = self.text.split_at(self.text.find("\n## ").unwrap_or(self.text.len()));
-        let mut text = format!("{head}{}{rest}", self.verdict);
+        let mut text = format!("{head}{}{}{rest}", self.sets, self.verdict.trim_start());
         if !self.plots.is_empty() {
             text += "\n## Plots\n\n";
         }
@@ -150,4 +185,29 @@ impl Report {
     pub(crate) fn draw(&self) -> usize {
         self.plots.values().map(|plot| plot.svg().len()).sum()
     }
+}
+
+impl Target {
+    fn row(&self) -> Vec<String> {
+        let verdict = if self.is_met { "met" } else { "missed" };
+        let measured = figures(self.measured, &self.unit);
+        let names = [&self.work, self.set, &self.disk, &self.goal, &measured, verdict];
+        names.map(str::to_owned).to_vec()
+    }
+
+    fn row_of_plain(&self) -> [String; 2] {
+        let Some(plain) = self.plain else { return Default::default() };
+        let apart = plain.median / self.measured.median - 1.0;
+        let verdict = if apart.abs() <= SAME { "yes" } else { "no" };
+        [figures(plain, &self.unit), format!("{verdict} ({:+.0} %)", apart * 100.0)]
+    }
+}
+
+/// A median, and from the least to the most where there is more than one figure.
+fn figures(figures: Spread, unit: &str) -> String {
+    let Spread { median, least, most } = figures;
+    let digits = if median < 0.1 { 4 } else { 2 };
+    let range =
+        if figures.is_single() { String::new() } else { format!(" ({least:.digits$}–{most:.digits$})") };
+    format!("{median:.digits$}{unit}{range}")
 }
