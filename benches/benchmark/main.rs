@@ -25,8 +25,8 @@
 //! each way back is first run once uncounted, and what it leaves is compared with what it should be: a contender that does
 //! something else fails (ours and the floor) or is left out (others). What takes more than ten seconds is run once.
 //!
-//! The page cache is warm, but for the part `cold`: packages and patches were just written, and are used again and again. They lie in `target/tmp`,
-//! not on the disk that is measured, so nobody can clone instead of copying.
+//! The page cache is warm, but for the part `cold`: packages and patches were just written, and are used again and again.
+//! They lie in `target/tmp`, not on the disk that is measured, so nobody can clone instead of copying.
 //!
 //! Images are sparse files in `target/tmp`, mounted in a private mount namespace and unlinked at once, so that nothing
 //! stays mounted however it ends ([`disk`]). They need root, `mkfs.ext4` and `mkfs.xfs`; bytes written and flushes are

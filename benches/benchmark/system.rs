@@ -30,8 +30,7 @@ pub(crate) fn workload(scale: Scale) -> Result<Workload> {
         bytes += next.size;
         taken.push(next);
     }
-    ensure!(taken.len() >= 20, "{PLACE} has no files to measure with");
-    let scale = scale.of(taken.len());
+    ensure!(taken.len() >= 2 * scale.replaced, "{PLACE} has too few files to measure with");
     let added: Vec<Taken> = rest.take(scale.added).collect();
     let donors = Kind::ALL.map(|kind| donors(&taken, kind));
     let file = |(key, taken): (usize, Taken)| {

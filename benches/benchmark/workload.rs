@@ -39,13 +39,6 @@ impl Scale {
 
     /// Just enough to see that everything works.
     pub(crate) const SMALL: Self = Self { files: 100, mean: 6_000, replaced: 10, added: 3, deleted: 1 };
-
-    /// The scale of a base of fewer files, of which the patch changes as large a part.
-    pub(crate) fn of(self, files: usize) -> Self {
-        let part = |count: usize| (count * files / self.files).max(1);
-        let (replaced, added, deleted) = (part(self.replaced), part(self.added), part(self.deleted));
-        Self { files, mean: self.mean, replaced, added, deleted }
-    }
 }
 
 /// Which content of a file.
@@ -249,10 +242,9 @@ fn pick(files: &[File], count: usize) -> (Vec<usize>, Vec<usize>) {
     let mut random = Random::seeded(&[4]);
     let mut by_size: Vec<usize> = (0..files.len()).collect();
     by_size.sort_by_key(|&number| files[number].size(Version::Old));
-    let stretch = files.len() / count.max(1);
-    let picked: BTreeSet<usize> = by_size
-        .chunks_exact(stretch.max(1))
-        .take(count)
+    let count = count.min(files.len());
+    let picked: BTreeSet<usize> = (0..count)
+        .map(|number| &by_size[number * files.len() / count..(number + 1) * files.len() / count])
         .map(|stretch| stretch[random.below(stretch.len())])
         .collect();
     (0..files.len()).partition(|number| picked.contains(number))
