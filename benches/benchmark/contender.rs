@@ -92,15 +92,28 @@ impl Contender {
         measured: &mut Measured,
         check: &mut dyn FnMut(Version, &str) -> Result<()>,
     ) -> Result<()> {
-        let (workload, clock) = (&inputs.workload, disk.clock());
-        measured.apply.0.push(measure(disk, &self.apply)?);
-        measured.windows.push(switch_window(&self.root, workload.delivered(), clock)?);
-        measured.undo = self.undo.as_ref().map(size_of).transpose()?;
+        self.change(disk, inputs, measured)?;
         check(Version::New, "the change")?;
-        measured.back_out.0.push(measure(disk, &self.back_out)?);
-        let back = workload.replaced.iter().chain(&workload.deleted).map(|&number| &workload.files[number]);
-        measured.windows_back.push(switch_window(&self.root, back, clock)?);
+        self.take_back(disk, inputs, measured)?;
         check(Version::Old, "the way back")
+    }
+
+    /// The change.
+    pub(crate) fn change(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
+        measured.apply.0.push(measure(disk, &self.apply)?);
+        let changed = inputs.workload.delivered();
+        measured.windows.push(switch_window(&self.root, changed, disk.clock())?);
+        measured.undo = self.undo.as_ref().map(size_of).transpose()?;
+        Ok(())
+    }
+
+    /// The way back.
+    pub(crate) fn take_back(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
+        measured.back_out.0.push(measure(disk, &self.back_out)?);
+        let workload = &inputs.workload;
+        let back = workload.replaced.iter().chain(&workload.deleted).map(|&number| &workload.files[number]);
+        measured.windows_back.push(switch_window(&self.root, back, disk.clock())?);
+        Ok(())
     }
 }
 

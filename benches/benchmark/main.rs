@@ -227,7 +227,8 @@ fn on_set(set: Set, scratch: &Scratch, options: &Options, report: &mut Report) -
     Ok(std::fs::remove_dir_all(directory)?)
 }
 
-/// All parts that have to do with a disk. The small version compares the build with itself, to see that it can be done.
+/// All parts that have to do with a disk. The small version compares the build with itself, to see that it can be done,
+/// and does so, and empties the cache, with one set.
 fn on_disk(
     disk: &Disk,
     inputs: &Inputs,
@@ -236,17 +237,18 @@ fn on_disk(
     options: &Options,
     report: &mut Report,
 ) -> Result<()> {
+    let is_mixed = inputs.set == Set::Mixed;
     let itself = Path::new(env!("CARGO_BIN_EXE_patchadm"));
-    if let Some(other) = options.against.as_deref().or(options.small.then_some(itself)) {
+    if let Some(other) = options.against.as_deref().or((options.small && is_mixed).then_some(itself)) {
         against::run(disk, inputs, other, options, report)?;
     }
     if let Some(rivals) = rivals {
         apply::run(disk, inputs, rivals, slow, options, report)?;
     }
-    if options.wants(Part::Cold) {
+    if options.wants(Part::Cold) && (is_mixed || !options.small) {
         cold::run(disk, inputs, options, report)?;
     }
-    if inputs.set == Set::Mixed { rest(disk, inputs, options, report) } else { Ok(()) }
+    if is_mixed { rest(disk, inputs, options, report) } else { Ok(()) }
 }
 
 /// What is measured with one set only.
