@@ -39,6 +39,16 @@ fn a_wild_figure_does_not_move_the_interval() {
     assert_eq!(of_median(&figures), Some([1.0, 1.0]));
 }
 
+#[test]
+fn what_the_readme_shows_of_speed_stands_in_the_results() {
+    let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let readme = read("README.md");
+    let (_, speed) = readme.split_once("\n## Speed\n\n").unwrap();
+    let (shown, _) = speed.split_once("|\n\n").unwrap();
+    assert!(shown.lines().count() > 5, "{shown}");
+    assert!(read("docs/benchmark/results.md").contains(shown), "{shown}");
+}
+
 /// So many slices of a material, as those of files of ten slices.
 fn content(material: Material, slices: u64) -> Vec<u8> {
     let mut content = vec![0; BLOCK * slices as usize];

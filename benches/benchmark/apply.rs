@@ -10,12 +10,13 @@ use crate::delivery::{PACKAGE, PackageWriter};
 use crate::disk::Disk;
 use crate::inputs::{Inputs, fresh};
 use crate::line::Line;
+use crate::machine;
 use crate::measure::{Cost, Costs, Spread, measure};
 use crate::options::Options;
 use crate::report::Report;
 use crate::rivals::Rivals;
 use crate::stock_scripts;
-use crate::table::{Table, known, mebibytes, megabytes, seconds, spread, whole};
+use crate::table::{Table, grouped, known, mebibytes, megabytes, seconds, spread, whole};
 use crate::tree::Clock;
 use crate::workload::{File, NEW, OLD, Version};
 
@@ -55,6 +56,7 @@ pub(crate) fn run(
         );
     }
     judge(disk, &measured, report);
+    in_short(disk, inputs, &measured, report);
     Ok(())
 }
 
@@ -253,6 +255,34 @@ fn judge(disk: &Disk, all: &[(Role, Measured)], report: &mut Report) {
             report.at_least(on, &work, factor, Spread::of_ratio(&rival.apply, &ours.apply), "");
         }
     }
+}
+
+/// The table that the README shows of one of the sets.
+fn in_short(disk: &Disk, inputs: &Inputs, all: &[(Role, Measured)], report: &mut Report) {
+    let of = |role: Role| all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured);
+    let (Some(floor), Some(ours)) = (of(Role::Floor), of(Role::Patchadm)) else { return };
+    let mut table =
+        Table::new(&["", "apply", "back out", "peak memory", "flushes of an apply", "switch window"]);
+    let is_shown = |role: Role| !matches!(role, Role::Plain | Role::Static | Role::Scripts);
+    for (role, measured) in all.iter().filter(|(role, _)| is_shown(*role)) {
+        table.row([
+            role.name().to_owned(),
+            seconds(measured.apply.wall().median),
+            seconds(measured.back_out.wall().median),
+            mebibytes(measured.apply.spread(|cost| cost.peak).median),
+            known(measured.apply.counted(|cost| cost.flushes), |flushes| grouped(flushes.median as usize)),
+            seconds(Spread::of(measured.windows.iter().copied()).median),
+        ]);
+    }
+    let text = format!(
+        "{} The set `{}`, with which an apply takes longest beside the floor, side by side in one run; medians on {},\n{}:\n\n{}",
+        inputs.in_short(),
+        inputs.set.name(),
+        disk.word(),
+        machine::in_short(),
+        table.markdown()
+    );
+    report.in_short(Spread::of_ratio(&ours.apply, &floor.apply).median, text);
 }
 
 /// What a patch of a gigabyte takes of memory.

@@ -82,6 +82,15 @@ impl Inputs {
         saved.sum::<usize>() as f64
     }
 
+    /// The patch in a few words.
+    pub(crate) fn in_short(&self) -> String {
+        let Workload { files, replaced, .. } = &self.workload;
+        let base = files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64;
+        let [base, delivered] = [base, self.delivered()].map(|bytes| format!("{:.0} MB", bytes / 1e6));
+        let [changed, all] = [replaced.len(), files.len()].map(grouped);
+        format!("A patch of {changed} files ({delivered}) on {all} files ({base}).")
+    }
+
     /// Two sentences about the data.
     pub(crate) fn describe(&self) -> String {
         let Workload { replaced, deleted, added, .. } = &self.workload;

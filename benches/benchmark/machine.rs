@@ -5,6 +5,13 @@ use std::fs;
 /// Instructions that digests, checksums and compression have code of their own for.
 const FLAGS: [&str; 7] = ["sha_ni", "avx2", "avx512f", "avx512bw", "sse4_1", "sse4_2", "pclmulqdq"];
 
+/// The processor and the cores, and the day.
+pub(crate) fn in_short() -> String {
+    let text = describe();
+    let processor: Vec<&str> = text.splitn(3, ", ").take(2).collect();
+    format!("{}, {}", chrono::Utc::now().format("%Y-%m-%d"), processor.join(", "))
+}
+
 /// CPU, its instructions, cores, memory, kernel, and the moment.
 pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();

@@ -11,7 +11,7 @@
 //! cargo bench --bench benchmark -- --write-sets DIR  writes packages and patch of the sets, for profiles made by hand
 //! cargo bench --bench benchmark -- --small           seconds: does every part still work? Judges no time
 //! cargo bench --bench benchmark -- --runs 11         more runs than 5
-//! cargo bench --bench benchmark -- --write-docs      writes docs/benchmark/results.md and the plots beside it
+//! cargo bench --bench benchmark -- --write-docs      writes docs/benchmark/results.md, its plots, the README's table
 //! cargo bench --bench benchmark -- --against OTHER_BINARY     this build beside another, in 21 pairs (`--pairs N`)
 //! PATCHADM_BENCH_DIR=/dir cargo bench --bench benchmark     without root, or on a disk of your choice
 //! PATCHADM_BENCH_PROGRAM=/old/patchadm cargo bench --bench benchmark     another build, for before and after
@@ -163,7 +163,7 @@ fn benchmark(options: &Options) -> Result<()> {
     report.judge();
     let drawn = report.draw();
     if options.write_docs {
-        report.write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmark"))?;
+        report.write(Path::new(env!("CARGO_MANIFEST_DIR")))?;
     } else if options.small {
         println!("Everything works; the plots are {drawn} bytes of SVG.");
     }

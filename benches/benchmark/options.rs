@@ -77,7 +77,7 @@ pub(crate) struct Options {
     #[arg(long = "static", value_name = "BINARY", conflicts_with = "against")]
     pub(crate) static_build: Option<PathBuf>,
 
-    /// Write docs/benchmark/results.md and the plots beside it.
+    /// Write docs/benchmark/results.md, the plots beside it, and the table of the README.
     #[arg(long)]
     pub(crate) write_docs: bool,
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::measure::Spread;
 use crate::plot::Plot;
@@ -22,6 +22,8 @@ pub(crate) struct Report {
     set: &'static str,
     /// What each set is like: at the head of the documentation.
     sets: String,
+    /// The table of the README, and how long an apply takes in it beside the floor.
+    short: Option<(f64, String)>,
 }
 
 struct Target {
@@ -50,6 +52,7 @@ impl Report {
             is_small,
             set: "",
             sets: String::new(),
+            short: None,
         }
     }
 
@@ -136,6 +139,13 @@ impl Report {
         self.targets.push(Target { set: self.set, disk, work, goal, measured, unit, is_met, plain: None });
     }
 
+    /// Keeps what the README shows: of all sets and disks those where the ratio to the floor is worst.
+    pub(crate) fn in_short(&mut self, ratio: f64, text: String) {
+        if self.short.as_ref().is_none_or(|(worst, _)| ratio > *worst) {
+            self.short = Some((ratio, text));
+        }
+    }
+
     /// Adds a line to the plot of this name, which is made by the first one.
     pub(crate) fn plot(
         &mut self,
@@ -165,11 +175,19 @@ impl Report {
         println!("{}", self.verdict);
     }
 
-    /// Writes the report and its plots into a directory.
-    pub(crate) fn write(&self, directory: &Path) -> Result<()> {
-        fs::create_dir_all(directory)?;
+    /// Writes the report and its plots into the documentation of a project, and the table of its README.
+    pub(crate) fn write(&self, project: &Path) -> Result<()> {
+        let directory = project.join("docs/benchmark");
+        fs::create_dir_all(&directory)?;
         let (head, rest) = self.text.split_at(self.text.find("\n## ").unwrap_or(self.text.len()));
-        let mut text = format!("{head}{}{}{rest}", self.sets, self.verdict.trim_start());
+        let mut short = String::new();
+        if let Some((_, text)) = &self.short {
+            short = format!("## In short\n\n{text}\n");
+            let readme = project.join("README.md");
+            fs::write(&readme, with_table(&fs::read_to_string(&readme)?, text)?)?;
+        }
+        let (sets, verdict) = (&self.sets, self.verdict.trim_start());
+        let mut text = format!("{head}{sets}{short}{verdict}{rest}");
         if !self.plots.is_empty() {
             text += "\n## Plots\n\n";
         }
@@ -201,6 +219,15 @@ impl Target {
         let verdict = if apart.abs() <= SAME { "yes" } else { "no" };
         [figures(plain, &self.unit), format!("{verdict} ({:+.0} %)", apart * 100.0)]
     }
+}
+
+/// A README with another first paragraph and table in its section about speed.
+fn with_table(readme: &str, text: &str) -> Result<String> {
+    let section = "\n## Speed\n\n";
+    let begin = readme.find(section).context("the README has no section about speed")? + section.len();
+    let (before, rest) = readme.split_at(begin);
+    let end = rest.find("|\n\n").context("the section about speed has no table")?;
+    Ok(format!("{before}{}{}", text.trim_end(), &rest[end + 1..]))
 }
 
 /// A median, and from the least to the most where there is more than one figure.
