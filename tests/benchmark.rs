@@ -41,7 +41,8 @@ fn a_wild_figure_does_not_move_the_interval() {
 
 #[test]
 fn what_the_readme_shows_of_speed_stands_in_the_results() {
-    let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let read =
+        |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let readme = read("README.md");
     let (_, speed) = readme.split_once("\n## Speed\n\n").unwrap();
     let (shown, _) = speed.split_once("|\n\n").unwrap();

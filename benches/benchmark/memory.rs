@@ -32,7 +32,7 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     let [fewer, more] = options.pick([2_000, 20_000], [20, 200]);
     let costs = [of_files(disk, fewer)?, of_files(disk, more)?];
     let heads = [fewer, more].map(|count| format!("peak, {} files", grouped(count)));
-    let mut table = Table::new(&["command", &heads[0], &heads[1], "for each"]);
+    let mut table = Table::new(&["command", &heads[0], &heads[1], "for each", "CPU", "CPU"]);
     for ((name, few), (_, many)) in costs[0].iter().zip(&costs[1]) {
         let each = (many.peak - few.peak) / (more - fewer) as f64;
         table.row([
@@ -40,6 +40,8 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             mebibytes(few.peak),
             mebibytes(many.peak),
             format!("{:.2} KiB", each / 1024.0),
+            seconds(few.cpu),
+            seconds(many.cpu),
         ]);
         let work = format!("memory for each object, {name}");
         report.at_most(disk.name(), &work, LIMIT / 1024.0, each / 1024.0, " KiB");

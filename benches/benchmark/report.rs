@@ -63,6 +63,11 @@ impl Report {
         println!("{description}\n");
     }
 
+    /// Begins figures that have to do with no set.
+    pub(crate) fn leave_sets(&mut self) {
+        self.set = "–";
+    }
+
     /// Begins a section.
     pub(crate) fn heading(&mut self, text: &str) {
         self.say(&format!("\n## {text}\n"));
