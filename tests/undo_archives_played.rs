@@ -477,12 +477,6 @@ const EARLIER: &[u8] = include_bytes!("../testdata/earlier/undo.gz");
 
 /// What an earlier archive does not hold, or holds of the root that it was made in.
 const OF_EARLIER: &[Explained] = &[
-    (
-        "*",
-        "100-02",
-        "pkginfo INSTDATE",
-        "the package was installed on another day in the root of the archive",
-    ),
     ("*", "100-02", "record/save/pspool/ACMEweb/pkg* mtime", "nor did they say parts of a second"),
     ("classic", "100-02", "pkginfo *", WORDS),
     ("classic", "100-02", "record/save/pspool/*", RECORDS),
@@ -510,10 +504,8 @@ fn an_archive_of_an_earlier_form_is_told_and_not_restored_from() {
             vouch(&place.scenario.root(), "ACMEweb", "100-02", EARLIER);
         }
         let before = place.scenario.everything();
-        for (way, code) in [("native", 4), ("script", 4), ("pkgadd", 1)] {
-            let refused = place.scenario.run(&place.taking_back("100-02", way));
-            assert_eq!(refused.code, code, "{way}: {}", refused.stderr);
-            let said = refused.stderr;
+        for way in ["native", "script"] {
+            let said = place.scenario.run(&place.taking_back("100-02", way)).fails(4);
             assert!(said.contains("was made by an earlier form of this program"), "{way}: {said}");
             assert!(said.contains("with the version of patchadm that applied it"), "{way}: {said}");
             assert!(!said.contains("damaged"), "{way}: {said}");
