@@ -7,6 +7,10 @@ use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use super::{Effort, corrupt, longest, too_long};
 use crate::gzip::CHUNK;
 
+/// The levels of the two efforts; 0 would only store.
+const FAST: i32 = 1;
+const THOROUGH: i32 = 6;
+
 /// Deflates one chunk after another.
 #[derive(Default)]
 pub(in crate::gzip) struct Deflater {
@@ -23,9 +27,10 @@ impl Deflater {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         let (kept, level) = match effort {
-            Effort::Fast => (&mut self.fast, CompressionLvl::fastest()),
-            Effort::Thorough => (&mut self.thorough, CompressionLvl::default()),
+            Effort::Fast => (&mut self.fast, FAST),
+            Effort::Thorough => (&mut self.thorough, THOROUGH),
         };
+        let level = CompressionLvl::new(level).map_err(|_| io::Error::other("libdeflate lacks the level"))?;
         let compressor = kept.get_or_insert_with(|| Compressor::new(level));
         let begin = out.len();
         out.resize(begin + longest(content.len()), 0);
