@@ -136,7 +136,7 @@ fn written(read: &Journal, journal: &[u8], ops: &[u8]) -> (Vec<u8>, Vec<u8>) {
     // The sector of the progress before the last is still there.
     let lines = journal[..HEAD].split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
     let progress: Vec<ScriptProgress> = lines.flat_map(checked_values).collect();
-    let sectors = outcome.map(outcome_sector).into_iter().chain(done.then(done_sector));
+    let sectors = outcome.map(outcome_sector).into_iter().chain(done.then(|| done_sector(false)));
     for (sector, place) in sectors.chain(progress.iter().map(progress_sector)) {
         let place = usize::try_from(place).unwrap();
         files.journal[place..place + sector.len()].copy_from_slice(&sector);

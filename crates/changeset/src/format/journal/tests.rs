@@ -61,7 +61,7 @@ fn a_journal_comes_back_with_the_records_first() {
 #[test]
 fn an_outcome_is_one_sector_written_into_place() {
     let JournalFiles { journal: mut bytes, ops } = sample();
-    for (sector, offset) in [outcome_sector(RunOutcome::Commit), done_sector()] {
+    for (sector, offset) in [outcome_sector(RunOutcome::Commit), done_sector(false)] {
         assert_eq!(sector.len(), SECTOR);
         let offset = usize::try_from(offset).unwrap();
         bytes[offset..offset + SECTOR].copy_from_slice(&sector);

@@ -261,7 +261,7 @@ mod tests {
         let archive =
             JournalArchive { sha256: Some(sha256.to_owned()), patch, package, ..JournalArchive::default() };
         let header = JournalHeader { root: ROOT.to_owned(), ..JournalHeader::default() };
-        let head = JournalHead { header, outcome: None, done: false, progress: None };
+        let head = JournalHead { header, outcome: None, done: false, is_unsynced: false, progress: None };
         let journal = Journal {
             head,
             domains: Vec::new(),
