@@ -23,8 +23,8 @@ pub(crate) fn write(
     let manifest = with_digests(&undo.manifest, digests).to_bytes();
     let bytes = compressed(&manifest)
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
-    let sha256 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
-    Ok(WrittenArchive { size: bytes.len() as u64, sha256 })
+    let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
+    Ok(WrittenArchive { size: bytes.len() as u64, b3 })
 }
 
 fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {

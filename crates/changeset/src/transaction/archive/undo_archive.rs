@@ -119,7 +119,7 @@ pub(crate) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, D
         let path = ObjectPath::new(&manifest::decode(&object.path)).ok();
         let became = object.became.as_mut().filter(|state| state.kind == manifest::RecordedType::File);
         if let (Some(became), Some(digest)) = (became, path.and_then(|path| digests.get(&path))) {
-            became.sha256.get_or_insert_with(|| digest.to_string());
+            became.b3.get_or_insert_with(|| digest.to_string());
         }
     }
     manifest
@@ -363,7 +363,7 @@ impl Read for SummingReader<'_> {
     }
 }
 
-/// Returns the text of `undo.sha256` for an archive with this name.
+/// Returns the text of `undo.b3` for an archive with this name.
 pub(crate) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> Vec<u8> {
-    UndoDigest { sha256: written.sha256, name: name.to_vec(), run: run.to_owned() }.write()
+    UndoDigest { b3: written.b3, name: name.to_vec(), run: run.to_owned() }.write()
 }

@@ -87,7 +87,7 @@ fn is_found_again(journal: &Journal, outcome: RunOutcome) -> bool {
     let RunRecord { text, others, .. } = &journal.run_record;
     let length = text.len() + others.iter().map(|other| other.text.len()).sum::<usize>();
     let is_short = length <= LONGEST_TOLD && journal.archives.len() + others.len() <= MOST_TOLD;
-    outcome == RunOutcome::Commit && journal.head.is_split() && journal.is_whole && is_short
+    outcome == RunOutcome::Commit && journal.is_whole && is_short
 }
 
 /// How what was told of a run becomes durable.
