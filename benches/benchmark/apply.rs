@@ -55,7 +55,7 @@ pub(crate) fn run(
              of the directories that were changed.\n",
         );
     }
-    judge(disk, &measured, report);
+    judge(disk, inputs, &measured, report);
     in_short(disk, inputs, &measured, report);
     Ok(())
 }
@@ -217,7 +217,7 @@ const JUDGED: [Judged; 4] = [
 ];
 
 /// Compares with the targets.
-fn judge(disk: &Disk, all: &[(Role, Measured)], report: &mut Report) {
+fn judge(disk: &Disk, inputs: &Inputs, all: &[(Role, Measured)], report: &mut Report) {
     let of = |role: Role| all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured);
     let (Some(floor), Some(ours)) = (of(Role::Floor), of(Role::Patchadm)) else { return };
     let on = disk.name();
@@ -243,16 +243,21 @@ fn judge(disk: &Disk, all: &[(Role, Measured)], report: &mut Report) {
     if let Some((ours, floor)) = ours.undo.zip(floor.undo) {
         report.at_most(on, "undo archive / the floor's", 1.03, ours / floor, "");
     }
-    for (role, factor) in [
-        (Role::Dpkg, 8.0),
-        (Role::Rpm, 5.0),
-        (Role::DpkgChanged, 1.0),
-        (Role::RpmChanged, 1.0),
-        (Role::Scripts, 20.0),
-    ] {
+    judge_rivals(disk, inputs, all, report);
+}
+
+/// Compares with the others. What the full packages of a version cost beside a patch has a limit only where the patch is
+/// small beside them: where it delivers no more than a fifth of the base.
+fn judge_rivals(disk: &Disk, inputs: &Inputs, all: &[(Role, Measured)], report: &mut Report) {
+    let of = |role: Role| all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured);
+    let Some(ours) = of(Role::Patchadm) else { return };
+    let full = [(Role::Dpkg, 8.0), (Role::Rpm, 5.0)];
+    let is_small = inputs.delivered() * 5.0 <= inputs.installed();
+    let changed = [(Role::DpkgChanged, 1.0), (Role::RpmChanged, 1.0), (Role::Scripts, 20.0)];
+    for (role, factor) in full.into_iter().filter(|_| is_small).chain(changed) {
         if let Some(rival) = of(role) {
             let work = format!("times faster than {}", role.name());
-            report.at_least(on, &work, factor, Spread::of_ratio(&rival.apply, &ours.apply), "");
+            report.at_least(disk.name(), &work, factor, Spread::of_ratio(&rival.apply, &ours.apply), "");
         }
     }
 }

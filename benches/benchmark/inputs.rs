@@ -70,6 +70,11 @@ impl Inputs {
         &self.trees[version as usize]
     }
 
+    /// The bytes of the base.
+    pub(crate) fn installed(&self) -> f64 {
+        self.workload.files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64
+    }
+
     /// The bytes of what the patch delivers.
     pub(crate) fn delivered(&self) -> f64 {
         self.workload.delivered().map(|file| file.size(Version::New)).sum::<usize>() as f64
@@ -85,8 +90,8 @@ impl Inputs {
     /// The patch in a few words.
     pub(crate) fn in_short(&self) -> String {
         let Workload { files, replaced, .. } = &self.workload;
-        let base = files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64;
-        let [base, delivered] = [base, self.delivered()].map(|bytes| format!("{:.0} MB", bytes / 1e6));
+        let [base, delivered] =
+            [self.installed(), self.delivered()].map(|bytes| format!("{:.0} MB", bytes / 1e6));
         let [changed, all] = [replaced.len(), files.len()].map(grouped);
         format!("A patch of {changed} files ({delivered}) on {all} files ({base}).")
     }
