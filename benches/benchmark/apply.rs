@@ -279,13 +279,11 @@ fn in_short(disk: &Disk, inputs: &Inputs, all: &[(Role, Measured)], report: &mut
             seconds(Spread::of(measured.windows.iter().copied()).median),
         ]);
     }
+    let (patch, set, on) = (inputs.in_short(), inputs.set.name(), disk.word());
+    let (machine, table) = (machine::in_short(), table.markdown());
     let text = format!(
-        "{} The set `{}`, with which an apply takes longest beside the floor, side by side in one run; medians on {},\n{}:\n\n{}",
-        inputs.in_short(),
-        inputs.set.name(),
-        disk.word(),
-        machine::in_short(),
-        table.markdown()
+        "{patch}, side by side in one run; medians on {on}, {machine}.\nOf all sets and file systems `{set}` on {on} is the one \
+         where an apply takes longest beside the floor:\n\n{table}"
     );
     report.in_short(Spread::of_ratio(&ours.apply, &floor.apply).median, text);
 }
