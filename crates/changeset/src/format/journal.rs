@@ -14,6 +14,8 @@ mod entry;
 mod ops;
 mod path_text;
 
+use std::io::BufRead;
+
 use super::run::Run;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
@@ -205,6 +207,18 @@ pub enum JournalError {
 impl Journal {
     /// Reads a whole journal: its bytes and, where it [is split](JournalHead::is_split), those of `ops-<run>`.
     pub fn parse(bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
+        Self::parse_with(bytes, |journal| journal.add_ops(ops))
+    }
+
+    /// Does the same with the second file read line by line, so that its bytes are never all in memory.
+    pub fn parse_beside(bytes: &[u8], ops: &mut dyn BufRead) -> Result<Self, JournalError> {
+        Self::parse_with(bytes, |journal| journal.read_ops(ops))
+    }
+
+    fn parse_with(
+        bytes: &[u8],
+        add_ops: impl FnOnce(&mut Self) -> Result<(), JournalError>,
+    ) -> Result<Self, JournalError> {
         let head = parse_head(bytes)?;
         let lines = part(bytes, head.header.lines)?;
         if Digest(Sha256::digest(lines).into()).to_string() != head.header.sha256 {
@@ -213,7 +227,7 @@ impl Journal {
         let is_split = head.is_split();
         let mut journal = Self::collect(head, lines)?;
         if is_split {
-            journal.add_ops(ops)?;
+            add_ops(&mut journal)?;
         }
         journal.is_whole = true;
         check::lines(&journal)?;

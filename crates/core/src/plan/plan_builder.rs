@@ -108,7 +108,7 @@ impl<'a> PlanBuilder<'a> {
 
     /// Adds a change.
     pub(super) fn change(&mut self, package: &PkgInst, path: &ObjectPath, action: Action) {
-        let old = self.old(path).cloned();
+        let old = self.old(path).cloned().map(Box::new);
         let change = Change { package: package.clone(), path: path.clone(), action, old };
         self.changes.insert(path.clone(), change);
     }
@@ -204,7 +204,7 @@ impl<'a> PlanBuilder<'a> {
         let group = object.attributes.group.clone();
         let group = group.or_else(|| same_kind.map(|live| accounts.group(live.gid)));
         let recorded = ObjectAttributes { mode: Some(mode), owner: owner.clone(), group: group.clone() };
-        let [owner, group] = [owner, group].map(|name| name.unwrap_or_else(|| "root".to_owned()));
+        let [owner, group] = [owner, group].map(|name| name.map_or_else(|| "root".to_owned(), String::from));
         let (uid, gid) = (accounts.uid(&owner), accounts.gid(&group));
         if self.inventory.privileged {
             let later = self.accounts_may_come.then_some(UNKNOWN);
@@ -221,7 +221,7 @@ impl<'a> PlanBuilder<'a> {
         let asked = [&object.attributes.owner, &object.attributes.group];
         for (name, number, own) in [(asked[0], uid, caller.0), (asked[1], gid, caller.1)] {
             if number != Some(own) {
-                self.recorded_only.extend(name.clone());
+                self.recorded_only.extend(name.as_ref().map(ToString::to_string));
             }
         }
         Ok(Resolved { mode, uid: caller.0, gid: caller.1, recorded })
@@ -293,7 +293,7 @@ impl<'a> PlanBuilder<'a> {
         {
             return Err(ObjectProblem::NotPermitted("a directory that its owner may not write to"));
         }
-        if matches!(change.action, Action::Replace(_)) && change.old.as_ref().is_some_and(is_closed) {
+        if matches!(change.action, Action::Replace(_)) && change.old.as_deref().is_some_and(is_closed) {
             return refused(change.path.clone());
         }
         let parent = self.place_of(&change.path).parent();
@@ -363,8 +363,8 @@ impl<'a> PlanBuilder<'a> {
         let (uid, gid) = if self.inventory.privileged { (0, 0) } else { self.inventory.caller };
         object.attributes = ObjectAttributes {
             mode: Some(Mode::of(0o755)),
-            owner: Some("root".to_owned()),
-            group: Some("root".to_owned()),
+            owner: Some("root".into()),
+            group: Some("root".into()),
         };
         let new = NewObject {
             body: Body::Directory,
@@ -435,5 +435,5 @@ pub(super) fn below<'m, V>(
 /// Whether a change makes something else of a directory.
 pub(super) fn turns(change: &Change) -> bool {
     let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
-    is_other && change.old.as_ref().is_some_and(Live::is_directory)
+    is_other && change.old.as_deref().is_some_and(Live::is_directory)
 }

@@ -72,7 +72,7 @@ impl<'a> PackageTarget<'a> {
         let classes = classes(&self.params);
         let mut wanted = Vec::new();
         for entry in self.image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
-            if classes.contains(&entry.object.class) {
+            if classes.iter().any(|class| entry.object.class == *class) {
                 let path = self.resolve(&entry.path)?;
                 let object = self.expand(entry, &path)?;
                 wanted.push(Wanted { entry, path, object });

@@ -30,7 +30,7 @@ pub fn expand_object(object: &Object, params: &Params) -> Result<Object, Variabl
     for name in [&mut object.attributes.owner, &mut object.attributes.group] {
         if let Some(variable) = name.as_deref().and_then(|name| name.strip_prefix('$')) {
             let value = value(params, variable).and_then(|value| String::from_utf8(value).ok());
-            *name = Some(value.ok_or_else(|| VariableError::Account(variable.to_owned()))?);
+            *name = Some(value.ok_or_else(|| VariableError::Account(variable.to_owned()))?.into());
         }
     }
     if let Some(target) = &mut object.target {
@@ -63,12 +63,12 @@ mod tests {
     fn owners_and_targets_get_the_values_of_parameters_and_lower_case_names_stay() {
         let params: Params = [("WEBUSER", "www"), ("LIB", "/usr/lib"), ("made", "x")].into_iter().collect();
         let mut object = Object::new(Ftype::Symlink, "none");
-        object.attributes.owner = Some("$WEBUSER".to_owned());
+        object.attributes.owner = Some("$WEBUSER".into());
         object.target = Some(b"$LIB/$made/a".to_vec());
         let expanded = expand_object(&object, &params).unwrap();
         assert_eq!(expanded.attributes.owner.as_deref(), Some("www"));
         assert_eq!(expanded.target.as_deref(), Some(&b"/usr/lib/$made/a"[..]));
-        object.attributes.group = Some("$NOBODY".to_owned());
+        object.attributes.group = Some("$NOBODY".into());
         assert_eq!(expand_object(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
     }
 }

@@ -347,7 +347,7 @@ impl Installation<'_> {
         let is_saved = patch.is_some_and(|patch| patch.is_saved);
         let mut edits = Edits::new(self.inventory, choice, name, is_saved);
         let by_script = |each: &Wanted<'_>| {
-            each.object.ftype.is_regular() && scripts.classes.contains_key(&each.object.class)
+            each.object.ftype.is_regular() && scripts.classes.contains_key(each.object.class.as_str())
         };
         for each in wanted {
             if !by_script(each) || patch.is_some_and(|patch| patch.is_applied) {

@@ -450,7 +450,7 @@ impl Patched<'_> {
         let chosen = &self.chosen;
         chosen.bookkeeping == Bookkeeping::Program
             && wanted.object.ftype.is_regular()
-            && chosen.scripts.classes.contains_key(&wanted.object.class)
+            && chosen.scripts.classes.contains_key(wanted.object.class.as_str())
     }
 
     fn part(&self) -> Result<PackagePlan, Reason> {
