@@ -1,11 +1,20 @@
-//! What can be tested of the benchmark, which runs no tests of its own: its confidence intervals.
+//! What can be tested of the benchmark, which runs no tests of its own: its confidence intervals, and its data.
 
 #![allow(clippy::cast_precision_loss)] // small numbers
 
+use std::io::Write as _;
+
 #[path = "../benches/benchmark/interval.rs"]
 mod interval;
+#[allow(dead_code, clippy::cast_possible_truncation)] // numbers of other kinds are for the benchmark alone
+#[path = "../benches/benchmark/random.rs"]
+mod random;
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes are parts of numbers
+#[path = "../benches/benchmark/slices.rs"]
+mod slices;
 
 use interval::{FEWEST, of_median};
+use slices::{BLOCK, LONGEST_NOISE, Material, longest_noise};
 
 #[test]
 fn as_many_figures_are_left_out_as_the_tables_of_the_sign_test_say() {
@@ -28,4 +37,61 @@ fn a_wild_figure_does_not_move_the_interval() {
     let mut figures = [1.0; 21];
     figures[3] = 1e9;
     assert_eq!(of_median(&figures), Some([1.0, 1.0]));
+}
+
+#[test]
+fn what_the_readme_shows_of_speed_stands_in_the_results() {
+    let read =
+        |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let readme = read("README.md");
+    let (_, speed) = readme.split_once("\n## Speed\n\n").unwrap();
+    let (shown, _) = speed.split_once("|\n\n").unwrap();
+    assert!(shown.lines().count() > 5, "{shown}");
+    assert!(read("docs/benchmark/results.md").contains(shown), "{shown}");
+}
+
+/// So many slices of a material, as those of files of ten slices.
+fn content(material: Material, slices: u64) -> Vec<u8> {
+    let mut content = vec![0; BLOCK * slices as usize];
+    for (number, slice) in (0..).zip(content.chunks_mut(BLOCK)) {
+        material.fill(slice, number / 10, number % 10, 0);
+    }
+    content
+}
+
+#[test]
+fn object_code_and_text_are_neither_noise_nor_easy_to_compress() {
+    let ratio = |content: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap().len() as f64 / content.len() as f64
+    };
+    let [code, text] = [Material::ObjectCode, Material::Text].map(|material| content(material, 500));
+    for (content, expected) in [(&code, 0.70..0.85), (&text, 0.45..0.60)] {
+        assert!(expected.contains(&ratio(content)), "{}", ratio(content));
+        assert!(longest_noise(content) <= LONGEST_NOISE, "{}", longest_noise(content));
+    }
+}
+
+#[test]
+fn noise_is_found_where_it_is() {
+    assert!(longest_noise(&content(Material::Noise, 20)) > BLOCK / 2);
+    let mut hidden = content(Material::Text, 2);
+    let noise = content(Material::Noise, 20);
+    let begin = noise.chunks(BLOCK).find(|slice| longest_noise(slice) > BLOCK / 2).unwrap();
+    hidden[5_000..5_000 + 128].copy_from_slice(&begin[..128]);
+    assert!(longest_noise(&hidden) > LONGEST_NOISE);
+}
+
+#[test]
+fn a_changed_slice_is_another_one_of_the_same_sort() {
+    for material in [Material::ObjectCode, Material::Text, Material::Noise] {
+        let [old, again, new] = [0, 0, 1].map(|generation| {
+            let mut slice = vec![0; BLOCK];
+            material.fill(&mut slice, 7, 3, generation);
+            slice
+        });
+        assert_eq!(old, again, "{material:?}");
+        assert_ne!(old, new, "{material:?}");
+    }
 }

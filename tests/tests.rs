@@ -16,7 +16,7 @@ mod backout_scripts;
 /// Damaged and hostile patches.
 mod bad_input;
 mod bad_packages;
-/// The confidence intervals of the benchmark.
+/// The confidence intervals of the benchmark, and its data.
 mod benchmark;
 /// Recovery at boot.
 mod boot;

@@ -39,7 +39,7 @@ fn identity(stage: &Scenario, at: &str) -> Identity {
         size: metadata.size(),
         mtime: Timestamp::whole(metadata.mtime()),
         inode: Inode { number: metadata.ino(), born },
-        sha256: None,
+        b3: None,
         target: None,
         xattrs: None,
     }
@@ -54,7 +54,7 @@ fn replaced(stage: &Scenario, at: &str, staged: &str) -> JournalEntry {
         stage: staged.to_owned(),
         parent: None,
         old: None,
-        new: Some(identity(stage, at)),
+        new: Some(Box::new(identity(stage, at))),
         copy: None,
         db: true,
         whole: false,

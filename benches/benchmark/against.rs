@@ -1,31 +1,38 @@
 //! A paired comparison of two builds of the program.
 //!
-//! Each build works on a root of its own, which it has installed itself. In a pair both builds apply the patch, then both
-//! back it out, one directly after the other, so that a change in the speed of the machine affects both; the build that
-//! begins alternates. What counts is the difference within each pair: its median over all pairs, and the
-//! [interval] of that median.
+//! Each build works on roots of its own, which it has installed or changed itself. In a pair both builds do the same work,
+//! one directly after the other, so that a change in the speed of the machine affects both; the build that begins
+//! alternates. What counts is the difference within each pair: its median over all pairs, and the [interval] of that
+//! median. Applying and backing out is compared with every set, what packages and queries cost with `mixed`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::contender::{self, Measured, Role};
+use crate::contender::{self, Contender, Measured, Role};
 use crate::disk::Disk;
+use crate::family::Materials;
 use crate::inputs::Inputs;
-use crate::interval;
+use crate::interval::{self, FEWEST};
 use crate::line::Line;
 use crate::measure::{Cost, Costs, Spread, measure};
 use crate::options::Options;
+use crate::reading::LargeRoot;
 use crate::report::Report;
-use crate::table::{Table, seconds};
+use crate::sets::Set;
+use crate::table::{Table, mebibytes, seconds};
 
-/// The name of a figure, and how it is read from the cost of a command.
-type Figure = (&'static str, fn(&Cost) -> f64);
+/// The name of a figure, how it is read from the cost of a command, and how it is written.
+type Figure = (&'static str, fn(&Cost) -> f64, fn(f64) -> String);
 
-const FIGURES: [Figure; 2] = [("wall", |cost| cost.wall), ("processor", |cost| cost.cpu)];
+const TIMES: [Figure; 2] =
+    [("wall time", |cost| cost.wall, seconds), ("processor time", |cost| cost.cpu, seconds)];
+const PEAK: Figure = ("peak memory", |cost| cost.peak, mebibytes);
+const FLUSHES: Figure =
+    ("flushes", |cost| cost.flushes.unwrap_or(f64::NAN), |flushes| format!("{flushes:.0}"));
 
-/// Measures the build under test and `other` on a disk, and adds the table to the report.
+/// Measures the build under test and `other` on a disk, and adds the tables to the report.
 pub(crate) fn run(
     disk: &Disk,
     inputs: &Inputs,
@@ -34,52 +41,168 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> Result<()> {
     let other = other.canonicalize().with_context(|| format!("{}", other.display()))?;
-    report.heading(&format!("This build against {}, {}", other.display(), disk.name()));
+    let set = inputs.set.name();
+    report.heading(&format!("This build against {}, {set}, {}", other.display(), disk.name()));
+    let programs = [Line::patchadm(), Line::new(other)];
+    let mut table = Comparison::new();
+    apply_and_back_out(disk, inputs, &programs, options, &mut table)?;
+    if inputs.set == Set::Mixed {
+        queries(disk, &programs, options, &mut table)?;
+        packages(disk, inputs, &programs, options, &mut table)?;
+    }
+    report.table(&table.0);
+    report.say(
+        "The difference is taken within each pair, in per cent of the other build's figure: negative where this build \
+         needs less. The interval comes from order statistics; one that contains 0 shows no difference.\n",
+    );
+    Ok(())
+}
+
+/// Compares what the README's table shows.
+fn apply_and_back_out(
+    disk: &Disk,
+    inputs: &Inputs,
+    programs: &[Line; 2],
+    options: &Options,
+    table: &mut Comparison,
+) -> Result<()> {
     let builds = [
-        contender::build(&Line::patchadm(), Role::Patchadm, disk, inputs)?,
-        contender::build(&Line::new(other), Role::OtherBuild, disk, inputs)?,
+        contender::build(&programs[0], Role::Patchadm, disk, inputs)?,
+        contender::build(&programs[1], Role::OtherBuild, disk, inputs)?,
     ];
     for build in &builds {
         build.checked_round(disk, inputs, &mut Measured::default())?;
     }
-    let [mut apply, mut back_out] = [(); 2].map(|()| [(); 2].map(|()| Costs::default()));
+    let mut measured: [Measured; 2] = Default::default();
     for pair in 0..options.pairs() {
         Report::progress(&format!("pair {} of {}", pair + 1, options.pairs()));
-        let turns = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
-        for build in turns {
-            apply[build].0.push(measure(disk, &builds[build].apply)?);
-        }
-        for build in turns {
-            back_out[build].0.push(measure(disk, &builds[build].back_out)?);
+        for step in [Contender::change, Contender::take_back] {
+            for build in turns(pair) {
+                step(&builds[build], disk, inputs, &mut measured[build])?;
+            }
         }
     }
-    let mut table = Table::new(&["work", "this build", "the other", "difference", "95 % interval"]);
-    for (work, costs) in [("apply", &apply), ("back out", &back_out)] {
-        for (name, figure) in FIGURES {
-            table.row(row(&format!("{work}, {name} time"), costs, figure));
+    let steps: [(&str, fn(&Measured) -> (&Costs, &[f64])); 2] = [
+        ("apply", |measured| (&measured.apply, &measured.windows)),
+        ("back out", |measured| (&measured.back_out, &measured.windows_back)),
+    ];
+    for (work, of) in steps {
+        let both = measured.each_ref().map(of);
+        for figure in TIMES.into_iter().chain([PEAK, FLUSHES]) {
+            table.add(work, both.map(|(costs, _)| costs), figure);
         }
+        table.row(&format!("{work}, switch window"), both.map(|(_, windows)| windows.to_vec()), seconds);
     }
-    report.table(&table);
-    report.say(&format!(
-        "Medians of {} pairs. The difference is taken within each pair, in per cent of the other build's time: negative \
-         where this build is faster. The interval comes from order statistics; one that contains 0 shows no difference.\n",
-        options.pairs()
-    ));
     builds.iter().try_for_each(|build| Ok(fs::remove_dir_all(&build.root)?))
 }
 
-/// Returns the row of a figure: both medians, the median difference within a pair, and its interval.
-fn row(name: &str, costs: &[Costs; 2], figure: fn(&Cost) -> f64) -> [String; 5] {
-    let [this, other] = costs;
-    let pairs = this.0.iter().zip(&other.0);
-    let differences: Vec<f64> = pairs.map(|(this, other)| figure(this) / figure(other) - 1.0).collect();
-    let per_cent = |part: f64| format!("{:+.1} %", part * 100.0);
-    let interval = interval::of_median(&differences);
-    [
-        name.to_owned(),
-        seconds(this.spread(figure).median),
-        seconds(other.spread(figure).median),
-        per_cent(Spread::of(differences).median),
-        interval.map_or_else(|| "–".to_owned(), |ends| ends.map(per_cent).join(" … ")),
-    ]
+/// Compares queries of a large database, and a patch of one file to it.
+fn queries(disk: &Disk, programs: &[Line; 2], options: &Options, table: &mut Comparison) -> Result<()> {
+    let [this, other] = programs;
+    let roots = [
+        LargeRoot::new(this, disk, "large-this", options)?,
+        LargeRoot::new(other, disk, "large-other", options)?,
+    ];
+    let [mine, its] = [roots[0].queries(this), roots[1].queries(other)];
+    for (mine, its) in mine.iter().zip(&its) {
+        compare(disk, mine.name, [&mine.line, &its.line], &[], options.pairs(), table)?;
+    }
+    let [mut apply, mut back_out]: [[Costs; 2]; 2] = Default::default();
+    for pair in 0..options.pairs() {
+        for build in turns(pair) {
+            apply[build].0.push(measure(disk, &roots[build].apply)?);
+        }
+        for build in turns(pair) {
+            back_out[build].0.push(measure(disk, &roots[build].back_out)?);
+        }
+    }
+    for (work, costs) in [("apply of one file", &apply), ("back out of one file", &back_out)] {
+        TIMES.into_iter().for_each(|figure| table.add(work, costs.each_ref(), figure));
+    }
+    roots.iter().try_for_each(|root| Ok(fs::remove_dir_all(&root.path)?))
+}
+
+/// Compares installing, checking, making and moving packages, in fewer pairs: each takes seconds.
+fn packages(
+    disk: &Disk,
+    inputs: &Inputs,
+    programs: &[Line; 2],
+    options: &Options,
+    table: &mut Comparison,
+) -> Result<()> {
+    let [this, other] = programs;
+    let [mine, its] = [
+        Materials::new(this, disk, inputs, "packages-this")?,
+        Materials::new(other, disk, inputs, "packages-other")?,
+    ];
+    let pairs = (options.pairs() / 3).max(FEWEST);
+    for (mine, its) in mine.works(disk, inputs).iter().zip(&its.works(disk, inputs)) {
+        compare(disk, mine.name, [&mine.line, &its.line], &[&mine.target], pairs, table)?;
+    }
+    mine.remove()?;
+    its.remove()
+}
+
+/// Runs two lines in so many pairs, and removes what each of them has made.
+fn compare(
+    disk: &Disk,
+    work: &str,
+    lines: [&Line; 2],
+    made: &[&PathBuf],
+    pairs: usize,
+    table: &mut Comparison,
+) -> Result<()> {
+    Report::progress(&format!("{work}, {pairs} pairs"));
+    let mut costs: [Costs; 2] = Default::default();
+    for pair in 0..pairs {
+        for build in turns(pair) {
+            costs[build].0.push(measure(disk, lines[build])?);
+            made.iter().filter(|path| path.exists()).try_for_each(fs::remove_dir_all)?;
+        }
+    }
+    for figure in TIMES.into_iter().chain([PEAK]) {
+        table.add(work, costs.each_ref(), figure);
+    }
+    Ok(())
+}
+
+/// Which build begins in a pair, and which follows.
+fn turns(pair: usize) -> [usize; 2] {
+    if pair.is_multiple_of(2) { [0, 1] } else { [1, 0] }
+}
+
+/// The table of two builds.
+struct Comparison(Table);
+
+impl Comparison {
+    fn new() -> Self {
+        Self(Table::new(&["work", "this build", "the other", "difference", "95 % interval", "pairs"]))
+    }
+
+    /// Adds a figure of the costs of both builds, unless it is unknown here.
+    fn add(&mut self, work: &str, costs: [&Costs; 2], (name, figure, form): Figure) {
+        let figures = costs.map(|costs| costs.0.iter().map(figure).collect::<Vec<f64>>());
+        if figures.iter().flatten().all(|figure| figure.is_finite()) {
+            self.row(&format!("{work}, {name}"), figures, form);
+        }
+    }
+
+    /// Adds a row: both medians, the median difference within a pair, and its interval.
+    fn row(&mut self, name: &str, figures: [Vec<f64>; 2], form: fn(f64) -> String) {
+        let [this, other] = &figures;
+        let pairs = this.iter().zip(other);
+        let apart = |(this, other): (&f64, &f64)| if this == other { 0.0 } else { this / other - 1.0 };
+        let differences: Vec<f64> = pairs.map(apart).collect();
+        let per_cent = |part: f64| format!("{:+.1} %", part * 100.0);
+        let interval = interval::of_median(&differences);
+        let [mine, its] = figures.each_ref().map(|figures| form(Spread::of(figures.iter().copied()).median));
+        self.0.row([
+            name.to_owned(),
+            mine,
+            its,
+            per_cent(Spread::of(differences.iter().copied()).median),
+            interval.map_or_else(|| "–".to_owned(), |ends| ends.map(per_cent).join(" … ")),
+            differences.len().to_string(),
+        ]);
+    }
 }

@@ -10,12 +10,13 @@ use crate::delivery::{PACKAGE, PackageWriter};
 use crate::disk::Disk;
 use crate::inputs::{Inputs, fresh};
 use crate::line::Line;
-use crate::measure::{Costs, Spread, measure};
+use crate::machine;
+use crate::measure::{Cost, Costs, Spread, measure};
 use crate::options::Options;
 use crate::report::Report;
 use crate::rivals::Rivals;
 use crate::stock_scripts;
-use crate::table::{Table, known, mebibytes, megabytes, seconds, spread};
+use crate::table::{Table, grouped, known, mebibytes, megabytes, seconds, spread, whole};
 use crate::tree::Clock;
 use crate::workload::{File, NEW, OLD, Version};
 
@@ -27,19 +28,27 @@ pub(crate) fn run(
     disk: &Disk,
     inputs: &Inputs,
     rivals: &Rivals,
+    slow: &mut Vec<Role>,
     options: &Options,
     report: &mut Report,
 ) -> Result<()> {
-    report.heading(&format!("Applying a patch and taking it back, {}", disk.name()));
-    let mut contenders = vec![contender::floor(disk, inputs)?, contender::patchadm(disk, inputs)?];
-    contenders.extend(rivals.contenders(disk, inputs, report));
-    match stock_scripts::contender(disk, inputs) {
-        Ok(contender) => contenders.push(contender),
-        Err(error) => report.skipped(Role::Scripts.name(), &format!("{error:#}").replace('\n', "; ")),
-    }
+    let set = inputs.set.name();
+    report.heading(&format!("Applying a patch and taking it back, {set}, {}", disk.name()));
+    let contenders = contenders(disk, inputs, rivals, slow, options, report)?;
     let measured = rounds(disk, inputs, contenders, options, report)?;
-    table(report, "Apply", &measured, |measured| (&measured.apply, &measured.windows, measured.undo));
-    table(report, "Back out", &measured, |measured| (&measured.back_out, &measured.windows_back, None));
+    slow.extend(measured.iter().filter(|(_, measured)| is_slow(measured)).map(|(role, _)| *role));
+    let [delivered, saved] = [inputs.delivered(), inputs.saved()];
+    table(report, "Apply", delivered, &measured, |measured| {
+        (&measured.apply, &measured.windows, measured.undo)
+    });
+    table(report, "Back out", saved, &measured, |measured| {
+        (&measured.back_out, &measured.windows_back, None)
+    });
+    report.say(&format!(
+        "MB/s are those of what is put in place: {} by an apply, {} by a backout.\n",
+        megabytes(delivered),
+        megabytes(saved)
+    ));
     if disk.clock() == Clock::Directory {
         report.say(
             "An exchange of two names leaves the ctime of files alone on this file system; the switch windows are those \
@@ -47,7 +56,43 @@ pub(crate) fn run(
         );
     }
     judge(disk, &measured, report);
-    gigabyte(disk, options, report)
+    in_short(disk, inputs, &measured, report);
+    Ok(())
+}
+
+/// Sets up everybody on a disk. Who was slow on another one is left out.
+fn contenders(
+    disk: &Disk,
+    inputs: &Inputs,
+    rivals: &Rivals,
+    slow: &[Role],
+    options: &Options,
+    report: &mut Report,
+) -> Result<Vec<Contender>> {
+    let mut contenders = vec![contender::floor(disk, inputs)?, contender::patchadm(disk, inputs)?];
+    for (role, program) in options.builds() {
+        let program = program.canonicalize().with_context(|| format!("{}", program.display()))?;
+        contenders.push(contender::build(&Line::new(program), role, disk, inputs)?);
+    }
+    contenders.extend(rivals.contenders(disk, inputs, slow, report));
+    if !slow.contains(&Role::Scripts) {
+        match stock_scripts::contender(disk, inputs) {
+            Ok(contender) => contenders.push(contender),
+            Err(error) => report.skipped(Role::Scripts.name(), &format!("{error:#}").replace('\n', "; ")),
+        }
+    }
+    for role in slow {
+        report.skipped(
+            role.name(),
+            &format!("an apply takes more than {LONG} s: measured once, on the first disk"),
+        );
+    }
+    Ok(contenders)
+}
+
+/// Whether somebody takes so long that one run has to do.
+fn is_slow(measured: &Measured) -> bool {
+    measured.apply.0.first().is_some_and(|cost| cost.wall >= LONG)
 }
 
 /// A round that is checked and not counted, then the rounds that count, each contender after the other in each of them.
@@ -70,14 +115,14 @@ fn rounds(
     }
     if !options.small {
         for (_, measured) in &mut all {
-            if measured.apply.wall().median < LONG {
+            if !is_slow(measured) {
                 *measured = Measured::default();
             }
         }
         for run in 1..=options.runs() {
             Report::progress(&format!("run {run} of {}", options.runs()));
             for (contender, measured) in &mut all {
-                if measured.apply.0.first().is_none_or(|cost| cost.wall < LONG) {
+                if !is_slow(measured) {
                     contender.round(disk, inputs, measured)?;
                 }
             }
@@ -95,12 +140,14 @@ type Shown<'a> = (&'a Costs, &'a [f64], Option<f64>);
 fn table(
     report: &mut Report,
     title: &str,
+    bytes: f64,
     all: &[(Role, Measured)],
     shown: impl for<'a> Fn(&'a Measured) -> Shown<'a>,
 ) {
     let mut table = Table::new(&[
         title,
         "wall (least–most)",
+        "MB/s",
         "until on disk",
         "CPU",
         "peak memory",
@@ -115,11 +162,12 @@ fn table(
         table.row([
             role.name().to_owned(),
             spread(costs.wall()),
+            format!("{:.0}", bytes / 1e6 / costs.wall().median),
             seconds(costs.spread(|cost| cost.settled).median),
             seconds(costs.spread(|cost| cost.cpu).median),
             mebibytes(costs.spread(|cost| cost.peak).median),
-            known(costs.counted(|cost| cost.written), megabytes),
-            known(costs.counted(|cost| cost.flushes), |flushes| format!("{flushes:.0}")),
+            known(costs.counted(|cost| cost.written), |written| megabytes(written.median)),
+            known(costs.counted(|cost| cost.flushes), whole),
             seconds(Spread::of(windows.iter().copied()).median),
             known(undo, megabytes),
             costs.0.len().to_string(),
@@ -128,25 +176,66 @@ fn table(
     report.table(&table);
 }
 
+/// A ratio to the floor that is judged: its name, one of the costs of a contender, a figure of it, target and hard limit.
+struct Judged {
+    work: &'static str,
+    costs: fn(&Measured) -> &Costs,
+    figure: fn(&Cost) -> f64,
+    target: f64,
+    limit: f64,
+}
+
+const JUDGED: [Judged; 4] = [
+    Judged {
+        work: "apply / the floor",
+        costs: |measured| &measured.apply,
+        figure: |cost| cost.wall,
+        target: 0.7,
+        limit: 0.85,
+    },
+    Judged {
+        work: "backout / the floor's rollback",
+        costs: |measured| &measured.back_out,
+        figure: |cost| cost.wall,
+        target: 0.9,
+        limit: 1.1,
+    },
+    Judged {
+        work: "processor time of an apply / the floor's",
+        costs: |measured| &measured.apply,
+        figure: |cost| cost.cpu,
+        target: 1.6,
+        limit: 1.6,
+    },
+    Judged {
+        work: "processor time of a backout / the floor's",
+        costs: |measured| &measured.back_out,
+        figure: |cost| cost.cpu,
+        target: 1.8,
+        limit: 1.8,
+    },
+];
+
 /// Compares with the targets.
 fn judge(disk: &Disk, all: &[(Role, Measured)], report: &mut Report) {
     let of = |role: Role| all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured);
     let (Some(floor), Some(ours)) = (of(Role::Floor), of(Role::Patchadm)) else { return };
     let on = disk.name();
-    report.at_most(on, "apply / the floor", 0.7, Spread::of_ratio(&ours.apply, &floor.apply), "");
-    report.at_most(
-        on,
-        "backout / the floor's rollback",
-        0.9,
-        Spread::of_ratio(&ours.back_out, &floor.back_out),
-        "",
-    );
+    for Judged { work, costs, figure, target, limit } in JUDGED {
+        let ratio = |build: &Measured| Spread::of_ratio_in(costs(build), costs(floor), figure);
+        let plain = of(Role::Plain).map(ratio);
+        if target < limit {
+            report.beside_plain(on, work, target, ratio(ours), plain);
+        }
+        report.beside_plain(on, &format!("{work}, hard limit"), limit, ratio(ours), plain);
+    }
     let window = |windows: &[f64]| Spread::of(windows.iter().copied());
     report.at_most(on, "switch window of an apply", 0.03, window(&ours.windows), " s");
     report.at_most(on, "switch window of a backout", 0.03, window(&ours.windows_back), " s");
     for (work, costs) in [("apply", &ours.apply), ("backout", &ours.back_out)] {
         if let Some(flushes) = costs.counted(|cost| cost.flushes) {
-            report.at_most(on, &format!("flushes of an {work}").replace("an b", "a b"), 16.0, flushes, "");
+            let work = format!("flushes of an {work}, most of all runs").replace("an b", "a b");
+            report.at_most(on, &work, 16.0, flushes.most, "");
         }
         let peak = costs.spread(|cost| cost.peak).most / f64::from(1 << 20);
         report.at_most(on, &format!("peak memory, {work}"), 64.0, peak, " MiB");
@@ -168,13 +257,40 @@ fn judge(disk: &Disk, all: &[(Role, Measured)], report: &mut Report) {
     }
 }
 
+/// The table that the README shows of one of the sets.
+fn in_short(disk: &Disk, inputs: &Inputs, all: &[(Role, Measured)], report: &mut Report) {
+    let of = |role: Role| all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured);
+    let (Some(floor), Some(ours)) = (of(Role::Floor), of(Role::Patchadm)) else { return };
+    let mut table =
+        Table::new(&["", "apply", "back out", "peak memory", "flushes of an apply", "switch window"]);
+    let is_shown = |role: Role| !matches!(role, Role::Plain | Role::Static | Role::Scripts);
+    for (role, measured) in all.iter().filter(|(role, _)| is_shown(*role)) {
+        table.row([
+            role.name().to_owned(),
+            seconds(measured.apply.wall().median),
+            seconds(measured.back_out.wall().median),
+            mebibytes(measured.apply.spread(|cost| cost.peak).median),
+            known(measured.apply.counted(|cost| cost.flushes), |flushes| grouped(flushes.median as usize)),
+            seconds(Spread::of(measured.windows.iter().copied()).median),
+        ]);
+    }
+    let text = format!(
+        "{} The set `{}`, with which an apply takes longest beside the floor, side by side in one run; medians on {},\n{}:\n\n{}",
+        inputs.in_short(),
+        inputs.set.name(),
+        disk.word(),
+        machine::in_short(),
+        table.markdown()
+    );
+    report.in_short(Spread::of_ratio(&ours.apply, &floor.apply).median, text);
+}
+
 /// What a patch of a gigabyte takes of memory.
-fn gigabyte(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
+pub(crate) fn gigabyte(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let files = options.pick(250, 3);
     let size = options.pick(4_000_000, 1_000_000);
-    let big = |number: usize| File::new(format!("opt/big/f{number:03}"), size, 3_000_000 + number as u64);
     let (base, patch, root) = (disk.scratch().join("big"), disk.scratch().join("big-patch"), disk.at("big"));
-    write_big(&base, &patch, (0..files).map(big))?;
+    write_big(&base, &patch, files, size)?;
     fresh(&root)?;
     Line::patchadm().words("pkgadd -n -R").arg(&root).arg("-d").arg(&base).arg(PACKAGE).run()?;
     let apply = Line::patchadm().words("patchadd -R").arg(&root).arg(patch.join(BIG));
@@ -199,15 +315,21 @@ fn gigabyte(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
 /// The id of the large patch.
 const BIG: &str = "100002-01";
 
-fn write_big(base: &Path, patch: &Path, files: impl Iterator<Item = File>) -> Result<()> {
+/// Writes so many files of a size, of few different contents: to make a gigabyte of them would take longer than all else.
+fn write_big(base: &Path, patch: &Path, count: usize, size: usize) -> Result<()> {
     let mut old = PackageWriter::new(base, PACKAGE)?;
     let mut new = PackageWriter::of_patch(patch, BIG, PACKAGE)?;
     for directory in ["opt", "opt/big"] {
         old.directory(directory);
     }
-    for file in files {
-        old.file(&file.path, &file.content(Version::Old), OLD)?;
-        new.file(&file.path, &file.content(Version::New), NEW)?;
+    let content = |key: u64, version| File::new(String::new(), size, 3_000_000 + key).content(version);
+    let contents: Vec<[Vec<u8>; 2]> = (0..8)
+        .map(|key| Ok([content(key, Version::Old)?, content(key, Version::New)?]))
+        .collect::<Result<_>>()?;
+    for (number, [before, after]) in contents.iter().cycle().take(count).enumerate() {
+        let path = format!("opt/big/f{number:03}");
+        old.file(&path, before, OLD)?;
+        new.file(&path, after, NEW)?;
     }
     old.finish()?;
     new.finish()

@@ -1,14 +1,17 @@
 //! Compression and archive formats in MB/s, beside the tools that everybody has.
 //!
 //! Each codec is a process of its own, as the tool is: it reads a file that is in the page cache and writes to
-//! `/dev/null`. MB are those of the uncompressed data, millions of bytes.
+//! `/dev/null`. What undo archives are written and read with is measured as the program uses it: members of equal length,
+//! each decoded again before it counts, with one thread and with all cores. MB are those of the uncompressed data, millions of bytes.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Result, bail};
 use flate2::{Compression, bufread::MultiGzDecoder, write::GzEncoder};
+use patchadm_container::gzip::{GzipDecoder, GzipEncoder, VerifiedMember};
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::{compress, datastream};
@@ -79,7 +82,7 @@ fn has_program(trial: &Trial, report: &mut Report) -> bool {
 fn prepare(directory: &Path, inputs: &Inputs, amount: usize) -> Result<PathBuf> {
     let mut bytes = Vec::with_capacity(amount);
     for file in inputs.workload.files.iter().cycle() {
-        bytes.extend_from_slice(&file.content(Version::Old));
+        bytes.extend_from_slice(&file.content(Version::Old)?);
         if bytes.len() >= amount {
             break;
         }
@@ -94,6 +97,7 @@ fn prepare(directory: &Path, inputs: &Inputs, amount: usize) -> Result<PathBuf> 
         names += &format!("f{number:06}\n");
     }
     fs::write(directory.join("names"), names)?;
+    write_archive(&plain, File::create(directory.join("plain.members"))?, 1)?;
     write_gzip(&plain, File::create(directory.join("plain.gz"))?)?;
     write_z(&plain, File::create(directory.join("plain.Z"))?)?;
     write_cpio(&plain, File::create(directory.join("plain.cpio"))?)?;
@@ -111,9 +115,12 @@ fn trials(directory: &Path, plain: &Path) -> Result<Vec<Trial>> {
     };
     let name = plain.file_name().unwrap_or_default().to_string_lossy();
     Ok(vec![
-        ours("gzip -1 encoder, one thread", "gzip", &name)?,
+        ours("undo archive encoder, one thread", "archive", &name)?,
+        ours("undo archive encoder, all cores", "archive-parallel", &name)?,
+        ours("gzip -1 encoder, the floor's", "gzip", &name)?,
         theirs("gzip -1", "gzip", "gzip -1 < \"$0\"", "plain"),
-        ours("gzip decoder", "gunzip", "plain.gz")?,
+        ours("undo archive decoder", "archive-read", "plain.members")?,
+        ours("gzip decoder, the floor's", "gunzip", "plain.gz")?,
         theirs("gzip -dc", "gzip", "gzip -dc < \"$0\"", "plain.gz"),
         ours(".Z encoder", "compress", "plain")?,
         theirs("compress", "compress", "compress -cf < \"$0\"", "plain"),
@@ -132,6 +139,9 @@ fn trials(directory: &Path, plain: &Path) -> Result<Vec<Trial>> {
 pub(crate) fn run(codec: &str, input: &Path) -> Result<()> {
     let sink = || File::options().write(true).open("/dev/null");
     match codec {
+        "archive" => write_archive(input, sink()?, 1),
+        "archive-parallel" => write_archive(input, sink()?, thread::available_parallelism()?.get()),
+        "archive-read" => pass(GzipDecoder::new(buffered(input)?)?, sink()?),
         "gzip" => write_gzip(input, sink()?),
         "compress" => write_z(input, sink()?),
         "cpio" => write_cpio(input, sink()?),
@@ -170,6 +180,13 @@ fn pass(mut from: impl Read, mut to: impl Write) -> Result<()> {
             length => to.write_all(&buffer[..length])?,
         }
     }
+}
+
+fn write_archive(input: &Path, mut out: File, threads: usize) -> Result<()> {
+    let take = |verified: VerifiedMember| out.write_all(&verified.member);
+    let mut encoder = GzipEncoder::new(take, threads, 0);
+    pass(File::open(input)?, &mut encoder)?;
+    Ok(encoder.finish().map(drop)?)
 }
 
 fn write_gzip(input: &Path, out: File) -> Result<()> {

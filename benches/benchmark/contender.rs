@@ -20,6 +20,8 @@ use crate::workload::Version;
 pub(crate) enum Role {
     Floor,
     Patchadm,
+    Plain,
+    Static,
     OtherBuild,
     Dpkg,
     DpkgChanged,
@@ -35,6 +37,8 @@ impl Role {
         match self {
             Self::Floor => "the floor",
             Self::Patchadm => "patchadm",
+            Self::Plain => "patchadm, plain digests",
+            Self::Static => "patchadm, static build",
             Self::OtherBuild => "the other build",
             Self::Dpkg => "dpkg -i, full package",
             Self::DpkgChanged => "dpkg -i, changed files",
@@ -76,8 +80,8 @@ impl Contender {
     /// A round in which the tree must be as it should after either step.
     pub(crate) fn checked_round(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
         self.round_with(disk, inputs, measured, &mut |version, after| {
-            let expected = Tree::expected(&inputs.workload.tree(version));
-            Tree::of(&self.root)?.assert_same(&expected, &format!("{after} of {}", self.role.name()))
+            let expected = inputs.expected(version);
+            Tree::of(&self.root)?.assert_same(expected, &format!("{after} of {}", self.role.name()))
         })
     }
 
@@ -88,15 +92,28 @@ impl Contender {
         measured: &mut Measured,
         check: &mut dyn FnMut(Version, &str) -> Result<()>,
     ) -> Result<()> {
-        let (workload, clock) = (&inputs.workload, disk.clock());
-        measured.apply.0.push(measure(disk, &self.apply)?);
-        measured.windows.push(switch_window(&self.root, workload.delivered(), clock)?);
-        measured.undo = self.undo.as_ref().map(size_of).transpose()?;
+        self.change(disk, inputs, measured)?;
         check(Version::New, "the change")?;
-        measured.back_out.0.push(measure(disk, &self.back_out)?);
-        let back = workload.replaced.iter().chain(&workload.deleted).map(|&number| &workload.files[number]);
-        measured.windows_back.push(switch_window(&self.root, back, clock)?);
+        self.take_back(disk, inputs, measured)?;
         check(Version::Old, "the way back")
+    }
+
+    /// The change.
+    pub(crate) fn change(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
+        measured.apply.0.push(measure(disk, &self.apply)?);
+        let changed = inputs.workload.delivered();
+        measured.windows.push(switch_window(&self.root, changed, disk.clock())?);
+        measured.undo = self.undo.as_ref().map(size_of).transpose()?;
+        Ok(())
+    }
+
+    /// The way back.
+    pub(crate) fn take_back(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
+        measured.back_out.0.push(measure(disk, &self.back_out)?);
+        let workload = &inputs.workload;
+        let back = workload.replaced.iter().chain(&workload.deleted).map(|&number| &workload.files[number]);
+        measured.windows_back.push(switch_window(&self.root, back, disk.clock())?);
+        Ok(())
     }
 }
 
@@ -119,7 +136,7 @@ pub(crate) fn patchadm(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
 
 /// A build of the program, on a root of its own that it has installed itself.
 pub(crate) fn build(program: &Line, role: Role, disk: &Disk, inputs: &Inputs) -> Result<Contender> {
-    let root = disk.at(&role.name().replace(' ', "-"));
+    let root = disk.at(&role.name().replace([' ', ','], "-"));
     install_base(program, inputs, &root)?;
     let apply = program.clone().words("patchadd -R").arg(&root).arg(&inputs.patch);
     let back_out = program.clone().words("patchrm -R").arg(&root).arg(PATCH);

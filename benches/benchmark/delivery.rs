@@ -90,7 +90,7 @@ pub(crate) fn write_base(parent: &Path, files: &[File]) -> Result<()> {
         package.directory(&directory);
     }
     for file in files {
-        package.file(&file.path, &file.content(Version::Old), OLD)?;
+        package.file(&file.path, &file.content(Version::Old)?, OLD)?;
     }
     package.finish()
 }
@@ -98,9 +98,11 @@ pub(crate) fn write_base(parent: &Path, files: &[File]) -> Result<()> {
 /// Writes the patch of a workload below `parent`, with these scripts in it.
 pub(crate) fn write_patch(parent: &Path, workload: &Workload, scripts: &[(String, Vec<u8>)]) -> Result<()> {
     let mut package = PackageWriter::of_patch(parent, PATCH, PACKAGE)?;
-    package.directory("opt/acme/new");
+    for directory in directories(&workload.added).difference(&directories(&workload.files)) {
+        package.directory(directory);
+    }
     for file in workload.delivered() {
-        package.file(&file.path, &file.content(Version::New), NEW)?;
+        package.file(&file.path, &file.content(Version::New)?, NEW)?;
     }
     let deletes: String = workload.gone().map(|file| format!("/{}\n", file.path)).collect();
     package.information("deletes", deletes.as_bytes())?;
@@ -120,7 +122,7 @@ pub(crate) fn write_tree(root: &Path, files: &[(&File, Version)]) -> Result<()> 
             fs::create_dir_all(parent)?;
         }
         let mtime = if *version == Version::Old { OLD } else { NEW };
-        write_file(&target, &file.content(*version), mtime)?;
+        write_file(&target, &file.content(*version)?, mtime)?;
     }
     Ok(())
 }

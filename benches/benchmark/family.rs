@@ -1,13 +1,14 @@
 //! The rest of the family: installing, checking, making and moving packages, beside what everybody does without them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::contender::install_base;
 use crate::delivery::{PACKAGE, directories};
 use crate::disk::Disk;
+use crate::growth::inputs_of;
 use crate::inputs::Inputs;
 use crate::line::Line;
 use crate::measure::{Costs, Spread, measure};
@@ -15,103 +16,119 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, mebibytes, seconds, spread};
 
-/// A command beside the one that it is compared with. Both may write to the directory `target` on the
-/// disk, which is not there before.
-struct Pair {
-    name: &'static str,
-    beside: &'static str,
-    limit: f64,
-    ours: Line,
-    theirs: Line,
-    target: &'static str,
+/// A command of the family. It may write to a directory on the disk, which is not there before.
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    pub(crate) line: Line,
+    pub(crate) target: PathBuf,
+    beside: Beside,
+}
+
+/// What everybody does without it.
+#[derive(Clone, Copy)]
+enum Beside {
+    /// A copy of the files that is durable.
+    DurableCopy,
+    /// A copy of the package.
+    Copy,
+    /// Reading the files with all cores.
+    Reading,
+}
+
+/// What the commands of a build work on.
+pub(crate) struct Materials {
+    program: Line,
+    prototype: PathBuf,
+    stream: PathBuf,
+    checked: PathBuf,
+}
+
+impl Materials {
+    /// Lets a build prepare its own; `name` is that of a directory.
+    pub(crate) fn new(program: &Line, disk: &Disk, inputs: &Inputs, name: &str) -> Result<Self> {
+        let directory = inputs_of(disk, name)?;
+        let (prototype, stream) = (directory.join("prototype"), directory.join("base.ds"));
+        write_prototype(&prototype, inputs)?;
+        let checked = disk.at(name);
+        install_base(program, inputs, &checked)?;
+        program.clone().words("pkgtrans -s").arg(&inputs.base).arg(&stream).arg(PACKAGE).run()?;
+        Ok(Self { program: program.clone(), prototype, stream, checked })
+    }
+
+    /// All that is measured.
+    pub(crate) fn works(&self, disk: &Disk, inputs: &Inputs) -> [Work; 6] {
+        let program = || self.program.clone();
+        let (installed, made) = (disk.at("installed"), disk.at("made"));
+        let pkgadd = program().words("pkgadd -n -R").arg(&installed).arg("-d").arg(&inputs.base).arg(PACKAGE);
+        let pkgchk = program().words("pkgchk -R").arg(&self.checked).arg(PACKAGE);
+        let pkgmk = program().words("pkgmk -o -d").arg(&made).arg("-f").arg(&self.prototype);
+        let pkgtrans = |from: &Path| program().arg("pkgtrans").arg(from).arg(&made).arg(PACKAGE);
+        let to_stream = program().words("pkgtrans -s").arg(&inputs.base).arg(made.join("ds")).arg(PACKAGE);
+        [
+            ("pkgadd, from a directory", into(&installed, &pkgadd), &installed, Beside::DurableCopy),
+            ("pkgchk", pkgchk, &disk.at("nothing"), Beside::Reading),
+            ("pkgmk", into(&made, &pkgmk), &made, Beside::Copy),
+            ("pkgtrans, directory to directory", into(&made, &pkgtrans(&inputs.base)), &made, Beside::Copy),
+            ("pkgtrans, datastream to directory", into(&made, &pkgtrans(&self.stream)), &made, Beside::Copy),
+            ("pkgtrans, directory to datastream", into(&made, &to_stream), &made, Beside::Copy),
+        ]
+        .map(|(name, line, target, beside)| Work { name, line, target: target.clone(), beside })
+    }
+
+    /// Removes them.
+    pub(crate) fn remove(self) -> Result<()> {
+        fs::remove_file(self.stream)?;
+        Ok(fs::remove_dir_all(self.checked)?)
+    }
 }
 
 /// Measures the pairs, in turns.
 pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
     report.heading(&format!("The family, {}", disk.name()));
-    let prototype = disk.scratch().join("prototype");
-    write_prototype(&prototype, inputs)?;
-    let checked = disk.at("checked");
-    install_base(&Line::patchadm(), inputs, &checked)?;
-    let stream = disk.scratch().join("base.ds");
-    Line::patchadm().words("pkgtrans -s").arg(&inputs.base).arg(&stream).arg(PACKAGE).run()?;
+    let materials = Materials::new(&Line::patchadm(), disk, inputs, "checked")?;
     let mut table =
         Table::new(&["command", "wall (least–most)", "CPU", "peak memory", "beside", "its wall", "ratio"]);
-    for pair in pairs(disk, inputs, &prototype, &checked, &stream) {
+    for work in materials.works(disk, inputs) {
+        let (beside, limit, line) = beside(&work, inputs, &materials.checked);
         let (mut ours, mut theirs) = (Costs::default(), Costs::default());
         for _ in 0..options.runs() {
-            for (line, costs) in [(&pair.theirs, &mut theirs), (&pair.ours, &mut ours)] {
+            for (line, costs) in [(&line, &mut theirs), (&work.line, &mut ours)] {
                 costs.0.push(measure(disk, line)?);
-                let target = disk.at(pair.target);
-                if target.exists() {
-                    fs::remove_dir_all(target)?;
+                if work.target.exists() {
+                    fs::remove_dir_all(&work.target)?;
                 }
             }
         }
         let ratio = Spread::of_ratio(&ours, &theirs);
         table.row([
-            pair.name.to_owned(),
+            work.name.to_owned(),
             spread(ours.wall()),
             seconds(ours.spread(|cost| cost.cpu).median),
             mebibytes(ours.spread(|cost| cost.peak).median),
-            pair.beside.to_owned(),
+            beside.to_owned(),
             spread(theirs.wall()),
             format!("{:.2}", ratio.median),
         ]);
-        let work = format!("{} / {}", pair.name, pair.beside);
-        report.at_most(disk.name(), &work, pair.limit, ratio, "");
+        let name = format!("{} / {beside}", work.name);
+        report.at_most(disk.name(), &name, limit, ratio, "");
     }
     report.table(&table);
-    fs::remove_file(stream)?;
-    Ok(fs::remove_dir_all(checked)?)
+    materials.remove()
 }
 
-fn pairs(disk: &Disk, inputs: &Inputs, prototype: &Path, checked: &Path, stream: &Path) -> Vec<Pair> {
-    let files = inputs.base_files();
-    let root = disk.at("installed");
-    let pkgadd = Line::patchadm().words("pkgadd -n -R").arg(&root).arg("-d").arg(&inputs.base).arg(PACKAGE);
-    let mut pairs = vec![
-        Pair {
-            name: "pkgadd, from a directory",
-            beside: "cp -a, syncfs",
-            limit: 1.3,
-            ours: into(&root, &pkgadd),
-            theirs: Line::shell("cp -a \"$0\" \"$1\"; sync -f \"$1\"").arg(&files).arg(&root),
-            target: "installed",
-        },
-        Pair {
-            name: "pkgchk",
-            beside: "reading, all cores",
-            limit: 1.2,
-            ours: Line::patchadm().words("pkgchk -R").arg(checked).arg(PACKAGE),
-            theirs: reading(checked),
-            target: "nothing",
-        },
-    ];
-    pairs.extend(copies(disk, inputs, prototype, stream));
-    pairs
-}
-
-/// Commands that make a package of what is there, beside a copy of that package.
-fn copies(disk: &Disk, inputs: &Inputs, prototype: &Path, stream: &Path) -> [Pair; 4] {
-    let made = disk.at("made");
-    let to_stream = Line::patchadm().words("pkgtrans -s").arg(&inputs.base).arg(made.join("ds")).arg(PACKAGE);
-    let pkgmk = Line::patchadm().words("pkgmk -o -d").arg(&made).arg("-f").arg(prototype);
-    let pkgtrans = |from: &Path| Line::patchadm().arg("pkgtrans").arg(from).arg(&made).arg(PACKAGE);
-    let trials = [
-        ("pkgmk", pkgmk),
-        ("pkgtrans, directory to directory", pkgtrans(&inputs.base)),
-        ("pkgtrans, datastream to directory", pkgtrans(stream)),
-        ("pkgtrans, directory to datastream", to_stream),
-    ];
-    trials.map(|(name, line)| Pair {
-        name,
-        beside: "cp -r",
-        limit: 1.3,
-        ours: into(&made, &line),
-        theirs: Line::new("cp").arg("-r").arg(inputs.base.join(PACKAGE)).arg(&made),
-        target: "made",
-    })
+/// What a command is compared with: its name, how much longer ours may take, and its line.
+fn beside(work: &Work, inputs: &Inputs, checked: &Path) -> (&'static str, f64, Line) {
+    match work.beside {
+        Beside::DurableCopy => {
+            let copy = Line::shell("cp -a \"$0\" \"$1\"; sync -f \"$1\"");
+            ("cp -a, syncfs", 1.3, copy.arg(inputs.base_files()).arg(&work.target))
+        }
+        Beside::Reading => ("reading, all cores", 1.2, reading(checked)),
+        Beside::Copy => {
+            let copy = Line::new("cp").arg("-r").arg(inputs.base.join(PACKAGE));
+            ("cp -r", 1.3, copy.arg(&work.target))
+        }
+    }
 }
 
 /// A command that wants its target directory to be there.

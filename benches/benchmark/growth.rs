@@ -60,7 +60,7 @@ impl<const N: usize> Lines<N> {
 pub(crate) fn write_patch(parent: &Path, id: &str, package: &str, files: &[File]) -> Result<PathBuf> {
     let mut patch = PackageWriter::of_patch(parent, id, package)?;
     for file in files {
-        patch.file(&file.path, &file.content(Version::New), NEW)?;
+        patch.file(&file.path, &file.content(Version::New)?, NEW)?;
     }
     patch.finish()?;
     Ok(parent.join(id))
@@ -74,6 +74,6 @@ pub(crate) fn inputs_of(disk: &Disk, name: &str) -> Result<PathBuf> {
 }
 
 /// Removes what a part has made.
-fn clear(directories: &[&Path]) -> Result<()> {
+pub(crate) fn clear(directories: &[&Path]) -> Result<()> {
     directories.iter().try_for_each(|directory| Ok(fs::remove_dir_all(directory)?))
 }

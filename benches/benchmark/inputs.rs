@@ -1,4 +1,4 @@
-//! What the parts measure with, written once to the scratch directory before anything is timed.
+//! What a set is measured with: its packages, written once to the scratch directory before anything is timed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,16 @@ use anyhow::Result;
 
 use crate::delivery::{PACKAGE, PATCH, write_base, write_patch};
 use crate::floor;
-use crate::workload::{File, Scale, Workload};
+use crate::options::Options;
+use crate::portrait::Portrait;
+use crate::sets::Set;
+use crate::table::grouped;
+use crate::tree::Tree;
+use crate::workload::{File, Version, Workload};
 
-/// The workload and where its packages are.
+/// A workload and where its packages are.
 pub(crate) struct Inputs {
+    pub(crate) set: Set,
     pub(crate) workload: Workload,
     /// The directory with the base package.
     pub(crate) base: PathBuf,
@@ -20,22 +26,30 @@ pub(crate) struct Inputs {
     pub(crate) patched_files: PathBuf,
     /// What the patch does, for the floor.
     pub(crate) changes: PathBuf,
-    /// `gzip -1` brings the data to this part of its size.
-    pub(crate) ratio: f64,
+    portrait: Portrait,
+    /// What is installed before the patch, and with it.
+    trees: [Tree; 2],
 }
 
 impl Inputs {
-    /// Writes the packages of a scale into `scratch`.
-    pub(crate) fn write(scale: Scale, scratch: &Path) -> Result<Self> {
-        let workload = Workload::new(scale);
-        let ratio = workload.check_ratio()?;
-        let (base, patches, changes) = (scratch.join("base"), scratch.join("patch"), scratch.join("changes"));
+    /// Writes the packages of a set into a directory.
+    pub(crate) fn write(set: Set, options: &Options, directory: &Path) -> Result<Self> {
+        fresh(directory)?;
+        let workload = set.workload(options, &directory.join("releases"))?;
+        let (base, patches, changes) =
+            (directory.join("base"), directory.join("patch"), directory.join("changes"));
         write_base(&base, &workload.files)?;
         write_patch(&patches, &workload, &[])?;
         floor::write_changes(&changes, &workload)?;
+        let files = base.join(PACKAGE).join("reloc");
+        let paths: Vec<PathBuf> = workload.files.iter().map(|file| files.join(&file.path)).collect();
+        let portrait = Portrait::of(&paths)?;
+        set.check(&workload, &portrait)?;
         let patch = patches.join(PATCH);
         let patched_files = patch.join(PACKAGE).join("reloc");
-        Ok(Self { workload, base, patch, patched_files, changes, ratio })
+        let old = Tree::packaged(&files)?;
+        let new = old.changed(&workload, Tree::packaged(&patched_files)?);
+        Ok(Self { set, workload, base, patch, patched_files, changes, portrait, trees: [old, new] })
     }
 
     /// The files of the base, as a tree.
@@ -43,21 +57,52 @@ impl Inputs {
         self.base.join(PACKAGE).join("reloc")
     }
 
-    /// One sentence about the data.
+    /// Where a file of the tree is in the packages.
+    pub(crate) fn packaged(&self, file: &File, version: Version) -> PathBuf {
+        match version {
+            Version::Old => self.base_files().join(&file.path),
+            Version::New => self.patched_files.join(&file.path),
+        }
+    }
+
+    /// What is to be installed.
+    pub(crate) fn expected(&self, version: Version) -> &Tree {
+        &self.trees[version as usize]
+    }
+
+    /// The bytes of what the patch delivers.
+    pub(crate) fn delivered(&self) -> f64 {
+        self.workload.delivered().map(|file| file.size(Version::New)).sum::<usize>() as f64
+    }
+
+    /// The bytes of what the patch replaces and deletes.
+    pub(crate) fn saved(&self) -> f64 {
+        let Workload { files, replaced, deleted, .. } = &self.workload;
+        let saved = replaced.iter().chain(deleted).map(|&number| files[number].size(Version::Old));
+        saved.sum::<usize>() as f64
+    }
+
+    /// The patch in a few words.
+    pub(crate) fn in_short(&self) -> String {
+        let Workload { files, replaced, .. } = &self.workload;
+        let base = files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64;
+        let [base, delivered] = [base, self.delivered()].map(|bytes| format!("{:.0} MB", bytes / 1e6));
+        let [changed, all] = [replaced.len(), files.len()].map(grouped);
+        format!("A patch of {changed} files ({delivered}) on {all} files ({base}).")
+    }
+
+    /// Two sentences about the data.
     pub(crate) fn describe(&self) -> String {
-        let bytes =
-            |files: &mut dyn Iterator<Item = &File>| files.map(File::size).sum::<usize>() as f64 / 1e6;
-        let Workload { files, replaced, deleted, added } = &self.workload;
+        let Workload { replaced, deleted, added, .. } = &self.workload;
         format!(
-            "Base: {} files, {:.1} MB. Patch: {} replaced ({:.1} MB, a tenth of their blocks rewritten), {} added, {} \
-             deleted. `gzip -1` brings the data to {:.2} of its size.",
-            files.len(),
-            bytes(&mut files.iter()),
-            replaced.len(),
-            bytes(&mut replaced.iter().map(|&number| &files[number])),
-            added.len(),
-            deleted.len(),
-            self.ratio
+            "The set `{}`: {} Its patch replaces {} files, adds {} and deletes {}: {:.1} MB to deliver, {:.1} MB to save.",
+            self.set.name(),
+            self.portrait.describe(),
+            grouped(replaced.len()),
+            grouped(added.len()),
+            grouped(deleted.len()),
+            self.delivered() / 1e6,
+            self.saved() / 1e6,
         )
     }
 }

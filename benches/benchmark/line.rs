@@ -1,6 +1,6 @@
 //! Command lines: values that are built once and run many times.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -32,6 +32,11 @@ impl Line {
     /// A text that sh(1) runs; `$0`, `$1` … are what is added.
     pub(crate) fn shell(text: &str) -> Self {
         Self::new("sh").arg("-ec").arg(text)
+    }
+
+    /// The program.
+    pub(crate) fn program(&self) -> &OsStr {
+        &self.words[0]
     }
 
     /// With one more argument.

@@ -2,29 +2,37 @@
 //!
 //! ```text
 //! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
-//! cargo bench --bench benchmark -- apply reading     only these parts: apply, growth, reading, family, codecs
+//! cargo bench --bench benchmark -- apply reading     only these parts: apply, cold, growth, reading, family, memory,
+//!                                                    codecs; and `million`, which must be named
+//! cargo bench --bench benchmark -- --set system      only this data set: mixed, system, noise, trees; may be repeated
+//! cargo bench --bench benchmark -- --trees OLD NEW   two releases, each in a directory: the set trees, beside the others
+//! cargo bench --bench benchmark -- --plain BINARY    a build whose digests do without SHA, AVX2 and AVX-512, beside
+//! cargo bench --bench benchmark -- --static BINARY   a static build, beside
+//! cargo bench --bench benchmark -- --write-sets DIR  writes packages and patch of the sets, for profiles made by hand
 //! cargo bench --bench benchmark -- --small           seconds: does every part still work? Judges no time
 //! cargo bench --bench benchmark -- --runs 11         more runs than 5
-//! cargo bench --bench benchmark -- --write-docs      writes docs/benchmark/results.md and the plots beside it
+//! cargo bench --bench benchmark -- --write-docs      writes docs/benchmark/results.md, its plots, the README's table
 //! cargo bench --bench benchmark -- --against OTHER_BINARY     this build beside another, in 21 pairs (`--pairs N`)
 //! PATCHADM_BENCH_DIR=/dir cargo bench --bench benchmark     without root, or on a disk of your choice
 //! PATCHADM_BENCH_PROGRAM=/old/patchadm cargo bench --bench benchmark     another build, for before and after
 //! ```
 //!
-//! All data follows from a fixed seed ([`workload`]). Every command is a whole process that an intermediate process runs
+//! Apply and backout are measured with each data set ([`sets`]), one after another, the rest with `mixed`: object code and
+//! text that follow from a fixed seed. `system` are files of the machine's own `/usr`, `trees` two releases of something
+//! real, `noise` is what earlier figures were made with. Every command is a whole process that an intermediate process runs
 //! and accounts for ([`measure`] says how each figure is taken). Whatever is compared is measured in turns, run by run, so
 //! that the noise of the machine meets everybody. The tables give the median; *least–most* is the spread. Each change and
 //! each way back is first run once uncounted, and what it leaves is compared with what it should be: a contender that does
 //! something else fails (ours and the floor) or is left out (others). What takes more than ten seconds is run once.
 //!
-//! The page cache is warm: packages and patches were just written, and are used again and again. They lie in `target/tmp`,
-//! not on the disk that is measured, so nobody can clone instead of copying.
+//! The page cache is warm, but for the part `cold`: packages and patches were just written, and are used again and again.
+//! They lie in `target/tmp`, not on the disk that is measured, so nobody can clone instead of copying.
 //!
 //! Images are sparse files in `target/tmp`, mounted in a private mount namespace and unlinked at once, so that nothing
 //! stays mounted however it ends ([`disk`]). They need root, `mkfs.ext4` and `mkfs.xfs`; bytes written and flushes are
 //! known on images only. [`rivals`] says what dpkg, rpm and rsync have to do; whatever is not installed is skipped, by name.
 //!
-//! Not measured: a cold cache, other programs at the same time, networks.
+//! Not measured: other programs at the same time, networks.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a benchmark talks to who started it
 #![allow(clippy::disallowed_methods)] // it makes its own trees, beside the door
@@ -37,6 +45,8 @@ mod against;
 mod apply;
 /// Compression and archive formats.
 mod codecs;
+/// After the page cache was dropped.
+mod cold;
 mod contender;
 /// Packages and patches, written.
 mod delivery;
@@ -53,13 +63,19 @@ mod inner;
 mod inputs;
 /// Intervals of medians.
 mod interval;
+/// ELF, text, compressed.
+mod kinds;
 /// Command lines.
 mod line;
 mod machine;
 /// What a command costs.
 mod measure;
+/// Memory for each object.
+mod memory;
 mod options;
 mod plot;
+/// What a set is like.
+mod portrait;
 /// Numbers that a seed decides.
 mod random;
 /// Reading a tree with all cores.
@@ -71,13 +87,20 @@ mod report;
 mod rivals;
 /// Directories of one run.
 mod scratch;
+mod sets;
+/// Object code, text and noise that a seed decides.
+mod slices;
 /// Patches whose scripts do the work.
 mod stock_scripts;
 /// Databases that are written, not installed.
 mod synthetic;
+/// Files of this machine.
+mod system;
 mod table;
 /// What a tree holds, and when it was changed.
 mod tree;
+/// Two releases of something real.
+mod trees;
 /// Files and their versions.
 mod workload;
 
@@ -88,13 +111,15 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser as _;
 
+use contender::Role;
+use delivery::{PACKAGE, PATCH};
 use disk::{Disk, FILE_SYSTEMS, file_system_of, is_root, leave_mounts_of_others};
 use inputs::Inputs;
 use options::{Options, Part};
 use report::Report;
 use rivals::Rivals;
 use scratch::Scratch;
-use workload::Scale;
+use sets::Set;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -123,28 +148,80 @@ fn benchmark(options: &Options) -> Result<()> {
     {
         println!("skipped: images: {error:#}");
     }
+    if let Some(directory) = &options.write_sets {
+        return options.sets().into_iter().try_for_each(|set| write_set(set, directory, options));
+    }
     let scratch = Scratch::new(Path::new(env!("CARGO_TARGET_TMPDIR")), "data")?;
     let mut report = Report::new(options.small);
     head(options, &mut report);
-    let inputs = Inputs::write(options.pick(Scale::FULL, Scale::SMALL), scratch.path())?;
-    report.say(&format!("{}\n", inputs.describe()));
+    if places(options).is_empty() {
+        bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR");
+    }
+    for set in options.sets() {
+        on_set(set, &scratch, options, &mut report)?;
+    }
+    if options.wants(Part::Million) {
+        report.leave_sets();
+        for place in places(options).into_iter().take(options.pick(usize::MAX, 1)) {
+            memory::million(&place.open(LARGE_IMAGE, options, scratch.path())?, options, &mut report)?;
+        }
+    }
+    report.judge();
+    let drawn = report.draw();
+    if options.write_docs {
+        report.write(Path::new(env!("CARGO_MANIFEST_DIR")))?;
+    } else if options.small {
+        println!("Everything works; the plots are {drawn} bytes of SVG.");
+    }
+    Ok(())
+}
+
+/// Writes the packages of a set where the user wants them, and says how to work with them by hand.
+fn write_set(set: Set, directory: &Path, options: &Options) -> Result<()> {
+    let directory = directory.join(set.name());
+    if directory.exists() {
+        bail!("{} is there already", directory.display());
+    }
+    let inputs = Inputs::write(set, options, &directory)?;
+    let [base, patch, files, changes] =
+        [&inputs.base, &inputs.patch, &inputs.patched_files, &inputs.changes].map(|path| path.display());
+    let itself = std::env::current_exe()?;
+    let (itself, base_files) = (itself.display(), inputs.base_files());
+    let base_files = base_files.display();
+    println!("{}\n", inputs.describe());
+    println!("patchadm pkgadd -n -R ROOT -d {base} {PACKAGE}");
+    println!("patchadm patchadd -R ROOT {patch}");
+    println!("patchadm patchrm -R ROOT {PATCH}\n");
+    println!("The floor:\ncp -a {base_files}/opt FLOOR");
+    println!("{itself} @floor-apply {changes} {files} FLOOR FLOOR/undo.gz");
+    println!("{itself} @floor-back {changes} FLOOR FLOOR/undo.gz\n");
+    Ok(())
+}
+
+/// Everything that is measured with a set, on all disks; its packages go before those of the next one are made.
+fn on_set(set: Set, scratch: &Scratch, options: &Options, report: &mut Report) -> Result<()> {
+    Report::progress(&format!("the set {}", set.name()));
+    let directory = scratch.path().join(set.name());
+    let inputs = Inputs::write(set, options, &directory)?;
+    report.begin_set(set.name(), &inputs.describe());
     let mut rivals = None;
     if options.wants(Part::Apply) {
-        rivals = Some(Rivals::build(&inputs, scratch.path(), options, &mut report)?);
+        rivals = Some(Rivals::build(&inputs, &directory, options, report)?);
     }
-    if options.wants(Part::Codecs) {
-        codecs::measure_all(scratch.path(), &inputs, options, &mut report)?;
+    if set == Set::Mixed && options.wants(Part::Codecs) {
+        codecs::measure_all(&directory, &inputs, options, report)?;
     }
+    let mut slow = Vec::new();
     let mut measured = 0;
     for place in places(options) {
-        let disk = match place.open(options, scratch.path()) {
+        let disk = match place.open(FULL_IMAGE, options, &directory) {
             Ok(disk) => disk,
             Err(error) => {
                 report.skipped(&place.name(), &format!("{error:#}"));
                 continue;
             }
         };
-        on_disk(&disk, &inputs, rivals.as_ref(), options, &mut report)?;
+        on_disk(&disk, &inputs, rivals.as_ref(), &mut slow, options, report)?;
         measured += 1;
         if options.small {
             break;
@@ -153,30 +230,37 @@ fn benchmark(options: &Options) -> Result<()> {
     if measured == 0 {
         bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR");
     }
-    report.judge();
-    let drawn = report.draw();
-    if options.write_docs {
-        report.write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmark"))?;
-    } else if options.small {
-        println!("Everything works; the plots are {drawn} bytes of SVG.");
-    }
-    Ok(())
+    Ok(std::fs::remove_dir_all(directory)?)
 }
 
-/// All parts that have to do with a disk. The small version compares the build with itself, to see that it can be done.
+/// All parts that have to do with a disk. The small version compares the build with itself, to see that it can be done,
+/// and does so, and empties the cache, with one set.
 fn on_disk(
     disk: &Disk,
     inputs: &Inputs,
     rivals: Option<&Rivals>,
+    slow: &mut Vec<Role>,
     options: &Options,
     report: &mut Report,
 ) -> Result<()> {
+    let is_mixed = inputs.set == Set::Mixed;
     let itself = Path::new(env!("CARGO_BIN_EXE_patchadm"));
-    if let Some(other) = options.against.as_deref().or(options.small.then_some(itself)) {
+    if let Some(other) = options.against.as_deref().or((options.small && is_mixed).then_some(itself)) {
         against::run(disk, inputs, other, options, report)?;
     }
     if let Some(rivals) = rivals {
-        apply::run(disk, inputs, rivals, options, report)?;
+        apply::run(disk, inputs, rivals, slow, options, report)?;
+    }
+    if options.wants(Part::Cold) && (is_mixed || !options.small) {
+        cold::run(disk, inputs, options, report)?;
+    }
+    if is_mixed { rest(disk, inputs, options, report) } else { Ok(()) }
+}
+
+/// What is measured with one set only.
+fn rest(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
+    if options.wants(Part::Apply) {
+        apply::gigabyte(disk, options, report)?;
     }
     if options.wants(Part::Growth) {
         growth::run(disk, inputs, options, report)?;
@@ -187,11 +271,16 @@ fn on_disk(
     if options.wants(Part::Family) {
         family::run(disk, inputs, options, report)?;
     }
+    if options.wants(Part::Memory) {
+        memory::run(disk, options, report)?;
+    }
     Ok(())
 }
 
 /// Bytes of the images, which are sparse. mkfs.xfs makes none below 300 MiB.
 const FULL_IMAGE: u64 = 12 << 30;
+/// ext4 has inodes for a million files in one of these only.
+const LARGE_IMAGE: u64 = 20 << 30;
 const SMALL_IMAGE: u64 = 512 << 20;
 
 /// Where to measure.
@@ -208,7 +297,8 @@ impl Place {
         }
     }
 
-    fn open(&self, options: &Options, scratch: &Path) -> Result<Disk> {
+    /// Makes an image of so many bytes; a small one in the small version.
+    fn open(&self, size: u64, options: &Options, scratch: &Path) -> Result<Disk> {
         match self {
             Self::Directory(path) => Disk::directory(Path::new(path), scratch),
             Self::Image(file_system) if options.small => {
@@ -216,7 +306,7 @@ impl Place {
                 let store = Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).unwrap_or(scratch);
                 Disk::image(file_system, SMALL_IMAGE, store, scratch)
             }
-            Self::Image(file_system) => Disk::image(file_system, FULL_IMAGE, scratch, scratch),
+            Self::Image(file_system) => Disk::image(file_system, size, scratch, scratch),
         }
     }
 }

@@ -109,11 +109,16 @@ impl Spread {
     /// How much longer one command took than another that was measured in turns with it: of the medians, and from the
     /// least to the most of the single rounds.
     pub(crate) fn of_ratio(one: &Costs, other: &Costs) -> Self {
-        let median = one.wall().median / other.wall().median;
+        Self::of_ratio_in(one, other, |cost| cost.wall)
+    }
+
+    /// The same for another figure.
+    pub(crate) fn of_ratio_in(one: &Costs, other: &Costs, figure: fn(&Cost) -> f64) -> Self {
+        let median = one.spread(figure).median / other.spread(figure).median;
         if one.0.len() != other.0.len() {
             return median.into();
         }
-        let rounds = one.0.iter().zip(&other.0).map(|(one, other)| one.wall / other.wall);
+        let rounds = one.0.iter().zip(&other.0).map(|(one, other)| figure(one) / figure(other));
         Self { median, ..Self::of(rounds) }
     }
 
@@ -159,9 +164,9 @@ impl Costs {
         self.spread(|cost| cost.wall)
     }
 
-    /// The median of a figure that only images have.
-    pub(crate) fn counted(&self, figure: impl Fn(&Cost) -> Option<f64>) -> Option<f64> {
+    /// A figure that only images have.
+    pub(crate) fn counted(&self, figure: impl Fn(&Cost) -> Option<f64>) -> Option<Spread> {
         let counted: Option<Vec<f64>> = self.0.iter().map(figure).collect();
-        counted.map(|figures| Spread::of(figures).median)
+        counted.map(Spread::of)
     }
 }

@@ -1,10 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use crate::contender::Role;
 use crate::interval::FEWEST;
+use crate::sets::Set;
 
 /// The parts of the benchmark.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -17,6 +19,12 @@ pub(crate) enum Part {
     Reading,
     /// Installing, checking, making and moving packages.
     Family,
+    /// Applying and backing out after the page cache was dropped, beside the floor.
+    Cold,
+    /// Memory for each object of installing, planning, applying, backing out and removing.
+    Memory,
+    /// A package of a million empty files: only where it is named.
+    Million,
     /// Compression and archive formats, in MB/s.
     Codecs,
 }
@@ -27,6 +35,19 @@ pub(crate) enum Part {
 pub(crate) struct Options {
     /// Only these parts; without one, all.
     pub(crate) parts: Vec<Part>,
+
+    /// A data set for apply and backout, instead of mixed, system and, where it is named, trees; may be repeated. All
+    /// other parts are measured on mixed, where that is among the sets.
+    #[arg(long = "set", value_name = "SET")]
+    chosen: Vec<Set>,
+
+    /// Two releases, each in a directory: the data set trees.
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
+    trees: Vec<PathBuf>,
+
+    /// Write the packages of the sets to a new directory, for profiles that are made by hand, and measure nothing.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["parts", "write_docs", "against"])]
+    pub(crate) write_sets: Option<PathBuf>,
 
     /// Tiny data, one run, in seconds: does everything still work? Times mean nothing.
     #[arg(long)]
@@ -48,7 +69,15 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 21, requires = "against", value_parser = clap::value_parser!(u16).range(6..=999))]
     pairs: u16,
 
-    /// Write docs/benchmark/results.md and the plots beside it.
+    /// A build whose digests do without SHA, AVX2 and AVX-512 instructions, beside: a column of the table of targets.
+    #[arg(long, value_name = "BINARY", conflicts_with = "against")]
+    pub(crate) plain: Option<PathBuf>,
+
+    /// A static build, beside.
+    #[arg(long = "static", value_name = "BINARY", conflicts_with = "against")]
+    pub(crate) static_build: Option<PathBuf>,
+
+    /// Write docs/benchmark/results.md, the plots beside it, and the table of the README.
     #[arg(long)]
     pub(crate) write_docs: bool,
 
@@ -60,7 +89,32 @@ pub(crate) struct Options {
 impl Options {
     /// Whether a part was asked for.
     pub(crate) fn wants(&self, part: Part) -> bool {
-        self.against.is_none() && (self.parts.is_empty() || self.parts.contains(&part))
+        let is_default = part != Part::Million || self.small;
+        self.against.is_none() && (self.parts.is_empty() && is_default || self.parts.contains(&part))
+    }
+
+    /// The data sets.
+    pub(crate) fn sets(&self) -> Vec<Set> {
+        let is_wanted = |set: &Set| match set {
+            _ if !self.chosen.is_empty() => self.chosen.contains(set),
+            Set::Trees => self.small || !self.trees.is_empty(),
+            Set::Noise => self.small,
+            Set::Mixed | Set::System => true,
+        };
+        [Set::Mixed, Set::System, Set::Trees, Set::Noise].into_iter().filter(is_wanted).collect()
+    }
+
+    /// The two releases of the set trees, where they are named.
+    pub(crate) fn trees(&self) -> Option<[&Path; 2]> {
+        self.trees.first_chunk().map(|releases: &[PathBuf; 2]| releases.each_ref().map(PathBuf::as_path))
+    }
+
+    /// Other builds of the program that are measured beside it. The small version takes itself, to see that it can be
+    /// done.
+    pub(crate) fn builds(&self) -> Vec<(Role, &Path)> {
+        let itself = self.small.then(|| Path::new(env!("CARGO_BIN_EXE_patchadm")));
+        let named = [(Role::Plain, &self.plain), (Role::Static, &self.static_build)];
+        named.into_iter().filter_map(|(role, path)| Some((role, path.as_deref().or(itself)?))).collect()
     }
 
     /// How often everything is measured.

@@ -1,7 +1,7 @@
 //! Queries of a large machine, each a whole process.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -17,30 +17,69 @@ use crate::table::{Table, grouped, spread};
 const ID: &str = "400001-01";
 
 /// A query and how long it may take, in seconds.
-struct Query {
-    name: &'static str,
-    line: Line,
+pub(crate) struct Query {
+    pub(crate) name: &'static str,
+    pub(crate) line: Line,
     limit: Option<f64>,
 }
 
-/// Makes the database one that was last written by patchadm, as it is where patchadm is used: a patch is applied and
-/// backed out.
-fn change_once(disk: &Disk, root: &Path) -> Result<()> {
-    let patch = write_patch(&inputs_of(disk, "reading")?, ID, REAL, &[real_file()])?;
-    Line::patchadm().words("patchadd -R").arg(root).arg(patch).run()?;
-    Line::patchadm().words("patchrm -R").arg(root).arg(ID).run()
+/// A large database, and a patch of one file to it.
+pub(crate) struct LargeRoot {
+    records: Records,
+    pub(crate) path: PathBuf,
+    pub(crate) apply: Line,
+    pub(crate) back_out: Line,
+}
+
+impl LargeRoot {
+    /// Makes one that was last written by this build, as it is where it is used: the patch is applied and backed out.
+    pub(crate) fn new(program: &Line, disk: &Disk, name: &str, options: &Options) -> Result<Self> {
+        let records = options.pick(
+            Records { packages: 1_000, patches: 5_000, lines: 400_000 },
+            Records { packages: 20, patches: 100, lines: 2_000 },
+        );
+        let path = disk.at(name);
+        synthetic::write(&path, records)?;
+        let patch = write_patch(&inputs_of(disk, name)?, ID, REAL, &[real_file()])?;
+        let apply = program.clone().words("patchadd -R").arg(&path).arg(patch);
+        let back_out = program.clone().words("patchrm -R").arg(&path).arg(ID);
+        apply.run()?;
+        back_out.run()?;
+        Ok(Self { records, path, apply, back_out })
+    }
+
+    /// What it is asked by a build.
+    pub(crate) fn queries(&self, program: &Line) -> [Query; 6] {
+        let Self { records, path, .. } = self;
+        let on_root = |words: &str| program.clone().words(words).arg("-R").arg(path);
+        let complete = program.clone().words("__complete bash 4 patchadm -R").arg(path);
+        [
+            Query { name: "patchadm --version", line: program.clone().arg("--version"), limit: None },
+            Query {
+                name: "pkgparam PKG PATCHLIST",
+                line: on_root("pkgparam").arg(some_package(*records)).arg("PATCHLIST"),
+                limit: Some(0.005),
+            },
+            Query { name: "showrev -p", line: on_root("showrev -p"), limit: Some(0.1) },
+            Query {
+                name: "pkgchk -l -p PATH",
+                line: on_root("pkgchk -l").arg("-p").arg(some_path(*records)),
+                limit: Some(0.01),
+            },
+            Query { name: "pkginfo", line: on_root("pkginfo"), limit: Some(0.05) },
+            Query {
+                name: "completion: remove ID",
+                line: complete.words("remove").arg(""),
+                limit: Some(0.05),
+            },
+        ]
+    }
 }
 
 /// Measures the queries, in turns.
 pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
-    let records = options.pick(
-        Records { packages: 1_000, patches: 5_000, lines: 400_000 },
-        Records { packages: 20, patches: 100, lines: 2_000 },
-    );
-    let root = disk.at("reading");
-    synthetic::write(&root, records)?;
-    change_once(disk, &root)?;
-    let Records { packages, patches, lines } = records;
+    let root = LargeRoot::new(&Line::patchadm(), disk, "reading", options)?;
+    let Records { packages, patches, lines } = root.records;
     report.heading(&format!(
         "Reading, {}: {} packages, {} patches, {} lines of contents",
         disk.name(),
@@ -48,27 +87,7 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         grouped(patches),
         grouped(lines)
     ));
-    let on_root = |words: &str| Line::patchadm().words(words).arg("-R").arg(&root);
-    let queries = [
-        Query { name: "patchadm --version", line: Line::patchadm().arg("--version"), limit: None },
-        Query {
-            name: "pkgparam PKG PATCHLIST",
-            line: on_root("pkgparam").arg(some_package(records)).arg("PATCHLIST"),
-            limit: Some(0.005),
-        },
-        Query { name: "showrev -p", line: on_root("showrev -p"), limit: Some(0.1) },
-        Query {
-            name: "pkgchk -l -p PATH",
-            line: on_root("pkgchk -l").arg("-p").arg(some_path(records)),
-            limit: Some(0.01),
-        },
-        Query { name: "pkginfo", line: on_root("pkginfo"), limit: Some(0.05) },
-        Query {
-            name: "completion: remove ID",
-            line: Line::patchadm().words("__complete bash 4 patchadm -R").arg(&root).words("remove").arg(""),
-            limit: Some(0.05),
-        },
-    ];
+    let queries = root.queries(&Line::patchadm());
     let mut walls = vec![Vec::new(); queries.len()];
     for _ in 0..options.many_runs() {
         for (query, walls) in queries.iter().zip(&mut walls) {
@@ -85,5 +104,5 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     }
     report.table(&table);
     report.say(&format!("Medians of {} runs.\n", options.many_runs()));
-    Ok(fs::remove_dir_all(root)?)
+    Ok(fs::remove_dir_all(root.path)?)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::measure::Spread;
 use crate::plot::Plot;
@@ -18,15 +18,28 @@ pub(crate) struct Report {
     targets: Vec<Target>,
     plots: BTreeMap<&'static str, Plot>,
     is_small: bool,
+    /// The set that is being measured with.
+    set: &'static str,
+    /// What each set is like: at the head of the documentation.
+    sets: String,
+    /// The table of the README, and how long an apply takes in it beside the floor.
+    short: Option<(f64, String)>,
 }
 
 struct Target {
+    set: &'static str,
     disk: String,
     work: String,
     goal: String,
-    measured: String,
+    measured: Spread,
+    unit: String,
     is_met: bool,
+    /// What a build with plain digests makes of it.
+    plain: Option<Spread>,
 }
+
+/// How far a build with plain digests may be from the other one.
+const SAME: f64 = 0.15;
 
 impl Report {
     /// An empty report. That of the small version judges nothing.
@@ -37,7 +50,22 @@ impl Report {
             targets: Vec::new(),
             plots: BTreeMap::new(),
             is_small,
+            set: "",
+            sets: String::new(),
+            short: None,
         }
+    }
+
+    /// Begins the figures of a set.
+    pub(crate) fn begin_set(&mut self, set: &'static str, description: &str) {
+        self.set = set;
+        self.sets += &format!("{description}\n\n");
+        println!("{description}\n");
+    }
+
+    /// Begins figures that have to do with no set.
+    pub(crate) fn leave_sets(&mut self) {
+        self.set = "–";
     }
 
     /// Begins a section.
@@ -80,6 +108,23 @@ impl Report {
         self.target([disk, work, &format!("≤ {limit}{unit}")], measured, unit, measured.median <= limit);
     }
 
+    /// Notes a ratio of which less is better, and what it is with plain digests, where that was measured: both have to be
+    /// low enough.
+    pub(crate) fn beside_plain(
+        &mut self,
+        disk: &str,
+        work: &str,
+        limit: f64,
+        measured: Spread,
+        plain: Option<Spread>,
+    ) {
+        let is_met = measured.median <= limit && plain.is_none_or(|plain| plain.median <= limit);
+        self.target([disk, work, &format!("≤ {limit}")], measured, "", is_met);
+        if let Some(target) = self.targets.last_mut() {
+            target.plain = plain;
+        }
+    }
+
     /// Notes a target of which more is better.
     pub(crate) fn at_least(
         &mut self,
@@ -93,15 +138,17 @@ impl Report {
         self.target([disk, work, &format!("≥ {limit}{unit}")], measured, unit, measured.median >= limit);
     }
 
-    fn target(&mut self, names: [&str; 3], figures: Spread, unit: &str, is_met: bool) {
-        let Spread { median, least, most } = figures;
-        let digits = if median < 0.1 { 4 } else { 2 };
-        let mut measured = format!("{median:.digits$}{unit}");
-        if !figures.is_single() {
-            measured += &format!(" ({least:.digits$}–{most:.digits$})");
-        }
+    fn target(&mut self, names: [&str; 3], measured: Spread, unit: &str, is_met: bool) {
         let [disk, work, goal] = names.map(str::to_owned);
-        self.targets.push(Target { disk, work, goal, measured, is_met });
+        let unit = unit.to_owned();
+        self.targets.push(Target { set: self.set, disk, work, goal, measured, unit, is_met, plain: None });
+    }
+
+    /// Keeps what the README shows: of all sets and disks those where the ratio to the floor is worst.
+    pub(crate) fn in_short(&mut self, ratio: f64, text: String) {
+        if self.short.as_ref().is_none_or(|(worst, _)| ratio > *worst) {
+            self.short = Some((ratio, text));
+        }
     }
 
     /// Adds a line to the plot of this name, which is made by the first one.
@@ -121,20 +168,31 @@ impl Report {
         if self.is_small || self.targets.is_empty() {
             return;
         }
-        let mut table = Table::new(&["work", "on", "target", "measured", ""]);
-        for Target { disk, work, goal, measured, is_met } in std::mem::take(&mut self.targets) {
-            let verdict = if is_met { "met" } else { "missed" };
-            table.row([work, disk, goal, measured, verdict.to_owned()]);
+        let is_beside_plain = self.targets.iter().any(|target| target.plain.is_some());
+        let columns = ["work", "set", "on", "target", "measured", "", "plain digests", "within 15 %"];
+        let mut table = Table::new(if is_beside_plain { &columns } else { &columns[..6] });
+        for target in std::mem::take(&mut self.targets) {
+            let mut row = target.row();
+            row.extend(is_beside_plain.then(|| target.row_of_plain()).into_iter().flatten());
+            table.row(row);
         }
         self.verdict = format!("\n## Targets\n\n{}", table.markdown());
         println!("{}", self.verdict);
     }
 
-    /// Writes the report and its plots into a directory.
-    pub(crate) fn write(&self, directory: &Path) -> Result<()> {
-        fs::create_dir_all(directory)?;
+    /// Writes the report and its plots into the documentation of a project, and the table of its README.
+    pub(crate) fn write(&self, project: &Path) -> Result<()> {
+        let directory = project.join("docs/benchmark");
+        fs::create_dir_all(&directory)?;
         let (head, rest) = self.text.split_at(self.text.find("\n## ").unwrap_or(self.text.len()));
-        let mut text = format!("{head}{}{rest}", self.verdict);
+        let mut short = String::new();
+        if let Some((_, text)) = &self.short {
+            short = format!("## In short\n\n{text}\n");
+            let readme = project.join("README.md");
+            fs::write(&readme, with_table(&fs::read_to_string(&readme)?, text)?)?;
+        }
+        let (sets, verdict) = (&self.sets, self.verdict.trim_start());
+        let mut text = format!("{head}{sets}{short}{verdict}{rest}");
         if !self.plots.is_empty() {
             text += "\n## Plots\n\n";
         }
@@ -150,4 +208,38 @@ impl Report {
     pub(crate) fn draw(&self) -> usize {
         self.plots.values().map(|plot| plot.svg().len()).sum()
     }
+}
+
+impl Target {
+    fn row(&self) -> Vec<String> {
+        let verdict = if self.is_met { "met" } else { "missed" };
+        let measured = figures(self.measured, &self.unit);
+        let names = [&self.work, self.set, &self.disk, &self.goal, &measured, verdict];
+        names.map(str::to_owned).to_vec()
+    }
+
+    fn row_of_plain(&self) -> [String; 2] {
+        let Some(plain) = self.plain else { return Default::default() };
+        let apart = plain.median / self.measured.median - 1.0;
+        let verdict = if apart.abs() <= SAME { "yes" } else { "no" };
+        [figures(plain, &self.unit), format!("{verdict} ({:+.0} %)", apart * 100.0)]
+    }
+}
+
+/// A README with another first paragraph and table in its section about speed.
+fn with_table(readme: &str, text: &str) -> Result<String> {
+    let section = "\n## Speed\n\n";
+    let begin = readme.find(section).context("the README has no section about speed")? + section.len();
+    let (before, rest) = readme.split_at(begin);
+    let end = rest.find("|\n\n").context("the section about speed has no table")?;
+    Ok(format!("{before}{}{}", text.trim_end(), &rest[end + 1..]))
+}
+
+/// A median, and from the least to the most where there is more than one figure.
+fn figures(figures: Spread, unit: &str) -> String {
+    let Spread { median, least, most } = figures;
+    let digits = if median < 0.1 { 4 } else { 2 };
+    let range =
+        if figures.is_single() { String::new() } else { format!(" ({least:.digits$}–{most:.digits$})") };
+    format!("{median:.digits$}{unit}{range}")
 }

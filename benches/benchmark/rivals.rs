@@ -7,13 +7,14 @@
 //! which another one owns the rest. The way back is the installation of the old version. rsync gets the full new tree
 //! and keeps what it replaces in a directory; it neither syncs nor records anything.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::contender::{Contender, Role};
-use crate::delivery::write_tree;
+use crate::delivery::directories;
 use crate::disk::{Disk, is_root};
 use crate::inputs::{Inputs, fresh};
 use crate::line::{Line, is_installed};
@@ -47,7 +48,7 @@ impl Rivals {
             Report::progress(&format!("packages of {} {} for the others", cut.name, cut.version));
             let stage = rivals.directory.join("stage");
             fresh(&stage)?;
-            write_tree(&stage, &cut.files)?;
+            link_tree(&stage, inputs, &cut.files)?;
             if is_installed("rpmbuild")
                 && is_installed("rpm")
                 && let Err(error) = rivals.rpm(&cut, &stage)
@@ -63,15 +64,22 @@ impl Rivals {
             fs::remove_dir_all(&stage)?;
         }
         if is_installed("rsync") {
-            write_tree(&rivals.directory.join("new"), &inputs.workload.tree(Version::New))?;
+            link_tree(&rivals.directory.join("new"), inputs, &inputs.workload.tree(Version::New))?;
         }
         Ok(rivals)
     }
 
-    /// Sets them up on a disk; whoever is not installed, or does not work here, is named and left out.
-    pub(crate) fn contenders(&self, disk: &Disk, inputs: &Inputs, report: &mut Report) -> Vec<Contender> {
+    /// Sets up those that are not slow on a disk; whoever is not installed, or does not work here, is named and left out.
+    pub(crate) fn contenders(
+        &self,
+        disk: &Disk,
+        inputs: &Inputs,
+        slow: &[Role],
+        report: &mut Report,
+    ) -> Vec<Contender> {
         let mut contenders = Vec::new();
-        for role in [Role::Dpkg, Role::DpkgChanged, Role::Rpm, Role::RpmChanged, Role::Rsync] {
+        let all = [Role::Dpkg, Role::DpkgChanged, Role::Rpm, Role::RpmChanged, Role::Rsync];
+        for role in all.into_iter().filter(|role| !slow.contains(role)) {
             let (program, made) = match role {
                 Role::Dpkg | Role::DpkgChanged => ("dpkg", self.package(names(role).0, 1, "deb").exists()),
                 Role::Rpm | Role::RpmChanged => ("rpm", self.package(names(role).0, 1, "rpm").exists()),
@@ -121,6 +129,7 @@ impl Rivals {
         let line = line.arg(format!("_topdir {}", top.display())).arg("--define");
         let line =
             line.arg(format!("_dbpath {}/db", top.display())).arg("--define").arg("_build_id_links none");
+        let line = line.arg("--define").arg("_binaries_in_noarch_packages_terminate_build 0");
         let line =
             line.arg("--define").arg("_binary_payload w.ufdio").arg("--buildroot").arg(top.join("root"));
         line.arg(top.join("a.spec")).run()?;
@@ -179,17 +188,38 @@ impl Rivals {
         let (root, backup) = (disk.at("rsync"), disk.at("rsync-backup"));
         fresh(&root)?;
         Line::new("cp").arg("-a").arg(inputs.base_files().join("opt")).arg(&root).run()?;
-        let added = self.directory.join("added");
-        let paths: String = inputs.workload.added.iter().map(|file| format!("{}\n", file.path)).collect();
-        fs::write(&added, paths)?;
+        let Workload { files, added, .. } = &inputs.workload;
+        let paths: String = added.iter().map(|file| format!("{}\n", file.path)).collect();
+        let (new, old) = (directories(added), directories(files));
+        let new: Vec<&String> = new.difference(&old).collect();
+        let new: String = new.iter().rev().map(|path| format!("{path}\n")).collect();
+        let [added, new] = [("added", paths), ("new-directories", new)].map(|(name, list)| {
+            let file = self.directory.join(name);
+            fs::write(&file, list).map(|()| file)
+        });
         let slash = |path: &Path| format!("{}/", path.display());
         let backup_option = format!("--backup-dir={}", backup.display());
         let apply = Line::new("rsync").words("-a --delete --backup").arg(backup_option);
         let apply = apply.arg(slash(&self.directory.join("new"))).arg(slash(&root));
-        let text = "rsync -a \"$0\" \"$1\"; cd \"$1\"; xargs rm < \"$2\"; rmdir opt/acme/new; rm -r \"$0\"";
-        let back_out = Line::shell(text).arg(slash(&backup)).arg(slash(&root)).arg(&added);
+        let text =
+            "rsync -a \"$0\" \"$1\"; cd \"$1\"; xargs -r rm < \"$2\"; xargs -r rmdir < \"$3\"; rm -r \"$0\"";
+        let back_out = Line::shell(text).arg(slash(&backup)).arg(slash(&root)).arg(added?).arg(new?);
         Ok(Contender { role: Role::Rsync, root, apply, back_out, undo: Some(backup) })
     }
+}
+
+/// Makes a tree of files as they are in the packages: of other names for the same files, which nobody writes to.
+fn link_tree(root: &Path, inputs: &Inputs, files: &[(&File, Version)]) -> Result<()> {
+    let mut made = BTreeSet::new();
+    for (file, version) in files {
+        let target = root.join(&file.path);
+        let parent = target.parent().unwrap_or(root).to_owned();
+        if made.insert(parent.clone()) {
+            fs::create_dir_all(parent)?;
+        }
+        fs::hard_link(inputs.packaged(file, *version), target)?;
+    }
+    Ok(())
 }
 
 /// The packages: full, changed and rest, old and new.

@@ -52,7 +52,7 @@ pub(crate) fn write(root: &Path, records: Records) -> Result<()> {
     fresh(root)?;
     let install = root.join("var/sadm/install");
     fs::create_dir_all(&install)?;
-    fs::write(install.join("contents"), contents(records))?;
+    fs::write(install.join("contents"), contents(records)?)?;
     for number in 0..records.packages {
         let patches = (number..records.patches).step_by(records.packages);
         write_pkginfo(root, &package(number), patches)?;
@@ -61,12 +61,12 @@ pub(crate) fn write(root: &Path, records: Records) -> Result<()> {
     let file = real_file();
     let path = root.join(&file.path);
     fs::create_dir_all(root.join("opt/real"))?;
-    fs::write(&path, file.content(Version::Old))?;
+    fs::write(&path, file.content(Version::Old)?)?;
     let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(OLD);
     Ok(fs::File::options().write(true).open(path)?.set_modified(time)?)
 }
 
-fn contents(records: Records) -> String {
+fn contents(records: Records) -> Result<String> {
     let Records { packages, lines, .. } = records;
     let mut text = String::with_capacity(lines * 80);
     for number in 0..packages {
@@ -78,12 +78,12 @@ fn contents(records: Records) -> String {
         }
     }
     let file = real_file();
-    let content = file.content(Version::Old);
+    let content = file.content(Version::Old)?;
     let (path, size, sum) = (&file.path, content.len(), checksum::sum(&content));
     let _ = writeln!(text, "/opt/real d none 0755 root root {REAL}");
     let _ = writeln!(text, "/{path} f none 0644 root root {size} {sum} {OLD} {REAL}");
     let _ = writeln!(text, "# Last modified by pkgadd for {REAL} package\n# Fri Nov 20 09:16:37 2026");
-    text
+    Ok(text)
 }
 
 fn write_pkginfo(root: &Path, package: &str, patches: impl Iterator<Item = usize>) -> Result<()> {

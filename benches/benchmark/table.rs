@@ -83,8 +83,14 @@ pub(crate) fn mebibytes(figure: f64) -> String {
 }
 
 /// A figure that need not be there.
-pub(crate) fn known(figure: Option<f64>, form: impl Fn(f64) -> String) -> String {
+pub(crate) fn known<T>(figure: Option<T>, form: impl Fn(T) -> String) -> String {
     figure.map_or_else(|| "–".to_owned(), form)
+}
+
+/// Whole numbers of several runs: the median, and the most where it is more.
+pub(crate) fn whole(figures: Spread) -> String {
+    let Spread { median, most, .. } = figures;
+    if most > median { format!("{median:.0} (≤ {most:.0})") } else { format!("{median:.0}") }
 }
 
 /// A number with commas between thousands.

@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::reader::list;
-use crate::workload::{File, Version};
+use crate::workload::{File, Workload};
 
 /// The files of a tree: permissions, size and CRC of each path.
 #[derive(PartialEq, Eq)]
@@ -32,13 +32,23 @@ impl Tree {
         Ok(Self(files))
     }
 
-    /// What these files are in an installed tree.
-    pub(crate) fn expected(files: &[(&File, Version)]) -> Self {
-        let entry = |(file, version): &(&File, Version)| {
-            let content = file.content(*version);
-            (file.path.clone(), (0o644, content.len(), crc32c::crc32c(&content)))
-        };
-        Self(files.iter().map(entry).collect())
+    /// What the files of a package are once they are installed.
+    pub(crate) fn packaged(files: &Path) -> Result<Self> {
+        let mut tree = Self::of(files)?;
+        for entry in tree.0.values_mut() {
+            entry.0 = 0o644;
+        }
+        Ok(tree)
+    }
+
+    /// What it becomes by the patch of a workload that delivers these files.
+    pub(crate) fn changed(&self, workload: &Workload, delivered: Self) -> Self {
+        let mut files = self.0.clone();
+        for file in workload.gone() {
+            files.remove(&file.path);
+        }
+        files.extend(delivered.0);
+        Self(files)
     }
 
     /// Fails with the first difference.

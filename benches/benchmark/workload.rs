@@ -1,22 +1,19 @@
 //! The data that everything is measured with: a tree of files, and what a patch changes of it.
 //!
-//! Sizes are log-normal. Half of what a file holds is noise and half is text, in blocks of 4 KiB, so that `gzip -1`
-//! brings it to 0.75–0.85 of its size, as it does with programs and their resources. A new version of a file has a
-//! tenth of its blocks rewritten, at least one. All of it follows from one fixed seed.
+//! A file is made from a number ([`slices`](crate::slices)), or is a real one. Sizes of made files are log-normal. A new
+//! version has a tenth of its blocks rewritten, at least one, unless it is that of a real release. All that is made or
+//! picked follows from one fixed seed.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::sync::LazyLock;
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::random::Random;
-
-/// The unit in which a file changes, in bytes.
-const BLOCK: usize = 4096;
-
-/// How many of 100 blocks are noise.
-const NOISE: usize = 58;
+use crate::slices::{BLOCK, Material};
 
 /// The modification time of the old files, and of the new ones, in seconds since 1970.
 pub(crate) const OLD: u64 = 1_700_000_000;
@@ -44,15 +41,6 @@ impl Scale {
     pub(crate) const SMALL: Self = Self { files: 100, mean: 6_000, replaced: 10, added: 3, deleted: 1 };
 }
 
-/// A file of the tree.
-#[derive(Clone)]
-pub(crate) struct File {
-    /// Its path, relative to the root.
-    pub(crate) path: String,
-    size: usize,
-    key: u64,
-}
-
 /// Which content of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -60,32 +48,121 @@ pub(crate) enum Version {
     New,
 }
 
+/// A file of the tree.
+#[derive(Clone)]
+pub(crate) struct File {
+    /// Its path, relative to the root.
+    pub(crate) path: String,
+    /// Its size in bytes, old and new.
+    sizes: [usize; 2],
+    source: Source,
+}
+
+/// Where the content of a file comes from.
+#[derive(Clone)]
+enum Source {
+    /// Slices of a material that follow from a key.
+    Made(Material, u64),
+    /// A real file. Its new version has blocks of the donors, which its key picks.
+    Real { path: PathBuf, key: u64, donors: Arc<[Donor]> },
+    /// A real file in two releases, or in one of them.
+    Released([Option<PathBuf>; 2]),
+}
+
+/// A real file that gives blocks to others.
+pub(crate) struct Donor {
+    pub(crate) path: PathBuf,
+    pub(crate) size: usize,
+}
+
 impl File {
-    /// A file by its number; equal numbers and sizes have equal content.
+    /// A file of object code (two of three) or text by its number; equal numbers and sizes have equal content.
     pub(crate) fn new(path: String, size: usize, key: u64) -> Self {
-        Self { path, size, key }
+        let is_text = Random::seeded(&[9, key]).below(3) == 0;
+        let material = if is_text { Material::Text } else { Material::ObjectCode };
+        Self::made(path, size, material, key)
+    }
+
+    /// A file of this material by its number.
+    pub(crate) fn made(path: String, size: usize, material: Material, key: u64) -> Self {
+        Self { path, sizes: [size; 2], source: Source::Made(material, key) }
+    }
+
+    /// A real file of this size, by its number.
+    pub(crate) fn real(path: String, real: Donor, key: u64, donors: Arc<[Donor]>) -> Self {
+        Self { path, sizes: [real.size; 2], source: Source::Real { path: real.path, key, donors } }
+    }
+
+    /// A file of two releases, or of one of them.
+    pub(crate) fn released(path: String, versions: [Option<Donor>; 2]) -> Self {
+        let sizes = versions.each_ref().map(|version| version.as_ref().map_or(0, |real| real.size));
+        Self { path, sizes, source: Source::Released(versions.map(|version| version.map(|real| real.path))) }
     }
 
     /// Its content.
-    pub(crate) fn content(&self, version: Version) -> Vec<u8> {
-        let blocks = self.size.div_ceil(BLOCK);
-        let mut random = Random::seeded(&[1, self.key]);
-        let rewritten: BTreeSet<usize> = match version {
-            Version::Old => BTreeSet::new(),
-            Version::New => (0..(blocks / 10).max(1)).map(|_| random.below(blocks.max(1))).collect(),
-        };
-        let mut content = vec![0; self.size];
-        for (number, block) in content.chunks_mut(BLOCK).enumerate() {
-            let generation = u64::from(rewritten.contains(&number));
-            fill(block, &mut Random::seeded(&[2, self.key, number as u64, generation]));
+    pub(crate) fn content(&self, version: Version) -> Result<Vec<u8>> {
+        let size = self.size(version);
+        match &self.source {
+            Source::Made(material, key) => Ok(made(*material, *key, size, version)),
+            Source::Real { path, key, donors } => {
+                let mut content = read(path, size)?;
+                if version == Version::New {
+                    rewrite(&mut content, *key, donors)?;
+                }
+                Ok(content)
+            }
+            Source::Released(versions) => {
+                let path = versions[version as usize].as_deref();
+                read(path.with_context(|| format!("{} is not in this release", self.path))?, size)
+            }
         }
-        content
     }
 
-    /// Its size in bytes, in both versions.
-    pub(crate) fn size(&self) -> usize {
-        self.size
+    /// Its size in bytes.
+    pub(crate) fn size(&self, version: Version) -> usize {
+        self.sizes[version as usize]
     }
+}
+
+/// The content of a file that is made.
+fn made(material: Material, key: u64, size: usize, version: Version) -> Vec<u8> {
+    let mut content = vec![0; size];
+    let rewritten = match version {
+        Version::Old => BTreeSet::new(),
+        Version::New => rewritten(key, size),
+    };
+    for (number, block) in content.chunks_mut(BLOCK).enumerate() {
+        material.fill(block, key, number as u64, rewritten.contains(&number).into());
+    }
+    content
+}
+
+/// The blocks of a file of this size in which its new version differs.
+fn rewritten(key: u64, size: usize) -> BTreeSet<usize> {
+    let blocks = size.div_ceil(BLOCK);
+    let mut random = Random::seeded(&[1, key]);
+    (0..(blocks / 10).max(1)).map(|_| random.below(blocks.max(1))).collect()
+}
+
+/// Puts blocks of other files into a tenth of a file's blocks.
+fn rewrite(content: &mut [u8], key: u64, donors: &[Donor]) -> Result<()> {
+    let changed = rewritten(key, content.len());
+    let blocks = content.chunks_mut(BLOCK).enumerate();
+    for (number, block) in blocks.filter(|(number, _)| changed.contains(number)) {
+        let mut random = Random::seeded(&[10, key, number as u64]);
+        let donor = &donors[random.below(donors.len())];
+        let from = random.below(donor.size / BLOCK) * BLOCK;
+        let given = fs::File::open(&donor.path)?.read_exact_at(block, from as u64);
+        given.with_context(|| format!("{}", donor.path.display()))?;
+    }
+    Ok(())
+}
+
+/// Reads a real file, which must still be as large as when it was picked.
+fn read(path: &Path, size: usize) -> Result<Vec<u8>> {
+    let content = fs::read(path).with_context(|| format!("{}", path.display()))?;
+    ensure!(content.len() == size, "{} was changed while it was measured with", path.display());
+    Ok(content)
 }
 
 /// A tree and a patch to it.
@@ -100,21 +177,27 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// The workload of a scale.
-    pub(crate) fn new(scale: Scale) -> Self {
-        let sizes = sizes(scale.files, scale.mean);
-        let named = |(number, size): (usize, &usize)| {
-            File::new(format!("opt/acme/d{:03}/f{number:05}", number / 100), *size, number as u64)
+    /// A workload of made files. The material of each follows from its number, unless one is named for all.
+    pub(crate) fn made(scale: Scale, material: Option<Material>) -> Self {
+        let file = |path: String, size: usize, key: u64| match material {
+            None => File::new(path, size, key),
+            Some(material) => File::made(path, size, material, key),
         };
-        let files: Vec<File> = sizes.iter().enumerate().map(named).collect();
+        let named = |(number, size): (usize, &usize)| {
+            file(format!("opt/acme/d{:03}/f{number:05}", number / 100), *size, number as u64)
+        };
+        let files = sizes(scale.files, scale.mean).iter().enumerate().map(named).collect();
+        let added = (0..scale.added)
+            .map(|number| file(format!("opt/acme/new/n{number:03}"), scale.mean, 1_000_000 + number as u64))
+            .collect();
+        Self::of(files, added, scale)
+    }
+
+    /// The workload of these files, of which as many are replaced and deleted as the scale says.
+    pub(crate) fn of(files: Vec<File>, added: Vec<File>, scale: Scale) -> Self {
         let (replaced, rest) = pick(&files, scale.replaced);
         let step = (rest.len() / scale.deleted.max(1)).max(1);
         let deleted = rest.into_iter().step_by(step).take(scale.deleted).collect();
-        let added = (0..scale.added)
-            .map(|number| {
-                File::new(format!("opt/acme/new/n{number:03}"), scale.mean, 1_000_000 + number as u64)
-            })
-            .collect();
         Self { files, replaced, deleted, added }
     }
 
@@ -143,19 +226,6 @@ impl Workload {
     pub(crate) fn gone(&self) -> impl Iterator<Item = &File> {
         self.deleted.iter().map(|&number| &self.files[number])
     }
-
-    /// Refuses data that `gzip -1` would bring to something else than 0.75–0.85 of its size.
-    pub(crate) fn check_ratio(&self) -> Result<f64> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
-        let mut size = 0;
-        for file in self.files.iter().step_by(self.files.len().div_ceil(200)) {
-            encoder.write_all(&file.content(Version::Old))?;
-            size += file.size;
-        }
-        let ratio = encoder.finish()?.len() as f64 / size as f64;
-        ensure!((0.75..=0.85).contains(&ratio), "gzip -1 brings the data to {ratio:.3} of its size");
-        Ok(ratio)
-    }
 }
 
 /// Log-normal sizes (σ 1.3) with this mean, of at least one byte.
@@ -171,36 +241,11 @@ fn sizes(count: usize, mean: usize) -> Vec<usize> {
 fn pick(files: &[File], count: usize) -> (Vec<usize>, Vec<usize>) {
     let mut random = Random::seeded(&[4]);
     let mut by_size: Vec<usize> = (0..files.len()).collect();
-    by_size.sort_by_key(|&number| files[number].size);
-    let stretch = files.len() / count.max(1);
-    let picked: BTreeSet<usize> = by_size
-        .chunks_exact(stretch)
-        .take(count)
+    by_size.sort_by_key(|&number| files[number].size(Version::Old));
+    let count = count.min(files.len());
+    let picked: BTreeSet<usize> = (0..count)
+        .map(|number| &by_size[number * files.len() / count..(number + 1) * files.len() / count])
         .map(|stretch| stretch[random.below(stretch.len())])
         .collect();
     (0..files.len()).partition(|number| picked.contains(number))
 }
-
-/// Noise, or text of words that come again and again.
-fn fill(block: &mut [u8], random: &mut Random) {
-    if random.below(100) < NOISE {
-        return random.fill(block);
-    }
-    let mut at = 0;
-    while at < block.len() {
-        let word = &WORDS[random.below(WORDS.len())];
-        let length = word.len().min(block.len() - at);
-        block[at..at + length].copy_from_slice(&word[..length]);
-        at += length;
-    }
-}
-
-/// The words of all texts, each with the blank behind it.
-static WORDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let mut random = Random::seeded(&[5]);
-    let mut word = || {
-        let length = 3 + random.below(9);
-        (0..length).map(|_| b'a' + random.below(26) as u8).chain([b' ']).collect()
-    };
-    (0..1024).map(|_| word()).collect()
-});

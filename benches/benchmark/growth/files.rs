@@ -12,7 +12,7 @@ use crate::line::Line;
 use crate::measure::{Costs, in_turns};
 use crate::options::Options;
 use crate::report::Report;
-use crate::table::{Table, grouped, known, spread};
+use crate::table::{Table, grouped, known, spread, whole};
 use crate::workload::{File, Workload};
 
 const ID: &str = "800001-01";
@@ -46,7 +46,7 @@ pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
             spread(floor),
             spread(apply),
             format!("{:.2}", apply.median / floor.median),
-            known(costs[1].counted(|cost| cost.flushes), |flushes| format!("{flushes:.0}")),
+            known(costs[1].counted(|cost| cost.flushes), whole),
             spread(floor_back),
             spread(back_out),
             format!("{:.2}", back_out.median / floor_back.median),

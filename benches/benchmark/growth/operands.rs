@@ -12,7 +12,7 @@ use crate::line::Line;
 use crate::measure::{Cost, Costs, measure};
 use crate::options::Options;
 use crate::report::Report;
-use crate::table::{Table, grouped, known, spread};
+use crate::table::{Table, grouped, known, spread, whole};
 use crate::workload::File;
 
 /// Files of each of the patches.
@@ -46,7 +46,6 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         let [many, one] = costs.each_ref().map(Costs::wall);
         let ratio = many.median / one.median;
         let [flushes, flushes_of_one] = costs.each_ref().map(|costs| costs.counted(|cost| cost.flushes));
-        let whole = |flushes: f64| format!("{flushes:.0}");
         table.row([
             grouped(count),
             spread(many),

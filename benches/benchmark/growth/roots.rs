@@ -13,7 +13,7 @@ use crate::line::Line;
 use crate::measure::{Costs, in_turns};
 use crate::options::Options;
 use crate::report::Report;
-use crate::table::{Table, grouped, seconds, spread};
+use crate::table::{Table, grouped, mebibytes, seconds, spread};
 use crate::workload::File;
 
 const ID: &str = "900001-01";
@@ -31,9 +31,18 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     fresh(&directory)?;
     let roots = make_roots(&directory, &inputs.join("base"), most)?;
 
-    let mut table =
-        Table::new(&["roots", "in parallel", "per root", "one at a time", "ratio", "back out, in parallel"]);
+    let mut table = Table::new(&[
+        "roots",
+        "in parallel",
+        "per root",
+        "one at a time",
+        "ratio",
+        "back out, in parallel",
+        "peak memory",
+        "back out",
+    ]);
     let mut lines = Lines::new();
+    let mut peaks = Vec::new();
     for &count in counts {
         let list = inputs.join("roots");
         let paths: String = roots[..count].iter().map(|root| format!("{}\n", root.display())).collect();
@@ -48,20 +57,41 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         ];
         let costs = in_turns(disk, options.runs(), commands.each_ref())?;
         let [parallel, back_out, serial, _] = costs.each_ref().map(Costs::wall);
+        let [peak, peak_back, ..] = costs.each_ref().map(|costs| costs.spread(|cost| cost.peak).median);
+        peaks.push((count as f64, [peak, peak_back]));
+        let ratio = parallel.median / serial.median;
+        if count == 500 {
+            report.at_most(disk.name(), "500 roots / the same with --jobs 1", 0.6, ratio, "");
+        }
         table.row([
             grouped(count),
             spread(parallel),
             seconds(parallel.median / count as f64),
             spread(serial),
-            format!("{:.2}", parallel.median / serial.median),
+            format!("{ratio:.2}"),
             spread(back_out),
+            mebibytes(peak),
+            mebibytes(peak_back),
         ]);
         lines.add(count, [parallel, back_out, serial]);
     }
     report.table(&table);
     let plot = ["growth-roots", "A patch of ten files on many roots, one command", "roots"];
     lines.draw(report, disk, plot, ["apply", "back out", "apply, --jobs 1"]);
+    memory_of_a_root(disk, &peaks, report);
     clear(&[&directory, &inputs])
+}
+
+/// Judges what a root adds to the peak of memory: between the most roots and a fifth of them.
+fn memory_of_a_root(disk: &Disk, peaks: &[(f64, [f64; 2])], report: &mut Report) {
+    let Some((most, at_most)) = peaks.last() else { return };
+    let Some((fewer, at_fewer)) = peaks.iter().rfind(|(count, _)| count * 5.0 <= *most) else { return };
+    for (number, work) in
+        ["memory for each root, apply", "memory for each root, back out"].into_iter().enumerate()
+    {
+        let each = (at_most[number] - at_fewer[number]) / (most - fewer) / 1024.0;
+        report.at_most(disk.name(), work, 4.0, each, " KiB");
+    }
 }
 
 /// Installs the package once, and copies that root.

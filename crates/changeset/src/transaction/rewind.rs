@@ -95,8 +95,8 @@ impl CopyMaker<'_> {
         }
         let made = stage.look(name)?.map(|seen| identity(&seen, None, None));
         again.new = made.map(|made| {
-            let (sha256, target) = (copy.sha256.clone(), copy.target.clone());
-            Box::new(Identity { sha256, target, ..made })
+            let (b3, target) = (copy.b3.clone(), copy.target.clone());
+            Box::new(Identity { b3, target, ..made })
         });
         Ok(again)
     }

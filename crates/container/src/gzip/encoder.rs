@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use flate2::{Decompress, FlushDecompress, Status};
-
-use super::deflating::{Deflating, Effort};
+use super::codec::{Deflater, Effort, Inflater};
 use super::in_order::InOrder;
 use super::{CHUNK, HEAD, HEADER, LONGEST, trailer};
 
@@ -60,7 +58,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
         if !last.is_empty() || self.handed_over == 0 {
             match &mut self.pool {
                 Some(pool) => pool.ask((last, effort)),
-                None => self.out.take(Worker::new().encode(last, effort)?)?,
+                None => self.out.take(Worker::default().encode(last, effort)?)?,
             }
         }
         while self.pool.as_ref().is_some_and(|pool| pool.under_way() > 0) {
@@ -81,7 +79,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
         let threads = self.threads;
         let pool = self.pool.get_or_insert_with(|| {
             InOrder::new(threads, || {
-                let mut worker = Worker::new();
+                let mut worker = Worker::default();
                 move |(chunk, effort)| worker.encode(chunk, effort)
             })
         });
@@ -112,26 +110,19 @@ impl<O: MemberOutput> Write for GzipEncoder<O> {
 }
 
 /// Compresses one chunk after another.
+#[derive(Default)]
 struct Worker {
-    deflating: Deflating,
-    inflate: Decompress,
+    deflater: Deflater,
+    inflater: Inflater,
     again: Vec<u8>,
 }
 
 impl Worker {
-    fn new() -> Self {
-        Self {
-            deflating: Deflating::default(),
-            inflate: Decompress::new(false),
-            again: Vec::with_capacity(CHUNK + 1),
-        }
-    }
-
     fn encode(&mut self, content: Vec<u8>, effort: Effort) -> io::Result<VerifiedMember> {
         let mut member = Vec::with_capacity(LONGEST);
         member.extend_from_slice(&HEAD);
         member.extend_from_slice(&[0; HEADER - HEAD.len()]);
-        self.deflating.deflate(&content, effort, &mut member)?;
+        self.deflater.deflate(&content, effort, &mut member)?;
         self.must_decode_to(&content, member.get(HEADER..).unwrap_or_default())?;
         member.extend_from_slice(&trailer(&content));
         let size = u32::try_from(member.len()).map_err(io::Error::other)?;
@@ -141,10 +132,8 @@ impl Worker {
 
     /// Proves the encoder: what it made is decoded, and compared with what it was made of.
     fn must_decode_to(&mut self, content: &[u8], deflated: &[u8]) -> io::Result<()> {
-        self.inflate.reset(false);
-        self.again.clear();
-        let status = self.inflate.decompress_vec(deflated, &mut self.again, FlushDecompress::Finish)?;
-        if status == Status::StreamEnd && self.again == content {
+        self.inflater.inflate(deflated, &mut self.again)?;
+        if self.again == content {
             Ok(())
         } else {
             Err(io::Error::new(io::ErrorKind::InvalidData, "other bytes came back than were compressed"))

@@ -25,9 +25,9 @@ pub(super) struct PlanBuilder<'a> {
     /// The root as it is.
     pub(super) inventory: &'a Inventory,
     /// The changes, by path.
-    pub(super) changes: BTreeMap<ObjectPath, Change>,
+    pub(super) changes: BTreeMap<ObjectPath, Box<Change>>,
     /// The lines of `contents` that change, each with the package because of which it does.
-    pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<ContentsLine>)>,
+    pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>,
     /// Edited files that stay.
     pub(super) kept: BTreeSet<ObjectPath>,
     /// Sentences for a person.
@@ -77,7 +77,7 @@ impl<'a> PlanBuilder<'a> {
     /// The line of `contents` of a path as it will be.
     pub(super) fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         match self.lines.get(path) {
-            Some((_, line)) => line.as_ref(),
+            Some((_, line)) => line.as_deref(),
             None => self.inventory.lines.get(path),
         }
     }
@@ -85,7 +85,7 @@ impl<'a> PlanBuilder<'a> {
     /// Sets the line of a path, where that is a change.
     pub(super) fn set_line(&mut self, package: &PkgInst, path: &ObjectPath, line: Option<ContentsLine>) {
         if self.line(path) != line.as_ref() {
-            self.lines.insert(path.clone(), (package.clone(), line));
+            self.lines.insert(path.clone(), (package.clone(), line.map(Box::new)));
         }
     }
 
@@ -96,7 +96,7 @@ impl<'a> PlanBuilder<'a> {
             path: path.clone(),
             volume: None,
             object: object.clone(),
-            owners: Vec::new(),
+            owners: Vec::with_capacity(1),
         });
         line.object = object;
         let known = line.owners.iter().position(|owner| owner.package == *package);
@@ -110,7 +110,7 @@ impl<'a> PlanBuilder<'a> {
     pub(super) fn change(&mut self, package: &PkgInst, path: &ObjectPath, action: Action) {
         let old = self.old(path).cloned().map(Box::new);
         let change = Change { package: package.clone(), path: path.clone(), action, old };
-        self.changes.insert(path.clone(), change);
+        self.changes.insert(path.clone(), Box::new(change));
     }
 
     /// Gives every new object without a time of its own this one: what is made anew must not say when the disk got it,

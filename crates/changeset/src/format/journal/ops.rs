@@ -9,11 +9,9 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::io::BufRead;
 
-use sha2::{Digest as _, Sha256};
-
 use super::{HEAD, Identity, Journal, JournalEntry, JournalError, JournalHeader, Op, SECTOR, VERSION};
 use super::{blank, checked, line, sector, texts};
-use patchadm_rootfs::{Digest, Timestamp};
+use patchadm_rootfs::{Digest, Digesting, Timestamp};
 use patchadm_svr4::package::rule::holds;
 
 /// The bit of a mode that lets everybody read.
@@ -58,10 +56,10 @@ impl Journal {
         let header = JournalHeader {
             version: VERSION,
             lines: lines.len() as u64,
-            sha256: digest(lines),
+            b3: digest(lines),
             db: lines.len() as u64,
             ops: ops.len() as u64,
-            ops_sha256: digest(&ops),
+            ops_b3: digest(&ops),
             ..header
         };
         journal.splice(..SECTOR, sector(&header));
@@ -71,7 +69,7 @@ impl Journal {
     /// Adds what the second file says, when it is the one that the header names.
     pub(super) fn add_ops(&mut self, bytes: Option<&[u8]>) -> Result<(), JournalError> {
         let header = &self.head.header;
-        let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_sha256;
+        let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_b3;
         let Some(bytes) = bytes.filter(is_it) else { return Err(JournalError::Ops(header.run.clone())) };
         let shown = self.shown();
         texts(bytes).enumerate().try_for_each(|(index, text)| self.add_line(&shown, index + 1, text))
@@ -81,7 +79,7 @@ impl Journal {
     pub(super) fn read_ops(&mut self, file: &mut dyn BufRead) -> Result<(), JournalError> {
         let shown = self.shown();
         let other = |journal: &Self| JournalError::Ops(journal.head.header.run.clone());
-        let (mut digest, mut length, mut line) = (Sha256::new(), 0, Vec::new());
+        let (mut digest, mut length, mut line) = (Digesting::default(), 0, Vec::new());
         for number in 1.. {
             line.clear();
             let count = file.read_until(b'\n', &mut line).map_err(|_| other(self))?;
@@ -93,7 +91,7 @@ impl Journal {
             self.add_line(&shown, number, line.strip_suffix(b"\n").unwrap_or(&line))?;
         }
         let header = &self.head.header;
-        let is_it = length == header.ops && Digest(digest.finalize().into()).to_string() == header.ops_sha256;
+        let is_it = length == header.ops && digest.finish().to_string() == header.ops_b3;
         if is_it { Ok(()) } else { Err(other(self)) }
     }
 
@@ -162,7 +160,7 @@ impl Identity {
             size: 0,
             mtime: Timestamp::whole(0),
             inode: self.inode,
-            sha256: None,
+            b3: None,
             target: None,
             xattrs: None,
         }
@@ -170,5 +168,5 @@ impl Identity {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Digest(Sha256::digest(bytes).into()).to_string()
+    Digest::of(bytes).to_string()
 }

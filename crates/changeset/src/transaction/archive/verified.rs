@@ -9,11 +9,9 @@ use std::io::{self, BufReader, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::plan::UndoFormat;
 use patchadm_container::gzip;
-use patchadm_rootfs::{Digest, Hashing, cores};
+use patchadm_rootfs::{Digest, Digesting, Hashing, cores};
 use patchadm_svr4::format::{compress, datastream};
 
 /// The most chunks in transit between the two threads.
@@ -24,8 +22,8 @@ const UNDER_WAY: usize = 4;
 pub struct WrittenArchive {
     /// The compressed size, in bytes.
     pub size: u64,
-    /// SHA-256 of the compressed bytes.
-    pub sha256: Digest,
+    /// BLAKE3 of the compressed bytes.
+    pub b3: Digest,
 }
 
 /// The reason why a file could not be written and verified.
@@ -52,7 +50,7 @@ enum Inner<'f> {
 
 struct ArchiveSink<'f> {
     file: &'f mut dyn Write,
-    sha256: Sha256,
+    b3: Digesting,
     size: u64,
     reader: SyncSender<Vec<u8>>,
 }
@@ -66,7 +64,7 @@ pub(crate) fn write<'f, E>(
     content: impl FnOnce(VerifyingEncoder<'f>) -> Result<VerifyingEncoder<'f>, E>,
 ) -> Result<WrittenArchive, VerifiedWriteError<E>> {
     let (sender, receiver) = sync_channel(UNDER_WAY);
-    let sink = ArchiveSink { file, sha256: Sha256::new(), size: 0, reader: sender };
+    let sink = ArchiveSink { file, b3: Digesting::default(), size: 0, reader: sender };
     let inner = match format {
         UndoFormat::Gzip => Inner::Gzip(gzip::GzipEncoder::new(sink, cores(), described)),
         UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
@@ -105,7 +103,7 @@ impl VerifyingEncoder<'_> {
                 (sink, Some(raw))
             }
         };
-        let written = WrittenArchive { size: sink.size, sha256: Digest(sink.sha256.finalize().into()) };
+        let written = WrittenArchive { size: sink.size, b3: sink.b3.finish() };
         Ok((written, raw))
     }
 }
@@ -127,7 +125,7 @@ impl Write for VerifyingEncoder<'_> {
 impl ArchiveSink<'_> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
-        self.sha256.update(bytes);
+        self.b3.update(bytes);
         self.size += bytes.len() as u64;
         Ok(())
     }
@@ -244,7 +242,7 @@ mod tests {
             })
             .unwrap_or_else(|_: VerifiedWriteError<datastream::DatastreamError>| panic!("{format:?}"));
             assert_eq!(written.size, file.len() as u64);
-            assert_eq!(written.sha256, Digest(Sha256::digest(&file).into()));
+            assert_eq!(written.b3, Digest::of(&file));
         }
     }
 }

@@ -1,0 +1,58 @@
+//! The set `trees`: two releases of something real, each in a directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::reader::list;
+use crate::system::is_plain;
+use crate::workload::{Donor, File, Workload};
+
+/// The patch from one release to the other: it delivers what differs and what is new, and deletes what is gone. What is
+/// no regular file, or has a name that some package format cannot hold, is left out.
+pub(crate) fn workload(old: &Path, new: &Path) -> Result<Workload> {
+    let (old, mut new) = (files(old)?, files(new)?);
+    let mut workload =
+        Workload { files: Vec::new(), replaced: Vec::new(), deleted: Vec::new(), added: Vec::new() };
+    for (name, before) in old {
+        let number = workload.files.len();
+        let path = format!("opt/acme/{name}");
+        match new.remove(&name) {
+            None => {
+                workload.deleted.push(number);
+                workload.files.push(File::released(path, [Some(donor(before)?), None]));
+            }
+            Some(after) if fs::read(&before)? == fs::read(&after)? => {
+                workload.files.push(File::released(path, [Some(donor(before)?), None]));
+            }
+            Some(after) => {
+                workload.replaced.push(number);
+                workload.files.push(File::released(path, [Some(donor(before)?), Some(donor(after)?)]));
+            }
+        }
+    }
+    for (name, after) in new {
+        workload.added.push(File::released(format!("opt/acme/{name}"), [None, Some(donor(after)?)]));
+    }
+    ensure!(!workload.files.is_empty(), "the old release has no files");
+    ensure!(!workload.replaced.is_empty(), "the two releases have no file in common that differs");
+    Ok(workload)
+}
+
+/// The files below a directory, by their names in it.
+fn files(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut paths = Vec::new();
+    list(directory, &mut paths).with_context(|| format!("{}", directory.display()))?;
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(directory).ok().filter(|name| is_plain(name))?.display().to_string();
+        Some((name, path))
+    };
+    Ok(paths.into_iter().filter_map(named).collect())
+}
+
+fn donor(path: PathBuf) -> Result<Donor> {
+    let size = fs::metadata(&path)?.len() as usize;
+    Ok(Donor { path: path.canonicalize()?, size })
+}
