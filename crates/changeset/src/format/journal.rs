@@ -14,6 +14,8 @@ mod entry;
 mod ops;
 mod path_text;
 
+use std::io::BufRead;
+
 use super::run::Run;
 use patchadm_rootfs::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -206,13 +208,25 @@ pub enum JournalError {
 impl Journal {
     /// Reads a whole journal: its bytes and those of `ops-<run>`.
     pub fn parse(bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
+        Self::parse_with(bytes, |journal| journal.add_ops(ops))
+    }
+
+    /// Does the same with the second file read line by line, so that its bytes are never all in memory.
+    pub fn parse_beside(bytes: &[u8], ops: &mut dyn BufRead) -> Result<Self, JournalError> {
+        Self::parse_with(bytes, |journal| journal.read_ops(ops))
+    }
+
+    fn parse_with(
+        bytes: &[u8],
+        add_ops: impl FnOnce(&mut Self) -> Result<(), JournalError>,
+    ) -> Result<Self, JournalError> {
         let head = parse_head(bytes)?;
         let lines = part(bytes, head.header.lines)?;
         if Digest::of(lines).to_string() != head.header.b3 {
             return Err(JournalError::Digest);
         }
         let mut journal = Self::collect(head, lines)?;
-        journal.add_ops(ops)?;
+        add_ops(&mut journal)?;
         journal.is_whole = true;
         check::lines(&journal)?;
         Ok(journal)

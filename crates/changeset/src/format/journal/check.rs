@@ -224,13 +224,13 @@ fn is_one_object(op: &Op) -> bool {
         let Identity { file_type, size, mtime, inode, b3, target, .. } = one.clone();
         (file_type, size, mtime, inode, b3, target)
     };
-    op.old.as_ref().map(kept) == op.new.as_ref().map(kept)
+    op.old.as_deref().map(kept) == op.new.as_deref().map(kept)
 }
 
 /// Whether the extended attributes that undoing an op sets are ones that the engine sets. A directory that is held gets
 /// all of them; any other object those that the op changes.
 fn sets_only_settable(op: &Op) -> bool {
-    let of = |identity: &Option<Identity>| {
+    let of = |identity: &Option<Box<Identity>>| {
         identity.as_ref().and_then(|one| one.xattrs.clone()).unwrap_or_default()
     };
     let (old, new) = (of(&op.old), of(&op.new));

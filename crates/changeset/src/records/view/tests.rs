@@ -48,12 +48,12 @@ impl Scene {
         fs::write(self.host(path), text).unwrap();
     }
 
-    fn identity(&self, path: &str) -> Identity {
+    fn identity(&self, path: &str) -> Box<Identity> {
         let path = at(path);
         let dir = self.root.dir(&path.parent().unwrap()).unwrap();
         let seen = dir.look(path.name()).unwrap().unwrap();
         let file_type = if seen.file_type == FileType::Directory { 'd' } else { 'f' };
-        Identity {
+        Box::new(Identity {
             file_type,
             mode: seen.mode.bits(),
             uid: seen.uid,
@@ -64,7 +64,7 @@ impl Scene {
             b3: None,
             target: None,
             xattrs: None,
-        }
+        })
     }
 
     /// An op whose new object, if it has one, stands in the stage now.

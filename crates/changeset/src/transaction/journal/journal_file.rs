@@ -3,7 +3,7 @@
 //! The file `ops-<run>` means nothing until a journal names it, so it has its final name from the start. It is
 //! removed once the next run has its outcome.
 
-use std::io::Read as _;
+use std::io::{BufReader, Read as _};
 
 use crate::format::journal::{
     self, HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, RunRecord, ScriptProgress,
@@ -119,6 +119,14 @@ pub(crate) fn write_new(root: &Root, files: &JournalFiles, run: &str) -> Result<
     own.remove(&ops)?;
     write(&own, &ops, &files.ops, Mode::of(0o600))?;
     fill(&mut own.open_or_create(NEW, Mode::of(0o600))?, &files.journal, Mode::of(0o644))
+}
+
+/// Reads the journal of a run back whose lines are at hand, with its ops file from the disk.
+pub(crate) fn read_back(root: &Root, journal: &[u8], run: &str) -> Result<Journal, Cause> {
+    let own = make_own_directory(root)?;
+    let mut ops = BufReader::with_capacity(1 << 16, own.open_regular(&ops_name(run))?);
+    Journal::parse_beside(journal, &mut ops)
+        .map_err(|reason| Cause::Journal { path: root.show(&own.at(NAME)), reason })
 }
 
 /// Writes a copy of the journal into a stage, both files under temporary names.
