@@ -171,8 +171,9 @@ impl<'a> ObjectSurvey<'a> {
     /// Adds a path and the directories above it.
     fn add(&mut self, path: &ObjectPath) {
         for path in std::iter::once(path.clone()).chain(path.ancestors()) {
-            if !self.inventory.physical.contains_key(&path) {
-                self.open.insert(path);
+            // With a path come all directories above it, so those of a known one are known.
+            if self.inventory.physical.contains_key(&path) || !self.open.insert(path) {
+                break;
             }
         }
     }

@@ -39,6 +39,10 @@ pub(super) struct PlanBuilder<'a> {
     recorded_only: BTreeSet<String>,
     /// Which path claims a place on the disk, and for which package.
     claims: BTreeMap<ObjectPath, (ObjectPath, PkgInst)>,
+    /// The paths of `changes` at which a directory comes in the place of something else.
+    new_directories: BTreeSet<ObjectPath>,
+    /// The directory of the path whose way was found open last, and its place: the way of the next path in it is open too.
+    open_directory: Option<(ObjectPath, ObjectPath)>,
 }
 
 /// The attributes that an object gets.
@@ -66,6 +70,8 @@ impl<'a> PlanBuilder<'a> {
             accounts_may_come: false,
             recorded_only: BTreeSet::new(),
             claims: BTreeMap::new(),
+            new_directories: BTreeSet::new(),
+            open_directory: None,
         }
     }
 
@@ -109,6 +115,16 @@ impl<'a> PlanBuilder<'a> {
     /// Adds a change.
     pub(super) fn change(&mut self, package: &PkgInst, path: &ObjectPath, action: Action) {
         let old = self.old(path).cloned().map(Box::new);
+        match &action {
+            Action::Replace(new) if matches!(new.body, Body::Directory) => {
+                self.new_directories.insert(path.clone());
+            }
+            _ => {
+                self.new_directories.remove(path);
+            }
+        }
+        let is_on_way = |directory: &ObjectPath| directory == path || directory.is_below(path);
+        self.open_directory.take_if(|(above, place)| is_on_way(above) || is_on_way(place));
         let change = Change { package: package.clone(), path: path.clone(), action, old };
         self.changes.insert(path.clone(), Box::new(change));
     }
@@ -146,6 +162,10 @@ impl<'a> PlanBuilder<'a> {
     /// they go with the package (pkgadd(1M)).
     pub(super) fn open_way(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), ObjectProblem> {
         let place = self.place_of(path);
+        let directory = path.parent().zip(place.parent());
+        if directory.is_some() && directory == self.open_directory {
+            return Ok(());
+        }
         for above in path.ancestors().chain(place.ancestors()) {
             self.check_planned_directory(&above)?;
         }
@@ -170,6 +190,7 @@ impl<'a> PlanBuilder<'a> {
         for directory in missing.iter().rev() {
             self.imply(package, directory);
         }
+        self.open_directory = directory;
         Ok(())
     }
 
@@ -230,11 +251,17 @@ impl<'a> PlanBuilder<'a> {
     /// Checks what only the whole shows: a directory that becomes something else must be empty by then, and one
     /// that stays full is not removed. Adds the note about owners.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
+        let mut last_directory = None;
         for change in self.changes.values() {
-            self.check_above(change)?;
+            let directory = change.path.parent();
+            if last_directory != directory {
+                self.check_above(change)?;
+            }
+            self.check_ownership(change).map_err(|problem| refuse(change, problem))?;
+            // What stays or goes has no way to look at.
+            last_directory = directory.filter(|_| is_new(change));
             if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
-                let (package, path) = (change.package.clone(), change.path.to_string());
-                return Err(Reason::Object { package, path, problem: ObjectProblem::NotEmpty(held) });
+                return Err(refuse(change, ObjectProblem::NotEmpty(held)));
             }
         }
         for path in self.full_directories() {
@@ -251,16 +278,13 @@ impl<'a> PlanBuilder<'a> {
 
     /// Nothing may come to lie below what becomes no directory; a hard link, planned last, may have taken a place above.
     fn check_above(&self, change: &Change) -> Result<(), Reason> {
-        let lies = if matches!(change.action, Action::Add(_) | Action::Replace(_)) {
-            change.path.ancestors().try_for_each(|above| self.check_planned_directory(&above))
-        } else {
-            Ok(())
-        };
-        lies.and_then(|()| self.check_ownership(change)).map_err(|problem| Reason::Object {
-            package: change.package.clone(),
-            path: change.path.to_string(),
-            problem,
-        })
+        if !is_new(change) {
+            return Ok(());
+        }
+        let mut above = change.path.ancestors();
+        above
+            .try_for_each(|above| self.check_planned_directory(&above))
+            .map_err(|problem| refuse(change, problem))
     }
 
     /// Without privileges nothing is changed in a directory of somebody else, even where writing to it is allowed:
@@ -333,11 +357,8 @@ impl<'a> PlanBuilder<'a> {
     }
 
     fn is_below_new_directory(&self, path: &ObjectPath) -> bool {
-        path.ancestors().any(|above| {
-            self.changes.get(&above).is_some_and(|change| {
-                matches!(&change.action, Action::Replace(new) if matches!(new.body, Body::Directory))
-            })
-        })
+        !self.new_directories.is_empty()
+            && path.ancestors().any(|above| self.new_directories.contains(&above))
     }
 
     fn becomes_directory(&self, path: &ObjectPath) -> bool {
@@ -430,6 +451,16 @@ pub(super) fn below<'m, V>(
         let directory = directory.clone();
         move |path| path.is_below(&directory)
     })
+}
+
+/// Whether a change puts a new object at its path.
+fn is_new(change: &Change) -> bool {
+    matches!(change.action, Action::Add(_) | Action::Replace(_))
+}
+
+/// Returns the reason that a change cannot be made.
+fn refuse(change: &Change, problem: ObjectProblem) -> Reason {
+    Reason::Object { package: change.package.clone(), path: change.path.to_string(), problem }
 }
 
 /// Whether a change makes something else of a directory.
