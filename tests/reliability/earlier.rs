@@ -93,7 +93,7 @@ fn tidied_up() -> Option<(TempDir, PathBuf)> {
     let (dir, root) = COMMITTED.unpack()?;
     let own = root.join("var/sadm/patchadm");
     let mut journal = fs::read(own.join("journal")).unwrap();
-    let (sector, place) = done_sector();
+    let (sector, place) = done_sector(false);
     let place = usize::try_from(place).unwrap();
     journal[place..place + SECTOR].copy_from_slice(&sector);
     fs::write(own.join("journal"), journal).unwrap();
@@ -116,7 +116,7 @@ fn a_journal_of_an_earlier_build_is_told_by_its_version() {
     for earlier in ALL {
         let (_, journal) = earlier.files("var/sadm/patchadm/journal").pop_first().unwrap();
         assert_eq!(parse_head(&journal), Err(JournalError::Earlier(3)));
-        let done = [&journal[..4 * SECTOR], &done_sector().0, &journal[5 * SECTOR..]].concat();
+        let done = [&journal[..4 * SECTOR], &done_sector(false).0, &journal[5 * SECTOR..]].concat();
         assert!(parse_head(&done).unwrap().done);
     }
 }

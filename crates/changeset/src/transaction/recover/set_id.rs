@@ -41,18 +41,21 @@ pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
     plain.map(|item| item.op.stage.as_str()).collect()
 }
 
-/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`.
-/// Call it before anything is dropped; it does nothing twice.
+/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`;
+/// tells whether there was any other. Call it before anything is dropped; it does nothing twice.
 pub(crate) fn strip_set_id_bits(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
     plain: &HashSet<&str>,
-) -> std::result::Result<(), Cause> {
+) -> std::result::Result<bool, Cause> {
     let mut taking = BitStripper { root, outcome, since: None, recorded: None };
     let is_plain = |op: &Op| outcome == RunOutcome::Commit && plain.contains(op.stage.as_str());
     let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
     dropped.retain(|op| !is_plain(op));
+    if dropped.is_empty() {
+        return Ok(false);
+    }
     for (index, domain) in journal.domains.iter().enumerate() {
         if dropped.iter().all(|op| op.domain != index) {
             continue;
@@ -72,7 +75,7 @@ pub(crate) fn strip_set_id_bits(
             }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Tells whether an op leaves an object in the stage that may have such bits.
