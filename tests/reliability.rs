@@ -19,6 +19,9 @@ mod crash;
 mod dead_disk;
 /// Few open files.
 mod descriptors;
+/// Each byte is digested once.
+#[cfg(debug_assertions)]
+mod digested;
 /// A disk that forgets.
 mod disk;
 /// Records and killed runs of an earlier build.

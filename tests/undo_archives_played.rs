@@ -498,20 +498,31 @@ impl Place {
 
 #[test]
 fn an_archive_of_an_earlier_form_is_told_and_not_restored_from() {
-    for is_vouched in [true, false] {
-        let Some((place, _)) = Place::with_earlier_archive() else { return };
-        if is_vouched {
-            vouch(&place.scenario.root(), "ACMEweb", "100-02", EARLIER);
-        }
-        let before = place.scenario.everything();
-        for way in ["native", "script"] {
-            let said = place.scenario.run(&place.taking_back("100-02", way)).fails(4);
-            assert!(said.contains("was made by an earlier form of this program"), "{way}: {said}");
-            assert!(said.contains("with the version of patchadm that applied it"), "{way}: {said}");
-            assert!(!said.contains("damaged"), "{way}: {said}");
-            assert_same(&place.scenario.everything(), &before);
-        }
+    let Some((place, _)) = Place::with_earlier_archive() else { return };
+    vouch(&place.scenario.root(), "ACMEweb", "100-02", EARLIER);
+    let before = place.scenario.everything();
+    for way in ["native", "script"] {
+        let said = place.scenario.run(&place.taking_back("100-02", way)).fails(4);
+        assert!(said.contains("was made by an earlier form of this program"), "{way}: {said}");
+        assert!(said.contains("with the version of patchadm that applied it"), "{way}: {said}");
+        assert!(!said.contains("damaged"), "{way}: {said}");
+        assert_same(&place.scenario.everything(), &before);
     }
+}
+
+#[test]
+fn an_archive_of_an_earlier_form_that_the_ledger_does_not_name_is_no_damage_and_is_not_adopted() {
+    let Some((place, _)) = Place::with_earlier_archive() else { return };
+    let before = place.scenario.everything();
+    for way in ["native", "script"] {
+        let said = place.scenario.run(&place.taking_back("100-02", way)).fails(4);
+        assert!(said.contains("recover --adopt-undo") && !said.contains("damaged"), "{way}: {said}");
+    }
+    let told = place.scenario.run("recover --adopt-undo -R @ROOT@");
+    assert_eq!(told.code, 4, "{}", told.stderr);
+    assert!(told.stdout.contains("was made by an earlier form of this program"), "{}", told.stdout);
+    assert!(told.stdout.contains("that version can back the patch out"), "{}", told.stdout);
+    assert_same(&place.scenario.everything(), &before);
 }
 
 #[test]

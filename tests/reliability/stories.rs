@@ -63,7 +63,7 @@ pub(crate) struct Story {
 
 impl Story {
     /// A story of one act.
-    fn of(name: &'static str, stage: Scenario, act: Command) -> Self {
+    pub(crate) fn of(name: &'static str, stage: Scenario, act: Command) -> Self {
         Self { name, stage, acts: vec![act.clone()], whole: act }
     }
 }

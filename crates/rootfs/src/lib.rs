@@ -13,6 +13,8 @@ mod accounts;
 mod building;
 mod calls;
 mod cores;
+#[cfg(debug_assertions)]
+mod counted;
 mod descent;
 mod dir;
 mod door;
@@ -41,6 +43,8 @@ pub use building::{NewTree, UnnamedDirectory};
 pub(crate) use calls::again;
 pub use calls::random;
 pub use cores::{cores, side_by_side};
+#[cfg(debug_assertions)]
+pub use counted::digested_bytes;
 pub use descent::Descent;
 pub use dir::{Dir, FreeSpace};
 pub use door::{ChangeCall, Door, RootChange};

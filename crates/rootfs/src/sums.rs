@@ -43,6 +43,8 @@ pub struct Digesting(blake3::Hasher);
 impl Digesting {
     /// Adds bytes to the end of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
+        #[cfg(debug_assertions)]
+        crate::counted::note(bytes);
         self.0.update(bytes);
     }
 
@@ -55,6 +57,8 @@ impl Digesting {
 impl Digest {
     /// Computes the BLAKE3 digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
+        #[cfg(debug_assertions)]
+        crate::counted::note(bytes);
         Self(*blake3::hash(bytes).as_bytes())
     }
 }

@@ -255,6 +255,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_of_an_earlier_version_is_none() {
+        let bytes = stamp().write(b"", b"");
+        let mut head: serde_json::Value = journal::checked_values(bytes.trim_ascii_end()).next().unwrap();
+        assert!(ContentsStamp::parse(&journal::checked_line(&head)).is_some());
+        let sha256 = head.as_object_mut().unwrap().remove("b3").unwrap();
+        head["sha256"] = sha256;
+        for version in [1, 2, 3] {
+            head["version"] = version.into();
+            assert_eq!(ContentsStamp::parse(&journal::checked_line(&head)), None, "{version}");
+        }
+    }
+
+    #[test]
     fn the_largest_values_fit_into_the_head() {
         let mtime = Timestamp { seconds: i64::MIN, nanoseconds: 999_999_999 };
         let inode = Inode { number: u64::MAX, born: Some(mtime) };
