@@ -270,7 +270,7 @@ fn saved(save: &Path) -> BTreeSet<String> {
         for file in fs::read_dir(patch.path()).into_iter().flatten().map(Result::unwrap) {
             let name = file.file_name().into_string().unwrap();
             let stem = name.split('.').next().unwrap().to_owned();
-            let is_data = !name.ends_with(".sha256")
+            let is_data = !name.ends_with(".b3")
                 && name != "undo.paths"
                 && ["undo", "obsolete", "remote", "obsoleted_by"].contains(&&*stem);
             if is_data && id.contains('-') {

@@ -218,7 +218,7 @@ fn a_journal_of_a_later_version_is_not_given_up() {
     let stage = patched();
     let mut bytes = fs::read(stage.at(JOURNAL)).unwrap();
     let head = String::from_utf8(bytes[..512].to_vec()).unwrap();
-    let json = head[9..].trim_end().replace("\"version\":3", "\"version\":9");
+    let json = head[9..].trim_end().replace("\"version\":4", "\"version\":9");
     let line = format!("{:08x} {json}", crc32c::crc32c(json.as_bytes()));
     bytes[..line.len()].copy_from_slice(line.as_bytes());
     fs::write(stage.at(JOURNAL), &bytes).unwrap();

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use patchadm_rootfs::Digest;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
@@ -21,7 +21,7 @@ fn archive(id: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(bytes).to_string()
 }
 
 /// Lets the ledger of a package say that the run which wrote the archive of a patch has written these bytes.
@@ -31,7 +31,7 @@ pub(crate) fn vouch(root: &Path, package: &str, patch: &str, bytes: &[u8]) {
     let vouched = lines.lines().map(|line| {
         let mut line: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
         if line["patch"] == patch {
-            line["undo"] = format!("sha256:{}", hex(bytes)).into();
+            line["undo"] = format!("b3:{}", hex(bytes)).into();
             line["size"] = bytes.len().into();
         }
         format!("{}\n", Value::Object(line))
@@ -61,13 +61,13 @@ fn each_applied_patch_has_a_line_with_the_digest_of_its_archive() {
     let [one, two] = &lines(&stage)[..] else { panic!() };
     let bytes = fs::read(stage.at(&archive("100-01"))).unwrap();
     assert_eq!(one["patch"], "100-01");
-    assert_eq!(one["undo"], format!("sha256:{}", hex(&bytes)));
+    assert_eq!(one["undo"], format!("b3:{}", hex(&bytes)));
     assert_eq!((&one["size"], &one["where"]), (&bytes.len().into(), &"save".into()));
     let said = stage.run("pkgparam -R @ROOT@ ACMEweb PATCH_INFO_100-01").ok();
     let pkginfo = stage.text("/var/sadm/pkg/ACMEweb/pkginfo");
     let info = pkginfo.lines().find_map(|line| line.strip_prefix("PATCH_INFO_100-01=")).unwrap();
     assert_eq!(said.trim_end(), info.trim_end());
-    assert_eq!(one["info"], format!("sha256:{}", hex(info.as_bytes())));
+    assert_eq!(one["info"], format!("b3:{}", hex(info.as_bytes())));
     assert_eq!((&two["undo"], &two["why"]), (&Value::Null, &"no-undo".into()));
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&fs::metadata(stage.at(LEDGER)).unwrap().permissions());
@@ -114,7 +114,7 @@ fn an_older_save_directory_brought_back_from_a_backup_is_refused() {
     let stage = stage();
     stage.patchadd("", &patch("100-01")).ok();
     let save = stage.at("/var/sadm/pkg/ACMEweb/save/100-01");
-    let older = ["undo.gz", "undo.sha256"].map(|name| (name, fs::read(save.join(name)).unwrap()));
+    let older = ["undo.gz", "undo.b3"].map(|name| (name, fs::read(save.join(name)).unwrap()));
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     stage.file("/opt/ACMEweb/bin/httpd", "edited by the administrator\n");
     stage.run("patchadd -u -R @ROOT@ delivered/100-01").ok();
@@ -212,7 +212,7 @@ fn an_archive_of_an_earlier_application_is_adopted_only_by_its_name() {
     let stage = stage();
     stage.patchadd("", &patch("100-01")).ok();
     let save = "/var/sadm/pkg/ACMEweb/save/100-01";
-    let earlier = ["undo.gz", "undo.sha256"].map(|name| {
+    let earlier = ["undo.gz", "undo.b3"].map(|name| {
         let name = format!("{save}/{name}");
         (name.clone(), fs::read(stage.at(&name)).unwrap())
     });

@@ -83,7 +83,7 @@ impl Side {
         }
         let records = Tree::of(&self.scenario.at("/var/sadm"), &["patchadm", "install"]);
         for name in records.objects().keys() {
-            if let Some(save) = name.strip_suffix("/undo.sha256") {
+            if let Some(save) = name.strip_suffix("/undo.b3") {
                 state.insert(format!("digest of the undo archive in {save}"), "there".to_owned());
                 continue;
             }

@@ -328,12 +328,7 @@ fn the_ledger_names_the_snapshot_and_another_one_is_refused() {
     let snapshot = stage.at(&format!("{SAVE}/snapshot/undo.gz"));
     let ledger = stage.text("/var/sadm/patchadm/ledger/ACMEweb");
     let line: serde_json::Value = serde_json::from_str(ledger.lines().next().unwrap()).unwrap();
-    let digest = |path: &Path| {
-        use sha2::Digest as _;
-        let digest = sha2::Sha256::digest(fs::read(path).unwrap());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
-    };
+    let digest = |path: &Path| format!("b3:{}", patchadm_rootfs::Digest::of(&fs::read(path).unwrap()));
     assert_eq!(line["snapshot"], digest(&snapshot));
     assert_eq!(line["undo"], digest(&stage.at(&format!("{SAVE}/undo"))), "that is what the scripts made");
 

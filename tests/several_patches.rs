@@ -145,7 +145,7 @@ fn without_run(stage: &Scenario, path: &Path, bytes: Vec<u8>) -> Vec<u8> {
                 text().lines().map(|line| line.split_once(',').unwrap().1.to_owned()).collect();
             lines.join("\n").into_bytes()
         }
-        Some("undo.sha256") => text().rsplit_once("  ").unwrap().0.as_bytes().to_vec(),
+        Some("undo.b3") => text().rsplit_once("  ").unwrap().0.as_bytes().to_vec(),
         _ => bytes,
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use patchadm_changeset::format::manifest::Manifest;
+use patchadm_rootfs::Digest;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package};
@@ -72,9 +72,9 @@ fn a_patch_without_undo_data_keeps_its_manifest_and_its_fix() {
     assert!(!stage.at(&kept("100-01")).exists(), "its archive has the manifest");
     let bytes = fs::read(&at).unwrap();
     let manifest = manifest(&bytes);
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = Digest::of(&bytes);
     let line = line_of(&stage, "200-01");
-    assert_eq!(line["manifest"], format!("sha256:{digest}"));
+    assert_eq!(line["manifest"], format!("b3:{digest}"));
     assert_eq!((&line["undo"], &line["why"]), (&Value::Null, &"no-undo".into()));
     let httpd = manifest.objects.iter().find(|object| object.path == HTTPD).unwrap();
     assert!(httpd.delivered && httpd.was == httpd.became && httpd.was.is_some());
@@ -190,10 +190,10 @@ fn what_scripts_applied_without_undo_data_keeps_a_manifest_as_well() {
     let save = stage.scenario.at("/var/sadm/pkg/SUNWstuf/save/103203-01");
     let manifest = manifest(&fs::read(save.join("manifest.gz")).unwrap());
     let data = manifest.objects.iter().find(|object| object.path == "/opt/SUNWstuf/share/data").unwrap();
-    let digest = |text: &[u8]| Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = |text: &[u8]| Digest::of(text).to_string();
     let is: String = digest(&fs::read(stage.scenario.at("/opt/SUNWstuf/share/data")).unwrap());
     assert!(data.delivered && data.was != data.became);
-    assert_eq!(data.became.as_ref().unwrap().sha256.as_deref(), Some(is.as_str()));
+    assert_eq!(data.became.as_ref().unwrap().b3.as_deref(), Some(is.as_str()));
     assert!(save.join("undo.paths").exists());
     stage.ok("verify -R @ROOT@");
     let (code, said) = stage.run("patchrm -R @ROOT@ 103203-01");

@@ -116,7 +116,7 @@ fn another_file_with_the_same_size_sum_and_time_is_found_where_a_patch_delivered
     stage.run("pkgchk -R @ROOT@").ok();
     let said = text(&stage, 1, "");
     let found =
-        "@ROOT@/opt/ACMEweb/bin/httpd\n  file is not the one that patch 100-01 delivered (SHA-256)\n100-01: ";
+        "@ROOT@/opt/ACMEweb/bin/httpd\n  file is not the one that patch 100-01 delivered (BLAKE3)\n100-01: ";
     assert!(said.starts_with(found), "{said}");
 }
 
@@ -301,7 +301,7 @@ fn archives_of_two_packages_or_two_patches_that_changed_places_are_found() {
             [(("ACMEweb", "100-01"), ("ACMEdb", "100-01")), (("ACMEweb", "100-01"), ("ACMEweb", "200-01"))]
         {
             let stage = stage();
-            let names: &[&str] = if with_digests { &["undo.gz", "undo.sha256"] } else { &["undo.gz"] };
+            let names: &[&str] = if with_digests { &["undo.gz", "undo.b3"] } else { &["undo.gz"] };
             for name in names {
                 let [a, b] = [one, other].map(|(package, id)| stage.at(&undo(package, id, name)));
                 let swapped = stage.beside("swapped");
@@ -358,7 +358,7 @@ fn an_archive_that_lacks_a_member_is_found_even_where_nothing_binds_it_to_its_ru
 #[test]
 fn a_digest_file_is_believed_by_nobody_and_an_archive_without_a_line_is_not_the_roots_own() {
     let stage = stage();
-    let digest = stage.at(&undo("ACMEweb", "100-01", "undo.sha256"));
+    let digest = stage.at(&undo("ACMEweb", "100-01", "undo.b3"));
     for text in [Some("garbage\n"), None] {
         match text {
             Some(text) => fs::write(&digest, text).unwrap(),

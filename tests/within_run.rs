@@ -39,7 +39,7 @@ fn identity(stage: &Scenario, at: &str) -> Identity {
         size: metadata.size(),
         mtime: Timestamp::whole(metadata.mtime()),
         inode: Inode { number: metadata.ino(), born },
-        sha256: None,
+        b3: None,
         target: None,
         xattrs: None,
     }

@@ -74,6 +74,11 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
         Failure::Archive(ArchiveError::Lost { .. }) => {
             "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
         }
+        Failure::Archive(ArchiveError::Earlier { .. }) => {
+            "Back the patch out with the version of patchadm that applied it; without that it stays, and later patches \
+             can be applied over it."
+                .to_owned()
+        }
         Failure::Archive(
             ArchiveError::NotBound { .. } | ArchiveError::OtherRoot { .. } | ArchiveError::Ledger(_),
         ) => adopt(wording),
@@ -136,6 +141,11 @@ fn unrecovered(wording: &Wording, cause: &Cause) -> String {
 fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
     match reason {
         JournalError::Version(_) => "Use the version of patchadm that wrote it.".to_owned(),
+        JournalError::Earlier(_) => format!(
+            "Let the version of patchadm that wrote it recover the run, then go on with this one; where it is no longer \
+             at hand, run {}, which moves stage and journal to DIR, deletes nothing and lists what is not as recorded.",
+            wording.verb("recover --keep-stage DIR")
+        ),
         _ => format!(
             "Run {}: it proves that no run is unfinished, or ends the one that is, and keeps the journal.",
             wording.verb("recover --discard-journal")

@@ -178,11 +178,11 @@ impl Demonstration<'_> {
         self.step += 1;
         self.print(&format!(
             "\n{}. The proof: paths, types, modes, owners, times, contents, links and attributes of everything\n   \
-             outside var/sadm (but times of directories), as one SHA-256.",
+             outside var/sadm (but times of directories), as one BLAKE3.",
             self.step
         ))?;
         for (when, seen) in [("before", before), ("patched", patched), ("after", after)] {
-            self.print(&format!("   {when:<8} {} ({} objects)", seen.sha256, seen.objects))?;
+            self.print(&format!("   {when:<8} {} ({} objects)", seen.b3, seen.objects))?;
         }
         if before != after || before == patched {
             anyhow::bail!("the tree after all backouts is not the tree before: please report it");
@@ -257,7 +257,7 @@ impl Demonstration<'_> {
     }
 
     fn checksum(&mut self, what: &str, seen: Fingerprint) -> anyhow::Result<()> {
-        self.print(&format!("   {what}: {} objects, checksum {}", seen.objects, seen.sha256))
+        self.print(&format!("   {what}: {} objects, checksum {}", seen.objects, seen.b3))
     }
 
     fn print(&mut self, text: &str) -> anyhow::Result<()> {

@@ -71,7 +71,7 @@ const FILES: [&str; 24] = [
     "var/sadm/pkg/ACMEweb/pkginfo",
     "var/sadm/pkg/ACMEweb/save/100-01/undo.gz",
     "var/sadm/pkg/ACMEweb/save/100-01/undo.paths",
-    "var/sadm/pkg/ACMEweb/save/100-01/undo.sha256",
+    "var/sadm/pkg/ACMEweb/save/100-01/undo.b3",
     "var/sadm/pkg/ACMEweb/save/100-01/remote",
 ];
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use patchadm_changeset::format::journal::parse_head;
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS, RecordedType};
 use patchadm_container as container;
+use patchadm_rootfs::Digest;
 use patchadm_svr4::format::{cpio, datastream};
-use sha2::{Digest as _, Sha256};
 
 use crate::records::OWN;
 use crate::tree::Tree;
@@ -69,7 +69,7 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
         let name = path.rsplit('/').next().unwrap_or_default();
         let what = match name {
             "undo.gz" => Some(archive(&root.join(path))),
-            "undo.sha256" => Some(digest(&root.join(path))),
+            "undo.b3" => Some(digest(&root.join(path))),
             // Behind the marker of the root; one that a cut has torn has nothing there.
             "undo.paths" => {
                 let text = fs::read_to_string(root.join(path)).unwrap();
@@ -92,7 +92,7 @@ fn digest(path: &Path) -> String {
     let mut words = text.split_whitespace();
     let (digest, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let archive = fs::read(path.with_file_name(name)).unwrap_or_default();
-    let found: String = Sha256::digest(archive).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = Digest::of(&archive).to_string();
     if found == digest { format!("of {name}") } else { format!("{digest} is not of {name}: {found}") }
 }
 
@@ -121,8 +121,8 @@ fn archive(path: &Path) -> String {
                 } else if name == "pkgmap" {
                     content.clear();
                 }
-                let digest = Sha256::digest(&content);
-                text += &format!("{name} {:02x}{:02x}{:02x} ", digest[0], digest[1], digest[2]);
+                let digest = Digest::of(&content).to_string();
+                text += &format!("{name} {} ", &digest[..6]);
             }
         }
         Ok(text)

@@ -72,7 +72,7 @@ pub(crate) const RECORDS: [Record; 20] = [
         Need::Record,
         &["save/100-01", "lost", "damaged"],
     ),
-    record("/var/sadm/pkg/ACMEweb/save/100-02/undo.sha256", Need::Hint, &["undo.sha256"]),
+    record("/var/sadm/pkg/ACMEweb/save/100-02/undo.b3", Need::Hint, &["undo.b3"]),
     record("/var/sadm/pkg/ACMEweb/save/100-01/obsoleted_by", Need::Some, &["obsoleted_by"]),
     record("/var/sadm/patchadm/ledger/ACMEweb", Need::Record, &["ledger", "damaged"]),
     record("/var/sadm/patchadm/history", Need::Hint, &["patchadm/history"]),

@@ -91,7 +91,7 @@ impl fmt::Display for Cell {
 /// The answer without run numbers, digests and durations.
 pub(crate) fn without_chance(text: &str) -> String {
     static CHANCE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r#"[0-9]+-[0-9a-f]{16}|sha256:[0-9a-f]+|"duration_ms": ?[0-9]+|run [0-9]+|"run": ?[0-9]+|[0-9.]+ ?([KMG]iB|bytes|B)\b|"bytes": ?[0-9]+"#).unwrap()
+        Regex::new(r#"[0-9]+-[0-9a-f]{16}|b3:[0-9a-f]+|"duration_ms": ?[0-9]+|run [0-9]+|"run": ?[0-9]+|[0-9.]+ ?([KMG]iB|bytes|B)\b|"bytes": ?[0-9]+"#).unwrap()
     });
     CHANCE.replace_all(text, "~").into_owned()
 }

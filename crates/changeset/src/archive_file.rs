@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::io::Errno;
 
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Manifest, ManifestError};
 use patchadm_rootfs::RootError;
 use patchadm_rootfs::{Digest, Hashing};
 use patchadm_svr4::format::datastream::{DatastreamError, DatastreamReader};
@@ -35,9 +35,52 @@ pub enum ArchiveFileError {
         /// What is wrong with it, in words for the operator.
         reason: String,
     },
+    /// An earlier form of the program made the archive.
+    #[error(
+        "the undo archive {path} was made by an earlier form of this program, with digests that this one does not read"
+    )]
+    Earlier {
+        /// The path of the archive.
+        path: String,
+    },
     /// The file could not be read.
     #[error(transparent)]
     Root(#[from] RootError),
+}
+
+/// The reasons why what is in an archive cannot be used.
+#[derive(Debug)]
+pub enum UnreadContent {
+    /// An earlier form of the program wrote its manifest.
+    Earlier,
+    /// It differs from what was written, in words for the operator.
+    Damaged(String),
+}
+
+impl From<String> for UnreadContent {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
+    }
+}
+
+impl From<ManifestError> for UnreadContent {
+    fn from(error: ManifestError) -> Self {
+        match error {
+            ManifestError::Earlier => Self::Earlier,
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl UnreadContent {
+    /// The error of the archive with this path.
+    pub fn of(self, path: &str) -> ArchiveFileError {
+        let path = path.to_owned();
+        match self {
+            Self::Earlier => ArchiveFileError::Earlier { path },
+            Self::Damaged(reason) => ArchiveFileError::Damaged { path, reason },
+        }
+    }
 }
 
 /// A file that may be an undo archive.
@@ -53,7 +96,7 @@ impl UnboundArchive {
         Self { file, shown }
     }
 
-    /// Computes the SHA-256 of the file.
+    /// Computes the BLAKE3 of the file.
     pub fn digest(&self) -> Result<Digest, ArchiveFileError> {
         digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error).into())
     }
@@ -67,7 +110,7 @@ impl UnboundArchive {
         while let Some(member) = stream.next_member().map_err(|error| damaged(error.to_string()))? {
             let name = member.path.as_bytes();
             if name == MANIFEST_MEMBER {
-                return read_manifest(&mut stream).map(Some).map_err(damaged);
+                return read_manifest(&mut stream).map(Some).map_err(|unread| unread.of(&self.shown));
             }
             if name.starts_with(b"reloc") || name.starts_with(b"root") {
                 break;
@@ -84,13 +127,13 @@ pub fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, Datastream
 }
 
 /// Reads the current member as a manifest.
-pub fn read_manifest(member: &mut impl Read) -> Result<Manifest, String> {
+pub fn read_manifest(member: &mut impl Read) -> Result<Manifest, UnreadContent> {
     let mut bytes = Vec::new();
     member.take(LARGEST_MANIFEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > LARGEST_MANIFEST {
-        return Err(format!("its manifest is larger than {LARGEST_MANIFEST} bytes"));
+        return Err(format!("its manifest is larger than {LARGEST_MANIFEST} bytes").into());
     }
-    Manifest::parse(&bytes).map_err(|error| error.to_string())
+    Ok(Manifest::parse(&bytes)?)
 }
 
 /// Reads a file from its beginning, wherever others read it.
@@ -115,7 +158,7 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// Computes the SHA-256 of a whole file.
+/// Computes the BLAKE3 of a whole file.
 pub fn digest_of(file: &File) -> io::Result<Digest> {
     let mut raw = Hashing::new(FromStart::new(file));
     let mut buffer = vec![0; BUFFER];

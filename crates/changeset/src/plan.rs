@@ -172,8 +172,8 @@ pub struct Member {
     pub size: u64,
     /// The System V sum that the bytes must have.
     pub cksum: u16,
-    /// The SHA-256 that they must have, where it is known (an undo archive of ours).
-    pub sha256: Option<Digest>,
+    /// The BLAKE3 that they must have, where it is known (an undo archive of ours).
+    pub b3: Option<Digest>,
 }
 
 /// Where the extended attributes of a new object come from.
@@ -261,7 +261,7 @@ pub struct TreeFile {
 pub enum TreeContent {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// The undo archive with this place in [`Plan::undo`]; its digest is put beside it as `undo.sha256`.
+    /// The undo archive with this place in [`Plan::undo`]; its digest is put beside it as `undo.b3`.
     Undo(usize),
     /// The digest of the undo archive with this place in [`Plan::undo`], which is kept elsewhere.
     UndoDigest(usize),

@@ -56,6 +56,6 @@ pub use records::RecordPlaces;
 pub use resolve::Resolver;
 pub use root::Root;
 pub use status::{FileType, ObjectStatus};
-pub use sums::{Hashing, Summing, Sums};
+pub use sums::{Digesting, Hashing, Summing, Sums};
 pub use untrusted::{Distrust, Untrusted};
 pub use write::SpecialFile;

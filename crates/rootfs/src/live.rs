@@ -26,7 +26,7 @@ impl Timestamp {
     }
 }
 
-/// A SHA-256 digest: its 32 bytes.
+/// A BLAKE3 digest: its 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
@@ -77,8 +77,8 @@ pub enum LiveKind {
     Regular {
         /// The size in bytes.
         size: u64,
-        /// The SHA-256 of the bytes.
-        sha256: Digest,
+        /// The BLAKE3 of the bytes.
+        b3: Digest,
         /// The System V sum of the bytes.
         cksum: u16,
     },

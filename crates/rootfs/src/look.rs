@@ -98,7 +98,7 @@ impl Dir {
         // That nothing came behind these bytes meanwhile is what the second look says.
         let sums = Sums::through(buffer, &mut (&mut file).take(seen.size));
         let sums = sums.map_err(|error| self.io_error("read", name, &error))?;
-        let kind = LiveKind::Regular { size: sums.size, sha256: sums.sha256, cksum: sums.cksum };
+        let kind = LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum };
         let xattrs = xattrs(
             |names| rustix::fs::flistxattr(&file, names),
             |key, value| rustix::fs::fgetxattr(&file, key, value),

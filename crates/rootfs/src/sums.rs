@@ -1,8 +1,6 @@
-//! Size, System V sum and SHA-256 of a stream of bytes.
+//! Size, System V sum and BLAKE3 of a stream of bytes.
 
 use std::io::{self, Read, Write};
-
-use sha2::{Digest as _, Sha256};
 
 use super::Digest;
 use patchadm_svr4::package::checksum::Checksum;
@@ -14,8 +12,8 @@ pub struct Sums {
     pub size: u64,
     /// The System V sum.
     pub cksum: u16,
-    /// The SHA-256 digest.
-    pub sha256: Digest,
+    /// The BLAKE3 digest.
+    pub b3: Digest,
 }
 
 impl Sums {
@@ -38,12 +36,35 @@ impl Sums {
     }
 }
 
+/// A [`Digest`] in progress.
+#[derive(Clone, Debug, Default)]
+pub struct Digesting(blake3::Hasher);
+
+impl Digesting {
+    /// Adds bytes to the end of the stream.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns the digest of all bytes.
+    pub fn finish(&self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
+    }
+}
+
+impl Digest {
+    /// Computes the BLAKE3 digest of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
 /// [`Sums`] in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Summing {
     size: u64,
     sum: Checksum,
-    sha256: Sha256,
+    b3: Digesting,
 }
 
 impl Summing {
@@ -51,7 +72,7 @@ impl Summing {
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sum.update(bytes);
-        self.sha256.update(bytes);
+        self.b3.update(bytes);
     }
 
     /// Returns the number of bytes so far.
@@ -61,33 +82,33 @@ impl Summing {
 
     /// Returns the sums of all bytes.
     pub fn finish(self) -> Sums {
-        Sums { size: self.size, cksum: self.sum.finish(), sha256: Digest(self.sha256.finalize().into()) }
+        Sums { size: self.size, cksum: self.sum.finish(), b3: self.b3.finish() }
     }
 }
 
-/// Wraps a reader or writer and computes the SHA-256 of the bytes passed on.
+/// Wraps a reader or writer and computes the BLAKE3 of the bytes passed on.
 #[derive(Debug)]
 pub struct Hashing<T> {
     inner: T,
-    sha256: Sha256,
+    b3: Digesting,
 }
 
 impl<T> Hashing<T> {
     /// Wraps a reader or writer.
     pub fn new(inner: T) -> Self {
-        Self { inner, sha256: Sha256::new() }
+        Self { inner, b3: Digesting::default() }
     }
 
     /// Returns the reader or writer and the digest of all bytes.
     pub fn finish(self) -> (T, Digest) {
-        (self.inner, Digest(self.sha256.finalize().into()))
+        (self.inner, self.b3.finish())
     }
 }
 
 impl<T: Read> Read for Hashing<T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.sha256.update(buffer.get(..count).unwrap_or_default());
+        self.b3.update(buffer.get(..count).unwrap_or_default());
         Ok(count)
     }
 }
@@ -95,7 +116,7 @@ impl<T: Read> Read for Hashing<T> {
 impl<T: Write> Write for Hashing<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
-        self.sha256.update(bytes.get(..count).unwrap_or_default());
+        self.b3.update(bytes.get(..count).unwrap_or_default());
         Ok(count)
     }
 
@@ -108,12 +129,12 @@ impl<T: Write> Write for Hashing<T> {
 mod tests {
     use super::*;
 
-    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const ABC: &str = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
 
     #[test]
     fn all_three_are_of_the_same_bytes() {
         let sums = Sums::of(&mut &b"abc"[..]).unwrap();
-        assert_eq!(sums, Sums { size: 3, cksum: 294, sha256: Digest::from_hex(ABC).unwrap() });
+        assert_eq!(sums, Sums { size: 3, cksum: 294, b3: Digest::from_hex(ABC).unwrap() });
     }
 
     #[test]

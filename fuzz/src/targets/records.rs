@@ -6,45 +6,45 @@ use patchadm_changeset::format::journal::{HEAD, Journal, JournalEntry, JournalHe
 use patchadm_changeset::format::manifest::{Manifest, decode, encode};
 use patchadm_core::database::history;
 use patchadm_rootfs::Digest;
-use sha2::{Digest as _, Sha256};
 
 /// Bytes as they stand on a disk. Nearly all of them fail a checksum; [`journal_lines`] goes behind those.
 pub fn journal(input: &[u8]) {
     let _ = journal::parse_head(input);
     let _ = Journal::parse_leading(input);
-    if let Ok(read) = Journal::parse(input, None) {
+    if let Ok(read) = Journal::parse(input, Some(b"")) {
         rewritten(&read);
     }
 }
 
-/// The input is what stands in the lines: it gets the checksums, the digest and the header of a real journal, of the last
-/// version that was one file.
+/// The input is what stands in the lines: it gets the checksums, the digest and the header of a real journal, beside which
+/// nothing is in the second file.
 pub fn journal_lines(input: &[u8]) {
     let values = input.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let values: Vec<serde_json::Value> = values.map_while(|line| serde_json::from_slice(line).ok()).collect();
     let lines: Vec<u8> = values.iter().flat_map(checked_line).collect();
     let header = JournalHeader {
-        version: 2,
+        version: journal::VERSION,
         run: "7-00000000000000aa".to_owned(),
         command: "patchadd".to_owned(),
         root: "00112233445566ff".to_owned(),
         lines: lines.len() as u64,
-        sha256: Digest(Sha256::digest(&lines).into()).to_string(),
+        b3: Digest::of(&lines).to_string(),
         db: lines.len() as u64,
+        ops_b3: Digest::of(b"").to_string(),
         ..JournalHeader::default()
     };
     let mut bytes = checked_line(&header);
     bytes.resize(SECTOR, b' ');
     bytes.resize(HEAD, b' ');
     bytes.extend_from_slice(&lines);
-    let whole = Journal::parse(&bytes, None);
+    let whole = Journal::parse(&bytes, Some(b""));
     let leading = Journal::parse_leading(&bytes).map(|leading| Journal { is_whole: true, ..leading });
     assert_eq!(leading, whole, "all of it is leading");
     if let Ok(whole) = whole {
         rewritten(&whole);
     }
     for cut in [HEAD - 1, bytes.len().saturating_sub(1)] {
-        assert!(lines.is_empty() && cut >= HEAD || Journal::parse(&bytes[..cut], None).is_err());
+        assert!(lines.is_empty() && cut >= HEAD || Journal::parse(&bytes[..cut], Some(b"")).is_err());
     }
 }
 

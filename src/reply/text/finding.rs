@@ -45,7 +45,7 @@ pub(crate) fn detail(finding: &Finding, zone: Zone) -> String {
         Finding::Cksum(Difference { expected, actual }) => {
             format!("file cksum <{expected}> expected <{actual}> actual")
         }
-        Finding::NotDelivered(patch) => format!("file is not the one that patch {patch} delivered (SHA-256)"),
+        Finding::NotDelivered(patch) => format!("file is not the one that patch {patch} delivered (BLAKE3)"),
         Finding::Unreadable(reason) => reason.clone(),
         Finding::Hidden => "hidden file in exclusive directory".to_owned(),
         Finding::Unfixed(unfixed) => unable(unfixed),
@@ -125,7 +125,7 @@ mod tests {
             (Finding::NotSymlinked(b"a".to_vec()), "pathname not symbolically linked to <a>"),
             (
                 Finding::NotDelivered(name("100-01")),
-                "file is not the one that patch 100-01 delivered (SHA-256)",
+                "file is not the one that patch 100-01 delivered (BLAKE3)",
             ),
             (Finding::Hidden, "hidden file in exclusive directory"),
             (Finding::Unfixed(UnfixedReason::Attributes), "unable to fix attributes"),

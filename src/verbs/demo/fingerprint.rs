@@ -6,12 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
-
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
 use patchadm_svr4::places;
 
-use patchadm_rootfs::{Digest, Dir, Inode, Result, Root, Timestamp};
+use patchadm_rootfs::{Digest, Digesting, Dir, Inode, Result, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 /// The fingerprint of a tree.
@@ -19,19 +17,19 @@ use patchadm_svr4::package::ObjectPath;
 pub(super) struct Fingerprint {
     /// The objects in it, its top not counted.
     pub(super) objects: u64,
-    /// SHA-256 over everything that the module says.
-    pub(super) sha256: Digest,
+    /// BLAKE3 over everything that the module says.
+    pub(super) b3: Digest,
 }
 
 /// Takes the fingerprint of a root. The tree must be at rest.
 pub(super) fn fingerprint(root: &Root) -> Result<Fingerprint> {
-    let mut reading = FingerprintReader { sha256: Sha256::new(), objects: 0, names: BTreeMap::new() };
+    let mut reading = FingerprintReader { b3: Digesting::default(), objects: 0, names: BTreeMap::new() };
     reading.directory(&root.dir(&ObjectPath::root())?)?;
-    Ok(Fingerprint { objects: reading.objects, sha256: Digest(reading.sha256.finalize().into()) })
+    Ok(Fingerprint { objects: reading.objects, b3: reading.b3.finish() })
 }
 
 struct FingerprintReader {
-    sha256: Sha256,
+    b3: Digesting,
     objects: u64,
     /// The number of each file with several names.
     names: BTreeMap<Inode, u32>,
@@ -65,8 +63,8 @@ impl FingerprintReader {
     fn object(&mut self, path: &ObjectPath, state: &RecordedState) {
         self.objects += 1;
         for part in [path.as_bytes(), format!("{state:?}").as_bytes()] {
-            self.sha256.update((part.len() as u64).to_be_bytes());
-            self.sha256.update(part);
+            self.b3.update(&(part.len() as u64).to_be_bytes());
+            self.b3.update(part);
         }
     }
 }

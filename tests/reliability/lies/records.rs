@@ -7,8 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use patchadm_rootfs::Digest;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::undo;
 
@@ -66,7 +66,7 @@ const RECORDS: [(&str, &str, Form, &str); 29] = [
     ("var/sadm/install/.lockfile", "", Form::Words(' '), "lock"),
     ("var/sadm/pkg/ACME", "/pkginfo", Form::Settings, "pkginfo"),
     ("var/sadm/pkg/ACME", "/remote", Form::Settings, "remote"),
-    ("var/sadm/pkg/ACME", "/undo.sha256", Form::Words(' '), "digest"),
+    ("var/sadm/pkg/ACME", "/undo.b3", Form::Words(' '), "digest"),
     ("var/sadm/pkg/ACME", "/undo.paths", Form::Words(' '), "paths"),
     ("var/sadm/pkg/ACME", "/obsoleted_by", Form::Words(' '), "obsoleted_by"),
     ("var/sadm/pkg/ACME", "/undo", Form::Manifest, "manifest"),
@@ -216,7 +216,7 @@ impl Record {
             Some(target) => put(target, pointer, value.clone()),
             None => false,
         });
-        let names = if self.kind == "paths" { &["/1"][..] } else { &["/lines", "/sha256", "/db", "/ops"] };
+        let names = if self.kind == "paths" { &["/2"][..] } else { &["/lines", "/b3", "/db", "/ops"] };
         let about_header = told
             .iter()
             .any(|(line, pointer, _)| *line == 0 && names.iter().any(|own| pointer.starts_with(own)));
@@ -365,7 +365,7 @@ pub(super) fn vouch(root: &Path, old: (&str, usize), new: (&str, usize), is_boun
 }
 
 pub(super) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(bytes).to_string()
 }
 
 fn lines(bytes: &[u8]) -> Vec<&[u8]> {

@@ -331,10 +331,10 @@ pub(super) fn inode(at: &Path) -> Value {
 pub(super) fn identity(at: &Path) -> Value {
     let seen = fs::symlink_metadata(at).unwrap();
     let mtime = json!({ "seconds": seen.mtime(), "nanoseconds": seen.mtime_nsec() });
-    let sha256 = super::records::digest(&fs::read(at).unwrap());
+    let b3 = super::records::digest(&fs::read(at).unwrap());
     json!({
         "file_type": "f", "mode": seen.mode() & 0o7777, "uid": seen.uid(), "gid": seen.gid(), "size": seen.len(),
-        "mtime": mtime, "inode": inode(at), "sha256": sha256,
+        "mtime": mtime, "inode": inode(at), "b3": b3,
     })
 }
 

@@ -180,7 +180,7 @@ mod tests {
             size,
             mtime,
             body,
-            sha256: Digest([0; 32]),
+            b3: Digest([0; 32]),
             links: links.len() as u64,
             owners,
         };

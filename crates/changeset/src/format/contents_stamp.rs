@@ -20,8 +20,8 @@ use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::format::contents::{is_comment, owner_names, path_of};
 use patchadm_svr4::package::{Ftype, ObjectPath, escape, unescape};
 
-/// The version that is written and read.
-const VERSION: u32 = 2;
+/// The version that is written and read. Versions 1 and 2 had SHA-256 digests.
+const VERSION: u32 = 3;
 /// The most bytes of lines about hard links. A database with more gets no stamp.
 pub const MOST_LINK_BYTES: usize = 8 << 20;
 /// Bytes in front of these lines.
@@ -38,8 +38,8 @@ pub struct ContentsStamp {
     pub mtime: Timestamp,
     /// Bytes in front of the two lines that close it.
     pub body: u64,
-    /// SHA-256 of all its bytes.
-    pub sha256: Digest,
+    /// BLAKE3 of all its bytes.
+    pub b3: Digest,
     /// Bytes of the lines about hard links.
     pub links: u64,
     /// Bytes of the lines about packages.
@@ -53,7 +53,7 @@ struct Head {
     size: u64,
     mtime: Timestamp,
     body: u64,
-    sha256: String,
+    b3: String,
     links: u64,
     owners: u64,
 }
@@ -62,10 +62,10 @@ impl ContentsStamp {
     /// Reads the first [`STAMP_HEAD`] bytes of a stamp; none where they are no such thing, or of another version.
     pub fn parse(head: &[u8]) -> Option<Self> {
         let head: Head = journal::checked_values(head.trim_ascii_end()).next()?;
-        let Head { version, inode, size, mtime, body, sha256, links, owners } = head;
+        let Head { version, inode, size, mtime, body, b3, links, owners } = head;
         let makes_sense = version == VERSION && body <= size;
-        let sha256 = Digest::from_hex(&sha256)?;
-        makes_sense.then_some(Self { inode, size, mtime, body, sha256, links, owners })
+        let b3 = Digest::from_hex(&b3)?;
+        makes_sense.then_some(Self { inode, size, mtime, body, b3, links, owners })
     }
 
     /// Bytes of the file that has the stamp.
@@ -75,15 +75,15 @@ impl ContentsStamp {
 
     /// The stamp; `links` are the lines of [`Links::into_bytes`], `owners` those of [`OwnerCounts::into_bytes`].
     pub fn write(&self, links: &[u8], owners: &[u8]) -> Vec<u8> {
-        let Self { inode, size, mtime, body, ref sha256, .. } = *self;
-        let (version, sha256) = (VERSION, sha256.to_string());
+        let Self { inode, size, mtime, body, ref b3, .. } = *self;
+        let (version, b3) = (VERSION, b3.to_string());
         let head = Head {
             version,
             inode,
             size,
             mtime,
             body,
-            sha256,
+            b3,
             links: links.len() as u64,
             owners: owners.len() as u64,
         };
@@ -236,7 +236,7 @@ mod tests {
     fn stamp() -> ContentsStamp {
         let mtime = Timestamp { seconds: 1_577_836_800, nanoseconds: 123_456_789 };
         let inode = Inode { number: 4711, born: Some(mtime) };
-        ContentsStamp { inode, size: 1000, mtime, body: 900, sha256: Digest([7; 32]), links: 20, owners: 6 }
+        ContentsStamp { inode, size: 1000, mtime, body: 900, b3: Digest([7; 32]), links: 20, owners: 6 }
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
             size: most,
             mtime,
             body: most,
-            sha256: Digest([255; 32]),
+            b3: Digest([255; 32]),
             links: 0,
             owners: 0,
         };

@@ -46,7 +46,7 @@ pub enum InstallfEntry {
         /// Of what type it is.
         ftype: Ftype,
         /// The digest of its bytes, for a file: set-id bits go back to these only.
-        sha256: Option<Digest>,
+        b3: Option<Digest>,
     },
     /// `turned`: a symbolic link got another target.
     Turned {
@@ -142,11 +142,13 @@ fn entry(fields: &mut Fields<'_>) -> Option<InstallfEntry> {
             let mode = u32::from_str_radix(mode, 8).ok().and_then(Mode::new)?;
             let (uid, gid) = (number(fields)?, number(fields)?);
             let (inode, ftype) = (inode(fields)?, fields.ftype().ok()?);
-            let sha256 = match fields.next() {
-                Some(digest) => Some(Digest::from_hex(std::str::from_utf8(digest).ok()?)?),
+            let b3 = match fields.next() {
+                Some(digest) => {
+                    Some(Digest::from_hex(std::str::from_utf8(digest.strip_prefix(b"b3:")?).ok()?)?)
+                }
                 None => None,
             };
-            InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, sha256 }
+            InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3 }
         }
         b"turned" => {
             let (path, old) = fields.path_and_target().ok()?;
@@ -167,10 +169,10 @@ fn check(entry: &InstallfEntry) -> Result<(), &'static str> {
                 matches!(ftype, T::Directory | T::Symlink | T::Link | T::Pipe | T::Block | T::Character);
             holds("queue.made.type", is_made).then_some(()).ok_or("the type")
         }
-        InstallfEntry::Changed { uid, gid, inode, ftype, sha256, .. } => {
+        InstallfEntry::Changed { uid, gid, inode, ftype, b3, .. } => {
             let is_object =
                 matches!(ftype, T::File | T::Directory | T::Symlink | T::Pipe | T::Block | T::Character);
-            let has_sum = sha256.is_some() == (*ftype == T::File);
+            let has_sum = b3.is_some() == (*ftype == T::File);
             let is_moment = inode.born.is_none_or(|born| born.nanoseconds < 1_000_000_000);
             [
                 (holds("queue.changed.owner", *uid != NOBODYS_NUMBER), "the owner"),
@@ -237,11 +239,11 @@ fn write(entry: &InstallfEntry) -> Vec<u8> {
         }
         InstallfEntry::FinishRemove(package) => format!("finish-remove {package}").into_bytes(),
         InstallfEntry::Made(path, ftype) => [&with_path("made", path)[..], &[b' ', ftype.letter()]].concat(),
-        InstallfEntry::Changed { path, mode, uid, gid, inode: Inode { number, born }, ftype, sha256 } => {
+        InstallfEntry::Changed { path, mode, uid, gid, inode: Inode { number, born }, ftype, b3 } => {
             let born = born.map(|born| format!("{}.{:09}", born.seconds, born.nanoseconds));
             let born = born.as_deref().unwrap_or("?");
             let ftype = char::from(ftype.letter());
-            let sum = sha256.map(|digest| format!(" {digest}")).unwrap_or_default();
+            let sum = b3.map(|digest| format!(" b3:{digest}")).unwrap_or_default();
             let attributes = format!(" {:04o} {uid} {gid} {number} {born} {ftype}{sum}", mode.bits());
             [with_path("changed", path), attributes.into_bytes()].concat()
         }
@@ -264,7 +266,7 @@ finish-add SUNWstuf ?
 finish-add SUNWstuf conf
 finish-remove SUNWstux.2
 made /opt/stuf d
-changed /opt/stuf/a 0600 0 3 1234 1795158000.000000007 f 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
+changed /opt/stuf/a 0600 0 3 1234 1795158000.000000007 f b3:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
 changed /opt/stuf/b 2755 0 0 1235 ? d
 turned /opt/stuf/s=../old ../new
 ";
@@ -347,10 +349,9 @@ turned /opt/stuf/s=../old ../new
             any_path().prop_map(|path| InstallfEntry::Made(path, Ftype::Pipe)),
             (any_path(), 0u32..=0o7777, (0..u32::MAX, 0..u32::MAX), inode(), any::<Option<u8>>()).prop_map(
                 |(path, mode, (uid, gid), inode, digit)| {
-                    let sha256 =
-                        digit.map(|digit| Digest::from_hex(&format!("{digit:02x}").repeat(32)).unwrap());
-                    let ftype = if sha256.is_some() { Ftype::File } else { Ftype::Directory };
-                    InstallfEntry::Changed { path, mode: Mode::of(mode), uid, gid, inode, ftype, sha256 }
+                    let b3 = digit.map(|digit| Digest::from_hex(&format!("{digit:02x}").repeat(32)).unwrap());
+                    let ftype = if b3.is_some() { Ftype::File } else { Ftype::Directory };
+                    InstallfEntry::Changed { path, mode: Mode::of(mode), uid, gid, inode, ftype, b3 }
                 }
             ),
             (any_path(), target(), target()).prop_map(|(path, old, new)| InstallfEntry::Turned {

@@ -5,8 +5,8 @@
 //! it ended, is in the sectors alone: one sector is written at once or not at all.
 //!
 //! Everybody may read the journal, and its lines are what readers of the package database need. All else is in a second
-//! file that only the owner may read, `ops-<run>` (`ops`); the header names length and SHA-256 of the lines of either.
-//! Versions before 3 had all lines in the journal, and the header said how many of them readers need.
+//! file that only the owner may read, `ops-<run>` (`ops`); the header names length and BLAKE3 of the lines of either.
+//! Of a journal of an earlier version nothing but the sectors is read, and only when its run is tidied up.
 
 mod check;
 mod domain;
@@ -15,10 +15,8 @@ mod ops;
 mod path_text;
 
 use super::run::Run;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sha2::{Digest as _, Sha256};
-
 use patchadm_rootfs::Digest;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(super) use check::is_marker;
 pub use check::{
@@ -28,10 +26,8 @@ pub use domain::{Domain, Lack};
 pub use entry::{Identity, JournalArchive, JournalEntry, Op, OpKind, PatchRecord, RunRecord};
 pub use ops::JournalFiles;
 
-/// The highest version that is written and read.
-pub const VERSION: u32 = 3;
-/// The first version that has the ops of objects in a file of their own.
-const SPLIT_VERSION: u32 = 3;
+/// The version that is written and read. Versions 1 to 3 had SHA-256 digests.
+pub const VERSION: u32 = 4;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
 /// Bytes of the sectors together: where the lines begin.
@@ -46,7 +42,7 @@ const DONE: usize = 4;
 /// The first sector: which run, of which root, and how long the parts that follow are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalHeader {
-    /// [`VERSION`], or an earlier one.
+    /// [`VERSION`]; an earlier one of a run that is tidied up.
     pub version: u32,
     /// The run, as text.
     pub run: String,
@@ -56,16 +52,17 @@ pub struct JournalHeader {
     pub root: String,
     /// Bytes of all lines of the journal.
     pub lines: u64,
-    /// SHA-256 of all lines of the journal.
-    pub sha256: String,
-    /// Bytes of the leading lines that readers of the database need: since version 3 all.
+    /// BLAKE3 of all lines of the journal; empty in an earlier version.
+    #[serde(default)]
+    pub b3: String,
+    /// Bytes of the leading lines that readers of the database need: all.
     pub db: u64,
-    /// Bytes of the file `ops-<run>`; 0 before version 3.
+    /// Bytes of the file `ops-<run>`.
     #[serde(default)]
     pub ops: u64,
-    /// SHA-256 of that file; empty before version 3.
+    /// BLAKE3 of that file; empty in an earlier version.
     #[serde(default)]
-    pub ops_sha256: String,
+    pub ops_b3: String,
 }
 
 /// How a run ended.
@@ -135,11 +132,6 @@ impl JournalHead {
     pub fn run(&self) -> Option<Run> {
         Run::parse(&self.header.run)
     }
-
-    /// Whether the ops of objects are in a file of their own.
-    pub fn is_split(&self) -> bool {
-        self.header.version >= SPLIT_VERSION
-    }
 }
 
 /// A journal with its sectors, domains and ops, all checked.
@@ -159,7 +151,7 @@ pub struct Journal {
     pub is_whole: bool,
 }
 
-/// Why a journal cannot be read: the medium is damaged, or a later version of the program wrote it.
+/// Why a journal cannot be read: the medium is damaged, or another version of the program wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// It is shorter than its sectors or its lines.
@@ -200,21 +192,23 @@ pub enum JournalError {
     /// A later version of the program wrote it.
     #[error("it is of version {0}, and this program reads version {VERSION}")]
     Version(u32),
+    /// An earlier version of the program wrote it, and its run is not tidied up.
+    #[error(
+        "it is that of an unfinished run of an earlier form of this program (version {0}, and this one is {VERSION})"
+    )]
+    Earlier(u32),
 }
 
 impl Journal {
-    /// Reads a whole journal: its bytes and, where it [is split](JournalHead::is_split), those of `ops-<run>`.
+    /// Reads a whole journal: its bytes and those of `ops-<run>`.
     pub fn parse(bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
         let head = parse_head(bytes)?;
         let lines = part(bytes, head.header.lines)?;
-        if Digest(Sha256::digest(lines).into()).to_string() != head.header.sha256 {
+        if Digest::of(lines).to_string() != head.header.b3 {
             return Err(JournalError::Digest);
         }
-        let is_split = head.is_split();
         let mut journal = Self::collect(head, lines)?;
-        if is_split {
-            journal.add_ops(ops)?;
-        }
+        journal.add_ops(ops)?;
         journal.is_whole = true;
         check::lines(&journal)?;
         Ok(journal)
@@ -290,6 +284,9 @@ pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
     let progress = progress.max_by_key(|progress| progress.number);
     let head = JournalHead { header, outcome, done, progress };
     check::head(&head)?;
+    if head.header.version < VERSION && !head.done {
+        return Err(JournalError::Earlier(head.header.version));
+    }
     Ok(head)
 }
 

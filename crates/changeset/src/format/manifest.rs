@@ -14,8 +14,11 @@ use patchadm_svr4::package::{ObjectPath, rule};
 /// found as it delivers them, and no [`delivered`](ObjectRecord::delivered).
 pub const VERSION: u32 = 2;
 
+/// The word of [`ManifestHeader::features`] for digests by BLAKE3. Earlier forms had SHA-256.
+pub const B3: &str = "b3";
+
 /// The words of [`ManifestHeader::features`] that this program knows.
-const FEATURES: &[&str] = &[];
+const FEATURES: &[&str] = &[B3];
 
 /// The information file of an undo archive that holds the manifest.
 pub const MANIFEST: &str = "patchadm.manifest";
@@ -64,7 +67,7 @@ pub struct ManifestHeader {
     /// CLASSES as the patch delivered it; none in an archive that does not say so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub classes: Option<String>,
-    /// What a reader must know beyond the version; one with a word that is not known is refused.
+    /// What a reader must know beyond the version, [`B3`] always; one with a word that is not known is refused.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub features: Vec<String>,
     /// The names among `parameters` that the patch set by its silence: an earlier patch had brought them, and this one
@@ -142,9 +145,9 @@ pub struct RecordedState {
     /// Bytes, for a regular file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub size: Option<u64>,
-    /// SHA-256 of the bytes, 64 hexadecimal digits, for a regular file.
+    /// BLAKE3 of the bytes, 64 hexadecimal digits, for a regular file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub sha256: Option<String>,
+    pub b3: Option<String>,
     /// Target of a symbolic link, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target: Option<String>,
@@ -173,6 +176,9 @@ pub enum ManifestError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An earlier form of the program wrote it, with other digests.
+    #[error("an earlier form of this program made it, with digests that this one does not read")]
+    Earlier,
     /// A later version of the program wrote it.
     #[error("undo manifest of version {0}: this program reads version {VERSION}")]
     Version(u32),
@@ -194,6 +200,9 @@ impl Manifest {
             |word: &String| rule::holds("manifest.header.features", FEATURES.contains(&word.as_str()));
         if let Some(word) = header.features.iter().find(|word| !is_known(word)) {
             return Err(ManifestError::Feature(encode(word.as_bytes())));
+        }
+        if !header.features.iter().any(|word| word == B3) {
+            return Err(ManifestError::Earlier);
         }
         let objects = lines.map(|(index, line)| parse_line(index + 1, line)).collect::<Result<_, _>>()?;
         Ok(Self { header, objects })
@@ -293,17 +302,17 @@ impl RecordedState {
             gid: live.gid,
             mtime: if live.is_directory() { Timestamp::default() } else { live.mtime },
             size: None,
-            sha256: None,
+            b3: None,
             target: None,
             device: None,
             xattrs: live.xattrs.iter().map(|(name, value)| (encode(name), hex(value))).collect(),
             group: None,
         };
         match &live.kind {
-            LiveKind::Regular { size, sha256, .. } => {
+            LiveKind::Regular { size, b3, .. } => {
                 state.kind = RecordedType::File;
                 state.size = Some(*size);
-                state.sha256 = Some(sha256.to_string());
+                state.b3 = Some(b3.to_string());
             }
             LiveKind::Directory => {}
             LiveKind::Symlink(target) => {
@@ -328,12 +337,12 @@ impl RecordedState {
         let of = |state: &Self| (state.kind, state.mode, state.uid, state.gid, state.device);
         of(recorded) == of(found)
             && recorded.target == found.target
-            && (recorded.sha256.is_none() || recorded.sha256 == found.sha256)
+            && (recorded.b3.is_none() || recorded.b3 == found.b3)
     }
 
     /// The digest of its bytes, where it has one.
     pub fn digest(&self) -> Option<Digest> {
-        self.sha256.as_deref().and_then(Digest::from_hex)
+        self.b3.as_deref().and_then(Digest::from_hex)
     }
 
     /// Its extended attributes as bytes; a value that is not hexadecimal is left out.
@@ -419,7 +428,7 @@ mod tests {
             made_records: vec![],
             records: None,
             classes: None,
-            features: vec![],
+            features: vec![B3.to_owned()],
             silent: vec![],
             record_times: BTreeMap::from([(encode(b"save/pspool/SUNWcsr/pkgmap"), 999_999_999)]),
         }
@@ -444,7 +453,7 @@ mod tests {
             gid: 2,
             mtime: Timestamp { seconds: -1, nanoseconds: 999_999_999 },
             size: Some(3),
-            sha256: Some("00".repeat(32)),
+            b3: Some("00".repeat(32)),
             target: None,
             device: None,
             xattrs: BTreeMap::from([("user.a".to_owned(), "00ff".to_owned())]),
@@ -467,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_manifest_that_needs_an_unknown_word_is_refused_by_that_word() {
-        let features = vec!["of-tomorrow".to_owned()];
+        let features = vec![B3.to_owned(), "of-tomorrow".to_owned()];
         let needing = Manifest { header: ManifestHeader { features, ..header() }, objects: vec![] };
         let refused = Manifest::parse(&needing.to_bytes()).unwrap_err();
         assert_eq!(refused, ManifestError::Feature("of-tomorrow".to_owned()));
@@ -475,12 +484,15 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_of_the_version_before_is_read() {
-        let text = br#"{"manifest":1,"patch":"1-01","package":"X","root":"00","obsoletes":[],"parameters":[],"made_records":[]}
-{"path":"/opt/a"}
-"#;
-        let read = Manifest::parse(text).unwrap();
-        assert_eq!((read.header.manifest, read.objects[0].delivered), (1, false));
+    fn a_manifest_of_an_earlier_form_is_told_and_is_no_damage() {
+        for version in ["1", "2"] {
+            let text = format!(
+                r#"{{"manifest":{version},"patch":"1-01","package":"X","root":"00","obsoletes":[],"parameters":[],"made_records":[]}}
+{{"path":"/opt/a","was":{{"kind":"file","mode":420,"uid":0,"gid":0,"mtime":{{"seconds":1,"nanoseconds":0}},"sha256":"00"}}}}
+"#
+            );
+            assert_eq!(Manifest::parse(text.as_bytes()), Err(ManifestError::Earlier));
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! `undo.sha256`: the line in a save directory that tells people digest and run of an undo archive (patchadm-undo(5)).
+//! `undo.b3`: the line in a save directory that tells people digest and run of an undo archive (patchadm-undo(5)).
 //! Nothing is believed because of it.
 //!
 //! ```text
-//! <SHA-256 of the archive>  <its name>  <the run>
+//! <BLAKE3 of the archive>  <its name>  <the run>
 //! ```
-//! Two blanks stand between the fields, as sha256sum(1) has them. The name is that which the archive had when it was
+//! Two blanks stand between the fields, as b3sum(1) has them. The name is that which the archive had when it was
 //! written; it may have another one since.
 
 use patchadm_rootfs::Digest;
@@ -12,8 +12,8 @@ use patchadm_rootfs::Digest;
 /// The line, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoDigest {
-    /// SHA-256 of the bytes of the archive.
-    pub sha256: Digest,
+    /// BLAKE3 of the bytes of the archive.
+    pub b3: Digest,
     /// The name of the archive, without two blanks and without newline.
     pub name: Vec<u8>,
     /// The run: `<number>-<16 hexadecimal digits>`.
@@ -31,7 +31,7 @@ impl UndoDigest {
         let is_name = !name.is_empty() && !name.contains(&b'\n');
         (is_run && is_name).then_some(())?;
         Some(Self {
-            sha256: Digest::from_hex(str::from_utf8(digest).ok()?)?,
+            b3: Digest::from_hex(str::from_utf8(digest).ok()?)?,
             name: name.to_vec(),
             run: String::from_utf8_lossy(run).into_owned(),
         })
@@ -39,7 +39,7 @@ impl UndoDigest {
 
     /// The file.
     pub fn write(&self) -> Vec<u8> {
-        let digest = self.sha256.to_string();
+        let digest = self.b3.to_string();
         [digest.as_bytes(), b"  ", &self.name, b"  ", self.run.as_bytes(), b"\n"].concat()
     }
 }

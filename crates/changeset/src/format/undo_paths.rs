@@ -1,14 +1,12 @@
 //! `undo.paths`: which paths the undo archive beside it changed (patchadm-undo(5)), without opening the archive.
 //!
 //! ```text
-//! <marker of the root> <CRC-32C of the lines below, in hexadecimal>
-//! <the first 16 bytes of the SHA-256 of a path, in hexadecimal>      sorted, each path once
+//! <marker of the root> b3 <CRC-32C of the lines below, in hexadecimal>
+//! <the first 16 bytes of the BLAKE3 of a path, in hexadecimal>      sorted, each path once
 //! ```
 //! Whoever plans a change asks every archive of a package about a few paths; five hundred archives answer from a line
 //! each instead of being decompressed. The manifest in the archive is what counts when something is restored, and where
 //! the list is damaged.
-
-use sha2::{Digest as _, Sha256};
 
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::ObjectPath;
@@ -17,8 +15,8 @@ use patchadm_svr4::package::ObjectPath;
 const DIGITS: usize = 32;
 /// Hexadecimal digits of a marker.
 const MARKER: usize = 16;
-/// Bytes of the first line: marker, blank, eight digits, newline.
-const HEAD: usize = MARKER + 10;
+/// Bytes of the first line: marker, the word `b3` between blanks, eight digits, newline.
+const HEAD: usize = MARKER + 13;
 
 /// The file, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub struct PathDigest(String);
 impl PathDigest {
     /// That of a path.
     pub fn of(path: &ObjectPath) -> Self {
-        let mut text = Digest(Sha256::digest(path.as_bytes()).into()).to_string();
+        let mut text = Digest::of(path.as_bytes()).to_string();
         text.truncate(DIGITS);
         Self(text)
     }
@@ -77,7 +75,7 @@ impl UndoPaths {
 
 /// What stands behind the marker in front of these lines.
 fn checksum(lines: &[u8]) -> String {
-    format!(" {:08x}\n", crc32c::crc32c(lines))
+    format!(" b3 {:08x}\n", crc32c::crc32c(lines))
 }
 
 #[cfg(test)]

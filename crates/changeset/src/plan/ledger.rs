@@ -37,8 +37,8 @@ pub struct LedgerPatch {
 pub struct LedgerArchive {
     /// The patch, as its save directory is named.
     pub patch: String,
-    /// SHA-256 of the file.
-    pub sha256: Digest,
+    /// BLAKE3 of the file.
+    pub b3: Digest,
     /// Bytes of the file.
     pub size: u64,
     /// Where it is; none for a manifest.

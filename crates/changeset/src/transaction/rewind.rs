@@ -95,7 +95,7 @@ impl CopyMaker<'_> {
         }
         let made = stage.look(name)?.map(|seen| identity(&seen, None, None));
         again.new = made.map(|made| crate::format::journal::Identity {
-            sha256: copy.sha256.clone(),
+            b3: copy.b3.clone(),
             target: copy.target.clone(),
             ..made
         });

@@ -3,10 +3,10 @@
 use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use flate2::{Decompress, FlushDecompress, Status};
 
+use super::codec::Inflater;
 use super::in_order::InOrder;
-use super::{CHUNK, HEADER, TRAILER, member_size};
+use super::{HEADER, TRAILER, member_size};
 use crate::cores;
 
 /// Bytes read at once from a file of another's making.
@@ -55,7 +55,7 @@ impl<R: Read> GzipDecoder<R> {
         let mut members =
             Members { input, pool: None, threads: cores(), content: Cursor::default(), behind: None };
         let first = members.member(header)?.unwrap_or_default();
-        members.content = Cursor::new(decode(&mut Decompress::new(false), &first)?);
+        members.content = Cursor::new(decode(&mut Inflater::default(), &first)?);
         Ok(Self { state: DecoderState::Members(members) })
     }
 }
@@ -117,8 +117,8 @@ impl<R: Read> Members<R> {
             let threads = self.threads;
             let pool = self.pool.get_or_insert_with(|| {
                 InOrder::new(threads, || {
-                    let mut inflate = Decompress::new(false);
-                    move |member: Vec<u8>| decode(&mut inflate, &member)
+                    let mut inflater = Inflater::default();
+                    move |member: Vec<u8>| decode(&mut inflater, &member)
                 })
             });
             pool.ask(member);
@@ -156,17 +156,13 @@ fn read_header(input: &mut impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// The content of a member of ours, no longer than such a member may hold.
-fn decode(inflate: &mut Decompress, member: &[u8]) -> io::Result<Vec<u8>> {
+fn decode(inflater: &mut Inflater, member: &[u8]) -> io::Result<Vec<u8>> {
     let damaged = || {
         io::Error::new(io::ErrorKind::InvalidData, "corrupt gzip stream does not have a matching checksum")
     };
     let (deflated, trailer) =
         member.get(HEADER..).and_then(|rest| rest.split_last_chunk::<TRAILER>()).ok_or_else(damaged)?;
-    let mut content = Vec::with_capacity(CHUNK + 1);
-    inflate.reset(false);
-    let status = inflate.decompress_vec(deflated, &mut content, FlushDecompress::Finish)?;
-    if status != Status::StreamEnd || content.len() > CHUNK || inflate.total_in() != deflated.len() as u64 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "corrupt deflate stream"));
-    }
+    let mut content = Vec::new();
+    inflater.inflate(deflated, &mut content)?;
     if super::trailer(&content) == *trailer { Ok(content) } else { Err(damaged()) }
 }

@@ -11,8 +11,8 @@
 //! Numbers are little-endian. [`GzipEncoder`] writes, and decodes each member again before it lets it out; [`GzipDecoder`]
 //! reads such files, and any other gzip file one member after another.
 
+mod codec;
 mod decoder;
-mod deflating;
 mod encoder;
 mod in_order;
 
@@ -32,7 +32,7 @@ const TRAILER: usize = 8;
 const HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 4, 0xff, 8, 0, b'P', b'A', 4, 0];
 
 /// No member of ours is longer.
-const LONGEST: usize = deflating::longest(CHUNK) + HEADER + TRAILER;
+const LONGEST: usize = codec::longest(CHUNK) + HEADER + TRAILER;
 
 /// The size of a member of ours, by its header; none where the header is another's.
 fn member_size(header: &[u8]) -> Option<usize> {

@@ -4,7 +4,7 @@
 //! to on the host (`patchadd -B`), or below a directory that the caller names instead (`patchrm -B`). It is opened
 //! once; each pass over it begins at its first byte. An archive of ours has a manifest among its first members, and is
 //! believed only if the ledger of the root names its digest. One without manifest and without line was made by another
-//! tool. `undo.sha256` beside it is for people.
+//! tool. `undo.b3` beside it is for people.
 //!
 //! Not done here: taking objects out of an archive (`source` reads it as the package it is), writing one.
 
@@ -74,6 +74,14 @@ pub enum ArchiveError {
         path: String,
         /// The damage.
         reason: String,
+    },
+    /// An earlier form of the program made the archive, or the manifest of a patch without undo data.
+    #[error(
+        "the undo data {path} was made by an earlier form of this program, with digests that this one does not read"
+    )]
+    Earlier {
+        /// The path of the archive or manifest.
+        path: String,
     },
     /// The manifest of a patch without undo data is missing or differs from what was written.
     #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]
@@ -241,6 +249,7 @@ impl From<ArchiveFileError> for ArchiveError {
     fn from(error: ArchiveFileError) -> Self {
         match error {
             ArchiveFileError::Damaged { path, reason } => Self::Damaged { path, reason },
+            ArchiveFileError::Earlier { path } => Self::Earlier { path },
             ArchiveFileError::Root(error) => Self::Root(error),
         }
     }
@@ -298,7 +307,7 @@ impl OpenArchive {
         }
     }
 
-    /// Returns SHA-256 and size of the file.
+    /// Returns BLAKE3 and size of the file.
     pub fn digest(&self) -> Result<(Digest, u64), ArchiveError> {
         let digest = digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error))?;
         Ok((digest, self.size))

@@ -298,7 +298,7 @@ mod tests {
             ("var/sadm/pkg/X/save/100-01/obsolete.Z", "12345"),
             ("var/sadm/pkg/X/save/100-01/obsoleted_by", "100-02\n"),
             ("var/sadm/pkg/X/save/100-02/undo.gz", "123"),
-            ("var/sadm/pkg/X/save/100-02/undo.sha256", "…"),
+            ("var/sadm/pkg/X/save/100-02/undo.b3", "…"),
             ("var/sadm/pkg/X/save/200-01/remote", "# Backout\n"),
             ("var/sadm/pkg/X/save/pspool/X/pkginfo", "PKG=X\n"),
         ]);

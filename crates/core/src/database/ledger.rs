@@ -156,7 +156,7 @@ mod tests {
         std::io::copy(&mut hashing, &mut std::io::sink()).unwrap();
         let (info, undo) = (hashing.finish().1, "5f".repeat(32));
         format!(
-            "{{\"run\":\"{RUN}\",\"patch\":\"{patch}\",\"info\":\"sha256:{info}\",\"undo\":\"sha256:{undo}\",\
+            "{{\"run\":\"{RUN}\",\"patch\":\"{patch}\",\"info\":\"b3:{info}\",\"undo\":\"b3:{undo}\",\
              \"size\":7,\"where\":\"{place}\"}}\n"
         )
     }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
 use patchadm_changeset::ledgers::{LedgerDraft, LedgerInput, Ledgers};
 use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
 
@@ -126,10 +124,10 @@ impl LedgerDraft for RootLedgerDraft<'_> {
             }
         }
         for archive in &self.change.adopted {
-            let (sha256, size) = (archive.sha256, archive.size);
+            let (b3, size) = (archive.b3, archive.size);
             let (undo, manifest) = match archive.place.clone() {
-                Some(place) => (LedgerUndo::Kept { sha256, size, place, is_classic: false }, None),
-                None => (LedgerUndo::None(WhyNone::NoUndo), Some(sha256)),
+                Some(place) => (LedgerUndo::Kept { b3, size, place, is_classic: false }, None),
+                None => (LedgerUndo::None(WhyNone::NoUndo), Some(b3)),
             };
             let known = self.kept.line(&archive.patch).map(|known| known.scripts.clone());
             if let Some(line) = self.line(run, source, &archive.patch, undo) {
@@ -164,12 +162,7 @@ impl LedgerSources<'_> {
             Some((_, UndoPlace::Snapshot | UndoPlace::ManifestOnly)) | None => None,
         };
         if let Some((written, place)) = location {
-            return Ok(LedgerUndo::Kept {
-                sha256: written.sha256,
-                size: written.size,
-                place,
-                is_classic: false,
-            });
+            return Ok(LedgerUndo::Kept { b3: written.b3, size: written.size, place, is_classic: false });
         }
         if applied.is_without_undo {
             return Ok(LedgerUndo::None(WhyNone::NoUndo));
@@ -190,7 +183,7 @@ impl LedgerSources<'_> {
     /// made by scripts, or the manifest of a patch without undo data.
     fn digest_at(&self, package: &PkgInst, applied: &LedgerPatch, place: &UndoPlace) -> Option<Digest> {
         let (written, at) = self.written_for(package, applied)?;
-        (at == *place).then_some(written.sha256)
+        (at == *place).then_some(written.b3)
     }
 
     /// Finds the existing archive of a patch as it lies on disk.
@@ -202,9 +195,9 @@ impl LedgerSources<'_> {
         };
         let archive =
             |error: ArchiveError| Cause::Archive { package: package.to_string(), reason: error.to_string() };
-        let (sha256, size) = found.digest().map_err(archive)?;
+        let (b3, size) = found.digest().map_err(archive)?;
         let place = found.location();
-        Ok(Some(LedgerUndo::Kept { sha256, size, place, is_classic }))
+        Ok(Some(LedgerUndo::Kept { b3, size, place, is_classic }))
     }
 
     /// Returns the digests of the scripts kept for the backout of a patch.
@@ -212,7 +205,7 @@ impl LedgerSources<'_> {
         let Ok(directory) = places::patches().join(patch.as_bytes()) else { return BTreeMap::new() };
         let scripts = KEPT_SCRIPTS.iter().filter_map(|name| {
             let text = kept_script(self.0.plan, &directory, name)?;
-            Some(((*name).to_owned(), Digest(Sha256::digest(text).into())))
+            Some(((*name).to_owned(), Digest::of(text)))
         });
         scripts.collect()
     }

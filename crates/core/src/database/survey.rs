@@ -134,7 +134,7 @@ pub fn packages_but(
 pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
     for (path, digest) in delivered {
         let live = inventory.live.get(&path).map(|live| &live.kind);
-        if matches!(live, Some(LiveKind::Regular { sha256, .. }) if *sha256 == digest) {
+        if matches!(live, Some(LiveKind::Regular { b3, .. }) if *b3 == digest) {
             inventory.identical.insert(path);
         }
     }

@@ -21,8 +21,8 @@ pub const LARGEST: usize = 16 << 20;
 /// The snapshot of the program's own in a save directory, beside the archive that scripts made.
 pub const SNAPSHOT: &str = "snapshot/undo.gz";
 
-/// The word before a SHA-256 digest.
-const SHA256: &str = "sha256:";
+/// The word before a BLAKE3 digest.
+const B3: &str = "b3:";
 
 /// `where` of an archive in the save directory.
 const SAVE: &str = "save";
@@ -59,8 +59,8 @@ pub struct LedgerLine {
 pub enum LedgerUndo {
     /// There is an archive.
     Kept {
-        /// SHA-256 of the archive file as it lies there.
-        sha256: Digest,
+        /// BLAKE3 of the archive file as it lies there.
+        b3: Digest,
         /// Bytes of the file.
         size: u64,
         /// Where it is.
@@ -209,7 +209,7 @@ impl LedgerLine {
     /// The digest of the archive and the bytes that it has, where there is an archive.
     pub fn archive(&self) -> Option<(Digest, u64)> {
         match self.undo {
-            LedgerUndo::Kept { sha256, size, .. } => Some((sha256, size)),
+            LedgerUndo::Kept { b3, size, .. } => Some((b3, size)),
             LedgerUndo::None(_) => None,
         }
     }
@@ -240,7 +240,7 @@ impl LedgerLine {
     }
 
     fn write(&self) -> Vec<u8> {
-        let text = |digest: &Digest| format!("{SHA256}{digest}");
+        let text = |digest: &Digest| format!("{B3}{digest}");
         let mut written = WrittenLine {
             run: self.run.clone(),
             patch: self.patch.clone(),
@@ -255,8 +255,8 @@ impl LedgerLine {
             adopted: self.is_adopted,
         };
         match &self.undo {
-            LedgerUndo::Kept { sha256, size, place, is_classic } => {
-                written.undo = Some(text(sha256));
+            LedgerUndo::Kept { b3, size, place, is_classic } => {
+                written.undo = Some(text(b3));
                 written.size = Some(*size);
                 written.place = Some(match place {
                     UndoLocation::Save => SAVE.to_owned(),
@@ -302,7 +302,7 @@ fn read_undo(
         path if path.starts_with('/') => UndoLocation::Host(decode(path)),
         _ => return Err("`where` is neither `save` nor a path".to_owned()),
     };
-    Ok(LedgerUndo::Kept { sha256: digest("undo", undo)?, size, place, is_classic })
+    Ok(LedgerUndo::Kept { b3: digest("undo", undo)?, size, place, is_classic })
 }
 
 /// Whether a text is a run as it is written, whose number others can follow.
@@ -317,7 +317,7 @@ fn is_script_name(name: &str) -> bool {
 
 /// A digest with the name of its algorithm.
 fn tagged(text: &str) -> Option<Digest> {
-    let hex = text.strip_prefix(SHA256)?;
+    let hex = text.strip_prefix(B3)?;
     Digest::from_hex(hex).filter(|digest| digest.to_string() == hex)
 }
 
@@ -335,7 +335,7 @@ mod tests {
             patch: "105181-05".to_owned(),
             info: Digest([0x77; 32]),
             undo: LedgerUndo::Kept {
-                sha256: Digest([0x5f; 32]),
+                b3: Digest([0x5f; 32]),
                 size: 51_200,
                 place: UndoLocation::Save,
                 is_classic: false,
@@ -355,18 +355,18 @@ mod tests {
     fn a_line_has_the_names_of_the_contract() {
         let (info, undo, script) = ("77".repeat(32), "5f".repeat(32), "01".repeat(32));
         let expected = format!(
-            "{{\"run\":\"{RUN}\",\"patch\":\"105181-05\",\"info\":\"sha256:{info}\",\"undo\":\"sha256:{undo}\",\
-             \"size\":51200,\"where\":\"save\",\"scripts\":{{\"prebackout\":\"sha256:{script}\"}}}}\n"
+            "{{\"run\":\"{RUN}\",\"patch\":\"105181-05\",\"info\":\"b3:{info}\",\"undo\":\"b3:{undo}\",\
+             \"size\":51200,\"where\":\"save\",\"scripts\":{{\"prebackout\":\"b3:{script}\"}}}}\n"
         );
         assert_eq!(text(&[line()]), expected);
         let none = LedgerLine { undo: LedgerUndo::None(WhyNone::NoUndo), scripts: BTreeMap::new(), ..line() };
         let expected = format!(
-            "{{\"run\":\"{RUN}\",\"patch\":\"105181-05\",\"info\":\"sha256:{info}\",\"undo\":null,\
+            "{{\"run\":\"{RUN}\",\"patch\":\"105181-05\",\"info\":\"b3:{info}\",\"undo\":null,\
              \"why\":\"no-undo\"}}\n"
         );
         assert_eq!(text(std::slice::from_ref(&none)), expected);
         let listed = text(&[LedgerLine { manifest: Some(Digest([0x5f; 32])), ..none }]);
-        assert_eq!(listed, expected.replace("}\n", &format!(",\"manifest\":\"sha256:{undo}\"}}\n")));
+        assert_eq!(listed, expected.replace("}\n", &format!(",\"manifest\":\"b3:{undo}\"}}\n")));
     }
 
     #[test]
@@ -376,13 +376,13 @@ mod tests {
         for (from, to) in [
             (RUN, "17"),
             (RUN, "18446744073709551615-9c1d6f20aa31b7e4"),
-            ("sha256:77", "md5:77"),
-            ("sha256:5f", "sha256:5F"),
+            ("b3:77", "md5:77"),
+            ("b3:5f", "b3:5F"),
             ("prebackout", "../prebackout"),
             (",\"size\":51200", ""),
             (",\"where\":\"save\"", ""),
             ("\"where\"", "\"elsewhere\""),
-            ("\"save\"", "\"save\",\"manifest\":\"sha256:{undo}\""),
+            ("\"save\"", "\"save\",\"manifest\":\"b3:{undo}\""),
             ("{\"run\"", "[\"run\""),
             ("}}\n", "}}"),
         ] {
@@ -392,7 +392,7 @@ mod tests {
         for (from, to) in [
             (",\"why\":\"committed\"", ""),
             ("\"undo\":null", "\"undo\":null,\"size\":1"),
-            ("\"undo\":null", "\"undo\":null,\"snapshot\":\"sha256:{undo}\""),
+            ("\"undo\":null", "\"undo\":null,\"snapshot\":\"b3:{undo}\""),
         ] {
             let bad = none.replacen(from, &to.replace("{undo}", &"5f".repeat(32)), 1);
             assert!(Ledger::parse(bad.as_bytes()).is_err(), "{bad}");
@@ -423,12 +423,7 @@ mod tests {
             .prop_map(|rest| UndoLocation::Host([b"/".to_vec(), rest].concat()));
         let place = prop_oneof![Just(UndoLocation::Save), host];
         let kept = (any::<[u8; 32]>(), any::<u64>(), place, any::<bool>()).prop_map(
-            |(sha256, size, place, is_classic)| LedgerUndo::Kept {
-                sha256: Digest(sha256),
-                size,
-                place,
-                is_classic,
-            },
+            |(b3, size, place, is_classic)| LedgerUndo::Kept { b3: Digest(b3), size, place, is_classic },
         );
         let undo = prop_oneof![none.prop_map(LedgerUndo::None), kept];
         let scripts =

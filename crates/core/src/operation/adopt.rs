@@ -30,7 +30,7 @@ use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
-/// The largest `undo.sha256`, in bytes.
+/// The largest `undo.b3`, in bytes.
 const LARGEST_DIGEST: u64 = 4096;
 
 /// The largest history that is asked, in bytes.
@@ -49,7 +49,7 @@ pub struct AdoptedUndo {
     pub patch: String,
     /// The package.
     pub package: PkgInst,
-    /// The run that `undo.sha256` beside it names; a hint.
+    /// The run that `undo.b3` beside it names; a hint.
     pub run: Option<String>,
     /// When that run began, RFC 3339, as the history has it.
     pub made: Option<String>,
@@ -142,7 +142,7 @@ struct Candidate {
     /// None of a patch without undo data, of which only the manifest is kept.
     archive: Option<archive::OpenArchive>,
     manifest: Manifest,
-    sha256: Digest,
+    b3: Digest,
     size: u64,
 }
 
@@ -151,8 +151,8 @@ impl Candidate {
     fn is_settled(&self, line: Option<&LedgerLine>) -> bool {
         let archive = line.and_then(LedgerLine::archive).map(|(known, _)| known);
         match self.archive {
-            Some(_) => archive == Some(self.sha256),
-            None => archive.is_some() || line.and_then(|line| line.manifest) == Some(self.sha256),
+            Some(_) => archive == Some(self.b3),
+            None => archive.is_some() || line.and_then(|line| line.manifest) == Some(self.b3),
         }
     }
 }
@@ -179,7 +179,7 @@ impl Adopter<'_> {
         let mut adoptions = Vec::new();
         for (place, candidate) in candidates.iter().enumerate() {
             let later = candidates.get(place + 1..).unwrap_or_default();
-            let (sha256, size) = (candidate.sha256, candidate.size);
+            let (b3, size) = (candidate.b3, candidate.size);
             if candidate.is_settled(ledger.line(&candidate.saved_as)) {
                 continue;
             }
@@ -197,7 +197,7 @@ impl Adopter<'_> {
             if is_adopted {
                 let place = candidate.archive.as_ref().map(archive::OpenArchive::location);
                 let patch = candidate.saved_as.clone();
-                change.adopted.push(LedgerArchive { patch, sha256, size, place });
+                change.adopted.push(LedgerArchive { patch, b3, size, place });
             }
             adoptions.push(AdoptedUndo {
                 patch: candidate.saved_as.clone(),
@@ -251,13 +251,11 @@ impl Adopter<'_> {
                         continue;
                     }
                 };
-                let ((sha256, size), archive) = (archive.digest()?, Some(archive));
-                candidates.push(Candidate { patch, saved_as, archive, manifest, sha256, size });
-            } else if let Some((manifest, sha256, size)) =
-                archive::unbound_manifest(&view, package, &saved_as)?
-            {
+                let ((b3, size), archive) = (archive.digest()?, Some(archive));
+                candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
+            } else if let Some((manifest, b3, size)) = archive::unbound_manifest(&view, package, &saved_as)? {
                 let archive = None;
-                candidates.push(Candidate { patch, saved_as, archive, manifest, sha256, size });
+                candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
             }
         }
         Ok(candidates)
@@ -337,7 +335,7 @@ impl Adopter<'_> {
 
     /// The run that the digest file beside an archive names.
     fn run(&self, package: &PkgInst, saved_as: &str) -> Result<Option<String>, Failure> {
-        let path = places::save(package).join(saved_as.as_bytes()).and_then(|save| save.join(b"undo.sha256"));
+        let path = places::save(package).join(saved_as.as_bytes()).and_then(|save| save.join(b"undo.b3"));
         let Ok(path) = path else { return Ok(None) };
         let text = RecordView::live(&self.ground.root).read(&path, LARGEST_DIGEST)?;
         Ok(text.and_then(|text| UndoDigest::parse(&text)).map(|digest| digest.run))

@@ -4,14 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
-
 use super::failure::Failure;
 use crate::database::survey::fill_identical;
 use crate::inventory::Inventory;
 use crate::plan::concern::FileToCompare;
 use crate::source::{Image, Source};
-use patchadm_rootfs::{Digest, LiveKind};
+use patchadm_rootfs::{Hashing, LiveKind};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Marks in the inventory which of the delivered files are there byte for byte.
@@ -39,11 +37,11 @@ pub(super) fn mark_identical(
     let mut digests = Vec::new();
     let mut wanted = |package: usize, path: &PackagePath| candidates.contains_key(&(package, path.clone()));
     source.stream::<Failure>(image, &mut wanted, &mut |package, path, _, data| {
-        let mut sha256 = Sha256::new();
+        let mut b3 = Hashing::new(std::io::sink());
         // A source that cannot be read is reported by `stream` itself.
-        let read = std::io::copy(data, &mut sha256);
+        let read = std::io::copy(data, &mut b3);
         if let (Ok(_), Some(at)) = (read, candidates.get(&(package, path.clone()))) {
-            digests.push((at.clone(), Digest(sha256.finalize().into())));
+            digests.push((at.clone(), b3.finish().1));
         }
         Ok(())
     })?;

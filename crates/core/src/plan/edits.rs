@@ -151,12 +151,12 @@ impl<'a> Edits<'a> {
     fn state(&self, path: &ObjectPath, live: &Live, recorded: Option<&ContentsLine>) -> Edit {
         let Some(object) = recorded.map(|line| &line.object) else { return Edit::Edited };
         match (&live.kind, object.ftype) {
-            (LiveKind::Regular { size, cksum, sha256 }, ftype) if ftype.is_regular() => {
+            (LiveKind::Regular { size, cksum, b3 }, ftype) if ftype.is_regular() => {
                 let content = object.content;
                 let differs = content.size.is_some_and(|known| known != *size)
                     || content.cksum.is_some_and(|known| known != *cksum);
                 let delivered = self.inventory.delivered.get(path);
-                if differs || delivered.is_some_and(|digest| digest != sha256) {
+                if differs || delivered.is_some_and(|digest| digest != b3) {
                     Edit::Edited
                 } else if delivered.is_none()
                     && content.mtime.is_some_and(|mtime| mtime != live.mtime.seconds)

@@ -252,7 +252,7 @@ fn body(target: &PackageTarget<'_>, wanted: &Wanted<'_>) -> Result<Body, ObjectP
         path: wanted.entry.path.clone(),
         size: object.content.size.ok_or(ObjectProblem::Unknown("size"))?,
         cksum: object.content.cksum.ok_or(ObjectProblem::Unknown("checksum"))?,
-        sha256: None,
+        b3: None,
     }))
 }
 

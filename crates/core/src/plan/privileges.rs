@@ -144,7 +144,7 @@ mod tests {
         Live {
             kind: LiveKind::Regular {
                 size: 0,
-                sha256: patchadm_rootfs::Sums::of(&mut &b""[..]).unwrap().sha256,
+                b3: patchadm_rootfs::Sums::of(&mut &b""[..]).unwrap().b3,
                 cksum: 0,
             },
             mode: Mode::of(mode),
@@ -193,7 +193,7 @@ mod tests {
     fn a_device_comes_back_with_the_numbers_that_are_known_only() {
         let accounts = Accounts::default();
         let mut was = RecordedState::of(&live(0o600, 0));
-        (was.kind, was.device, was.size, was.sha256) = (RecordedType::Block, Some((8, 0)), None, None);
+        (was.kind, was.device, was.size, was.b3) = (RecordedType::Block, Some((8, 0)), None, None);
         let mut line = Object::new(Ftype::Block, "none");
         for (minor, comes) in [(1, false), (0, true)] {
             line.device = Some((Some(8), Some(minor)));

@@ -71,14 +71,14 @@ fn replaced() -> Vec<Case> {
     let both = |b: &Bench| {
         b.apply(&Patch::of("800-01", Package::new("ACMEweb").file("lib/x", 0o644, "new\n")));
         b.apply(&Patch::of(ID, Bench::web()));
-        for file in ["undo.gz", "undo.sha256"] { fs::copy(save(b, "800-01").join(file), save(b, ID).join(file)).unwrap(); }
+        for file in ["undo.gz", "undo.b3"] { fs::copy(save(b, "800-01").join(file), save(b, ID).join(file)).unwrap(); }
         PathBuf::new()
     };
     let of_root = |b: &Bench| {
         let elsewhere = Bench::template();
         elsewhere.apply(&Patch::of(ID, Bench::web()));
         b.apply(&Patch::of(ID, Bench::web()));
-        for file in ["undo.gz", "undo.sha256"] { fs::copy(save(&elsewhere, ID).join(file), save(b, ID).join(file)).unwrap(); }
+        for file in ["undo.gz", "undo.b3"] { fs::copy(save(&elsewhere, ID).join(file), save(b, ID).join(file)).unwrap(); }
         PathBuf::new()
     };
     let of_run = |b: &Bench| {
@@ -187,12 +187,12 @@ fn beside() -> Vec<Case> {
         case(16, "the archive is a directory", REMOVE, instead("undo.gz", |at| fs::create_dir(at).unwrap()), refused(4, "")),
         case(16, "the archive is a link out of the root", REMOVE, instead("undo.gz", |at| symlink("/etc/passwd", at).unwrap()), refused(4, "")),
         case(16, "the archive is a link to the canary", REMOVE, instead("undo.gz", |at| symlink("../../../../../../../canary/passwd", at).unwrap()), refused(4, "")),
-        case(16, "the digest is garbage", REMOVE, applied(|save| fs::write(save.join("undo.sha256"), "garbage\n").unwrap()), handled(&[])),
-        case(16, "the digest is empty", REMOVE, applied(|save| fs::write(save.join("undo.sha256"), "").unwrap()), handled(&[])),
-        case(16, "the digest is 2 MiB", REMOVE, applied(|save| fs::write(save.join("undo.sha256"), "f".repeat(2 << 20)).unwrap()), handled(&[])),
-        case(16, "the digest is a pipe", REMOVE, instead("undo.sha256", pipe), handled(&[])),
-        case(16, "the digest is a link", REMOVE, instead("undo.sha256", |at| symlink("/dev/null", at).unwrap()), handled(&[])),
-        case(16, "the digest is that of something else", REMOVE, applied(|save| { let said = fs::read_to_string(save.join("undo.sha256")).unwrap(); fs::write(save.join("undo.sha256"), said.replacen(&said[..8], "00000000", 1)).unwrap(); }), handled(&[])),
+        case(16, "the digest is garbage", REMOVE, applied(|save| fs::write(save.join("undo.b3"), "garbage\n").unwrap()), handled(&[])),
+        case(16, "the digest is empty", REMOVE, applied(|save| fs::write(save.join("undo.b3"), "").unwrap()), handled(&[])),
+        case(16, "the digest is 2 MiB", REMOVE, applied(|save| fs::write(save.join("undo.b3"), "f".repeat(2 << 20)).unwrap()), handled(&[])),
+        case(16, "the digest is a pipe", REMOVE, instead("undo.b3", pipe), handled(&[])),
+        case(16, "the digest is a link", REMOVE, instead("undo.b3", |at| symlink("/dev/null", at).unwrap()), handled(&[])),
+        case(16, "the digest is that of something else", REMOVE, applied(|save| { let said = fs::read_to_string(save.join("undo.b3")).unwrap(); fs::write(save.join("undo.b3"), said.replacen(&said[..8], "00000000", 1)).unwrap(); }), handled(&[])),
         case(16, "elsewhere: a pipe", REMOVE, pointed_to("FIND_AT=@OUT@/pipe\nTYPE=filesystem\nSTATE=active\n"), refused(12, "no place of an undo archive")),
         case(16, "elsewhere: /dev/zero", REMOVE, pointed_to("FIND_AT=/dev/zero\nTYPE=filesystem\nSTATE=active\n"), refused(12, "no place of an undo archive")),
         case(16, "elsewhere: a path that climbs", REMOVE, pointed_to("FIND_AT=/opt/../etc/passwd\nTYPE=filesystem\nSTATE=active\n"), refused(4, "`..`")),

@@ -221,8 +221,8 @@ fn is_staged_name(name: &str) -> bool {
 /// Whether an op that changes attributes is about one object that is the same before and after, but for those.
 fn is_one_object(op: &Op) -> bool {
     let kept = |one: &Identity| {
-        let Identity { file_type, size, mtime, inode, sha256, target, .. } = one.clone();
-        (file_type, size, mtime, inode, sha256, target)
+        let Identity { file_type, size, mtime, inode, b3, target, .. } = one.clone();
+        (file_type, size, mtime, inode, b3, target)
     };
     op.old.as_ref().map(kept) == op.new.as_ref().map(kept)
 }
@@ -277,7 +277,7 @@ fn identity(identity: &Identity, its: &Record) -> Result<(), JournalError> {
     its.must("journal.identity.mtime", "mtime", is_time(&identity.mtime))?;
     its.must("journal.identity.inode", "inode", is_inode(&identity.inode))?;
     let is_digest = |text: &str| is_hex(text, 64);
-    its.must("journal.identity.sha256", "sha256", identity.sha256.as_deref().is_none_or(is_digest))
+    its.must("journal.identity.b3", "b3", identity.b3.as_deref().is_none_or(is_digest))
 }
 
 fn is_time(time: &Timestamp) -> bool {

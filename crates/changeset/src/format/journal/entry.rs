@@ -39,9 +39,9 @@ pub struct JournalArchive {
     /// An archive outside the root that is of no use after the commit, and removed then: its path, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub discard: Option<String>,
-    /// SHA-256 of the one outside the root: only a file with these bytes is removed.
+    /// BLAKE3 of the one outside the root: only a file with these bytes is removed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub sha256: Option<String>,
+    pub b3: Option<String>,
     /// The patch of the one outside the root.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub patch: Option<String>,
@@ -198,9 +198,9 @@ pub struct Identity {
     pub mtime: Timestamp,
     /// Inode and birth time.
     pub inode: Inode,
-    /// SHA-256 of a regular file's bytes; tells where inodes cannot (a copied root, no birth time).
+    /// BLAKE3 of a regular file's bytes; tells where inodes cannot (a copied root, no birth time).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+    pub b3: Option<String>,
     /// Target of a symbolic link, escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,

@@ -7,8 +7,6 @@
 
 use std::collections::HashMap;
 
-use sha2::{Digest as _, Sha256};
-
 use super::{HEAD, Identity, Journal, JournalEntry, JournalError, JournalHeader, Op, SECTOR, VERSION};
 use super::{blank, checked, line, sector, texts};
 use patchadm_rootfs::{Digest, Timestamp};
@@ -52,10 +50,10 @@ impl Journal {
         let header = JournalHeader {
             version: VERSION,
             lines: lines.len() as u64,
-            sha256: digest(lines),
+            b3: digest(lines),
             db: lines.len() as u64,
             ops: ops.len() as u64,
-            ops_sha256: digest(&ops),
+            ops_b3: digest(&ops),
             ..header
         };
         journal.splice(..SECTOR, sector(&header));
@@ -65,7 +63,7 @@ impl Journal {
     /// Adds what the second file says, when it is the one that the header names.
     pub(super) fn add_ops(&mut self, bytes: Option<&[u8]>) -> Result<(), JournalError> {
         let header = &self.head.header;
-        let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_sha256;
+        let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_b3;
         let Some(bytes) = bytes.filter(is_it) else { return Err(JournalError::Ops(header.run.clone())) };
         let place = |op: &Op| (op.domain, op.stage.clone());
         let shown: HashMap<(usize, String), usize> =
@@ -125,7 +123,7 @@ impl Identity {
             size: 0,
             mtime: Timestamp::whole(0),
             inode: self.inode,
-            sha256: None,
+            b3: None,
             target: None,
             xattrs: None,
         }
@@ -133,5 +131,5 @@ impl Identity {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Digest(Sha256::digest(bytes).into()).to_string()
+    Digest::of(bytes).to_string()
 }

@@ -71,35 +71,33 @@ fn an_outcome_is_one_sector_written_into_place() {
     assert!(!journal.head.is_open());
 }
 
-/// A journal as the versions before 3 wrote it: one file, the records first.
-fn earlier(version: u32, entries: &[JournalEntry]) -> Vec<u8> {
-    let is_leading = |entry: &&JournalEntry| !matches!(entry, JournalEntry::Op(op) if !op.db);
-    let leading: Vec<u8> = entries.iter().filter(is_leading).flat_map(line).collect();
-    let rest = entries.iter().filter(|entry| !is_leading(entry)).flat_map(line);
-    let lines: Vec<u8> = leading.iter().copied().chain(rest).collect();
+/// The sectors of another version's journal, whose run has come so far.
+fn other_version(version: u32, sectors: &[(Vec<u8>, u64)]) -> Vec<u8> {
     let header = serde_json::json!({
         "version": version, "run": header().run, "command": "patchadd", "root": header().root,
-        "lines": lines.len(), "sha256": Digest(Sha256::digest(&lines).into()).to_string(), "db": leading.len(),
+        "lines": 0, "sha256": "0".repeat(64), "db": 0, "ops": 0, "ops_sha256": "0".repeat(64),
     });
     let mut bytes = sector(&header);
     bytes.resize(HEAD, b' ');
-    bytes.extend(lines);
+    for (sector, place) in sectors {
+        let place = usize::try_from(*place).unwrap();
+        bytes[place..place + SECTOR].copy_from_slice(sector);
+    }
     bytes
 }
 
 #[test]
-fn a_journal_of_an_earlier_program_is_read_from_its_one_file() {
-    let lines = "\
-        a7a54da4 {\"domain\":{\"top\":\"/\",\"stage\":\"/var/sadm/patchadm/stage/17-0000000000000abc\"}}\n";
-    let domain: JournalEntry = checked(lines.trim_end().as_bytes(), String::new).unwrap();
-    let entries = [domain, op("/opt/a", false), op("/var/sadm/install/contents", true)];
-    for version in [1, 2] {
-        let bytes = earlier(version, &entries);
-        let journal = Journal::parse(&bytes, None).unwrap();
-        assert_eq!((journal.domains[0].lacks.len(), journal.is_whole), (0, true));
-        let paths: Vec<_> = journal.ops.iter().map(|op| op.path.to_string()).collect();
-        assert_eq!(paths, ["/var/sadm/install/contents", "/opt/a"]);
-        assert_eq!(Journal::parse_leading(&bytes).unwrap().ops.len(), 1);
+fn of_a_journal_of_an_earlier_version_a_run_that_is_tidied_up_is_known_and_no_other_is_read() {
+    for version in [1, 2, 3] {
+        let outcome = outcome_sector(RunOutcome::Commit);
+        let done = parse_head(&other_version(version, &[outcome.clone(), done_sector()])).unwrap();
+        assert_eq!((done.done, done.header.root), (true, header().root));
+        for sectors in [&[][..], &[outcome]] {
+            let unfinished = other_version(version, sectors);
+            assert_eq!(parse_head(&unfinished), Err(JournalError::Earlier(version)));
+            assert_eq!(Journal::parse(&unfinished, None), Err(JournalError::Earlier(version)));
+            assert_eq!(Journal::parse_leading(&unfinished), Err(JournalError::Earlier(version)));
+        }
     }
 }
 
@@ -108,7 +106,7 @@ fn private() -> Op {
     let JournalEntry::Op(op) = op("/var/sadm/patchadm/ledger/ACMEweb", true) else { panic!() };
     let identity = serde_json::json!({
         "file_type": "f", "mode": 0o600, "uid": 71, "gid": 72, "size": 73, "mtime": {"seconds": 74, "nanoseconds": 75},
-        "inode": {"number": 76, "born": null}, "sha256": "5f0c".repeat(16),
+        "inode": {"number": 76, "born": null}, "b3": "5f0c".repeat(16),
     });
     Op { stage: "db/7".to_owned(), new: serde_json::from_value(identity).unwrap(), ..*op }
 }
@@ -165,7 +163,7 @@ fn both_files_say_the_same_of_a_record() {
     ] {
         let ops = line(&JournalEntry::Op(Box::new(lie)));
         let mut header = parse_head(&bytes).unwrap().header;
-        (header.ops, header.ops_sha256) = (ops.len() as u64, Digest(Sha256::digest(&ops).into()).to_string());
+        (header.ops, header.ops_b3) = (ops.len() as u64, Digest::of(&ops).to_string());
         bytes.splice(..SECTOR, sector(&header));
         assert!(matches!(Journal::parse(&bytes, Some(&ops)), Err(JournalError::Field { .. })));
     }
@@ -182,7 +180,7 @@ fn damage_anywhere_is_found() {
     for length in [0, 511, HEAD, bytes.len() - 1] {
         assert!(Journal::parse(&bytes[..length], Some(&ops)).is_err(), "cut to {length}");
     }
-    let later = earlier(VERSION + 1, &[]);
+    let later = other_version(VERSION + 1, &[]);
     assert_eq!(Journal::parse(&later, None), Err(JournalError::Version(VERSION + 1)));
 }
 

@@ -36,7 +36,7 @@ fn merged(lines: &str) -> (Vec<u8>, ContentsStamp, (Vec<u8>, Vec<u8>)) {
         size: text.len() as u64,
         mtime: Timestamp::default(),
         body: merged.body,
-        sha256: Digest([0; 32]),
+        b3: Digest([0; 32]),
         links: links.len() as u64,
         owners: owners.len() as u64,
     };

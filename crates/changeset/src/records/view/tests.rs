@@ -61,7 +61,7 @@ impl Scene {
             size: seen.size,
             mtime: seen.mtime,
             inode: seen.inode,
-            sha256: None,
+            b3: None,
             target: None,
             xattrs: None,
         }

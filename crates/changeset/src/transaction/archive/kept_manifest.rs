@@ -23,8 +23,8 @@ pub(crate) fn write(
     let manifest = with_digests(&undo.manifest, digests).to_bytes();
     let bytes = compressed(&manifest)
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
-    let sha256 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
-    Ok(WrittenArchive { size: bytes.len() as u64, sha256 })
+    let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
+    Ok(WrittenArchive { size: bytes.len() as u64, b3 })
 }
 
 fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -33,7 +33,7 @@ fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {
         out.extend_from_slice(&verified.member);
         Ok(())
     };
-    let mut encoder = gzip::GzipEncoder::new(take, cores(), text.len() as u64);
+    let mut encoder = gzip::GzipEncoder::new(take, cores());
     encoder.write_all(text)?;
     let _ = encoder.finish()?;
     Ok(out)

@@ -39,7 +39,7 @@ const LARGE: u64 = 8 << 20;
 /// Size and digest of the bytes written.
 struct Passed {
     size: u64,
-    sha256: Digest,
+    b3: Digest,
 }
 
 type Merge = fn(
@@ -53,8 +53,8 @@ type Merge = fn(
 struct MergedContents {
     file: WritableFile,
     passed: Passed,
-    /// SHA-256 of the old file.
-    old_sha256: Option<Digest>,
+    /// BLAKE3 of the old file.
+    old_b3: Option<Digest>,
     body: u64,
     /// The lines of hard links, or `None` if they are too many for a stamp.
     links: Option<Vec<u8>>,
@@ -96,9 +96,9 @@ pub(crate) fn stage(
     }
     written.file.set_mode(Mode::of(0o644))?;
     if let Some(old) = &mut item.op.old {
-        old.sha256 = written.old_sha256.map(|digest| digest.to_string());
+        old.b3 = written.old_b3.map(|digest| digest.to_string());
     }
-    note_identity(item, within, name, Some(written.passed.sha256))?;
+    note_identity(item, within, name, Some(written.passed.b3))?;
     let (Some(new), Some(links), Some(owners)) = (&item.op.new, written.links, written.owners) else {
         return Ok(Vec::new());
     };
@@ -107,7 +107,7 @@ pub(crate) fn stage(
         size: new.size,
         mtime: new.mtime,
         body: written.body,
-        sha256: written.passed.sha256,
+        b3: written.passed.b3,
         links: links.len() as u64,
         owners: owners.len() as u64,
     };
@@ -188,7 +188,7 @@ impl Merging<'_> {
             (Some(made), passed) => Ok(MergedContents {
                 file,
                 passed,
-                old_sha256: Some(stamp.sha256),
+                old_b3: Some(stamp.b3),
                 body: made.body,
                 links: Some(made.links).filter(|links| links.len() <= MOST_LINK_BYTES),
                 owners: made.owners,
@@ -209,9 +209,9 @@ impl Merging<'_> {
         let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
         match made {
             Ok((MergeResult { body, links, owners, .. }, passed)) => {
-                let (_, old_sha256) = old.into_inner().finish();
+                let (_, old_b3) = old.into_inner().finish();
                 let (links, owners) = (links.into_bytes(), owners.into_bytes());
-                Ok(MergedContents { file, passed, old_sha256: Some(old_sha256), body, links, owners })
+                Ok(MergedContents { file, passed, old_b3: Some(old_b3), body, links, owners })
             }
             Err(reason) => Err((file, reason)),
         }
@@ -243,7 +243,7 @@ fn digested<T>(
         }
         (made, size, digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let made = made.and_then(|made| Ok((made, Passed { size, sha256: digest? })));
+    let made = made.and_then(|made| Ok((made, Passed { size, b3: digest? })));
     (made, file)
 }
 
@@ -300,8 +300,6 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
     use patchadm_rootfs::{ChangeCall, Door};
 
@@ -334,7 +332,7 @@ mod tests {
         for (size, syncs) in [(0, 0), (1000, 0), ((2 << 20) + 5, 0), ((8 << 20) + 7, 1)] {
             let (passed, bytes, synced) = written(size, false);
             let passed = passed.unwrap();
-            assert_eq!(passed.sha256, Digest(Sha256::digest(&bytes).into()));
+            assert_eq!(passed.b3, Digest::of(&bytes));
             assert_eq!((passed.size, synced), (size as u64, syncs));
         }
     }

@@ -110,7 +110,7 @@ fn make_or_open(dir: &Dir, name: &[u8]) -> Result<Dir, Cause> {
     })
 }
 
-/// Returns the current SHA-256 of an archive outside the root, or `None` if there is no file.
+/// Returns the current BLAKE3 of an archive outside the root, or `None` if there is no file.
 pub(crate) fn host_digest(root: &Root, path: &Path) -> Result<Option<Digest>, Cause> {
     let Some(directories) = HostDirectories::open(root, path)? else { return Ok(None) };
     let name = host_path(path)?.name().to_vec();
@@ -205,7 +205,7 @@ impl ArchiveCleanup<'_> {
     /// Tells whether a file is the archive written or used by the run, by its bytes and by its manifest.
     fn is_of_run(self, dir: &Dir, name: &[u8], archive: &JournalArchive) -> Result<bool, Cause> {
         let Some(file) = open_file(dir, name)? else { return Ok(false) };
-        let expected = archive.sha256.as_deref().and_then(Digest::from_hex);
+        let expected = archive.b3.as_deref().and_then(Digest::from_hex);
         if !rule::holds("archive.outside.digest", Some(digest(&file)?) == expected) {
             return Ok(false);
         }
@@ -248,18 +248,17 @@ mod tests {
     }
 
     fn digest_of(bytes: &[u8]) -> String {
-        Sums::of(&mut &*bytes).unwrap().sha256.to_string()
+        Sums::of(&mut &*bytes).unwrap().b3.to_string()
     }
 
     /// Whether the end of a run removes a file with these bytes, of which the journal has these digest and patch.
-    fn removes(bytes: &[u8], sha256: &str, patch: &str, outside: &OutsideAccess<'_>) -> bool {
+    fn removes(bytes: &[u8], b3: &str, patch: &str, outside: &OutsideAccess<'_>) -> bool {
         let (host, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = host.path().join("100-01/ACMEweb/undo");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
         let (patch, package) = (Some(patch.to_owned()), Some("ACMEweb".to_owned()));
-        let archive =
-            JournalArchive { sha256: Some(sha256.to_owned()), patch, package, ..JournalArchive::default() };
+        let archive = JournalArchive { b3: Some(b3.to_owned()), patch, package, ..JournalArchive::default() };
         let header = JournalHeader { root: ROOT.to_owned(), ..JournalHeader::default() };
         let head = JournalHead { header, outcome: None, done: false, progress: None };
         let journal = Journal {

@@ -87,8 +87,7 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
     }
     match made {
         Some((file, sums)) => {
-            let is_old =
-                sums.size == old.size && old.sha256.as_deref() == Some(sums.sha256.to_string().as_str());
+            let is_old = sums.size == old.size && old.b3.as_deref() == Some(sums.b3.to_string().as_str());
             if !holds("rebuild.bytes", is_old) {
                 stage.remove(name)?;
                 return Err(broken("its bytes are not those that were replaced".to_owned()));
@@ -121,10 +120,10 @@ fn pour(
 /// Returns what the manifest says of the old object.
 fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
     let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
-    let wanted = op.old.as_ref().and_then(|old| old.sha256.clone());
+    let wanted = op.old.as_ref().and_then(|old| old.b3.clone());
     let found = manifest.objects.into_iter().find(|object| {
         decode(&object.path) == op.path.as_bytes()
-            || object.was.as_ref().is_some_and(|was| was.sha256.is_some() && was.sha256 == wanted)
+            || object.was.as_ref().is_some_and(|was| was.b3.is_some() && was.b3 == wanted)
     });
     Ok(found.and_then(|object| object.was))
 }

@@ -64,7 +64,7 @@ impl<'p> RecordStager<'_, 'p> {
             file.sync()?;
             self.written.insert(index, written);
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
-            let archive = kept_outside(path, Some(written.sha256))?;
+            let archive = kept_outside(path, Some(written.b3))?;
             let outside = Some(encode(path.as_os_str().as_bytes()));
             self.archives[index] = JournalArchive { outside, inode, ..archive };
         }
@@ -111,7 +111,7 @@ impl<'p> RecordStager<'_, 'p> {
             for file in files {
                 if let TreeContent::UndoDigest(undo) = file.content {
                     let dir = within.dir(&name)?;
-                    self.digest(undo, &dir, b"undo.sha256")?;
+                    self.digest(undo, &dir, b"undo.b3")?;
                     self.paths(undo, &dir)?;
                 }
             }
@@ -150,7 +150,7 @@ impl<'p> RecordStager<'_, 'p> {
             JournalArchive { path: published, staged: Some(dir.at(name)), ..JournalArchive::default() };
         // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
         let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
-        self.digest_named(index, dir, b"undo.sha256", first.as_deref().unwrap_or(name))?;
+        self.digest_named(index, dir, b"undo.b3", first.as_deref().unwrap_or(name))?;
         self.paths(index, dir)
     }
 
@@ -242,11 +242,11 @@ fn attributes(item: &mut LayoutItem<'_>) {
 
 /// Describes an archive outside the root for the journal, so that nothing else is removed: its digest, patch and
 /// package.
-fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<JournalArchive, Cause> {
+fn kept_outside(path: &Path, b3: Option<Digest>) -> Result<JournalArchive, Cause> {
     let path = host_path(path)?;
     let at = OutsidePath::parse(path.as_bytes());
     Ok(JournalArchive {
-        sha256: sha256.map(|digest| digest.to_string()),
+        b3: b3.map(|digest| digest.to_string()),
         patch: at.map(|at| at.patch.to_owned()),
         package: at.map(|at| at.package.to_owned()),
         ..JournalArchive::default()

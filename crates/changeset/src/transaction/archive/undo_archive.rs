@@ -70,9 +70,7 @@ pub(crate) fn write(
     let buffer = Vec::new();
     let mut objects = OldObjects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
     let mut file = WritingBack { file, written: 0, begun: 0 };
-    // The pkgmap is in the header of the datastream, and in the part.
-    let described = 2 * package.pkgmap.len() + information.values().map(Vec::len).sum::<usize>();
-    let written = verified::write(&mut file, archive.format, described as u64, |encoder| {
+    let written = verified::write(&mut file, archive.format, |encoder| {
         objects.stream(encoder, archive, &package, &information, form)
     });
     written.map_err(|failure| match failure {
@@ -119,7 +117,7 @@ pub(crate) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, D
         let path = ObjectPath::new(&manifest::decode(&object.path)).ok();
         let became = object.became.as_mut().filter(|state| state.kind == manifest::RecordedType::File);
         if let (Some(became), Some(digest)) = (became, path.and_then(|path| digests.get(&path))) {
-            became.sha256.get_or_insert_with(|| digest.to_string());
+            became.b3.get_or_insert_with(|| digest.to_string());
         }
     }
     manifest
@@ -363,7 +361,7 @@ impl Read for SummingReader<'_> {
     }
 }
 
-/// Returns the text of `undo.sha256` for an archive with this name.
+/// Returns the text of `undo.b3` for an archive with this name.
 pub(crate) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> Vec<u8> {
-    UndoDigest { sha256: written.sha256, name: name.to_vec(), run: run.to_owned() }.write()
+    UndoDigest { b3: written.b3, name: name.to_vec(), run: run.to_owned() }.write()
 }

@@ -115,9 +115,9 @@ fn note(change: &Change) -> Option<InstallfEntry> {
             Some(Live { kind: LiveKind::Symlink(old), .. }),
         ) => Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone() }),
         (Action::Attributes(_), Some(old)) => {
-            let (ftype, sha256) = kind(&old.kind)?;
+            let (ftype, b3) = kind(&old.kind)?;
             let Live { mode, uid, gid, inode, .. } = *old;
-            Some(InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, sha256 })
+            Some(InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3 })
         }
         _ => None,
     }
@@ -126,7 +126,7 @@ fn note(change: &Change) -> Option<InstallfEntry> {
 /// Returns the type of a live object, with the digest of a file; or `None` for a socket, which no request is about.
 fn kind(kind: &LiveKind) -> Option<(Ftype, Option<Digest>)> {
     Some(match kind {
-        LiveKind::Regular { sha256, .. } => (Ftype::File, Some(*sha256)),
+        LiveKind::Regular { b3, .. } => (Ftype::File, Some(*b3)),
         LiveKind::Directory => (Ftype::Directory, None),
         LiveKind::Symlink(_) => (Ftype::Symlink, None),
         LiveKind::Pipe => (Ftype::Pipe, None),
@@ -279,7 +279,7 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
 /// Restores the attributes of the object named by a line. Set-id bits come back only to the bytes that had them; a
 /// note says if they do not.
 fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Option<String>, Cause> {
-    let InstallfEntry::Changed { mode, uid, gid, inode, ftype, sha256, .. } = entry else { return Ok(None) };
+    let InstallfEntry::Changed { mode, uid, gid, inode, ftype, b3, .. } = entry else { return Ok(None) };
     let Some(object) = parent.hold(name)? else { return Ok(None) };
     let seen = object.look()?;
     let is_it = seen.inode == *inode && is_of_type(*ftype, seen.file_type);
@@ -287,7 +287,7 @@ fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Optio
         return Ok(None);
     }
     let is_program = seen.file_type == FileType::Regular && mode.is_set_id();
-    let is_known = !is_program || object.sums()?.map(|sums| sums.sha256) == *sha256;
+    let is_known = !is_program || object.sums()?.map(|sums| sums.b3) == *b3;
     let is_known = holds("queue.changed.bytes", is_known);
     let mode = if is_known { *mode } else { Mode::of(mode.bits() & 0o1777) };
     set_attributes_of(&object, parent.root(), Some(mode), Some(*uid), Some(*gid))?;

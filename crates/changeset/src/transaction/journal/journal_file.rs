@@ -52,11 +52,7 @@ fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Ca
     let Some(bytes) = dir.read(name, LARGEST)? else { return Ok(None) };
     let damaged = |reason| Cause::Journal { path: dir.root().show(&dir.at(name)), reason };
     let head = journal::parse_head(&bytes).map_err(damaged)?;
-    let ops = if head.is_split() {
-        dir.read(format!("{OPS}{}{suffix}", head.header.run).as_bytes(), LARGEST)?
-    } else {
-        None
-    };
+    let ops = dir.read(format!("{OPS}{}{suffix}", head.header.run).as_bytes(), LARGEST)?;
     let journal = match Journal::parse(&bytes, ops.as_deref()) {
         Err(JournalError::Ops(_)) if head.outcome.is_some() => Journal::parse_leading(&bytes),
         journal => journal,

@@ -54,7 +54,7 @@ pub(crate) fn encoded(xattrs: &Xattrs) -> BTreeMap<String, String> {
 }
 
 /// Builds the identity of an object from its status.
-pub(crate) fn identity(seen: &ObjectStatus, sha256: Option<Digest>, target: Option<&[u8]>) -> Identity {
+pub(crate) fn identity(seen: &ObjectStatus, b3: Option<Digest>, target: Option<&[u8]>) -> Identity {
     Identity {
         file_type: letter(seen.file_type),
         mode: seen.mode.bits(),
@@ -63,7 +63,7 @@ pub(crate) fn identity(seen: &ObjectStatus, sha256: Option<Digest>, target: Opti
         size: seen.size,
         mtime: seen.mtime,
         inode: seen.inode,
-        sha256: sha256.map(|digest| digest.to_string()),
+        b3: b3.map(|digest| digest.to_string()),
         target: target.map(encode),
         xattrs: None,
     }
@@ -134,10 +134,10 @@ fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity)
     match seen.file_type {
         FileType::Regular => {
             let digest = dir.live(name)?.and_then(|live| match live.kind {
-                patchadm_rootfs::LiveKind::Regular { sha256, .. } => Some(sha256.to_string()),
+                patchadm_rootfs::LiveKind::Regular { b3, .. } => Some(b3.to_string()),
                 _ => None,
             });
-            Ok(digest.is_some() && digest == identity.sha256)
+            Ok(digest.is_some() && digest == identity.b3)
         }
         FileType::Symlink => Ok(Some(encode(&dir.read_link(name)?)) == identity.target),
         _ => Ok(true),

@@ -49,8 +49,13 @@ pub fn discard_journal(root: &Root, _lock: &Lock) -> Result<JournalFate, Transac
 
 fn discarded(root: &Root) -> Result<JournalFate, Cause> {
     let Some(own) = own(root)? else { return Ok(JournalFate::Whole) };
-    if damage(root)?.is_none() {
-        return Ok(JournalFate::Whole);
+    match damage(root)? {
+        None => return Ok(JournalFate::Whole),
+        // It is no damage, and whoever wrote it can recover the run.
+        Some(reason @ JournalError::Earlier(_)) => {
+            return Err(Cause::Journal { path: root.show(&own.at(journal_file::NAME)), reason });
+        }
+        Some(_) => {}
     }
     let kept = match Verdict::of(root, &own)? {
         Verdict::Finished => {
@@ -75,7 +80,7 @@ pub(crate) fn own(root: &Root) -> Result<Option<Dir>, Cause> {
     Ok(root.dir_if_there(&root.resolver().locate_dir(&own_directory())?)?)
 }
 
-/// Returns what is wrong with the journal of a root, if it is damaged or gone. A journal of a later version is an error.
+/// Returns what is wrong with the journal of a root, if it is damaged, gone, or of an unfinished run of an earlier version. A journal of a later version is an error.
 pub(crate) fn damage(root: &Root) -> Result<Option<JournalError>, Cause> {
     let path = root.show(&own_directory().join(journal_file::NAME).unwrap_or_else(|_| own_directory()));
     let read = match journal_file::head(root) {

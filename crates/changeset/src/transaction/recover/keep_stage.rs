@@ -1,6 +1,5 @@
 //! Moves what is left of a run away, whole, for an operator who goes on without its recovery. Nothing is deleted.
 
-use crate::format::journal::JournalError;
 use crate::records::lost_journal::{STAGES, UNPUBLISHED};
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::journal::journal_file;
@@ -21,7 +20,7 @@ pub struct KeptStage {
     pub elsewhere: Vec<String>,
 }
 
-/// Moves the stages of a root whose journal is damaged or gone, and the journal with them, to a directory of the host on
+/// Moves the stages of a root whose journal is damaged, gone or of an unfinished run of an earlier version, and the journal with them, to a directory of the host on
 /// the same file system, which must be empty. Returns `None`, with nothing done, where the journal is whole.
 pub fn keep_stage(root: &Root, _lock: &Lock, to: &Dir) -> Result<Option<KeptStage>, TransactionError> {
     kept(root, to).during(Phase::Recover)
@@ -30,9 +29,8 @@ pub fn keep_stage(root: &Root, _lock: &Lock, to: &Dir) -> Result<Option<KeptStag
 fn kept(root: &Root, to: &Dir) -> Result<Option<KeptStage>, Cause> {
     let Some(own) = own(root)? else { return Ok(None) };
     match damage(root)? {
-        Some(JournalError::Version(_)) => return Ok(None),
         None if !is_stage_lost(root)? => return Ok(None),
-        Some(_) | None => {}
+        _ => {}
     }
     must_take(&own, to)?;
     let mut kept = KeptStage::default();

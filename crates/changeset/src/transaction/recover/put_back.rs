@@ -240,7 +240,7 @@ pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, C
 fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
     let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
     Ok(match dir.live(name)?.map(|live| live.kind) {
-        Some(LiveKind::Regular { sha256, .. }) => old.sha256 == Some(sha256.to_string()),
+        Some(LiveKind::Regular { b3, .. }) => old.b3 == Some(b3.to_string()),
         Some(LiveKind::Symlink(target)) => old.target == Some(encode(&target)),
         _ => old.inode == seen.inode,
     })

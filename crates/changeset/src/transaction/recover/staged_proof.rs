@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::archive_file::{UnboundArchive, read_manifest};
+use crate::archive_file::{UnboundArchive, UnreadContent, read_manifest};
 use crate::format::manifest::{KEPT_MANIFEST, Manifest, RecordedState};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
@@ -103,7 +103,7 @@ impl Evidence<'_> {
     fn manifest_in(&mut self, save: &Dir) -> Result<(), Cause> {
         for name in save.names()? {
             let is_archive =
-                name.starts_with(b"undo") && !name.starts_with(b"undo.sha256") && name != b"undo.paths";
+                name.starts_with(b"undo") && !name.starts_with(b"undo.b3") && name != b"undo.paths";
             let is_kept = name == KEPT_MANIFEST.as_bytes();
             if !is_archive && !is_kept {
                 continue;
@@ -111,13 +111,13 @@ impl Evidence<'_> {
             let Ok(file) = save.open_regular(&name) else { continue };
             let shown = self.root.show(&save.at(&name));
             let read = if is_kept {
-                kept_manifest(file).map(Some)
+                kept_manifest(file).map(Some).map_err(drop)
             } else {
-                UnboundArchive::new(file, shown.clone()).manifest().map_err(|error| error.to_string())
+                UnboundArchive::new(file, shown.clone()).manifest().map_err(drop)
             };
             match read {
                 Ok(Some(manifest)) => self.manifests.push(manifest),
-                Ok(None) | Err(_) => self.doubtful.push(shown),
+                Ok(None) | Err(()) => self.doubtful.push(shown),
             }
         }
         Ok(())
@@ -192,7 +192,8 @@ impl Evidence<'_> {
 }
 
 /// Reads the manifest that is kept where there is no archive.
-fn kept_manifest(file: std::fs::File) -> Result<Manifest, String> {
-    let mut opened = patchadm_container::open_container(file).map_err(|error| error.to_string())?;
+fn kept_manifest(file: std::fs::File) -> Result<Manifest, UnreadContent> {
+    let mut opened = patchadm_container::open_container(file)
+        .map_err(|error| UnreadContent::Damaged(error.to_string()))?;
     read_manifest(&mut opened.reader)
 }

@@ -243,12 +243,12 @@ impl<'p> LayoutBuilder<'_, 'p> {
         if seen.inode != live.inode || (!live.is_directory() && is_touched) {
             return Err(Cause::Changed(self.root.show(&change.path)));
         }
-        let (sha256, target) = match &live.kind {
-            LiveKind::Regular { sha256, .. } => (Some(*sha256), None),
+        let (b3, target) = match &live.kind {
+            LiveKind::Regular { b3, .. } => (Some(*b3), None),
             LiveKind::Symlink(target) => (None, Some(target.as_slice())),
             _ => (None, None),
         };
-        let mut old = identity(&seen, sha256, target);
+        let mut old = identity(&seen, b3, target);
         if live.is_directory() {
             old.xattrs = Some(encoded(&live.xattrs));
         }
@@ -460,11 +460,11 @@ fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'stat
 fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Identity>, Cause> {
     let Some(live) = dir.live(name)? else { return Ok(None) };
     let Some(seen) = dir.look(name)? else { return Ok(None) };
-    let sha256 = match live.kind {
-        LiveKind::Regular { sha256, .. } => Some(sha256),
+    let b3 = match live.kind {
+        LiveKind::Regular { b3, .. } => Some(b3),
         _ => None,
     };
-    Ok(Some(identity(&seen, sha256, None)))
+    Ok(Some(identity(&seen, b3, None)))
 }
 
 /// Ranks replaced objects: the dynamic loader first, then libc, other shared libraries and the rest, so that a

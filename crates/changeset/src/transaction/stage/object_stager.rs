@@ -33,7 +33,7 @@ pub(crate) struct ObjectStager<'a, 'p> {
 /// Digests and size of the staged content.
 #[derive(Debug, Default)]
 pub(crate) struct StagedContent {
-    /// SHA-256 of each new regular file, by its path in the plan.
+    /// BLAKE3 of each new regular file, by its path in the plan.
     pub(crate) digests: BTreeMap<ObjectPath, Digest>,
     /// The bytes written for objects.
     pub(crate) bytes: u64,
@@ -142,10 +142,9 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         file.reserve(live.size().unwrap_or_default())?;
         let mut source = from.open_regular(physical.name())?;
         io::copy(&mut source, &mut file).map_err(|error| file.write_error(&error))?;
-        let LiveKind::Regular { sha256, size, .. } = live.kind else { return Err(changed()) };
+        let LiveKind::Regular { b3, size, .. } = live.kind else { return Err(changed()) };
         let copy = dir.live(name)?;
-        let is_same =
-            matches!(copy.map(|copy| copy.kind), Some(LiveKind::Regular { sha256: s, .. }) if s == sha256);
+        let is_same = matches!(copy.map(|copy| copy.kind), Some(LiveKind::Regular { b3: s, .. }) if s == b3);
         if !is_same {
             return Err(changed());
         }
@@ -156,7 +155,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         file.set_mode(live.mode)?;
         file.set_mtime(live.mtime)?;
         self.made.content.bytes += size;
-        self.made_file(index, &file, sha256)
+        self.made_file(index, &file, b3)
     }
 
     fn made_file(&mut self, index: usize, file: &WritableFile, digest: Digest) -> Result<(), Cause> {
@@ -246,16 +245,16 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             data.consume(count);
             passed(count as u64);
         }
-        let Sums { size, cksum, sha256 } = summing.finish();
+        let Sums { size, cksum, b3 } = summing.finish();
         let reason = if size != member.size {
             format!("file size <{}> expected <{size}> actual", member.size)
         } else if cksum != member.cksum {
             format!("file cksum <{}> expected <{cksum}> actual", member.cksum)
-        } else if member.sha256.is_some_and(|expected| expected != sha256) {
-            "it does not have the SHA-256 that was recorded".to_owned()
+        } else if member.b3.is_some_and(|expected| expected != b3) {
+            "it does not have the BLAKE3 that was recorded".to_owned()
         } else {
             self.made.content.bytes += size;
-            return Ok(sha256);
+            return Ok(b3);
         };
         Err(self.corrupt(index, reason))
     }

@@ -1,7 +1,5 @@
 //! Writes staged record files and directories, extended attributes and identities.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::format::journal::Identity;
 use crate::plan::{TreeContent, TreeFile};
 use crate::transaction::error::Cause;
@@ -61,7 +59,7 @@ pub(crate) fn record_file(
     if let Some(mtime) = mtime {
         file.set_mtime(mtime)?;
     }
-    Ok(Digest(Sha256::digest(bytes).into()))
+    Ok(Digest::of(bytes))
 }
 
 /// Writes the undo archive with this index, or the manifest of one that is not kept, into a directory under a name.

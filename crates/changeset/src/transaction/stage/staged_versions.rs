@@ -107,14 +107,14 @@ fn write(
     if let Some(failed) = passing.failed {
         return Err(failed.into());
     }
-    let Sums { size, cksum, sha256 } = sums.map_err(|error| corrupt(error.to_string()))?;
+    let Sums { size, cksum, b3 } = sums.map_err(|error| corrupt(error.to_string()))?;
     if size != member.size {
         return Err(corrupt(format!("file size <{}> expected <{size}> actual", member.size)));
     }
     if cksum != member.cksum {
         return Err(corrupt(format!("file cksum <{}> expected <{cksum}> actual", member.cksum)));
     }
-    if member.sha256.is_some_and(|expected| expected != sha256) {
+    if member.b3.is_some_and(|expected| expected != b3) {
         return Err(corrupt("it is not what it was when the run was planned".to_owned()));
     }
     Ok(())

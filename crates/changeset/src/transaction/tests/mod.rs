@@ -36,7 +36,7 @@ fn a_run_changes_everything_that_its_plan_says_and_nothing_else() {
     assert!(is("opt/web/bin").starts_with("40700"));
     assert!(!after.contains_key("opt/web/gone") && !after.contains_key("opt/web/empty"));
     assert!(is("var/sadm/install/contents").contains("/opt/web/new d none"));
-    assert!(after.contains_key("var/sadm/pkg/ACMEweb/save/100-01/undo.sha256"));
+    assert!(after.contains_key("var/sadm/pkg/ACMEweb/save/100-01/undo.b3"));
     assert!(is("var/sadm/patch/100-01/log").contains("successfully installed"));
     let same = world.live("/opt/web/bin/httpd").unwrap().inode;
     assert_eq!(world.live("/opt/web/bin/httpd2").unwrap().inode, same, "two names of one file");

@@ -45,7 +45,7 @@ fn bytes_that_are_not_those_of_the_journal_are_not_restored() {
     world.rewrite(|journal| {
         for op in journal.ops.iter_mut().filter(|op| op.path.name() == b"httpd") {
             let old = op.old.as_mut().unwrap();
-            old.sha256 = Some(Digest::from_hex(&"0a".repeat(32)).unwrap().to_string());
+            old.b3 = Some(Digest::from_hex(&"0a".repeat(32)).unwrap().to_string());
         }
     });
 

@@ -3,16 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use sha2::Digest as _;
-
 use super::ground::Ground;
 use super::table::Stopped;
-use super::world::{RUN, World, files_of};
-use crate::format::journal::{
-    HEAD, JournalEntry, JournalError, RunOutcome, SECTOR, checked_line, parse_head,
-};
+use super::world::{RUN, World};
+use crate::format::journal::{JournalError, RunOutcome, SECTOR, checked_line, parse_head};
+use crate::transaction::recover::recovery::next_run;
 use crate::transaction::{Cause, Recovered, TransactionError, recover};
-use patchadm_rootfs::Digest;
 use patchadm_rootfs::{Door, Lock};
 
 const OWN: &str = "var/sadm/patchadm";
@@ -106,45 +102,46 @@ impl World {
 }
 
 #[test]
-fn an_unfinished_run_of_an_earlier_program_is_rolled_back() {
-    for ground in [Ground::Usual, Ground::NoExchange] {
-        let stopped = Stopped::on(ground);
+fn an_unfinished_run_of_an_earlier_version_is_told_and_nothing_is_touched() {
+    for outcome in [None, Some(RunOutcome::RolledBack), Some(RunOutcome::Commit)] {
+        let stopped = Stopped::new();
+        as_version_3(&stopped.world, outcome, false);
         let before = stopped.world.picture();
-        for version in [1, 2] {
-            as_earlier(&stopped, version);
-            let head = parse_head(&fs::read(stopped.world.path(&format!("{OWN}/journal"))).unwrap()).unwrap();
-            assert!(head.is_open() && !head.is_split());
-        }
-        let recovered = stopped.world.recover_with(ground.open_door());
-        assert!(matches!(recovered, Recovered::RolledBack { .. }));
+        let error = recovered(&stopped.world).unwrap_err();
+        assert!(matches!(error.cause, Cause::Journal { reason: JournalError::Earlier(3), .. }), "{error}");
         assert_eq!(stopped.world.picture(), before);
-        let history = fs::read_to_string(stopped.world.path(&format!("{OWN}/history"))).unwrap();
-        assert!(history.contains("rolled-back"), "{history}");
     }
 }
 
-/// Writes the journal of a run as one file, as the versions before 3 had it.
-fn as_earlier(stopped: &Stopped, version: u32) {
-    let journal = stopped.journal.clone();
-    let mut lines: Vec<u8> =
-        journal.domains.iter().cloned().map(JournalEntry::Domain).flat_map(|e| checked_line(&e)).collect();
-    lines.extend(journal.archives.iter().cloned().map(JournalEntry::Archive).flat_map(|e| checked_line(&e)));
-    lines.extend(checked_line(&JournalEntry::RunRecord(journal.run_record.clone())));
-    let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().cloned().partition(|op| op.db);
-    let op = |op| checked_line(&JournalEntry::Op(Box::new(op)));
-    lines.extend(records.into_iter().flat_map(op));
-    let db = lines.len();
-    lines.extend(objects.into_iter().flat_map(op));
+#[test]
+fn a_run_of_an_earlier_version_that_is_tidied_up_is_followed_by_the_next() {
+    let world = World::new();
+    world.run(Door::default()).unwrap();
+    let (_, marker) = next_run(&world.root(Door::default()), 0xaa).unwrap();
+    as_version_3(&world, Some(RunOutcome::Commit), true);
+    assert_eq!(recovered(&world).unwrap(), Recovered::Nothing);
+    let (next, the_same) = next_run(&world.root(Door::default()), 0xaa).unwrap();
+    assert_eq!((next.to_string().as_str(), the_same), ("2-00000000000000aa", marker));
+}
+
+/// Writes the header of the journal as version 3 had it, and how its run ended.
+fn as_version_3(world: &World, outcome: Option<RunOutcome>, is_done: bool) {
+    let place = world.path(&format!("{OWN}/journal"));
+    let mut bytes = fs::read(&place).unwrap();
+    let header = parse_head(&bytes).unwrap().header;
     let header = serde_json::json!({
-        "version": version, "run": RUN, "command": "patchadd", "root": journal.head.header.root,
-        "lines": lines.len(), "sha256": Digest(sha2::Sha256::digest(&lines).into()).to_string(), "db": db,
+        "version": 3, "run": header.run, "command": header.command, "root": header.root, "lines": header.lines,
+        "sha256": "0".repeat(64), "db": header.db, "ops": header.ops, "ops_sha256": "0".repeat(64),
     });
-    let mut bytes = checked_line(&header);
-    bytes.pop();
-    bytes.resize(SECTOR - 1, b' ');
-    bytes.push(b'\n');
-    bytes.extend_from_slice(&files_of(stopped.journal.clone()).journal[SECTOR..HEAD]);
-    bytes.extend(lines);
-    fs::write(stopped.world.path(&format!("{OWN}/journal")), bytes).unwrap();
-    let _ = fs::remove_file(stopped.world.path(&ops(RUN)));
+    let mut sector = checked_line(&header);
+    sector.pop();
+    sector.resize(SECTOR - 1, b' ');
+    sector.push(b'\n');
+    let outcome = outcome.map(crate::format::journal::outcome_sector);
+    let done = is_done.then(crate::format::journal::done_sector);
+    for (sector, at) in [(sector, 0)].into_iter().chain(outcome).chain(done) {
+        let at = usize::try_from(at).unwrap();
+        bytes[at..at + SECTOR].copy_from_slice(&sector);
+    }
+    fs::write(&place, bytes).unwrap();
 }

@@ -12,7 +12,7 @@ use crate::format::journal::{
     Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, outcome_sector, parse_head,
     progress_sector,
 };
-use crate::format::manifest::{Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode};
+use crate::format::manifest::{B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode};
 use crate::plan::{
     Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
     TreeFile, UndoArchive, UndoFormat, UndoPlace,
@@ -281,7 +281,7 @@ impl World {
             made_records: vec![],
             records: None,
             classes: None,
-            features: Vec::new(),
+            features: vec![B3.to_owned()],
             silent: Vec::new(),
             record_times: BTreeMap::new(),
         };
@@ -350,7 +350,7 @@ fn member(path: &str) -> Body {
         path: PackagePath::new(path.as_bytes()).unwrap(),
         size: path.len() as u64,
         cksum: checksum::sum(path.as_bytes()),
-        sha256: None,
+        b3: None,
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use patchadm_changeset::archive_file::{LARGEST_MANIFEST, read_manifest};
+use patchadm_changeset::archive_file::{LARGEST_MANIFEST, UnreadContent, read_manifest};
 
 use super::{ArchiveError, OutsideAccess, find_with, manifest};
 use crate::database::RecordView;
@@ -35,7 +35,10 @@ pub fn kept_manifest(
         let reason = format!("it is not the one that run {run} kept (an older copy, or somebody else's)");
         return Err(unusable(path, reason));
     }
-    parsed(&bytes, package, patch).map(Some).map_err(|reason| unusable(path, reason))
+    parsed(&bytes, package, patch).map(Some).map_err(|unread| match unread {
+        UnreadContent::Earlier => ArchiveError::Earlier { path },
+        UnreadContent::Damaged(reason) => unusable(path, reason),
+    })
 }
 
 /// Reads the manifest of a patch without using its archive, if the ledger binds it: that of the snapshot if there is
@@ -119,10 +122,10 @@ fn read(
     Ok((view.root().show(&path), view.read(&path, LARGEST_MANIFEST)?))
 }
 
-fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, String> {
+fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, UnreadContent> {
     let mut opened = patchadm_container::open_container(bytes).map_err(|error| error.to_string())?;
     let parsed = read_manifest(&mut opened.reader)?;
-    manifest::fault(&parsed, patch, package).map_or(Ok(parsed), Err)
+    manifest::fault(&parsed, patch, package).map_or(Ok(parsed), |reason| Err(reason.into()))
 }
 
 fn digest_of(bytes: &[u8]) -> Option<Digest> {
@@ -138,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::format::ledger::WhyNone;
-    use patchadm_changeset::format::manifest::ManifestHeader;
+    use patchadm_changeset::format::manifest::{B3, ManifestHeader};
 
     fn manifest(parameters: &[&str]) -> Vec<u8> {
         let header = ManifestHeader {
@@ -151,7 +154,7 @@ mod tests {
             made_records: Vec::new(),
             records: None,
             classes: None,
-            features: Vec::new(),
+            features: vec![B3.to_owned()],
             silent: Vec::new(),
             record_times: std::collections::BTreeMap::new(),
         };

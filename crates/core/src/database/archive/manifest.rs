@@ -91,8 +91,8 @@ fn fault_of_state(state: &RecordedState) -> Option<&'static str> {
     if !rule::holds("manifest.mtime", state.mtime.nanoseconds < NANOSECONDS_OF_A_SECOND) {
         return Some("`mtime` has more nanoseconds than a second");
     }
-    if !rule::holds("manifest.sha256", state.sha256.is_none() || state.digest().is_some()) {
-        return Some("`sha256` is no digest");
+    if !rule::holds("manifest.b3", state.b3.is_none() || state.digest().is_some()) {
+        return Some("`b3` is no digest");
     }
     rule_of_attributes(state)
 }
@@ -109,7 +109,7 @@ fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchadm_changeset::format::manifest::{ManifestHeader, RecordedType, VERSION, encode};
+    use patchadm_changeset::format::manifest::{B3, ManifestHeader, RecordedType, VERSION, encode};
     use patchadm_rootfs::{Digest, Timestamp};
 
     const LINE: &str = "/opt/a f none 0644 root root 1 2 3 X";
@@ -122,7 +122,7 @@ mod tests {
             gid: 8,
             mtime: Timestamp { seconds: 1, nanoseconds: 999_999_999 },
             size: Some(1),
-            sha256: Some(Digest([7; 32]).to_string()),
+            b3: Some(Digest([7; 32]).to_string()),
             target: None,
             device: None,
             xattrs: [("user.a".to_owned(), "00ff".to_owned())].into(),
@@ -154,7 +154,7 @@ mod tests {
             made_records: Vec::new(),
             records: None,
             classes: None,
-            features: Vec::new(),
+            features: vec![B3.to_owned()],
             silent: Vec::new(),
             record_times: std::collections::BTreeMap::new(),
         };
@@ -229,7 +229,7 @@ mod tests {
             RecordedState { uid: u32::MAX, ..state() },
             RecordedState { gid: u32::MAX, ..state() },
             RecordedState { mtime: Timestamp { seconds: 0, nanoseconds: 1_000_000_000 }, ..state() },
-            RecordedState { sha256: Some("07".to_owned()), ..state() },
+            RecordedState { b3: Some("07".to_owned()), ..state() },
             RecordedState { xattrs: [("user.a".to_owned(), "0".to_owned())].into(), ..state() },
             RecordedState { xattrs: [(String::new(), "00".to_owned())].into(), ..state() },
         ];

@@ -78,9 +78,9 @@ pub(super) fn may_remove(
 /// Tells whether a ledger names, by digest, an archive of a run at a path.
 fn names_archive(ledger: &[u8], archive: &journal::JournalArchive, path: &ObjectPath) -> bool {
     let Ok(ledger) = Ledger::parse(ledger) else { return false };
-    let digest = archive.sha256.as_deref().and_then(Digest::from_hex);
+    let digest = archive.b3.as_deref().and_then(Digest::from_hex);
     let line = archive.patch.as_deref().and_then(|patch| ledger.line(patch));
-    line.is_some_and(|line| line.archive().map(|(sha256, _)| sha256) == digest && line.is_at(path))
+    line.is_some_and(|line| line.archive().map(|(b3, _)| b3) == digest && line.is_at(path))
 }
 
 /// Tells whether a line of the ledger names what is at a path by digest.

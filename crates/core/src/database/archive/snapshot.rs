@@ -9,7 +9,7 @@ impl OpenArchive {
     /// Opens the snapshot beside an archive, which the ledger names by digest; `None` if it names none. A missing
     /// snapshot is an error, because the archive made by scripts holds less.
     pub fn snapshot(&self, view: &RecordView<'_>) -> Result<Option<Self>, ArchiveError> {
-        let Some((line, sha256)) = self.line.as_ref().and_then(|line| Some((line, line.snapshot?))) else {
+        let Some((line, b3)) = self.line.as_ref().and_then(|line| Some((line, line.snapshot?))) else {
             return Ok(None);
         };
         let save = places::save(&self.package).join(self.patch.as_bytes());
@@ -25,7 +25,7 @@ impl OpenArchive {
             });
         };
         let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
-        let undo = LedgerUndo::Kept { sha256, size, place: UndoLocation::Save, is_classic: false };
+        let undo = LedgerUndo::Kept { b3, size, place: UndoLocation::Save, is_classic: false };
         let line = Some(LedgerLine { undo, snapshot: None, ..line.clone() });
         let (package, patch) = (self.package.clone(), self.patch.clone());
         Ok(Some(Self { file, shown, size, package, patch, line, outside: None }))

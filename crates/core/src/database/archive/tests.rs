@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use flate2::{Compression, write::GzEncoder};
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::*;
@@ -21,7 +20,7 @@ use patchadm_svr4::package::checksum;
 pub(in crate::database) const MARKER: &str = "00112233445566ff";
 
 pub(in crate::database) fn digest(bytes: &[u8]) -> Digest {
-    Digest(Sha256::digest(bytes).into())
+    Digest::of(bytes)
 }
 
 fn state(bytes: &[u8]) -> RecordedState {
@@ -32,7 +31,7 @@ fn state(bytes: &[u8]) -> RecordedState {
         gid: 0,
         mtime: Timestamp::whole(0),
         size: Some(bytes.len() as u64),
-        sha256: Some(digest(bytes).to_string()),
+        b3: Some(digest(bytes).to_string()),
         target: None,
         device: None,
         xattrs: std::collections::BTreeMap::default(),
@@ -65,7 +64,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         made_records: Vec::new(),
         records: None,
         classes: None,
-        features: Vec::new(),
+        features: vec![manifest::B3.to_owned()],
         silent: Vec::new(),
         record_times: std::collections::BTreeMap::new(),
     };
@@ -150,7 +149,7 @@ impl Scene {
     fn bind(&self, bytes: &[u8], place: &str) {
         let (info, undo) = (digest(INFO.as_bytes()), digest(bytes));
         let line = format!(
-            "{{\"run\":\"{RUN}\",\"patch\":\"100-01\",\"info\":\"sha256:{info}\",\"undo\":\"sha256:{undo}\",\
+            "{{\"run\":\"{RUN}\",\"patch\":\"100-01\",\"info\":\"b3:{info}\",\"undo\":\"b3:{undo}\",\
              \"size\":{},\"where\":\"{place}\"}}\n",
             bytes.len()
         );
@@ -268,10 +267,10 @@ fn every_kind_of_damage_is_found_and_named() {
 fn what_lies_beside_an_archive_is_believed_by_nobody() {
     let bytes = undo("100-01", OBJECTS);
     let digest = format!("{}  undo.gz  {RUN}\n", digest(&bytes));
-    let scene = Scene::new(&[("undo.gz", &bytes), ("undo.sha256", digest.as_bytes())]);
+    let scene = Scene::new(&[("undo.gz", &bytes), ("undo.b3", digest.as_bytes())]);
     assert!(scene.reason().starts_with("the ledger of the root does not know it"), "{}", scene.reason());
     scene.bind(&bytes, "save");
-    fs::write(scene.save("undo.sha256"), "garbage").unwrap();
+    fs::write(scene.save("undo.b3"), "garbage").unwrap();
     assert!(scene.verify().is_ok());
 }
 

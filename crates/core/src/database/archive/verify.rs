@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::{ArchiveError, ArchiveStream, OpenArchive};
 use crate::format::ledger::LedgerLine;
-use patchadm_changeset::archive_file::{LARGEST_MANIFEST, MANIFEST_MEMBER, digest_of, stream};
+use patchadm_changeset::archive_file::{LARGEST_MANIFEST, MANIFEST_MEMBER, UnreadContent, digest_of, stream};
 use patchadm_changeset::format::manifest::{Manifest, decode};
 use patchadm_rootfs::{Digest, Hashing, Sums};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
@@ -62,7 +62,7 @@ impl OpenArchive {
     }
 
     /// Reads the whole archive: its bytes have the digest named by the ledger, the datastream is readable to the end,
-    /// every member of the pkgmap has its size and sum, and every object of the manifest its SHA-256. An archive with
+    /// every member of the pkgmap has its size and sum, and every object of the manifest its BLAKE3. An archive with
     /// a manifest is ours and must have a line. `marker` is that of the root; an archive of another root is reported
     /// as such.
     pub fn verify(&self, marker: Option<&str>) -> Result<VerifiedArchive, ArchiveError> {
@@ -75,12 +75,13 @@ impl OpenArchive {
             }
         };
         let mut raw = Hashing::new(self.bytes());
-        let read =
-            stream(&mut raw).map_err(|error| error.to_string()).and_then(|s| read_all(s, &self.package));
+        let read = stream(&mut raw)
+            .map_err(|error| error.to_string().into())
+            .and_then(|s| read_all(s, &self.package));
         io::copy(&mut raw, &mut io::sink()).map_err(|error| super::unreadable(&self.shown, &error))?;
         let (_, digest) = raw.finish();
         expected.map_or(Ok(()), |line| same(&self.shown, line, digest))?;
-        let manifest = read.map_err(|reason| self.damaged(&reason))?;
+        let manifest = read.map_err(|unread: UnreadContent| unread.of(&self.shown))?;
         if let Some(manifest) = &manifest {
             self.accepts(manifest)?;
         }
@@ -102,9 +103,10 @@ impl OpenArchive {
     /// Reads a whole archive that needs no line, because it may be adopted.
     pub fn verify_unbound(&self) -> Result<Option<Manifest>, ArchiveError> {
         let mut raw = self.bytes();
-        let read = stream(&mut raw).map_err(|error| error.to_string());
-        let manifest =
-            read.and_then(|s| read_all(s, &self.package)).map_err(|reason| self.damaged(&reason))?;
+        let read = stream(&mut raw).map_err(|error| error.to_string().into());
+        let manifest = read
+            .and_then(|s| read_all(s, &self.package))
+            .map_err(|unread: UnreadContent| unread.of(&self.shown))?;
         manifest.as_ref().map_or(Ok(()), |manifest| self.accepts(manifest))?;
         Ok(manifest)
     }
@@ -172,10 +174,10 @@ fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveErr
 }
 
 /// Reads a stream to its end and compares every member with its descriptions.
-fn read_all(mut stream: ArchiveStream<'_>, package: &PkgInst) -> Result<Option<Manifest>, String> {
-    let [of] = stream.packages() else { return Err("it holds more than one package".to_owned()) };
+fn read_all(mut stream: ArchiveStream<'_>, package: &PkgInst) -> Result<Option<Manifest>, UnreadContent> {
+    let [of] = stream.packages() else { return Err("it holds more than one package".to_owned().into()) };
     if of.inst.abbreviation() != package.abbreviation() {
-        return Err(format!("it holds package {}", of.inst));
+        return Err(format!("it holds package {}", of.inst).into());
     }
     let pkgmap = Pkgmap::parse(&of.pkgmap).map_err(|error| format!("pkgmap: {error}"))?;
     let mut manifest = None;
@@ -186,7 +188,7 @@ fn read_all(mut stream: ArchiveStream<'_>, package: &PkgInst) -> Result<Option<M
             {
                 let mut bytes = Vec::new();
                 stream.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-                manifest = Some(Manifest::parse(&bytes).map_err(|error| error.to_string())?);
+                manifest = Some(Manifest::parse(&bytes)?);
                 Sums::of(&mut bytes.as_slice())
             } else {
                 Sums::of(&mut stream)
@@ -224,7 +226,7 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<
             return Err(format!("it lacks {path}"));
         }
         let Some(met) = met else { continue };
-        if was.digest() != Some(met.sha256) {
+        if was.digest() != Some(met.b3) {
             return Err(format!("{path} does not have the digest of its manifest"));
         }
     }

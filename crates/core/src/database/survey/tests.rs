@@ -84,8 +84,8 @@ impl Scene {
             self.write(&format!("/var/sadm/pkg/X/save/{id}/undo.gz"), &archive);
             pkginfo.push_str(&["PATCH_INFO_", id, "=then\n"].concat());
             let line = format!(
-                "{{\"run\":\"1-00000000000000ab\",\"patch\":\"{id}\",\"info\":\"sha256:{info}\",\
-                 \"undo\":\"sha256:{}\",\"size\":{},\"where\":\"save\"}}\n",
+                "{{\"run\":\"1-00000000000000ab\",\"patch\":\"{id}\",\"info\":\"b3:{info}\",\
+                 \"undo\":\"b3:{}\",\"size\":{},\"where\":\"save\"}}\n",
                 digest(&archive),
                 archive.len()
             );
@@ -126,10 +126,10 @@ fn a_path_brings_the_directories_above_it_and_what_is_not_there_is_absent() {
         ["/", "/opt", "/opt/bin", "/opt/bin/a", "/opt/new", "/opt/new/b"]
     );
     assert_eq!(shown(inventory.lines.keys()), ["/opt/bin/a"]);
-    let LiveKind::Regular { size: 6, sha256, cksum: 542 } = inventory.live[&at("/opt/bin/a")].kind else {
+    let LiveKind::Regular { size: 6, b3, cksum: 542 } = inventory.live[&at("/opt/bin/a")].kind else {
         panic!()
     };
-    assert_eq!(sha256, digest(b"hello\n"));
+    assert_eq!(b3, digest(b"hello\n"));
     assert_eq!(inventory.marker, MARKER);
     assert_eq!(inventory.accounts.uid("adm"), Some(3));
     assert_eq!(inventory.packages[&inst()].records.keys().collect::<Vec<_>>(), [b"pkginfo"]);

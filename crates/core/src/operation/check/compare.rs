@@ -270,7 +270,7 @@ fn sums(
         return Ok((sum_of(file, buffer, Some(size))?.1, true));
     };
     let sums = Sums::through(buffer, file)?;
-    Ok((sums.cksum, sums.sha256 == delivered.sha256))
+    Ok((sums.cksum, sums.b3 == delivered.b3))
 }
 
 pub(super) fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Difference<T>> {

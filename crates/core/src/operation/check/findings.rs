@@ -31,8 +31,8 @@ pub(in crate::operation) type DeliveredFiles = HashMap<ObjectPath, DeliveredFile
 pub(in crate::operation) struct DeliveredFile {
     /// As it was recorded then; where the record is another one now, somebody else has put the file there since.
     pub(in crate::operation) object: Object,
-    /// SHA-256 of its bytes.
-    pub(in crate::operation) sha256: Digest,
+    /// BLAKE3 of its bytes.
+    pub(in crate::operation) b3: Digest,
     /// The patch.
     pub(in crate::operation) patch: String,
 }
@@ -66,7 +66,7 @@ pub enum Finding {
     Size(Difference<u64>),
     /// Another sum.
     Cksum(Difference<u16>),
-    /// Its bytes are not those that this patch put there, as the patch's undo manifest says (SHA-256), although size and
+    /// Its bytes are not those that this patch put there, as the patch's undo manifest says (BLAKE3), although size and
     /// sum are.
     NotDelivered(String),
     /// It cannot be looked at or read; why.

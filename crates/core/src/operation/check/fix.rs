@@ -7,7 +7,7 @@
 //!
 //! Set-id bits, and the owner of a file whose content is not meant to change, are given to the bytes that are recorded
 //! and to no others: who replaced a program would get a set-id one of their own by it. The sum of `contents` has 16
-//! bits, so bytes can be made to have it; where a patch has left the SHA-256 of what it put there, that counts as well.
+//! bits, so bytes can be made to have it; where a patch has left the BLAKE3 of what it put there, that counts as well.
 
 use super::compare::Comparison;
 use super::findings::{CheckedObject, Finding, UnfixedReason};
@@ -145,7 +145,7 @@ fn has_recorded_bytes(comparison: &Comparison<'_>, line: &ContentsLine, object: 
     let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
     let is_recorded = recorded.size == Some(found.size)
         && recorded.cksum == Some(found.cksum)
-        && delivered.is_none_or(|file| file.sha256 == found.sha256);
+        && delivered.is_none_or(|file| file.b3 == found.b3);
     Ok(holds("contents.line.bytes", is_recorded))
 }
 
@@ -185,7 +185,7 @@ fn link_anew(comparison: &Comparison<'_>, line: &ContentsLine) -> Result<()> {
 fn has_same_bytes(dir: &Dir, name: &[u8], other_dir: &Dir, other: &[u8]) -> Result<bool> {
     let (Some(a), Some(b)) = (dir.live(name)?, other_dir.live(other)?) else { return Ok(false) };
     Ok(match (&a.kind, &b.kind) {
-        (LiveKind::Regular { sha256: a, .. }, LiveKind::Regular { sha256: b, .. }) => a == b,
+        (LiveKind::Regular { b3: a, .. }, LiveKind::Regular { b3: b, .. }) => a == b,
         (LiveKind::Symlink(a), LiveKind::Symlink(b)) => a == b,
         _ => false,
     })

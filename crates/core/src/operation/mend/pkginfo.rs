@@ -204,8 +204,8 @@ impl LostPkginfo<'_> {
         let Some((archive, _)) = bound_archive(&self.session.ground, self.package, line) else {
             return Ok(None);
         };
-        let (sha256, size) = archive.digest()?;
-        Ok(Some(LedgerArchive { patch: line.patch.clone(), sha256, size, place: Some(archive.location()) }))
+        let (b3, size) = archive.digest()?;
+        Ok(Some(LedgerArchive { patch: line.patch.clone(), b3, size, place: Some(archive.location()) }))
     }
 
     /// The machines from which patches of the package were applied, and this one.

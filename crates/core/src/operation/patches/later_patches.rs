@@ -150,7 +150,7 @@ fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
 /// one put there, and not the other way round.
 fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
     let content = |state: &Option<RecordedState>| {
-        state.as_ref().map(|state| (state.kind, state.size, state.sha256.clone(), state.target.clone()))
+        state.as_ref().map(|state| (state.kind, state.size, state.b3.clone(), state.target.clone()))
     };
     let mut pairs = earlier.iter().filter_map(|record| {
         let mut others = manifest.objects.iter().filter(|other| other.path == record.path);

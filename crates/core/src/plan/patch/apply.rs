@@ -409,7 +409,7 @@ impl ApplyPlanner<'_> {
                     .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
                 vec![
                     tree_file("remote", TreeContent::Bytes(remote.write()), 0o644),
-                    tree_file("undo.sha256", TreeContent::UndoDigest(undo.len()), 0o600),
+                    tree_file("undo.b3", TreeContent::UndoDigest(undo.len()), 0o600),
                 ]
             }
         };

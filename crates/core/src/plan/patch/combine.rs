@@ -188,7 +188,7 @@ fn archived(
         let made = patches.get(*maker).and_then(|patch| patch.made.get(path));
         let version = match &new.body {
             Body::Member(member) if entry.object.ftype.is_regular() => {
-                let mut member = Member { sha256: made.and_then(digest), ..member.clone() };
+                let mut member = Member { b3: made.and_then(digest), ..member.clone() };
                 renumber(&mut member, *maker, patches);
                 versions.push(ReplacedVersion {
                     package: change.package.clone(),
@@ -207,21 +207,21 @@ fn archived(
         let Some(became) = record.became.as_mut().filter(|state| state.kind == RecordedType::File) else {
             continue;
         };
-        if became.sha256.is_some() {
+        if became.b3.is_some() {
             continue;
         }
         let is_replaced = |path: &ObjectPath| {
             chains.get(path).and_then(|chain| chain.last()).is_some_and(|(last, _)| *last > place)
         };
         let digest = path.filter(is_replaced).and_then(|path| digest(own?.get(&path)?));
-        became.sha256 = digest.map(|digest| digest.to_string());
+        became.b3 = digest.map(|digest| digest.to_string());
     }
     archive
 }
 
 fn digest(live: &Live) -> Option<patchadm_rootfs::Digest> {
     match live.kind {
-        LiveKind::Regular { sha256, .. } => Some(sha256),
+        LiveKind::Regular { b3, .. } => Some(b3),
         _ => None,
     }
 }

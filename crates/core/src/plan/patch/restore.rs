@@ -336,7 +336,7 @@ impl<'a> Restoring<'a> {
             path,
             size: content.size.or(was.size).ok_or(ObjectProblem::Unknown("size"))?,
             cksum: content.cksum.ok_or(ObjectProblem::Unknown("checksum"))?,
-            sha256: was.digest(),
+            b3: was.digest(),
         })
     }
 }
@@ -367,8 +367,8 @@ fn carrier<'c>(carriers: &'c BTreeMap<u32, ObjectPath>, each: &Restored<'_>) -> 
 /// Whether an object has other content than this state: bytes, target or type.
 fn is_edited(live: &Live, state: &RecordedState) -> bool {
     match (&live.kind, state.kind) {
-        (LiveKind::Regular { size, sha256, .. }, RecordedType::File) => match state.digest() {
-            Some(digest) => digest != *sha256,
+        (LiveKind::Regular { size, b3, .. }, RecordedType::File) => match state.digest() {
+            Some(digest) => digest != *b3,
             None => state.size.is_some_and(|known| known != *size),
         },
         (LiveKind::Symlink(target), RecordedType::Symlink) => {

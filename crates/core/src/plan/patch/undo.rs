@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::inventory::Inventory;
 use patchadm_changeset::format::manifest::{
-    Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
+    B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
 };
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Inode, Live, LiveKind};
@@ -175,7 +175,7 @@ impl Undoing<'_> {
             made_records: records.made.clone(),
             records: Some(found.collect()),
             classes: Some(classes(&target.image.params).join(" ")),
-            features: Vec::new(),
+            features: vec![B3.to_owned()],
             silent: self.silent.to_vec(),
             record_times: BTreeMap::new(),
         }
@@ -296,7 +296,7 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
         gid: new.gid,
         mtime: new.mtime.unwrap_or_default(),
         size: None,
-        sha256: None,
+        b3: None,
         target: None,
         device: None,
         xattrs: BTreeMap::new(),
@@ -305,7 +305,7 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     match &new.body {
         Body::Member(member) => {
             state.size = Some(member.size);
-            state.sha256 = member.sha256.map(|digest| digest.to_string());
+            state.b3 = member.b3.map(|digest| digest.to_string());
         }
         Body::Directory => state.kind = RecordedType::Directory,
         Body::Symlink(target) => {

@@ -237,10 +237,10 @@ fn members_of_an_archive_carry_their_digest() {
     let plan = world.plan_removal("900-01").unwrap();
     assert_eq!(actions(&plan), ["replace /opt/web/bin/httpd"]);
     let crate::plan::Action::Replace(new) = &plan.changes[0].action else { panic!() };
-    let (Body::Member(member), LiveKind::Regular { sha256, .. }) = (&new.body, regular(b"old httpd")) else {
+    let (Body::Member(member), LiveKind::Regular { b3, .. }) = (&new.body, regular(b"old httpd")) else {
         panic!()
     };
-    assert_eq!((member.sha256, member.package), (Some(sha256), 0));
+    assert_eq!((member.b3, member.package), (Some(b3), 0));
 }
 
 /// A backout package as the classic scripts make it: no manifest, only a pkgmap and `deletes`.

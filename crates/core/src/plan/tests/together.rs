@@ -160,8 +160,8 @@ fn digests(plan: &Plan, parcel: &Parcel) -> std::collections::BTreeMap<ObjectPat
         Action::Add(new) | Action::Replace(new) => match &new.body {
             Body::Member(member) => {
                 let bytes = &parcel.bytes[&(member.package, member.path.clone())];
-                let LiveKind::Regular { sha256, .. } = world::regular(bytes) else { return None };
-                Some((change.path.clone(), sha256))
+                let LiveKind::Regular { b3, .. } = world::regular(bytes) else { return None };
+                Some((change.path.clone(), b3))
             }
             _ => None,
         },

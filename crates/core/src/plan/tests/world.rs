@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
-
 use super::parcel::Parcel;
 use super::{package, path};
 use crate::inventory::{FileSystem, Inventory, Save};
@@ -428,8 +426,8 @@ impl World {
                     (change, &mut object.became)
                     && let (Body::Member(member), RecordedType::File) = (&new.body, became.kind)
                 {
-                    let digest = Digest(Sha256::digest(delivered(parcel, member)).into());
-                    became.sha256.get_or_insert_with(|| digest.to_string());
+                    let digest = Digest::of(&delivered(parcel, member));
+                    became.b3.get_or_insert_with(|| digest.to_string());
                 }
             }
             let mut bytes = BTreeMap::new();
@@ -568,9 +566,5 @@ fn delivered(parcel: &Parcel, member: &Member) -> Vec<u8> {
 }
 
 pub(super) fn regular(bytes: &[u8]) -> LiveKind {
-    LiveKind::Regular {
-        size: bytes.len() as u64,
-        sha256: Digest(Sha256::digest(bytes).into()),
-        cksum: sum(bytes),
-    }
+    LiveKind::Regular { size: bytes.len() as u64, b3: Digest::of(bytes), cksum: sum(bytes) }
 }

@@ -18,7 +18,7 @@ fn object() -> Identity {
         size: 9,
         mtime: Timestamp { seconds: -1, nanoseconds: 999_999_999 },
         inode: Inode { number: 12, born: Some(Timestamp::whole(1)) },
-        sha256: Some("0123456789abcdef".repeat(4)),
+        b3: Some("0123456789abcdef".repeat(4)),
         target: None,
         xattrs: None,
     }
@@ -45,7 +45,7 @@ fn change(kind: OpKind, path: &str, stage: &str) -> Op {
 
 fn directory(xattr: &str) -> Identity {
     let xattrs = Some([(xattr.to_owned(), "x".to_owned())].into());
-    Identity { file_type: 'd', sha256: None, xattrs, ..object() }
+    Identity { file_type: 'd', b3: None, xattrs, ..object() }
 }
 
 /// A journal as the engine writes it, with a value in every field. Its ops: 0 a replacement, 1 attributes, 2 a directory
@@ -77,7 +77,7 @@ fn truth() -> Journal {
         outside: Some("/backup/%C3%A9/105181-05/ACMEweb/undo.zst".to_owned()),
         inode: Some(object().inode),
         discard: Some(format!("/backup/105181-05/ACMEweb/obsolete-{RUN}.Z")),
-        sha256: Some("0b".repeat(32)),
+        b3: Some("0b".repeat(32)),
         patch: Some("105181-05".to_owned()),
         package: Some("ACMEweb".to_owned()),
     };
@@ -258,11 +258,11 @@ fn a_lie_in_an_identity_is_named_by_its_field() {
         ("gid", |j| j.ops[0].copy.as_mut().unwrap().gid = u32::MAX),
         ("mtime", |j| old(j).mtime.nanoseconds = 1_000_000_000),
         ("inode", |j| old(j).inode.born.as_mut().unwrap().nanoseconds = u32::MAX),
-        ("sha256", |j| old(j).sha256 = Some("0".repeat(63))),
-        ("sha256", |j| old(j).sha256 = Some("G".repeat(64))),
+        ("b3", |j| old(j).b3 = Some("0".repeat(63))),
+        ("b3", |j| old(j).b3 = Some("G".repeat(64))),
         ("new", |j| j.ops[1].new = None),
         ("new", |j| j.ops[1].old.as_mut().unwrap().inode.number = 99),
-        ("new", |j| j.ops[1].old.as_mut().unwrap().sha256 = Some("0".repeat(64))),
+        ("new", |j| j.ops[1].old.as_mut().unwrap().b3 = Some("0".repeat(64))),
         ("new", |j| j.ops[1].old.as_mut().unwrap().file_type = 'd'),
         ("xattrs", |j| j.ops[2].old = Some(directory("security.capability"))),
         ("xattrs", |j| j.ops[2].old = Some(directory("security%2Ecapability"))),

@@ -175,7 +175,7 @@ fn a_run_without_requests_has_an_empty_queue_and_a_damaged_one_is_named() {
 
 /// The digest of what a test wrote.
 fn digest(bytes: &[u8]) -> Digest {
-    patchadm_rootfs::Sums::of(&mut &bytes[..]).unwrap().sha256
+    patchadm_rootfs::Sums::of(&mut &bytes[..]).unwrap().b3
 }
 
 /// A line that says that a file had set-id bits, of the object that is there.
@@ -188,7 +188,7 @@ fn was_set_id(scene: &Scene, path: &str, bytes: &[u8]) -> InstallfRequests {
         gid: old.gid,
         inode: old.inode,
         ftype: Ftype::File,
-        sha256: Some(digest(bytes)),
+        b3: Some(digest(bytes)),
     }])
 }
 
@@ -210,8 +210,8 @@ fn set_id_bits_come_back_to_the_bytes_that_had_them_and_to_no_others() {
 fn attributes_come_back_to_the_object_of_its_type_only() {
     let scene = Scene::new();
     let mut queue = was_set_id(&scene, "/opt/file", b"file\n");
-    let Some(InstallfEntry::Changed { ftype, sha256, .. }) = queue.0.first_mut() else { panic!("no line") };
-    (*ftype, *sha256) = (Ftype::Pipe, None);
+    let Some(InstallfEntry::Changed { ftype, b3, .. }) = queue.0.first_mut() else { panic!("no line") };
+    (*ftype, *b3) = (Ftype::Pipe, None);
     assert_eq!(undo_queue(&scene.root, &queue).unwrap(), [""; 0]);
     let mut queue = was_set_id(&scene, "/opt/file", b"file\n");
     let Some(InstallfEntry::Changed { inode, .. }) = queue.0.first_mut() else { panic!("no line") };

@@ -155,7 +155,7 @@ pub(super) fn digests(
             if let (Ok(sums), Some((at, member))) = (Sums::of(data), wanted.get(&(package, path.clone())))
                 && (sums.size, sums.cksum) == (member.size, member.cksum)
             {
-                digests.insert((*at).clone(), sums.sha256);
+                digests.insert((*at).clone(), sums.b3);
             }
             Ok(())
         });

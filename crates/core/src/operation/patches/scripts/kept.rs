@@ -4,8 +4,6 @@
 //! that content. Of one that a classic tool left nothing is recorded: it runs where nobody but the superuser could have
 //! written it since, and that is said.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::database::archive::ArchiveError;
 use crate::database::{RecordView, ledger};
 use crate::format::ledger::LedgerUndo;
@@ -73,7 +71,7 @@ pub(crate) fn may_run(
     };
     let path = place.join(name.as_bytes()).map_err(|error| refuse(Reason::BadId(error.to_string())))?;
     let text = ground.root.read(&path, LARGEST)?.unwrap_or_default();
-    let is_as_recorded = recorded == Some(Digest(Sha256::digest(&text).into()));
+    let is_as_recorded = recorded == Some(Digest::of(&text));
     if rule::holds("ledger.scripts.digest", is_as_recorded) {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 //! `patchadm verify`: whether everything that was recorded is still as it was recorded.
 //!
-//! Objects are compared with `contents` as pkgchk(1M) does it, and files that a patch delivered with the SHA-256 in its
+//! Objects are compared with `contents` as pkgchk(1M) does it, and files that a patch delivered with the BLAKE3 in its
 //! undo manifest, too. Every undo archive is read to its end. Then the backout of each patch is planned, with the
 //! rules and the reader that a backout has, so that what is said to be possible is. Nothing is locked or changed; as
 //! for every query the answer is made anew when a run begins or ends meanwhile, and there is none while one is
@@ -344,10 +344,10 @@ fn note(delivered: &mut DeliveredFiles, patch: &PatchId, manifest: &Manifest) {
     for record in manifest.objects.iter().filter(|record| !record.kept) {
         let Some(path) = record.object_path() else { continue };
         let line = record.new_line.as_ref().and_then(|line| ContentsLine::parse(&decode(line)).ok());
-        let sha256 = record.became.as_ref().and_then(manifest::RecordedState::digest);
-        match line.zip(sha256) {
-            Some((line, sha256)) => {
-                let file = DeliveredFile { object: line.object, sha256, patch: patch.to_string() };
+        let b3 = record.became.as_ref().and_then(manifest::RecordedState::digest);
+        match line.zip(b3) {
+            Some((line, b3)) => {
+                let file = DeliveredFile { object: line.object, b3, patch: patch.to_string() };
                 delivered.insert(path, file);
             }
             None => drop(delivered.remove(&path)),

@@ -34,7 +34,7 @@ fn live(kind: LiveKind, inode: u64) -> Live {
 
 /// What stands in the root of these tests.
 fn objects() -> BTreeMap<ObjectPath, Live> {
-    let file = || LiveKind::Regular { size: 5, sha256: Digest([0; 32]), cksum: 417 };
+    let file = || LiveKind::Regular { size: 5, b3: Digest([0; 32]), cksum: 417 };
     let objects = [
         ("/d", LiveKind::Directory, 1),
         ("/f", file(), 2),

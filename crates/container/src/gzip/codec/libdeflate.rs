@@ -1,0 +1,44 @@
+//! Deflate by libdeflate, which takes whole buffers.
+
+use std::io;
+
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
+
+use super::{corrupt, longest, too_long};
+use crate::gzip::CHUNK;
+
+/// The fastest level that compresses; 0 would only store.
+const LEVEL: i32 = 1;
+
+/// Deflates one chunk after another.
+#[derive(Default)]
+pub(in crate::gzip) struct Deflater(Option<Compressor>);
+
+impl Deflater {
+    /// Adds the deflated content to `out`.
+    pub(in crate::gzip) fn deflate(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let level = CompressionLvl::new(LEVEL).map_err(|_| io::Error::other("libdeflate lacks the level"))?;
+        let compressor = self.0.get_or_insert_with(|| Compressor::new(level));
+        let begin = out.len();
+        out.resize(begin + longest(content.len()), 0);
+        let room = out.get_mut(begin..).unwrap_or_default();
+        let length = compressor.deflate_compress(content, room).map_err(|_| too_long())?;
+        out.truncate(begin + length);
+        Ok(())
+    }
+}
+
+/// Inflates one chunk after another.
+#[derive(Default)]
+pub(in crate::gzip) struct Inflater(Option<Decompressor>);
+
+impl Inflater {
+    /// Puts the content in the place of what `content` holds; it is no longer than a chunk.
+    pub(in crate::gzip) fn inflate(&mut self, deflated: &[u8], content: &mut Vec<u8>) -> io::Result<()> {
+        content.resize(CHUNK, 0);
+        let inflater = self.0.get_or_insert_with(Decompressor::new);
+        let length = inflater.deflate_decompress(deflated, content).map_err(|_| corrupt())?;
+        content.truncate(length);
+        Ok(())
+    }
+}
