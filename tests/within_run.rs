@@ -54,7 +54,7 @@ fn replaced(stage: &Scenario, at: &str, staged: &str) -> JournalEntry {
         stage: staged.to_owned(),
         parent: None,
         old: None,
-        new: Some(identity(stage, at)),
+        new: Some(Box::new(identity(stage, at))),
         copy: None,
         db: true,
         whole: false,

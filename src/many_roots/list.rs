@@ -17,6 +17,11 @@ use patchadm_core::operation::many::{RootList, roots_at};
 /// The largest list that is read, in bytes.
 const LARGEST_LIST: u64 = 16 << 20;
 
+/// The fewest roots that are changed at a time, whatever the number of processors.
+const FEWEST_CHANGING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+/// How many roots are changed at a time for each processor.
+const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
 /// Options that name many roots.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ManyRoots {
@@ -27,7 +32,8 @@ pub(crate) struct ManyRoots {
     /// Work on the root below this directory, too; may be repeated
     #[arg(long = "root", value_name = "DIR", action = clap::ArgAction::Append, conflicts_with = "root")]
     named: Vec<PathBuf>,
-    /// How many of these roots are worked on at a time, instead of as many as there are processors
+    /// How many of these roots are worked on at a time, instead of one for each processor, or for a change two and at
+    /// least eight
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 }
@@ -38,9 +44,15 @@ impl ManyRoots {
         !self.lists.is_empty() || !self.named.is_empty() || self.jobs.is_some()
     }
 
-    /// How many are worked on at a time.
+    /// How many are asked at a time.
     pub(super) fn jobs(&self) -> NonZeroUsize {
         self.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// How many are changed at a time: more than there are processors, for most of a small change is waiting until the
+    /// disk has it, and one flush of the disk serves all that wait.
+    pub(super) fn changing_jobs(&self) -> NonZeroUsize {
+        self.jobs.unwrap_or_else(|| self.jobs().saturating_mul(TWO).max(FEWEST_CHANGING))
     }
 
     /// The roots, those of lists first.
@@ -128,6 +140,14 @@ mod tests {
         let roots: Vec<PathBuf> = parse(text).collect();
         let names: Vec<_> = roots.iter().map(|root| root.to_string_lossy()).collect();
         assert_eq!(names, ["/zones/web1/root", "/zones/web 2/root", "/z\u{fffd}"]);
+    }
+
+    #[test]
+    fn more_roots_are_changed_at_a_time_than_asked_unless_their_number_is_given() {
+        let usual = ManyRoots::default();
+        assert!(usual.changing_jobs() >= FEWEST_CHANGING && usual.changing_jobs() > usual.jobs());
+        let given = ManyRoots { jobs: Some(NonZeroUsize::MIN), ..usual };
+        assert_eq!((given.jobs(), given.changing_jobs()), (NonZeroUsize::MIN, NonZeroUsize::MIN));
     }
 
     #[test]

@@ -87,13 +87,14 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
     let (mut progress, surroundings) = RootsProgress::begin(call, &names);
     let signal = with_signals(|interrupt| {
         let turns = RootTurns { surroundings, owner, for_owners: &for_owners, task, interrupt, work };
+        let jobs = if task.is_plan { many.jobs() } else { many.changing_jobs() };
         let mut locked = Vec::new();
-        turns.take_each(&roots, many.jobs(), None, |place, answer| match answer {
+        turns.take_each(&roots, jobs, None, |place, answer| match answer {
             Ok(TurnEnd { report: RootReport { exit: Exit::LOCKED, .. }, waits: true }) => locked.push(place),
             answer => progress.count_end(place, answer.map(|turn| turn.report), interrupt()),
         });
         locked.sort_unstable();
-        turns.take_each(&roots.at(&locked), many.jobs(), Some(Instant::now()), |number, answer| {
+        turns.take_each(&roots.at(&locked), jobs, Some(Instant::now()), |number, answer| {
             let place = locked.get(number).copied().unwrap_or(number);
             progress.count_end(place, answer.map(|turn| turn.report), interrupt());
         });

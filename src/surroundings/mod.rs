@@ -168,7 +168,7 @@ impl Surroundings {
     pub(crate) fn user() -> String {
         let uid = rustix::process::getuid().as_raw();
         let accounts = Root::open(Path::new("/")).and_then(|host| accounts_of(&host, &host));
-        accounts.map_or_else(|_| uid.to_string(), |accounts| accounts.user(uid))
+        accounts.map_or_else(|_| uid.to_string(), |accounts| accounts.user(uid).into())
     }
 }
 

@@ -86,7 +86,7 @@ pub struct Change {
     /// What happens to it.
     pub action: Action,
     /// What is there now, as the survey saw it; none where nothing is.
-    pub old: Option<Live>,
+    pub old: Option<Box<Live>>,
 }
 
 /// What happens to an object. Doing and undoing each of these is one step of the transaction.

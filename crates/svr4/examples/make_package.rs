@@ -111,8 +111,8 @@ fn entry(path: &str, content: Option<&[u8]>) -> Result<PkgmapEntry, PathError> {
     let mut object = Object::new(ftype, "none");
     object.attributes = ObjectAttributes {
         mode: Mode::new(if content.is_some() { 0o644 } else { 0o755 }),
-        owner: Some("root".to_owned()),
-        group: Some("sys".to_owned()),
+        owner: Some("root".into()),
+        group: Some("sys".into()),
     };
     object.content = content.map(content_info).unwrap_or_default();
     Ok(PkgmapEntry { part: 1, path: PackagePath::new(path.as_bytes())?, object })

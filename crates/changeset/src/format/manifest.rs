@@ -3,6 +3,7 @@
 //! JSON lines (patchadm-undo(5)): the first is the [`ManifestHeader`], each other one an [`ObjectRecord`]. Bytes that are
 //! not printable ASCII, and `%`, stand as `%XX`. Tools that do not know the file ignore it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -210,9 +211,17 @@ impl Manifest {
 
     /// The bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = json_line(&self.header);
-        for object in &self.objects {
-            out.extend_from_slice(&json_line(object));
+        Self::write(&self.header, self.objects.iter().map(Cow::Borrowed))
+    }
+
+    /// Formats a manifest of these objects.
+    pub fn write<'o>(
+        header: &ManifestHeader,
+        objects: impl Iterator<Item = Cow<'o, ObjectRecord>>,
+    ) -> Vec<u8> {
+        let mut out = json_line(header);
+        for object in objects {
+            out.extend_from_slice(&json_line(&*object));
         }
         out
     }

@@ -66,7 +66,7 @@ impl RunOpening {
     ) -> Result<Journal, Box<Unpublished>> {
         let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
         let files = self.journal(command, settings, archives, ops);
-        let journal = self.write_and_read_back(root, &files, settings).map_err(before)?;
+        let journal = self.write_and_read_back(root, files, settings).map_err(before)?;
         match journal_file::publish(root) {
             Ok(()) => Ok(journal),
             // Once the rename was made it may have reached the disk.
@@ -95,35 +95,37 @@ impl RunOpening {
         let archives = archives.iter().cloned().map(JournalEntry::Archive);
         let run_record = JournalEntry::RunRecord(settings.run_record.clone());
         let ops = ops.map(|op| JournalEntry::Op(Box::new(op)));
-        let entries: Vec<JournalEntry> = domains.chain(archives).chain([run_record]).chain(ops).collect();
-        Journal::to_files(header, &entries)
+        Journal::to_files(header, domains.chain(archives).chain([run_record]).chain(ops))
     }
 
-    /// Writes the journal and makes everything durable. Meanwhile the journal is parsed as recovery would parse it;
-    /// from here, the run follows that journal.
+    /// Writes the journal and makes everything durable. Meanwhile the journal is parsed as recovery would parse it, from
+    /// its file; from here, the run follows that journal.
     fn write_and_read_back(
         &self,
         root: &Root,
-        files: &JournalFiles,
+        files: JournalFiles,
         settings: RunSettings<'_>,
     ) -> Result<Journal, Cause> {
+        let run = self.run.to_string();
+        journal_file::write_new(root, &files, &run)?;
+        for domain in self.domains.iter() {
+            journal_file::write_copy(&domain.dir, &files, &run)?;
+        }
+        settings.watch.check()?;
+        let JournalFiles { journal, ops } = files;
+        drop(ops);
         std::thread::scope(|scope| {
-            let reading = scope.spawn(|| Journal::parse(&files.journal, Some(&files.ops)));
-            self.write(root, files, settings)?;
-            let read = reading.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))?;
-            read.map_err(|reason| Cause::Journal { path: "journal".to_owned(), reason })
+            let syncing = scope.spawn(|| self.make_durable(&run));
+            // In this thread: what is read takes the memory that the layout has left.
+            let read = journal_file::read_back(root, &journal, &run);
+            syncing.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))??;
+            read
         })
     }
 
-    fn write(&self, root: &Root, files: &JournalFiles, settings: RunSettings<'_>) -> Result<(), Cause> {
-        let run = self.run.to_string();
-        journal_file::write_new(root, files, &run)?;
-        for domain in self.domains.iter() {
-            journal_file::write_copy(&domain.dir, files, &run)?;
-        }
-        settings.watch.check()?;
+    fn make_durable(&self, run: &str) -> Result<(), Cause> {
         self.domains.sync()?;
-        self.domains.iter().try_for_each(|domain| journal_file::name_copy(&domain.dir, &run))
+        self.domains.iter().try_for_each(|domain| journal_file::name_copy(&domain.dir, run))
     }
 
     /// Gives the run up before anything live has changed.

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::error::Cause;
 use super::scripted::ScriptedRun;
-use crate::format::journal::{Journal, Op};
+use crate::format::journal::{Identity, Journal, Op};
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::domains::OpenDomains;
@@ -94,10 +94,9 @@ impl CopyMaker<'_> {
             self.first.entry(seen.inode).or_insert_with(|| (op.domain, name.to_vec()));
         }
         let made = stage.look(name)?.map(|seen| identity(&seen, None, None));
-        again.new = made.map(|made| crate::format::journal::Identity {
-            b3: copy.b3.clone(),
-            target: copy.target.clone(),
-            ..made
+        again.new = made.map(|made| {
+            let (b3, target) = (copy.b3.clone(), copy.target.clone());
+            Box::new(Identity { b3, target, ..made })
         });
         Ok(again)
     }

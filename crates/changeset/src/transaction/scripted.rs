@@ -232,8 +232,10 @@ impl<'s> ScriptedRun<'s> {
 
     /// Notes the objects that the batch puts in place.
     fn note<'o>(&self, ops: impl Iterator<Item = &'o Op>) -> Result<(), Cause> {
-        let made =
-            |op: &Op| op.new.clone().map(|identity| RunNote::Made { path: escaped(&op.path), identity });
+        let made = |op: &Op| {
+            let identity = op.new.as_deref().cloned()?;
+            Some(RunNote::Made { path: escaped(&op.path), identity })
+        };
         run_notes::add(&self.domains.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
     }
 

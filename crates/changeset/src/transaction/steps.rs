@@ -1,6 +1,6 @@
 //! The steps of a run, each a type that the next one consumes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::content_source::ContentSource;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
@@ -95,6 +95,8 @@ pub struct Snapshotted<'p> {
 pub struct Published<'p> {
     on: Planned<'p>,
     journal: Journal,
+    /// The staged names of old files without set-id bits.
+    plain: HashSet<String>,
     bytes: u64,
     undo: BTreeMap<usize, u64>,
 }
@@ -203,11 +205,13 @@ impl<'p> Snapshotted<'p> {
     /// Makes everything durable, then gives the journal its name.
     pub fn publish(mut self) -> Result<Published<'p>, TransactionError> {
         self.name_saved_objects();
-        let Planned { root, plan, settings, opening, layout } = &self.on;
-        let items = layout.items.iter().filter(|item| item.inside.is_none());
-        let ops = items.map(|item| item.op.clone());
+        let plain = plain_objects(&self.on.layout);
+        // From here the run follows its journal: each op is all that is left of its item, and that only until it is written.
+        let items = std::mem::take(&mut self.on.layout.items).into_iter();
+        let ops = items.filter(|item| item.inside.is_none()).map(|item| item.op);
+        let Planned { root, plan, settings, opening, .. } = &self.on;
         match opening.publish(root, plan.command, *settings, &self.archives, ops) {
-            Ok(journal) => Ok(Published { on: self.on, journal, bytes: self.bytes, undo: self.undo }),
+            Ok(journal) => Ok(Published { on: self.on, journal, plain, bytes: self.bytes, undo: self.undo }),
             Err(unpublished) => Err(match *unpublished {
                 Unpublished { journal: Some(journal), cause } => {
                     undo_published(root, &journal, Phase::Publish, cause)
@@ -226,7 +230,7 @@ impl<'p> Snapshotted<'p> {
     fn name_saved_objects(&mut self) {
         for (index, undo) in self.on.plan.undo.iter().enumerate() {
             for (entry, path) in undo.saved.iter().filter(|(_, path)| !undo.passing.contains_key(path)) {
-                if let Some(&item) = self.on.layout.by_path.get(path)
+                if let Some(item) = self.on.layout.place_of(path)
                     && let Some(item) = self.on.layout.items.get_mut(item)
                 {
                     item.op.undo = Some((index, encode(&member_name(&entry.path))));
@@ -238,13 +242,14 @@ impl<'p> Snapshotted<'p> {
 
 impl Published<'_> {
     /// Switches all names, makes that durable, and commits. A failure or signal before the commit is rolled back.
-    pub fn switch(self) -> Result<Receipt, TransactionError> {
+    pub fn switch(mut self) -> Result<Receipt, TransactionError> {
+        let plain = std::mem::take(&mut self.plain);
         let root = &self.on.root;
         let mut runner = match OpRunner::open(root, &self.journal) {
             Ok(runner) => runner,
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
-        runner.plain = plain_objects(&self.on.layout);
+        runner.plain = plain;
         let mark = match self.switch_names(&mut runner).and_then(|()| journal_file::open(root)) {
             Ok(mark) => mark,
             Err(cause) => {

@@ -63,7 +63,7 @@ impl PlanBuilder<'_> {
                 self.change(package, path, Action::Replace(new));
             }
         }
-        self.record(package, path, wanted.object.clone());
+        self.record(package, path, Object::clone(&wanted.object));
         Ok(())
     }
 

@@ -25,9 +25,9 @@ pub(super) struct PlanBuilder<'a> {
     /// The root as it is.
     pub(super) inventory: &'a Inventory,
     /// The changes, by path.
-    pub(super) changes: BTreeMap<ObjectPath, Change>,
+    pub(super) changes: BTreeMap<ObjectPath, Box<Change>>,
     /// The lines of `contents` that change, each with the package because of which it does.
-    pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<ContentsLine>)>,
+    pub(super) lines: BTreeMap<ObjectPath, (PkgInst, Option<Box<ContentsLine>>)>,
     /// Edited files that stay.
     pub(super) kept: BTreeSet<ObjectPath>,
     /// Sentences for a person.
@@ -77,7 +77,7 @@ impl<'a> PlanBuilder<'a> {
     /// The line of `contents` of a path as it will be.
     pub(super) fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         match self.lines.get(path) {
-            Some((_, line)) => line.as_ref(),
+            Some((_, line)) => line.as_deref(),
             None => self.inventory.lines.get(path),
         }
     }
@@ -85,7 +85,7 @@ impl<'a> PlanBuilder<'a> {
     /// Sets the line of a path, where that is a change.
     pub(super) fn set_line(&mut self, package: &PkgInst, path: &ObjectPath, line: Option<ContentsLine>) {
         if self.line(path) != line.as_ref() {
-            self.lines.insert(path.clone(), (package.clone(), line));
+            self.lines.insert(path.clone(), (package.clone(), line.map(Box::new)));
         }
     }
 
@@ -96,7 +96,7 @@ impl<'a> PlanBuilder<'a> {
             path: path.clone(),
             volume: None,
             object: object.clone(),
-            owners: Vec::new(),
+            owners: Vec::with_capacity(1),
         });
         line.object = object;
         let known = line.owners.iter().position(|owner| owner.package == *package);
@@ -108,9 +108,9 @@ impl<'a> PlanBuilder<'a> {
 
     /// Adds a change.
     pub(super) fn change(&mut self, package: &PkgInst, path: &ObjectPath, action: Action) {
-        let old = self.old(path).cloned();
+        let old = self.old(path).cloned().map(Box::new);
         let change = Change { package: package.clone(), path: path.clone(), action, old };
-        self.changes.insert(path.clone(), change);
+        self.changes.insert(path.clone(), Box::new(change));
     }
 
     /// Gives every new object without a time of its own this one: what is made anew must not say when the disk got it,
@@ -204,7 +204,7 @@ impl<'a> PlanBuilder<'a> {
         let group = object.attributes.group.clone();
         let group = group.or_else(|| same_kind.map(|live| accounts.group(live.gid)));
         let recorded = ObjectAttributes { mode: Some(mode), owner: owner.clone(), group: group.clone() };
-        let [owner, group] = [owner, group].map(|name| name.unwrap_or_else(|| "root".to_owned()));
+        let [owner, group] = [owner, group].map(|name| name.map_or_else(|| "root".to_owned(), String::from));
         let (uid, gid) = (accounts.uid(&owner), accounts.gid(&group));
         if self.inventory.privileged {
             let later = self.accounts_may_come.then_some(UNKNOWN);
@@ -221,7 +221,7 @@ impl<'a> PlanBuilder<'a> {
         let asked = [&object.attributes.owner, &object.attributes.group];
         for (name, number, own) in [(asked[0], uid, caller.0), (asked[1], gid, caller.1)] {
             if number != Some(own) {
-                self.recorded_only.extend(name.clone());
+                self.recorded_only.extend(name.as_ref().map(ToString::to_string));
             }
         }
         Ok(Resolved { mode, uid: caller.0, gid: caller.1, recorded })
@@ -293,7 +293,7 @@ impl<'a> PlanBuilder<'a> {
         {
             return Err(ObjectProblem::NotPermitted("a directory that its owner may not write to"));
         }
-        if matches!(change.action, Action::Replace(_)) && change.old.as_ref().is_some_and(is_closed) {
+        if matches!(change.action, Action::Replace(_)) && change.old.as_deref().is_some_and(is_closed) {
             return refused(change.path.clone());
         }
         let parent = self.place_of(&change.path).parent();
@@ -363,8 +363,8 @@ impl<'a> PlanBuilder<'a> {
         let (uid, gid) = if self.inventory.privileged { (0, 0) } else { self.inventory.caller };
         object.attributes = ObjectAttributes {
             mode: Some(Mode::of(0o755)),
-            owner: Some("root".to_owned()),
-            group: Some("root".to_owned()),
+            owner: Some("root".into()),
+            group: Some("root".into()),
         };
         let new = NewObject {
             body: Body::Directory,
@@ -435,5 +435,5 @@ pub(super) fn below<'m, V>(
 /// Whether a change makes something else of a directory.
 pub(super) fn turns(change: &Change) -> bool {
     let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
-    is_other && change.old.as_ref().is_some_and(Live::is_directory)
+    is_other && change.old.as_deref().is_some_and(Live::is_directory)
 }

@@ -33,7 +33,7 @@ pub fn refreshed(
         let Some(mut action) = action else { continue };
         let line = line(&change.path).or_else(|| now.lines.get(&change.path).cloned());
         number(&mut action, line.as_ref(), &now.accounts).map_err(refuse)?;
-        plan.changes.push(Change { action, old: live.cloned(), ..change.clone() });
+        plan.changes.push(Change { action, old: live.cloned().map(Box::new), ..change.clone() });
     }
     Ok(plan)
 }
@@ -46,12 +46,12 @@ pub fn number_object(
 ) -> Result<(), ObjectProblem> {
     let attributes = line.map(|line| &line.object.attributes);
     if new.uid == UNKNOWN {
-        let name = attributes.and_then(|known| known.owner.clone()).unwrap_or_default();
-        new.uid = accounts.uid(&name).ok_or(ObjectProblem::UnknownUser(name))?;
+        let name = attributes.and_then(|known| known.owner.as_deref()).unwrap_or_default();
+        new.uid = accounts.uid(name).ok_or_else(|| ObjectProblem::UnknownUser(name.to_owned()))?;
     }
     if new.gid == UNKNOWN {
-        let name = attributes.and_then(|known| known.group.clone()).unwrap_or_default();
-        new.gid = accounts.gid(&name).ok_or(ObjectProblem::UnknownGroup(name))?;
+        let name = attributes.and_then(|known| known.group.as_deref()).unwrap_or_default();
+        new.gid = accounts.gid(name).ok_or_else(|| ObjectProblem::UnknownGroup(name.to_owned()))?;
     }
     Ok(())
 }
@@ -107,7 +107,7 @@ fn action(
         Action::Attributes(attributes) => match live {
             Some(there) if is_directory => different(attributes, there).map(Action::Attributes),
             Some(_) => return Err(ObjectProblem::NotADirectory(now.show(&change.path))),
-            None => Some(Action::Add(directory(attributes, change.old.as_ref()))),
+            None => Some(Action::Add(directory(attributes, change.old.as_deref()))),
         },
         Action::Delete | Action::RemoveDirectory => {
             live.map(|_| if is_directory { Action::RemoveDirectory } else { Action::Delete })

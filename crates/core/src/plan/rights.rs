@@ -96,7 +96,7 @@ fn grant(plan: &Plan, change: &Change) -> Option<Grant> {
     let line = plan.contents.get(&change.path).and_then(Option::as_ref);
     let recorded = line.map(|line| line.object.attributes.clone()).unwrap_or_default();
     let (package, path) = (change.package.clone(), change.path.clone());
-    let owner = recorded.owner.unwrap_or_else(|| uid.to_string());
-    let group = recorded.group.unwrap_or_else(|| gid.to_string());
+    let owner = recorded.owner.map_or_else(|| uid.to_string(), String::from);
+    let group = recorded.group.map_or_else(|| gid.to_string(), String::from);
     Some(Grant { package, path, kind, mode, owner, group })
 }

@@ -1,7 +1,10 @@
 //! One package of a run: where its relative paths lie, what its variables mean, which of its objects are installed.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
-use patchadm_svr4::package::{Object, ObjectPath, PackagePath, Params, PkgInst, variables};
+use patchadm_svr4::package::{Mode, Object, ObjectPath, PackagePath, Params, PkgInst, variables};
 
 use super::refusal::{ObjectProblem, Reason};
 use crate::source::PackageImage;
@@ -29,7 +32,36 @@ pub(super) struct Wanted<'a> {
     /// Where it goes.
     pub(super) path: ObjectPath,
     /// What it is; owner, group and target without variables.
-    pub(super) object: Object,
+    pub(super) object: WantedObject<'a>,
+}
+
+/// What an object to be installed is: what its line says, unless that has variables or is not what is wanted.
+#[derive(Clone, Debug)]
+pub(super) enum WantedObject<'a> {
+    /// What the line says.
+    Delivered(&'a Object),
+    /// Something else.
+    Settled(Box<Object>),
+}
+
+impl WantedObject<'_> {
+    /// Makes it an object with other permission bits.
+    pub(super) fn set_mode(&mut self, mode: Option<Mode>) {
+        let mut object = Object::clone(self);
+        object.attributes.mode = mode;
+        *self = Self::Settled(Box::new(object));
+    }
+}
+
+impl Deref for WantedObject<'_> {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        match self {
+            Self::Delivered(object) => object,
+            Self::Settled(object) => object,
+        }
+    }
 }
 
 impl<'a> PackageTarget<'a> {
@@ -72,7 +104,7 @@ impl<'a> PackageTarget<'a> {
         let classes = classes(&self.params);
         let mut wanted = Vec::new();
         for entry in self.image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
-            if classes.contains(&entry.object.class) {
+            if classes.iter().any(|class| entry.object.class == *class) {
                 let path = self.resolve(&entry.path)?;
                 let object = self.expand(entry, &path)?;
                 wanted.push(Wanted { entry, path, object });
@@ -91,9 +123,12 @@ impl<'a> PackageTarget<'a> {
         variables::value(&self.params, name)
     }
 
-    fn expand(&self, entry: &PkgmapEntry, path: &ObjectPath) -> Result<Object, Reason> {
-        variables::expand_object(&entry.object, &self.params)
-            .map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
+    fn expand(&self, entry: &'a PkgmapEntry, path: &ObjectPath) -> Result<WantedObject<'a>, Reason> {
+        let object = variables::expand_object(&entry.object, &self.params).map(|object| match object {
+            Cow::Borrowed(object) => WantedObject::Delivered(object),
+            Cow::Owned(object) => WantedObject::Settled(Box::new(object)),
+        });
+        object.map_err(|error| self.refuse(path, ObjectProblem::BadPath(error.to_string())))
     }
 }
 

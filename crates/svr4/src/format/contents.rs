@@ -121,7 +121,7 @@ fn parse_owner(field: &[u8]) -> Result<OwningPackage, FieldError> {
     let status = field.first().copied().and_then(OwnerStatus::from_letter);
     let rest = if status.is_some() { field.get(1..).unwrap_or_default() } else { field };
     let (name, class) = match rest.iter().position(|&byte| byte == b':') {
-        Some(at) => (&rest[..at], Some(fields::class(&rest[at + 1..])?)),
+        Some(at) => (&rest[..at], Some(fields::class(&rest[at + 1..])?.into())),
         None => (rest, None),
     };
     let (name, alternate) = match name.strip_suffix(b"\\") {

@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use crate::package::{
-    ContentInfo, Ftype, Mode, NOBODYS_NUMBER, Object, ObjectAttributes, PathError, escape, rule, unescape,
-    unescaped,
+    ContentInfo, Ftype, Mode, NOBODYS_NUMBER, Object, ObjectAttributes, PathError, Word, escape, rule,
+    unescape, unescaped,
 };
 
 /// The length of the longest class, owner or group, in bytes. pkgmap(4) documents 12 and 14; every
@@ -251,7 +251,7 @@ pub fn name(
     field: Option<&[u8]>,
     error: FieldError,
     too_long: FieldError,
-) -> Result<Option<String>, FieldError> {
+) -> Result<Option<Word>, FieldError> {
     let field = field.ok_or_else(|| error.clone())?;
     if field == b"?" {
         return Ok(None);
@@ -269,7 +269,7 @@ pub fn name(
         return Err(FieldError::NoNumber);
     }
     let printable = std::str::from_utf8(field).ok().filter(is_printable);
-    printable.map(|name| Some(name.to_owned())).ok_or(error)
+    printable.map(|name| Some(name.into())).ok_or(error)
 }
 
 /// Writes `path` or `path=target`.

@@ -117,12 +117,17 @@ impl Pkgmap {
 
     /// Formats the file as pkgmk does, with the entries in order.
     pub fn write(&self) -> Vec<u8> {
+        self.write_with(&self.entries)
+    }
+
+    /// Does the same with these entries in the place of its own.
+    pub fn write_with<'e>(&self, entries: impl IntoIterator<Item = &'e PkgmapEntry>) -> Vec<u8> {
         let mut out = format!(": {} {}", self.parts, self.max_blocks).into_bytes();
         if let Some(blocks) = self.compressed_blocks {
             out.extend_from_slice(format!(" {blocks}").as_bytes());
         }
         out.push(b'\n');
-        for entry in &self.entries {
+        for entry in entries {
             entry.write_to(&mut out);
             out.push(b'\n');
         }

@@ -79,8 +79,8 @@ impl Registration {
     pub fn directory(path: ObjectPath) -> Self {
         let attributes = ObjectAttributes {
             mode: Some(Mode::of(0o755)),
-            owner: Some("root".to_owned()),
-            group: Some("root".to_owned()),
+            owner: Some("root".into()),
+            group: Some("root".into()),
         };
         Self { path, class: None, ftype: Some(Ftype::Directory), target: None, device: None, attributes }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rule;
+use super::{Word, rule};
 
 /// The owner or group that chown(2) takes as "leave it unchanged", and that no account can have.
 pub const NOBODYS_NUMBER: u32 = u32::MAX;
@@ -56,13 +56,13 @@ impl Accounts {
     }
 
     /// Returns the name of a user, or the number as text if it has no name.
-    pub fn user(&self, uid: u32) -> String {
-        self.users.name(uid)
+    pub fn user(&self, uid: u32) -> Word {
+        self.users.name(uid).into()
     }
 
     /// Returns the name of a group, or the number as text if it has no name.
-    pub fn group(&self, gid: u32) -> String {
-        self.groups.name(gid)
+    pub fn group(&self, gid: u32) -> Word {
+        self.groups.name(gid).into()
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
             (accounts.uid("adm"), accounts.gid("bin"), accounts.uid("nobody")),
             (Some(3), Some(2), None)
         );
-        assert_eq!((accounts.user(3), accounts.user(77)), ("adm".to_owned(), "77".to_owned()));
+        assert_eq!((accounts.user(3), accounts.user(77)), ("adm".into(), "77".into()));
         assert_eq!(accounts.uid("1001"), Some(1001));
     }
 

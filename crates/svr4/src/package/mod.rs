@@ -15,6 +15,7 @@ mod path;
 mod room;
 pub mod rule;
 pub mod variables;
+mod word;
 
 pub use accounts::{Accounts, NOBODYS_NUMBER};
 pub use contents_line::ContentsLine;
@@ -24,3 +25,4 @@ pub use params::Params;
 pub(crate) use path::unescaped;
 pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};
 pub use room::is_room_for;
+pub use word::Word;

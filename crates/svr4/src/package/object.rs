@@ -3,7 +3,7 @@
 //! Both pkgmap(4) and contents(4) lines hold this value. The path is kept apart, because the two files write
 //! it differently.
 
-use super::PkgInst;
+use super::{PkgInst, Word};
 
 /// The type of an object: the one-letter `ftype` of pkgmap(4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,9 +129,9 @@ pub struct ObjectAttributes {
     /// The permission bits.
     pub mode: Option<Mode>,
     /// The owner's name.
-    pub owner: Option<String>,
+    pub owner: Option<Word>,
     /// The group's name.
-    pub group: Option<String>,
+    pub group: Option<Word>,
 }
 
 /// Size, checksum and modification time of a regular or information file. `None` is the `?` of a pkgmap:
@@ -152,7 +152,7 @@ pub struct Object {
     /// The object's type.
     pub ftype: Ftype,
     /// The class it is installed with, or an empty string for an information file.
-    pub class: String,
+    pub class: Word,
     /// The target of a link (`s`, `l`), as written but unescaped.
     pub target: Option<Vec<u8>>,
     /// The major and minor number of a device (`b`, `c`); an inner `None` is `?`.
@@ -168,7 +168,7 @@ impl Object {
     pub fn new(ftype: Ftype, class: &str) -> Self {
         Self {
             ftype,
-            class: class.to_owned(),
+            class: class.into(),
             target: None,
             device: None,
             attributes: ObjectAttributes::default(),
@@ -239,7 +239,7 @@ pub struct OwningPackage {
     /// Whether `\` follows the name: the package provides the object under another type.
     pub alternate: bool,
     /// The class under which this package owns the object, if it differs from the line's.
-    pub class: Option<String>,
+    pub class: Option<Word>,
 }
 
 impl OwningPackage {

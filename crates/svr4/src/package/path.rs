@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 /// The lengths of the longest path and component, in bytes (`PATH_MAX` - 1, `NAME_MAX`).
 const LONGEST_PATH: usize = 4095;
@@ -21,14 +22,14 @@ pub struct PathError {
 }
 
 /// An absolute path inside the root, with BASEDIR and variables resolved and without the prefix of `-R`. It
-/// is normalised: no `//`, no `.`, no trailing `/`, and never `..`.
+/// is normalised: no `//`, no `.`, no trailing `/`, and never `..`. Copies share the bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectPath(Box<[u8]>);
+pub struct ObjectPath(Arc<[u8]>);
 
 impl ObjectPath {
     /// Returns the path of the root directory.
     pub fn root() -> Self {
-        Self(Box::from(&b"/"[..]))
+        Self(Arc::from(&b"/"[..]))
     }
 
     /// Checks and normalises an absolute path: `//`, `/./` and a trailing `/` are removed.
@@ -78,7 +79,7 @@ impl ObjectPath {
             return None;
         }
         let slash = self.0.iter().rposition(|&b| b == b'/')?;
-        Some(if slash == 0 { Self::root() } else { Self(Box::from(&self.0[..slash])) })
+        Some(if slash == 0 { Self::root() } else { Self(Arc::from(&self.0[..slash])) })
     }
 
     /// Returns the last component, empty for the root.
@@ -130,7 +131,7 @@ impl fmt::Debug for ObjectPath {
     }
 }
 
-/// A path as a pkgmap writes it: relative to BASEDIR, absolute, or starting with a `$VARIABLE`.
+/// A path as a pkgmap writes it: relative to BASEDIR, absolute, or starting with a `$VARIABLE`. Copies share the bytes.
 ///
 /// ```
 /// use patchadm_svr4::package::{ObjectPath, PackagePath};
@@ -142,7 +143,7 @@ impl fmt::Debug for ObjectPath {
 /// # Ok::<(), patchadm_svr4::package::PathError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PackagePath(Box<[u8]>);
+pub struct PackagePath(Arc<[u8]>);
 
 impl PackagePath {
     /// Checks and normalises a path: it must not be empty, contain a NUL or a `..` component, or exceed the

@@ -4,7 +4,9 @@
 //! variables of the build. [`PackagePath::resolve`](super::PackagePath::resolve) resolves variables in paths,
 //! and calls [`value`].
 
-use super::{Object, Params};
+use std::borrow::Cow;
+
+use super::{Object, Params, Word};
 
 /// A variable of an object that has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,19 +26,24 @@ pub fn value(params: &Params, name: &str) -> Option<Vec<u8>> {
     params.get(name).filter(|_| is_variable).map(<[u8]>::to_vec)
 }
 
-/// Replaces the variables of an object by their values.
-pub fn expand_object(object: &Object, params: &Params) -> Result<Object, VariableError> {
+/// Replaces the variables of an object by their values; one that has none is given as it is.
+pub fn expand_object<'o>(object: &'o Object, params: &Params) -> Result<Cow<'o, Object>, VariableError> {
+    let has_variable = |name: &Option<Word>| name.as_deref().is_some_and(|name| name.starts_with('$'));
+    let attributes = &object.attributes;
+    if object.target.is_none() && !has_variable(&attributes.owner) && !has_variable(&attributes.group) {
+        return Ok(Cow::Borrowed(object));
+    }
     let mut object = object.clone();
     for name in [&mut object.attributes.owner, &mut object.attributes.group] {
         if let Some(variable) = name.as_deref().and_then(|name| name.strip_prefix('$')) {
             let value = value(params, variable).and_then(|value| String::from_utf8(value).ok());
-            *name = Some(value.ok_or_else(|| VariableError::Account(variable.to_owned()))?);
+            *name = Some(value.ok_or_else(|| VariableError::Account(variable.to_owned()))?.into());
         }
     }
     if let Some(target) = &mut object.target {
         *target = expand_target(target, params)?;
     }
-    Ok(object)
+    Ok(Cow::Owned(object))
 }
 
 /// Replaces each component of a link target that is a variable by its value.
@@ -63,12 +70,12 @@ mod tests {
     fn owners_and_targets_get_the_values_of_parameters_and_lower_case_names_stay() {
         let params: Params = [("WEBUSER", "www"), ("LIB", "/usr/lib"), ("made", "x")].into_iter().collect();
         let mut object = Object::new(Ftype::Symlink, "none");
-        object.attributes.owner = Some("$WEBUSER".to_owned());
+        object.attributes.owner = Some("$WEBUSER".into());
         object.target = Some(b"$LIB/$made/a".to_vec());
         let expanded = expand_object(&object, &params).unwrap();
         assert_eq!(expanded.attributes.owner.as_deref(), Some("www"));
         assert_eq!(expanded.target.as_deref(), Some(&b"/usr/lib/$made/a"[..]));
-        object.attributes.group = Some("$NOBODY".to_owned());
+        object.attributes.group = Some("$NOBODY".into());
         assert_eq!(expand_object(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
     }
 }

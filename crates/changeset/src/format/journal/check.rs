@@ -113,7 +113,7 @@ fn is_stage(domain: &Domain, index: usize, run: &str) -> bool {
     name == run.as_bytes() && holder.name() == b".patchadm" && holder.parent().as_ref() == Some(&domain.top)
 }
 
-fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
+pub(super) fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
     let its = Record("its story".to_owned());
     let logs = [&run_record.log]
         .into_iter()
@@ -224,13 +224,13 @@ fn is_one_object(op: &Op) -> bool {
         let Identity { file_type, size, mtime, inode, b3, target, .. } = one.clone();
         (file_type, size, mtime, inode, b3, target)
     };
-    op.old.as_ref().map(kept) == op.new.as_ref().map(kept)
+    op.old.as_deref().map(kept) == op.new.as_deref().map(kept)
 }
 
 /// Whether the extended attributes that undoing an op sets are ones that the engine sets. A directory that is held gets
 /// all of them; any other object those that the op changes.
 fn sets_only_settable(op: &Op) -> bool {
-    let of = |identity: &Option<Identity>| {
+    let of = |identity: &Option<Box<Identity>>| {
         identity.as_ref().and_then(|one| one.xattrs.clone()).unwrap_or_default()
     };
     let (old, new) = (of(&op.old), of(&op.new));

@@ -107,14 +107,14 @@ pub struct Op {
     pub parent: Option<Inode>,
     /// The object before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub old: Option<Identity>,
+    pub old: Option<Box<Identity>>,
     /// The object after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub new: Option<Identity>,
+    pub new: Option<Box<Identity>>,
     /// For `replace` where names cannot be exchanged: the copy of the old object that is staged beside the new one, where
     /// the old one could not be given a second name there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub copy: Option<Identity>,
+    pub copy: Option<Box<Identity>>,
     /// Whether it is a record of the package database.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub db: bool,

@@ -5,11 +5,13 @@
 //! everybody may read stands in the journal with its place and its inode only, and here once more with all that is known
 //! of it.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::io::BufRead;
 
 use super::{HEAD, Identity, Journal, JournalEntry, JournalError, JournalHeader, Op, SECTOR, VERSION};
 use super::{blank, checked, line, sector, texts};
-use patchadm_rootfs::{Digest, Timestamp};
+use patchadm_rootfs::{Digest, Digesting, Timestamp};
 use patchadm_svr4::package::rule::holds;
 
 /// The bit of a mode that lets everybody read.
@@ -27,11 +29,15 @@ pub struct JournalFiles {
 impl Journal {
     /// The files of a journal of the present version whose run is in progress: header, blank outcome, all lines. The ops
     /// of either file keep their order.
-    pub fn to_files(header: JournalHeader, entries: &[JournalEntry]) -> JournalFiles {
+    pub fn to_files(
+        header: JournalHeader,
+        entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
+    ) -> JournalFiles {
         // The sectors come first, and the header when everything behind it is known.
         let mut journal: Vec<u8> = (0..HEAD / SECTOR).flat_map(|_| blank()).collect();
         let mut ops = Vec::new();
         for entry in entries {
+            let entry = entry.borrow();
             match entry {
                 JournalEntry::Domain(_) => journal.extend_from_slice(&line(entry)),
                 JournalEntry::Op(op) if op.db => {
@@ -65,18 +71,48 @@ impl Journal {
         let header = &self.head.header;
         let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_b3;
         let Some(bytes) = bytes.filter(is_it) else { return Err(JournalError::Ops(header.run.clone())) };
-        let place = |op: &Op| (op.domain, op.stage.clone());
-        let shown: HashMap<(usize, String), usize> =
-            self.ops.iter().enumerate().map(|(index, op)| (place(op), index)).collect();
-        for (index, text) in texts(bytes).enumerate() {
-            let entry = checked(text, || format!("line {} of ops-{}", index + 1, self.head.header.run))?;
-            match entry {
-                JournalEntry::Op(op) if op.db => {
-                    let shown = shown.get(&place(&op)).and_then(|index| self.ops.get_mut(*index));
-                    fill_in(shown, *op)?;
-                }
-                entry => self.add(entry),
+        let shown = self.shown();
+        texts(bytes).enumerate().try_for_each(|(index, text)| self.add_line(&shown, index + 1, text))
+    }
+
+    /// Does the same line by line; whether it is the file that the header names shows at its end.
+    pub(super) fn read_ops(&mut self, file: &mut dyn BufRead) -> Result<(), JournalError> {
+        let shown = self.shown();
+        let other = |journal: &Self| JournalError::Ops(journal.head.header.run.clone());
+        let (mut digest, mut length, mut line) = (Digesting::default(), 0, Vec::new());
+        for number in 1.. {
+            line.clear();
+            let count = file.read_until(b'\n', &mut line).map_err(|_| other(self))?;
+            if count == 0 {
+                break;
             }
+            length += count as u64;
+            digest.update(&line);
+            self.add_line(&shown, number, line.strip_suffix(b"\n").unwrap_or(&line))?;
+        }
+        let header = &self.head.header;
+        let is_it = length == header.ops && digest.finish().to_string() == header.ops_b3;
+        if is_it { Ok(()) } else { Err(other(self)) }
+    }
+
+    /// The places of the changes that the first file has, by domain and staged name.
+    fn shown(&self) -> HashMap<(usize, String), usize> {
+        self.ops.iter().enumerate().map(|(index, op)| ((op.domain, op.stage.clone()), index)).collect()
+    }
+
+    fn add_line(
+        &mut self,
+        shown: &HashMap<(usize, String), usize>,
+        number: usize,
+        text: &[u8],
+    ) -> Result<(), JournalError> {
+        let entry = checked(text, || format!("line {number} of ops-{}", self.head.header.run))?;
+        match entry {
+            JournalEntry::Op(op) if op.db => {
+                let place = shown.get(&(op.domain, op.stage.clone()));
+                fill_in(place.and_then(|place| self.ops.get_mut(*place)), *op)?;
+            }
+            entry => self.add(entry),
         }
         Ok(())
     }
@@ -101,7 +137,8 @@ impl Op {
         if identities.all(|identity| identity.mode & EVERYBODY_READS != 0) && self.undo.is_none() {
             return self.clone();
         }
-        let bare = |identity: &Option<Identity>| identity.as_ref().map(Identity::bare);
+        let bare =
+            |identity: &Option<Box<Identity>>| identity.as_ref().map(|identity| Box::new(identity.bare()));
         Self {
             old: bare(&self.old),
             new: bare(&self.new),

@@ -48,12 +48,12 @@ impl Scene {
         fs::write(self.host(path), text).unwrap();
     }
 
-    fn identity(&self, path: &str) -> Identity {
+    fn identity(&self, path: &str) -> Box<Identity> {
         let path = at(path);
         let dir = self.root.dir(&path.parent().unwrap()).unwrap();
         let seen = dir.look(path.name()).unwrap().unwrap();
         let file_type = if seen.file_type == FileType::Directory { 'd' } else { 'f' };
-        Identity {
+        Box::new(Identity {
             file_type,
             mode: seen.mode.bits(),
             uid: seen.uid,
@@ -64,7 +64,7 @@ impl Scene {
             b3: None,
             target: None,
             xattrs: None,
-        }
+        })
     }
 
     /// An op whose new object, if it has one, stands in the stage now.
@@ -169,7 +169,7 @@ fn a_replaced_record_is_read_as_before_until_the_commit() {
     scene.put(outcome_sector(RunOutcome::Commit));
     let new = Some("PATCHLIST=100-01\n".to_owned());
     assert_eq!(scene.seen(PKGINFO), new, "committed");
-    scene.put(done_sector());
+    scene.put(done_sector(false));
     fs::remove_dir_all(scene.host(STAGE)).unwrap();
     assert_eq!(scene.seen(PKGINFO), new, "tidied up");
     assert_eq!(marker(&scene.root).unwrap().as_deref(), Some("00112233445566ff"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::plan::UndoArchive;
-use crate::transaction::archive::undo_archive::with_digests;
+use crate::transaction::archive::undo_archive::manifest_text;
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;
 use crate::transaction::stage::staged_files::record_file;
@@ -20,7 +20,7 @@ pub(crate) fn write(
     dir: &Dir,
     name: &[u8],
 ) -> Result<WrittenArchive, Cause> {
-    let manifest = with_digests(&undo.manifest, digests).to_bytes();
+    let manifest = manifest_text(&undo.manifest.header, &undo.manifest.objects, digests);
     let bytes = compressed(&manifest)
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
     let b3 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;

@@ -2,10 +2,11 @@
 //!
 //! An archive's bytes depend on the objects and the patch alone, never on the run or the clock.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
+use crate::format::manifest::{self, MANIFEST, Manifest, ManifestHeader, ObjectRecord, RECORDS};
 use crate::format::undo_digest::UndoDigest;
 use crate::plan::UndoArchive;
 use crate::record_file::RecordFile;
@@ -51,7 +52,7 @@ pub(crate) fn write(
     let ArchiveInput { root, digests, held, versions } = material;
     let pkginfo = params::write(&archive.pkginfo);
     let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
-    let pkgmap = pkgmap(archive, &information, &pkginfo)?;
+    let (pkgmap, max_blocks) = pkgmap(archive, &information, &pkginfo)?;
     let largest = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).max();
     let Some(form) = CpioFormat::for_size(largest.unwrap_or_default()) else {
         let reason = "is larger than 8 GiB, which an undo archive cannot hold yet";
@@ -62,9 +63,9 @@ pub(crate) fn write(
     let package = DatastreamPackage {
         inst: archive.package.clone(),
         parts: 1,
-        max_blocks: pkgmap.max_blocks,
+        max_blocks,
         pkginfo: pkginfo.clone(),
-        pkgmap: pkgmap.write(),
+        pkgmap,
     };
     let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
     let buffer = Vec::new();
@@ -100,27 +101,39 @@ fn information(
     if !archive.deletes.is_empty() {
         files.insert("deletes".to_owned(), deletes::write(archive.deletes.iter()));
     }
-    let mut manifest = with_digests(&archive.manifest, digests);
-    manifest.header.record_times = record_times(&archive.records);
-    files.insert(MANIFEST.to_owned(), manifest.to_bytes());
+    let record_times = record_times(&archive.records);
+    let header = ManifestHeader { record_times, ..archive.manifest.header.clone() };
+    files.insert(MANIFEST.to_owned(), manifest_text(&header, &archive.manifest.objects, digests));
     if !archive.records.is_empty() {
         files.insert(RECORDS.to_owned(), records(&archive.records)?);
     }
     Ok(files)
 }
 
-/// Returns the manifest with the digests of the staged objects filled in where it has none. Versions that a later
-/// patch of the run replaces have theirs already.
-pub(crate) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
-    let mut manifest = manifest.clone();
-    for object in &mut manifest.objects {
-        let path = ObjectPath::new(&manifest::decode(&object.path)).ok();
-        let became = object.became.as_mut().filter(|state| state.kind == manifest::RecordedType::File);
-        if let (Some(became), Some(digest)) = (became, path.and_then(|path| digests.get(&path))) {
-            became.b3.get_or_insert_with(|| digest.to_string());
-        }
+/// Returns a manifest as text, with the digests of the staged objects filled in where it has none. Versions that a
+/// later patch of the run replaces have theirs already.
+pub(crate) fn manifest_text(
+    header: &ManifestHeader,
+    objects: &[ObjectRecord],
+    digests: &BTreeMap<ObjectPath, Digest>,
+) -> Vec<u8> {
+    Manifest::write(header, objects.iter().map(|object| with_digest(object, digests)))
+}
+
+fn with_digest<'o>(
+    object: &'o ObjectRecord,
+    digests: &BTreeMap<ObjectPath, Digest>,
+) -> Cow<'o, ObjectRecord> {
+    let mut object = Cow::Borrowed(object);
+    let became = object.became.as_ref().filter(|state| state.kind == manifest::RecordedType::File);
+    let lacks = became.is_some_and(|state| state.b3.is_none());
+    let path = ObjectPath::new(&manifest::decode(&object.path)).ok().filter(|_| lacks);
+    if let Some(digest) = path.and_then(|path| digests.get(&path))
+        && let Some(became) = &mut object.to_mut().became
+    {
+        became.b3 = Some(digest.to_string());
     }
-    manifest
+    object
 }
 
 /// Returns the nanoseconds of the old record files' times, which a cpio archive cannot hold.
@@ -140,21 +153,24 @@ fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, cpio::CpioE
     writer.finish()
 }
 
-fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> Result<Pkgmap, Cause> {
-    let mut entries: Vec<PkgmapEntry> = archive.saved.iter().map(|(entry, _)| entry.clone()).collect();
+/// Returns the pkgmap of an archive as text, and the blocks that it names.
+fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> Result<(Vec<u8>, u64), Cause> {
+    let mut own = Vec::new();
     let files = information.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
     for (name, bytes) in files.chain([("pkginfo", pkginfo)]) {
         let mut object = Object::new(Ftype::Information, "");
         object.content =
             ContentInfo { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(0) };
         let path = PackagePath::new(name.as_bytes()).map_err(|error| Cause::Internal(error.to_string()))?;
-        entries.push(PkgmapEntry { part: 1, path, object });
+        own.push(PkgmapEntry { part: 1, path, object });
     }
+    let mut entries: Vec<&PkgmapEntry> = archive.saved.iter().map(|(entry, _)| entry).chain(&own).collect();
     entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     let blocks =
         entries.iter().filter_map(|entry| entry.object.content.size).map(|size| size.div_ceil(BLOCK));
     let max_blocks = blocks.sum::<u64>() + entries.len() as u64;
-    Ok(Pkgmap { parts: 1, max_blocks, compressed_blocks: None, entries })
+    let head = Pkgmap { parts: 1, max_blocks, compressed_blocks: None, entries: Vec::new() };
+    Ok((head.write_with(entries), max_blocks))
 }
 
 /// Copies old objects into the archive.

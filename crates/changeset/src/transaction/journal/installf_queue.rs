@@ -108,7 +108,7 @@ impl InstallfQueue {
 /// Describes a change for the rollback.
 fn note(change: &Change) -> Option<InstallfEntry> {
     let path = change.path.clone();
-    match (&change.action, &change.old) {
+    match (&change.action, change.old.as_deref()) {
         (Action::Add(new), _) => Some(InstallfEntry::Made(path, ftype(&new.body))),
         (
             Action::Replace(NewObject { body: Body::Symlink(new), .. }),

@@ -102,7 +102,7 @@ pub(crate) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     {
         return Ok(ObjectState::Old);
     }
-    state(dir, name, op.old.as_ref(), op.new.as_ref())
+    state(dir, name, op.old.as_deref(), op.new.as_deref())
 }
 
 /// Tells whether the object that left a target is the old one, unchanged since the survey.

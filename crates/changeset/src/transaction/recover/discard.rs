@@ -220,7 +220,7 @@ impl OpRunner<'_> {
                 let state = crate::transaction::objects::identity::state(
                     &parent,
                     to.name(),
-                    op.old.as_ref(),
+                    op.old.as_deref(),
                     Option::None,
                 )?;
                 Ok(self.target_state(op)? == None && state == Old)

@@ -31,28 +31,33 @@ const DEEPEST: usize = 64;
 /// The identity of an object on any file system of the root.
 type FileId = ((u32, u32), Inode);
 
-/// Collects the staged names of old files that have neither set-id bits nor file capabilities, as seen by the survey.
-pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
+/// Collects the staged names of old programs that have neither set-id bits nor file capabilities, as seen by the survey.
+/// What cannot be executed has neither, and is not among them.
+pub(crate) fn plain_objects(layout: &Layout<'_>) -> HashSet<String> {
     let is_plain = |live: &Live| {
         let is_file = matches!(live.kind, LiveKind::Regular { .. });
-        is_file && !live.mode.is_set_id() && !live.xattrs.contains_key(CAPABILITY)
+        let is_program = live.mode.bits() & 0o111 != 0;
+        is_file && is_program && !live.mode.is_set_id() && !live.xattrs.contains_key(CAPABILITY)
     };
     let plain = layout.items.iter().filter(|item| item.inside.is_none() && item.live.is_some_and(is_plain));
-    plain.map(|item| item.op.stage.as_str()).collect()
+    plain.map(|item| item.op.stage.clone()).collect()
 }
 
-/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`.
-/// Call it before anything is dropped; it does nothing twice.
+/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`;
+/// tells whether there was any other. Call it before anything is dropped; it does nothing twice.
 pub(crate) fn strip_set_id_bits(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
-    plain: &HashSet<&str>,
-) -> std::result::Result<(), Cause> {
+    plain: &HashSet<String>,
+) -> std::result::Result<bool, Cause> {
     let mut taking = BitStripper { root, outcome, since: None, recorded: None };
     let is_plain = |op: &Op| outcome == RunOutcome::Commit && plain.contains(op.stage.as_str());
     let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
     dropped.retain(|op| !is_plain(op));
+    if dropped.is_empty() {
+        return Ok(false);
+    }
     for (index, domain) in journal.domains.iter().enumerate() {
         if dropped.iter().all(|op| op.domain != index) {
             continue;
@@ -72,7 +77,7 @@ pub(crate) fn strip_set_id_bits(
             }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Tells whether an op leaves an object in the stage that may have such bits.
@@ -88,7 +93,7 @@ fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
         'f' => object.mode & 0o6111 != 0,
         _ => false,
     };
-    !op.db && dropped.as_ref().is_some_and(may_have_bits)
+    !op.db && dropped.as_deref().is_some_and(may_have_bits)
 }
 
 struct BitStripper<'a> {

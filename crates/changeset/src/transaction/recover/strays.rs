@@ -214,7 +214,7 @@ fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
         let has = |identity: &Identity| {
             (identity.mode, identity.uid, identity.gid) == (seen.mode.bits(), seen.uid, seen.gid)
         };
-        return Ok(op.new.as_ref().is_some_and(has) && !op.old.as_ref().is_some_and(has));
+        return Ok(op.new.as_deref().is_some_and(has) && !op.old.as_deref().is_some_and(has));
     }
     let found = state_of(dir, op.path.name(), op)?;
     Ok(matches!(found, ObjectState::New | ObjectState::NewTouched))

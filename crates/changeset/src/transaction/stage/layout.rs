@@ -1,6 +1,6 @@
 //! Lays a plan out over the disk: the physical path, domain, staged name and switch order of every name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::ledgers::{LedgerDraft, Ledgers};
@@ -69,10 +69,24 @@ pub(crate) enum ToStage<'p> {
 pub(crate) struct Layout<'p> {
     /// The items. Folded ones follow the item they are staged in.
     pub(crate) items: Vec<LayoutItem<'p>>,
-    /// The index of the item for each path of the plan.
-    pub(crate) by_path: HashMap<ObjectPath, usize>,
-    /// The package of each path, for messages.
-    pub(crate) packages: HashMap<ObjectPath, PkgInst>,
+    /// The places of the items, in the order of their paths in the plan.
+    by_path: Vec<usize>,
+    /// The changes of the plan.
+    changes: &'p [Change],
+}
+
+impl Layout<'_> {
+    /// Returns the place of the item of a path of the plan, as the items were laid out.
+    pub(crate) fn place_of(&self, path: &ObjectPath) -> Option<usize> {
+        let client = |place: &usize| self.items.get(*place).map(|item| &item.client);
+        let found = self.by_path.partition_point(|place| client(place) <= Some(path)).checked_sub(1)?;
+        self.by_path.get(found).copied().filter(|place| client(place) == Some(path))
+    }
+
+    /// Returns the package of a path of the plan.
+    pub(crate) fn package_of(&self, path: &ObjectPath) -> Option<&PkgInst> {
+        self.changes.iter().find(|change| change.path == *path).map(|change| &change.package)
+    }
 }
 
 /// The order of the switch: new objects, replaced ones (dynamic loader, libc, libraries, the rest), attributes,
@@ -101,7 +115,6 @@ pub(crate) struct LayoutBuilder<'a, 'p> {
     dirs: Dirs,
     domains: &'a mut OpenDomains,
     items: Vec<LayoutItem<'p>>,
-    by_path: HashMap<ObjectPath, usize>,
     /// The directory of the last target, with its domain and inode.
     last: Option<(ObjectPath, usize, Inode)>,
     /// The directories made by the run, with their domains.
@@ -123,8 +136,7 @@ pub(crate) fn lay_out<'p>(
         prefix,
         dirs: Dirs::new(root),
         domains,
-        items: Vec::new(),
-        by_path: HashMap::new(),
+        items: Vec::with_capacity(plan.changes.len() + plan.records.len() + 2),
         last: None,
         made: BTreeMap::new(),
         folds: BTreeMap::new(),
@@ -138,17 +150,18 @@ pub(crate) fn lay_out<'p>(
     for record in &plan.records {
         builder.record(record, plan, ledgers)?;
     }
-    let packages = plan.changes.iter().map(|change| (change.path.clone(), change.package.clone())).collect();
-    Ok(builder.finish(packages))
+    Ok(builder.finish(&plan.changes))
 }
 
 impl<'p> LayoutBuilder<'_, 'p> {
-    fn finish(self, packages: HashMap<ObjectPath, PkgInst>) -> Layout<'p> {
+    fn finish(self, changes: &'p [Change]) -> Layout<'p> {
         let mut items = self.items;
         // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree.
         items.sort_by_key(|item| item.rank);
-        let by_path = items.iter().enumerate().map(|(index, item)| (item.client.clone(), index)).collect();
-        Layout { items, by_path, packages }
+        let mut by_path: Vec<usize> = (0..items.len()).collect();
+        // Stable: of two items with one path the last one counts.
+        by_path.sort_by(|one, other| items[*one].client.cmp(&items[*other].client));
+        Layout { items, by_path, changes }
     }
 
     fn change(&mut self, change: &'p Change) -> Result<(), Cause> {
@@ -176,7 +189,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         self.push(LayoutItem {
             op,
             new,
-            live: change.old.as_ref(),
+            live: change.old.as_deref(),
             client: change.path.clone(),
             inside: None,
             rank: (rank, self.items.len()),
@@ -189,7 +202,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     fn note_fold(&mut self, change: &Change, domain: usize) -> Result<(), Cause> {
         let Action::Replace(new) = &change.action else { return Ok(()) };
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
-        let was_directory = change.old.as_ref().is_some_and(Live::is_directory);
+        let was_directory = change.old.as_deref().is_some_and(Live::is_directory);
         if becomes_directory != was_directory {
             if let Some(reason) = cannot_turn(self.domains.get(domain)?, was_directory)? {
                 return Err(Cause::Unsupported { path: self.root.show(&change.path), reason });
@@ -228,7 +241,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
 
     /// Returns the identity of the object seen by the survey; for a directory, that of the current one, with its
     /// attributes.
-    fn old_of(&mut self, change: &Change, physical: &ObjectPath) -> Result<Option<Identity>, Cause> {
+    fn old_of(&mut self, change: &Change, physical: &ObjectPath) -> Result<Option<Box<Identity>>, Cause> {
         let Some(live) = &change.old else { return Ok(None) };
         let Some(dir) = self.dirs.parent(physical)? else {
             return Err(Cause::Changed(self.root.show(&change.path)));
@@ -252,7 +265,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         if live.is_directory() {
             old.xattrs = Some(encoded(&live.xattrs));
         }
-        Ok(Some(old))
+        Ok(Some(Box::new(old)))
     }
 
     fn contents(&mut self) -> Result<(), Cause> {
@@ -361,7 +374,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let old = match self.dirs.parent(&physical)? {
             // The merge knows or takes the digest of a long file.
             Some(dir) if path.as_bytes() == places::CONTENTS.as_bytes() => {
-                dir.look(physical.name())?.map(|seen| identity(&seen, None, None))
+                dir.look(physical.name())?.map(|seen| Box::new(identity(&seen, None, None)))
             }
             Some(dir) => live_identity(&dir, physical.name())?,
             None => None,
@@ -415,7 +428,6 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 
     fn push(&mut self, item: LayoutItem<'p>) {
-        self.by_path.insert(item.client.clone(), self.items.len());
         self.items.push(item);
     }
 
@@ -457,14 +469,14 @@ fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'stat
 }
 
 /// Returns the identity of a record, with its digest.
-fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Identity>, Cause> {
+fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Box<Identity>>, Cause> {
     let Some(live) = dir.live(name)? else { return Ok(None) };
     let Some(seen) = dir.look(name)? else { return Ok(None) };
     let b3 = match live.kind {
         LiveKind::Regular { b3, .. } => Some(b3),
         _ => None,
     };
-    Ok(Some(identity(&seen, b3, None)))
+    Ok(Some(Box::new(identity(&seen, b3, None))))
 }
 
 /// Ranks replaced objects: the dynamic loader first, then libc, other shared libraries and the rest, so that a

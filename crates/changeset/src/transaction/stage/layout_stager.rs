@@ -4,7 +4,6 @@
 //! One thread reads the source, which is a stream; others make the files it has read. The reader writes a large file
 //! itself, piece by piece, so that only a few megabytes are held in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -35,8 +34,36 @@ pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) watch: RunWatch<'a>,
 }
 
-/// The items that each file of the source serves.
-type WantedItems = BTreeMap<(usize, PackagePath), Vec<usize>>;
+/// The items with a file of the source, in the order of these files.
+struct WantedItems<'a, 'p> {
+    layout: &'a Layout<'p>,
+    places: Vec<usize>,
+}
+
+impl<'a> WantedItems<'a, '_> {
+    fn of<'p>(layout: &'a Layout<'p>) -> WantedItems<'a, 'p> {
+        let all = (0..layout.items.len()).filter(|place| file_of(layout, *place).is_some());
+        let mut places: Vec<usize> = all.collect();
+        places.sort_by_key(|place| file_of(layout, *place));
+        WantedItems { layout, places }
+    }
+
+    /// The items that a file of the source serves: where they begin among all, and their places.
+    fn of_file(&self, file: (usize, &PackagePath)) -> (usize, &[usize]) {
+        let begin = self.places.partition_point(|place| file_of(self.layout, *place) < Some(file));
+        let behind = self.places.get(begin..).unwrap_or_default();
+        let count = behind.partition_point(|place| file_of(self.layout, *place) == Some(file));
+        (begin, behind.get(..count).unwrap_or_default())
+    }
+}
+
+/// The file of the source that an item gets: its package and its path there.
+fn file_of<'a>(layout: &'a Layout<'_>, place: usize) -> Option<(usize, &'a PackagePath)> {
+    match layout.items.get(place).and_then(LayoutItem::object).map(|new| &new.body) {
+        Some(Body::Member(member)) => Some((member.package, &member.path)),
+        _ => None,
+    }
+}
 
 /// Files read from the source, each with the items it serves.
 type ReadFiles<'w> = Vec<(&'w [usize], Vec<u8>)>;
@@ -85,27 +112,18 @@ impl<'p> LayoutStager<'_, 'p> {
             .collect()
     }
 
-    fn wanted(&self) -> WantedItems {
-        let mut wanted = WantedItems::new();
-        for (index, item) in self.layout.items.iter().enumerate() {
-            if let Some(Body::Member(member)) = item.object().map(|new| &new.body) {
-                wanted.entry((member.package, member.path.clone())).or_default().push(index);
-            }
-        }
-        wanted
-    }
-
     /// Stages all files that come from the source.
     fn members(
         &self,
         content: &mut dyn ContentSource,
         own: &mut ObjectStager<'_, 'p>,
     ) -> Result<StagedObjects, Cause> {
-        let wanted = self.wanted();
-        if wanted.is_empty() {
+        let wanted = WantedItems::of(self.layout);
+        if wanted.places.is_empty() {
             return Ok(StagedObjects::default());
         }
-        let workers = if self.root.workers() > 1 && wanted.len() > 1 { self.root.workers() } else { 0 };
+        let workers =
+            if self.root.workers() > 1 && wanted.places.len() > 1 { self.root.workers() } else { 0 };
         let has_failed = AtomicBool::new(false);
         thread::scope(|scope| {
             let (to, jobs) = sync_channel(workers);
@@ -170,7 +188,7 @@ fn work(
 /// Reads the source, in a thread of its own.
 struct SourceReader<'a, 'w, 'l, 'p> {
     stager: &'a LayoutStager<'a, 'p>,
-    wanted: &'w WantedItems,
+    wanted: &'w WantedItems<'w, 'p>,
     own: &'a mut ObjectStager<'l, 'p>,
     /// Receives the batches, or `None` if there is only one thread.
     to: Option<SyncSender<ReadFiles<'w>>>,
@@ -182,18 +200,17 @@ struct SourceReader<'a, 'w, 'l, 'p> {
 impl<'w> SourceReader<'_, 'w, '_, '_> {
     fn all(&mut self, content: &mut dyn ContentSource) -> Result<(), Cause> {
         let wanted = self.wanted;
-        let mut missing: BTreeSet<_> = wanted.keys().cloned().collect();
-        let is_wanted = |package: usize, path: &PackagePath| wanted.contains_key(&(package, path.clone()));
+        let mut has_come = vec![false; wanted.places.len()];
+        let is_wanted = |package: usize, path: &PackagePath| !wanted.of_file((package, path)).1.is_empty();
         let mut sink = |package: usize, path: &PackagePath, data: &mut dyn Read| {
-            let key = (package, path.clone());
-            let Some(indexes) = wanted.get(&key) else { return Ok(()) };
-            missing.remove(&key);
-            self.one(indexes, data)
+            let (begin, places) = wanted.of_file((package, path));
+            has_come.iter_mut().skip(begin).take(places.len()).for_each(|come| *come = true);
+            self.one(places, data)
         };
         content.stream(&is_wanted, &mut sink)?;
         self.hand_over()?;
-        match missing.first().and_then(|key| wanted.get(key)).and_then(|indexes| indexes.first()) {
-            Some(&index) => Err(self.own.missing(index)?),
+        match wanted.places.iter().zip(has_come).find(|(_, come)| !come) {
+            Some((&index, _)) => Err(self.own.missing(index)?),
             None => Ok(()),
         }
     }

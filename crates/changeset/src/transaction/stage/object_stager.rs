@@ -44,7 +44,7 @@ pub(crate) struct StagedContent {
 pub(crate) struct StagedObjects {
     pub(crate) content: StagedContent,
     /// The identity of each item.
-    pub(crate) identities: Vec<(usize, Identity)>,
+    pub(crate) identities: Vec<(usize, Box<Identity>)>,
 }
 
 /// A directory of the stage, borrowed or opened for the moment.
@@ -162,17 +162,14 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let item = self.item(index)?;
         self.made.content.digests.insert(item.client.clone(), digest);
         if item.inside.is_none() {
-            self.made.identities.push((index, identity(&file.look()?, Some(digest), None)));
+            self.made.identities.push((index, Box::new(identity(&file.look()?, Some(digest), None))));
         }
         Ok(())
     }
 
     fn package_of(&self, index: usize) -> String {
         let client = self.layout.items.get(index).map(|item| &item.client);
-        client
-            .and_then(|client| self.layout.packages.get(client))
-            .map(ToString::to_string)
-            .unwrap_or_default()
+        client.and_then(|client| self.layout.package_of(client)).map(ToString::to_string).unwrap_or_default()
     }
 
     /// Builds the cause for a file of the source that differs from its package's description.
@@ -265,7 +262,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             return Ok(());
         };
         let (dir, name) = self.place(index)?;
-        let staged = self.layout.by_path.get(source).copied();
+        let staged = self.layout.place_of(source);
         let staged = staged.filter(|&of| self.layout.items.get(of).and_then(LayoutItem::object).is_some());
         if let Some(of) = staged {
             let (from, from_name) = self.place(of)?;
@@ -293,7 +290,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             self.made.content.digests.insert(item.client.clone(), digest);
         }
         if item.inside.is_none() {
-            self.made.identities.push((index, identity_of(dir, name, digest)?));
+            self.made.identities.push((index, Box::new(identity_of(dir, name, digest)?)));
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ fn second_name(item: &mut LayoutItem<'_>, dir: &Dir, stage: &Dir) -> Result<(), 
         return if is_old_untouched(stage, second, &old)? { Ok(()) } else { Err(changed(item)) };
     }
     let copy = copied(dir, &name, stage, second, &old)?.ok_or_else(|| changed(item))?;
-    item.op.copy = Some(copy);
+    item.op.copy = Some(Box::new(copy));
     Ok(())
 }
 

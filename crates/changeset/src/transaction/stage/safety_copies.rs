@@ -163,11 +163,11 @@ impl SafetyCopier<'_> {
         if seen.file_type == FileType::Directory {
             let mut old = identity(&seen, None, None);
             old.xattrs = Some(encoded(&dir.xattrs(&name)?));
-            op.old = Some(old);
+            op.old = Some(Box::new(old));
             if op.db {
                 copy_tree(dir, &name, &stage, staged)?;
                 op.whole = true;
-                op.new = stage.look(staged)?.map(|copy| identity(&copy, None, None));
+                op.new = stage.look(staged)?.map(|copy| Box::new(identity(&copy, None, None)));
             }
             return Ok(());
         }
@@ -186,8 +186,8 @@ impl SafetyCopier<'_> {
             FileType::Symlink => Some(dir.read_link(&name)?),
             _ => None,
         };
-        op.old = Some(identity(&seen, digest, target.as_deref()));
-        op.new = stage.look(staged)?.map(|copy| identity(&copy, digest, target.as_deref()));
+        op.old = Some(Box::new(identity(&seen, digest, target.as_deref())));
+        op.new = stage.look(staged)?.map(|copy| Box::new(identity(&copy, digest, target.as_deref())));
         if !dir.look(&name)?.is_some_and(|later| seen.is_untouched(&later)) {
             return Err(Cause::Changed(self.root.show(&op.path)));
         }

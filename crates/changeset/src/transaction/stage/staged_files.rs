@@ -16,7 +16,7 @@ pub(crate) fn note_identity(
     name: &[u8],
     digest: Option<Digest>,
 ) -> Result<(), Cause> {
-    item.op.new = Some(identity_of(dir, name, digest)?);
+    item.op.new = Some(Box::new(identity_of(dir, name, digest)?));
     Ok(())
 }
 

@@ -83,7 +83,7 @@ pub(crate) struct OpRunner<'a> {
     /// The last directory found to be the one of the plan.
     known: Option<(Rc<Dir>, Inode)>,
     /// Old objects known to have neither set-id bits nor file capabilities, by their staged names.
-    pub(crate) plain: HashSet<&'a str>,
+    pub(crate) plain: HashSet<String>,
     /// Notes for the operator.
     pub(crate) notes: Vec<String>,
 }
@@ -225,7 +225,7 @@ impl<'a> OpRunner<'a> {
 
     pub(crate) fn forget_if_directory(&mut self, op: &Op) {
         let is_directory =
-            |identity: &Option<Identity>| identity.as_ref().is_some_and(|id| id.file_type == 'd');
+            |identity: &Option<Box<Identity>>| identity.as_ref().is_some_and(|id| id.file_type == 'd');
         if is_directory(&op.old) || is_directory(&op.new) {
             self.dirs.forget();
         }
@@ -415,7 +415,7 @@ impl<'a> OpRunner<'a> {
         };
         let is_gone = parent.look(op.path.name())?.is_none()
             || is_one_object(&parent, op.path.name(), &other, to.name())?;
-        let is_there = state(&other, to.name(), op.old.as_ref(), None)? == ObjectState::Old;
+        let is_there = state(&other, to.name(), op.old.as_deref(), None)? == ObjectState::Old;
         if is_gone && is_there {
             self.with_ballast(|| self.rename_support(op).place(&other, to.name(), &parent, op.path.name()))?;
         }

@@ -227,7 +227,12 @@ impl World {
         ];
         let changes: Vec<Change> = changes
             .into_iter()
-            .map(|(path, action)| Change { package: package(), path: at(path), action, old: self.live(path) })
+            .map(|(path, action)| Change {
+                package: package(),
+                path: at(path),
+                action,
+                old: self.live(path).map(Box::new),
+            })
             .collect();
         Plan {
             command: "patchadd",
@@ -262,7 +267,7 @@ impl World {
         for change in changes.iter().filter(|change| change.old.is_some()) {
             objects.push(ObjectRecord {
                 path: encode(change.path.as_bytes()),
-                was: change.old.as_ref().map(RecordedState::of),
+                was: change.old.as_deref().map(RecordedState::of),
                 line: None,
                 became: None,
                 new_line: None,

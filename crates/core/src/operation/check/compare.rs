@@ -196,16 +196,16 @@ impl Comparison<'_> {
         if let Some(accounts) = self.accounts {
             if let Some(group) = &attributes.group {
                 findings.extend(match accounts.gid(group) {
-                    None => Some(Finding::UnknownGroup(group.clone())),
+                    None => Some(Finding::UnknownGroup(group.to_string())),
                     Some(gid) if gid == seen.gid => None,
-                    Some(_) => differ(group.clone(), accounts.group(seen.gid)).map(Finding::Group),
+                    Some(_) => differ(group.to_string(), accounts.group(seen.gid).into()).map(Finding::Group),
                 });
             }
             if let Some(owner) = &attributes.owner {
                 findings.extend(match accounts.uid(owner) {
-                    None => Some(Finding::UnknownOwner(owner.clone())),
+                    None => Some(Finding::UnknownOwner(owner.to_string())),
                     Some(uid) if uid == seen.uid => None,
-                    Some(_) => differ(owner.clone(), accounts.user(seen.uid)).map(Finding::Owner),
+                    Some(_) => differ(owner.to_string(), accounts.user(seen.uid).into()).map(Finding::Owner),
                 });
             }
         }

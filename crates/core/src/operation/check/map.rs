@@ -93,7 +93,7 @@ impl CheckMap {
             .map_err(|error| self.bad(&error.to_string()))?;
         let object = variables::expand_object(&entry.object, params)
             .map_err(|error| self.bad(&format!("{}: {error}", entry.path)))?;
-        Ok(ContentsLine { path, volume: None, object, owners: Vec::new() })
+        Ok(ContentsLine { path, volume: None, object: object.into_owned(), owners: Vec::new() })
     }
 
     fn bad(&self, reason: &str) -> CheckError {

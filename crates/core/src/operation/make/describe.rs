@@ -245,8 +245,8 @@ impl DescriptionWalk<'_> {
     fn attributes(&self, seen: &Metadata) -> PrototypeAttributes {
         PrototypeAttributes {
             mode: AttributeSetting::Value(Mode::of(seen.mode())),
-            owner: AttributeSetting::Value(self.accounts.user(seen.uid())),
-            group: AttributeSetting::Value(self.accounts.group(seen.gid())),
+            owner: AttributeSetting::Value(self.accounts.user(seen.uid()).into()),
+            group: AttributeSetting::Value(self.accounts.group(seen.gid()).into()),
         }
     }
 

@@ -76,8 +76,8 @@ pub(super) fn map(
             Ok(_) if is_pkginfo(&placed.entry) => {}
             Ok(item) => {
                 let class = &item.entry.object.class;
-                if !class.is_empty() && !mapped.classes.contains(class) {
-                    mapped.classes.push(class.clone());
+                if !class.is_empty() && !mapped.classes.iter().any(|known| known == class) {
+                    mapped.classes.push(class.to_string());
                 }
                 mapped.items.push(item);
             }
@@ -170,13 +170,13 @@ impl Mapping<'_> {
         let local = &placed.scope.variables;
         let attributes = ObjectAttributes {
             mode: self.settled(local, &given.mode, mode)?,
-            owner: self.settled(local, &given.owner, account)?,
-            group: self.settled(local, &given.group, account)?,
+            owner: self.settled(local, &given.owner, account)?.map(Into::into),
+            group: self.settled(local, &given.group, account)?.map(Into::into),
         };
         if given.lack() {
             let mode = attributes.mode.map(|mode| format!("{:04o}", mode.bits()));
-            let words = [mode, attributes.owner.clone(), attributes.group.clone()];
-            let words = words.map(|word| word.unwrap_or_else(|| "?".to_owned())).join(" ");
+            let words = [mode.as_deref(), attributes.owner.as_deref(), attributes.group.as_deref()];
+            let words = words.map(|word| word.unwrap_or("?")).join(" ");
             watch.warn(MakeWarning::Attributes { attributes: words, path: path.to_string() });
         }
         Ok(attributes)

@@ -275,7 +275,7 @@ fn line(entry: &PkgmapEntry, params: &Params, package: &PkgInst) -> Option<Conte
         Some(path) => ObjectPath::new(path).ok()?,
     };
     let path = entry.path.resolve(&base, |name| variables::value(params, name)).ok()?;
-    let object = variables::expand_object(&entry.object, params).ok()?;
+    let object = variables::expand_object(&entry.object, params).ok()?.into_owned();
     Some(ContentsLine { path, volume: None, object, owners: vec![OwningPackage::new(package.clone())] })
 }
 

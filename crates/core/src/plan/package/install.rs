@@ -248,8 +248,9 @@ impl Installation<'_> {
         let draft = self.draft(&target, &wanted, &scripts)?;
         let mapped: Vec<MappedObject> = wanted.iter().map(MappedObject::of).collect();
         let damaged = self.options.damaged.as_ref();
+        drop(wanted);
         let records = package_records(&target, old, damaged, self.inventory)?;
-        let changes: Vec<_> = draft.changes.into_values().collect();
+        let changes: Vec<_> = draft.changes.into_values().map(|change| *change).collect();
         let held = scripts.take_part().then_some(&*mapped);
         let space = self.space(&target, &changes, &records, held)?;
         let plan = Plan {
@@ -257,7 +258,11 @@ impl Installation<'_> {
             patches: Vec::new(),
             changes,
             records,
-            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
+            contents: draft
+                .lines
+                .into_iter()
+                .map(|(path, (_, line))| (path, line.map(|line| *line)))
+                .collect(),
             trailer: self.now.trailer("pkgadd", &package),
             notes: [
                 damaged.map(|damaged| damaged.notes(&package)).unwrap_or_default(),
@@ -319,7 +324,7 @@ impl Installation<'_> {
                 ConflictAnswer::NoCheck => {}
                 ConflictAnswer::NoChange => {
                     let mode = found.object.attributes.mode.map(|mode| Mode::of(mode.bits() & 0o1777));
-                    found.object.attributes.mode = mode;
+                    found.object.set_mode(mode);
                 }
                 ConflictAnswer::Quit => {
                     return Err(Reason::Administration { found: what(), answer: Some("setuid=nocheck") });
@@ -347,7 +352,7 @@ impl Installation<'_> {
         let is_saved = patch.is_some_and(|patch| patch.is_saved);
         let mut edits = Edits::new(self.inventory, choice, name, is_saved);
         let by_script = |each: &Wanted<'_>| {
-            each.object.ftype.is_regular() && scripts.classes.contains_key(&each.object.class)
+            each.object.ftype.is_regular() && scripts.classes.contains_key(each.object.class.as_str())
         };
         for each in wanted {
             if !by_script(each) || patch.is_some_and(|patch| patch.is_applied) {

@@ -90,7 +90,7 @@ fn in_the_end(chain: &Chain<'_>, patches: &[Single<'_>]) -> Option<Change> {
                     &all_attributes(chain),
                 )),
                 None if chain.len() == 1 => Action::Attributes(attributes.clone()),
-                None => Action::Attributes(differing(all_attributes(chain), first.old.as_ref())?),
+                None => Action::Attributes(differing(all_attributes(chain), first.old.as_deref())?),
             }
         }
         Action::Delete if was_there => Action::Delete,

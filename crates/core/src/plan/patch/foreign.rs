@@ -68,7 +68,7 @@ fn is_allowed(draft: &mut PlanBuilder<'_>, each: &mut Wanted<'_>, bound: bool) -
     if let Some(recorded) = object.attributes.mode.filter(|_| object.ftype.is_regular()) {
         let mode = mode(recorded, bound, known);
         if mode != recorded {
-            object.attributes.mode = Some(mode);
+            object.set_mode(Some(mode));
             draft.notes.push(format!(
                 "{shown} comes back without set-id bits: only the undo archive says that it had them"
             ));

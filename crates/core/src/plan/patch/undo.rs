@@ -147,8 +147,8 @@ impl Undoing<'_> {
         let mut classes = classes(self.old);
         let named = classes.len();
         for (entry, _) in saved {
-            if !classes.contains(&entry.object.class) {
-                classes.push(entry.object.class.clone());
+            if !classes.iter().any(|class| entry.object.class == *class) {
+                classes.push(entry.object.class.to_string());
             }
         }
         if classes.len() > named {

@@ -168,7 +168,7 @@ impl Call<'_> {
             planned.map_err(|problem| self.problem(path, problem))?;
         }
         draft.finish()?;
-        let changes = draft.changes.into_values().collect();
+        let changes = draft.changes.into_values().map(|change| *change).collect();
         let (package, now) = (self.package, self.now);
         Ok(planned(Command::Installf, package, (changes, edits), draft.notes, self.inventory, now))
     }

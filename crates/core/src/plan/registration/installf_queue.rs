@@ -13,7 +13,7 @@ use patchadm_changeset::format::installf_queue::{InstallfEntry, InstallfRequests
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::package::{
-    ContentInfo, ContentsLine, Ftype, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst,
+    ContentInfo, ContentsLine, Ftype, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst, Word,
 };
 
 use super::settle::{self, Settled, content, type_of};
@@ -94,7 +94,7 @@ impl LinesDraft<'_> {
         });
         line.object = object;
         let class = registration.class.as_deref();
-        let differs = |class: &str| (class != line.object.class).then(|| class.to_owned());
+        let differs = |class: &str| (line.object.class != *class).then(|| class.into());
         let own_class = match (class, owner_of(&line, package)) {
             (None, Some(owner)) => owner.class.clone(),
             _ => differs(class.unwrap_or(NO_CLASS)),
@@ -171,7 +171,7 @@ fn owner_of<'l>(line: &'l ContentsLine, package: &PkgInst) -> Option<&'l OwningP
 }
 
 /// Marks a package among the owners of a line, as the last of them, where the classic tools put whoever they mark.
-fn set_status(line: &mut ContentsLine, package: &PkgInst, status: OwnerStatus, class: Option<String>) {
+fn set_status(line: &mut ContentsLine, package: &PkgInst, status: OwnerStatus, class: Option<Word>) {
     let known = line.owners.iter().position(|owner| owner.package == *package);
     let owner = known.map_or_else(|| OwningPackage::new(package.clone()), |at| line.owners.remove(at));
     line.owners.push(OwningPackage { status: Some(status), class, ..owner });
@@ -203,7 +203,7 @@ pub(super) fn object(registration: &Registration, known: Option<&Object>, live: 
     let ftype = registration.ftype.or(known.map(|object| object.ftype));
     let ftype = ftype.unwrap_or_else(|| live.map_or(Ftype::File, type_of));
     let class = match (known, &registration.class) {
-        (Some(object), _) => &object.class,
+        (Some(object), _) => object.class.as_str(),
         (None, Some(class)) => class,
         (None, None) => NO_CLASS,
     };

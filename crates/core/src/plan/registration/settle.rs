@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::inventory::{Inventory, LinkedDirectory};
 use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{
-    Accounts, ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PkgInst,
+    Accounts, ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PkgInst, Word,
 };
 
 use crate::plan::objects::body_of;
@@ -91,7 +91,7 @@ fn behind<'i>(line: &ContentsLine, inventory: &'i Inventory) -> Option<&'i Linke
 fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> ObjectAttributes {
     let usual = if object.ftype.is_directory() { 0o755 } else { 0o644 };
     let ObjectAttributes { mode, owner, group } = object.attributes.clone();
-    let name = |live: Option<String>| live.unwrap_or_else(|| "root".to_owned());
+    let name = |live: Option<Word>| live.unwrap_or_else(|| "root".into());
     ObjectAttributes {
         mode: Some(mode.or(there.map(|live| live.mode)).unwrap_or(Mode::of(usual))),
         owner: Some(owner.unwrap_or_else(|| name(there.map(|live| accounts.user(live.uid))))),

@@ -59,7 +59,7 @@ impl<'a> Order<'a> {
             let (Action::Add(new) | Action::Replace(new)) = &change.action else { continue };
             let planned = plan.contents.get(&change.path).cloned().flatten();
             let Some(line) = planned.or_else(|| inventory.lines.get(&change.path).cloned()) else { continue };
-            let class = line.object.class.clone();
+            let class = line.object.class.to_string();
             let file = ListedFile { path: change.path.clone(), new: new.clone(), line };
             listed.entry(class).or_default().push(file);
         }

@@ -7,7 +7,7 @@ use crate::plan::scripts::Deliverer;
 use crate::plan::target::Wanted;
 use crate::plan::{Change, NewObject, Plan};
 use patchadm_rootfs::{Live, LiveKind};
-use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Word};
 
 /// An object of a package, whether it changes or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct MappedObject {
     /// Its type.
     pub ftype: Ftype,
     /// Its class.
-    pub class: String,
+    pub class: Word,
     /// Whether its mode is `?`: that of what is there, or the usual one.
     pub is_mode_open: bool,
 }

@@ -273,7 +273,7 @@ fn what_was_to_be_replaced_and_is_gone_is_added() {
     now.inventory.live.remove(&path("/opt/web/share/old.txt"));
     let plan = refreshed(batch.plan, &now.inventory, |_| None).unwrap();
     assert!(actions(&plan).contains(&"add /opt/web/share/old.txt".to_owned()));
-    assert!(plan.changes.iter().all(|change| change.old.as_ref() == now.inventory.live.get(&change.path)));
+    assert!(plan.changes.iter().all(|change| change.old.as_deref() == now.inventory.live.get(&change.path)));
 }
 
 #[test]

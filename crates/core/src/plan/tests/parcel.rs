@@ -59,8 +59,8 @@ impl Parcel {
         let mut object = Object::new(Ftype::from_letter(words[0].as_bytes()[0]).unwrap(), "none");
         object.attributes = ObjectAttributes {
             mode: known(1).map(|mode| Mode::new(u32::from_str_radix(&mode, 8).unwrap()).unwrap()),
-            owner: known(2),
-            group: known(3),
+            owner: known(2).map(Into::into),
+            group: known(3).map(Into::into),
         };
         object.target = to.map(|to| to.as_bytes().to_vec());
         let place = PackagePath::new(path.as_bytes()).unwrap();
@@ -83,7 +83,7 @@ impl Parcel {
     pub(super) fn of_class(mut self, class: &str) -> Self {
         let last = self.last();
         if let Some(entry) = last.pkgmap.entries.last_mut() {
-            class.clone_into(&mut entry.object.class);
+            entry.object.class = class.into();
         }
         last.pkgmap_bytes = last.pkgmap.write();
         self

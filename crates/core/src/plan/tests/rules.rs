@@ -233,7 +233,7 @@ fn undo_data_is_kept_for_all_packages_of_a_patch_or_for_none() {
 fn a_class_that_is_not_among_the_classes_is_not_installed() {
     let mut world = acme_web();
     let mut odd = patch("900-01", "").file("bin/httpd", "new").file("bin/other", "x");
-    odd.image.packages[0].pkgmap.entries[1].object.class = "elsewhere".to_owned();
+    odd.image.packages[0].pkgmap.entries[1].object.class = "elsewhere".into();
     let plan = world.plan(&odd).unwrap();
     assert_eq!(actions(&plan), ["replace /opt/web/bin/httpd"]);
 }

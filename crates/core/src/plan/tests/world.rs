@@ -318,14 +318,14 @@ impl World {
                 if let Action::Add(new) | Action::Replace(new) = &change.action
                     && matches!(new.body, Body::Link(_)) == links
                 {
-                    let object = self.make(new, change.old.as_ref(), &before, &made, parcel);
+                    let object = self.make(new, change.old.as_deref(), &before, &made, parcel);
                     made.insert(&change.path, object);
                 }
             }
         }
         for change in &plan.changes {
             let there = before.inventory.live.get(&change.path);
-            assert!(there == change.old.as_ref() || before.through(&change.path), "{}", change.path);
+            assert!(there == change.old.as_deref() || before.through(&change.path), "{}", change.path);
             match &change.action {
                 Action::Add(_) | Action::Replace(_) | Action::Delete => {
                     self.inventory.live.remove(&change.path);

@@ -28,7 +28,7 @@ fn every_type_of_line_comes_back_as_it_was_written() {
         status: Some(OwnerStatus::Pending),
         package: PkgInst::new("A").unwrap(),
         alternate: true,
-        class: Some("build".to_owned()),
+        class: Some("build".into()),
     };
     assert_eq!(line.owners, [owner]);
 }
@@ -98,6 +98,7 @@ fn owner() -> impl Strategy<Value = OwningPackage> {
     ("[A-Z][A-Za-z0-9+_.-]{0,10}", status, any::<bool>(), class).prop_map(
         |(name, status, alternate, class)| {
             let status = status.and_then(OwnerStatus::from_letter);
+            let class = class.map(Into::into);
             OwningPackage { status, package: PkgInst::new(&name).unwrap(), alternate, class }
         },
     )

@@ -119,6 +119,7 @@ pub(in crate::format) fn object() -> impl Strategy<Value = Object> {
                 object.target = Some(target);
                 return object;
             }
+            let [owner, group] = [owner, group].map(|name: Option<String>| name.map(Into::into));
             object.attributes = ObjectAttributes { mode: mode.and_then(Mode::new), owner, group };
             object.device = object.ftype.is_device().then_some(device);
             if object.ftype.is_regular() {

@@ -110,7 +110,8 @@ fn account(
     if field.first() == Some(&b'$') && field.get(1).is_some_and(u8::is_ascii_lowercase) {
         return Ok(AttributeSetting::Variable(build_variable(field)?));
     }
-    Ok(fields::name(Some(field), error, too_long)?.map_or(AttributeSetting::Kept, AttributeSetting::Value))
+    let name = fields::name(Some(field), error, too_long)?.map(String::from);
+    Ok(name.map_or(AttributeSetting::Kept, AttributeSetting::Value))
 }
 
 /// Parses the name of a `$variable` of the build.

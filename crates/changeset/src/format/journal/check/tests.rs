@@ -9,8 +9,8 @@ fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
 }
 
-fn object() -> Identity {
-    Identity {
+fn object() -> Box<Identity> {
+    Box::new(Identity {
         file_type: 'f',
         mode: 0o4755,
         uid: 0,
@@ -21,7 +21,7 @@ fn object() -> Identity {
         b3: Some("0123456789abcdef".repeat(4)),
         target: None,
         xattrs: None,
-    }
+    })
 }
 
 fn change(kind: OpKind, path: &str, stage: &str) -> Op {
@@ -43,9 +43,9 @@ fn change(kind: OpKind, path: &str, stage: &str) -> Op {
     }
 }
 
-fn directory(xattr: &str) -> Identity {
+fn directory(xattr: &str) -> Box<Identity> {
     let xattrs = Some([(xattr.to_owned(), "x".to_owned())].into());
-    Identity { file_type: 'd', b3: None, xattrs, ..object() }
+    Box::new(Identity { file_type: 'd', b3: None, xattrs, ..*object() })
 }
 
 /// A journal as the engine writes it, with a value in every field. Its ops: 0 a replacement, 1 attributes, 2 a directory
@@ -93,6 +93,7 @@ fn truth() -> Journal {
             header,
             outcome: None,
             done: false,
+            is_unsynced: false,
             progress: Some(ScriptProgress { number: 3, script: Some(script) }),
         },
         domains: domains
@@ -269,8 +270,8 @@ fn a_lie_in_an_identity_is_named_by_its_field() {
         ("xattrs", |j| j.ops[2].old = Some(directory("security.ima"))),
         ("xattrs", |j| j.ops[2].old = Some(directory("trusted.overlay.redirect"))),
         ("xattrs", |j| {
-            j.ops[1].old = Some(Identity { ..directory("security.capability") });
-            j.ops[1].new = Some(Identity { xattrs: None, ..directory("") });
+            j.ops[1].old = Some(directory("security.capability"));
+            j.ops[1].new = Some(Box::new(Identity { xattrs: None, ..*directory("") }));
         }),
     ];
     must_be_found(&lies);

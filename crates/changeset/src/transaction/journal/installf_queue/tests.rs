@@ -42,7 +42,7 @@ impl Scene {
     fn change(&self, path: &str, action: Action) -> Change {
         let path = at(path);
         let parent = self.root.dir_if_there(&path.parent().unwrap()).unwrap();
-        let old = parent.and_then(|dir| dir.live(path.name()).unwrap());
+        let old = parent.and_then(|dir| dir.live(path.name()).unwrap()).map(Box::new);
         Change { package: PkgInst::new("ACMEa").unwrap(), path, action, old }
     }
 

@@ -211,14 +211,16 @@ impl<'a> AddInput<'a> {
             Some(prepared) => prepared,
             None => self.prepare(delivered, &placed, &answers.params, Some(&mut *observer))?,
         };
-        let installation = &prepared.installation;
-        observer.installing(installation, package);
-        added.name.clone_from(&installation.instance);
-        added.installation = Some(installation.clone());
-        if let Some(setup) = setup.filter(|_| installation.has_scripts) {
+        observer.installing(&prepared.installation, package);
+        added.name.clone_from(&prepared.installation.instance);
+        if let Some(setup) = setup.filter(|_| prepared.installation.has_scripts) {
+            added.installation = Some(prepared.installation.clone());
             return self.install_with_scripts(session, &prepared, setup, observer, added);
         }
-        let plan = &installation.intended.plan;
+        // The plan is all that is needed from here; what was surveyed for it goes.
+        let PreparedPackage { installation, inventory } = prepared;
+        drop(inventory);
+        let plan = &added.installation.insert(installation).intended.plan;
         session.perform(plan, &mut delivered.device.content(), None, log::of_installation(plan))
     }
 }

@@ -167,6 +167,8 @@ impl RemoveInput<'_> {
             removed.ending = ending;
             return Ok(receipt);
         }
+        // The plan is all that is needed from here.
+        drop(inventory);
         let plan = &removal.intended.plan;
         let receipt = session.perform(plan, &mut NoContent, None, log::of_removal(plan))?;
         for portion in &removal.intended.portions {

@@ -120,9 +120,9 @@ impl ProjectedRoot {
     /// Whether the survey knows a name of a changed file that one of this patch alone would not know.
     fn knows_more_names(&self, touched: &Touched, plan: &Plan) -> bool {
         let inventory = &self.inventory;
-        let several = plan.changes.iter().filter(|change| change.old.as_ref().is_some_and(has_names));
+        let several = plan.changes.iter().filter(|change| change.old.as_deref().is_some_and(has_names));
         let files: BTreeMap<Inode, &ObjectPath> =
-            several.filter_map(|change| Some((change.old.as_ref()?.inode, &change.path))).collect();
+            several.filter_map(|change| Some((change.old.as_deref()?.inode, &change.path))).collect();
         if files.is_empty() {
             return false;
         }
@@ -143,7 +143,7 @@ impl ProjectedRoot {
         let inventory = &self.inventory;
         let records = inventory.file_systems.get(inventory.records_on);
         let passing = plan.changes.iter().filter(|change| self.made.contains(&change.path));
-        let passing: u64 = passing.filter_map(|change| change.old.as_ref().and_then(Live::size)).sum();
+        let passing: u64 = passing.filter_map(|change| change.old.as_deref().and_then(Live::size)).sum();
         let with = |need: &SpaceNeed| {
             let before = self.needs.get(&need.file_system).copied();
             let (mut bytes, inodes) = (need.bytes, need.inodes);
@@ -173,7 +173,7 @@ impl ProjectedRoot {
             };
             let goes = !matches!(change.action, Action::Attributes(_) | Action::Add(_));
             let link = matches!(new, Some(Body::Symlink(_)))
-                || goes && change.old.as_ref().is_some_and(|old| matches!(old.kind, LiveKind::Symlink(_)));
+                || goes && change.old.as_deref().is_some_and(|old| matches!(old.kind, LiveKind::Symlink(_)));
             if link {
                 self.turned.extend([path.clone(), place.clone()]);
             }
@@ -190,6 +190,6 @@ impl ProjectedRoot {
 /// Whether a directory becomes something else, or something else a directory.
 fn turns(change: &Change) -> bool {
     let Action::Replace(new) = &change.action else { return false };
-    let was_directory = change.old.as_ref().is_some_and(Live::is_directory);
+    let was_directory = change.old.as_deref().is_some_and(Live::is_directory);
     matches!(new.body, Body::Directory) != was_directory
 }
