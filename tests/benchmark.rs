@@ -54,8 +54,8 @@ fn what_the_readme_shows_of_speed_stands_in_the_results() {
 }
 
 /// So many slices of a material, as those of files of ten slices.
-fn content(material: Material, slices: u64) -> Vec<u8> {
-    let mut content = vec![0; BLOCK * slices as usize];
+fn content(material: Material, slices: usize) -> Vec<u8> {
+    let mut content = vec![0; BLOCK * slices];
     for (number, slice) in (0..).zip(content.chunks_mut(BLOCK)) {
         material.fill(slice, number / 10, number % 10, 0);
     }

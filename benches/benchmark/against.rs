@@ -26,6 +26,9 @@ use crate::table::{Table, mebibytes, seconds};
 /// The name of a figure, how it is read from the cost of a command, and how it is written.
 type Figure = (&'static str, fn(&Cost) -> f64, fn(f64) -> String);
 
+/// How the costs and the switch windows of a step are read.
+type Read = fn(&Measured) -> (&Costs, &[f64]);
+
 const TIMES: [Figure; 2] =
     [("wall time", |cost| cost.wall, seconds), ("processor time", |cost| cost.cpu, seconds)];
 const PEAK: Figure = ("peak memory", |cost| cost.peak, mebibytes);
@@ -82,7 +85,7 @@ fn apply_and_back_out(
             }
         }
     }
-    let steps: [(&str, fn(&Measured) -> (&Costs, &[f64])); 2] = [
+    let steps: [(&str, Read); 2] = [
         ("apply", |measured| (&measured.apply, &measured.windows)),
         ("back out", |measured| (&measured.back_out, &measured.windows_back)),
     ];
@@ -91,7 +94,7 @@ fn apply_and_back_out(
         for figure in TIMES.into_iter().chain([PEAK, FLUSHES]) {
             table.add(work, both.map(|(costs, _)| costs), figure);
         }
-        table.row(&format!("{work}, switch window"), both.map(|(_, windows)| windows.to_vec()), seconds);
+        table.row(&format!("{work}, switch window"), &both.map(|(_, windows)| windows.to_vec()), seconds);
     }
     builds.iter().try_for_each(|build| Ok(fs::remove_dir_all(&build.root)?))
 }
@@ -117,7 +120,9 @@ fn queries(disk: &Disk, programs: &[Line; 2], options: &Options, table: &mut Com
         }
     }
     for (work, costs) in [("apply of one file", &apply), ("back out of one file", &back_out)] {
-        TIMES.into_iter().for_each(|figure| table.add(work, costs.each_ref(), figure));
+        for figure in TIMES {
+            table.add(work, costs.each_ref(), figure);
+        }
     }
     roots.iter().try_for_each(|root| Ok(fs::remove_dir_all(&root.path)?))
 }
@@ -183,15 +188,16 @@ impl Comparison {
     fn add(&mut self, work: &str, costs: [&Costs; 2], (name, figure, form): Figure) {
         let figures = costs.map(|costs| costs.0.iter().map(figure).collect::<Vec<f64>>());
         if figures.iter().flatten().all(|figure| figure.is_finite()) {
-            self.row(&format!("{work}, {name}"), figures, form);
+            self.row(&format!("{work}, {name}"), &figures, form);
         }
     }
 
     /// Adds a row: both medians, the median difference within a pair, and its interval.
-    fn row(&mut self, name: &str, figures: [Vec<f64>; 2], form: fn(f64) -> String) {
-        let [this, other] = &figures;
+    fn row(&mut self, name: &str, figures: &[Vec<f64>; 2], form: fn(f64) -> String) {
+        let [this, other] = figures;
         let pairs = this.iter().zip(other);
-        let apart = |(this, other): (&f64, &f64)| if this == other { 0.0 } else { this / other - 1.0 };
+        // Both may be 0: flushes, and windows too short for the clock.
+        let apart = |(this, other): (&f64, &f64)| (this - other) / other.max(f64::MIN_POSITIVE);
         let differences: Vec<f64> = pairs.map(apart).collect();
         let per_cent = |part: f64| format!("{:+.1} %", part * 100.0);
         let interval = interval::of_median(&differences);

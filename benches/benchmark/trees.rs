@@ -22,19 +22,19 @@ pub(crate) fn workload(old: &Path, new: &Path) -> Result<Workload> {
         match new.remove(&name) {
             None => {
                 workload.deleted.push(number);
-                workload.files.push(File::released(path, [Some(donor(before)?), None]));
+                workload.files.push(File::released(path, [Some(donor(&before)?), None]));
             }
             Some(after) if fs::read(&before)? == fs::read(&after)? => {
-                workload.files.push(File::released(path, [Some(donor(before)?), None]));
+                workload.files.push(File::released(path, [Some(donor(&before)?), None]));
             }
             Some(after) => {
                 workload.replaced.push(number);
-                workload.files.push(File::released(path, [Some(donor(before)?), Some(donor(after)?)]));
+                workload.files.push(File::released(path, [Some(donor(&before)?), Some(donor(&after)?)]));
             }
         }
     }
     for (name, after) in new {
-        workload.added.push(File::released(format!("opt/acme/{name}"), [None, Some(donor(after)?)]));
+        workload.added.push(File::released(format!("opt/acme/{name}"), [None, Some(donor(&after)?)]));
     }
     ensure!(!workload.files.is_empty(), "the old release has no files");
     ensure!(!workload.replaced.is_empty(), "the two releases have no file in common that differs");
@@ -52,7 +52,7 @@ fn files(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(paths.into_iter().filter_map(named).collect())
 }
 
-fn donor(path: PathBuf) -> Result<Donor> {
-    let size = fs::metadata(&path)?.len() as usize;
+fn donor(path: &Path) -> Result<Donor> {
+    let size = fs::metadata(path)?.len() as usize;
     Ok(Donor { path: path.canonicalize()?, size })
 }
