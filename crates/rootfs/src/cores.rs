@@ -1,5 +1,6 @@
 //! The number of threads that work side by side, and how they share the work.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, available_parallelism};
 
@@ -7,9 +8,10 @@ use std::thread::{self, available_parallelism};
 const MOST: usize = 8;
 
 /// Returns the number of threads for work that every core can share, at least 1. Results never depend on it, only the
-/// time they take.
+/// time they take. The system is asked once: its answer is in half a dozen files.
 pub fn cores() -> usize {
-    available_parallelism().map_or(1, usize::from).min(MOST)
+    static KNOWN: OnceLock<usize> = OnceLock::new();
+    *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from).min(MOST))
 }
 
 /// Processes pieces of work with this many threads, each with a worker of its own, and returns the results in the

@@ -107,6 +107,21 @@ impl Dir {
         Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
+    /// Returns the names, sorted, that are directories as far as the listing says. On a file system whose listings do not
+    /// tell there are none.
+    pub fn directories(&self) -> Result<Vec<Vec<u8>>> {
+        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|errno| self.error("list", b"", errno))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|errno| self.error("list", b"", errno))?;
+            if entry.file_type() == rustix::fs::FileType::Directory {
+                found.push(entry.file_name().to_bytes().to_vec());
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Returns the names in the directory, sorted, each with whether it may be a directory as far as the listing
     /// says.
     pub(crate) fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {

@@ -109,6 +109,8 @@ struct OutcomeSector {
 #[derive(Serialize, Deserialize)]
 struct DoneSector {
     done: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unsynced: bool,
 }
 
 /// What the sectors say.
@@ -120,6 +122,8 @@ pub struct JournalHead {
     pub outcome: Option<RunOutcome>,
     /// Whether it is also tidied up.
     pub done: bool,
+    /// Whether a power cut may have taken what was written to history and logs when it was tidied up.
+    pub is_unsynced: bool,
     /// How far a run with scripts is; none in any other run.
     pub progress: Option<ScriptProgress>,
 }
@@ -286,9 +290,9 @@ pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
         [] => None,
         text => Some(checked::<OutcomeSector>(text, || "its outcome".to_owned())?.outcome),
     };
-    let done = match read(DONE) {
-        [] => false,
-        text => checked::<DoneSector>(text, || "its last sector".to_owned())?.done,
+    let DoneSector { done, unsynced: is_unsynced } = match read(DONE) {
+        [] => DoneSector { done: false, unsynced: false },
+        text => checked(text, || "its last sector".to_owned())?,
     };
     let progress = PROGRESS.iter().filter_map(|&place| match read(place) {
         [] => None,
@@ -296,12 +300,29 @@ pub fn parse_head(bytes: &[u8]) -> Result<JournalHead, JournalError> {
         text => checked::<ScriptProgress>(text, || "its progress".to_owned()).ok(),
     });
     let progress = progress.max_by_key(|progress| progress.number);
-    let head = JournalHead { header, outcome, done, progress };
+    let head = JournalHead { header, outcome, done, is_unsynced, progress };
     check::head(&head)?;
     if head.header.version < VERSION && !head.done {
         return Err(JournalError::Earlier(head.header.version));
     }
     Ok(head)
+}
+
+/// What is told of a run, from the beginning of its file of ops, where it stands before the ops; `None` where it is not in
+/// these bytes.
+pub fn run_record_in(ops: &[u8]) -> Result<Option<RunRecord>, JournalError> {
+    let whole = ops.iter().rposition(|&b| b == b'\n').unwrap_or_default();
+    for (index, text) in texts(ops.get(..whole).unwrap_or_default()).enumerate() {
+        match checked(text, || format!("line {}", index + 1))? {
+            JournalEntry::RunRecord(run_record) => {
+                check::run_record(&run_record)?;
+                return Ok(Some(run_record));
+            }
+            JournalEntry::Op(_) => break,
+            JournalEntry::Domain(_) | JournalEntry::Archive(_) => {}
+        }
+    }
+    Ok(None)
 }
 
 /// The bytes of a journal of which the header can be read, with those other sectors blank that cannot: what is left of
@@ -348,9 +369,10 @@ pub fn checked_values<T: DeserializeOwned>(bytes: &[u8]) -> impl Iterator<Item =
     bytes.split(|&b| b == b'\n').filter_map(|text| checked(text, String::new).ok())
 }
 
-/// The sector that says that a run is tidied up, and where it belongs in the file.
-pub fn done_sector() -> (Vec<u8>, u64) {
-    (sector(&DoneSector { done: true }), (DONE * SECTOR) as u64)
+/// The sector that says that a run is tidied up, and where it belongs in the file. With `unsynced` the next command looks
+/// whether history and logs have what was told of the run.
+pub fn done_sector(unsynced: bool) -> (Vec<u8>, u64) {
+    (sector(&DoneSector { done: true, unsynced }), (DONE * SECTOR) as u64)
 }
 
 fn blank() -> Vec<u8> {

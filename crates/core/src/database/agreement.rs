@@ -98,6 +98,8 @@ struct PackageDirectories<'a> {
     names: Vec<Vec<u8>>,
     /// That directory, where the live files count.
     above: Option<Dir>,
+    /// The names in it that its listing calls directories, sorted: a thousand packages need no look each.
+    directories: Vec<Vec<u8>>,
 }
 
 impl<'a> PackageDirectories<'a> {
@@ -109,12 +111,16 @@ impl<'a> PackageDirectories<'a> {
         } else {
             None
         };
-        Ok(Self { view, names, above })
+        let directories = above.as_ref().map_or_else(|| Ok(Vec::new()), Dir::directories)?;
+        Ok(Self { view, names, above, directories })
     }
 
     /// Tells whether a package has a directory. What cannot be looked at is the matter of whoever reads it.
     fn has(&self, package: &PkgInst) -> bool {
         let name = package.as_str().as_bytes();
+        if self.directories.binary_search_by(|other| other.as_slice().cmp(name)).is_ok() {
+            return true;
+        }
         let seen = match &self.above {
             Some(above) => above.look(name).ok().flatten(),
             None => self.view.look(&places::package(package)).ok().flatten(),

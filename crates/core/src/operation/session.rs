@@ -29,7 +29,7 @@ use patchadm_changeset::transaction::{
 use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
-use patchadm_svr4::patch::AppliedPatches;
+use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
 use patchadm_svr4::places;
 
 /// So many packages are read in one go.
@@ -124,15 +124,31 @@ impl RootAndPolicy {
 
     /// The patch records of surveyed packages, read by several threads.
     pub(super) fn applied(&self, inventory: &Inventory) -> Result<AppliedPatches, Reason> {
-        let packages: Vec<(&PkgInst, &Installed)> = inventory.packages.iter().collect();
+        self.applied_by(&inventory.packages, |portion| applied_to(portion, &self.policy.separator))
+    }
+
+    /// The patch records of all packages. What is wrong with them is damage.
+    pub(super) fn recorded(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+    ) -> Result<AppliedPatches, Failure> {
+        let records = |(package, installed): &(&PkgInst, &Installed)| {
+            installed::patch_records(&self.root, package, &installed.params, &self.policy.separator)
+        };
+        Ok(self.applied_by(packages, |portion| portion.iter().map(records).collect())?)
+    }
+
+    fn applied_by<E: Send>(
+        &self,
+        packages: &BTreeMap<PkgInst, Installed>,
+        read: impl Fn(&[(&PkgInst, &Installed)]) -> Result<Vec<PatchRecords>, E> + Sync,
+    ) -> Result<AppliedPatches, E> {
+        let packages: Vec<(&PkgInst, &Installed)> = packages.iter().collect();
         let portions: Vec<_> = packages.chunks(PORTION).collect();
         let records = side_by_side(self.root.workers(), portions.len(), || {
-            |at: usize| {
-                let portion = portions.get(at).copied().unwrap_or_default();
-                applied_to(portion, &self.policy.separator)
-            }
+            |at: usize| read(portions.get(at).copied().unwrap_or_default())
         });
-        let records: Vec<Vec<_>> = records.into_iter().collect::<Result<_, _>>()?;
+        let records: Vec<Vec<_>> = records.into_iter().collect::<Result<_, E>>()?;
         Ok(AppliedPatches::new(records.into_iter().flatten().collect()))
     }
 

@@ -113,7 +113,7 @@ fn is_stage(domain: &Domain, index: usize, run: &str) -> bool {
     name == run.as_bytes() && holder.name() == b".patchadm" && holder.parent().as_ref() == Some(&domain.top)
 }
 
-fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
+pub(super) fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
     let its = Record("its story".to_owned());
     let logs = [&run_record.log]
         .into_iter()

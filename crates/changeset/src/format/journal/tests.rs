@@ -61,7 +61,7 @@ fn a_journal_comes_back_with_the_records_first() {
 #[test]
 fn an_outcome_is_one_sector_written_into_place() {
     let JournalFiles { journal: mut bytes, ops } = sample();
-    for (sector, offset) in [outcome_sector(RunOutcome::Commit), done_sector()] {
+    for (sector, offset) in [outcome_sector(RunOutcome::Commit), done_sector(false)] {
         assert_eq!(sector.len(), SECTOR);
         let offset = usize::try_from(offset).unwrap();
         bytes[offset..offset + SECTOR].copy_from_slice(&sector);
@@ -90,7 +90,7 @@ fn other_version(version: u32, sectors: &[(Vec<u8>, u64)]) -> Vec<u8> {
 fn of_a_journal_of_an_earlier_version_a_run_that_is_tidied_up_is_known_and_no_other_is_read() {
     for version in [1, 2, 3] {
         let outcome = outcome_sector(RunOutcome::Commit);
-        let done = parse_head(&other_version(version, &[outcome.clone(), done_sector()])).unwrap();
+        let done = parse_head(&other_version(version, &[outcome.clone(), done_sector(false)])).unwrap();
         assert_eq!((done.done, done.header.root), (true, header().root));
         for sectors in [&[][..], &[outcome]] {
             let unfinished = other_version(version, sectors);

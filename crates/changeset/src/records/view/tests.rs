@@ -169,7 +169,7 @@ fn a_replaced_record_is_read_as_before_until_the_commit() {
     scene.put(outcome_sector(RunOutcome::Commit));
     let new = Some("PATCHLIST=100-01\n".to_owned());
     assert_eq!(scene.seen(PKGINFO), new, "committed");
-    scene.put(done_sector());
+    scene.put(done_sector(false));
     fs::remove_dir_all(scene.host(STAGE)).unwrap();
     assert_eq!(scene.seen(PKGINFO), new, "tidied up");
     assert_eq!(marker(&scene.root).unwrap().as_deref(), Some("00112233445566ff"));

@@ -260,7 +260,7 @@ mod tests {
         let (patch, package) = (Some(patch.to_owned()), Some("ACMEweb".to_owned()));
         let archive = JournalArchive { b3: Some(b3.to_owned()), patch, package, ..JournalArchive::default() };
         let header = JournalHeader { root: ROOT.to_owned(), ..JournalHeader::default() };
-        let head = JournalHead { header, outcome: None, done: false, progress: None };
+        let head = JournalHead { header, outcome: None, done: false, is_unsynced: false, progress: None };
         let journal = Journal {
             head,
             domains: Vec::new(),

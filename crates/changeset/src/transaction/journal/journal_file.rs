@@ -6,7 +6,7 @@
 use std::io::{BufReader, Read as _};
 
 use crate::format::journal::{
-    self, HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, ScriptProgress,
+    self, HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, RunRecord, ScriptProgress,
 };
 use crate::records::lost_journal::{UNPUBLISHED as NEW, stage_without_journal};
 use crate::transaction::error::Cause;
@@ -32,6 +32,9 @@ const UNNAMED: &str = ".new";
 
 /// The largest journal that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
+
+/// The most bytes of an ops file in which what is told of the run is looked for.
+const MOST_TOLD: usize = 1 << 20;
 
 /// The most damaged journals of which each is kept under a name of its own.
 const MOST_KEPT: u32 = 10_000;
@@ -81,6 +84,21 @@ pub(crate) fn head_in(own: &Dir) -> Result<Option<JournalHead>, Cause> {
     let mut bytes = Vec::with_capacity(HEAD);
     file.take(HEAD as u64).read_to_end(&mut bytes).map_err(|error| own.read_error(NAME, &error))?;
     journal::parse_head(&bytes).map(Some).map_err(damaged)
+}
+
+/// Reads what is told of a run from the beginning of its ops file; `None` where it is not there, or further behind.
+pub(crate) fn run_record(root: &Root, run: &str) -> Result<Option<RunRecord>, Cause> {
+    let own = make_own_directory(root)?;
+    let name = ops_name(run);
+    let mut bytes = Vec::new();
+    let file = match own.open_regular(&name) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        opened => opened?,
+    };
+    let most = MOST_TOLD as u64;
+    file.take(most).read_to_end(&mut bytes).map_err(|error| own.read_error(&name, &error))?;
+    let damaged = |reason| Cause::Journal { path: root.show(&own.at(&name)), reason };
+    journal::run_record_in(&bytes).map_err(damaged)
 }
 
 /// Makes a file that stands for the journal until that is published, before the first stage is made. Without it a stage
@@ -227,9 +245,10 @@ pub(crate) fn note_progress(root: &Root, progress: &ScriptProgress) -> Result<()
     Ok(())
 }
 
-/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more.
-pub(crate) fn mark_done(root: &Root) -> Result<(), Cause> {
-    let (sector, offset) = journal::done_sector();
+/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more. With `unsynced`
+/// the next command looks whether history and logs have what was told.
+pub(crate) fn mark_done(root: &Root, unsynced: bool) -> Result<(), Cause> {
+    let (sector, offset) = journal::done_sector(unsynced);
     open(root)?.put_at(&sector, offset)?;
     Ok(())
 }

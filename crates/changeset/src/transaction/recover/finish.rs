@@ -1,13 +1,17 @@
 //! The work after the outcome: remove emptied directories, write history and logs, drop the stages.
 //!
 //! Each step may fail or be cut off and be repeated later. A failure becomes a note; the outcome stands.
+//!
+//! What history and logs get is in the files of the journal, too. After most runs nobody waits until it is on the disk: the
+//! journal says so, and the next command looks whether it is there ([`tell_again`]). The sync that the next run makes
+//! before it replaces the journal makes it durable.
 
 use std::path::Path;
 
 use rustix::io::Errno;
 
 use crate::format::history;
-use crate::format::journal::{Journal, Op, OpKind, RunOutcome};
+use crate::format::journal::{Journal, JournalHead, Op, OpKind, RunOutcome, RunRecord};
 use crate::outside::OutsideAccess;
 use crate::transaction::archive::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
 use crate::transaction::error::Cause;
@@ -21,7 +25,13 @@ use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Dir, FileType, Lock, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// Finishes a run whose outcome is written. Returns notes on everything that could not be done.
+/// The longest text of a run, in bytes, and the most archives and patches, with which the next command finds in the first
+/// MiB of the ops file what is told of it: a byte is written with six at most.
+const LONGEST_TOLD: usize = 64 << 10;
+const MOST_TOLD: usize = 200;
+
+/// Finishes a run whose outcome is written; `duration_ms` is known while it runs. Returns notes on everything that could
+/// not be done.
 pub(crate) fn finish_run(
     root: &Root,
     journal: &Journal,
@@ -34,13 +44,21 @@ pub(crate) fn finish_run(
     let outside = remove_outside_archives(root, journal, outcome, named).map(|stay| notes.extend(stay));
     // As long as what is dropped has a name that leads to it.
     let bits = strip_set_id_bits(root, journal, outcome, &plain);
-    let (told, unsynced) = match write_history_and_drop_objects(root, journal, outcome, duration_ms) {
-        Ok(unsynced) => (Ok(()), unsynced),
-        Err(cause) => (Err(cause), Vec::new()),
+    let may_be_repeated =
+        duration_ms.is_some() && matches!(bits, Ok(false)) && is_found_again(journal, outcome);
+    let told = write_history_and_drop_objects(root, journal, outcome, duration_ms, may_be_repeated);
+    let (told, durability) = match told {
+        Ok(durability) => (Ok(()), durability),
+        Err(cause) => (Err(cause), ToldDurability::Durable),
+    };
+    let (unsynced, is_unsynced) = match durability {
+        ToldDurability::WithDirectories(places) => (places, false),
+        ToldDurability::Durable => (Vec::new(), false),
+        ToldDurability::ByNextRun => (Vec::new(), true),
     };
     let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
     let earlier = journal_file::remove_earlier(root, &journal.head.header.run);
-    let done = [outside, bits, told, dropped, earlier];
+    let done = [outside, bits.map(drop), told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     // A stage may have been in one of the directories that go now.
     let emptied = if empties_directories(journal, outcome) {
@@ -51,7 +69,7 @@ pub(crate) fn finish_run(
     match emptied {
         Ok(mut stay) => {
             notes.append(&mut stay);
-            notes.extend(journal_file::mark_done(root).err().map(|cause| cause.to_string()));
+            notes.extend(journal_file::mark_done(root, is_unsynced).err().map(|cause| cause.to_string()));
         }
         // The end of the journal stays open, so that the next command removes them.
         Err(cause) => notes.push(cause.to_string()),
@@ -64,21 +82,44 @@ fn empties_directories(journal: &Journal, outcome: RunOutcome) -> bool {
     outcome == RunOutcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
 }
 
+/// Tells whether the next command finds at the beginning of the ops file what is told of a run.
+fn is_found_again(journal: &Journal, outcome: RunOutcome) -> bool {
+    let RunRecord { text, others, .. } = &journal.run_record;
+    let length = text.len() + others.iter().map(|other| other.text.len()).sum::<usize>();
+    let is_short = length <= LONGEST_TOLD && journal.archives.len() + others.len() <= MOST_TOLD;
+    outcome == RunOutcome::Commit && journal.is_whole && is_short
+}
+
+/// How what was told of a run becomes durable.
+enum ToldDurability {
+    /// It is.
+    Durable,
+    /// By the sync that removing emptied directories needs; the places that it has to reach.
+    WithDirectories(Vec<Appended>),
+    /// By the next run, before that replaces the journal from which the next command can tell it again.
+    ByNextRun,
+}
+
 /// Writes history and logs, which mostly waits for the disk, while another thread removes the staged objects. If
-/// directories will be removed, one sync serves both; the places it has to make durable are returned.
+/// directories will be removed, one sync serves both; if telling it `may_be_repeated`, nobody waits.
 fn write_history_and_drop_objects(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
     duration_ms: Option<u64>,
-) -> Result<Vec<Appended>, Cause> {
+    may_be_repeated: bool,
+) -> Result<ToldDurability, Cause> {
     let write = || {
-        let told = write_history(root, journal, outcome, duration_ms)?;
+        let told = write_history(root, journal, outcome, duration_ms, false)?;
         // What scripts said is nowhere else than in the stage, which is dropped before the directories go.
         if empties_directories(journal, outcome) && !told.is_from_stage {
-            return Ok(told.places);
+            return Ok(ToldDurability::WithDirectories(told.places));
         }
-        told.places.iter().try_for_each(Appended::sync).map(|()| Vec::new())
+        // The first place is that of the journal, whose file system every run syncs.
+        if may_be_repeated && !told.is_from_stage && told.places.len() < 2 {
+            return Ok(ToldDurability::ByNextRun);
+        }
+        told.places.iter().try_for_each(Appended::sync).map(|()| ToldDurability::Durable)
     };
     if root.workers() < 2 {
         return write();
@@ -192,6 +233,7 @@ fn write_history(
     journal: &Journal,
     outcome: RunOutcome,
     duration_ms: Option<u64>,
+    is_repeated: bool,
 ) -> Result<WrittenHistory, Cause> {
     let run_record = &journal.run_record;
     if run_record.command.is_empty() {
@@ -233,6 +275,7 @@ fn write_history(
                 let log = append(&dir, &name, run, &[title.as_bytes(), &text].concat())?;
                 log.add_to(&mut written);
             }
+            None if is_repeated && log.is_some() => {}
             None => rest.extend(text),
         }
     }
@@ -240,6 +283,18 @@ fn write_history(
         append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
     }
     Ok(WrittenHistory { places: written, is_from_stage })
+}
+
+/// Appends to history and logs what a power cut has taken of a committed run that is tidied up. The log of a patch that
+/// was removed since is none of it.
+pub(crate) fn tell_again(root: &Root, head: &JournalHead) -> Result<(), Cause> {
+    let run_record = journal_file::run_record(root, &head.header.run)?;
+    let Some(run_record) = run_record.filter(|_| head.outcome == Some(RunOutcome::Commit)) else {
+        return Ok(());
+    };
+    let (domains, archives, ops) = Default::default();
+    let told = Journal { head: head.clone(), domains, archives, run_record, ops, is_whole: false };
+    write_history(root, &told, RunOutcome::Commit, None, true).map(drop)
 }
 
 /// Returns the directory of a log, if it exists, and the log's name in it.

@@ -11,7 +11,7 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::journal::root_id_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
 use crate::transaction::journal::run_numbers;
-use crate::transaction::recover::finish::finish_run;
+use crate::transaction::recover::finish::{finish_run, tell_again};
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::must_be_ours;
 use crate::transaction::stage::local_stage;
@@ -93,8 +93,13 @@ pub fn recover_with(
     let head = journal_file::head(root).during(Phase::Recover)?;
     let recovered = match &head {
         None => Recovered::Nothing,
-        // What it did is of no interest any more.
-        Some(head) if head.done => Recovered::Nothing,
+        Some(head) if head.done => {
+            if head.is_unsynced {
+                // Whatever stands in the way, the run itself is done; the next command tries again.
+                let _ = must_be_of_this_root(root, head).and_then(|()| tell_again(root, head));
+            }
+            Recovered::Nothing
+        }
         Some(_) => recover_run(root, outside)?,
     };
     let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
@@ -118,7 +123,7 @@ fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, Tr
 /// journal and the notes beside it. Nothing is done before that.
 pub(crate) fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
     let Some(journal) = journal_file::read(root)? else { return Ok(None) };
-    must_be_of_this_root(root, &journal)?;
+    must_be_of_this_root(root, &journal.head)?;
     must_be_ours(root, &journal)?;
     if let Some(domain) = journal.domains.first()
         && let Some(stage) = root.dir_if_there(&domain.stage)?
@@ -130,8 +135,8 @@ pub(crate) fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
 }
 
 /// Checks that the journal of a run that is not finished is of the root whose identity stands beside it.
-pub(crate) fn must_be_of_this_root(root: &Root, journal: &Journal) -> Result<(), Cause> {
-    let header = journal.head.header.root.clone();
+pub(crate) fn must_be_of_this_root(root: &Root, head: &JournalHead) -> Result<(), Cause> {
+    let header = head.header.root.clone();
     match RootId::of(root)?.marker() {
         Some(root_id) if !holds("journal.header.marker", root_id == header) => Err(Cause::Journal {
             path: root.show(&own_directory().join(b"journal").unwrap_or_else(|_| own_directory())),

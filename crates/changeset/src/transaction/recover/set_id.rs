@@ -43,18 +43,21 @@ pub(crate) fn plain_objects(layout: &Layout<'_>) -> HashSet<String> {
     plain.map(|item| item.op.stage.clone()).collect()
 }
 
-/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`.
-/// Call it before anything is dropped; it does nothing twice.
+/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`;
+/// tells whether there was any other. Call it before anything is dropped; it does nothing twice.
 pub(crate) fn strip_set_id_bits(
     root: &Root,
     journal: &Journal,
     outcome: RunOutcome,
     plain: &HashSet<String>,
-) -> std::result::Result<(), Cause> {
+) -> std::result::Result<bool, Cause> {
     let mut taking = BitStripper { root, outcome, since: None, recorded: None };
     let is_plain = |op: &Op| outcome == RunOutcome::Commit && plain.contains(op.stage.as_str());
     let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
     dropped.retain(|op| !is_plain(op));
+    if dropped.is_empty() {
+        return Ok(false);
+    }
     for (index, domain) in journal.domains.iter().enumerate() {
         if dropped.iter().all(|op| op.domain != index) {
             continue;
@@ -74,7 +77,7 @@ pub(crate) fn strip_set_id_bits(
             }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Tells whether an op leaves an object in the stage that may have such bits.

@@ -10,6 +10,7 @@ mod set_id;
 mod stamp;
 mod strays;
 mod table;
+mod told;
 mod two_files;
 mod versions;
 mod world;

@@ -138,7 +138,7 @@ fn as_version_3(world: &World, outcome: Option<RunOutcome>, is_done: bool) {
     sector.resize(SECTOR - 1, b' ');
     sector.push(b'\n');
     let outcome = outcome.map(crate::format::journal::outcome_sector);
-    let done = is_done.then(crate::format::journal::done_sector);
+    let done = is_done.then(|| crate::format::journal::done_sector(false));
     for (sector, at) in [(sector, 0)].into_iter().chain(outcome).chain(done) {
         let at = usize::try_from(at).unwrap();
         bytes[at..at + SECTOR].copy_from_slice(&sector);

@@ -25,6 +25,11 @@ impl ForeseenRoot {
         Self { plans: Vec::new(), when }
     }
 
+    /// Whether it is the root as it is.
+    pub(super) fn is_as_it_is(&self) -> bool {
+        self.plans.is_empty()
+    }
+
     /// Adds what a patch will have done.
     pub(super) fn add(&mut self, plan: Plan, digests: BTreeMap<ObjectPath, Digest>) {
         self.plans.push((plan, digests));

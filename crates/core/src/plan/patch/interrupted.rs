@@ -100,6 +100,9 @@ pub(super) fn forget(
 /// The patch without undo data that the lock in a package's directory is about. It is the last one that was recorded,
 /// but for those that came later with an archive or a manifest of ours: such a run leaves no lock.
 fn locked_by(installed: &Installed, separator: &str) -> Option<PatchId> {
+    if !installed.interruption.is_locked {
+        return None;
+    }
     let list = installed.params.text("PATCHLIST");
     let mut ids = list.split_whitespace().rev().filter_map(|id| PatchId::parse(id, separator).ok());
     let is_ours = |id: &PatchId| {
@@ -107,8 +110,7 @@ fn locked_by(installed: &Installed, separator: &str) -> Option<PatchId> {
         let is_gzip = |name: &String| name.strip_suffix(".gz").is_some();
         save.is_some_and(|save| save.has_manifest || save.archive.as_ref().is_some_and(is_gzip))
     };
-    let last = ids.find(|id| !is_ours(id));
-    last.filter(|id| installed.interruption.is_locked && !has_undo_data(installed, id, separator))
+    ids.find(|id| !is_ours(id)).filter(|id| !has_undo_data(installed, id, separator))
 }
 
 /// The patch that was recorded last.

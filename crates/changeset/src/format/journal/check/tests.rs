@@ -93,6 +93,7 @@ fn truth() -> Journal {
             header,
             outcome: None,
             done: false,
+            is_unsynced: false,
             progress: Some(ScriptProgress { number: 3, script: Some(script) }),
         },
         domains: domains

@@ -1,5 +1,6 @@
 //! What a backout is planned with.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -15,11 +16,28 @@ use crate::operation::patches::ledgers::LedgerCache;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::clock::Now;
 use crate::plan::patch::engine::ScriptChoice;
+use crate::plan::refusal::Reason;
 use patchadm_changeset::format::manifest::Manifest;
 use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::AppliedPatches;
 
 /// Undo archives that were verified already, by package and save directory: their manifests.
 pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
+
+/// The packages of a root and their patch records, read before the first patch is planned.
+pub(super) struct KnownRecords {
+    packages: BTreeMap<PkgInst, Installed>,
+    pub(super) applied: AppliedPatches,
+}
+
+impl KnownRecords {
+    /// Reads them.
+    pub(super) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
+        let packages = ground.packages()?;
+        let applied = ground.recorded(&packages)?;
+        Ok(Self { packages, applied })
+    }
+}
 
 /// The root, the moment, the options of the command, and what was read of the root.
 pub(super) struct BackOutInput<'a> {
@@ -31,6 +49,8 @@ pub(super) struct BackOutInput<'a> {
     pub(super) choice: ScriptChoice,
     pub(super) known: KnownArchives,
     ledgers: LedgerCache,
+    /// What the first plan need not read again.
+    read: (Cell<Option<BTreeMap<PkgInst, Installed>>>, Cell<Option<AppliedPatches>>),
     /// What the backouts before leave where nothing is done; in a run nothing: the root has it.
     pub(super) before: ForeseenRoot,
 }
@@ -49,8 +69,22 @@ impl<'a> BackOutInput<'a> {
             choice: request.scripts.choice(ground)?,
             known: KnownArchives::new(),
             ledgers: LedgerCache::default(),
+            read: Default::default(),
             before: ForeseenRoot::at(now.timestamp()),
         })
+    }
+
+    /// The same where the records were read already, and the root was not changed since.
+    #[must_use]
+    pub(super) fn knowing(self, known: Option<KnownRecords>) -> Self {
+        let Some(KnownRecords { packages, applied }) = known else { return self };
+        Self { read: (Cell::new(Some(packages)), Cell::new(Some(applied))), ..self }
+    }
+
+    /// The patch records of the packages.
+    pub(super) fn applied(&self, rules: &Inventory) -> Result<AppliedPatches, Reason> {
+        let known = self.read.1.take().filter(|_| self.before.is_as_it_is());
+        known.map_or_else(|| self.ground.applied(rules), Ok)
     }
 
     /// What may be opened outside the root.
@@ -76,7 +110,8 @@ impl<'a> BackOutInput<'a> {
 
     /// Every installed package with its parameters.
     pub(super) fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        Ok(self.before.packages(self.ground.packages()?))
+        let packages = self.read.0.take().map_or_else(|| self.ground.packages(), Ok)?;
+        Ok(self.before.packages(packages))
     }
 
     /// What a backout touches, with [`packages`](Self::packages).

@@ -22,7 +22,7 @@ pub(in crate::operation) use planning::rehearse;
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 pub(in crate::operation) use undo::records_in;
 
-use input::BackOutInput;
+use input::{BackOutInput, KnownRecords};
 use order::dependents_first;
 use planning::rehearse_all;
 use single::back_out_one;
@@ -53,7 +53,9 @@ pub fn back_out_patches(
     must_have_database(root)?;
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
     must_agree(root, |_| false)?;
-    let ids = dependents_first(&session.ground, ids)?;
+    let read = KnownRecords::of(&session.ground)?;
+    let ids = dependents_first(&session.ground, &read.applied, ids);
+    let mut read = Some(read);
     if ids.len() > 1 {
         let patches = rehearse_all(&session.ground, request, &ids, &caller.now)?;
         if patches.iter().any(|planned| planned.result.is_err()) {
@@ -68,7 +70,7 @@ pub fn back_out_patches(
             continue;
         }
         // What was read of the root holds until the root is changed.
-        let input = BackOutInput::of(&session.ground, request, &caller.now)?;
+        let input = BackOutInput::of(&session.ground, request, &caller.now)?.knowing(read.take());
         let backed_out = back_out_one(&session, &input, &request.scripts, id).with_way_out(&input);
         if backed_out.result.is_err() {
             failed = Some(id.to_string());
@@ -90,7 +92,8 @@ fn plan_backouts(
     let ground = ground.naming(request.moved_to.as_deref()).for_who_may()?;
     let plan_all = || {
         must_agree(root, |_| false)?;
-        let ids = dependents_first(&ground, ids.clone())?;
+        let read = KnownRecords::of(&ground)?;
+        let ids = dependents_first(&ground, &read.applied, ids.clone());
         rehearse_all(&ground, request, &ids, &caller.now)
     };
     Ok(BackOutReport { patches: without_lock(root, plan_all)?, ..BackOutReport::default() })

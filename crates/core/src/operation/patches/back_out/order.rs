@@ -1,7 +1,6 @@
 //! The order in which several patches of one patchrm(1M) are taken.
 
-use crate::database::{RecordView, all};
-use crate::operation::failure::Failure;
+use crate::database::RecordView;
 use crate::operation::patches::later_patches::latest_run_first;
 use crate::operation::patches::order::in_order;
 use crate::operation::session::RootAndPolicy;
@@ -10,9 +9,12 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.
 pub(super) fn dependents_first(
     ground: &RootAndPolicy,
+    applied: &AppliedPatches,
     mut ids: Vec<PatchId>,
-) -> Result<Vec<PatchId>, Failure> {
-    let applied = all::applied(&RecordView::live(&ground.root), &ground.policy.separator)?;
+) -> Vec<PatchId> {
+    if ids.len() < 2 {
+        return ids;
+    }
     let place = |id: &PatchId| {
         applied
             .packages()
@@ -21,8 +23,8 @@ pub(super) fn dependents_first(
             .max()
     };
     ids.sort_by_key(|id| std::cmp::Reverse(place(id)));
-    ids = latest_run_first(&RecordView::live(&ground.root), &applied, ids);
-    Ok(in_order(ids, |id| (Some(id.clone()), needed_by(&applied, id))))
+    ids = latest_run_first(&RecordView::live(&ground.root), applied, ids);
+    in_order(ids, |id| (Some(id.clone()), needed_by(applied, id)))
 }
 
 /// The patches that require `id`: for the order of removal they are what has to go first.

@@ -112,7 +112,7 @@ fn plan_meanwhile(
     let mut options = BackOutOptions { scripts: input.choice.clone(), notes, hooks, ..Default::default() };
     let policy = &input.ground.policy;
     let mut rules = rules(input, id)?;
-    let packages = may_back_out(id, &rules, input.ground.applied(&rules), policy, input.force)
+    let packages = may_back_out(id, &rules, input.applied(&rules), policy, input.force)
         .map_err(|refusal| lost(input, id, refusal))?;
     let mut touched = Touched::default();
     let mut undo = Vec::new();
