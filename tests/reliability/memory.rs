@@ -1,5 +1,5 @@
 //! How much memory the program takes: objects may be as large as they like, none is held as a whole. What is held grows
-//! with their number alone, by some 10 kB for each.
+//! with their number alone, by less than 9 kB for each.
 //!
 //! The measure is the high-water mark of the resident set, `VmHWM` of proc(5). It is read again and again while a
 //! command runs; as the kernel keeps it, only what is reached in the last millisecond could be missed.

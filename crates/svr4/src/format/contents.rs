@@ -81,7 +81,11 @@ impl ContentsLine {
         let mut object = Object::new(ftype, &fields.class()?);
         object.target = fields::target(ftype, target)?;
         fields.details(&mut object)?;
-        let owners = fields.map(parse_owner).collect::<Result<Vec<_>, _>>()?;
+        // Nearly all lines have one owner, and a package may have a million lines.
+        let mut owners = Vec::with_capacity(1);
+        for field in fields {
+            owners.push(parse_owner(field)?);
+        }
         if owners.is_empty() {
             return Err(FieldError::Package);
         }

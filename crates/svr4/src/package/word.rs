@@ -161,7 +161,8 @@ mod tests {
             assert!(HashSet::from([word.clone()]).contains(text));
             assert_eq!(String::from(word), text);
         }
-        assert!(Word::from("bin") < Word::from("root") && Word::from("a") < Word::from("x".repeat(30)));
+        let (short, long) = (Word::from("root"), Word::from("x".repeat(30)));
+        assert!(short < long && Word::default() < short, "they have the order of their texts");
         assert_eq!(size_of::<Option<Word>>(), 24);
     }
 }

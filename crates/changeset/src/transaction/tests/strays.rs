@@ -56,7 +56,7 @@ fn with_header(world: &World, stage: &ObjectPath, change: impl FnOnce(&mut Journ
     change(&mut header);
     let domains = journal.domains.into_iter().map(JournalEntry::Domain);
     let changes = journal.ops.into_iter().map(|op| JournalEntry::Op(Box::new(op)));
-    let files = Journal::to_files(header, &domains.chain(changes).collect::<Vec<_>>());
+    let files = Journal::to_files(header, domains.chain(changes));
     fs::write(ops, files.ops).unwrap();
     fs::write(place.join("journal"), files.journal).unwrap();
 }

@@ -79,8 +79,8 @@ impl Undoing<'_> {
         let mut paths = concerned(draft, package);
         paths.extend(also_listed(draft, target, &delivered)?);
         let groups = LinkGroups::of(draft, &paths);
-        let mut saved = Vec::new();
-        let mut objects = Vec::new();
+        let mut saved = Vec::with_capacity(paths.len());
+        let mut objects = Vec::with_capacity(paths.len());
         let mut deletes = Vec::new();
         for path in paths.iter().chain(groups.partners(&paths)) {
             let changes = draft.changes.contains_key(path);
