@@ -6,6 +6,8 @@ use std::io::Write as _;
 
 #[path = "../benches/benchmark/interval.rs"]
 mod interval;
+#[path = "../benches/benchmark/kinds.rs"]
+mod kinds;
 #[allow(dead_code, clippy::cast_possible_truncation)] // numbers of other kinds are for the benchmark alone
 #[path = "../benches/benchmark/random.rs"]
 mod random;
@@ -14,6 +16,7 @@ mod random;
 mod slices;
 
 use interval::{FEWEST, of_median};
+use kinds::Kind;
 use slices::{BLOCK, LONGEST_NOISE, Material, longest_noise};
 
 #[test]
@@ -75,12 +78,12 @@ fn object_code_and_text_are_neither_noise_nor_easy_to_compress() {
 
 #[test]
 fn noise_is_found_where_it_is() {
-    assert!(longest_noise(&content(Material::Noise, 20)) > BLOCK / 2);
-    let mut hidden = content(Material::Text, 2);
-    let noise = content(Material::Noise, 20);
-    let begin = noise.chunks(BLOCK).find(|slice| longest_noise(slice) > BLOCK / 2).unwrap();
-    hidden[5_000..5_000 + 128].copy_from_slice(&begin[..128]);
-    assert!(longest_noise(&hidden) > LONGEST_NOISE);
+    let mut random = random::Random::seeded(&[1]);
+    for _ in 0..100 {
+        let mut content = content(Material::Text, 1);
+        random.fill(&mut content[2_000..2_128]);
+        assert!(longest_noise(&content) > LONGEST_NOISE, "{}", longest_noise(&content));
+    }
 }
 
 #[test]
@@ -93,5 +96,21 @@ fn a_changed_slice_is_another_one_of_the_same_sort() {
         });
         assert_eq!(old, again, "{material:?}");
         assert_ne!(old, new, "{material:?}");
+    }
+}
+
+#[test]
+fn files_are_told_by_how_they_begin() {
+    let kinds = [
+        (content(Material::ObjectCode, 1), Kind::Elf),
+        (content(Material::Text, 1), Kind::Text),
+        ("Grüße\n".into(), Kind::Text),
+        (Vec::new(), Kind::Text),
+        (b"\x1f\x8b\x08\0".to_vec(), Kind::Compressed),
+        (vec![0; 10], Kind::Other),
+    ];
+    for (begin, kind) in kinds {
+        assert_eq!(Kind::of(&begin), kind, "{:?}", begin.get(..4));
+        assert!(Kind::ALL.contains(&kind));
     }
 }

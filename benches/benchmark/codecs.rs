@@ -184,7 +184,7 @@ fn pass(mut from: impl Read, mut to: impl Write) -> Result<()> {
 
 fn write_archive(input: &Path, mut out: File, threads: usize) -> Result<()> {
     let take = |verified: VerifiedMember| out.write_all(&verified.member);
-    let mut encoder = GzipEncoder::new(take, threads, 0);
+    let mut encoder = GzipEncoder::new(take, threads);
     pass(File::open(input)?, &mut encoder)?;
     Ok(encoder.finish().map(drop)?)
 }

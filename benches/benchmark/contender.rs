@@ -32,6 +32,11 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// Whether it is neither the floor nor a build that does the work itself.
+    pub(crate) fn is_other(self) -> bool {
+        !matches!(self, Self::Floor | Self::Patchadm | Self::Plain | Self::Static | Self::OtherBuild)
+    }
+
     /// What it is called in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -10,9 +10,30 @@ use crate::floor;
 use crate::options::Options;
 use crate::portrait::Portrait;
 use crate::sets::Set;
-use crate::table::grouped;
+use crate::table::{Table, grouped, megabytes};
 use crate::tree::Tree;
 use crate::workload::{File, Version, Workload};
+
+/// The columns of the table of sets; the parts of each kind are those of the bytes, and of the files.
+const COLUMNS: [&str; 12] = [
+    "set",
+    "files",
+    "bytes",
+    "median",
+    "gzip -1",
+    "ELF",
+    "text",
+    "compressed",
+    "other",
+    "replaced, added, deleted",
+    "to deliver",
+    "to save",
+];
+
+/// The empty table of sets.
+pub(crate) fn table_of_sets() -> Table {
+    Table::new(&COLUMNS)
+}
 
 /// A workload and where its packages are.
 pub(crate) struct Inputs {
@@ -70,6 +91,11 @@ impl Inputs {
         &self.trees[version as usize]
     }
 
+    /// The bytes of the base.
+    pub(crate) fn installed(&self) -> f64 {
+        self.workload.files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64
+    }
+
     /// The bytes of what the patch delivers.
     pub(crate) fn delivered(&self) -> f64 {
         self.workload.delivered().map(|file| file.size(Version::New)).sum::<usize>() as f64
@@ -85,25 +111,19 @@ impl Inputs {
     /// The patch in a few words.
     pub(crate) fn in_short(&self) -> String {
         let Workload { files, replaced, .. } = &self.workload;
-        let base = files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64;
-        let [base, delivered] = [base, self.delivered()].map(|bytes| format!("{:.0} MB", bytes / 1e6));
+        let [base, delivered] =
+            [self.installed(), self.delivered()].map(|bytes| format!("{:.0} MB", bytes / 1e6));
         let [changed, all] = [replaced.len(), files.len()].map(grouped);
-        format!("A patch of {changed} files ({delivered}) on {all} files ({base}).")
+        format!("A patch of {changed} files ({delivered}) on {all} files ({base})")
     }
 
-    /// Two sentences about the data.
-    pub(crate) fn describe(&self) -> String {
+    /// The row of the table of sets.
+    pub(crate) fn row(&self) -> Vec<String> {
         let Workload { replaced, deleted, added, .. } = &self.workload;
-        format!(
-            "The set `{}`: {} Its patch replaces {} files, adds {} and deletes {}: {:.1} MB to deliver, {:.1} MB to save.",
-            self.set.name(),
-            self.portrait.describe(),
-            grouped(replaced.len()),
-            grouped(added.len()),
-            grouped(deleted.len()),
-            self.delivered() / 1e6,
-            self.saved() / 1e6,
-        )
+        let name = [self.set.name().to_owned()].into_iter();
+        let change = [replaced.len(), added.len(), deleted.len()].map(grouped).join(", ");
+        let bytes = [self.delivered(), self.saved()].map(megabytes);
+        name.chain(self.portrait.row()).chain([change]).chain(bytes).collect()
     }
 }
 

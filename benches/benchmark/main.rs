@@ -114,7 +114,7 @@ use clap::Parser as _;
 use contender::Role;
 use delivery::{PACKAGE, PATCH};
 use disk::{Disk, FILE_SYSTEMS, file_system_of, is_root, leave_mounts_of_others};
-use inputs::Inputs;
+use inputs::{Inputs, table_of_sets};
 use options::{Options, Part};
 use report::Report;
 use rivals::Rivals;
@@ -188,7 +188,9 @@ fn write_set(set: Set, directory: &Path, options: &Options) -> Result<()> {
     let itself = std::env::current_exe()?;
     let (itself, base_files) = (itself.display(), inputs.base_files());
     let base_files = base_files.display();
-    println!("{}\n", inputs.describe());
+    let mut table = table_of_sets();
+    table.row(inputs.row());
+    println!("{}", table.markdown());
     println!("patchadm pkgadd -n -R ROOT -d {base} {PACKAGE}");
     println!("patchadm patchadd -R ROOT {patch}");
     println!("patchadm patchrm -R ROOT {PATCH}\n");
@@ -203,7 +205,7 @@ fn on_set(set: Set, scratch: &Scratch, options: &Options, report: &mut Report) -
     Report::progress(&format!("the set {}", set.name()));
     let directory = scratch.path().join(set.name());
     let inputs = Inputs::write(set, options, &directory)?;
-    report.begin_set(set.name(), &inputs.describe());
+    report.begin_set(set.name(), inputs.row());
     let mut rivals = None;
     if options.wants(Part::Apply) {
         rivals = Some(Rivals::build(&inputs, &directory, options, report)?);

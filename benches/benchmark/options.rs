@@ -78,7 +78,7 @@ pub(crate) struct Options {
     pub(crate) static_build: Option<PathBuf>,
 
     /// Write docs/benchmark/results.md, the plots beside it, and the table of the README.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "small")]
     pub(crate) write_docs: bool,
 
     /// What cargo bench adds.

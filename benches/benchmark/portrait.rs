@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use flate2::{Compression, write::GzEncoder};
 
 use crate::kinds::Kind;
-use crate::table::grouped;
+use crate::table::{grouped, megabytes};
 
 /// Figures of a set of files.
 pub(crate) struct Portrait {
@@ -58,30 +58,20 @@ impl Portrait {
         })
     }
 
-    /// One sentence.
-    pub(crate) fn describe(&self) -> String {
+    /// Cells of a table: files, bytes, the median size, the ratio, and the parts of each kind, by bytes and by files.
+    pub(crate) fn row(&self) -> Vec<String> {
         let part = |one: usize, all: usize| one as f64 / all.max(1) as f64 * 100.0;
         let of_kind = |kind: Kind| {
             let (files, bytes) = self.kinds[kind as usize];
-            let name = match kind {
-                Kind::Elf => "ELF",
-                Kind::Text => "text",
-                Kind::Compressed => "compressed",
-                Kind::Other => "other",
-            };
-            let [bytes, files] = [part(bytes, self.bytes), part(files, self.files)];
-            format!("{name} {bytes:.0} % of the bytes and {files:.0} % of the files")
+            format!("{:.0} %, {:.0} %", part(bytes, self.bytes), part(files, self.files))
         };
-        let is_there = |kind: &Kind| self.kinds[*kind as usize].0 > 0;
-        let kinds: Vec<String> = Kind::ALL.into_iter().filter(is_there).map(of_kind).collect();
-        format!(
-            "{} files, {:.1} MB, median {} bytes; `gzip -1` brings them to {:.2} of their size; {}.",
+        let figures = [
             grouped(self.files),
-            self.bytes as f64 / 1e6,
-            grouped(self.median),
-            self.ratio,
-            kinds.join(", ")
-        )
+            megabytes(self.bytes as f64),
+            format!("{:.1} kB", self.median as f64 / 1e3),
+            format!("{:.2}", self.ratio),
+        ];
+        figures.into_iter().chain(Kind::ALL.map(of_kind)).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use crate::inputs::table_of_sets;
 use crate::measure::Spread;
 use crate::plot::Plot;
 use crate::table::Table;
@@ -21,7 +22,7 @@ pub(crate) struct Report {
     /// The set that is being measured with.
     set: &'static str,
     /// What each set is like: at the head of the documentation.
-    sets: String,
+    sets: Table,
     /// The table of the README, and how long an apply takes in it beside the floor.
     short: Option<(f64, String)>,
 }
@@ -38,6 +39,10 @@ struct Target {
     plain: Option<Spread>,
 }
 
+/// What stands above the table of sets.
+const SETS: &str = "The sets, which [`sets.md`](sets.md) describes; the parts of ELF, text, compressed and other are those of \
+                    the bytes and those of the files:";
+
 /// How far a build with plain digests may be from the other one.
 const SAME: f64 = 0.15;
 
@@ -51,16 +56,18 @@ impl Report {
             plots: BTreeMap::new(),
             is_small,
             set: "",
-            sets: String::new(),
+            sets: table_of_sets(),
             short: None,
         }
     }
 
-    /// Begins the figures of a set.
-    pub(crate) fn begin_set(&mut self, set: &'static str, description: &str) {
+    /// Begins the figures of a set; `row` is its row in the table of sets.
+    pub(crate) fn begin_set(&mut self, set: &'static str, row: Vec<String>) {
         self.set = set;
-        self.sets += &format!("{description}\n\n");
-        println!("{description}\n");
+        let mut own = table_of_sets();
+        own.row(row.clone());
+        self.sets.row(row);
+        println!("{}", own.markdown());
     }
 
     /// Begins figures that have to do with no set.
@@ -191,8 +198,9 @@ impl Report {
             let readme = project.join("README.md");
             fs::write(&readme, with_table(&fs::read_to_string(&readme)?, text)?)?;
         }
-        let (sets, verdict) = (&self.sets, self.verdict.trim_start());
-        let mut text = format!("{head}{sets}{short}{verdict}{rest}");
+        let verdict = self.verdict.trim_start();
+        let sets = self.sets.markdown();
+        let mut text = format!("{head}{SETS}\n\n{sets}\n{short}{verdict}{rest}");
         if !self.plots.is_empty() {
             text += "\n## Plots\n\n";
         }

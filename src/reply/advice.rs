@@ -75,8 +75,8 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
         }
         Failure::Archive(ArchiveError::Earlier { .. }) => {
-            "Back the patch out with the version of patchadm that applied it; without that it stays, and later patches \
-             can be applied over it."
+            "Back the patch out with the version of patchadm that applied it, which reads the root until this one has \
+             changed it; without that the patch stays, and later ones can be applied over it."
                 .to_owned()
         }
         Failure::Archive(

@@ -67,6 +67,9 @@ struct VerifyReply {
     /// The number of patches whose undo data is damaged or lost.
     #[serde(skip)]
     damaged: usize,
+    /// The number of patches whose undo data an earlier form of the program made.
+    #[serde(skip)]
+    earlier: usize,
     /// The objects that are as recorded, where each path is wanted.
     #[serde(skip)]
     sound_paths: Vec<String>,
@@ -168,6 +171,10 @@ fn exit_of(report: &VerifyReport) -> Exit {
     codes.first().copied().unwrap_or_else(of_records)
 }
 
+fn is_earlier(damage: &UndoDamage<'_>) -> bool {
+    matches!(damage, UndoDamage::Archive(ArchiveError::Earlier { .. }))
+}
+
 fn code_of(damage: UndoDamage<'_>) -> Exit {
     match damage {
         UndoDamage::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
@@ -216,6 +223,7 @@ impl VerifyReply {
             path: root.show(&checked.path),
             errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
         });
+        let damages = || report.patches.iter().filter_map(VerifiedPatch::damage);
         let sound = report.objects.iter().filter(|checked| is_verbose && checked.findings.is_empty());
         Self {
             sound: exit == Exit::OK,
@@ -224,7 +232,8 @@ impl VerifyReply {
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
             interrupted: report.interrupted.iter().map(|half| HalfApplied::of(half, &wording)).collect(),
-            damaged: report.patches.iter().filter_map(VerifiedPatch::damage).count(),
+            damaged: damages().filter(|damage| !is_earlier(damage)).count(),
+            earlier: damages().filter(is_earlier).count(),
             sound_paths: sound.map(|checked| format!("{}: as recorded", root.show(&checked.path))).collect(),
         }
     }
@@ -278,13 +287,18 @@ impl VerifyReply {
             1 => "undo data of 1 patch is damaged".to_owned(),
             damaged => format!("undo data of {damaged} patches is damaged"),
         };
+        let earlier = match self.earlier {
+            0 => String::new(),
+            1 => ", and that of 1 patch is of an earlier form".to_owned(),
+            earlier => format!(", and that of {earlier} patches is of an earlier form"),
+        };
         let records = match self.records.len() {
             0 => String::new(),
             1 => "1 record is damaged; ".to_owned(),
             damaged => format!("{damaged} records are damaged; "),
         };
         let half = if self.interrupted.is_empty() { "" } else { "; a patch was left half applied" };
-        format!("{records}{objects}; {archives}{half}.")
+        format!("{records}{objects}; {archives}{earlier}{half}.")
     }
 }
 

@@ -4,6 +4,7 @@
 //! one of the [stories](crate::reliability::stories). The README beside them says how they were made.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
@@ -13,11 +14,14 @@ use patchadm_changeset::format::journal::{JournalError, SECTOR, done_sector, par
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest, ManifestError};
 use patchadm_container as container;
 use patchadm_core::database::history;
+use patchadm_core::format::ledger::Ledger;
 use patchadm_svr4::format::datastream;
 use tempfile::TempDir;
 
+use crate::delivery::Patch;
+use crate::packages::Package;
 use crate::reliability::stories::{SCRIPTED, STORIES, Told};
-use crate::scenario::is_root;
+use crate::scenario::{Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
 /// A root of an earlier build.
@@ -81,6 +85,19 @@ impl Earlier {
     }
 }
 
+/// The root on which an earlier build applied a patch, as that build leaves it when nothing kills it.
+fn tidied_up() -> Option<(TempDir, PathBuf)> {
+    let (dir, root) = COMMITTED.unpack()?;
+    let own = root.join("var/sadm/patchadm");
+    let mut journal = fs::read(own.join("journal")).unwrap();
+    let (sector, place) = done_sector();
+    let place = usize::try_from(place).unwrap();
+    journal[place..place + SECTOR].copy_from_slice(&sector);
+    fs::write(own.join("journal"), journal).unwrap();
+    fs::remove_dir_all(own.join("stage")).unwrap();
+    Some((dir, root))
+}
+
 /// Asserts that two texts are the same, and names the first line that is not.
 #[track_caller]
 fn assert_same_text(found: &[u8], expected: &[u8]) {
@@ -99,6 +116,14 @@ fn a_journal_of_an_earlier_build_is_told_by_its_version() {
         let done = [&journal[..4 * SECTOR], &done_sector(false).0, &journal[5 * SECTOR..]].concat();
         assert!(parse_head(&done).unwrap().done);
     }
+}
+
+#[test]
+fn a_ledger_of_an_earlier_build_is_written_again_the_same_and_binds_nothing() {
+    let (_, text) = BACK_OUT.files("var/sadm/patchadm/ledger/ACMEweb").pop_first().unwrap();
+    let ledger = Ledger::parse(&text).unwrap();
+    assert!(ledger.lines().is_empty() && ledger.earlier("100-01").unwrap().has_undo);
+    assert_same_text(&ledger.write(), &text);
 }
 
 #[test]
@@ -152,4 +177,59 @@ fn a_run_that_an_earlier_build_was_killed_in_is_left_to_that_build() {
             assert_same(&picture(), &before);
         }
     }
+}
+
+#[test]
+fn undo_data_of_an_earlier_build_is_told_as_that_and_neither_believed_nor_called_damaged() {
+    let Some((_dir, root)) = tidied_up() else { return };
+    let stage = Scenario::new();
+    let run = |line: &str| stage.run(&line.replace("-R", &format!("-R {}", root.display())));
+    let form = "was made by an earlier form of this program";
+    run("recover -R").ok();
+    let picture = || Tree::of(&root, &["var/sadm/install/.lockfile"]);
+    let before = picture();
+    assert_eq!(run("pkgchk -R ACMEweb").ok(), "");
+    assert!(run("list -R").ok().contains("100-01  effective"));
+    assert!(run("show -R 100-01").ok().contains(form));
+    let said = run("verify -R");
+    assert!(
+        said.stdout.contains("no undo data is damaged, and that of 1 patch is of an earlier form"),
+        "{}",
+        said.stdout
+    );
+    for line in [
+        "verify -R",
+        "patchrm -R 100-01",
+        "remove -R 100-01",
+        "plan -R --remove 100-01",
+        "recover -R --adopt-undo",
+    ] {
+        let said = run(line);
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert_eq!(said.code, 4, "{line}: {all}");
+        assert!(all.contains(form) && !all.contains("is damaged;"), "{line}: {all}");
+        assert_same(&picture(), &before);
+    }
+    let said = run("patchrm -R 100-01").fails(4);
+    assert!(said.contains("Back the patch out with the version of patchadm that applied it"), "{said}");
+}
+
+#[test]
+fn a_root_of_an_earlier_build_is_patched_and_that_patch_is_backed_out() {
+    let Some((_dir, root)) = tidied_up() else { return };
+    let stage = Scenario::new();
+    let run = |line: &str| stage.run(&line.replace("-R", &format!("-R {}", root.display())));
+    let ledger = || fs::read_to_string(root.join("var/sadm/patchadm/ledger/ACMEweb")).unwrap();
+    let (before, earlier) = (Tree::of(&root, &["var"]), ledger());
+    let later =
+        Package::new("ACMEweb").file("bin/httpd", 0o755, "second httpd\n").file("bin/new", 0o755, "new\n");
+    let later = Patch::of("200-01", later).directory(&stage);
+    run(&format!("patchadd -R {}", later.display())).ok();
+    assert_eq!(fs::read_to_string(root.join("opt/ACMEweb/bin/httpd")).unwrap(), "second httpd\n");
+    assert!(ledger().starts_with(&earlier) && ledger().contains("\"patch\":\"200-01\",\"info\":\"b3:"));
+    assert_eq!(run("pkgchk -R ACMEweb").ok(), "");
+    run("patchrm -R 100-01").fails(4);
+    run("patchrm -R 200-01").ok();
+    assert_same(&Tree::of(&root, &["var"]), &before);
+    assert_eq!(ledger(), earlier);
 }

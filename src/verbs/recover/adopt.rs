@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
 use crate::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
 use crate::surroundings::Output;
-use patchadm_core::operation::adopt::{AdoptedUndo, AdoptionReport};
+use patchadm_core::operation::adopt::{AdoptedUndo, AdoptionReport, UnreadableUndo};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
@@ -74,7 +74,7 @@ impl AdoptReport {
             result,
             changed: adopted.is_changed,
             adopted: adopted.archives.iter().map(AdoptedArchiveEntry::of).collect(),
-            unreadable: adopted.unreadable.clone(),
+            unreadable: adopted.unreadable.iter().map(|one| one.reason.clone()).collect(),
             error: None,
             exit,
             sentences: adopted
@@ -131,8 +131,13 @@ impl CommandReport for AdoptReport {
 }
 
 /// The sentence about an archive that cannot be read.
-fn lost(fault: &String) -> String {
-    format!("{fault}; it cannot be bound, and is lost unless it is put back from a backup")
+fn lost(one: &UnreadableUndo) -> String {
+    let meaning = if one.is_earlier {
+        "that version can back the patch out, and this one cannot"
+    } else {
+        "it cannot be bound, and is lost unless it is put back from a backup"
+    };
+    format!("{}; {meaning}", one.reason)
 }
 
 /// The outcome for one archive, with the run that tells it from others of the same patch.

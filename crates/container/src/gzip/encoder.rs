@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::codec::{Deflater, Effort, Inflater};
+use super::codec::{Deflater, Inflater};
 use super::in_order::InOrder;
 use super::{CHUNK, HEAD, HEADER, LONGEST, trailer};
 
@@ -27,39 +27,30 @@ impl<F: FnMut(VerifiedMember) -> io::Result<()>> MemberOutput for F {
     }
 }
 
-/// A chunk, and what it is worth.
-type ChunkJob = (Vec<u8>, Effort);
-
 /// Compresses what is written to it, and hands the members to `out` in their order.
 #[derive(Debug)]
 pub struct GzipEncoder<O> {
     out: O,
     chunk: Vec<u8>,
     /// Started when there is more than one member.
-    pool: Option<InOrder<ChunkJob, io::Result<VerifiedMember>>>,
+    pool: Option<InOrder<Vec<u8>, io::Result<VerifiedMember>>>,
     threads: usize,
-    /// Bytes in full chunks.
-    handed_over: u64,
-    /// Bytes at the beginning that are worth more time.
-    thorough: u64,
 }
 
 impl<O: MemberOutput> GzipEncoder<O> {
-    /// Nothing is written yet. Up to `threads` threads compress; each has up to two chunks under way. Members that begin
-    /// within the first `thorough` bytes are made as small as `gzip -6` makes them, the others as fast as `gzip -1`.
-    pub fn new(out: O, threads: usize, thorough: u64) -> Self {
+    /// Nothing is written yet. Up to `threads` threads compress; each has up to two chunks under way.
+    pub fn new(out: O, threads: usize) -> Self {
         let chunk = Vec::with_capacity(CHUNK);
-        Self { out, chunk, pool: None, threads: threads.max(1), handed_over: 0, thorough }
+        Self { out, chunk, pool: None, threads: threads.max(1) }
     }
 
     /// Ends the file, and gives back what the members were handed to.
     pub fn finish(mut self) -> io::Result<O> {
-        let (last, effort) = (std::mem::take(&mut self.chunk), self.effort());
-        if !last.is_empty() || self.handed_over == 0 {
-            match &mut self.pool {
-                Some(pool) => pool.ask((last, effort)),
-                None => self.out.take(Worker::default().encode(last, effort)?)?,
-            }
+        let last = std::mem::take(&mut self.chunk);
+        match &mut self.pool {
+            Some(pool) if !last.is_empty() => pool.ask(last),
+            Some(_) => {}
+            None => self.out.take(Worker::default().encode(last)?)?,
         }
         while self.pool.as_ref().is_some_and(|pool| pool.under_way() > 0) {
             self.take()?;
@@ -67,24 +58,17 @@ impl<O: MemberOutput> GzipEncoder<O> {
         Ok(self.out)
     }
 
-    /// What the chunk that is being filled is worth.
-    fn effort(&self) -> Effort {
-        if self.handed_over < self.thorough { Effort::Thorough } else { Effort::Fast }
-    }
-
     /// Hands a full chunk over.
     fn full(&mut self) -> io::Result<()> {
-        let effort = self.effort();
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
         let threads = self.threads;
         let pool = self.pool.get_or_insert_with(|| {
             InOrder::new(threads, || {
                 let mut worker = Worker::default();
-                move |(chunk, effort)| worker.encode(chunk, effort)
+                move |chunk| worker.encode(chunk)
             })
         });
-        pool.ask((chunk, effort));
-        self.handed_over += CHUNK as u64;
+        pool.ask(chunk);
         if pool.under_way() > 2 * threads { self.take() } else { Ok(()) }
     }
 
@@ -118,11 +102,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn encode(&mut self, content: Vec<u8>, effort: Effort) -> io::Result<VerifiedMember> {
+    fn encode(&mut self, content: Vec<u8>) -> io::Result<VerifiedMember> {
         let mut member = Vec::with_capacity(LONGEST);
         member.extend_from_slice(&HEAD);
         member.extend_from_slice(&[0; HEADER - HEAD.len()]);
-        self.deflater.deflate(&content, effort, &mut member)?;
+        self.deflater.deflate(&content, &mut member)?;
         self.must_decode_to(&content, member.get(HEADER..).unwrap_or_default())?;
         member.extend_from_slice(&trailer(&content));
         let size = u32::try_from(member.len()).map_err(io::Error::other)?;

@@ -19,10 +19,6 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 fn encoded(content: &[u8], threads: usize) -> Vec<u8> {
-    encoded_with(content, threads, 0)
-}
-
-fn encoded_with(content: &[u8], threads: usize, thorough: u64) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = GzipEncoder::new(
         |verified: VerifiedMember| {
@@ -30,7 +26,6 @@ fn encoded_with(content: &[u8], threads: usize, thorough: u64) -> Vec<u8> {
             Ok(())
         },
         threads,
-        thorough,
     );
     encoder.write_all(content).unwrap();
     assert!(encoder.finish().is_ok());
@@ -61,19 +56,6 @@ fn every_gzip_reads_what_is_written_and_the_bytes_do_not_depend_on_the_threads()
         assert!(other == content, "{length}");
         assert!(decoded(&file).unwrap() == content, "{length}");
     }
-}
-
-#[test]
-fn the_beginning_may_be_worth_more_time() {
-    let lines = (0..40_000u32).map(|n| format!("/opt/acme/{:08x} f none\n", n.wrapping_mul(0x9e37_79b1)));
-    let content = lines.collect::<String>().into_bytes();
-    assert!(content.len() > 3 * CHUNK);
-    let lengths = [0, 1, 2 * CHUNK as u64].map(|thorough| {
-        let file = encoded_with(&content, 2, thorough);
-        assert!(decoded(&file).unwrap() == content, "{thorough}");
-        file.len()
-    });
-    assert!(lengths[0] > lengths[1] && lengths[1] > lengths[2], "{lengths:?}");
 }
 
 #[test]

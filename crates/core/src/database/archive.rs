@@ -167,6 +167,9 @@ pub fn find_with(
     };
     let nowhere = || missing(view.root().show(&places::save(package)), false);
     let directory = places::save(package).join(patch.as_bytes()).map_err(|_| nowhere())?;
+    if ledger.earlier(patch).is_some_and(|line| line.has_undo) {
+        return Err(ArchiveError::Earlier { path: view.root().show(&directory) });
+    }
     let pointer = directory.join(b"remote").map_err(|_| nowhere())?;
     let local = first_of(&directory, |at| view.open(at).map_err(ArchiveError::from))?;
     let (file, shown, at) = if let Some((file, at)) = local {

@@ -51,10 +51,11 @@ pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFa
         };
     };
     let ledger = Ledger::parse(&text).map_err(|error: LedgerError| damaged(error.to_string()))?;
-    let wrong = ledger.lines().iter().find_map(|line| Some((line, fault(line, package)?)));
-    match wrong {
+    let wrong = ledger.lines().iter().find_map(|line| Some((&line.patch, fault(line, package)?)));
+    let no_id = ledger.patches().find_map(|patch| Some((patch, fault_of_id(patch)?)));
+    match no_id.or(wrong) {
         None => Ok(ledger),
-        Some((line, reason)) => Err(damaged(format!("patch {}: {reason}", line.patch.escape_debug()))),
+        Some((patch, reason)) => Err(damaged(format!("patch {}: {reason}", patch.escape_debug()))),
     }
 }
 
@@ -71,7 +72,11 @@ pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, Ledg
 /// Leaves the lines that count for a package with these parameters, or none if it is not installed.
 pub fn retain_counting(ledger: &mut Ledger, params: Option<&Params>) {
     let records = params.map(PatchRecordsByName::of).unwrap_or_default();
-    ledger.retain(|line| rule::holds("ledger.info", records.info(&line.patch) == Some(line.info)));
+    ledger.retain(|patch, info| {
+        let recorded = records.info(patch);
+        // Of a line of an earlier form it is not known whether the record is still the same.
+        rule::holds("ledger.info", recorded.is_some() && info.is_none_or(|info| recorded == Some(info)))
+    });
 }
 
 /// Computes the digest of a package's record of an applied patch, or returns `None` if the patch is not applied.
@@ -118,11 +123,13 @@ impl<'a> PatchRecordsByName<'a> {
     }
 }
 
+/// Returns the fault of the patch that a line is about, if there is one.
+fn fault_of_id(patch: &str) -> Option<&'static str> {
+    (!rule::holds("ledger.patch.id", is_id(patch))).then_some("that is no patch id")
+}
+
 /// Returns the fault of a line, if there is one.
 fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
-    if !rule::holds("ledger.patch.id", is_id(&line.patch)) {
-        return Some("that is no patch id");
-    }
     if let LedgerUndo::Kept { place: UndoLocation::Host(path), .. } = &line.undo {
         let is_place = OutsidePath::parse(path).is_some_and(|at| at.is_of(&line.patch, package.as_str()));
         if !rule::holds("ledger.where", is_place) {

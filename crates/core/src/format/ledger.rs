@@ -3,6 +3,9 @@
 //!
 //! JSON lines, one for each patch of the package. What a line says of an archive is what a backout believes; what lies
 //! beside the archive is for people. Whether the patch is still applied is not known here.
+//!
+//! Lines of an earlier form of the program have SHA-256 digests. They stay as they are and bind nothing; what is known is
+//! that they are there.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +27,30 @@ pub const SNAPSHOT: &str = "snapshot/undo.gz";
 /// The word before a BLAKE3 digest.
 const B3: &str = "b3:";
 
+/// The word before each digest of a line of an earlier form.
+const EARLIER: &str = "sha256:";
+
 /// `where` of an archive in the save directory.
 const SAVE: &str = "save";
 
 /// The lines of a ledger, in the order in which their patches were applied; no patch twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
+    /// They are older than all others.
+    earlier: Vec<EarlierLine>,
     lines: Vec<LedgerLine>,
+}
+
+/// A line of an earlier form of the program, which is written again as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlierLine {
+    /// The run that wrote the line.
+    pub run: String,
+    /// The patch, as its save directory is named.
+    pub patch: String,
+    /// Whether the patch has undo data that only that form reads: an archive of its own, or a manifest.
+    pub has_undo: bool,
+    text: Vec<u8>,
 }
 
 /// What the root knows of the undo data of one patch.
@@ -152,28 +172,47 @@ impl Ledger {
             let wrong = |reason: String| LedgerError::Line { line: at + 1, reason };
             let written: WrittenLine =
                 serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
-            let line = LedgerLine::read(written).map_err(wrong)?;
-            if !rule::holds("ledger.patch.once", patches.insert(line.patch.clone())) {
-                return Err(wrong(format!("patch {} has a line already", line.patch)));
+            if !rule::holds("ledger.patch.once", patches.insert(written.patch.clone())) {
+                return Err(wrong(format!("patch {} has a line already", written.patch)));
             }
-            ledger.lines.push(line);
+            if written.info.starts_with(EARLIER) {
+                ledger.earlier.push(EarlierLine::read(written, line).map_err(wrong)?);
+            } else {
+                ledger.lines.push(LedgerLine::read(written, B3).map_err(wrong)?);
+            }
         }
         Ok(ledger)
     }
 
     /// The bytes of the file; none at all for a ledger without lines.
     pub fn write(&self) -> Vec<u8> {
-        self.lines.iter().flat_map(LedgerLine::write).collect()
+        let earlier = self.earlier.iter().map(|line| [&line.text[..], b"\n"].concat());
+        earlier.chain(self.lines.iter().map(LedgerLine::write)).flatten().collect()
     }
 
     /// Whether it has no line.
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.lines.is_empty() && self.earlier.is_empty()
     }
 
     /// The lines.
     pub fn lines(&self) -> &[LedgerLine] {
         &self.lines
+    }
+
+    /// The lines of an earlier form.
+    pub fn earlier_lines(&self) -> &[EarlierLine] {
+        &self.earlier
+    }
+
+    /// The patches of all lines, of whatever form.
+    pub fn patches(&self) -> impl Iterator<Item = &String> {
+        self.earlier.iter().map(|line| &line.patch).chain(self.lines.iter().map(|line| &line.patch))
+    }
+
+    /// The line of an earlier form of a patch, as its save directory is named.
+    pub fn earlier(&self, patch: &str) -> Option<&EarlierLine> {
+        self.earlier.iter().find(|line| line.patch == patch)
     }
 
     /// The line of a patch, as its save directory is named.
@@ -188,15 +227,27 @@ impl Ledger {
 
     /// Puts a line in the place of the one of the same patch, or at the end.
     pub fn set(&mut self, line: LedgerLine) {
+        self.earlier.retain(|known| known.patch != line.patch);
         match self.lines.iter_mut().find(|known| known.patch == line.patch) {
             Some(known) => *known = line,
             None => self.lines.push(line),
         }
     }
 
-    /// Takes the lines out that are not wanted.
-    pub fn retain(&mut self, is_wanted: impl FnMut(&LedgerLine) -> bool) {
-        self.lines.retain(is_wanted);
+    /// Takes the lines out that are not wanted: a patch, and the digest of its record where that can be compared.
+    pub fn retain(&mut self, mut is_wanted: impl FnMut(&str, Option<Digest>) -> bool) {
+        self.earlier.retain(|line| is_wanted(&line.patch, None));
+        self.lines.retain(|line| is_wanted(&line.patch, Some(line.info)));
+    }
+}
+
+impl EarlierLine {
+    /// Reads a line in which only the word before the digests is another one.
+    fn read(written: WrittenLine, text: &[u8]) -> Result<Self, String> {
+        let LedgerLine { run, patch, undo, snapshot, manifest, .. } = LedgerLine::read(written, EARLIER)?;
+        let is_own = matches!(undo, LedgerUndo::Kept { is_classic: false, .. });
+        let has_undo = is_own || snapshot.is_some() || manifest.is_some();
+        Ok(Self { run, patch, has_undo, text: text.to_vec() })
     }
 }
 
@@ -214,12 +265,13 @@ impl LedgerLine {
         }
     }
 
-    fn read(written: WrittenLine) -> Result<Self, String> {
+    /// Reads a line whose digests have this word before them.
+    fn read(written: WrittenLine, algorithm: &str) -> Result<Self, String> {
         if !rule::holds("ledger.run", is_run(&written.run)) {
             return Err("`run` is no run".to_owned());
         }
         let digest = |name: &str, text: &str| {
-            tagged(text).ok_or_else(|| format!("`{name}` is no digest of this program"))
+            tagged(text, algorithm).ok_or_else(|| format!("`{name}` is no digest of this program"))
         };
         let scripts = written.scripts.iter().map(|(name, text)| {
             if !rule::holds("ledger.scripts.name", is_script_name(name)) {
@@ -316,8 +368,8 @@ fn is_script_name(name: &str) -> bool {
 }
 
 /// A digest with the name of its algorithm.
-fn tagged(text: &str) -> Option<Digest> {
-    let hex = text.strip_prefix(B3)?;
+fn tagged(text: &str, algorithm: &str) -> Option<Digest> {
+    let hex = text.strip_prefix(algorithm)?;
     Digest::from_hex(hex).filter(|digest| digest.to_string() == hex)
 }
 
@@ -348,7 +400,7 @@ mod tests {
     }
 
     fn text(lines: &[LedgerLine]) -> String {
-        String::from_utf8(Ledger { lines: lines.to_vec() }.write()).unwrap()
+        String::from_utf8(Ledger { earlier: Vec::new(), lines: lines.to_vec() }.write()).unwrap()
     }
 
     #[test]
@@ -403,6 +455,30 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_an_earlier_form_stays_as_it_is_and_binds_nothing() {
+        let none = LedgerLine { undo: LedgerUndo::None(WhyNone::NoUndo), ..line() };
+        let earlier =
+            text(&[line(), LedgerLine { patch: "105181-04".to_owned(), ..none }]).replace(B3, EARLIER);
+        let mut ledger = Ledger::parse(earlier.as_bytes()).unwrap();
+        let known = |patch: &str, ledger: &Ledger| ledger.earlier(patch).map(|line| line.has_undo);
+        assert_eq!((known("105181-05", &ledger), known("105181-04", &ledger)), (Some(true), Some(false)));
+        assert!(ledger.lines().is_empty() && !ledger.is_empty());
+        assert_eq!(ledger.script_digest("105181-05", "prebackout"), None);
+        let new = LedgerLine { patch: "105181-06".to_owned(), ..line() };
+        ledger.set(new.clone());
+        let both = earlier.clone() + &text(&[new]);
+        assert_eq!(String::from_utf8(ledger.write()).unwrap(), both);
+        assert_eq!(Ledger::parse(both.as_bytes()), Ok(ledger.clone()));
+
+        ledger.set(line());
+        assert!(ledger.earlier("105181-05").is_none() && ledger.line("105181-05").is_some());
+        ledger.retain(|_, info| info.is_some());
+        assert_eq!(ledger.earlier_lines(), []);
+        let mixed = earlier.replacen("\"undo\":\"sha256:", "\"undo\":\"b3:", 1);
+        assert!(matches!(Ledger::parse(mixed.as_bytes()), Err(LedgerError::Line { line: 1, .. })));
+    }
+
+    #[test]
     fn a_line_takes_the_place_of_that_of_the_same_patch() {
         let mut ledger = Ledger::default();
         ledger.set(line());
@@ -413,7 +489,7 @@ mod tests {
         assert_eq!(patches, [("105181-05", true), ("2-01", false)]);
         assert_eq!(ledger.script_digest("105181-05", "prebackout"), Some(Digest([1; 32])));
         assert_eq!(ledger.script_digest("105181-05", "postbackout"), None);
-        ledger.retain(|line| line.patch == "2-01");
+        ledger.retain(|patch, _| patch == "2-01");
         assert!(ledger.line("105181-05").is_none() && !ledger.is_empty());
     }
 

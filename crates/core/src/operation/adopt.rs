@@ -61,13 +61,22 @@ pub struct AdoptedUndo {
     pub is_adopted: bool,
 }
 
+/// An archive that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableUndo {
+    /// What is wrong with it, with its patch and package.
+    pub reason: String,
+    /// Nothing but its form, which an earlier version of the program reads.
+    pub is_earlier: bool,
+}
+
 /// What was done about the undo archives of a root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdoptionReport {
     /// Each that no line of the ledger binds.
     pub archives: Vec<AdoptedUndo>,
     /// What is wrong with each archive that cannot be read: its undo data is lost unless it is put back.
-    pub unreadable: Vec<String>,
+    pub unreadable: Vec<UnreadableUndo>,
     /// Whether the ledger has changed.
     pub is_changed: bool,
 }
@@ -162,7 +171,7 @@ impl Adopter<'_> {
     fn package(
         &self,
         package: &PkgInst,
-        unreadable: &mut Vec<String>,
+        unreadable: &mut Vec<UnreadableUndo>,
     ) -> Result<(Vec<AdoptedUndo>, Option<LedgerChange>), Failure> {
         let view = RecordView::live(&self.ground.root);
         let Some(params) = installed::params(&view, package)? else { return Ok((Vec::new(), None)) };
@@ -231,7 +240,7 @@ impl Adopter<'_> {
         &self,
         package: &PkgInst,
         params: &Params,
-        unreadable: &mut Vec<String>,
+        unreadable: &mut Vec<UnreadableUndo>,
     ) -> Result<Vec<Candidate>, Failure> {
         let view = RecordView::live(&self.ground.root);
         let applied = installed::patch_records(view.root(), package, params, &self.ground.policy.separator)?;
@@ -247,7 +256,10 @@ impl Adopter<'_> {
                     Ok(Some(manifest)) => manifest,
                     Ok(None) => continue,
                     Err(error) => {
-                        unreadable.push(format!("patch {patch}, package {package}: {error}"));
+                        unreadable.push(UnreadableUndo {
+                            is_earlier: matches!(error, archive::ArchiveError::Earlier { .. }),
+                            reason: format!("patch {patch}, package {package}: {error}"),
+                        });
                         continue;
                     }
                 };

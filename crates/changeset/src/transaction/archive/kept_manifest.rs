@@ -33,7 +33,7 @@ fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {
         out.extend_from_slice(&verified.member);
         Ok(())
     };
-    let mut encoder = gzip::GzipEncoder::new(take, cores(), text.len() as u64);
+    let mut encoder = gzip::GzipEncoder::new(take, cores());
     encoder.write_all(text)?;
     let _ = encoder.finish()?;
     Ok(out)

@@ -70,9 +70,7 @@ pub(crate) fn write(
     let buffer = Vec::new();
     let mut objects = OldObjects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
     let mut file = WritingBack { file, written: 0, begun: 0 };
-    // The pkgmap is in the header of the datastream, and in the part.
-    let described = 2 * package.pkgmap.len() + information.values().map(Vec::len).sum::<usize>();
-    let written = verified::write(&mut file, archive.format, described as u64, |encoder| {
+    let written = verified::write(&mut file, archive.format, |encoder| {
         objects.stream(encoder, archive, &package, &information, form)
     });
     written.map_err(|failure| match failure {

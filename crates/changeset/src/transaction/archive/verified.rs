@@ -55,18 +55,16 @@ struct ArchiveSink<'f> {
     reader: SyncSender<Vec<u8>>,
 }
 
-/// Lets `content` write a datastream to `file`, compressed as `format`, and reads it back meanwhile. The first
-/// `described` bytes are text, on which gzip spends less time than on the rest.
+/// Lets `content` write a datastream to `file`, compressed as `format`, and reads it back meanwhile.
 pub(crate) fn write<'f, E>(
     file: &'f mut dyn Write,
     format: UndoFormat,
-    described: u64,
     content: impl FnOnce(VerifyingEncoder<'f>) -> Result<VerifyingEncoder<'f>, E>,
 ) -> Result<WrittenArchive, VerifiedWriteError<E>> {
     let (sender, receiver) = sync_channel(UNDER_WAY);
     let sink = ArchiveSink { file, b3: Digesting::default(), size: 0, reader: sender };
     let inner = match format {
-        UndoFormat::Gzip => Inner::Gzip(gzip::GzipEncoder::new(sink, cores(), described)),
+        UndoFormat::Gzip => Inner::Gzip(gzip::GzipEncoder::new(sink, cores())),
         UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
         UndoFormat::Plain => Inner::Plain(Hashing::new(sink)),
     };
@@ -160,24 +158,37 @@ impl Write for ArchiveSink<'_> {
 /// the decoded bytes is returned.
 fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
     if format == UndoFormat::Gzip {
-        read_members(BufReader::with_capacity(1 << 16, chunks)).map(|_| None)
+        read_members(BufReader::new(chunks)).map(|_| None)
     } else {
         let opened = patchadm_container::open_container(chunks).map_err(|error| error.to_string())?;
-        let read = read_members(Hashing::new(BufReader::with_capacity(1 << 16, opened.reader)))?;
+        let read = read_members(Hashing::new(BufReader::new(opened.reader)))?;
         Ok(Some(read.finish().1))
     }
 }
 
 fn read_members<R: Read>(input: R) -> Result<R, String> {
+    let mut buffer = vec![0; 1 << 16];
     let mut stream = datastream::DatastreamReader::open(input).map_err(|error| error.to_string())?;
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while stream.next_member().map_err(|error| error.to_string())?.is_some() {
-            io::copy(&mut stream, &mut io::sink()).map_err(|error| error.to_string())?;
+            drain(&mut stream, &mut buffer)?;
         }
     }
     let mut rest = stream.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(|error| error.to_string())?;
+    drain(&mut rest, &mut buffer)?;
     Ok(rest)
+}
+
+/// Reads to the end, by so much at once that no buffer in between is used.
+fn drain(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), String> {
+    loop {
+        match input.read(buffer) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
 }
 
 /// Reads from the channel.
@@ -218,7 +229,7 @@ mod tests {
     fn what_does_not_read_back_is_found_before_it_counts() {
         for format in [UndoFormat::Gzip, UndoFormat::Compress, UndoFormat::Plain] {
             let mut file = Vec::new();
-            let result = write(&mut file, format, 0, |mut encoder| {
+            let result = write(&mut file, format, |mut encoder| {
                 encoder.write_all(b"this is no datastream").map(|()| encoder)
             });
             assert!(matches!(result, Err(VerifiedWriteError::ReadBack(_))), "{format:?}");
@@ -229,7 +240,7 @@ mod tests {
     fn a_datastream_reads_back_in_every_format_and_its_digest_is_that_of_the_file() {
         for format in [UndoFormat::Gzip, UndoFormat::Compress, UndoFormat::Plain] {
             let mut file = Vec::new();
-            let written = write(&mut file, format, 0, |encoder| {
+            let written = write(&mut file, format, |encoder| {
                 let package = datastream::DatastreamPackage {
                     inst: PkgInst::new("ACMEweb").unwrap(),
                     parts: 1,

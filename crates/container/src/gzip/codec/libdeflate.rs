@@ -4,29 +4,21 @@ use std::io;
 
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 
-use super::{Effort, corrupt, longest, too_long};
+use super::{corrupt, longest, too_long};
 use crate::gzip::CHUNK;
+
+/// The fastest level that compresses; 0 would only store.
+const LEVEL: i32 = 1;
 
 /// Deflates one chunk after another.
 #[derive(Default)]
-pub(in crate::gzip) struct Deflater {
-    fast: Option<Compressor>,
-    thorough: Option<Compressor>,
-}
+pub(in crate::gzip) struct Deflater(Option<Compressor>);
 
 impl Deflater {
     /// Adds the deflated content to `out`.
-    pub(in crate::gzip) fn deflate(
-        &mut self,
-        content: &[u8],
-        effort: Effort,
-        out: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        let (kept, level) = match effort {
-            Effort::Fast => (&mut self.fast, CompressionLvl::fastest()),
-            Effort::Thorough => (&mut self.thorough, CompressionLvl::default()),
-        };
-        let compressor = kept.get_or_insert_with(|| Compressor::new(level));
+    pub(in crate::gzip) fn deflate(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let level = CompressionLvl::new(LEVEL).map_err(|_| io::Error::other("libdeflate lacks the level"))?;
+        let compressor = self.0.get_or_insert_with(|| Compressor::new(level));
         let begin = out.len();
         out.resize(begin + longest(content.len()), 0);
         let room = out.get_mut(begin..).unwrap_or_default();

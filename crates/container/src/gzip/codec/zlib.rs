@@ -4,29 +4,17 @@ use std::io;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::{Effort, corrupt, longest, too_long};
+use super::{corrupt, longest, too_long};
 use crate::gzip::CHUNK;
 
 /// Deflates one chunk after another.
 #[derive(Default)]
-pub(in crate::gzip) struct Deflater {
-    fast: Option<Compress>,
-    thorough: Option<Compress>,
-}
+pub(in crate::gzip) struct Deflater(Option<Compress>);
 
 impl Deflater {
     /// Adds the deflated content to `out`.
-    pub(in crate::gzip) fn deflate(
-        &mut self,
-        content: &[u8],
-        effort: Effort,
-        out: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        let (kept, level) = match effort {
-            Effort::Fast => (&mut self.fast, Compression::fast()),
-            Effort::Thorough => (&mut self.thorough, Compression::default()),
-        };
-        let compress = kept.get_or_insert_with(|| Compress::new(level, false));
+    pub(in crate::gzip) fn deflate(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let compress = self.0.get_or_insert_with(|| Compress::new(Compression::fast(), false));
         compress.reset();
         out.reserve(longest(content.len()));
         let status = compress.compress_vec(content, out, FlushCompress::Finish)?;

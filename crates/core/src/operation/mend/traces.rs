@@ -53,7 +53,7 @@ impl PatchTraces {
 
     /// The patches that the ledger or a save directory names.
     pub(super) fn patches(&self) -> BTreeSet<PatchId> {
-        let lines = self.ledger.iter().flat_map(Ledger::lines).map(|line| &line.patch);
+        let lines = self.ledger.iter().flat_map(Ledger::patches);
         lines.chain(&self.saved).filter_map(|name| PatchId::new(name).ok()).collect()
     }
 }

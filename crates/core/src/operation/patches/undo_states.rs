@@ -69,7 +69,7 @@ impl UndoState {
     pub fn of_error(error: &ArchiveError) -> Self {
         match error {
             ArchiveError::Lost { .. } | ArchiveError::Missing { .. } => Self::Lost,
-            ArchiveError::Outside { .. } => Self::Saved,
+            ArchiveError::Outside { .. } | ArchiveError::Earlier { .. } => Self::Saved,
             error if is_closed(error) => Self::Saved,
             _ => Self::Damaged,
         }

@@ -29,7 +29,7 @@ pub(super) fn damaged_package(root: &Root, package: &PkgInst) -> Result<Option<D
     let saved = saved.into_iter().filter_map(|name| String::from_utf8(name).ok());
     let saved: Vec<String> = saved.filter(|name| PatchId::new(name).is_ok()).collect();
     let ledger = ledger::read(&view, package).ok();
-    let known = ledger.iter().flat_map(Ledger::lines).map(|line| line.patch.clone());
+    let known = ledger.iter().flat_map(Ledger::patches).cloned();
     let mut ended: Vec<String> = known.collect();
     ended.extend(saved.iter().filter(|name| !ended.contains(name)).cloned().collect::<Vec<_>>());
     Ok(Some(DamagedPackage { reason, is_there: names.is_some(), installed, saved, ended }))

@@ -6,7 +6,7 @@
 
 use crate::database::archive::ArchiveError;
 use crate::database::{RecordView, ledger};
-use crate::format::ledger::LedgerUndo;
+use crate::format::ledger::{LedgerLine, LedgerUndo};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
 use crate::operation::session::RootAndPolicy;
@@ -44,7 +44,8 @@ fn recorded(ground: &RootAndPolicy, patch: &PatchId, name: &str) -> Result<Recor
         }
         // A line that was written for an archive of another tool, or to adopt one, says nothing of scripts.
         let is_of_classic = |undo: &LedgerUndo| matches!(undo, LedgerUndo::Kept { is_classic: true, .. });
-        if ledger.line(patch.as_str()).is_some_and(|line| !line.is_adopted && !is_of_classic(&line.undo)) {
+        let is_own = |line: &LedgerLine| !line.is_adopted && !is_of_classic(&line.undo);
+        if ledger.line(patch.as_str()).is_some_and(is_own) || ledger.earlier(patch.as_str()).is_some() {
             found = Recorded::NoSuchScript;
         }
     }

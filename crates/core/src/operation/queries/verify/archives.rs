@@ -100,7 +100,9 @@ fn ledgers(ground: &RootAndPolicy, archives: &[ArchiveToVerify]) -> BTreeMap<Pkg
 
 impl ArchiveVerifier<'_> {
     fn verified(&self, of: &ArchiveToVerify) -> (ArchiveVerdict, Option<Manifest>) {
-        let is_named = self.line(of).is_some_and(|line| line.manifest.is_some() || line.archive().is_some());
+        let earlier = self.ledgers.get(&of.package).and_then(|ledger| ledger.earlier(&of.saved_as));
+        let is_named = earlier.is_some_and(|line| line.has_undo)
+            || self.line(of).is_some_and(|line| line.manifest.is_some() || line.archive().is_some());
         let (state, manifest) = match (of.is_kept || is_named).then(|| self.read(of)) {
             None => (ArchiveState::None(UndoState::without(self.line(of))), None),
             Some(Ok(read)) => read,
