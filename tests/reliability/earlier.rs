@@ -90,7 +90,7 @@ fn tidied_up() -> Option<(TempDir, PathBuf)> {
     let (dir, root) = COMMITTED.unpack()?;
     let own = root.join("var/sadm/patchadm");
     let mut journal = fs::read(own.join("journal")).unwrap();
-    let (sector, place) = done_sector();
+    let (sector, place) = done_sector(false);
     let place = usize::try_from(place).unwrap();
     journal[place..place + SECTOR].copy_from_slice(&sector);
     fs::write(own.join("journal"), journal).unwrap();
