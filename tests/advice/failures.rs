@@ -24,6 +24,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Failure::BackoutDirectory", backout_directory),
     ("ArchiveError::Missing", archive_missing),
     ("ArchiveError::Lost", archive_lost),
+    ("ArchiveError::Earlier", archive_of_an_earlier_form),
     ("ArchiveError::Outside", archive_outside),
     ("ArchiveError::NotBound", archive_not_bound),
     ("ArchiveError::Ledger", ledger_damaged),
@@ -50,6 +51,28 @@ fn archive_lost() {
     assert!(last_line(&said).starts_with("Put it back from a backup of the root"), "{said}");
     fs::rename(stage.beside("backup"), &archive).unwrap();
     stage.run(REMOVE).ok();
+}
+
+/// The patch stays, and a later one is applied over it and backed out again.
+fn archive_of_an_earlier_form() {
+    let stage = stage();
+    stage.run(ADD).ok();
+    let ledger = stage.at("/var/sadm/patchadm/ledger/ACMEweb");
+    let lines = fs::read_to_string(&ledger).unwrap();
+    fs::write(&ledger, lines.replace("\"b3:", "\"sha256:")).unwrap();
+    let said = stage.run(REMOVE).fails(4);
+    let advice = last_line(&said);
+    assert!(advice.starts_with("Back the patch out with the version of patchadm that applied it"), "{said}");
+    assert!(advice.ends_with("later ones can be applied over it."), "{said}");
+    let later = Patch::of("200-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "three\n"));
+    later.directory(&stage);
+    for (line, content) in
+        [(&*ADD.replace("100-01", "200-01"), "three\n"), (&*REMOVE.replace("100-01", "200-01"), "two\n")]
+    {
+        stage.run(line).ok();
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), content, "{line}");
+    }
+    assert_eq!(stage.run(REMOVE).fails(4), said);
 }
 
 const ADD: &str = "add -R @ROOT@ delivered/100-01";

@@ -16,6 +16,8 @@ use crate::reliability::stories::{Command, Story, Trial};
 /// Where a change stands in the course of a run, as far as codes tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Moment {
+    /// History and logs are opened, to see whether they have what the run before did. The run itself has not begun.
+    LookingBack,
     /// New objects are written beside their places, or room is made for them.
     Staging,
     /// Old objects are saved.
@@ -90,6 +92,7 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
     for (number, (call, path, journal)) in noted.iter().enumerate() {
         let was = changes.last().map(|change| change.moment);
         let moment = match journal {
+            Journal::Closed if is_looking_back(*call, path) => Moment::LookingBack,
             Journal::Closed if is_saved(&noted, number) => Moment::Saving,
             Journal::Closed if is_staged(*call, path) => Moment::Staging,
             Journal::Closed => Moment::Recording,
@@ -108,6 +111,11 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
         changes.push(Change { call: *call, path: path.clone(), moment, committed });
     }
     changes
+}
+
+/// Whether a change opens history or a log, which before a commit only the next run does, for the one before it.
+fn is_looking_back(call: ChangeCall, path: &str) -> bool {
+    call == ChangeCall::OpenWrite && (path.ends_with("/history") || path.ends_with("/log"))
 }
 
 /// Whether a change belongs to a directory of records that gets an undo archive.
@@ -209,7 +217,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
         Moment::Saving => by(4, 7),
         Moment::Staging | Moment::Recording | Moment::Switching => by(5, 5),
         Moment::Committing => 65,
-        Moment::Finishing => 0,
+        Moment::LookingBack | Moment::Finishing => 0,
     }
 }
 
@@ -219,7 +227,7 @@ pub(crate) fn expected_state(moment: Moment) -> &'static str {
         Moment::Staging | Moment::Saving | Moment::Recording => "Nothing was changed.",
         Moment::Switching => "The changes that had begun were undone: everything is as before.",
         Moment::Committing => "Whether the change is durable is not known.\nRun `patchadm recover`.",
-        Moment::Finishing => "",
+        Moment::LookingBack | Moment::Finishing => "",
     }
 }
 

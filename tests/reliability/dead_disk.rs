@@ -119,6 +119,8 @@ fn die(story: &Story, legal: &Legal, number: usize, changes: &[Change], errno: E
     let change = met_change(changes, number, &met)?;
     let expected = match change.moment {
         Moment::Switching => 65,
+        // The first change behind it meets the dead disk, too.
+        Moment::LookingBack => expected_code(&story.whole, Moment::Staging, errno),
         other => expected_code(&story.whole, other, errno),
     };
     if ended.code != expected || !ended.text.contains(&words(errno)) {

@@ -93,7 +93,7 @@ fn fail_once(
     let is_legal = match change.moment {
         _ if errno == Errno::INTR || is_unheard => vec![legal.last()],
         Moment::Committing => vec![change.committed, change.committed + 1],
-        Moment::Finishing => vec![legal.last()],
+        Moment::LookingBack | Moment::Finishing => vec![legal.last()],
         _ => vec![change.committed],
     };
     if matches!(change.moment, Moment::Committing | Moment::Finishing) && errno != Errno::INTR {
@@ -130,6 +130,9 @@ fn said_well(
     if errno == Errno::INTR {
         return if ended.text.is_empty() { Ok(()) } else { wrong("somebody noticed") };
     }
+    if change.moment == Moment::LookingBack && matches!(story.whole, Command::Repair(_)) {
+        return Ok(()); // it tells of no recovery
+    }
     if !ended.text.contains(&words(errno)) {
         return wrong("the reason is missing");
     }
@@ -137,7 +140,7 @@ fn said_well(
     if !ended.text.contains(&format!("{root}/")) {
         return wrong("no path is named");
     }
-    if change.moment == Moment::Finishing {
+    if matches!(change.moment, Moment::LookingBack | Moment::Finishing) {
         return Ok(());
     }
     if ended.text.matches(&words(errno)).count() != 1 {

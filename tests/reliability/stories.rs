@@ -349,9 +349,9 @@ impl Trial {
     }
 }
 
-/// The notes of all runs, or the first failure.
+/// The notes of the recovery and of all runs, or the first failure; a repair tells of no recovery.
 fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<String>, Failure> {
-    let results: Vec<Result<Option<Receipt>, Failure>> = match command {
+    let (recovered, results): (Recovered, Vec<Result<Option<Receipt>, Failure>>) = match command {
         Command::Apply { patches, again } => {
             let request = ApplyRequest {
                 patches: patches.clone(),
@@ -360,12 +360,12 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
                 ..ApplyRequest::default()
             };
             let report = apply_patches(root, &request, caller)?;
-            report.patches.into_iter().map(|one| one.result).collect()
+            (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
         Command::BackOut(ids) => {
             let request = BackOutRequest { ids: ids.clone(), ..BackOutRequest::default() };
             let report = back_out_patches(root, &request, caller)?;
-            report.patches.into_iter().map(|one| one.result).collect()
+            (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
         Command::BackOutByScripts(ids) => {
             let scripts = PatchScriptRequest {
@@ -375,7 +375,7 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             };
             let request = BackOutRequest { ids: ids.clone(), scripts, ..BackOutRequest::default() };
             let report = back_out_patches(root, &request, caller)?;
-            report.patches.into_iter().map(|one| one.result).collect()
+            (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
         Command::Add { spool, packages } => {
             let request = AddRequest {
@@ -386,13 +386,13 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
                 ..AddRequest::default()
             };
             let report = add_packages(root, &request, caller, &mut SilentObserver)?;
-            report.packages.into_iter().map(|one| one.result.map(Some)).collect()
+            (report.recovered, report.packages.into_iter().map(|one| one.result.map(Some)).collect())
         }
         Command::Remove(packages) => {
             let request =
                 RemoveRequest { packages: packages.clone(), scripts: scripts(), ..RemoveRequest::default() };
             let report = remove_packages(root, &request, caller, &mut SilentObserver)?;
-            report.packages.into_iter().map(|one| one.result.map(Some)).collect()
+            (report.recovered, report.packages.into_iter().map(|one| one.result.map(Some)).collect())
         }
         Command::Repair(packages) => {
             let packages = packages.iter().map(|word| PackagePattern::parse(word)).collect();
@@ -403,11 +403,12 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
                 other => Failure::BadFile(other.to_string()),
             })?;
             assert!(report.mended.iter().all(|mended| mended.is_made), "{:?}", report.mended);
-            Vec::new()
+            (Recovered::Nothing, Vec::new())
         }
     };
     let receipts = results.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(receipts.into_iter().flatten().flat_map(|receipt| receipt.notes).collect())
+    let notes = receipts.into_iter().flatten().flat_map(|receipt| receipt.notes);
+    Ok(recovered.notes().iter().cloned().chain(notes).collect())
 }
 
 fn scripts() -> ScriptSettings {

@@ -93,17 +93,21 @@ pub fn recover_with(
     let head = journal_file::head(root).during(Phase::Recover)?;
     let recovered = match &head {
         None => Recovered::Nothing,
-        Some(head) if head.done => {
-            if head.is_unsynced {
-                // Whatever stands in the way, the run itself is done; the next command tries again.
-                let _ = must_be_of_this_root(root, head).and_then(|()| tell_again(root, head));
-            }
-            Recovered::Nothing
-        }
+        Some(head) if head.done => Recovered::Nothing.with_notes(told_again(root, head)),
         Some(_) => recover_run(root, outside)?,
     };
     let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
     Ok(recovered.with_notes(notes))
+}
+
+/// Completes history and logs of a run that is tidied up. The run is done whatever stands in the way, so that is a note.
+fn told_again(root: &Root, head: &JournalHead) -> Vec<String> {
+    if !head.is_unsynced || must_be_of_this_root(root, head).is_err() {
+        return Vec::new();
+    }
+    let run = &head.header.run;
+    let note = |cause| format!("what run {run} did may be missing in history and log: {cause}");
+    tell_again(root, head).err().map(note).into_iter().collect()
 }
 
 fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, TransactionError> {

@@ -11,6 +11,7 @@ use crate::plan::Plan;
 use crate::transaction::Recovered;
 use patchadm_rootfs::{ChangeCall, Door};
 use patchadm_svr4::package::ContentsLine;
+use rustix::io::Errno;
 
 const HISTORY: &str = "var/sadm/patchadm/history";
 const LOG: &str = "var/sadm/patch/100-01/log";
@@ -103,6 +104,25 @@ fn the_log_of_a_patch_that_was_removed_since_is_not_made_again() {
     let before = world.picture();
     assert_eq!(world.recover(), Recovered::Nothing);
     assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn history_that_cannot_be_written_to_is_a_note_until_it_can() {
+    let (world, _) = twice();
+    lose(&world, HISTORY, before_last_run(&world, HISTORY, "{"));
+    let full = Door::watched(|step| {
+        let is_full = step.call == ChangeCall::Write && step.path.to_string().ends_with("/history");
+        if is_full { Err(Errno::NOSPC) } else { Ok(()) }
+    });
+    let Recovered::PassedOver { notes } = world.recover_with(full) else { panic!("nothing is said") };
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    assert!(
+        note.starts_with("what run 2-00000000000000aa did may be missing in history and log: "),
+        "{note}"
+    );
+    assert!(note.contains("var/sadm/patchadm/history: No space left on device"), "{note}");
+    assert_eq!(world.recover(), Recovered::Nothing);
+    assert_eq!(fs::read_to_string(world.path(HISTORY)).unwrap().lines().count(), 2);
 }
 
 #[test]
