@@ -2,7 +2,7 @@
 //!
 //! If the stamp of the last run fits, everything between the changed lines is copied as is, and the old digest is
 //! taken from the stamp. Otherwise every line is read, and an unsorted database is sorted. A thread computes the new
-//! digest while the file is written; meanwhile the system starts flushing a large file, so that the sync that makes
+//! digest while the file is written; meanwhile the system begins to write back a large file, so that the sync that makes
 //! it durable has little left to do.
 
 use std::fs::File;
@@ -10,8 +10,6 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-
-use rustix::io::Errno;
 
 use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, MergeResult};
 use crate::format::contents_splice::splice;
@@ -33,8 +31,6 @@ const PORTION: usize = 256 << 10;
 const SEARCH: u64 = 8 << 10;
 /// The smallest size, in bytes, for which the choice of method and an early flush matter.
 const SMALL: u64 = 1 << 20;
-/// The smallest size, in bytes, for which the digest takes longer than the copy and an extra flush pays.
-const LARGE: u64 = 8 << 20;
 
 /// Size and digest of the bytes written.
 struct Passed {
@@ -218,8 +214,8 @@ impl Merging<'_> {
     }
 }
 
-/// Lets `work` write a file while a thread computes the digest. A large file is flushed meanwhile, so that waiting
-/// for the digest and for the disk overlap.
+/// Lets `work` write a file while a thread computes the digest. The system begins to write it back meanwhile, so that
+/// waiting for the digest and for the disk overlap.
 fn digested<T>(
     file: WritableFile,
     work: impl FnOnce(&mut dyn Write) -> Result<T, ContentsError>,
@@ -235,12 +231,6 @@ fn digested<T>(
         }
         let WatchedWriter { size, progress, .. } = out.into_parts().0;
         drop(progress);
-        if size >= LARGE
-            && made.is_ok()
-            && let Err(error) = file.sync()
-        {
-            made = Err(io::Error::from(error.errno().unwrap_or(Errno::IO)).into());
-        }
         (made, size, digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let made = made.and_then(|made| Ok((made, Passed { size, b3: digest? })));
@@ -297,49 +287,24 @@ impl Write for WatchedWriter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
-    use patchadm_rootfs::{ChangeCall, Door};
-
-    /// A file of so many bytes, written in pieces; how often it was synced meanwhile.
-    fn written(size: usize, fails: bool) -> (Result<Passed, ContentsError>, Vec<u8>, usize) {
-        let dir = tempfile::tempdir().unwrap();
-        let syncs = Arc::new(AtomicUsize::new(0));
-        let counted = syncs.clone();
-        let door = Door::watched(move |step| {
-            let is_sync = step.call == ChangeCall::Sync;
-            counted.fetch_add(usize::from(is_sync), Ordering::Relaxed);
-            if is_sync && fails { Err(Errno::NOSPC) } else { Ok(()) }
-        });
-        let root = Root::open_with(dir.path(), door).unwrap();
-        let file = root.dir(&ObjectPath::root()).unwrap().create(b"contents").unwrap();
-        let bytes: Vec<u8> = (0..size).map(|at| at.to_le_bytes()[at % 3]).collect();
-        let (made, _) = digested(file, |out| {
-            for piece in bytes.chunks(100_003) {
-                out.write_all(piece)?;
-            }
-            Ok(())
-        });
-        let found = std::fs::read(dir.path().join("contents")).unwrap();
-        assert!(found == bytes, "{size} bytes");
-        (made.map(|((), passed)| passed), bytes, syncs.load(Ordering::Relaxed))
-    }
 
     #[test]
-    fn the_digest_is_that_of_what_was_written_and_only_a_large_file_is_synced_at_once() {
-        for (size, syncs) in [(0, 0), (1000, 0), ((2 << 20) + 5, 0), ((8 << 20) + 7, 1)] {
-            let (passed, bytes, synced) = written(size, false);
-            let passed = passed.unwrap();
-            assert_eq!(passed.b3, Digest::of(&bytes));
-            assert_eq!((passed.size, synced), (size as u64, syncs));
+    fn the_digest_is_that_of_what_was_written() {
+        for size in [0, 1000, (2 << 20) + 5] {
+            let dir = tempfile::tempdir().unwrap();
+            let root = Root::open(dir.path()).unwrap();
+            let file = root.dir(&ObjectPath::root()).unwrap().create(b"contents").unwrap();
+            let bytes: Vec<u8> = (0..size).map(|at: usize| at.to_le_bytes()[at % 3]).collect();
+            let (made, _) = digested(file, |out| {
+                for piece in bytes.chunks(100_003) {
+                    out.write_all(piece)?;
+                }
+                Ok(())
+            });
+            let ((), passed) = made.unwrap();
+            assert!(std::fs::read(dir.path().join("contents")).unwrap() == bytes, "{size} bytes");
+            assert_eq!((passed.size, passed.b3), (size as u64, Digest::of(&bytes)));
         }
-    }
-
-    #[test]
-    fn a_large_file_that_cannot_be_brought_to_the_disk_is_an_error_with_what_the_system_said() {
-        let Err(ContentsError::Io(error)) = written(9 << 20, true).0 else { panic!("no error of the disk") };
-        assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
     }
 }

@@ -49,8 +49,9 @@ pub(super) struct BackOutInput<'a> {
     pub(super) choice: ScriptChoice,
     pub(super) known: KnownArchives,
     ledgers: LedgerCache,
-    /// What the first plan need not read again.
-    read: (Cell<Option<BTreeMap<PkgInst, Installed>>>, Cell<Option<AppliedPatches>>),
+    /// The packages and their patch records, which the first plan need not read again.
+    read_packages: Cell<Option<BTreeMap<PkgInst, Installed>>>,
+    read_applied: Cell<Option<AppliedPatches>>,
     /// What the backouts before leave where nothing is done; in a run nothing: the root has it.
     pub(super) before: ForeseenRoot,
 }
@@ -69,7 +70,8 @@ impl<'a> BackOutInput<'a> {
             choice: request.scripts.choice(ground)?,
             known: KnownArchives::new(),
             ledgers: LedgerCache::default(),
-            read: Default::default(),
+            read_packages: Cell::default(),
+            read_applied: Cell::default(),
             before: ForeseenRoot::at(now.timestamp()),
         })
     }
@@ -78,12 +80,12 @@ impl<'a> BackOutInput<'a> {
     #[must_use]
     pub(super) fn knowing(self, known: Option<KnownRecords>) -> Self {
         let Some(KnownRecords { packages, applied }) = known else { return self };
-        Self { read: (Cell::new(Some(packages)), Cell::new(Some(applied))), ..self }
+        Self { read_packages: Cell::new(Some(packages)), read_applied: Cell::new(Some(applied)), ..self }
     }
 
     /// The patch records of the packages.
     pub(super) fn applied(&self, rules: &Inventory) -> Result<AppliedPatches, Reason> {
-        let known = self.read.1.take().filter(|_| self.before.is_as_it_is());
+        let known = self.read_applied.take().filter(|_| self.before.is_as_it_is());
         known.map_or_else(|| self.ground.applied(rules), Ok)
     }
 
@@ -110,7 +112,7 @@ impl<'a> BackOutInput<'a> {
 
     /// Every installed package with its parameters.
     pub(super) fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        let packages = self.read.0.take().map_or_else(|| self.ground.packages(), Ok)?;
+        let packages = self.read_packages.take().map_or_else(|| self.ground.packages(), Ok)?;
         Ok(self.before.packages(packages))
     }
 
