@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use super::codec::{Deflater, Inflater};
 use super::in_order::InOrder;
-use super::{CHUNK, HEAD, HEADER, LONGEST, trailer};
+use super::{CHUNK, HEAD, HEADER, trailer};
+
+/// Chunks for each thread that may be under way, so that the threads have work while whoever feeds them waits for a disk.
+const AHEAD: usize = 5;
 
 /// A member, and the content that it was made of: decoded again it is that content, byte by byte.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub struct GzipEncoder<O> {
 }
 
 impl<O: MemberOutput> GzipEncoder<O> {
-    /// Nothing is written yet. Up to `threads` threads compress; each has up to two chunks under way.
+    /// Nothing is written yet. Up to `threads` threads compress, each with up to [`AHEAD`] chunks under way.
     pub fn new(out: O, threads: usize) -> Self {
         let chunk = Vec::with_capacity(CHUNK);
         Self { out, chunk, pool: None, threads: threads.max(1) }
@@ -69,7 +72,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
             })
         });
         pool.ask(chunk);
-        if pool.under_way() > 2 * threads { self.take() } else { Ok(()) }
+        if pool.under_way() > AHEAD * threads { self.take() } else { Ok(()) }
     }
 
     fn take(&mut self) -> io::Result<()> {
@@ -103,7 +106,7 @@ struct Worker {
 
 impl Worker {
     fn encode(&mut self, content: Vec<u8>) -> io::Result<VerifiedMember> {
-        let mut member = Vec::with_capacity(LONGEST);
+        let mut member = Vec::with_capacity(HEADER);
         member.extend_from_slice(&HEAD);
         member.extend_from_slice(&[0; HEADER - HEAD.len()]);
         self.deflater.deflate(&content, &mut member)?;

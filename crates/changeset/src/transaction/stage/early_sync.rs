@@ -1,6 +1,7 @@
 //! Flushes staged objects to the disk while the processor still has work, so that the sync before publication has
 //! little left to wait for. Correctness does not depend on it: that sync always follows.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use crate::transaction::error::Cause;
@@ -26,6 +27,22 @@ impl<'scope> EarlySync<'scope> {
         Self(is_worth_it.then(|| scope.spawn(|| domains.sync())))
     }
 
+    /// Returns a sync that starts when it is told to over the channel, if `bytes` staged bytes will be worth it; it never
+    /// starts once the channel is dropped.
+    pub(crate) fn when_told<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        root: &Root,
+        domains: &'env OpenDomains,
+        bytes: u64,
+    ) -> (Self, Option<SyncSender<()>>) {
+        if bytes < WORTH_IT || root.workers() < 2 {
+            return (Self(None), None);
+        }
+        let (start, told) = sync_channel(1);
+        let sync = scope.spawn(move || told.recv().map_or(Ok(()), |()| domains.sync()));
+        (Self(Some(sync)), Some(start))
+    }
+
     /// Waits for the sync to end. The kernel reports an error to a descriptor only once, so it must not be lost here.
     pub(crate) fn end(self) -> Result<(), Cause> {
         let failed = |_| Cause::Internal("the thread of a sync failed".to_owned());
@@ -45,8 +62,8 @@ mod tests {
     use crate::format::run::Run;
     use patchadm_rootfs::{ChangeCall, Door};
 
-    /// How many syncs an early one of so many bytes makes, and what it comes to, where every sync fails.
-    fn early(bytes: u64, is_for_many: bool) -> (usize, bool) {
+    /// A root on which every sync fails and is counted, with a stage.
+    fn failing(is_for_many: bool) -> (Root, OpenDomains, Arc<AtomicUsize>) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
         let count = Arc::new(AtomicUsize::new(0));
@@ -60,8 +77,32 @@ mod tests {
         });
         let root = Root::open_with(dir.path(), if is_for_many { door.for_many() } else { door }).unwrap();
         let domains = OpenDomains::begin(&root, &Run { number: 1, nonce: 7 }, &[]).unwrap();
+        (root, domains, count)
+    }
+
+    /// How many syncs an early one of so many bytes makes, and what it comes to.
+    fn early(bytes: u64, is_for_many: bool) -> (usize, bool) {
+        let (root, domains, count) = failing(is_for_many);
         let ended = std::thread::scope(|scope| EarlySync::begin(scope, &root, &domains, bytes).end());
         (count.load(Ordering::Relaxed), ended.is_ok())
+    }
+
+    #[test]
+    fn a_sync_that_waits_is_made_when_it_is_told_to_and_never_otherwise() {
+        let told = |is_told: bool| {
+            let (root, domains, count) = failing(true);
+            let ended = std::thread::scope(|scope| {
+                let (early, start) = EarlySync::when_told(scope, &root, &domains, WORTH_IT);
+                match start {
+                    Some(start) if is_told => start.send(()).unwrap(),
+                    start => drop(start),
+                }
+                early.end()
+            });
+            (count.load(Ordering::Relaxed), ended.is_ok())
+        };
+        let synced = if patchadm_rootfs::cores() > 1 { (1, false) } else { (0, true) };
+        assert_eq!([told(true), told(false)], [synced, (0, true)]);
     }
 
     #[test]

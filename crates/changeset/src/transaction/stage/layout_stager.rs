@@ -15,6 +15,7 @@ use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
 use crate::transaction::settings::{RunActivity, RunWatch};
 use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::early_sync::EarlySync;
 use crate::transaction::stage::layout::{Layout, LayoutItem};
 use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
 use patchadm_rootfs::Root;
@@ -32,6 +33,9 @@ pub(crate) struct LayoutStager<'a, 'p> {
     pub(crate) domains: &'a OpenDomains,
     pub(crate) layout: &'a mut Layout<'p>,
     pub(crate) watch: RunWatch<'a>,
+    /// Whether the first objects go to the disk while the last are staged: where nothing is saved, no later step is long
+    /// enough for that.
+    pub(crate) syncs: bool,
 }
 
 /// The items with a file of the source, in the order of these files.
@@ -82,11 +86,7 @@ impl<'p> LayoutStager<'_, 'p> {
     }
 
     fn make(&self, content: &mut dyn ContentSource) -> Result<StagedObjects, Cause> {
-        let sizes = self.layout.items.iter().filter_map(|item| match item.object().map(|new| &new.body) {
-            Some(Body::Member(member)) => Some(member.size),
-            _ => None,
-        });
-        self.watch.begins(RunActivity::Staging, sizes.sum());
+        self.watch.begins(RunActivity::Staging, self.size());
         let mut stager = ObjectStager::new(self.root, self.domains, self.layout);
         for index in self.select(|body| !matches!(body, Body::Member(_) | Body::Link(_))) {
             self.watch.check()?;
@@ -103,6 +103,15 @@ impl<'p> LayoutStager<'_, 'p> {
         }
         made.add(stager.finish());
         Ok(made)
+    }
+
+    /// The bytes of all files that come from the source.
+    fn size(&self) -> u64 {
+        let sizes = self.layout.items.iter().filter_map(|item| match item.object().map(|new| &new.body) {
+            Some(Body::Member(member)) => Some(member.size),
+            _ => None,
+        });
+        sizes.sum()
     }
 
     fn select(&self, wanted: impl Fn(&Body) -> bool) -> Vec<usize> {
@@ -125,7 +134,9 @@ impl<'p> LayoutStager<'_, 'p> {
         let workers =
             if self.root.workers() > 1 && wanted.places.len() > 1 { self.root.workers() } else { 0 };
         let has_failed = AtomicBool::new(false);
+        let bytes = if self.syncs { self.size() } else { 0 };
         thread::scope(|scope| {
+            let (early, told) = EarlySync::when_told(scope, self.root, self.domains, bytes);
             let (to, jobs) = sync_channel(workers);
             let jobs = Arc::new(Mutex::new(jobs));
             let start = |_| {
@@ -144,6 +155,7 @@ impl<'p> LayoutStager<'_, 'p> {
                 to,
                 batch: ReadFiles::new(),
                 held: 0,
+                sync: told.map(|told| (bytes / 3 * 2, told)),
                 has_failed: &has_failed,
             };
             let read = reading.all(content);
@@ -154,7 +166,7 @@ impl<'p> LayoutStager<'_, 'p> {
                     thread.join().map_err(|_| Cause::Internal("a staging thread failed".to_owned()))?;
                 made.add(part?);
             }
-            read.map(|()| made)
+            read.and(early.end()).map(|()| made)
         })
     }
 }
@@ -194,6 +206,8 @@ struct SourceReader<'a, 'w, 'l, 'p> {
     to: Option<SyncSender<ReadFiles<'w>>>,
     batch: ReadFiles<'w>,
     held: usize,
+    /// How many bytes are left to be read before the early sync starts, and where it is told to.
+    sync: Option<(u64, SyncSender<()>)>,
     has_failed: &'a AtomicBool,
 }
 
@@ -226,7 +240,9 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
         };
         if self.to.is_none() || size > LARGEST_HELD {
             let mut data = BufReader::with_capacity(1 << 17, data);
-            return self.own.member(indexes, &mut data, &|count| watch.advances(count));
+            self.own.member(indexes, &mut data, &|count| watch.advances(count))?;
+            self.count(size);
+            return Ok(());
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
         // One byte more than it should have shows that it has too many.
@@ -234,8 +250,20 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
         read.map_err(|error| self.own.corrupt(first, error.to_string()))?;
         watch.advances(bytes.len() as u64);
         self.held += bytes.len();
+        self.count(bytes.len() as u64);
         self.batch.push((indexes, bytes));
         if self.held >= BATCH.0 || self.batch.len() >= BATCH.1 { self.hand_over() } else { Ok(()) }
+    }
+
+    /// Starts the early sync when most bytes are read.
+    fn count(&mut self, bytes: u64) {
+        let Some((left, start)) = self.sync.take() else { return };
+        if left > bytes {
+            self.sync = Some((left - bytes, start));
+        } else {
+            // A thread that does not listen any more has failed, and says so at the end.
+            let _ = start.send(());
+        }
     }
 
     fn hand_over(&mut self) -> Result<(), Cause> {

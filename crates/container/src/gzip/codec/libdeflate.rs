@@ -12,18 +12,22 @@ const LEVEL: i32 = 1;
 
 /// Deflates one chunk after another.
 #[derive(Default)]
-pub(in crate::gzip) struct Deflater(Option<Compressor>);
+pub(in crate::gzip) struct Deflater {
+    compressor: Option<Compressor>,
+    /// Room for the longest result, filled with zeros once and not for each chunk.
+    room: Vec<u8>,
+}
 
 impl Deflater {
     /// Adds the deflated content to `out`.
     pub(in crate::gzip) fn deflate(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         let level = CompressionLvl::new(LEVEL).map_err(|_| io::Error::other("libdeflate lacks the level"))?;
-        let compressor = self.0.get_or_insert_with(|| Compressor::new(level));
-        let begin = out.len();
-        out.resize(begin + longest(content.len()), 0);
-        let room = out.get_mut(begin..).unwrap_or_default();
-        let length = compressor.deflate_compress(content, room).map_err(|_| too_long())?;
-        out.truncate(begin + length);
+        let compressor = self.compressor.get_or_insert_with(|| Compressor::new(level));
+        if self.room.len() < longest(content.len()) {
+            self.room.resize(longest(content.len()), 0);
+        }
+        let length = compressor.deflate_compress(content, &mut self.room).map_err(|_| too_long())?;
+        out.extend_from_slice(self.room.get(..length).unwrap_or_default());
         Ok(())
     }
 }
