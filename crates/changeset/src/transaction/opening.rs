@@ -2,9 +2,7 @@
 
 use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use super::settings::RunSettings;
-use crate::format::journal::{
-    Journal, JournalArchive, JournalEntry, JournalFiles, JournalHeader, Op, VERSION,
-};
+use crate::format::journal::{Journal, JournalArchive, JournalEntry, JournalHeader, Op, VERSION};
 use crate::format::run::Run;
 use crate::outside::OutsideAccess;
 use crate::transaction::journal::journal_file;
@@ -12,7 +10,7 @@ use crate::transaction::journal::root_id_file;
 use crate::transaction::recover::recovery::{next_run, roll_back};
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::{OpenDomains, make_own_directory};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::ObjectPath;
 
 /// A run with a number and a stage, but no journal yet.
@@ -65,8 +63,8 @@ impl RunOpening {
         ops: impl Iterator<Item = Op>,
     ) -> Result<Journal, Box<Unpublished>> {
         let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
-        let files = self.journal(command, settings, archives, ops);
-        let journal = self.write_and_read_back(root, files, settings).map_err(before)?;
+        let journal = self.write(root, command, settings, archives, ops).map_err(before)?;
+        let journal = self.read_back(root, &journal, settings).map_err(before)?;
         match journal_file::publish(root) {
             Ok(()) => Ok(journal),
             // Once the rename was made it may have reached the disk.
@@ -77,13 +75,16 @@ impl RunOpening {
         }
     }
 
-    fn journal(
+    /// Writes the journal and its copies; returns the bytes of what everybody may read. Of the ops each is gone when it is
+    /// written.
+    fn write(
         &self,
+        root: &Root,
         command: &str,
         settings: RunSettings<'_>,
         archives: &[JournalArchive],
         ops: impl Iterator<Item = Op>,
-    ) -> JournalFiles {
+    ) -> Result<Vec<u8>, Cause> {
         let header = JournalHeader {
             version: VERSION,
             run: self.run.to_string(),
@@ -95,29 +96,22 @@ impl RunOpening {
         let archives = archives.iter().cloned().map(JournalEntry::Archive);
         let run_record = JournalEntry::RunRecord(settings.run_record.clone());
         let ops = ops.map(|op| JournalEntry::Op(Box::new(op)));
-        Journal::to_files(header, domains.chain(archives).chain([run_record]).chain(ops))
+        let entries = domains.chain(archives).chain([run_record]).chain(ops);
+        let stages: Vec<&Dir> = self.domains.iter().map(|domain| &domain.dir).collect();
+        journal_file::write_new(root, &stages, &header.run.clone(), |ops| {
+            Journal::write_beside(header, entries, ops)
+        })
     }
 
-    /// Writes the journal and makes everything durable. Meanwhile the journal is parsed as recovery would parse it, from
-    /// its file; from here, the run follows that journal.
-    fn write_and_read_back(
-        &self,
-        root: &Root,
-        files: JournalFiles,
-        settings: RunSettings<'_>,
-    ) -> Result<Journal, Cause> {
+    /// Makes everything durable. Meanwhile the journal is parsed as recovery would parse it, from its file; from here, the
+    /// run follows that journal.
+    fn read_back(&self, root: &Root, journal: &[u8], settings: RunSettings<'_>) -> Result<Journal, Cause> {
         let run = self.run.to_string();
-        journal_file::write_new(root, &files, &run)?;
-        for domain in self.domains.iter() {
-            journal_file::write_copy(&domain.dir, &files, &run)?;
-        }
         settings.watch.check()?;
-        let JournalFiles { journal, ops } = files;
-        drop(ops);
         std::thread::scope(|scope| {
             let syncing = scope.spawn(|| self.make_durable(&run));
             // In this thread: what is read takes the memory that the layout has left.
-            let read = journal_file::read_back(root, &journal, &run);
+            let read = journal_file::read_back(root, journal, &run);
             syncing.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))??;
             read
         })

@@ -290,8 +290,15 @@ impl<'a> ObjectSurvey<'a> {
         let records = self.resolver.locate_dir(&places::packages())?;
         self.inventory.records_on = self.file_systems.of(&records)?;
         self.inventory.file_systems = self.file_systems.into_list();
+        let Inventory { lines, live, physical, on, .. } = &mut self.inventory;
+        (compact(lines), compact(live), compact(physical), compact(on));
         Ok(self.inventory)
     }
+}
+
+/// Makes a map anew that was filled in the order of its keys: that leaves its nodes half empty, and all at once fills them.
+fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
 }
 
 /// Returns the name under which a kept file was first known.

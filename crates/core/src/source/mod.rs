@@ -47,7 +47,7 @@ use patchadm_svr4::package::is_room_for;
 use scan::Scan;
 
 /// What a plan and its inventory take for an entry of a pkgmap, in bytes.
-const ROOM_TO_PLAN: u64 = 5 << 10;
+const ROOM_TO_PLAN: u64 = 8 << 10;
 
 /// Why a walk ends before the source does.
 enum WalkEnd {

@@ -7,7 +7,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::io::BufRead;
+use std::io::{self, BufRead, Write};
 
 use super::{HEAD, Identity, Journal, JournalEntry, JournalError, JournalHeader, Op, SECTOR, VERSION};
 use super::{blank, checked, line, sector, texts};
@@ -26,6 +26,21 @@ pub struct JournalFiles {
     pub ops: Vec<u8>,
 }
 
+/// The lines of the second file on their way there.
+struct DigestedLines<'a> {
+    file: &'a mut dyn Write,
+    b3: Digesting,
+    length: u64,
+}
+
+impl DigestedLines<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.b3.update(line);
+        self.length += line.len() as u64;
+        self.file.write_all(line)
+    }
+}
+
 impl Journal {
     /// The files of a journal of the present version whose run is in progress: header, blank outcome, all lines. The ops
     /// of either file keep their order.
@@ -33,9 +48,22 @@ impl Journal {
         header: JournalHeader,
         entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
     ) -> JournalFiles {
+        let mut ops = Vec::new();
+        // Writing into memory cannot fail.
+        let journal = Self::write_beside(header, entries, &mut ops).unwrap_or_default();
+        JournalFiles { journal, ops }
+    }
+
+    /// Writes the second of these files line by line, so that its bytes are never all in memory; returns those of the
+    /// first.
+    pub fn write_beside(
+        header: JournalHeader,
+        entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
+        ops: &mut dyn Write,
+    ) -> io::Result<Vec<u8>> {
         // The sectors come first, and the header when everything behind it is known.
         let mut journal: Vec<u8> = (0..HEAD / SECTOR).flat_map(|_| blank()).collect();
-        let mut ops = Vec::new();
+        let mut ops = DigestedLines { file: ops, b3: Digesting::default(), length: 0 };
         for entry in entries {
             let entry = entry.borrow();
             match entry {
@@ -43,12 +71,12 @@ impl Journal {
                 JournalEntry::Op(op) if op.db => {
                     let shown = op.for_everybody();
                     if shown != **op {
-                        ops.extend_from_slice(&line(entry));
+                        ops.write(&line(entry))?;
                     }
                     journal.extend_from_slice(&line(&JournalEntry::Op(Box::new(shown))));
                 }
                 JournalEntry::Archive(_) | JournalEntry::RunRecord(_) | JournalEntry::Op(_) => {
-                    ops.extend_from_slice(&line(entry));
+                    ops.write(&line(entry))?;
                 }
             }
         }
@@ -58,12 +86,12 @@ impl Journal {
             lines: lines.len() as u64,
             b3: digest(lines),
             db: lines.len() as u64,
-            ops: ops.len() as u64,
-            ops_b3: digest(&ops),
+            ops: ops.length,
+            ops_b3: ops.b3.finish().to_string(),
             ..header
         };
         journal.splice(..SECTOR, sector(&header));
-        JournalFiles { journal, ops }
+        Ok(journal)
     }
 
     /// Adds what the second file says, when it is the one that the header names.

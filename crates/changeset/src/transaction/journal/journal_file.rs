@@ -3,7 +3,7 @@
 //! The file `ops-<run>` means nothing until a journal names it, so it has its final name from the start. It is
 //! removed once the next run has its outcome.
 
-use std::io::{BufReader, Read as _};
+use std::io::{self, BufReader, BufWriter, Read as _, Write};
 
 use crate::format::journal::{
     self, HEAD, Journal, JournalError, JournalFiles, JournalHead, RunOutcome, RunRecord, ScriptProgress,
@@ -11,7 +11,7 @@ use crate::format::journal::{
 use crate::records::lost_journal::{UNPUBLISHED as NEW, stage_without_journal};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::make_own_directory;
-use patchadm_rootfs::{Dir, FileType, Root, Timestamp, WritableFile};
+use patchadm_rootfs::{Dir, FileType, Root, RootError, Timestamp, WritableFile};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::places::own_directory;
 
@@ -35,6 +35,9 @@ const LARGEST: u64 = 4 << 30;
 
 /// The most bytes of an ops file in which what is told of the run is looked for.
 const MOST_TOLD: usize = 1 << 20;
+
+/// The bytes of an ops file that are written at once.
+const WRITTEN_AT_ONCE: usize = 1 << 18;
 
 /// The most damaged journals of which each is kept under a name of its own.
 const MOST_KEPT: u32 = 10_000;
@@ -112,13 +115,67 @@ pub(crate) fn begin(own: &Dir) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Writes the journal of a run under its temporary name. It is neither durable nor valid yet.
-pub(crate) fn write_new(root: &Root, files: &JournalFiles, run: &str) -> Result<(), Cause> {
+/// Writes the journal of a run, and a copy of it into each stage, all under temporary names. None is durable or valid
+/// yet. `lines` writes the ops file and returns the journal, which is returned.
+pub(crate) fn write_new(
+    root: &Root,
+    stages: &[&Dir],
+    run: &str,
+    lines: impl FnOnce(&mut dyn Write) -> io::Result<Vec<u8>>,
+) -> Result<Vec<u8>, Cause> {
     let own = make_own_directory(root)?;
-    let ops = ops_name(run);
-    own.remove(&ops)?;
-    write(&own, &ops, &files.ops, Mode::of(0o600))?;
-    fill(&mut own.open_or_create(NEW, Mode::of(0o600))?, &files.journal, Mode::of(0o644))
+    let name = ops_name(run);
+    own.remove(&name)?;
+    let copies = stages.iter().map(|stage| stage.create(format!("{OPS}{run}{UNNAMED}").as_bytes()));
+    let files = std::iter::once(own.create(&name)).chain(copies).collect::<Result<_, _>>()?;
+    let mut ops = BufWriter::with_capacity(WRITTEN_AT_ONCE, AllOps { files, length: 0, error: None });
+    let written = lines(&mut ops).and_then(|journal| ops.flush().map(|()| journal));
+    let (AllOps { files, error, .. }, _) = ops.into_parts();
+    let journal = match (written, error) {
+        (Ok(journal), None) => journal,
+        (_, Some(error)) => return Err(error.into()),
+        (Err(error), None) => return Err(Cause::Internal(error.to_string())),
+    };
+    files.iter().try_for_each(|file| file.set_mode(Mode::of(0o600)))?;
+    fill(&mut own.open_or_create(NEW, Mode::of(0o600))?, &journal, Mode::of(0o644))?;
+    for stage in stages {
+        write(stage, NEW, &journal, Mode::of(0o644))?;
+    }
+    Ok(journal)
+}
+
+/// The ops file and its copies, which get the same bytes.
+struct AllOps {
+    files: Vec<WritableFile>,
+    length: u64,
+    /// What the file said that could not be written.
+    error: Option<RootError>,
+}
+
+impl AllOps {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), RootError> {
+        self.length += bytes.len() as u64;
+        for file in &mut self.files {
+            file.reserve_beyond(self.length)?;
+            file.put(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for AllOps {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes).map_err(|error| {
+            let told = io::Error::other(error.to_string());
+            self.error = Some(error);
+            told
+        })?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads the journal of a run back whose lines are at hand, with its ops file from the disk.
@@ -127,12 +184,6 @@ pub(crate) fn read_back(root: &Root, journal: &[u8], run: &str) -> Result<Journa
     let mut ops = BufReader::with_capacity(1 << 16, own.open_regular(&ops_name(run))?);
     Journal::parse_beside(journal, &mut ops)
         .map_err(|reason| Cause::Journal { path: root.show(&own.at(NAME)), reason })
-}
-
-/// Writes a copy of the journal into a stage, both files under temporary names.
-pub(crate) fn write_copy(stage: &Dir, files: &JournalFiles, run: &str) -> Result<(), Cause> {
-    write(stage, format!("{OPS}{run}{UNNAMED}").as_bytes(), &files.ops, Mode::of(0o600))?;
-    write(stage, NEW, &files.journal, Mode::of(0o644))
 }
 
 fn ops_name(run: &str) -> Vec<u8> {

@@ -157,7 +157,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
     fn finish(self, changes: &'p [Change]) -> Layout<'p> {
         let mut items = self.items;
         // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree.
-        items.sort_by_key(|item| item.rank);
+        // By cached keys they are sorted in place.
+        items.sort_by_cached_key(|item| item.rank);
         let mut by_path: Vec<usize> = (0..items.len()).collect();
         // Stable: of two items with one path the last one counts.
         by_path.sort_by(|one, other| items[*one].client.cmp(&items[*other].client));
