@@ -46,6 +46,8 @@ mod completions;
 mod control_characters;
 /// Records that are damaged or disagree: who says it, and what repairs them.
 mod damaged_records;
+/// The list of what a patch put there.
+mod delivered;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;

@@ -5,7 +5,7 @@ mod interruption;
 use std::collections::{BTreeMap, BTreeSet};
 
 use patchadm_changeset::RecordFile;
-use patchadm_rootfs::{Digest, Live, LiveKind};
+use patchadm_rootfs::{Digest, KnownFile, Live, LiveKind};
 use patchadm_svr4::package::{
     Accounts, ContentsLine, Ftype, Mode, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
@@ -110,6 +110,8 @@ pub struct Touched {
     pub not_directories: BTreeSet<ObjectPath>,
     /// The packages whose records may change.
     pub packages: BTreeSet<PkgInst>,
+    /// Files whose bytes are known for as long as nothing of them changes, so that they need not be read.
+    pub known: BTreeMap<ObjectPath, KnownFile>,
 }
 
 /// A package that is installed.

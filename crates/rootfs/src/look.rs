@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, ObjectStatus, Result, RootError, again, optional};
-use crate::{Live, LiveKind, Sums, Xattrs};
+use crate::{KnownFile, Live, LiveKind, Sums, Xattrs};
 
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
@@ -74,15 +74,21 @@ impl Dir {
     /// Reads everything about `name`: type, attributes, extended attributes, and the sums of a regular file. Returns
     /// `None` if it is missing. Fails with EAGAIN if the file changes three times in a row while it is read.
     pub fn live(&self, name: &[u8]) -> Result<Option<Live>> {
-        self.live_through(&mut vec![0; 1 << 16], name)
+        self.live_through(&mut vec![0; 1 << 16], name, None)
     }
 
-    /// Does the same through a buffer shared by many files, or for this directory if the name is empty.
-    pub fn live_through(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
+    /// Does the same through a buffer shared by many files, or for this directory if the name is empty. The bytes of a
+    /// file that is exactly the `known` one are not read.
+    pub fn live_through(
+        &self,
+        buffer: &mut [u8],
+        name: &[u8],
+        known: Option<&KnownFile>,
+    ) -> Result<Option<Live>> {
         for _ in 0..3 {
             let Some(seen) = self.look_either(name)? else { return Ok(None) };
             let live = match seen.file_type {
-                FileType::Regular => self.live_file(buffer, name)?,
+                FileType::Regular => self.live_file(buffer, name, known)?,
                 _ => self.live_other(name, &seen)?,
             };
             if live.is_some() {
@@ -93,11 +99,14 @@ impl Dir {
     }
 
     /// Reads a regular file, or returns `None` if it changes meanwhile.
-    fn live_file(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
+    fn live_file(&self, buffer: &mut [u8], name: &[u8], known: Option<&KnownFile>) -> Result<Option<Live>> {
         let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
-        // That nothing came behind these bytes meanwhile is what the second look says.
-        let sums = Sums::through(buffer, &mut (&mut file).take(seen.size));
-        let sums = sums.map_err(|error| self.io_error("read", name, &error))?;
+        let sums = match known.filter(|known| known.is(&seen)) {
+            Some(known) => known.sums,
+            // That nothing came behind these bytes meanwhile is what the second look says.
+            None => Sums::through(buffer, &mut (&mut file).take(seen.size))
+                .map_err(|error| self.io_error("read", name, &error))?,
+        };
         let kind = LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum };
         let xattrs = xattrs(
             |names| rustix::fs::flistxattr(&file, names),
@@ -323,6 +332,30 @@ mod tests {
         assert_eq!(file.read(&mut buffer).unwrap(), 100);
         let errno = file.read(&mut buffer).map_err(|error| Errno::from_io_error(&error));
         assert_eq!(errno.unwrap_err(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn the_bytes_of_a_known_file_are_read_when_anything_of_it_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), b"abc").unwrap();
+        let place = Dir::of_host(dir.path()).unwrap();
+        let seen = place.look(b"file").unwrap().unwrap();
+        // What is said of the bytes is not so: whoever believes it has not read them.
+        let sums = Sums { cksum: 1, ..Sums::of(&mut &b"xyz"[..]).unwrap() };
+        let known = KnownFile { inode: seen.inode, mtime: seen.mtime, ctime: seen.ctime, sums };
+        let digest = |known: &KnownFile| {
+            let live = place.live_through(&mut [0; 9], b"file", Some(known)).unwrap().unwrap();
+            let LiveKind::Regular { b3, .. } = live.kind else { panic!("a regular file") };
+            b3
+        };
+        assert_eq!(digest(&known), sums.b3);
+        let read = crate::Digest::of(b"abc");
+        let other = crate::Inode { number: seen.inode.number + 1, ..seen.inode };
+        let later = crate::Timestamp { nanoseconds: seen.ctime.nanoseconds ^ 1, ..seen.ctime };
+        assert_eq!(digest(&KnownFile { inode: other, ..known }), read);
+        assert_eq!(digest(&KnownFile { ctime: later, ..known }), read);
+        assert_eq!(digest(&KnownFile { mtime: later, ..known }), read);
+        assert_eq!(digest(&KnownFile { sums: Sums { size: 4, ..sums }, ..known }), read);
     }
 
     #[test]

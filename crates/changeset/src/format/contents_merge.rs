@@ -6,6 +6,7 @@
 //! [`merge_unsorted`] loads whole and sorts. The caller decides where the bytes go and when they become the
 //! database.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, btree_map};
 use std::io::{BufRead, Write};
 use std::iter::Peekable;
@@ -92,15 +93,16 @@ pub fn merge(
     let mut merger = Merger::new(out, edits);
     let mut old = ContentsReader::new(old);
     let mut trailers = TrailerFilter::default();
+    let mut line = 0;
     while let Some(raw) = old.next_line()? {
+        line += 1;
         if trailers.drops(raw) {
             continue;
         }
         if is_comment(raw) {
             merger.comment(raw)?;
         } else {
-            let raw = raw.to_vec();
-            merger.object(raw, old.line())?;
+            merger.object(raw, line)?;
         }
     }
     merger.finish(trailer)
@@ -134,13 +136,13 @@ pub fn merge_unsorted(
     }
     loaded.sort_by(|a, b| key_of(&a.raw).cmp(&key_of(&b.raw)));
     let mut merger = Merger::new(out, edits);
-    for same in loaded.chunk_by_mut(|a, b| key_of(&a.raw) == key_of(&b.raw)) {
+    for same in loaded.chunk_by(|a, b| key_of(&a.raw) == key_of(&b.raw)) {
         // All comments first: one between two lines of a path must not part them.
         for comment in same.iter().flat_map(|line| &line.comments) {
             merger.comment(comment)?;
         }
         for line in same {
-            merger.object(std::mem::take(&mut line.raw), line.line)?;
+            merger.object(&line.raw, line.line)?;
         }
     }
     for comment in comments {
@@ -178,6 +180,7 @@ impl TrailerFilter {
 }
 
 /// The old line read last. It waits, because a second line of its path may follow.
+#[derive(Default)]
 struct Held {
     key: Vec<u8>,
     raw: Vec<u8>,
@@ -190,9 +193,9 @@ struct Held {
 struct Merger<'a, W> {
     out: W,
     edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<ContentsLine>>>,
-    held: Option<Held>,
-    /// The key of the line written last, if none is held.
-    written: Vec<u8>,
+    held: Held,
+    /// Whether the held line waits; otherwise it was written, or there was none yet.
+    waits: bool,
     /// The number of bytes written.
     size: u64,
     links: Links,
@@ -206,8 +209,8 @@ impl<'a, W: Write> Merger<'a, W> {
         Self {
             out,
             edits,
-            held: None,
-            written: Vec::new(),
+            held: Held::default(),
+            waits: false,
             size: 0,
             links: Links::default(),
             owners: OwnerCounts::default(),
@@ -216,55 +219,55 @@ impl<'a, W: Write> Merger<'a, W> {
     }
 
     fn comment(&mut self, raw: &[u8]) -> Result<(), ContentsError> {
-        let Some(held) = &mut self.held else {
+        if !self.waits {
             return self.write(raw);
-        };
-        write_line(&mut held.comments, raw)?;
-        if held.comments.len() > MOST_COMMENTS_HELD {
+        }
+        write_line(&mut self.held.comments, raw)?;
+        if self.held.comments.len() > MOST_COMMENTS_HELD {
             self.release()?;
         }
         Ok(())
     }
 
-    fn object(&mut self, raw: Vec<u8>, line: u64) -> Result<(), ContentsError> {
-        let key = key_of(&raw);
-        match &mut self.held {
-            Some(held) if *key == held.key => {
+    fn object(&mut self, raw: &[u8], line: u64) -> Result<(), ContentsError> {
+        let key = key_of(raw);
+        match (*key).cmp(&self.held.key) {
+            Ordering::Equal if self.waits => {
                 self.report.duplicates += 1;
-                return held.adopt(&raw, line);
+                return self.held.adopt(raw, line);
             }
-            Some(held) if *key < *held.key => return Err(ContentsError::Unsorted { line }),
-            None if !self.written.is_empty() && *key <= *self.written => {
+            Ordering::Less | Ordering::Equal if !self.held.key.is_empty() => {
                 return Err(ContentsError::Unsorted { line });
             }
             _ => {}
         }
-        let key = key.into_owned();
         self.release()?;
-        self.held = Some(Held { key, raw, line, comments: Vec::new() });
+        self.held.hold(&key, raw, line);
+        self.waits = true;
         Ok(())
     }
 
     /// Writes the edits of earlier paths, then the held line or its replacement.
     fn release(&mut self) -> Result<(), ContentsError> {
-        let Some(Held { key, raw, comments, .. }) = self.held.take() else {
+        if !std::mem::take(&mut self.waits) {
             return Ok(());
-        };
-        self.insert_while(|path| path.as_bytes() < &*key)?;
-        match self.edits.next_if(|(path, _)| path.as_bytes() == &*key) {
+        }
+        let held = std::mem::take(&mut self.held);
+        self.insert_while(|path| path.as_bytes() < &*held.key)?;
+        match self.edits.next_if(|(path, _)| path.as_bytes() == &*held.key) {
             Some((_, Some(line))) => {
                 self.object_line(&line.write())?;
                 self.report.replaced += 1;
             }
             Some((_, None)) => self.report.deleted += 1,
             None => {
-                self.object_line(&raw)?;
+                self.object_line(&held.raw)?;
                 self.report.kept += 1;
             }
         }
-        self.out.write_all(&comments)?;
-        self.size += comments.len() as u64;
-        self.written = key;
+        self.out.write_all(&held.comments)?;
+        self.size += held.comments.len() as u64;
+        self.held = held;
         Ok(())
     }
 
@@ -303,6 +306,16 @@ impl<'a, W: Write> Merger<'a, W> {
 }
 
 impl Held {
+    /// Takes the next line, in the room of the one before.
+    fn hold(&mut self, key: &[u8], raw: &[u8], line: u64) {
+        for (room, bytes) in [(&mut self.key, key), (&mut self.raw, raw)] {
+            room.clear();
+            room.extend_from_slice(bytes);
+        }
+        self.line = line;
+        self.comments.clear();
+    }
+
     /// Adds the owners of a second line of the held path.
     fn adopt(&mut self, raw: &[u8], line: u64) -> Result<(), ContentsError> {
         let parse = |raw, line| ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line, error });

@@ -6,6 +6,7 @@ use super::content_source::ContentSource;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::{RunActivity, RunSettings};
+use crate::format::delivered::DeliveredObjects;
 use crate::format::journal::{Journal, JournalArchive, OpKind, RunOutcome};
 use crate::format::manifest::encode;
 use crate::ledgers::SavedArchives;
@@ -21,6 +22,7 @@ use crate::transaction::stage::layout_stager::LayoutStager;
 use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
+use crate::transaction::switch::delivered;
 use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::format::pkgmap::member_name;
@@ -251,8 +253,9 @@ impl Published<'_> {
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
         runner.plain = plain;
-        let mark = match self.switch_names(&mut runner).and_then(|()| journal_file::open(root)) {
-            Ok(mark) => mark,
+        let switched = self.switch_names(&mut runner);
+        let (mark, delivered) = match switched.and_then(|seen| Ok((journal_file::open(root)?, seen))) {
+            Ok(switched) => switched,
             Err(cause) => {
                 drop(runner);
                 return Err(undo_published(root, &self.journal, Phase::Switch, cause));
@@ -262,6 +265,7 @@ impl Published<'_> {
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();
+        delivered::write(root, &self.journal, delivered);
         let notes = finish_run(
             root,
             &self.journal,
@@ -273,7 +277,8 @@ impl Published<'_> {
         Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
-    fn switch_names(&self, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
+    /// Switches all names and makes that durable. Returns the objects that are in place.
+    fn switch_names(&self, runner: &mut OpRunner<'_>) -> Result<DeliveredObjects, Cause> {
         // The journal has the records first, for its readers; the switch has them last.
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
         let watch = self.on.settings.watch;
@@ -288,8 +293,9 @@ impl Published<'_> {
                 return Err(Cause::Changed(self.on.root.show(&op.path)));
             }
         }
+        let delivered = delivered::look(runner, &objects, records.first().copied());
         runner.sync()?;
         publish_remote(&self.on.root, &self.on.opening.run, remote_places(self.on.plan))?;
-        self.on.settings.watch.check()
+        self.on.settings.watch.check().map(|()| delivered)
     }
 }

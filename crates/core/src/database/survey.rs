@@ -226,7 +226,7 @@ impl<'a> ObjectSurvey<'a> {
             let is_listed = paths.iter().any(|(path, _)| self.touched.paths.contains(path));
             directories.push(SurveyedDirectory { physical, paths, is_listed });
         }
-        let seen = looking::look(self.root, &directories)?;
+        let seen = looking::look(self.root, &directories, &self.touched.known)?;
         for (directory, DirectorySeen { live, names }) in directories.iter().zip(seen) {
             for (path, live) in live {
                 self.below(&path, &live)?;

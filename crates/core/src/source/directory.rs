@@ -54,15 +54,16 @@ impl SourceDirectory {
                     && wanted(&entry.name)
                     && has(&self.list(&entry.name).map_err(fail)?, b"pkginfo")
             {
-                self.walk_below(&entry.name, visit, fail)?;
+                self.walk_below(&mut entry.name.clone(), visit, fail)?;
             }
         }
         Ok(())
     }
 
+    /// Gives everything inside a directory, whose name is extended meanwhile by those inside.
     fn walk_below<E: From<SourceError>>(
         &self,
-        directory: &[u8],
+        directory: &mut Vec<u8>,
         visit: &mut Visit<'_, E>,
         fail: &dyn Fn(SourceProblem) -> SourceError,
     ) -> Result<(), E> {
@@ -74,13 +75,16 @@ impl SourceDirectory {
             )))
             .into());
         }
+        let length = directory.len();
         for entry in self.list(directory).map_err(fail)? {
-            let path = [directory, b"/", &entry.name].concat();
+            directory.push(b'/');
+            directory.extend_from_slice(&entry.name);
             if entry.kind == Kind::Directory {
-                self.walk_below(&path, visit, fail)?;
+                self.walk_below(directory, visit, fail)?;
             } else {
-                self.give(&path, &entry, visit, fail)?;
+                self.give(directory, &entry, visit, fail)?;
             }
+            directory.truncate(length);
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ impl Image {
     }
 
     /// The package that a member of the source belongs to, and what the member is to it.
-    pub(super) fn locate(&self, path: &PackagePath) -> Option<(usize, PackagePart)> {
+    pub(super) fn locate<'p>(&self, path: &'p PackagePath) -> Option<(usize, PackagePart<'p>)> {
         // All packages of a source are at the same depth, so that one of them decides where to cut.
         let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
         let (directory, rest) = cut(path.as_bytes(), depth)?;

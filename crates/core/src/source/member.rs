@@ -97,47 +97,47 @@ pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), Sour
 
 /// What a path means inside a package directory (the directory format of pkgmap(4)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PackagePart {
+pub(super) enum PackagePart<'a> {
     Pkginfo,
     Pkgmap,
-    /// A file of `install/`.
-    Install(String),
-    /// An object, and the part it is delivered in.
-    Object(u32, PackagePath),
+    /// A file of `install/`, by its name.
+    Install(&'a [u8]),
+    /// An object by its path, and the part it is delivered in.
+    Object(u32, &'a [u8]),
     /// Per-class archives of old operating system media.
     ClassArchive,
     /// Nothing that a package is made of.
     Elsewhere,
 }
 
-impl PackagePart {
-    /// The meaning of a path that is relative to the package directory.
-    pub(super) fn of(path: &[u8]) -> Self {
+impl<'a> PackagePart<'a> {
+    /// The meaning of a normalised path that is relative to the package directory.
+    pub(super) fn of(path: &'a [u8]) -> Self {
         let slash = path.iter().position(|&byte| byte == b'/').unwrap_or(path.len());
-        let (first, rest) = path.split_at(slash);
-        let rest = rest.strip_prefix(b"/").unwrap_or(rest);
-        match (first, rest) {
+        let (first, absolute) = path.split_at(slash);
+        let relative = absolute.strip_prefix(b"/").unwrap_or(absolute);
+        match (first, relative) {
             (b"pkginfo", b"") => Self::Pkginfo,
             (b"pkgmap", b"") => Self::Pkgmap,
             (_, b"") => Self::Elsewhere,
-            (b"install", name) => Self::Install(String::from_utf8_lossy(name).into_owned()),
+            (b"install", name) => Self::Install(name),
             (b"archive", _) => Self::ClassArchive,
-            _ => Self::object(first, rest).unwrap_or(Self::Elsewhere),
+            _ => Self::object(first, absolute, relative).unwrap_or(Self::Elsewhere),
         }
     }
 
     /// `reloc/x`, `root/x`; `reloc.2/x` for part 2.
-    fn object(first: &[u8], rest: &[u8]) -> Option<Self> {
-        let (root, number) = match first.strip_prefix(b"reloc") {
-            Some(number) => (&b""[..], number),
-            None => (&b"/"[..], first.strip_prefix(b"root")?),
+    fn object(first: &[u8], absolute: &'a [u8], relative: &'a [u8]) -> Option<Self> {
+        let (path, number) = match first.strip_prefix(b"reloc") {
+            Some(number) => (relative, number),
+            None => (absolute, first.strip_prefix(b"root")?),
         };
         let part = match number.strip_prefix(b".") {
             Some(digits) => std::str::from_utf8(digits).ok()?.parse().ok()?,
             None if number.is_empty() => 1,
             None => return None,
         };
-        Some(Self::Object(part, PackagePath::new(&[root, rest].concat()).ok()?))
+        Some(Self::Object(part, path))
     }
 }
 
@@ -147,12 +147,12 @@ mod tests {
 
     #[test]
     fn a_path_in_a_package_directory_is_an_object_by_its_first_component() {
-        let object = |part, path: &str| PackagePart::Object(part, PackagePath::new(path.as_bytes()).unwrap());
+        let object = |part, path: &'static str| PackagePart::Object(part, path.as_bytes());
         assert_eq!(PackagePart::of(b"reloc/bin/x"), object(1, "bin/x"));
         assert_eq!(PackagePart::of(b"reloc.1/bin/x"), object(1, "bin/x"));
         assert_eq!(PackagePart::of(b"root.3/etc/x"), object(3, "/etc/x"));
         assert_eq!(PackagePart::of(b"reloc/$BINDIR/z"), object(1, "$BINDIR/z"));
-        assert_eq!(PackagePart::of(b"install/i.none"), PackagePart::Install("i.none".to_owned()));
+        assert_eq!(PackagePart::of(b"install/i.none"), PackagePart::Install(b"i.none"));
         assert_eq!(PackagePart::of(b"archive/none.7z"), PackagePart::ClassArchive);
         for nothing in ["reloc", "reloc.x/a", "relocated/a", "README", "install", "pkginfo/x"] {
             assert_eq!(PackagePart::of(nothing.as_bytes()), PackagePart::Elsewhere, "{nothing}");

@@ -40,7 +40,8 @@ struct Want<'a> {
 struct Round<'a> {
     image: &'a Image,
     wants: Vec<Want<'a>>,
-    index: HashMap<(usize, &'a PackagePath), usize>,
+    /// The places in `wants` by package and path.
+    index: HashMap<(usize, &'a [u8]), usize>,
     /// Names met without data, whose group may bring it.
     groups: HashMap<LinkGroup, Vec<usize>>,
     /// Groups whose data was met.
@@ -130,7 +131,8 @@ impl<'a> Round<'a> {
                 wants.push(Want { package, path, part, met: false, stamp });
             }
         }
-        let index = wants.iter().enumerate().map(|(at, want)| ((want.package, want.path), at)).collect();
+        let place = |want: &Want<'a>| (want.package, want.path.as_bytes());
+        let index = wants.iter().enumerate().map(|(at, want)| (place(want), at)).collect();
         let (groups, filled, links) = (HashMap::new(), HashSet::new(), HashMap::new());
         Self { image, wants, index, groups, filled, links }
     }
@@ -155,7 +157,7 @@ impl<'a> Round<'a> {
     fn want(&self, member: &SourceMember) -> Option<usize> {
         let (package, place) = self.image.locate(&member.path)?;
         let PackagePart::Object(part, path) = place else { return None };
-        let at = *self.index.get(&(package, &path))?;
+        let at = *self.index.get(&(package, path))?;
         self.wants.get(at).is_some_and(|want| want.part == part).then_some(at)
     }
 

@@ -101,8 +101,7 @@ impl Scan {
     }
 
     fn has(&self, directory: &[u8], file: &str) -> bool {
-        PackagePath::new(&[directory, file.as_bytes()].concat())
-            .is_ok_and(|path| self.files.contains_key(&path))
+        self.files.contains_key(&[directory, file.as_bytes()].concat()[..])
     }
 
     /// Puts the image together, of the packages whose directory is `wanted`. `order` gives the packages of a
@@ -262,16 +261,17 @@ impl Scan {
 
     /// A file of the pkgmap must be a file: not a link that leads who knows where, not a device.
     fn check_special(&self, image: &Image) -> Result<(), SourceProblem> {
-        let mut files: Vec<Option<HashSet<&PackagePath>>> = vec![None; image.packages.len()];
+        let mut files: Vec<Option<HashSet<&[u8]>>> = vec![None; image.packages.len()];
         for (path, kind) in &self.special {
             let Some((index, PackagePart::Object(_, object))) = image.locate(path) else { continue };
             let (Some(package), Some(known)) = (image.packages.get(index), files.get_mut(index)) else {
                 continue;
             };
-            let known = known.get_or_insert_with(|| package.files().map(|entry| &entry.path).collect());
-            if !known.contains(&object) {
+            let known =
+                known.get_or_insert_with(|| package.files().map(|entry| entry.path.as_bytes()).collect());
+            let Some(object) = known.get(object).and_then(|object| PackagePath::new(object).ok()) else {
                 continue;
-            }
+            };
             let package = package.directory.clone();
             match kind {
                 Kind::Symlink => return Err(SourceProblem::Symlink { package, file: object }),

@@ -97,7 +97,7 @@ impl ContentsLine {
         let mut out = Vec::with_capacity(128);
         fields::write_path(&mut out, self.path.as_bytes(), self.object.target.as_ref());
         if let Some(volume) = self.volume {
-            out.extend_from_slice(format!(" {volume}").as_bytes());
+            fields::write_known(&mut out, Some(volume));
         }
         out.extend_from_slice(&[b' ', self.object.ftype.letter(), b' ']);
         out.extend_from_slice(self.object.class.as_bytes());

@@ -4,10 +4,12 @@
 //! fields, each with its limit and its error; the two formats decide where a line starts and ends.
 
 use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::Write as _;
 
 use crate::package::{
-    ContentInfo, Ftype, Mode, NOBODYS_NUMBER, Object, ObjectAttributes, PathError, Word, escape, rule,
-    unescape, unescaped,
+    ContentInfo, Ftype, Mode, NOBODYS_NUMBER, Object, ObjectAttributes, PathError, Word, rule, unescape,
+    unescaped, write_escaped,
 };
 
 /// The length of the longest class, owner or group, in bytes. pkgmap(4) documents 12 and 14; every
@@ -274,10 +276,10 @@ pub fn name(
 
 /// Writes `path` or `path=target`.
 pub(crate) fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
-    out.extend_from_slice(&escape(path));
+    write_escaped(out, path);
     if let Some(target) = target {
         out.push(b'=');
-        out.extend_from_slice(&escape(target));
+        write_escaped(out, target);
     }
 }
 
@@ -305,7 +307,10 @@ pub(crate) fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Opti
 /// Writes mode, owner and group, each after a blank.
 pub(crate) fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes) {
     let ObjectAttributes { mode, owner, group } = attributes;
-    write_known(out, mode.map(|mode| format!("{:04o}", mode.bits())));
+    match mode {
+        Some(mode) => _ = write!(out, " {:04o}", mode.bits()),
+        None => out.extend_from_slice(b" ?"),
+    }
     write_known(out, owner.as_ref());
     write_known(out, group.as_ref());
 }
@@ -318,9 +323,12 @@ pub(crate) fn write_content(out: &mut Vec<u8>, content: ContentInfo) {
 }
 
 /// Appends a value behind a blank, `?` where it is not known.
-pub(crate) fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
-    out.push(b' ');
-    out.extend_from_slice(value.map_or_else(|| "?".to_owned(), |value| value.to_string()).as_bytes());
+pub(crate) fn write_known(out: &mut Vec<u8>, value: Option<impl Display>) {
+    // Nothing that is written to memory fails.
+    match value {
+        Some(value) => _ = write!(out, " {value}"),
+        None => out.extend_from_slice(b" ?"),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Both kinds are checked when they are created, so that no later step can be led out of the root by `..`, a
 //! NUL or a name that no file system holds. Paths are bytes; nothing here requires UTF-8.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl ObjectPath {
 
     /// Checks and normalises an absolute path: `//`, `/./` and a trailing `/` are removed.
     pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
-        if is_normal(bytes) {
+        if bytes.strip_prefix(b"/").is_some_and(is_normal) && bytes.len() <= LONGEST_PATH {
             return Ok(Self(bytes.into()));
         }
         if bytes.first() != Some(&b'/') {
@@ -56,7 +56,8 @@ impl ObjectPath {
 
     /// Returns the path of `relative` below this directory.
     pub fn join(&self, relative: &[u8]) -> Result<Self, PathError> {
-        let mut path = self.0.to_vec();
+        let mut path = Vec::with_capacity(self.0.len() + 1 + relative.len());
+        path.extend_from_slice(&self.0);
         path.push(b'/');
         path.extend_from_slice(relative);
         Self::new(&path)
@@ -118,6 +119,13 @@ impl ObjectPath {
     }
 }
 
+impl Borrow<[u8]> for ObjectPath {
+    /// Lets maps be searched by bytes, such as the beginning of another path.
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Display for ObjectPath {
     /// Formats the path for messages, with unprintable bytes escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,6 +157,9 @@ impl PackagePath {
     /// Checks and normalises a path: it must not be empty, contain a NUL or a `..` component, or exceed the
     /// lengths of the file system.
     pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
+        if is_normal(bytes.strip_prefix(b"/").unwrap_or(bytes)) && bytes.len() <= LONGEST_PATH {
+            return Ok(Self(bytes.into()));
+        }
         let parts: Vec<&[u8]> = components(bytes)?.collect();
         let absolute = bytes.first() == Some(&b'/');
         if parts.is_empty() && !absolute {
@@ -197,6 +208,13 @@ impl PackagePath {
     }
 }
 
+impl Borrow<[u8]> for PackagePath {
+    /// Lets maps be searched by bytes.
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Display for PackagePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&printable(&self.0))
@@ -213,14 +231,21 @@ impl fmt::Debug for PackagePath {
 /// pkgmap, prototype and contents can express it. The classic format has no quoting; this is an extension.
 pub fn escape(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
-    for &byte in bytes {
-        if byte <= b' ' || byte == b'=' || byte == b'\\' || byte == 0x7f {
-            out.extend_from_slice(format!("\\{byte:03o}").as_bytes());
-        } else {
-            out.push(byte);
+    write_escaped(&mut out, bytes);
+    out
+}
+
+/// Appends what [`escape`] returns.
+pub(crate) fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    let is_plain = |byte: &u8| !(*byte <= b' ' || matches!(byte, b'=' | b'\\' | 0x7f));
+    for plain in bytes.chunk_by(|one, next| is_plain(one) && is_plain(next)) {
+        match plain {
+            [byte] if !is_plain(byte) => {
+                out.extend([b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]);
+            }
+            plain => out.extend_from_slice(plain),
         }
     }
-    out
 }
 
 /// Removes the escapes of [`escape`]; a backslash without three octal digits stays as it is.
@@ -252,12 +277,11 @@ pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Whether bytes are a normalised absolute path other than the root, as nearly all are.
+/// Whether bytes are components with one slash between them, as nearly all relative paths are.
 fn is_normal(bytes: &[u8]) -> bool {
     let is_part =
         |part: &[u8]| (1..=LONGEST_COMPONENT).contains(&part.len()) && !matches!(part, b"." | b"..");
-    let below_root = bytes.strip_prefix(b"/").filter(|_| bytes.len() <= LONGEST_PATH);
-    below_root.is_some_and(|parts| !parts.contains(&0) && parts.split(|&b| b == b'/').all(is_part))
+    !bytes.contains(&0) && bytes.split(|&b| b == b'/').all(is_part)
 }
 
 /// Checks the components of a path and returns them.
@@ -377,6 +401,10 @@ mod tests {
             let longer = ObjectPath::new(&[b"/", bytes.as_bytes()].concat());
             let path = ObjectPath::new(bytes.as_bytes());
             prop_assert_eq!(path.as_ref().ok(), longer.as_ref().ok().filter(|_| bytes.starts_with('/')));
+            // A path of a package may be relative; a dot at its end is folded away like a slash.
+            let longer = PackagePath::new(&[bytes.as_bytes(), b"/."].concat());
+            let path = PackagePath::new(bytes.as_bytes());
+            prop_assert_eq!(path.as_ref().ok(), longer.as_ref().ok().filter(|_| !bytes.is_empty()));
         }
     }
 }

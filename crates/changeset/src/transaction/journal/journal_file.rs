@@ -11,7 +11,7 @@ use crate::format::journal::{
 use crate::records::lost_journal::{UNPUBLISHED as NEW, stage_without_journal};
 use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::make_own_directory;
-use patchadm_rootfs::{Dir, FileType, Root, WritableFile};
+use patchadm_rootfs::{Dir, FileType, Root, Timestamp, WritableFile};
 use patchadm_svr4::package::Mode;
 use patchadm_svr4::places::own_directory;
 
@@ -257,6 +257,13 @@ pub(crate) fn mark_done(root: &Root, unsynced: bool) -> Result<(), Cause> {
 pub(crate) fn open(root: &Root) -> Result<WritableFile, Cause> {
     let own = make_own_directory(root)?;
     own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
+}
+
+/// Returns the time at which the journal was last written to: before the outcome, that of a run without scripts is older
+/// than its switch, and younger than each of its staged objects.
+pub(crate) fn written(root: &Root) -> Result<Timestamp, Cause> {
+    let seen = make_own_directory(root)?.look(NAME)?;
+    seen.map(|seen| seen.mtime).ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
 }
 
 /// Makes an outcome found on disk durable. After a failed sync the page cache proves nothing, so the journal is

@@ -1,4 +1,5 @@
 //! The switch: each op is carried out, or undone, by one atomic rename.
 
+pub(crate) mod delivered;
 pub(crate) mod fallback;
 pub(crate) mod op_runner;

@@ -1,6 +1,8 @@
 //! Reads the objects of many directories side by side. Reading and digesting them is most of a survey's work.
 
-use patchadm_rootfs::{Live, side_by_side};
+use std::collections::BTreeMap;
+
+use patchadm_rootfs::{KnownFile, Live, side_by_side};
 use patchadm_rootfs::{Result, Root};
 use patchadm_svr4::package::ObjectPath;
 
@@ -33,12 +35,19 @@ pub(super) struct DirectorySeen {
 /// A part of a directory: the directory's index, and the range of its names.
 type Piece = (usize, usize, usize);
 
-/// Reads all directories and returns their contents in order; a missing directory is empty.
-pub(super) fn look(root: &Root, directories: &[SurveyedDirectory]) -> Result<Vec<DirectorySeen>> {
+/// Reads all directories and returns their contents in order; a missing directory is empty. The bytes of files that are
+/// `known` and unchanged are not read.
+pub(super) fn look(
+    root: &Root,
+    directories: &[SurveyedDirectory],
+    known: &BTreeMap<ObjectPath, KnownFile>,
+) -> Result<Vec<DirectorySeen>> {
     let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
     let seen = side_by_side(root.workers(), pieces.len(), || {
         let (mut buffer, pieces) = (vec![0; BUFFER], &pieces);
-        move |at| pieces.get(at).map(|piece| (piece.0, look_at(root, directories, *piece, &mut buffer)))
+        move |at| {
+            pieces.get(at).map(|piece| (piece.0, look_at(root, directories, known, *piece, &mut buffer)))
+        }
     });
     let mut all: Vec<DirectorySeen> = directories.iter().map(|_| DirectorySeen::default()).collect();
     // Whichever thread was faster: the first error in the order of the paths is the one that is told.
@@ -60,6 +69,7 @@ fn pieces((number, directory): (usize, &SurveyedDirectory)) -> impl Iterator<Ite
 fn look_at(
     root: &Root,
     directories: &[SurveyedDirectory],
+    known: &BTreeMap<ObjectPath, KnownFile>,
     (number, from, to): Piece,
     buffer: &mut [u8],
 ) -> Result<DirectorySeen> {
@@ -67,7 +77,7 @@ fn look_at(
     let Some(directory) = directories.get(number) else { return Ok(seen) };
     let Some(dir) = root.dir_if_there(&directory.physical)? else { return Ok(seen) };
     for (path, name) in directory.paths.get(from..to).unwrap_or_default() {
-        if let Some(live) = dir.live_through(buffer, name)? {
+        if let Some(live) = dir.live_through(buffer, name, known.get(path))? {
             seen.live.push((path.clone(), live));
         }
     }

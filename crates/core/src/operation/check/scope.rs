@@ -62,7 +62,7 @@ impl CheckScope {
         }
         let owners = Owners::of(self.wanted_packages(view)?);
         let mut lines = self.lines_of_paths(view)?;
-        let paths = self.exact().filter(|path| !lines.contains_key(path)).cloned().collect();
+        let paths = self.exact().filter(|path| !lines.contains_key(*path)).cloned().collect();
         let mut unknown = UnmatchedOperands { paths, ..UnmatchedOperands::default() };
         lines.retain(|_, line| owners.have(line));
         self.sort_out(view, &owners, &mut unknown)?;

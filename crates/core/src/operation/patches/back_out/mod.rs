@@ -7,6 +7,7 @@
 pub(in crate::operation) mod by_pkgadd;
 mod hooks;
 mod input;
+mod known;
 mod later;
 mod order;
 mod planning;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::hooks::{hook_directory, kept_hooks};
 use super::input::{BackOutInput, KnownArchives};
+use super::known::known_files;
 use super::later::later_patches;
 use super::request::{BackOutOutcome, BackOutRequest};
 use super::rules::rules;
@@ -123,7 +124,10 @@ fn plan_meanwhile(
         let known = input.known.get(&(package.clone(), name.clone()));
         let one = reading.undo(package, input.archive(package, &name)?, known)?;
         match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
-            (Some(manifest), _, _) => touched.by_backout(package, manifest),
+            (Some(manifest), _, _) => {
+                touched.by_backout(package, manifest);
+                touched.known.append(&mut known_files(&input.ground.root, package, &name, manifest));
+            }
             (None, Some(installed), Some(image)) => {
                 touched.by_foreign_backout(package, &name, image, &installed.params);
             }

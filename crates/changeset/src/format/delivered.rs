@@ -1,0 +1,126 @@
+//! `delivered`, beside an undo archive: which objects on the disk are those that the patch put there (patchadm-undo(5)), so
+//! that a backout need not read them to see that nobody has edited them.
+//!
+//! ```text
+//! <CRC-32C of the lines below, in hexadecimal>
+//! <inode> <birth time or -> <status change time> <BLAKE3> <path, escaped>
+//! ```
+//! Times are `seconds.nanoseconds`. Whatever is written into a file, or set on it, changes its status change time, which no
+//! program can set; so an object with the same inode, birth time and status change time, and with the size and modification
+//! time that the manifest has, holds the same bytes. The list is a hint: a damaged one counts as none, and so does a line
+//! about an object that is not exactly as it says, as in a copied root.
+
+use std::collections::BTreeMap;
+
+use patchadm_rootfs::{Digest, Inode, Timestamp};
+use patchadm_svr4::package::{ObjectPath, escape, unescape};
+
+/// The name of the list, which stands beside an undo archive.
+pub const DELIVERED: &[u8] = b"delivered";
+/// The most bytes of a list that are read: 256 MiB.
+pub const LARGEST_DELIVERED: u64 = 256 << 20;
+
+/// Hexadecimal digits of the checksum.
+const CHECKSUM: usize = 8;
+
+/// An object as it was right behind the switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveredObject {
+    /// Its identity.
+    pub inode: Inode,
+    /// Its status change time.
+    pub changed: Timestamp,
+    /// The digest of its bytes.
+    pub b3: Digest,
+}
+
+/// The list, by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveredObjects(pub BTreeMap<ObjectPath, DeliveredObject>);
+
+impl DeliveredObjects {
+    /// Reads the file; none where it is anything else.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (head, lines) = bytes.split_at_checked(CHECKSUM + 1)?;
+        if head != checksum(lines).as_bytes() {
+            return None;
+        }
+        let lines = lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(line).collect::<Option<_>>().map(Self)
+    }
+
+    /// The file.
+    pub fn write(&self) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for (path, object) in &self.0 {
+            let born = object.inode.born.map_or_else(|| "-".to_owned(), time);
+            let text = format!("{} {born} {} {} ", object.inode.number, time(object.changed), object.b3);
+            lines.extend_from_slice(text.as_bytes());
+            lines.extend_from_slice(&escape(path.as_bytes()));
+            lines.push(b'\n');
+        }
+        [checksum(&lines).into_bytes(), lines].concat()
+    }
+}
+
+fn checksum(lines: &[u8]) -> String {
+    format!("{:08x}\n", crc32c::crc32c(lines))
+}
+
+fn time(time: Timestamp) -> String {
+    format!("{}.{:09}", time.seconds, time.nanoseconds)
+}
+
+fn line(line: &[u8]) -> Option<(ObjectPath, DeliveredObject)> {
+    let mut words = line.splitn(5, |&byte| byte == b' ');
+    let mut text = || std::str::from_utf8(words.next()?).ok();
+    let (number, born, changed, digest) = (text()?, text()?, text()?, text()?);
+    let born = if born == "-" { None } else { Some(parse_time(born)?) };
+    let inode = Inode { number: number.parse().ok()?, born };
+    let object = DeliveredObject { inode, changed: parse_time(changed)?, b3: Digest::from_hex(digest)? };
+    Some((ObjectPath::new(&unescape(words.next()?)).ok()?, object))
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let (seconds, nanoseconds) = text.split_once('.')?;
+    Some(Timestamp { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> DeliveredObjects {
+        let object = |number, born| DeliveredObject {
+            inode: Inode { number, born },
+            changed: Timestamp { seconds: 1_700_000_000, nanoseconds: 7 },
+            b3: Digest::of(b"bytes"),
+        };
+        let path = |path: &[u8]| ObjectPath::new(path).unwrap();
+        DeliveredObjects(BTreeMap::from([
+            (path(b"/opt/a b\n\xff"), object(12, Some(Timestamp { seconds: -1, nanoseconds: 999_999_999 }))),
+            (path(b"/opt/c"), object(u64::MAX, None)),
+        ]))
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        assert_eq!(DeliveredObjects::parse(&list().write()), Some(list()));
+        assert_eq!(
+            DeliveredObjects::parse(&DeliveredObjects::default().write()),
+            Some(DeliveredObjects::default())
+        );
+    }
+
+    #[test]
+    fn a_list_with_any_other_byte_is_none() {
+        let written = list().write();
+        assert_eq!(DeliveredObjects::parse(b""), None);
+        for at in 0..written.len() {
+            let mut damaged = written.clone();
+            damaged[at] ^= 1;
+            assert_eq!(DeliveredObjects::parse(&damaged), None, "byte {at}");
+            assert_eq!(DeliveredObjects::parse(&written[..at]), None, "cut at {at}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Files whose bytes were read or written before, and need not be read again.
+
+use crate::{Inode, ObjectStatus, Sums, Timestamp};
+
+/// A regular file whose bytes are known for as long as nothing of it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Its identity.
+    pub inode: Inode,
+    /// The modification time.
+    pub mtime: Timestamp,
+    /// The status change time, which no program can set.
+    pub ctime: Timestamp,
+    /// What is known of the bytes.
+    pub sums: Sums,
+}
+
+impl KnownFile {
+    /// Tells whether a file is this one, unchanged.
+    pub fn is(&self, seen: &ObjectStatus) -> bool {
+        let same = (self.inode, self.sums.size, self.mtime) == (seen.inode, seen.size, seen.mtime);
+        same && self.ctime == seen.ctime
+    }
+}
