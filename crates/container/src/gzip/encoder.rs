@@ -41,7 +41,7 @@ pub struct GzipEncoder<O> {
 }
 
 impl<O: MemberOutput> GzipEncoder<O> {
-    /// Nothing is written yet. Up to `threads` threads compress, each with up to [`AHEAD`] chunks under way.
+    /// Begins a file; nothing is written yet. Up to `threads` threads compress, with a few chunks under way for each.
     pub fn new(out: O, threads: usize) -> Self {
         let chunk = Vec::with_capacity(CHUNK);
         Self { out, chunk, pool: None, threads: threads.max(1) }

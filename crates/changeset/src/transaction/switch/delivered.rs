@@ -72,14 +72,14 @@ fn seen(runner: &mut OpRunner<'_>, op: &Op) -> Result<Option<ObjectStatus>, Caus
 }
 
 /// Writes the list beside each undo archive of a committed run.
-pub(crate) fn write(root: &Root, journal: &Journal, objects: DeliveredObjects) {
+pub(crate) fn write(root: &Root, journal: &Journal, objects: &DeliveredObjects) {
     if objects.0.is_empty() {
         return;
     }
     let places = journal.archives.iter().filter_map(|archive| archive.path.as_ref()?.parent());
     for directory in places {
         // What could not be written is read at the backout.
-        let _ = write_in(root, &directory, &objects);
+        let _ = write_in(root, &directory, objects);
     }
 }
 
