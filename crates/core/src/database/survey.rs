@@ -291,7 +291,10 @@ impl<'a> ObjectSurvey<'a> {
         self.inventory.records_on = self.file_systems.of(&records)?;
         self.inventory.file_systems = self.file_systems.into_list();
         let Inventory { lines, live, physical, on, .. } = &mut self.inventory;
-        (compact(lines), compact(live), compact(physical), compact(on));
+        compact(lines);
+        compact(live);
+        compact(physical);
+        compact(on);
         Ok(self.inventory)
     }
 }
