@@ -107,6 +107,12 @@ impl Dir {
         Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
+    /// Returns those of the names in the directory, sorted, of which the function says yes.
+    pub fn names_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
+        let entries = self.entries_that_are(wanted)?;
+        Ok(entries.into_iter().map(|(name, _)| name).collect())
+    }
+
     /// Returns the names, sorted, that are directories as far as the listing says. On a file system whose listings do not
     /// tell there are none.
     pub fn directories(&self) -> Result<Vec<Vec<u8>>> {
@@ -125,13 +131,17 @@ impl Dir {
     /// Returns the names in the directory, sorted, each with whether it may be a directory as far as the listing
     /// says.
     pub(crate) fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {
+        self.entries_that_are(|_| true)
+    }
+
+    fn entries_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<(Vec<u8>, bool)>> {
         use rustix::fs::FileType::{Directory, Unknown};
         let mut found = Vec::new();
         let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|errno| self.error("list", b"", errno))?;
         for entry in entries {
             let entry = entry.map_err(|errno| self.error("list", b"", errno))?;
             let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
+            if name != b"." && name != b".." && wanted(name) {
                 found.push((name.to_vec(), matches!(entry.file_type(), Directory | Unknown)));
             }
         }

@@ -21,7 +21,7 @@ mod looking;
 mod patches;
 
 use file_systems::FileSystems;
-use looking::{DirectorySeen, SurveyedDirectory};
+use looking::{DirectorySeen, SurveyedDirectory, kept_name};
 
 /// The input of a survey apart from the root.
 #[derive(Clone, Copy, Debug)]
@@ -200,7 +200,9 @@ impl<'a> ObjectSurvey<'a> {
             for path in std::mem::take(&mut self.open) {
                 let physical = self.resolver.locate(&path)?;
                 // A link among the parents may lead to directories that no path names.
-                self.add(&physical);
+                if physical != path {
+                    self.add(&physical);
+                }
                 self.inventory.physical.insert(path.clone(), physical.clone());
                 let (directory, name) = match physical.parent() {
                     Some(parent) => (parent, physical.name().to_vec()),
@@ -227,13 +229,13 @@ impl<'a> ObjectSurvey<'a> {
             directories.push(SurveyedDirectory { physical, paths, is_listed });
         }
         let seen = looking::look(self.root, &directories, &self.touched.known)?;
-        for (directory, DirectorySeen { live, names }) in directories.iter().zip(seen) {
+        for (directory, DirectorySeen { live, kept }) in directories.iter().zip(seen) {
             for (path, live) in live {
                 self.below(&path, &live)?;
                 self.behind(&path, &live)?;
                 self.inventory.live.insert(path, live);
             }
-            self.beside(&names, &directory.paths);
+            self.beside(&kept, &directory.paths);
         }
         Ok(())
     }
@@ -272,13 +274,16 @@ impl<'a> ObjectSurvey<'a> {
 
     /// Adds the files that runs have kept beside the paths concerned, `PATH.edited-…` and `PATH.patch-…`, because
     /// their names are taken.
-    fn beside(&mut self, names: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
+    fn beside(&mut self, kept: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
+        if kept.is_empty() {
+            return;
+        }
         let concerned: BTreeMap<&[u8], &ObjectPath> = paths
             .iter()
             .filter(|(path, _)| self.touched.paths.contains(path))
             .map(|(path, name)| (name.as_slice(), path))
             .collect();
-        for name in names {
+        for name in kept {
             let Some(path) = kept_name(name).and_then(|name| concerned.get(name)) else { continue };
             if let Some(kept) = path.parent().and_then(|parent| parent.join(name).ok()) {
                 self.add(&kept);
@@ -302,15 +307,6 @@ impl<'a> ObjectSurvey<'a> {
 /// Makes a map anew that was filled in the order of its keys: that leaves its nodes half empty, and all at once fills them.
 fn compact<K: Ord, V>(map: &mut BTreeMap<K, V>) {
     *map = std::mem::take(map).into_iter().collect();
-}
-
-/// Returns the name under which a kept file was first known.
-fn kept_name(name: &[u8]) -> Option<&[u8]> {
-    [&b".edited-"[..], b".patch-"]
-        .iter()
-        .filter_map(|infix| name.windows(infix.len()).position(|window| window == *infix))
-        .min()
-        .and_then(|at| name.get(..at))
 }
 
 /// Returns the source files of recorded hard links.

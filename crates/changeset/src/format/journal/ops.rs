@@ -11,11 +11,16 @@ use std::io::{self, BufRead, Write};
 
 use super::{HEAD, Identity, Journal, JournalEntry, JournalError, JournalHeader, Op, SECTOR, VERSION};
 use super::{blank, checked, line, sector, texts};
-use patchadm_rootfs::{Digest, Digesting, Timestamp};
+use patchadm_rootfs::{Digest, Digesting, Timestamp, cores, side_by_side};
 use patchadm_svr4::package::rule::holds;
 
 /// The bit of a mode that lets everybody read.
 const EVERYBODY_READS: u32 = 0o004;
+
+/// The fewest bytes of lines that are read at once.
+const PORTION: usize = 256 << 10;
+/// The number of lines that a thread parses at a time.
+const PIECE: usize = 64;
 
 /// The bytes of the two files of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,23 +105,29 @@ impl Journal {
         let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_b3;
         let Some(bytes) = bytes.filter(is_it) else { return Err(JournalError::Ops(header.run.clone())) };
         let shown = self.shown();
-        texts(bytes).enumerate().try_for_each(|(index, text)| self.add_line(&shown, index + 1, text))
+        self.add_lines(&shown, 0, &texts(bytes).collect::<Vec<_>>())
     }
 
-    /// Does the same line by line; whether it is the file that the header names shows at its end.
+    /// Does the same portion by portion; whether it is the file that the header names shows at its end.
     pub(super) fn read_ops(&mut self, file: &mut dyn BufRead) -> Result<(), JournalError> {
         let shown = self.shown();
         let other = |journal: &Self| JournalError::Ops(journal.head.header.run.clone());
-        let (mut digest, mut length, mut line) = (Digesting::default(), 0, Vec::new());
-        for number in 1.. {
-            line.clear();
-            let count = file.read_until(b'\n', &mut line).map_err(|_| other(self))?;
-            if count == 0 {
+        let (mut digest, mut length, mut portion, mut before) = (Digesting::default(), 0, Vec::new(), 0);
+        loop {
+            portion.clear();
+            // Whole lines, so that each portion can be read by itself.
+            while portion.len() < PORTION
+                && file.read_until(b'\n', &mut portion).map_err(|_| other(self))? > 0
+            {}
+            if portion.is_empty() {
                 break;
             }
-            length += count as u64;
-            digest.update(&line);
-            self.add_line(&shown, number, line.strip_suffix(b"\n").unwrap_or(&line))?;
+            length += portion.len() as u64;
+            digest.update(&portion);
+            let lines = portion.split_inclusive(|&byte| byte == b'\n');
+            let lines: Vec<_> = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line)).collect();
+            self.add_lines(&shown, before, &lines)?;
+            before += lines.len();
         }
         let header = &self.head.header;
         let is_it = length == header.ops && digest.finish().to_string() == header.ops_b3;
@@ -128,13 +139,32 @@ impl Journal {
         self.ops.iter().enumerate().map(|(index, op)| ((op.domain, op.stage.clone()), index)).collect()
     }
 
-    fn add_line(
+    /// Adds lines in their order, with so many `before` them. They are checked and parsed side by side.
+    fn add_lines(
         &mut self,
         shown: &HashMap<(usize, String), usize>,
-        number: usize,
-        text: &[u8],
+        before: usize,
+        lines: &[&[u8]],
     ) -> Result<(), JournalError> {
-        let entry = checked(text, || format!("line {number} of ops-{}", self.head.header.run))?;
+        let run = &self.head.header.run;
+        let read =
+            |index: usize, text: &[u8]| checked(text, || format!("line {} of ops-{run}", before + index + 1));
+        let pieces: Vec<_> = lines.chunks(PIECE).collect();
+        let entries: Vec<Vec<Result<JournalEntry, JournalError>>> =
+            side_by_side(cores(), pieces.len(), || {
+                |at| {
+                    let texts = pieces.get(at).into_iter().copied().flatten();
+                    texts.zip(at * PIECE..).map(|(text, index)| read(index, text)).collect()
+                }
+            });
+        entries.into_iter().flatten().try_for_each(|entry| self.add_entry(shown, entry?))
+    }
+
+    fn add_entry(
+        &mut self,
+        shown: &HashMap<(usize, String), usize>,
+        entry: JournalEntry,
+    ) -> Result<(), JournalError> {
         match entry {
             JournalEntry::Op(op) if op.db => {
                 let place = shown.get(&(op.domain, op.stage.clone()));

@@ -310,7 +310,8 @@ impl PartDirectories {
     ) -> Result<(), DatastreamError> {
         let ends = member.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         for directory in ends.filter_map(|end| member.get(..end)) {
-            if self.0.insert(directory.to_vec()) {
+            if !self.0.contains(directory) {
+                self.0.insert(directory.to_vec());
                 part.write_member(&cpio::CpioHeader::directory(directory, 0o755, 0), io::empty())?;
             }
         }

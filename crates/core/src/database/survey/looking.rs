@@ -19,7 +19,7 @@ pub(super) struct SurveyedDirectory {
     pub(super) physical: ObjectPath,
     /// The paths of the survey in it, each with its name there.
     pub(super) paths: Vec<(ObjectPath, Vec<u8>)>,
-    /// Whether its other names are wanted too.
+    /// Whether the names of kept files in it are wanted too.
     pub(super) is_listed: bool,
 }
 
@@ -28,8 +28,8 @@ pub(super) struct SurveyedDirectory {
 pub(super) struct DirectorySeen {
     /// The objects at the wanted paths.
     pub(super) live: Vec<(ObjectPath, Live)>,
-    /// All names in it, if they are wanted.
-    pub(super) names: Vec<Vec<u8>>,
+    /// The names of files that runs have kept in it, if they are wanted.
+    pub(super) kept: Vec<Vec<u8>>,
 }
 
 /// A part of a directory: the directory's index, and the range of its names.
@@ -55,7 +55,7 @@ pub(super) fn look(
         let found = found?;
         if let Some(all) = all.get_mut(directory) {
             all.live.extend(found.live);
-            all.names.extend(found.names);
+            all.kept.extend(found.kept);
         }
     }
     Ok(all)
@@ -82,7 +82,14 @@ fn look_at(
         }
     }
     if from == 0 && directory.is_listed {
-        seen.names = dir.names()?;
+        seen.kept = dir.names_that_are(|name| kept_name(name).is_some())?;
     }
     Ok(seen)
+}
+
+/// Returns the name under which a kept file was first known.
+pub(super) fn kept_name(name: &[u8]) -> Option<&[u8]> {
+    let is_infix = |rest: &[u8]| rest.starts_with(b".edited-") || rest.starts_with(b".patch-");
+    let at = (0..name.len()).find(|at| name.get(*at..).is_some_and(is_infix))?;
+    name.get(..at)
 }

@@ -104,12 +104,23 @@ fn newc_head(header: &CpioHeader, ino: u32) -> Result<String, CpioError> {
     let CpioHeader { mode, uid, gid, nlink, dev, rdev, .. } = header;
     let mtime = fit(header, "time", header.mtime, super::NEWC_SIZE_END)?;
     let size = fit(header, "size", header.size, super::NEWC_SIZE_END)?;
-    let name_size = header.name.len() + 1;
-    Ok(format!(
-        "070701{ino:08x}{mode:08x}{uid:08x}{gid:08x}{nlink:08x}{mtime:08x}{size:08x}{:08x}{:08x}{:08x}{:08x}\
-         {name_size:08x}{:08x}",
-        dev.0, dev.1, rdev.0, rdev.1, 0
-    ))
+    let name_size = header.name.len() as u64 + 1;
+    let mut head = String::with_capacity(6 + 13 * 8);
+    head.push_str("070701");
+    let owner = [ino, *mode, *uid, *gid, *nlink].map(u64::from);
+    let devices = [dev.0, dev.1, rdev.0, rdev.1].map(u64::from);
+    for field in owner.into_iter().chain([mtime, size]).chain(devices).chain([name_size, 0]) {
+        push_hex(&mut head, field);
+    }
+    Ok(head)
+}
+
+/// Appends the eight lowest hexadecimal digits.
+fn push_hex(out: &mut String, field: u64) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let [_, _, _, _, bytes @ ..] = field.to_be_bytes();
+    out.extend(bytes.into_iter().flat_map(|byte| [byte >> 4, byte & 0xf].map(|at| DIGITS[usize::from(at)])));
 }
 
 fn odc_head(header: &CpioHeader, ino: u32) -> Result<String, CpioError> {
