@@ -20,7 +20,22 @@ pub(crate) struct PackageWriter {
     params: String,
     lines: Vec<String>,
     bytes: usize,
-    directories: BTreeSet<PathBuf>,
+    parents: Parents,
+}
+
+/// The directories above files, each made once.
+#[derive(Default)]
+pub(crate) struct Parents(BTreeSet<PathBuf>);
+
+impl Parents {
+    /// Makes the directory that `target` is to be in.
+    pub(crate) fn make(&mut self, target: &Path) -> Result<()> {
+        let parent = target.parent().context("a file has a directory")?.to_owned();
+        if self.0.insert(parent.clone()) {
+            fs::create_dir_all(parent)?;
+        }
+        Ok(())
+    }
 }
 
 impl PackageWriter {
@@ -32,7 +47,7 @@ impl PackageWriter {
             "PKG={package}\nNAME=Acme {package}\nARCH=all\nVERSION=1.0\nCATEGORY=application\nBASEDIR=/\n\
              CLASSES=none\n"
         );
-        Ok(Self { directory, params, lines: Vec::new(), bytes: 0, directories: BTreeSet::new() })
+        Ok(Self { directory, params, lines: Vec::new(), bytes: 0, parents: Parents::default() })
     }
 
     /// The sparse package of a patch, below the directory of the patch.
@@ -53,10 +68,7 @@ impl PackageWriter {
     /// A file with its content.
     pub(crate) fn file(&mut self, path: &str, content: &[u8], mtime: u64) -> Result<()> {
         let target = self.directory.join("reloc").join(path);
-        let parent = target.parent().unwrap_or(&self.directory).to_owned();
-        if self.directories.insert(parent.clone()) {
-            fs::create_dir_all(parent)?;
-        }
+        self.parents.make(&target)?;
         write_file(&target, content, mtime)?;
         let (size, sum) = (content.len(), checksum::sum(content));
         self.lines.push(format!("1 f none {path} 0644 root root {size} {sum} {mtime}"));
@@ -114,13 +126,10 @@ pub(crate) fn write_patch(parent: &Path, workload: &Workload, scripts: &[(String
 
 /// Writes these files as a plain tree.
 pub(crate) fn write_tree(root: &Path, files: &[(&File, Version)]) -> Result<()> {
-    let mut made = BTreeSet::new();
+    let mut parents = Parents::default();
     for (file, version) in files {
         let target = root.join(&file.path);
-        let parent = target.parent().unwrap_or(root).to_owned();
-        if made.insert(parent.clone()) {
-            fs::create_dir_all(parent)?;
-        }
+        parents.make(&target)?;
         let mtime = if *version == Version::Old { OLD } else { NEW };
         write_file(&target, &file.content(*version)?, mtime)?;
     }

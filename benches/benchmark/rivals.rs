@@ -7,14 +7,13 @@
 //! which another one owns the rest. The way back is the installation of the old version. rsync gets the full new tree
 //! and keeps what it replaces in a directory; it neither syncs nor records anything.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::contender::{Contender, Role};
-use crate::delivery::directories;
+use crate::delivery::{Parents, directories};
 use crate::disk::{Disk, is_root};
 use crate::inputs::{Inputs, fresh};
 use crate::line::{Line, is_installed};
@@ -210,13 +209,10 @@ impl Rivals {
 
 /// Makes a tree of files as they are in the packages: of other names for the same files, which nobody writes to.
 fn link_tree(root: &Path, inputs: &Inputs, files: &[(&File, Version)]) -> Result<()> {
-    let mut made = BTreeSet::new();
+    let mut parents = Parents::default();
     for (file, version) in files {
         let target = root.join(&file.path);
-        let parent = target.parent().unwrap_or(root).to_owned();
-        if made.insert(parent.clone()) {
-            fs::create_dir_all(parent)?;
-        }
+        parents.make(&target)?;
         fs::hard_link(inputs.packaged(file, *version), target)?;
     }
     Ok(())

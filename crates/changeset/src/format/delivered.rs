@@ -26,7 +26,7 @@ const CHECKSUM: usize = 8;
 /// An object as it was right behind the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveredObject {
-    /// Its identity.
+    /// Its inode and birth time, which a copy of it does not have.
     pub inode: Inode,
     /// Its status change time.
     pub changed: Timestamp,
@@ -49,7 +49,7 @@ impl DeliveredObjects {
         lines.map(line).collect::<Option<_>>().map(Self)
     }
 
-    /// The file.
+    /// Writes the file, its lines in the order of the paths.
     pub fn write(&self) -> Vec<u8> {
         let mut lines = Vec::new();
         for (path, object) in &self.0 {
