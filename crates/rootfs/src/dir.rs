@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{ObjectStatus, Result, Root, RootError, again, optional};
+use super::{ObjectStatus, Result, Root, RootError, again, each_entry, optional};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
@@ -116,35 +116,34 @@ impl Dir {
     /// Returns the names, sorted, that are directories as far as the listing says. On a file system whose listings do not
     /// tell there are none.
     pub fn directories(&self) -> Result<Vec<Vec<u8>>> {
-        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|errno| self.error("list", b"", errno))?;
         let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|errno| self.error("list", b"", errno))?;
-            if entry.file_type() == rustix::fs::FileType::Directory {
-                found.push(entry.file_name().to_bytes().to_vec());
+        each_entry(&self.fd, |name, file_type| {
+            if file_type == rustix::fs::FileType::Directory {
+                found.push(name.to_vec());
             }
-        }
+            Ok(())
+        })
+        .map_err(|errno| self.error("list", b"", errno))?;
         found.sort();
         Ok(found)
     }
 
     /// Returns the names in the directory, sorted, each with whether it may be a directory as far as the listing
     /// says.
-    pub(crate) fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {
+    pub fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {
         self.entries_that_are(|_| true)
     }
 
     fn entries_that_are(&self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<(Vec<u8>, bool)>> {
         use rustix::fs::FileType::{Directory, Unknown};
         let mut found = Vec::new();
-        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|errno| self.error("list", b"", errno))?;
-        for entry in entries {
-            let entry = entry.map_err(|errno| self.error("list", b"", errno))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." && wanted(name) {
-                found.push((name.to_vec(), matches!(entry.file_type(), Directory | Unknown)));
+        each_entry(&self.fd, |name, file_type| {
+            if wanted(name) {
+                found.push((name.to_vec(), matches!(file_type, Directory | Unknown)));
             }
-        }
+            Ok(())
+        })
+        .map_err(|errno| self.error("list", b"", errno))?;
         found.sort();
         Ok(found)
     }

@@ -37,21 +37,29 @@ impl Digest {
         if text.len() != 64 {
             return None;
         }
-        for (byte, [high, low]) in bytes.iter_mut().zip(text.as_bytes().as_chunks().0) {
-            *byte = nibble(*high)? << 4 | nibble(*low)?;
+        let mut doubt = 0;
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().as_chunks().0) {
+            let [high, low] = digits.map(|digit: u8| NIBBLES[usize::from(digit)]);
+            doubt |= high | low;
+            *byte = high << 4 | low;
         }
-        Some(Self(bytes))
+        (doubt & NO_DIGIT == 0).then_some(Self(bytes))
     }
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// The value of each byte that is a hexadecimal digit; [`NO_DIGIT`] for every other.
+const NIBBLES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        values[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    values
+};
+
+const NO_DIGIT: u8 = 0xf0;
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -26,6 +26,15 @@ impl Dir {
         if !self.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
             return self.remove(name);
         }
+        self.empty_and_remove(name)
+    }
+
+    /// Does the same to an [entry](Self::entries), which is not looked at where the listing tells that it is no directory.
+    pub fn remove_entry(&self, (name, may_be_directory): &(Vec<u8>, bool)) -> Result<()> {
+        if *may_be_directory { self.remove_tree(name) } else { self.remove(name) }
+    }
+
+    fn empty_and_remove(&self, name: &[u8]) -> Result<()> {
         let on = place(&self.itself()?);
         let mut emptying = Emptying { descent: Descent::below(self), on, rest: Vec::new() };
         emptying.enter(name)?;

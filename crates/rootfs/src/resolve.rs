@@ -27,10 +27,15 @@ impl<'a> Resolver<'a> {
 
     /// Returns the physical path of an object, existing or not: its directory resolved, its own name unchanged.
     pub fn locate(&self, path: &ObjectPath) -> Result<ObjectPath> {
-        match path.parent() {
-            None => Ok(path.clone()),
-            Some(parent) => self.join(&self.locate_dir(&parent)?, path.name(), path),
+        let Some(parent) = path.parent_bytes() else { return Ok(path.clone()) };
+        match self.known.borrow().get(parent) {
+            // Most directories are what they are called, and so is what is in them.
+            Some(known) if known.as_bytes() == parent => return Ok(path.clone()),
+            Some(known) => return self.join(known, path.name(), path),
+            None => {}
         }
+        let parent = path.parent().unwrap_or_else(ObjectPath::root);
+        self.join(&self.locate_dir(&parent)?, path.name(), path)
     }
 
     /// Returns the physical path of a directory, with its own name followed too. Missing components stay as written.
@@ -54,10 +59,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn follow(&self, path: &ObjectPath, links: &mut usize) -> Result<ObjectPath> {
-        let Some(parent) = path.parent() else { return Ok(path.clone()) };
         if let Some(known) = self.known.borrow().get(path) {
             return Ok(known.clone());
         }
+        let Some(parent) = path.parent() else { return Ok(path.clone()) };
         let parent = self.follow(&parent, links)?;
         let here = self.join(&parent, path.name(), path)?;
         let found = match self.root.read_link(&here)? {

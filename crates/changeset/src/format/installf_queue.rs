@@ -199,7 +199,7 @@ fn path(fields: &mut Fields<'_>) -> Option<ObjectPath> {
 fn class(fields: &mut Fields<'_>) -> Result<Option<String>, FieldError> {
     match fields.next() {
         Some(b"?") => Ok(None),
-        word => fields::class(word.unwrap_or_default()).map(Some),
+        word => fields::class(word.unwrap_or_default()).map(|class| Some(class.to_owned())),
     }
 }
 

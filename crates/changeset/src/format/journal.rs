@@ -32,6 +32,10 @@ pub use ops::JournalFiles;
 pub const VERSION: u32 = 4;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
+/// The bytes of a line before its JSON: checksum and blank.
+const CHECKSUM: usize = 9;
+/// The room that is made for a line at first; nearly all need no more.
+const USUAL_LINE: usize = 1 << 10;
 /// Bytes of the sectors together: where the lines begin.
 pub const HEAD: usize = 8 * SECTOR;
 
@@ -393,15 +397,18 @@ fn sector(value: &impl Serialize) -> Vec<u8> {
 
 fn line(value: &impl Serialize) -> Vec<u8> {
     // Strings, numbers and maps with string keys: serialising these cannot fail.
-    let json = serde_json::to_vec(value).unwrap_or_default();
-    let mut line = format!("{:08x} ", crc32c::crc32c(&json)).into_bytes();
-    line.extend_from_slice(&json);
+    let mut line = Vec::with_capacity(USUAL_LINE);
+    line.extend_from_slice(&[b' '; CHECKSUM]);
+    let _ = serde_json::to_writer(&mut line, value);
+    if let Some((checksum, json)) = line.split_at_mut_checked(CHECKSUM) {
+        checksum[..CHECKSUM - 1].copy_from_slice(format!("{:08x}", crc32c::crc32c(json)).as_bytes());
+    }
     line.push(b'\n');
     line
 }
 
 fn checked<T: DeserializeOwned>(text: &[u8], what: impl Fn() -> String) -> Result<T, JournalError> {
-    let (crc, json) = text.split_at_checked(9).ok_or_else(|| JournalError::Checksum(what()))?;
+    let (crc, json) = text.split_at_checked(CHECKSUM).ok_or_else(|| JournalError::Checksum(what()))?;
     let stated = std::str::from_utf8(crc).ok().and_then(|crc| u32::from_str_radix(crc.trim_end(), 16).ok());
     if stated != Some(crc32c::crc32c(json)) {
         return Err(JournalError::Checksum(what()));

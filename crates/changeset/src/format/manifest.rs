@@ -219,9 +219,10 @@ impl Manifest {
         header: &ManifestHeader,
         objects: impl Iterator<Item = Cow<'o, ObjectRecord>>,
     ) -> Vec<u8> {
-        let mut out = json_line(header);
+        let mut out = Vec::new();
+        put_json_line(&mut out, header);
         for object in objects {
-            out.extend_from_slice(&json_line(&*object));
+            put_json_line(&mut out, &*object);
         }
         out
     }
@@ -356,26 +357,43 @@ impl RecordedState {
 
     /// Its extended attributes as bytes; a value that is not hexadecimal is left out.
     pub fn xattrs(&self) -> patchadm_rootfs::Xattrs {
-        self.xattrs.iter().filter_map(|(name, value)| Some((decode(name), unhex(value)?))).collect()
+        self.xattrs
+            .iter()
+            .filter_map(|(name, value)| Some((decode(name).into_owned(), unhex(value)?)))
+            .collect()
     }
 }
 
 /// Bytes as text: printable ASCII as it is, everything else and `%` as `%XX`.
 pub fn encode(bytes: &[u8]) -> String {
+    encoded(bytes).into_owned()
+}
+
+/// Does the same without copying bytes that stay as they are.
+pub fn encoded(bytes: &[u8]) -> Cow<'_, str> {
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && text.bytes().all(is_plain)
+    {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(bytes.len());
     for &byte in bytes {
-        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+        if is_plain(byte) {
             out.push(char::from(byte));
         } else {
             out.push('%');
             out.push_str(&hex(&[byte]).to_uppercase());
         }
     }
-    out
+    Cow::Owned(out)
 }
 
-/// The bytes of [`encode`]; a `%` without two digits stays as it is.
-pub fn decode(text: &str) -> Vec<u8> {
+/// The bytes of [`encode`]; a `%` without two digits stays as it is. Text without any is not copied.
+pub fn decode(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text.as_bytes());
+    }
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -389,7 +407,7 @@ pub fn decode(text: &str) -> Vec<u8> {
             rest = tail;
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -407,11 +425,10 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }
 
-fn json_line(value: &impl Serialize) -> Vec<u8> {
-    // Strings, numbers and maps with string keys: serialising these cannot fail.
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
-    line
+fn put_json_line(out: &mut Vec<u8>, value: &impl Serialize) {
+    // Strings, numbers and maps with string keys: serialising these into memory cannot fail.
+    let _ = serde_json::to_writer(&mut *out, value);
+    out.push(b'\n');
 }
 
 fn parse_line<'a, T: Deserialize<'a>>(number: usize, line: &'a [u8]) -> Result<T, ManifestError> {

@@ -170,12 +170,18 @@ impl<'a> ObjectSurvey<'a> {
 
     /// Adds a path and the directories above it.
     fn add(&mut self, path: &ObjectPath) {
-        for path in std::iter::once(path.clone()).chain(path.ancestors()) {
+        let mut next = (!self.is_known(path.as_bytes())).then(|| path.clone());
+        while let Some(path) = next {
             // With a path come all directories above it, so those of a known one are known.
-            if self.inventory.physical.contains_key(&path) || !self.open.insert(path) {
-                break;
-            }
+            let is_led_to = path.parent_bytes().is_none_or(|above| self.is_known(above));
+            next = if is_led_to { None } else { path.parent() };
+            self.open.insert(path);
         }
+    }
+
+    /// Whether a path is one of the survey already.
+    fn is_known(&self, path: &[u8]) -> bool {
+        self.open.contains(path) || self.inventory.physical.contains_key(path)
     }
 
     /// Reads the lines of the paths, and of the other names of their files, which become paths of the survey too.
@@ -204,11 +210,14 @@ impl<'a> ObjectSurvey<'a> {
                     self.add(&physical);
                 }
                 self.inventory.physical.insert(path.clone(), physical.clone());
-                let (directory, name) = match physical.parent() {
-                    Some(parent) => (parent, physical.name().to_vec()),
-                    None => (physical, Vec::new()),
+                let directory = physical.parent_bytes().unwrap_or_else(|| physical.as_bytes());
+                let of_directory = match by_directory.get_mut(directory) {
+                    Some(of_directory) => of_directory,
+                    None => {
+                        by_directory.entry(physical.parent().unwrap_or_else(ObjectPath::root)).or_default()
+                    }
                 };
-                by_directory.entry(directory).or_default().push((path, name));
+                of_directory.push((path, physical.name().to_vec()));
             }
             self.open.retain(|path| !self.inventory.physical.contains_key(path));
             self.directories(by_directory)?;

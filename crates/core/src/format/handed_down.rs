@@ -68,13 +68,14 @@ impl HandedDown {
                 read.directories.push(directory);
                 continue;
             }
-            let value = written.value.as_deref().map(decode);
+            let decoded = |text: &str| decode(text).into_owned();
+            let value = written.value.as_deref().map(decoded);
             match (written.parameter, written.record, value, written.mode, written.mtime) {
                 (Some(name), None, value, None, None) => drop(read.parameters.insert(name, value)),
-                (None, Some(name), None, None, None) => drop(read.records.insert(decode(&name), None)),
+                (None, Some(name), None, None, None) => drop(read.records.insert(decoded(&name), None)),
                 (None, Some(name), Some(bytes), Some(mode), Some(mtime)) => {
                     let file = RecordFile { bytes, mode: Mode::of(mode), mtime };
-                    read.records.insert(decode(&name), Some(file));
+                    read.records.insert(decoded(&name), Some(file));
                 }
                 _ => return Err(wrong("it is neither a parameter nor a record".to_owned())),
             }

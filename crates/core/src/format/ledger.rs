@@ -351,7 +351,7 @@ fn read_undo(
     };
     let place = match place.as_str() {
         SAVE => UndoLocation::Save,
-        path if path.starts_with('/') => UndoLocation::Host(decode(path)),
+        path if path.starts_with('/') => UndoLocation::Host(decode(path).into_owned()),
         _ => return Err("`where` is neither `save` nor a path".to_owned()),
     };
     Ok(LedgerUndo::Kept { b3: digest("undo", undo)?, size, place, is_classic })

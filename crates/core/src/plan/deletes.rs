@@ -12,7 +12,7 @@ use super::refusal::{ObjectProblem, Reason};
 impl PlanBuilder<'_> {
     /// Whether a path lies in a directory that becomes something else, so that it has to go first.
     pub(super) fn is_in_turned(&self, path: &ObjectPath) -> bool {
-        path.ancestors().any(|above| self.changes.get(&above).is_some_and(|change| turns(change)))
+        path.ancestors_bytes().any(|above| self.changes.get(above).is_some_and(|change| turns(change)))
     }
 
     /// Takes a path away from a package.

@@ -86,7 +86,7 @@ impl<'a> Edits<'a> {
             self.handling.insert(path.clone(), Handling::LinkStays);
             return Ok(());
         }
-        if path.ancestors().any(|above| self.turned.contains(&above)) {
+        if path.ancestors_bytes().any(|above| self.turned.contains(above)) {
             // reached through a link that becomes a directory: nothing is there then
             return Ok(());
         }

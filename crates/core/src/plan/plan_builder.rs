@@ -162,12 +162,14 @@ impl<'a> PlanBuilder<'a> {
     /// they go with the package (pkgadd(1M)).
     pub(super) fn open_way(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), ObjectProblem> {
         let place = self.place_of(path);
-        let directory = path.parent().zip(place.parent());
-        if directory.is_some() && directory == self.open_directory {
+        let is_open = |(open, at): &(ObjectPath, ObjectPath)| {
+            [path, &place].map(ObjectPath::parent_bytes) == [open, at].map(|path| Some(path.as_bytes()))
+        };
+        if self.open_directory.as_ref().is_some_and(is_open) {
             return Ok(());
         }
-        for above in path.ancestors().chain(place.ancestors()) {
-            self.check_planned_directory(&above)?;
+        for above in path.ancestors_bytes().chain(place.ancestors_bytes()) {
+            self.check_planned_directory(above)?;
         }
         let mut missing = Vec::new();
         for (above, real) in path.ancestors().zip(place.ancestors()) {
@@ -190,7 +192,7 @@ impl<'a> PlanBuilder<'a> {
         for directory in missing.iter().rev() {
             self.imply(package, directory);
         }
-        self.open_directory = directory;
+        self.open_directory = path.parent().zip(place.parent());
         Ok(())
     }
 
@@ -253,7 +255,7 @@ impl<'a> PlanBuilder<'a> {
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         let mut last_directory = None;
         for change in self.changes.values() {
-            let directory = change.path.parent();
+            let directory = change.path.parent_bytes();
             if last_directory != directory {
                 self.check_above(change)?;
             }
@@ -281,9 +283,9 @@ impl<'a> PlanBuilder<'a> {
         if !is_new(change) {
             return Ok(());
         }
-        let mut above = change.path.ancestors();
+        let mut above = change.path.ancestors_bytes();
         above
-            .try_for_each(|above| self.check_planned_directory(&above))
+            .try_for_each(|above| self.check_planned_directory(above))
             .map_err(|problem| refuse(change, problem))
     }
 
@@ -358,7 +360,7 @@ impl<'a> PlanBuilder<'a> {
 
     fn is_below_new_directory(&self, path: &ObjectPath) -> bool {
         !self.new_directories.is_empty()
-            && path.ancestors().any(|above| self.new_directories.contains(&above))
+            && path.ancestors_bytes().any(|above| self.new_directories.contains(above))
     }
 
     fn becomes_directory(&self, path: &ObjectPath) -> bool {
@@ -368,12 +370,13 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// An object above a path may only be planned as a directory.
-    fn check_planned_directory(&self, above: &ObjectPath) -> Result<(), ObjectProblem> {
-        match self.changes.get(above).map(|change| &change.action) {
-            Some(Action::Add(new) | Action::Replace(new)) => match new.body {
+    fn check_planned_directory(&self, above: &[u8]) -> Result<(), ObjectProblem> {
+        let Some(change) = self.changes.get(above) else { return Ok(()) };
+        match &change.action {
+            Action::Add(new) | Action::Replace(new) => match new.body {
                 Body::Directory => Ok(()),
-                Body::Symlink(_) => Err(ObjectProblem::ThroughOwnLink(above.clone())),
-                _ => Err(ObjectProblem::NotADirectory(above.clone())),
+                Body::Symlink(_) => Err(ObjectProblem::ThroughOwnLink(change.path.clone())),
+                _ => Err(ObjectProblem::NotADirectory(change.path.clone())),
             },
             _ => Ok(()),
         }

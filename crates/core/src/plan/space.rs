@@ -177,7 +177,7 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
 /// The file system of a path, or of the nearest directory above it that is known.
 fn file_system(inventory: &Inventory, path: &ObjectPath) -> usize {
     let known = inventory.on.get(path).copied();
-    let above = || path.ancestors().find_map(|above| inventory.on.get(&above).copied());
+    let above = || path.ancestors_bytes().find_map(|above| inventory.on.get(above).copied());
     known.or_else(above).unwrap_or(inventory.records_on)
 }
 

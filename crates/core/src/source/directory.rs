@@ -10,12 +10,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
 use rustix::io::Errno;
 
 use super::SourceError;
 use super::error::SourceProblem;
 use super::member::{Kind, MemberStamp, SourceMember, Visit, checked_name};
+use patchadm_rootfs::each_entry;
 use patchadm_svr4::package::PackagePath;
 
 /// Directories inside directories, at most.
@@ -131,16 +132,13 @@ impl SourceDirectory {
         let read = || -> io::Result<Vec<DirectoryEntry>> {
             let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
             let mut found = Vec::new();
-            for entry in Dir::read_from(&at)? {
-                let entry = entry?;
-                let name = entry.file_name().to_bytes();
-                if !matches!(name, b"." | b"..") {
-                    let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                    let (kind, size) = kind(&stat);
-                    let stamp = MemberStamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime };
-                    found.push(DirectoryEntry { name: name.to_vec(), kind, size, stamp });
-                }
-            }
+            each_entry(&at, |name, _| {
+                let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                let (kind, size) = kind(&stat);
+                let stamp = MemberStamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime };
+                found.push(DirectoryEntry { name: name.to_vec(), kind, size, stamp });
+                Ok(())
+            })?;
             found.sort_by(|one, other| one.name.cmp(&other.name));
             Ok(found)
         };

@@ -78,7 +78,7 @@ impl ContentsLine {
         if ftype == Ftype::Information {
             return Err(FieldError::Ftype);
         }
-        let mut object = Object::new(ftype, &fields.class()?);
+        let mut object = Object::new(ftype, fields.class()?);
         object.target = fields::target(ftype, target)?;
         fields.details(&mut object)?;
         // Nearly all lines have one owner, and a package may have a million lines.

@@ -112,7 +112,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads the class of an object.
-    pub fn class(&mut self) -> Result<String, FieldError> {
+    pub fn class(&mut self) -> Result<&'a str, FieldError> {
         class(self.next().unwrap_or_default())
     }
 
@@ -209,11 +209,11 @@ pub(crate) fn is_blank(byte: u8) -> bool {
 }
 
 /// Checks a class name. Names of scripts (`i.<class>`) contain it, so a `/` in it could lead elsewhere.
-pub fn class(field: &[u8]) -> Result<String, FieldError> {
+pub fn class(field: &[u8]) -> Result<&str, FieldError> {
     let fits = (1..=LONGEST_WORD).contains(&field.len())
         && field.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.+".contains(byte));
     let class = std::str::from_utf8(field).ok().filter(|_| fits);
-    class.map(str::to_owned).ok_or(FieldError::Class)
+    class.ok_or(FieldError::Class)
 }
 
 /// Checks a link's target against its type.

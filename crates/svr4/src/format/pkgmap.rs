@@ -147,9 +147,9 @@ impl PkgmapEntry {
             None => 1,
         };
         let ftype = fields.ftype()?;
-        let class = if ftype == Ftype::Information { String::new() } else { fields.class()? };
+        let class = if ftype == Ftype::Information { "" } else { fields.class()? };
         let (path, target) = fields.path_and_target()?;
-        let mut object = Object::new(ftype, &class);
+        let mut object = Object::new(ftype, class);
         object.target = fields::target(ftype, target)?;
         if ftype == Ftype::Information {
             if path.contains(&b'/') {

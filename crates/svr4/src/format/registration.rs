@@ -71,7 +71,8 @@ fn shown(bytes: &[u8]) -> String {
 
 /// Checks a class name given on the command line.
 pub fn class(name: &str) -> Result<String, RegistrationError> {
-    fields::class(name.as_bytes()).map_err(|_| RegistrationError::Class(shown(name.as_bytes())))
+    let class = fields::class(name.as_bytes()).map(str::to_owned);
+    class.map_err(|_| RegistrationError::Class(shown(name.as_bytes())))
 }
 
 impl Registration {

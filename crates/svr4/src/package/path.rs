@@ -11,6 +11,9 @@ use std::sync::Arc;
 const LONGEST_PATH: usize = 4095;
 const LONGEST_COMPONENT: usize = 255;
 
+/// The longest path that is put together without memory of its own for it.
+const SHORT_PATH: usize = 256;
+
 /// The reason a path is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("path <{path}> {reason}")]
@@ -56,11 +59,15 @@ impl ObjectPath {
 
     /// Returns the path of `relative` below this directory.
     pub fn join(&self, relative: &[u8]) -> Result<Self, PathError> {
-        let mut path = Vec::with_capacity(self.0.len() + 1 + relative.len());
-        path.extend_from_slice(&self.0);
-        path.push(b'/');
-        path.extend_from_slice(relative);
-        Self::new(&path)
+        let above = if self.relative().is_empty() { &[] } else { &self.0[..] };
+        let mut short = [0; SHORT_PATH];
+        let Some(path) = short.get_mut(..above.len() + 1 + relative.len()) else {
+            return Self::new(&[above, b"/", relative].concat());
+        };
+        path[..above.len()].copy_from_slice(above);
+        path[above.len()] = b'/';
+        path[above.len() + 1..].copy_from_slice(relative);
+        Self::new(path)
     }
 
     /// Returns the bytes, starting with `/`.
@@ -76,11 +83,12 @@ impl ObjectPath {
 
     /// Returns the directory that contains it, or `None` for the root.
     pub fn parent(&self) -> Option<Self> {
-        if self.relative().is_empty() {
-            return None;
-        }
-        let slash = self.0.iter().rposition(|&b| b == b'/')?;
-        Some(if slash == 0 { Self::root() } else { Self(Arc::from(&self.0[..slash])) })
+        parent_of(&self.0).map(|parent| Self(Arc::from(parent)))
+    }
+
+    /// Returns the bytes of the directory that contains it, or `None` for the root.
+    pub fn parent_bytes(&self) -> Option<&[u8]> {
+        parent_of(&self.0)
     }
 
     /// Returns the last component, empty for the root.
@@ -99,6 +107,11 @@ impl ObjectPath {
     /// Returns all directories above it, from the nearest to the root.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)
+    }
+
+    /// Returns the bytes of all directories above it, from the nearest to the root: what maps of paths are searched by.
+    pub fn ancestors_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::successors(parent_of(&self.0), |above| parent_of(above))
     }
 
     /// Resolves the target of a hard link at this path (pkgmap(4)): an absolute target is a path of the root,
@@ -191,6 +204,9 @@ impl PackagePath {
         basedir: &ObjectPath,
         variable: impl Fn(&str) -> Option<Vec<u8>>,
     ) -> Result<ObjectPath, PathError> {
+        if !self.0.contains(&b'$') {
+            return if self.is_absolute() { ObjectPath::new(&self.0) } else { basedir.join(&self.0) };
+        }
         let mut expanded = Vec::with_capacity(self.0.len());
         for (index, part) in self.0.split(|&b| b == b'/').enumerate() {
             if index > 0 {
@@ -277,6 +293,12 @@ pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// The directory above a path, as a part of its bytes.
+fn parent_of(path: &[u8]) -> Option<&[u8]> {
+    let slash = path.iter().rposition(|&b| b == b'/').filter(|_| path.len() > 1)?;
+    path.get(..slash.max(1))
+}
+
 /// Whether bytes are components with one slash between them, as nearly all relative paths are.
 fn is_normal(bytes: &[u8]) -> bool {
     let is_part =
@@ -359,6 +381,11 @@ mod tests {
         assert!(!at("/opt/web").is_below(&at("/opt/web")));
         let above: Vec<String> = at("/a/b/c").ancestors().map(|p| p.to_string()).collect();
         assert_eq!(above, ["/a/b", "/a", "/"]);
+        let path = at("/a/b/c");
+        assert!(
+            path.ancestors_bytes().eq(path.ancestors().collect::<Vec<_>>().iter().map(ObjectPath::as_bytes))
+        );
+        assert_eq!((at("/a").parent(), ObjectPath::root().parent()), (Some(ObjectPath::root()), None));
     }
 
     #[test]

@@ -29,13 +29,25 @@ const LONGEST_PATCH_ID: usize = 128;
 /// The letters of find(1) `-type` that an identity may have.
 const FILE_TYPES: &str = "fdlpsbc";
 
-/// One record of a journal, for messages: `its op 3`.
-struct Record(String);
+/// One record of a journal, for messages.
+enum Record<'a> {
+    /// With these words: `its domain 3`.
+    Named(String),
+    /// The change of a path. There are many, and hardly ever a word is needed.
+    ChangeOf(&'a ObjectPath),
+}
 
-impl Record {
+impl Record<'_> {
     /// An error unless `field` keeps the rule `name`.
     fn must(&self, name: &'static str, field: &'static str, kept: bool) -> Result<(), JournalError> {
-        if holds(name, kept) { Ok(()) } else { Err(JournalError::Field { field, of: self.0.clone() }) }
+        if holds(name, kept) { Ok(()) } else { Err(JournalError::Field { field, of: self.words() }) }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Named(words) => words.clone(),
+            Self::ChangeOf(path) => format!("the change of {path}"),
+        }
     }
 }
 
@@ -46,7 +58,7 @@ pub(super) fn head(head: &JournalHead) -> Result<(), JournalError> {
 }
 
 fn header(header: &JournalHeader) -> Result<(), JournalError> {
-    let its = Record("its header".to_owned());
+    let its = Record::Named("its header".to_owned());
     its.must("journal.header.version", "version", header.version > 0)?;
     its.must("journal.header.run", "run", Run::is_name(&header.run))?;
     its.must("journal.header.root", "root", is_marker(&header.root))?;
@@ -54,7 +66,7 @@ fn header(header: &JournalHeader) -> Result<(), JournalError> {
 }
 
 fn progress(progress: &ScriptProgress) -> Result<(), JournalError> {
-    let its = Record("its progress".to_owned());
+    let its = Record::Named("its progress".to_owned());
     its.must("journal.progress.number", "number", progress.number < RUNS)?;
     let Some(script) = &progress.script else { return Ok(()) };
     // Group 0 is that of whoever asks, 1 everybody, and a negative number one process.
@@ -68,7 +80,7 @@ fn progress(progress: &ScriptProgress) -> Result<(), JournalError> {
 pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
     let run = &journal.head.header.run;
     for (index, domain) in journal.domains.iter().enumerate() {
-        let its = Record(format!("its domain {index}"));
+        let its = Record::Named(format!("its domain {index}"));
         its.must("journal.domain.stage", "stage", is_stage(domain, index, run))?;
     }
     for (index, archive) in journal.archives.iter().enumerate() {
@@ -78,7 +90,7 @@ pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
     let own = journal.own_directory();
     let mut staged = HashSet::new();
     for op in &journal.ops {
-        let its = Record(format!("the change of {}", op.path));
+        let its = Record::ChangeOf(&op.path);
         self::op(op, journal, own.as_ref(), &its)?;
         its.must("journal.op.once", "stage", staged.insert((op.domain, &op.stage)))?;
     }
@@ -95,7 +107,7 @@ impl Journal {
     /// the journal itself can say which one that is.
     pub fn must_be_of(&self, own: &ObjectPath) -> Result<(), JournalError> {
         let is_there = self.own_directory().is_none_or(|said| said == *own);
-        Record("its domain 0".to_owned()).must("journal.domain.place", "stage", is_there)
+        Record::Named("its domain 0".to_owned()).must("journal.domain.place", "stage", is_there)
     }
 }
 
@@ -114,7 +126,7 @@ fn is_stage(domain: &Domain, index: usize, run: &str) -> bool {
 }
 
 pub(super) fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
-    let its = Record("its story".to_owned());
+    let its = Record::Named("its story".to_owned());
     let logs = [&run_record.log]
         .into_iter()
         .chain(run_record.others.iter().map(|patch_record| &patch_record.log))
@@ -136,7 +148,7 @@ fn is_log(path: &ObjectPath) -> bool {
 
 /// Checks an undo archive that a journal with these domains names.
 fn archive(archive: &JournalArchive, domains: &[Domain], of: String) -> Result<(), JournalError> {
-    let its = Record(of);
+    let its = Record::Named(of);
     let is_saved = |path: &ObjectPath| is_archive_name(path.name());
     its.must("journal.archive.path", "path", archive.path.as_ref().is_none_or(is_saved))?;
     let is_staged = |path: &ObjectPath| {
@@ -149,13 +161,13 @@ fn archive(archive: &JournalArchive, domains: &[Domain], of: String) -> Result<(
 
 /// Checks an undo archive that is noted by itself: one outside the root.
 pub fn archive_elsewhere(archive: &JournalArchive, of: String) -> Result<(), JournalError> {
-    let its = Record(of);
+    let its = Record::Named(of);
     its.must("journal.archive.path", "path", archive.path.is_none())?;
     its.must("journal.archive.staged", "staged", archive.staged.is_none())?;
     elsewhere(archive, &its)
 }
 
-fn elsewhere(archive: &JournalArchive, its: &Record) -> Result<(), JournalError> {
+fn elsewhere(archive: &JournalArchive, its: &Record<'_>) -> Result<(), JournalError> {
     its.must("journal.archive.outside", "outside", archive.outside.as_deref().is_none_or(is_elsewhere))?;
     its.must("journal.archive.discard", "discard", archive.discard.as_deref().is_none_or(is_elsewhere))?;
     its.must("journal.archive.inode", "inode", archive.inode.as_ref().is_none_or(is_inode))
@@ -170,7 +182,7 @@ fn is_elsewhere(text: &str) -> bool {
     is_archive_name(path.name()) && is_package && is_patch_id(patch.name())
 }
 
-fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record) -> Result<(), JournalError> {
+fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record<'_>) -> Result<(), JournalError> {
     let domain = journal.domains.get(op.domain);
     let is_in = |domain: &Domain| op.path.is_below(&domain.top);
     its.must("journal.op.domain", "domain", domain.is_some_and(is_in))?;
@@ -258,18 +270,18 @@ pub fn noted_path(path: &str, of: &str) -> Result<ObjectPath, JournalError> {
 
 /// Checks the path of a stage of `run` in a directory of its own that is noted by itself, escaped.
 pub fn noted_stage(path: &str, run: &str) -> Result<ObjectPath, JournalError> {
-    let its = Record("one of its lines".to_owned());
-    let path = noted_path(path, &its.0)?;
+    let its = Record::Named("one of its lines".to_owned());
+    let path = noted_path(path, &its.words())?;
     its.must("alone.path", "path", path.name() == format!(".patchadm-{run}").as_bytes())?;
     Ok(path)
 }
 
 /// Checks an identity that is noted by itself.
 pub fn noted_identity(noted: &Identity, of: String) -> Result<(), JournalError> {
-    identity(noted, &Record(of))
+    identity(noted, &Record::Named(of))
 }
 
-fn identity(identity: &Identity, its: &Record) -> Result<(), JournalError> {
+fn identity(identity: &Identity, its: &Record<'_>) -> Result<(), JournalError> {
     its.must("journal.identity.type", "file_type", FILE_TYPES.contains(identity.file_type))?;
     its.must("journal.identity.mode", "mode", identity.mode <= 0o7777)?;
     its.must("journal.identity.uid", "uid", identity.uid != NOBODYS_NUMBER)?;

@@ -1,22 +1,46 @@
 //! Paths as escaped text, for serde.
 
-use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+use std::fmt;
 
-use crate::format::manifest::{decode, encode};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::Serializer;
+
+use crate::format::manifest::{decode, encoded};
 use patchadm_svr4::package::ObjectPath;
 
+/// A path read from its text where that stands.
+struct PathText(ObjectPath);
+
+impl<'de> Deserialize<'de> for PathText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(PathVisitor)
+    }
+}
+
+struct PathVisitor;
+
+impl Visitor<'_> for PathVisitor {
+    type Value = PathText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<PathText, E> {
+        ObjectPath::new(&decode(text)).map(PathText).map_err(E::custom)
+    }
+}
+
 pub(super) fn serialize<S: Serializer>(path: &ObjectPath, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&encode(path.as_bytes()))
+    to.serialize_str(&encoded(path.as_bytes()))
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectPath, D::Error> {
-    let text = String::deserialize(from)?;
-    ObjectPath::new(&decode(&text)).map_err(D::Error::custom)
+    PathText::deserialize(from).map(|PathText(path)| path)
 }
 
 pub(super) mod option {
-    use super::{Deserializer, ObjectPath, Serializer, decode, encode};
-    use serde::{Deserialize as _, de::Error as _};
+    use super::{Deserialize as _, Deserializer, ObjectPath, PathText, Serializer, encoded};
 
     // The signature is serde's.
     #[allow(clippy::ref_option)]
@@ -25,7 +49,7 @@ pub(super) mod option {
         to: S,
     ) -> Result<S::Ok, S::Error> {
         match path {
-            Some(path) => to.serialize_some(&encode(path.as_bytes())),
+            Some(path) => to.serialize_some(&*encoded(path.as_bytes())),
             None => to.serialize_none(),
         }
     }
@@ -33,8 +57,7 @@ pub(super) mod option {
     pub(in crate::format::journal) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<ObjectPath>, D::Error> {
-        Option::<String>::deserialize(from)?
-            .map(|text| ObjectPath::new(&decode(&text)).map_err(D::Error::custom))
-            .transpose()
+        let read = Option::<PathText>::deserialize(from)?;
+        Ok(read.map(|PathText(path)| path))
     }
 }

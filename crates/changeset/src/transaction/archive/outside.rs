@@ -24,7 +24,7 @@ const LARGEST_LEDGER: u64 = 16 << 20;
 
 /// Decodes the path of an object outside the root from the journal.
 pub(crate) fn outside_path(text: &str) -> PathBuf {
-    std::ffi::OsString::from_vec(decode(text)).into()
+    std::ffi::OsString::from_vec(decode(text).into_owned()).into()
 }
 
 /// Converts a host path into a path below `/`.

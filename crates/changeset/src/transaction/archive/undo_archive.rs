@@ -127,8 +127,8 @@ fn with_digest<'o>(
     let mut object = Cow::Borrowed(object);
     let became = object.became.as_ref().filter(|state| state.kind == manifest::RecordedType::File);
     let lacks = became.is_some_and(|state| state.b3.is_none());
-    let path = ObjectPath::new(&manifest::decode(&object.path)).ok().filter(|_| lacks);
-    if let Some(digest) = path.and_then(|path| digests.get(&path))
+    let digest = if lacks { digests.get(&*manifest::decode(&object.path)) } else { None };
+    if let Some(digest) = digest
         && let Some(became) = &mut object.to_mut().became
     {
         became.b3 = Some(digest.to_string());

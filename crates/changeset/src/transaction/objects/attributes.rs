@@ -103,13 +103,13 @@ pub(crate) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Ident
     let (before, after) = (from.xattrs.as_ref().unwrap_or(&empty), to.xattrs.as_ref().unwrap_or(&empty));
     let now = dir.xattrs(b"")?;
     for (key, value) in before {
-        let is_ours = now.get(&decode(key)).is_some_and(|now| encode(now) == *value);
+        let is_ours = now.get(&*decode(key)).is_some_and(|now| encode(now) == *value);
         if is_ours && !after.contains_key(key) {
             dir.remove_xattr(b"", &decode(key))?;
         }
     }
     for (key, value) in after {
-        let current = now.get(&decode(key)).map(|now| encode(now));
+        let current = now.get(&*decode(key)).map(|now| encode(now));
         if current.as_ref() == before.get(key) && current.as_ref() != Some(value) {
             dir.set_xattr(b"", &decode(key), &decode(value))?;
         }

@@ -55,10 +55,11 @@ impl Dirs {
 
     /// Opens the directory that holds an object.
     pub(crate) fn parent(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>> {
-        match path.parent() {
-            Some(parent) => self.get(&parent),
-            None => Ok(None),
+        let Some(parent) = path.parent_bytes() else { return Ok(None) };
+        if let Some(dir) = self.open.get(parent) {
+            return Ok(Some(dir.clone()));
         }
+        path.parent().map_or(Ok(None), |parent| self.get(&parent))
     }
 
     /// Opens the directory that holds an object, or returns `None` if it is gone. If something else (for example a

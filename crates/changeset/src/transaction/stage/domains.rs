@@ -255,11 +255,13 @@ pub(crate) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
         return Ok(());
     }
     let objects = stage.dir(b"o")?;
-    let names = objects.names()?;
-    let shares: Vec<&[Vec<u8>]> = names.chunks(FEW).collect();
+    let entries = objects.entries()?;
+    let shares: Vec<&[(Vec<u8>, bool)]> = entries.chunks(FEW).collect();
     let removed = side_by_side(root.workers(), shares.len(), || {
         |at| {
-            shares.get(at).map_or(Ok(()), |share| share.iter().try_for_each(|name| objects.remove_tree(name)))
+            shares
+                .get(at)
+                .map_or(Ok(()), |share| share.iter().try_for_each(|entry| objects.remove_entry(entry)))
         }
     });
     removed.into_iter().try_for_each(|removed| Ok(removed?))

@@ -166,7 +166,9 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 
     fn change(&mut self, change: &'p Change) -> Result<(), Cause> {
-        if let Some(above) = change.path.ancestors().find(|above| self.folds.contains_key(above)) {
+        if !self.folds.is_empty()
+            && let Some(above) = change.path.ancestors().find(|above| self.folds.contains_key(above))
+        {
             return self.folded(change, &above);
         }
         let physical = self.resolver.locate(&change.path)?;
@@ -435,16 +437,17 @@ impl<'p> LayoutBuilder<'_, 'p> {
     /// Returns the domain of a target: that of its directory, or of the nearest existing one above it.
     fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<Inode>), Cause> {
         let parent = physical
-            .parent()
+            .parent_bytes()
             .ok_or_else(|| Cause::Internal("the root directory itself cannot be replaced".to_owned()))?;
-        if let Some(&domain) = self.made.get(&parent) {
+        if let Some(&domain) = self.made.get(parent) {
             return Ok((domain, None));
         }
         if let Some((of, domain, inode)) = &self.last
-            && *of == parent
+            && of.as_bytes() == parent
         {
             return Ok((*domain, Some(*inode)));
         }
+        let parent = physical.parent().unwrap_or_else(ObjectPath::root);
         let Some(dir) = self.dirs.get(&parent)? else { return Err(Cause::Changed(self.root.show(&parent))) };
         let (domain, inode) = (self.domains.of(&dir)?, dir.itself()?.inode);
         self.last = Some((parent, domain, inode));

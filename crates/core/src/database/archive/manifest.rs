@@ -27,10 +27,10 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
     if !rule::holds("manifest.header.record_times", are_fractions) {
         return Some("manifest, `record_times`: a part of a second is less than a second".to_owned());
     }
-    let mut paths = HashSet::new();
+    let (mut paths, reserved) = (HashSet::new(), reserved());
     manifest.objects.iter().find_map(|record| {
         let reason = if rule::holds("manifest.path.once", paths.insert(record.path.as_str())) {
-            fault_of_record(record, package)?
+            fault_of_record(record, package, &reserved)?
         } else {
             "it is there twice"
         };
@@ -42,11 +42,15 @@ fn same_id(one: &str, other: &str) -> bool {
     PatchId::new(one).is_ok_and(|one| PatchId::new(other).is_ok_and(|other| one == other))
 }
 
-fn fault_of_record(record: &ObjectRecord, package: &PkgInst) -> Option<&'static str> {
+fn fault_of_record(
+    record: &ObjectRecord,
+    package: &PkgInst,
+    reserved: &[ObjectPath],
+) -> Option<&'static str> {
     let Ok(path) = ObjectPath::new(&decode(&record.path)) else {
         return Some("it is no path inside the root");
     };
-    if !rule::holds("manifest.path.reserved", !is_reserved(&path)) {
+    if !rule::holds("manifest.path.reserved", !is_reserved(&path, reserved)) {
         return Some("no patch changes what is there");
     }
     for (text, is_new) in [(&record.line, false), (&record.new_line, true)] {
@@ -74,11 +78,14 @@ fn is_unchanged(record: &ObjectRecord) -> bool {
     record.line == record.new_line
 }
 
-/// Tells whether a path is below the directories reserved for this program and its operator.
-fn is_reserved(path: &ObjectPath) -> bool {
-    let policy = places::policy().parent();
-    let own = [Some(places::own_directory()), policy];
-    own.into_iter().flatten().any(|reserved| *path == reserved || path.is_below(&reserved))
+/// Tells whether a path is one of the reserved directories, or below one.
+fn is_reserved(path: &ObjectPath, reserved: &[ObjectPath]) -> bool {
+    reserved.iter().any(|reserved| path == reserved || path.is_below(reserved))
+}
+
+/// Returns the directories reserved for this program and its operator.
+fn reserved() -> Vec<ObjectPath> {
+    [Some(places::own_directory()), places::policy().parent()].into_iter().flatten().collect()
 }
 
 fn fault_of_state(state: &RecordedState) -> Option<&'static str> {

@@ -399,7 +399,7 @@ impl ApplyPlanner<'_> {
             directory: self.options.undo_dir.as_deref(),
             saves_nothing: self.validated.no_undo,
         };
-        let archive = undoing.archive(draft, target, changed)?;
+        let archive = undoing.archive(draft, target, &package.wanted, changed)?;
         let files = match &archive.place {
             crate::plan::UndoPlace::Save | crate::plan::UndoPlace::Snapshot => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]

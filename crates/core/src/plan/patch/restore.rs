@@ -309,7 +309,8 @@ impl<'a> Restoring<'a> {
             (RecordedType::File, None) => Body::Member(self.member(record, was)?),
             (RecordedType::Directory, _) => Body::Directory,
             (RecordedType::Symlink, _) => {
-                Body::Symlink(decode(was.target.as_deref().ok_or(ObjectProblem::Unknown("target"))?))
+                let target = was.target.as_deref().ok_or(ObjectProblem::Unknown("target"))?;
+                Body::Symlink(decode(target).into_owned())
             }
             (RecordedType::Pipe | RecordedType::Socket, _) => Body::Pipe,
             (RecordedType::Block | RecordedType::Character, _) => {
@@ -372,7 +373,7 @@ fn is_edited(live: &Live, state: &RecordedState) -> bool {
             None => state.size.is_some_and(|known| known != *size),
         },
         (LiveKind::Symlink(target), RecordedType::Symlink) => {
-            state.target.as_deref().map(decode).as_ref() != Some(target)
+            state.target.as_deref().map(decode).as_deref() != Some(target)
         }
         (LiveKind::Directory, RecordedType::Directory)
         | (LiveKind::Pipe, RecordedType::Pipe)

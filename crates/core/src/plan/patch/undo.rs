@@ -25,7 +25,7 @@ use crate::plan::parameters::is_patch_record;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
 use crate::plan::refusal::Reason;
-use crate::plan::target::{PackageTarget, classes};
+use crate::plan::target::{PackageTarget, Wanted, classes};
 use crate::plan::{Action, Body, NewObject, UndoArchive, UndoPlace};
 
 /// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
@@ -66,16 +66,16 @@ pub(super) struct Undoing<'a> {
 }
 
 impl Undoing<'_> {
-    /// The archive for what `draft` does to the objects of `target`.
+    /// The archive for what `draft` does to the objects of `target`, of which these are `wanted`.
     pub(super) fn archive(
         &self,
         draft: &PlanBuilder<'_>,
         target: &PackageTarget<'_>,
+        wanted: &[Wanted<'_>],
         records: &RecordChanges,
     ) -> Result<UndoArchive, Reason> {
         let package = &target.package;
-        let delivered: BTreeSet<ObjectPath> =
-            target.wanted()?.into_iter().map(|wanted| wanted.path).collect();
+        let delivered: BTreeSet<ObjectPath> = wanted.iter().map(|wanted| wanted.path.clone()).collect();
         let mut paths = concerned(draft, package);
         paths.extend(also_listed(draft, target, &delivered)?);
         let groups = LinkGroups::of(draft, &paths);

@@ -48,11 +48,11 @@ fn entry(text: &[u8]) -> Result<PrototypeEntry, ParseTrouble> {
         None => None,
     };
     let ftype = fields.ftype()?;
-    let class = if ftype == Ftype::Information { String::new() } else { fields.class()? };
+    let class = if ftype == Ftype::Information { "" } else { fields.class()? };
     let (path, right) = fields.path_and_target()?;
     let about = |problem| ParseTrouble { pathname: Some(shown(&path)), problem };
     let name = PackagePath::new(&path).map_err(|error| about(FieldError::from(error).into()))?;
-    let mut entry = PrototypeEntry { part, ..PrototypeEntry::new(ftype, &class, name) };
+    let mut entry = PrototypeEntry { part, ..PrototypeEntry::new(ftype, class, name) };
     rest(&mut entry, &mut fields, right).map_err(about)?;
     entry.has_more = fields.peek().is_some();
     Ok(entry)

@@ -151,7 +151,7 @@ fn saved_records(
     };
     let mut files = records(bytes).map_err(|reason| damaged(path, &reason))?;
     for (name, nanoseconds) in manifest.into_iter().flat_map(|manifest| &manifest.header.record_times) {
-        if let Some(file) = files.get_mut(&decode(name)) {
+        if let Some(file) = files.get_mut(&*decode(name)) {
             file.mtime.nanoseconds = *nanoseconds;
         }
     }
