@@ -72,7 +72,7 @@ pub(crate) struct Layout<'p> {
     /// The places of the items, in the order of their paths in the plan.
     by_path: Vec<usize>,
     /// The changes of the plan.
-    changes: &'p [Change],
+    changes: &'p [Box<Change>],
 }
 
 impl Layout<'_> {
@@ -154,7 +154,7 @@ pub(crate) fn lay_out<'p>(
 }
 
 impl<'p> LayoutBuilder<'_, 'p> {
-    fn finish(self, changes: &'p [Change]) -> Layout<'p> {
+    fn finish(self, changes: &'p [Box<Change>]) -> Layout<'p> {
         let mut items = self.items;
         // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree.
         // By cached keys they are sorted in place.

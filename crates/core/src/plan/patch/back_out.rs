@@ -247,7 +247,7 @@ impl Backout<'_> {
     ) -> Result<Plan, Reason> {
         draft.relink()?;
         draft.finish()?;
-        let changes: Vec<_> = draft.changes.into_values().map(|change| *change).collect();
+        let changes: Vec<_> = draft.changes.into_values().collect();
         let space = space::needs(self.inventory, &changes, &records, &[], held);
         space::enough(&space)?;
         let last = packages.last().ok_or(Reason::NotApplied)?;
@@ -256,11 +256,7 @@ impl Backout<'_> {
             patches: vec![self.id.to_string()],
             changes,
             records,
-            contents: draft
-                .lines
-                .into_iter()
-                .map(|(path, (_, line))| (path, line.map(|line| *line)))
-                .collect(),
+            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.now.trailer("pkgadd", last),
             packages,
             undo: Vec::new(),

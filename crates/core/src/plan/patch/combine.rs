@@ -60,7 +60,7 @@ pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
         command: last.command,
         patches: plans().flat_map(|plan| plan.patches.iter().cloned()).collect(),
         packages,
-        changes: chains.values().filter_map(|chain| in_the_end(chain, patches)).collect(),
+        changes: chains.values().filter_map(|chain| in_the_end(chain, patches).map(Box::new)).collect(),
         records: records::folded(plans()),
         contents: plans().flat_map(|plan| plan.contents.clone()).collect(),
         trailer: last.trailer.clone(),
