@@ -173,7 +173,7 @@ pub struct Member {
     /// The System V sum that the bytes must have.
     pub cksum: u16,
     /// The BLAKE3 that they must have, where it is known (an undo archive of ours).
-    pub b3: Option<Digest>,
+    pub b3: Option<Box<Digest>>,
 }
 
 /// Where the extended attributes of a new object come from.

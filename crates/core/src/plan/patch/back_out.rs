@@ -4,6 +4,7 @@
 //! lines and records as they were. A path that a later patch changed again is never touched: the backout is refused
 //! and names that patch. What an administrator wrote since is kept as `PATH.edited-<id>`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -222,7 +223,7 @@ impl Backout<'_> {
     }
 
     /// The manifests that are restored from: with what earlier patches have handed down.
-    fn manifests(&self, packages: &[PkgInst]) -> Result<BTreeMap<PkgInst, Manifest>, Reason> {
+    fn manifests(&self, packages: &[PkgInst]) -> Result<BTreeMap<PkgInst, Cow<'_, Manifest>>, Reason> {
         let mut manifests = BTreeMap::new();
         for archive in self.archives.iter().filter(|archive| packages.contains(archive.package)) {
             let Some(manifest) = archive.manifest else { continue };

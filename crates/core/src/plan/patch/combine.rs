@@ -188,7 +188,7 @@ fn archived(
         let made = patches.get(*maker).and_then(|patch| patch.made.get(path));
         let version = match &new.body {
             Body::Member(member) if entry.object.ftype.is_regular() => {
-                let mut member = Member { b3: made.and_then(digest), ..member.clone() };
+                let mut member = Member { b3: made.and_then(digest).map(Box::new), ..member.clone() };
                 renumber(&mut member, *maker, patches);
                 versions.push(ReplacedVersion {
                     package: change.package.clone(),

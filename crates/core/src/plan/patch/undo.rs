@@ -307,7 +307,7 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     match &new.body {
         Body::Member(member) => {
             state.size = Some(member.size);
-            state.b3 = member.b3.map(|digest| digest.to_string());
+            state.b3 = member.b3.as_ref().map(ToString::to_string);
         }
         Body::Directory => state.kind = RecordedType::Directory,
         Body::Symlink(target) => {
