@@ -160,7 +160,8 @@ impl PatchEntry {
             missing: missing.iter().map(ToString::to_string).collect(),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
-            changes: planned.map(|plan| plan.changes.iter().map(ChangeEntry::from).collect()),
+            changes: planned
+                .map(|plan| plan.changes.iter().map(|change| ChangeEntry::from(&**change)).collect()),
             saved_bytes: planned.map_or(0, saved_bytes),
             has_plan: plan.is_some(),
             carried_out: owned.filter(|_| receipt.is_some()),

@@ -51,7 +51,7 @@ fn change_line(root: &Root, change: &ChangeEntry) -> String {
 /// What was done, path by path; empty where nothing was.
 pub(crate) fn done_lines(root: &Root, entry: &PatchEntry) -> String {
     let changes = entry.carried_out.iter().flat_map(|plan| &plan.changes);
-    changes.map(|change| change_line(root, &ChangeEntry::from(change))).collect()
+    changes.map(|change| change_line(root, &ChangeEntry::from(&**change))).collect()
 }
 
 /// The programs that still run the old version, one line each.

@@ -6,12 +6,12 @@ mod undo_format;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::format::contents_merge::ContentsTrailer;
+use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
 use crate::format::manifest::Manifest;
 use crate::record_file::RecordFile;
 use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
-use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, Params, PkgInst};
+use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
 pub use ledger::{LedgerArchive, LedgerChange, LedgerPatch, UndoLocation};
 pub use undo_format::UndoFormat;
@@ -26,11 +26,11 @@ pub struct Plan {
     /// The packages it changes, in the order in which they are processed.
     pub packages: Vec<PkgInst>,
     /// The objects that change, sorted by path; no path twice.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Box<Change>>,
     /// The records that change, apart from `contents`.
     pub records: Vec<RecordChange>,
     /// Lines of `contents` that are replaced, added (`Some`) or deleted (`None`).
-    pub contents: BTreeMap<ObjectPath, Option<ContentsLine>>,
+    pub contents: ContentsEdits,
     /// The two lines that close `contents`.
     pub trailer: ContentsTrailer,
     /// The undo archives to write, one for each package of a patch that keeps undo data.
@@ -173,7 +173,7 @@ pub struct Member {
     /// The System V sum that the bytes must have.
     pub cksum: u16,
     /// The BLAKE3 that they must have, where it is known (an undo archive of ours).
-    pub b3: Option<Digest>,
+    pub b3: Option<Box<Digest>>,
 }
 
 /// Where the extended attributes of a new object come from.

@@ -35,7 +35,11 @@ impl<'a> Resolver<'a> {
             None => {}
         }
         let parent = path.parent().unwrap_or_else(ObjectPath::root);
-        self.join(&self.locate_dir(&parent)?, path.name(), path)
+        match self.locate_dir(&parent)? {
+            // Where no link leads elsewhere, the two share their bytes.
+            same if same == parent => Ok(path.clone()),
+            other => self.join(&other, path.name(), path),
+        }
     }
 
     /// Returns the physical path of a directory, with its own name followed too. Missing components stay as written.

@@ -88,7 +88,7 @@ pub(super) fn portions(
     root: &Root,
 ) -> String {
     let changes: BTreeMap<&ObjectPath, &Change> =
-        batch.changes.iter().map(|change| (&change.path, change)).collect();
+        batch.changes.iter().map(|change| (&change.path, &**change)).collect();
     let list = |text: &mut String, paths: &[ObjectPath]| {
         for change in paths.iter().filter_map(|path| changes.get(path)) {
             if let Some(marker) = marker(change, installation.implied.contains(&change.path)) {
@@ -118,7 +118,7 @@ pub(super) fn paths(installation: &PlannedInstallation, root: &Root) -> String {
         .iter()
         .filter_map(|change| {
             let implied = installation.implied.contains(&change.path);
-            Some((class(installation, &change.path), change, marker(change, implied)?))
+            Some((class(installation, &change.path), &**change, marker(change, implied)?))
         })
         .collect();
     if listed.is_empty() {

@@ -25,7 +25,7 @@ pub const MOST_UNSORTED_LINES: u64 = 8_000_000;
 const MOST_COMMENTS_HELD: usize = 1 << 20;
 
 /// The edits of a database: the new line of each path that changes, or `None` for a path to be deleted.
-pub type ContentsEdits = BTreeMap<ObjectPath, Option<ContentsLine>>;
+pub type ContentsEdits = BTreeMap<ObjectPath, Option<Box<ContentsLine>>>;
 
 /// The two comment lines at the end of the database: the program that changed it last, the package, and the
 /// time.
@@ -192,7 +192,7 @@ struct Held {
 /// The state of a merge. Old lines and edits are both sorted, so each line takes one step of a merge sort.
 struct Merger<'a, W> {
     out: W,
-    edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<ContentsLine>>>,
+    edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<Box<ContentsLine>>>>,
     held: Held,
     /// Whether the held line waits; otherwise it was written, or there was none yet.
     waits: bool,

@@ -68,7 +68,7 @@ fn seams(
         let spot = lines.find_from(from, path.as_bytes())?;
         let at = spot.as_ref().map_or(stamp.body, |spot| spot.start);
         let same = spot.filter(|spot| *key_of(&spot.line) == *path.as_bytes());
-        let line = edit.as_ref().map(patchadm_svr4::package::ContentsLine::write);
+        let line = edit.as_ref().map(|line| line.write());
         changes.removed.extend(same.as_ref().and_then(|spot| link_line(&spot.line)));
         changes.added.extend(line.as_deref().and_then(link_line));
         if let Some(owners) = &mut changes.owners {
@@ -244,7 +244,7 @@ mod tests {
             }
             let mut changes: ContentsEdits = edits
                 .iter()
-                .map(|(path, kind)| (ObjectPath::new(path.as_bytes()).unwrap(), kind.map(|kind| line(&escaped(path), kind))))
+                .map(|(path, kind)| (ObjectPath::new(path.as_bytes()).unwrap(), kind.map(|kind| Box::new(line(&escaped(path), kind)))))
                 .collect();
             changes.extend(sorted.keys().enumerate().filter(|(n, _)| gone.contains(n)).map(|(_, path)| (path.clone(), None)));
 

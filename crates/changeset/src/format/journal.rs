@@ -25,7 +25,7 @@ pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
 };
 pub use domain::{Domain, Lack};
-pub use entry::{Identity, JournalArchive, JournalEntry, Op, OpKind, PatchRecord, RunRecord};
+pub use entry::{Identity, JournalArchive, JournalEntry, NotedDigest, Op, OpKind, PatchRecord, RunRecord};
 pub use ops::JournalFiles;
 
 /// The version that is written and read. Versions 1 to 3 had SHA-256 digests.
@@ -266,7 +266,13 @@ impl Journal {
             JournalEntry::Domain(domain) => self.domains.push(domain),
             JournalEntry::Archive(archive) => self.archives.push(archive),
             JournalEntry::RunRecord(run_record) => self.run_record = run_record,
-            JournalEntry::Op(op) => self.ops.push(*op),
+            JournalEntry::Op(op) => {
+                if self.ops.len() == self.ops.capacity() {
+                    // By an eighth: a journal of a million changes would take as much again for changes that do not come.
+                    self.ops.reserve_exact(self.ops.len() / 8 + 64);
+                }
+                self.ops.push(*op);
+            }
         }
     }
 }

@@ -49,7 +49,9 @@ fn is_untouched(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
     let Some(parent) = dirs.parent(&op.path)? else { return Ok(op.old.is_none()) };
     Ok(match (parent.look(op.path.name())?, &op.old) {
         (None, None) => true,
-        (Some(seen), Some(old)) => !op.db && seen.inode == old.inode && op.touched == Some(seen.ctime),
+        (Some(seen), Some(old)) => {
+            !op.db && seen.inode == old.inode && op.touched.as_deref() == Some(&seen.ctime)
+        }
         _ => false,
     })
 }

@@ -274,7 +274,7 @@ impl<'s> ScriptedRun<'s> {
         for op in self.journal.ops.iter().filter(|op| op.kind == OpKind::Protect && !op.db) {
             let Some(parent) = runner.dirs.parent(&op.path)? else { continue };
             let Some(seen) = parent.look(op.path.name())? else { continue };
-            if op.touched != Some(seen.ctime) {
+            if op.touched.as_deref() != Some(&seen.ctime) {
                 made.push(RunNote::Made { path: escaped(&op.path), identity: identity(&seen, None, None) });
             }
         }

@@ -236,7 +236,7 @@ impl<'p> Snapshotted<'p> {
                 if let Some(item) = self.on.layout.place_of(path)
                     && let Some(item) = self.on.layout.items.get_mut(item)
                 {
-                    item.op.undo = Some((index, encode(&member_name(&entry.path))));
+                    item.op.undo = Some(Box::new((index, encode(&member_name(&entry.path)))));
                 }
             }
         }

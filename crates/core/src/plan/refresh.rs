@@ -20,7 +20,7 @@ pub fn refreshed(
     now: &Inventory,
     line: impl Fn(&ObjectPath) -> Option<ContentsLine>,
 ) -> Result<Plan, Reason> {
-    let planned: BTreeMap<ObjectPath, Change> =
+    let planned: BTreeMap<ObjectPath, Box<Change>> =
         std::mem::take(&mut plan.changes).into_iter().map(|change| (change.path.clone(), change)).collect();
     for change in planned.values() {
         let refuse = |problem| Reason::Object {
@@ -33,7 +33,8 @@ pub fn refreshed(
         let Some(mut action) = action else { continue };
         let line = line(&change.path).or_else(|| now.lines.get(&change.path).cloned());
         number(&mut action, line.as_ref(), &now.accounts).map_err(refuse)?;
-        plan.changes.push(Change { action, old: live.cloned().map(Box::new), ..change.clone() });
+        let (package, path) = (change.package.clone(), change.path.clone());
+        plan.changes.push(Box::new(Change { package, path, action, old: live.cloned().map(Box::new) }));
     }
     Ok(plan)
 }
@@ -79,7 +80,7 @@ fn action(
     change: &Change,
     live: Option<&Live>,
     now: &Inventory,
-    planned: &BTreeMap<ObjectPath, Change>,
+    planned: &BTreeMap<ObjectPath, Box<Change>>,
 ) -> Result<Option<Action>, ObjectProblem> {
     let is_directory = live.is_some_and(Live::is_directory);
     if let Some(obstacle) = live.filter(|_| !is_directory).and_then(|live| live.obstacle) {

@@ -30,6 +30,7 @@ use super::scripts::{InstallScripts, is_passing};
 use super::target::classes;
 use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
 use order::Order;
+use patchadm_changeset::format::contents_merge::ContentsEdits;
 use steps::{ChangeBatch, ClassStep, Concerned, ListedFile, MappedObject, Outcome, PackageStep};
 
 mod order;
@@ -54,7 +55,7 @@ pub struct ScriptSchedule {
     /// The plan of which it is the course, without its changes.
     frame: Plan,
     /// The lines of `contents` as they are to be in the end.
-    lines: BTreeMap<ObjectPath, Option<ContentsLine>>,
+    lines: ContentsEdits,
     /// Records that go in the end, if they are there then.
     passing: Vec<ObjectPath>,
     /// The undo archives, which are written in the end: only then it is known what the scripts left.
@@ -78,7 +79,7 @@ impl ScriptSchedule {
         let listed = order.listed(plan, inventory);
         let mut lines = plan.contents.clone();
         for file in listed.values().flatten() {
-            lines.entry(file.path.clone()).or_insert_with(|| Some(file.line.clone()));
+            lines.entry(file.path.clone()).or_insert_with(|| Some(Box::new(file.line.clone())));
         }
         let (opening, closing) = records(intended);
         let mut course = Self {
@@ -142,7 +143,7 @@ impl ScriptSchedule {
     }
 
     /// The lines that will be, marked as not confirmed.
-    fn marked(&self) -> BTreeMap<ObjectPath, Option<ContentsLine>> {
+    fn marked(&self) -> ContentsEdits {
         let lines = self.lines.iter().filter_map(|(path, line)| Some((path, line.clone()?)));
         lines
             .map(|(path, mut line)| {
@@ -229,7 +230,7 @@ impl ScriptSchedule {
 
     /// The final line of a path, where the run changes it.
     pub fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
-        self.lines.get(path).and_then(Option::as_ref)
+        self.lines.get(path).and_then(Option::as_deref)
     }
 }
 

@@ -108,7 +108,7 @@ fn spelled(applied: &PatchRecords, id: &PatchId) -> String {
 /// is what is there after the scripts: what did not change after all needs no saving.
 pub fn unsaved(
     package: &PkgInst,
-    changes: &[Change],
+    changes: &[Box<Change>],
     mapped: &[MappedObject],
     archive: &PackageImage,
     installed: &Params,

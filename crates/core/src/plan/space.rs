@@ -34,7 +34,7 @@ struct Need {
 /// objects.
 pub(super) fn needs(
     inventory: &Inventory,
-    changes: &[Change],
+    changes: &[Box<Change>],
     records: &[RecordChange],
     undo: &[&UndoArchive],
     extra: &[(ObjectPath, u64, u64)],

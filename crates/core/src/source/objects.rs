@@ -36,12 +36,19 @@ struct Want<'a> {
     stamp: MemberStamp,
 }
 
+impl<'a> Want<'a> {
+    /// Its package and its path.
+    fn place(&self) -> (usize, &'a [u8]) {
+        (self.package, self.path.as_bytes())
+    }
+}
+
 /// All that is waited for, and what is known about names that share a file.
 struct Round<'a> {
     image: &'a Image,
     wants: Vec<Want<'a>>,
-    /// The places in `wants` by package and path.
-    index: HashMap<(usize, &'a [u8]), usize>,
+    /// The places in `wants`, in the order of packages and paths.
+    index: Vec<usize>,
     /// Names met without data, whose group may bring it.
     groups: HashMap<LinkGroup, Vec<usize>>,
     /// Groups whose data was met.
@@ -131,8 +138,9 @@ impl<'a> Round<'a> {
                 wants.push(Want { package, path, part, met: false, stamp });
             }
         }
-        let place = |want: &Want<'a>| (want.package, want.path.as_bytes());
-        let index = wants.iter().enumerate().map(|(at, want)| (place(want), at)).collect();
+        wants.shrink_to_fit();
+        let mut index: Vec<usize> = (0..wants.len()).collect();
+        index.sort_by_key(|&at| wants.get(at).map(Want::place));
         let (groups, filled, links) = (HashMap::new(), HashSet::new(), HashMap::new());
         Self { image, wants, index, groups, filled, links }
     }
@@ -157,7 +165,10 @@ impl<'a> Round<'a> {
     fn want(&self, member: &SourceMember) -> Option<usize> {
         let (package, place) = self.image.locate(&member.path)?;
         let PackagePart::Object(part, path) = place else { return None };
-        let at = *self.index.get(&(package, path))?;
+        let found = self
+            .index
+            .binary_search_by_key(&Some((package, path)), |&at| self.wants.get(at).map(Want::place));
+        let at = *self.index.get(found.ok()?)?;
         self.wants.get(at).is_some_and(|want| want.part == part).then_some(at)
     }
 

@@ -15,7 +15,7 @@ fn trailer() -> ContentsTrailer {
 
 fn edits(list: &[(&str, Option<&str>)]) -> ContentsEdits {
     let edit = |(path, line): &(&str, Option<&str>)| {
-        let line = line.map(|line| ContentsLine::parse(line.as_bytes()).unwrap());
+        let line = line.map(|line| Box::new(ContentsLine::parse(line.as_bytes()).unwrap()));
         (ObjectPath::new(path.as_bytes()).unwrap(), line)
     };
     list.iter().map(edit).collect()
@@ -137,11 +137,11 @@ proptest! {
         shuffled in any::<bool>(),
     ) {
         let edits: ContentsEdits =
-            edits.into_iter().map(|(path, set)| (path.clone(), set.then(|| line(&path, "NEW")))).collect();
+            edits.into_iter().map(|(path, set)| (path.clone(), set.then(|| Box::new(line(&path, "NEW"))))).collect();
         let mut expected: BTreeMap<_, _> = old.iter().map(|path| (path.clone(), line(path, "OLD"))).collect();
         for (path, edit) in &edits {
             match edit {
-                Some(line) => expected.insert(path.clone(), line.clone()),
+                Some(line) => expected.insert(path.clone(), (**line).clone()),
                 None => expected.remove(path),
             };
         }

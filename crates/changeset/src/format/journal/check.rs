@@ -10,8 +10,8 @@ use std::collections::HashSet;
 use patchadm_svr4::places;
 
 use super::{
-    Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, Op, OpKind,
-    RunRecord, ScriptProgress,
+    Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, NotedDigest, Op,
+    OpKind, RunRecord, ScriptProgress,
 };
 use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
@@ -194,10 +194,10 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record<'_>) ->
     its.must("journal.op.to", "to", is_end)?;
     its.must("journal.op.stage", "stage", is_staged_name(&op.stage))?;
     its.must("journal.op.db", "db", op.stage.starts_with("db/") == op.db)?;
-    let is_archive = |undo: &(usize, String)| undo.0 < journal.archives.len();
+    let is_archive = |undo: &Box<(usize, String)>| undo.0 < journal.archives.len();
     its.must("journal.op.undo", "undo", op.undo.as_ref().is_none_or(is_archive))?;
     its.must("journal.op.parent", "parent", op.parent.as_ref().is_none_or(is_inode))?;
-    its.must("journal.op.touched", "touched", op.touched.as_ref().is_none_or(is_time))?;
+    its.must("journal.op.touched", "touched", op.touched.as_deref().is_none_or(is_time))?;
     for identity in [&op.old, &op.new, &op.copy].into_iter().flatten() {
         self::identity(identity, its)?;
     }
@@ -288,8 +288,8 @@ fn identity(identity: &Identity, its: &Record<'_>) -> Result<(), JournalError> {
     its.must("journal.identity.gid", "gid", identity.gid != NOBODYS_NUMBER)?;
     its.must("journal.identity.mtime", "mtime", is_time(&identity.mtime))?;
     its.must("journal.identity.inode", "inode", is_inode(&identity.inode))?;
-    let is_digest = |text: &str| is_hex(text, 64);
-    its.must("journal.identity.b3", "b3", identity.b3.as_deref().is_none_or(is_digest))
+    let is_digest = |noted: &NotedDigest| noted.digest().is_some();
+    its.must("journal.identity.b3", "b3", identity.b3.as_ref().is_none_or(is_digest))
 }
 
 fn is_time(time: &Timestamp) -> bool {

@@ -1,9 +1,11 @@
 //! The lines of a journal: domains, undo archives, what is told of the run, and the changes themselves.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, path_text};
-use patchadm_rootfs::{Inode, Timestamp};
+use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 /// A line of the journal.
@@ -123,10 +125,10 @@ pub struct Op {
     pub whole: bool,
     /// Where the old object is in an undo archive of the run: number of the archive, escaped member name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undo: Option<(usize, String)>,
+    pub undo: Option<Box<(usize, String)>>,
     /// For `held`: the status change time of the old object, which tells whether anybody touched it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub touched: Option<Timestamp>,
+    pub touched: Option<Box<Timestamp>>,
     /// For `held`: whether it is a file that administrators edit (types `e` and `v`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub editable: bool,
@@ -200,11 +202,62 @@ pub struct Identity {
     pub inode: Inode,
     /// BLAKE3 of a regular file's bytes; tells where inodes cannot (a copied root, no birth time).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub b3: Option<String>,
+    pub b3: Option<NotedDigest>,
     /// Target of a symbolic link, escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
+    pub target: Option<Box<str>>,
     /// Extended attributes of a directory whose attributes change: escaped name to escaped value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xattrs: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// The digest of an identity: 32 bytes, or the text that a journal has in its place, which the check refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum NotedDigest {
+    /// 64 lower-case hexadecimal digits.
+    Digest(Digest),
+    /// Anything else.
+    Other(Box<str>),
+}
+
+impl NotedDigest {
+    /// Returns the digest, if it is one.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Digest(digest) => Some(*digest),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl From<Digest> for NotedDigest {
+    fn from(digest: Digest) -> Self {
+        Self::Digest(digest)
+    }
+}
+
+impl From<String> for NotedDigest {
+    fn from(text: String) -> Self {
+        let is_upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
+        match Digest::from_hex(&text).filter(|_| !is_upper) {
+            Some(digest) => Self::Digest(digest),
+            None => Self::Other(text.into()),
+        }
+    }
+}
+
+impl From<NotedDigest> for String {
+    fn from(noted: NotedDigest) -> Self {
+        noted.to_string()
+    }
+}
+
+impl fmt::Display for NotedDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(digest) => digest.fmt(f),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
 }

@@ -92,7 +92,7 @@ pub(crate) fn stage(
     }
     written.file.set_mode(Mode::of(0o644))?;
     if let Some(old) = &mut item.op.old {
-        old.b3 = written.old_b3.map(|digest| digest.to_string());
+        old.b3 = written.old_b3.map(Into::into);
     }
     note_identity(item, within, name, Some(written.passed.b3))?;
     let (Some(new), Some(links), Some(owners)) = (&item.op.new, written.links, written.owners) else {

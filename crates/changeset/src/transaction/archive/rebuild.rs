@@ -34,7 +34,7 @@ pub(crate) fn rebuild_object(
     name: &[u8],
 ) -> Result<bool, Cause> {
     let lost = |reason: &str| Cause::Archive { package: root.show(&op.path), reason: reason.to_owned() };
-    let Some((index, member)) = &op.undo else {
+    let Some((index, member)) = op.undo.as_deref() else {
         return Err(lost(
             "the old object is neither in its place nor in the stage, and this run keeps no undo data",
         ));
@@ -87,7 +87,7 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
     }
     match made {
         Some((file, sums)) => {
-            let is_old = sums.size == old.size && old.b3.as_deref() == Some(sums.b3.to_string().as_str());
+            let is_old = sums.size == old.size && old.b3 == Some(sums.b3.into());
             if !holds("rebuild.bytes", is_old) {
                 stage.remove(name)?;
                 return Err(broken("its bytes are not those that were replaced".to_owned()));
@@ -120,7 +120,7 @@ fn pour(
 /// Returns what the manifest says of the old object.
 fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
     let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
-    let wanted = op.old.as_ref().and_then(|old| old.b3.clone());
+    let wanted = op.old.as_ref().and_then(|old| old.b3.as_ref()).map(ToString::to_string);
     let found = manifest.objects.into_iter().find(|object| {
         decode(&object.path) == op.path.as_bytes()
             || object.was.as_ref().is_some_and(|was| was.b3.is_some() && was.b3 == wanted)

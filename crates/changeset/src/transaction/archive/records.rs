@@ -214,7 +214,7 @@ impl<'p> RecordStager<'_, 'p> {
         let (within, name) = self.place(item.op.domain, &item.op.stage)?;
         let digest = match item.new {
             Some(ToStage::Bytes(bytes, mode, mtime)) => {
-                Some(record_file(&within, &name, bytes, mode, mtime)?)
+                Some(record_file(&within, &name, bytes, mode, *mtime)?)
             }
             Some(ToStage::ContentsStamp) => Some(record_file(&within, &name, made, Mode::of(0o644), None)?),
             Some(ToStage::Ledger(_)) => Some(record_file(&within, &name, made, Mode::of(0o600), None)?),

@@ -95,8 +95,8 @@ impl InstallfQueue {
     }
 
     /// Makes changes at once, each announced by a durable line.
-    pub fn make(&mut self, root: &Root, changes: &[Change]) -> Result<(), Cause> {
-        let notes: Vec<InstallfEntry> = changes.iter().filter_map(note).collect();
+    pub fn make(&mut self, root: &Root, changes: &[Box<Change>]) -> Result<(), Cause> {
+        let notes: Vec<InstallfEntry> = changes.iter().filter_map(|change| note(change)).collect();
         if !notes.is_empty() {
             self.add(notes)?;
         }

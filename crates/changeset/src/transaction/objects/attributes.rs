@@ -64,7 +64,7 @@ pub(crate) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result
     }
     let Some(live) = parent.live(name)? else { return Ok(true) };
     let is_same = match live.kind {
-        LiveKind::Regular { b3, .. } => old.b3 == Some(b3.to_string()),
+        LiveKind::Regular { b3, .. } => old.b3 == Some(b3.into()),
         _ => true,
     };
     Ok(is_same && is_same_inode(parent, &seen, old.inode)?)

@@ -63,8 +63,8 @@ pub(crate) fn identity(seen: &ObjectStatus, b3: Option<Digest>, target: Option<&
         size: seen.size,
         mtime: seen.mtime,
         inode: seen.inode,
-        b3: b3.map(|digest| digest.to_string()),
-        target: target.map(encode),
+        b3: b3.map(Into::into),
+        target: target.map(|target| encode(target).into()),
         xattrs: None,
     }
 }
@@ -134,12 +134,12 @@ fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity)
     match seen.file_type {
         FileType::Regular => {
             let digest = dir.live(name)?.and_then(|live| match live.kind {
-                patchadm_rootfs::LiveKind::Regular { b3, .. } => Some(b3.to_string()),
+                patchadm_rootfs::LiveKind::Regular { b3, .. } => Some(b3.into()),
                 _ => None,
             });
             Ok(digest.is_some() && digest == identity.b3)
         }
-        FileType::Symlink => Ok(Some(encode(&dir.read_link(name)?)) == identity.target),
+        FileType::Symlink => Ok(Some(encode(&dir.read_link(name)?).as_str()) == identity.target.as_deref()),
         _ => Ok(true),
     }
 }

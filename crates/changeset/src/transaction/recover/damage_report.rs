@@ -84,7 +84,8 @@ impl OpRunner<'_> {
         let is_back = match &op.new {
             None => seen.file_type == FileType::Directory,
             Some(copy) => {
-                let is_untouched = !op.whole && seen.inode == old.inode && op.touched == Some(seen.ctime);
+                let is_untouched =
+                    !op.whole && seen.inode == old.inode && op.touched.as_deref() == Some(&seen.ctime);
                 is_untouched || crate::transaction::recover::put_back::is_held(&parent, op.path.name(), copy)?
             }
         };

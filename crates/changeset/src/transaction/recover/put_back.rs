@@ -79,7 +79,7 @@ impl OpRunner<'_> {
             // What is there may look like the copy and be another file: without its other names, with attributes that a
             // script gave it.
             Some(seen) if is_itself(&stage, &staged, copy)? || !is_held(&parent, op.path.name(), copy)? => {
-                if !op.whole && seen.inode == old.inode && op.touched == Some(seen.ctime) {
+                if !op.whole && seen.inode == old.inode && op.touched.as_deref() == Some(&seen.ctime) {
                     return Ok(());
                 }
                 if !is_held(&stage, &staged, copy)? {
@@ -240,8 +240,8 @@ pub(crate) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, C
 fn is_like(dir: &Dir, name: &[u8], seen: &ObjectStatus, op: &Op) -> Result<bool, Cause> {
     let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
     Ok(match dir.live(name)?.map(|live| live.kind) {
-        Some(LiveKind::Regular { b3, .. }) => old.b3 == Some(b3.to_string()),
-        Some(LiveKind::Symlink(target)) => old.target == Some(encode(&target)),
+        Some(LiveKind::Regular { b3, .. }) => old.b3 == Some(b3.into()),
+        Some(LiveKind::Symlink(target)) => old.target == Some(encode(&target).into()),
         _ => old.inode == seen.inode,
     })
 }

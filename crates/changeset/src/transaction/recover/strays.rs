@@ -205,7 +205,7 @@ fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
     if op.kind == OpKind::Protect {
         let seen = dir.look(op.path.name())?;
         return Ok(match (seen, &op.old) {
-            (Some(seen), Some(old)) => seen.inode != old.inode || op.touched != Some(seen.ctime),
+            (Some(seen), Some(old)) => seen.inode != old.inode || op.touched.as_deref() != Some(&seen.ctime),
             (seen, old) => seen.is_some() != old.is_some(),
         });
     }

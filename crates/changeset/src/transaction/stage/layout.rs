@@ -28,7 +28,7 @@ pub(crate) struct LayoutItem<'p> {
     pub(crate) client: ObjectPath,
     /// The path below the staged subtree of another item that is published with it. Such an item has no op of its
     /// own.
-    pub(crate) inside: Option<Vec<u8>>,
+    pub(crate) inside: Option<Box<[u8]>>,
     /// The position in the switch.
     rank: (u8, usize),
 }
@@ -49,7 +49,7 @@ pub(crate) enum ToStage<'p> {
     /// An object of a package.
     Object(&'p NewObject),
     /// A record with these bytes.
-    Bytes(&'p [u8], Mode, Option<Timestamp>),
+    Bytes(&'p [u8], Mode, &'p Option<Timestamp>),
     /// A record directory with its files.
     Tree(&'p [TreeFile]),
     /// A missing directory above a record.
@@ -72,7 +72,7 @@ pub(crate) struct Layout<'p> {
     /// The places of the items, in the order of their paths in the plan.
     by_path: Vec<usize>,
     /// The changes of the plan.
-    changes: &'p [Change],
+    changes: &'p [Box<Change>],
 }
 
 impl Layout<'_> {
@@ -154,7 +154,7 @@ pub(crate) fn lay_out<'p>(
 }
 
 impl<'p> LayoutBuilder<'_, 'p> {
-    fn finish(self, changes: &'p [Change]) -> Layout<'p> {
+    fn finish(self, changes: &'p [Box<Change>]) -> Layout<'p> {
         let mut items = self.items;
         // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree.
         // By cached keys they are sorted in place.
@@ -230,7 +230,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let below = &change.path.as_bytes()[at.as_bytes().len()..];
         let physical = above.op.path.join(below).map_err(|error| Cause::Internal(error.to_string()))?;
         let op = Op { path: physical, old: None, ..above.op.clone() };
-        let (rank, inside) = (above.rank, Some(below[1..].to_vec()));
+        let (rank, inside) = (above.rank, Some(below[1..].into()));
         self.push(LayoutItem {
             op,
             new: Some(ToStage::Object(new)),
@@ -284,7 +284,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     fn record(&mut self, record: &'p RecordChange, plan: &Plan, ledgers: &dyn Ledgers) -> Result<(), Cause> {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {
-                self.write_record(path, ToStage::Bytes(bytes, *mode, *mtime), turn::RECORD)
+                self.write_record(path, ToStage::Bytes(bytes, *mode, mtime), turn::RECORD)
             }
             RecordChange::AddTree { path, files } => {
                 let physical = self.parents(path)?;

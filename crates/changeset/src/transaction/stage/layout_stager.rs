@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::plan::Body;
+use crate::plan::{Body, NewObject};
 use crate::transaction::content_source::ContentSource;
 use crate::transaction::error::Cause;
 use crate::transaction::settings::{RunActivity, RunWatch};
@@ -87,7 +87,7 @@ impl<'p> LayoutStager<'_, 'p> {
 
     fn make(&self, content: &mut dyn ContentSource) -> Result<StagedObjects, Cause> {
         self.watch.begins(RunActivity::Staging, self.size());
-        let mut stager = ObjectStager::new(self.root, self.domains, self.layout);
+        let mut stager = ObjectStager::new(self.root, self.domains, self.layout, self.keeps_digests());
         for index in self.select(|body| !matches!(body, Body::Member(_) | Body::Link(_))) {
             self.watch.check()?;
             stager.without_content(index)?;
@@ -103,6 +103,13 @@ impl<'p> LayoutStager<'_, 'p> {
         }
         made.add(stager.finish());
         Ok(made)
+    }
+
+    /// Whether an undo archive or a hard link asks for the digests of new objects.
+    fn keeps_digests(&self) -> bool {
+        let is_link =
+            |item: &LayoutItem<'_>| matches!(item.object(), Some(NewObject { body: Body::Link(_), .. }));
+        !self.syncs || self.layout.items.iter().any(is_link)
     }
 
     /// The bytes of all files that come from the source.
@@ -133,7 +140,7 @@ impl<'p> LayoutStager<'_, 'p> {
         }
         let workers =
             if self.root.workers() > 1 && wanted.places.len() > 1 { self.root.workers() } else { 0 };
-        let has_failed = AtomicBool::new(false);
+        let (has_failed, keeps_digests) = (AtomicBool::new(false), self.keeps_digests());
         let bytes = if self.syncs { self.size() } else { 0 };
         thread::scope(|scope| {
             let (early, told) = EarlySync::when_told(scope, self.root, self.domains, bytes);
@@ -142,7 +149,8 @@ impl<'p> LayoutStager<'_, 'p> {
             let start = |_| {
                 let (jobs, has_failed) = (jobs.clone(), &has_failed);
                 let (root, domains, layout) = (self.root, self.domains, &*self.layout);
-                scope.spawn(move || work(ObjectStager::new(root, domains, layout), &jobs, has_failed))
+                let stager = move || ObjectStager::new(root, domains, layout, keeps_digests);
+                scope.spawn(move || work(stager(), &jobs, has_failed))
             };
             let threads: Vec<_> = (0..workers).map(start).collect();
             // The threads alone hold it, so that handing over fails when all have given up.

@@ -27,13 +27,15 @@ pub(crate) struct ObjectStager<'a, 'p> {
     dirs: Dirs,
     /// The attributes that the directory asked last hands down to new objects.
     handed_down: Option<(ObjectPath, Xattrs)>,
+    /// Whether digests are asked for by path: for undo archives and hard links.
+    keeps_digests: bool,
     made: StagedObjects,
 }
 
 /// Digests and size of the staged content.
 #[derive(Debug, Default)]
 pub(crate) struct StagedContent {
-    /// BLAKE3 of each new regular file, by its path in the plan.
+    /// BLAKE3 of each new regular file, by its path in the plan, where it is asked for.
     pub(crate) digests: BTreeMap<ObjectPath, Digest>,
     /// The bytes written for objects.
     pub(crate) bytes: u64,
@@ -65,13 +67,19 @@ impl Deref for Within<'_> {
 }
 
 impl<'a, 'p> ObjectStager<'a, 'p> {
-    pub(crate) fn new(root: &'a Root, domains: &'a OpenDomains, layout: &'a Layout<'p>) -> Self {
+    pub(crate) fn new(
+        root: &'a Root,
+        domains: &'a OpenDomains,
+        layout: &'a Layout<'p>,
+        keeps_digests: bool,
+    ) -> Self {
         Self {
             root,
             domains,
             layout,
             dirs: Dirs::new(root),
             handed_down: None,
+            keeps_digests,
             made: StagedObjects::default(),
         }
     }
@@ -160,7 +168,9 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
 
     fn made_file(&mut self, index: usize, file: &WritableFile, digest: Digest) -> Result<(), Cause> {
         let item = self.item(index)?;
-        self.made.content.digests.insert(item.client.clone(), digest);
+        if self.keeps_digests {
+            self.made.content.digests.insert(item.client.clone(), digest);
+        }
         if item.inside.is_none() {
             self.made.identities.push((index, Box::new(identity(&file.look()?, Some(digest), None))));
         }
@@ -247,7 +257,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             format!("file size <{}> expected <{size}> actual", member.size)
         } else if cksum != member.cksum {
             format!("file cksum <{}> expected <{cksum}> actual", member.cksum)
-        } else if member.b3.is_some_and(|expected| expected != b3) {
+        } else if member.b3.as_deref().is_some_and(|expected| *expected != b3) {
             "it does not have the BLAKE3 that was recorded".to_owned()
         } else {
             self.made.content.bytes += size;

@@ -71,7 +71,7 @@ fn copied(
             "can neither be given a second name nor be copied with its owner, so nothing could put it back";
         return Err(Cause::Unsupported { path: dir.root().show(&dir.at(name)), reason });
     }
-    let is_whole = old.b3.is_none() || old.b3 == digest.map(|digest| digest.to_string());
+    let is_whole = old.b3.is_none() || old.b3 == digest.map(Into::into);
     let steady = is_old_untouched(dir, name, old)?;
     let copy = Identity { inode: seen.inode, ..old.clone() };
     Ok((is_whole && steady && identity(&seen, None, None).mtime == old.mtime).then_some(copy))

@@ -159,7 +159,7 @@ impl SafetyCopier<'_> {
         let Some(seen) = dir.look(&name)? else { return Ok(()) };
         let domain = self.domains.get(op.domain)?;
         let stage = if op.db { domain.records.again()? } else { domain.objects.again()? };
-        op.touched = Some(seen.ctime);
+        op.touched = Some(Box::new(seen.ctime));
         if seen.file_type == FileType::Directory {
             let mut old = identity(&seen, None, None);
             old.xattrs = Some(encoded(&dir.xattrs(&name)?));

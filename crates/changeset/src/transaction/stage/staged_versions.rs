@@ -114,7 +114,7 @@ fn write(
     if cksum != member.cksum {
         return Err(corrupt(format!("file cksum <{}> expected <{cksum}> actual", member.cksum)));
     }
-    if member.b3.is_some_and(|expected| expected != b3) {
+    if member.b3.as_deref().is_some_and(|expected| *expected != b3) {
         return Err(corrupt("it is not what it was when the run was planned".to_owned()));
     }
     Ok(())

@@ -5,11 +5,11 @@
 //! behind the commit and not synced; a run that cannot write it goes on without.
 
 use crate::format::delivered::{DELIVERED, DeliveredObject, DeliveredObjects};
-use crate::format::journal::{Journal, Op, OpKind};
+use crate::format::journal::{Journal, NotedDigest, Op, OpKind};
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::{Digest, ObjectStatus, Root, Timestamp};
+use patchadm_rootfs::{ObjectStatus, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 /// File systems on this machine alone, whose kernel sets each time of change: ext4, xfs, btrfs, tmpfs (statfs(2)).
@@ -46,7 +46,7 @@ fn try_look(
     let Some(mut latest) = seen(runner, record)?.map(|seen| seen.ctime) else { return Ok(found) };
     for op in objects.iter().rev() {
         let (Some(new), Some(seen)) = (&op.new, seen(runner, op)?) else { continue };
-        let digest = new.b3.as_deref().and_then(Digest::from_hex);
+        let digest = new.b3.as_ref().and_then(NotedDigest::digest);
         let is_staged = (seen.inode, seen.size, seen.mtime) == (new.inode, new.size, new.mtime);
         let is_untouched = seen.ctime <= staged || seen.ctime <= latest;
         if seen.ctime > staged {

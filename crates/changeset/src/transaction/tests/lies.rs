@@ -220,7 +220,7 @@ fn set_id_bits_and_owners_come_back_only_to_the_same_object_with_the_same_bytes(
         let op = op(journal, "/opt/web/staying");
         assert_eq!(op.kind, OpKind::Attr);
         for identity in [&mut op.old, &mut op.new].into_iter().flatten() {
-            identity.b3 = Some("0".repeat(64));
+            identity.b3 = Some("0".repeat(64).into());
         }
         op.new.as_mut().unwrap().mode = 0o711;
     });

@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::world::{RUN, World};
 use crate::format::journal::OpKind;
 use crate::transaction::{Cause, Recovered, recover};
-use patchadm_rootfs::Digest;
 use patchadm_rootfs::{ChangeCall, Door, Lock};
 
 /// A world whose run was killed in its switch, and whose old `httpd` is gone from the stage.
@@ -45,7 +44,7 @@ fn bytes_that_are_not_those_of_the_journal_are_not_restored() {
     world.rewrite(|journal| {
         for op in journal.ops.iter_mut().filter(|op| op.path.name() == b"httpd") {
             let old = op.old.as_mut().unwrap();
-            old.b3 = Some(Digest::from_hex(&"0a".repeat(32)).unwrap().to_string());
+            old.b3 = Some("0a".repeat(32).into());
         }
     });
 
@@ -63,7 +62,7 @@ fn an_object_of_another_type_than_the_journal_says_is_not_restored() {
     world.rewrite(|journal| {
         let op = journal.ops.iter_mut().find(|op| op.path.name() == b"libw.so").unwrap();
         fs::remove_file(world.path(&format!("var/sadm/patchadm/stage/{RUN}/{}", op.stage))).unwrap();
-        op.undo = Some((0, "root/opt/web/libw.so".to_owned()));
+        op.undo = Some(Box::new((0, "root/opt/web/libw.so".to_owned())));
         op.old.as_mut().unwrap().file_type = 'p';
     });
     let root = world.root(Door::default());

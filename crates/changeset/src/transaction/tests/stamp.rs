@@ -17,7 +17,7 @@ use patchadm_svr4::places;
 /// A plan that changes nothing but the line of one link.
 fn next() -> Plan {
     let line = ContentsLine::parse(b"/opt/web/also=bin/httpd l none ACMEweb").unwrap();
-    let contents = BTreeMap::from([(at("/opt/web/also"), Some(line))]);
+    let contents = BTreeMap::from([(at("/opt/web/also"), Some(Box::new(line)))]);
     Plan { contents, changes: Vec::new(), records: Vec::new(), undo: Vec::new(), ..World::new().plan() }
 }
 

@@ -19,7 +19,7 @@ const LOG: &str = "var/sadm/patch/100-01/log";
 /// A plan that changes nothing but a line of `contents`, so that it empties no directory.
 fn small() -> Plan {
     let line = ContentsLine::parse(b"/opt/web/also=bin/httpd l none ACMEweb").unwrap();
-    let contents = BTreeMap::from([(at("/opt/web/also"), Some(line))]);
+    let contents = BTreeMap::from([(at("/opt/web/also"), Some(Box::new(line)))]);
     Plan { contents, changes: Vec::new(), records: Vec::new(), undo: Vec::new(), ..World::new().plan() }
 }
 

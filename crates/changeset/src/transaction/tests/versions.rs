@@ -157,7 +157,7 @@ fn a_version_that_is_not_what_was_planned_is_refused_with_its_package_and_path()
     assert!(Begun::refusal(&planned, damaged).contains("/opt/web/bin/httpd: the medium is damaged"));
 
     let mut known = planned.clone();
-    known[0].member.b3 = Some(Digest([7; 32]));
+    known[0].member.b3 = Some(Box::new(Digest([7; 32])));
     let other = Begun::refusal(&known, source(&[(0, "bin/httpd", "bytes")]));
     assert!(other.contains("it is not what it was when the run was planned"), "{other}");
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::format::contents_merge::ContentsTrailer;
+use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
 use crate::format::journal::{
     Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, outcome_sector, parse_head,
     progress_sector,
@@ -225,13 +225,11 @@ impl World {
             ("/opt/web/staying", Action::Attributes(staying)),
             ("/opt/web/tree", Action::Replace(new(member("tree"), 0o644))),
         ];
-        let changes: Vec<Change> = changes
+        let changes: Vec<Box<Change>> = changes
             .into_iter()
-            .map(|(path, action)| Change {
-                package: package(),
-                path: at(path),
-                action,
-                old: self.live(path).map(Box::new),
+            .map(|(path, action)| {
+                let old = self.live(path).map(Box::new);
+                Box::new(Change { package: package(), path: at(path), action, old })
             })
             .collect();
         Plan {
@@ -250,7 +248,7 @@ impl World {
         }
     }
 
-    fn undo(&self, changes: &[Change]) -> UndoArchive {
+    fn undo(&self, changes: &[Box<Change>]) -> UndoArchive {
         let mut saved = Vec::new();
         let mut objects = Vec::new();
         for path in ["/opt/web/bin/httpd", "/opt/web/gone", "/opt/web/flat", "/opt/web/tree/sub/leaf"] {
@@ -385,8 +383,8 @@ fn records() -> Vec<RecordChange> {
     ]
 }
 
-fn contents() -> BTreeMap<ObjectPath, Option<ContentsLine>> {
-    let line = |text: &str| Some(ContentsLine::parse(text.as_bytes()).unwrap());
+fn contents() -> ContentsEdits {
+    let line = |text: &str| Some(Box::new(ContentsLine::parse(text.as_bytes()).unwrap()));
     BTreeMap::from([
         (at("/opt/web/gone"), None),
         (at("/opt/web/bin/httpd"), line("/opt/web/bin/httpd f none 0755 root root 9 913 1600000000 ACMEweb")),

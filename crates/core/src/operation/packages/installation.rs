@@ -51,7 +51,7 @@ pub(crate) fn described(
         .iter()
         .filter(|change| matches!(&change.action, Action::Add(new) if matches!(new.body, Body::Directory)));
     let implied = made.map(|change| change.path.clone()).filter(|path| !own.contains(path)).collect();
-    PlannedInstallation {
+    let mut described = PlannedInstallation {
         instance: chosen.map(ToString::to_string).unwrap_or_default(),
         name: package.params.text("NAME").into_owned(),
         admin: admin.clone(),
@@ -62,7 +62,12 @@ pub(crate) fn described(
         usual_modes: usual_modes(&intended),
         has_scripts: scripts.take_part(),
         intended,
+    };
+    if !described.has_scripts {
+        // Only the course of scripts asks for every object again.
+        described.intended.mapped = Vec::new();
     }
+    described
 }
 
 /// Whether a package has the architecture and version of the installed instance that it goes over.
@@ -75,7 +80,7 @@ fn usual_modes(intended: &IntendedInstall) -> BTreeMap<ObjectPath, Mode> {
     let open = intended.mapped.iter().filter(|each| each.is_mode_open);
     let open: BTreeSet<&ObjectPath> = open.map(|each| &each.path).collect();
     let changes = intended.plan.changes.iter().filter(|change| open.contains(&change.path));
-    let mode = |change: &Change| match &change.action {
+    let mode = |change: &Box<Change>| match &change.action {
         Action::Add(new) => Some((change.path.clone(), new.mode)),
         _ => None,
     };

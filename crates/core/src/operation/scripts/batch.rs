@@ -44,7 +44,7 @@ pub(crate) fn with_requests(ground: &RootAndPolicy, mut last: Plan) -> Result<Pl
     let mut now = ground.survey(&Touched { paths, ..Touched::default() }, None)?;
     for (path, line) in &last.contents {
         match line {
-            Some(line) => drop(now.lines.insert(path.clone(), line.clone())),
+            Some(line) => drop(now.lines.insert(path.clone(), (**line).clone())),
             None => drop(now.lines.remove(path)),
         }
     }

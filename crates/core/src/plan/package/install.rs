@@ -250,7 +250,7 @@ impl Installation<'_> {
         let damaged = self.options.damaged.as_ref();
         drop(wanted);
         let records = package_records(&target, old, damaged, self.inventory)?;
-        let changes: Vec<_> = draft.changes.into_values().map(|change| *change).collect();
+        let changes: Vec<_> = draft.changes.into_values().collect();
         let held = scripts.take_part().then_some(&*mapped);
         let space = self.space(&target, &changes, &records, held)?;
         let plan = Plan {
@@ -258,11 +258,7 @@ impl Installation<'_> {
             patches: Vec::new(),
             changes,
             records,
-            contents: draft
-                .lines
-                .into_iter()
-                .map(|(path, (_, line))| (path, line.map(|line| *line)))
-                .collect(),
+            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.now.trailer("pkgadd", &package),
             notes: [
                 damaged.map(|damaged| damaged.notes(&package)).unwrap_or_default(),
@@ -416,7 +412,7 @@ impl Installation<'_> {
     fn space(
         &self,
         target: &PackageTarget<'_>,
-        changes: &[crate::plan::Change],
+        changes: &[Box<crate::plan::Change>],
         records: &[RecordChange],
         held: Option<&[MappedObject]>,
     ) -> Result<Vec<SpaceNeed>, Reason> {

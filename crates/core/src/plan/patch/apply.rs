@@ -110,7 +110,7 @@ impl ApplyPlanner<'_> {
             self.records(&draft, &patched)?
         };
         records.extend(self.traces_of_interruption()?);
-        let changes: Vec<_> = draft.changes.into_values().map(|change| *change).collect();
+        let changes: Vec<_> = draft.changes.into_values().collect();
         let missing = patch_plan::missing(self.inventory, &changes, &mut draft.notes);
         let parts: Vec<PackagePlan> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
@@ -131,11 +131,7 @@ impl ApplyPlanner<'_> {
             packages: self.validated.matches.iter().map(|found| found.package.clone()).collect(),
             changes,
             records,
-            contents: draft
-                .lines
-                .into_iter()
-                .map(|(path, (_, line))| (path, line.map(|line| *line)))
-                .collect(),
+            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.now.trailer("pkgadd", last),
             undo,
             versions: Vec::new(),

@@ -4,6 +4,7 @@
 //! lines and records as they were. A path that a later patch changed again is never touched: the backout is refused
 //! and names that patch. What an administrator wrote since is kept as `PATH.edited-<id>`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -222,7 +223,7 @@ impl Backout<'_> {
     }
 
     /// The manifests that are restored from: with what earlier patches have handed down.
-    fn manifests(&self, packages: &[PkgInst]) -> Result<BTreeMap<PkgInst, Manifest>, Reason> {
+    fn manifests(&self, packages: &[PkgInst]) -> Result<BTreeMap<PkgInst, Cow<'_, Manifest>>, Reason> {
         let mut manifests = BTreeMap::new();
         for archive in self.archives.iter().filter(|archive| packages.contains(archive.package)) {
             let Some(manifest) = archive.manifest else { continue };
@@ -247,7 +248,7 @@ impl Backout<'_> {
     ) -> Result<Plan, Reason> {
         draft.relink()?;
         draft.finish()?;
-        let changes: Vec<_> = draft.changes.into_values().map(|change| *change).collect();
+        let changes: Vec<_> = draft.changes.into_values().collect();
         let space = space::needs(self.inventory, &changes, &records, &[], held);
         space::enough(&space)?;
         let last = packages.last().ok_or(Reason::NotApplied)?;
@@ -256,11 +257,7 @@ impl Backout<'_> {
             patches: vec![self.id.to_string()],
             changes,
             records,
-            contents: draft
-                .lines
-                .into_iter()
-                .map(|(path, (_, line))| (path, line.map(|line| *line)))
-                .collect(),
+            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.now.trailer("pkgadd", last),
             packages,
             undo: Vec::new(),

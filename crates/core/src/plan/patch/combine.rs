@@ -60,7 +60,7 @@ pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
         command: last.command,
         patches: plans().flat_map(|plan| plan.patches.iter().cloned()).collect(),
         packages,
-        changes: chains.values().filter_map(|chain| in_the_end(chain, patches)).collect(),
+        changes: chains.values().filter_map(|chain| in_the_end(chain, patches).map(Box::new)).collect(),
         records: records::folded(plans()),
         contents: plans().flat_map(|plan| plan.contents.clone()).collect(),
         trailer: last.trailer.clone(),
@@ -188,7 +188,7 @@ fn archived(
         let made = patches.get(*maker).and_then(|patch| patch.made.get(path));
         let version = match &new.body {
             Body::Member(member) if entry.object.ftype.is_regular() => {
-                let mut member = Member { b3: made.and_then(digest), ..member.clone() };
+                let mut member = Member { b3: made.and_then(digest).map(Box::new), ..member.clone() };
                 renumber(&mut member, *maker, patches);
                 versions.push(ReplacedVersion {
                     package: change.package.clone(),

@@ -10,6 +10,7 @@
 //!
 //! CLASSES is more than the word of the last patch: it has the classes of the package and of every patch.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::handed_down::{HANDED_DOWN, HandedDown};
@@ -94,18 +95,21 @@ impl Package<'_> {
 
     /// The manifest of a patch for its backout: with the directories that were handed down to it, without those that
     /// it made on its way and hands down itself.
-    pub(super) fn manifest(
+    pub(super) fn manifest<'m>(
         &self,
         id: &PatchId,
-        manifest: &Manifest,
+        manifest: &'m Manifest,
         later: &Later<'_>,
-    ) -> Result<Manifest, Reason> {
+    ) -> Result<Cow<'m, Manifest>, Reason> {
         let handed = self.handed_down(id, manifest)?.directories;
         let all = || with_directories(manifest, &handed);
         let used: BTreeSet<&str> =
             used_directories(all(), later).map(|(_, record)| record.path.as_str()).collect();
+        if handed.is_empty() && used.is_empty() {
+            return Ok(Cow::Borrowed(manifest));
+        }
         let objects = all().filter(|record| !used.contains(record.path.as_str())).cloned().collect();
-        Ok(Manifest { header: manifest.header.clone(), objects })
+        Ok(Cow::Owned(Manifest { header: manifest.header.clone(), objects }))
     }
 
     /// Hands what was there before a patch with this manifest down to the next patches that set or wrote it; what none of

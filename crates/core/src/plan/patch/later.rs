@@ -1,6 +1,7 @@
 //! The patches that were applied after one that goes, and which of them stands in the way: the rule by manifests, for
 //! who plans a backout and for who only asks whether there could be one.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::inventory::Inventory;
@@ -59,7 +60,11 @@ impl<'a> Among<'a> {
 
     /// The manifest that is restored from, where that of the archive is `manifest`: with what earlier patches have handed
     /// down.
-    pub(super) fn manifest(&self, package: &PkgInst, manifest: &Manifest) -> Result<Manifest, Reason> {
+    pub(super) fn manifest<'m>(
+        &self,
+        package: &PkgInst,
+        manifest: &'m Manifest,
+    ) -> Result<Cow<'m, Manifest>, Reason> {
         self.handing_down(package)?.manifest(self.id, manifest, &self.later(package)?)
     }
 }

@@ -64,8 +64,12 @@ impl PackagePlan {
 }
 
 /// The recorded objects that are not there, and that these changes make again, with a note for each.
-pub(super) fn missing(inventory: &Inventory, changes: &[Change], notes: &mut Vec<String>) -> Vec<ObjectPath> {
-    let is_made_again = |change: &&Change| {
+pub(super) fn missing(
+    inventory: &Inventory,
+    changes: &[Box<Change>],
+    notes: &mut Vec<String>,
+) -> Vec<ObjectPath> {
+    let is_made_again = |change: &&Box<Change>| {
         matches!(change.action, Action::Add(_))
             && change.old.is_none()
             && inventory.lines.contains_key(&change.path)
@@ -114,11 +118,11 @@ impl PatchPlan {
         let undo: Vec<UndoArchive> =
             place.and_then(|place| plan.undo.get(place)).cloned().into_iter().collect();
         let records = plan.records.iter().filter(|record| is_of(record, &part.package));
-        let contents: BTreeMap<ObjectPath, Option<ContentsLine>> = plan
+        let contents = plan
             .contents
             .iter()
             .filter(|(path, line)| {
-                let owner = owners.get(path).copied().or_else(|| self.fallback(line.as_ref()));
+                let owner = owners.get(path).copied().or_else(|| self.fallback(line.as_deref()));
                 owner == Some(&part.package)
             })
             .map(|(path, line)| (path.clone(), line.clone()))

@@ -89,7 +89,7 @@ impl ProjectedRoot {
         let made = self.objects(plan, digests);
         for (path, line) in &plan.contents {
             match line {
-                Some(line) => drop(self.inventory.lines.insert(path.clone(), line.clone())),
+                Some(line) => drop(self.inventory.lines.insert(path.clone(), (**line).clone())),
                 None => drop(self.inventory.lines.remove(path)),
             }
         }

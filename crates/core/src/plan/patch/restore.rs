@@ -94,7 +94,11 @@ pub(super) fn restore(
 impl<'a> Restoring<'a> {
     fn read_all(&self) -> Result<Vec<Restored<'a>>, Reason> {
         let records = self.manifest.objects.iter().filter(|record| !record.is_as_found());
-        records.map(|record| self.read(record)).collect()
+        let mut read = Vec::with_capacity(self.manifest.objects.len());
+        for record in records {
+            read.push(self.read(record)?);
+        }
+        Ok(read)
     }
 
     fn read(&self, record: &'a ObjectRecord) -> Result<Restored<'a>, Reason> {
@@ -337,7 +341,7 @@ impl<'a> Restoring<'a> {
             path,
             size: content.size.or(was.size).ok_or(ObjectProblem::Unknown("size"))?,
             cksum: content.cksum.ok_or(ObjectProblem::Unknown("checksum"))?,
-            b3: was.digest(),
+            b3: was.digest().map(Box::new),
         })
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::inventory::Inventory;
+use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{
     B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
 };
@@ -202,7 +203,7 @@ fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
 /// the package, `live` the objects that scripts have put there.
 pub(in crate::plan) fn as_left(
     archive: &UndoArchive,
-    lines: &BTreeMap<ObjectPath, Option<ContentsLine>>,
+    lines: &ContentsEdits,
     live: &BTreeMap<ObjectPath, Live>,
 ) -> UndoArchive {
     let mut archive = archive.clone();
@@ -306,7 +307,7 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     match &new.body {
         Body::Member(member) => {
             state.size = Some(member.size);
-            state.b3 = member.b3.map(|digest| digest.to_string());
+            state.b3 = member.b3.as_ref().map(ToString::to_string);
         }
         Body::Directory => state.kind = RecordedType::Directory,
         Body::Symlink(target) => {

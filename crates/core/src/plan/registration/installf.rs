@@ -85,8 +85,9 @@ impl Call<'_> {
         }
         entries.splice(..0, self.directories(above, None));
         let edits = self.merged(&entries);
-        let at_once = |line: &&ContentsLine| is_made_at_once(line.object.ftype);
-        let lines: Vec<ContentsLine> = edits.values().flatten().filter(at_once).cloned().collect();
+        let at_once = |line: &ContentsLine| is_made_at_once(line.object.ftype);
+        let lines: Vec<ContentsLine> =
+            edits.values().flatten().filter(|line| at_once(line)).map(|line| (**line).clone()).collect();
         Ok(Registering { plan: self.plan(&lines, edits)?, entries, discrepancies: Vec::new() })
     }
 
@@ -168,7 +169,7 @@ impl Call<'_> {
             planned.map_err(|problem| self.problem(path, problem))?;
         }
         draft.finish()?;
-        let changes = draft.changes.into_values().map(|change| *change).collect();
+        let changes = draft.changes.into_values().collect();
         let (package, now) = (self.package, self.now);
         Ok(planned(Command::Installf, package, (changes, edits), draft.notes, self.inventory, now))
     }

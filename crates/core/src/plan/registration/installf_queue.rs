@@ -35,7 +35,7 @@ pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits 
     for entry in &queue.0 {
         ledger.enter(entry);
     }
-    ledger.edits.retain(|path, line| lines.get(path) != line.as_ref());
+    ledger.edits.retain(|path, line| lines.get(path) != line.as_deref());
     ledger.edits
 }
 
@@ -44,7 +44,7 @@ pub fn overlaid(mut inventory: Inventory, queue: &InstallfRequests) -> Inventory
     let edits = merged(&inventory, queue);
     for (path, line) in edits {
         match line {
-            Some(line) => drop(inventory.lines.insert(path, line)),
+            Some(line) => drop(inventory.lines.insert(path, *line)),
             None => drop(inventory.lines.remove(&path)),
         }
     }
@@ -70,7 +70,7 @@ impl LinesDraft<'_> {
 
     fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         match self.edits.get(path) {
-            Some(line) => line.as_ref(),
+            Some(line) => line.as_deref(),
             None => self.inventory.lines.get(path),
         }
     }
@@ -100,7 +100,7 @@ impl LinesDraft<'_> {
             _ => differs(class.unwrap_or(NO_CLASS)),
         };
         set_status(&mut line, package, OwnerStatus::Pending, own_class);
-        self.edits.insert(path.clone(), Some(line));
+        self.edits.insert(path.clone(), Some(Box::new(line)));
     }
 
     fn remove(&mut self, package: &PkgInst, path: &ObjectPath) {
@@ -108,7 +108,7 @@ impl LinesDraft<'_> {
         if let Some(mut line) = owned.cloned() {
             let own_class = owner_of(&line, package).and_then(|owner| owner.class.clone());
             set_status(&mut line, package, OwnerStatus::Removing, own_class);
-            self.edits.insert(path.clone(), Some(line));
+            self.edits.insert(path.clone(), Some(Box::new(line)));
         }
     }
 
@@ -121,7 +121,7 @@ impl LinesDraft<'_> {
             for owner in line.owners.iter_mut().filter(|owner| owner.package == *package) {
                 owner.status = status;
             }
-            self.edits.insert(line.path.clone(), Some(line));
+            self.edits.insert(line.path.clone(), Some(Box::new(line)));
         }
     }
 
@@ -129,7 +129,7 @@ impl LinesDraft<'_> {
         for mut line in self.marked(package, OwnerStatus::Removing) {
             line.owners.retain(|owner| owner.package != *package);
             let path = line.path.clone();
-            self.edits.insert(path, Some(line).filter(|line| !line.owners.is_empty()));
+            self.edits.insert(path, Some(Box::new(line)).filter(|line| !line.owners.is_empty()));
         }
     }
 }
@@ -144,7 +144,7 @@ pub fn check_room(command: Command, package: &PkgInst, plan: &Plan) -> Result<()
 pub(super) fn planned(
     command: Command,
     package: &PkgInst,
-    (changes, contents): (Vec<Change>, ContentsEdits),
+    (changes, contents): (Vec<Box<Change>>, ContentsEdits),
     notes: Vec<String>,
     inventory: &Inventory,
     now: &Now,

@@ -29,7 +29,7 @@ impl<'a> Order<'a> {
             classes: classes.to_vec(),
             scripted: scripts.classes.keys().map(String::as_str).collect(),
             mapped: mapped.iter().map(|each| (&each.path, each)).collect(),
-            changes: plan.changes.iter().map(|change| (change.path.clone(), change)).collect(),
+            changes: plan.changes.iter().map(|change| (change.path.clone(), &**change)).collect(),
         }
     }
 
@@ -57,8 +57,8 @@ impl<'a> Order<'a> {
         let mut listed: BTreeMap<String, Vec<ListedFile>> = BTreeMap::new();
         for change in plan.changes.iter().filter(|change| self.is_listed(change)) {
             let (Action::Add(new) | Action::Replace(new)) = &change.action else { continue };
-            let planned = plan.contents.get(&change.path).cloned().flatten();
-            let Some(line) = planned.or_else(|| inventory.lines.get(&change.path).cloned()) else { continue };
+            let planned = plan.contents.get(&change.path).and_then(Option::as_deref);
+            let Some(line) = planned.or_else(|| inventory.lines.get(&change.path)).cloned() else { continue };
             let class = line.object.class.to_string();
             let file = ListedFile { path: change.path.clone(), new: new.clone(), line };
             listed.entry(class).or_default().push(file);
@@ -97,8 +97,8 @@ impl<'a> Order<'a> {
     }
 
     /// The changes that the engine carries out, by place.
-    pub(super) fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Change>, Portion)> {
-        let mut slots: BTreeMap<usize, (Vec<Change>, Portion)> = BTreeMap::new();
+    pub(super) fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Box<Change>>, Portion)> {
+        let mut slots: BTreeMap<usize, (Vec<Box<Change>>, Portion)> = BTreeMap::new();
         for change in plan.changes.iter().filter(|change| !self.is_listed(change)) {
             let (changes, portion) = slots.entry(self.slot(change)).or_default();
             let is_link = matches!(

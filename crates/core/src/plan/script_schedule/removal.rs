@@ -68,7 +68,7 @@ fn opening(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Pla
     let marked = |(path, line): (&ObjectPath, &ContentsLine)| {
         let mut line = line.clone();
         mark(&mut line, package, Some(OwnerStatus::Removing));
-        (path.clone(), Some(line))
+        (path.clone(), Some(Box::new(line)))
     };
     let owned = inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package));
     let lock = RecordChange::Write {
@@ -82,7 +82,7 @@ fn opening(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Pla
 
 /// The classes in their turn.
 fn objects(intended: &IntendedRemoval, frame: &Plan) -> Vec<PackageStep> {
-    let changes: BTreeMap<&ObjectPath, &Change> =
+    let changes: BTreeMap<&ObjectPath, &Box<Change>> =
         intended.plan.changes.iter().map(|change| (&change.path, change)).collect();
     let mut steps = Vec::new();
     for portion in &intended.portions {

@@ -127,7 +127,7 @@ impl ListedFile {
 }
 
 impl ChangeBatch {
-    pub(super) fn add(&mut self, (changes, portion): (Vec<Change>, Portion)) {
+    pub(super) fn add(&mut self, (changes, portion): (Vec<Box<Change>>, Portion)) {
         self.plan.changes.extend(changes);
         if portion.is_complete || !portion.paths.is_empty() || !portion.links.is_empty() {
             self.portions.push(portion);

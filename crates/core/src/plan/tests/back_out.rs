@@ -240,7 +240,7 @@ fn members_of_an_archive_carry_their_digest() {
     let (Body::Member(member), LiveKind::Regular { b3, .. }) = (&new.body, regular(b"old httpd")) else {
         panic!()
     };
-    assert_eq!((member.b3, member.package), (Some(b3), 0));
+    assert_eq!((member.b3.as_deref(), member.package), (Some(&b3), 0));
 }
 
 /// A backout package as the classic scripts make it: no manifest, only a pkgmap and `deletes`.

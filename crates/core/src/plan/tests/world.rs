@@ -355,7 +355,7 @@ impl World {
         self.count_links();
         for (at, line) in &plan.contents {
             match line {
-                Some(line) => drop(self.inventory.lines.insert(at.clone(), line.clone())),
+                Some(line) => drop(self.inventory.lines.insert(at.clone(), (**line).clone())),
                 None => drop(self.inventory.lines.remove(at)),
             }
         }

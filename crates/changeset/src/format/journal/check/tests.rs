@@ -18,7 +18,7 @@ fn object() -> Box<Identity> {
         size: 9,
         mtime: Timestamp { seconds: -1, nanoseconds: 999_999_999 },
         inode: Inode { number: 12, born: Some(Timestamp::whole(1)) },
-        b3: Some("0123456789abcdef".repeat(4)),
+        b3: Some("0123456789abcdef".repeat(4).into()),
         target: None,
         xattrs: None,
     })
@@ -38,7 +38,7 @@ fn change(kind: OpKind, path: &str, stage: &str) -> Op {
         db: stage.starts_with("db/"),
         whole: false,
         undo: None,
-        touched: Some(Timestamp::whole(1)),
+        touched: Some(Box::new(Timestamp::whole(1))),
         editable: false,
     }
 }
@@ -85,7 +85,8 @@ fn truth() -> Journal {
     let mut moved = change(OpKind::Move, "/var/sadm/pkg/ACMEweb/save/105181-05/undo.Z", "db/1.7");
     moved.to = Some(at("/var/sadm/pkg/ACMEweb/save/105181-05/obsolete.Z"));
     let mut replaced = change(OpKind::Replace, "/opt/web/bin/httpd", "o/1");
-    (replaced.domain, replaced.undo, replaced.copy) = (1, Some((0, "reloc/x".to_owned())), Some(object()));
+    (replaced.domain, replaced.undo, replaced.copy) =
+        (1, Some(Box::new((0, "reloc/x".to_owned()))), Some(object()));
     let mut held = change(OpKind::Protect, "/var/web", "o/held.3");
     (held.old, held.new) = (Some(directory("user.a")), None);
     Journal {
@@ -237,7 +238,7 @@ fn a_lie_in_a_change_is_named_by_its_field() {
         ("to", |j| j.ops[3].to = None),
         ("to", |j| j.ops[3].to = Some(at("/var/sadm/patchadm/journal"))),
         ("to", |j| j.ops[3].to = Some(at("/"))),
-        ("undo", |j| j.ops[0].undo = Some((1, "x".to_owned()))),
+        ("undo", |j| j.ops[0].undo = Some(Box::new((1, "x".to_owned())))),
         ("parent", |j| j.ops[0].parent.as_mut().unwrap().born.as_mut().unwrap().nanoseconds = 1_000_000_000),
         ("touched", |j| j.ops[0].touched.as_mut().unwrap().nanoseconds = 1_000_000_000),
     ];
@@ -259,11 +260,11 @@ fn a_lie_in_an_identity_is_named_by_its_field() {
         ("gid", |j| j.ops[0].copy.as_mut().unwrap().gid = u32::MAX),
         ("mtime", |j| old(j).mtime.nanoseconds = 1_000_000_000),
         ("inode", |j| old(j).inode.born.as_mut().unwrap().nanoseconds = u32::MAX),
-        ("b3", |j| old(j).b3 = Some("0".repeat(63))),
-        ("b3", |j| old(j).b3 = Some("G".repeat(64))),
+        ("b3", |j| old(j).b3 = Some("0".repeat(63).into())),
+        ("b3", |j| old(j).b3 = Some("G".repeat(64).into())),
         ("new", |j| j.ops[1].new = None),
         ("new", |j| j.ops[1].old.as_mut().unwrap().inode.number = 99),
-        ("new", |j| j.ops[1].old.as_mut().unwrap().b3 = Some("0".repeat(64))),
+        ("new", |j| j.ops[1].old.as_mut().unwrap().b3 = Some("0".repeat(64).into())),
         ("new", |j| j.ops[1].old.as_mut().unwrap().file_type = 'd'),
         ("xattrs", |j| j.ops[2].old = Some(directory("security.capability"))),
         ("xattrs", |j| j.ops[2].old = Some(directory("security%2Ecapability"))),

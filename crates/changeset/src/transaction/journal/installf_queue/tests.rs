@@ -57,11 +57,11 @@ impl Scene {
     }
 
     /// One change of each kind.
-    fn changes(&self) -> Vec<Change> {
+    fn changes(&self) -> Vec<Box<Change>> {
         let turned = Action::Replace(self.object(Body::Symlink(b"new".to_vec()), 0o777));
         let mode = Some(Mode::of(0o600));
         let closed = Action::Attributes(DirectoryAttributes { mode, ..DirectoryAttributes::default() });
-        vec![
+        [
             self.added("/opt/dir", Body::Directory, 0o750),
             self.added("/opt/dir/pipe", Body::Pipe, 0o620),
             self.added("/opt/dir/soft", Body::Symlink(b"../file".to_vec()), 0o777),
@@ -69,6 +69,8 @@ impl Scene {
             self.change("/opt/soft", turned),
             self.change("/opt/file", closed),
         ]
+        .map(Box::new)
+        .into()
     }
 
     fn make(&self) {
@@ -129,7 +131,7 @@ fn what_others_put_there_in_the_meantime_stays() {
 #[test]
 fn an_object_that_was_noted_and_never_made_is_no_obstacle() {
     let scene = Scene::new();
-    let notes = scene.changes().iter().filter_map(note).collect();
+    let notes = scene.changes().iter().filter_map(|change| note(change)).collect();
     InstallfQueue::open(&scene.root, &at(STAGE)).unwrap().add(notes).unwrap();
     assert_eq!(scene.undo(), [""; 0]);
     assert_eq!((scene.mode("/opt/file"), scene.target("/opt/soft")), (0o644, "old".into()));

@@ -70,7 +70,7 @@ pub(super) fn rehearse_all(
 
 /// The digests of the files that a plan takes from its source; none where one of them is not what the pkgmap says.
 fn delivered_digests(operand: &ApplyOperand, scripted: &PatchPlan) -> Option<BTreeMap<ObjectPath, Digest>> {
-    let is_taken = |change: &&Change| {
+    let is_taken = |change: &&Box<Change>| {
         matches!(
             &change.action,
             Action::Add(NewObject { body: Body::Member(_), .. })

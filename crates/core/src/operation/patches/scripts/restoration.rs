@@ -51,7 +51,7 @@ impl Restoration<'_> {
         plan.changes.retain(|change| !theirs.contains(&change.path));
         self.lines_back(&mut plan, &objects, &theirs)?;
         let lines = plan.contents.clone();
-        let plan = refresh(&self.session.ground, plan, |path| lines.get(path).cloned().flatten())?;
+        let plan = refresh(&self.session.ground, plan, |path| lines.get(path)?.as_deref().cloned())?;
         Ok(run.switch(&plan, content)?)
     }
 
@@ -68,7 +68,7 @@ impl Restoration<'_> {
         for path in objects.union(theirs) {
             let before = self.lines.get(path);
             if !plan.contents.contains_key(path) && now.lines.get(path) != before {
-                plan.contents.insert(path.clone(), before.cloned());
+                plan.contents.insert(path.clone(), before.cloned().map(Box::new));
             }
         }
         for path in theirs {

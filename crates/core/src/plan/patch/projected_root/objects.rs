@@ -115,7 +115,11 @@ impl ProjectedRoot {
             Body::Member(member) => LiveKind::Regular {
                 size: member.size,
                 cksum: member.cksum,
-                b3: digests.get(&change.path).copied().or(member.b3).unwrap_or(Digest([0; 32])),
+                b3: digests
+                    .get(&change.path)
+                    .copied()
+                    .or(member.b3.as_deref().copied())
+                    .unwrap_or(Digest([0; 32])),
             },
             Body::CopyOf(path) => copied(path).map_or(LiveKind::Socket, |live| live.kind),
             Body::Link(source) => match made.get(source).cloned().or_else(|| copied(source)) {

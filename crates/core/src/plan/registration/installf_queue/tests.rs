@@ -67,9 +67,9 @@ fn applied(
     edits: ContentsEdits,
 ) -> BTreeMap<ObjectPath, ContentsLine> {
     for (path, line) in edits {
-        assert_ne!(lines.get(&path), line.as_ref(), "an edit is a change");
+        assert_ne!(lines.get(&path), line.as_deref(), "an edit is a change");
         match line {
-            Some(line) => drop(lines.insert(path, line)),
+            Some(line) => drop(lines.insert(path, *line)),
             None => drop(lines.remove(&path)),
         }
     }
