@@ -19,7 +19,11 @@ fn package(version: &str) -> Package {
 
 /// A root on which a patch has replaced forty files.
 fn patched() -> Scenario {
-    let stage = Scenario::with(&[package("1")]);
+    patched_on(Scenario::bare())
+}
+
+fn patched_on(stage: Scenario) -> Scenario {
+    package("1").install(&stage);
     Patch::of("100-01", package("2")).directory(&stage);
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     stage

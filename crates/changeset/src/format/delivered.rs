@@ -6,9 +6,9 @@
 //! <inode> <birth time or -> <status change time> <BLAKE3> <path, escaped>
 //! ```
 //! Times are `seconds.nanoseconds`. Whatever is written into a file, or set on it, changes its status change time, which no
-//! program can set; so an object with the same inode, birth time and status change time, and with the size and modification
-//! time that the manifest has, holds the same bytes. The list is a hint: a damaged one counts as none, and so does a line
-//! about an object that is not exactly as it says, as in a copied root.
+//! program can set, on the file systems for which there is a list; so an object with the same inode, birth time and status
+//! change time, and with the size and modification time that the manifest has, holds the same bytes. The list is a hint: a
+//! damaged one counts as none, and so does a line about an object that is not exactly as it says, as in a copied root.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub const LARGEST_DELIVERED: u64 = 256 << 20;
 /// Hexadecimal digits of the checksum.
 const CHECKSUM: usize = 8;
 
-/// An object as it was right behind the switch.
+/// An object as it was right behind its switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveredObject {
     /// Its inode and birth time, which a copy of it does not have.

@@ -1,8 +1,8 @@
 //! Notes which objects the switch has put in place, in the list `delivered` beside the undo archives of the run.
 //!
-//! An object is listed only if it is certain that nobody has changed it between its staging and the look at it: its time
-//! of change is older than the journal, or no younger than that of each object switched after it. The list is a hint, made
-//! behind the commit and not synced; a run that cannot write it goes on without.
+//! Each object is looked at right behind its own switch, and listed with the time of change that it has then: whoever
+//! changes it later gives it another one. The list is a hint, made behind the commit and not synced; a run that cannot
+//! write it goes on without.
 
 use crate::format::delivered::{DELIVERED, DeliveredObject, DeliveredObjects};
 use crate::format::journal::{Journal, Op, OpKind};
@@ -12,8 +12,9 @@ use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Digest, ObjectStatus, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// File systems on this machine alone, whose kernel sets each time of change: ext4, xfs, btrfs, tmpfs (statfs(2)).
-const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
+/// File systems on this machine alone, whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is
+/// none of them: what is written to it through a mapping leaves its times alone.
+const LOCAL: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
 /// Fewer objects are read as fast as they are looked up.
 const WORTH_IT: usize = 32;
@@ -21,43 +22,44 @@ const WORTH_IT: usize = 32;
 /// Changes closer to each other may get one time: twice a kernel's longest tick, in nanoseconds.
 const TICK: u32 = 20_000_000;
 
-/// Looks at the objects in place behind the switch, and returns those that are as they were staged. `objects` are in the
-/// order of the switch, and `record` was switched behind them.
-pub(crate) fn look(runner: &mut OpRunner<'_>, objects: &[&Op], record: Option<&Op>) -> DeliveredObjects {
-    try_look(runner, objects, record).unwrap_or_default()
+/// The objects that a switch has put in place, and that nobody has changed since they were staged.
+pub(crate) struct SwitchedObjects {
+    listed: DeliveredObjects,
+    /// The time of the last switch; none where no list is made.
+    last: Option<Timestamp>,
 }
 
-fn try_look(
-    runner: &mut OpRunner<'_>,
-    objects: &[&Op],
-    record: Option<&Op>,
-) -> Result<DeliveredObjects, Cause> {
-    let mut found = DeliveredObjects::default();
-    let has_archive = runner.journal.archives.iter().any(|archive| archive.path.is_some());
-    let ([stage], Some(record), true) =
-        (&runner.stages[..], record, has_archive && objects.len() >= WORTH_IT)
-    else {
-        return Ok(found);
-    };
-    if !LOCAL.contains(&stage.file_system_magic()?) {
-        return Ok(found);
+impl SwitchedObjects {
+    /// Begins with none, before a switch of so many `objects`.
+    pub(crate) fn new(runner: &OpRunner<'_>, objects: usize) -> Self {
+        let last = is_worth_it(runner, objects).then(|| journal_file::written(runner.root).ok()).flatten();
+        Self { listed: DeliveredObjects::default(), last }
     }
-    let staged = journal_file::written(runner.root)?;
-    let Some(mut latest) = seen(runner, record)?.map(|seen| seen.ctime) else { return Ok(found) };
-    for op in objects.iter().rev() {
-        let (Some(new), Some(seen)) = (&op.new, seen(runner, op)?) else { continue };
+
+    /// Looks at the target of an op that was carried out a moment ago. A change of that time shows where it was made later
+    /// than a tick behind the switch before; what cannot be looked at is not listed.
+    pub(crate) fn look(&mut self, runner: &mut OpRunner<'_>, op: &Op) {
+        let (Some(last), Some(new)) = (self.last, &op.new) else { return };
+        let Ok(Some(seen)) = seen(runner, op) else { return };
+        self.last = Some(seen.ctime);
         let digest = new.b3.as_deref().and_then(Digest::from_hex);
         let is_staged = (seen.inode, seen.size, seen.mtime) == (new.inode, new.size, new.mtime);
-        let is_untouched = seen.ctime <= staged || seen.ctime <= latest;
-        if seen.ctime > staged {
-            latest = latest.min(seen.ctime);
-        }
-        if let Some(b3) = digest.filter(|_| is_staged && is_untouched) {
+        if let Some(b3) = digest.filter(|_| is_staged && seen.ctime <= later(last)) {
             let object = DeliveredObject { inode: seen.inode, changed: seen.ctime, b3 };
-            found.0.insert(op.path.clone(), object);
+            self.listed.0.insert(op.path.clone(), object);
         }
     }
-    Ok(found)
+
+    /// Returns the list.
+    pub(crate) fn into_list(self) -> DeliveredObjects {
+        self.listed
+    }
+}
+
+fn is_worth_it(runner: &OpRunner<'_>, objects: usize) -> bool {
+    let has_archive = runner.journal.archives.iter().any(|archive| archive.path.is_some());
+    let [stage] = &runner.stages[..] else { return false };
+    has_archive && objects >= WORTH_IT && stage.file_system_magic().is_ok_and(|magic| LOCAL.contains(&magic))
 }
 
 /// Returns what is at the target of an op that puts an object there.
