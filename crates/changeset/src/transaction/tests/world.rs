@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::format::contents_merge::ContentsTrailer;
 use crate::format::journal::{
-    Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, outcome_sector, parse_head,
+    Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, done_sector, outcome_sector, parse_head,
     progress_sector,
 };
 use crate::format::manifest::{B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode};
@@ -313,10 +313,11 @@ pub(super) fn files_of(journal: Journal) -> JournalFiles {
     entries.extend(archives.into_iter().map(JournalLine::Archive));
     entries.push(JournalLine::RunRecord(run_record));
     entries.extend(ops.into_iter().map(|op| JournalLine::Op(Box::new(op))));
-    let mut files = Journal::to_files(head.header, &entries);
+    let mut files = Journal::to_files(head.header, &entries).unwrap();
     let outcome = head.outcome.map(outcome_sector);
     let progress = head.progress.as_ref().map(progress_sector);
-    for (sector, offset) in [outcome, progress].into_iter().flatten() {
+    let done = head.done.then(|| done_sector(head.is_unsynced));
+    for (sector, offset) in [outcome, progress, done].into_iter().flatten() {
         let offset = usize::try_from(offset).unwrap();
         files.journal[offset..offset + sector.len()].copy_from_slice(&sector);
     }
