@@ -23,7 +23,7 @@ pub const LARGEST_DELIVERED: u64 = 256 << 20;
 /// Hexadecimal digits of the checksum.
 const CHECKSUM: usize = 8;
 
-/// An object as it was right behind its switch.
+/// An object as it was right behind the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveredObject {
     /// Its inode and birth time, which a copy of it does not have.

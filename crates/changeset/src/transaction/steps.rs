@@ -22,7 +22,7 @@ use crate::transaction::stage::layout_stager::LayoutStager;
 use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
-use crate::transaction::switch::delivered::{self, SwitchedObjects};
+use crate::transaction::switch::delivered;
 use crate::transaction::switch::op_runner::OpRunner;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::format::pkgmap::member_name;
@@ -283,14 +283,7 @@ impl Published<'_> {
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
         let watch = self.on.settings.watch;
         watch.begins(RunActivity::Switching, self.journal.ops.len() as u64);
-        let mut switched = SwitchedObjects::new(runner, objects.len());
-        for op in &objects {
-            watch.check()?;
-            runner.run_op(op)?;
-            switched.look(runner, op);
-            watch.advances(1);
-        }
-        for op in &records {
+        for op in objects.iter().chain(&records) {
             watch.check()?;
             runner.run_op(op)?;
             watch.advances(1);
@@ -300,8 +293,9 @@ impl Published<'_> {
                 return Err(Cause::Changed(self.on.root.show(&op.path)));
             }
         }
+        let delivered = delivered::look(runner, &objects, records.first().copied());
         runner.sync()?;
         publish_remote(&self.on.root, &self.on.opening.run, remote_places(self.on.plan))?;
-        self.on.settings.watch.check().map(|()| switched.into_list())
+        self.on.settings.watch.check().map(|()| delivered)
     }
 }

@@ -1,15 +1,16 @@
 //! Notes which objects the switch has put in place, in the list `delivered` beside the undo archives of the run.
 //!
-//! Each object is looked at right behind its own switch, and listed with the time of change that it has then: whoever
-//! changes it later gives it another one. The list is a hint, made behind the commit and not synced; a run that cannot
-//! write it goes on without.
+//! An object is listed only if nobody has changed it between its staging and the look at it behind the switch: its time of
+//! change is older than the journal; or it is at most a tick younger than that of the object switched before it, and no
+//! younger than that of each one switched after it. The list is a hint, made behind the commit and not synced; a run that
+//! cannot write it goes on without.
 
 use crate::format::delivered::{DELIVERED, DeliveredObject, DeliveredObjects};
 use crate::format::journal::{Journal, Op, OpKind};
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::{Digest, ObjectStatus, Root, Timestamp};
+use patchadm_rootfs::{Digest, Inode, ObjectStatus, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 /// File systems on this machine alone, whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is
@@ -22,44 +23,74 @@ const WORTH_IT: usize = 32;
 /// Changes closer to each other may get one time: twice a kernel's longest tick, in nanoseconds.
 const TICK: u32 = 20_000_000;
 
-/// The objects that a switch has put in place, and that nobody has changed since they were staged.
-pub(crate) struct SwitchedObjects {
-    listed: DeliveredObjects,
-    /// The time of the last switch; none where no list is made.
-    last: Option<Timestamp>,
+/// An object in place behind the switch.
+struct SwitchedObject<'a> {
+    op: &'a Op,
+    inode: Inode,
+    changed: Timestamp,
+    /// Whether size and modification time are those of the staged object, and it is that object.
+    is_staged: bool,
+    /// Whether it was changed no later than each object that was switched after it.
+    is_in_order: bool,
 }
 
-impl SwitchedObjects {
-    /// Begins with none, before a switch of so many `objects`.
-    pub(crate) fn new(runner: &OpRunner<'_>, objects: usize) -> Self {
-        let last = is_worth_it(runner, objects).then(|| journal_file::written(runner.root).ok()).flatten();
-        Self { listed: DeliveredObjects::default(), last }
-    }
+/// Looks at the objects in place behind the switch, and returns those that are as they were staged. `objects` are in the
+/// order of the switch, and `record` was switched behind them.
+pub(crate) fn look(runner: &mut OpRunner<'_>, objects: &[&Op], record: Option<&Op>) -> DeliveredObjects {
+    try_look(runner, objects, record).unwrap_or_default()
+}
 
-    /// Looks at the target of an op that was carried out a moment ago. A change of that time shows where it was made later
-    /// than a tick behind the switch before; what cannot be looked at is not listed.
-    pub(crate) fn look(&mut self, runner: &mut OpRunner<'_>, op: &Op) {
-        let (Some(last), Some(new)) = (self.last, &op.new) else { return };
-        let Ok(Some(seen)) = seen(runner, op) else { return };
-        self.last = Some(seen.ctime);
-        let digest = new.b3.as_deref().and_then(Digest::from_hex);
+fn try_look(
+    runner: &mut OpRunner<'_>,
+    objects: &[&Op],
+    record: Option<&Op>,
+) -> Result<DeliveredObjects, Cause> {
+    let (Some(record), true) = (record, is_worth_it(runner, objects.len())) else {
+        return Ok(DeliveredObjects::default());
+    };
+    let staged = journal_file::written(runner.root)?;
+    let Some(last) = seen(runner, record)?.map(|seen| seen.ctime) else {
+        return Ok(DeliveredObjects::default());
+    };
+    let mut switched = Vec::new();
+    for op in objects {
+        let (Some(new), Some(seen)) = (&op.new, seen(runner, op)?) else { continue };
         let is_staged = (seen.inode, seen.size, seen.mtime) == (new.inode, new.size, new.mtime);
-        if let Some(b3) = digest.filter(|_| is_staged && seen.ctime <= later(last)) {
-            let object = DeliveredObject { inode: seen.inode, changed: seen.ctime, b3 };
-            self.listed.0.insert(op.path.clone(), object);
-        }
+        let (inode, changed) = (seen.inode, seen.ctime);
+        switched.push(SwitchedObject { op, inode, changed, is_staged, is_in_order: false });
     }
-
-    /// Returns the list.
-    pub(crate) fn into_list(self) -> DeliveredObjects {
-        self.listed
-    }
+    Ok(untouched(switched, staged, last))
 }
 
 fn is_worth_it(runner: &OpRunner<'_>, objects: usize) -> bool {
     let has_archive = runner.journal.archives.iter().any(|archive| archive.path.is_some());
     let [stage] = &runner.stages[..] else { return false };
     has_archive && objects >= WORTH_IT && stage.file_system_magic().is_ok_and(|magic| LOCAL.contains(&magic))
+}
+
+/// Returns those of the objects that nobody has changed: all were `staged` at the latest then, and the `last` switch was
+/// that of a record.
+fn untouched(mut switched: Vec<SwitchedObject<'_>>, staged: Timestamp, last: Timestamp) -> DeliveredObjects {
+    let mut latest = last;
+    for object in switched.iter_mut().rev() {
+        object.is_in_order = object.changed <= latest;
+        if object.changed > staged {
+            latest = latest.min(object.changed);
+        }
+    }
+    let (mut found, mut before) = (DeliveredObjects::default(), staged);
+    for object in &switched {
+        let is_untouched = object.changed <= staged || object.is_in_order && object.changed <= later(before);
+        if object.is_in_order {
+            before = before.max(object.changed);
+        }
+        let digest = object.op.new.as_ref().and_then(|new| Digest::from_hex(new.b3.as_deref()?));
+        if let Some(b3) = digest.filter(|_| object.is_staged && is_untouched) {
+            let listed = DeliveredObject { inode: object.inode, changed: object.changed, b3 };
+            found.0.insert(object.op.path.clone(), listed);
+        }
+    }
+    found
 }
 
 /// Returns what is at the target of an op that puts an object there.
