@@ -1,26 +1,11 @@
-//! Deflate by zlib-rs, whose streams are given all at once.
+//! Inflate by zlib-rs, whose streams are given all at once.
 
 use std::io;
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{corrupt, longest, too_long};
+use super::corrupt;
 use crate::gzip::CHUNK;
-
-/// Deflates one chunk after another.
-#[derive(Default)]
-pub(in crate::gzip) struct Deflater(Option<Compress>);
-
-impl Deflater {
-    /// Adds the deflated content to `out`.
-    pub(in crate::gzip) fn deflate(&mut self, content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let compress = self.0.get_or_insert_with(|| Compress::new(Compression::fast(), false));
-        compress.reset();
-        out.reserve(longest(content.len()));
-        let status = compress.compress_vec(content, out, FlushCompress::Finish)?;
-        if status == Status::StreamEnd { Ok(()) } else { Err(too_long()) }
-    }
-}
 
 /// Inflates one chunk after another.
 #[derive(Default)]

@@ -1,0 +1,212 @@
+//! What of a block stood in the 32 KiB before.
+//!
+//! One look at each place: a table keeps the last place whose next [`MATCHED`] bytes had the same hash. Matches shorter
+//! than that would save hardly a byte and cost as much time as long ones; a larger table would find more of them, and
+//! would not stay in the cache of the processor. Where nothing was found for long, places are passed over.
+
+use std::ops::Range;
+
+use super::symbols::{self, DISTANCES, LONGEST};
+
+/// No distance is longer.
+const WINDOW: usize = 1 << 15;
+
+/// Bytes that a match has at least.
+const MATCHED: u32 = 6;
+
+/// Bits of a hash: two bytes for each value, which is 8 KiB.
+const HASH_BITS: u32 = 12;
+
+/// After so many places without a match one more place is passed over each time.
+const PATIENCE: usize = 64;
+
+/// Bytes as they are, and behind them some that stood before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sequence {
+    /// How many bytes are written as they are.
+    pub(super) literals: u32,
+    /// How many follow from before; zero in the last sequence of a block.
+    pub(super) length: u16,
+    /// How far before, less one.
+    pub(super) less_one: u16,
+}
+
+/// A block as sequences, and how often each byte, length and distance occurs in them.
+pub(super) struct Parsed {
+    pub(super) sequences: Vec<Sequence>,
+    pub(super) bytes: [u32; 256],
+    /// By the length itself.
+    pub(super) lengths: [u32; LONGEST + 1],
+    /// By the symbol.
+    pub(super) distances: [u32; DISTANCES],
+}
+
+impl Default for Parsed {
+    fn default() -> Self {
+        Self { sequences: Vec::new(), bytes: [0; 256], lengths: [0; LONGEST + 1], distances: [0; DISTANCES] }
+    }
+}
+
+impl Parsed {
+    fn clear(&mut self) {
+        let sequences = std::mem::take(&mut self.sequences);
+        *self = Self { sequences, ..Self::default() };
+        self.sequences.clear();
+    }
+
+    fn count_bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.bytes[usize::from(*byte)] += 1;
+        }
+    }
+
+    fn add_match(&mut self, literals: usize, length: usize, less_one: u16) {
+        self.lengths[length] += 1;
+        self.distances[symbols::of_distance(less_one).0] += 1;
+        self.sequences.push(Sequence { literals: small(literals), length: low(length), less_one });
+    }
+
+    fn end(&mut self, literals: usize) {
+        self.sequences.push(Sequence { literals: small(literals), length: 0, less_one: 0 });
+    }
+}
+
+/// The places that hashes were seen at.
+pub(super) struct Matcher {
+    /// The low 16 bits of a place: those of a place behind the window lead to other bytes, which are compared.
+    seen: Box<[u16; 1 << HASH_BITS]>,
+}
+
+impl Default for Matcher {
+    fn default() -> Self {
+        Self { seen: Box::new([0; 1 << HASH_BITS]) }
+    }
+}
+
+impl Matcher {
+    /// Forgets the content before.
+    pub(super) fn forget(&mut self) {
+        self.seen.fill(0);
+    }
+
+    /// Takes a block apart; it may refer to what stands before it in the content.
+    pub(super) fn parse(&mut self, content: &[u8], block: Range<usize>, parsed: &mut Parsed) {
+        parsed.clear();
+        let last = block.end.saturating_sub(size_of::<u64>());
+        let (mut at, mut literals_from, mut missed) = (block.start, block.start, 0);
+        while at < last {
+            let here = word(content, at);
+            let distance = self.look(here, at);
+            let differ = here ^ at.checked_sub(distance).map_or(!here, |before| word(content, before));
+            if differ.trailing_zeros() < 8 * MATCHED || !(1..=WINDOW).contains(&distance) {
+                let step = 1 + missed / PATIENCE;
+                parsed.bytes[usize::from(here.to_le_bytes()[0])] += 1;
+                if step > 1 {
+                    parsed.count_bytes(content.get(at + 1..block.end.min(at + step)).unwrap_or_default());
+                }
+                at += step;
+                missed += 1;
+                continue;
+            }
+            let length = equal(content, at, distance, differ, block.end);
+            parsed.add_match(at - literals_from, length, low(distance - 1));
+            at += length;
+            if at < last {
+                self.look(word(content, at - 2), at - 2);
+            }
+            (literals_from, missed) = (at, 0);
+        }
+        parsed.count_bytes(content.get(at..block.end).unwrap_or_default());
+        parsed.end(block.end - literals_from);
+    }
+
+    /// How far back the same hash was seen last, as far as 16 bits tell; from now on it was seen here.
+    #[inline]
+    fn look(&mut self, word: u64, at: usize) -> usize {
+        // The multiplier of Fibonacci hashing: two to the 64th divided by the golden ratio.
+        let hash = (word << (64 - 8 * MATCHED)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASH_BITS);
+        let seen = &mut self.seen[usize::try_from(hash).unwrap_or_default()];
+        let distance = low(at).wrapping_sub(*seen);
+        *seen = low(at);
+        usize::from(distance)
+    }
+}
+
+/// How many bytes from `at` are those at the distance, the first eight of which differ in the bits that `differ` has set.
+#[inline]
+fn equal(content: &[u8], at: usize, distance: usize, mut differ: u64, end: usize) -> usize {
+    let most = LONGEST.min(end - at);
+    let mut length = 0;
+    loop {
+        if differ != 0 {
+            return most.min(length + differ.trailing_zeros() as usize / 8);
+        }
+        length += size_of::<u64>();
+        if length + size_of::<u64>() > most {
+            break;
+        }
+        differ = word(content, at + length) ^ word(content, at + length - distance);
+    }
+    let same = |length: &usize| content.get(at + length) == content.get(at + length - distance);
+    (length..most).find(|length| !same(length)).unwrap_or(most)
+}
+
+/// The eight bytes from here on; zeros where there are fewer.
+#[inline]
+fn word(content: &[u8], at: usize) -> u64 {
+    content.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The low 16 bits.
+#[inline]
+fn low(number: usize) -> u16 {
+    u16::try_from(number & 0xffff).unwrap_or_default()
+}
+
+/// A number below the length of a block.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequences(content: &[u8], block: Range<usize>) -> Vec<(u32, u16, u16)> {
+        let mut parsed = Parsed::default();
+        Matcher::default().parse(content, block, &mut parsed);
+        parsed
+            .sequences
+            .iter()
+            .map(|sequence| (sequence.literals, sequence.length, sequence.less_one))
+            .collect()
+    }
+
+    #[test]
+    fn what_stood_before_is_referred_to_and_the_rest_is_literal() {
+        let content = b"PATCHLIST=103500-01 PATCHLIST=103501-01 and no more";
+        assert_eq!(sequences(content, 0..content.len()), [(20, 15, 19), (16, 0, 0)]);
+    }
+
+    #[test]
+    fn a_run_is_one_byte_and_matches_of_what_stood_just_before() {
+        assert_eq!(sequences(&[0; 600], 0..600), [(1, 258, 0), (0, 258, 1), (0, 83, 1), (0, 0, 0)]);
+    }
+
+    #[test]
+    fn matches_are_found_up_to_the_end_of_the_window_and_no_farther() {
+        let mark = b"PATCH_OBSOLETES=";
+        let last_match = |zeros: usize| {
+            let content = [&mark[..], &vec![0; zeros], mark, &[1; 20]].concat();
+            let sequences = sequences(&content, 0..content.len());
+            sequences.into_iter().rfind(|(_, length, less_one)| *length > 0 && *less_one > 1)
+        };
+        assert_eq!(last_match(WINDOW - mark.len()), Some((0, 16, 32_767)));
+        assert_eq!(last_match(WINDOW - mark.len() + 1), None);
+    }
+
+    #[test]
+    fn matches_end_with_their_block() {
+        assert_eq!(sequences(&[0; 600], 0..100), [(1, 99, 0), (0, 0, 0)]);
+    }
+}
