@@ -10,7 +10,8 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-const LIST: &str = "/var/sadm/pkg/ACMEweb/save/100-01/delivered";
+/// Where the list is.
+pub(crate) const LIST: &str = "/var/sadm/pkg/ACMEweb/save/100-01/delivered";
 
 fn package(version: &str) -> Package {
     let files = (0..40).map(|at| (format!("f{at:02}"), format!("file {at:02} {version}\n")));
@@ -18,8 +19,13 @@ fn package(version: &str) -> Package {
 }
 
 /// A root on which a patch has replaced forty files.
-fn patched() -> Scenario {
-    let stage = Scenario::with(&[package("1")]);
+pub(crate) fn patched() -> Scenario {
+    patched_on(Scenario::new())
+}
+
+/// The same on the file system of a scene.
+pub(crate) fn patched_on(stage: Scenario) -> Scenario {
+    stage.install(&package("1"));
     Patch::of("100-01", package("2")).directory(&stage);
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     stage
@@ -78,4 +84,15 @@ fn a_copied_root_a_damaged_list_and_none_are_backed_out_alike() {
         assert_eq!(text, b"file 39 1\n", "{damage}");
         assert!(!stage.at("/opt/ACMEweb/f39.edited-100-01").exists(), "{damage}");
     }
+}
+
+#[test]
+fn there_is_no_list_where_a_file_can_be_written_to_without_a_trace_in_its_times() {
+    let stage = patched_on(Scenario::in_memory());
+    let magic = rustix::fs::statfs(stage.root()).unwrap().f_type;
+    if magic != 0x0102_1994 {
+        return crate::skipped("the list on a tmpfs: /dev/shm is none");
+    }
+    assert!(!stage.at(LIST).exists());
+    assert!(stage.at(LIST).parent().unwrap().join("undo.b3").exists());
 }

@@ -43,7 +43,7 @@ impl InRun {
             ..JournalHeader::default()
         };
         let domain = JournalEntry::Domain(Domain { top: ObjectPath::root(), stage, lacks: Vec::new() });
-        let files = Journal::to_files(header, &[domain]);
+        let files = Journal::to_files(header, &[domain]).unwrap();
         fs::write(scenario.at(&format!("/var/sadm/patchadm/ops-{RUN}")), files.ops).unwrap();
         fs::write(scenario.at("/var/sadm/patchadm/journal"), files.journal).unwrap();
         let root = Root::open(&scenario.root()).unwrap();

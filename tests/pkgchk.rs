@@ -171,7 +171,7 @@ fn nothing_is_checked_while_a_run_is_unfinished_and_the_other_queries_answer() {
         root: "00112233445566ff".to_owned(),
         ..JournalHeader::default()
     };
-    stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &[]).journal);
+    stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &[]).unwrap().journal);
     assert_eq!(
         stage.run("pkgchk -R @ROOT@").fails(65),
         "pkgchk: ERROR: a change of @ROOT@ is not finished: nothing can be checked until it is; if it was \

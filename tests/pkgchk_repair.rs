@@ -1,6 +1,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
 use crate::scenario::Scenario;
 
 /// A package with a file, links, directories, and all of it wrong.
@@ -130,4 +133,21 @@ fn what_is_nobodys_in_an_exclusive_directory_is_named_and_removed() {
     assert!(!stage.at("/opt/x/stray").exists() && stage.at("/opt/x/known").exists());
     assert!(stage.at("/opt/x/way").exists(), "it is somebody's, by another way");
     assert!(stage.at("/opt/x/full/stray").exists(), "a directory that is not empty stays");
+}
+
+#[test]
+fn a_repair_says_that_it_rolled_an_interrupted_run_back() {
+    if !can_trace() {
+        return crate::skipped("a repair after an interrupted run: strace(1) is not installed");
+    }
+    let package = |text: &str| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
+    let stage = Scenario::with(&[package("one\n")]);
+    Patch::of("100-01", package("two\n")).directory(&stage);
+    assert!(killed_at_rename(&stage, "patchadd -R @ROOT@ delivered/100-01", 3));
+    let journal = fs::read(stage.at("/var/sadm/patchadm/journal")).unwrap();
+    let run = patchadm_changeset::format::journal::parse_head(&journal).unwrap().header.run;
+    let repaired = stage.run("pkgchk -f -R @ROOT@");
+    let note = format!("NOTE: The interrupted run {run} was rolled back: everything is as before it.\n");
+    assert_eq!((repaired.code, repaired.stdout, repaired.stderr), (0, String::new(), note));
+    assert_eq!(stage.run("pkgchk -f -R @ROOT@").stderr, "", "it is said once");
 }

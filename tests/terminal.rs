@@ -1,6 +1,7 @@
 //! Somebody at a terminal: the program run by script(1), which gives it one, with answers typed in advance.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -230,7 +231,38 @@ fn a_pipe_from_which_nothing_comes_can_be_interrupted() {
         rustix::process::kill_process(id, signal).unwrap();
         eventually(line, || !runs(&pid));
         let ended = running.wait().unwrap();
-        let signal = std::os::unix::process::ExitStatusExt::signal(&ended).map(|signal| 128 + signal);
+        let signal = ended.signal().map(|signal| 128 + signal);
         assert_eq!(ended.code().or(signal), Some(code), "{line}");
+    }
+}
+
+#[test]
+fn a_check_that_writes_to_a_pipe_which_nobody_reads_is_ended_by_ctrl_c() {
+    if !Command::new("env").args(["--default-signal=INT", "true"]).status().unwrap().success() {
+        return crate::skipped("Ctrl-C during a check: env(1) cannot restore what a signal does");
+    }
+    let stage = Scenario::new();
+    stage.package("ACMEa", "NAME=A\n");
+    // More lines than a pipe takes.
+    let line = |at: usize| format!("/opt/{at:05}/{} f none 0644 root root 1 1 1 ACMEa", "x".repeat(60));
+    let lines: Vec<String> = (0..4000).map(line).collect();
+    stage.contents(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    for line in ["pkgchk -R @ROOT@", "pkgchk -l -R @ROOT@"] {
+        let program = stage.command(line);
+        let mut command = Command::new("env");
+        // What a shell starts in the background ignores Ctrl-C, and so would what this test starts.
+        command.arg("--default-signal=INT").arg(program.get_program()).args(program.get_args());
+        command.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(program.get_current_dir().unwrap()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = command.spawn().unwrap();
+        let pid = running.id().to_string();
+        eventually("the pipe is full", || {
+            std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("pipe_write"))
+        });
+        let group = rustix::process::Pid::from_child(&running);
+        rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+        let ended = running.wait().unwrap();
+        assert_eq!(ended.signal(), Some(2), "{line}: {ended}");
     }
 }

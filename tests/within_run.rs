@@ -83,7 +83,7 @@ fn stage() -> Scenario {
     };
     let domain = JournalEntry::Domain(Domain { top: path("/"), stage: path(STAGE), lacks: Vec::new() });
     let entries = [domain, replaced(&stage, PKGINFO, "db/0"), replaced(&stage, CONTENTS, "db/1")];
-    stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &entries).journal);
+    stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &entries).unwrap().journal);
     stage
 }
 

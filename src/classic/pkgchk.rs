@@ -14,6 +14,7 @@ use crate::call::Invocation;
 use crate::reply::advice::mending;
 use crate::reply::cause_of::of_database;
 use crate::reply::text::{finding, object};
+use crate::reply::words::{print_recovery, recovery_sentence};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
 use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
@@ -77,6 +78,8 @@ struct CheckReply {
 
 impl CommandReport for CheckReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let found = &self.report.recovered;
+        print_recovery(output, recovery_sentence(found).as_deref(), found.notes())?;
         self.report.mended.iter().try_for_each(|mended| print_mended(output, mended))?;
         print_unknown(output, &self.report.unknown, self.args.quiet)?;
         self.report.checked.iter().try_for_each(|checked| self.print_object(output, checked))

@@ -23,6 +23,33 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
     }
     match failure {
         Failure::Refused(refusal) => refusal.hint(wording),
+        Failure::Unrecovered { error } => unrecovered(wording, &error.cause),
+        Failure::Identity { error } => match error.cause {
+            Cause::Unfinished { .. } => format!("Run {} first.", wording.verb("recover")),
+            _ => format!(
+                "Run {}: undo archives that the ledger names stay usable.",
+                wording.verb("recover --new-identity")
+            ),
+        },
+        Failure::Database(DatabaseError::View(ViewError::Journal { reason, .. })) => {
+            lost_journal(wording, reason)
+        }
+        Failure::Transaction(error) => of_transaction(wording, command, error),
+        Failure::Root(error)
+        | Failure::Database(DatabaseError::View(ViewError::Root(error)))
+        | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
+            remedy(error.errno()).to_owned()
+        }
+        Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
+        Failure::Source(error) => name_the_patches(wording, command, error),
+        Failure::Archive(error) => of_archive(wording, command, error),
+        _ => before_anything(wording, failure),
+    }
+}
+
+/// The hint after a failure that comes before anything is read for a plan, and after that of a script.
+fn before_anything(wording: &Wording, failure: &Failure) -> String {
+    match failure {
         Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
         Failure::Lock(LockError::Held { .. }) => match wording.wait() {
             Some(option) => format!("Try again when it has finished, or wait for it with {option}."),
@@ -45,43 +72,31 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
             "Try again when that run has ended; if it was interrupted, {} puts the root right.",
             wording.verb("recover")
         ),
-        Failure::Unrecovered { error } => unrecovered(wording, &error.cause),
-        Failure::Identity { error } => match error.cause {
-            Cause::Unfinished { .. } => format!("Run {} first.", wording.verb("recover")),
-            _ => format!(
-                "Run {}: undo archives that the ledger names stay usable.",
-                wording.verb("recover --new-identity")
-            ),
-        },
-        Failure::Database(DatabaseError::View(ViewError::Journal { reason, .. })) => {
-            lost_journal(wording, reason)
-        }
-        Failure::Transaction(error) => of_transaction(wording, command, error),
-        Failure::Root(error)
-        | Failure::Database(DatabaseError::View(ViewError::Root(error)))
-        | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
-            remedy(error.errno()).to_owned()
-        }
-        Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
-        Failure::Source(error) => name_the_patches(wording, command, error),
-        Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
+        _ => String::new(),
+    }
+}
+
+/// The hint where an undo archive cannot be used.
+fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> String {
+    match error {
+        ArchiveError::Missing { remote: true, .. } if command == Command::Patchrm => {
             format!("Name the directory that holds the undo data with {}.", wording.undo_dir())
         }
-        Failure::Archive(ArchiveError::Outside { .. }) => format!(
+        ArchiveError::Outside { .. } => format!(
             "Name the directory that holds the undo data with {}, if it is the right one.",
             wording.undo_dir()
         ),
-        Failure::Archive(ArchiveError::Lost { .. }) => {
+        ArchiveError::Lost { .. } => {
             "Put it back from a backup of the root, as it was; without it the patch stays.".to_owned()
         }
-        Failure::Archive(ArchiveError::Earlier { .. }) => {
+        ArchiveError::Earlier { .. } => {
             "Back the patch out with the version of patchadm that applied it, which reads the root until this one has \
              changed it; without that the patch stays, and later ones can be applied over it."
                 .to_owned()
         }
-        Failure::Archive(
-            ArchiveError::NotBound { .. } | ArchiveError::OtherRoot { .. } | ArchiveError::Ledger(_),
-        ) => adopt(wording),
+        ArchiveError::NotBound { .. } | ArchiveError::OtherRoot { .. } | ArchiveError::Ledger(_) => {
+            adopt(wording)
+        }
         _ => String::new(),
     }
 }

@@ -8,6 +8,8 @@
 
 /// What one command does on a root that lies.
 mod arena;
+/// Lists of what a patch delivered.
+mod delivered;
 /// The kinds of records, their values, and how they are replaced.
 mod records;
 /// How a root is made whose records lie.
@@ -171,8 +173,11 @@ fn plays(state: State, record: &Record) -> bool {
 fn is_told(state: State, field: &Field, all: &[Field]) -> bool {
     let is_journal = field.kind.starts_with("journal");
     match state {
-        // Of a run that is over only the sectors are read.
-        State::Rest => !is_journal || field.record.form == Form::Journal && field.line < 8,
+        // Of a run that is over only the sectors are read, and what is told of it, which may have been lost.
+        State::Rest => {
+            let is_sector = field.record.form == Form::Journal && field.line < 8;
+            !is_journal || is_sector || field.kind == "journal story"
+        }
         // All else is as on one file system.
         State::CutOnTwo if is_journal => {
             let is_on_second = |other: &Field| {

@@ -58,14 +58,15 @@ fn rewritten(journal: &Journal) {
         entries.extend(journal.ops.iter().cloned().map(|op| JournalEntry::Op(Box::new(op))));
         entries
     };
-    let written = Journal::to_files(journal.head.header.clone(), entries(journal));
+    let written = Journal::to_files(journal.head.header.clone(), entries(journal)).expect("memory takes it");
     let again = Journal::parse(&written.journal, Some(&written.ops)).expect("what was written can be read");
     assert_eq!(
         (&again.domains, &again.archives, &again.run_record),
         (&journal.domains, &journal.archives, &journal.run_record)
     );
     assert_eq!(again.ops.len(), journal.ops.len());
-    assert_eq!(Journal::to_files(again.head.header.clone(), entries(&again)), written);
+    let same = Journal::to_files(again.head.header.clone(), entries(&again)).expect("memory takes it");
+    assert_eq!(same, written);
 }
 
 pub fn undo_manifest(input: &[u8]) {

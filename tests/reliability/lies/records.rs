@@ -271,12 +271,13 @@ impl Record {
 }
 
 /// Names under which a value may stand where it does not, by what marks the object that would have it.
-const ABSENT: [(&str, &[&str]); 5] = [
+const ABSENT: [(&str, &[&str]); 6] = [
     ("kind", &["to", "copy", "undo", "parent", "touched", "editable", "whole"]),
     ("file_type", &["xattrs"]),
     ("staged", &["outside", "inode", "discard"]),
     ("mtime", &["xattrs", "device"]),
     ("made_records", &["scripts"]),
+    ("done", &["unsynced"]),
 ];
 
 fn leaves(value: &Value, pointer: String, found: &mut Vec<(String, Value)>) {

@@ -94,6 +94,7 @@ impl Outside {
             "touched" => vec![json!({ "seconds": -1, "nanoseconds": u32::MAX })],
             "device" => vec![json!([1, 1]), json!([8, 0])],
             "whole" | "editable" => vec![json!(true)],
+            "unsynced" => vec![json!(true), json!(1), json!("yes"), json!([])],
             "" => vec![
                 json!({ "number": u64::MAX, "script": self.process }),
                 json!({ "outcome": "commit" }),

@@ -6,9 +6,9 @@
 //! <inode> <birth time or -> <status change time> <BLAKE3> <path, escaped>
 //! ```
 //! Times are `seconds.nanoseconds`. Whatever is written into a file, or set on it, changes its status change time, which no
-//! program can set; so an object with the same inode, birth time and status change time, and with the size and modification
-//! time that the manifest has, holds the same bytes. The list is a hint: a damaged one counts as none, and so does a line
-//! about an object that is not exactly as it says, as in a copied root.
+//! program can set, on the file systems for which there is a list; so an object with the same inode, birth time and status
+//! change time, and with the size and modification time that the manifest has, holds the same bytes. The list is a hint: a
+//! damaged one counts as none, and so does a line about an object that is not exactly as it says, as in a copied root.
 
 use std::collections::BTreeMap;
 

@@ -212,12 +212,21 @@ pub enum JournalError {
 impl Journal {
     /// Reads a whole journal: its bytes and those of `ops-<run>`.
     pub fn parse(bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
-        Self::parse_with(bytes, |journal| journal.add_ops(ops))
+        Self::parse_by(1, bytes, ops)
+    }
+
+    /// Does the same with so many threads.
+    pub(crate) fn parse_by(threads: usize, bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
+        Self::parse_with(bytes, |journal| journal.add_ops(threads, ops))
     }
 
     /// Does the same with the second file read line by line, so that its bytes are never all in memory.
-    pub fn parse_beside(bytes: &[u8], ops: &mut dyn BufRead) -> Result<Self, JournalError> {
-        Self::parse_with(bytes, |journal| journal.read_ops(ops))
+    pub(crate) fn parse_beside(
+        threads: usize,
+        bytes: &[u8],
+        ops: &mut dyn BufRead,
+    ) -> Result<Self, JournalError> {
+        Self::parse_with(bytes, |journal| journal.read_ops(threads, ops))
     }
 
     fn parse_with(

@@ -109,10 +109,12 @@ pub fn check_and_fix(
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
     let mended = records.mend(&session)?;
     if !mended.is_empty() {
-        return Ok(CheckReport { mended, ..CheckReport::default() });
+        return Ok(CheckReport { mended, recovered: session.recovered, ..CheckReport::default() });
     }
-    records.must_be_sound(&RecordView::live(root))?;
-    records.compare(&RecordView::live(root), &session.ground.host, true, &DeliveredFiles::default())
+    let view = RecordView::live(root);
+    records.must_be_sound(&view)?;
+    let report = records.compare(&view, &session.ground.host, true, &DeliveredFiles::default())?;
+    Ok(CheckReport { recovered: session.recovered, ..report })
 }
 
 /// What objects are held against.
@@ -194,7 +196,7 @@ impl<'a> CheckedRecords<'a> {
                 move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
             })?;
             if let Some((checked, unknown)) = compared {
-                return Ok(CheckReport { checked, fixed: 0, unknown, mended: Vec::new() });
+                return Ok(CheckReport { checked, unknown, ..CheckReport::default() });
             }
         }
         let (lines, unknown) = self.lines(view)?;
@@ -208,7 +210,7 @@ impl<'a> CheckedRecords<'a> {
             fixed += hidden.iter().filter(|object| fixes && object.findings.is_empty()).count();
             checked.extend(hidden);
         }
-        Ok(CheckReport { checked, fixed, unknown, mended: Vec::new() })
+        Ok(CheckReport { checked, fixed, unknown, ..CheckReport::default() })
     }
 }
 

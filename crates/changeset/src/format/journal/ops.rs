@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Write};
 
 use super::{HEAD, Identity, Journal, JournalEntry, JournalError, JournalHeader, Op, SECTOR, VERSION};
 use super::{blank, checked, line, sector, texts};
-use patchadm_rootfs::{Digest, Digesting, Timestamp, cores, side_by_side};
+use patchadm_rootfs::{Digest, Digesting, Timestamp, side_by_side};
 use patchadm_svr4::package::rule::holds;
 
 /// The bit of a mode that lets everybody read.
@@ -52,11 +52,10 @@ impl Journal {
     pub fn to_files(
         header: JournalHeader,
         entries: impl IntoIterator<Item: Borrow<JournalEntry>>,
-    ) -> JournalFiles {
+    ) -> io::Result<JournalFiles> {
         let mut ops = Vec::new();
-        // Writing into memory cannot fail.
-        let journal = Self::write_beside(header, entries, &mut ops).unwrap_or_default();
-        JournalFiles { journal, ops }
+        let journal = Self::write_beside(header, entries, &mut ops)?;
+        Ok(JournalFiles { journal, ops })
     }
 
     /// Writes the second of these files line by line, so that its bytes are never all in memory; returns those of the
@@ -100,16 +99,16 @@ impl Journal {
     }
 
     /// Adds what the second file says, when it is the one that the header names.
-    pub(super) fn add_ops(&mut self, bytes: Option<&[u8]>) -> Result<(), JournalError> {
+    pub(super) fn add_ops(&mut self, threads: usize, bytes: Option<&[u8]>) -> Result<(), JournalError> {
         let header = &self.head.header;
         let is_it = |bytes: &&[u8]| bytes.len() as u64 == header.ops && digest(bytes) == header.ops_b3;
         let Some(bytes) = bytes.filter(is_it) else { return Err(JournalError::Ops(header.run.clone())) };
         let shown = self.shown();
-        self.add_lines(&shown, 0, &texts(bytes).collect::<Vec<_>>())
+        self.add_lines(threads, &shown, 0, &texts(bytes).collect::<Vec<_>>())
     }
 
     /// Does the same portion by portion; whether it is the file that the header names shows at its end.
-    pub(super) fn read_ops(&mut self, file: &mut dyn BufRead) -> Result<(), JournalError> {
+    pub(super) fn read_ops(&mut self, threads: usize, file: &mut dyn BufRead) -> Result<(), JournalError> {
         let shown = self.shown();
         let other = |journal: &Self| JournalError::Ops(journal.head.header.run.clone());
         let (mut digest, mut length, mut portion, mut before) = (Digesting::default(), 0, Vec::new(), 0);
@@ -126,7 +125,7 @@ impl Journal {
             digest.update(&portion);
             let lines = portion.split_inclusive(|&byte| byte == b'\n');
             let lines: Vec<_> = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line)).collect();
-            self.add_lines(&shown, before, &lines)?;
+            self.add_lines(threads, &shown, before, &lines)?;
             before += lines.len();
         }
         let header = &self.head.header;
@@ -142,6 +141,7 @@ impl Journal {
     /// Adds lines in their order, with so many `before` them. They are checked and parsed side by side.
     fn add_lines(
         &mut self,
+        threads: usize,
         shown: &HashMap<(usize, String), usize>,
         before: usize,
         lines: &[&[u8]],
@@ -151,7 +151,7 @@ impl Journal {
             |index: usize, text: &[u8]| checked(text, || format!("line {} of ops-{run}", before + index + 1));
         let pieces: Vec<_> = lines.chunks(PIECE).collect();
         let entries: Vec<Vec<Result<JournalEntry, JournalError>>> =
-            side_by_side(cores(), pieces.len(), || {
+            side_by_side(threads, pieces.len(), || {
                 |at| {
                     let texts = pieces.get(at).into_iter().copied().flatten();
                     texts.zip(at * PIECE..).map(|(text, index)| read(index, text)).collect()

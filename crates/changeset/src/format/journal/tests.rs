@@ -42,7 +42,7 @@ fn sample() -> JournalFiles {
     let domain = Domain { top: at("/"), stage, lacks: vec![Lack::Exchange] };
     let entries =
         [JournalEntry::Domain(domain), op("/opt/a\u{e9} b", false), op("/var/sadm/install/contents", true)];
-    Journal::to_files(header(), &entries)
+    Journal::to_files(header(), &entries).unwrap()
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn what_not_everybody_may_read_is_not_in_the_file_that_everybody_may_read() {
         JournalEntry::Op(Box::new(private())),
         op("/home/mallory", false),
     ];
-    let JournalFiles { journal: bytes, ops } = Journal::to_files(header(), &entries);
+    let JournalFiles { journal: bytes, ops } = Journal::to_files(header(), &entries).unwrap();
     let text = String::from_utf8(bytes.clone()).unwrap();
     for private in ["secret", "mallory", "5f0c", ":71", ":72", ":73", ":74", "archive"] {
         let lines = &text[HEAD..];
@@ -155,7 +155,7 @@ fn both_files_say_the_same_of_a_record() {
     let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
     let domain = JournalEntry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() });
     let JournalFiles { journal: mut bytes, .. } =
-        Journal::to_files(header(), &[domain.clone(), JournalEntry::Op(Box::new(private()))]);
+        Journal::to_files(header(), &[domain.clone(), JournalEntry::Op(Box::new(private()))]).unwrap();
     for lie in [
         Op { path: at("/etc/shadow"), ..private() },
         Op { kind: OpKind::Delete, ..private() },

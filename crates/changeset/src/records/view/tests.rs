@@ -84,7 +84,7 @@ impl Scene {
             root: "00112233445566ff".to_owned(),
             ..JournalHeader::default()
         };
-        let bytes = Journal::to_files(header, &self.ops).journal;
+        let bytes = Journal::to_files(header, &self.ops).unwrap().journal;
         fs::write(self.host("/var/sadm/patchadm/journal.new"), bytes).unwrap();
         let journal = self.host("/var/sadm/patchadm/journal");
         fs::rename(self.host("/var/sadm/patchadm/journal.new"), journal).unwrap();

@@ -59,7 +59,7 @@ fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Ca
     let damaged = |reason| Cause::Journal { path: dir.root().show(&dir.at(name)), reason };
     let head = journal::parse_head(&bytes).map_err(damaged)?;
     let ops = dir.read(format!("{OPS}{}{suffix}", head.header.run).as_bytes(), LARGEST)?;
-    let journal = match Journal::parse(&bytes, ops.as_deref()) {
+    let journal = match Journal::parse_by(dir.root().workers(), &bytes, ops.as_deref()) {
         Err(JournalError::Ops(_)) if head.outcome.is_some() => Journal::parse_leading(&bytes),
         journal => journal,
     };
@@ -182,7 +182,7 @@ impl Write for AllOps {
 pub(crate) fn read_back(root: &Root, journal: &[u8], run: &str) -> Result<Journal, Cause> {
     let own = make_own_directory(root)?;
     let mut ops = BufReader::with_capacity(1 << 16, own.open_regular(&ops_name(run))?);
-    Journal::parse_beside(journal, &mut ops)
+    Journal::parse_beside(root.workers(), journal, &mut ops)
         .map_err(|reason| Cause::Journal { path: root.show(&own.at(NAME)), reason })
 }
 

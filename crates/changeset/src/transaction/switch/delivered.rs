@@ -1,25 +1,38 @@
 //! Notes which objects the switch has put in place, in the list `delivered` beside the undo archives of the run.
 //!
-//! An object is listed only if it is certain that nobody has changed it between its staging and the look at it: its time
-//! of change is older than the journal, or no younger than that of each object switched after it. The list is a hint, made
-//! behind the commit and not synced; a run that cannot write it goes on without.
+//! An object is listed only if nobody has changed it between its staging and the look at it behind the switch: its time of
+//! change is older than the journal; or it is at most a tick younger than that of the object switched before it, and no
+//! younger than that of each one switched after it. The list is a hint, made behind the commit and not synced; a run that
+//! cannot write it goes on without.
 
 use crate::format::delivered::{DELIVERED, DeliveredObject, DeliveredObjects};
 use crate::format::journal::{Journal, NotedDigest, Op, OpKind};
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::{ObjectStatus, Root, Timestamp};
+use patchadm_rootfs::{Inode, ObjectStatus, Root, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
-/// File systems on this machine alone, whose kernel sets each time of change: ext4, xfs, btrfs, tmpfs (statfs(2)).
-const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
+/// File systems on this machine alone, whose kernel sets a time at each change: ext4, xfs, btrfs (statfs(2)). A tmpfs is
+/// none of them: what is written to it through a mapping leaves its times alone.
+const LOCAL: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
 /// Fewer objects are read as fast as they are looked up.
 const WORTH_IT: usize = 32;
 
 /// Changes closer to each other may get one time: twice a kernel's longest tick, in nanoseconds.
 const TICK: u32 = 20_000_000;
+
+/// An object in place behind the switch.
+struct SwitchedObject<'a> {
+    op: &'a Op,
+    inode: Inode,
+    changed: Timestamp,
+    /// Whether size and modification time are those of the staged object, and it is that object.
+    is_staged: bool,
+    /// Whether it was changed no later than each object that was switched after it.
+    is_in_order: bool,
+}
 
 /// Looks at the objects in place behind the switch, and returns those that are as they were staged. `objects` are in the
 /// order of the switch, and `record` was switched behind them.
@@ -32,32 +45,52 @@ fn try_look(
     objects: &[&Op],
     record: Option<&Op>,
 ) -> Result<DeliveredObjects, Cause> {
-    let mut found = DeliveredObjects::default();
-    let has_archive = runner.journal.archives.iter().any(|archive| archive.path.is_some());
-    let ([stage], Some(record), true) =
-        (&runner.stages[..], record, has_archive && objects.len() >= WORTH_IT)
-    else {
-        return Ok(found);
+    let (Some(record), true) = (record, is_worth_it(runner, objects.len())) else {
+        return Ok(DeliveredObjects::default());
     };
-    if !LOCAL.contains(&stage.file_system_magic()?) {
-        return Ok(found);
-    }
     let staged = journal_file::written(runner.root)?;
-    let Some(mut latest) = seen(runner, record)?.map(|seen| seen.ctime) else { return Ok(found) };
-    for op in objects.iter().rev() {
+    let Some(last) = seen(runner, record)?.map(|seen| seen.ctime) else {
+        return Ok(DeliveredObjects::default());
+    };
+    let mut switched = Vec::new();
+    for op in objects {
         let (Some(new), Some(seen)) = (&op.new, seen(runner, op)?) else { continue };
-        let digest = new.b3.as_ref().and_then(NotedDigest::digest);
         let is_staged = (seen.inode, seen.size, seen.mtime) == (new.inode, new.size, new.mtime);
-        let is_untouched = seen.ctime <= staged || seen.ctime <= latest;
-        if seen.ctime > staged {
-            latest = latest.min(seen.ctime);
-        }
-        if let Some(b3) = digest.filter(|_| is_staged && is_untouched) {
-            let object = DeliveredObject { inode: seen.inode, changed: seen.ctime, b3 };
-            found.0.insert(op.path.clone(), object);
+        let (inode, changed) = (seen.inode, seen.ctime);
+        switched.push(SwitchedObject { op, inode, changed, is_staged, is_in_order: false });
+    }
+    Ok(untouched(switched, staged, last))
+}
+
+fn is_worth_it(runner: &OpRunner<'_>, objects: usize) -> bool {
+    let has_archive = runner.journal.archives.iter().any(|archive| archive.path.is_some());
+    let [stage] = &runner.stages[..] else { return false };
+    has_archive && objects >= WORTH_IT && stage.file_system_magic().is_ok_and(|magic| LOCAL.contains(&magic))
+}
+
+/// Returns those of the objects that nobody has changed: all were `staged` at the latest then, and the `last` switch was
+/// that of a record.
+fn untouched(mut switched: Vec<SwitchedObject<'_>>, staged: Timestamp, last: Timestamp) -> DeliveredObjects {
+    let mut latest = last;
+    for object in switched.iter_mut().rev() {
+        object.is_in_order = object.changed <= latest;
+        if object.changed > staged {
+            latest = latest.min(object.changed);
         }
     }
-    Ok(found)
+    let (mut found, mut before) = (DeliveredObjects::default(), staged);
+    for object in &switched {
+        let is_untouched = object.changed <= staged || object.is_in_order && object.changed <= later(before);
+        if object.is_in_order {
+            before = before.max(object.changed);
+        }
+        let digest = object.op.new.as_ref().and_then(|new| new.b3.as_ref()).and_then(NotedDigest::digest);
+        if let Some(b3) = digest.filter(|_| object.is_staged && is_untouched) {
+            let listed = DeliveredObject { inode: object.inode, changed: object.changed, b3 };
+            found.0.insert(object.op.path.clone(), listed);
+        }
+    }
+    found
 }
 
 /// Returns what is at the target of an op that puts an object there.

@@ -1,6 +1,7 @@
 //! A run does all or nothing, wherever it is stopped: these tests stop it everywhere.
 
 mod crash;
+mod delivered;
 mod ground;
 mod lies;
 mod meddling;

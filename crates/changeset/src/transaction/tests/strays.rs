@@ -39,7 +39,7 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
         entries.extend(ops.map(|op| JournalEntry::Op(Box::new(Op { domain: 1, undo: None, ..op.clone() }))));
         let mut header = journal.head.header.clone();
         header.run = run.clone();
-        let files = Journal::to_files(header, &entries);
+        let files = Journal::to_files(header, &entries).unwrap();
         fs::write(world.path(&format!(".patchadm/{run}/ops-{run}")), files.ops).unwrap();
         fs::write(world.path(&format!(".patchadm/{run}/journal")), files.journal).unwrap();
     }
@@ -56,7 +56,7 @@ fn with_header(world: &World, stage: &ObjectPath, change: impl FnOnce(&mut Journ
     change(&mut header);
     let domains = journal.domains.into_iter().map(JournalEntry::Domain);
     let changes = journal.ops.into_iter().map(|op| JournalEntry::Op(Box::new(op)));
-    let files = Journal::to_files(header, domains.chain(changes));
+    let files = Journal::to_files(header, domains.chain(changes)).unwrap();
     fs::write(ops, files.ops).unwrap();
     fs::write(place.join("journal"), files.journal).unwrap();
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::world::{World, at};
-use crate::format::journal::{HEAD, parse_head};
+use crate::format::journal::{HEAD, RunOutcome, parse_head};
 use crate::plan::Plan;
 use crate::transaction::Recovered;
 use patchadm_rootfs::{ChangeCall, Door};
@@ -133,4 +133,47 @@ fn without_the_file_that_has_the_text_the_run_is_done_all_the_same() {
     let before = world.picture();
     assert_eq!(world.recover(), Recovered::Nothing);
     assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn a_lie_about_a_run_that_is_done_writes_nowhere_but_to_history_and_logs() {
+    for log in ["/opt/web/bin/httpd", "/etc/passwd", "/var/sadm/pkg/log"] {
+        let (world, _) = twice();
+        lose(&world, HISTORY, before_last_run(&world, HISTORY, "{"));
+        world.rewrite(|journal| journal.run_record.log = Some(at(log)));
+        let before = world.picture();
+        let Recovered::PassedOver { notes } = world.recover() else { panic!("{log}: nothing is said") };
+        let [note] = &notes[..] else { panic!("{log}: {notes:?}") };
+        assert!(
+            note.contains("may be missing in history and log") && note.contains("the field log of its story"),
+            "{log}: {note}"
+        );
+        assert_eq!(world.picture(), before, "{log}");
+        assert_eq!(fs::read_to_string(world.path(HISTORY)).unwrap().lines().count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn of_a_run_that_only_seems_to_have_lost_its_history_nothing_is_written_twice() {
+    let world = World::new();
+    world.run(Door::default()).unwrap();
+    let history = fs::read(world.path(HISTORY)).unwrap();
+    world.rewrite(|journal| journal.head.is_unsynced = true);
+    assert!(is_unsynced(&world));
+    let before = world.picture();
+    assert_eq!(world.recover(), Recovered::Nothing);
+    assert_eq!((world.picture(), fs::read(world.path(HISTORY)).unwrap()), (before, history));
+}
+
+#[test]
+fn a_run_that_did_not_commit_is_not_told_because_somebody_says_that_its_history_is_lost() {
+    let (world, _) = twice();
+    lose(&world, HISTORY, before_last_run(&world, HISTORY, "{"));
+    for outcome in [None, Some(RunOutcome::RolledBack)] {
+        world.rewrite(|journal| journal.head.outcome = outcome);
+        let before = world.picture();
+        assert_eq!(world.recover(), Recovered::Nothing, "{outcome:?}");
+        assert_eq!(world.picture(), before, "{outcome:?}");
+        assert_eq!(fs::read_to_string(world.path(HISTORY)).unwrap().lines().count(), 1, "{outcome:?}");
+    }
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
 use crate::format::journal::{
-    Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, outcome_sector, parse_head,
+    Journal, JournalEntry as JournalLine, JournalFiles, RunRecord, done_sector, outcome_sector, parse_head,
     progress_sector,
 };
 use crate::format::manifest::{B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode};
@@ -27,6 +27,9 @@ use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::package::{ContentsLine, Ftype, Mode, Object, ObjectPath, PackagePath, Params, PkgInst};
+
+/// So many files that some of what a run does is worth it.
+pub(super) const MANY: usize = 40;
 
 pub(super) const RUN: &str = "1-00000000000000aa";
 
@@ -197,14 +200,6 @@ impl World {
     /// A plan with a replacement, an addition, a deletion, a symbolic link that is retargeted, a hard link, a new
     /// directory, a directory that becomes a file and a file that becomes a directory, new attributes, records.
     pub(super) fn plan(&self) -> Plan {
-        let new = |body, mode| NewObject {
-            body,
-            mode: Mode::of(mode),
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            mtime: Some(Timestamp::whole(1_600_000_000)),
-            xattrs: NewXattrs::Inherited,
-        };
         let directory = DirectoryAttributes { mode: Some(Mode::of(0o700)), ..DirectoryAttributes::default() };
         let staying = DirectoryAttributes {
             mode: Some(Mode::of(0o4750)),
@@ -213,17 +208,17 @@ impl World {
         };
         let changes = [
             ("/opt/web/bin", Action::Attributes(directory)),
-            ("/opt/web/bin/httpd", Action::Replace(new(member("bin/httpd"), 0o755))),
-            ("/opt/web/bin/httpd2", Action::Add(new(Body::Link(at("/opt/web/bin/httpd")), 0o755))),
+            ("/opt/web/bin/httpd", Action::Replace(new_object(member("bin/httpd"), 0o755))),
+            ("/opt/web/bin/httpd2", Action::Add(new_object(Body::Link(at("/opt/web/bin/httpd")), 0o755))),
             ("/opt/web/empty", Action::RemoveDirectory),
-            ("/opt/web/flat", Action::Replace(new(Body::Directory, 0o755))),
-            ("/opt/web/flat/leaf", Action::Add(new(member("flat/leaf"), 0o640))),
+            ("/opt/web/flat", Action::Replace(new_object(Body::Directory, 0o755))),
+            ("/opt/web/flat/leaf", Action::Add(new_object(member("flat/leaf"), 0o640))),
             ("/opt/web/gone", Action::Delete),
-            ("/opt/web/libw.so", Action::Replace(new(Body::Symlink(b"libw.so.2".to_vec()), 0o777))),
-            ("/opt/web/new", Action::Add(new(Body::Directory, 0o755))),
-            ("/opt/web/new/tool", Action::Add(new(member("new/tool"), 0o755))),
+            ("/opt/web/libw.so", Action::Replace(new_object(Body::Symlink(b"libw.so.2".to_vec()), 0o777))),
+            ("/opt/web/new", Action::Add(new_object(Body::Directory, 0o755))),
+            ("/opt/web/new/tool", Action::Add(new_object(member("new/tool"), 0o755))),
             ("/opt/web/staying", Action::Attributes(staying)),
-            ("/opt/web/tree", Action::Replace(new(member("tree"), 0o644))),
+            ("/opt/web/tree", Action::Replace(new_object(member("tree"), 0o644))),
         ];
         let changes: Vec<Box<Change>> = changes
             .into_iter()
@@ -316,10 +311,11 @@ pub(super) fn files_of(journal: Journal) -> JournalFiles {
     entries.extend(archives.into_iter().map(JournalLine::Archive));
     entries.push(JournalLine::RunRecord(run_record));
     entries.extend(ops.into_iter().map(|op| JournalLine::Op(Box::new(op))));
-    let mut files = Journal::to_files(head.header, &entries);
+    let mut files = Journal::to_files(head.header, &entries).unwrap();
     let outcome = head.outcome.map(outcome_sector);
     let progress = head.progress.as_ref().map(progress_sector);
-    for (sector, offset) in [outcome, progress].into_iter().flatten() {
+    let done = head.done.then(|| done_sector(head.is_unsynced));
+    for (sector, offset) in [outcome, progress, done].into_iter().flatten() {
         let offset = usize::try_from(offset).unwrap();
         files.journal[offset..offset + sector.len()].copy_from_slice(&sector);
     }
@@ -337,7 +333,8 @@ pub(super) struct Files;
 
 impl ContentSource for Files {
     fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
-        for path in ["bin/httpd", "flat/leaf", "new/tool", "tree"] {
+        let paths = ["bin/httpd", "flat/leaf", "new/tool", "tree"].map(str::to_owned);
+        for path in paths.into_iter().chain((0..MANY).map(one_of_many)) {
             let path = PackagePath::new(path.as_bytes()).unwrap();
             if wanted(0, &path) {
                 sink(0, &path, &mut path.as_bytes()).map_err(StreamError::Sink)?;
@@ -347,7 +344,25 @@ impl ContentSource for Files {
     }
 }
 
-fn member(path: &str) -> Body {
+/// The path in the package of a file of which there are [`MANY`].
+pub(super) fn one_of_many(number: usize) -> String {
+    format!("bin/many{number:02}")
+}
+
+/// An object of the caller that is delivered.
+pub(super) fn new_object(body: Body, mode: u32) -> NewObject {
+    NewObject {
+        body,
+        mode: Mode::of(mode),
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime: Some(Timestamp::whole(1_600_000_000)),
+        xattrs: NewXattrs::Inherited,
+    }
+}
+
+/// A file of the package with its own path for content.
+pub(super) fn member(path: &str) -> Body {
     Body::Member(Member {
         package: 0,
         path: PackagePath::new(path.as_bytes()).unwrap(),

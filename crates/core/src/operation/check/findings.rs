@@ -6,6 +6,7 @@ use crate::database::{DatabaseError, RecordDamage, RecordError, ViewError};
 use crate::operation::failure::Failure;
 use crate::operation::mend::MendedRecord;
 use crate::operation::queries::packages::QueryError;
+use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::RootError;
 use patchadm_svr4::package::{Mode, Object, ObjectPath};
@@ -130,6 +131,8 @@ pub struct CheckReport {
     pub unknown: UnmatchedOperands,
     /// Records that were damaged and are made anew; no object is compared then.
     pub mended: Vec<MendedRecord>,
+    /// What became of an interrupted run before a repair.
+    pub recovered: Recovered,
 }
 
 /// What a scope names and the records do not have.

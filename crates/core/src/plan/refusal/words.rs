@@ -150,14 +150,7 @@ impl Reason {
                 format!("the scripts of package {package} keep the records of the patch themselves")
             }
             Self::ScriptForbidden { package, script, by_option } => {
-                let whose =
-                    package.as_ref().map_or_else(|| "it".to_owned(), |name| format!("package {name}"));
-                let what = match script.strip_prefix("i.").or_else(|| script.strip_prefix("r.")) {
-                    Some(class) => format!("needs the script {script} of class {class}"),
-                    None => format!("has the script {script}"),
-                };
-                let who = if *by_option { "--no-scripts" } else { "the policy of this root" };
-                format!("{whose} {what}, which {who} does not allow")
+                forbidden(package.as_deref(), script, *by_option)
             }
             Self::BasedirAnswered { installed, answered } => {
                 format!("it is installed in {installed}, and the response demands {answered}")
@@ -176,21 +169,6 @@ impl Reason {
                 format!("{file_system} has {free} bytes free, {needed} are needed")
             }
             Self::ReadOnly(file_system) => format!("the file system {file_system} is read-only"),
-            Self::NoUndoData(package) => format!("no files were saved for package {package}"),
-            Self::Interrupted { package, is_put_aside: true } => format!(
-                "applying it to package {package} was interrupted, and a later call put the package's records of \
-                 before back, but not its files: what the first call recorded is in var/sadm/pkg/{package}/{package}, \
-                 and there is no undo data of the files that may have been replaced"
-            ),
-            Self::Interrupted { package, .. } => format!(
-                "applying it to package {package} was interrupted: the package is locked by `!I-Lock!`, its \
-                 records name the patch, and there is no undo data of the files that may have been replaced"
-            ),
-            Self::OtherInterrupted { package, patch } => format!(
-                "patch {patch} was left half applied to package {package}, where `!I-Lock!` says so, and the scripts of \
-                 this one would take that lock away"
-            ),
-            Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
             Self::PatchesApplied { package, patches } => {
                 format!("patches are applied to package {package}: {patches}")
             }
@@ -206,9 +184,42 @@ impl Reason {
             | Self::ScriptsUnsafe(reason)
             | Self::Administration { found: reason, .. }
             | Self::Interaction { found: reason, .. } => reason.clone(),
+            _ => self.remains(),
+        }
+    }
+
+    /// Reasons that lie in what an earlier run left, or did not leave.
+    fn remains(&self) -> String {
+        match self {
+            Self::NoUndoData(package) => format!("no files were saved for package {package}"),
+            Self::Interrupted { package, is_put_aside: true } => format!(
+                "applying it to package {package} was interrupted, and a later call put the package's records of \
+                 before back, but not its files: what the first call recorded is in var/sadm/pkg/{package}/{package}, \
+                 and there is no undo data of the files that may have been replaced"
+            ),
+            Self::Interrupted { package, .. } => format!(
+                "applying it to package {package} was interrupted: the package is locked by `!I-Lock!`, its \
+                 records name the patch, and there is no undo data of the files that may have been replaced"
+            ),
+            Self::OtherInterrupted { package, patch } => format!(
+                "patch {patch} was left half applied to package {package}, where `!I-Lock!` says so, and the scripts of \
+                 this one would take that lock away"
+            ),
+            Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
             _ => String::new(),
         }
     }
+}
+
+/// A script that may not run, of the patch or of a package of it.
+fn forbidden(package: Option<&str>, script: &str, by_option: bool) -> String {
+    let whose = package.map_or_else(|| "it".to_owned(), |name| format!("package {name}"));
+    let what = match script.strip_prefix("i.").or_else(|| script.strip_prefix("r.")) {
+        Some(class) => format!("needs the script {script} of class {class}"),
+        None => format!("has the script {script}"),
+    };
+    let who = if by_option { "--no-scripts" } else { "the policy of this root" };
+    format!("{whose} {what}, which {who} does not allow")
 }
 
 /// Objects in use as pkgadd(1M) lists them.

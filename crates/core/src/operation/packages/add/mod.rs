@@ -67,18 +67,8 @@ pub fn add_packages(
         report.packages.clear();
     }
     let new = NewDatabase::make(root)?;
-    let session = match Session::begin(ground, caller) {
-        Ok(session) => session,
-        Err(failure) => {
-            new.remove_empty(root);
-            return Err(failure);
-        }
-    };
-    let mended: Vec<String> = device
-        .selected
-        .iter()
-        .filter_map(|&index| Some(device.package(index).ok()?.params.text("PKG").trim().to_owned()))
-        .collect();
+    let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
+    let mended = selected_names(&device);
     let input =
         AddInput { mended: &mended, ..AddInput::new(&session.ground, &admin, &system, request, caller) };
     must_agree(root, |package| input.mends(package))?;
@@ -97,6 +87,12 @@ pub fn add_packages(
         new.remove(root);
     }
     Ok(PackagesReport { recovered: session.recovered, ..report })
+}
+
+/// Returns the names of the selected packages, as far as their pkginfo can be read.
+fn selected_names(device: &OpenDevice) -> Vec<String> {
+    let name = |&index| Some(device.package(index).ok()?.params.text("PKG").trim().to_owned());
+    device.selected.iter().filter_map(name).collect()
 }
 
 impl<'a> AddInput<'a> {
