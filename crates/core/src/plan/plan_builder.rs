@@ -227,12 +227,12 @@ impl<'a> PlanBuilder<'a> {
         let group = object.attributes.group.clone();
         let group = group.or_else(|| same_kind.map(|live| accounts.group(live.gid)));
         let recorded = ObjectAttributes { mode: Some(mode), owner: owner.clone(), group: group.clone() };
-        let [owner, group] = [owner, group].map(|name| name.map_or_else(|| "root".to_owned(), String::from));
-        let (uid, gid) = (accounts.uid(&owner), accounts.gid(&group));
+        let [owner, group] = [&owner, &group].map(|name| name.as_deref().unwrap_or("root"));
+        let (uid, gid) = (accounts.uid(owner), accounts.gid(group));
         if self.inventory.privileged {
             let later = self.accounts_may_come.then_some(UNKNOWN);
-            let uid = uid.or(later).ok_or(ObjectProblem::UnknownUser(owner))?;
-            let gid = gid.or(later).ok_or(ObjectProblem::UnknownGroup(group))?;
+            let uid = uid.or(later).ok_or_else(|| ObjectProblem::UnknownUser(owner.to_owned()))?;
+            let gid = gid.or(later).ok_or_else(|| ObjectProblem::UnknownGroup(group.to_owned()))?;
             return Ok(Resolved { mode, uid, gid, recorded });
         }
         let caller = self.inventory.caller;

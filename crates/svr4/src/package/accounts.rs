@@ -57,12 +57,12 @@ impl Accounts {
 
     /// Returns the name of a user, or the number as text if it has no name.
     pub fn user(&self, uid: u32) -> Word {
-        self.users.name(uid).into()
+        self.users.name(uid)
     }
 
     /// Returns the name of a group, or the number as text if it has no name.
     pub fn group(&self, gid: u32) -> Word {
-        self.groups.name(gid).into()
+        self.groups.name(gid)
     }
 }
 
@@ -98,8 +98,9 @@ impl AccountNames {
         self.by_name.get(name).copied().or_else(|| name.parse().ok().filter(|number| is_somebody(*number)))
     }
 
-    fn name(&self, number: u32) -> String {
-        self.by_number.get(&number).cloned().unwrap_or_else(|| number.to_string())
+    fn name(&self, number: u32) -> Word {
+        let name = self.by_number.get(&number).map(Word::from);
+        name.unwrap_or_else(|| number.to_string().into())
     }
 }
 
