@@ -194,8 +194,8 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record<'_>) ->
     its.must("journal.op.to", "to", is_end)?;
     its.must("journal.op.stage", "stage", is_staged_name(&op.stage))?;
     its.must("journal.op.db", "db", op.stage.starts_with("db/") == op.db)?;
-    let is_archive = |undo: &Box<(usize, String)>| undo.0 < journal.archives.len();
-    its.must("journal.op.undo", "undo", op.undo.as_ref().is_none_or(is_archive))?;
+    let is_archive = |undo: &(usize, String)| undo.0 < journal.archives.len();
+    its.must("journal.op.undo", "undo", op.undo.as_deref().is_none_or(is_archive))?;
     its.must("journal.op.parent", "parent", op.parent.as_ref().is_none_or(is_inode))?;
     its.must("journal.op.touched", "touched", op.touched.as_deref().is_none_or(is_time))?;
     for identity in [&op.old, &op.new, &op.copy].into_iter().flatten() {

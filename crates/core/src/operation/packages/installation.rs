@@ -79,8 +79,8 @@ pub(crate) fn is_update(package: &PackageImage, old: Option<&Installed>) -> bool
 fn usual_modes(intended: &IntendedInstall) -> BTreeMap<ObjectPath, Mode> {
     let open = intended.mapped.iter().filter(|each| each.is_mode_open);
     let open: BTreeSet<&ObjectPath> = open.map(|each| &each.path).collect();
-    let changes = intended.plan.changes.iter().filter(|change| open.contains(&change.path));
-    let mode = |change: &Box<Change>| match &change.action {
+    let changes = intended.plan.changes.iter().map(Box::as_ref).filter(|change| open.contains(&change.path));
+    let mode = |change: &Change| match &change.action {
         Action::Add(new) => Some((change.path.clone(), new.mode)),
         _ => None,
     };

@@ -69,12 +69,12 @@ pub(super) fn missing(
     changes: &[Box<Change>],
     notes: &mut Vec<String>,
 ) -> Vec<ObjectPath> {
-    let is_made_again = |change: &&Box<Change>| {
+    let is_made_again = |change: &&Change| {
         matches!(change.action, Action::Add(_))
             && change.old.is_none()
             && inventory.lines.contains_key(&change.path)
     };
-    let missing = changes.iter().filter(is_made_again).map(|change| change.path.clone());
+    let missing = changes.iter().map(Box::as_ref).filter(is_made_again).map(|change| change.path.clone());
     let missing: Vec<ObjectPath> = missing.collect();
     notes.extend(missing.iter().map(|path| format!("{} is missing; it is made again", inventory.show(path))));
     missing

@@ -156,7 +156,7 @@ fn assert_same<T: std::fmt::Debug>(one: &T, other: &T) {
 }
 
 fn digests(plan: &Plan, parcel: &Parcel) -> std::collections::BTreeMap<ObjectPath, Digest> {
-    let digest = |change: &Box<crate::plan::Change>| match &change.action {
+    let digest = |change: &crate::plan::Change| match &change.action {
         Action::Add(new) | Action::Replace(new) => match &new.body {
             Body::Member(member) => {
                 let bytes = &parcel.bytes[&(member.package, member.path.clone())];
@@ -167,7 +167,7 @@ fn digests(plan: &Plan, parcel: &Parcel) -> std::collections::BTreeMap<ObjectPat
         },
         _ => None,
     };
-    plan.changes.iter().filter_map(digest).collect()
+    plan.changes.iter().map(Box::as_ref).filter_map(digest).collect()
 }
 
 /// All patches as one run; how many were taken or refused before one ended it.

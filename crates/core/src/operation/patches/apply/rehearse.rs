@@ -70,14 +70,14 @@ pub(super) fn rehearse_all(
 
 /// The digests of the files that a plan takes from its source; none where one of them is not what the pkgmap says.
 fn delivered_digests(operand: &ApplyOperand, scripted: &PatchPlan) -> Option<BTreeMap<ObjectPath, Digest>> {
-    let is_taken = |change: &&Box<Change>| {
+    let is_taken = |change: &&Change| {
         matches!(
             &change.action,
             Action::Add(NewObject { body: Body::Member(_), .. })
                 | Action::Replace(NewObject { body: Body::Member(_), .. })
         )
     };
-    let taken = scripted.plan.changes.iter().filter(is_taken).count();
+    let taken = scripted.plan.changes.iter().map(Box::as_ref).filter(is_taken).count();
     let digests = digests(operand, &scripted.plan, |_| true);
     (digests.len() == taken).then_some(digests)
 }
