@@ -161,7 +161,7 @@ impl<'s> ScriptedRun<'s> {
             self.must_be_protected(&item.op)?;
         }
         let (root, domains, watch) = (&self.root, &self.domains, self.settings.watch);
-        let stager = LayoutStager { root, domains, layout: &mut layout, watch, syncs: false };
+        let stager = LayoutStager { root, domains, layout: &mut layout, watch, syncs: false, saves: true };
         let staged = stager.objects(content)?;
         self.digests.extend(staged.digests);
         let held = SafetyCopies::of(&self.domains, &self.journal.ops);

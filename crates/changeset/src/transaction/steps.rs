@@ -123,9 +123,9 @@ impl<'p> Planned<'p> {
     /// Writes every new object beside its target; `content` supplies the files.
     pub fn stage(mut self, content: &mut dyn ContentSource) -> Result<Staged<'p>, TransactionError> {
         let (root, domains, watch) = (&self.root, &self.opening.domains, self.settings.watch);
-        let syncs = self.plan.archives().next().is_none();
+        let (syncs, saves) = (self.plan.archives().next().is_none(), !self.plan.undo.is_empty());
         let staged = StagedVersions::stage(root, domains, self.plan, content, watch).and_then(|versions| {
-            let stager = LayoutStager { root, domains, layout: &mut self.layout, watch, syncs };
+            let stager = LayoutStager { root, domains, layout: &mut self.layout, watch, syncs, saves };
             Ok((stager.objects(content)?, versions))
         });
         match staged {

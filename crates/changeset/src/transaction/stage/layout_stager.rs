@@ -36,6 +36,8 @@ pub(crate) struct LayoutStager<'a, 'p> {
     /// Whether the first objects go to the disk while the last are staged: where nothing is saved, no later step is long
     /// enough for that.
     pub(crate) syncs: bool,
+    /// Whether undo data of any form is written, whose manifests have digests.
+    pub(crate) saves: bool,
 }
 
 /// The items with a file of the source, in the order of these files.
@@ -105,11 +107,11 @@ impl<'p> LayoutStager<'_, 'p> {
         Ok(made)
     }
 
-    /// Whether an undo archive or a hard link asks for the digests of new objects.
+    /// Whether undo data or a hard link asks for the digests of new objects.
     fn keeps_digests(&self) -> bool {
         let is_link =
             |item: &LayoutItem<'_>| matches!(item.object(), Some(NewObject { body: Body::Link(_), .. }));
-        !self.syncs || self.layout.items.iter().any(is_link)
+        self.saves || self.layout.items.iter().any(is_link)
     }
 
     /// The bytes of all files that come from the source.
