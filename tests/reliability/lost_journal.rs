@@ -74,7 +74,7 @@ struct Counts {
 fn play(story: &Story, legal: &Legal, (number, loss): (usize, Loss), counts: &Counts) {
     let trial = Trial::of(story);
     let when = format!("{}, killed after {number} changes, journal {loss:?}", story.name);
-    let said = trial.run(&story.whole, dead_after(number));
+    let said = trial.perform(&story.whole, dead_after(number));
     if !loss.befalls(&trial.root()) {
         return;
     }
@@ -102,7 +102,9 @@ fn play(story: &Story, legal: &Legal, (number, loss): (usize, Loss), counts: &Co
         Err(Failure::Unrecovered { error }) if matches!(error.cause, Cause::Doubt { .. }) => {
             counts.unproved.fetch_add(1, Ordering::Relaxed);
             assert!(loss == Loss::RemovedWithCopies, "{when}: {error}");
-            assert!(said.is_err(), "{when}: acknowledged, and {error}");
+            // Where the disk dies behind the outcome, its notes say that history and stage are not as they should be.
+            let is_whole = said.is_ok_and(|notes| notes.is_empty());
+            assert!(!is_whole, "{when}: acknowledged, and {error}");
             let kept = trial.spare().join("kept");
             trial
                 .recover_with(&RecoveryAid::KeepStage(kept.clone()))

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::arena::{Arena, Attempt, Outcome};
 use super::in_a_box;
-use super::records::{Record, Told};
+use super::records::{Field, Record, Told};
 use super::roots::{Owner, State};
 use super::table::RULES;
 use crate::reliability::{figures, is_whole};
@@ -188,10 +188,22 @@ fn place(arena: &Arena, kind: &str, lie: &str) -> (Record, Vec<Told>) {
     let fields: Vec<_> = fields.filter(|field| field.kind == kind).collect();
     let last = fields.iter().map(|field| &field.record.path).max();
     let is_told_of = |path| !kind.starts_with("journal ") || Some(path) == last;
-    let field = fields.iter().find(|field| is_told_of(&field.record.path));
-    let field = field.unwrap_or_else(|| panic!("no record has a line {kind}"));
-    let told =
-        lie.as_object().unwrap().iter().map(|(pointer, value)| (field.line, pointer.clone(), value.clone()));
+    let lie = lie.as_object().unwrap();
+    let says = |record: &Record, line: usize, pointer: &str| {
+        let it = |field: &&Field| {
+            (&field.record.path, field.line, &*field.pointer) == (&record.path, line, pointer)
+        };
+        fields.iter().find(it).map_or(&Value::Null, |field| &field.truth)
+    };
+    // What is not there is false.
+    let is_truth = |field: &Field, (pointer, value): (&String, &Value)| {
+        let truth = says(&field.record, field.line, pointer);
+        truth == value || truth.is_null() && *value == Value::Bool(false)
+    };
+    let is_lie = |field: &&Field| !lie.iter().all(|said| is_truth(field, said));
+    let field = fields.iter().filter(|field| is_told_of(&field.record.path)).find(is_lie);
+    let field = field.unwrap_or_else(|| panic!("no record has a line {kind} where it is a lie"));
+    let told = lie.iter().map(|(pointer, value)| (field.line, pointer.clone(), value.clone()));
     (field.record.clone(), told.collect())
 }
 

@@ -57,6 +57,8 @@ pub(super) struct State {
 impl State {
     fn of(root: &Path) -> Self {
         let mut records = records(root);
+        // A hint, which the clock decides about.
+        records.retain(|path, _| !path.ends_with("/delivered"));
         for (path, record) in &mut records {
             let mut columns: Vec<&str> = record.split('\t').collect();
             if path.ends_with("/log") || path.contains("/undo") {

@@ -77,19 +77,15 @@ fn is_spooled(root: &Root, package: &PkgInst) -> bool {
 /// package in their place would pass its patches off as those of this one.
 pub(super) fn parse(root: &Root, text: &[u8], package: &PkgInst) -> Result<Params, DatabaseError> {
     let damaged = |reason: &str| Err(RecordDamage::of_pkginfo(root, package, reason).into());
-    if text.contains(&0) {
-        return damaged("it holds NUL bytes");
-    }
     let params = params::read(text).map_err(|error| RecordDamage::of_params(root, package, &error))?;
+    if let Some(fault) = params::fault(text, &params) {
+        return damaged(&fault);
+    }
     if params.is_empty() {
         return damaged("it holds no parameters");
     }
     if !text.ends_with(b"\n") {
         return damaged("its last line has no end: the file was cut");
-    }
-    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic());
-    if let Some((name, _)) = params.iter().find(|(name, _)| !is_name(name)) {
-        return damaged(&format!("<{}> is no name of a parameter", name.escape_debug()));
     }
     let lacking = MANDATORY.iter().find(|name| params.get(name).is_none());
     if let Some(lacking) = lacking.filter(|_| is_spooled(root, package)) {

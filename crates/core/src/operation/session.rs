@@ -7,6 +7,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
 use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
@@ -262,7 +264,7 @@ impl<'a> Session<'a> {
                 recover_with(root, &lock, &outside)
             }
         };
-        let notes = settle_identity(root, &lock).map_err(|error| Failure::Identity { error });
+        let notes = settle_identity(root, &lock).map_err(unidentified);
         let recovered = recovered.map_err(unrecovered)?.with_notes(notes?);
         Ok(Self { ground, caller, recovered, lock })
     }
@@ -431,6 +433,14 @@ pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>
         }
         plan()
     })
+}
+
+/// The failure to learn which root this is. A disk that cannot be read says nothing about it.
+fn unidentified(error: TransactionError) -> Failure {
+    match error.cause {
+        Cause::Root(error) if error.errno() == Some(Errno::IO) => Failure::Root(error),
+        _ => Failure::Identity { error },
+    }
 }
 
 #[cfg(test)]

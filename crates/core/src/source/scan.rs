@@ -7,7 +7,7 @@ use super::error::SourceProblem;
 use super::image::{Form, Hooks, Image, PackageImage, cut};
 use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
 use patchadm_svr4::format::deletes;
-use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::params::{self, ParamFile};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapError};
 use patchadm_svr4::package::checksum;
@@ -188,6 +188,9 @@ impl Scan {
         let pkgmap_bytes = description("pkgmap", "1 GiB")?;
         let params =
             ParamFile::parse(&pkginfo_bytes).map_err(|error| corrupt("pkginfo", error.to_string()))?.params();
+        if let Some(fault) = params::fault(&pkginfo_bytes, &params) {
+            return Err(corrupt("pkginfo", fault));
+        }
         check_name(&params).map_err(|reason| corrupt("pkginfo", reason))?;
         let pkgmap = Pkgmap::parse(&pkgmap_bytes).map_err(|error| match error {
             PkgmapError::NoRoom(_) => SourceProblem::read(

@@ -269,6 +269,17 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
+/// Says why a text with these parameters is none that every reader of a pkginfo understands: a value ends at a NUL, and a
+/// name is of printable ASCII.
+pub fn fault(text: &[u8], params: &Params) -> Option<String> {
+    if text.contains(&0) {
+        return Some("it holds NUL bytes".to_owned());
+    }
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic());
+    let (other, _) = params.iter().find(|(name, _)| !is_name(name))?;
+    Some(format!("<{}> is no name of a parameter", other.escape_debug()))
+}
+
 /// Removes all white space from a value, as readers do with ARCH and CATEGORY.
 pub fn compact(value: &[u8]) -> Vec<u8> {
     value.iter().copied().filter(|&byte| !is_space(byte)).collect()

@@ -96,7 +96,7 @@ fn replaced() -> Vec<Case> {
         case(16, "the same, that nobody vouches for", REMOVE, other("800-01", false), refused(4, "does not know it")),
         case(16, "the archive of another root", REMOVE, of_root, refused(4, "(an older copy, or somebody else's)")),
         case(16, "the archive of another run", REMOVE, of_run, refused(4, "(an older copy, or somebody else's)")),
-        case(16, "an archive that is gone", REMOVE, applied(|save| fs::remove_file(save.join("undo.gz")).unwrap()), refused(4, "no files were saved")),
+        case(16, "an archive that is gone", REMOVE, applied(|save| fs::remove_file(save.join("undo.gz")).unwrap()), refused(4, "is lost")),
         case(16, "a save directory that is gone", REMOVE, applied(|save| fs::remove_dir_all(save).unwrap()), refused(4, "")),
         case(16, "an empty archive", REMOVE, altered(|_| Vec::new()), refused(4, "(an older copy, or somebody else's)")),
         case(16, "an archive of garbage", REMOVE, altered(|_| b"garbage".to_vec()), refused(4, "(an older copy, or somebody else's)")),
