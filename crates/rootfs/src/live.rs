@@ -24,6 +24,18 @@ impl Timestamp {
     pub fn whole(seconds: i64) -> Self {
         Self { seconds, nanoseconds: 0 }
     }
+
+    /// Parses what is displayed: `seconds.nanoseconds`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (seconds, nanoseconds) = text.split_once('.')?;
+        Some(Self { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}", self.seconds, self.nanoseconds)
+    }
 }
 
 /// A BLAKE3 digest: its 32 bytes.

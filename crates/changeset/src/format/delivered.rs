@@ -53,8 +53,8 @@ impl DeliveredObjects {
     pub fn write(&self) -> Vec<u8> {
         let mut lines = Vec::new();
         for (path, object) in &self.0 {
-            let born = object.inode.born.map_or_else(|| "-".to_owned(), time);
-            let text = format!("{} {born} {} {} ", object.inode.number, time(object.changed), object.b3);
+            let born = object.inode.born.map_or_else(|| "-".to_owned(), |born| born.to_string());
+            let text = format!("{} {born} {} {} ", object.inode.number, object.changed, object.b3);
             lines.extend_from_slice(text.as_bytes());
             lines.extend_from_slice(&escape(path.as_bytes()));
             lines.push(b'\n');
@@ -67,23 +67,15 @@ fn checksum(lines: &[u8]) -> String {
     format!("{:08x}\n", crc32c::crc32c(lines))
 }
 
-fn time(time: Timestamp) -> String {
-    format!("{}.{:09}", time.seconds, time.nanoseconds)
-}
-
 fn line(line: &[u8]) -> Option<(ObjectPath, DeliveredObject)> {
     let mut words = line.splitn(5, |&byte| byte == b' ');
     let mut text = || std::str::from_utf8(words.next()?).ok();
     let (number, born, changed, digest) = (text()?, text()?, text()?, text()?);
-    let born = if born == "-" { None } else { Some(parse_time(born)?) };
+    let born = if born == "-" { None } else { Some(Timestamp::parse(born)?) };
     let inode = Inode { number: number.parse().ok()?, born };
-    let object = DeliveredObject { inode, changed: parse_time(changed)?, b3: Digest::from_hex(digest)? };
+    let object =
+        DeliveredObject { inode, changed: Timestamp::parse(changed)?, b3: Digest::from_hex(digest)? };
     Some((ObjectPath::new(&unescape(words.next()?)).ok()?, object))
-}
-
-fn parse_time(text: &str) -> Option<Timestamp> {
-    let (seconds, nanoseconds) = text.split_once('.')?;
-    Some(Timestamp { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
 }
 
 #[cfg(test)]

@@ -212,10 +212,7 @@ fn inode(fields: &mut Fields<'_>) -> Option<Inode> {
     let number = fields::number(fields.next()?, u64::MAX)?;
     let born = match fields.next()? {
         b"?" => None,
-        moment => {
-            let (seconds, nanoseconds) = std::str::from_utf8(moment).ok()?.split_once('.')?;
-            Some(Timestamp { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
-        }
+        moment => Some(Timestamp::parse(std::str::from_utf8(moment).ok()?)?),
     };
     Some(Inode { number, born })
 }
@@ -240,7 +237,7 @@ fn write(entry: &InstallfEntry) -> Vec<u8> {
         InstallfEntry::FinishRemove(package) => format!("finish-remove {package}").into_bytes(),
         InstallfEntry::Made(path, ftype) => [&with_path("made", path)[..], &[b' ', ftype.letter()]].concat(),
         InstallfEntry::Changed { path, mode, uid, gid, inode: Inode { number, born }, ftype, b3 } => {
-            let born = born.map(|born| format!("{}.{:09}", born.seconds, born.nanoseconds));
+            let born = born.map(|born| born.to_string());
             let born = born.as_deref().unwrap_or("?");
             let ftype = char::from(ftype.letter());
             let sum = b3.map(|digest| format!(" b3:{digest}")).unwrap_or_default();
