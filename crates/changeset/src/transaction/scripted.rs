@@ -263,7 +263,8 @@ impl<'s> ScriptedRun<'s> {
     /// Records durably that a script runs. Call it when its process exists and the script itself has not started.
     pub fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
         let name = process.name.chars().take(LONGEST_SCRIPT_NAME).collect();
-        self.progress(Some(ScriptProcess { name, ..process.clone() }))
+        self.progress(Some(ScriptProcess { name, ..process.clone() }))?;
+        run_notes::add(&self.domains.get(0)?.dir, &[RunNote::ScriptRuns(true)], false)
     }
 
     /// Records that no script runs any more, and the current object at every protected path: none of these is
@@ -278,6 +279,7 @@ impl<'s> ScriptedRun<'s> {
                 made.push(RunNote::Made { path: escaped(&op.path), identity: identity(&seen, None, None) });
             }
         }
+        made.push(RunNote::ScriptRuns(false));
         run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
         self.progress(None)
     }

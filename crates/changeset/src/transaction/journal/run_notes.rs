@@ -1,9 +1,10 @@
 //! The notes that a run with procedure scripts keeps beside its journal: the objects it made or found after a script,
-//! and the undo archives it wrote outside the root.
+//! the undo archives it wrote outside the root, and whether a script runs.
 //!
 //! The journal is published before the first script runs and cannot contain these. The notes are lines in the stage
 //! of the first domain. After a power cut the last ones may be missing; the objects they described then count as
-//! somebody else's and are kept.
+//! somebody else's and are kept. The journal itself tells durably which script runs; the note is for a run whose
+//! journal is lost and whose copies, made before the first script, do not tell.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,8 @@ pub(crate) enum RunNote {
         identity: Identity,
     },
     Archive(JournalArchive),
+    /// Whether a script runs from here on.
+    ScriptRuns(bool),
 }
 
 /// All notes of a run.
@@ -45,6 +48,8 @@ pub(crate) struct RunNotes {
     made: std::collections::HashMap<String, Vec<Identity>>,
     /// The undo archives outside the root.
     pub(crate) archives: Vec<JournalArchive>,
+    /// Whether a script ran when the notes end.
+    pub(crate) script_runs: bool,
 }
 
 impl RunNotes {
@@ -58,6 +63,7 @@ impl RunNotes {
             match note {
                 RunNote::Made { path, identity } => known.made.entry(path).or_default().push(identity),
                 RunNote::Archive(archive) => known.archives.push(archive),
+                RunNote::ScriptRuns(runs) => known.script_runs = runs,
             }
         }
         Ok(known)
@@ -81,6 +87,7 @@ fn check(note: &RunNote) -> Result<(), JournalError> {
             noted_identity(identity, of)
         }
         RunNote::Archive(archive) => archive_elsewhere(archive, "the note of an archive".to_owned()),
+        RunNote::ScriptRuns(_) => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::transaction::error::Cause;
-use patchadm_rootfs::{Dir, FileType, Result, Root};
+use patchadm_rootfs::{Dir, FileType, Result, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
 /// The most directories held open at once. A process may have few descriptors (1,024 by default), and work in path
@@ -76,15 +76,49 @@ impl Dirs {
         let Some(parent) = path.parent() else { return Ok(None) };
         match self.root.dir(&parent) {
             Ok(dir) => Ok(Some(Rc::new(dir))),
-            Err(error) if error.errno() == Some(Errno::NOENT) || may_be_other(&parent) => Ok(None),
+            Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+            Err(_) if may_be_other(&parent) => self.below_known(parent, may_be_other),
             Err(_) => Err(Cause::Changed(self.root.show(&parent))),
         }
+    }
+
+    /// Opens a directory that may be something else, or returns `None` if it is. First the lowest directory above it that
+    /// may not is opened: through another one's place nothing can be seen.
+    fn below_known(
+        &self,
+        mut path: ObjectPath,
+        may_be_other: impl Fn(&ObjectPath) -> bool,
+    ) -> std::result::Result<Option<Rc<Dir>>, Cause> {
+        let mut names = Vec::new();
+        while may_be_other(&path) {
+            names.push(path.name().to_vec());
+            let Some(above) = path.parent() else { break };
+            path = above;
+        }
+        let mut dir = match self.root.dir(&path) {
+            Ok(dir) => dir,
+            Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(None),
+            Err(_) => return Err(Cause::Changed(self.root.show(&path))),
+        };
+        for name in names.iter().rev() {
+            dir = match dir.dir(name) {
+                Ok(dir) => dir,
+                Err(error) if is_something_else(&error) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Ok(Some(Rc::new(dir)))
     }
 
     /// Closes all directories, because names above them may have changed.
     pub(crate) fn forget(&mut self) {
         self.open.clear();
     }
+}
+
+/// Tells whether a directory could not be opened because it is gone or something else.
+fn is_something_else(error: &RootError) -> bool {
+    matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
 /// Whether a hint can be replaced: it is no directory, which may have something in it, and no file that the caller may
@@ -99,4 +133,39 @@ pub(crate) fn is_replaceable_hint(dir: &Dir, name: &[u8]) -> Result<bool> {
         },
         Some(_) | None => true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn at(path: &str) -> ObjectPath {
+        ObjectPath::new(path.as_bytes()).unwrap()
+    }
+
+    /// What is found of the directory of `/web/new/tool`, where a run made `/web/new`.
+    fn found(root: &Root) -> std::result::Result<bool, Cause> {
+        let of_run = |path: &ObjectPath| *path == at("/web/new");
+        Dirs::new(root).parent_or_blocked(&at("/web/new/tool"), of_run).map(|dir| dir.is_some())
+    }
+
+    #[test]
+    fn a_directory_of_the_run_is_gone_or_something_else_only_where_the_one_above_is_there() {
+        let place = tempfile::tempdir().unwrap();
+        let [web, new] = ["web", "web/new"].map(|name| place.path().join(name));
+        fs::create_dir_all(&new).unwrap();
+        let root = Root::open(place.path()).unwrap();
+        assert!(found(&root).unwrap());
+        fs::remove_dir(&new).unwrap();
+        assert!(!found(&root).unwrap(), "gone");
+        fs::write(&new, "a file").unwrap();
+        assert!(!found(&root).unwrap(), "a file");
+        fs::rename(&web, place.path().join("moved")).unwrap();
+        symlink("moved", &web).unwrap();
+        let error = found(&root).unwrap_err();
+        assert!(matches!(&error, Cause::Changed(path) if path.ends_with("/web")), "{error}");
+    }
 }

@@ -42,6 +42,8 @@ pub(crate) fn finish_run(
 ) -> Vec<String> {
     let (mut notes, plain) = runner.map(|runner| (runner.notes, runner.plain)).unwrap_or_default();
     let outside = remove_outside_archives(root, journal, outcome, named).map(|stay| notes.extend(stay));
+    // Before history tells that the run is over: whoever finds only that has nothing left to do.
+    let emptied = empties_directories(journal, outcome).then(|| remove_directories(root, journal));
     // As long as what is dropped has a name that leads to it.
     let bits = strip_set_id_bits(root, journal, outcome, &plain);
     let may_be_repeated =
@@ -60,13 +62,8 @@ pub(crate) fn finish_run(
     let earlier = journal_file::remove_earlier(root, &journal.head.header.run);
     let done = [outside, bits.map(drop), told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
-    // A stage may have been in one of the directories that go now.
-    let emptied = if empties_directories(journal, outcome) {
-        remove_emptied(root, journal, unsynced)
-    } else {
-        Ok(Vec::new())
-    };
-    match emptied {
+    let emptied = emptied.map(|emptied| end_emptied(root, journal, emptied, unsynced));
+    match emptied.unwrap_or_else(|| Ok(Vec::new())) {
         Ok(mut stay) => {
             notes.append(&mut stay);
             notes.extend(journal_file::mark_done(root, is_unsynced).err().map(|cause| cause.to_string()));
@@ -134,10 +131,19 @@ fn write_history_and_drop_objects(
     })
 }
 
-/// Removes emptied directories durably, and makes `told` durable too. After the journal says `done`, nobody would
-/// repeat either.
-fn remove_emptied(root: &Root, journal: &Journal, mut told: Vec<Appended>) -> Result<Vec<String>, Cause> {
-    let stay = remove_directories(root, journal)?;
+/// Removes the emptied directories that could not go before the stages did, and makes that and `told` durable. After the
+/// journal says `done`, nobody would repeat either.
+fn end_emptied(
+    root: &Root,
+    journal: &Journal,
+    emptied: Result<Vec<String>, Cause>,
+    mut told: Vec<Appended>,
+) -> Result<Vec<String>, Cause> {
+    let mut stay = emptied?;
+    if !stay.is_empty() {
+        // A stage may have been in one of them.
+        stay = remove_directories(root, journal)?;
+    }
     for domain in &journal.domains {
         // A directory that was a domain of its own may have gone with the rest: the domain above it has the change.
         if let Some(top) = root.dir_if_there(&domain.top)? {

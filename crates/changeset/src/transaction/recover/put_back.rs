@@ -187,7 +187,8 @@ impl OpRunner<'_> {
         if notes.is_ours(&op.path, seen) {
             return false;
         }
-        let running = self.journal.head.progress.as_ref().is_some_and(|progress| progress.script.is_some());
+        let progress = self.journal.head.progress.as_ref();
+        let running = progress.map_or(notes.script_runs, |progress| progress.script.is_some());
         !running || (op.editable && op.old.is_some())
     }
 }

@@ -177,7 +177,7 @@ fn a_file_system_on_which_somebody_elses_object_could_be_lost_is_refused_before_
 }
 
 #[test]
-fn that_directories_are_gone_is_durable_before_the_stage_goes() {
+fn that_directories_are_gone_is_durable_before_the_journal_says_done() {
     use patchadm_rootfs::ChangeCall;
     let calls = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let noted = calls.clone();
@@ -188,8 +188,11 @@ fn that_directories_are_gone_is_durable_before_the_stage_goes() {
     let calls = calls.lock().unwrap();
     let gone = (ChangeCall::RemoveDirectory, "/opt/web/empty".to_owned());
     let gone = calls.iter().position(|call| *call == gone).unwrap();
-    let next = calls[gone + 1..].iter().find(|(call, _)| *call != ChangeCall::RemoveDirectory);
-    assert_eq!(next.map(|(call, _)| *call), Some(ChangeCall::SyncFileSystem));
+    let marks = |(call, path): &(ChangeCall, String)| {
+        *call == ChangeCall::OpenWrite && path == "/var/sadm/patchadm/journal"
+    };
+    let done = gone + calls[gone..].iter().position(marks).unwrap();
+    assert!(calls[gone..done].iter().any(|(call, _)| *call == ChangeCall::SyncFileSystem), "{calls:?}");
 }
 
 #[test]
