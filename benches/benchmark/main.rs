@@ -337,6 +337,8 @@ fn head(options: &Options, report: &mut Report) {
         let (command, runs) = (command.trim_end_matches(" --"), options.runs());
         report.say(&format!("Made by `{command}`; medians of {runs} runs where nothing else is said."));
         let below = file_system_of(Path::new(env!("CARGO_TARGET_TMPDIR")));
-        report.say(&format!("The packages, and the images where there are any, lie on {below}.\n"));
+        report.say(&format!("The packages, and the images where there are any, lie on {below}."));
+        let worth = machine::worth_of_cores();
+        report.say(&format!("All cores at once do {worth:.2} times the work of one.\n"));
     }
 }

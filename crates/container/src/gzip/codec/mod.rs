@@ -1,6 +1,6 @@
 //! Deflate and inflate of one whole chunk at a time; nothing is kept from one chunk to the next.
 //!
-//! Deflate is our own, for it is most of the work of an undo archive and the well-kept libraries take three times as long
+//! Deflate is our own, for it is most of the work of an undo archive and the well-kept libraries take twice as long
 //! (docs/benchmark/codecs.md). Inflate is libdeflate's or, in a build without its feature, zlib-rs's: the first is written
 //! in C and about half as fast again, the second needs no C compiler, as the static build wants it.
 

@@ -18,7 +18,7 @@ const MATCHED: u32 = 6;
 const HASH_BITS: u32 = 12;
 
 /// After so many places without a match one more place is passed over each time.
-const PATIENCE: usize = 64;
+const PATIENCE: usize = 8;
 
 /// Bytes as they are, and behind them some that stood before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,9 @@ pub(super) struct Sequence {
 pub(super) struct Parsed {
     pub(super) sequences: Vec<Sequence>,
     pub(super) bytes: [u32; 256],
+    /// How often bytes were counted until now, each in the table whose turn it was: equal bytes that follow each other do
+    /// not wait for one another.
+    counted: [[u32; 256]; 4],
     /// By the length itself.
     pub(super) lengths: [u32; LONGEST + 1],
     /// By the symbol.
@@ -43,7 +46,13 @@ pub(super) struct Parsed {
 
 impl Default for Parsed {
     fn default() -> Self {
-        Self { sequences: Vec::new(), bytes: [0; 256], lengths: [0; LONGEST + 1], distances: [0; DISTANCES] }
+        Self {
+            sequences: Vec::new(),
+            bytes: [0; 256],
+            counted: [[0; 256]; 4],
+            lengths: [0; LONGEST + 1],
+            distances: [0; DISTANCES],
+        }
     }
 }
 
@@ -54,20 +63,35 @@ impl Parsed {
         self.sequences.clear();
     }
 
-    fn count_bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.bytes[usize::from(*byte)] += 1;
+    fn add(&mut self, literals: &[u8], length: usize, less_one: u16) {
+        self.count(literals);
+        self.lengths[length] += 1;
+        self.distances[symbols::of_distance(less_one).0] += 1;
+        self.sequences.push(Sequence { literals: small(literals.len()), length: low(length), less_one });
+    }
+
+    fn end(&mut self, literals: &[u8]) {
+        self.count(literals);
+        self.sequences.push(Sequence { literals: small(literals.len()), length: 0, less_one: 0 });
+        for (byte, count) in self.bytes.iter_mut().enumerate() {
+            *count = self.counted.iter().map(|counted| counted[byte]).sum();
         }
     }
 
-    fn add_match(&mut self, literals: usize, length: usize, less_one: u16) {
-        self.lengths[length] += 1;
-        self.distances[symbols::of_distance(less_one).0] += 1;
-        self.sequences.push(Sequence { literals: small(literals), length: low(length), less_one });
-    }
-
-    fn end(&mut self, literals: usize) {
-        self.sequences.push(Sequence { literals: small(literals), length: 0, less_one: 0 });
+    fn count(&mut self, literals: &[u8]) {
+        let [first, second, third, fourth] = &mut self.counted;
+        let mut groups = literals.chunks_exact(4);
+        for group in &mut groups {
+            if let [a, b, c, d] = group {
+                first[usize::from(*a)] += 1;
+                second[usize::from(*b)] += 1;
+                third[usize::from(*c)] += 1;
+                fourth[usize::from(*d)] += 1;
+            }
+        }
+        for byte in groups.remainder() {
+            first[usize::from(*byte)] += 1;
+        }
     }
 }
 
@@ -99,25 +123,20 @@ impl Matcher {
             let distance = self.look(here, at);
             let differ = here ^ at.checked_sub(distance).map_or(!here, |before| word(content, before));
             if differ.trailing_zeros() < 8 * MATCHED || !(1..=WINDOW).contains(&distance) {
-                let step = 1 + missed / PATIENCE;
-                parsed.bytes[usize::from(here.to_le_bytes()[0])] += 1;
-                if step > 1 {
-                    parsed.count_bytes(content.get(at + 1..block.end.min(at + step)).unwrap_or_default());
-                }
-                at += step;
+                at += 1 + missed / PATIENCE;
                 missed += 1;
                 continue;
             }
             let length = equal(content, at, distance, differ, block.end);
-            parsed.add_match(at - literals_from, length, low(distance - 1));
+            let literals = content.get(literals_from..at).unwrap_or_default();
+            parsed.add(literals, length, low(distance - 1));
             at += length;
             if at < last {
                 self.look(word(content, at - 2), at - 2);
             }
             (literals_from, missed) = (at, 0);
         }
-        parsed.count_bytes(content.get(at..block.end).unwrap_or_default());
-        parsed.end(block.end - literals_from);
+        parsed.end(content.get(literals_from..block.end).unwrap_or_default());
     }
 
     /// How far back the same hash was seen last, as far as 16 bits tell; from now on it was seen here.

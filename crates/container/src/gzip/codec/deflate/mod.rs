@@ -1,5 +1,5 @@
-//! Deflate made for speed: about three times as fast as libdeflate and zlib-rs at their level 1, and some eight per cent
-//! longer than the first makes it (docs/benchmark/codecs.md).
+//! Deflate made for speed: about twice as fast as libdeflate and zlib-rs at their level 1, and some twelve per cent longer
+//! than the first makes it (docs/benchmark/codecs.md).
 //!
 //! Content is cut into blocks (RFC 1951, 3.2.3). [`mod@matches`] finds what stood in the 32 KiB before, [`huffman`] gives the
 //! symbols of a block their codes, [`block`] writes it in the shortest of the three forms. There is no `unsafe` here, and
