@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::transaction::error::Cause;
-use patchadm_rootfs::{Dir, FileType, Result, Root, RootError};
+use patchadm_rootfs::{Dir, FileType, Result, Root};
 use patchadm_svr4::package::ObjectPath;
 
 /// The most directories held open at once. A process may have few descriptors (1,024 by default), and work in path
@@ -73,37 +73,23 @@ impl Dirs {
         if let Some(dir) = self.parent(path)? {
             return Ok(Some(dir));
         }
-        let Some(parent) = path.parent() else { return Ok(None) };
-        match self.root.dir(&parent) {
-            Ok(dir) => Ok(Some(Rc::new(dir))),
-            Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
-            Err(_) if may_be_other(&parent) => self.below_known(parent, may_be_other),
-            Err(_) => Err(Cause::Changed(self.root.show(&parent))),
-        }
-    }
-
-    /// Opens a directory that may be something else, or returns `None` if it is. First the lowest directory above it that
-    /// may not is opened: through another one's place nothing can be seen.
-    fn below_known(
-        &self,
-        mut path: ObjectPath,
-        may_be_other: impl Fn(&ObjectPath) -> bool,
-    ) -> std::result::Result<Option<Rc<Dir>>, Cause> {
+        // From the lowest directory that is not something else: what stands in the place of one above it hides the rest.
+        let Some(mut known) = path.parent() else { return Ok(None) };
         let mut names = Vec::new();
-        while may_be_other(&path) {
-            names.push(path.name().to_vec());
-            let Some(above) = path.parent() else { break };
-            path = above;
+        while may_be_other(&known) {
+            names.push(known.name().to_vec());
+            let Some(above) = known.parent() else { break };
+            known = above;
         }
-        let mut dir = match self.root.dir(&path) {
+        let mut dir = match self.root.dir(&known) {
             Ok(dir) => dir,
             Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(None),
-            Err(_) => return Err(Cause::Changed(self.root.show(&path))),
+            Err(_) => return Err(Cause::Changed(self.root.show(&known))),
         };
         for name in names.iter().rev() {
             dir = match dir.dir(name) {
                 Ok(dir) => dir,
-                Err(error) if is_something_else(&error) => return Ok(None),
+                Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
         }
@@ -114,11 +100,6 @@ impl Dirs {
     pub(crate) fn forget(&mut self) {
         self.open.clear();
     }
-}
-
-/// Tells whether a directory could not be opened because it is gone or something else.
-fn is_something_else(error: &RootError) -> bool {
-    matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }
 
 /// Whether a hint can be replaced: it is no directory, which may have something in it, and no file that the caller may
