@@ -78,6 +78,7 @@ pub mod inventory;
 pub mod operation;
 pub mod plan;
 pub mod policy;
+pub mod release;
 pub mod script;
 pub mod source;
 
