@@ -73,6 +73,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod database;
+pub mod depot;
 pub mod format;
 pub mod inventory;
 pub mod operation;

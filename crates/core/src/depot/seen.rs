@@ -1,0 +1,254 @@
+//! The memory of a root: the highest version that it saw of each depot, `var/sadm/patchadm/depots`.
+//!
+//! JSON lines, one for each depot. Without this memory somebody between a depot and a root could show an index of last
+//! year, with a good signature, and keep a patch away for ever.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::index::{DepotIndex, stamp};
+use super::{is_digest, is_hex};
+
+/// What a root saw of one depot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenDepot {
+    /// The name of the depot.
+    pub depot: String,
+    /// The directory or address where it was found last.
+    pub location: String,
+    /// The highest version.
+    pub version: u64,
+    /// The SHA-256 of the index of that version.
+    pub sha256: String,
+    /// The date until which that index is believed, RFC 3339 in UTC; `None` for ever.
+    pub expires: Option<String>,
+    /// When it was seen, RFC 3339 in UTC.
+    pub seen: String,
+}
+
+/// All depots that a root saw, in the order in which it met them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenDepots(Vec<SeenDepot>);
+
+/// An index as it was found now.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexSight<'a> {
+    /// The directory or address of the depot, as it is compared with later ones.
+    pub location: &'a str,
+    /// The index.
+    pub index: &'a DepotIndex,
+    /// The SHA-256 of its bytes.
+    pub sha256: &'a str,
+}
+
+/// The reason an index is refused although its signature is good.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StaleIndex {
+    /// The index is older than one seen before.
+    #[error("the index of {location} is version {found}, and this root has seen version {seen} of it")]
+    Older {
+        /// Where it was found.
+        location: String,
+        /// Its version.
+        found: u64,
+        /// The highest version seen.
+        seen: u64,
+    },
+    /// Two indexes have one version.
+    #[error("the index of {location} is another version {version} than the one that this root has seen")]
+    Forked {
+        /// Where it was found.
+        location: String,
+        /// The version of both.
+        version: u64,
+    },
+    /// The place has another depot than before.
+    #[error("{location} is depot {found} now, and was {seen} before")]
+    Swapped {
+        /// The place.
+        location: String,
+        /// The depot that is there now.
+        found: String,
+        /// The depot that was there.
+        seen: String,
+    },
+    /// The index is past its date.
+    #[error("the index of {location} expired at {at}")]
+    Expired {
+        /// Where it was found.
+        location: String,
+        /// Its last moment.
+        at: String,
+    },
+}
+
+/// A line of the memory that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct SeenDepotsError {
+    /// The number of the line; the first is 1.
+    pub line: usize,
+    /// The fault.
+    pub reason: String,
+}
+
+impl SeenDepots {
+    /// Reads the memory. A line that cannot be read is an error: without it an older index would be believed.
+    pub fn parse(text: &[u8]) -> Result<Self, SeenDepotsError> {
+        let lines = text.split(|&byte| byte == b'\n').enumerate();
+        let lines = lines.filter(|(_, line)| !line.is_empty());
+        let depots = lines.map(|(at, line)| {
+            parse_line(line).map_err(|reason| SeenDepotsError { line: at + 1, reason })
+        });
+        depots.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Formats the memory, a depot a line.
+    pub fn write(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for depot in &self.0 {
+            // Strings and a number: serialising these cannot fail.
+            text.append(&mut serde_json::to_vec(depot).unwrap_or_default());
+            text.push(b'\n');
+        }
+        text
+    }
+
+    /// The depots in the order in which they were met.
+    pub fn iter(&self) -> std::slice::Iter<'_, SeenDepot> {
+        self.0.iter()
+    }
+
+    /// Compares an index with what was seen before. An expired index is the last thing that is looked for, because it is
+    /// the one that a policy may let pass.
+    pub fn judge(&self, sight: &IndexSight<'_>, now: DateTime<Utc>) -> Result<(), StaleIndex> {
+        let location = || sight.location.to_owned();
+        let index = sight.index;
+        let at_place = self.0.iter().find(|seen| seen.location == sight.location);
+        if let Some(seen) = at_place.filter(|seen| seen.depot != index.depot) {
+            let (found, seen) = (index.depot.clone(), seen.depot.clone());
+            return Err(StaleIndex::Swapped { location: location(), found, seen });
+        }
+        if let Some(seen) = self.0.iter().find(|seen| seen.depot == index.depot) {
+            if index.version < seen.version {
+                let (found, seen) = (index.version, seen.version);
+                return Err(StaleIndex::Older { location: location(), found, seen });
+            }
+            if index.version == seen.version && sight.sha256 != seen.sha256 {
+                return Err(StaleIndex::Forked { location: location(), version: index.version });
+            }
+        }
+        match &index.expires {
+            Some(at) if index.is_expired(now) => {
+                Err(StaleIndex::Expired { location: location(), at: stamp(at) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps an index that was judged. Returns whether the memory changed but for the time.
+    pub fn remember(&mut self, sight: &IndexSight<'_>, now: DateTime<Utc>) -> bool {
+        let line = SeenDepot {
+            depot: sight.index.depot.clone(),
+            location: sight.location.to_owned(),
+            version: sight.index.version,
+            sha256: sight.sha256.to_owned(),
+            expires: sight.index.expires.as_ref().map(stamp),
+            seen: stamp(&now),
+        };
+        match self.0.iter_mut().find(|seen| seen.depot == line.depot) {
+            Some(seen) if *seen == (SeenDepot { seen: seen.seen.clone(), ..line.clone() }) => false,
+            Some(seen) => {
+                *seen = line;
+                true
+            }
+            None => {
+                self.0.push(line);
+                true
+            }
+        }
+    }
+}
+
+fn parse_line(line: &[u8]) -> Result<SeenDepot, String> {
+    let seen: SeenDepot = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    if !is_hex(&seen.depot, 32) || !is_digest(&seen.sha256) {
+        return Err("the name or the digest of a depot is not one".to_owned());
+    }
+    Ok(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "/srv/depot";
+
+    fn at(day: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_262_400 + day * 86_400, 0).unwrap()
+    }
+
+    fn index(depot: &str, version: u64) -> DepotIndex {
+        DepotIndex { version, expires: Some(at(30)), ..DepotIndex::new(depot.repeat(16), at(0)) }
+    }
+
+    fn digest(two: &str) -> String {
+        two.repeat(32)
+    }
+
+    /// A root that saw version 7 of depot `aa` at [`HERE`].
+    fn memory() -> SeenDepots {
+        let mut memory = SeenDepots::default();
+        let (index, sha256) = (index("aa", 7), digest("11"));
+        assert!(memory.remember(&IndexSight { location: HERE, index: &index, sha256: &sha256 }, at(0)));
+        memory
+    }
+
+    fn judged(location: &str, index: &DepotIndex, two: &str, day: i64) -> Result<(), StaleIndex> {
+        let sha256 = digest(two);
+        memory().judge(&IndexSight { location, index, sha256: &sha256 }, at(day))
+    }
+
+    #[test]
+    fn the_same_and_a_later_version_are_believed() {
+        assert_eq!(judged(HERE, &index("aa", 7), "11", 1), Ok(()));
+        assert_eq!(judged(HERE, &index("aa", 8), "22", 1), Ok(()));
+        assert_eq!(judged("/srv/mirror", &index("aa", 8), "22", 1), Ok(()));
+        assert_eq!(judged("/srv/other", &index("bb", 1), "22", 1), Ok(()));
+    }
+
+    #[test]
+    fn an_older_a_forked_a_swapped_and_an_expired_index_are_refused() {
+        let refused = |location, index: DepotIndex, two, day| judged(location, &index, two, day).unwrap_err();
+        assert!(matches!(refused(HERE, index("aa", 6), "22", 1), StaleIndex::Older { found: 6, seen: 7, .. }));
+        assert!(matches!(refused("/srv/mirror", index("aa", 6), "22", 1), StaleIndex::Older { .. }));
+        assert!(matches!(refused(HERE, index("aa", 7), "22", 1), StaleIndex::Forked { version: 7, .. }));
+        assert!(matches!(refused(HERE, index("bb", 9), "22", 1), StaleIndex::Swapped { .. }));
+        assert!(matches!(refused(HERE, index("aa", 7), "11", 31), StaleIndex::Expired { .. }));
+    }
+
+    #[test]
+    fn an_index_without_a_date_never_expires() {
+        let index = DepotIndex { expires: None, ..index("aa", 8) };
+        assert_eq!(judged(HERE, &index, "22", 100_000), Ok(()));
+    }
+
+    #[test]
+    fn one_line_is_kept_for_each_depot_and_comes_back() {
+        let mut memory = memory();
+        let (first, second) = (index("aa", 8), index("bb", 1));
+        for (index, two) in [(&first, "22"), (&second, "33")] {
+            assert!(memory.remember(&IndexSight { location: HERE, index, sha256: &digest(two) }, at(1)));
+        }
+        let sight = IndexSight { location: HERE, index: &second, sha256: &digest("33") };
+        assert!(!memory.remember(&sight, at(2)), "only the time is another one");
+        assert_eq!(memory.iter().map(|seen| seen.version).collect::<Vec<_>>(), [8, 1]);
+        assert_eq!(SeenDepots::parse(&memory.write()).unwrap(), memory);
+    }
+
+    #[test]
+    fn a_damaged_line_is_named_and_not_passed_over() {
+        let text = [memory().write(), b"{\"depot\":\"..\"}\n".to_vec()].concat();
+        assert_eq!(SeenDepots::parse(&text).unwrap_err().line, 2);
+    }
+}
