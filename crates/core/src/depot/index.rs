@@ -172,7 +172,7 @@ impl DepotIndex {
 }
 
 /// Formats a moment as all our files do.
-pub(super) fn stamp(moment: &DateTime<Utc>) -> String {
+pub(crate) fn stamp(moment: &DateTime<Utc>) -> String {
     moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

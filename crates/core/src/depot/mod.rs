@@ -15,6 +15,7 @@ mod index;
 mod seen;
 
 pub use entry::{DepotFile, DepotPackage, DepotPatch};
+pub(crate) use index::stamp;
 pub use index::{DepotIndex, IndexError, LARGEST_INDEX, SCHEMA};
 pub use seen::{IndexSight, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};
 
