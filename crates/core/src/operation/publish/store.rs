@@ -12,6 +12,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::PublishError;
+use crate::sign::LARGEST_SIGNATURE;
 use crate::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, Root, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
@@ -32,9 +33,6 @@ const NEXT_SIGNATURE: &[u8] = b"next.json.minisig";
 
 /// So many copies of earlier indexes stay.
 const COPIES_KEPT: usize = 30;
-
-/// The largest signature that is read, in bytes.
-const LARGEST_SIGNATURE: u64 = 4096;
 
 const READABLE: u32 = 0o644;
 const BUFFER: usize = 1 << 18;
@@ -224,7 +222,8 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

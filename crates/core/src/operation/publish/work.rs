@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::PublishError;
-use super::store::{Measured, digest, measure};
+use super::store::{Measured, digest, hex, measure};
 use crate::depot::{DepotFile, DepotPackage, DepotPatch, object_path};
-use crate::sign::manifest::{LARGEST_MANIFEST, Manifest};
+use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm};
 use crate::source::{self, Extent, Form, Image, Origin};
 use patchadm_container::Compression;
 use patchadm_svr4::format::readme;
 use patchadm_svr4::package::Ftype;
 use patchadm_svr4::patch::{PatchId, PatchMacros};
-
-/// The largest signature that is read, in bytes.
-const LARGEST_SIGNATURE: u64 = 4096;
 
 /// The directory of a `delta` that holds its patches, and the one that holds what is to be signed.
 const PATCHES: &str = "patches";
@@ -107,7 +104,7 @@ impl Beside {
                 found => found,
             };
         }
-        Ok(Self { manifest: open_small(&near(""), LARGEST_MANIFEST as u64)?, signature })
+        Ok(Self { manifest: open_small(&near(""), LARGEST_MANIFEST)?, signature })
     }
 
     /// Reads the manifest, which must be of this patch and of these bytes.
@@ -124,13 +121,13 @@ impl Beside {
             return Err("its manifest is not signed".to_owned());
         }
         let manifest = Manifest::parse(text).map_err(|error| format!("its manifest: {error}"))?;
-        if manifest.patch != *id {
+        if PatchId::new(&manifest.patch).ok().as_ref() != Some(id) {
             return Err(format!("its manifest is that of patch {}", manifest.patch));
         }
-        match manifest.file_digest() {
-            Some(digest) if digest.to_string() == measured.sha256 => Ok(Some(manifest)),
-            Some(_) => Err("its manifest has another digest than the file".to_owned()),
-            None => Err("its manifest is one of members, and a file needs one of form `file`".to_owned()),
+        match (manifest.form, manifest.entries.as_slice()) {
+            (ManifestForm::File, [entry]) if hex(&entry.sum) == measured.sha256 => Ok(Some(manifest)),
+            (ManifestForm::File, _) => Err("its manifest has another digest than the file".to_owned()),
+            _ => Err("its manifest is one of members, and a file needs one of form `file`".to_owned()),
         }
     }
 }
