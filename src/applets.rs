@@ -51,6 +51,10 @@ const APPLETS: &[Applet] = &[
         verbs::verify::run,
     ),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
+    #[cfg(feature = "sign")]
+    verb("key", "make keys, and say which ones a root trusts", verbs::key::run),
+    #[cfg(feature = "sign")]
+    verb("sign", "sign patches", verbs::sign::run),
     verb("explain", "explain an exit code", verbs::explain::run),
     verb("help", "explain a verb or command", verbs::help::run),
     verb("completions", "print the completion script of a shell", verbs::completions::run),

@@ -21,10 +21,11 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// For each module of the core those of the core that it uses.
 const MODULES_OF_CORE: &[(&str, &[&str])] = &[
-    ("operation", &["plan", "script", "source", "database", "inventory", "policy", "format"]),
+    ("operation", &["plan", "script", "sign", "source", "database", "inventory", "policy", "format"]),
     ("plan", &["source", "inventory", "policy", "format"]),
     ("script", &["format"]),
-    ("source", &["format"]),
+    ("source", &["sign", "format"]),
+    ("sign", &[]),
     ("database", &["inventory", "policy", "format"]),
     ("inventory", &["format"]),
     ("policy", &[]),

@@ -108,6 +108,8 @@ mod installf_in_run;
 mod interrupted_classic_runs;
 /// Scripts that ask, and who answers.
 mod interviews;
+/// Keys, and patches that are signed.
+mod keys;
 /// Which class action scripts `scripts=known` lets run.
 mod known_scripts;
 /// Roots on overlayfs.

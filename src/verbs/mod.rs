@@ -6,12 +6,16 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod help;
+#[cfg(feature = "sign")]
+pub(crate) mod key;
 pub(crate) mod links;
 pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod recover;
 pub(crate) mod remove;
 pub(crate) mod show;
+#[cfg(feature = "sign")]
+pub(crate) mod sign;
 pub(crate) mod verify;
 
 mod change;
@@ -19,4 +23,6 @@ mod lacking;
 mod listed;
 mod meant;
 mod options;
+#[cfg(feature = "sign")]
+mod password;
 mod patch_lines;

@@ -28,6 +28,7 @@
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | all others |
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
+//! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format |
 //! | [`inventory`] | what a root holds, as far as a plan needs to know | format |
@@ -81,6 +82,7 @@ pub mod plan;
 pub mod policy;
 pub mod release;
 pub mod script;
+pub mod sign;
 pub mod source;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.

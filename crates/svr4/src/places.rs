@@ -134,6 +134,11 @@ pub fn policy() -> ObjectPath {
     fixed("/etc/patchadm/policy")
 }
 
+/// Returns the directory of the keys that the root trusts, where its policy names no other.
+pub fn keys() -> ObjectPath {
+    fixed("/etc/patchadm/keys")
+}
+
 /// Returns the directory of the stages on the file system of `var/sadm`.
 pub fn stages() -> ObjectPath {
     fixed("/var/sadm/patchadm/stage")

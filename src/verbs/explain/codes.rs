@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
     AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Edited, InDoubt, Internal, Locked, NoDatabase,
-    NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Space, Superseded, UndoData,
-    Unfinished, UntrustedRoot, Usage,
+    NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Signature, Space,
+    Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -250,6 +250,12 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     }
     "patchadm links and demo", ["links", "demo"] => {
         1 [Edited AlreadyApplied] "Something else is in the place of what was to be made; nothing was made." "Choose another directory, or use --force where links are in the way."
+    }
+    "patchadm key and sign", ["key", "sign"] => {
+        1 [Usage NotFound DamagedInput NoDatabase NoRights ReadOnly Internal Signal]
+            "The words make no sense, a file is missing or no key, or a key of that name is there." "Read the message."
+        41 [Signature] "A key, a password or a manifest cannot be believed: the message says which and why."
+            "Put right what the message names; nothing was changed or signed."
     }
     "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."

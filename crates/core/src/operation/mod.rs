@@ -10,6 +10,7 @@ pub mod device;
 pub mod failure;
 mod identical;
 pub mod installf;
+pub mod keys;
 pub mod links;
 mod log;
 pub mod make;
@@ -23,6 +24,8 @@ pub mod queries;
 pub mod recover;
 pub mod scripts;
 pub mod session;
+#[cfg(feature = "sign")]
+pub mod signing;
 pub mod translate;
 pub mod whose_root;
 
