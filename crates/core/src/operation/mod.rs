@@ -11,6 +11,7 @@ pub mod failure;
 mod identical;
 pub mod installf;
 pub mod links;
+pub mod lint;
 mod log;
 pub mod make;
 pub mod many;
