@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod help;
 pub(crate) mod links;
+pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod recover;
