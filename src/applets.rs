@@ -55,7 +55,8 @@ const APPLETS: &[Applet] = &[
     verb("key", "make keys, and say which ones a root trusts", verbs::key::run),
     #[cfg(feature = "sign")]
     verb("sign", "sign patches", verbs::sign::run),
-    verb("explain", "explain an exit code", verbs::explain::run),
+    verb("lint", "find what is wrong with patches", verbs::lint::run),
+    verb("explain", "explain an exit code or a finding", verbs::explain::run),
     verb("help", "explain a verb or command", verbs::help::run),
     verb("completions", "print the completion script of a shell", verbs::completions::run),
     verb("links", "make links named after the classic commands", verbs::links::run),
@@ -83,10 +84,11 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 12] = [
+const QUERIES: [&str; 13] = [
     "list",
     "show",
     "verify",
+    "lint",
     "explain",
     "help",
     "completions",

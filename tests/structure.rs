@@ -21,9 +21,27 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// For each module of the core those of the core that it uses.
 const MODULES_OF_CORE: &[(&str, &[&str])] = &[
-    ("operation", &["plan", "script", "sign", "source", "database", "inventory", "policy", "format"]),
-    ("plan", &["source", "inventory", "policy", "format"]),
+    (
+        "operation",
+        &[
+            "plan",
+            "patch_scripts",
+            "script",
+            "release",
+            "depot",
+            "sign",
+            "source",
+            "database",
+            "inventory",
+            "policy",
+            "format",
+        ],
+    ),
+    ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
+    ("patch_scripts", &[]),
     ("script", &["format"]),
+    ("release", &[]),
+    ("depot", &[]),
     ("source", &["sign", "format"]),
     ("sign", &[]),
     ("database", &["inventory", "policy", "format"]),

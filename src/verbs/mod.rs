@@ -9,6 +9,7 @@ pub(crate) mod help;
 #[cfg(feature = "sign")]
 pub(crate) mod key;
 pub(crate) mod links;
+pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod recover;

@@ -27,6 +27,7 @@
 //! | --- | --- | --- |
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | all others |
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
+//! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
 //! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
@@ -78,6 +79,7 @@ pub mod depot;
 pub mod format;
 pub mod inventory;
 pub mod operation;
+pub mod patch_scripts;
 pub mod plan;
 pub mod policy;
 pub mod release;

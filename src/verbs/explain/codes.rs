@@ -162,6 +162,13 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm show", ["show"] => {
         1 [DamagedInput] "The file that was named is no patch, or is damaged." "Get the patch again."
     }
+    "patchadm lint", ["lint"] => {
+        5 [Internal] "The system refused to read a patch for want of files or memory." "Read the message, and run it again."
+        10 [DamagedInput] "An error was found in a patch, or with --strict a warning." "`patchadm explain lint:CODE` says what a finding means."
+        28 [DamagedInput] "A pkginfo or pkgmap cannot be read." "Make the package again."
+        33 [DamagedInput NotFound NoRights Internal] "What was named is no patch, or cannot be read." "Name a directory, datastream, tar or zip archive."
+        39 [DamagedInput] "The compression of a patch is damaged." "Get or make it again."
+    }
     "pkgadd and pkgrm", ["pkgadd", "pkgrm", "pkgask"] => {
         2 [Script] "The package is installed or gone, and one of its scripts warned, or what it asked installf or removef for failed."
             "Read what was printed, or var/sadm/patchadm/log; pkgchk says what is missing."

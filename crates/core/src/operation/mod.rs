@@ -12,6 +12,7 @@ mod identical;
 pub mod installf;
 pub mod keys;
 pub mod links;
+pub mod lint;
 mod log;
 pub mod make;
 pub mod many;
