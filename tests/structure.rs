@@ -21,7 +21,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// For each module of the core those of the core that it uses.
 const MODULES_OF_CORE: &[(&str, &[&str])] = &[
-    ("operation", &["plan", "script", "source", "database", "inventory", "policy", "format"]),
+    ("operation", &["plan", "script", "source", "database", "inventory", "policy", "format", "path_glob"]),
     ("plan", &["source", "inventory", "policy", "format"]),
     ("script", &["format"]),
     ("source", &["format"]),
@@ -29,6 +29,7 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("inventory", &["format"]),
     ("policy", &[]),
     ("format", &[]),
+    ("path_glob", &[]),
 ];
 
 fn checkout() -> &'static Path {

@@ -76,6 +76,7 @@ pub mod database;
 pub mod format;
 pub mod inventory;
 pub mod operation;
+pub mod path_glob;
 pub mod plan;
 pub mod policy;
 pub mod release;

@@ -3,6 +3,7 @@
 //! Nothing here prints or reads the environment; a command of the program turns arguments into a call and the answer into
 //! text.
 
+pub mod adopt;
 pub mod adopt_undo;
 pub mod check;
 mod content;
