@@ -35,6 +35,7 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
             "inventory",
             "policy",
             "format",
+            "path_glob",
         ],
     ),
     ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
@@ -48,6 +49,7 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("inventory", &["format"]),
     ("policy", &[]),
     ("format", &[]),
+    ("path_glob", &[]),
 ];
 
 fn checkout() -> &'static Path {

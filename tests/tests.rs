@@ -4,6 +4,8 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
+/// Software on disk that becomes a package.
+mod adopt;
 /// What a refusal says to type next.
 mod advice;
 /// The pages about the code.
@@ -141,6 +143,8 @@ mod native_and_script;
 mod new_roots;
 /// Commands on a root without a package database.
 mod no_database;
+/// Attributes that a pkgmap cannot give.
+mod objects_file;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
 /// Packages made by a test.

@@ -80,6 +80,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::ScriptForbidden { .. }
         | Reason::Administration { .. }
         | Reason::PatchesApplied { .. }
+        | Reason::Adopted { .. }
+        | Reason::NotAdopted
         | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
         Reason::Incompatible { .. }
@@ -114,6 +116,7 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
         | ObjectProblem::DeliveredTwice(_)
         | ObjectProblem::ThroughOwnLink(_)
         | ObjectProblem::Unknown(_)
+        | ObjectProblem::CannotHave { .. }
         | ObjectProblem::LinkSource(_) => ExitCause::DamagedInput,
         ObjectProblem::NotADirectory(_) | ObjectProblem::LeadsNowhere(_) | ObjectProblem::NotEmpty(_) => {
             ExitCause::Edited

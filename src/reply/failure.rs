@@ -28,9 +28,9 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
 
 /// The number of that exit.
 fn number(command: Command, failure: &Failure) -> u8 {
-    use Command::{Patchadd, Patchrm};
+    use Command::{Adopt, Forget, Patchadd, Patchrm};
     let by = |patchadd, patchrm, package| match command {
-        Patchadd => patchadd,
+        Patchadd | Adopt | Forget => patchadd,
         Patchrm => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
@@ -80,7 +80,7 @@ const UNFINISHED: u8 = Exit::UNFINISHED.code();
 
 /// The exit code of a command for a root that somebody else than the superuser may change.
 fn untrusted_number(command: Command) -> u8 {
-    if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 }
+    if is_about_packages(command) { 1 } else { 3 }
 }
 
 /// What the verbs of the program have in the place of a command's name.
@@ -99,6 +99,11 @@ pub(crate) fn damaged_code(program: &str) -> Exit {
 
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
 const INTERNAL_OF_OBJECTS: u8 = 99;
+
+/// Whether a command is a classic one about packages.
+fn is_about_packages(command: Command) -> bool {
+    matches!(command, Command::Pkgadd | Command::Pkgrm) || is_about_objects(command)
+}
 
 fn is_about_objects(command: Command) -> bool {
     matches!(command, Command::Installf | Command::Removef)
@@ -155,14 +160,14 @@ fn database_number(command: Command, error: &DatabaseError) -> u8 {
     match error {
         DatabaseError::View(ViewError::Journal { .. }) => UNFINISHED,
         DatabaseError::View(ViewError::Busy(_)) => LOCKED,
-        _ if matches!(command, Command::Patchadd | Command::Patchrm) => 5,
+        _ if !is_about_packages(command) => 5,
         _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         _ => 1,
     }
 }
 
 fn transaction_number(command: Command, error: &TransactionError) -> u8 {
-    use Command::{Patchadd, Patchrm};
+    use Command::{Adopt, Forget, Patchadd, Patchrm};
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return UNFINISHED,
         (_, Cause::Internal(_)) => return Exit::INTERNAL.code(),
@@ -187,7 +192,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
         _ => (5, 5),
     };
     match command {
-        Patchadd => patchadd,
+        Patchadd | Adopt | Forget => patchadd,
         Patchrm => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
         Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
@@ -286,6 +291,8 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Pkgrm => "removed",
         Command::Installf => "registered",
         Command::Removef => "given up",
+        Command::Adopt => "adopted",
+        Command::Forget => "forgotten",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());
     [what, without_numbers(&failure.to_string()), hint(&wording, command, failure)]

@@ -61,6 +61,14 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         }
         Command::Remove(packages) => words(&["pkgrm", "-n", "-R"], packages),
         Command::Repair(packages) => words(&["pkgchk", "-f", "-R"], packages),
+        Command::Adopt { package, tree } => {
+            let more = ["--pkg", package, "--version", "1", "--dir", tree].map(str::to_owned);
+            words(&["adopt", "-R"], &more)
+        }
+        Command::Forget(package) => {
+            let more = ["--forget", "--pkg", package].map(str::to_owned);
+            words(&["adopt", "-R"], &more)
+        }
     }
 }
 

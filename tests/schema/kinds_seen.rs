@@ -48,6 +48,8 @@ const LINES: &[&str] = &[
     "remove --json --root @ROOT@ 300-01",
     "remove --json -R @ROOT@ 100-01",
     "patchrm --json -R @ROOT@ 100-01",
+    "adopt --json --forget --pkg ACMEnone -R @ROOT@",
+    "adopt --json --dry-run --pkg ACMEhere --version 1 --dir @ROOT@/etc -R @ROOT@",
     "recover --json -R @ROOT@",
     "recover --json --root @ROOT@",
     "recover --json --adopt-undo -R @ROOT@",

@@ -113,7 +113,7 @@ pub struct DirectoryAttributes {
     pub uid: Option<u32>,
     /// Numeric group.
     pub gid: Option<u32>,
-    /// All extended attributes of a directory (those not named are removed); only a backout sets them.
+    /// All extended attributes of a directory (those not named are removed).
     pub xattrs: Option<Xattrs>,
 }
 
@@ -181,6 +181,8 @@ pub struct Member {
 pub enum NewXattrs {
     /// Label, ACL and `user.*` of the object it replaces; a new object takes what its parent hands down.
     Inherited,
+    /// Those that a package gives. Only the label is that of the object it replaces, or of its parent.
+    Given(Xattrs),
     /// Exactly these: a backout.
     Exact(Xattrs),
 }

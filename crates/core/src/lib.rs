@@ -80,6 +80,7 @@ pub mod format;
 pub mod inventory;
 pub mod operation;
 pub mod patch_scripts;
+pub mod path_glob;
 pub mod plan;
 pub mod policy;
 pub mod release;

@@ -190,6 +190,7 @@ pub const TARGETS: &[Target] = &[
         &["  ", "undo.gz", "\n", "17-00000000000000ab", "0000000000000000"],
     ),
     target("ledger", tables::ledger, JSON),
+    target("objects_file", tables::objects_file, JSON),
     target("journal", records::journal, JSON),
     target("journal_lines", records::journal_lines, JSON),
     target("undo_manifest", records::undo_manifest, JSON),

@@ -156,6 +156,21 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
     }
+    "patchadm adopt", ["adopt"] => {
+        3 [NoRights UntrustedRoot]
+            "You are neither root nor the owner of the root directory, or you are root and others may write its records."
+            "Run it as one of them; --as-owner and --trust-root say whose a root is."
+        5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "The run failed, and what had begun was undone."
+            "Read the message: it names the file and what the system said."
+        7 [NoDatabase ReadOnly NoRights Space NotFound Internal] "There is no package database under the root, or its records cannot be written."
+            "Name the right root with -R."
+        8 [NotFound] "The package that is to be forgotten is not there." "pkginfo shows those that are."
+        10 [Dependency Restricted Edited NoRights DamagedInput]
+            "Other packages own objects of the software, the package is there already, or what is to be forgotten was not adopted or is patched."
+            "Read the message: it names every object and its owners, or the patches to back out first."
+        18 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
+        28 [DamagedInput DamagedRecord] "The package cannot be described, or a record of the root is damaged." "Do what the message says about that file."
+    }
     "patchadm show", ["show"] => {
         2 [NotFound] "There is neither an applied patch of this id nor a file of this name." "`patchadm list` shows the applied patches."
     }
@@ -264,7 +279,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A key, a password or a manifest cannot be believed: the message says which and why."
             "Put right what the message names; nothing was changed or signed."
     }
-    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

@@ -4,6 +4,7 @@
 //! text.
 
 pub mod adopt;
+pub mod adopt_undo;
 pub mod check;
 mod content;
 pub mod device;

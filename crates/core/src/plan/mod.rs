@@ -8,6 +8,7 @@ pub mod clock;
 pub mod concern;
 mod deletes;
 pub mod edits;
+pub mod given;
 pub mod ledger;
 mod links;
 mod objects;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::member::{MemberStamp, PackagePart};
+use crate::format::objects_file::ObjectsFile;
 use patchadm_container::Compression;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
@@ -72,15 +73,16 @@ pub struct PackageImage {
     pub install: BTreeMap<String, Vec<u8>>,
     /// The objects to delete, from `install/deletes`.
     pub deletes: Vec<PackagePath>,
+    /// What the pkgmap cannot say of the objects, from `install/patchadm.objects`.
+    pub given: ObjectsFile,
     /// The path of its directory in the source, ended by `/`; empty where the source is the package.
     pub(super) at: Vec<u8>,
     pub(super) stamps: BTreeMap<String, MemberStamp>,
 }
 
 impl PackageImage {
-    /// A package that is in no source, for tests of what is made of it. `params` must have PKG.
-    #[cfg(test)]
-    pub(crate) fn made_up(params: Params, pkgmap: Pkgmap) -> Self {
+    /// A package that is in no source: its records, as it would have been delivered. `params` must have PKG.
+    pub(crate) fn without_source(params: Params, pkgmap: Pkgmap) -> Self {
         Self {
             directory: params.text("PKG").into_owned(),
             pkginfo_bytes: patchadm_svr4::format::params::write(&params),
@@ -89,6 +91,7 @@ impl PackageImage {
             pkgmap,
             install: BTreeMap::new(),
             deletes: Vec::new(),
+            given: ObjectsFile::default(),
             at: Vec::new(),
             stamps: BTreeMap::new(),
         }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use super::error::SourceProblem;
 use super::image::{Form, Hooks, Image, PackageImage, cut};
 use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
+use crate::format::objects_file::{OBJECTS, ObjectsFile};
 use patchadm_svr4::format::deletes;
 use patchadm_svr4::format::params::{self, ParamFile};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
@@ -213,6 +214,8 @@ impl Scan {
         }
         let deletes = install.get("deletes").map(|bytes| deletes::parse(bytes)).transpose();
         let deletes = deletes.map_err(|error| corrupt("deletes", error.to_string()))?.unwrap_or_default();
+        let given = install.get(OBJECTS).map(|bytes| given_attributes(bytes, &pkgmap)).transpose();
+        let given = given.map_err(|reason| corrupt(OBJECTS, reason))?.unwrap_or_default();
         let stamps = self.stamps_below(&at);
         let package = PackageImage {
             directory,
@@ -222,6 +225,7 @@ impl Scan {
             pkgmap_bytes,
             install,
             deletes,
+            given,
             at,
             stamps,
         };
@@ -285,6 +289,17 @@ impl Scan {
             }
         }
         Ok(())
+    }
+}
+
+/// What a package gives its objects beyond the pkgmap, which has to name each of them.
+fn given_attributes(bytes: &[u8], pkgmap: &Pkgmap) -> Result<ObjectsFile, String> {
+    let given = ObjectsFile::parse(bytes).map_err(|error| error.to_string())?;
+    let objects = pkgmap.entries.iter().filter(|entry| !entry.is_information());
+    let delivered: HashSet<&PackagePath> = objects.map(|entry| &entry.path).collect();
+    match given.objects.keys().find(|path| !delivered.contains(path)) {
+        Some(path) => Err(format!("the package delivers no {path}")),
+        None => Ok(given),
     }
 }
 

@@ -345,6 +345,12 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
             NewXattrs::Exact(xattrs) => Ok(xattrs.clone()),
             NewXattrs::Inherited if matches!(new.body, Body::Symlink(_)) => Ok(Xattrs::new()),
             NewXattrs::Inherited => self.inherited(index, matches!(new.body, Body::Directory)),
+            NewXattrs::Given(given) => {
+                let mut xattrs = self.inherited(index, false)?;
+                xattrs.retain(|key, _| is_label(key));
+                xattrs.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
+                Ok(xattrs)
+            }
         }
     }
 

@@ -138,6 +138,12 @@ impl ProjectedRoot {
         let xattrs = match &new.xattrs {
             NewXattrs::Exact(xattrs) => xattrs.clone(),
             NewXattrs::Inherited => self.inherited(change, &kind, made),
+            NewXattrs::Given(given) => {
+                let mut xattrs = self.inherited(change, &kind, made);
+                xattrs.retain(|key, _| is_label(key));
+                xattrs.extend(given.clone());
+                xattrs
+            }
         };
         self.numbered += 1;
         Live {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
 use crate::reply::{CommandReport, Exit, ExitCause, ResultWord, failure};
 use crate::surroundings::Output;
-use patchadm_core::operation::adopt::{AdoptedUndo, AdoptionReport, UnreadableUndo};
+use patchadm_core::operation::adopt_undo::{AdoptedUndo, AdoptionReport, UnreadableUndo};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
