@@ -169,9 +169,8 @@ impl AbiCheck {
     ) -> Result<Vec<AbiFinding>, AbiError> {
         self.old.retain(|feature, _| !self.new.contains_key(feature));
         let provided_elsewhere = provided_by(others, &self.needed, &mut self.skipped)?;
-        self.needed.retain(|feature, _| {
-            !self.new.contains_key(feature) && provided_elsewhere.contains_key(feature)
-        });
+        self.needed
+            .retain(|feature, _| !self.new.contains_key(feature) && provided_elsewhere.contains_key(feature));
         let mut findings = std::mem::take(&mut self.skipped);
         if self.old.is_empty() && self.needed.is_empty() {
             return Ok(findings);
@@ -215,7 +214,9 @@ fn provided_by(
     for other in others {
         let id = &other.patch.id;
         other.each_file(&mut |path, data| {
-            let Some(object) = dynamic_object(&format!("{id}: {path}"), data, skipped)? else { return Ok(()) };
+            let Some(object) = dynamic_object(&format!("{id}: {path}"), data, skipped)? else {
+                return Ok(());
+            };
             for feature in provided(&object).filter(|feature| needed.contains_key(feature)) {
                 found.entry(feature).or_insert_with(|| id.clone());
             }

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(said(&[old.clone()], &[new]), ["/f bytes mode owner xattrs"]);
         assert_eq!(said(&[old.clone()], &[symlink("/f", "g")]), ["/f type"]);
         assert_eq!(said(&[symlink("/f", "g")], &[symlink("/f", "h")]), ["/f target"]);
-        assert_eq!(said(&[directory("/f")], &[old]), ["/f type"]);
+        assert_eq!(said(&[directory("/f")], &[old]), ["/f type mode"]);
     }
 
     #[test]
@@ -156,7 +156,9 @@ mod tests {
         let mut new = old.clone();
         new.mode = patchadm_svr4::package::Mode::of(0o600);
         let found = compare(&[old.clone()], &[new], CompareOptions::default());
-        let [ObjectChange { kind: ChangeKind::Replaced(differences), .. }] = &found.changes[..] else { panic!() };
+        let [ObjectChange { kind: ChangeKind::Replaced(differences), .. }] = &found.changes[..] else {
+            panic!()
+        };
         assert!(differences.is_attributes_only());
         assert!(!Differences { bytes: true, mode: true, ..Differences::default() }.is_attributes_only());
         assert!(!Differences::default().is_attributes_only());

@@ -40,7 +40,9 @@ pub use delivery::{DeliveredObject, DeliveryReason, PackageDelivery, TwoLists, d
 pub use draft::{BuildFinding, DraftedPackage, PatchDraft, draft_patch};
 pub use error::BuildError;
 pub use glob::{PathGlob, PathGlobError};
-pub use pairs::{PackagePair, PackagePairs, PairError, PairNaming, ReleaseSide, UnpairedPackage, pair, usual_name};
+pub use pairs::{
+    PackagePair, PackagePairs, PairError, PairNaming, ReleaseSide, UnpairedPackage, pair, usual_name,
+};
 pub use previous::{PreviousError, PreviousPackage, PreviousPatch};
 pub use request::{BuildRequest, PatchLists, ReadmeText};
 pub use sparse::{ChangeCounts, PackedFile, SparseError, SparsePackage};

@@ -174,8 +174,7 @@ fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairEr
         arch: (*arch).to_owned(),
         side,
     };
-    let only_old =
-        old.keys().filter(|key| !new.contains_key(*key)).map(|key| alone(key, ReleaseSide::From));
+    let only_old = old.keys().filter(|key| !new.contains_key(*key)).map(|key| alone(key, ReleaseSide::From));
     let only_new = new.keys().filter(|key| !old.contains_key(*key)).map(|key| alone(key, ReleaseSide::To));
     let unpaired: BTreeSet<UnpairedPackage> = only_old.chain(only_new).collect();
     Ok((pairs, unpaired.into_iter().collect()))

@@ -146,7 +146,8 @@ impl PreviousPackage {
         };
         let objects = package.install.get(OBJECTS).map(|text| ObjectsFile::parse(text)).transpose();
         let given = objects.map_err(unreadable)?.unwrap_or_default().objects;
-        let has_any = |given: &GivenAttributes| given.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty());
+        let has_any =
+            |given: &GivenAttributes| given.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty());
         let with_xattrs = given.iter().filter(|(_, given)| has_any(given)).map(|(path, _)| path);
         let text = |name| package.params.text(name).into_owned();
         Ok(Self {

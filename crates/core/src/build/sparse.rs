@@ -109,7 +109,9 @@ pub struct ChangeCounts {
 #[non_exhaustive]
 pub enum SparseError {
     /// An owner or a group without a name that a pkgmap can have.
-    #[error("{pkg}: {path} belongs to {owner}, which is no name of an account; --owner gives all objects one")]
+    #[error(
+        "{pkg}: {path} belongs to {owner}, which is no name of an account; --owner gives all objects one"
+    )]
     Owner {
         /// The package.
         pkg: PkgInst,
@@ -206,8 +208,7 @@ struct ObjectLayout {
 impl ObjectLayout {
     fn of(pkg: &PkgInst, delivery: &PackageDelivery) -> Result<Self, SparseError> {
         let first_names = delivery.first_names();
-        let mut layout =
-            Self { entries: Vec::new(), files: BTreeMap::new(), given: ObjectsFile::default() };
+        let mut layout = Self { entries: Vec::new(), files: BTreeMap::new(), given: ObjectsFile::default() };
         let mut says_xattrs = BTreeSet::<(ReleaseSide, LinkGroup)>::new();
         for delivered in delivery.delivered.values().filter(|delivered| delivered.says_xattrs) {
             says_xattrs.extend(delivered.object.link_group().map(|group| (delivered.side, group)));

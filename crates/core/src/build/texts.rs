@@ -34,7 +34,8 @@ pub(super) fn readme(
     let mut arches: Vec<&str> = packages.iter().map(|package| package.arch.as_str()).collect();
     arches.sort_unstable();
     arches.dedup();
-    let asked = INSTALL_REQUIREMENTS.iter().find(|(word, _)| request.properties.iter().any(|own| own == word));
+    let asked =
+        INSTALL_REQUIREMENTS.iter().find(|(word, _)| request.properties.iter().any(|own| own == word));
     let mut out = format!("Patch-ID# {}\n", request.id);
     for (label, value) in [
         ("Keywords", text.keywords.join(" ")),

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_line_gives_nanoseconds_and_all_attributes_of_an_object() {
-        let line = r#"{"path":"bin/a%20b","mtime_ns":5,"xattrs":{"user.note":"6869","security.capability":""}}"#;
+        let line =
+            r#"{"path":"bin/a%20b","mtime_ns":5,"xattrs":{"user.note":"6869","security.capability":""}}"#;
         let read = reading(line).unwrap();
         let given = &read.objects[&PackagePath::new(b"bin/a b").unwrap()];
         assert_eq!(given.mtime_ns, Some(5));
@@ -203,7 +204,10 @@ mod tests {
             (r#"{"path":"a","owner":"root"}"#, "unknown field `owner`"),
             (r#"{"path":"a","mtime_ns":1000000000}"#, "a: `mtime_ns` is more than a second"),
             (r#"{"path":"a","xattrs":{"trusted.x":"00"}}"#, "a: no package gives the attribute trusted.x"),
-            (r#"{"path":"a","xattrs":{"security.ima":"00"}}"#, "a: no package gives the attribute security.ima"),
+            (
+                r#"{"path":"a","xattrs":{"security.ima":"00"}}"#,
+                "a: no package gives the attribute security.ima",
+            ),
             (r#"{"path":"a","xattrs":{"user.":"00"}}"#, "a: no package gives the attribute user."),
             (r#"{"path":"a","xattrs":{"user.a":"0"}}"#, "a: the value of user.a is none"),
             ("{\"path\":\"a\"}\n{\"path\":\"a\"}", ""),

@@ -99,8 +99,7 @@ impl Read for CheckedContent<'_> {
             return Err(self.changed());
         }
         if count == 0 {
-            let is_right =
-                self.size == self.expected.size && self.digest.finish() == self.expected.digest;
+            let is_right = self.size == self.expected.size && self.digest.finish() == self.expected.digest;
             if !is_right {
                 return Err(self.changed());
             }

@@ -98,7 +98,12 @@ struct DirectorySink<'a> {
 }
 
 impl DirectorySink<'_> {
-    fn put(&mut self, name: Vec<u8>, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError> {
+    fn put(
+        &mut self,
+        name: Vec<u8>,
+        member: &PatchMember<'_>,
+        data: &mut dyn Read,
+    ) -> Result<(), BuildError> {
         let mut file = self.tree.file(&name)?;
         let mut sum = Sha256::new();
         let mut bytes = 0;

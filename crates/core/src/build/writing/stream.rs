@@ -35,20 +35,12 @@ enum StreamState<W> {
 impl<W: Write> StreamSink<W> {
     /// Begins a stream: its header and the description of all packages.
     pub(super) fn new(out: W, draft: &PatchDraft<'_>) -> Result<Self, BuildError> {
-        let packages: Vec<DatastreamPackage> = draft
-            .packages
-            .iter()
-            .map(|package| announcement(&package.sparse))
-            .collect();
+        let packages: Vec<DatastreamPackage> =
+            draft.packages.iter().map(|package| announcement(&package.sparse)).collect();
         let forms = draft.packages.iter().map(|package| form(&package.sparse));
         let forms = forms.collect::<Result<_, _>>()?;
         let writer = DatastreamWriter::new(out, &packages, draft.date)?;
-        Ok(Self {
-            state: StreamState::Between(writer),
-            forms,
-            directories: HashSet::new(),
-            date: draft.date,
-        })
+        Ok(Self { state: StreamState::Between(writer), forms, directories: HashSet::new(), date: draft.date })
     }
 
     /// Ends the stream and returns the output, not flushed.

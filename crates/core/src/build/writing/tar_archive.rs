@@ -36,12 +36,7 @@ impl<W: Write> TarSink<W> {
         self.archive.into_inner().map_err(|error| BuildError::Write { path, error })
     }
 
-    fn put(
-        &mut self,
-        above: &str,
-        member: &PatchMember<'_>,
-        data: &mut dyn Read,
-    ) -> Result<(), BuildError> {
+    fn put(&mut self, above: &str, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError> {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Regular);
         header.set_mode(member.mode);

@@ -43,12 +43,7 @@ impl<W: Write> ZipSink<W> {
         finished.map_err(|error| BuildError::Write { path, error: error.into() })
     }
 
-    fn put(
-        &mut self,
-        above: &str,
-        member: &PatchMember<'_>,
-        data: &mut dyn Read,
-    ) -> Result<(), BuildError> {
+    fn put(&mut self, above: &str, member: &PatchMember<'_>, data: &mut dyn Read) -> Result<(), BuildError> {
         let failed = |error: io::Error| BuildError::Write { path: self.path.clone(), error };
         let name = std::str::from_utf8(member.name)
             .map_err(|_| BuildError::Name(member.name.escape_ascii().to_string()))?;
