@@ -12,9 +12,9 @@ use proptest::prelude::*;
 
 use crate::scenario::Run;
 
-const CHECKINSTALL: &str = include_str!("../crates/core/src/plan/patch/undo/checkinstall.sh");
-const CLASS: &str = include_str!("../crates/core/src/plan/patch/undo/class.sh");
-const POSTINSTALL: &str = include_str!("../crates/core/src/plan/patch/undo/postinstall.sh");
+const CHECKINSTALL: &str = include_str!("../crates/core/src/patch_scripts/undo_checkinstall.sh");
+const CLASS: &str = include_str!("../crates/core/src/patch_scripts/undo_class.sh");
+const POSTINSTALL: &str = include_str!("../crates/core/src/patch_scripts/undo_postinstall.sh");
 
 const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ksh93", "mksh", "busybox sh"];
 /// The last is the nawk of System V, where a Heirloom toolchest puts it.

@@ -22,7 +22,8 @@ const CRATES: &[(&str, &[&str])] = &[
 /// For each module of the core those of the core that it uses.
 const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("operation", &["plan", "script", "source", "database", "inventory", "policy", "format"]),
-    ("plan", &["source", "inventory", "policy", "format"]),
+    ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
+    ("patch_scripts", &[]),
     ("script", &["format"]),
     ("source", &["format"]),
     ("database", &["inventory", "policy", "format"]),

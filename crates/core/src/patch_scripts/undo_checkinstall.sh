@@ -1,6 +1,9 @@
 #!/bin/sh
 # Decides whether this package may take its patch back, and how the lists of patches read then: patchadm-undo(5).
 # Exit codes: 0; 3, and the PaTcH_MsG line says why not; 1 when something is wrong with the call.
+#
+# The /sbin/sh of System V has no other form of command substitution. Dollar signs in single quotes are awk's.
+# shellcheck disable=SC2006,SC2016
 
 LC_ALL=C
 export LC_ALL ACTIVE_PATCH ACTIVE_OBSOLETES PATCHLIST PATCH_OBSOLETES

@@ -1,6 +1,10 @@
 #!/bin/sh
 # Deletes what the patch had added, and the undo data: patchadm-undo(5).
 # Exit codes: 0; 2 when something that should go is still there, and then the undo data stays.
+#
+# The /sbin/sh of System V has no other form of command substitution. Dollar signs in single quotes are awk's. take_away
+# is called by text that awk writes.
+# shellcheck disable=SC2006,SC2016,SC2317
 
 LC_ALL=C
 export LC_ALL

@@ -1,5 +1,8 @@
 #!/bin/sh
 # Puts saved files back: patchadm-undo(5).
+#
+# The read of System V knows no -r.
+# shellcheck disable=SC2162
 
 LC_ALL=C
 export LC_ALL
