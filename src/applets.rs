@@ -51,6 +51,7 @@ const APPLETS: &[Applet] = &[
         verbs::verify::run,
     ),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
+    verb("build", "make a patch of two releases", verbs::build::run),
     verb("explain", "explain an exit code", verbs::explain::run),
     verb("help", "explain a verb or command", verbs::help::run),
     verb("completions", "print the completion script of a shell", verbs::completions::run),

@@ -1,6 +1,7 @@
 //! The verbs of `patchadm`, one file each: its options, what it does, what it says.
 
 pub(crate) mod add;
+pub(crate) mod build;
 pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod demo;

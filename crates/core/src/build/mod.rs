@@ -25,6 +25,7 @@ mod error;
 mod glob;
 pub mod manifest;
 mod pairs;
+mod parameters;
 mod previous;
 mod request;
 mod sparse;

@@ -29,8 +29,8 @@ pub struct BuildRequest {
     pub properties: Vec<String>,
     /// What its README says.
     pub readme: ReadmeText,
-    /// Procedure scripts that every package gets, by name.
-    pub scripts: Vec<(String, Vec<u8>)>,
+    /// Whether every package gets the scripts that let a pkgadd apply it which knows no patches.
+    pub with_scripts: bool,
     /// Class action scripts of the producer's own, by name (`i.CLASS`); a package gets those of its classes.
     pub class_scripts: BTreeMap<String, Vec<u8>>,
     /// The pattern that the base of a restricted patch matches, where this is to be one.

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::delivery::{DeliveredObject, DeliveryReason, PackageDelivery};
 use super::pairs::{PackagePair, ReleaseSide};
+use super::parameters::params_of;
 use super::request::{BuildRequest, PatchLists};
 use crate::format::objects_file::{GivenAttributes, OBJECTS, ObjectsFile, may_be_given};
+use crate::patch_scripts;
 use crate::release::{
     Device, FileContent, LinkGroup, ObjectOwner, ReleaseForm, ReleaseObjectKind, SvrDescription, Upkeep,
 };
@@ -21,6 +23,9 @@ use patchadm_svr4::package::{
 /// The class of objects that have none.
 const NO_CLASS: &str = "none";
 
+/// The classes for which every system has a script.
+const STANDARD: [&str; 7] = ["awk", "build", "manifest", "preserve", "renamenew", "renameold", "sed"];
+
 /// What file systems hand out at once, in bytes, and in blocks of 512.
 const UNIT: u64 = 4096;
 const UNIT_BLOCKS: u64 = UNIT / 512;
@@ -31,25 +36,6 @@ const KEPT: u32 = 0o777;
 
 /// The longest owner or group, in bytes.
 const LONGEST_ACCOUNT: usize = 64;
-
-/// Parameters that compare a package with an installed one: those of the old release count.
-const OF_OLD: [&str; 4] = ["BASEDIR", "SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
-
-/// Parameters of a release that no sparse package takes over.
-const LEFT_OUT: [&str; 12] = [
-    "PATCHLIST",
-    "PATCH_OBSOLETES",
-    "SUNW_PATCHID",
-    "SUNW_OBSOLETES",
-    "SUNW_REQUIRES",
-    "SUNW_INCOMPAT",
-    "SUNW_PATCH_PROPERTIES",
-    "Patch_label",
-    "Obsoletes_label",
-    "INSTDATE",
-    "PKGINST",
-    "PKGSAV",
-];
 
 /// A sparse package, complete but for the content of its files.
 #[derive(Clone, Debug)]
@@ -414,62 +400,6 @@ fn relative_target(link: &ObjectPath, file: &ObjectPath) -> Vec<u8> {
     up.chain(down).collect::<Vec<_>>().join(&b'/')
 }
 
-/// The parameters of a sparse package.
-fn params_of(
-    pair: &PackagePair<'_>,
-    classes: &[String],
-    lists: &PatchLists,
-    request: &BuildRequest,
-) -> Params {
-    let mut params = Params::new();
-    for (name, value) in [("PKG", pair.pkg.as_str()), ("NAME", ""), ("ARCH", &pair.arch)] {
-        params.set(name, value);
-    }
-    params.set("VERSION", &pair.version);
-    params.set("CATEGORY", "application");
-    params.set("BASEDIR", request.basedir.as_bytes());
-    params.set("CLASSES", classes.join(" "));
-    params.set("NAME", name_of(pair));
-    take_over(pair, &mut params);
-    let PatchLists { requires, obsoletes, incompatibles } = lists;
-    let macros = [
-        ("SUNW_PATCHID", request.id.to_string()),
-        ("SUNW_OBSOLETES", obsoletes.to_string()),
-        ("SUNW_REQUIRES", requires.joined(" ")),
-        ("SUNW_INCOMPAT", incompatibles.to_string()),
-        ("SUNW_PATCH_PROPERTIES", request.properties.join(" ")),
-    ];
-    for (name, value) in macros.iter().filter(|(_, value)| !value.is_empty()) {
-        params.set(name, value);
-    }
-    params
-}
-
-/// NAME of a package that has none: one line about it, else its name.
-fn name_of(pair: &PackagePair<'_>) -> String {
-    let line = pair.new.summary.as_deref().and_then(|summary| summary.lines().next());
-    let line = line.map(str::trim).filter(|line| !line.is_empty());
-    let name = line.or(pair.new.name.as_deref()).unwrap_or(pair.pkg.as_str());
-    name.chars().filter(|letter| !letter.is_control()).take(256).collect()
-}
-
-/// Takes over the parameters of an SVR4 package: those of the new release, but for what must be as it is installed.
-fn take_over(pair: &PackagePair<'_>, params: &mut Params) {
-    let kept = ["PKG", "ARCH", "VERSION", "CLASSES"];
-    let is_patch = |name: &str| LEFT_OUT.contains(&name) || name.starts_with("PATCH_INFO_");
-    for (name, value) in pair.new.svr4.iter().flat_map(|svr4| svr4.params.iter()) {
-        if !kept.contains(&name) && !OF_OLD.contains(&name) && !is_patch(name) {
-            params.set(name, value);
-        }
-    }
-    let Some(old) = &pair.old.svr4 else { return };
-    for name in OF_OLD {
-        if let Some(value) = old.params.get(name) {
-            params.set(name, value);
-        }
-    }
-}
-
 /// The files of `install/`.
 fn information(
     pair: &PackagePair<'_>,
@@ -478,13 +408,12 @@ fn information(
     classes: &[String],
     request: &BuildRequest,
 ) -> Result<BTreeMap<String, Vec<u8>>, SparseError> {
-    let mut files: BTreeMap<String, Vec<u8>> = request.scripts.iter().cloned().collect();
-    let of_release = pair.new.svr4.as_ref().filter(|_| pair.new.form == ReleaseForm::Svr4);
-    for name in classes.iter().map(|class| format!("i.{class}")) {
-        let released = of_release.and_then(|svr4| svr4.class_scripts.get(&name));
-        if let Some(text) = request.class_scripts.get(&name).or(released) {
-            files.insert(name, text.clone());
-        }
+    let mut files = class_scripts(pair, classes, request);
+    if request.with_scripts {
+        let has_own = |class: &&str| files.contains_key(&format!("i.{class}")) || STANDARD.contains(class);
+        let others = classes.iter().map(String::as_str).filter(|class| !has_own(class));
+        let stock = patch_scripts::of_patch(others.collect::<Vec<_>>());
+        files.extend(stock.into_iter().map(|(name, text)| (name, text.as_bytes().to_vec())));
     }
     if !delivery.deleted.is_empty() {
         // What lies in a directory goes before the directory.
@@ -496,6 +425,21 @@ fn information(
         files.insert(OBJECTS.to_owned(), layout.given.write());
     }
     Ok(files)
+}
+
+/// The scripts of the classes: the producer's own, else those of the new release.
+fn class_scripts(
+    pair: &PackagePair<'_>,
+    classes: &[String],
+    request: &BuildRequest,
+) -> BTreeMap<String, Vec<u8>> {
+    let of_release = pair.new.svr4.as_ref().filter(|_| pair.new.form == ReleaseForm::Svr4);
+    let found = classes.iter().map(|class| format!("i.{class}")).filter_map(|name| {
+        let released = of_release.and_then(|svr4| svr4.class_scripts.get(&name));
+        let text = request.class_scripts.get(&name).or(released)?;
+        Some((name, text.clone()))
+    });
+    found.collect()
 }
 
 #[cfg(test)]

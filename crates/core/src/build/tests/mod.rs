@@ -37,7 +37,7 @@ fn request(id: &str) -> BuildRequest {
         lists: PatchLists::default(),
         properties: Vec::new(),
         readme: ReadmeText::default(),
-        scripts: Vec::new(),
+        with_scripts: false,
         class_scripts: std::collections::BTreeMap::new(),
         restricted: None,
         allow_abi_break: false,
@@ -163,11 +163,15 @@ fn classes_take_their_scripts_along() {
     request.choices.classes = vec![(PathGlob::parse("web").unwrap(), "cfg".into())];
     request.class_scripts.insert("i.cfg".to_owned(), b"exit 0\n".to_vec());
     request.class_scripts.insert("i.other".to_owned(), b"exit 1\n".to_vec());
-    request.scripts = vec![("checkinstall".to_owned(), b"exit 0\n".to_vec())];
+    request.with_scripts = true;
     let draft = draft_patch(&from, &to, None, &[], &request).unwrap();
     let sparse = &draft.packages[0].sparse;
     assert_eq!(sparse.params.text("CLASSES"), "cfg none");
-    assert_eq!(sparse.information.keys().collect::<Vec<_>>(), ["checkinstall", "deletes", "i.cfg"]);
+    let names: Vec<&str> = sparse.information.keys().map(String::as_str).collect();
+    let stock = ["patch_checkinstall", "patch_postinstall", "postinstall", "preinstall"];
+    assert_eq!(names[..4], ["checkinstall", "deletes", "i.cfg", "i.none"]);
+    assert_eq!(names[4..], stock);
+    assert_eq!(sparse.information["i.cfg"], b"exit 0\n", "its own");
 }
 
 #[test]
