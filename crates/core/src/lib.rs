@@ -74,8 +74,10 @@
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod build;
 pub mod database;
 pub mod depot;
+pub mod elf;
 pub mod format;
 pub mod inventory;
 pub mod operation;

@@ -1,0 +1,138 @@
+//! Patches on the disk.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use super::*;
+use crate::source::{Extent, Origin, open};
+
+#[test]
+fn every_form_is_read_as_the_same_patch() {
+    let (from, to) = (old().release(), new().release());
+    let draft = draft(&from, &to, "900-01");
+    let place = tempfile::tempdir().unwrap();
+    for (form, name) in FORMS {
+        let path = place.path().join(name);
+        let made = written(&draft, &path, form);
+        let (source, image) = open(Origin::Path(&path), Extent::Everything).unwrap();
+        source.verify(&image).unwrap();
+        let package = &image.packages[0];
+        assert_eq!(package.pkgmap, draft.packages[0].sparse.pkgmap, "{name}");
+        assert_eq!(package.deletes.len(), 1, "{name}");
+        assert_eq!(image.patchinfo.is_some(), form != PatchForm::Datastream, "{name}");
+        assert!(made.manifest.exists(), "{name}");
+        if form != PatchForm::Directory {
+            let bytes = fs::read(&path).unwrap();
+            assert_eq!((made.bytes, made.sha256), (bytes.len() as u64, manifest::digest_of(&bytes)));
+            let text = fs::read_to_string(&made.manifest).unwrap();
+            let expected = format!("SHA256 ({name}) = {}\n", manifest::hex(&made.sha256));
+            assert!(text.ends_with(&expected) && text.contains("# form file\n"), "{text}");
+        }
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2 * FORMS.len() - 1, "nothing else stays");
+}
+
+#[test]
+fn a_directory_lists_its_members_and_has_the_times_of_the_objects() {
+    let (from, to) = (old().release(), new().release());
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("900-01");
+    let made = written(&draft(&from, &to, "900-01"), &path, PatchForm::Directory);
+    let text = fs::read_to_string(path.join("MANIFEST")).unwrap();
+    let mut bytes = text.len() as u64;
+    for (file, content) in files(&path) {
+        let name = file.strip_prefix(&path).unwrap().display().to_string();
+        if name != "MANIFEST" {
+            let line = format!("\nSHA256 ({name}) = {}\n", manifest::hex(&manifest::digest_of(&content)));
+            assert!(text.contains(&line), "{name}");
+            bytes += content.len() as u64;
+        }
+    }
+    assert_eq!((made.bytes, made.sha256), (bytes, manifest::digest_of(text.as_bytes())));
+    let web = fs::metadata(path.join("ACMEweb/reloc/bin/web")).unwrap();
+    assert_eq!((web.mtime(), web.permissions().mode() & 0o7777), (DELIVERED, 0o644));
+    let readme = fs::metadata(path.join("README.900-01")).unwrap();
+    assert_eq!(readme.mtime(), DELIVERED + 100);
+}
+
+#[test]
+fn the_same_releases_give_the_same_bytes() {
+    let (from, to) = (old().release(), new().release());
+    let place = tempfile::tempdir().unwrap();
+    for (form, name) in FORMS {
+        let both = ["a", "b"].map(|directory| {
+            let directory = place.path().join(directory);
+            let _ = fs::create_dir(&directory);
+            written(&draft(&from, &to, "900-01"), &directory.join(name), form)
+        });
+        assert_eq!(both[0].sha256, both[1].sha256, "{name}");
+    }
+    let relative = |top: &str| {
+        let top = place.path().join(top);
+        files(&top).into_iter().map(move |(path, bytes)| (path.strip_prefix(&top).unwrap().to_owned(), bytes))
+    };
+    assert!(relative("a").eq(relative("b")));
+}
+
+#[test]
+fn what_is_there_is_replaced_only_if_that_is_wanted_and_it_is_a_patch() {
+    let (from, to) = (old().release(), new().release());
+    let draft = draft(&from, &to, "900-01");
+    let place = tempfile::tempdir().unwrap();
+    for (form, name) in FORMS {
+        let path = place.path().join(name);
+        written(&draft, &path, form);
+        let mut again = destination(&path, form);
+        let refused = write_patch(&draft, &again, &|| None).unwrap_err();
+        assert!(matches!(refused, BuildError::Exists(_)), "{name}: {refused}");
+        again.replaces = true;
+        write_patch(&draft, &again, &|| None).unwrap();
+    }
+    let mine = place.path().join("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("thesis"), "").unwrap();
+    for (form, _) in FORMS {
+        let to = PatchDestination { replaces: true, ..destination(&mine, form) };
+        let refused = write_patch(&draft, &to, &|| None).unwrap_err();
+        assert!(matches!(refused, BuildError::Exists(_) | BuildError::Foreign(_)), "{form:?}: {refused}");
+    }
+    assert!(mine.join("thesis").exists());
+}
+
+#[test]
+fn a_release_that_changes_while_it_is_read_leaves_nothing() {
+    let (from, mut to) = (old().release(), new().release());
+    let mut others = new().package();
+    std::mem::swap(&mut to.packages[0].contents, &mut others.contents);
+    let draft = draft(&from, &to, "900-01");
+    assert!(write_patch(&draft, &destination(Path::new("/nowhere/x"), PatchForm::Zip), &|| None).is_err());
+    let mut changed = to;
+    changed.packages[0].contents = new().file("/bin/web", "two?").package().contents;
+    let place = tempfile::tempdir().unwrap();
+    for (form, name) in FORMS {
+        let draft = draft_patch(&from, &changed, None, &[], &request("900-01")).unwrap();
+        let refused = write_patch(&draft, &destination(&place.path().join(name), form), &|| None);
+        let said = refused.unwrap_err().to_string();
+        assert_eq!(
+            said, "tree changes while it is read: /bin/web (other bytes) is not what it was",
+            "{name}"
+        );
+    }
+    changed.packages[0].contents = MadePackage::tree().package().contents;
+    let draft = draft_patch(&from, &changed, None, &[], &request("900-01")).unwrap();
+    let gone = write_patch(&draft, &destination(&place.path().join("x"), PatchForm::Directory), &|| None);
+    assert!(matches!(gone, Err(BuildError::Changed { .. })));
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_signal_leaves_nothing() {
+    let (from, to) = (old().release(), new().release());
+    let draft = draft(&from, &to, "900-01");
+    let place = tempfile::tempdir().unwrap();
+    for (form, name) in FORMS {
+        let ended = write_patch(&draft, &destination(&place.path().join(name), form), &|| Some(2));
+        assert!(matches!(ended, Err(BuildError::Interrupted(2))), "{name}");
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
