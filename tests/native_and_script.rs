@@ -8,13 +8,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use patchadm_core::patch_scripts::of_patch;
 use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::package::checksum;
 use patchadm_svr4::patch::PatchInfo;
 
 use crate::differences::{Difference, Explained, assert_explained};
+use crate::packages::files;
 use crate::sandbox::Sandbox;
 use crate::scenario::{ADMIN, Scenario, shared};
 use crate::tree::{COLUMNS, Tree, assert_same};
@@ -47,7 +50,7 @@ const DIFFERENCES: &[Explained] = &[
         "engine",
         "*",
         "record pkg/SUNWstuf/install/checkinstall",
-        "the stock postinstall removes whatever checkinstall the package has left there",
+        "a package whose scripts keep the records has no use for a checkinstall in its directory",
     ),
 ];
 
@@ -137,11 +140,55 @@ fn stage(goldens: &Path) -> Option<[Side; 2]> {
 fn the_program_and_the_scripts_leave_the_same_root() {
     let Some(goldens) = shared("the_program_and_the_scripts_leave_the_same_root", "goldens") else { return };
     let Some(sides) = stage(&goldens) else { return };
+    assert_same_roots(&sides, |_| goldens.join("pkgs"));
+}
+
+#[test]
+fn the_program_and_the_scripts_of_our_patches_leave_the_same_root() {
+    let test = "the_program_and_the_scripts_of_our_patches_leave_the_same_root";
+    let Some(goldens) = shared(test, "goldens") else { return };
+    let Some(sides) = stage(&goldens) else { return };
+    for side in &sides {
+        for step in STEPS {
+            let Some((_, set)) = step.split_once("@P@/") else { continue };
+            let from = goldens.join("pkgs").join(set).join("SUNWstuf");
+            write_with_our_scripts(&from, &side.scenario.beside("ours").join(set).join("SUNWstuf"));
+        }
+    }
+    assert_same_roots(&sides, |side| side.scenario.beside("ours"));
+}
+
+/// Copies a package, with the scripts that patches of ours carry in the place of its own.
+fn write_with_our_scripts(from: &Path, to: &Path) {
+    let classes: Vec<String> = files(from)
+        .iter()
+        .filter_map(|name| name.strip_prefix("install/i.").map(str::to_owned))
+        .collect();
+    let scripts = of_patch(classes.iter().map(String::as_str));
+    for name in files(from) {
+        let script = name.strip_prefix("install/").and_then(|name| scripts.get(name));
+        let bytes = script.map_or_else(|| fs::read(from.join(&name)).unwrap(), |text| text.as_bytes().to_vec());
+        fs::create_dir_all(to.join(&name).parent().unwrap()).unwrap();
+        fs::write(to.join(&name), bytes).unwrap();
+    }
+    let pkgmap = fs::read_to_string(from.join("pkgmap")).unwrap();
+    let line = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+        [part, "i", name, _, _, mtime] if scripts.contains_key(name) => {
+            let text = scripts[name].as_bytes();
+            format!("{part} i {name} {} {} {mtime}\n", text.len(), checksum::sum(text))
+        }
+        _ => format!("{line}\n"),
+    };
+    fs::write(to.join("pkgmap"), pkgmap.lines().map(line).collect::<String>()).unwrap();
+}
+
+/// Goes all steps on both sides, and compares what is there after each.
+fn assert_same_roots(sides: &[Side; 2], patches: impl Fn(&Side) -> PathBuf) {
     let mut differences: Vec<Difference> = Vec::new();
     for step in STEPS {
         let codes = sides.each_ref().map(|side| {
             let (command, rest) = step.split_once(' ').unwrap();
-            let rest = rest.replace("@P@", goldens.join("pkgs").to_str().unwrap());
+            let rest = rest.replace("@P@", patches(side).to_str().unwrap());
             side.run(&format!("{command} --engine {} -R @ROOT@ {rest}", side.engine))
         });
         let [(native, _), (script, said)] = &codes;

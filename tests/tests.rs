@@ -139,6 +139,10 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// The scripts that patches of ours carry.
+mod patch_scripts;
+/// What is wrong with patches that are not applied.
+mod lint;
 /// Roots that have no package database yet, or half of one.
 mod new_roots;
 /// Commands on a root without a package database.
