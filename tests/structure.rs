@@ -23,6 +23,9 @@ const CRATES: &[(&str, &[&str])] = &[
 const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("operation", &["plan", "script", "source", "database", "inventory", "policy", "format"]),
     ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
+    ("build", &["release", "elf", "source", "patch_scripts", "format"]),
+    ("release", &["source", "format"]),
+    ("elf", &[]),
     ("patch_scripts", &[]),
     ("script", &["format"]),
     ("source", &["format"]),

@@ -75,7 +75,7 @@ pub(super) fn overlaps<'a>(
     lists: &PatchLists,
     others: &[OtherPatch],
     packages: impl Iterator<Item = (&'a PkgInst, &'a PackageDelivery)> + Clone,
-) -> Result<(), Overlap> {
+) -> Result<(), Box<Overlap>> {
     for other in others.iter().map(|other| &other.patch) {
         if other.id.same_base(id) || names(lists, &other.id) || names(&other.lists, id) {
             continue;
@@ -85,13 +85,13 @@ pub(super) fn overlaps<'a>(
             let common: BTreeSet<&ObjectPath> =
                 theirs.flat_map(|package| in_both(package, delivery)).collect();
             if let Some(path) = common.first() {
-                return Err(Overlap {
+                return Err(Box::new(Overlap {
                     id: id.clone(),
                     other: other.id.clone(),
                     pkg: pkg.clone(),
                     path: (*path).clone(),
                     more: common.len() - 1,
-                });
+                }));
             }
         }
     }

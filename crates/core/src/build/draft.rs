@@ -107,7 +107,7 @@ pub fn draft_patch<'r>(
     if let Some(broken) = findings.iter().find(|finding| finding.is_break())
         && !request.allow_abi_break
     {
-        return Err(BuildError::AbiBreak(broken.clone()));
+        return Err(BuildError::AbiBreak(Box::new(broken.clone())));
     }
     let scripts_left_out = scripts_left_out(&packages);
     let sparse: Vec<&SparsePackage> = packages.iter().map(|drafted| &drafted.sparse).collect();
