@@ -272,7 +272,8 @@ fn an_object_that_goes_to_another_package_is_there_in_any_order_of_packages() {
             in_place(to).file(to, 0o644, "x\n"),
         ]);
         let before = installed(&stage);
-        let trees = ["old", "new"].map(|side| [from, to].map(|package| stage.beside(&format!("{side}-{package}"))));
+        let trees =
+            ["old", "new"].map(|side| [from, to].map(|package| stage.beside(&format!("{side}-{package}"))));
         for (side, text) in [(0, "old\n"), (1, "new\n")] {
             for (at, package) in [from, to].iter().enumerate() {
                 write(&trees[side][at].join(package), "x\n", 0o644);
@@ -280,8 +281,7 @@ fn an_object_that_goes_to_another_package_is_there_in_any_order_of_packages() {
             write(&trees[side][side].join("moves"), text, 0o644);
         }
         let release = |side: usize| {
-            let mut packages =
-                vec![package(&trees[side][0], Some(from)), package(&trees[side][1], Some(to))];
+            let mut packages = vec![package(&trees[side][0], Some(from)), package(&trees[side][1], Some(to))];
             packages.sort_by(|one, other| one.name.cmp(&other.name));
             Release { name: "release".to_owned(), packages }
         };
