@@ -22,6 +22,8 @@ mod bad_packages;
 mod benchmark;
 /// Recovery at boot.
 mod boot;
+/// Patches made of two trees, applied and backed out.
+mod build;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
 /// The same releases, patched and backed out.

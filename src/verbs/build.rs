@@ -66,7 +66,7 @@ fn refused_patch(error: &PreviousError) -> anyhow::Error {
         PreviousError::Macros { .. } => Exit::new(28, ExitCause::DamagedInput),
         _ => Exit::new(33, ExitCause::DamagedInput),
     };
-    stop(exit, error.to_string(), "Name a patch that this program can read.")
+    stop(exit, &error.to_string(), "Name a patch that this program can read.")
 }
 
 /// The end where no patch is made.
@@ -111,10 +111,10 @@ fn refused(error: &BuildError) -> anyhow::Error {
         BuildError::Interrupted(signal) => (Exit::by_signal(*signal), "Run it again."),
         _ => (Exit::failed(ExitCause::Internal), "Look at the directory that is written to."),
     };
-    stop(exit, error.to_string(), next)
+    stop(exit, &error.to_string(), next)
 }
 
 /// An end in the three lines of the modern face: what did not happen, why, what to do.
-fn stop(exit: Exit, reason: String, next: &str) -> anyhow::Error {
+fn stop(exit: Exit, reason: &str, next: &str) -> anyhow::Error {
     Stop::Refused { exit, message: format!("no patch was made\n{reason}.\n{next}") }.into()
 }

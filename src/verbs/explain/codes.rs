@@ -267,6 +267,15 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "valpath", ["valpath"] => {
         1 [NotApplicable] "The path is not all of what the options ask for." "Nothing: that is the answer."
     }
+    "patchadm build", ["build"] => {
+        1 [AlreadyApplied] "Something has the name of the patch; nothing was made." "Choose another name, or use --force for a patch."
+        10 [NotApplicable Restricted Dependency DamagedInput Edited]
+            "The releases make no patch: they do not differ, an object cannot be in a package, another patch has its path, or something is lost that other objects need."
+            "Read the message: it names the object or the patch."
+        28 [DamagedInput] "A pkginfo or pkgmap of a patch or package that was named is damaged or missing." "Get it again."
+        33 [DamagedInput NotFound NoRights Internal] "A release or patch that was named cannot be read." "Look at the file that the message names."
+        39 [DamagedInput] "An archive that was named cannot be decompressed." "Get it again."
+    }
     "patchadm explain", ["explain"] => {
         1 [NotFound] "No command ends with this code, or not the one that is named." "`patchadm --help` lists the commands, their manual pages the codes."
     }

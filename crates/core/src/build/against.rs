@@ -70,28 +70,28 @@ impl OtherPatch {
 }
 
 /// Refuses a path that one of the others has as well, unless one of both patches names the other.
-pub(super) fn overlaps<'a>(
+pub(super) fn overlaps(
     id: &PatchId,
     lists: &PatchLists,
     others: &[OtherPatch],
-    packages: impl Iterator<Item = (&'a PkgInst, &'a PackageDelivery)> + Clone,
-) -> Result<(), Overlap> {
+    packages: &[(&PkgInst, &PackageDelivery)],
+) -> Result<(), Box<Overlap>> {
     for other in others.iter().map(|other| &other.patch) {
         if other.id.same_base(id) || names(lists, &other.id) || names(&other.lists, id) {
             continue;
         }
-        for (pkg, delivery) in packages.clone() {
+        for (pkg, delivery) in packages.iter().copied() {
             let theirs = other.packages.iter().filter(|package| package.pkg == pkg.as_str());
             let common: BTreeSet<&ObjectPath> =
                 theirs.flat_map(|package| in_both(package, delivery)).collect();
             if let Some(path) = common.first() {
-                return Err(Overlap {
+                return Err(Box::new(Overlap {
                     id: id.clone(),
                     other: other.id.clone(),
                     pkg: pkg.clone(),
                     path: (*path).clone(),
                     more: common.len() - 1,
-                });
+                }));
             }
         }
     }

@@ -140,12 +140,12 @@ mod tests {
     fn every_respect_in_which_objects_differ_is_named() {
         let old = file("/f", "old");
         let mut new = file("/f", "new");
-        assert_eq!(said(&[old.clone()], &[new.clone()]), ["/f bytes"]);
+        assert_eq!(said(std::slice::from_ref(&old), std::slice::from_ref(&new)), ["/f bytes"]);
         new.mode = patchadm_svr4::package::Mode::of(0o600);
         new.owner.name = Some("bin".into());
         new.xattrs.insert(b"user.note".to_vec(), b"x".to_vec());
-        assert_eq!(said(&[old.clone()], &[new]), ["/f bytes mode owner xattrs"]);
-        assert_eq!(said(&[old.clone()], &[symlink("/f", "g")]), ["/f type"]);
+        assert_eq!(said(std::slice::from_ref(&old), &[new]), ["/f bytes mode owner xattrs"]);
+        assert_eq!(said(std::slice::from_ref(&old), &[symlink("/f", "g")]), ["/f type"]);
         assert_eq!(said(&[symlink("/f", "g")], &[symlink("/f", "h")]), ["/f target"]);
         assert_eq!(said(&[directory("/f")], &[old]), ["/f type mode"]);
     }
@@ -155,7 +155,7 @@ mod tests {
         let old = file("/f", "x");
         let mut new = old.clone();
         new.mode = patchadm_svr4::package::Mode::of(0o600);
-        let found = compare(&[old.clone()], &[new], CompareOptions::default());
+        let found = compare(std::slice::from_ref(&old), &[new], CompareOptions::default());
         let [ObjectChange { kind: ChangeKind::Replaced(differences), .. }] = &found.changes[..] else {
             panic!()
         };
@@ -169,8 +169,9 @@ mod tests {
         let old = file("/f", "x");
         let mut new = old.clone();
         new.mtime.seconds += 1;
-        assert!(said(&[old.clone()], &[new.clone()]).is_empty());
-        let found = compare(&[old.clone()], &[new.clone()], CompareOptions { mtimes: true });
+        assert!(said(std::slice::from_ref(&old), std::slice::from_ref(&new)).is_empty());
+        let found =
+            compare(std::slice::from_ref(&old), std::slice::from_ref(&new), CompareOptions { mtimes: true });
         assert_eq!(found.changes.len(), 1);
         let (mut here, mut later) = (directory("/d"), directory("/d"));
         (here.mtime.seconds, later.mtime.seconds) = (1, 2);
@@ -182,7 +183,7 @@ mod tests {
         let mut old = file("/f", "x");
         let mut new = old.clone();
         (old.owner.id, new.owner.id) = (Some(5), Some(6));
-        assert!(said(&[old.clone()], &[new.clone()]).is_empty(), "the same name");
+        assert!(said(std::slice::from_ref(&old), std::slice::from_ref(&new)).is_empty(), "the same name");
         new.owner.name = None;
         assert_eq!(said(&[old], &[new]), ["/f owner"]);
     }

@@ -89,26 +89,13 @@ pub fn draft_patch<'r>(
     if let Some(previous) = previous {
         lists.unite(&previous.lists);
     }
-    overlaps(&request.id, &lists, others, prepared.iter().map(|one| &one.pair.pkg).zip(&deliveries))?;
-    let (mut packages, mut abi) = (Vec::new(), AbiCheck::default());
-    for (prepared, delivery) in prepared.iter().zip(deliveries) {
-        if !delivery.is_empty() {
-            let sparse = SparsePackage::of(&prepared.pair, delivery, &lists, request)?;
-            packages.push(DraftedPackage { sparse, old: prepared.pair.old, new: prepared.pair.new });
-        }
-    }
+    let named: Vec<_> = prepared.iter().map(|one| &one.pair.pkg).zip(&deliveries).collect();
+    overlaps(&request.id, &lists, others, &named)?;
+    let packages = drafted(&prepared, deliveries, &lists, request)?;
     if packages.is_empty() {
         return Err(BuildError::NothingChanged { from: from.name.clone(), to: to.name.clone() });
     }
-    for drafted in &packages {
-        abi.look_at(drafted.old, drafted.new, &drafted.sparse)?;
-    }
-    let findings = abi.findings(to, others)?;
-    if let Some(broken) = findings.iter().find(|finding| finding.is_break())
-        && !request.allow_abi_break
-    {
-        return Err(BuildError::AbiBreak(broken.clone()));
-    }
+    let findings = libraries(&packages, to, others, request)?;
     let scripts_left_out = scripts_left_out(&packages);
     let sparse: Vec<&SparsePackage> = packages.iter().map(|drafted| &drafted.sparse).collect();
     let beside = BTreeMap::from([
@@ -125,6 +112,41 @@ pub fn draft_patch<'r>(
         scripts_left_out,
         findings: findings.into_iter().map(BuildFinding::Abi).collect(),
     })
+}
+
+/// Makes the package of each pair that has something to do.
+fn drafted<'r>(
+    prepared: &[PreparedPair<'r>],
+    deliveries: Vec<PackageDelivery>,
+    lists: &PatchLists,
+    request: &BuildRequest,
+) -> Result<Vec<DraftedPackage<'r>>, BuildError> {
+    let mut packages = Vec::new();
+    for (prepared, delivery) in prepared.iter().zip(deliveries) {
+        if !delivery.is_empty() {
+            let sparse = SparsePackage::of(&prepared.pair, delivery, lists, request)?;
+            packages.push(DraftedPackage { sparse, old: prepared.pair.old, new: prepared.pair.new });
+        }
+    }
+    Ok(packages)
+}
+
+/// Looks into libraries, and refuses to take away what is needed.
+fn libraries(
+    packages: &[DraftedPackage<'_>],
+    to: &Release,
+    others: &[OtherPatch],
+    request: &BuildRequest,
+) -> Result<Vec<AbiFinding>, BuildError> {
+    let mut abi = AbiCheck::default();
+    for drafted in packages {
+        abi.look_at(drafted.old, drafted.new, &drafted.sparse)?;
+    }
+    let findings = abi.findings(to, others)?;
+    match findings.iter().find(|finding| finding.is_break()) {
+        Some(broken) if !request.allow_abi_break => Err(BuildError::AbiBreak(Box::new(broken.clone()))),
+        _ => Ok(findings),
+    }
 }
 
 /// Refuses an id that a restricted patch cannot have, and one that is no later revision.

@@ -69,10 +69,10 @@ pub enum BuildError {
     Pattern(String),
     /// Another patch delivers the same path.
     #[error(transparent)]
-    Overlap(#[from] Overlap),
+    Overlap(#[from] Box<Overlap>),
     /// An object that stays needs what the new release no longer has.
     #[error("{0}")]
-    AbiBreak(AbiFinding),
+    AbiBreak(Box<AbiFinding>),
     /// There is something under the name of the patch.
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),

@@ -66,7 +66,7 @@ fn escaped(name: &[u8]) -> Vec<u8> {
 
 /// Formats a digest as hexadecimal digits.
 pub fn hex(digest: &Sha256Digest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    patchadm_rootfs::Digest(*digest).to_string()
 }
 
 /// Computes the digest of some bytes.

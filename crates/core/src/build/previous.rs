@@ -56,7 +56,7 @@ pub enum PreviousError {
         /// The package.
         package: String,
         /// The fault.
-        error: PatchMacrosError,
+        error: Box<PatchMacrosError>,
     },
     /// Its packages name different patches.
     #[error("{0} has packages of two patches, {1} and {2}")]
@@ -119,9 +119,12 @@ impl PreviousPatch {
 
 /// The macros of a package of a patch.
 pub(super) fn macros_of(package: &PackageImage, name: &str) -> Result<PatchMacros, PreviousError> {
-    let macros = PatchMacros::from_params(&package.params, SEPARATOR).map_err(|error| {
-        PreviousError::Macros { patch: name.to_owned(), package: package.directory.clone(), error }
-    })?;
+    let macros =
+        PatchMacros::from_params(&package.params, SEPARATOR).map_err(|error| PreviousError::Macros {
+            patch: name.to_owned(),
+            package: package.directory.clone(),
+            error: Box::new(error),
+        })?;
     macros.ok_or_else(|| PreviousError::NoPatch(name.to_owned(), package.directory.clone()))
 }
 

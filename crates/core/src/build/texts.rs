@@ -61,9 +61,9 @@ pub(super) fn readme(
     Ok(out)
 }
 
-/// Several entries, each on a line of its own.
+/// Several entries, each on a line of its own behind the label.
 fn lines(entries: &[String]) -> String {
-    entries.iter().map(|entry| format!("\n{entry}")).collect()
+    std::iter::once("").chain(entries.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a line for each object of a package, sorted by path.

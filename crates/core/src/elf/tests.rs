@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The file header and two program headers, in bytes.
+const HEADERS: u64 = 64 + 2 * 56;
+
 /// Makes a library for x86-64 with these names and versions, as small as the format allows.
 pub(crate) fn library(
     soname: Option<&str>,
@@ -46,7 +49,6 @@ pub(crate) fn library(
             requirements.extend(next.to_le_bytes());
         }
     }
-    const HEADERS: u64 = 64 + 2 * 56;
     let dynamic_size = 16 * (tags.len() as u64 + 7);
     let definitions_at = HEADERS + dynamic_size;
     let requirements_at = definitions_at + definitions.len() as u64;

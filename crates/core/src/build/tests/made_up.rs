@@ -13,9 +13,6 @@ use patchadm_svr4::package::{Mode, ObjectPath, checksum};
 /// When objects were last modified, in seconds since 1970.
 pub(crate) const DELIVERED: i64 = 1_577_836_800;
 
-/// An object and the bytes that it has.
-pub(crate) type Made = ReleaseObject;
-
 fn root() -> ObjectOwner {
     ObjectOwner { name: Some("root".into()), id: Some(0) }
 }

@@ -52,9 +52,8 @@ impl<'a> CheckedContent<'a> {
     /// the content, there is none.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         match self.end {
-            ContentEnd::Complete => Ok(()),
             ContentEnd::Open if self.size == self.expected.size => self.read(&mut [0; ONE]).map(drop),
-            ContentEnd::Open => Ok(()),
+            ContentEnd::Open | ContentEnd::Complete => Ok(()),
             ContentEnd::Changed => Err(self.changed()),
             ContentEnd::Failed => Err(io::Error::other("it cannot be read")),
         }
