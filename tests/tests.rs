@@ -125,6 +125,8 @@ mod ledger;
 /// What killed makings leave.
 mod leftovers;
 mod links;
+/// What is wrong with patches that are not applied.
+mod lint;
 /// What list tells, and in which order.
 mod list;
 /// Two writers at once.
@@ -141,10 +143,6 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
-/// The scripts that patches of ours carry.
-mod patch_scripts;
-/// What is wrong with patches that are not applied.
-mod lint;
 /// Roots that have no package database yet, or half of one.
 mod new_roots;
 /// Commands on a root without a package database.
@@ -155,6 +153,8 @@ mod objects_file;
 mod outside_archives;
 /// Packages made by a test.
 mod packages;
+/// The scripts that patches of ours carry.
+mod patch_scripts;
 mod pkgadd;
 mod pkgchk;
 /// Pkgmaps and packages on devices, checked.

@@ -89,7 +89,8 @@ impl DepotPatch {
             return Some("its id is not a patch id");
         }
         let beside = [&self.manifest, &self.signature, &self.readme];
-        path_fault(&self.path, &self.sha256).or_else(|| beside.into_iter().flatten().find_map(DepotFile::fault))
+        path_fault(&self.path, &self.sha256)
+            .or_else(|| beside.into_iter().flatten().find_map(DepotFile::fault))
     }
 
     /// The digests of all objects of the patch.

@@ -97,9 +97,8 @@ impl SeenDepots {
     pub fn parse(text: &[u8]) -> Result<Self, SeenDepotsError> {
         let lines = text.split(|&byte| byte == b'\n').enumerate();
         let lines = lines.filter(|(_, line)| !line.is_empty());
-        let depots = lines.map(|(at, line)| {
-            parse_line(line).map_err(|reason| SeenDepotsError { line: at + 1, reason })
-        });
+        let depots = lines
+            .map(|(at, line)| parse_line(line).map_err(|reason| SeenDepotsError { line: at + 1, reason }));
         depots.collect::<Result<_, _>>().map(Self)
     }
 
@@ -220,7 +219,10 @@ mod tests {
     #[test]
     fn an_older_a_forked_a_swapped_and_an_expired_index_are_refused() {
         let refused = |location, index: DepotIndex, two, day| judged(location, &index, two, day).unwrap_err();
-        assert!(matches!(refused(HERE, index("aa", 6), "22", 1), StaleIndex::Older { found: 6, seen: 7, .. }));
+        assert!(matches!(
+            refused(HERE, index("aa", 6), "22", 1),
+            StaleIndex::Older { found: 6, seen: 7, .. }
+        ));
         assert!(matches!(refused("/srv/mirror", index("aa", 6), "22", 1), StaleIndex::Older { .. }));
         assert!(matches!(refused(HERE, index("aa", 7), "22", 1), StaleIndex::Forked { version: 7, .. }));
         assert!(matches!(refused(HERE, index("bb", 9), "22", 1), StaleIndex::Swapped { .. }));
