@@ -26,9 +26,9 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("script", &["format"]),
     ("source", &["sign", "format"]),
     ("sign", &[]),
-    ("database", &["inventory", "policy", "format"]),
+    ("database", &["sign", "inventory", "policy", "format"]),
     ("inventory", &["format"]),
-    ("policy", &[]),
+    ("policy", &["sign"]),
     ("format", &[]),
 ];
 
