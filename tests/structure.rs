@@ -48,9 +48,9 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("depot", &[]),
     ("source", &["sign", "format"]),
     ("sign", &[]),
-    ("database", &["inventory", "policy", "format"]),
+    ("database", &["sign", "inventory", "policy", "format"]),
     ("inventory", &["format"]),
-    ("policy", &[]),
+    ("policy", &["sign"]),
     ("format", &[]),
     ("path_glob", &[]),
 ];

@@ -236,6 +236,8 @@ mod shared_paths;
 /// What show tells of a patch.
 mod show;
 mod showrev;
+/// Signed patches, verified before they are believed.
+mod signatures;
 /// Directories where packages wait.
 mod spool;
 /// What others put where a stage could be.

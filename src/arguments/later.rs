@@ -21,15 +21,9 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ("patchadd", "-S", SERVICE, "Name its root with -R: patchadd -R /export/SERVICE PATCH"),
     (
         "patchadd",
-        "-k",
-        "-k names the keystore for signed patches; signatures are not verified yet, so that it means nothing here",
-        "Leave it out, and verify the patch by other means before you apply it",
-    ),
-    (
-        "patchadd",
         "-P",
-        "-P says where the password of the keystore is; signatures are not verified yet, so that it means nothing here",
-        "Leave it out, and verify the patch by other means before you apply it",
+        "-P says where the password of the keystore is; public keys have none, so that it means nothing here",
+        "Leave it out",
     ),
     (
         "patchadd",

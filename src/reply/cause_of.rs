@@ -14,6 +14,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
+use patchadm_core::sign::KeyDirectoryError;
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::format::contents::ContentsError;
@@ -54,6 +55,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Archive(ArchiveError::View(error)) => of_view(error),
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
+        Failure::Keys(KeyDirectoryError::Root(error)) => of_root(error),
+        Failure::Keys(_) => ExitCause::Signature,
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::Policy(_)
         | Failure::OwnedByRoot(_)
@@ -137,6 +140,7 @@ pub(crate) fn of_source(error: &SourceError) -> ExitCause {
         SourceProblem::NotFound => ExitCause::NotFound,
         SourceProblem::HoldsPatches(_) => ExitCause::Usage,
         SourceProblem::Io { error, .. } => of_io(error),
+        SourceProblem::Signature(_) | SourceProblem::Changed(_) => ExitCause::Signature,
         _ => ExitCause::DamagedInput,
     }
 }

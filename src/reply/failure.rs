@@ -64,6 +64,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Policy(_) | Failure::OwnedByRoot(_) => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
+        Failure::Keys(_) => by(SIGNATURE, 5, 1),
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
@@ -77,6 +78,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
 /// Codes that are the same for every command.
 const LOCKED: u8 = Exit::LOCKED.code();
 const UNFINISHED: u8 = Exit::UNFINISHED.code();
+const SIGNATURE: u8 = Exit::SIGNATURE.code();
 
 /// The exit code of a command for a root that somebody else than the superuser may change.
 fn untrusted_number(command: Command) -> u8 {
@@ -153,6 +155,7 @@ fn source_number(command: Command, error: &SourceError) -> u8 {
         SourceProblem::CorruptPackageFile { .. } => 28,
         SourceProblem::Corrupt { .. } => 10,
         SourceProblem::Symlink { .. } => 13,
+        SourceProblem::Signature(_) | SourceProblem::Changed(_) => SIGNATURE,
     }
 }
 

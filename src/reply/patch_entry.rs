@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::exit::Exit;
 use super::failure;
 use super::result_word::ResultWord;
+use super::signature_entry::{SignatureEntry, refused_signature};
 use super::undo::{self, UndoEntry};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
@@ -52,6 +53,9 @@ pub(crate) struct PatchEntry {
     /// The recorded objects that were not there and are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) missing: Vec<String>,
+    /// What is known of its signature, where somebody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<SignatureEntry>,
     /// The space that the patch needs on each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) space: Vec<SpaceEntry>,
@@ -122,7 +126,7 @@ impl PatchEntry {
         one: ApplyOutcome,
         code: fn(Command, &Failure) -> Exit,
     ) -> Self {
-        let ApplyOutcome { id, plan, scripts, missing, reboot, in_use, result } = one;
+        let ApplyOutcome { id, plan, scripts, missing, signature, reboot, in_use, result } = one;
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
@@ -158,6 +162,10 @@ impl PatchEntry {
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: missing.iter().map(ToString::to_string).collect(),
+            signature: signature
+                .as_ref()
+                .or_else(|| refused_signature(failure.as_ref()?))
+                .map(SignatureEntry::of),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned

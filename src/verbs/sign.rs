@@ -51,7 +51,7 @@ struct ShownSignature {
 /// Runs the verb. What was signed before a failure stays signed. Exit 41 where the key cannot be used, or a manifest is not
 /// that of its patch.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let SignArgs { key, password_file, _common, targets } = parse(call, USAGE)?;
+    let SignArgs { key, password_file, _common: _, targets } = parse(call, USAGE)?;
     let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let key = key.ok_or_else(|| usage("no secret key is named (--key)"))?;
     if targets.is_empty() {

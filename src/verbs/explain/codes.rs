@@ -103,6 +103,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         38 [Script] "A script of the patch cannot be executed: it lacks the permission, or its interpreter is not there."
             "Get the patch again, or install the interpreter."
         39 [DamagedInput] "The archive cannot be decompressed." "Get the patch again."
+        41 [Signature] "The signature of the patch is missing, wrong or not trusted, or the keys of the root cannot be believed."
+            "Get a signed patch, or trust its key with `patchadm key trust`; -n and --signature off apply it as it is."
     }
     "patchrm", ["patchrm", "remove", "plan"] => {
         2 [NotFound] "The patch is not applied." "`patchadm list` shows those that are."

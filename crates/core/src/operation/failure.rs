@@ -14,6 +14,7 @@ use crate::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, V
 use crate::plan::refusal::Refusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
+use crate::sign::KeyDirectoryError;
 use crate::source::SourceError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_rootfs::{LockError, RootError, Untrusted};
@@ -75,6 +76,9 @@ pub enum Failure {
     /// A call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// The keys of a root cannot be believed.
+    #[error(transparent)]
+    Keys(#[from] KeyDirectoryError),
     /// A word that should be a patch id is none.
     #[error("{0}")]
     BadId(String),

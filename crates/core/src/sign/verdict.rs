@@ -124,6 +124,19 @@ impl Verdict {
         self.state.is_refused_by(self.policy)
     }
 
+    /// What a report says of a patch that goes on although its signature proves nothing; none where there is nothing to
+    /// say.
+    pub fn note(&self) -> Option<String> {
+        let is_said = matches!(self.state, SignatureState::Unsigned | SignatureState::UnknownKey);
+        is_said.then(|| format!("the patch {}", self.reason))
+    }
+
+    /// The same in other words.
+    #[must_use]
+    pub fn but_reason(self, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), ..self }
+    }
+
     /// The same, of a patch that turned out not to be what its manifest says.
     #[must_use]
     pub fn but_bad(self, reason: impl Into<String>) -> Self {
@@ -133,10 +146,7 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.key, self.reason.as_str()) {
-            (_, "") => f.write_str(self.state.word()),
-            (_, reason) => f.write_str(reason),
-        }
+        f.write_str(if self.reason.is_empty() { self.state.word() } else { &self.reason })
     }
 }
 
@@ -183,7 +193,7 @@ fn of_signature(
     let id = signature.key;
     let verdict = |state, reason: String| (Verdict::of(state, demand.word, reason), None);
     if !IS_AVAILABLE {
-        let reason = format!("signed by key {id}, and this build of patchadm verifies no signatures");
+        let reason = format!("is signed by key {id}, and this build of patchadm verifies no signatures");
         return verdict(SignatureState::UnknownKey, reason);
     }
     let known: Vec<&TrustedKey> = demand.keys.of_id(id).collect();
@@ -195,7 +205,7 @@ fn of_signature(
     let Some(signer) = signer else {
         return match known.is_empty() {
             true => {
-                verdict(SignatureState::UnknownKey, format!("signed by key {id}, which is not known here"))
+                verdict(SignatureState::UnknownKey, format!("is signed by key {id}, which is not known here"))
             }
             false => {
                 verdict(SignatureState::Bad, format!("the signature by key {id} is not one of the manifest"))

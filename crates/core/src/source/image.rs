@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::member::{MemberStamp, PackagePart};
 use crate::format::objects_file::ObjectsFile;
+use super::signed::ImageSignature;
 use patchadm_container::Compression;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
@@ -39,6 +40,8 @@ pub struct Image {
     pub patchinfo: Option<PatchinfoFile>,
     /// The scripts beside the packages.
     pub hooks: Hooks,
+    /// What is known of its signature.
+    pub signature: ImageSignature,
     /// Which package is in which directory (see [`PackageImage::at`]).
     pub(super) index: HashMap<Vec<u8>, usize>,
 }
@@ -135,6 +138,7 @@ impl Image {
             readme: None,
             patchinfo: None,
             hooks: Hooks::default(),
+            signature: ImageSignature::unchecked(),
             index: HashMap::new(),
         }
     }
