@@ -21,9 +21,15 @@ fn each_finding_is_a_line_and_errors_come_first() {
     assert_eq!((run.code, &*run.stderr), (10, ""));
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(lines[0], "delivered/100-01: error: mode: ACMEweb: bin/open: everybody may write it: 0777");
-    assert!(lines.contains(&"delivered/100-01: warning: setuid: ACMEweb: bin/su: its mode is 4755"), "{lines:?}");
+    assert!(
+        lines.contains(&"delivered/100-01: warning: setuid: ACMEweb: bin/su: its mode is 4755"),
+        "{lines:?}"
+    );
     let last = lines.last().unwrap();
-    assert!(last.starts_with("1 errors, ") && last.ends_with("`patchadm explain lint:CODE` says more"), "{last}");
+    assert!(
+        last.starts_with("1 errors, ") && last.ends_with("`patchadm explain lint:CODE` says more"),
+        "{last}"
+    );
 }
 
 #[test]
@@ -95,7 +101,13 @@ fn nothing_of_the_shared_data_makes_it_panic() {
         found.sort();
         for path in found.iter().filter(|path| !path.to_string_lossy().contains(' ')) {
             let run = stage.run(&format!("lint {}", path.display()));
-            assert!([0, 10, 28, 33, 39].contains(&run.code), "{}: {} {}", path.display(), run.code, run.stderr);
+            assert!(
+                [0, 10, 28, 33, 39].contains(&run.code),
+                "{}: {} {}",
+                path.display(),
+                run.code,
+                run.stderr
+            );
         }
     }
 }

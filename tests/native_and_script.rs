@@ -160,14 +160,13 @@ fn the_program_and_the_scripts_of_our_patches_leave_the_same_root() {
 
 /// Copies a package, with the scripts that patches of ours carry in the place of its own.
 fn write_with_our_scripts(from: &Path, to: &Path) {
-    let classes: Vec<String> = files(from)
-        .iter()
-        .filter_map(|name| name.strip_prefix("install/i.").map(str::to_owned))
-        .collect();
+    let classes: Vec<String> =
+        files(from).iter().filter_map(|name| name.strip_prefix("install/i.").map(str::to_owned)).collect();
     let scripts = of_patch(classes.iter().map(String::as_str));
     for name in files(from) {
         let script = name.strip_prefix("install/").and_then(|name| scripts.get(name));
-        let bytes = script.map_or_else(|| fs::read(from.join(&name)).unwrap(), |text| text.as_bytes().to_vec());
+        let bytes =
+            script.map_or_else(|| fs::read(from.join(&name)).unwrap(), |text| text.as_bytes().to_vec());
         fs::create_dir_all(to.join(&name).parent().unwrap()).unwrap();
         fs::write(to.join(&name), bytes).unwrap();
     }

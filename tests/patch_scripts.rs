@@ -58,7 +58,12 @@ fn patch(id: &str) -> Patch {
         .file("/etc/web.conf", 0o644, format!("port=8080 {id}\n"))
         .file("/etc/web.new", 0o644, "new\n")
         .deletes(&["share/old"]);
-    Patch::of(id, of_patch(["none"]).into_iter().fold(package, |package, (name, text)| package.information(&name, text)))
+    Patch::of(
+        id,
+        of_patch(["none"])
+            .into_iter()
+            .fold(package, |package, (name, text)| package.information(&name, text)),
+    )
 }
 
 #[test]
@@ -132,7 +137,8 @@ fn what_cannot_be_saved_is_not_replaced() {
         assert!(failed.code == 1 && failed.said.contains("PaTcH_MsG 4 "), "{}", failed.said);
         assert_same(&stage.tree(), &before);
         let left = fs::read_dir(stage.at("/var/sadm/pkg/ACMEweb/save")).unwrap();
-        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).filter(|name| name != "pspool").collect();
+        let left: Vec<_> =
+            left.map(|entry| entry.unwrap().file_name()).filter(|name| name != "pspool").collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
@@ -146,7 +152,11 @@ fn what_an_interrupted_run_has_saved_is_kept() {
         let delivered = patch("900-01").directory(&stage).join("ACMEweb");
         driver.apply_until(&delivered, "", "postinstall");
         let refused = driver.apply(&delivered, "");
-        assert!(refused.code == 1 && refused.said.contains("is there from an earlier run"), "{}", refused.said);
+        assert!(
+            refused.code == 1 && refused.said.contains("is there from an earlier run"),
+            "{}",
+            refused.said
+        );
         driver.apply(&delivered, "INTERRUPTION=yes\n").expect_end(0);
         driver.back_out("900-01").expect_end(0);
         assert_same(&stage.tree(), &before);
@@ -215,16 +225,20 @@ fn lists_are_computed_as_the_program_does_it() {
         let stage = Scenario::with(&[base()]);
         let driver = ScriptDriver::new(&stage, shell);
         driver.set_parameters("ACMEweb", "PATCHLIST=100-01 200-01\nPATCH_OBSOLETES=100-01@1 101-03@1");
-        let patch = patch("300-02").says("SUNW_OBSOLETES", "100-1, 200-01 200-1").says("SUNW_INCOMPAT", "7-1");
+        let patch =
+            patch("300-02").says("SUNW_OBSOLETES", "100-1, 200-01 200-1").says("SUNW_INCOMPAT", "7-1");
         let delivered = patch.directory(&stage).join("ACMEweb");
         let checked = driver.check(&delivered, "PATCH_UNCONDITIONAL=false");
         checked.expect_end(0);
         let lines: Vec<&str> = checked.added.lines().skip_while(|line| line.is_empty()).collect();
-        assert_eq!(lines[..3], [
-            "Patch_label=300-02",
-            "PATCHLIST=100-01 200-01 300-02",
-            "PATCH_OBSOLETES=100-01@2 101-03@1 200-01@1"
-        ]);
+        assert_eq!(
+            lines[..3],
+            [
+                "Patch_label=300-02",
+                "PATCHLIST=100-01 200-01 300-02",
+                "PATCH_OBSOLETES=100-01@2 101-03@1 200-01@1"
+            ]
+        );
         assert!(lines[3].starts_with("PATCH_INFO_300-02=Installed: "), "{}", lines[3]);
         assert!(lines[3].ends_with(" Obsoletes: 100-1 200-01 Requires: Incompatibles: 7-1"), "{}", lines[3]);
         assert_eq!(lines[4], "ACTIVE_OBSOLETES=100-1 200-01");

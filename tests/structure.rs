@@ -21,7 +21,20 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// For each module of the core those of the core that it uses.
 const MODULES_OF_CORE: &[(&str, &[&str])] = &[
-    ("operation", &["plan", "patch_scripts", "script", "release", "source", "database", "inventory", "policy", "format"]),
+    (
+        "operation",
+        &[
+            "plan",
+            "patch_scripts",
+            "script",
+            "release",
+            "source",
+            "database",
+            "inventory",
+            "policy",
+            "format",
+        ],
+    ),
     ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
     ("patch_scripts", &[]),
     ("script", &["format"]),

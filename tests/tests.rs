@@ -119,6 +119,8 @@ mod ledger;
 /// What killed makings leave.
 mod leftovers;
 mod links;
+/// What is wrong with patches that are not applied.
+mod lint;
 /// What list tells, and in which order.
 mod list;
 /// Two writers at once.
@@ -135,10 +137,6 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
-/// The scripts that patches of ours carry.
-mod patch_scripts;
-/// What is wrong with patches that are not applied.
-mod lint;
 /// Roots that have no package database yet, or half of one.
 mod new_roots;
 /// Commands on a root without a package database.
@@ -147,6 +145,8 @@ mod no_database;
 mod outside_archives;
 /// Packages made by a test.
 mod packages;
+/// The scripts that patches of ours carry.
+mod patch_scripts;
 mod pkgadd;
 mod pkgchk;
 /// Pkgmaps and packages on devices, checked.

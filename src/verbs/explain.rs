@@ -69,7 +69,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 fn explain_finding(name: &str) -> anyhow::Result<Reply> {
     let Some(code) = LintCode::named(name) else {
         let known: Vec<&str> = LintCode::ALL.iter().map(|code| code.name()).collect();
-        let message = format!("lint has no finding `{}`\nits codes are {}", name.escape_debug(), known.join(", "));
+        let message =
+            format!("lint has no finding `{}`\nits codes are {}", name.escape_debug(), known.join(", "));
         return Err(unknown(message));
     };
     let (severity, text, advice) = (code.severity(), code.meaning(), code.advice());

@@ -101,7 +101,10 @@ impl CommandReport for LintReport {
             }
         }
         if self.errors + self.warnings > 0 {
-            output.line(format!("{} errors, {} warnings; `patchadm explain lint:CODE` says more", self.errors, self.warnings))?;
+            output.line(format!(
+                "{} errors, {} warnings; `patchadm explain lint:CODE` says more",
+                self.errors, self.warnings
+            ))?;
         }
         Ok(())
     }

@@ -167,7 +167,8 @@ impl<'s> ScriptDriver<'s> {
         let archive = self.records(PACKAGE).join("save").join(id).join("undo.Z");
         let unpacked = self.stage.beside(&format!("undo.{id}"));
         fs::create_dir(&unpacked).unwrap();
-        let said = self.stage.run(&format!("pkgtrans {} {} {PACKAGE}", archive.display(), unpacked.display()));
+        let said =
+            self.stage.run(&format!("pkgtrans {} {} {PACKAGE}", archive.display(), unpacked.display()));
         assert_eq!(said.code, 0, "{}", said.stderr);
         let (list, counts) = (self.parameter("PATCHLIST"), self.parameter("PATCH_OBSOLETES"));
         let response = format!("OLDLIST=\"{list}\"\nPATCH_OBSOLETES=\"{counts}\"\n");
@@ -290,7 +291,9 @@ impl<'s> ScriptDriver<'s> {
         let path = self.records(PACKAGE).join("pkginfo");
         let mut file = ParamFile::parse(&fs::read(&path).unwrap()).unwrap();
         let transient = ["PATH", "SCRIPTS_DIR", "OLDLIST", "PATCH_NO_UNDO", "INTERRUPTION", "ACTIVE_PATCH"];
-        for (name, value) in delivered.iter().chain(answers.iter()).filter(|(name, _)| !transient.contains(name)) {
+        for (name, value) in
+            delivered.iter().chain(answers.iter()).filter(|(name, _)| !transient.contains(name))
+        {
             file.set(name, value);
         }
         fs::write(path, file.to_bytes()).unwrap();

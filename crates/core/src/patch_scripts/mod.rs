@@ -62,8 +62,14 @@ mod tests {
 
     #[test]
     fn the_scripts_of_a_backout_are_known_too() {
-        assert_eq!(role("patch_checkinstall", UNDO_CHECKINSTALL.as_bytes()), Some(StockScript::PatchCheckinstall));
-        assert_eq!(role("patch_postinstall", UNDO_POSTINSTALL.as_bytes()), Some(StockScript::PatchPostinstall));
+        assert_eq!(
+            role("patch_checkinstall", UNDO_CHECKINSTALL.as_bytes()),
+            Some(StockScript::PatchCheckinstall)
+        );
+        assert_eq!(
+            role("patch_postinstall", UNDO_POSTINSTALL.as_bytes()),
+            Some(StockScript::PatchPostinstall)
+        );
         assert_eq!(role("i.build", UNDO_CLASS.as_bytes()), Some(StockScript::ClassAction));
     }
 

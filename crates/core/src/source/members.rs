@@ -178,5 +178,8 @@ fn sum_of(member: &SourceMember, data: &mut dyn Read) -> Result<FileSum, SourceP
     if size == member.size {
         return Ok(FileSum { size, cksum: sum.finish() });
     }
-    Err(SourceProblem::BadForm(format!("member <{}> has {size} bytes, expected {}", member.path, member.size)))
+    Err(SourceProblem::BadForm(format!(
+        "member <{}> has {size} bytes, expected {}",
+        member.path, member.size
+    )))
 }

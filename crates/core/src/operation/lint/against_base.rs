@@ -20,7 +20,8 @@ pub(super) fn check(subject: &LintSubject<'_>, base: &Release, found: &mut LintF
         base.packages.iter().map(|package| (package, paths(package))).collect();
     for package in &subject.packages {
         let (name, arch) = package.name();
-        let named: Vec<_> = known.iter().filter(|(base, _)| name_of(base).as_deref() == Some(&name)).collect();
+        let named: Vec<_> =
+            known.iter().filter(|(base, _)| name_of(base).as_deref() == Some(&name)).collect();
         if named.is_empty() {
             let text = format!("{} has no package {name}", base.name);
             found.of_package(LintCode::Version, package.directory(), text);
@@ -60,7 +61,8 @@ fn check_parameters(package: &LintPackage<'_>, base: &ReleasePackage, found: &mu
     }
     let Some(svr4) = &base.svr4 else { return };
     for name in ZONES {
-        let [ours, theirs] = [&package.image.params, &svr4.params].map(|params| params.text(name).trim().to_owned());
+        let [ours, theirs] =
+            [&package.image.params, &svr4.params].map(|params| params.text(name).trim().to_owned());
         if ours != theirs {
             let text = format!("it is <{ours}>, the base has <{theirs}>");
             found.of_path(LintCode::Zone, package.directory(), &name, text);
@@ -83,7 +85,8 @@ fn check_paths(
         let path = in_release(&entry.path);
         let owner = others.iter().find(|(_, paths)| !own.contains(&path) && paths.contains(&path));
         if let Some((owner, _)) = owner {
-            let text = format!("it belongs to {} of the base", owner.name.as_deref().unwrap_or(&owner.origin));
+            let text =
+                format!("it belongs to {} of the base", owner.name.as_deref().unwrap_or(&owner.origin));
             found.of_path(LintCode::OutsidePackage, package.directory(), &entry.path, text);
         }
     }

@@ -25,7 +25,8 @@ fn check_cumulative(subject: &LintSubject<'_>, earlier: &DepotPatch, found: &mut
             found.of_patch(LintCode::Cumulative, text);
             continue;
         };
-        let has = |path: &ObjectPath| package.objects.contains_key(path) || package.deletes.contains_key(path);
+        let has =
+            |path: &ObjectPath| package.objects.contains_key(path) || package.deletes.contains_key(path);
         for path in paths.keys().filter(|path| !has(path)) {
             let text = format!("{} delivers or deletes it", earlier.id);
             found.of_path(LintCode::Cumulative, package.directory(), path, text);

@@ -55,7 +55,11 @@ fn check_ids(subject: &LintSubject<'_>, found: &mut LintFindings) {
 fn check_macros(package: &LintPackage<'_>, found: &mut LintFindings) {
     let params = &package.image.params;
     match PatchMacros::from_params(params, SEPARATOR) {
-        Err(error @ (PatchMacrosError::TwoIds { .. } | PatchMacrosError::List { .. } | PatchMacrosError::Requires(_))) => {
+        Err(
+            error @ (PatchMacrosError::TwoIds { .. }
+            | PatchMacrosError::List { .. }
+            | PatchMacrosError::Requires(_)),
+        ) => {
             found.of_package(LintCode::Macro, package.directory(), error);
         }
         Ok(Some(macros)) => check_revision(package, &macros, found),
@@ -112,7 +116,9 @@ fn check_patchinfo(subject: &LintSubject<'_>, found: &mut LintFindings) {
     let named = PatchId::parse(&info.patch_id, SEPARATOR);
     match (&subject.id, named) {
         (_, Err(error)) if !info.patch_id.is_empty() => wrong(format!("PATCHID: {error}")),
-        (Some(id), Ok(named)) if named != *id => wrong(format!("PATCHID is {named}, the packages are of {id}")),
+        (Some(id), Ok(named)) if named != *id => {
+            wrong(format!("PATCHID is {named}, the packages are of {id}"))
+        }
         _ => {}
     }
     for (name, list) in [("PATCH_OBSOLETES", &info.obsoletes), ("PATCH_INCOMPAT", &info.incompat)] {

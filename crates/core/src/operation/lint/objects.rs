@@ -31,7 +31,8 @@ pub(super) fn check(subject: &LintSubject<'_>, found: &mut LintFindings) {
                 found.of_path(LintCode::DeletesDelivered, package.directory(), written, text);
             }
         }
-        let written = package.objects.values().map(|entry| &entry.path).chain(package.deletes.values().copied());
+        let written =
+            package.objects.values().map(|entry| &entry.path).chain(package.deletes.values().copied());
         for path in written.filter(|path| escape(path.as_bytes()).len() > path.as_bytes().len()) {
             let text = "classic tools cannot read this name";
             found.of_path(LintCode::Escape, package.directory(), path, text);

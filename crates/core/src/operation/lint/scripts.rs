@@ -51,7 +51,9 @@ fn check_package(package: &LintPackage<'_>, syntax: &SyntaxCheck<'_>, found: &mu
     let install = &package.image.install;
     let is_script = |name: &str| {
         PROCEDURES.contains(&name)
-            || ["i.", "r.", "u."].iter().any(|prefix| name.strip_prefix(prefix).is_some_and(|class| !class.is_empty()))
+            || ["i.", "r.", "u."]
+                .iter()
+                .any(|prefix| name.strip_prefix(prefix).is_some_and(|class| !class.is_empty()))
     };
     let (mut known, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for (name, text) in install.iter().filter(|(name, _)| is_script(name)) {

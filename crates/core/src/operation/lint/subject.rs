@@ -129,7 +129,12 @@ impl<'i> LintPackage<'i> {
             }
         }
         for path in twice {
-            found.of_path(LintCode::Duplicate, &image.directory, path, "the package has another object at this path");
+            found.of_path(
+                LintCode::Duplicate,
+                &image.directory,
+                path,
+                "the package has another object at this path",
+            );
         }
         package
     }

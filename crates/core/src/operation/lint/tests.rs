@@ -93,7 +93,9 @@ impl PatchText {
             pkgmap += &format!("1 {line}\n");
         }
         let pkginfo_file = [("pkginfo".to_owned(), pkginfo.clone().into_bytes())];
-        for (name, text) in self.install.iter().map(|(name, text)| (name.clone(), text.clone())).chain(pkginfo_file) {
+        for (name, text) in
+            self.install.iter().map(|(name, text)| (name.clone(), text.clone())).chain(pkginfo_file)
+        {
             pkgmap += &format!("1 i {name} {} {} 1577836800\n", text.len(), checksum::sum(&text));
         }
         put(package.join("pkginfo"), pkginfo.as_bytes());
@@ -155,7 +157,10 @@ fn released(name: &str, paths: &[&str]) -> ReleasePackage {
 }
 
 fn base() -> Release {
-    let packages = vec![released("ACMElog", &["/bin/log"]), released("ACMEweb", &["/bin/httpd", "/bin/web", "/share/old"])];
+    let packages = vec![
+        released("ACMElog", &["/bin/log"]),
+        released("ACMEweb", &["/bin/httpd", "/bin/web", "/share/old"]),
+    ];
     Release { name: "the base".to_owned(), packages }
 }
 
@@ -246,11 +251,10 @@ fn files_are_compared_with_the_pkgmap() {
     assert_eq!(after(&|path| fs::remove_file(path.join(httpd)).unwrap()), ["member"]);
     assert_eq!(after(&|path| fs::write(path.join("ACMEweb/reloc/more"), "x").unwrap()), ["member"]);
     assert_eq!(after(&|path| fs::write(path.join("ACMEweb/install/more"), "x").unwrap()), ["member"]);
-    assert_eq!(after(&|path| fs::write(path.join("ACMEweb/install/deletes"), "share/odd\n").unwrap()), [
-        "checksum",
-        "cumulative",
-        "outside-package"
-    ]);
+    assert_eq!(
+        after(&|path| fs::write(path.join("ACMEweb/install/deletes"), "share/odd\n").unwrap()),
+        ["checksum", "cumulative", "outside-package"]
+    );
     let link = |path: &Path| {
         fs::remove_file(path.join(httpd)).unwrap();
         std::os::unix::fs::symlink("web", path.join(httpd)).unwrap();
@@ -263,9 +267,14 @@ fn manifests_are_compared_with_the_files() {
     let manifest = |path: &Path, patch: &str, without: &str| {
         let (source, image) = source::open(Origin::Path(path), Extent::Unchecked).unwrap();
         let held = source.digests(&image).unwrap();
-        let lines = held.digests.iter().filter(|(path, _)| **path != without.as_bytes() && **path != b"MANIFEST.minisig");
-        let lines = lines.map(|(path, digest)| format!("SHA256 ({}) = {digest}\n", String::from_utf8_lossy(path)));
-        let text = format!("# patchadm manifest 1\n# patch {patch}\n# form members\n{}", lines.collect::<String>());
+        let lines = held
+            .digests
+            .iter()
+            .filter(|(path, _)| **path != without.as_bytes() && **path != b"MANIFEST.minisig");
+        let lines =
+            lines.map(|(path, digest)| format!("SHA256 ({}) = {digest}\n", String::from_utf8_lossy(path)));
+        let text =
+            format!("# patchadm manifest 1\n# patch {patch}\n# form members\n{}", lines.collect::<String>());
         fs::write(path.join("MANIFEST"), text).unwrap();
     };
     assert!(codes(|_| {}, |path| manifest(path, "900-02", "")).is_empty());
@@ -310,12 +319,14 @@ fn a_package_without_objects_is_empty() {
 
 #[test]
 fn scripts_are_checked() {
-    assert_eq!(codes(|patch| patch.install("postinstall", "fi\n"), |_| {}), [
-        "script-syntax",
-        "script-unknown",
-        "script-mixed"
-    ]);
-    assert_eq!(codes(|patch| patch.install("preremove", "exit 0\r\n"), |_| {}), ["script-syntax", "script-unknown"]);
+    assert_eq!(
+        codes(|patch| patch.install("postinstall", "fi\n"), |_| {}),
+        ["script-syntax", "script-unknown", "script-mixed"]
+    );
+    assert_eq!(
+        codes(|patch| patch.install("preremove", "exit 0\r\n"), |_| {}),
+        ["script-syntax", "script-unknown"]
+    );
     gets("script-unknown", |patch| patch.beside("prepatch", "exit 0\n"));
     gets("script-unknown", |patch| patch.install("preremove", "exit 0\n"));
     gets("no-scripts", |patch| drop(patch.install.remove("patch_checkinstall")));
