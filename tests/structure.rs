@@ -44,7 +44,6 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("elf", &[]),
     ("patch_scripts", &[]),
     ("script", &["format"]),
-    ("release", &[]),
     ("depot", &[]),
     ("source", &["sign", "format"]),
     ("sign", &[]),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::member::{MemberStamp, PackagePart};
-use crate::format::objects_file::ObjectsFile;
 use super::signed::ImageSignature;
+use crate::format::objects_file::ObjectsFile;
 use patchadm_container::Compression;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
