@@ -21,9 +21,10 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// For each module of the core those of the core that it uses.
 const MODULES_OF_CORE: &[(&str, &[&str])] = &[
-    ("operation", &["plan", "script", "source", "database", "inventory", "policy", "format"]),
+    ("operation", &["plan", "script", "release", "source", "database", "inventory", "policy", "format"]),
     ("plan", &["source", "inventory", "policy", "format"]),
     ("script", &["format"]),
+    ("release", &["source"]),
     ("source", &["format"]),
     ("database", &["inventory", "policy", "format"]),
     ("inventory", &["format"]),
