@@ -9,9 +9,27 @@
 //! compared with them, so that a release that changes while it is read is an error and not a mixture. Nothing is unpacked
 //! to disk, no other program is called, and no script of a package is run or translated.
 
+mod archive_file;
+mod attributes;
+mod collector;
+mod deb;
+mod error;
 mod list;
+mod open;
+mod pax;
+mod rpm;
+mod svr4;
+mod tar_archive;
+mod tree;
+mod verified;
 
+pub use error::{ReleaseError, ReleaseProblem};
 pub use list::{
     ContentReader, Device, FileContent, LinkGroup, ObjectOwner, Release, ReleaseForm, ReleaseObject,
     ReleaseObjectKind, ReleasePackage, SvrDescription, Upkeep,
 };
+pub use open::open;
+pub use verified::Verified;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! The one door to releases: finds out what an operand is, by its content, and reads it.
+//!
+//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. One in which every entry is a package (such a directory, a
+//! datastream, a Debian or rpm package) is a set of them, any other a tree. `set:DIR` and `tree:DIR` say it; then a set may
+//! have tar archives, too, and anything else in it is refused by name.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::archive_file::ArchiveFile;
+use super::error::{ReleaseError, ReleaseProblem};
+use super::tar_archive::TarPart;
+use super::{Release, ReleaseForm, ReleasePackage, deb, rpm, svr4, tree};
+use patchadm_container::{ContainerFormat, open_container};
+use patchadm_rootfs::side_by_side;
+
+/// The most packages of a set.
+const MOST_PACKAGES: usize = 100_000;
+
+/// What an operand, or an entry of a set, is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OperandForm {
+    Tree,
+    Svr4,
+    Tar,
+    Deb,
+    Rpm,
+}
+
+/// Opens a release and reads all of it once, with at most so many threads: the objects of each package with their sums. The
+/// result does not depend on their number.
+pub fn open(operand: &OsStr, cores: usize) -> Result<Release, ReleaseError> {
+    let prefixed = |prefix: &[u8]| {
+        operand.as_bytes().strip_prefix(prefix).map(|path| Path::new(OsStr::from_bytes(path)))
+    };
+    let mut packages = if let Some(path) = prefixed(b"tree:") {
+        read(path, OperandForm::Tree, cores)?
+    } else if let Some(path) = prefixed(b"set:") {
+        let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
+        read_set(entries, cores, &named_form)?
+    } else {
+        open_unsaid(Path::new(operand), cores)?
+    };
+    packages.sort_by(|one, other| {
+        let key =
+            |package: &ReleasePackage| (package.name.clone(), package.arch.clone(), package.origin.clone());
+        key(one).cmp(&key(other))
+    });
+    refuse_namesakes(&packages).map_err(|problem| failed(Path::new(operand), problem))?;
+    Ok(Release { name: operand.to_string_lossy().into_owned(), packages })
+}
+
+fn failed(path: &Path, problem: ReleaseProblem) -> ReleaseError {
+    ReleaseError { path: path.to_owned(), problem }
+}
+
+fn open_unsaid(path: &Path, cores: usize) -> Result<Vec<ReleasePackage>, ReleaseError> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => failed(path, ReleaseProblem::NotFound),
+        _ => failed(path, ReleaseProblem::Io(error)),
+    })?;
+    if !metadata.is_dir() {
+        return read(path, file_form(path).map_err(|problem| failed(path, problem))?, cores);
+    }
+    if is_svr4_directory(path) {
+        return read(path, OperandForm::Svr4, cores);
+    }
+    let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
+    // The first entry that is none decides; in a tree that is one of the first.
+    if !entries.is_empty() && entries.iter().all(|entry| package_form(entry).is_some()) {
+        return read_set(entries, cores, &|entry| {
+            package_form(entry).ok_or_else(|| ReleaseProblem::Changed(entry.display().to_string()))
+        });
+    }
+    read(path, OperandForm::Tree, cores)
+}
+
+/// The entries of a directory, sorted.
+fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        names.push(entry?.file_name().into_vec());
+        if names.len() > MOST_PACKAGES {
+            break;
+        }
+    }
+    names.sort();
+    Ok(names.into_iter().map(|name| path.join(OsStr::from_bytes(&name))).collect())
+}
+
+fn is_svr4_directory(path: &Path) -> bool {
+    ["pkginfo", "pkgmap"]
+        .iter()
+        .all(|name| path.join(name).symlink_metadata().is_ok_and(|seen| seen.is_file()))
+}
+
+/// What an entry of a directory is, if it is a package by itself; links are none.
+fn package_form(path: &Path) -> Option<OperandForm> {
+    let seen = path.symlink_metadata().ok()?;
+    if seen.is_dir() {
+        return is_svr4_directory(path).then_some(OperandForm::Svr4);
+    }
+    file_form(path).ok().filter(|form| seen.is_file() && *form != OperandForm::Tar)
+}
+
+/// What an entry of a directory is that somebody called a set.
+fn named_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
+    if !std::fs::metadata(path).map_err(ReleaseProblem::Io)?.is_dir() {
+        return file_form(path);
+    }
+    if is_svr4_directory(path) {
+        return Ok(OperandForm::Svr4);
+    }
+    Err(ReleaseProblem::bad("it is a directory in a set, and no package"))
+}
+
+/// What a file is, by its first bytes.
+fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
+    let file = ArchiveFile::open(path)?;
+    let whole = file.part(0, file.size());
+    let mut start = Vec::new();
+    whole.reader().take(8).read_to_end(&mut start).map_err(ReleaseProblem::Io)?;
+    if start.starts_with(deb::MAGIC) {
+        return Ok(OperandForm::Deb);
+    }
+    if start.starts_with(rpm::MAGIC) {
+        return Ok(OperandForm::Rpm);
+    }
+    let opened = open_container(whole.reader()).map_err(ReleaseProblem::of_archive)?;
+    match opened.form {
+        ContainerFormat::Datastream => Ok(OperandForm::Svr4),
+        ContainerFormat::Tar => Ok(OperandForm::Tar),
+        ContainerFormat::Zip => Err(ReleaseProblem::Unsupported("a release in a zip archive".to_owned())),
+        ContainerFormat::Unsupported(what) => Err(ReleaseProblem::Unsupported(format!("{what} compression"))),
+        _ => Err(ReleaseProblem::bad("it is neither a package nor a tar archive")),
+    }
+}
+
+/// Reads several packages at a time.
+fn read_set(
+    entries: Vec<PathBuf>,
+    cores: usize,
+    form: &(dyn Fn(&Path) -> Result<OperandForm, ReleaseProblem> + Sync),
+) -> Result<Vec<ReleasePackage>, ReleaseError> {
+    if entries.len() > MOST_PACKAGES {
+        let path = entries.first().and_then(|entry| entry.parent()).unwrap_or(Path::new("."));
+        return Err(failed(path, ReleaseProblem::BadForm(format!("more than {MOST_PACKAGES} entries"))));
+    }
+    let entries = &entries;
+    let read = side_by_side(cores.max(1), entries.len(), || {
+        move |at: usize| match entries.get(at) {
+            Some(entry) => {
+                form(entry).map_err(|problem| failed(entry, problem)).and_then(|form| read(entry, form, 1))
+            }
+            None => Ok(Vec::new()),
+        }
+    });
+    Ok(read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+fn read(path: &Path, form: OperandForm, cores: usize) -> Result<Vec<ReleasePackage>, ReleaseError> {
+    let origin = path.display().to_string();
+    let file = || ArchiveFile::open(path);
+    let packages = match form {
+        OperandForm::Tree => tree::read(path, origin, cores).map(|package| vec![package]),
+        OperandForm::Svr4 => svr4::read(path, &origin),
+        OperandForm::Tar => file().and_then(|file| tar(&file, origin)).map(|package| vec![package]),
+        OperandForm::Deb => file().and_then(|file| deb::read(&file, origin)).map(|package| vec![package]),
+        OperandForm::Rpm => file().and_then(|file| rpm::read(&file, origin)).map(|package| vec![package]),
+    };
+    packages.map_err(|problem| failed(path, problem))
+}
+
+/// A tar archive of a tree.
+fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
+    let (objects, contents) = TarPart(file.part(0, file.size())).list()?;
+    Ok(ReleasePackage {
+        origin,
+        form: ReleaseForm::Tar,
+        name: None,
+        arch: None,
+        version: None,
+        source: None,
+        summary: None,
+        scripts: Vec::new(),
+        svr4: None,
+        objects,
+        contents: Box::new(contents),
+    })
+}
+
+/// Refuses two packages that no pairing could tell apart.
+fn refuse_namesakes(packages: &[ReleasePackage]) -> Result<(), ReleaseProblem> {
+    let is_same = |one: &ReleasePackage, other: &ReleasePackage| {
+        one.name.is_some() && (&one.name, &one.arch, one.form) == (&other.name, &other.arch, other.form)
+    };
+    for pair in packages.windows(2) {
+        if let [one, next] = pair
+            && is_same(one, next)
+        {
+            return Err(ReleaseProblem::BadForm(format!(
+                "{} and {} are both the package {} for {}",
+                one.origin,
+                next.origin,
+                one.name.as_deref().unwrap_or_default(),
+                one.arch.as_deref().unwrap_or_default()
+            )));
+        }
+    }
+    Ok(())
+}
