@@ -16,7 +16,8 @@ use patchadm_core::build::{
     AbiError, BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch,
 };
 use patchadm_core::plan::refusal::Command;
-use patchadm_core::release::Release;
+use patchadm_core::release::{Release, ReleaseError, ReleaseProblem, open as open_release};
+use patchadm_core::source::SourceError;
 use report::BuildReport;
 
 /// The code where the releases make no patch.
@@ -51,11 +52,18 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, report))
 }
 
-/// Reads a release. The readers of releases are not part of this program yet; this is the one place that calls them.
-fn read_release(operand: &OsStr, _cores: usize) -> Result<Release, Stop> {
-    Err(Stop::Refused {
-        exit: Exit::new(33, ExitCause::DamagedInput),
-        message: format!("{}: releases cannot be read yet", operand.to_string_lossy().escape_debug()),
+/// Reads a release, or ends with the code of a patch that cannot be read for the same reason.
+fn read_release(operand: &OsStr, cores: usize) -> anyhow::Result<Release> {
+    open_release(operand, cores).map_err(|error| {
+        let ReleaseError { path, problem } = error;
+        let text = format!("{}: {problem}", path.display());
+        let exit = match problem {
+            ReleaseProblem::Svr4(problem) => source_code(Command::Patchadd, &SourceError { path, problem }),
+            ReleaseProblem::NotFound => Exit::failed(ExitCause::NotFound),
+            ReleaseProblem::NotDecompressed(_) => Exit::new(39, ExitCause::DamagedInput),
+            _ => Exit::new(33, ExitCause::DamagedInput),
+        };
+        stop(exit, &text, "Name a release that is whole: a tree, package, archive, or a directory of them.")
     })
 }
 

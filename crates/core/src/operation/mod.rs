@@ -22,6 +22,7 @@ mod new_database;
 pub mod packages;
 pub mod patches;
 pub mod path_check;
+pub mod publish;
 pub mod queries;
 pub mod recover;
 pub mod scripts;

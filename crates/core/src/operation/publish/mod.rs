@@ -180,7 +180,7 @@ pub fn publish(
     }
     let mut store = DepotStore::open(request.depot, wait)?;
     if matches!(request.work, PublishWork::Finish) {
-        return finish(&store, request);
+        return finish(&store);
     }
     let mut draft = IndexDraft::after(store.index()?, request)?;
     draft.enter(&patches)?;
@@ -240,7 +240,7 @@ fn put(
 }
 
 /// Puts an index in place that was signed elsewhere. Its bytes stay as they were signed.
-fn finish(store: &DepotStore, request: &PublishRequest<'_>) -> Result<PublishReport, PublishError> {
+fn finish(store: &DepotStore) -> Result<PublishReport, PublishError> {
     let waiting = store.next()?.ok_or(PublishError::Finish("none waits for a signature"))?;
     let (next, signature) = waiting;
     let signature = signature.ok_or(PublishError::Finish("index/next.json.minisig is not there"))?;

@@ -12,9 +12,9 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::PublishError;
-use crate::sign::LARGEST_SIGNATURE;
 use crate::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
-use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, Root, RootError, WritableFile};
+use crate::sign::LARGEST_SIGNATURE;
+use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 /// The part of private names that tells whose they are.
@@ -80,10 +80,7 @@ impl Drop for StagedObject {
 
 impl DepotStore {
     /// Opens a depot, made if it is missing, and locks it.
-    pub(super) fn open(
-        path: &Path,
-        wait: &mut dyn FnMut(&LockHolder) -> bool,
-    ) -> Result<Self, PublishError> {
+    pub(super) fn open(path: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<Self, PublishError> {
         let top = NewTree::at(path)?.directory(b"")?;
         let lock = Lock::take_file(&top, LOCK, PROGRAM, wait)?;
         let mut tree = NewTree::below(top.again()?);
@@ -194,7 +191,9 @@ impl DepotStore {
             kept.push(name);
         }
         let is_copy = |name: &[u8]| name.len() == 64 + ".json".len() && name.ends_with(b".json");
-        for name in self.copies.names_that_are(|name| is_copy(name) && !kept.iter().any(|kept| kept == name))? {
+        for name in
+            self.copies.names_that_are(|name| is_copy(name) && !kept.iter().any(|kept| kept == name))?
+        {
             self.copies.remove(&name)?;
         }
         Ok(())
@@ -254,7 +253,8 @@ fn finish(dir: &Dir, private: &[u8], file: WritableFile, name: &[u8]) -> Result<
 
 fn read_index(dir: &Dir, name: &[u8]) -> Result<Option<StoredIndex>, PublishError> {
     let Some(text) = dir.read_regular(name, LARGEST_INDEX as u64)? else { return Ok(None) };
-    let index = DepotIndex::parse(&text).map_err(|error| PublishError::Index { path: dir_path(dir, name), error })?;
+    let index =
+        DepotIndex::parse(&text).map_err(|error| PublishError::Index { path: dir_path(dir, name), error })?;
     Ok(Some(StoredIndex { index, sha256: digest(&text) }))
 }
 

@@ -186,7 +186,11 @@ fn entry(image: &Image, macros: &PatchMacros, measured: &Measured) -> Result<Dep
         readme: None,
         date: String::new(),
         synopsis: field("Synopsis").unwrap_or_default(),
-        keywords: keywords.split([' ', ',', '\n']).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+        keywords: keywords
+            .split([' ', ',', '\n'])
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect(),
         properties: macros.properties.clone(),
         packages: packages.collect(),
         requires: macros.requires.iter().map(|one| join(one.ids())).collect(),
