@@ -189,7 +189,7 @@ mod tests {
     fn package(params: &[(&str, &str)], pkgmap: &str) -> PackageImage {
         let usual = [("PKG", "ACMEweb"), ("ARCH", "all"), ("VERSION", "2.0")];
         let params: Params = usual.iter().chain(params).copied().collect();
-        PackageImage::made_up(params, Pkgmap::parse(pkgmap.as_bytes()).unwrap())
+        PackageImage::without_source(params, Pkgmap::parse(pkgmap.as_bytes()).unwrap())
     }
 
     fn patch(packages: Vec<PackageImage>) -> Result<PreviousPatch, PreviousError> {

@@ -224,7 +224,8 @@ mod tests {
 
     fn index(ids: &[&str]) -> DepotIndex {
         let date = DateTime::from_timestamp(1_795_262_400, 0).unwrap();
-        let mut index = DepotIndex { version: 42, ..DepotIndex::new("0f".repeat(16), date) };
+        let mut index = DepotIndex::new("0f".repeat(16), date);
+        index.version = 42;
         ids.iter().for_each(|id| index.enter(PatchId::new(id).unwrap(), patch(id)));
         index
     }

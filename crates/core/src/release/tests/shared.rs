@@ -48,10 +48,10 @@ fn a_package_is_the_same_whatever_compressed_it() {
     }
 }
 
-/// What a Debian and an rpm package of one tree have in common: the Debian package lists every directory above, and has no
+/// What a Debian and an rpm package of one tree have in common: the Debian package lists every directory, and has no
 /// capabilities.
 fn plain(package: &ReleasePackage) -> Vec<String> {
-    let objects = package.objects.iter().filter(|object| object.path.as_bytes() != b"/opt");
+    let objects = package.objects.iter().filter(|object| !object.is_directory());
     let mode = |object: &ReleaseObject| match object.kind {
         ReleaseObjectKind::Symlink(_) => String::new(),
         _ => object.mode.to_string(),

@@ -60,6 +60,7 @@ fn written(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
 #[test]
 fn a_tree_is_a_list_sorted_by_path_with_its_hard_links() {
     let dir = tree();
+    fs::set_permissions(dir.path().join("lib/sub/empty"), fs::Permissions::from_mode(0o644)).unwrap();
     for cores in [1, 2, 7] {
         let release = open(dir.path().as_os_str(), cores).unwrap();
         let package = &release.packages[0];
@@ -71,7 +72,6 @@ fn a_tree_is_a_list_sorted_by_path_with_its_hard_links() {
             "/lib/sub/empty 0 None 0644",
             "/lib/two 7 Some(0) 0640",
         ];
-        fs::set_permissions(dir.path().join("lib/sub/empty"), fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(lines(package), expected);
         let read = contents(package);
         assert_eq!(read.keys().collect::<Vec<_>>(), ["/lib/one", "/lib/sub/empty"], "a file is given once");
