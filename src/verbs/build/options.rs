@@ -9,9 +9,10 @@ use super::super::options::VerbOptions;
 use crate::arguments::{object_path, one_of};
 use crate::reply::{Exit, ExitCause, Stop};
 use patchadm_core::build::{
-    BuildRequest, CompareOptions, ListChoices, PairNaming, PatchDestination, PatchForm, PatchLists, PathGlob,
+    BuildRequest, CompareOptions, ListChoices, PairNaming, PatchDestination, PatchForm, PatchLists,
     ReadmeText,
 };
+use patchadm_core::path_glob::PathGlob;
 use patchadm_core::policy::Policy;
 use patchadm_svr4::format::fields;
 use patchadm_svr4::package::{ObjectPath, Word};

@@ -1,7 +1,7 @@
 //! What a producer says about objects that no release says: which are left out, which are edited after they are
 //! installed, to which class they belong, whose they are.
 
-use super::glob::PathGlob;
+use crate::path_glob::PathGlob;
 use crate::release::{ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
 use patchadm_svr4::package::Word;
 

@@ -22,7 +22,6 @@ mod compare;
 mod delivery;
 mod draft;
 mod error;
-mod glob;
 pub mod manifest;
 mod pairs;
 mod parameters;
@@ -40,7 +39,6 @@ pub use compare::{CompareOptions, compare};
 pub use delivery::{DeliveredObject, DeliveryReason, PackageDelivery, TwoLists, deliver_moved, object_at};
 pub use draft::{BuildFinding, DraftedPackage, PatchDraft, draft_patch};
 pub use error::BuildError;
-pub use glob::{PathGlob, PathGlobError};
 pub use pairs::{
     PackagePair, PackagePairs, PairError, PairNaming, ReleaseSide, UnpairedPackage, pair, usual_name,
 };
