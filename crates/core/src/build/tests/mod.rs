@@ -160,7 +160,7 @@ fn what_a_pkgmap_cannot_say_is_in_a_file_of_its_own() {
 fn classes_take_their_scripts_along() {
     let (from, to) = (old().release(), new().release());
     let mut request = request("900-01");
-    request.choices.classes = vec![(PathGlob::parse("web").unwrap(), "cfg".into())];
+    request.choices.classes = vec![(crate::path_glob::PathGlob::parse("web").unwrap(), "cfg".into())];
     request.class_scripts.insert("i.cfg".to_owned(), b"exit 0\n".to_vec());
     request.class_scripts.insert("i.other".to_owned(), b"exit 1\n".to_vec());
     request.with_scripts = true;
