@@ -113,7 +113,7 @@ fn a_manifest_that_is_not_that_of_the_patch_is_not_signed() {
     sign(&stage, &target).ok();
     fs::write(at.join("README.100-01"), "more\n").unwrap();
     let said = sign(&stage, &target).fails(41);
-    assert!(said.contains("it does not have README.100-01"), "{said}");
+    assert!(said.contains("the sum of README.100-01 is another"), "{said}");
     fs::remove_file(at.join("README.100-01")).unwrap();
     let file = at.join("ACMEweb/install/copyright");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -131,7 +131,7 @@ fn a_manifest_that_is_not_that_of_the_patch_is_not_signed() {
 #[test]
 fn an_archive_has_its_manifest_beside_it() {
     let stage = Scenario::new();
-    let at = archive(&patch().directory(&stage), "zip");
+    let at = archive(&patch().directory(&stage), ".zip");
     let target = at.display().to_string();
     sign(&stage, &target).ok();
     let manifest = fs::read_to_string(format!("{target}.manifest")).unwrap();

@@ -65,7 +65,7 @@ fn what_is_no_patch_ends_as_with_patchadd() {
     let stage = Scenario::new();
     fs::write(stage.beside("rubbish"), "what is this\n").unwrap();
     assert!(stage.run("lint rubbish").fails(33).contains("neither a package, nor a patch"));
-    stage.run("lint nothing").fails(33);
+    stage.run("lint nothing").fails(27);
     assert!(stage.run("lint").fails(1).contains("no patch is named"));
 }
 
