@@ -190,7 +190,8 @@ impl<'s> ScriptDriver<'s> {
             fs::copy(entry.path(), kept.join(entry.file_name())).unwrap();
         }
         let call = |name: &str| match kept.join(name) {
-            script if script.exists() => self.run(&script, &[], &environment, ""),
+            // What an earlier package left there is not run.
+            script if package.join("install").join(name).exists() => self.run(&script, &[], &environment, ""),
             _ => ScriptRun { code: 0, said: String::new(), added: String::new() },
         };
         let prepared = call("preinstall");
