@@ -157,7 +157,8 @@ fn a_package_and_a_class_script_get_them_too() {
     package.write(&spool);
     fs::write(stage.beside("admin"), "action=nocheck\ninstance=unique\nbasedir=default\n").unwrap();
     let admin = stage.beside("admin").display().to_string();
-    stage.run(&format!("pkgadd -n -a {admin} -R @ROOT@ -d {} ACMEnew", spool.display())).ok();
+    let run = stage.run(&format!("pkgadd -n -a {admin} -R @ROOT@ -d {} ACMEnew", spool.display()));
+    assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(value(&stage, "/opt/ACMEnew/bin/new", "user.new").as_deref(), Some("n"));
     assert_eq!(fs::metadata(stage.at("/opt/ACMEnew/bin/new")).unwrap().mtime_nsec(), 7);
     assert_eq!(value(&stage, "/opt/ACMEnew/etc/conf", "user.conf").as_deref(), Some("c"));

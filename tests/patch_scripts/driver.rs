@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use patchadm_svr4::format::params::{self, ParamFile};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
@@ -272,6 +273,10 @@ impl<'s> ScriptDriver<'s> {
                 let mode = entry.object.attributes.mode.unwrap();
                 if fs::symlink_metadata(&to).is_ok() {
                     fs::set_permissions(&to, fs::Permissions::from_mode(mode.bits())).unwrap();
+                }
+                if let Some(mtime) = entry.object.content.mtime {
+                    let since = Duration::from_secs(mtime.try_into().unwrap());
+                    fs::File::open(&to).unwrap().set_modified(SystemTime::UNIX_EPOCH + since).unwrap();
                 }
                 format!("{path} {letter} {mode} root root")
             }
