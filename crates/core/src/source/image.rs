@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::member::{MemberStamp, PackagePart};
-use super::signed::ImageSignature;
 use crate::format::objects_file::ObjectsFile;
+use crate::sign::{Manifest, SignedFiles, Verdict};
 use patchadm_container::Compression;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
@@ -44,6 +44,30 @@ pub struct Image {
     pub signature: ImageSignature,
     /// Which package is in which directory (see [`PackageImage::at`]).
     pub(super) index: HashMap<Vec<u8>, usize>,
+}
+
+/// What is known of the signature of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSignature {
+    /// The verdict; never one that the policy refuses.
+    pub verdict: Verdict,
+    /// The manifest and its signature, where they are trusted.
+    pub files: Option<SignedFiles>,
+    /// The id of the patch that a trusted manifest is about.
+    pub patch: Option<String>,
+}
+
+impl ImageSignature {
+    /// That nobody looked.
+    pub(super) fn unchecked() -> Self {
+        Self { verdict: Verdict::unchecked(), files: None, patch: None }
+    }
+
+    /// What a verdict leaves of the files that it was about.
+    pub(super) fn of(verdict: Verdict, files: Option<SignedFiles>, manifest: Option<&Manifest>) -> Self {
+        let files = files.filter(|_| manifest.is_some());
+        Self { verdict, files, patch: manifest.map(|manifest| manifest.patch.clone()) }
+    }
 }
 
 /// The scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).

@@ -5,13 +5,12 @@
 //!                           └──── stream ─► content of the objects, in the order of the archive
 //! ```
 //! The form is told by content, never by name. Nothing is unpacked to disk: every pass reads the source from its
-//! beginning, through the file that was opened first; only a pipe, which can be read once, is copied before. Names and links that lead out of a package are refused
-//! whatever the form; information files and objects are compared with the pkgmap.
+//! beginning, through the file that was opened first; only a pipe, which can be read once, is copied before. Names and links
+//! that lead out of a package are refused whatever the form; information files and objects are compared with the pkgmap.
 //!
 //! A patch whose signature counts is opened by [`open_signed`].
 //!
-//! Not done here: fetching from a network, per-class archives of old operating system
-//! media.
+//! Not done here: fetching from a network, per-class archives of old operating system media.
 
 mod directory;
 mod error;
@@ -23,6 +22,7 @@ mod open;
 mod patch_directory;
 mod pipe;
 mod scan;
+mod seal;
 mod signed;
 mod stream;
 pub mod sun_scripts;
@@ -36,21 +36,21 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 pub use error::{SourceError, SourceProblem};
-pub use image::{Form, Hooks, Image, PackageImage};
+pub use image::{Form, Hooks, Image, ImageSignature, PackageImage};
 pub use member::MemberStamp;
 pub use members::{FileSum, HeldDigests, HeldMembers};
 pub use objects::{ObjectHeader, Sink};
 pub use open::{Extent, Origin, open};
 pub use patch_directory::{directory_names, patches_in};
 pub use pipe::is_standard_input;
-pub use signed::{ImageSignature, open_signed};
+pub use signed::open_signed;
 pub use wait::HeldSignals;
 
 use directory::SourceDirectory;
 use member::{Kind, PackagePart, SourceMember, Visit};
 use patchadm_svr4::package::is_room_for;
 use scan::Scan;
-use signed::{ReadBlock, Seal};
+use seal::{ReadBlock, Seal};
 
 /// What a plan, its inventory and the run take for an entry of a pkgmap at most, in bytes: 4,900 were measured of an apply.
 const ROOM_TO_PLAN: u64 = 6 << 10;

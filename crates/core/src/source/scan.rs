@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 
 use super::error::SourceProblem;
-use super::image::{Form, Hooks, Image, PackageImage, cut};
+use super::image::{Form, Hooks, Image, ImageSignature, PackageImage, cut};
 use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
-use super::signed::ImageSignature;
 use crate::format::objects_file::{OBJECTS, ObjectsFile};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, is_of_manifest};
 use patchadm_svr4::format::deletes;
