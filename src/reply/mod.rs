@@ -15,7 +15,6 @@ pub(crate) mod patch_text;
 pub(crate) mod patches;
 pub(crate) mod removable;
 pub(crate) mod result_word;
-pub(crate) mod signature_entry;
 pub(crate) mod text;
 pub(crate) mod undo;
 pub(crate) mod words;

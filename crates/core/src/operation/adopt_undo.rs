@@ -12,6 +12,7 @@ use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
 use crate::database::archive::{self, OutsideAccess};
+use crate::database::history::{HistoryEntry, readable_history};
 use crate::database::ledger::{self, LedgerFault};
 use crate::database::{DatabaseError, RecordView, installed};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
@@ -19,7 +20,6 @@ use crate::operation::patches::undo_directory;
 use crate::plan::Plan;
 use crate::plan::RecordChange;
 use crate::plan::ledger::{LedgerArchive, LedgerChange};
-use patchadm_changeset::format::history::HistoryEntry;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_changeset::format::run::Run;
@@ -32,9 +32,6 @@ use patchadm_svr4::places;
 
 /// The largest `undo.b3`, in bytes.
 const LARGEST_DIGEST: u64 = 4096;
-
-/// The largest history that is asked, in bytes.
-const LARGEST_HISTORY: u64 = 64 << 20;
 
 /// The name of this work in journal and history.
 const COMMAND: &str = "recover";
@@ -96,7 +93,12 @@ pub fn adopt_undo(
     let named = ids.iter().map(|id| PatchId::parse(id, separator));
     let named: Vec<PatchId> =
         named.collect::<Result<_, _>>().map_err(|error| Failure::BadId(error.to_string()))?;
-    let adopter = Adopter { ground: &session.ground, named, undo_dir, history: history_of(root) };
+    let adopter = Adopter {
+        ground: &session.ground,
+        named,
+        undo_dir,
+        history: readable_history(&RecordView::live(root)),
+    };
     let (mut all, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
     let mut unreadable = Vec::new();
     for package in installed::packages(&RecordView::live(root)).map_err(Failure::Database)? {
@@ -122,6 +124,7 @@ pub fn adopt_undo(
         versions: Vec::new(),
         space: Vec::new(),
         discard: Vec::new(),
+        signature: None,
         notes: Vec::new(),
     };
     session.perform(&plan, &mut NoContent, None, String::new())?;
@@ -133,15 +136,6 @@ struct Adopter<'a> {
     named: Vec<PatchId>,
     undo_dir: Option<&'a Path>,
     history: Vec<HistoryEntry>,
-}
-
-/// The history of a root, as a hint: none where it cannot be read.
-fn history_of(root: &Root) -> Vec<HistoryEntry> {
-    let text = RecordView::live(root).read(&places::history(), LARGEST_HISTORY).ok().flatten();
-    text.unwrap_or_default()
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| HistoryEntry::parse(line).ok())
-        .collect()
 }
 
 /// An archive of ours that is there, or what is kept in its place.

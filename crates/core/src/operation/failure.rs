@@ -14,8 +14,8 @@ use crate::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, V
 use crate::plan::refusal::Refusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
-use crate::sign::KeyDirectoryError;
-use crate::source::SourceError;
+use crate::sign::{KeyDirectoryError, Verdict};
+use crate::source::{SourceError, SourceProblem};
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_rootfs::{LockError, RootError, Untrusted};
 
@@ -134,6 +134,17 @@ impl From<ViewError> for Failure {
 }
 
 impl Failure {
+    /// The verdict on its signature for which a patch was refused, if it was refused for one.
+    pub fn refused_signature(&self) -> Option<&Verdict> {
+        match self {
+            Self::Source(error) => match &error.problem {
+                SourceProblem::Signature(verdict) => Some(verdict),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// What shows that somebody else than the superuser may change the root, if that is why it failed.
     pub fn untrusted(&self) -> Option<&Untrusted> {
         let error = match self {

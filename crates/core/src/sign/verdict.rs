@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use chrono::{DateTime, SecondsFormat};
+
 use super::curve::IS_AVAILABLE;
 use super::key_directory::{KeyRing, TrustedKey};
 use super::key_rules::KeyRole;
 use super::manifest::{Manifest, ManifestForm};
 use super::public_key::KeyId;
 use super::signature::{Signature, SignatureFormat};
+use patchadm_changeset::format::history::SignatureRecord;
 
 /// What a policy demands of signatures, the strictest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,11 +127,33 @@ impl Verdict {
         self.state.is_refused_by(self.policy)
     }
 
-    /// What a report says of a patch that goes on although its signature proves nothing; none where there is nothing to
-    /// say.
+    /// The verdict in the words of reports and of the history.
+    pub fn record(&self) -> SignatureRecord {
+        let moment = self.time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        SignatureRecord {
+            state: self.state.word().to_owned(),
+            key: self.key.map(|key| key.to_string()),
+            name: self.name.clone(),
+            time: moment.map(|moment| moment.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            form: self.form.map(|form| form.word().to_owned()),
+            policy: self.policy.word().to_owned(),
+        }
+    }
+
+    /// What a report says of a patch that goes on: who signed it, or that its signature proves nothing; none where nobody
+    /// looked.
     pub fn note(&self) -> Option<String> {
-        let is_said = matches!(self.state, SignatureState::Unsigned | SignatureState::UnknownKey);
-        is_said.then(|| format!("the patch {}", self.reason))
+        match self.state {
+            SignatureState::Unsigned | SignatureState::UnknownKey => {
+                Some(format!("the patch {}", self.reason))
+            }
+            SignatureState::Trusted => {
+                let key = self.key.map(|key| key.to_string()).unwrap_or_default();
+                let name = self.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+                Some(format!("the patch is signed by key {key}{name}"))
+            }
+            _ => None,
+        }
     }
 
     /// The same in other words.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::member::{MemberStamp, PackagePart};
 use crate::format::objects_file::ObjectsFile;
-use crate::sign::{Manifest, SignedFiles, Verdict};
+use crate::sign::{Manifest, SignatureState, SignedFiles, Verdict};
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_container::Compression;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
@@ -55,18 +56,27 @@ pub struct ImageSignature {
     pub files: Option<SignedFiles>,
     /// The id of the patch that a trusted manifest is about.
     pub patch: Option<String>,
+    /// Whether an option forbade to look.
+    pub is_waived: bool,
 }
 
 impl ImageSignature {
     /// That nobody looked.
     pub(super) fn unchecked() -> Self {
-        Self { verdict: Verdict::unchecked(), files: None, patch: None }
+        Self { verdict: Verdict::unchecked(), files: None, patch: None, is_waived: false }
     }
 
     /// What a verdict leaves of the files that it was about.
     pub(super) fn of(verdict: Verdict, files: Option<SignedFiles>, manifest: Option<&Manifest>) -> Self {
         let files = files.filter(|_| manifest.is_some());
-        Self { verdict, files, patch: manifest.map(|manifest| manifest.patch.clone()) }
+        let patch = manifest.map(|manifest| manifest.patch.clone());
+        Self { verdict, files, patch, is_waived: false }
+    }
+
+    /// The verdict as reports and the history tell it: where somebody looked, or was told not to.
+    pub fn record(&self) -> Option<SignatureRecord> {
+        let is_told = self.is_waived || self.verdict.state != SignatureState::Unchecked;
+        is_told.then(|| self.verdict.record())
     }
 }
 

@@ -258,6 +258,7 @@ impl<'a> Adoption<'a> {
             versions: Vec::new(),
             space: needs,
             discard: Vec::new(),
+            signature: None,
             notes: self.notes,
         };
         Ok(IntendedAdoption {

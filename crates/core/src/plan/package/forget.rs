@@ -48,6 +48,7 @@ fn plan(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Rea
         versions: Vec::new(),
         space,
         discard: Vec::new(),
+        signature: None,
         notes: Vec::new(),
     })
 }

@@ -272,6 +272,7 @@ impl Installation<'_> {
             versions: Vec::new(),
             space,
             discard: Vec::new(),
+            signature: None,
         };
         let names = self.delivered.install.keys();
         let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();

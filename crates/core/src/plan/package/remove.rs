@@ -103,6 +103,7 @@ fn plan(
         versions: Vec::new(),
         space,
         discard: Vec::new(),
+        signature: None,
         notes: draft.notes,
     };
     let portions = portions::portions(package, inventory, &scripts);

@@ -139,6 +139,7 @@ impl ApplyPlanner<'_> {
             space,
             discard: Vec::new(),
             notes: draft.notes,
+            signature: self.image.signature.record(),
         };
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
         Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing })

@@ -11,7 +11,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::plan::patch::patch_plan::PatchPlan;
-use crate::sign::{Demand, SignatureState, Verdict};
+use crate::sign::{Demand, DemandWord};
 use crate::source::{SourceError, open_signed};
 use patchadm_changeset::transaction::Receipt;
 use patchadm_svr4::package::PkgInst;
@@ -31,7 +31,7 @@ pub(super) fn read_operands(
 ) -> (Vec<ApplyOperand>, Vec<ApplyOutcome>) {
     let (mut operands, mut unread) = (Vec::new(), Vec::new());
     for path in &request.patches {
-        match ApplyOperand::read(path, separator, demands, request.dry_run) {
+        match ApplyOperand::read(path, separator, demands, request) {
             Ok(operand) => operands.push(operand),
             Err(failure) => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -44,8 +44,14 @@ pub(super) fn read_operands(
 
 impl ApplyOperand {
     /// Reads a patch whose signature meets all demands. A plan reads all of a signed one, for there will be no run that does.
-    fn read(path: &Path, separator: &str, demands: &[Demand], is_plan: bool) -> Result<Self, Failure> {
-        let (source, image) = open_signed(path, demands)?;
+    fn read(
+        path: &Path,
+        separator: &str,
+        demands: &[Demand],
+        request: &ApplyRequest,
+    ) -> Result<Self, Failure> {
+        let (source, mut image) = open_signed(path, demands)?;
+        image.signature.is_waived = request.signature.word == Some(DemandWord::Off);
         source.check_room_to_plan(&image)?;
         let device = OpenDevice::whole(source, image);
         let id = delivered(&device, separator).map(|delivered| delivered.id).next();
@@ -55,17 +61,11 @@ impl ApplyOperand {
                 let verdict = signature.verdict.clone().but_bad(reason);
                 return Err(SourceError::signature(path, verdict).into());
             }
-            if is_plan {
+            if request.dry_run {
                 device.source.verify(&device.image)?;
             }
         }
         Ok(Self { device, id })
-    }
-
-    /// What is known of the signature of the patch, where somebody looked.
-    fn verdict(&self) -> Option<Verdict> {
-        let verdict = &self.device.image.signature.verdict;
-        (verdict.state != SignatureState::Unchecked).then(|| verdict.clone())
     }
 
     /// The id and what the patch requires: for the order.
@@ -89,7 +89,7 @@ impl ApplyOperand {
     /// The outcome of the patch where it could not be planned.
     pub(super) fn refused(&self, failure: Failure) -> ApplyOutcome {
         let refused = ApplyOutcome::refused(self.shown_id(), reboot::advice(&self.device.image), failure);
-        ApplyOutcome { signature: self.verdict(), ..refused }
+        ApplyOutcome { signature: self.device.image.signature.record(), ..refused }
     }
 
     /// The outcome of the patch, with the plan by which it was applied. Where its source turned out not to be what it says
@@ -122,7 +122,7 @@ impl ApplyOperand {
             id: self.shown_id(),
             scripts: scripted.scripts(),
             missing: scripted.missing,
-            signature: self.verdict(),
+            signature: self.device.image.signature.record(),
             plan: Some(scripted.plan),
             reboot: reboot::advice(&self.device.image),
             in_use,

@@ -9,7 +9,7 @@ use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
 use crate::policy::Edited;
-use crate::sign::Verdict;
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_svr4::package::ObjectPath;
@@ -55,7 +55,7 @@ pub struct ApplyOutcome {
     /// Recorded objects that were not there and are made again.
     pub missing: Vec<ObjectPath>,
     /// What is known of its signature; `None` where it was not looked for, or the patch could not be read.
-    pub signature: Option<Verdict>,
+    pub signature: Option<SignatureRecord>,
     /// The reboot that patchinfo or README asks for after installation.
     pub reboot: Option<&'static str>,
     /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
