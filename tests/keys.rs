@@ -62,6 +62,18 @@ fn a_name_stands_for_one_key_and_a_key_may_get_other_rules() {
 }
 
 #[test]
+fn the_directory_of_the_keys_is_the_one_that_the_policy_names() {
+    let stage = Scenario::new();
+    stage.file("/etc/patchadm/policy", "keys=/srv/trusted\n");
+    stage.run(&format!("key trust -R @ROOT@ {} --name build", testdata("plain.pub"))).ok();
+    assert!(stage.at("/srv/trusted/build.pub").exists() && !stage.at("/etc/patchadm/keys").exists());
+    stage.run("key revoke -R @ROOT@ 7802F643AC6161C8").ok();
+    assert_eq!(stage.text("/srv/trusted/revoked"), "7802F643AC6161C8\n");
+    let said = stage.run("key list -R @ROOT@").ok();
+    assert!(said.contains("revoked  build"), "{said}");
+}
+
+#[test]
 fn keys_that_others_may_write_are_not_believed() {
     let stage = Scenario::new();
     stage.run(&format!("key trust -R @ROOT@ {}", testdata("plain.pub"))).ok();

@@ -28,6 +28,8 @@ mod disk;
 mod earlier;
 /// Every change fails once.
 mod errors;
+/// Signed patches with one byte changed.
+mod flips;
 /// Parsers, given what nobody writes.
 pub(crate) mod fuzz;
 /// What is refused, and what is handled exactly, of what others wrote.

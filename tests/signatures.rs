@@ -1,6 +1,7 @@
 //! Signed patches: applied when their signature is trusted, refused otherwise, whatever was changed in them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::delivery::{Patch, archive};
@@ -9,9 +10,10 @@ use crate::records::Before;
 use crate::scenario::{Run, Scenario};
 
 /// The forms that a patch is delivered in; the first is a directory.
-const FORMS: [&str; 6] = ["", ".ds", ".tar", ".tar.gz", ".tar.Z", ".zip"];
+pub(crate) const FORMS: [&str; 6] = ["", ".ds", ".tar", ".tar.gz", ".tar.Z", ".zip"];
 
-fn testdata(name: &str) -> String {
+/// A file that the real tools made.
+pub(crate) fn testdata(name: &str) -> String {
     format!("{}/testdata/signatures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -40,7 +42,7 @@ fn add(stage: &Scenario, at: &Path) -> Run {
 }
 
 /// The patch in a form, signed: from outside where it is one file.
-fn signed(stage: &Scenario, form: &str) -> PathBuf {
+pub(crate) fn signed(stage: &Scenario, form: &str) -> PathBuf {
     let directory = patch().directory(stage);
     let at = if form.is_empty() { directory } else { archive(&directory, form) };
     sign(stage, &at);
@@ -62,6 +64,9 @@ fn a_trusted_patch_is_applied_in_every_form_and_its_signature_is_kept() {
         let manifest = stage.text("/var/sadm/patch/100-01/MANIFEST");
         assert!(manifest.contains("# patch 100-01\n"), "{manifest}");
         assert!(stage.at("/var/sadm/patch/100-01/MANIFEST.minisig").exists());
+        let shown = stage.run("show -R @ROOT@ 100-01").ok();
+        let words = "Signature: trusted, by key 7802F643AC6161C8 (build), 2026-11-20T07:00:00Z";
+        assert!(shown.contains(words), "{shown}");
         stage.run("patchrm -R @ROOT@ 100-01").ok();
         assert!(!stage.at("/var/sadm/patch/100-01").exists());
     }
@@ -100,6 +105,41 @@ fn what_no_key_signed_is_refused_or_told_as_the_policy_says() {
     let at = patch().directory(&stage);
     assert!(stage.run(&format!("patchadd -R @ROOT@ {}", at.display())).fails(41).contains("is not signed"));
     stage.run(&format!("patchadd -n -R @ROOT@ {}", at.display())).ok();
+    let history = stage.text("/var/sadm/patchadm/history");
+    let told = "\"signature\":{\"state\":\"unchecked\",\"key\":null,\"name\":null,\"time\":null,\"form\":null,\
+                \"policy\":\"off\"}";
+    assert!(history.contains(told), "{history}");
+}
+
+/// A script of the patch exchanges its own package while it is applied: what was digested is not what is staged.
+#[test]
+fn a_source_that_is_exchanged_after_the_check_is_refused_before_the_switch() {
+    for (form, exchange) in [
+        ("", "printf 'three\\n' >$0.dir/ACMEweb/reloc/bin/httpd"),
+        (".tar", "printf 'x' | dd of=$0.file bs=1 seek=2000 conv=notrunc 2>/dev/null"),
+        (".tar", "cp $0.file $0.copy; printf 'x' >>$0.copy; cat $0.copy >$0.file"),
+    ] {
+        let stage = stage("require");
+        let place = stage.beside("exchanged");
+        let exchange = exchange.replace("$0", &place.display().to_string());
+        let patch = patch().beside("prepatch", &format!("#!/bin/sh\n{exchange}\n"));
+        let directory = patch.directory(&stage);
+        fs::set_permissions(directory.join("prepatch"), fs::Permissions::from_mode(0o755)).unwrap();
+        let at = if form.is_empty() {
+            let at = PathBuf::from(format!("{}.dir", place.display()));
+            fs::rename(directory, &at).unwrap();
+            at
+        } else {
+            let at = PathBuf::from(format!("{}.file", place.display()));
+            fs::rename(archive(&directory, form), &at).unwrap();
+            at
+        };
+        sign(&stage, &at);
+        let before = Before::of(&stage);
+        let said = add(&stage, &at).fails(41);
+        assert!(said.contains("was changed") || said.contains("is not what its manifest says"), "{said}");
+        before.assert_again(&stage, form);
+    }
 }
 
 #[test]
@@ -191,7 +231,7 @@ fn the_manifest_of_another_patch_is_refused() {
 }
 
 /// Every file of a directory but the signature, whose untrusted comment nobody reads.
-fn members(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn members(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -13,11 +13,10 @@ use crate::call::Invocation;
 use crate::reply::failure::query_refused;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
-use patchadm_core::operation::keys::{KeysError, read_keys, revoke_key, trust_key};
+use patchadm_core::operation::keys::{KeysError, RootKeys, read_keys, revoke_key, trust_key};
 use patchadm_core::operation::signing::{SigningError, generate_key};
-use patchadm_core::sign::{KeyId, KeyRing, KeyRole, KeyRules, PublicKey};
+use patchadm_core::sign::{KeyId, KeyRole, KeyRules, PublicKey};
 use patchadm_rootfs::Root;
-use patchadm_svr4::places;
 
 const USAGE: &str = "patchadm key generate -o name [--no-password|--password-file file] [--comment text]\n\
     patchadm [-R root] key trust file [--name name] [--expires date] [--roles list] [--bases regex]\n\
@@ -192,9 +191,8 @@ fn trust(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     };
     let key = read_public_key(&file)?;
     let root = args.common.root.open(call)?;
-    let place = places::keys();
     let changed =
-        call.change(&root, "key", None, |caller| trust_key(&root, &place, (&name, &key, &rules), caller))?;
+        call.change(&root, "key", None, |caller| trust_key(&root, (&name, &key, &rules), caller))?;
     let changed = changed.map_err(|error| keys_refused(&root, error))?;
     let text = if changed { "is trusted" } else { "is trusted already" };
     about_root(call, &root, changed, key.id, &format!("key {} ({name}) {text}", key.id))
@@ -204,9 +202,8 @@ fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let id: KeyId =
         args.subject.as_deref().unwrap_or_default().parse().map_err(|error| usage(format!("{error}")))?;
     let root = args.common.root.open(call)?;
-    let (place, reason) = (places::keys(), args.reason.as_deref().unwrap_or_default());
-    let changed =
-        call.change(&root, "key", None, |caller| revoke_key(&root, &place, (id, reason), caller))?;
+    let reason = args.reason.as_deref().unwrap_or_default();
+    let changed = call.change(&root, "key", None, |caller| revoke_key(&root, (id, reason), caller))?;
     let changed = changed.map_err(|error| keys_refused(&root, error))?;
     let text = if changed { "is revoked" } else { "is revoked already" };
     about_root(call, &root, changed, id, &format!("key {id} {text}"))
@@ -231,13 +228,13 @@ fn list(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
 }
 
 fn shown_keys(call: &Invocation, root: &Root) -> anyhow::Result<Vec<ShownKey>> {
-    let ring = read_keys(root, &places::keys()).map_err(|error| keys_refused(root, error))?;
+    let keys = read_keys(root).map_err(|error| keys_refused(root, error))?;
     let today = call.surroundings.now.date_naive();
-    Ok(shown(root, &ring, today))
+    Ok(shown(root, &keys, today))
 }
 
-fn shown(root: &Root, ring: &KeyRing, today: NaiveDate) -> Vec<ShownKey> {
-    let place = root.show(&places::keys());
+fn shown(root: &Root, RootKeys { ring, place }: &RootKeys, today: NaiveDate) -> Vec<ShownKey> {
+    let place = root.show(place);
     let mut keys: Vec<ShownKey> = Vec::new();
     for trusted in &ring.keys {
         let reason = ring.revoked.reason(trusted.key.id);

@@ -220,8 +220,16 @@ fn untrusted(cause: &Cause) -> Option<&Untrusted> {
 
 /// Whether a source is not what it says it is, and nothing was changed.
 pub(super) fn is_of_source(error: &TransactionError) -> bool {
-    error.left == RootCondition::Unchanged
-        && matches!(error.cause, Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_))
+    error.left == RootCondition::Unchanged && is_content(error)
+}
+
+/// Whether a run was undone because of what a source delivered.
+pub(super) fn is_undone_for_source(error: &TransactionError) -> bool {
+    error.left == RootCondition::RolledBack && is_content(error)
+}
+
+fn is_content(error: &TransactionError) -> bool {
+    matches!(error.cause, Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_))
 }
 
 impl From<RecordError> for Failure {

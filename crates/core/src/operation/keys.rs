@@ -6,6 +6,7 @@
 
 use super::failure::Failure;
 use super::session::{Caller, RootAndPolicy, Session};
+use crate::database::policy;
 use crate::sign::{KeyDirectory, KeyDirectoryError, KeyFileError, KeyId, KeyRing, KeyRules, PublicKey};
 use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -50,17 +51,25 @@ impl From<RootError> for KeysError {
     }
 }
 
-/// Reads the keys of a root.
-pub fn read_keys(root: &Root, place: &ObjectPath) -> Result<KeyRing, KeysError> {
+/// The keys of a root, and where they are.
+pub struct RootKeys {
+    /// The keys, with what was revoked.
+    pub ring: KeyRing,
+    /// Their directory, inside the root.
+    pub place: ObjectPath,
+}
+
+/// Reads the keys of a root from the directory that its policy names.
+pub fn read_keys(root: &Root) -> Result<RootKeys, KeysError> {
     root.look_at_records()?;
-    Ok(KeyDirectory::new(root, place).read()?)
+    let place = policy::of_root(root).map_err(Failure::from)?.keys;
+    Ok(RootKeys { ring: KeyDirectory::new(root, &place).read()?, place })
 }
 
 /// Trusts a key within these rules under a name; one that is trusted by that name gets the rules. Returns what changed:
 /// false where all was so already.
 pub fn trust_key(
     root: &Root,
-    place: &ObjectPath,
     (name, key, rules): (&str, &PublicKey, &KeyRules),
     caller: &Caller<'_>,
 ) -> Result<bool, KeysError> {
@@ -68,7 +77,7 @@ pub fn trust_key(
         return Err(KeysError::Name(name.to_owned()));
     }
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
-    let root = &session.ground.root;
+    let (root, place) = (&session.ground.root, &session.ground.policy.keys);
     let ring = KeyDirectory::new(root, place).read()?;
     if ring.revoked.reason(key.id).is_some() {
         return Err(KeysError::Revoked(key.id));
@@ -97,14 +106,9 @@ pub fn trust_key(
 }
 
 /// Revokes a key, whether the root knows it or not. Returns what changed: false where it was revoked already.
-pub fn revoke_key(
-    root: &Root,
-    place: &ObjectPath,
-    (id, reason): (KeyId, &str),
-    caller: &Caller<'_>,
-) -> Result<bool, KeysError> {
+pub fn revoke_key(root: &Root, (id, reason): (KeyId, &str), caller: &Caller<'_>) -> Result<bool, KeysError> {
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
-    let root = &session.ground.root;
+    let (root, place) = (&session.ground.root, &session.ground.policy.keys);
     let mut revoked = KeyDirectory::new(root, place).read()?.revoked;
     if revoked.reason(id).is_some() {
         return Ok(false);

@@ -95,6 +95,11 @@ impl SourceError {
         Self { path: path.to_owned(), problem: SourceProblem::Signature(Box::new(verdict)) }
     }
 
+    /// Whether the source did not stay what it was when its signature was verified.
+    pub(crate) fn is_exchange(&self) -> bool {
+        matches!(self.problem, SourceProblem::Changed(_))
+    }
+
     /// The refusal of a source that did not stay what it was.
     pub(super) fn changed(path: &std::path::Path, reason: &str) -> Self {
         Self { path: path.to_owned(), problem: SourceProblem::Changed(reason.to_owned()) }

@@ -235,7 +235,11 @@ impl Source {
             .expected(member)
         {
             None => visit(member, data),
-            Some(Ok(sum)) => visit(member, &mut self.seal.digested(member, sum, data)),
+            Some(Ok(sum)) => {
+                let mut content = self.seal.digested(member, sum, data);
+                // Who gives up in the middle is told of the exchange, if that was the reason.
+                visit(member, &mut content).inspect_err(|_| content.read_rest())
+            }
             Some(Err(reason)) => Err(SourceError::changed(&self.path, &reason).into()),
         });
         match (walked, self.seal.broken()) {

@@ -158,6 +158,13 @@ pub(super) struct DigestedMember<'a> {
     name: String,
 }
 
+impl DigestedMember<'_> {
+    /// Reads what nobody has read yet, so that the whole of it has been compared.
+    pub(super) fn read_rest(&mut self) {
+        let _ = io::copy(self, &mut io::sink());
+    }
+}
+
 impl Read for DigestedMember<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {

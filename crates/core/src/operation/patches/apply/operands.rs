@@ -6,7 +6,7 @@ use std::path::Path;
 use super::request::{ApplyOutcome, ApplyRequest};
 use crate::inventory::{Installed, Touched};
 use crate::operation::device::OpenDevice;
-use crate::operation::failure::{Failure, is_of_source};
+use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
@@ -101,10 +101,11 @@ impl ApplyOperand {
         result: Result<Receipt, Failure>,
     ) -> ApplyOutcome {
         match &result {
-            Err(Failure::Transaction(error)) if is_of_source(error) => {
+            Err(Failure::Transaction(error)) if is_of_source(error) || is_undone_for_source(error) => {
                 match self.device.source.verify(&self.device.image) {
-                    Err(damage) => self.refused(damage.into()),
-                    Ok(()) => self.applied(scripted, in_use, result.map(Some)),
+                    // Of a run that had begun nothing else takes the place of its own reason.
+                    Err(damage) if is_of_source(error) || damage.is_exchange() => self.refused(damage.into()),
+                    _ => self.applied(scripted, in_use, result.map(Some)),
                 }
             }
             _ => self.applied(scripted, in_use, result.map(Some)),
