@@ -120,9 +120,9 @@ impl AbiFinding {
 /// Features, each with the object that provides or needs it.
 type Features = BTreeMap<LibraryFeature, String>;
 
-/// What a patch changes about libraries.
+/// What a patch changes about libraries, put together package by package.
 #[derive(Debug, Default)]
-pub(super) struct AbiCheck {
+pub struct AbiCheck {
     /// What the objects that change or go provide in the old release.
     old: Features,
     /// What the objects that are delivered provide.
@@ -135,6 +135,31 @@ pub(super) struct AbiCheck {
 }
 
 impl AbiCheck {
+    /// Looks into the objects of a package that a patch replaces or deletes.
+    pub fn goes(&mut self, old: &ReleasePackage, changed: BTreeSet<ObjectPath>) -> Result<(), AbiError> {
+        let provides = &mut self.old;
+        look_into(old, &|path| changed.contains(path), &mut self.skipped, &mut |place, object| {
+            provides.extend(provided(object).map(|feature| (feature, place.to_owned())));
+        })?;
+        self.changed.entry(old.origin.clone()).or_default().extend(changed);
+        Ok(())
+    }
+
+    /// Looks into a file that a patch delivers; `place` is what findings call it.
+    pub fn comes(&mut self, place: &str, data: &mut dyn Read) -> io::Result<()> {
+        if let Some(object) = dynamic_object(place, data, &mut self.skipped)? {
+            self.new.extend(provided(&object).map(|feature| (feature, place.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// Finds what the objects of a release that stay need and no longer have.
+    pub fn breaks(self, base: &Release) -> Result<Vec<AbiFinding>, AbiError> {
+        let mut findings = self.findings(base, &[])?;
+        findings.retain(AbiFinding::is_break);
+        Ok(findings)
+    }
+
     /// Looks into what a package changes.
     pub(super) fn look_at(
         &mut self,

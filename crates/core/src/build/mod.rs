@@ -31,7 +31,7 @@ mod sparse;
 mod texts;
 mod writing;
 
-pub use abi::{AbiError, AbiFinding, LibraryFeature};
+pub use abi::{AbiCheck, AbiError, AbiFinding, LibraryFeature};
 pub use against::{OtherPatch, Overlap};
 pub use change::{ChangeKind, Comparison, Differences, ObjectChange};
 pub use choices::ListChoices;

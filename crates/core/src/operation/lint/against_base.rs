@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::codes::LintCode;
 use super::findings::LintFindings;
 use super::subject::{LintPackage, LintSubject};
-use crate::release::{Release, ReleaseForm, ReleasePackage};
+use crate::build::usual_name;
+use crate::release::{Release, ReleasePackage};
 use patchadm_svr4::package::PackagePath;
 
 /// The parameters about zones, which a patch takes over from the package it is for.
@@ -19,43 +20,51 @@ pub(super) fn check(subject: &LintSubject<'_>, base: &Release, found: &mut LintF
     let known: Vec<(&ReleasePackage, BTreeSet<Vec<u8>>)> =
         base.packages.iter().map(|package| (package, paths(package))).collect();
     for package in &subject.packages {
-        let (name, arch) = package.name();
-        let named: Vec<_> =
-            known.iter().filter(|(base, _)| name_of(base).as_deref() == Some(&name)).collect();
-        if named.is_empty() {
-            let text = format!("{} has no package {name}", base.name);
-            found.of_package(LintCode::Version, package.directory(), text);
-            continue;
-        }
-        let same = named.iter().find(|(base, _)| base.arch.as_deref() == Some(&arch));
-        let Some((own, own_paths)) = same else {
-            let archs: Vec<&str> = named.iter().filter_map(|(base, _)| base.arch.as_deref()).collect();
-            let text = format!("ARCH is {arch}, {} has {}", base.name, archs.join(" "));
-            found.of_package(LintCode::Arch, package.directory(), text);
+        let Some(own) = own_package(package, base) else {
+            say_why_there_is_none(package, base, found);
             continue;
         };
         check_parameters(package, own, found);
-        let others = known.iter().filter(|(base, _)| !std::ptr::eq(*base, *own));
-        check_paths(package, own_paths, &others.collect::<Vec<_>>(), found);
+        let (own, others): (Vec<_>, Vec<_>) = known.iter().partition(|(known, _)| std::ptr::eq(*known, own));
+        if let [(_, own_paths)] = own[..] {
+            check_paths(package, own_paths, &others, found);
+        }
     }
 }
 
-/// Returns the name that a package of a release has as an SVR4 package.
-fn name_of(package: &ReleasePackage) -> Option<String> {
-    let name = package.name.as_deref()?;
-    let prefix = match package.form {
-        ReleaseForm::Deb => "DEB",
-        ReleaseForm::Rpm => "RPM",
-        ReleaseForm::Tree | ReleaseForm::Tar | ReleaseForm::Svr4 => return Some(name.to_owned()),
-    };
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '+' | '-') { c } else { '-' };
-    Some(format!("{prefix}{}", name.chars().map(plain).collect::<String>()))
+/// Returns the package of a release that a package of the patch is for: that of its name and architecture, or the tree
+/// that is the whole release.
+pub(super) fn own_package<'b>(package: &LintPackage<'_>, base: &'b Release) -> Option<&'b ReleasePackage> {
+    if let [tree] = &base.packages[..]
+        && tree.name.is_none()
+    {
+        return Some(tree);
+    }
+    let (name, arch) = package.name();
+    base.packages.iter().find(|base| is_named(base, &name) && base.arch.as_deref() == Some(&arch))
+}
+
+/// Whether a package of a release has this name as an SVR4 package.
+fn is_named(package: &ReleasePackage, name: &str) -> bool {
+    package.name.as_deref().is_some_and(|own| usual_name(package.form, own) == name)
+}
+
+fn say_why_there_is_none(package: &LintPackage<'_>, base: &Release, found: &mut LintFindings) {
+    let (name, arch) = package.name();
+    let named = base.packages.iter().filter(|base| is_named(base, &name));
+    let archs: Vec<&str> = named.filter_map(|base| base.arch.as_deref()).collect();
+    if archs.is_empty() {
+        let text = format!("{} has no package {name}", base.name);
+        found.of_package(LintCode::Version, package.directory(), text);
+    } else {
+        let text = format!("ARCH is {arch}, {} has {}", base.name, archs.join(" "));
+        found.of_package(LintCode::Arch, package.directory(), text);
+    }
 }
 
 fn check_parameters(package: &LintPackage<'_>, base: &ReleasePackage, found: &mut LintFindings) {
     let version = package.image.params.text("VERSION");
-    let expected = base.version.as_deref().unwrap_or_default();
-    if version.trim() != expected {
+    if let Some(expected) = base.version.as_deref().filter(|expected| *expected != version.trim()) {
         let text = format!("VERSION is {}, the base has {expected}", version.trim());
         found.of_package(LintCode::Version, package.directory(), text);
     }
@@ -93,6 +102,6 @@ fn check_paths(
 }
 
 /// Returns a path as releases write it: below the base directory, as an absolute one.
-fn in_release(path: &PackagePath) -> Vec<u8> {
+pub(super) fn in_release(path: &PackagePath) -> Vec<u8> {
     if path.is_absolute() { path.as_bytes().to_vec() } else { [b"/", path.as_bytes()].concat() }
 }

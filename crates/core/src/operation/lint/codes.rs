@@ -114,6 +114,9 @@ codes! {
     Cumulative "cumulative" Error
         "A lower revision delivers or deletes a path that this one leaves alone."
         "Build it with `--previous`: a revision contains everything of those before it."
+    Abi "abi" Error
+        "A program or library of the base needs what a changed or deleted library no longer provides."
+        "Deliver what needs it as well, or keep the old library beside the new one."
     Setuid "setuid" Warning
         "A program runs as its owner or group, whoever calls it."
         "Make sure that this is wanted."

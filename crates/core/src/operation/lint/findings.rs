@@ -53,6 +53,13 @@ impl LintFindings {
         self.0.push(LintFinding { code, severity: code.severity(), package, path, text });
     }
 
+    /// Whether a file is not what the pkgmap says, so that reading it again would end with that.
+    pub(super) fn has_damaged_content(&self) -> bool {
+        let is_damage =
+            |code| matches!(code, LintCode::Checksum | LintCode::Size | LintCode::Member | LintCode::Type);
+        self.0.iter().any(|finding| is_damage(finding.code))
+    }
+
     /// Returns the findings: errors first, each kind in the order of the manual, packages and paths as they were found.
     pub(super) fn sorted(mut self) -> Vec<LintFinding> {
         self.0.sort_by_key(|finding| (finding.severity, finding.code));

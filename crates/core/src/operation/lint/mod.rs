@@ -3,7 +3,7 @@
 //! ```text
 //! operand ─ open ─► Image ─► subject: paths resolved ─┬─ identity, objects, scripts, readme   pure
 //!           └─ members ───► sums of all files ────────┼─ contents, manifest
-//!                           a release, a depot ───────┴─ against_base, against_depot
+//!                           a release, a depot ───────┴─ against_base, libraries, against_depot
 //! ```
 //! Every check adds its findings and none ends the others; what cannot be read as a patch at all is an error, as for
 //! patchadd(1M). No script is run. Whether a signature is right is not asked, only whether there is one.
@@ -14,6 +14,7 @@ mod codes;
 mod contents;
 mod findings;
 mod identity;
+mod libraries;
 mod manifest;
 mod objects;
 mod readme;
@@ -63,6 +64,9 @@ pub fn lint(path: &Path, input: &LintInput<'_>) -> Result<LintedPatch, SourceErr
     let subject = check_image(&image, input, &mut found);
     let held = source.members(&image)?;
     contents::check(&subject, &held, &mut found);
+    if let Some(base) = input.base.filter(|_| !found.has_damaged_content()) {
+        libraries::check((&source, &image), &subject, base, &mut found)?;
+    }
     manifest::check_signature(path, &held, &mut found);
     if held.beside.iter().any(|name| name == "MANIFEST") {
         manifest::check_members(&subject, &source.digests(&image)?, &mut found);
