@@ -228,7 +228,7 @@ mod tests {
         for id in ["curl-9", "curl-10", "nginx-01"] {
             state.enter(record(id.split('-').next().unwrap(), id));
         }
-        let ids: Vec<_> = state.of_source("curl").iter().map(|record| record.id.as_str()).collect();
+        let ids: Vec<_> = state.of_source("curl").into_iter().map(|record| record.id).collect();
         assert_eq!(ids, ["curl-9", "curl-10"]);
         assert_eq!(DeltaState::parse(&state.write()).unwrap(), state);
     }
