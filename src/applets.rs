@@ -52,6 +52,7 @@ const APPLETS: &[Applet] = &[
     ),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("build", "make a patch of two releases", verbs::build::run),
+    verb("delta", "make the patches of a stable branch", verbs::delta::run),
     verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
     #[cfg(feature = "sign")]
     verb("key", "make keys, and say which ones a root trusts", verbs::key::run),

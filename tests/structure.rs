@@ -26,6 +26,7 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
         &[
             "plan",
             "patch_scripts",
+            "build",
             "script",
             "release",
             "depot",

@@ -136,7 +136,12 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
 
 /// The cause where a source cannot be used.
 pub(crate) fn of_source(error: &SourceError) -> ExitCause {
-    match &error.problem {
+    of_problem(&error.problem)
+}
+
+/// The cause of what is wrong with a source.
+pub(super) fn of_problem(problem: &SourceProblem) -> ExitCause {
+    match problem {
         SourceProblem::NotFound => ExitCause::NotFound,
         SourceProblem::HoldsPatches(_) => ExitCause::Usage,
         SourceProblem::Io { error, .. } => of_io(error),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::advice::{errno_of, hint, is_damaged, is_of_process};
 use crate::reply::cause::ExitCause;
-use crate::reply::cause_of::{cause_of, of_source};
+use crate::reply::cause_of::{cause_of, of_problem};
 use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
@@ -42,7 +42,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
     }
     match failure {
         Failure::Refused(refusal) => refusal.code(),
-        Failure::Source(error) => source_number(command, error),
+        Failure::Source(error) => source_number(command, &error.path, &error.problem),
         Failure::NotPrivileged(_) => by(3, 3, 1),
         Failure::ReadOnly(_) => by(7, 7, 1),
         Failure::NotTried(_) => 0,
@@ -123,16 +123,21 @@ pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
 
 /// The exit of a command for a source that cannot be used.
 pub(crate) fn source_code(command: Command, error: &SourceError) -> Exit {
-    Exit::new(source_number(command, error), of_source(error))
+    problem_code(command, &error.path, &error.problem)
 }
 
-fn source_number(command: Command, error: &SourceError) -> u8 {
-    if is_of_process(errno_of(error)) {
+/// The same for what is wrong with the source at a path.
+pub(crate) fn problem_code(command: Command, path: &Path, problem: &SourceProblem) -> Exit {
+    Exit::new(source_number(command, path, problem), of_problem(problem))
+}
+
+fn source_number(command: Command, path: &Path, problem: &SourceProblem) -> u8 {
+    if is_of_process(errno_of(problem)) {
         return if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 };
     }
     if !matches!(command, Command::Patchadd | Command::Patchrm) {
         let unusable = matches!(
-            error.problem,
+            problem,
             SourceProblem::NotFound
                 | SourceProblem::BadForm(_)
                 | SourceProblem::HoldsPatches(_)
@@ -143,8 +148,8 @@ fn source_number(command: Command, error: &SourceError) -> u8 {
     if command == Command::Patchrm {
         return 4;
     }
-    match error.problem {
-        SourceProblem::NotFound if error.path.is_relative() => 27,
+    match problem {
+        SourceProblem::NotFound if path.is_relative() => 27,
         SourceProblem::NotFound
         | SourceProblem::Io { .. }
         | SourceProblem::Unsupported(_)
@@ -187,7 +192,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
         (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
         (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => (28, 4),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
-            Some(source) => return source_number(command, source),
+            Some(source) => return source_number(command, &source.path, &source.problem),
             None => (5, 7),
         },
         (Phase::Prepare | Phase::Stage, cause) if cause.is_no_space() => (18, 20),

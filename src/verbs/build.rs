@@ -5,23 +5,15 @@ mod report;
 
 use std::ffi::OsStr;
 
+use super::making_ends::{of_build, of_previous, of_release};
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::reply::cause_of::{of_io, of_root};
-use crate::reply::failure::source_code;
-use crate::reply::{Exit, ExitCause, Reply, Stop};
+use crate::reply::{Exit, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use options::{BuildArgs, USAGE};
-use patchadm_core::build::{
-    AbiError, BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch,
-};
-use patchadm_core::plan::refusal::Command;
-use patchadm_core::release::{Release, ReleaseError, ReleaseProblem, open as open_release};
-use patchadm_core::source::SourceError;
+use patchadm_core::build::{BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch};
+use patchadm_core::release::{Release, open as open_release};
 use report::BuildReport;
-
-/// The code where the releases make no patch.
-const NO_PATCH: u8 = 10;
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -37,7 +29,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let previous = args.previous.as_deref().map(PreviousPatch::read).transpose();
     let previous = previous.map_err(|error| refused_patch(&error))?;
     let mut others = Vec::new();
-    for operand in &args.against {
+    for operand in &args.patch.against {
         others.extend(OtherPatch::open_all(operand).map_err(|error| refused_patch(&error))?);
     }
     let draft = draft_patch(&from, &to, previous.as_ref(), &others, &request);
@@ -52,77 +44,22 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, report))
 }
 
-/// Reads a release, or ends with the code of a patch that cannot be read for the same reason.
+/// Reads a release.
 fn read_release(operand: &OsStr, cores: usize) -> anyhow::Result<Release> {
-    open_release(operand, cores).map_err(|error| {
-        let ReleaseError { path, problem } = error;
-        let text = format!("{}: {problem}", path.display());
-        let exit = match problem {
-            ReleaseProblem::Svr4(problem) => source_code(Command::Patchadd, &SourceError { path, problem }),
-            ReleaseProblem::NotFound => Exit::failed(ExitCause::NotFound),
-            ReleaseProblem::NotDecompressed(_) => Exit::new(39, ExitCause::DamagedInput),
-            _ => Exit::new(33, ExitCause::DamagedInput),
-        };
-        stop(exit, &text, "Name a release that is whole: a tree, package, archive, or a directory of them.")
-    })
+    open_release(operand, cores).map_err(|error| stop(of_release(&error), &error))
 }
 
 /// The end for a patch that was named and cannot be used.
 fn refused_patch(error: &PreviousError) -> anyhow::Error {
-    let exit = match error {
-        PreviousError::Source(error) => source_code(Command::Patchadd, error),
-        PreviousError::Macros { .. } => Exit::new(28, ExitCause::DamagedInput),
-        _ => Exit::new(33, ExitCause::DamagedInput),
-    };
-    stop(exit, &error.to_string(), "Name a patch that this program can read.")
+    stop(of_previous(error), error)
 }
 
 /// The end where no patch is made.
 fn refused(error: &BuildError) -> anyhow::Error {
-    let (exit, next) = match error {
-        BuildError::Pair(_) => (Exit::failed(ExitCause::Usage), "Say it with the option that is named."),
-        BuildError::Pattern(_) => (Exit::failed(ExitCause::Usage), "Mend the pattern of the policy."),
-        BuildError::Exists(_) | BuildError::Foreign(_) => {
-            (Exit::failed(ExitCause::AlreadyApplied), "Choose another name, or use --force for a patch.")
-        }
-        BuildError::NoLaterRevision { .. } | BuildError::PreviousPackage { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::NotApplicable), "Look at --id, --previous and --base-version.")
-        }
-        BuildError::NothingChanged { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::NotApplicable), "Nothing: there is no change to deliver.")
-        }
-        BuildError::NotRestricted { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::Restricted), "Choose another --id, or leave out --restricted.")
-        }
-        BuildError::Overlap(_) => (
-            Exit::new(NO_PATCH, ExitCause::Dependency),
-            "Name the other patch with --requires or --obsoletes.",
-        ),
-        BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => {
-            (Exit::new(NO_PATCH, ExitCause::Dependency), "Deliver what is needed, or use --allow-abi-break.")
-        }
-        BuildError::Sparse(_) | BuildError::Path(_) | BuildError::Name(_) | BuildError::TooLarge { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::DamagedInput), "Leave the object out with --exclude, or mend it.")
-        }
-        BuildError::Changed { .. } => {
-            (Exit::new(NO_PATCH, ExitCause::Edited), "Build again when nobody writes to the release.")
-        }
-        BuildError::Read { error, .. } | BuildError::Abi(AbiError::Read { error, .. }) => {
-            (Exit::new(33, of_io(error)), "Look at the file that is named.")
-        }
-        BuildError::Write { error, .. } => {
-            (Exit::failed(of_io(error)), "Look at the directory that is written to.")
-        }
-        BuildError::Root(error) => {
-            (Exit::failed(of_root(error)), "Look at the directory that is written to.")
-        }
-        BuildError::Interrupted(signal) => (Exit::by_signal(*signal), "Run it again."),
-        _ => (Exit::failed(ExitCause::Internal), "Look at the directory that is written to."),
-    };
-    stop(exit, &error.to_string(), next)
+    stop(of_build(error), error)
 }
 
 /// An end in the three lines of the modern face: what did not happen, why, what to do.
-fn stop(exit: Exit, reason: &str, next: &str) -> anyhow::Error {
+fn stop((exit, next): (Exit, &'static str), reason: &dyn std::fmt::Display) -> anyhow::Error {
     Stop::Refused { exit, message: format!("no patch was made\n{reason}.\n{next}") }.into()
 }

@@ -5,6 +5,7 @@ pub(crate) mod adopt;
 pub(crate) mod build;
 pub(crate) mod complete;
 pub(crate) mod completions;
+pub(crate) mod delta;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod help;
@@ -24,8 +25,10 @@ pub(crate) mod verify;
 mod change;
 mod lacking;
 mod listed;
+mod making_ends;
 mod meant;
 mod options;
 #[cfg(feature = "sign")]
 mod password;
 mod patch_lines;
+mod patch_options;

@@ -57,6 +57,7 @@ const LINES: &[&str] = &[
     "explain --json lint:setuid",
     "lint --json delivered/300-01",
     "build --json --id 900-01 --from tree:delivered/100-01 --to tree:delivered/300-01 --pkg ACMEtree --arch all --base-version 1 -o @ROOT@/opt/900-01",
+    "delta --json --release spool --stable spool --work @ROOT@/opt/work",
     "key --json generate -o @ROOT@/release --no-password",
     "key --json list -R @ROOT@",
     "sign --json --key @ROOT@/release.sec delivered/100-01",

@@ -278,6 +278,16 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         33 [DamagedInput NotFound NoRights Internal] "A release or patch that was named cannot be read." "Look at the file that the message names."
         39 [DamagedInput] "An archive that was named cannot be decompressed." "Get it again."
     }
+    "patchadm delta", ["delta"] => {
+        1 [Usage NotFound] "A directory, a source or a file of settings is not there or makes no sense, or two sources would have one base." "Read the message."
+        10 [NotApplicable Restricted Dependency DamagedInput Edited]
+            "The first source that failed makes no patch, or a record or a patch of the working directory is not what was written there."
+            "Read the message: it names the source, or the file. The other sources have their patches."
+        28 [DamagedInput] "A pkginfo or pkgmap of a package is damaged or missing." "Get it again; the other sources have their patches."
+        33 [DamagedInput NotFound NoRights Internal] "A package, or a patch that was named, cannot be read." "Look at the file that the message names."
+        39 [DamagedInput] "A package cannot be decompressed." "Get it again; the other sources have their patches."
+        64 [Locked] "Another run has the working directory." "Try again when that one has ended."
+    }
     "patchadm explain", ["explain"] => {
         1 [NotFound] "No command ends with this code, or not the one that is named." "`patchadm --help` lists the commands, their manual pages the codes."
     }

@@ -14,8 +14,11 @@ mod attributes;
 mod collector;
 mod deb;
 mod error;
+mod form;
+mod identity;
 mod list;
 mod open;
+mod package_identity;
 mod pax;
 mod rpm;
 mod svr4;
@@ -24,11 +27,13 @@ mod tree;
 mod verified;
 
 pub use error::{ReleaseError, ReleaseProblem};
+pub use identity::{identify, set_entries};
 pub use list::{
     ContentReader, Device, FileContent, LinkGroup, ObjectOwner, Release, ReleaseForm, ReleaseObject,
     ReleaseObjectKind, ReleasePackage, SvrDescription, Upkeep,
 };
-pub use open::open;
+pub use open::{open, open_packages};
+pub use package_identity::PackageIdentity;
 pub use verified::Verified;
 
 #[cfg(test)]

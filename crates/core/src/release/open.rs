@@ -5,29 +5,18 @@
 //! have tar archives, too, and anything else in it is refused by name.
 
 use std::ffi::OsStr;
-use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::archive_file::ArchiveFile;
 use super::error::{ReleaseError, ReleaseProblem};
+use super::form::{
+    MOST_PACKAGES, OperandForm, entries, file_form, is_svr4_directory, named_form, package_form,
+};
 use super::tar_archive::TarPart;
 use super::{Release, ReleaseForm, ReleasePackage, deb, rpm, svr4, tree};
-use patchadm_container::{ContainerFormat, open_container};
 use patchadm_rootfs::side_by_side;
-
-/// The most packages of a set.
-const MOST_PACKAGES: usize = 100_000;
-
-/// What an operand, or an entry of a set, is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OperandForm {
-    Tree,
-    Svr4,
-    Tar,
-    Deb,
-    Rpm,
-}
 
 /// Opens a release and reads all of it once, with at most so many threads: the objects of each package with their sums. The
 /// result does not depend on their number.
@@ -43,13 +32,32 @@ pub fn open(operand: &OsStr, cores: usize) -> Result<Release, ReleaseError> {
     } else {
         open_unsaid(Path::new(operand), cores)?
     };
+    sort(&mut packages);
+    refuse_namesakes(&packages).map_err(|problem| failed(Path::new(operand), problem))?;
+    Ok(Release { name: operand.to_string_lossy().into_owned(), packages })
+}
+
+/// Opens some entries of a set in the same way; `name` is what messages call them together. Those of which `wanted` says
+/// no are left out.
+pub fn open_packages(
+    name: &str,
+    entries: Vec<PathBuf>,
+    cores: usize,
+    wanted: &dyn Fn(&ReleasePackage) -> bool,
+) -> Result<Release, ReleaseError> {
+    let mut packages = read_set(entries, cores, &named_form)?;
+    packages.retain(wanted);
+    sort(&mut packages);
+    refuse_namesakes(&packages).map_err(|problem| failed(Path::new(name), problem))?;
+    Ok(Release { name: name.to_owned(), packages })
+}
+
+fn sort(packages: &mut [ReleasePackage]) {
     packages.sort_by(|one, other| {
         let key =
             |package: &ReleasePackage| (package.name.clone(), package.arch.clone(), package.origin.clone());
         key(one).cmp(&key(other))
     });
-    refuse_namesakes(&packages).map_err(|problem| failed(Path::new(operand), problem))?;
-    Ok(Release { name: operand.to_string_lossy().into_owned(), packages })
 }
 
 fn failed(path: &Path, problem: ReleaseProblem) -> ReleaseError {
@@ -75,67 +83,6 @@ fn open_unsaid(path: &Path, cores: usize) -> Result<Vec<ReleasePackage>, Release
         });
     }
     read(path, OperandForm::Tree, cores)
-}
-
-/// The entries of a directory, sorted.
-fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        names.push(entry?.file_name().into_vec());
-        if names.len() > MOST_PACKAGES {
-            break;
-        }
-    }
-    names.sort();
-    Ok(names.into_iter().map(|name| path.join(OsStr::from_bytes(&name))).collect())
-}
-
-fn is_svr4_directory(path: &Path) -> bool {
-    ["pkginfo", "pkgmap"]
-        .iter()
-        .all(|name| path.join(name).symlink_metadata().is_ok_and(|seen| seen.is_file()))
-}
-
-/// What an entry of a directory is, if it is a package by itself; links are none.
-fn package_form(path: &Path) -> Option<OperandForm> {
-    let seen = path.symlink_metadata().ok()?;
-    if seen.is_dir() {
-        return is_svr4_directory(path).then_some(OperandForm::Svr4);
-    }
-    file_form(path).ok().filter(|form| seen.is_file() && *form != OperandForm::Tar)
-}
-
-/// What an entry of a directory is that somebody called a set.
-fn named_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
-    if !std::fs::metadata(path).map_err(ReleaseProblem::Io)?.is_dir() {
-        return file_form(path);
-    }
-    if is_svr4_directory(path) {
-        return Ok(OperandForm::Svr4);
-    }
-    Err(ReleaseProblem::bad("it is a directory in a set, and no package"))
-}
-
-/// What a file is, by its first bytes.
-fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
-    let file = ArchiveFile::open(path)?;
-    let whole = file.part(0, file.size());
-    let mut start = Vec::new();
-    whole.reader().take(8).read_to_end(&mut start).map_err(ReleaseProblem::Io)?;
-    if start.starts_with(deb::MAGIC) {
-        return Ok(OperandForm::Deb);
-    }
-    if start.starts_with(rpm::MAGIC) {
-        return Ok(OperandForm::Rpm);
-    }
-    let opened = open_container(whole.reader()).map_err(ReleaseProblem::of_archive)?;
-    match opened.form {
-        ContainerFormat::Datastream => Ok(OperandForm::Svr4),
-        ContainerFormat::Tar => Ok(OperandForm::Tar),
-        ContainerFormat::Zip => Err(ReleaseProblem::Unsupported("a release in a zip archive".to_owned())),
-        ContainerFormat::Unsupported(what) => Err(ReleaseProblem::Unsupported(format!("{what} compression"))),
-        _ => Err(ReleaseProblem::bad("it is neither a package nor a tar archive")),
-    }
 }
 
 /// Reads several packages at a time.

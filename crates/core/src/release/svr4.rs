@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::collector::content_of;
 use super::error::ReleaseProblem;
+use super::package_identity::PackageIdentity;
 use super::{
     ContentReader, Device, FileContent, LinkGroup, ObjectOwner, ReleaseForm, ReleaseObject,
     ReleaseObjectKind, ReleasePackage, SvrDescription, Upkeep,
@@ -58,6 +59,21 @@ pub(super) fn read(path: &Path, origin: &str) -> Result<Vec<ReleasePackage>, Rel
     let shared = Arc::new(SharedSource { source, image });
     let packages = shared.image.packages.iter().enumerate();
     packages.map(|(number, package)| described(&shared, number, package, &sums, origin)).collect()
+}
+
+/// Reads only what the packages of a directory or datastream say of themselves.
+pub(super) fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseProblem> {
+    let (_, image) = open(Origin::Path(path), Extent::Everything).map_err(|error| error.problem)?;
+    let of_package = |package: &PackageImage| {
+        let text = |name: &str| Some(package.params.text(name).into_owned()).filter(|text| !text.is_empty());
+        let needed = |name: &str| {
+            text(name).ok_or_else(|| ReleaseProblem::BadForm(format!("a pkginfo does not say {name}")))
+        };
+        let name = needed("PKG")?;
+        let source = text("SOURCE").unwrap_or_else(|| name.clone());
+        Ok(PackageIdentity { arch: needed("ARCH")?, version: needed("VERSION")?, name, source })
+    };
+    image.packages.iter().map(of_package).collect()
 }
 
 fn described(

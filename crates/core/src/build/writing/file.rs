@@ -17,7 +17,7 @@ use super::stream::StreamSink;
 use super::tar_archive::TarSink;
 use super::zip_archive::ZipSink;
 use super::{Interrupt, PatchDestination, PatchForm, WrittenPatch, check_free, feed, parent_and_name};
-use patchadm_rootfs::{Dir, FileType, WritableFile};
+use patchadm_rootfs::{Dir, FileType, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 /// What is in the private name of a patch that is being written.
@@ -67,6 +67,11 @@ pub(super) fn write(
         return Err(error);
     }
     Ok(WrittenPatch { path: to.path.clone(), manifest: manifest_path, bytes, sha256 })
+}
+
+/// Removes what runs that were killed left in a directory of patches.
+pub fn remove_unfinished(patches: &Dir) -> Result<(), RootError> {
+    patches.remove_leftovers(PROGRAM)
 }
 
 type Output = BufWriter<HashedOutput>;

@@ -27,6 +27,7 @@ use super::manifest::Sha256Digest;
 use super::pairs::ReleaseSide;
 use crate::release::ReleasePackage;
 use content::CheckedContent;
+pub use file::remove_unfinished;
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::ObjectPath;
 use sink::{PatchMember, PatchSink};

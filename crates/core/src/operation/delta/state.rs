@@ -1,27 +1,35 @@
-//! What a working directory remembers of the patches that were built in it: `state.json` and `bases`.
+//! The records of a working directory about the patches that were built in it: `state.json` and `bases`.
 //!
 //! A patch is entered after it is whole under its name, and the file is replaced by a rename: whoever kills a run leaves
 //! the patches that were finished, and the next run believes only what has the digest it was built with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::PatchForm;
 use patchadm_svr4::patch::PatchId;
 
 /// The schema of the file.
 const SCHEMA: &str = "patchadm-delta/1";
+
+/// The directory of the patches, as paths begin.
+const PATCHES: &str = "patches/";
+
+/// The forms of patches that are one file.
+pub(super) const FORMS: [PatchForm; 4] =
+    [PatchForm::TarGz, PatchForm::Tar, PatchForm::Zip, PatchForm::Datastream];
 
 /// The largest state and the largest list of bases that are read, in bytes: 16 MiB.
 pub(super) const LARGEST: u64 = 16 << 20;
 
 /// The patches of a working directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeltaState(Vec<BuiltRecord>);
+pub(super) struct DeltaState(Vec<BuiltRecord>);
 
 /// One patch of a working directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuiltRecord {
+pub(super) struct BuiltRecord {
     /// The source package it was built for.
     pub source: String,
     /// The id of the patch.
@@ -52,6 +60,19 @@ pub enum StateError {
     /// A record that cannot be as it is.
     #[error("state.json: the record of <{0}> is not valid")]
     Record(String),
+    /// One patch twice.
+    #[error("state.json has two records of <{0}>")]
+    Duplicate(String),
+    /// A record of a patch whose base is another source's, or not that of its own.
+    #[error("state.json: <{id}> is entered for source {source_name}, whose base is {base}")]
+    OtherBase {
+        /// The id of the record.
+        id: String,
+        /// The source of the record.
+        source_name: String,
+        /// The base of that source.
+        base: String,
+    },
     /// A line of a list of bases that is none.
     #[error("line {line}: it is not SOURCE BASE, two words of which the second may begin a patch id")]
     Bases {
@@ -70,19 +91,25 @@ pub enum StateError {
 
 impl DeltaState {
     /// Reads the file. A path that leads out of `patches`, or an id that is none, is an error.
-    pub fn parse(text: &[u8]) -> Result<Self, StateError> {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, StateError> {
         let document: Document = serde_json::from_slice(text)?;
         if document.schema != SCHEMA {
             return Err(StateError::Schema(document.schema));
         }
-        match document.sources.iter().find(|record| !record.is_valid()) {
-            Some(record) => Err(StateError::Record(record.id.chars().take(80).collect())),
-            None => Ok(Self(document.sources)),
+        let mut seen = BTreeSet::new();
+        for record in &document.sources {
+            let Some(id) = record.valid_id() else {
+                return Err(StateError::Record(record.id.chars().take(80).collect()));
+            };
+            if !seen.insert(id) {
+                return Err(StateError::Duplicate(record.id.clone()));
+            }
         }
+        Ok(Self(document.sources))
     }
 
     /// Formats the file.
-    pub fn write(&self) -> Vec<u8> {
+    pub(super) fn write(&self) -> Vec<u8> {
         let document = Document { schema: SCHEMA.to_owned(), sources: self.0.clone() };
         // Strings: serialising these cannot fail.
         let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();
@@ -90,20 +117,33 @@ impl DeltaState {
         text
     }
 
-    /// The patches of a source, the highest revision last.
-    pub fn of_source(&self, source: &str) -> Vec<&BuiltRecord> {
-        let mut records: Vec<_> = self.0.iter().filter(|record| record.source == source).collect();
+    /// Returns the patches of a source, the highest revision last.
+    pub(super) fn of_source(&self, source: &str) -> Vec<BuiltRecord> {
+        let mut records: Vec<_> = self.0.iter().filter(|record| record.source == source).cloned().collect();
         records.sort_by_cached_key(|record| PatchId::new(&record.id).ok());
         records
     }
 
-    /// The sources that have a patch.
-    pub fn sources(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|record| record.source.as_str())
+    /// Returns all patches, sorted by source and id.
+    pub(super) fn records(&self) -> &[BuiltRecord] {
+        &self.0
+    }
+
+    /// Completes a list of bases by those of the patches, which must agree with it.
+    pub(super) fn complete(&self, bases: &mut BTreeMap<String, String>) -> Result<(), StateError> {
+        for record in &self.0 {
+            let Ok(id) = PatchId::new(&record.id) else { continue };
+            let base = bases.entry(record.source.clone()).or_insert_with(|| id.base().to_owned());
+            if base != id.base() {
+                let (source_name, base) = (record.source.clone(), base.clone());
+                return Err(StateError::OtherBase { id: record.id.clone(), source_name, base });
+            }
+        }
+        Ok(())
     }
 
     /// Enters a patch in the place of the one with its id.
-    pub fn enter(&mut self, record: BuiltRecord) {
+    pub(super) fn enter(&mut self, record: BuiltRecord) {
         self.0.retain(|other| other.id != record.id);
         self.0.push(record);
         self.0.sort_by(|one, other| (&one.source, &one.id).cmp(&(&other.source, &other.id)));
@@ -111,11 +151,36 @@ impl DeltaState {
 }
 
 impl BuiltRecord {
-    fn is_valid(&self) -> bool {
-        let name = self.path.strip_prefix("patches/").unwrap_or_default();
-        let is_name = name.strip_prefix(self.id.as_str()).is_some_and(|end| end.starts_with('.'));
-        PatchId::new(&self.id).is_ok() && is_name && !name.contains('/')
+    /// Returns the id, if everything is as it is written here.
+    fn valid_id(&self) -> Option<PatchId> {
+        let form = self.file().strip_prefix(self.id.as_str())?.strip_prefix('.')?;
+        let is_form = FORMS.iter().any(|known| known.word() == form);
+        let is_sum = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_valid = is_form && is_sum(&self.key) && is_sum(&self.sha256) && is_word(&self.source);
+        PatchId::new(&self.id).ok().filter(|_| is_valid)
     }
+
+    /// Returns the name of the file in the directory of the patches.
+    pub(super) fn file(&self) -> &str {
+        self.path.strip_prefix(PATCHES).unwrap_or_default()
+    }
+
+    /// Makes the record of a patch.
+    pub(super) fn of(source: &str, id: &PatchId, key: String, form: PatchForm, sha256: String) -> Self {
+        let path = format!("{PATCHES}{}", file_name(id, form));
+        Self { source: source.to_owned(), id: id.to_string(), key, path, sha256 }
+    }
+}
+
+/// Whether the name of a source can stand in a line of its own.
+pub(super) fn is_word(name: &str) -> bool {
+    let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
+    !name.is_empty() && !name.starts_with('#') && !name.chars().any(is_odd)
+}
+
+/// Returns the name of the file that a patch is.
+pub(super) fn file_name(id: &PatchId, form: PatchForm) -> String {
+    format!("{id}.{}", form.word())
 }
 
 /// Reads `SOURCE BASE` lines; blank lines and comments with `#` are passed over.
@@ -139,7 +204,7 @@ pub fn parse_bases(text: &str) -> Result<BTreeMap<String, String>, StateError> {
 }
 
 /// Formats the same lines.
-pub fn write_bases(bases: &BTreeMap<String, String>) -> Vec<u8> {
+pub(super) fn write_bases(bases: &BTreeMap<String, String>) -> Vec<u8> {
     bases.iter().flat_map(|(source, base)| format!("{source} {base}\n").into_bytes()).collect()
 }
 
@@ -163,7 +228,7 @@ mod tests {
         for id in ["curl-9", "curl-10", "nginx-01"] {
             state.enter(record(id.split('-').next().unwrap(), id));
         }
-        let ids: Vec<_> = state.of_source("curl").iter().map(|record| record.id.as_str()).collect();
+        let ids: Vec<_> = state.of_source("curl").into_iter().map(|record| record.id).collect();
         assert_eq!(ids, ["curl-9", "curl-10"]);
         assert_eq!(DeltaState::parse(&state.write()).unwrap(), state);
     }
@@ -179,12 +244,31 @@ mod tests {
 
     #[test]
     fn a_record_that_leads_out_of_the_patches_is_refused() {
-        for path in ["../x-01.zip", "patches/../x-01.zip", "patches/y-01.zip", "/x-01.zip", "patches/x-01./y"] {
+        let paths =
+            ["../x-01.zip", "patches/../x-01.zip", "patches/y-01.zip", "/x-01.zip", "patches/x-01./y"];
+        for path in
+            paths.into_iter().chain(["patches/x-01.zip.manifest", "patches/x-01.dir", "patches/x-01."])
+        {
             let mut state = DeltaState::default();
             state.enter(BuiltRecord { path: path.to_owned(), ..record("x", "x-01") });
             assert!(matches!(DeltaState::parse(&state.write()), Err(StateError::Record(_))), "{path}");
         }
         assert!(matches!(DeltaState::parse(b"[]"), Err(StateError::Form(_))));
+        let other = br#"{"schema":"patchadm-delta/2","sources":[]}"#;
+        assert!(matches!(DeltaState::parse(other), Err(StateError::Schema(_))));
+    }
+
+    #[test]
+    fn two_records_of_one_patch_and_a_base_of_another_source_are_refused() {
+        let twice = DeltaState(vec![record("x", "x-1"), record("x", "x-01")]);
+        assert!(matches!(DeltaState::parse(&twice.write()), Err(StateError::Duplicate(_))));
+        let mut state = DeltaState::default();
+        state.enter(record("curl", "300001-01"));
+        let mut bases = BTreeMap::new();
+        state.complete(&mut bases).unwrap();
+        assert_eq!(write_bases(&bases), b"curl 300001\n", "what was lost comes back");
+        bases.insert("curl".to_owned(), "300002".to_owned());
+        assert!(matches!(state.complete(&mut bases), Err(StateError::OtherBase { .. })));
     }
 
     #[test]

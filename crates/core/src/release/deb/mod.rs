@@ -11,6 +11,7 @@ mod control;
 
 use super::archive_file::{ArchiveFile, FilePart, read_limited};
 use super::error::ReleaseProblem;
+use super::package_identity::PackageIdentity;
 use super::tar_archive::TarPart;
 use super::{ReleaseForm, ReleaseObject, ReleaseObjectKind, ReleasePackage, Upkeep};
 use control::{ControlFields, conffiles};
@@ -37,8 +38,7 @@ pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage,
     let members = ar::members(file)?;
     let (control, data) = parts(&members)?;
     let description = describe(&TarPart(control))?;
-    let text = description.control.ok_or_else(|| ReleaseProblem::bad("the package has no control file"))?;
-    let fields = ControlFields::parse(&text)?;
+    let fields = description.fields()?;
     let (mut objects, contents) = TarPart(data).list()?;
     for path in conffiles(&description.conffiles) {
         if let Ok(at) = objects.binary_search_by(|object| object.path.as_bytes().cmp(path)) {
@@ -58,6 +58,22 @@ pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage,
         objects,
         contents: Box::new(contents),
     })
+}
+
+/// Reads only what a package says of itself.
+pub(super) fn identify(file: &ArchiveFile) -> Result<PackageIdentity, ReleaseProblem> {
+    let (control, _) = parts(&ar::members(file)?)?;
+    let ControlFields { package, version, architecture, source, .. } =
+        describe(&TarPart(control))?.fields()?;
+    let source = source.unwrap_or_else(|| package.clone());
+    Ok(PackageIdentity { name: package, arch: architecture, version, source })
+}
+
+impl Description {
+    fn fields(&self) -> Result<ControlFields, ReleaseProblem> {
+        let text = self.control.as_deref();
+        ControlFields::parse(text.ok_or_else(|| ReleaseProblem::bad("the package has no control file"))?)
+    }
 }
 
 fn mark_editable(object: Option<&mut ReleaseObject>) {

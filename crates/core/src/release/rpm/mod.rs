@@ -18,6 +18,7 @@ use std::io::Read;
 
 use super::archive_file::ArchiveFile;
 use super::error::ReleaseProblem;
+use super::package_identity::PackageIdentity;
 use super::{ReleaseForm, ReleasePackage};
 use header::{RpmHeader, damaged};
 use payload::Payload;
@@ -33,6 +34,43 @@ const SHA256: u64 = 8;
 
 /// Reads a package.
 pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
+    let (header, start) = header(file)?;
+    let (objects, contents) = payload(file, start, &header)?.list(files::listed(&header)?)?;
+    let PackageIdentity { name, arch, version, source } = identity(&header)?;
+    Ok(ReleasePackage {
+        origin,
+        form: ReleaseForm::Rpm,
+        arch: Some(arch),
+        version: Some(version),
+        source: Some(source),
+        name: Some(name),
+        summary: header.string(tags::SUMMARY)?.filter(|summary| !summary.is_empty()),
+        scripts: scripts(&header),
+        svr4: None,
+        objects,
+        contents: Box::new(contents),
+    })
+}
+
+/// Reads only what a package says of itself.
+pub(super) fn identify(file: &ArchiveFile) -> Result<PackageIdentity, ReleaseProblem> {
+    identity(&header(file)?.0)
+}
+
+fn identity(header: &RpmHeader) -> Result<PackageIdentity, ReleaseProblem> {
+    let needed = |tag| header.string(tag)?.ok_or_else(damaged);
+    let name: String = needed(tags::NAME)?;
+    let source = header.string(tags::SOURCE_RPM)?.and_then(|file| source_name(&file));
+    Ok(PackageIdentity {
+        arch: needed(tags::ARCH)?,
+        version: version(header, &needed(tags::VERSION)?, &needed(tags::RELEASE)?)?,
+        source: source.unwrap_or_else(|| name.clone()),
+        name,
+    })
+}
+
+/// Reads the header, and tells where the payload begins.
+fn header(file: &ArchiveFile) -> Result<(RpmHeader, u64), ReleaseProblem> {
     let part = file.part(LEAD, file.size().saturating_sub(LEAD));
     let mut input = std::io::BufReader::new(part.reader());
     let signature = RpmHeader::read(&mut input)?;
@@ -48,23 +86,7 @@ pub(super) fn read(file: &ArchiveFile, origin: String) -> Result<ReleasePackage,
         return Err(ReleaseProblem::Unsupported("a source package".to_owned()));
     }
     let start = LEAD + signature.length + padding + header.length;
-    let (objects, contents) = payload(file, start, &header)?.list(files::listed(&header)?)?;
-    let needed = |tag| header.string(tag)?.ok_or_else(damaged);
-    let name: String = needed(tags::NAME)?;
-    let source = header.string(tags::SOURCE_RPM)?.and_then(|file| source_name(&file));
-    Ok(ReleasePackage {
-        origin,
-        form: ReleaseForm::Rpm,
-        arch: Some(needed(tags::ARCH)?),
-        version: Some(version(&header, &needed(tags::VERSION)?, &needed(tags::RELEASE)?)?),
-        source: Some(source.unwrap_or_else(|| name.clone())),
-        name: Some(name),
-        summary: header.string(tags::SUMMARY)?.filter(|summary| !summary.is_empty()),
-        scripts: scripts(&header),
-        svr4: None,
-        objects,
-        contents: Box::new(contents),
-    })
+    Ok((header, start))
 }
 
 fn payload(file: &ArchiveFile, start: u64, header: &RpmHeader) -> Result<Payload, ReleaseProblem> {
