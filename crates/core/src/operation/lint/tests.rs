@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_rootfs::Timestamp;
+use patchadm_rootfs::{Digest, Timestamp};
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::package::{Mode, ObjectPath, Params};
 
 use super::*;
+use crate::elf::tests::library;
 use crate::patch_scripts;
 use crate::release::{
-    ContentReader, ObjectOwner, ReleaseForm, ReleaseObject, ReleaseObjectKind, ReleasePackage, SvrDescription,
+    ContentReader, FileContent, ObjectOwner, ReleaseForm, ReleaseObject, ReleaseObjectKind, ReleasePackage,
+    SvrDescription, Upkeep,
 };
 
 /// A patch of one package as text, to be written as a directory.
@@ -71,14 +73,15 @@ impl PatchText {
         self.install.insert(name.to_owned(), text.as_bytes().to_vec());
     }
 
-    fn file(&mut self, path: &str, attributes: &str, content: &str) {
-        let (size, sum) = (content.len(), checksum::sum(content.as_bytes()));
+    fn file(&mut self, path: &str, attributes: &str, content: impl AsRef<[u8]>) {
+        let content = content.as_ref();
+        let (size, sum) = (content.len(), checksum::sum(content));
         self.lines.push(format!("f none {path} {attributes} {size} {sum} 1577836800"));
         let place = match path.strip_prefix('/') {
             Some(absolute) => format!("root/{absolute}"),
             None => format!("reloc/{path}"),
         };
-        self.objects.insert(place, content.as_bytes().to_vec());
+        self.objects.insert(place, content.to_vec());
     }
 
     fn write(&self, patch: &Path) {
@@ -240,6 +243,61 @@ fn packages_are_compared_with_those_of_the_base() {
     gets("zone", |patch| patch.set("SUNW_PKG_HOLLOW", "true"));
     gets("outside-package", |patch| patch.install("deletes", "share/old\nshare/older\n"));
     gets("outside-package", |patch| patch.file("bin/log", "0755 root bin", "x\n"));
+}
+
+/// The files of a release package in memory.
+struct Files(BTreeMap<ObjectPath, Vec<u8>>);
+
+impl ContentReader for Files {
+    fn each(
+        &self,
+        wanted: &dyn Fn(&ObjectPath) -> bool,
+        sink: &mut dyn FnMut(&ObjectPath, &mut dyn std::io::Read) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        self.0
+            .iter()
+            .filter(|(path, _)| wanted(path))
+            .try_for_each(|(path, bytes)| sink(path, &mut &bytes[..]))
+    }
+}
+
+/// Gives a package programs or libraries.
+fn with_files(mut package: ReleasePackage, files: &[(&str, Vec<u8>)]) -> ReleasePackage {
+    let mut contents = BTreeMap::new();
+    for (path, bytes) in files {
+        let object =
+            package.objects.iter_mut().find(|object| object.path.as_bytes() == path.as_bytes()).unwrap();
+        let content =
+            FileContent { size: bytes.len() as u64, cksum: checksum::sum(bytes), digest: Digest::of(bytes) };
+        object.kind = ReleaseObjectKind::File { content, upkeep: Upkeep::Delivered, links: None };
+        contents.insert(object.path.clone(), bytes.clone());
+    }
+    package.contents = Box::new(Files(contents));
+    package
+}
+
+#[test]
+fn a_library_is_missed_by_what_stays_and_needs_it() {
+    let needs = library(None, &["libweb.so.1"], &[], &[]);
+    let old = library(Some("libweb.so.1"), &[], &[], &[]);
+    let packages = vec![
+        with_files(released("ACMElog", &["/bin/log"]), &[("/bin/log", needs)]),
+        with_files(released("ACMEweb", &["/lib/libweb.so"]), &[("/lib/libweb.so", old.clone())]),
+    ];
+    let base = Release { name: "the base".to_owned(), packages };
+    let broken = |new: Vec<u8>| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut patch = PatchText::good();
+        patch.file("lib/libweb.so", "0755 root bin", &new);
+        patch.write(&dir.path().join("900-02"));
+        let input = LintInput { base: Some(&base), depot: &[], syntax: &syntax };
+        let linted = lint(&dir.path().join("900-02"), &input).unwrap();
+        let of_abi = |finding: &&LintFinding| finding.code.name() == "abi";
+        linted.findings.iter().find(of_abi).map(|finding| finding.text.clone())
+    };
+    assert_eq!(broken(old.clone()), None);
+    let text = broken(library(Some("libweb.so.2"), &[], &[], &[])).unwrap();
+    assert_eq!(text, "ACMElog: /bin/log needs libweb.so.1, which ACMEweb: /lib/libweb.so no longer provides");
 }
 
 #[test]
