@@ -12,6 +12,7 @@ use super::error::SourceProblem;
 use super::image::Image;
 use super::member::{Kind, LinkGroup, PackagePart, SourceMember};
 use super::{Source, SourceError};
+use crate::sign::Sha256Sum;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::package::checksum::Checksum;
 
@@ -41,8 +42,8 @@ pub struct HeldMembers {
 /// The files of a source by their paths below its top, as a manifest lists them.
 #[derive(Debug, Default)]
 pub struct HeldDigests {
-    /// The SHA-256 of each, in hexadecimal digits.
-    pub digests: BTreeMap<Vec<u8>, String>,
+    /// The SHA-256 of each.
+    pub digests: BTreeMap<Vec<u8>, Sha256Sum>,
     /// The paths that are no file: symbolic links, devices.
     pub others: Vec<Vec<u8>>,
     /// The text of the file `MANIFEST`.
@@ -94,7 +95,7 @@ impl Source {
                 Kind::File => {
                     let mut digest = Sha256::new();
                     io::copy(data, &mut digest).map_err(fail)?;
-                    held.digests.insert(path.to_vec(), format!("{:x}", digest.finalize()));
+                    held.digests.insert(path.to_vec(), digest.finalize().into());
                 }
                 _ => held.others.push(path.to_vec()),
             }

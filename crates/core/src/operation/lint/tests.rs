@@ -15,6 +15,7 @@ use crate::release::{
     ContentReader, FileContent, ObjectOwner, ReleaseForm, ReleaseObject, ReleaseObjectKind, ReleasePackage,
     SvrDescription, Upkeep,
 };
+use crate::sign::{Manifest, ManifestEntry, ManifestForm};
 
 /// A patch of one package as text, to be written as a directory.
 #[derive(Clone)]
@@ -325,14 +326,11 @@ fn manifests_are_compared_with_the_files() {
     let manifest = |path: &Path, patch: &str, without: &str| {
         let (source, image) = source::open(Origin::Path(path), Extent::Unchecked).unwrap();
         let held = source.digests(&image).unwrap();
-        let lines = held
-            .digests
-            .iter()
-            .filter(|(path, _)| **path != without.as_bytes() && **path != b"MANIFEST.minisig");
-        let lines =
-            lines.map(|(path, digest)| format!("SHA256 ({}) = {digest}\n", String::from_utf8_lossy(path)));
-        let text =
-            format!("# patchadm manifest 1\n# patch {patch}\n# form members\n{}", lines.collect::<String>());
+        let is_listed = |path: &[u8]| path != without.as_bytes() && path != b"MANIFEST.minisig";
+        let listed = held.digests.into_iter().filter(|(path, _)| is_listed(path));
+        let entries = listed.map(|(path, sum)| ManifestEntry { path, sum }).collect();
+        let form = ManifestForm::Members;
+        let text = Manifest { patch: patch.to_owned(), form, date: None, entries }.write();
         fs::write(path.join("MANIFEST"), text).unwrap();
     };
     assert!(codes(|_| {}, |path| manifest(path, "900-02", "")).is_empty());
