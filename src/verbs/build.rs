@@ -3,8 +3,9 @@
 mod options;
 mod report;
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 
+use super::releases::read_release;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::cause_of::{of_io, of_root};
@@ -16,9 +17,10 @@ use patchadm_core::build::{
     AbiError, BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch,
 };
 use patchadm_core::plan::refusal::Command;
-use patchadm_core::release::{Release, ReleaseError, ReleaseProblem, open as open_release};
-use patchadm_core::source::SourceError;
 use report::BuildReport;
+
+/// What did not happen, as the first line of an end says it.
+const NO_PATCH_MADE: &str = "no patch was made";
 
 /// The code where the releases make no patch.
 const NO_PATCH: u8 = 10;
@@ -32,8 +34,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(refused(&BuildError::Exists(destination.path)));
     }
     let cores = call.surroundings.processors;
-    let from = read_release(&args.from, cores)?;
-    let to = read_release(&args.to, cores)?;
+    let read = |operand: &OsString| read_release(operand, cores, NO_PATCH_MADE);
+    let (from, to) = (read(&args.from)?, read(&args.to)?);
     let previous = args.previous.as_deref().map(PreviousPatch::read).transpose();
     let previous = previous.map_err(|error| refused_patch(&error))?;
     let mut others = Vec::new();
@@ -50,21 +52,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let report = BuildReport::of(&draft, &destination, written.as_ref(), call.surroundings.began);
     Ok(Reply::new(Exit::OK, report))
-}
-
-/// Reads a release, or ends with the code of a patch that cannot be read for the same reason.
-fn read_release(operand: &OsStr, cores: usize) -> anyhow::Result<Release> {
-    open_release(operand, cores).map_err(|error| {
-        let ReleaseError { path, problem } = error;
-        let text = format!("{}: {problem}", path.display());
-        let exit = match problem {
-            ReleaseProblem::Svr4(problem) => source_code(Command::Patchadd, &SourceError { path, problem }),
-            ReleaseProblem::NotFound => Exit::failed(ExitCause::NotFound),
-            ReleaseProblem::NotDecompressed(_) => Exit::new(39, ExitCause::DamagedInput),
-            _ => Exit::new(33, ExitCause::DamagedInput),
-        };
-        stop(exit, &text, "Name a release that is whole: a tree, package, archive, or a directory of them.")
-    })
 }
 
 /// The end for a patch that was named and cannot be used.
@@ -124,5 +111,5 @@ fn refused(error: &BuildError) -> anyhow::Error {
 
 /// An end in the three lines of the modern face: what did not happen, why, what to do.
 fn stop(exit: Exit, reason: &str, next: &str) -> anyhow::Error {
-    Stop::Refused { exit, message: format!("no patch was made\n{reason}.\n{next}") }.into()
+    Stop::Refused { exit, message: format!("{NO_PATCH_MADE}\n{reason}.\n{next}") }.into()
 }

@@ -1,5 +1,6 @@
 //! `patchadm lint`: what is wrong with patches, found without applying them.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 
 use super::options::VerbOptions;
+use super::releases::read_release;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::source_code;
@@ -18,7 +20,7 @@ use patchadm_core::operation::lint::{
 use patchadm_core::plan::refusal;
 use patchadm_core::source::SourceError;
 
-const USAGE: &str = "patchadm lint [--depot dir] [--strict] [--allow code]... patch...";
+const USAGE: &str = "patchadm lint [--base release] [--depot dir] [--strict] [--allow code]... patch...";
 
 /// Something that has to be put right was found: the code of patchadd(1M) for a package that does not fit.
 const FOUND: Exit = Exit::new(10, ExitCause::DamagedInput);
@@ -26,6 +28,9 @@ const FOUND: Exit = Exit::new(10, ExitCause::DamagedInput);
 /// Find what is wrong with patches, without applying them
 #[derive(clap::Parser)]
 struct LintArgs {
+    /// Compare with the release that the patches are for: a tree, package, archive, or a directory of packages
+    #[arg(long, value_name = "RELEASE")]
+    base: Option<OsString>,
     /// Compare with the patches of this directory: overlaps, and what earlier revisions delivered
     #[arg(long, value_name = "DIR")]
     depot: Option<PathBuf>,
@@ -68,9 +73,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.patches.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     }
+    let cores = call.surroundings.processors;
+    let base = args.base.as_deref().map(|base| read_release(base, cores, "nothing was checked")).transpose()?;
     let depot: Vec<DepotPatch> =
         args.depot.as_deref().map(depot_patches).transpose().map_err(unreadable)?.unwrap_or_default();
-    let input = LintInput { base: None, depot: &depot, syntax: &read_by_shell };
+    let input = LintInput { base: base.as_ref(), depot: &depot, syntax: &read_by_shell };
     let mut patches = Vec::new();
     for path in &args.patches {
         let mut linted = lint(path, &input).map_err(unreadable)?;

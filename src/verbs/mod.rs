@@ -29,3 +29,4 @@ mod options;
 #[cfg(feature = "sign")]
 mod password;
 mod patch_lines;
+mod releases;
