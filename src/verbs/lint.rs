@@ -74,7 +74,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     }
     let cores = call.surroundings.processors;
-    let base = args.base.as_deref().map(|base| read_release(base, cores, "nothing was checked")).transpose()?;
+    let base =
+        args.base.as_deref().map(|base| read_release(base, cores, "nothing was checked")).transpose()?;
     let depot: Vec<DepotPatch> =
         args.depot.as_deref().map(depot_patches).transpose().map_err(unreadable)?.unwrap_or_default();
     let input = LintInput { base: base.as_ref(), depot: &depot, syntax: &read_by_shell };

@@ -108,8 +108,10 @@ fn the_pieces_in_which_content_comes_do_not_matter() {
     let names: Vec<String> = (1..40).map(|at| format!("/share/{at}")).collect();
     let both = [usize::MAX, 311].map(|piece| {
         let files = names.iter().zip(&texts);
-        let mut to = files.clone().fold(MadePackage::tree(), |made, (name, text)| made.file(name, text)).release();
-        let content = files.map(|(name, text)| (ObjectPath::new(name.as_bytes()).unwrap(), text.clone().into()));
+        let mut to =
+            files.clone().fold(MadePackage::tree(), |made, (name, text)| made.file(name, text)).release();
+        let content =
+            files.map(|(name, text)| (ObjectPath::new(name.as_bytes()).unwrap(), text.clone().into()));
         to.packages[0].contents = Box::new(InPieces(made_up::MemoryContents(content.collect()), piece));
         let place = tempfile::tempdir().unwrap();
         FORMS.map(|(form, name)| written(&draft(&from, &to, "900-01"), &place.path().join(name), form).sha256)

@@ -13,9 +13,7 @@ use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
 use super::super::manifest;
 use super::super::manifest::{BESIDE, Sha256Digest};
-use super::destination::{
-    Interrupt, PatchDestination, PatchForm, WrittenPatch, check_free, parent_and_name,
-};
+use super::destination::{Interrupt, PatchDestination, PatchForm, WrittenPatch, check_free, parent_and_name};
 use super::members::feed;
 use super::stream::StreamSink;
 use super::tar_archive::TarSink;

@@ -10,7 +10,6 @@ use crate::plan::{Plan, RecordChange, space};
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_svr4::package::{ContentsLine, PkgInst};
 
-
 /// Plans that a package is forgotten. The inventory must have every line that it owns. A package that was not adopted is
 /// refused, and one with patches, which nothing could take back afterwards.
 pub fn forget(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Refusal> {
