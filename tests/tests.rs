@@ -131,6 +131,8 @@ mod lint;
 mod list;
 /// Two writers at once.
 mod locked;
+/// Real releases, made into patches, applied and backed out.
+mod making;
 /// A first patch, by its page.
 mod making_patches;
 /// The manual pages against the program.

@@ -3,17 +3,20 @@
 mod options;
 mod report;
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 
-use super::making_ends::{of_build, of_previous, of_release};
+use super::making_ends::{of_build, of_previous};
+use super::releases::read_release;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply, Stop};
 use crate::surroundings::caller::with_signals;
 use options::{BuildArgs, USAGE};
 use patchadm_core::build::{BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch};
-use patchadm_core::release::{Release, open as open_release};
 use report::BuildReport;
+
+/// What did not happen, as the first line of an end says it.
+const NO_PATCH_MADE: &str = "no patch was made";
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -24,8 +27,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(refused(&BuildError::Exists(destination.path)));
     }
     let cores = call.surroundings.processors;
-    let from = read_release(&args.from, cores)?;
-    let to = read_release(&args.to, cores)?;
+    let read = |operand: &OsString| read_release(operand, cores, NO_PATCH_MADE);
+    let (from, to) = (read(&args.from)?, read(&args.to)?);
     let previous = args.previous.as_deref().map(PreviousPatch::read).transpose();
     let previous = previous.map_err(|error| refused_patch(&error))?;
     let mut others = Vec::new();
@@ -44,11 +47,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(Exit::OK, report))
 }
 
-/// Reads a release.
-fn read_release(operand: &OsStr, cores: usize) -> anyhow::Result<Release> {
-    open_release(operand, cores).map_err(|error| stop(of_release(&error), &error))
-}
-
 /// The end for a patch that was named and cannot be used.
 fn refused_patch(error: &PreviousError) -> anyhow::Error {
     stop(of_previous(error), error)
@@ -61,5 +59,5 @@ fn refused(error: &BuildError) -> anyhow::Error {
 
 /// An end in the three lines of the modern face: what did not happen, why, what to do.
 fn stop((exit, next): (Exit, &'static str), reason: &dyn std::fmt::Display) -> anyhow::Error {
-    Stop::Refused { exit, message: format!("no patch was made\n{reason}.\n{next}") }.into()
+    Stop::Refused { exit, message: format!("{NO_PATCH_MADE}\n{reason}.\n{next}") }.into()
 }

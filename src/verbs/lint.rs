@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-use super::making_ends::of_release;
 use super::options::VerbOptions;
+use super::releases::read_release;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::failure::source_code;
@@ -18,7 +18,6 @@ use patchadm_core::operation::lint::{
     DepotPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint,
 };
 use patchadm_core::plan::refusal;
-use patchadm_core::release;
 use patchadm_core::source::SourceError;
 
 const USAGE: &str = "patchadm lint [--base set] [--depot dir] [--strict] [--allow code]... patch...";
@@ -74,14 +73,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.patches.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     }
-    let depot: Vec<DepotPatch> =
-        args.depot.as_deref().map(depot_patches).transpose().map_err(unreadable)?.unwrap_or_default();
     let cores = call.surroundings.processors;
     let base =
-        args.base.as_deref().map(|operand| release::open(operand, cores)).transpose().map_err(|error| {
-            let (exit, next) = of_release(&error);
-            Stop::Refused { exit, message: format!("nothing was checked\n{error}.\n{next}") }
-        })?;
+        args.base.as_deref().map(|base| read_release(base, cores, "nothing was checked")).transpose()?;
+    let depot: Vec<DepotPatch> =
+        args.depot.as_deref().map(depot_patches).transpose().map_err(unreadable)?.unwrap_or_default();
     let input = LintInput { base: base.as_ref(), depot: &depot, syntax: &read_by_shell };
     let mut patches = Vec::new();
     for path in &args.patches {

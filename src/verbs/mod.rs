@@ -32,3 +32,4 @@ mod options;
 mod password;
 mod patch_lines;
 mod patch_options;
+mod releases;

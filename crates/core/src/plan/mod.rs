@@ -13,7 +13,7 @@ pub mod ledger;
 mod links;
 mod objects;
 pub mod package;
-mod parameters;
+pub mod parameters;
 pub mod patch;
 mod plan_builder;
 mod privileges;

@@ -1,9 +1,11 @@
 //! Patches on the disk.
 
 use std::fs;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
+use crate::release::ContentReader;
 use crate::source::{Extent, Origin, open};
 
 #[test]
@@ -72,6 +74,49 @@ fn the_same_releases_give_the_same_bytes() {
         files(&top).into_iter().map(move |(path, bytes)| (path.strip_prefix(&top).unwrap().to_owned(), bytes))
     };
     assert!(relative("a").eq(relative("b")));
+}
+
+/// Content that comes in pieces of some bytes.
+#[derive(Debug)]
+struct InPieces(made_up::MemoryContents, usize);
+
+impl ContentReader for InPieces {
+    fn each(
+        &self,
+        wanted: &dyn Fn(&ObjectPath) -> bool,
+        sink: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.0.each(wanted, &mut |path, data| sink(path, &mut Pieces(data, self.1)))
+    }
+}
+
+/// Bytes that come in pieces.
+struct Pieces<'a>(&'a mut dyn Read, usize);
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+#[test]
+fn the_pieces_in_which_content_comes_do_not_matter() {
+    let from = MadePackage::tree().release();
+    let numbers = |count: u32, factor: u32| (0..count).map(|at| format!("{} ", at * factor % 9973)).collect();
+    let texts: Vec<String> = (1..40).map(|at| numbers(300 + 97 * at, 7 * at)).collect();
+    let names: Vec<String> = (1..40).map(|at| format!("/share/{at}")).collect();
+    let both = [usize::MAX, 311].map(|piece| {
+        let files = names.iter().zip(&texts);
+        let mut to =
+            files.clone().fold(MadePackage::tree(), |made, (name, text)| made.file(name, text)).release();
+        let content =
+            files.map(|(name, text)| (ObjectPath::new(name.as_bytes()).unwrap(), text.clone().into()));
+        to.packages[0].contents = Box::new(InPieces(made_up::MemoryContents(content.collect()), piece));
+        let place = tempfile::tempdir().unwrap();
+        FORMS.map(|(form, name)| written(&draft(&from, &to, "900-01"), &place.path().join(name), form).sha256)
+    });
+    assert_eq!(both[0], both[1]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::Interrupt;
+use super::destination::Interrupt;
 use crate::release::FileContent;
 use patchadm_rootfs::Digesting;
 
@@ -84,14 +84,7 @@ impl Read for CheckedContent<'_> {
             self.end = ContentEnd::Failed;
             return Err(io::Error::other("interrupted"));
         }
-        let count = match self.inner.read(buffer) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-            Err(error) => {
-                self.end = ContentEnd::Failed;
-                return Err(error);
-            }
-        };
+        let count = read_full(self.inner, buffer).inspect_err(|_| self.end = ContentEnd::Failed)?;
         self.size += count as u64;
         self.digest.update(buffer.get(..count).unwrap_or_default());
         if self.size > self.expected.size {
@@ -106,6 +99,21 @@ impl Read for CheckedContent<'_> {
         }
         Ok(count)
     }
+}
+
+/// Reads as much as there is room for. What a compressor makes of bytes depends on how many come at once, and that must
+/// not depend on the form of a release.
+fn read_full(inner: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut count = 0;
+    while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
+        match inner.read(rest) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
 }
 
 #[cfg(test)]

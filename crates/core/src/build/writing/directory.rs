@@ -11,8 +11,9 @@ use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
 use super::super::manifest;
 use super::super::manifest::{MANIFEST, Sha256Digest};
+use super::destination::{Interrupt, PatchDestination, WrittenPatch, check_free, parent_and_name};
+use super::members::{copy, feed};
 use super::sink::{PatchMember, PatchSink};
-use super::{Interrupt, PatchDestination, WrittenPatch, check_free, copy, feed, parent_and_name};
 use patchadm_rootfs::{Dir, FileType, NewTree, Timestamp, UnnamedDirectory};
 use patchadm_svr4::package::Mode;
 

@@ -13,10 +13,11 @@ use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
 use super::super::manifest;
 use super::super::manifest::{BESIDE, Sha256Digest};
+use super::destination::{Interrupt, PatchDestination, PatchForm, WrittenPatch, check_free, parent_and_name};
+use super::members::feed;
 use super::stream::StreamSink;
 use super::tar_archive::TarSink;
 use super::zip_archive::ZipSink;
-use super::{Interrupt, PatchDestination, PatchForm, WrittenPatch, check_free, feed, parent_and_name};
 use patchadm_rootfs::{Dir, FileType, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
@@ -26,8 +27,8 @@ const PROGRAM: &str = "patchadm-build";
 /// What is written at once.
 const BUFFER: usize = 1 << 18;
 
-/// The level of gzip: a patch is made once and read often.
-const LEVEL: u32 = 9;
+/// The level of gzip, the usual one: a higher one makes many small files that are alike no smaller.
+const LEVEL: u32 = 6;
 
 /// Writes a patch as a file.
 pub(super) fn write(
@@ -95,9 +96,10 @@ fn archive(
         PatchForm::TarGz => {
             // Neither a name nor a time: the same content gives the same bytes.
             let gzip = GzBuilder::new().write(out, Compression::new(LEVEL));
-            let mut sink = TarSink::new(gzip, draft, path);
+            let mut sink = TarSink::new(BufWriter::with_capacity(BUFFER, gzip), draft, path);
             feed(draft, &mut sink, interrupt)?;
-            sink.finish()?.finish().map_err(failed)
+            let gzip = sink.finish()?.into_inner().map_err(|error| failed(error.into_error()))?;
+            gzip.finish().map_err(failed)
         }
         PatchForm::Datastream => {
             let mut sink = StreamSink::new(out, draft)?;

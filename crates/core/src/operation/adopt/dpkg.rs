@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::differing::Md5Sum;
-use super::listed::{SoftwareList, package_name, paths_of};
+use super::software_list::{SoftwareList, package_name, paths_of};
 use crate::operation::failure::Failure;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Ftype, ObjectPath};

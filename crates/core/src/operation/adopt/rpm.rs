@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::process::{Command, Stdio};
 
-use super::listed::{SoftwareList, package_name};
+use super::software_list::{SoftwareList, package_name};
 use crate::operation::failure::Failure;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Ftype, ObjectPath};

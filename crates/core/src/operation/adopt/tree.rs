@@ -3,7 +3,7 @@
 //! The walk stays on the file system of the directory and follows no link. Records and settings of this program, and the
 //! stages of its runs, are no software and are left out.
 
-use super::listed::SoftwareList;
+use super::software_list::SoftwareList;
 use crate::operation::failure::Failure;
 use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::package::{Ftype, ObjectPath};

@@ -26,10 +26,6 @@ use patchadm_svr4::package::{
 
 use super::install::package_records;
 
-/// The parameter of an adopted package that says where its files come from: `dpkg NAME:ARCH`, `rpm NAME`, `tree` or
-/// `paths`.
-pub const ADOPTED: &str = "PATCHADM_ADOPTED";
-
 /// The unit of the sizes in the first line of a pkgmap, in bytes.
 const BLOCK: u64 = 512;
 

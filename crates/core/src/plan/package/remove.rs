@@ -11,10 +11,10 @@ use crate::policy::ScriptPolicy;
 use patchadm_svr4::format::admin::{Admin, CheckAnswer};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-use super::adopt::ADOPTED;
 use super::depend::needed_by;
 use crate::plan::clock::Now;
 use crate::plan::ledger::LedgerChange;
+use crate::plan::parameters::ADOPTED;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{package_path, patch_path};
 use crate::plan::refusal::{Command, Reason, Refusal};
