@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod adopt_undo;
 pub mod check;
 mod content;
+pub mod depot_memory;
 pub mod device;
 pub mod failure;
 mod identical;
