@@ -325,6 +325,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+    use patchadm_core::depot::StaleIndex;
     use patchadm_rootfs::{LockHolder, RootError};
 
     fn no_space() -> Cause {

@@ -226,7 +226,7 @@ mod tests {
     fn a_memory_that_cannot_be_read_lets_no_index_in() {
         for (text, reason) in [
             ("{\"depot\":\"aa\"}\n".to_owned(), "line 1"),
-            ("\n".repeat(LARGEST_MEMORY + 1), "more than"),
+            ("\n".repeat(LARGEST_MEMORY + 1), "is larger than"),
             ("\0\0\n".to_owned(), "line 1"),
         ] {
             let (place, root) = root();

@@ -83,8 +83,8 @@ pub(super) fn read_patches(
     Ok(patches.into_values().collect())
 }
 
-/// Lists the files of a working directory that are patches by their names: all but manifests, signatures, hidden files.
-/// Of directories only those that `patchadm delta` makes are passed over.
+/// Lists the files of a working directory that are patches by their names: all but manifests, signatures, hidden files, and
+/// what else `patchadm delta` puts there.
 fn patch_files(work: &Path) -> Result<Vec<PathBuf>, PublishError> {
     let inside = work.join(PATCHES);
     let directory = if inside.is_dir() { inside } else { work.to_owned() };
@@ -108,7 +108,9 @@ fn patch_files(work: &Path) -> Result<Vec<PathBuf>, PublishError> {
 }
 
 fn is_beside(name: &str) -> bool {
-    name.starts_with('.') || [".manifest", ".minisig", ".sig", ".json"].iter().any(|end| name.ends_with(end))
+    let is_of_delta = ["lock", "bases"].contains(&name);
+    let is_beside = [".manifest", ".minisig", ".sig", ".json"].iter().any(|end| name.ends_with(end));
+    name.starts_with('.') || is_of_delta || is_beside
 }
 
 /// Reads a patch with what lies beside it.
