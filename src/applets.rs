@@ -58,6 +58,8 @@ const APPLETS: &[Applet] = &[
     verb("key", "make keys, and say which ones a root trusts", verbs::key::run),
     #[cfg(feature = "sign")]
     verb("sign", "sign patches", verbs::sign::run),
+    #[cfg(feature = "sign")]
+    verb("publish", "put patches into a depot", verbs::publish::run),
     verb("lint", "find what is wrong with patches", verbs::lint::run),
     verb("explain", "explain an exit code or a finding", verbs::explain::run),
     verb("help", "explain a verb or command", verbs::help::run),

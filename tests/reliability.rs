@@ -17,6 +17,8 @@ mod concurrency;
 mod crash;
 /// A disk that dies for good.
 mod dead_disk;
+/// Depots that are read, copied and killed at while patches are published.
+mod depots;
 /// Few open files.
 mod descriptors;
 /// Each byte is digested once.

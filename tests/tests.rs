@@ -55,6 +55,8 @@ mod delivered;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// What a reader sees of a depot.
+mod depots;
 /// Where packages may come from.
 mod devices;
 /// What differs from the classic tools, and why.
@@ -185,6 +187,8 @@ mod process_limits;
 mod producer;
 /// Prototypes that others wrote.
 mod prototypes;
+/// Patches that enter a depot.
+mod publish;
 mod puttext;
 /// Numbers that look random.
 mod random;

@@ -56,7 +56,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
         Failure::Keys(KeyDirectoryError::Root(error)) => of_root(error),
-        Failure::Keys(_) => ExitCause::Signature,
+        Failure::Keys(_) | Failure::StaleIndex(_) => ExitCause::Signature,
+        Failure::DepotMemory { .. } => ExitCause::DamagedRecord,
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::Policy(_)
         | Failure::OwnedByRoot(_)

@@ -64,7 +64,8 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Policy(_) | Failure::OwnedByRoot(_) => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
-        Failure::Keys(_) => by(SIGNATURE, 5, 1),
+        Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),
+        Failure::DepotMemory { .. } => by(28, 5, 1),
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
@@ -329,6 +330,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+    use patchadm_core::depot::StaleIndex;
     use patchadm_rootfs::{LockHolder, RootError};
 
     fn no_space() -> Cause {
@@ -345,6 +347,10 @@ mod tests {
 
     fn source(problem: SourceProblem, path: &str) -> Failure {
         Failure::Source(SourceError { path: PathBuf::from(path), problem })
+    }
+
+    fn stale() -> StaleIndex {
+        StaleIndex::Forked { location: "/srv/depot".to_owned(), version: 7 }
     }
 
     /// Code of patchadd, patchrm, pkgadd, pkgrm and installf for each failure.
@@ -369,6 +375,7 @@ mod tests {
             (failed(Phase::Switch, Cause::Changed("/a".to_owned())), [10, 7, 1, 1, 99]),
             (failed(Phase::Switch, Cause::Interrupted(15)), [143, 143, 3, 3, 143]),
             (failed(Phase::Stage, Cause::Internal(String::new())), [70, 70, 70, 70, 70]),
+            (Failure::StaleIndex(stale()), [41, 5, 1, 1, 1]),
             (Failure::BadId(String::new()), [29, 8, 1, 1, 1]),
             (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1, 1]),
             (Failure::BadFile(String::new()), [1, 1, 99, 99, 99]),

@@ -313,6 +313,7 @@ pub(super) fn signing_refused(error: SigningError) -> anyhow::Error {
     let exit = match &error {
         SigningError::SecretKey { .. }
         | SigningError::Manifest { .. }
+        | SigningError::Index { .. }
         | SigningError::Differs { .. }
         | SigningError::Unfit { .. } => Exit::SIGNATURE,
         SigningError::Exists(_) => Exit::failed(ExitCause::Usage),

@@ -15,6 +15,8 @@ pub(crate) mod links;
 pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod plan;
+#[cfg(feature = "sign")]
+pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod remove;
 pub(crate) mod show;

@@ -16,7 +16,7 @@ use patchadm_core::operation::signing::{SigningError, read_secret_key, sign_targ
 
 const USAGE: &str = "patchadm sign --key file [--password-file file] target...";
 
-/// Sign patches, or manifests of patches
+/// Sign patches, manifests of patches, or the index of a depot
 #[derive(clap::Parser)]
 struct SignArgs {
     /// The file of the secret key
@@ -27,7 +27,7 @@ struct SignArgs {
     password_file: Option<PathBuf>,
     #[command(flatten)]
     _common: VerbOptions,
-    /// Patches, or manifests of patches
+    /// Patches, manifests of patches, or the index of a depot
     #[arg(value_name = "TARGET")]
     targets: Vec<PathBuf>,
 }

@@ -20,6 +20,7 @@ fn stage() -> Scenario {
     )
     .unwrap();
     fs::write(stage.beside("prototype"), "i pkginfo\n").unwrap();
+    fs::create_dir(stage.beside("empty")).unwrap();
     fs::write(stage.beside("rubbish"), "what is this\n").unwrap();
     stage
 }
@@ -61,6 +62,7 @@ const LINES: &[&str] = &[
     "key --json generate -o @ROOT@/release --no-password",
     "key --json list -R @ROOT@",
     "sign --json --key @ROOT@/release.sec delivered/100-01",
+    "publish --json --key @ROOT@/release.sec empty depot",
     "links --json @ROOT@/opt",
     "pkgadd --json -n -R @ROOT@ -d spool ACMEnew",
     "pkgadd --json -s @ROOT@/opt -d spool ACMEnew",

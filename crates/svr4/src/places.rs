@@ -64,6 +64,11 @@ pub fn history() -> ObjectPath {
     fixed("/var/sadm/patchadm/history")
 }
 
+/// Returns what the root remembers of depots.
+pub fn depots() -> ObjectPath {
+    fixed("/var/sadm/patchadm/depots")
+}
+
 /// Returns the directory of `contents` and the lock.
 pub fn install() -> ObjectPath {
     fixed("/var/sadm/install")

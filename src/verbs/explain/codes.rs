@@ -300,6 +300,24 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A key, a password or a manifest cannot be believed: the message says which and why."
             "Put right what the message names; nothing was changed or signed."
     }
+    "patchadm publish", ["publish"] => {
+        1 [Usage NotFound DamagedInput NoRights ReadOnly Space Internal Signal]
+            "The words make no sense, or a file, the depot or the directory of the patches cannot be opened or written."
+            "Read the message."
+        5 [NoRights Space Internal] "The system refused a call while a patch was read." "Read the message."
+        10 [DamagedInput Edited NotApplicable]
+            "A patch is in the depot with other bytes or there twice, a sum in it is wrong, it changed while it was read, or the index that was signed is not the next one."
+            "Do what the message says; the index of the depot is as it was."
+        13 [DamagedInput] "A patch has a symbolic link where a file belongs." "Make the patch again."
+        28 [DamagedInput] "A pkginfo or pkgmap of a patch is damaged or missing." "Make the patch again."
+        33 [DamagedInput NotFound NoRights Internal Usage]
+            "A file is not a patch of one file, or the index or an object of the depot is damaged."
+            "Take the file away; a depot is put right from a mirror or a backup."
+        39 [DamagedInput] "A patch cannot be decompressed." "Make the patch again."
+        41 [Signature] "A patch or the index in place is not signed, or not by the key that was named."
+            "Sign what the message names, or find out who signed it."
+        64 [Locked] "Somebody else publishes in the depot, or builds in the directory of the patches." "Try again later."
+    }
     "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]

@@ -177,8 +177,10 @@ pub(crate) fn stamp(moment: &DateTime<Utc>) -> String {
 }
 
 fn date(field: &'static str, text: &str) -> Result<DateTime<Utc>, IndexError> {
-    let parsed = DateTime::parse_from_rfc3339(text).ok().filter(|_| text.ends_with('Z'));
-    parsed.map(|date| date.to_utc()).ok_or_else(|| IndexError::Field { field, value: shown(text) })
+    // One spelling only, so that an index that is read and written again keeps its bytes.
+    let parsed = DateTime::parse_from_rfc3339(text).ok().map(|date| date.to_utc());
+    let parsed = parsed.filter(|date| stamp(date) == text);
+    parsed.ok_or_else(|| IndexError::Field { field, value: shown(text) })
 }
 
 fn checked(field: &'static str, text: String, is_valid: impl Fn(&str) -> bool) -> Result<String, IndexError> {

@@ -17,7 +17,7 @@ mod seen;
 pub use entry::{DepotFile, DepotPackage, DepotPatch};
 pub(crate) use index::stamp;
 pub use index::{DepotIndex, IndexError, LARGEST_INDEX, SCHEMA};
-pub use seen::{IndexSight, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};
+pub use seen::{IndexSight, LARGEST_MEMORY, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};
 
 /// Whether a text is the digest of an object, as an index writes it: 64 lower-case hexadecimal digits.
 fn is_digest(text: &str) -> bool {

@@ -1,22 +1,28 @@
 //! The memory of a root: the highest version that it saw of each depot, `var/sadm/patchadm/depots`.
 //!
-//! JSON lines, one for each depot. Without this memory somebody between a depot and a root could show an index of last
-//! year, with a good signature, and keep a patch away for ever.
+//! JSON lines, one for each depot at each location. Without this memory somebody between a depot and a root could show an
+//! index of last year, with a good signature, and keep a patch away for ever.
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::index::{DepotIndex, stamp};
 use super::{is_digest, is_hex};
+use patchadm_svr4::package::rule;
 
-/// What a root saw of one depot.
+/// The largest memory that is read and written, in bytes: 1 MiB.
+pub const LARGEST_MEMORY: usize = 1 << 20;
+
+/// What a root saw of one depot at one location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenDepot {
     /// The name of the depot.
     pub depot: String,
-    /// The directory or address where it was found last.
+    /// The directory or address where it was found.
     pub location: String,
-    /// The highest version.
+    /// The highest version that was found there.
     pub version: u64,
     /// The SHA-256 of the index of that version.
     pub sha256: String,
@@ -26,7 +32,7 @@ pub struct SeenDepot {
     pub seen: String,
 }
 
-/// All depots that a root saw, in the order in which it met them.
+/// All depots that a root saw, in the order in which it met them; each location of each depot once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenDepots(Vec<SeenDepot>);
 
@@ -96,10 +102,17 @@ impl SeenDepots {
     /// Reads the memory. A line that cannot be read is an error: without it an older index would be believed.
     pub fn parse(text: &[u8]) -> Result<Self, SeenDepotsError> {
         let lines = text.split(|&byte| byte == b'\n').enumerate();
-        let lines = lines.filter(|(_, line)| !line.is_empty());
-        let depots = lines
-            .map(|(at, line)| parse_line(line).map_err(|reason| SeenDepotsError { line: at + 1, reason }));
-        depots.collect::<Result<_, _>>().map(Self)
+        let (mut depots, mut known) = (Vec::new(), BTreeSet::new());
+        for (at, line) in lines.filter(|(_, line)| !line.is_empty()) {
+            let fault = |reason| SeenDepotsError { line: at + 1, reason };
+            let seen = parse_line(line).map_err(fault)?;
+            let is_new = known.insert((seen.depot.clone(), seen.location.clone()));
+            if !rule::holds("depots.once", is_new) {
+                return Err(fault("the depot is there twice with this location".to_owned()));
+            }
+            depots.push(seen);
+        }
+        Ok(Self(depots))
     }
 
     /// Formats the memory, a depot a line.
@@ -123,12 +136,14 @@ impl SeenDepots {
     pub fn judge(&self, sight: &IndexSight<'_>, now: DateTime<Utc>) -> Result<(), StaleIndex> {
         let location = || sight.location.to_owned();
         let index = sight.index;
-        let at_place = self.0.iter().find(|seen| seen.location == sight.location);
-        if let Some(seen) = at_place.filter(|seen| seen.depot != index.depot) {
-            let (found, seen) = (index.depot.clone(), seen.depot.clone());
+        let mut at_place = self.0.iter().filter(|seen| seen.location == sight.location).peekable();
+        if let Some(first) = at_place.peek().copied()
+            && at_place.all(|seen| seen.depot != index.depot)
+        {
+            let (found, seen) = (index.depot.clone(), first.depot.clone());
             return Err(StaleIndex::Swapped { location: location(), found, seen });
         }
-        if let Some(seen) = self.0.iter().find(|seen| seen.depot == index.depot) {
+        for seen in self.0.iter().filter(|seen| seen.depot == index.depot) {
             if index.version < seen.version {
                 let (found, seen) = (index.version, seen.version);
                 return Err(StaleIndex::Older { location: location(), found, seen });
@@ -155,7 +170,7 @@ impl SeenDepots {
             expires: sight.index.expires.as_ref().map(stamp),
             seen: stamp(&now),
         };
-        match self.0.iter_mut().find(|seen| seen.depot == line.depot) {
+        match self.0.iter_mut().find(|seen| seen.depot == line.depot && seen.location == line.location) {
             Some(seen) if *seen == (SeenDepot { seen: seen.seen.clone(), ..line.clone() }) => false,
             Some(seen) => {
                 *seen = line;
@@ -171,8 +186,11 @@ impl SeenDepots {
 
 fn parse_line(line: &[u8]) -> Result<SeenDepot, String> {
     let seen: SeenDepot = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    if !is_hex(&seen.depot, 32) || !is_digest(&seen.sha256) {
-        return Err("the name or the digest of a depot is not one".to_owned());
+    let is_date = |text: &str| DateTime::parse_from_rfc3339(text).is_ok();
+    let dates = seen.expires.iter().chain([&seen.seen]).all(|text| is_date(text));
+    // A line with another name or digest would be about no depot, and an older index would be believed.
+    if !rule::holds("depots.line", is_hex(&seen.depot, 32) && is_digest(&seen.sha256) && dates) {
+        return Err("a depot, a digest or a date of it is not one".to_owned());
     }
     Ok(seen)
 }
@@ -239,21 +257,57 @@ mod tests {
     }
 
     #[test]
-    fn one_line_is_kept_for_each_depot_and_comes_back() {
+    fn one_line_is_kept_for_each_location_of_a_depot_and_comes_back() {
         let mut memory = memory();
         let (first, second) = (index("aa", 8), index("bb", 1));
-        for (index, two) in [(&first, "22"), (&second, "33")] {
-            assert!(memory.remember(&IndexSight { location: HERE, index, sha256: &digest(two) }, at(1)));
+        for (location, index, two) in
+            [(HERE, &first, "22"), ("/srv/mirror", &first, "22"), ("/srv/b", &second, "33")]
+        {
+            assert!(memory.remember(&IndexSight { location, index, sha256: &digest(two) }, at(1)));
         }
-        let sight = IndexSight { location: HERE, index: &second, sha256: &digest("33") };
+        let sight = IndexSight { location: "/srv/b", index: &second, sha256: &digest("33") };
         assert!(!memory.remember(&sight, at(2)), "only the time is another one");
-        assert_eq!(memory.iter().map(|seen| seen.version).collect::<Vec<_>>(), [8, 1]);
+        assert_eq!(memory.iter().map(|seen| seen.version).collect::<Vec<_>>(), [8, 8, 1]);
         assert_eq!(SeenDepots::parse(&memory.write()).unwrap(), memory);
     }
 
     #[test]
+    fn a_depot_that_was_met_at_two_locations_is_exchanged_at_neither() {
+        let mut memory = memory();
+        let (index, other) = (index("aa", 8), index("bb", 1));
+        assert!(
+            memory.remember(
+                &IndexSight { location: "/srv/mirror", index: &index, sha256: &digest("22") },
+                at(1)
+            )
+        );
+        for location in [HERE, "/srv/mirror"] {
+            let swapped = memory.judge(&IndexSight { location, index: &other, sha256: &digest("33") }, at(1));
+            assert!(matches!(swapped, Err(StaleIndex::Swapped { .. })), "{location}: {swapped:?}");
+        }
+    }
+
+    #[test]
     fn a_damaged_line_is_named_and_not_passed_over() {
-        let text = [memory().write(), b"{\"depot\":\"..\"}\n".to_vec()].concat();
-        assert_eq!(SeenDepots::parse(&text).unwrap_err().line, 2);
+        let line = String::from_utf8(memory().write()).unwrap();
+        let other = line.replace(HERE, "/srv/other");
+        for (from, to) in [
+            (&*"aa".repeat(16), ".."),
+            (&*"11".repeat(32), "11"),
+            ("2026-11-21T12:00:00Z", "yesterday"),
+            ("\"version\":7", "\"version\":-7"),
+        ] {
+            let text = format!("{line}{}", other.replace(from, to));
+            assert_ne!(text, format!("{line}{other}"), "{from}");
+            assert_eq!(SeenDepots::parse(text.as_bytes()).map_err(|error| error.line), Err(2), "{to}");
+        }
+        assert!(SeenDepots::parse(format!("{line}{other}").as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_second_line_about_the_same_depot_and_location_is_damage() {
+        let line = String::from_utf8(memory().write()).unwrap();
+        let text = format!("{line}{}", line.replace("\"version\":7", "\"version\":1"));
+        assert_eq!(SeenDepots::parse(text.as_bytes()).unwrap_err().line, 2);
     }
 }

@@ -11,6 +11,7 @@ use crate::database::archive::ArchiveError;
 use crate::database::ledger::LedgerFault;
 use crate::database::policy::PolicyError;
 use crate::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
+use crate::depot::{SeenDepotsError, StaleIndex};
 use crate::plan::refusal::Refusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
@@ -79,6 +80,17 @@ pub enum Failure {
     /// The keys of a root cannot be believed.
     #[error(transparent)]
     Keys(#[from] KeyDirectoryError),
+    /// The index of a depot is not the newest, or not of the depot that was there.
+    #[error(transparent)]
+    StaleIndex(#[from] StaleIndex),
+    /// What the root remembers of depots cannot be read.
+    #[error("{path}: {error}")]
+    DepotMemory {
+        /// The file.
+        path: String,
+        /// The damage.
+        error: SeenDepotsError,
+    },
     /// A word that should be a patch id is none.
     #[error("{0}")]
     BadId(String),

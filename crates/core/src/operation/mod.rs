@@ -8,6 +8,7 @@ pub mod adopt_undo;
 pub mod check;
 mod content;
 pub mod delta;
+pub mod depot_memory;
 pub mod device;
 pub mod failure;
 mod identical;

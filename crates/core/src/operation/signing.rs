@@ -1,8 +1,8 @@
 //! Making keys and signatures: what a producer does, without a root.
 //!
 //! A patch is signed by its manifest. The manifest that is there is compared with the patch first, and one that is missing
-//! is made: the content of the patch is digested as it lies there, and only its id is read from it. New files appear by one
-//! rename; a secret key never replaces another.
+//! is made: the content of the patch is digested as it lies there, and only its id is read from it. The index of a depot is
+//! signed as it is. New files appear by one rename; a secret key never replaces another.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
 use crate::sign::{
     KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm,
     PublicKey, SecretKey, SecretKeyError, Sha256Sum,
@@ -22,6 +23,10 @@ use patchadm_svr4::patch::{PatchId, PatchMacros};
 
 /// What a file under a private name belongs to.
 const PROGRAM: &str = "patchadm-sign";
+
+/// How manifests and indexes of depots begin.
+const MANIFEST_HEAD: &[u8] = b"# patchadm manifest ";
+const INDEX_HEAD: &[u8] = b"{\"schema\":\"patchadm-depot/";
 
 /// The deepest directory of a patch.
 const DEEPEST: usize = 256;
@@ -59,6 +64,14 @@ pub enum SigningError {
         path: PathBuf,
         /// The reason.
         error: ManifestError,
+    },
+    /// The index of a depot is none.
+    #[error("{}: {error}", .path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: IndexError,
     },
     /// The patch cannot be read.
     #[error(transparent)]
@@ -143,20 +156,29 @@ pub fn read_secret_key<E: From<SigningError>>(
     Ok(SecretKey::parse(&text, password.as_deref()).map_err(wrong)?)
 }
 
-/// Signs a manifest, or a patch by its manifest, which is compared with the patch before, or made where there is none.
-/// `time` is in seconds since 1970.
+/// Signs a manifest or an index of a depot; or a patch by its manifest, which is compared with the patch before, or made where
+/// there is none. `time` is in seconds since 1970.
 pub fn sign_target(key: &SecretKey, target: &Path, time: i64) -> Result<MadeSignature, SigningError> {
     let (manifest, text) = manifest_of(target)?;
     let name = String::from_utf8_lossy(name_of(&manifest)).into_owned();
-    let comment = format!("timestamp:{time}\tfile:{}\thashed", one_line(&name));
-    let signature = key.sign(&text, &comment);
     let file = appended(&manifest, ".minisig");
-    let about = format!("signature from patchadm secret key {}", signature.key);
-    put(&directory_of(&file)?, &file, signature.write(&about).as_bytes(), 0o644, true)?;
-    Ok(MadeSignature { target: target.to_owned(), file, key: signature.key })
+    put(&directory_of(&file)?, &file, &signature_file(key, &text, &name, time), 0o644, true)?;
+    Ok(MadeSignature { target: target.to_owned(), file, key: key.public().id })
 }
 
-/// The manifest of what was named, and its text.
+/// Makes the signature file of the index of a depot.
+pub fn sign_index(key: &SecretKey, text: &[u8], time: i64) -> Vec<u8> {
+    signature_file(key, text, "index.json", time)
+}
+
+/// Makes the signature file of a text that has this name.
+fn signature_file(key: &SecretKey, text: &[u8], name: &str, time: i64) -> Vec<u8> {
+    let comment = format!("timestamp:{time}\tfile:{}\thashed", one_line(name));
+    let signature = key.sign(text, &comment);
+    signature.write(&format!("signature from patchadm secret key {}", signature.key)).into_bytes()
+}
+
+/// The file that is signed for what was named, and its text.
 fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
     let unreadable = |error| SigningError::Io { path: target.to_owned(), error };
     let metadata = std::fs::metadata(target).map_err(unreadable)?;
@@ -167,7 +189,12 @@ fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
         let reason = "it is neither a file nor a directory";
         return Err(SigningError::Unfit { path: target.to_owned(), reason });
     }
-    if is_manifest(target)? {
+    if begins_with(target, INDEX_HEAD)? {
+        let text = read_file(target, LARGEST_INDEX as u64)?;
+        DepotIndex::parse(&text).map_err(|error| SigningError::Index { path: target.to_owned(), error })?;
+        return Ok((target.to_owned(), text));
+    }
+    if begins_with(target, MANIFEST_HEAD)? {
         let text = read_file(target, LARGEST_MANIFEST)?;
         Manifest::parse(&text).map_err(|error| SigningError::Manifest { path: target.to_owned(), error })?;
         return Ok((target.to_owned(), text));
@@ -175,14 +202,13 @@ fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
     checked(appended(target, ".manifest"), || file_manifest(target))
 }
 
-/// Whether a file begins as a manifest does.
-fn is_manifest(path: &Path) -> Result<bool, SigningError> {
-    const HEAD: &[u8] = b"# patchadm manifest ";
+/// Whether a file begins with these bytes.
+fn begins_with(path: &Path, head: &[u8]) -> Result<bool, SigningError> {
     let mut start = Vec::new();
     let read =
-        std::fs::File::open(path).and_then(|file| file.take(HEAD.len() as u64).read_to_end(&mut start));
+        std::fs::File::open(path).and_then(|file| file.take(head.len() as u64).read_to_end(&mut start));
     read.map_err(|error| SigningError::Io { path: path.to_owned(), error })?;
-    Ok(start == HEAD)
+    Ok(start == head)
 }
 
 /// Compares the manifest that is there with the one that the patch should have, or writes that one.

@@ -1,91 +1,132 @@
 //! The next index of a depot, while patches are entered into it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::Days;
 
-use super::store::StoredIndex;
+use super::index_file::StoredIndex;
 use super::work::PatchToPublish;
-use super::{PublishError, PublishReport, PublishRequest};
-use crate::depot::DepotIndex;
+use super::{PublishError, PublishReport, PublishRequest, PublishState};
+use crate::depot::{DepotIndex, DepotPatch};
 use patchadm_rootfs::{RootError, random};
+use patchadm_svr4::patch::PatchId;
 
 /// An index that is one version ahead of the one in place.
 pub(super) struct IndexDraft {
     pub(super) index: DepotIndex,
-    before: Option<StoredIndex>,
-    added: Vec<String>,
+    /// The name, version, digest and last moment of the one in place.
+    before: Option<PublishReport>,
+    added: BTreeSet<PatchId>,
     kept: Vec<String>,
+    to_sign: Vec<PathBuf>,
 }
 
 impl IndexDraft {
-    /// Begins the index after the one in place, or the first of a depot with a new name.
-    pub(super) fn after(
+    /// Begins the index after the one in place, or the first of a depot with a new name, and enters patches.
+    pub(super) fn of(
         before: Option<StoredIndex>,
+        patches: &[PatchToPublish],
         request: &PublishRequest<'_>,
     ) -> Result<Self, PublishError> {
-        let mut index = match &before {
-            Some(stored) => stored.index.clone(),
-            None => DepotIndex::new(new_name()?, request.now),
+        let report =
+            before.as_ref().map(|stored| report(&stored.index, PublishState::Unchanged, &stored.sha256));
+        let (mut index, previous) = match before {
+            Some(StoredIndex { index, sha256 }) => (index, Some(sha256)),
+            None => (DepotIndex::new(new_name()?, request.now), None),
         };
         index.version = index.version.checked_add(1).ok_or(PublishError::NoVersion)?;
         index.date = request.now;
         index.expires = request.expires.and_then(|days| request.now.checked_add_days(Days::new(days.into())));
-        index.previous = before.as_ref().map(|stored| stored.sha256.clone());
-        Ok(Self { index, before, added: Vec::new(), kept: Vec::new() })
-    }
-
-    /// Takes an index that is in place already.
-    pub(super) fn finished(index: DepotIndex) -> Self {
-        Self { index, before: None, added: Vec::new(), kept: Vec::new() }
-    }
-
-    /// Enters patches. One that is there with the same bytes stays as it is, but for a signature that it did not have;
-    /// with other bytes it is refused.
-    pub(super) fn enter(&mut self, patches: &[PatchToPublish]) -> Result<(), PublishError> {
+        index.previous = previous;
+        let (added, kept, to_sign) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let mut draft = Self { index, before: report, added, kept, to_sign };
         for patch in patches {
-            match self.index.patch(&patch.id) {
-                Some(there) if there.sha256 != patch.entry.sha256 => {
-                    return Err(PublishError::OtherBytes { id: patch.id.clone() });
-                }
-                Some(there) if there.signature.is_some() || patch.entry.signature.is_none() => {
-                    self.kept.push(there.id.clone());
-                }
-                _ => {
-                    self.added.push(patch.entry.id.clone());
-                    self.index.enter(patch.id.clone(), patch.entry.clone());
-                }
+            draft.enter(patch, request.may_be_unsigned)?;
+        }
+        Ok(draft)
+    }
+
+    /// Enters a patch. One that is there with the same bytes stays as it is, unless it has been signed anew; with other
+    /// bytes it is refused.
+    fn enter(&mut self, patch: &PatchToPublish, may_be_unsigned: bool) -> Result<(), PublishError> {
+        if let Some(there) = self.index.patch(&patch.id) {
+            if there.sha256 != patch.entry.sha256 {
+                return Err(PublishError::OtherBytes(patch.id.clone()));
+            }
+            if !is_signed_anew(there, &patch.entry) {
+                self.kept.push(there.id.clone());
+                return Ok(());
             }
         }
+        if !may_be_unsigned {
+            self.to_sign.extend(patch.to_sign.clone());
+        }
+        self.added.insert(patch.id.clone());
+        self.index.enter(patch.id.clone(), patch.entry.clone());
         Ok(())
+    }
+
+    /// Whether patches that should enter are not signed.
+    pub(super) fn lacks_signatures(&self) -> bool {
+        !self.to_sign.is_empty()
     }
 
     /// The report of a publication that has nothing to add to an index that is in place.
     pub(super) fn unchanged(&self) -> Option<PublishReport> {
-        let before = self.before.as_ref().filter(|_| self.added.is_empty())?;
-        Some(PublishReport {
-            depot: before.index.depot.clone(),
-            version: before.index.version,
-            index_sha256: before.sha256.clone(),
-            expires: before.index.expires,
-            added: Vec::new(),
-            kept: self.kept.clone(),
-            to_sign: None,
-        })
+        let before = self.before.clone().filter(|_| self.added.is_empty())?;
+        Some(PublishReport { kept: self.kept.clone(), ..before })
     }
 
-    /// The report of a publication of this index.
-    pub(super) fn report(self, index_sha256: String, to_sign: Option<PathBuf>) -> PublishReport {
+    /// Whether a patch enters, or has been signed anew.
+    pub(super) fn adds(&self, id: &PatchId) -> bool {
+        self.added.contains(id)
+    }
+
+    /// The report of a publication that wrote nothing: there are signatures to be made first, or it was not to write.
+    pub(super) fn not_written(self) -> PublishReport {
+        let (before, to_sign) = (self.before.clone(), self.to_sign.clone());
+        let planned = self.report(PublishState::Planned, "");
+        let depot = before.as_ref().and_then(|before| before.depot.clone());
+        if to_sign.is_empty() {
+            return PublishReport { depot, index_sha256: None, ..planned };
+        }
         PublishReport {
-            depot: self.index.depot,
-            version: self.index.version,
-            index_sha256,
-            expires: self.index.expires,
-            added: self.added,
-            kept: self.kept,
+            state: PublishState::Unsigned,
+            depot,
+            version: before.as_ref().map_or(0, |before| before.version),
+            index_sha256: before.as_ref().and_then(|before| before.index_sha256.clone()),
+            expires: before.and_then(|before| before.expires),
+            added: Vec::new(),
+            kept: planned.kept,
             to_sign,
         }
     }
+
+    /// The report of a publication of this index.
+    pub(super) fn report(self, state: PublishState, sha256: &str) -> PublishReport {
+        let added = self.added.iter().map(ToString::to_string).collect();
+        PublishReport { added, kept: self.kept, ..report(&self.index, state, sha256) }
+    }
+}
+
+/// The report about an index alone.
+pub(super) fn report(index: &DepotIndex, state: PublishState, sha256: &str) -> PublishReport {
+    PublishReport {
+        state,
+        depot: Some(index.depot.clone()),
+        version: index.version,
+        index_sha256: Some(sha256.to_owned()),
+        expires: index.expires,
+        added: Vec::new(),
+        kept: Vec::new(),
+        to_sign: Vec::new(),
+    }
+}
+
+/// Whether a patch has a signature now that it had not, or another one. A signature is not taken away again.
+fn is_signed_anew(there: &DepotPatch, now: &DepotPatch) -> bool {
+    now.signature.is_some() && now.signature != there.signature
 }
 
 /// A name that no other depot has: 32 random hexadecimal digits.

@@ -5,256 +5,181 @@
 //! ```
 //! Objects are never changed and never removed. Whoever reads the depot, at any moment and however a publisher ended, finds
 //! one complete index and everything that it names. One publisher at a time: the others are told who has the lock.
-//! An id that is in the index with other bytes is refused, before anything is written.
+//! An id that is in the index with other bytes is refused, before anything is written. The index in place is built upon
+//! only if it is signed as the new one will be.
 //!
-//! The signatures of patches are kept as they are and are not verified here: who may sign is decided by the roots.
+//! The signatures of patches are kept as they are. They are verified here only as far as the key of the index made them:
+//! who may sign patches is decided by the roots.
 
 mod draft;
+mod error;
+mod index_file;
+mod request;
+mod shown_keys;
 mod store;
 mod work;
 
-use std::io;
-use std::path::{Path, PathBuf};
-
-use chrono::{DateTime, Utc};
-
-use crate::depot::IndexError;
-use crate::source::SourceError;
-use patchadm_rootfs::{LockError, LockHolder, RootError};
-use patchadm_svr4::patch::PatchId;
-
 use draft::IndexDraft;
-use store::{DepotStore, StoredIndex};
-use work::{PatchToPublish, patch_files, read_patch};
+use index_file::IndexFile;
+use shown_keys::read_shown_keys;
+use store::{DepotStore, text_of};
+use work::{PatchToPublish, lock_work, read_patches};
 
-/// What is to be published, and how.
-pub struct PublishRequest<'a> {
-    /// The depot, made if it is missing.
-    pub depot: &'a Path,
-    /// What to do.
-    pub work: PublishWork<'a>,
-    /// How long the new index is believed, in days; `None` for ever.
-    pub expires: Option<u32>,
-    /// Whether patches without a signature are taken.
-    pub may_be_unsigned: bool,
-    /// Whether nothing is written.
-    pub is_dry_run: bool,
-    /// The present moment.
-    pub now: DateTime<Utc>,
-    /// How the index gets its signature.
-    pub signing: IndexSigning<'a>,
-}
+use crate::depot::DepotIndex;
+use patchadm_rootfs::LockHolder;
 
-/// What a publication adds.
-#[derive(Clone, Copy)]
-pub enum PublishWork<'a> {
-    /// The patches of a directory.
-    Patches(&'a Path),
-    /// Nothing: a new version and a new date.
-    Refresh,
-    /// Nothing: the index that waits has been signed.
-    Finish,
-}
+pub use error::PublishError;
+pub use request::{IndexSigning, PublishReport, PublishRequest, PublishState, PublishWork, SignIndex};
 
-/// Makes the signature of the index of a depot.
-pub type SignIndex<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + 'a;
-
-/// How an index is signed.
-pub enum IndexSigning<'a> {
-    /// At once.
-    Key(&'a SignIndex<'a>),
-    /// Not at all.
-    Unsigned,
-    /// Elsewhere: the index waits until it is published with [`PublishWork::Finish`].
-    Elsewhere,
-}
-
-/// The outcome of a publication.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishReport {
-    /// The name of the depot.
-    pub depot: String,
-    /// The version of its index.
-    pub version: u64,
-    /// The digest of its index.
-    pub index_sha256: String,
-    /// Until when it is believed.
-    pub expires: Option<DateTime<Utc>>,
-    /// The patches that are new.
-    pub added: Vec<String>,
-    /// The patches of the working directory that were there already.
-    pub kept: Vec<String>,
-    /// The index that waits for its signature.
-    pub to_sign: Option<PathBuf>,
-}
-
-/// The reason nothing was published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// Another publisher is at work.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The depot could not be read or written.
-    #[error(transparent)]
-    Depot(#[from] RootError),
-    /// The index of the depot is not one.
-    #[error("{path}: {error}")]
-    Index {
-        /// Where it is.
-        path: String,
-        /// The fault.
-        error: IndexError,
-    },
-    /// The working directory cannot be read.
-    #[error("{}: {error}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// A file cannot be read as a patch.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A file cannot be published.
-    #[error("{}: {reason}", path.display())]
-    Patch {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        reason: String,
-    },
-    /// A file cannot be read.
-    #[error("cannot read: {0}")]
-    Read(#[source] io::Error),
-    /// An object cannot be written.
-    #[error("cannot write: {0}")]
-    Write(#[source] io::Error),
-    /// A file changed while it was published.
-    #[error("it changed while it was published")]
-    Changed,
-    /// An object of the depot is not what its name says.
-    #[error("{0} is in the depot with another size: the depot is damaged")]
-    DamagedObject(String),
-    /// A patch is in the depot with other bytes.
-    #[error("patch {id} is in the depot with other bytes; a change needs a new revision")]
-    OtherBytes {
-        /// The patch.
-        id: PatchId,
-    },
-    /// Two files of the working directory are one patch.
-    #[error("patch {id} is there twice: {} and {}", first.display(), second.display())]
-    Twice {
-        /// The patch.
-        id: PatchId,
-        /// A file.
-        first: PathBuf,
-        /// The other file.
-        second: PathBuf,
-    },
-    /// There is no index that waits for a signature, or it is not the one after the present one, or it has no signature.
-    #[error("the index cannot be finished: {0}")]
-    Finish(&'static str),
-    /// The version of the index cannot grow.
-    #[error("the version of the index cannot grow any more")]
-    NoVersion,
-    /// The index could not be signed.
-    #[error("the index cannot be signed: {0}")]
-    Sign(String),
-}
-
-/// Publishes. `wait` is asked whether to wait on while another publisher has the depot.
+/// Publishes. `wait` is asked whether to wait on while somebody else has the depot or the working directory.
 pub fn publish(
     request: &PublishRequest<'_>,
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<PublishReport, PublishError> {
-    let patches = match request.work {
-        PublishWork::Patches(work) => read_patches(work, request)?,
-        PublishWork::Refresh | PublishWork::Finish => Vec::new(),
-    };
-    if request.is_dry_run {
-        let current = DepotStore::look(request.depot)?;
-        let mut draft = IndexDraft::after(current, request)?;
-        draft.enter(&patches)?;
-        return Ok(draft.report(String::new(), None));
+    match request.work {
+        PublishWork::Finish => finish(request, wait),
+        PublishWork::Refresh => publish_patches(request, Vec::new(), wait),
+        PublishWork::Patches(work) => {
+            let _nobody_builds = lock_work(work, wait)?;
+            publish_patches(request, read_patches(work, request)?, wait)
+        }
+    }
+}
+
+/// Puts an index with these patches in place of the present one, or leaves it to be signed.
+fn publish_patches(
+    request: &PublishRequest<'_>,
+    patches: Vec<PatchToPublish>,
+    wait: &mut dyn FnMut(&LockHolder) -> bool,
+) -> Result<PublishReport, PublishError> {
+    if request.is_dry_run || !request.depot.exists() {
+        // A depot is not made for what will not enter it.
+        let draft = draft_after(DepotStore::look(request.depot)?, &patches, request)?;
+        if draft.lacks_signatures() {
+            return Ok(draft.not_written());
+        }
+        if request.is_dry_run {
+            return Ok(unchanged(&draft, request).unwrap_or_else(|| draft.not_written()));
+        }
     }
     let mut store = DepotStore::open(request.depot, wait)?;
-    if matches!(request.work, PublishWork::Finish) {
-        return finish(&store);
+    let draft = draft_after(store.index()?, &patches, request)?;
+    if draft.lacks_signatures() {
+        return Ok(draft.not_written());
     }
-    let mut draft = IndexDraft::after(store.index()?, request)?;
-    draft.enter(&patches)?;
-    if let (PublishWork::Patches(_), Some(unchanged)) = (request.work, draft.unchanged()) {
-        return Ok(unchanged);
+    let text = text_of(&draft.index)?;
+    store_objects(&mut store, &draft, &patches, request)?;
+    match unchanged(&draft, request) {
+        Some(unchanged) => Ok(unchanged),
+        None => put(&mut store, draft, &text, request),
     }
+}
+
+/// The report where all patches are in the index already and nobody wants a new date.
+fn unchanged(draft: &IndexDraft, request: &PublishRequest<'_>) -> Option<PublishReport> {
+    draft.unchanged().filter(|_| matches!(request.work, PublishWork::Patches(_)))
+}
+
+/// Drafts the index after the one in place, once that is believed.
+fn draft_after(
+    in_place: Option<IndexFile>,
+    patches: &[PatchToPublish],
+    request: &PublishRequest<'_>,
+) -> Result<IndexDraft, PublishError> {
+    if in_place.is_none() && matches!(request.work, PublishWork::Refresh) {
+        return Err(PublishError::NoIndex(request.depot.to_owned()));
+    }
+    let before = in_place.map(|file| file.believed(&request.signing, request.may_be_unsigned)).transpose()?;
+    IndexDraft::of(before, patches, request)
+}
+
+/// Stores the objects that the index names and the depot does not have, also those that a depot has lost.
+fn store_objects(
+    store: &mut DepotStore,
+    draft: &IndexDraft,
+    patches: &[PatchToPublish],
+    request: &PublishRequest<'_>,
+) -> Result<(), PublishError> {
     for patch in patches {
-        store_objects(&mut store, patch)?;
-    }
-    store.settle()?;
-    put(&store, draft, request)
-}
-
-fn read_patches(work: &Path, request: &PublishRequest<'_>) -> Result<Vec<PatchToPublish>, PublishError> {
-    let mut patches: Vec<PatchToPublish> = Vec::new();
-    for path in patch_files(work)? {
-        let patch = read_patch(&path, work, request.now, request.may_be_unsigned)?;
-        if let Some(first) = patches.iter().find(|other| other.id == patch.id) {
-            let (id, first) = (patch.id, first.path.clone());
-            return Err(PublishError::Twice { id, first, second: path });
+        let Some(entry) = draft.index.patch(&patch.id) else { continue };
+        let is_new = draft.adds(&patch.id);
+        for (source, object) in &patch.objects {
+            let is_named = entry.objects().any(|(sha256, _)| sha256 == object.sha256);
+            if is_named && (is_new || !store.seems_to_have(&object.sha256, object.size)?) {
+                request.go_on()?;
+                store.stage(source, object, request)?;
+            }
         }
-        patches.push(patch);
     }
-    Ok(patches)
-}
-
-fn store_objects(store: &mut DepotStore, patch: PatchToPublish) -> Result<(), PublishError> {
-    for (mut file, object) in patch.objects {
-        io::Seek::rewind(&mut file).map_err(PublishError::Read)?;
-        store.stage(&mut file, &object)?;
-    }
-    if let (Some(text), Some(object)) = (&patch.readme, &patch.entry.readme) {
-        store.stage(&mut text.as_slice(), object)?;
-    }
-    Ok(())
+    Ok(store.settle()?)
 }
 
 /// Puts the new index in place, or leaves it to be signed.
 fn put(
-    store: &DepotStore,
+    store: &mut DepotStore,
     draft: IndexDraft,
+    text: &[u8],
     request: &PublishRequest<'_>,
 ) -> Result<PublishReport, PublishError> {
-    let text = draft.index.write();
+    if let Some(key) = request.signing.key() {
+        store.show_key(key)?;
+    }
     let signature = match &request.signing {
-        IndexSigning::Elsewhere => {
-            let sha256 = store.put_next(&text)?;
-            return Ok(draft.report(sha256, Some(request.depot.join("index/next.json"))));
+        IndexSigning::Elsewhere(_) => {
+            let sha256 = store.put_next(text)?;
+            let to_sign = vec![request.depot.join("index/next.json")];
+            return Ok(PublishReport { to_sign, ..draft.report(PublishState::Waiting, &sha256) });
         }
-        IndexSigning::Key(sign) => Some(sign(&text).map_err(PublishError::Sign)?),
-        IndexSigning::Unsigned => None,
+        IndexSigning::Here { sign, .. } => Some(sign(text)),
+        IndexSigning::Never => None,
     };
-    let sha256 = store.put_index(&text, signature.as_deref())?;
-    let stored = StoredIndex { index: draft.index.clone(), sha256: sha256.clone() };
-    store.remove_old_copies(&stored)?;
-    Ok(draft.report(sha256, None))
+    let sha256 = store.put_index(&draft.index, text, signature.as_deref())?;
+    Ok(draft.report(PublishState::Published, &sha256))
 }
 
 /// Puts an index in place that was signed elsewhere. Its bytes stay as they were signed.
-fn finish(store: &DepotStore) -> Result<PublishReport, PublishError> {
-    let waiting = store.next()?.ok_or(PublishError::Finish("none waits for a signature"))?;
-    let (next, signature) = waiting;
-    let signature = signature.ok_or(PublishError::Finish("index/next.json.minisig is not there"))?;
-    let current = store.index()?;
-    let version = current.as_ref().map_or(0, |current| current.index.version);
-    let previous = current.map(|current| current.sha256);
-    if Some(next.index.version) != version.checked_add(1) || next.index.previous != previous {
+fn finish(
+    request: &PublishRequest<'_>,
+    wait: &mut dyn FnMut(&LockHolder) -> bool,
+) -> Result<PublishReport, PublishError> {
+    if request.is_dry_run || !request.depot.exists() {
+        let (next, in_place) = (DepotStore::look_next(request.depot)?, DepotStore::look(request.depot)?);
+        let (index, file) = signed_next(next, in_place, request)?;
+        return Ok(draft::report(&index, PublishState::Planned, &file.sha256));
+    }
+    let store = DepotStore::open(request.depot, wait)?;
+    let (next, in_place) = (store.next()?, store.index()?);
+    if let (Some(next), Some(in_place)) = (&next, &in_place)
+        && next.sha256 == in_place.sha256
+    {
+        // A finish that was killed had come so far.
+        store.remove_next()?;
+        return Ok(draft::report(&next.parsed()?, PublishState::Unchanged, &next.sha256));
+    }
+    let (index, file) = signed_next(next, in_place, request)?;
+    let sha256 = store.put_index(&index, &file.text, file.signature.as_deref())?;
+    Ok(draft::report(&index, PublishState::Published, &sha256))
+}
+
+/// Reads the index that waits, which must be signed and follow the one in place. What that one is, the signature of its
+/// successor says.
+fn signed_next(
+    next: Option<IndexFile>,
+    in_place: Option<IndexFile>,
+    request: &PublishRequest<'_>,
+) -> Result<(DepotIndex, IndexFile), PublishError> {
+    let next = next.ok_or(PublishError::Finish("none waits for a signature"))?;
+    let index = next.parsed()?;
+    let current = in_place.as_ref().map(IndexFile::parsed).transpose()?;
+    let version = current.map_or(0, |current| current.version);
+    if Some(index.version) != version.checked_add(1)
+        || index.previous != in_place.map(|in_place| in_place.sha256)
+    {
         return Err(PublishError::Finish("the one that waits is not the next after the one in place"));
     }
-    let text = next.index.write();
-    if store::digest(&text) != next.sha256 {
-        return Err(PublishError::Finish("the one that waits was changed by another program"));
+    match request.signing.key() {
+        Some(key) => next.must_be_signed(std::slice::from_ref(key), false)?,
+        None => next.must_be_signed(&read_shown_keys(request.depot)?, true)?,
     }
-    store.put_index(&text, Some(&signature))?;
-    store.remove_old_copies(&next)?;
-    Ok(IndexDraft::finished(next.index).report(next.sha256, None))
+    Ok((index, next))
 }
