@@ -9,9 +9,11 @@
 //! tables    files of lines: pkgmap, contents, prototype, depend, space …
 //! records   what the program writes for itself: journal, manifest, queue, history …
 //! archives  cpio, datastream, compress, and what a source makes of whole files
+//! making    releases of other formats, libraries, manifests, signatures, keys, depots
 //! ```
 
 mod archives;
+mod making;
 mod records;
 mod tables;
 mod text;
@@ -224,4 +226,49 @@ pub const TARGETS: &[Target] = &[
         &["ustar", "\0\0\0\0\0\0\0\0", "0000644", "L", "x", "pkginfo", "pkgmap", "reloc/", "../"],
     ),
     target("source_zip", archives::source, &["PK", "\0\0\0\0", "pkginfo", "pkgmap", "reloc/", "../"]),
+    target(
+        "release_deb",
+        making::release,
+        &["!<arch>\n", "`\n", "debian-binary", "2.0\n", "control.tar", "data.tar.xz", "ustar", "./", "/"],
+    ),
+    target(
+        "release_rpm",
+        making::release,
+        &["\0\0\0\u{1}", "\0\0\u{4}", "070701", "07070X", "TRAILER!!!", "xz", "zstd", "cpio"],
+    ),
+    target(
+        "release_tar",
+        making::release,
+        &["ustar", "SCHILY.xattr.", "LIBARCHIVE.xattr.", "path=", "../", "\0"],
+    ),
+    target("xz", archives::container, &["7zXZ", "YZ", "\0\0", "\u{21}", "\u{1}"]),
+    target("zstd", archives::container, &["\0\0\0\0", "\u{28}", "\u{1}"]),
+    target("elf", making::elf, &["\u{7f}ELF", "\0\0\0\0\0\0\0\0", "lib", ".so"]),
+    target(
+        "manifest",
+        making::manifest,
+        &[
+            "# patchadm manifest 1\n",
+            "# patch ",
+            "# form members\n",
+            "# date ",
+            "SHA256 (",
+            ") = ",
+            "\\",
+            "\r",
+        ],
+    ),
+    target(
+        "signature",
+        making::signature,
+        &["untrusted comment: ", "trusted comment: ", "timestamp:", "\t", "RUQ", "RWQ", "=", "\n"],
+    ),
+    target("key", making::key, &["untrusted comment: ", "RWQ", "RWR", "AAAA", "=", "\n"]),
+    target(
+        "key_rules",
+        making::key_rules,
+        &["expires=", "2027-12-31", "roles=", "patch", "index", "bases=", "7802F643AC6161C8 ", "(", "\n"],
+    ),
+    target("depot_index", making::depot_index, JSON),
+    target("depots_seen", making::depots_seen, JSON),
 ];

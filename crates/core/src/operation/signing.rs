@@ -278,7 +278,7 @@ fn collect(
         let path = top.join(OsStr::from_bytes(&[above, name].concat()));
         SigningError::Unfit { path, reason }
     };
-    if above.iter().filter(|&&byte| byte == b'/').count() > DEEPEST {
+    if above.split(|&byte| byte == b'/').count() > DEEPEST + 1 {
         return Err(unfit(above, b"", "directories are nested too deeply"));
     }
     for name in dir.names()? {

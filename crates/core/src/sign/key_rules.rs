@@ -1,6 +1,7 @@
 //! The rules that limit a key of a root, and the list of revoked keys (patchadm-signatures(5)).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use chrono::{DateTime, NaiveDate};
 use regex::Regex;
@@ -119,11 +120,11 @@ impl KeyRules {
     pub fn write(&self) -> String {
         let mut text = String::new();
         if let Some(day) = self.expires {
-            text.push_str(&format!("expires={day}\n"));
+            let _ = writeln!(text, "expires={day}");
         }
         if self.roles != KeyRole::ALL {
             let words: Vec<_> = self.roles.iter().map(|role| role.word()).collect();
-            text.push_str(&format!("roles={}\n", words.join(" ")));
+            let _ = writeln!(text, "roles={}", words.join(" "));
         }
         if let Some(pattern) = &self.bases_text {
             let value = patchadm_svr4::format::params::write(

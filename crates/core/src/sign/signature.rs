@@ -107,9 +107,10 @@ impl Signature {
 
     /// Tells whether a key made this signature of a message, and its trusted comment.
     pub fn is_of(&self, key: &PublicKey, message: &[u8]) -> bool {
-        let is_of_message = match self.is_hashed {
-            true => curve::verifies(&key.point, &curve::prehash(message), &self.bytes),
-            false => curve::verifies(&key.point, message, &self.bytes),
+        let is_of_message = if self.is_hashed {
+            curve::verifies(&key.point, &curve::prehash(message), &self.bytes)
+        } else {
+            curve::verifies(&key.point, message, &self.bytes)
         };
         let is_comment_of = |trusted: &TrustedComment| {
             curve::verifies(&key.point, &[&self.bytes[..], &trusted.text].concat(), &trusted.signature)

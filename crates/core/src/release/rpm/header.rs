@@ -6,6 +6,7 @@ use std::io::Read;
 use sha2::{Digest as _, Sha256};
 
 use crate::release::error::ReleaseProblem;
+use patchadm_rootfs::Digest;
 
 /// The bytes that a header begins with.
 const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
@@ -48,7 +49,7 @@ impl RpmHeader {
         let store = bytes(input, size.into())?;
         let length = 16 + index.len() as u64 + store.len() as u64;
         let digest = Sha256::new().chain_update(start).chain_update(&index).chain_update(&store).finalize();
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = Digest(digest.into()).to_string();
         let mut values = BTreeMap::new();
         for entry in index.as_chunks::<16>().0 {
             let word = |at| be32(entry, at).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::release::error::ReleaseProblem;
 use crate::release::tar_archive::member_path;
 use crate::release::{FileContent, ReleaseObject, ReleaseObjectKind};
 use patchadm_container::{ContainerFormat, open_container};
-use patchadm_rootfs::Sums;
+use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::format::cpio::{CpioError, CpioHeader, CpioReader};
 use patchadm_svr4::package::ObjectPath;
 
@@ -96,7 +96,7 @@ impl Payload {
             let mut rest = archive.into_inner().take(PADDING);
             io::copy(&mut rest, &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
         }
-        let found: String = digested.sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = Digest(digested.sha256.finalize().into()).to_string();
         match &self.sha256 {
             Some(announced) if !announced.eq_ignore_ascii_case(&found) => Err(ReleaseProblem::bad(
                 "the package is damaged: its payload does not have the digest of its header",
