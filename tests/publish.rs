@@ -437,6 +437,21 @@ fn spoil(stage: &Scenario, damage: &str, first: &Path, second: &Path) {
 }
 
 #[test]
+fn what_cannot_be_written_leaves_the_depot_as_it_is() {
+    let stage = stage();
+    deliver_signed(&stage, "100-01", "one\n");
+    publish_signed(&stage).ok();
+    let text: String =
+        (0..20_000_u32).map(|number| format!("{}\n", number.wrapping_mul(2_654_435_761))).collect();
+    deliver_signed(&stage, "200-01", &text);
+    let before = depot(&stage);
+    let run = stage.limited("ulimit -f 16", &format!("publish --key {} work depot", secret_key()));
+    assert!(run.code == 1 && run.stderr.contains("depot/objects/"), "{}", run.stderr);
+    assert!(depot(&stage) == before);
+    publish_signed(&stage).ok();
+}
+
+#[test]
 fn an_object_that_is_lost_comes_back_and_a_damaged_one_is_named() {
     let stage = stage();
     deliver_signed(&stage, "100-01", "one\n");

@@ -195,6 +195,8 @@ pub const TARGETS: &[Target] = &[
     target("journal_lines", records::journal_lines, JSON),
     target("undo_manifest", records::undo_manifest, JSON),
     target("history", records::history, JSON),
+    target("depot_index", records::depot_index, JSON),
+    target("seen_depots", records::seen_depots, JSON),
     target(
         "queue",
         records::queue,
