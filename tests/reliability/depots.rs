@@ -16,7 +16,7 @@ use crate::depots::{public_key, read_depot};
 use crate::packages::files;
 use crate::publish::{deliver, secret_key};
 use crate::reliability::crash::{in_parallel, spread};
-use crate::reliability::sigkill::{calls_of_program, has_strace, is_killed_at};
+use crate::reliability::sigkill::{calls_of_program, has_strace, is_killed_at, trace_of_program};
 use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::{NOW, Scenario};
 
@@ -274,4 +274,56 @@ fn killed_at_any_system_call_a_publisher_leaves_one_complete_index_and_the_next_
     let killed = killed.into_inner();
     assert!(killed > 15, "only {killed} were killed");
     figures("depots_killed", &[("publishers killed at a system call", killed), ("incomplete indexes", 0)]);
+}
+
+/// What a line of a trace of [`DURABLE`] calls does for a depot.
+fn step_of(line: &str, depot: &Path) -> Option<&'static str> {
+    let is_of = |path: PathBuf| line.contains(&format!("<{}>", path.display()));
+    if line.contains(" syncfs(") {
+        return Some("syncfs");
+    }
+    if line.contains(" fsync(") {
+        let places = [(depot.to_owned(), "sync the top"), (depot.join("index"), "sync the copies")];
+        let place = places.into_iter().find(|(path, _)| is_of(path.clone()));
+        return Some(place.map_or("sync a file", |(_, step)| step));
+    }
+    let name = line.rsplit('"').nth(1)?;
+    match name.len() {
+        64 => Some("name an object"),
+        69 => Some("name the copy"),
+        72 => Some("name the signature"),
+        _ => (name == "index.json").then_some("name the index"),
+    }
+}
+
+/// The calls that give names and make them durable.
+const DURABLE: [&str; 4] = ["fsync", "renameat", "renameat2", "syncfs"];
+
+#[test]
+fn the_index_gets_its_name_after_all_that_it_names_is_durable() {
+    if !has_strace("the_index_gets_its_name_after_all_that_it_names_is_durable") {
+        return;
+    }
+    let begun = Begun::new();
+    let (depot, words) = begun.scene(Publication::Next, "ordered");
+    let trace = trace_of_program(&words, &DURABLE, &begun.stage.beside(""));
+    let mut steps: Vec<&str> = trace.lines().filter_map(|line| step_of(line, &depot)).collect();
+    steps.dedup();
+    assert_eq!(
+        steps,
+        [
+            "syncfs",
+            "name an object",
+            "syncfs",
+            "sync a file",
+            "name the copy",
+            "sync a file",
+            "name the signature",
+            "sync the copies",
+            "sync a file",
+            "name the index",
+            "sync the top",
+        ],
+        "{trace}"
+    );
 }

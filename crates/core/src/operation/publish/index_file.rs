@@ -128,10 +128,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+#[cfg(feature = "sign")]
 #[cfg(test)]
 mod tests {
-    #![cfg(feature = "sign")]
-
     use super::*;
     use crate::sign::SecretKey;
     use chrono::DateTime;
