@@ -1,16 +1,20 @@
 //! `patchadm publish`: patches enter a depot, and its index is signed and put in place.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use chrono::DateTime;
 use patchadm_core::depot::DepotIndex;
+use patchadm_core::operation::publish::{IndexSigning, PublishError, PublishRequest, PublishWork};
 use patchadm_rootfs::{Dir, Lock};
 use serde_json::Value;
 
 use crate::delivery::{Patch, archive};
 use crate::depots::{digest, files_of, public_key, read_depot};
 use crate::packages::{Package, files};
-use crate::scenario::{Run, Scenario};
+use crate::scenario::{NOW, Run, Scenario};
 
 /// The secret key of the publisher.
 pub(crate) fn secret_key() -> String {
@@ -101,6 +105,72 @@ fn patches_enter_a_depot_one_publication_after_another() {
     assert_eq!((second.version, second.expires, second.previous), (2, None, Some(before)));
     assert_eq!((second.depot.as_str(), told["version"].as_u64()), (first.depot.as_str(), Some(2)));
     assert!(stage.beside("depot/keys/7802F643AC6161C8.pub").exists());
+    verified_by_minisign(&stage.beside("depot"));
+}
+
+/// The real tool says that the signature of the index is good, where it is installed.
+fn verified_by_minisign(depot: &Path) {
+    let index = depot.join("index.json");
+    let signature = depot.join(format!("index/{}.minisig", digest(&fs::read(&index).unwrap())));
+    let mut minisign = Command::new("minisign");
+    let minisign = minisign.args(["-V", "-p", &public_key_file(), "-m"]).arg(index).arg("-x").arg(signature);
+    match minisign.output() {
+        Err(_) => crate::skipped("an index verified by minisign: it is not installed"),
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+    }
+}
+
+#[test]
+fn a_working_directory_of_delta_is_published_with_the_signatures_that_came_back() {
+    let stage = stage();
+    for directory in ["patches", "handover", "logs"] {
+        fs::create_dir(stage.beside(&format!("work/{directory}"))).unwrap();
+    }
+    for file in ["lock", "bases", "state.json", "logs/100-01.log"] {
+        fs::write(stage.beside(&format!("work/{file}")), "").unwrap();
+    }
+    let patch = deliver(&stage.beside("work/patches"), "100-01", "one\n");
+    stage.run(&format!("sign --key {} {}", secret_key(), patch.display())).ok();
+    fs::rename(
+        stage.beside("work/patches/100-01.zip.manifest.minisig"),
+        stage.beside("work/handover/100-01.zip.manifest.minisig"),
+    )
+    .unwrap();
+    publish_signed(&stage).ok();
+    assert!(index(&stage).patches().all(|patch| patch.signature.is_some()));
+}
+
+#[test]
+fn a_publisher_that_is_told_to_end_leaves_nothing_half_made() {
+    let stage = stage();
+    deliver_signed(&stage, "100-01", "one\n");
+    publish_signed(&stage).ok();
+    deliver_signed(&stage, "200-01", "two\n");
+    let (before, place) = (depot(&stage), stage.beside("depot"));
+    let (work, key) = (stage.beside("work"), public_key("plain"));
+    for calls in 0_u32.. {
+        let left = Cell::new(calls);
+        let interrupt = || {
+            let is_over = left.get() == 0;
+            left.set(left.get().saturating_sub(1));
+            is_over.then_some(15)
+        };
+        let request = PublishRequest {
+            depot: &place,
+            work: PublishWork::Patches(&work),
+            expires: None,
+            may_be_unsigned: false,
+            is_dry_run: false,
+            now: DateTime::from_timestamp(NOW.cast_signed(), 0).unwrap(),
+            signing: IndexSigning::Elsewhere(Some(key.clone())),
+            interrupt: &interrupt,
+        };
+        match patchadm_core::operation::publish::publish(&request, &mut |_| false) {
+            Err(PublishError::Interrupted(15)) => assert!(depot(&stage) == before, "after {calls} questions"),
+            Err(error) => panic!("{error}"),
+            Ok(_) => return assert!(calls > 4, "it asked {calls} times"),
+        }
+    }
 }
 
 #[test]
@@ -434,6 +504,21 @@ fn spoil(stage: &Scenario, damage: &str, first: &Path, second: &Path) {
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn what_cannot_be_written_leaves_the_depot_as_it_is() {
+    let stage = stage();
+    deliver_signed(&stage, "100-01", "one\n");
+    publish_signed(&stage).ok();
+    let text: String =
+        (0..20_000_u32).map(|number| format!("{}\n", number.wrapping_mul(2_654_435_761))).collect();
+    deliver_signed(&stage, "200-01", &text);
+    let before = depot(&stage);
+    let run = stage.limited("ulimit -f 16", &format!("publish --key {} work depot", secret_key()));
+    assert!(run.code == 1 && run.stderr.contains("depot/objects/"), "{}", run.stderr);
+    assert!(depot(&stage) == before);
+    publish_signed(&stage).ok();
 }
 
 #[test]

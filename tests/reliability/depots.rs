@@ -3,7 +3,6 @@
 //!
 //! A reader checks what everybody can: the digest of the index, its signature, and every byte of every object that it names.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +16,7 @@ use crate::depots::{public_key, read_depot};
 use crate::packages::files;
 use crate::publish::{deliver, secret_key};
 use crate::reliability::crash::{in_parallel, spread};
-use crate::reliability::sigkill::{calls_of_program, has_strace, is_killed_at};
+use crate::reliability::sigkill::{calls_of_program, has_strace, is_killed_at, trace_of_program};
 use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::{NOW, Scenario};
 
@@ -150,7 +149,30 @@ fn readers_and_mirrors_see_one_complete_index_while_patches_are_published() {
     );
 }
 
-/// A depot with one patch, and a working directory with that patch and another one.
+/// What a publisher that is killed was doing.
+#[derive(Clone, Copy, Debug)]
+enum Publication {
+    /// The first one in a depot that is not there yet.
+    First,
+    /// Another one.
+    Next,
+    /// The end of one whose index was signed elsewhere.
+    Finish,
+}
+
+impl Publication {
+    const ALL: [Self; 3] = [Self::First, Self::Next, Self::Finish];
+
+    /// The version before and after it; 0 is none.
+    fn versions(self) -> [u64; 2] {
+        match self {
+            Self::First => [0, 1],
+            Self::Next | Self::Finish => [1, 2],
+        }
+    }
+}
+
+/// A depot with one patch, the same with an index that waits, and a working directory with that patch and another one.
 struct Begun {
     stage: Scenario,
     work: PathBuf,
@@ -160,39 +182,81 @@ impl Begun {
     fn new() -> Self {
         let stage = Scenario::in_memory();
         let first = work(&stage, "first", &["1000-01".to_owned()]);
-        let line: Vec<String> =
-            words(&first, Path::new("depot")).iter().map(|word| word.display().to_string()).collect();
-        stage.run(&line.join(" ")).ok();
         let work = work(&stage, "work", &["1000-01".to_owned(), "2000-01".to_owned()]);
-        Self { stage, work }
+        let begun = Self { stage, work };
+        begun.run(&words(&first, Path::new("depot")), &[0]);
+        let waiting = begun.copy("depot", "waiting");
+        let public = secret_key().replace(".sec", ".pub");
+        let line = ["publish", "--key", &public].map(PathBuf::from);
+        begun.run(&[&line[..], &[begun.work.clone(), waiting.clone()]].concat(), &[0]);
+        sign_target(&key(), &waiting.join("index/next.json"), NOW.cast_signed()).unwrap();
+        begun
     }
 
-    /// A copy of the depot.
-    fn copy(&self, name: &str) -> PathBuf {
+    /// A copy of a depot.
+    fn copy(&self, from: &str, name: &str) -> PathBuf {
         let copy = self.stage.beside(name);
-        let copied =
-            Command::new("cp").arg("-a").arg(self.stage.beside("depot")).arg(&copy).status().unwrap();
+        let copied = Command::new("cp").arg("-a").arg(self.stage.beside(from)).arg(&copy).status().unwrap();
         assert!(copied.success());
         copy
     }
 
+    /// The depot of a publication before it, and the words for it.
+    fn scene(&self, publication: Publication, name: &str) -> (PathBuf, Vec<PathBuf>) {
+        match publication {
+            Publication::First => (self.stage.beside(name), words(&self.work, &self.stage.beside(name))),
+            Publication::Next => {
+                let depot = self.copy("depot", name);
+                (depot.clone(), words(&self.work, &depot))
+            }
+            Publication::Finish => {
+                let depot = self.copy("waiting", name);
+                let line = ["publish", "--finish"].map(PathBuf::from);
+                (depot.clone(), line.into_iter().chain([depot]).collect())
+            }
+        }
+    }
+
+    /// Runs the program, which ends with one of these codes.
+    #[track_caller]
+    fn run(&self, words: &[PathBuf], codes: &[i32]) {
+        let line: Vec<String> = words.iter().map(|word| word.display().to_string()).collect();
+        let run = self.stage.run(&line.join(" "));
+        assert!(codes.contains(&run.code), "{}{}", run.stdout, run.stderr);
+    }
+
     /// Kills a publisher at a call, looks, and publishes again. False if it was not killed.
-    fn kill(&self, call: &str, number: usize) -> bool {
-        let (depot, key) = (self.copy(&format!("{call}{number}")), public_key("plain"));
-        let when = format!("killed at {call} {number}");
-        let is_killed = is_killed_at(&words(&self.work, &depot), call, number);
-        let seen = read_depot(&depot, &key).unwrap_or_else(|error| panic!("{when}: {error}")).unwrap();
-        assert!((1..=2).contains(&seen.version), "{when}: version {}", seen.version);
-        assert!(is_killed || seen.version == 2, "{when}: acknowledged, but not there");
-        let line: Vec<String> =
-            words(&self.work, &depot).iter().map(|word| word.display().to_string()).collect();
-        self.stage.run(&line.join(" ")).ok();
-        let after = read_depot(&depot, &key).unwrap_or_else(|error| panic!("{when}: {error}")).unwrap();
-        assert_eq!((after.version, after.patches().count()), (2, 2), "{when}");
+    fn kill(&self, publication: Publication, call: &str, number: usize) -> bool {
+        let (depot, words) = self.scene(publication, &format!("{publication:?}{call}{number}"));
+        let (when, key) = (format!("{publication:?}, killed at {call} {number}"), public_key("plain"));
+        let look = || read_depot(&depot, &key).unwrap_or_else(|error| panic!("{when}: {error}"));
+        let [before, after] = publication.versions();
+        let is_killed = is_killed_at(&words, call, number);
+        let seen = look().map_or(0, |index| index.version);
+        assert!([before, after].contains(&seen), "{when}: version {seen}");
+        assert!(is_killed || seen == after, "{when}: acknowledged, but not there");
+        // One that was killed at its end has left nothing to finish.
+        let codes: &[i32] = if matches!(publication, Publication::Finish) { &[0, 10] } else { &[0] };
+        self.run(&words, codes);
+        let index = look().unwrap();
+        assert_eq!((index.version, index.patches().count()), (after, 2), "{when}");
         let left: Vec<_> = files(&depot).into_iter().filter(|name| name.contains(".publish-")).collect();
         assert!(left.is_empty(), "{when}: left behind: {left:?}");
         fs::remove_dir_all(depot).unwrap();
         is_killed
+    }
+
+    /// The calls at which a publication is to be killed.
+    fn points(&self, publication: Publication) -> Vec<(Publication, &'static str, usize)> {
+        let (_, words) = self.scene(publication, &format!("counted{publication:?}"));
+        let mut points = Vec::new();
+        for (call, count) in calls_of_program(&words, &self.stage.beside("")) {
+            let most = sample_or_whole(1, count);
+            let middle = count.checked_div(most).unwrap_or_default() / 2;
+            let numbers = spread(count, most).into_iter();
+            points.extend(numbers.map(|number| (publication, call, number + middle.max(1))));
+        }
+        points
     }
 }
 
@@ -202,20 +266,64 @@ fn killed_at_any_system_call_a_publisher_leaves_one_complete_index_and_the_next_
         return;
     }
     let begun = Begun::new();
-    let counted = begun.copy("counted");
-    let calls: BTreeMap<&str, usize> =
-        calls_of_program(&words(&begun.work, &counted), &begun.stage.beside(""));
-    let mut points = Vec::new();
-    for (call, count) in calls {
-        let most = sample_or_whole(2, count);
-        let middle = if most == 0 { 0 } else { count / most / 2 };
-        points.extend(spread(count, most).into_iter().map(|number| (call, number + middle + 1)));
-    }
+    let points: Vec<_> = Publication::ALL.iter().flat_map(|one| begun.points(*one)).collect();
     let killed = AtomicU64::new(0);
-    in_parallel(&points, |(call, number)| {
-        killed.fetch_add(u64::from(begun.kill(call, *number)), Relaxed);
+    in_parallel(&points, |(publication, call, number)| {
+        killed.fetch_add(u64::from(begun.kill(*publication, call, *number)), Relaxed);
     });
     let killed = killed.into_inner();
-    assert!(killed > 10, "only {killed} were killed");
+    assert!(killed > 15, "only {killed} were killed");
     figures("depots_killed", &[("publishers killed at a system call", killed), ("incomplete indexes", 0)]);
+}
+
+/// What a line of a trace of [`DURABLE`] calls does for a depot.
+fn step_of(line: &str, depot: &Path) -> Option<&'static str> {
+    let is_of = |path: PathBuf| line.contains(&format!("<{}>", path.display()));
+    if line.contains(" syncfs(") {
+        return Some("syncfs");
+    }
+    if line.contains(" fsync(") {
+        let places = [(depot.to_owned(), "sync the top"), (depot.join("index"), "sync the copies")];
+        let place = places.into_iter().find(|(path, _)| is_of(path.clone()));
+        return Some(place.map_or("sync a file", |(_, step)| step));
+    }
+    let name = line.rsplit('"').nth(1)?;
+    match name.len() {
+        64 => Some("name an object"),
+        69 => Some("name the copy"),
+        72 => Some("name the signature"),
+        _ => (name == "index.json").then_some("name the index"),
+    }
+}
+
+/// The calls that give names and make them durable.
+const DURABLE: [&str; 4] = ["fsync", "renameat", "renameat2", "syncfs"];
+
+#[test]
+fn the_index_gets_its_name_after_all_that_it_names_is_durable() {
+    if !has_strace("the_index_gets_its_name_after_all_that_it_names_is_durable") {
+        return;
+    }
+    let begun = Begun::new();
+    let (depot, words) = begun.scene(Publication::Next, "ordered");
+    let trace = trace_of_program(&words, &DURABLE, &begun.stage.beside(""));
+    let mut steps: Vec<&str> = trace.lines().filter_map(|line| step_of(line, &depot)).collect();
+    steps.dedup();
+    assert_eq!(
+        steps,
+        [
+            "syncfs",
+            "name an object",
+            "syncfs",
+            "sync a file",
+            "name the copy",
+            "sync a file",
+            "name the signature",
+            "sync the copies",
+            "sync a file",
+            "name the index",
+            "sync the top",
+        ],
+        "{trace}"
+    );
 }

@@ -115,11 +115,16 @@ fn calls_of(story: &Story, scratch: &Path) -> BTreeMap<&'static str, usize> {
     calls_of_program(&arguments(&trial, &story.whole), scratch)
 }
 
+/// The calls of these kinds that the program makes, a line each, with the paths of descriptors.
+pub(crate) fn trace_of_program(arguments: &[PathBuf], calls: &[&str], scratch: &Path) -> String {
+    let (calls, to) = (format!("trace={}", calls.join(",")), scratch.join("trace"));
+    assert!(program_traced(arguments, &["-y", "-e", &calls, "-o", to.to_str().unwrap()]));
+    fs::read_to_string(to).unwrap()
+}
+
 /// How often the program makes each call.
 pub(crate) fn calls_of_program(arguments: &[PathBuf], scratch: &Path) -> BTreeMap<&'static str, usize> {
-    let (all, to) = (format!("trace={}", CALLS.join(",")), scratch.join("trace"));
-    assert!(program_traced(arguments, &["-e", &all, "-o", to.to_str().unwrap()]));
-    let text = fs::read_to_string(to).unwrap();
+    let text = trace_of_program(arguments, &CALLS, scratch);
     let count = |call: &&'static str| {
         let is_call = |line: &&str| {
             line.split_whitespace().nth(1).is_some_and(|word| word.starts_with(&format!("{call}(")))

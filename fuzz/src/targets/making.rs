@@ -1,11 +1,9 @@
-//! What patches are made of and signed with: releases in the formats of others, libraries, manifests, signatures, keys,
-//! depots.
+//! What patches are made of and signed with: releases in the formats of others, libraries, manifests, signatures, keys.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 
-use patchadm_core::depot::{DepotIndex, SeenDepots};
 use patchadm_core::elf;
 use patchadm_core::release;
 use patchadm_core::sign::{
@@ -76,18 +74,4 @@ pub fn key_rules(input: &[u8]) {
         let again = Revocations::parse(written.as_bytes()).expect("what was written can be read");
         assert_eq!(again.write(), written);
     }
-}
-
-pub fn depot_index(input: &[u8]) {
-    let Ok(index) = DepotIndex::parse(input) else { return };
-    let written = index.write();
-    let again = DepotIndex::parse(&written).expect("what was written can be read");
-    assert_eq!(again.write(), written);
-}
-
-pub fn depots_seen(input: &[u8]) {
-    let Ok(seen) = SeenDepots::parse(input) else { return };
-    let written = seen.write();
-    let again = SeenDepots::parse(&written).expect("what was written can be read");
-    assert_eq!(again.write(), written);
 }

@@ -9,7 +9,7 @@
 //! tables    files of lines: pkgmap, contents, prototype, depend, space …
 //! records   what the program writes for itself: journal, manifest, queue, history …
 //! archives  cpio, datastream, compress, and what a source makes of whole files
-//! making    releases of other formats, libraries, manifests, signatures, keys, depots
+//! making    releases of other formats, libraries, manifests, signatures, keys
 //! ```
 
 mod archives;
@@ -197,6 +197,8 @@ pub const TARGETS: &[Target] = &[
     target("journal_lines", records::journal_lines, JSON),
     target("undo_manifest", records::undo_manifest, JSON),
     target("history", records::history, JSON),
+    target("depot_index", records::depot_index, JSON),
+    target("seen_depots", records::seen_depots, JSON),
     target(
         "queue",
         records::queue,
@@ -269,6 +271,4 @@ pub const TARGETS: &[Target] = &[
         making::key_rules,
         &["expires=", "2027-12-31", "roles=", "patch", "index", "bases=", "7802F643AC6161C8 ", "(", "\n"],
     ),
-    target("depot_index", making::depot_index, JSON),
-    target("depots_seen", making::depots_seen, JSON),
 ];

@@ -228,7 +228,9 @@ mod tests {
         let date = DateTime::from_timestamp(1_795_262_400, 0).unwrap();
         let mut index = DepotIndex::new("0f".repeat(16), date);
         index.version = 42;
-        ids.iter().for_each(|id| index.enter(PatchId::new(id).unwrap(), patch(id)));
+        for id in ids {
+            index.enter(PatchId::new(id).unwrap(), patch(id));
+        }
         index
     }
 

@@ -127,7 +127,7 @@ impl SeenDepots {
     }
 
     /// The depots in the order in which they were met.
-    pub fn iter(&self) -> std::slice::Iter<'_, SeenDepot> {
+    pub fn depots(&self) -> std::slice::Iter<'_, SeenDepot> {
         self.0.iter()
     }
 
@@ -267,7 +267,7 @@ mod tests {
         }
         let sight = IndexSight { location: "/srv/b", index: &second, sha256: &digest("33") };
         assert!(!memory.remember(&sight, at(2)), "only the time is another one");
-        assert_eq!(memory.iter().map(|seen| seen.version).collect::<Vec<_>>(), [8, 8, 1]);
+        assert_eq!(memory.depots().map(|seen| seen.version).collect::<Vec<_>>(), [8, 8, 1]);
         assert_eq!(SeenDepots::parse(&memory.write()).unwrap(), memory);
     }
 

@@ -3,6 +3,9 @@
 //! Whoever can write to a depot can put another index there. A publisher who built on it would sign what somebody else
 //! wrote, so the index in place must have the signature that the publisher's own index gets.
 
+use std::fmt::Write as _;
+use std::io::Read as _;
+
 use sha2::{Digest as _, Sha256};
 
 use super::PublishError;
@@ -102,7 +105,6 @@ impl IndexFile {
 
 /// The digest of the index before a copy, as the first line of the copy says it; `None` where it says none.
 pub(super) fn previous_of(copies: &Dir, name: &[u8]) -> Result<Option<String>, RootError> {
-    use std::io::Read as _;
     let Some((file, _)) = copies.open_seen(name)? else { return Ok(None) };
     let mut head = Vec::new();
     file.take(LARGEST_HEAD).read_to_end(&mut head).map_err(|error| copies.read_error(name, &error))?;
@@ -119,5 +121,66 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 
 /// Formats bytes as lower-case hexadecimal digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(feature = "sign")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sign::SecretKey;
+    use chrono::DateTime;
+
+    fn key() -> SecretKey {
+        let path = format!("{}/../../testdata/signatures/plain.sec", env!("CARGO_MANIFEST_DIR"));
+        SecretKey::parse(&std::fs::read(path).unwrap(), None).unwrap()
+    }
+
+    /// An index file with these bytes, signed before something was done to them.
+    fn file(change: impl Fn(&mut Vec<u8>, &mut Vec<u8>)) -> IndexFile {
+        let date = DateTime::from_timestamp(1_795_262_400, 0).unwrap();
+        let mut text = DepotIndex::new("0f".repeat(16), date).write();
+        let mut signature = key().sign(&text, "timestamp:1795262400").write("ours").into_bytes();
+        change(&mut text, &mut signature);
+        let sha256 = digest(&text);
+        IndexFile { path: "index.json".to_owned(), text, sha256, signature: Some(signature) }
+    }
+
+    fn is_believed(file: IndexFile) -> bool {
+        let sign = |_: &[u8]| Vec::new();
+        let signing = IndexSigning::Here { key: key().public(), sign: &sign };
+        file.believed(&signing, false).is_ok()
+    }
+
+    #[test]
+    fn no_flipped_byte_of_an_index_or_its_signature_is_built_upon() {
+        assert!(is_believed(file(|_, _| {})));
+        let IndexFile { text, signature, .. } = file(|_, _| {});
+        let signature = signature.unwrap();
+        let comment = signature.iter().position(|&byte| byte == b'\n').unwrap();
+        for at in 0..text.len() {
+            assert!(!is_believed(file(|text, _| text[at] ^= 1)), "byte {at} of the index");
+        }
+        for at in comment..signature.len() {
+            assert!(!is_believed(file(|_, signature| signature[at] ^= 1)), "byte {at} of the signature");
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_copy_tells_which_was_before_it() {
+        let place = tempfile::tempdir().unwrap();
+        let date = DateTime::from_timestamp(1_795_262_400, 0).unwrap();
+        let mut index = DepotIndex::new("0f".repeat(16), date);
+        index.previous = Some("ab".repeat(32));
+        std::fs::write(place.path().join("copy"), index.write()).unwrap();
+        std::fs::write(place.path().join("other"), b"{").unwrap();
+        let dir = Dir::of_host(place.path()).unwrap();
+        assert_eq!(previous_of(&dir, b"copy").unwrap(), index.previous);
+        assert_eq!(previous_of(&dir, b"other").unwrap(), None);
+        assert_eq!(previous_of(&dir, b"none").unwrap(), None);
+    }
 }

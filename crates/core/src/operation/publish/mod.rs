@@ -38,10 +38,10 @@ pub fn publish(
 ) -> Result<PublishReport, PublishError> {
     match request.work {
         PublishWork::Finish => finish(request, wait),
-        PublishWork::Refresh => publish_patches(request, Vec::new(), wait),
+        PublishWork::Refresh => publish_patches(request, &[], wait),
         PublishWork::Patches(work) => {
             let _nobody_builds = lock_work(work, wait)?;
-            publish_patches(request, read_patches(work, request)?, wait)
+            publish_patches(request, &read_patches(work, request)?, wait)
         }
     }
 }
@@ -49,12 +49,12 @@ pub fn publish(
 /// Puts an index with these patches in place of the present one, or leaves it to be signed.
 fn publish_patches(
     request: &PublishRequest<'_>,
-    patches: Vec<PatchToPublish>,
+    patches: &[PatchToPublish],
     wait: &mut dyn FnMut(&LockHolder) -> bool,
 ) -> Result<PublishReport, PublishError> {
     if request.is_dry_run || !request.depot.exists() {
         // A depot is not made for what will not enter it.
-        let draft = draft_after(DepotStore::look(request.depot)?, &patches, request)?;
+        let draft = draft_after(DepotStore::look(request.depot)?, patches, request)?;
         if draft.lacks_signatures() {
             return Ok(draft.not_written());
         }
@@ -63,12 +63,12 @@ fn publish_patches(
         }
     }
     let mut store = DepotStore::open(request.depot, wait)?;
-    let draft = draft_after(store.index()?, &patches, request)?;
+    let draft = draft_after(store.index()?, patches, request)?;
     if draft.lacks_signatures() {
         return Ok(draft.not_written());
     }
     let text = text_of(&draft.index)?;
-    store_objects(&mut store, &draft, &patches, request)?;
+    store_objects(&mut store, &draft, patches, request)?;
     match unchanged(&draft, request) {
         Some(unchanged) => Ok(unchanged),
         None => put(&mut store, draft, &text, request),

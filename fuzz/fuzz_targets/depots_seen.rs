@@ -1,4 +1,0 @@
-//! See `patchadm_fuzz::targets`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| patchadm_fuzz::play("depots_seen", input));
