@@ -75,6 +75,7 @@ impl SourceRun<'_> {
             RevisionChoice::Keep => {
                 let Some(last) = records.last() else { return Ok(SourceEnd::Kept) };
                 self.forget_unfinished(job.name, Some(last))?;
+                self.forget_other_forms(last)?;
                 job.kept(last, self.work);
                 Ok(SourceEnd::Kept)
             }
@@ -180,6 +181,14 @@ impl SourceRun<'_> {
         };
         // A name that cannot begin an id has no patch.
         next.map_or(Ok(()), |id| Ok(self.work.remove_other_forms(&id, None)?))
+    }
+
+    /// Removes what a run that was killed left of a patch that it made in another form.
+    fn forget_other_forms(&self, last: &BuiltRecord) -> Result<(), SourceFailure> {
+        if self.request.is_dry_run {
+            return Ok(());
+        }
+        Ok(self.work.remove_other_forms(&PatchId::new(&last.id)?, Some(last.file()))?)
     }
 
     /// What is known of the patches of a source.
