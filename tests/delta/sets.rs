@@ -160,14 +160,16 @@ pub(super) fn work(stage: &Scenario) -> BTreeMap<String, Vec<u8>> {
             let name = path.strip_prefix(stage.beside("work")).unwrap().to_str().unwrap().to_owned();
             if path.is_dir() {
                 open.push(path);
-            } else if name != "lock"
-                && !(name.starts_with("logs/") && name.ends_with(".log") || name.ends_with(".1"))
-            {
+            } else if name != "lock" && !is_log(&name) {
                 found.insert(name, fs::read(path).unwrap());
             }
         }
     }
     found
+}
+
+fn is_log(name: &str) -> bool {
+    name.strip_prefix("logs/").is_some_and(|log| !log.starts_with('.'))
 }
 
 /// The names of the files there.

@@ -1,6 +1,7 @@
 //! One source: whether its patch is of what lies there, and if not, the patch that is.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::error::SourceFailure;
 use super::inputs::InputFile;
@@ -79,7 +80,7 @@ impl SourceRun<'_> {
                 job.kept(last, self.work);
                 Ok(SourceEnd::Kept)
             }
-            RevisionChoice::Make(next) => self.make(job, earlier.as_ref(), next),
+            RevisionChoice::Make(next) => self.make(job, earlier.as_ref(), &next),
         }
     }
 
@@ -88,9 +89,9 @@ impl SourceRun<'_> {
         &self,
         job: &mut SourceJob<'_>,
         earlier: Option<&EarlierPatches>,
-        next: NextRevision,
+        next: &NextRevision,
     ) -> Result<SourceEnd, SourceFailure> {
-        match self.build(job, &next) {
+        match self.build(job, next) {
             Err(SourceFailure::Build(BuildError::NothingChanged { .. })) if next.previous.is_none() => {}
             built => return built,
         }
@@ -225,11 +226,12 @@ impl SourceRun<'_> {
     /// Opens the packages of a source in one directory.
     fn open(&self, job: &SourceJob<'_>, side: ReleaseSide) -> Result<Release, SourceFailure> {
         let files = job.packages.files.iter().filter_map(|at| self.files.get(*at));
-        let entries = files.filter(|file| file.side == side).map(|file| file.path.clone()).collect();
+        let files = files.filter(|file| file.side == side);
+        let entries: Vec<PathBuf> = files.map(|file| file.path.clone()).collect();
         let directory = if side == ReleaseSide::From { self.request.release } else { self.request.stable };
         let name = format!("{} of {}", job.name, directory.display());
         let is_its_own = |package: &ReleasePackage| package.source.as_deref() == Some(job.name);
-        let opened = open_packages(&name, entries, self.cores, &is_its_own);
+        let opened = open_packages(&name, &entries, self.cores, &is_its_own);
         opened.map_err(|error| SourceFailure::Release(error.into()))
     }
 
