@@ -7,6 +7,7 @@ mod sets;
 
 use std::fs;
 
+use crate::packages::Package;
 use crate::scenario::Scenario;
 use sets::{DELTA, Deb, curl, delta, document, field, libcurl, members, names, replace, stage, told, work};
 
@@ -382,4 +383,30 @@ fn one_run_at_a_time_has_the_working_directory() {
     assert!(said.contains("is locked by process"), "{said}");
     drop(lock);
     stage.run(DELTA).ok();
+}
+
+#[test]
+fn packages_of_a_source_in_package_directories_make_a_patch_that_applies_and_goes_back() {
+    let package = |name: &str, version: &str, text: &str| {
+        Package::new(name).param("SOURCE", "acme").param("VERSION", version).file("bin/x", 0o755, text)
+    };
+    let installed = [package("ACMEa", "1.0", "a\n"), package("ACMEb", "1.0", "b\n")];
+    let stage = Scenario::with(&installed);
+    for package in &installed {
+        package.write(&stage.beside("release"));
+    }
+    package("ACMEa", "1.1", "a, mended\n").write(&stage.beside("stable"));
+    package("ACMEb", "1.1", "b\n").write(&stage.beside("stable"));
+    let run = delta(&stage, "");
+    assert_eq!(told(&run), ["acme built acme-01"], "{}", run.stderr);
+    assert_eq!(
+        (field(&run, "acme", "packages"), field(&run, "acme", "siblings_unchanged")),
+        ("[ACMEa]".into(), "[ACMEb]".into())
+    );
+    let before = stage.tree();
+    stage.run("add -R @ROOT@ work/patches/acme-01.tar.gz").ok();
+    assert_eq!(stage.text("/opt/ACMEa/bin/x"), "a, mended\n");
+    stage.run("remove -R @ROOT@ acme-01").ok();
+    crate::tree::assert_same(&stage.tree(), &before);
+    assert_eq!(told(&delta(&stage, "")), ["acme kept acme-01"]);
 }

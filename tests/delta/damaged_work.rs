@@ -137,6 +137,20 @@ fn a_revision_that_another_one_stands_on_has_to_be_there() {
 }
 
 #[test]
+fn a_manifest_of_something_else_is_not_handed_over() {
+    let stage = stage();
+    delta(&stage, "");
+    copy(
+        &stage.beside("work/patches/openssl-01.tar.gz.manifest"),
+        &stage.beside("work/patches/curl-01.tar.gz.manifest"),
+    );
+    delta(&stage, "--only less");
+    let list = String::from_utf8(work(&stage)["handover/LIST"].clone()).unwrap();
+    assert!(list.starts_with("openssl-01 ") && list.lines().count() == 1, "{list}");
+    assert!(!names(&stage).contains(&"handover/curl-01.tar.gz.manifest".to_owned()));
+}
+
+#[test]
 fn a_signed_patch_that_no_record_names_is_not_written_over() {
     let stage = stage();
     delta(&stage, "");

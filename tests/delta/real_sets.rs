@@ -72,3 +72,25 @@ fn of_real_sets_exactly_the_sources_that_were_updated_are_built() {
     assert_eq!(run.code, 33);
     assert!(first.iter().all(|(name, bytes)| !name.starts_with("patches/") || work(&stage)[name] == *bytes));
 }
+
+#[test]
+fn rpm_and_debian_packages_stand_side_by_side() {
+    let Some(made) = shared("delta over rpm packages", "cases/make/packages") else { return };
+    let stage = Scenario::new();
+    for (set, version) in [("release", "1.0"), ("stable", "1.1")] {
+        fs::create_dir(stage.beside(set)).unwrap();
+        for name in [
+            format!("acme-tools-{version}-1.noarch.zstdio.rpm"),
+            format!("acme-tools_{version}-1_amd64.xz.deb"),
+        ] {
+            fs::copy(made.join(&name), stage.beside(set).join(&name)).unwrap();
+        }
+    }
+    let run = delta(&stage, "");
+    assert_eq!(told(&run), ["acme built acme-01", "acme-tools built acme-tools-01"], "{}", run.stderr);
+    for (patch, package) in [("acme-01", "DEBacme-tools"), ("acme-tools-01", "RPMacme-tools")] {
+        let members = members(&stage, patch);
+        assert!(members.contains_key(&format!("{patch}/{package}/pkgmap")), "{patch}: {:?}", members.keys());
+    }
+    assert_eq!(told(&delta(&stage, "")), ["acme kept acme-01", "acme-tools kept acme-tools-01"]);
+}

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::work::{HANDOVER, WorkDirectory, beside, folder, put_file};
+use super::work::{HANDOVER, WorkDirectory, beside, folder, is_manifest_of, put_file};
 use crate::sign::LARGEST_MANIFEST;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
@@ -24,7 +24,8 @@ pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
         let size = patches.look(file.as_bytes())?.map(|seen| seen.size);
         let manifest = patches.read_regular(name.as_bytes(), LARGEST_MANIFEST)?;
         let (Some(size), Some(manifest)) = (size, manifest) else { continue };
-        if work.is_signed(file)? {
+        // Nobody is asked to sign for something that was not built here.
+        if work.is_signed(file)? || !is_manifest_of(&record, &manifest) {
             continue;
         }
         put(&handover, name.as_bytes(), &manifest, LARGEST_MANIFEST)?;

@@ -180,13 +180,10 @@ impl WorkDirectory {
         let Some(text) = patches.read_regular(beside(record.file()).as_bytes(), LARGEST_MANIFEST)? else {
             return Ok(PatchCondition::NotAsBuilt("has no manifest"));
         };
-        let is_its_own = |manifest: &Manifest| {
-            let sums: Vec<_> = manifest.entries.iter().map(|entry| entry.sum).collect();
-            manifest.form == ManifestForm::File && manifest.patch == record.id && sums == [sum]
-        };
-        match Manifest::parse(&text) {
-            Ok(manifest) if is_its_own(&manifest) => Ok(PatchCondition::AsBuilt(hex(&digest_of(&text)))),
-            _ => Ok(PatchCondition::NotAsBuilt("has a manifest of something else")),
+        if is_manifest_of(record, &text) {
+            Ok(PatchCondition::AsBuilt(hex(&digest_of(&text))))
+        } else {
+            Ok(PatchCondition::NotAsBuilt("has a manifest of something else"))
         }
     }
 
@@ -312,6 +309,15 @@ pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
         Err(error) if error.is_not_found() => top.make_dir(name, Mode::of(0o755)),
         dir => dir,
     }
+}
+
+/// Whether a text is the manifest of a patch as it was built.
+pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
+    Manifest::parse(text).is_ok_and(|manifest| {
+        let sums: Vec<String> = manifest.entries.iter().map(|entry| hex(&entry.sum)).collect();
+        let is_its_own = manifest.form == ManifestForm::File && manifest.patch == record.id;
+        is_its_own && sums == [record.sha256.as_str()]
+    })
 }
 
 /// The name of the manifest beside a file.
