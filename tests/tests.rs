@@ -54,6 +54,8 @@ mod damaged_records;
 mod delivered;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
+/// The patches of a stable branch.
+mod delta;
 mod demo;
 /// What a reader sees of a depot.
 mod depots;

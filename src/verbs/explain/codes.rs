@@ -279,7 +279,9 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         39 [DamagedInput] "An archive that was named cannot be decompressed." "Get it again."
     }
     "patchadm delta", ["delta"] => {
-        1 [Usage NotFound] "A directory, a source or a file of settings is not there or makes no sense, or two sources would have one base." "Read the message."
+        1 [Usage NotFound AlreadyApplied NoRights ReadOnly Space DamagedRecord Internal]
+            "A directory, a source or a list is not there or makes no sense, two sources would have one base, or the working directory cannot be written."
+            "Read the message: it names the source or the file."
         10 [NotApplicable Restricted Dependency DamagedInput Edited]
             "The first source that failed makes no patch, or a record or a patch of the working directory is not what was written there."
             "Read the message: it names the source, or the file. The other sources have their patches."

@@ -3,7 +3,9 @@
 //! It is made from the records at the end of every run, so that it is right again after one that was killed. Signatures
 //! that were brought here stay.
 
-use super::work::{HANDOVER, WorkDirectory, beside, folder};
+use std::fmt::Write as _;
+
+use super::work::{HANDOVER, WorkDirectory, beside, folder, is_manifest_of, put_file};
 use crate::sign::LARGEST_MANIFEST;
 use patchadm_rootfs::{Dir, FileType, RootError};
 
@@ -22,11 +24,13 @@ pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
         let size = patches.look(file.as_bytes())?.map(|seen| seen.size);
         let manifest = patches.read_regular(name.as_bytes(), LARGEST_MANIFEST)?;
         let (Some(size), Some(manifest)) = (size, manifest) else { continue };
-        if work.is_signed(file)? {
+        // Nobody is asked to sign for something that was not built here.
+        if work.is_signed(file)? || !is_manifest_of(&record, &manifest) {
             continue;
         }
-        put(work, &handover, name.as_bytes(), &manifest, LARGEST_MANIFEST)?;
-        list += &format!("{} {size} {} {file}\n", record.id, record.sha256);
+        put(&handover, name.as_bytes(), &manifest, LARGEST_MANIFEST)?;
+        // Writing to a string does not fail.
+        let _ = writeln!(list, "{} {size} {} {file}", record.id, record.sha256);
         names.push(name.into_bytes());
     }
     let is_done = |name: &[u8]| name.ends_with(b".manifest") && !names.iter().any(|kept| kept == name);
@@ -35,16 +39,16 @@ pub(super) fn hand_over(work: &WorkDirectory) -> Result<usize, RootError> {
             handover.remove(&name)?;
         }
     }
-    put(work, &handover, LIST, list.as_bytes(), LARGEST_LIST)?;
+    put(&handover, LIST, list.as_bytes(), LARGEST_LIST)?;
     Ok(names.len())
 }
 
 /// Writes a file unless it has these bytes.
-fn put(work: &WorkDirectory, dir: &Dir, name: &[u8], bytes: &[u8], limit: u64) -> Result<(), RootError> {
+fn put(dir: &Dir, name: &[u8], bytes: &[u8], limit: u64) -> Result<(), RootError> {
     if let Ok(Some(there)) = dir.read_regular(name, limit)
         && there == bytes
     {
         return Ok(());
     }
-    work.put(dir, name, bytes)
+    put_file(dir, name, bytes)
 }

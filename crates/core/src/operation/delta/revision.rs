@@ -31,7 +31,7 @@ pub(super) enum RevisionChoice {
     /// Nothing: its patch is of what lies there.
     Keep,
     /// A patch is made.
-    Make(NextRevision),
+    Make(Box<NextRevision>),
 }
 
 /// A patch that is to be made.
@@ -44,6 +44,12 @@ pub(super) struct NextRevision {
     pub(super) replaces: Option<&'static str>,
 }
 
+impl NextRevision {
+    fn made(self) -> RevisionChoice {
+        RevisionChoice::Make(Box::new(self))
+    }
+}
+
 /// Chooses. `key` tells the key of a patch with this id that contains this revision.
 pub(super) fn choose(
     base: &str,
@@ -53,17 +59,17 @@ pub(super) fn choose(
 ) -> Result<RevisionChoice, SourceFailure> {
     let Some(EarlierPatches { last, condition, is_signed, before }) = earlier else {
         let id = PatchId::new(&format!("{base}-01"))?;
-        return Ok(RevisionChoice::Make(NextRevision { id, previous: None, replaces: None }));
+        return Ok(NextRevision { id, previous: None, replaces: None }.made());
     };
     let id = PatchId::new(&last.id)?;
     let again = |reason| NextRevision { id: id.clone(), previous: before.clone(), replaces: Some(reason) };
     let manifest = match condition {
         PatchCondition::AsBuilt(_) if rebuild && !is_signed => {
-            return Ok(RevisionChoice::Make(again("as --rebuild asks")));
+            return Ok(again("as --rebuild asks").made());
         }
         PatchCondition::AsBuilt(manifest) => manifest.clone(),
         // Nobody has vouched for it: it is made again from what lies there now.
-        PatchCondition::NotAsBuilt(fault) if !is_signed => return Ok(RevisionChoice::Make(again(fault))),
+        PatchCondition::NotAsBuilt(fault) if !is_signed => return Ok(again(fault).made()),
         PatchCondition::NotAsBuilt(fault) => {
             return Err(SourceFailure::NotAsBuilt { path: last.path.clone().into(), fault });
         }
@@ -72,7 +78,7 @@ pub(super) fn choose(
         return Ok(RevisionChoice::Keep);
     }
     let previous = Some(EarlierRevision { record: last.clone(), manifest });
-    Ok(RevisionChoice::Make(NextRevision { id: after(&id)?, previous, replaces: None }))
+    Ok(NextRevision { id: after(&id)?, previous, replaces: None }.made())
 }
 
 /// The next revision.
@@ -105,7 +111,8 @@ mod tests {
         let key = |_: &PatchId, _: Option<&EarlierRevision>| "now".to_owned();
         match choose("curl", earlier, rebuild, &key) {
             Ok(RevisionChoice::Keep) => "keep".to_owned(),
-            Ok(RevisionChoice::Make(NextRevision { id, previous, replaces })) => {
+            Ok(RevisionChoice::Make(next)) => {
+                let NextRevision { id, previous, replaces } = *next;
                 let previous = previous.map(|one| format!(" with {}", one.record.id)).unwrap_or_default();
                 let replaces = replaces.map(|reason| format!(" replaced: {reason}")).unwrap_or_default();
                 format!("make {id}{previous}{replaces}")

@@ -1,6 +1,7 @@
 //! One source: whether its patch is of what lies there, and if not, the patch that is.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::error::SourceFailure;
 use super::inputs::InputFile;
@@ -75,10 +76,11 @@ impl SourceRun<'_> {
             RevisionChoice::Keep => {
                 let Some(last) = records.last() else { return Ok(SourceEnd::Kept) };
                 self.forget_unfinished(job.name, Some(last))?;
+                self.forget_other_forms(last)?;
                 job.kept(last, self.work);
                 Ok(SourceEnd::Kept)
             }
-            RevisionChoice::Make(next) => self.make(job, earlier.as_ref(), next),
+            RevisionChoice::Make(next) => self.make(job, earlier.as_ref(), &next),
         }
     }
 
@@ -87,9 +89,9 @@ impl SourceRun<'_> {
         &self,
         job: &mut SourceJob<'_>,
         earlier: Option<&EarlierPatches>,
-        next: NextRevision,
+        next: &NextRevision,
     ) -> Result<SourceEnd, SourceFailure> {
-        match self.build(job, &next) {
+        match self.build(job, next) {
             Err(SourceFailure::Build(BuildError::NothingChanged { .. })) if next.previous.is_none() => {}
             built => return built,
         }
@@ -182,6 +184,14 @@ impl SourceRun<'_> {
         next.map_or(Ok(()), |id| Ok(self.work.remove_other_forms(&id, None)?))
     }
 
+    /// Removes what a run that was killed left of a patch that it made in another form.
+    fn forget_other_forms(&self, last: &BuiltRecord) -> Result<(), SourceFailure> {
+        if self.request.is_dry_run {
+            return Ok(());
+        }
+        Ok(self.work.remove_other_forms(&PatchId::new(&last.id)?, Some(last.file()))?)
+    }
+
     /// What is known of the patches of a source.
     fn earlier(&self, records: &[BuiltRecord]) -> Result<Option<EarlierPatches>, SourceFailure> {
         let Some((last, rest)) = records.split_last() else { return Ok(None) };
@@ -216,11 +226,12 @@ impl SourceRun<'_> {
     /// Opens the packages of a source in one directory.
     fn open(&self, job: &SourceJob<'_>, side: ReleaseSide) -> Result<Release, SourceFailure> {
         let files = job.packages.files.iter().filter_map(|at| self.files.get(*at));
-        let entries = files.filter(|file| file.side == side).map(|file| file.path.clone()).collect();
+        let files = files.filter(|file| file.side == side);
+        let entries: Vec<PathBuf> = files.map(|file| file.path.clone()).collect();
         let directory = if side == ReleaseSide::From { self.request.release } else { self.request.stable };
         let name = format!("{} of {}", job.name, directory.display());
         let is_its_own = |package: &ReleasePackage| package.source.as_deref() == Some(job.name);
-        let opened = open_packages(&name, entries, self.cores, &is_its_own);
+        let opened = open_packages(&name, &entries, self.cores, &is_its_own);
         opened.map_err(|error| SourceFailure::Release(error.into()))
     }
 

@@ -153,7 +153,7 @@ impl WorkDirectory {
         records.bases.insert(source.to_owned(), base.to_owned());
         let text = write_bases(&records.bases);
         if text != records.bases_on_disk {
-            self.put(&self.top()?, BASES, &text)?;
+            put_file(&self.top()?, BASES, &text)?;
             records.bases_on_disk = text;
         }
         Ok(())
@@ -163,7 +163,7 @@ impl WorkDirectory {
     pub(super) fn enter(&self, record: BuiltRecord) -> Result<(), RootError> {
         let mut records = self.records();
         records.state.enter(record);
-        self.put(&self.top()?, STATE, &records.state.write())
+        put_file(&self.top()?, STATE, &records.state.write())
     }
 
     /// Compares a patch and its manifest with what was built.
@@ -180,13 +180,10 @@ impl WorkDirectory {
         let Some(text) = patches.read_regular(beside(record.file()).as_bytes(), LARGEST_MANIFEST)? else {
             return Ok(PatchCondition::NotAsBuilt("has no manifest"));
         };
-        let is_its_own = |manifest: &Manifest| {
-            let sums: Vec<_> = manifest.entries.iter().map(|entry| entry.sum).collect();
-            manifest.form == ManifestForm::File && manifest.patch == record.id && sums == [sum]
-        };
-        match Manifest::parse(&text) {
-            Ok(manifest) if is_its_own(&manifest) => Ok(PatchCondition::AsBuilt(hex(&digest_of(&text)))),
-            _ => Ok(PatchCondition::NotAsBuilt("has a manifest of something else")),
+        if is_manifest_of(record, &text) {
+            Ok(PatchCondition::AsBuilt(hex(&digest_of(&text))))
+        } else {
+            Ok(PatchCondition::NotAsBuilt("has a manifest of something else"))
         }
     }
 
@@ -240,26 +237,10 @@ impl WorkDirectory {
         let logs = folder(&self.top()?, LOGS)?;
         let name = format!("{id}.log");
         if let Ok(Some(before)) = logs.read_regular(name.as_bytes(), LARGEST_LOG) {
-            self.put(&logs, format!("{name}.1").as_bytes(), &before)?;
+            put_file(&logs, format!("{name}.1").as_bytes(), &before)?;
         }
-        self.put(&logs, name.as_bytes(), text)?;
+        put_file(&logs, name.as_bytes(), text)?;
         Ok(self.at(&format!("logs/{name}")))
-    }
-
-    /// Writes a file that replaces the one of this name, by a rename of bytes that are on the disk.
-    pub(super) fn put(&self, dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
-        let (private, mut file) = dir.create_private(PROGRAM)?;
-        let written = file
-            .put(bytes)
-            .and_then(|()| file.set_mode(Mode::of(0o644)))
-            .and_then(|()| file.sync())
-            .and_then(|()| dir.rename(&private, name))
-            .and_then(|()| dir.sync());
-        if written.is_err() {
-            // The error before it is the one to be told.
-            let _ = dir.remove(&private);
-        }
-        written
     }
 
     fn records(&self) -> MutexGuard<'_, WorkRecords> {
@@ -306,12 +287,37 @@ impl WorkRecords {
     }
 }
 
+/// Writes a file that replaces the one of this name, by a rename of bytes that are on the disk.
+pub(super) fn put_file(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
+    let (private, mut file) = dir.create_private(PROGRAM)?;
+    let written = file
+        .put(bytes)
+        .and_then(|()| file.set_mode(Mode::of(0o644)))
+        .and_then(|()| file.sync())
+        .and_then(|()| dir.rename(&private, name))
+        .and_then(|()| dir.sync());
+    if written.is_err() {
+        // The error before it is the one to be told.
+        let _ = dir.remove(&private);
+    }
+    written
+}
+
 /// Opens a directory of the working directory, made if it is missing.
 pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
     match top.dir(name) {
         Err(error) if error.is_not_found() => top.make_dir(name, Mode::of(0o755)),
         dir => dir,
     }
+}
+
+/// Whether a text is the manifest of a patch as it was built.
+pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
+    Manifest::parse(text).is_ok_and(|manifest| {
+        let sums: Vec<String> = manifest.entries.iter().map(|entry| hex(&entry.sum)).collect();
+        let is_its_own = manifest.form == ManifestForm::File && manifest.patch == record.id;
+        is_its_own && sums == [record.sha256.as_str()]
+    })
 }
 
 /// The name of the manifest beside a file.

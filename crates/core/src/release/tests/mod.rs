@@ -17,6 +17,16 @@ fn opened(path: &Path) -> Release {
     open(path.as_os_str(), 2).unwrap()
 }
 
+/// Compares what packages say of themselves with what opening them finds.
+fn assert_identified(path: &Path) {
+    let said = identify(path).unwrap().into_iter();
+    let said: Vec<_> = said.map(|one| (one.name, one.arch, one.version, one.source).into()).collect();
+    let found = opened(path).packages.into_iter();
+    let found: Vec<[Option<String>; 4]> =
+        found.map(|package| [package.name, package.arch, package.version, package.source]).collect();
+    assert_eq!(said.into_iter().map(|one: [String; 4]| one.map(Some)).collect::<Vec<_>>(), found);
+}
+
 /// The message of an operand that is refused.
 fn refused(path: &Path) -> String {
     open(path.as_os_str(), 2).map(|_| ()).unwrap_err().problem.to_string()

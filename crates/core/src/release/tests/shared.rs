@@ -48,6 +48,15 @@ fn a_package_is_the_same_whatever_compressed_it() {
     }
 }
 
+#[test]
+fn a_package_says_of_itself_what_opening_it_finds() {
+    let Some(made) = cases("a_package_says_of_itself_what_opening_it_finds", "make/packages") else { return };
+    let packages = set_entries(&made).unwrap().into_iter();
+    for path in packages.filter(|path| path.extension().is_some_and(|end| end != "spec")) {
+        assert_identified(&path);
+    }
+}
+
 /// What a Debian and an rpm package of one tree have in common: the Debian package lists every directory, and has no
 /// capabilities.
 fn plain(package: &ReleasePackage) -> Vec<String> {

@@ -180,12 +180,17 @@ fn a_directory_is_a_package_a_set_or_a_tree() {
         assert_eq!(contents(package).len(), 2);
     }
     assert_eq!(opened(&set.join("ACMEa")).packages[0].form, ReleaseForm::Svr4);
+    for entry in set_entries(&set).unwrap() {
+        assert_identified(&entry);
+    }
     fs::write(set.join("README"), "no package").unwrap();
     assert_eq!(opened(&set).packages[0].form, ReleaseForm::Tree);
     let error = open(&prefixed("set:", &set), 1).unwrap_err();
     assert!(error.to_string().ends_with("README: it is neither a package nor a tar archive"), "{error}");
     fs::write(set.join("README"), tar_of(&[("a", tar::EntryType::Regular, "b")])).unwrap();
     assert_eq!(open(&prefixed("set:", &set), 2).unwrap().packages.len(), 3);
+    let error = identify(&set.join("README")).unwrap_err();
+    assert!(error.to_string().ends_with("README: an archive that is no package is not supported"), "{error}");
     fs::remove_file(set.join("README")).unwrap();
     assert_eq!(open(&prefixed("tree:", &set), 2).unwrap().packages[0].form, ReleaseForm::Tree);
     assert_eq!(refused(&set.join("absent")), "no such file or directory");
