@@ -8,8 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 use patchadm_core::patch_scripts::of_patch;
 use patchadm_svr4::format::params::ParamFile;
@@ -36,6 +38,16 @@ const STEPS: [&str; 12] = [
     "patchrm R103300-01",
     "patchadd -d @P@/103400-01",
     "patchadd -u @P@/103400-01",
+];
+
+/// The same for two revisions of a patch that the program made.
+const BUILT_STEPS: [&str; 6] = [
+    "patchadd @P@/900-01",
+    "patchadd @P@/900-02",
+    "patchrm 900-02",
+    "patchrm 900-01",
+    "patchadd @P@/900-02",
+    "patchrm 900-02",
 ];
 
 const DIFFERENCES: &[Explained] = &[
@@ -140,7 +152,7 @@ fn stage(goldens: &Path) -> Option<[Side; 2]> {
 fn the_program_and_the_scripts_leave_the_same_root() {
     let Some(goldens) = shared("the_program_and_the_scripts_leave_the_same_root", "goldens") else { return };
     let Some(sides) = stage(&goldens) else { return };
-    assert_same_roots(&sides, |_| goldens.join("pkgs"));
+    assert_same_roots(&sides, &STEPS, |_| goldens.join("pkgs"));
 }
 
 #[test]
@@ -155,7 +167,63 @@ fn the_program_and_the_scripts_of_our_patches_leave_the_same_root() {
             write_with_our_scripts(&from, &side.scenario.beside("ours").join(set).join("SUNWstuf"));
         }
     }
-    assert_same_roots(&sides, |side| side.scenario.beside("ours"));
+    assert_same_roots(&sides, &STEPS, |side| side.scenario.beside("ours"));
+}
+
+#[test]
+fn the_program_and_the_scripts_of_patches_that_were_built_leave_the_same_root() {
+    let test = "the_program_and_the_scripts_of_patches_that_were_built_leave_the_same_root";
+    let Some(goldens) = shared(test, "goldens") else { return };
+    let Some(sides) = stage(&goldens) else { return };
+    for side in &sides {
+        build_revisions(&side.scenario);
+    }
+    assert_same_roots(&sides, &BUILT_STEPS, |side| side.scenario.beside("built"));
+}
+
+/// Makes two revisions of a patch of the software in the root; the second one takes back most of the first.
+fn build_revisions(stage: &Scenario) {
+    let copy = |from: &Path, to: &Path| {
+        assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+    };
+    let [old, first, second] = ["old", "first", "second"].map(|name| stage.beside(name));
+    copy(&stage.at("/opt/SUNWstuf"), &old);
+    copy(&old, &first);
+    copy(&old, &second);
+    write(&first.join("bin/stuf"), "first\n", 0o755);
+    fs::remove_file(first.join("bin/stuf-hard")).unwrap();
+    fs::hard_link(first.join("bin/stuf"), first.join("bin/stuf-hard")).unwrap();
+    fs::hard_link(first.join("bin/stuf"), first.join("bin/stuf-third")).unwrap();
+    fs::remove_file(first.join("lib/libstuf.so")).unwrap();
+    symlink("libstuf.so.2", first.join("lib/libstuf.so")).unwrap();
+    write(&first.join("lib/libstuf.so.2"), "two\n", 0o755);
+    write(&first.join("share/b512"), "b512\n", 0o600);
+    fs::remove_file(first.join("share/old")).unwrap();
+    write(&first.join("fresh/deep/file"), "fresh\n", 0o640);
+    write(&second.join("bin/tool"), "second\n", 0o555);
+    write(&second.join("share/second"), "second\n", 0o644);
+    let pkginfo = fs::read(stage.at("/var/sadm/pkg/SUNWstuf/pkginfo")).unwrap();
+    let params = ParamFile::parse(&pkginfo).unwrap().params();
+    let (arch, version) = (params.text("ARCH"), params.text("VERSION"));
+    let named = format!("--pkg SUNWstuf --arch {arch} --base-version {version} --basedir /opt/SUNWstuf");
+    fs::create_dir(stage.beside("built")).unwrap();
+    for (id, to, previous) in [("900-01", "first", ""), ("900-02", "second", "--previous built/900-01")] {
+        let line = format!(
+            "build --id {id} --from old --to {to} -o built/{id} {named} --owner root:root {previous}"
+        );
+        let run = stage.run(&line);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+}
+
+/// Writes a file with a time in whole seconds, which is all that a pkgmap has.
+fn write(path: &Path, text: &str, mode: u32) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let _ = fs::remove_file(path);
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let time = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    fs::File::open(path).unwrap().set_modified(time).unwrap();
 }
 
 /// Copies a package, with the scripts that patches of ours carry in the place of its own.
@@ -182,9 +250,9 @@ fn write_with_our_scripts(from: &Path, to: &Path) {
 }
 
 /// Goes all steps on both sides, and compares what is there after each.
-fn assert_same_roots(sides: &[Side; 2], patches: impl Fn(&Side) -> PathBuf) {
+fn assert_same_roots(sides: &[Side; 2], steps: &[&str], patches: impl Fn(&Side) -> PathBuf) {
     let mut differences: Vec<Difference> = Vec::new();
-    for step in STEPS {
+    for step in steps {
         let codes = sides.each_ref().map(|side| {
             let (command, rest) = step.split_once(' ').unwrap();
             let rest = rest.replace("@P@", patches(side).to_str().unwrap());
@@ -196,7 +264,7 @@ fn assert_same_roots(sides: &[Side; 2], patches: impl Fn(&Side) -> PathBuf) {
         let all: BTreeSet<&String> = native.keys().chain(script.keys()).collect();
         for what in all.into_iter().filter(|what| native.get(*what) != script.get(*what)) {
             let both = format!("native {:?}, script {:?}", native.get(what), script.get(what));
-            differences.push(("engine".to_owned(), step.to_owned(), what.clone(), both));
+            differences.push(("engine".to_owned(), (*step).to_owned(), what.clone(), both));
         }
     }
     assert_explained(&differences, DIFFERENCES);

@@ -225,3 +225,16 @@ fn a_file_that_says_anything_else_is_refused_by_name_and_nothing_is_changed() {
     assert!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEnew").fails(1).contains("version 9"));
     before.assert_again(&stage, "nothing is changed");
 }
+
+#[test]
+fn a_pipe_takes_over_no_attribute_that_only_files_can_have() {
+    let Some(stage) = stage("a_pipe_takes_over_no_attribute_that_only_files_can_have") else { return };
+    set(&stage, "/opt/ACMEweb/share/text", "user.note", "kept");
+    let before = Before::of(&stage);
+    let pipe = Package::new("ACMEweb").line("share/text", "p none share/text 0644 root root");
+    Patch::of("100-01", pipe).directory(&stage);
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    let run = stage.run("patchrm -R @ROOT@ 100-01");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    before.assert_again(&stage, "backed out");
+}

@@ -4,15 +4,17 @@
 mod driver;
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
 
 use patchadm_core::patch_scripts::{UNDO_CLASS, of_patch};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
-use crate::tree::assert_same;
+use crate::tree::{Tree, assert_same};
 use driver::ScriptDriver;
 
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
@@ -82,6 +84,57 @@ fn what_they_apply_they_take_back_under_every_shell() {
         assert_same(&stage.tree(), &before);
         assert_eq!(driver.parameter("PATCHLIST"), "");
         assert!(!stage.at("/var/sadm/pkg/ACMEweb/save/900-01").exists());
+    }
+}
+
+/// Makes a patch of the software in the root and a copy of it that `change` has changed.
+fn built(stage: &Scenario, id: &str, change: impl Fn(&Path)) -> PathBuf {
+    let copy = stage.beside(&format!("new-{id}"));
+    let copied = Command::new("cp").arg("-a").arg(stage.at("/opt/ACMEweb")).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    change(&copy);
+    let named = "--pkg ACMEweb --arch i386 --base-version 1.0 --basedir /opt/ACMEweb --owner root:root";
+    let line = format!("build --id {id} --from root/opt/ACMEweb --to new-{id} -o built-{id} {named}");
+    stage.run(&line).ok();
+    stage.beside(&format!("built-{id}")).join("ACMEweb")
+}
+
+/// Writes a file with a time in whole seconds, which is all that a pkgmap has.
+fn write(path: &Path, text: &str, mode: u32) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let _ = fs::remove_file(path);
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let time = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    fs::File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// Everything that scripts can carry over: contents, modes, new objects, links of both kinds, deleted objects.
+fn change(new: &Path) {
+    write(&new.join("bin/httpd"), "two\n", 0o755);
+    fs::remove_file(new.join("bin/httpd-again")).unwrap();
+    fs::hard_link(new.join("bin/httpd"), new.join("bin/httpd-again")).unwrap();
+    fs::remove_file(new.join("bin/www")).unwrap();
+    symlink("../lib/liba.so.1", new.join("bin/www")).unwrap();
+    write(&new.join("share/kept"), "kept\n", 0o600);
+    fs::remove_file(new.join("share/old")).unwrap();
+    write(&new.join("new/file"), "new\n", 0o600);
+}
+
+#[test]
+fn what_is_built_of_two_releases_is_applied_and_taken_back_under_every_shell() {
+    for shell in shells("what_is_built_of_two_releases_is_applied_and_taken_back_under_every_shell") {
+        let stage = Scenario::with(&[base()]);
+        let before = stage.tree();
+        let driver = ScriptDriver::new(&stage, shell.clone());
+        let delivered = built(&stage, "900-01", change);
+        driver.apply(&delivered, "PATCH_NO_UNDO=\n").expect_end(0);
+        let installed = Tree::of(&stage.at("/opt/ACMEweb"), &[]);
+        assert_same(&installed, &Tree::of(&stage.beside("new-900-01"), &[]));
+        assert_eq!(driver.parameter("PATCHLIST"), "900-01", "{shell:?}");
+        driver.back_out("900-01").expect_end(0);
+        assert_same(&stage.tree(), &before);
+        assert_eq!(driver.parameter("PATCHLIST"), "");
     }
 }
 

@@ -9,6 +9,9 @@ use super::previous::PreviousPackage;
 use crate::release::{LinkGroup, ReleaseObject};
 use patchadm_svr4::package::ObjectPath;
 
+/// The attribute by which a directory gives new objects in it attributes.
+const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
 /// An object that is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveredObject {
@@ -18,7 +21,8 @@ pub struct DeliveredObject {
     pub side: ReleaseSide,
     /// The reason.
     pub why: DeliveryReason,
-    /// The extended attributes must be said, even that there are none: the object that it replaces may have some.
+    /// The extended attributes must be said, even that there are none: the object that it replaces may have some, or its
+    /// directory may hand some down.
     pub says_xattrs: bool,
 }
 
@@ -96,7 +100,12 @@ impl PackageDelivery {
         TwoLists { old, new }: TwoLists<'_>,
     ) {
         let has_any = |list| object_at(list, &object.path).is_some_and(|other| !other.xattrs.is_empty());
-        let says_xattrs = has_any(old) || has_any(new);
+        let parent = object.path.parent();
+        let hands_down = |list| {
+            let parent = parent.as_ref().and_then(|parent| object_at(list, parent));
+            parent.is_some_and(|parent| parent.xattrs.contains_key(DEFAULT_ACL))
+        };
+        let says_xattrs = has_any(old) || has_any(new) || hands_down(old) || hands_down(new);
         let made = DeliveredObject { object: object.clone(), side, why, says_xattrs };
         self.deleted.remove(&object.path);
         self.delivered.insert(object.path.clone(), made);
@@ -115,10 +124,10 @@ impl PackageDelivery {
                 self.deleted.insert(path.clone());
             }
         }
-        for path in &previous.with_xattrs {
-            if let Some(delivered) = self.delivered.get_mut(path) {
-                delivered.says_xattrs = true;
-            }
+        for (path, delivered) in &mut self.delivered {
+            let parent = path.parent();
+            let has_any = |path: &ObjectPath| previous.with_xattrs.contains(path);
+            delivered.says_xattrs |= has_any(path) || parent.as_ref().is_some_and(has_any);
         }
     }
 
@@ -233,6 +242,23 @@ mod tests {
         before.with_xattrs = before.paths.clone();
         delivery.contain(&before, lists);
         assert!(says(&delivery, "/b"));
+    }
+
+    #[test]
+    fn attributes_are_said_where_the_directory_may_hand_some_down() {
+        let mut above = directory("/d");
+        above.xattrs.insert(DEFAULT_ACL.to_vec(), b"x".to_vec());
+        let old = [directory("/c"), above, directory("/e")];
+        let fresh = ["/c/f", "/d/f", "/e/f"].map(|path| file(path, "new"));
+        let new: Vec<ReleaseObject> =
+            old.iter().zip(&fresh).flat_map(|(one, other)| [one, other]).cloned().collect();
+        let lists = TwoLists { old: &old, new: &new };
+        let mut delivery = delivery(lists);
+        let mut before = previous(&["/e"]);
+        before.with_xattrs = before.paths.clone();
+        delivery.contain(&before, lists);
+        let says = fresh.each_ref().map(|object| delivery.delivered[&object.path].says_xattrs);
+        assert_eq!(says, [false, true, true]);
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub(super) fn params_of(
     for (name, value) in macros.iter().filter(|(_, value)| !value.is_empty()) {
         params.set(name, value);
     }
+    // Scripts record these two; said by the package, they are recorded whether scripts run or not.
+    params.set("Patch_label", request.id.to_string());
+    params.set("Obsoletes_label", obsoletes.to_string());
     params
 }
 

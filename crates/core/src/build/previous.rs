@@ -6,7 +6,7 @@ use std::path::Path;
 use super::request::PatchLists;
 use crate::format::objects_file::{GivenAttributes, OBJECTS, ObjectsFile, ObjectsFileError};
 use crate::source::{Extent, Image, Origin, PackageImage, SourceError, open};
-use patchadm_svr4::package::{ObjectPath, PackagePath, PathError};
+use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath, PathError};
 use patchadm_svr4::patch::{PatchId, PatchMacros, PatchMacrosError};
 
 /// The separator between base and revision of the ids that are made.
@@ -34,7 +34,7 @@ pub struct PreviousPackage {
     pub version: String,
     /// The paths that it delivers or deletes, below the base directory.
     pub paths: BTreeSet<ObjectPath>,
-    /// Those of them to which it gives extended attributes.
+    /// Those of them that may have extended attributes of it or of a revision before it.
     pub with_xattrs: BTreeSet<ObjectPath>,
 }
 
@@ -149,17 +149,46 @@ impl PreviousPackage {
         };
         let objects = package.install.get(OBJECTS).map(|text| ObjectsFile::parse(text)).transpose();
         let given = objects.map_err(unreadable)?.unwrap_or_default().objects;
-        let has_any =
-            |given: &GivenAttributes| given.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty());
-        let with_xattrs = given.iter().filter(|(_, given)| has_any(given)).map(|(path, _)| path);
+        let says_any = |given: &GivenAttributes| given.xattrs.is_some();
+        let said = given.iter().filter(|(_, given)| says_any(given)).map(|(path, _)| path);
+        // Where it leaves nothing that could have any, a revision before it may have given some.
+        let is_silent =
+            |ftype: Ftype| matches!(ftype, Ftype::Symlink | Ftype::Pipe | Ftype::Block | Ftype::Character);
+        let silent = package.pkgmap.entries.iter().filter(|entry| is_silent(entry.object.ftype));
+        let with_xattrs = said.chain(silent.map(|entry| &entry.path)).chain(&package.deletes);
         let text = |name| package.params.text(name).into_owned();
-        Ok(Self {
+        let mut found = Self {
             pkg: text("PKG"),
             arch: text("ARCH"),
             version: text("VERSION"),
             paths: paths.map(place).collect::<Result<_, _>>()?,
             with_xattrs: with_xattrs.map(place).collect::<Result<_, _>>()?,
-        })
+        };
+        found.add_other_names(package.pkgmap.entries.iter().filter_map(|entry| {
+            let path = place(&entry.path).ok().filter(|_| entry.object.ftype == Ftype::Link)?;
+            let file = path.link_source(entry.object.target.as_deref()?).ok()?;
+            Some((path, file))
+        }));
+        Ok(found)
+    }
+
+    /// Adds the other names of files with attributes: each has what the file has.
+    fn add_other_names(&mut self, links: impl Iterator<Item = (ObjectPath, ObjectPath)>) {
+        let mut links: Vec<_> = links.collect();
+        loop {
+            let with_xattrs = &mut self.with_xattrs;
+            let known = links.len();
+            links.retain(|(path, file)| {
+                let has_any = with_xattrs.contains(file);
+                if has_any {
+                    with_xattrs.insert(path.clone());
+                }
+                !has_any
+            });
+            if links.len() == known {
+                return;
+            }
+        }
     }
 }
 
@@ -200,19 +229,21 @@ mod tests {
 
     #[test]
     fn the_paths_of_a_revision_are_what_it_delivers_and_deletes_below_the_base_directory() {
-        let lines = ": 1 4\n1 f none bin/a 0755 root bin 1 97 0\n1 d none /opt/web/etc 0755 root bin\n\
-                     1 i pkginfo 1 1 1\n";
+        let lines = ": 1 4\n1 f none bin/a 0755 root bin 1 97 0\n1 l none bin/b=c\n1 l none bin/c=../bin/a\n\
+                     1 d none /opt/web/etc 0755 root bin\n1 f none /opt/web/x 0755 root bin 1 97 0\n1 i pkginfo 1 1 1\n";
         let macros = [("BASEDIR", "/opt/web"), ("SUNW_PATCHID", "900-01"), ("SUNW_OBSOLETES", "890-01")];
         let mut one = package(&macros, lines);
         one.deletes = vec![PackagePath::new(b"share/old").unwrap()];
         one.install.insert(
             OBJECTS.to_owned(),
-            b"{\"objects\":1}\n{\"path\":\"bin/a\",\"xattrs\":{\"user.n\":\"00\"}}\n".to_vec(),
+            b"{\"objects\":1}\n{\"path\":\"bin/a\",\"xattrs\":{\"user.n\":\"00\"}}\n\
+              {\"path\":\"/opt/web/x\",\"xattrs\":{}}\n"
+                .to_vec(),
         );
         let patch = patch(vec![one]).unwrap();
         let found = &patch.packages[0];
-        assert_eq!(format!("{:?}", found.paths), "{/bin/a, /etc, /share/old}");
-        assert_eq!(format!("{:?}", found.with_xattrs), "{/bin/a}");
+        assert_eq!(format!("{:?}", found.paths), "{/bin/a, /bin/b, /bin/c, /etc, /share/old, /x}");
+        assert_eq!(format!("{:?}", found.with_xattrs), "{/bin/a, /bin/b, /bin/c, /share/old, /x}");
         assert_eq!((patch.id.as_str(), patch.lists.obsoletes.to_string().as_str()), ("900-01", "890-01"));
     }
 

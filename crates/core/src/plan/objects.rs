@@ -154,7 +154,8 @@ impl PlanBuilder<'_> {
         let same_bytes = self.inventory.identical.contains(path);
         let is_edited = *handling == Handling::ByScript && object.ftype == Ftype::Editable;
         let has_given = given::has_given(old, wanted.given, self.inventory.privileged);
-        if !is_edited && has_given && is_installed(old, &new, object, same_bytes) {
+        let is_there = has_given && is_installed(old, &new, object, same_bytes);
+        if !is_edited && is_there && !self.is_other_name(path, old) {
             return Ok(());
         }
         self.check_obstacle(path)?;
@@ -163,6 +164,12 @@ impl PlanBuilder<'_> {
         }
         self.change(package, path, Action::Replace(new));
         Ok(())
+    }
+
+    /// Whether what is at a path is recorded as another name of a file, and is one: a file of its own is to be there.
+    fn is_other_name(&self, path: &ObjectPath, old: &Live) -> bool {
+        let is_link = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link);
+        is_link && old.links > 1
     }
 
     /// Keeps what an administrator wrote under another name.

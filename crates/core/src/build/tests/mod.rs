@@ -108,7 +108,8 @@ fn a_draft_says_what_the_patch_is_before_a_byte_is_written() {
     assert_eq!(
         String::from_utf8(patchadm_svr4::format::params::write(&sparse.params)).unwrap(),
         "PKG=ACMEweb\nNAME=ACMEweb\nARCH=all\nVERSION=2.0\nCATEGORY=application\nBASEDIR=/\nCLASSES=none\n\
-         SUNW_PATCHID=900-01\nSUNW_OBSOLETES=890-02\nSUNW_PATCH_PROPERTIES=rebootafter\n"
+         SUNW_PATCHID=900-01\nSUNW_OBSOLETES=890-02\nSUNW_PATCH_PROPERTIES=rebootafter\n\
+         Patch_label=900-01\nObsoletes_label=890-02\n"
     );
     let pkgmap = String::from_utf8(sparse.pkgmap.write()).unwrap();
     let (_, entries) = pkgmap.split_once('\n').unwrap();
@@ -117,7 +118,7 @@ fn a_draft_says_what_the_patch_is_before_a_byte_is_written() {
         "1 f none bin/web 0644 root root 4 379 1577836800\n1 i deletes 5 435 1577836900\n\
          1 f none fresh\\040file 0644 root root 3 330 1577836800\n\
          1 f none lib/one 0644 root root 8 846 1577836800\n1 l none lib/two=one\n1 s none now=lib\n\
-         1 i pkginfo 166 12504 1577836900\n"
+         1 i pkginfo 208 15899 1577836900\n"
     );
     assert_eq!(sparse.information["deletes"], b"gone\n");
     assert_eq!(

@@ -166,7 +166,11 @@ impl ProjectedRoot {
             return Xattrs::new();
         }
         if let Some(old) = &change.old {
-            return handed_on(&old.xattrs);
+            let mut kept = handed_on(&old.xattrs);
+            if matches!(kind, LiveKind::Pipe | LiveKind::Device { .. }) {
+                kept.retain(|key, _| !key.starts_with(b"user."));
+            }
+            return kept;
         }
         let Some(parent) = self.place_of(&change.path).parent() else { return Xattrs::new() };
         if made.contains_key(&parent) {
