@@ -41,6 +41,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::Archive(ArchiveError::Root(error))
         | Failure::Policy(PolicyError::Root(error))
         | Failure::Scripts(ScriptError::Root(error))
+        | Failure::Keys(KeyDirectoryError::Root(error))
         | Failure::Response(ResponseError::Root(error)) => of_root(error),
         Failure::Unrecovered { error } if error.left == RootCondition::InDoubt => ExitCause::InDoubt,
         Failure::Unrecovered { error } => match error.cause {
@@ -55,7 +56,6 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Archive(ArchiveError::View(error)) => of_view(error),
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
-        Failure::Keys(KeyDirectoryError::Root(error)) => of_root(error),
         Failure::Keys(_) | Failure::StaleIndex(_) => ExitCause::Signature,
         Failure::DepotMemory { .. } => ExitCause::DamagedRecord,
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,

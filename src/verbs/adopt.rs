@@ -103,14 +103,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         call.output.heedless();
     }
     let (wait, dry_run) = (args.wait, args.dry_run);
-    let result = match args.forgotten()? {
-        Some(package) => call.change(&root, command.name(), wait, |caller| {
-            forget_software(&root, &package, dry_run, caller)
-        })?,
-        None => {
-            let request = args.request(call, &root)?;
-            call.change(&root, command.name(), wait, |caller| adopt_software(&root, &request, caller))?
-        }
+    let result = if let Some(package) = args.forgotten()? {
+        call.change(&root, command.name(), wait, |caller| forget_software(&root, &package, dry_run, caller))?
+    } else {
+        let request = args.request(call, &root)?;
+        call.change(&root, command.name(), wait, |caller| adopt_software(&root, &request, caller))?
     };
     let reply = match result {
         Ok(report) => AdoptReply::of(command, report, dry_run),

@@ -1,5 +1,6 @@
 //! `patchadm key`: makes keys, and says which ones a root trusts.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -193,7 +194,7 @@ fn trust(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let root = args.common.root.open(call)?;
     let changed =
         call.change(&root, "key", None, |caller| trust_key(&root, (&name, &key, &rules), caller))?;
-    let changed = changed.map_err(|error| keys_refused(&root, error))?;
+    let changed = changed.map_err(|error| keys_refused(&root, &error))?;
     let text = if changed { "is trusted" } else { "is trusted already" };
     about_root(call, &root, changed, key.id, &format!("key {} ({name}) {text}", key.id))
 }
@@ -204,7 +205,7 @@ fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let root = args.common.root.open(call)?;
     let reason = args.reason.as_deref().unwrap_or_default();
     let changed = call.change(&root, "key", None, |caller| revoke_key(&root, (id, reason), caller))?;
-    let changed = changed.map_err(|error| keys_refused(&root, error))?;
+    let changed = changed.map_err(|error| keys_refused(&root, &error))?;
     let text = if changed { "is revoked" } else { "is revoked already" };
     about_root(call, &root, changed, id, &format!("key {id} {text}"))
 }
@@ -220,15 +221,13 @@ fn about_root(call: &Invocation, root: &Root, changed: bool, id: KeyId, text: &s
 fn list(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
     let root = args.common.root.open(call)?;
     let keys = shown_keys(call, &root)?;
-    let text = match keys.is_empty() {
-        true => vec!["no key is trusted".to_owned()],
-        false => keys.iter().map(line).collect(),
-    };
+    let text =
+        if keys.is_empty() { vec!["no key is trusted".to_owned()] } else { keys.iter().map(line).collect() };
     Ok(Reply::about(&root, Exit::OK, KeysReport { result: Some(ResultWord::Done), keys, text }))
 }
 
 fn shown_keys(call: &Invocation, root: &Root) -> anyhow::Result<Vec<ShownKey>> {
-    let keys = read_keys(root).map_err(|error| keys_refused(root, error))?;
+    let keys = read_keys(root).map_err(|error| keys_refused(root, &error))?;
     let today = call.surroundings.now.date_naive();
     Ok(shown(root, &keys, today))
 }
@@ -272,16 +271,16 @@ fn shown(root: &Root, RootKeys { ring, place }: &RootKeys, today: NaiveDate) -> 
 fn line(key: &ShownKey) -> String {
     let mut line = format!("{} {:<8} {}", key.id, key.state, key.name.as_deref().unwrap_or("-"));
     if !key.roles.is_empty() && key.roles.len() < KeyRole::ALL.len() {
-        line.push_str(&format!(", {} only", key.roles.join(" ")));
+        let _ = write!(line, ", {} only", key.roles.join(" "));
     }
     if let Some(bases) = &key.bases {
-        line.push_str(&format!(", bases {bases}"));
+        let _ = write!(line, ", bases {bases}");
     }
     if let Some(day) = &key.expires {
-        line.push_str(&format!(", until {day}"));
+        let _ = write!(line, ", until {day}");
     }
     if let Some(reason) = key.reason.as_deref().filter(|reason| !reason.is_empty()) {
-        line.push_str(&format!(" ({reason})"));
+        let _ = write!(line, " ({reason})");
     }
     line.trim_end().to_owned()
 }
@@ -298,8 +297,8 @@ fn read_public_key(file: &Path) -> anyhow::Result<PublicKey> {
 }
 
 /// The end by keys of a root that cannot be believed or changed.
-fn keys_refused(root: &Root, error: KeysError) -> anyhow::Error {
-    let exit = match &error {
+fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
+    let exit = match error {
         KeysError::Failed(failure) => return query_refused(root, failure).into(),
         KeysError::Directory(_) | KeysError::Revoked(_) => Exit::SIGNATURE,
         KeysError::Key(_) => Exit::failed(ExitCause::DamagedInput),

@@ -2,6 +2,7 @@
 
 mod delivered;
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -198,13 +199,13 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
 fn signature_words(signature: &SignatureRecord) -> String {
     let mut words = signature.state.clone();
     if let Some(key) = &signature.key {
-        words.push_str(&format!(", by key {key}"));
+        let _ = write!(words, ", by key {key}");
     }
     if let Some(name) = &signature.name {
-        words.push_str(&format!(" ({name})"));
+        let _ = write!(words, " ({name})");
     }
     if let Some(time) = &signature.time {
-        words.push_str(&format!(", {time}"));
+        let _ = write!(words, ", {time}");
     }
     words
 }

@@ -326,7 +326,8 @@ mod tests {
     const SUM: &str = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35";
 
     fn text(head: &str, paths: &[&str]) -> String {
-        let lines: String = paths.iter().map(|path| format!("SHA256 ({path}) = {SUM}\n")).collect();
+        let lines: Vec<String> = paths.iter().map(|path| format!("SHA256 ({path}) = {SUM}\n")).collect();
+        let lines = lines.concat();
         format!("# patchadm manifest 1\n# patch 300001-03\n{head}{lines}")
     }
 
@@ -363,7 +364,7 @@ mod tests {
             (text(members, &[]), "line 3: there is no file behind it"),
             (text("# form members\n# more x\n", &["a"]), "line 4: it is no line of the head"),
             (text("# form members\n# date 20.11.2026\n", &["a"]), "line 4: its date is not"),
-            (text(members, &["a"]).replace("\n", "\r\n"), "line 1: it has a carriage return"),
+            (text(members, &["a"]).replace('\n', "\r\n"), "line 1: it has a carriage return"),
             (text(members, &["a"]).trim_end().to_owned(), "line 4: it has no end"),
             (text(members, &["a"]).replace("d47", "D47"), "64 hexadecimal digits in small letters"),
             (text(members, &["a\\b"]), "is not escaped as by sha256sum"),

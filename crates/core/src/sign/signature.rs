@@ -2,6 +2,8 @@
 //!
 //! The untrusted comment is covered by no signature; nothing reads it.
 
+use std::fmt::Write as _;
+
 use super::armor;
 use super::curve;
 use super::public_key::{ALGORITHM, KeyId, PublicKey};
@@ -132,7 +134,7 @@ impl Signature {
         let mut text = armor::write(comment, &[&algorithm[..], &self.key.0, &self.bytes].concat());
         if let Some(trusted) = &self.trusted {
             let shown = String::from_utf8_lossy(&trusted.text);
-            text.push_str(&format!("trusted comment: {shown}\n{}\n", armor::encode(&trusted.signature)));
+            let _ = writeln!(text, "trusted comment: {shown}\n{}", armor::encode(&trusted.signature));
         }
         text
     }
@@ -146,7 +148,8 @@ fn trusted_comment(line: &[u8], signature: &[u8]) -> Result<TrustedComment, Sign
     Ok(TrustedComment { text: text.to_vec(), signature })
 }
 
-#[cfg(all(test, feature = "sign"))]
+#[cfg(test)]
+#[cfg(feature = "sign")]
 mod tests {
     use super::*;
 

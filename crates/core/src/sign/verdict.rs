@@ -228,13 +228,10 @@ fn of_signature(
         return verdict(SignatureState::Revoked, format!("signed by key {id}, which is revoked{why}"));
     }
     let Some(signer) = signer else {
-        return match known.is_empty() {
-            true => {
-                verdict(SignatureState::UnknownKey, format!("is signed by key {id}, which is not known here"))
-            }
-            false => {
-                verdict(SignatureState::Bad, format!("the signature by key {id} is not one of the manifest"))
-            }
+        return if known.is_empty() {
+            verdict(SignatureState::UnknownKey, format!("is signed by key {id}, which is not known here"))
+        } else {
+            verdict(SignatureState::Bad, format!("the signature by key {id} is not one of the manifest"))
         };
     };
     let (mut found, manifest) = of_key(signer, signature, files, role, demand.word);
@@ -280,7 +277,8 @@ fn of_key(
     (Verdict { form: Some(manifest.form), ..found }, Some(manifest))
 }
 
-#[cfg(all(test, feature = "sign"))]
+#[cfg(test)]
+#[cfg(feature = "sign")]
 mod tests {
     use super::super::{KeyRules, PublicKey, Revocations};
     use super::*;

@@ -65,10 +65,8 @@ fn open_members(mut source: Source, demands: &[Demand]) -> Result<(Source, Image
     let order = source.walk_into(&mut scan, &|_| true).map_err(|error| source.or_of_patches(error))?;
     let files = scan.signed_files().map_err(|problem| source.or_of_patches(source.error(problem)))?;
     let judged = judge_all(files.as_ref().map(|(_, files)| files), demands);
-    let (verdict, manifest) = judged.map_err(|verdict| match scan.has_pkcs7() {
-        true => refused(verdict.but_reason(PKCS7)),
-        false => refused(verdict),
-    })?;
+    let (verdict, manifest) = judged
+        .map_err(|verdict| refused(if scan.has_pkcs7() { verdict.but_reason(PKCS7) } else { verdict }))?;
     let mut unread = Vec::new();
     if let (Some(manifest), Some((top, _))) = (&manifest, &files) {
         let bad = |reason: String| refused(verdict.clone().but_bad(reason));

@@ -103,7 +103,10 @@ impl Read for Pieces<'_> {
 #[test]
 fn the_pieces_in_which_content_comes_do_not_matter() {
     let from = MadePackage::tree().release();
-    let numbers = |count: u32, factor: u32| (0..count).map(|at| format!("{} ", at * factor % 9973)).collect();
+    let numbers = |count: u32, factor: u32| {
+        let numbers: Vec<String> = (0..count).map(|at| (at * factor % 9973).to_string()).collect();
+        numbers.join(" ")
+    };
     let texts: Vec<String> = (1..40).map(|at| numbers(300 + 97 * at, 7 * at)).collect();
     let names: Vec<String> = (1..40).map(|at| format!("/share/{at}")).collect();
     let both = [usize::MAX, 311].map(|piece| {

@@ -1,6 +1,7 @@
 //! One patch without a fault, and for every code a change by which it gets this code and no other.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -91,16 +92,18 @@ impl PatchText {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         };
-        let pkginfo: String = self.pkginfo.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let lines: Vec<String> =
+            self.pkginfo.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let pkginfo = lines.concat();
         let mut pkgmap = ": 1 8\n".to_owned();
         for line in &self.lines {
-            pkgmap += &format!("1 {line}\n");
+            let _ = writeln!(pkgmap, "1 {line}");
         }
         let pkginfo_file = [("pkginfo".to_owned(), pkginfo.clone().into_bytes())];
         for (name, text) in
             self.install.iter().map(|(name, text)| (name.clone(), text.clone())).chain(pkginfo_file)
         {
-            pkgmap += &format!("1 i {name} {} {} 1577836800\n", text.len(), checksum::sum(&text));
+            let _ = writeln!(pkgmap, "1 i {name} {} {} 1577836800", text.len(), checksum::sum(&text));
         }
         put(package.join("pkginfo"), pkginfo.as_bytes());
         put(package.join("pkgmap"), pkgmap.as_bytes());

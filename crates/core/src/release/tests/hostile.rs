@@ -58,7 +58,7 @@ fn a_flipped_bit_is_refused_or_harmless_and_never_a_panic() {
 #[test]
 fn an_ar_member_that_lies_about_its_size_is_refused() {
     for (name, whole) in victims("an_ar_member_that_lies_about_its_size_is_refused") {
-        if !name.ends_with(".deb") {
+        if !name.contains("_amd64.") {
             continue;
         }
         let header = whole.windows(9).rposition(|window| window == b"data.tar.").unwrap();

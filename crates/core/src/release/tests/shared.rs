@@ -119,7 +119,10 @@ fn what_differs_between_two_releases_of_debian_is_what_dpkg_deb_found() {
 /// The paths whose objects are not the same but for their times.
 fn differing(old: &ReleasePackage, new: &ReleasePackage) -> BTreeSet<String> {
     let timeless = |package: &ReleasePackage| -> BTreeMap<String, ReleaseObject> {
-        let without = |object: &ReleaseObject| ReleaseObject { mtime: Default::default(), ..object.clone() };
+        let without = |object: &ReleaseObject| ReleaseObject {
+            mtime: patchadm_rootfs::Timestamp::default(),
+            ..object.clone()
+        };
         package.objects.iter().map(|object| (object.path.to_string(), without(object))).collect()
     };
     let (old, new) = (timeless(old), timeless(new));

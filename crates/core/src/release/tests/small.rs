@@ -78,7 +78,11 @@ fn a_tree_is_a_list_sorted_by_path_with_its_hard_links() {
         assert_eq!(read["/lib/one"], b"shared\n");
         let mut second = Vec::new();
         let wanted = |path: &ObjectPath| path.name() == b"two";
-        package.contents.each(&wanted, &mut |path, _| Ok(second.push(path.to_string()))).unwrap();
+        let read = package.contents.each(&wanted, &mut |path, _| {
+            second.push(path.to_string());
+            Ok(())
+        });
+        read.unwrap();
         assert_eq!(second, ["/lib/two"]);
     }
 }
