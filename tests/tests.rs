@@ -191,6 +191,8 @@ mod producer;
 mod prototypes;
 /// Patches that enter a depot.
 mod publish;
+/// What is refused there.
+mod publish_refusals;
 mod puttext;
 /// Numbers that look random.
 mod random;

@@ -64,15 +64,6 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::Script(failure) => {
             failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
-        Failure::StaleIndex(_) => {
-            "Ask who publishes it; a depot that was begun anew is known again without its line in \
-             /var/sadm/patchadm/depots."
-                .to_owned()
-        }
-        Failure::DepotMemory { .. } => {
-            "Put the file back from a backup, or remove it if you know that the index is the newest."
-                .to_owned()
-        }
         Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => {

@@ -282,7 +282,7 @@ fn step_of(line: &str, depot: &Path) -> Option<&'static str> {
     if line.contains(" syncfs(") {
         return Some("syncfs");
     }
-    if line.contains(" fsync(") {
+    if line.contains(" fsync(") || line.contains(" fdatasync(") {
         let places = [(depot.to_owned(), "sync the top"), (depot.join("index"), "sync the copies")];
         let place = places.into_iter().find(|(path, _)| is_of(path.clone()));
         return Some(place.map_or("sync a file", |(_, step)| step));
@@ -297,7 +297,7 @@ fn step_of(line: &str, depot: &Path) -> Option<&'static str> {
 }
 
 /// The calls that give names and make them durable.
-const DURABLE: [&str; 4] = ["fsync", "renameat", "renameat2", "syncfs"];
+const DURABLE: [&str; 5] = ["fdatasync", "fsync", "renameat", "renameat2", "syncfs"];
 
 #[test]
 fn the_index_gets_its_name_after_all_that_it_names_is_durable() {

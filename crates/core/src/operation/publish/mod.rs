@@ -40,7 +40,8 @@ pub fn publish(
         PublishWork::Finish => finish(request, wait),
         PublishWork::Refresh => publish_patches(request, &[], wait),
         PublishWork::Patches(work) => {
-            let _nobody_builds = lock_work(work, wait)?;
+            // Taking the lock leaves a note of who has it.
+            let _nobody_builds = if request.is_dry_run { None } else { lock_work(work, wait)? };
             publish_patches(request, &read_patches(work, request)?, wait)
         }
     }
