@@ -28,10 +28,17 @@ pub(super) fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Res
     let (root, host) = (&ground.root, &ground.host);
     let mut demands = vec![demand(root, &ground.policy, request)?];
     if root.is_bounded() && !root.is_system() && !policy::is_of_caller(root) {
-        demands.push(demand(host, &policy::of_host(host)?, request)?);
+        demands.push(demand(host, &policy::of_host(host)?, &of_host(request))?);
     }
     demands.retain(|demand| demand.word != DemandWord::Off);
     Ok(demands)
+}
+
+/// The request as far as it is about the host: who requires signatures by the keys of the root asks nothing of those of
+/// the host, which may have none. Its policy still decides.
+fn of_host(request: &SignatureRequest) -> SignatureRequest {
+    let is_about_root = request.word == Some(DemandWord::Require) && request.keys.is_none();
+    if is_about_root { SignatureRequest::default() } else { request.clone() }
 }
 
 fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<Demand, Failure> {
