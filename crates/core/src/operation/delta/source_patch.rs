@@ -116,9 +116,9 @@ impl SourceRun<'_> {
         let key = self.key(job.packages, &next.id, next.previous.as_ref());
         let request = (self.request.patch)(next.id.clone());
         let mut text = log::beginning(job.name, request.date, job.packages, self.files);
-        let (from, to) = (self.open(job, ReleaseSide::From), self.open(job, ReleaseSide::To));
+        let opened = self.open_both(job);
         let built = self.previous(next).and_then(|previous| {
-            let (from, to) = (from?, to?);
+            let (from, to) = opened?;
             let draft = draft_patch(&from, &to, previous.as_ref(), self.others, &request)?;
             self.must_be_unchanged(job.packages)?;
             text += &log::of_draft(&draft);
@@ -221,6 +221,21 @@ impl SourceRun<'_> {
         lines.add_inputs("release", packages.digests(self.files, ReleaseSide::From));
         lines.add_inputs("stable", packages.digests(self.files, ReleaseSide::To));
         lines.key(previous.map(|previous| previous.manifest.as_str()))
+    }
+
+    /// Opens the packages of a source in both directories, at once where that is allowed.
+    fn open_both(&self, job: &SourceJob<'_>) -> Result<(Release, Release), SourceFailure> {
+        if self.request.cores < 2 {
+            return Ok((self.open(job, ReleaseSide::From)?, self.open(job, ReleaseSide::To)?));
+        }
+        std::thread::scope(|scope| {
+            let to = scope.spawn(|| self.open(job, ReleaseSide::To));
+            let from = self.open(job, ReleaseSide::From);
+            match to.join() {
+                Ok(to) => Ok((from?, to?)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     /// Opens the packages of a source in one directory.

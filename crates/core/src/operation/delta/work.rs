@@ -220,11 +220,12 @@ impl WorkDirectory {
     pub(super) fn remove_other_forms(&self, id: &PatchId, kept: Option<&str>) -> Result<(), RootError> {
         let Some(patches) = &self.patches else { return Ok(()) };
         for file in FORMS.map(|form| file_name(id, form)) {
-            if Some(file.as_str()) == kept || self.is_signed(&file)? {
+            if Some(file.as_str()) == kept {
                 continue;
             }
             for name in [file.clone(), beside(&file)] {
-                if patches.look(name.as_bytes())?.is_some_and(|seen| seen.file_type == FileType::Regular) {
+                let seen = patches.look(name.as_bytes())?;
+                if seen.is_some_and(|seen| seen.file_type == FileType::Regular) && !self.is_signed(&file)? {
                     patches.remove(name.as_bytes())?;
                 }
             }
