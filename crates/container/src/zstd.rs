@@ -87,7 +87,7 @@ impl<R: Read> ZstdDecoder<R> {
         if dictionary != 0 {
             return Err(damaged("Zstandard with a dictionary is not supported"));
         }
-        let lengths = [if is_single { 1 } else { 0 }, 2, 4, 8];
+        let lengths = [u64::from(is_single), 2, 4, 8];
         let size = self.field(lengths, descriptor >> 6, &mut header)?;
         let announced = match descriptor >> 6 {
             0 => is_single.then_some(size),

@@ -28,13 +28,12 @@
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | all others |
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
 //! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
-//! | [`build`] | patches made of two releases | release, elf, source, patch_scripts, format |
+//! | [`build`] | patches made of two releases | release, elf, source, `patch_scripts`, format |
 //! | [`release`] | releases of software as lists of objects | source, format |
 //! | [`mod@elf`] | what programs and libraries say to the dynamic linker | nothing |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
 //! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
-//! | [`release`] | what a team shipped, whatever it was shipped as, as lists of objects | source |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format |
 //! | [`inventory`] | what a root holds, as far as a plan needs to know | format |
 //! | [`mod@format`] | the formats of our own: ledgers, what is handed down between patches | nothing |

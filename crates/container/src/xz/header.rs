@@ -2,8 +2,10 @@
 
 use std::io::{self, Read};
 
-use super::LARGEST_DICTIONARY;
 use crate::compressed_input::{CompressedInput, damaged};
+
+/// The largest dictionary that is allocated, in bytes: that of `xz -9`.
+const LARGEST_DICTIONARY: u32 = 64 << 20;
 
 /// The filter that every chain ends with, and the only one that is read.
 const LZMA2: u64 = 0x21;

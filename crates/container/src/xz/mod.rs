@@ -5,7 +5,7 @@
 //! ```
 //! Everything that the format lets a reader verify is verified: the CRC-32 of each header before a field of it is believed,
 //! the check of each block (CRC-32, CRC-64, SHA-256), announced sizes, the index against the blocks that were there, and
-//! the footer against both. A dictionary of more than [`LARGEST_DICTIONARY`] bytes is refused before it is allocated.
+//! the footer against both. A dictionary of more than 64 MiB is refused before it is allocated.
 //! Filters other than LZMA2 are refused by number. How many bytes come out is the caller's to limit.
 
 mod check;
@@ -22,9 +22,6 @@ use crate::compressed_input::{CompressedInput, damaged};
 use check::BlockCheck;
 use header::{BlockHeader, StreamFlags};
 use index::IndexDigest;
-
-/// The largest dictionary that is allocated, in bytes: that of `xz -9`.
-pub(crate) const LARGEST_DICTIONARY: u32 = 64 << 20;
 
 /// The bytes that a stream begins with.
 pub(crate) const MAGIC: &[u8; 6] = b"\xfd7zXZ\0";

@@ -181,7 +181,7 @@ impl<A: NumberedContents> ContentReader for ArchiveContents<A> {
         wanted: &dyn Fn(&ObjectPath) -> bool,
         sink: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> io::Result<()>,
     ) -> io::Result<()> {
-        let chosen = |entry: &ContentEntry| entry.names.iter().position(|name| wanted(name));
+        let chosen = |entry: &ContentEntry| entry.names.iter().position(wanted);
         let mut waited: Vec<Option<usize>> = self.names.0.iter().map(chosen).collect();
         let mut left = waited.iter().flatten().count();
         if left == 0 {

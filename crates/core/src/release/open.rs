@@ -39,7 +39,7 @@ pub fn open(operand: &OsStr, cores: usize) -> Result<Release, ReleaseError> {
         read(path, OperandForm::Tree, cores)?
     } else if let Some(path) = prefixed(b"set:") {
         let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
-        read_set(entries, cores, &named_form)?
+        read_set(&entries, cores, &named_form)?
     } else {
         open_unsaid(Path::new(operand), cores)?
     };
@@ -70,7 +70,7 @@ fn open_unsaid(path: &Path, cores: usize) -> Result<Vec<ReleasePackage>, Release
     let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
     // The first entry that is none decides; in a tree that is one of the first.
     if !entries.is_empty() && entries.iter().all(|entry| package_form(entry).is_some()) {
-        return read_set(entries, cores, &|entry| {
+        return read_set(&entries, cores, &|entry| {
             package_form(entry).ok_or_else(|| ReleaseProblem::Changed(entry.display().to_string()))
         });
     }
@@ -140,7 +140,7 @@ fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
 
 /// Reads several packages at a time.
 fn read_set(
-    entries: Vec<PathBuf>,
+    entries: &[PathBuf],
     cores: usize,
     form: &(dyn Fn(&Path) -> Result<OperandForm, ReleaseProblem> + Sync),
 ) -> Result<Vec<ReleasePackage>, ReleaseError> {
@@ -148,7 +148,6 @@ fn read_set(
         let path = entries.first().and_then(|entry| entry.parent()).unwrap_or(Path::new("."));
         return Err(failed(path, ReleaseProblem::BadForm(format!("more than {MOST_PACKAGES} entries"))));
     }
-    let entries = &entries;
     let read = side_by_side(cores.max(1), entries.len(), || {
         move |at: usize| match entries.get(at) {
             Some(entry) => {

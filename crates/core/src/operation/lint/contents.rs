@@ -18,7 +18,7 @@ pub(super) fn check(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut L
             listed.insert(&entry.path);
             match held.objects.get(&(place, entry.path.clone())) {
                 None => {
-                    found.of_path(LintCode::Member, package.directory(), &entry.path, "its file is missing")
+                    found.of_path(LintCode::Member, package.directory(), &entry.path, "its file is missing");
                 }
                 Some(sum) => compare(package, &entry.path, entry.object.content, *sum, found),
             }

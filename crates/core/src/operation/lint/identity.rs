@@ -117,7 +117,7 @@ fn check_patchinfo(subject: &LintSubject<'_>, found: &mut LintFindings) {
     match (&subject.id, named) {
         (_, Err(error)) if !info.patch_id.is_empty() => wrong(format!("PATCHID: {error}")),
         (Some(id), Ok(named)) if named != *id => {
-            wrong(format!("PATCHID is {named}, the packages are of {id}"))
+            wrong(format!("PATCHID is {named}, the packages are of {id}"));
         }
         _ => {}
     }

@@ -1,6 +1,7 @@
 //! The two headers of an rpm package: a list of tagged values each, in front of a store of bytes.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Read;
 
 use sha2::{Digest as _, Sha256};
@@ -48,7 +49,7 @@ impl RpmHeader {
         let store = bytes(input, size.into())?;
         let length = 16 + index.len() as u64 + store.len() as u64;
         let digest = Sha256::new().chain_update(start).chain_update(&index).chain_update(&store).finalize();
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&digest);
         let mut values = BTreeMap::new();
         for entry in index.as_chunks::<16>().0 {
             let word = |at| be32(entry, at).unwrap_or_default();
@@ -114,4 +115,11 @@ fn bytes(input: &mut dyn Read, length: u64) -> Result<Vec<u8>, ReleaseProblem> {
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|four| u32::from_be_bytes(*four))
+}
+/// Writes bytes in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use sha2::{Digest as _, Sha256};
 
+use super::header::hex;
 use crate::release::archive_file::FilePart;
 use crate::release::collector::{
     ArchiveContents, ContentVisit, NumberedContents, ObjectCollector, content_of,
@@ -96,7 +97,7 @@ impl Payload {
             let mut rest = archive.into_inner().take(PADDING);
             io::copy(&mut rest, &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
         }
-        let found: String = digested.sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found: String = hex(&digested.sha256.finalize());
         match &self.sha256 {
             Some(announced) if !announced.eq_ignore_ascii_case(&found) => Err(ReleaseProblem::bad(
                 "the package is damaged: its payload does not have the digest of its header",
