@@ -189,14 +189,14 @@ fn a_directory_that_scripts_turn_into_a_link_is_saved_and_comes_back() {
     let stage = &side.scenario;
     let before = stage.tree();
     for copy in ["old", "new"] {
-        let copied = Command::new("cp").arg("-a").arg(stage.at("/opt/SUNWstuf")).arg(stage.beside(copy));
-        assert!({ copied }.status().unwrap().success());
+        let mut command = Command::new("cp");
+        let copied = command.arg("-a").arg(stage.at("/opt/SUNWstuf")).arg(stage.beside(copy)).status();
+        assert!(copied.unwrap().success());
     }
     fs::remove_dir_all(stage.beside("new/lib")).unwrap();
     symlink("bin", stage.beside("new/lib")).unwrap();
     let releases = "--from old --to new --pkg SUNWstuf --basedir /opt/SUNWstuf --owner root:root";
-    let line = format!("build --id 900-01 {releases} {} -o built", names_of(stage));
-    stage.run(&line).ok();
+    stage.run(&format!("build --id 900-01 {releases} {} -o built", names_of(stage))).ok();
     let built = stage.beside("built");
     let (code, said) = side.run(&format!("patchadd --engine script -R @ROOT@ {}", built.display()));
     assert_eq!(code, 0, "{said}");
