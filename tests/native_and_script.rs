@@ -181,6 +181,38 @@ fn the_program_and_the_scripts_of_patches_that_were_built_leave_the_same_root() 
     assert_same_roots(&sides, &BUILT_STEPS, |side| side.scenario.beside("built"));
 }
 
+#[test]
+fn a_directory_that_scripts_turn_into_a_link_is_saved_and_comes_back() {
+    let test = "a_directory_that_scripts_turn_into_a_link_is_saved_and_comes_back";
+    let Some(goldens) = shared(test, "goldens") else { return };
+    let Some([_, side]) = stage(&goldens) else { return };
+    let stage = &side.scenario;
+    let before = stage.tree();
+    for copy in ["old", "new"] {
+        let mut command = Command::new("cp");
+        let copied = command.arg("-a").arg(stage.at("/opt/SUNWstuf")).arg(stage.beside(copy)).status();
+        assert!(copied.unwrap().success());
+    }
+    fs::remove_dir_all(stage.beside("new/lib")).unwrap();
+    symlink("bin", stage.beside("new/lib")).unwrap();
+    let releases = "--from old --to new --pkg SUNWstuf --basedir /opt/SUNWstuf --owner root:root";
+    stage.run(&format!("build --id 900-01 {releases} {} -o built", names_of(stage))).ok();
+    let built = stage.beside("built");
+    let (code, said) = side.run(&format!("patchadd --engine script -R @ROOT@ {}", built.display()));
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(fs::read_link(stage.at("/opt/SUNWstuf/lib")).unwrap(), Path::new("bin"));
+    let (code, said) = side.run("patchrm -R @ROOT@ 900-01");
+    assert_eq!(code, 0, "{said}");
+    assert_same(&stage.tree(), &before);
+}
+
+/// The options that name the base of a patch of the installed package.
+fn names_of(stage: &Scenario) -> String {
+    let pkginfo = fs::read(stage.at("/var/sadm/pkg/SUNWstuf/pkginfo")).unwrap();
+    let params = ParamFile::parse(&pkginfo).unwrap().params();
+    format!("--arch {} --base-version {}", params.text("ARCH"), params.text("VERSION"))
+}
+
 /// Makes two revisions of a patch of the software in the root; the second one takes back most of the first.
 fn build_revisions(stage: &Scenario) {
     let copy = |from: &Path, to: &Path| {
@@ -202,10 +234,7 @@ fn build_revisions(stage: &Scenario) {
     write(&first.join("fresh/deep/file"), "fresh\n", 0o640);
     write(&second.join("bin/tool"), "second\n", 0o555);
     write(&second.join("share/second"), "second\n", 0o644);
-    let pkginfo = fs::read(stage.at("/var/sadm/pkg/SUNWstuf/pkginfo")).unwrap();
-    let params = ParamFile::parse(&pkginfo).unwrap().params();
-    let (arch, version) = (params.text("ARCH"), params.text("VERSION"));
-    let named = format!("--pkg SUNWstuf --arch {arch} --base-version {version} --basedir /opt/SUNWstuf");
+    let named = format!("--pkg SUNWstuf {} --basedir /opt/SUNWstuf", names_of(stage));
     fs::create_dir(stage.beside("built")).unwrap();
     for (id, to, previous) in [("900-01", "first", ""), ("900-02", "second", "--previous built/900-01")] {
         let line = format!(

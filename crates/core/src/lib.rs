@@ -34,7 +34,6 @@
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
 //! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
-//! | [`release`] | what a team shipped, whatever it was shipped as, as lists of objects | source |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format |
 //! | [`inventory`] | what a root holds, as far as a plan needs to know | format |
 //! | [`mod@format`] | the formats of our own: ledgers, what is handed down between patches | nothing |

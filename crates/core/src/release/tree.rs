@@ -103,7 +103,7 @@ fn walk(root: &Root) -> Result<Vec<MetObject>, ReleaseProblem> {
     let mut met = Vec::new();
     let mut open = vec![ObjectPath::root()];
     while let Some(path) = open.pop() {
-        if path.as_bytes().split(|&byte| byte == b'/').count() > DEEPEST + 1 {
+        if path.relative().split(|&byte| byte == b'/').count() > DEEPEST {
             return Err(ReleaseProblem::bad("directories are nested too deeply"));
         }
         let directory = root.dir(&path)?;
