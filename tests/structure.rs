@@ -40,7 +40,7 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
         ],
     ),
     ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
-    ("build", &["release", "elf", "source", "patch_scripts", "format", "path_glob"]),
+    ("build", &["release", "elf", "source", "sign", "patch_scripts", "format", "path_glob"]),
     ("release", &["source", "format"]),
     ("elf", &[]),
     ("patch_scripts", &[]),

@@ -28,7 +28,7 @@
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | all others |
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
 //! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
-//! | [`build`] | patches made of two releases | release, elf, source, `patch_scripts`, format |
+//! | [`build`] | patches made of two releases | release, elf, source, sign, `patch_scripts`, format |
 //! | [`release`] | releases of software as lists of objects | source, format |
 //! | [`mod@elf`] | what programs and libraries say to the dynamic linker | nothing |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |

@@ -22,7 +22,6 @@ mod compare;
 mod delivery;
 mod draft;
 mod error;
-pub mod manifest;
 mod pairs;
 mod parameters;
 mod previous;

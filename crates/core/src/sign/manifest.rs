@@ -3,11 +3,14 @@
 //! Strict in both directions: of a list of files there is one spelling, and what is read is written again as it was. The
 //! text is also one that `sha256sum -c` accepts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use chrono::DateTime;
 use sha2::{Digest as _, Sha256};
 
 use patchadm_svr4::package::PackagePath;
+use patchadm_svr4::patch::PatchId;
 
 /// The largest manifest that is read: 64 MiB.
 pub const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -15,8 +18,11 @@ pub const LARGEST_MANIFEST: u64 = 64 << 20;
 /// The first line.
 const HEAD: &[u8] = b"# patchadm manifest 1";
 
-/// The name of the manifest in a directory.
-const NAME: &[u8] = b"MANIFEST";
+/// The name of the manifest inside a directory, whose files it lists.
+pub const MANIFEST: &str = "MANIFEST";
+
+/// The ending of the name of a manifest beside a file.
+pub const BESIDE: &str = ".manifest";
 
 /// A SHA-256 sum.
 pub type Sha256Sum = [u8; 32];
@@ -24,6 +30,11 @@ pub type Sha256Sum = [u8; 32];
 /// Computes the SHA-256 sum of these bytes.
 pub fn sha256(bytes: &[u8]) -> Sha256Sum {
     Sha256::digest(bytes).into()
+}
+
+/// Formats a sum as hexadecimal digits.
+pub fn sha256_text(sum: &Sha256Sum) -> String {
+    Hex(sum).to_string()
 }
 
 /// What a manifest covers.
@@ -95,6 +106,19 @@ pub enum ManifestError {
 }
 
 impl Manifest {
+    /// Makes the manifest of a directory by the names of its files. `date` is in seconds since 1970.
+    pub fn of_members(patch: &PatchId, date: i64, sums: &BTreeMap<Vec<u8>, Sha256Sum>) -> Self {
+        let entries =
+            sums.iter().map(|(path, sum)| ManifestEntry { path: path.clone(), sum: *sum }).collect();
+        Self { patch: patch.to_string(), form: ManifestForm::Members, date: Some(date_text(date)), entries }
+    }
+
+    /// Makes the manifest of a file with this base name. `date` is in seconds since 1970.
+    pub fn of_file(patch: &PatchId, date: i64, name: &[u8], sum: &Sha256Sum) -> Self {
+        let entries = vec![ManifestEntry { path: name.to_vec(), sum: *sum }];
+        Self { patch: patch.to_string(), form: ManifestForm::File, date: Some(date_text(date)), entries }
+    }
+
     /// Reads a manifest.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         if text.len() as u64 > LARGEST_MANIFEST {
@@ -190,7 +214,7 @@ impl Manifest {
 
 /// Whether a file beside the packages is the manifest or one of its signatures, which no manifest covers.
 pub(crate) fn is_of_manifest(path: &[u8]) -> bool {
-    matches!(path.strip_prefix(NAME), Some(b"" | b".minisig" | b".sig"))
+    matches!(path.strip_prefix(MANIFEST.as_bytes()), Some(b"" | b".minisig" | b".sig"))
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -240,6 +264,10 @@ impl<'a> Lines<'a> {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn date_text(date: i64) -> String {
+    DateTime::from_timestamp(date, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A date in the one form that it has.

@@ -30,7 +30,8 @@ pub use key_directory::{KeyDirectory, KeyDirectoryError, KeyRing, TrustedKey};
 pub use key_rules::{KeyRole, KeyRules, KeyRulesError, Revocations};
 pub(crate) use manifest::is_of_manifest;
 pub use manifest::{
-    LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm, Sha256Sum, sha256,
+    BESIDE, LARGEST_MANIFEST, MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm, Sha256Sum,
+    sha256, sha256_text,
 };
 pub use public_key::{KeyFileError, KeyId, PublicKey};
 #[cfg(feature = "sign")]

@@ -1,5 +1,6 @@
 //! Patches on the disk.
 
+use crate::sign::{sha256, sha256_text};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -25,9 +26,9 @@ fn every_form_is_read_as_the_same_patch() {
         assert!(made.manifest.exists(), "{name}");
         if form != PatchForm::Directory {
             let bytes = fs::read(&path).unwrap();
-            assert_eq!((made.bytes, made.sha256), (bytes.len() as u64, manifest::digest_of(&bytes)));
+            assert_eq!((made.bytes, made.sha256), (bytes.len() as u64, sha256(&bytes)));
             let text = fs::read_to_string(&made.manifest).unwrap();
-            let expected = format!("SHA256 ({name}) = {}\n", manifest::hex(&made.sha256));
+            let expected = format!("SHA256 ({name}) = {}\n", sha256_text(&made.sha256));
             assert!(text.ends_with(&expected) && text.contains("# form file\n"), "{text}");
         }
     }
@@ -45,12 +46,12 @@ fn a_directory_lists_its_members_and_has_the_times_of_the_objects() {
     for (file, content) in files(&path) {
         let name = file.strip_prefix(&path).unwrap().display().to_string();
         if name != "MANIFEST" {
-            let line = format!("\nSHA256 ({name}) = {}\n", manifest::hex(&manifest::digest_of(&content)));
+            let line = format!("\nSHA256 ({name}) = {}\n", sha256_text(&sha256(&content)));
             assert!(text.contains(&line), "{name}");
             bytes += content.len() as u64;
         }
     }
-    assert_eq!((made.bytes, made.sha256), (bytes, manifest::digest_of(text.as_bytes())));
+    assert_eq!((made.bytes, made.sha256), (bytes, sha256(text.as_bytes())));
     let web = fs::metadata(path.join("ACMEweb/reloc/bin/web")).unwrap();
     assert_eq!((web.mtime(), web.permissions().mode() & 0o7777), (DELIVERED, 0o644));
     let readme = fs::metadata(path.join("README.900-01")).unwrap();

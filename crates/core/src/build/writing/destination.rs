@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::error::BuildError;
-use super::super::manifest::Sha256Digest;
+use crate::sign::Sha256Sum;
 
 /// The form that a patch is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct WrittenPatch {
     /// The bytes of the file, or of all files of the directory.
     pub bytes: u64,
     /// The SHA-256 of the file; of a directory that of its manifest.
-    pub sha256: Sha256Digest,
+    pub sha256: Sha256Sum,
 }
 
 /// Tells whether a signal wants the work to end.

@@ -9,11 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
-use super::super::manifest;
-use super::super::manifest::{MANIFEST, Sha256Digest};
 use super::destination::{Interrupt, PatchDestination, WrittenPatch, check_free, parent_and_name};
 use super::members::{copy, feed};
 use super::sink::{PatchMember, PatchSink};
+use crate::sign::{MANIFEST, Manifest, Sha256Sum, sha256};
 use patchadm_rootfs::{Dir, FileType, NewTree, Timestamp, UnnamedDirectory};
 use patchadm_svr4::package::Mode;
 
@@ -49,7 +48,7 @@ pub(super) fn write(
         path: to.path.clone(),
     };
     feed(draft, &mut sink, interrupt)?;
-    let text = manifest::write(&draft.id, draft.date, &sink.digests);
+    let text = Manifest::of_members(&draft.id, draft.date, &sink.digests).write();
     let bytes = sink.bytes + text.len() as u64;
     sink.beside(&PatchMember::own(MANIFEST.as_bytes(), &text, draft.date), &mut &text[..])?;
     building.close(Timestamp::whole(draft.date))?;
@@ -66,7 +65,7 @@ pub(super) fn write(
             path: to.path.clone(),
             manifest: to.path.join(MANIFEST),
             bytes,
-            sha256: manifest::digest_of(&text),
+            sha256: sha256(&text),
         })?),
     }
 }
@@ -93,7 +92,7 @@ struct DirectorySink<'a> {
     package: Option<usize>,
     buffer: Vec<u8>,
     /// The digests of all members so far.
-    digests: BTreeMap<Vec<u8>, Sha256Digest>,
+    digests: BTreeMap<Vec<u8>, Sha256Sum>,
     bytes: u64,
     path: PathBuf,
 }

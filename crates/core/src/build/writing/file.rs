@@ -11,13 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::draft::PatchDraft;
 use super::super::error::BuildError;
-use super::super::manifest;
-use super::super::manifest::{BESIDE, Sha256Digest};
 use super::destination::{Interrupt, PatchDestination, PatchForm, WrittenPatch, check_free, parent_and_name};
 use super::members::feed;
 use super::stream::StreamSink;
 use super::tar_archive::TarSink;
 use super::zip_archive::ZipSink;
+use crate::sign::{BESIDE, Manifest, Sha256Sum};
 use patchadm_rootfs::{Dir, FileType, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
@@ -53,7 +52,7 @@ pub(super) fn write(
     let failed = |error: io::Error| BuildError::Write { path: to.path.clone(), error };
     let out = archive(draft, to, HashedOutput::new(out), interrupt)?;
     let (out, sha256, bytes) = out.into_inner().map_err(|error| failed(error.into_error()))?.finish();
-    let text = manifest::write_of_file(&draft.id, draft.date, name, &sha256);
+    let text = Manifest::of_file(&draft.id, draft.date, name, &sha256).write();
     let (manifest_file, mut manifest_out) = PrivateFile::begin(&dir)?;
     manifest_out.put(&text)?;
     if let Some(signal) = interrupt() {
@@ -184,7 +183,7 @@ impl HashedOutput {
         Self { file, sum: Sha256::new(), bytes: 0 }
     }
 
-    fn finish(self) -> (WritableFile, Sha256Digest, u64) {
+    fn finish(self) -> (WritableFile, Sha256Sum, u64) {
         (self.file, self.sum.finalize().into(), self.bytes)
     }
 }

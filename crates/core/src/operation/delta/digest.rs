@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::build::manifest::{Sha256Digest, hex};
+use crate::sign::{Sha256Sum, sha256_text};
 
 /// Directories inside directories, at most.
 const DEEPEST: usize = 256;
@@ -24,7 +24,7 @@ pub(super) struct InputDigest {
     /// The bytes of all files.
     pub(super) size: u64,
     /// A digest of what the system says of each file: it is another one after a change.
-    pub(super) stamp: Sha256Digest,
+    pub(super) stamp: Sha256Sum,
 }
 
 /// The two digests of an input while it is read.
@@ -41,18 +41,18 @@ impl InputDigest {
     /// Reads a file, or a directory with all below it. A link is followed at the top only.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let sums = InputSums::of(path, true)?;
-        let sha256 = hex(&sums.content.finalize().into());
+        let sha256 = sha256_text(&sums.content.finalize().into());
         Ok(Self { sha256, size: sums.size, stamp: sums.stamp.finalize().into() })
     }
 
     /// Whether nothing was changed since.
     pub(super) fn is_still(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.stamp == Sha256Digest::from(InputSums::of(path, false)?.stamp.finalize()))
+        Ok(self.stamp == Sha256Sum::from(InputSums::of(path, false)?.stamp.finalize()))
     }
 }
 
 /// Computes the SHA-256 of what a reader gives.
-pub(super) fn sha256_of(input: &mut impl Read) -> io::Result<Sha256Digest> {
+pub(super) fn sha256_of(input: &mut impl Read) -> io::Result<Sha256Sum> {
     let (mut sum, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
     while let Some(bytes) = next(input, &mut buffer)? {
         sum.update(bytes);

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use crate::build::manifest::{digest_of, hex};
 use crate::build::{BuildRequest, PatchForm};
+use crate::sign::{sha256, sha256_text};
 
 /// The number of the way in which patches are made. A change that gives other bytes for the same input raises it.
 const TOOL_FORMAT: u32 = 1;
@@ -52,7 +52,7 @@ impl KeyLines {
         self.add_all("owner", choices.owner.iter().map(|(user, group)| format!("{user}:{group}")));
         self.add("mtimes", request.compare.mtimes);
         let digests: BTreeMap<_, _> =
-            request.class_scripts.iter().map(|(name, text)| (name, hex(&digest_of(text)))).collect();
+            request.class_scripts.iter().map(|(name, text)| (name, sha256_text(&sha256(text)))).collect();
         self.add_all("class-script", digests.iter().map(|(name, digest)| format!("{name} {digest}")));
     }
 
@@ -80,7 +80,7 @@ impl KeyLines {
     /// Adds the revision before it, by the digest of its manifest, and returns the key.
     pub(super) fn key(mut self, previous: Option<&str>) -> String {
         self.add("previous", previous.unwrap_or("none"));
-        hex(&digest_of(&self.0))
+        sha256_text(&sha256(&self.0))
     }
 
     fn add_all(&mut self, name: &str, values: impl IntoIterator<Item = impl Display>) {

@@ -13,12 +13,12 @@ use super::revision::{EarlierPatches, EarlierRevision, NextRevision, RevisionCho
 use super::sources::SourcePackages;
 use super::state::{BuiltRecord, file_name};
 use super::work::{PatchCondition, WorkDirectory};
-use crate::build::manifest::hex;
 use crate::build::{
     BuildError, OtherPatch, PatchDestination, PatchDraft, PreviousPatch, ReleaseSide, draft_patch,
     write_patch,
 };
 use crate::release::{Release, ReleaseError, ReleasePackage, ReleaseProblem, open_packages};
+use crate::sign::sha256_text;
 use patchadm_svr4::patch::PatchId;
 
 /// What the patches of all sources have in common.
@@ -162,7 +162,7 @@ impl SourceRun<'_> {
         let written = write_patch(draft, &destination, &|| (self.request.interrupt)())?;
         self.work.settle(&file)?;
         let key = job.told.key.clone().unwrap_or_default();
-        Ok(BuiltRecord::of(job.name, &draft.id, key, self.request.form, hex(&written.sha256)))
+        Ok(BuiltRecord::of(job.name, &draft.id, key, self.request.form, sha256_text(&written.sha256)))
     }
 
     fn enter(&self, record: BuiltRecord, id: &PatchId) -> Result<(), SourceFailure> {

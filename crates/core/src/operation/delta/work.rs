@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::digest::sha256_of;
 use super::error::{DeltaError, SourceFailure};
 use super::state::{BuiltRecord, DeltaState, FORMS, LARGEST, file_name, is_word, parse_bases, write_bases};
-use crate::build::manifest::{BESIDE, digest_of, hex};
 use crate::build::remove_unfinished;
+use crate::sign::{BESIDE, sha256, sha256_text};
 use crate::sign::{LARGEST_MANIFEST, Manifest, ManifestForm};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
@@ -174,14 +174,14 @@ impl WorkDirectory {
             return Ok(PatchCondition::NotAsBuilt("is not there"));
         };
         let sum = sha256_of(&mut file).map_err(|error| patches.read_error(name, &error))?;
-        if hex(&sum) != record.sha256 {
+        if sha256_text(&sum) != record.sha256 {
             return Ok(PatchCondition::NotAsBuilt("is not what was built"));
         }
         let Some(text) = patches.read_regular(beside(record.file()).as_bytes(), LARGEST_MANIFEST)? else {
             return Ok(PatchCondition::NotAsBuilt("has no manifest"));
         };
         if is_manifest_of(record, &text) {
-            Ok(PatchCondition::AsBuilt(hex(&digest_of(&text))))
+            Ok(PatchCondition::AsBuilt(sha256_text(&sha256(&text))))
         } else {
             Ok(PatchCondition::NotAsBuilt("has a manifest of something else"))
         }
@@ -315,7 +315,7 @@ pub(super) fn folder(top: &Dir, name: &[u8]) -> Result<Dir, RootError> {
 /// Whether a text is the manifest of a patch as it was built.
 pub(super) fn is_manifest_of(record: &BuiltRecord, text: &[u8]) -> bool {
     Manifest::parse(text).is_ok_and(|manifest| {
-        let sums: Vec<String> = manifest.entries.iter().map(|entry| hex(&entry.sum)).collect();
+        let sums: Vec<String> = manifest.entries.iter().map(|entry| sha256_text(&entry.sum)).collect();
         let is_its_own = manifest.form == ManifestForm::File && manifest.patch == record.id;
         is_its_own && sums == [record.sha256.as_str()]
     })
