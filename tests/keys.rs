@@ -168,11 +168,59 @@ fn a_secret_key_with_a_password_needs_it() {
     assert!(said.contains("it is no secret key of minisign"), "{said}");
 }
 
+#[test]
+fn keys_that_are_generated_serve_the_real_tool_with_and_without_a_password() {
+    let stage = Scenario::new();
+    fs::write(stage.beside("word"), "open sesame\n").unwrap();
+    for (name, options) in [("free", "--no-password"), ("locked", "--password-file word")] {
+        stage.run(&format!("key generate -o {name} {options}")).ok();
+        let target = patch().directory(&stage).display().to_string();
+        let password = if name == "locked" { "--password-file word" } else { "" };
+        stage.run(&format!("sign --key {name}.sec {password} {target}")).ok();
+        let key = stage.beside(&format!("{name}.pub")).display().to_string();
+        let verify = ["-V", "-p", &key, "-m", &format!("{target}/MANIFEST")].map(str::to_owned);
+        let Some(said) = by_tool("minisign", &verify) else { return };
+        assert!(said.contains("Signature and comment signature verified"), "{said}");
+        fs::remove_dir_all(target).unwrap();
+    }
+}
+
+#[test]
+fn the_real_tools_may_sign_in_our_place() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/new", 0o755, "old\n")]);
+    let target = patch().directory(&stage);
+    // Leaves the manifest, and a signature that the tools replace.
+    sign(&stage, &target.display().to_string()).ok();
+    fs::remove_file(target.join("MANIFEST.minisig")).unwrap();
+    let at = |name: &str| stage.beside(name).display().to_string();
+    let manifest = target.join("MANIFEST").display().to_string();
+    let make = ["-G", "-n", "-p", &at("real.pub"), "-s", &at("real.sec")].map(str::to_owned);
+    if by_tool("signify-openbsd", &make).is_none() {
+        return;
+    }
+    let signature = format!("{manifest}.sig");
+    let words = ["-S", "-s", &at("real.sec"), "-m", &manifest, "-x", &signature].map(str::to_owned);
+    by_tool("signify-openbsd", &words).unwrap();
+    stage.run("key trust -R @ROOT@ real.pub").ok();
+    let text = stage.run(&format!("add --json --signature require -R @ROOT@ {}", target.display())).ok();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["patches"][0]["signature"]["state"], "trusted");
+    assert_eq!(document["patches"][0]["signature"]["time"], serde_json::Value::Null);
+}
+
+/// What a tool says that ends well; `None` where it is not installed.
+fn by_tool(tool: &str, words: &[String]) -> Option<String> {
+    let Ok(output) = Command::new(tool).args(words).output() else {
+        crate::skipped(&format!("keys and signatures beside {tool}: it is not installed"));
+        return None;
+    };
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{tool} {words:?}: {said}");
+    Some(said)
+}
+
 /// The real tool says that the signature is good, where it is installed.
 fn verified_by_minisign(manifest: &Path) {
-    let key = testdata("plain.pub");
-    match Command::new("minisign").args(["-V", "-p", &key, "-m"]).arg(manifest).output() {
-        Err(_) => crate::skipped("signatures verified by minisign: it is not installed"),
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
-    }
+    let manifest = manifest.display().to_string();
+    by_tool("minisign", &["-V", "-p", &testdata("plain.pub"), "-m", &manifest].map(str::to_owned));
 }

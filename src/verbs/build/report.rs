@@ -8,11 +8,11 @@ use crate::reply::json::milliseconds_since;
 use crate::reply::words::human;
 use crate::reply::{CommandReport, ResultWord};
 use crate::surroundings::Output;
-use patchadm_core::build::manifest::hex;
 use patchadm_core::build::{
     BuildFinding, ChangeCounts, PatchDestination, PatchDraft, ReleaseSide, SparsePackage, UnpairedPackage,
     WrittenPatch,
 };
+use patchadm_core::sign::sha256_text;
 
 /// The report.
 #[derive(Debug, Serialize)]
@@ -79,7 +79,7 @@ impl BuildReport {
             path: to.path.display().to_string(),
             format: to.form.word(),
             bytes: written.map(|written| written.bytes),
-            sha256: written.map(|written| hex(&written.sha256)),
+            sha256: written.map(|written| sha256_text(&written.sha256)),
             manifest: written.map(|written| written.manifest.display().to_string()),
             packages: draft.packages.iter().map(|drafted| BuiltPackage::of(&drafted.sparse)).collect(),
             requires: draft.lists.requires.iter().map(ToString::to_string).collect(),

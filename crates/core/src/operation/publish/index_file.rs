@@ -3,15 +3,12 @@
 //! Whoever can write to a depot can put another index there. A publisher who built on it would sign what somebody else
 //! wrote, so the index in place must have the signature that the publisher's own index gets.
 
-use std::fmt::Write as _;
 use std::io::Read as _;
-
-use sha2::{Digest as _, Sha256};
 
 use super::PublishError;
 use super::request::IndexSigning;
 use crate::depot::{DepotIndex, LARGEST_INDEX};
-use crate::sign::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureFormat};
+use crate::sign::{LARGEST_SIGNATURE, PublicKey, Signature, SignatureFormat, sha256, sha256_text};
 use patchadm_rootfs::{Dir, RootError};
 
 /// The index, and the directory of its copies and signatures.
@@ -116,16 +113,7 @@ pub(super) fn previous_of(copies: &Dir, name: &[u8]) -> Result<Option<String>, R
 
 /// The SHA-256 of bytes, in hexadecimal digits.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// Formats bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    sha256_text(&sha256(bytes))
 }
 
 #[cfg(feature = "sign")]

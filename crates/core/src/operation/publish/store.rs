@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::index_file::{COPIES, INDEX, IndexFile, digest, hex, previous_of};
+use super::index_file::{COPIES, INDEX, IndexFile, digest, previous_of};
 use super::shown_keys::KEYS;
 use super::{PublishError, PublishRequest};
 use crate::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
-use crate::sign::PublicKey;
+use crate::sign::{PublicKey, sha256_text};
 use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
 use patchadm_svr4::package::Mode;
 
@@ -292,7 +292,7 @@ fn read_through(
         size += count as u64;
         each(bytes)?;
     }
-    Ok(Measured { sha256: hex(&sum.finalize()), size })
+    Ok(Measured { sha256: sha256_text(&sum.finalize().into()), size })
 }
 
 /// Formats an index, which readers must be able to take.

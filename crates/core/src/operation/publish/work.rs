@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::index_file::{digest, hex};
+use super::index_file::digest;
 use super::store::{Measured, ObjectSource, PROGRAM, measure};
 use super::{PublishError, PublishRequest};
 use crate::depot::{DepotFile, DepotPackage, DepotPatch, object_path};
 use crate::sign::{
     LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm, PublicKey, Signature, SignatureFormat,
+    sha256_text,
 };
 use crate::source::{self, Extent, Form, Image, Origin};
 use patchadm_container::Compression;
@@ -209,7 +210,7 @@ impl BesidePatch {
             return Err(wrong(path, format!("is the manifest of patch {}, not of {id}", manifest.patch)));
         }
         match (manifest.form, manifest.entries.as_slice()) {
-            (ManifestForm::File, [entry]) if hex(&entry.sum) == measured.sha256 => {}
+            (ManifestForm::File, [entry]) if sha256_text(&entry.sum) == measured.sha256 => {}
             (ManifestForm::File, _) => {
                 return Err(wrong(path, "has another digest than the file".to_owned()));
             }
