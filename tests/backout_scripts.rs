@@ -458,7 +458,7 @@ fn shellcheck_has_nothing_to_warn_of() {
         return;
     };
     let scripts = ["checkinstall", "class", "postinstall"]
-        .map(|name| format!("crates/core/src/plan/patch/undo/{name}.sh"));
+        .map(|name| format!("crates/core/src/patch_scripts/undo_{name}.sh"));
     let mut shellcheck = Command::new(shellcheck);
     shellcheck.args(["--norc", "--severity=warning"]).args(scripts).current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = shellcheck.output().unwrap();
