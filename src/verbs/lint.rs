@@ -76,12 +76,17 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let cores = call.surroundings.processors;
     let base =
         args.base.as_deref().map(|base| read_release(base, cores, "nothing was checked")).transpose()?;
-    let depot: Vec<DepotPatch> =
-        args.depot.as_deref().map(depot_patches).transpose().map_err(unreadable)?.unwrap_or_default();
+    let depot: Vec<DepotPatch> = args
+        .depot
+        .as_deref()
+        .map(depot_patches)
+        .transpose()
+        .map_err(|error| unreadable(&error))?
+        .unwrap_or_default();
     let input = LintInput { base: base.as_ref(), depot: &depot, syntax: &read_by_shell };
     let mut patches = Vec::new();
     for path in &args.patches {
-        let mut linted = lint(path, &input).map_err(unreadable)?;
+        let mut linted = lint(path, &input).map_err(|error| unreadable(&error))?;
         linted.findings.retain(|finding| !args.allow.contains(&finding.code));
         let path = path.display().to_string();
         patches.push(PatchFindings { id: linted.id, path, findings: linted.findings });
@@ -96,8 +101,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 /// A patch that cannot be read at all: the codes of patchadd(1M).
-fn unreadable(error: SourceError) -> anyhow::Error {
-    let exit = source_code(refusal::Command::Patchadd, &error);
+fn unreadable(error: &SourceError) -> anyhow::Error {
+    let exit = source_code(refusal::Command::Patchadd, error);
     Stop::Refused { exit, message: error.to_string() }.into()
 }
 

@@ -17,7 +17,7 @@ pub(super) fn has_dpkg_deb(test: &str) -> bool {
 pub(super) fn deb_in(directory: &Path, name: &str) -> PathBuf {
     let is_named = |path: &PathBuf| {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
-        file.ends_with(".deb") && file.split('_').next() == Some(name)
+        file.split('_').next() == Some(name)
     };
     fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).find(is_named).unwrap()
 }
