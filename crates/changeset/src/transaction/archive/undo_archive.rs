@@ -249,14 +249,12 @@ impl OldObjects<'_> {
     /// Opens an old object where links lead to.
     fn open_physical(&mut self, path: &ObjectPath) -> Result<Option<(std::fs::File, ObjectStatus)>, Cause> {
         let physical = self.resolver.locate(path)?;
-        match self.held.map(|held| held.find(&physical)).transpose()?.flatten() {
-            Some((dir, name)) => Ok(dir.open_seen(&name)?),
-            None => {
-                let parent = self.dirs.parent(&physical)?;
-                let parent = parent.ok_or_else(|| Cause::Changed(self.root.show(path)))?;
-                Ok(parent.open_seen(physical.name())?)
-            }
+        if let Some((dir, name)) = self.held.map(|held| held.find(&physical)).transpose()?.flatten() {
+            return Ok(dir.open_seen(&name)?);
         }
+        let parent = self.dirs.parent(&physical)?;
+        let parent = parent.ok_or_else(|| Cause::Changed(self.root.show(path)))?;
+        Ok(parent.open_seen(physical.name())?)
     }
 
     /// Writes the bytes of an old object and returns their System V sum.
