@@ -51,7 +51,17 @@ const APPLETS: &[Applet] = &[
         verbs::verify::run,
     ),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
-    verb("explain", "explain an exit code", verbs::explain::run),
+    verb("build", "make a patch of two releases", verbs::build::run),
+    verb("delta", "make the patches of a stable branch", verbs::delta::run),
+    verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
+    #[cfg(feature = "sign")]
+    verb("key", "make keys, and say which ones a root trusts", verbs::key::run),
+    #[cfg(feature = "sign")]
+    verb("sign", "sign patches", verbs::sign::run),
+    #[cfg(feature = "sign")]
+    verb("publish", "put patches into a depot", verbs::publish::run),
+    verb("lint", "find what is wrong with patches", verbs::lint::run),
+    verb("explain", "explain an exit code or a finding", verbs::explain::run),
     verb("help", "explain a verb or command", verbs::help::run),
     verb("completions", "print the completion script of a shell", verbs::completions::run),
     verb("links", "make links named after the classic commands", verbs::links::run),
@@ -79,10 +89,11 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 12] = [
+const QUERIES: [&str; 13] = [
     "list",
     "show",
     "verify",
+    "lint",
     "explain",
     "help",
     "completions",

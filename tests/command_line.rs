@@ -252,7 +252,6 @@ fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
         ("patchadd -dM /patches 1-01", "-M takes patches from a directory", "Name the patches themselves"),
         ("patchadd -C /image 1-01", "-C names the image of a network installation", "patchadd -R IMAGE"),
         ("patchadd -S Solaris_8 1-01", "-S names the operating system", "patchadd -R /export/SERVICE"),
-        ("patchadd -k keystore 1-01", "-k names the keystore", "Leave it out"),
         ("patchadd -P pass:x 1-01", "-P says where the password", "Leave it out"),
         ("patchadd -x proxy:80 1-01", "-x names a proxy", "Fetch the patch first"),
         ("patchadd -O optimistic 1-01", "-O chooses", "Leave it out"),

@@ -8,13 +8,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
+use patchadm_core::patch_scripts::of_patch;
 use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::package::checksum;
 use patchadm_svr4::patch::PatchInfo;
 
 use crate::differences::{Difference, Explained, assert_explained};
+use crate::packages::files;
 use crate::sandbox::Sandbox;
 use crate::scenario::{ADMIN, Scenario, shared};
 use crate::tree::{COLUMNS, Tree, assert_same};
@@ -35,6 +40,16 @@ const STEPS: [&str; 12] = [
     "patchadd -u @P@/103400-01",
 ];
 
+/// The same for two revisions of a patch that the program made.
+const BUILT_STEPS: [&str; 6] = [
+    "patchadd @P@/900-01",
+    "patchadd @P@/900-02",
+    "patchrm 900-02",
+    "patchrm 900-01",
+    "patchadd @P@/900-02",
+    "patchrm 900-02",
+];
+
 const DIFFERENCES: &[Explained] = &[
     ("engine", "*", "digest of the undo archive*", "only archives of ours are bound to their run"),
     (
@@ -47,7 +62,7 @@ const DIFFERENCES: &[Explained] = &[
         "engine",
         "*",
         "record pkg/SUNWstuf/install/checkinstall",
-        "the stock postinstall removes whatever checkinstall the package has left there",
+        "a package whose scripts keep the records has no use for a checkinstall in its directory",
     ),
 ];
 
@@ -137,11 +152,139 @@ fn stage(goldens: &Path) -> Option<[Side; 2]> {
 fn the_program_and_the_scripts_leave_the_same_root() {
     let Some(goldens) = shared("the_program_and_the_scripts_leave_the_same_root", "goldens") else { return };
     let Some(sides) = stage(&goldens) else { return };
+    assert_same_roots(&sides, &STEPS, |_| goldens.join("pkgs"));
+}
+
+#[test]
+fn the_program_and_the_scripts_of_our_patches_leave_the_same_root() {
+    let test = "the_program_and_the_scripts_of_our_patches_leave_the_same_root";
+    let Some(goldens) = shared(test, "goldens") else { return };
+    let Some(sides) = stage(&goldens) else { return };
+    for side in &sides {
+        for step in STEPS {
+            let Some((_, set)) = step.split_once("@P@/") else { continue };
+            let from = goldens.join("pkgs").join(set).join("SUNWstuf");
+            write_with_our_scripts(&from, &side.scenario.beside("ours").join(set).join("SUNWstuf"));
+        }
+    }
+    assert_same_roots(&sides, &STEPS, |side| side.scenario.beside("ours"));
+}
+
+#[test]
+fn the_program_and_the_scripts_of_patches_that_were_built_leave_the_same_root() {
+    let test = "the_program_and_the_scripts_of_patches_that_were_built_leave_the_same_root";
+    let Some(goldens) = shared(test, "goldens") else { return };
+    let Some(sides) = stage(&goldens) else { return };
+    for side in &sides {
+        build_revisions(&side.scenario);
+    }
+    assert_same_roots(&sides, &BUILT_STEPS, |side| side.scenario.beside("built"));
+}
+
+#[test]
+fn a_directory_that_scripts_turn_into_a_link_is_saved_and_comes_back() {
+    let test = "a_directory_that_scripts_turn_into_a_link_is_saved_and_comes_back";
+    let Some(goldens) = shared(test, "goldens") else { return };
+    let Some([_, side]) = stage(&goldens) else { return };
+    let stage = &side.scenario;
+    let before = stage.tree();
+    for copy in ["old", "new"] {
+        let mut command = Command::new("cp");
+        let copied = command.arg("-a").arg(stage.at("/opt/SUNWstuf")).arg(stage.beside(copy)).status();
+        assert!(copied.unwrap().success());
+    }
+    fs::remove_dir_all(stage.beside("new/lib")).unwrap();
+    symlink("bin", stage.beside("new/lib")).unwrap();
+    let releases = "--from old --to new --pkg SUNWstuf --basedir /opt/SUNWstuf --owner root:root";
+    stage.run(&format!("build --id 900-01 {releases} {} -o built", names_of(stage))).ok();
+    let built = stage.beside("built");
+    let (code, said) = side.run(&format!("patchadd --engine script -R @ROOT@ {}", built.display()));
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(fs::read_link(stage.at("/opt/SUNWstuf/lib")).unwrap(), Path::new("bin"));
+    let (code, said) = side.run("patchrm -R @ROOT@ 900-01");
+    assert_eq!(code, 0, "{said}");
+    assert_same(&stage.tree(), &before);
+}
+
+/// The options that name the base of a patch of the installed package.
+fn names_of(stage: &Scenario) -> String {
+    let pkginfo = fs::read(stage.at("/var/sadm/pkg/SUNWstuf/pkginfo")).unwrap();
+    let params = ParamFile::parse(&pkginfo).unwrap().params();
+    format!("--arch {} --base-version {}", params.text("ARCH"), params.text("VERSION"))
+}
+
+/// Makes two revisions of a patch of the software in the root; the second one takes back most of the first.
+fn build_revisions(stage: &Scenario) {
+    let copy = |from: &Path, to: &Path| {
+        assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+    };
+    let [old, first, second] = ["old", "first", "second"].map(|name| stage.beside(name));
+    copy(&stage.at("/opt/SUNWstuf"), &old);
+    copy(&old, &first);
+    copy(&old, &second);
+    write(&first.join("bin/stuf"), "first\n", 0o755);
+    fs::remove_file(first.join("bin/stuf-hard")).unwrap();
+    fs::hard_link(first.join("bin/stuf"), first.join("bin/stuf-hard")).unwrap();
+    fs::hard_link(first.join("bin/stuf"), first.join("bin/stuf-third")).unwrap();
+    fs::remove_file(first.join("lib/libstuf.so")).unwrap();
+    symlink("libstuf.so.2", first.join("lib/libstuf.so")).unwrap();
+    write(&first.join("lib/libstuf.so.2"), "two\n", 0o755);
+    write(&first.join("share/b512"), "b512\n", 0o600);
+    fs::remove_file(first.join("share/old")).unwrap();
+    write(&first.join("fresh/deep/file"), "fresh\n", 0o640);
+    write(&second.join("bin/tool"), "second\n", 0o555);
+    write(&second.join("share/second"), "second\n", 0o644);
+    let named = format!("--pkg SUNWstuf {} --basedir /opt/SUNWstuf", names_of(stage));
+    fs::create_dir(stage.beside("built")).unwrap();
+    for (id, to, previous) in [("900-01", "first", ""), ("900-02", "second", "--previous built/900-01")] {
+        let line = format!(
+            "build --id {id} --from old --to {to} -o built/{id} {named} --owner root:root {previous}"
+        );
+        let run = stage.run(&line);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+}
+
+/// Writes a file with a time in whole seconds, which is all that a pkgmap has.
+fn write(path: &Path, text: &str, mode: u32) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let _ = fs::remove_file(path);
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let time = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    fs::File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// Copies a package, with the scripts that patches of ours carry in the place of its own.
+fn write_with_our_scripts(from: &Path, to: &Path) {
+    let classes: Vec<String> =
+        files(from).iter().filter_map(|name| name.strip_prefix("install/i.").map(str::to_owned)).collect();
+    let scripts = of_patch(classes.iter().map(String::as_str));
+    for name in files(from) {
+        let script = name.strip_prefix("install/").and_then(|name| scripts.get(name));
+        let bytes =
+            script.map_or_else(|| fs::read(from.join(&name)).unwrap(), |text| text.as_bytes().to_vec());
+        fs::create_dir_all(to.join(&name).parent().unwrap()).unwrap();
+        fs::write(to.join(&name), bytes).unwrap();
+    }
+    let pkgmap = fs::read_to_string(from.join("pkgmap")).unwrap();
+    let line = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+        [part, "i", name, _, _, mtime] if scripts.contains_key(name) => {
+            let text = scripts[name].as_bytes();
+            format!("{part} i {name} {} {} {mtime}\n", text.len(), checksum::sum(text))
+        }
+        _ => format!("{line}\n"),
+    };
+    fs::write(to.join("pkgmap"), pkgmap.lines().map(line).collect::<String>()).unwrap();
+}
+
+/// Goes all steps on both sides, and compares what is there after each.
+fn assert_same_roots(sides: &[Side; 2], steps: &[&str], patches: impl Fn(&Side) -> PathBuf) {
     let mut differences: Vec<Difference> = Vec::new();
-    for step in STEPS {
+    for step in steps {
         let codes = sides.each_ref().map(|side| {
             let (command, rest) = step.split_once(' ').unwrap();
-            let rest = rest.replace("@P@", goldens.join("pkgs").to_str().unwrap());
+            let rest = rest.replace("@P@", patches(side).to_str().unwrap());
             side.run(&format!("{command} --engine {} -R @ROOT@ {rest}", side.engine))
         });
         let [(native, _), (script, said)] = &codes;
@@ -150,7 +293,7 @@ fn the_program_and_the_scripts_leave_the_same_root() {
         let all: BTreeSet<&String> = native.keys().chain(script.keys()).collect();
         for what in all.into_iter().filter(|what| native.get(*what) != script.get(*what)) {
             let both = format!("native {:?}, script {:?}", native.get(what), script.get(what));
-            differences.push(("engine".to_owned(), step.to_owned(), what.clone(), both));
+            differences.push(("engine".to_owned(), (*step).to_owned(), what.clone(), both));
         }
     }
     assert_explained(&differences, DIFFERENCES);

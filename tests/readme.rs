@@ -98,8 +98,10 @@ pub(crate) fn steady(text: &str) -> String {
     let changing = [
         (r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d [\d:]{8} UTC \d{4}", "DATE"),
         (r"(Space on \S+: ).*", "${1}SPACE"),
+        (r"\d{4}-\d{2}-\d{2}T[\d:]{8}Z", "DATE"),
         (r"undo data: \S+ \S+", "undo data: SIZE"),
         (r"\d+-[0-9a-f]{16}", "RUN"),
+        (r"\b[0-9A-F]{16}\b", "KEY"),
         (r"(?m)^( +note|NOTE): owners and groups that are recorded only.*\n", ""),
     ];
     changing.iter().fold(text.to_owned(), |text, (pattern, word)| {

@@ -17,6 +17,8 @@ mod concurrency;
 mod crash;
 /// A disk that dies for good.
 mod dead_disk;
+/// Depots that are read, copied and killed at while patches are published.
+mod depots;
 /// Few open files.
 mod descriptors;
 /// Each byte is digested once.
@@ -28,6 +30,8 @@ mod disk;
 mod earlier;
 /// Every change fails once.
 mod errors;
+/// Signed patches with one byte changed.
+mod flips;
 /// Parsers, given what nobody writes.
 pub(crate) mod fuzz;
 /// What is refused, and what is handled exactly, of what others wrote.

@@ -21,14 +21,38 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// For each module of the core those of the core that it uses.
 const MODULES_OF_CORE: &[(&str, &[&str])] = &[
-    ("operation", &["plan", "script", "source", "database", "inventory", "policy", "format"]),
-    ("plan", &["source", "inventory", "policy", "format"]),
+    (
+        "operation",
+        &[
+            "plan",
+            "patch_scripts",
+            "build",
+            "script",
+            "release",
+            "depot",
+            "sign",
+            "source",
+            "database",
+            "inventory",
+            "policy",
+            "format",
+            "path_glob",
+        ],
+    ),
+    ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
+    ("build", &["release", "elf", "source", "sign", "patch_scripts", "format", "path_glob"]),
+    ("release", &["source", "format"]),
+    ("elf", &[]),
+    ("patch_scripts", &[]),
     ("script", &["format"]),
-    ("source", &["format"]),
-    ("database", &["inventory", "policy", "format"]),
+    ("depot", &[]),
+    ("source", &["sign", "format"]),
+    ("sign", &[]),
+    ("database", &["sign", "inventory", "policy", "format"]),
     ("inventory", &["format"]),
-    ("policy", &[]),
+    ("policy", &["sign"]),
     ("format", &[]),
+    ("path_glob", &[]),
 ];
 
 fn checkout() -> &'static Path {

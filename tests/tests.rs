@@ -4,6 +4,8 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
+/// Software on disk that becomes a package.
+mod adopt;
 /// What a refusal says to type next.
 mod advice;
 /// The pages about the code.
@@ -20,6 +22,8 @@ mod bad_packages;
 mod benchmark;
 /// Recovery at boot.
 mod boot;
+/// Patches made of two trees, applied and backed out.
+mod build;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
 /// The same releases, patched and backed out.
@@ -50,7 +54,11 @@ mod damaged_records;
 mod delivered;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
+/// The patches of a stable branch.
+mod delta;
 mod demo;
+/// What a reader sees of a depot.
+mod depots;
 /// Where packages may come from.
 mod devices;
 /// What differs from the classic tools, and why.
@@ -108,6 +116,8 @@ mod installf_in_run;
 mod interrupted_classic_runs;
 /// Scripts that ask, and who answers.
 mod interviews;
+/// Keys, and patches that are signed.
+mod keys;
 /// Which class action scripts `scripts=known` lets run.
 mod known_scripts;
 /// Roots on overlayfs.
@@ -119,10 +129,14 @@ mod ledger;
 /// What killed makings leave.
 mod leftovers;
 mod links;
+/// What is wrong with patches that are not applied.
+mod lint;
 /// What list tells, and in which order.
 mod list;
 /// Two writers at once.
 mod locked;
+/// Real releases, made into patches, applied and backed out.
+mod making;
 /// A first patch, by its page.
 mod making_patches;
 /// The manual pages against the program.
@@ -139,10 +153,14 @@ mod native_and_script;
 mod new_roots;
 /// Commands on a root without a package database.
 mod no_database;
+/// Attributes that a pkgmap cannot give.
+mod objects_file;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
 /// Packages made by a test.
 mod packages;
+/// The scripts that patches of ours carry.
+mod patch_scripts;
 mod pkgadd;
 mod pkgchk;
 /// Pkgmaps and packages on devices, checked.
@@ -171,6 +189,10 @@ mod process_limits;
 mod producer;
 /// Prototypes that others wrote.
 mod prototypes;
+/// Patches that enter a depot.
+mod publish;
+/// What is refused there.
+mod publish_refusals;
 mod puttext;
 /// Numbers that look random.
 mod random;
@@ -224,6 +246,8 @@ mod shared_paths;
 /// What show tells of a patch.
 mod show;
 mod showrev;
+/// Signed patches, verified before they are believed.
+mod signatures;
 /// Directories where packages wait.
 mod spool;
 /// What others put where a stage could be.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
-//! cargo bench --bench benchmark -- apply reading     only these parts: apply, cold, growth, reading, family, memory,
-//!                                                    codecs; and `million`, which must be named
+//! cargo bench --bench benchmark -- apply reading     only these parts: apply, cold, growth, reading, family, making,
+//!                                                    memory, codecs; and `million`, which must be named
 //! cargo bench --bench benchmark -- --set system      only this data set: mixed, system, noise, trees; may be repeated
 //! cargo bench --bench benchmark -- --trees OLD NEW   two releases, each in a directory: the set trees, beside the others
+//! cargo bench --bench benchmark -- --branch RELEASE STABLE   directories of packages: `delta`, in the part making
 //! cargo bench --bench benchmark -- --plain BINARY    a build whose digests do without SHA, AVX2 and AVX-512, beside
 //! cargo bench --bench benchmark -- --static BINARY   a static build, beside
 //! cargo bench --bench benchmark -- --write-sets DIR  writes packages and patch of the sets, for profiles made by hand
@@ -68,6 +69,8 @@ mod kinds;
 /// Command lines.
 mod line;
 mod machine;
+/// Making, checking, signing and publishing patches.
+mod making;
 /// What a command costs.
 mod measure;
 /// Memory for each object.
@@ -272,6 +275,9 @@ fn rest(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) ->
     }
     if options.wants(Part::Family) {
         family::run(disk, inputs, options, report)?;
+    }
+    if options.wants(Part::Making) {
+        making::run(disk, inputs, options, report)?;
     }
     if options.wants(Part::Memory) {
         memory::run(disk, options, report)?;

@@ -19,6 +19,8 @@ pub(crate) enum Part {
     Reading,
     /// Installing, checking, making and moving packages.
     Family,
+    /// Making, checking, signing and publishing patches.
+    Making,
     /// Applying and backing out after the page cache was dropped, beside the floor.
     Cold,
     /// Memory for each object of installing, planning, applying, backing out and removing.
@@ -44,6 +46,10 @@ pub(crate) struct Options {
     /// Two releases, each in a directory: the data set trees.
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
     trees: Vec<PathBuf>,
+
+    /// Two directories of packages, a release and its stable branch: what `delta` is measured with.
+    #[arg(long, num_args = 2, value_names = ["RELEASE", "STABLE"])]
+    branch: Vec<PathBuf>,
 
     /// Write the packages of the sets to a new directory, for profiles that are made by hand, and measure nothing.
     #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["parts", "write_docs", "against"])]
@@ -107,6 +113,11 @@ impl Options {
     /// The two releases of the set trees, where they are named.
     pub(crate) fn trees(&self) -> Option<[&Path; 2]> {
         self.trees.first_chunk().map(|releases: &[PathBuf; 2]| releases.each_ref().map(PathBuf::as_path))
+    }
+
+    /// A release and its stable branch, where they are named.
+    pub(crate) fn branch(&self) -> Option<[&Path; 2]> {
+        self.branch.first_chunk().map(|branch: &[PathBuf; 2]| branch.each_ref().map(PathBuf::as_path))
     }
 
     /// Other builds of the program that are measured beside it. The small version takes itself, to see that it can be

@@ -5,7 +5,8 @@
 const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
 
 /// Verbs that change nothing.
-const QUERIES: [&str; 8] = ["list", "show", "verify", "explain", "help", "completions", "links", "demo"];
+const QUERIES: [&str; 11] =
+    ["build", "delta", "list", "show", "verify", "lint", "explain", "help", "completions", "links", "demo"];
 
 /// For each command its options that are known and do nothing here: command, option, what it is and why it does
 /// nothing, what to do instead.
@@ -20,15 +21,9 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ("patchadd", "-S", SERVICE, "Name its root with -R: patchadd -R /export/SERVICE PATCH"),
     (
         "patchadd",
-        "-k",
-        "-k names the keystore for signed patches; signatures are not verified yet, so that it means nothing here",
-        "Leave it out, and verify the patch by other means before you apply it",
-    ),
-    (
-        "patchadd",
         "-P",
-        "-P says where the password of the keystore is; signatures are not verified yet, so that it means nothing here",
-        "Leave it out, and verify the patch by other means before you apply it",
+        "-P says where the password of the keystore is; public keys have none, so that it means nothing here",
+        "Leave it out",
     ),
     (
         "patchadd",

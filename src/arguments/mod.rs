@@ -9,7 +9,7 @@ pub(crate) mod synopsis;
 mod words;
 
 pub(crate) use options::{
-    CategoryOption, Extensions, MannerOptions, RootOption, listed, parse, refuse_unsupported,
+    AnswerOptions, CategoryOption, Extensions, MannerOptions, RootOption, listed, parse, refuse_unsupported,
 };
 pub(crate) use paths::{inside, object_path};
 pub(crate) use scripts::{ScriptOptions, script_settings};

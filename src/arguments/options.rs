@@ -35,15 +35,22 @@ pub(crate) const COLOUR: &str = "global-colour";
 /// The options that patchadm adds to every classic command; without them a command prints what it always printed.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Extensions {
+    #[command(flatten)]
+    _answer: AnswerOptions,
+    /// Print the version
+    #[arg(long = "version", action = ArgAction::Version)]
+    _version: Option<bool>,
+}
+
+/// Those of them that no option of a command is called like.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct AnswerOptions {
     /// Print one JSON document instead of text
     #[arg(long = "json", id = JSON)]
     _json: bool,
     /// Print help
     #[arg(short = 'h', long = "help", action = ArgAction::HelpLong)]
     _help: Option<bool>,
-    /// Print the version
-    #[arg(long = "version", action = ArgAction::Version)]
-    _version: Option<bool>,
 }
 
 /// Options of every verb about what is said and how.

@@ -15,14 +15,15 @@ use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{in_use_lines, plan_text};
 use crate::reply::patches::PatchesReport;
 use crate::reply::words::reboot_sentence;
-use crate::reply::{Exit, Reply};
+use crate::reply::{Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
-use patchadm_core::operation::patches::apply::ApplyRequest;
+use patchadm_core::operation::patches::apply::{ApplyRequest, SignatureRequest};
 use patchadm_core::operation::queries::applied_patches::applied_patches;
+use patchadm_core::sign::DemandWord;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd -p [-R root]";
+const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-k dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd -p [-R root]";
 
 /// Apply patches to the packages of a root
 #[derive(clap::Parser)]
@@ -39,6 +40,9 @@ struct PatchaddArgs {
     /// Patch the current zone only; there is one
     #[arg(short = 'G')]
     global: bool,
+    /// Trust the keys in this directory instead of those of the root
+    #[arg(short = 'k', value_name = "DIR")]
+    keys: Option<PathBuf>,
     /// Verify no signatures
     #[arg(short = 'n')]
     no_signature: bool,
@@ -77,7 +81,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let listing = PatchListing { patches, none: "No patches installed" };
         return Ok(Reply::about(&root, Exit::OK, listing));
     }
+    if let Some(keys) = args.keys.as_deref().filter(|keys| !keys.is_dir()) {
+        let why = "is no directory of keys; keystores of certificates (PEM, PKCS#12) are not used";
+        let message = format!("{} {why}\nName a directory of public keys, or leave -k out.", keys.display());
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message }.into());
+    }
+    let word = args.no_signature.then_some(DemandWord::Off);
     let mut request = PatchRequest::Apply(ApplyRequest {
+        signature: SignatureRequest { word, keys: args.keys },
         patches: args.patches,
         no_undo: args.no_undo,
         undo_dir: args.backout_dir,

@@ -143,7 +143,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 }
 
 /// The environment that is recorded with a package.
-fn environment(call: &Invocation) -> Params {
+pub(crate) fn environment(call: &Invocation) -> Params {
     let locale = call.surroundings.locale.iter();
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));
     let fixed = RECORDED.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));

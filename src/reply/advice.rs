@@ -40,7 +40,9 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
         | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
             remedy(error.errno()).to_owned()
         }
-        Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
+        Failure::Source(error) if is_of_process(errno_of(&error.problem)) => {
+            remedy(errno_of(&error.problem)).to_owned()
+        }
         Failure::Source(error) => name_the_patches(wording, command, error),
         Failure::Archive(error) => of_archive(wording, command, error),
         _ => before_anything(wording, failure),
@@ -225,8 +227,8 @@ pub(crate) fn mending(damage: &RecordDamage) -> String {
 }
 
 /// The error of the system where a source could not be read.
-pub(super) fn errno_of(error: &SourceError) -> Option<Errno> {
-    let SourceProblem::Io { error, .. } = &error.problem else { return None };
+pub(super) fn errno_of(problem: &SourceProblem) -> Option<Errno> {
+    let SourceProblem::Io { error, .. } = problem else { return None };
     let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
     Errno::from_io_error(error).or_else(inside)
 }

@@ -14,6 +14,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
+use patchadm_core::sign::KeyDirectoryError;
 use patchadm_core::source::{SourceError, SourceProblem};
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::format::contents::ContentsError;
@@ -40,6 +41,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::Archive(ArchiveError::Root(error))
         | Failure::Policy(PolicyError::Root(error))
         | Failure::Scripts(ScriptError::Root(error))
+        | Failure::Keys(KeyDirectoryError::Root(error))
         | Failure::Response(ResponseError::Root(error)) => of_root(error),
         Failure::Unrecovered { error } if error.left == RootCondition::InDoubt => ExitCause::InDoubt,
         Failure::Unrecovered { error } => match error.cause {
@@ -54,6 +56,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Archive(ArchiveError::View(error)) => of_view(error),
         Failure::Archive(ArchiveError::Ledger(fault)) => of_ledger(fault),
         Failure::Archive(_) => ExitCause::UndoData,
+        Failure::Keys(_) | Failure::StaleIndex(_) => ExitCause::Signature,
+        Failure::DepotMemory { .. } => ExitCause::DamagedRecord,
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::Policy(_)
         | Failure::OwnedByRoot(_)
@@ -80,6 +84,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::ScriptForbidden { .. }
         | Reason::Administration { .. }
         | Reason::PatchesApplied { .. }
+        | Reason::Adopted { .. }
+        | Reason::NotAdopted
         | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
         Reason::Incompatible { .. }
@@ -114,6 +120,7 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
         | ObjectProblem::DeliveredTwice(_)
         | ObjectProblem::ThroughOwnLink(_)
         | ObjectProblem::Unknown(_)
+        | ObjectProblem::CannotHave { .. }
         | ObjectProblem::LinkSource(_) => ExitCause::DamagedInput,
         ObjectProblem::NotADirectory(_) | ObjectProblem::LeadsNowhere(_) | ObjectProblem::NotEmpty(_) => {
             ExitCause::Edited
@@ -130,10 +137,16 @@ fn of_object(problem: &ObjectProblem) -> ExitCause {
 
 /// The cause where a source cannot be used.
 pub(crate) fn of_source(error: &SourceError) -> ExitCause {
-    match &error.problem {
+    of_problem(&error.problem)
+}
+
+/// The cause of what is wrong with a source.
+pub(super) fn of_problem(problem: &SourceProblem) -> ExitCause {
+    match problem {
         SourceProblem::NotFound => ExitCause::NotFound,
         SourceProblem::HoldsPatches(_) => ExitCause::Usage,
         SourceProblem::Io { error, .. } => of_io(error),
+        SourceProblem::Signature(_) | SourceProblem::Changed(_) => ExitCause::Signature,
         _ => ExitCause::DamagedInput,
     }
 }

@@ -29,6 +29,8 @@ pub struct Exit {
 impl Exit {
     /// Done, or nothing to do.
     pub(crate) const OK: Self = Self::new(0, ExitCause::Ok);
+    /// A signature, a manifest or a key cannot be believed.
+    pub(crate) const SIGNATURE: Self = Self::new(41, ExitCause::Signature);
     /// Another process holds the lock of the root (patchrm(1M) has a code of its own for it).
     pub(crate) const LOCKED: Self = Self::new(64, ExitCause::Locked);
     /// An interrupted run needs recovery.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::advice::{errno_of, hint, is_damaged, is_of_process};
 use crate::reply::cause::ExitCause;
-use crate::reply::cause_of::{cause_of, of_source};
+use crate::reply::cause_of::{cause_of, of_problem};
 use crate::reply::exit::{Exit, Stop};
 use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
@@ -28,9 +28,9 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
 
 /// The number of that exit.
 fn number(command: Command, failure: &Failure) -> u8 {
-    use Command::{Patchadd, Patchrm};
+    use Command::{Adopt, Forget, Patchadd, Patchrm};
     let by = |patchadd, patchrm, package| match command {
-        Patchadd => patchadd,
+        Patchadd | Adopt | Forget => patchadd,
         Patchrm => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
@@ -42,7 +42,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
     }
     match failure {
         Failure::Refused(refusal) => refusal.code(),
-        Failure::Source(error) => source_number(command, error),
+        Failure::Source(error) => source_number(command, &error.path, &error.problem),
         Failure::NotPrivileged(_) => by(3, 3, 1),
         Failure::ReadOnly(_) => by(7, 7, 1),
         Failure::NotTried(_) => 0,
@@ -64,6 +64,8 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Policy(_) | Failure::OwnedByRoot(_) => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
+        Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),
+        Failure::DepotMemory { .. } => by(28, 5, 1),
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
@@ -77,10 +79,11 @@ fn number(command: Command, failure: &Failure) -> u8 {
 /// Codes that are the same for every command.
 const LOCKED: u8 = Exit::LOCKED.code();
 const UNFINISHED: u8 = Exit::UNFINISHED.code();
+const SIGNATURE: u8 = Exit::SIGNATURE.code();
 
 /// The exit code of a command for a root that somebody else than the superuser may change.
 fn untrusted_number(command: Command) -> u8 {
-    if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 }
+    if is_about_packages(command) { 1 } else { 3 }
 }
 
 /// What the verbs of the program have in the place of a command's name.
@@ -100,6 +103,11 @@ pub(crate) fn damaged_code(program: &str) -> Exit {
 /// The exit code of installf(1M) and removef(1M) when the database could not be changed.
 const INTERNAL_OF_OBJECTS: u8 = 99;
 
+/// Whether a command is a classic one about packages.
+fn is_about_packages(command: Command) -> bool {
+    matches!(command, Command::Pkgadd | Command::Pkgrm) || is_about_objects(command)
+}
+
 fn is_about_objects(command: Command) -> bool {
     matches!(command, Command::Installf | Command::Removef)
 }
@@ -116,16 +124,21 @@ pub(crate) fn verb_code(command: Command, failure: &Failure) -> Exit {
 
 /// The exit of a command for a source that cannot be used.
 pub(crate) fn source_code(command: Command, error: &SourceError) -> Exit {
-    Exit::new(source_number(command, error), of_source(error))
+    problem_code(command, &error.path, &error.problem)
 }
 
-fn source_number(command: Command, error: &SourceError) -> u8 {
-    if is_of_process(errno_of(error)) {
+/// The same for what is wrong with the source at a path.
+pub(crate) fn problem_code(command: Command, path: &Path, problem: &SourceProblem) -> Exit {
+    Exit::new(source_number(command, path, problem), of_problem(problem))
+}
+
+fn source_number(command: Command, path: &Path, problem: &SourceProblem) -> u8 {
+    if is_of_process(errno_of(problem)) {
         return if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 };
     }
     if !matches!(command, Command::Patchadd | Command::Patchrm) {
         let unusable = matches!(
-            error.problem,
+            problem,
             SourceProblem::NotFound
                 | SourceProblem::BadForm(_)
                 | SourceProblem::HoldsPatches(_)
@@ -136,8 +149,8 @@ fn source_number(command: Command, error: &SourceError) -> u8 {
     if command == Command::Patchrm {
         return 4;
     }
-    match error.problem {
-        SourceProblem::NotFound if error.path.is_relative() => 27,
+    match problem {
+        SourceProblem::NotFound if path.is_relative() => 27,
         SourceProblem::NotFound
         | SourceProblem::Io { .. }
         | SourceProblem::Unsupported(_)
@@ -148,6 +161,7 @@ fn source_number(command: Command, error: &SourceError) -> u8 {
         SourceProblem::CorruptPackageFile { .. } => 28,
         SourceProblem::Corrupt { .. } => 10,
         SourceProblem::Symlink { .. } => 13,
+        SourceProblem::Signature(_) | SourceProblem::Changed(_) => SIGNATURE,
     }
 }
 
@@ -155,14 +169,14 @@ fn database_number(command: Command, error: &DatabaseError) -> u8 {
     match error {
         DatabaseError::View(ViewError::Journal { .. }) => UNFINISHED,
         DatabaseError::View(ViewError::Busy(_)) => LOCKED,
-        _ if matches!(command, Command::Patchadd | Command::Patchrm) => 5,
+        _ if !is_about_packages(command) => 5,
         _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         _ => 1,
     }
 }
 
 fn transaction_number(command: Command, error: &TransactionError) -> u8 {
-    use Command::{Patchadd, Patchrm};
+    use Command::{Adopt, Forget, Patchadd, Patchrm};
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return UNFINISHED,
         (_, Cause::Internal(_)) => return Exit::INTERNAL.code(),
@@ -179,7 +193,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
         (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
         (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => (28, 4),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
-            Some(source) => return source_number(command, source),
+            Some(source) => return source_number(command, &source.path, &source.problem),
             None => (5, 7),
         },
         (Phase::Prepare | Phase::Stage, cause) if cause.is_no_space() => (18, 20),
@@ -187,7 +201,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
         _ => (5, 5),
     };
     match command {
-        Patchadd => patchadd,
+        Patchadd | Adopt | Forget => patchadd,
         Patchrm => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
         Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
@@ -286,6 +300,8 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Pkgrm => "removed",
         Command::Installf => "registered",
         Command::Removef => "given up",
+        Command::Adopt => "adopted",
+        Command::Forget => "forgotten",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());
     [what, without_numbers(&failure.to_string()), hint(&wording, command, failure)]
@@ -314,6 +330,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
+    use patchadm_core::depot::StaleIndex;
     use patchadm_rootfs::{LockHolder, RootError};
 
     fn no_space() -> Cause {
@@ -330,6 +347,10 @@ mod tests {
 
     fn source(problem: SourceProblem, path: &str) -> Failure {
         Failure::Source(SourceError { path: PathBuf::from(path), problem })
+    }
+
+    fn stale() -> StaleIndex {
+        StaleIndex::Forked { location: "/srv/depot".to_owned(), version: 7 }
     }
 
     /// Code of patchadd, patchrm, pkgadd, pkgrm and installf for each failure.
@@ -354,6 +375,7 @@ mod tests {
             (failed(Phase::Switch, Cause::Changed("/a".to_owned())), [10, 7, 1, 1, 99]),
             (failed(Phase::Switch, Cause::Interrupted(15)), [143, 143, 3, 3, 143]),
             (failed(Phase::Stage, Cause::Internal(String::new())), [70, 70, 70, 70, 70]),
+            (Failure::StaleIndex(stale()), [41, 5, 1, 1, 1]),
             (Failure::BadId(String::new()), [29, 8, 1, 1, 1]),
             (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1, 1]),
             (Failure::BadFile(String::new()), [1, 1, 99, 99, 99]),

@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::failure;
 use super::result_word::ResultWord;
 use super::undo::{self, UndoEntry};
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction};
@@ -15,6 +16,7 @@ use patchadm_core::plan::patch::engine::PlannedScript;
 use patchadm_core::plan::refusal::{Command, Reason};
 use patchadm_core::plan::rights::{Grant, grants};
 use patchadm_core::plan::{Action, Body, Change, Plan, SpaceNeed};
+use patchadm_core::sign::Verdict;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
@@ -52,6 +54,9 @@ pub(crate) struct PatchEntry {
     /// The recorded objects that were not there and are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) missing: Vec<String>,
+    /// What is known of its signature, where somebody looked or an option forbade to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<SignatureRecord>,
     /// The space that the patch needs on each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) space: Vec<SpaceEntry>,
@@ -122,7 +127,7 @@ impl PatchEntry {
         one: ApplyOutcome,
         code: fn(Command, &Failure) -> Exit,
     ) -> Self {
-        let ApplyOutcome { id, plan, scripts, missing, reboot, in_use, result } = one;
+        let ApplyOutcome { id, plan, scripts, missing, signature, reboot, in_use, result } = one;
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
@@ -158,6 +163,7 @@ impl PatchEntry {
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: missing.iter().map(ToString::to_string).collect(),
+            signature: signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
             changes: planned

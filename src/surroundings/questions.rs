@@ -36,6 +36,22 @@ pub(crate) fn words(output: &mut Output, question: &str, default: &str) -> Optio
     Some(if words.is_empty() { vec![default.to_owned()] } else { words })
 }
 
+/// Asks for a secret, which the terminal does not show; none at the end of the input, and where the terminal cannot be
+/// kept from showing it.
+pub(crate) fn secret(output: &mut Output, question: &str) -> Option<Vec<u8>> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let terminal = io::stdin();
+    let before = tcgetattr(&terminal).ok()?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&terminal, OptionalActions::Flush, &silent).ok()?;
+    let line = answer(output, question);
+    // Whatever the answer was: who types next must see it.
+    let _ = tcsetattr(&terminal, OptionalActions::Flush, &before);
+    let _ = output.complain("\n");
+    line.map(|line| line.trim_end_matches(['\n', '\r']).as_bytes().to_vec())
+}
+
 /// The line that somebody types after a question; none at the end of the input, when a signal asks for the end of the
 /// command, and where standard error cannot be written to, so that nobody can be asked.
 fn answer(output: &mut Output, question: &str) -> Option<String> {

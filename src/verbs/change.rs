@@ -30,6 +30,7 @@ pub(super) fn application(
         edited: choices.edited,
         overridden: choices.overridden,
         preserved: choices.preserved,
+        signature: choices.signature.request(),
         dry_run: changing.dry_run,
         scripts: changing.scripts.request(call, changing.no_scripts),
         ..ApplyRequest::default()

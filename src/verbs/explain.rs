@@ -11,15 +11,19 @@ use crate::call::{AppletKind, Invocation};
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use codes::{CodeMeaning, MEANINGS};
+use patchadm_core::operation::lint::{LintCode, Severity};
 
-const USAGE: &str = "patchadm explain code [command]";
+const USAGE: &str = "patchadm explain code [command]\npatchadm explain lint:code";
 
-/// Explain an exit code
+/// What stands before the code of a finding of `patchadm lint`.
+const FINDING: &str = "lint:";
+
+/// Explain an exit code, or a finding of lint
 #[derive(clap::Parser)]
 struct ExplainArgs {
     #[command(flatten)]
     _common: VerbOptions,
-    /// The code
+    /// The exit code, or lint: and the code of a finding
     #[arg(value_name = "CODE")]
     code: Option<String>,
     /// The command that ended with it: a verb or a classic command; all of them where none is named
@@ -32,6 +36,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ExplainArgs = parse(call, USAGE)?;
     let wrong = |message: String| Stop::Usage { message, usage: USAGE };
     let Some(word) = args.code else { return Err(wrong("no exit code is named".to_owned()).into()) };
+    if let Some(name) = word.strip_prefix(FINDING) {
+        return explain_finding(name);
+    }
     let code: u8 = word.parse().map_err(|_| {
         wrong(format!("`{}` is no exit code, which is a number from 0 to 255", word.escape_debug()))
     })?;
@@ -56,6 +63,44 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         }));
     }
     Ok(Reply::new(Exit::OK, ExplainReport { explained: code, of: args.command, meanings }))
+}
+
+/// Explains a finding of `patchadm lint`.
+fn explain_finding(name: &str) -> anyhow::Result<Reply> {
+    let Some(code) = LintCode::named(name) else {
+        let known: Vec<&str> = LintCode::ALL.iter().map(|code| code.name()).collect();
+        let message =
+            format!("lint has no finding `{}`\nits codes are {}", name.escape_debug(), known.join(", "));
+        return Err(unknown(message));
+    };
+    let (severity, text, advice) = (code.severity(), code.meaning(), code.advice());
+    let finding = ExplainedFinding { code: code.name(), severity, text, advice };
+    Ok(Reply::new(Exit::OK, FindingReport { finding }))
+}
+
+#[derive(Serialize)]
+struct FindingReport {
+    finding: ExplainedFinding,
+}
+
+/// A code of `patchadm lint` and what it means.
+#[derive(Serialize)]
+struct ExplainedFinding {
+    code: &'static str,
+    severity: Severity,
+    text: &'static str,
+    advice: &'static str,
+}
+
+impl CommandReport for FindingReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let ExplainedFinding { code, severity, text, advice } = &self.finding;
+        let severity = match severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        Ok(output.line(format!("{code} ({severity} of lint): {text}\n  What to do: {advice}"))?)
+    }
 }
 
 fn unknown(message: String) -> anyhow::Error {

@@ -1,22 +1,37 @@
 //! The verbs of `patchadm`, one file each: its options, what it does, what it says.
 
 pub(crate) mod add;
+pub(crate) mod adopt;
+pub(crate) mod build;
 pub(crate) mod complete;
 pub(crate) mod completions;
+pub(crate) mod delta;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod help;
+#[cfg(feature = "sign")]
+pub(crate) mod key;
 pub(crate) mod links;
+pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod plan;
+#[cfg(feature = "sign")]
+pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod remove;
 pub(crate) mod show;
+#[cfg(feature = "sign")]
+pub(crate) mod sign;
 pub(crate) mod verify;
 
 mod change;
 mod lacking;
 mod listed;
+mod making_ends;
 mod meant;
 mod options;
+#[cfg(feature = "sign")]
+mod password;
 mod patch_lines;
+mod patch_options;
+mod releases;

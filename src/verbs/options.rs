@@ -6,7 +6,9 @@ use crate::arguments::{Extensions, MannerOptions, RootOption, ScriptOptions, obj
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use patchadm_changeset::plan::UndoFormat;
+use patchadm_core::operation::patches::apply::SignatureRequest;
 use patchadm_core::policy::Edited;
+use patchadm_core::sign::DemandWord;
 use patchadm_svr4::package::ObjectPath;
 
 const UNDO_FORMATS: [(&str, UndoFormat); 3] =
@@ -46,7 +48,25 @@ pub(crate) struct ChangeOptions {
     pub(crate) owner: OwnerOptions,
 }
 
-/// Options that say where undo data goes and what happens to edited files.
+/// Options that say what is demanded of signatures.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct SignatureOptions {
+    /// What is demanded of signatures: require, warn or off
+    #[arg(long, value_name = "WORD", value_parser = one_of(&DemandWord::ALL), hide_possible_values = true)]
+    signature: Option<DemandWord>,
+    /// Trust the keys in this directory of this machine instead of those of the root
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+}
+
+impl SignatureOptions {
+    /// What they say.
+    pub(crate) fn request(self) -> SignatureRequest {
+        SignatureRequest { word: self.signature, keys: self.keys }
+    }
+}
+
+/// Options that say where undo data goes, what happens to edited files, and what is demanded of signatures.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ApplyingOptions {
     /// Keep no undo data: the patch cannot be backed out
@@ -67,4 +87,6 @@ pub(crate) struct ApplyingOptions {
     /// Keep this edited file in any case; may be repeated
     #[arg(long = "preserve", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     pub(crate) preserved: Vec<ObjectPath>,
+    #[command(flatten)]
+    pub(crate) signature: SignatureOptions,
 }

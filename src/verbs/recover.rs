@@ -3,7 +3,7 @@
 //! `--domain` and `--without` are words of the grammar for roots over several file systems one of which is older than
 //! the others, or lost. What they mean is not done yet: they are refused, with what can be done instead.
 
-mod adopt;
+mod adopt_undo;
 
 use std::path::PathBuf;
 
@@ -19,9 +19,9 @@ use crate::many_roots::{RootsTask, on_many};
 use crate::reply::words::recovery_sentence;
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
-use adopt::AdoptReport;
+use adopt_undo::AdoptReport;
 use patchadm_changeset::transaction::{Recovered, RootCondition};
-use patchadm_core::operation::adopt::adopt_undo;
+use patchadm_core::operation::adopt_undo::adopt_undo;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_with_aid};
 use patchadm_core::operation::session::Caller;

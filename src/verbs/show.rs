@@ -2,6 +2,7 @@
 
 mod delivered;
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -21,7 +22,9 @@ use crate::reply::words::{named_value, print_notes, reboot_sentence, unfinished_
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use delivered::DeliveredPatch;
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::queries::applied_signature::applied_signature;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, changed_objects};
 use patchadm_core::operation::queries::inspect::{InspectedPatch, WantedWords, inspect};
 use patchadm_core::source::{self, Extent, Origin};
@@ -67,6 +70,9 @@ struct ShownPatch {
     reboot: Option<&'static str>,
     /// The number of objects by kind of change; null where its undo data does not tell the caller.
     files: Option<ChangeCounts>,
+    /// What was known of its signature when it was applied, where somebody looked or an option forbade to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<SignatureRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<Vec<ShownChange>>,
 }
@@ -148,6 +154,7 @@ fn applied(root: &Root, subject: &str, is_verbose: bool) -> anyhow::Result<Optio
         listed: ListedPatch::from(one),
         reboot: one.words.reboot,
         files: changed.as_deref().map(ChangeCounts::of_objects),
+        signature: applied_signature(root, &one.patch.id),
         changes: changes.map(|changes| changes.iter().map(shown).collect()),
     };
     let unfinished = inspection.unfinished;
@@ -182,9 +189,25 @@ fn lines(patch: &ShownPatch, one: &InspectedPatch) -> Vec<(&'static str, String)
     let changes = patch.changes.iter().flatten();
     lines.extend(changes.map(|change| ("", format!("{:<8} {}", change.action, change.path))));
     lines.push(("Restart", restart));
+    lines.push(("Signature", patch.signature.as_ref().map(signature_words).unwrap_or_default()));
     lines.extend(listed.undo.iter().map(|undo| ("Undo data", format!("{} {}", undo.package, undo.words()))));
     lines.push(("Removal", listed.removable.words()));
     lines
+}
+
+/// A signature in a few words.
+fn signature_words(signature: &SignatureRecord) -> String {
+    let mut words = signature.state.clone();
+    if let Some(key) = &signature.key {
+        let _ = write!(words, ", by key {key}");
+    }
+    if let Some(name) = &signature.name {
+        let _ = write!(words, " ({name})");
+    }
+    if let Some(time) = &signature.time {
+        let _ = write!(words, ", {time}");
+    }
+    words
 }
 
 impl AppliedReport {

@@ -13,6 +13,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::InUse", in_use),
     ("Reason::BasedirAnswered", basedir_answered),
     ("Reason::PatchesApplied", patches_applied),
+    ("Reason::Adopted", adopted),
 ];
 
 fn add(options: &str, name: &str) -> String {
@@ -118,4 +119,13 @@ fn patches_applied() {
     assert!(said.contains("`patchrm -R @ROOT@ 200-01 100-02 100-01`"), "{said}");
     assert_eq!(type_it(&stage, &said, &[]).code, 0, "{said}");
     assert_eq!(stage.run(&add("", "ACMEa")).code, 0);
+}
+
+fn adopted() {
+    let stage = crate::adopt::of_dpkg();
+    stage.run("adopt --dpkg web -R @ROOT@").ok();
+    let said = stage.run("pkgrm -n -R @ROOT@ DEBweb").fails(1);
+    assert!(said.contains("`patchadm -R @ROOT@ adopt --forget --pkg DEBweb`"), "{said}");
+    assert_eq!(type_it(&stage, &said, &[]).code, 0, "{said}");
+    assert_eq!(stage.text("/usr/bin/web"), "web\n");
 }

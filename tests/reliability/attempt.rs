@@ -188,6 +188,8 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::BackOut(_) | Command::BackOutByScripts(_) => refusal::Command::Patchrm,
         Command::Add { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
+        Command::Adopt { .. } => refusal::Command::Adopt,
+        Command::Forget(_) => refusal::Command::Forget,
     }
 }
 
@@ -207,7 +209,7 @@ pub(crate) fn attempt(trial: &Trial, command: &Command, door: Door) -> Ended {
 pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> u8 {
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let by = |patchadd, patchrm| match command {
-        Command::Apply { .. } => patchadd,
+        Command::Apply { .. } | Command::Adopt { .. } | Command::Forget(_) => patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) => patchrm,
         Command::Add { .. } | Command::Remove(_) | Command::Repair(_) => 1,
     };

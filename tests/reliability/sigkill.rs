@@ -61,14 +61,27 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         }
         Command::Remove(packages) => words(&["pkgrm", "-n", "-R"], packages),
         Command::Repair(packages) => words(&["pkgchk", "-f", "-R"], packages),
+        Command::Adopt { package, tree } => {
+            let more = ["--pkg", package, "--version", "1", "--dir", tree].map(str::to_owned);
+            words(&["adopt", "-R"], &more)
+        }
+        Command::Forget(package) => {
+            let more = ["--forget", "--pkg", package].map(str::to_owned);
+            words(&["adopt", "-R"], &more)
+        }
     }
 }
 
 /// Runs it below strace with these options. False if it was killed.
 fn traced(trial: &Trial, command: &Command, options: &[&str]) -> bool {
+    program_traced(&arguments(trial, command), options)
+}
+
+/// Runs the program below strace with these options. False if it was killed.
+fn program_traced(arguments: &[PathBuf], options: &[&str]) -> bool {
     let mut strace = Process::new("strace");
     strace.args(["-f", "-qq"]).args(options);
-    strace.arg(env!("CARGO_BIN_EXE_patchadm")).args(arguments(trial, command)).env_clear();
+    strace.arg(env!("CARGO_BIN_EXE_patchadm")).args(arguments).env_clear();
     strace.env("PATH", "/usr/bin:/bin").env("TZ", "UTC0").env("SOURCE_DATE_EPOCH", NOW.to_string());
     let strace = strace.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let status = strace.status().unwrap();
@@ -76,16 +89,42 @@ fn traced(trial: &Trial, command: &Command, options: &[&str]) -> bool {
         (Some(0), _) => true,
         // strace ends as its child has ended
         (_, Some(9)) | (Some(137), _) => false,
-        other => panic!("{command:?} {options:?}: {other:?}"),
+        other => panic!("{arguments:?} {options:?}: {other:?}"),
     }
+}
+
+/// Runs the program and kills it at the `number`-th call of a kind. False if it made fewer calls and ended by itself.
+pub(crate) fn is_killed_at(arguments: &[PathBuf], call: &str, number: usize) -> bool {
+    let inject = format!("inject={call}:signal=SIGKILL:when={number}");
+    !program_traced(arguments, &["-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"])
+}
+
+/// Whether programs can be traced here; a test that needs it says that it is skipped.
+pub(crate) fn has_strace(test: &str) -> bool {
+    let run = Process::new("strace").args(["-qq", "-f", "-e", "trace=none", "/bin/true"]).output();
+    let is_here = run.is_ok_and(|output| output.status.success());
+    if !is_here {
+        crate::skipped(&format!("{test}: strace(1) is not here, or may not trace"));
+    }
+    is_here
 }
 
 /// How often a command makes each call.
 fn calls_of(story: &Story, scratch: &Path) -> BTreeMap<&'static str, usize> {
     let trial = Trial::of(story);
-    let (all, to) = (format!("trace={}", CALLS.join(",")), scratch.join("trace"));
-    assert!(traced(&trial, &story.whole, &["-e", &all, "-o", to.to_str().unwrap()]));
-    let text = fs::read_to_string(to).unwrap();
+    calls_of_program(&arguments(&trial, &story.whole), scratch)
+}
+
+/// The calls of these kinds that the program makes, a line each, with the paths of descriptors.
+pub(crate) fn trace_of_program(arguments: &[PathBuf], calls: &[&str], scratch: &Path) -> String {
+    let (calls, to) = (format!("trace={}", calls.join(",")), scratch.join("trace"));
+    assert!(program_traced(arguments, &["-y", "-e", &calls, "-o", to.to_str().unwrap()]));
+    fs::read_to_string(to).unwrap()
+}
+
+/// How often the program makes each call.
+pub(crate) fn calls_of_program(arguments: &[PathBuf], scratch: &Path) -> BTreeMap<&'static str, usize> {
+    let text = trace_of_program(arguments, &CALLS, scratch);
     let count = |call: &&'static str| {
         let is_call = |line: &&str| {
             line.split_whitespace().nth(1).is_some_and(|word| word.starts_with(&format!("{call}(")))
@@ -98,9 +137,7 @@ fn calls_of(story: &Story, scratch: &Path) -> BTreeMap<&'static str, usize> {
 /// Kills the command at the `number`-th call of a kind, recovers, and looks.
 fn kill(story: &Story, legal: &Legal, call: &str, number: usize) -> bool {
     let trial = Trial::of(story);
-    let inject = format!("inject={call}:signal=SIGKILL:when={number}");
-    let ended =
-        traced(&trial, &story.whole, &["-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"]);
+    let ended = !is_killed_at(&arguments(&trial, &story.whole), call, number);
     let when = format!("{}, killed at {call} {number}", story.name);
     trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
     let state = legal.find(&trial, true).unwrap_or_else(|wrong| panic!("{when}: {wrong}"));
@@ -111,9 +148,7 @@ fn kill(story: &Story, legal: &Legal, call: &str, number: usize) -> bool {
 #[test]
 fn killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_recovery() {
     let name = "killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_recovery";
-    let has_strace = Process::new("strace").args(["-qq", "-f", "-e", "trace=none", "/bin/true"]).output();
-    if !has_strace.is_ok_and(|output| output.status.success()) {
-        crate::skipped(&format!("{name}: strace(1) is not here, or may not trace"));
+    if !has_strace(name) {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();

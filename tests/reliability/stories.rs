@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use chrono::DateTime;
 use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_core::operation::adopt::{AdoptRequest, AdoptSource, adopt_software, forget_software};
 use patchadm_core::operation::check::{CheckError, CheckRequest, CheckScope, check_and_fix};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
@@ -26,6 +27,7 @@ use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::clock::Now;
 use patchadm_core::plan::patch::engine::Engine;
 use patchadm_rootfs::{Door, Root};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 use tempfile::TempDir;
 
@@ -49,6 +51,10 @@ pub(crate) enum Command {
     Remove(Vec<String>),
     /// `pkgchk -f` of these packages, or of the root.
     Repair(Vec<String>),
+    /// `patchadm adopt` of a directory of the root, as this package.
+    Adopt { package: &'static str, tree: &'static str },
+    /// `patchadm adopt --forget`.
+    Forget(&'static str),
 }
 
 /// A root and what happens to it.
@@ -208,6 +214,25 @@ fn package_removed() -> Story {
     Story::of("pkgrm", stage, Command::Remove(vec!["ACMEweb".to_owned()]))
 }
 
+/// A root with software that no package has, beside one.
+fn with_software() -> Scenario {
+    let (stage, _) = patched_with(&[]);
+    stage.file("/opt/own/bin/tool", "tool\n");
+    stage.link("/opt/own/bin/again", "/opt/own/bin/tool");
+    stage.symlink("/opt/own/current", "bin");
+    stage
+}
+
+fn software_adopted() -> Story {
+    Story::of("adopt", with_software(), Command::Adopt { package: "ACMEown", tree: "/opt/own" })
+}
+
+fn software_forgotten() -> Story {
+    let stage = with_software();
+    stage.run("adopt --pkg ACMEown --version 1 --dir /opt/own -R @ROOT@").ok();
+    Story::of("adopt --forget", stage, Command::Forget("ACMEown"))
+}
+
 /// Scripts that write into the root, among them that of a class: all of it on objects of the package.
 fn with_scripts() -> Story {
     let (stage, _) = patched_with(&[]);
@@ -282,7 +307,7 @@ pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again]
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 9] = [
+pub(crate) const STORIES: [Told; 11] = [
     one_patch,
     backout,
     package_added,
@@ -292,6 +317,8 @@ pub(crate) const STORIES: [Told; 9] = [
     after_backout,
     two_backouts,
     one_run,
+    software_adopted,
+    software_forgotten,
 ];
 
 /// All of them, one after another.
@@ -405,10 +432,35 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             assert!(report.mended.iter().all(|mended| mended.is_made), "{:?}", report.mended);
             (Recovered::Nothing, Vec::new())
         }
+        Command::Adopt { package, tree } => {
+            let report = adopt_software(root, &adoption(package, tree), caller)?;
+            assert!(report.conflicts.is_empty(), "{:?}", report.conflicts);
+            (report.recovered, vec![Ok(report.receipt)])
+        }
+        Command::Forget(package) => {
+            let report = forget_software(root, &PkgInst::new(package).unwrap(), false, caller)?;
+            (report.recovered, vec![Ok(report.receipt)])
+        }
     };
     let receipts = results.into_iter().collect::<Result<Vec<_>, _>>()?;
     let notes = receipts.into_iter().flatten().flat_map(|receipt| receipt.notes);
     Ok(recovered.notes().iter().cloned().chain(notes).collect())
+}
+
+fn adoption(package: &str, tree: &str) -> AdoptRequest {
+    AdoptRequest {
+        source: AdoptSource::Tree(ObjectPath::new(tree.as_bytes()).unwrap()),
+        pkg: Some(package.to_owned()),
+        version: Some("1".to_owned()),
+        arch: None,
+        name: None,
+        basedir: ObjectPath::root(),
+        editable: Vec::new(),
+        volatile: Vec::new(),
+        exclude: Vec::new(),
+        environment: Params::new(),
+        dry_run: false,
+    }
 }
 
 fn scripts() -> ScriptSettings {

@@ -20,6 +20,7 @@ fn stage() -> Scenario {
     )
     .unwrap();
     fs::write(stage.beside("prototype"), "i pkginfo\n").unwrap();
+    fs::create_dir(stage.beside("empty")).unwrap();
     fs::write(stage.beside("rubbish"), "what is this\n").unwrap();
     stage
 }
@@ -48,10 +49,20 @@ const LINES: &[&str] = &[
     "remove --json --root @ROOT@ 300-01",
     "remove --json -R @ROOT@ 100-01",
     "patchrm --json -R @ROOT@ 100-01",
+    "adopt --json --forget --pkg ACMEnone -R @ROOT@",
+    "adopt --json --dry-run --pkg ACMEhere --version 1 --dir @ROOT@/etc -R @ROOT@",
     "recover --json -R @ROOT@",
     "recover --json --root @ROOT@",
     "recover --json --adopt-undo -R @ROOT@",
     "explain --json 2 remove",
+    "explain --json lint:setuid",
+    "lint --json delivered/300-01",
+    "build --json --id 900-01 --from tree:delivered/100-01 --to tree:delivered/300-01 --pkg ACMEtree --arch all --base-version 1 -o @ROOT@/opt/900-01",
+    "delta --json --release spool --stable spool --work @ROOT@/opt/work",
+    "key --json generate -o @ROOT@/release --no-password",
+    "key --json list -R @ROOT@",
+    "sign --json --key @ROOT@/release.sec delivered/100-01",
+    "publish --json --key @ROOT@/release.sec empty depot",
     "links --json @ROOT@/opt",
     "pkgadd --json -n -R @ROOT@ -d spool ACMEnew",
     "pkgadd --json -s @ROOT@/opt -d spool ACMEnew",
@@ -103,6 +114,8 @@ fn documents_of_failures_are_as_their_schemas_say() {
         "add --json -R /no/such delivered/100-01",
         "list --json -R /no/such",
         "explain --json 98",
+        "explain --json lint:nothing",
+        "lint --json rubbish",
         "verify --json -R @ROOT@ nobody",
         "show --json -R @ROOT@ nobody",
         "pkginfo --json -R @ROOT@ nobody",

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::format::contents_merge::{ContentsEdits, ContentsTrailer};
+use crate::format::history::SignatureRecord;
 use crate::format::manifest::Manifest;
 use crate::record_file::RecordFile;
 use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
@@ -44,6 +45,8 @@ pub struct Plan {
     pub discard: Vec<PathBuf>,
     /// What a person should know, in whole sentences.
     pub notes: Vec<String>,
+    /// What is known of the signature of the one patch, where the history is to tell it.
+    pub signature: Option<SignatureRecord>,
 }
 
 /// What a patch delivers at a path where a later patch of the same run puts something else.
@@ -113,7 +116,7 @@ pub struct DirectoryAttributes {
     pub uid: Option<u32>,
     /// Numeric group.
     pub gid: Option<u32>,
-    /// All extended attributes of a directory (those not named are removed); only a backout sets them.
+    /// All extended attributes of a directory (those not named are removed).
     pub xattrs: Option<Xattrs>,
 }
 
@@ -181,6 +184,8 @@ pub struct Member {
 pub enum NewXattrs {
     /// Label, ACL and `user.*` of the object it replaces; a new object takes what its parent hands down.
     Inherited,
+    /// Those that a package gives. Only the label is that of the object it replaces, or of its parent.
+    Given(Xattrs),
     /// Exactly these: a backout.
     Exact(Xattrs),
 }

@@ -1,9 +1,10 @@
-//! The format of a file, told by its first bytes and never by its name, and the removal of gzip or
-//! compress(1) around it.
+//! The format of a file, told by its first bytes and never by its name, and the removal of gzip, compress(1), xz or
+//! Zstandard around it.
 //!
-//! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.Z`) or around a
-//! datastream. bzip2, xz and Zstandard are recognised and refused by name. A gzip file may have several
-//! members, as made by `cat a.gz b.gz`; anything else after a member is an error.
+//! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.xz`) or around a
+//! datastream. bzip2 is recognised and refused by name, as are xz and Zstandard where the features of that name are off.
+//! A gzip file may have several members, as made by `cat a.gz b.gz`, an xz file several streams and a Zstandard file
+//! several frames; anything else after one is an error.
 
 use std::error::Error;
 use std::io::{self, Read};
@@ -11,6 +12,10 @@ use std::io::{self, Read};
 use super::compress;
 use super::datastream;
 use super::gzip;
+#[cfg(feature = "xz")]
+use super::xz;
+#[cfg(feature = "zstd")]
+use super::zstd;
 
 /// The number of bytes that [`detect_format`] needs from the start of a file.
 pub const SNIFFED: usize = 512;
@@ -28,6 +33,10 @@ pub enum ContainerFormat {
     Gzip,
     /// Data compressed by compress(1).
     Compress,
+    /// Data compressed by xz.
+    Xz,
+    /// Data compressed by Zstandard.
+    Zstd,
     /// A format that is recognised by this name but cannot be read.
     Unsupported(&'static str),
     /// A format that is not recognised.
@@ -41,6 +50,10 @@ pub enum Compression {
     Gzip,
     /// Compression by compress(1).
     Compress,
+    /// Compression by xz.
+    Xz,
+    /// Compression by Zstandard.
+    Zstd,
 }
 
 /// The reason that compressed data cannot be read. It travels inside [`io::Error`] through the readers above;
@@ -70,9 +83,9 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     } else if begins(b"BZh") {
         ContainerFormat::Unsupported("bzip2")
     } else if begins(b"\xfd7zXZ\0") {
-        ContainerFormat::Unsupported("xz")
-    } else if begins(b"\x28\xb5\x2f\xfd") {
-        ContainerFormat::Unsupported("zstd")
+        if cfg!(feature = "xz") { ContainerFormat::Xz } else { ContainerFormat::Unsupported("xz") }
+    } else if begins(b"\x28\xb5\x2f\xfd") || matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
+        if cfg!(feature = "zstd") { ContainerFormat::Zstd } else { ContainerFormat::Unsupported("zstd") }
     } else if is_tar(start) {
         ContainerFormat::Tar
     } else {
@@ -97,8 +110,7 @@ fn is_tar(start: &[u8]) -> bool {
 
 /// A file with its compression, if any, removed.
 pub struct OpenedContainer<'a> {
-    /// The format of the content; [`ContainerFormat::Gzip`] or [`ContainerFormat::Compress`] only if the file
-    /// is compressed twice.
+    /// The format of the content; a compression only if the file is compressed twice.
     pub form: ContainerFormat,
     /// The compression removed, if any.
     pub compression: Option<Compression>,
@@ -120,6 +132,13 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
             let decoder = compress::CompressDecoder::new(whole).map_err(tagged)?;
             (Compression::Compress, Box::new(Decoding(decoder)))
         }
+        #[cfg(feature = "xz")]
+        ContainerFormat::Xz => {
+            let decoder = xz::XzDecoder::new(whole).map_err(tagged)?;
+            (Compression::Xz, Box::new(Decoding(decoder)))
+        }
+        #[cfg(feature = "zstd")]
+        ContainerFormat::Zstd => (Compression::Zstd, Box::new(Decoding(zstd::ZstdDecoder::new(whole)))),
         _ => return Ok(OpenedContainer { form, compression: None, reader: Box::new(whole) }),
     };
     let start = sniff(&mut plain)?;
@@ -202,8 +221,13 @@ mod tests {
             "a header of the seventh edition has no magic"
         );
         assert_eq!(detect_format(b"BZh91AY"), ContainerFormat::Unsupported("bzip2"));
-        assert_eq!(detect_format(b"\xfd7zXZ\0"), ContainerFormat::Unsupported("xz"));
-        assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), ContainerFormat::Unsupported("zstd"));
+        let read_or_refused =
+            |is_read, form, name| if is_read { form } else { ContainerFormat::Unsupported(name) };
+        let xz = read_or_refused(cfg!(feature = "xz"), ContainerFormat::Xz, "xz");
+        assert_eq!(detect_format(b"\xfd7zXZ\0"), xz);
+        let zstd = read_or_refused(cfg!(feature = "zstd"), ContainerFormat::Zstd, "zstd");
+        assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), zstd);
+        assert_eq!(detect_format(b"\x50\x2a\x4d\x18"), zstd, "a skippable frame may come first");
         for unknown in [&b""[..], b"PK", b"Hello", &[0; 512], &[b'x'; 512]] {
             assert_eq!(detect_format(unknown), ContainerFormat::Unknown);
         }

@@ -27,7 +27,12 @@
 //! | --- | --- | --- |
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | all others |
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
+//! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
+//! | [`build`] | patches made of two releases | release, elf, source, sign, `patch_scripts`, format |
+//! | [`release`] | releases of software as lists of objects | source, format |
+//! | [`mod@elf`] | what programs and libraries say to the dynamic linker | nothing |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
+//! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format |
 //! | [`inventory`] | what a root holds, as far as a plan needs to know | format |
@@ -72,13 +77,20 @@
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod build;
 pub mod database;
+pub mod depot;
+pub mod elf;
 pub mod format;
 pub mod inventory;
 pub mod operation;
+pub mod patch_scripts;
+pub mod path_glob;
 pub mod plan;
 pub mod policy;
+pub mod release;
 pub mod script;
+pub mod sign;
 pub mod source;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.

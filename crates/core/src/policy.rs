@@ -5,7 +5,10 @@ mod root_patterns;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use crate::sign::DemandWord;
 use patchadm_changeset::plan::UndoFormat;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
 use regex::Regex;
 
 pub use root_patterns::RootPatterns;
@@ -36,6 +39,10 @@ pub struct Policy {
     pub scripts: ScriptPolicy,
     /// Seconds that one script may take; 0 is no limit.
     pub script_timeout: u64,
+    /// What is demanded of the signatures of patches; `warn` where nothing is said and the root has a key.
+    pub signature: Option<DemandWord>,
+    /// The directory of the keys that the root trusts, inside it.
+    pub keys: ObjectPath,
     /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
     pub trusted_roots: RootPatterns,
     /// Roots that are changed as their owners; in the policy of the host only.
@@ -100,6 +107,8 @@ impl Default for Policy {
             exclude: Vec::new(),
             scripts: ScriptPolicy::default(),
             script_timeout: 3600,
+            signature: None,
+            keys: places::keys(),
             trusted_roots: RootPatterns::default(),
             as_owner_roots: RootPatterns::default(),
             untrusted_roots: RootPatterns::default(),

@@ -64,6 +64,11 @@ pub fn history() -> ObjectPath {
     fixed("/var/sadm/patchadm/history")
 }
 
+/// Returns what the root remembers of depots.
+pub fn depots() -> ObjectPath {
+    fixed("/var/sadm/patchadm/depots")
+}
+
 /// Returns the directory of `contents` and the lock.
 pub fn install() -> ObjectPath {
     fixed("/var/sadm/install")
@@ -132,6 +137,11 @@ pub fn class_scripts() -> ObjectPath {
 /// Returns the policy file of the root.
 pub fn policy() -> ObjectPath {
     fixed("/etc/patchadm/policy")
+}
+
+/// Returns the directory of the keys that the root trusts, where its policy names no other.
+pub fn keys() -> ObjectPath {
+    fixed("/etc/patchadm/keys")
 }
 
 /// Returns the directory of the stages on the file system of `var/sadm`.

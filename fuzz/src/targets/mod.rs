@@ -9,9 +9,11 @@
 //! tables    files of lines: pkgmap, contents, prototype, depend, space …
 //! records   what the program writes for itself: journal, manifest, queue, history …
 //! archives  cpio, datastream, compress, and what a source makes of whole files
+//! making    releases of other formats, libraries, manifests, signatures, keys
 //! ```
 
 mod archives;
+mod making;
 mod records;
 mod tables;
 mod text;
@@ -190,10 +192,13 @@ pub const TARGETS: &[Target] = &[
         &["  ", "undo.gz", "\n", "17-00000000000000ab", "0000000000000000"],
     ),
     target("ledger", tables::ledger, JSON),
+    target("objects_file", tables::objects_file, JSON),
     target("journal", records::journal, JSON),
     target("journal_lines", records::journal_lines, JSON),
     target("undo_manifest", records::undo_manifest, JSON),
     target("history", records::history, JSON),
+    target("depot_index", records::depot_index, JSON),
+    target("seen_depots", records::seen_depots, JSON),
     target(
         "queue",
         records::queue,
@@ -223,4 +228,47 @@ pub const TARGETS: &[Target] = &[
         &["ustar", "\0\0\0\0\0\0\0\0", "0000644", "L", "x", "pkginfo", "pkgmap", "reloc/", "../"],
     ),
     target("source_zip", archives::source, &["PK", "\0\0\0\0", "pkginfo", "pkgmap", "reloc/", "../"]),
+    target(
+        "release_deb",
+        making::release,
+        &["!<arch>\n", "`\n", "debian-binary", "2.0\n", "control.tar", "data.tar.xz", "ustar", "./", "/"],
+    ),
+    target(
+        "release_rpm",
+        making::release,
+        &["\0\0\0\u{1}", "\0\0\u{4}", "070701", "07070X", "TRAILER!!!", "xz", "zstd", "cpio"],
+    ),
+    target(
+        "release_tar",
+        making::release,
+        &["ustar", "SCHILY.xattr.", "LIBARCHIVE.xattr.", "path=", "../", "\0"],
+    ),
+    target("xz", archives::container, &["7zXZ", "YZ", "\0\0", "\u{21}", "\u{1}"]),
+    target("zstd", archives::container, &["\0\0\0\0", "\u{28}", "\u{1}"]),
+    target("elf", making::elf, &["\u{7f}ELF", "\0\0\0\0\0\0\0\0", "lib", ".so"]),
+    target(
+        "manifest",
+        making::manifest,
+        &[
+            "# patchadm manifest 1\n",
+            "# patch ",
+            "# form members\n",
+            "# date ",
+            "SHA256 (",
+            ") = ",
+            "\\",
+            "\r",
+        ],
+    ),
+    target(
+        "signature",
+        making::signature,
+        &["untrusted comment: ", "trusted comment: ", "timestamp:", "\t", "RUQ", "RWQ", "=", "\n"],
+    ),
+    target("key", making::key, &["untrusted comment: ", "RWQ", "RWR", "AAAA", "=", "\n"]),
+    target(
+        "key_rules",
+        making::key_rules,
+        &["expires=", "2027-12-31", "roles=", "patch", "index", "bases=", "7802F643AC6161C8 ", "(", "\n"],
+    ),
 ];

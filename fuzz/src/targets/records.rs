@@ -5,6 +5,7 @@ use patchadm_changeset::format::journal;
 use patchadm_changeset::format::journal::{HEAD, Journal, JournalEntry, JournalHeader, SECTOR, checked_line};
 use patchadm_changeset::format::manifest::{Manifest, decode, encode};
 use patchadm_core::database::history;
+use patchadm_core::depot::{DepotIndex, SeenDepots};
 use patchadm_rootfs::Digest;
 
 /// Bytes as they stand on a disk. Nearly all of them fail a checksum; [`journal_lines`] goes behind those.
@@ -83,6 +84,16 @@ pub fn history(input: &[u8]) {
     let Ok(entries) = history::parse(input) else { return };
     let written: Vec<u8> = entries.iter().flat_map(history::HistoryEntry::line).collect();
     assert_eq!(history::parse(&written), Ok(entries));
+}
+
+pub fn depot_index(input: &[u8]) {
+    let Ok(index) = DepotIndex::parse(input) else { return };
+    assert_eq!(DepotIndex::parse(&index.write()).unwrap(), index);
+}
+
+pub fn seen_depots(input: &[u8]) {
+    let Ok(seen) = SeenDepots::parse(input) else { return };
+    assert_eq!(SeenDepots::parse(&seen.write()), Ok(seen));
 }
 
 pub fn queue(input: &[u8]) {

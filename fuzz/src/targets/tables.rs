@@ -3,6 +3,7 @@
 use patchadm_changeset::format::contents_merge::{ContentsEdits, ContentsTrailer, merge, merge_unsorted};
 use patchadm_changeset::format::undo_digest::UndoDigest;
 use patchadm_core::format::ledger::Ledger;
+use patchadm_core::format::objects_file::ObjectsFile;
 use patchadm_svr4::format::contents;
 use patchadm_svr4::format::contents::ContentsRecord;
 use patchadm_svr4::format::depend::Depend;
@@ -118,4 +119,9 @@ pub fn undo_digest(input: &[u8]) {
 pub fn ledger(input: &[u8]) {
     let Ok(ledger) = Ledger::parse(input) else { return };
     assert_eq!(Ledger::parse(&ledger.write()), Ok(ledger));
+}
+
+pub fn objects_file(input: &[u8]) {
+    let Ok(file) = ObjectsFile::parse(input) else { return };
+    assert_eq!(ObjectsFile::parse(&file.write()), Ok(file));
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
     AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Edited, InDoubt, Internal, Locked, NoDatabase,
-    NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Space, Superseded, UndoData,
-    Unfinished, UntrustedRoot, Usage,
+    NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Signature, Space,
+    Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -103,6 +103,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         38 [Script] "A script of the patch cannot be executed: it lacks the permission, or its interpreter is not there."
             "Get the patch again, or install the interpreter."
         39 [DamagedInput] "The archive cannot be decompressed." "Get the patch again."
+        41 [Signature] "The signature of the patch is missing, wrong or not trusted, or the keys of the root cannot be believed."
+            "Get a signed patch, or trust its key with `patchadm key trust`; -n and --signature off apply it as it is."
     }
     "patchrm", ["patchrm", "remove", "plan"] => {
         2 [NotFound] "The patch is not applied." "`patchadm list` shows those that are."
@@ -156,11 +158,33 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
     }
+    "patchadm adopt", ["adopt"] => {
+        3 [NoRights UntrustedRoot]
+            "You are neither root nor the owner of the root directory, or you are root and others may write its records."
+            "Run it as one of them; --as-owner and --trust-root say whose a root is."
+        5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "The run failed, and what had begun was undone."
+            "Read the message: it names the file and what the system said."
+        7 [NoDatabase ReadOnly NoRights Space NotFound Internal] "There is no package database under the root, or its records cannot be written."
+            "Name the right root with -R."
+        8 [NotFound] "The package that is to be forgotten is not there." "pkginfo shows those that are."
+        10 [Dependency Restricted Edited NoRights DamagedInput]
+            "Other packages own objects of the software, the package is there already, or what is to be forgotten was not adopted or is patched."
+            "Read the message: it names every object and its owners, or the patches to back out first."
+        18 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
+        28 [DamagedInput DamagedRecord] "The package cannot be described, or a record of the root is damaged." "Do what the message says about that file."
+    }
     "patchadm show", ["show"] => {
         2 [NotFound] "There is neither an applied patch of this id nor a file of this name." "`patchadm list` shows the applied patches."
     }
     "patchadm show", ["show"] => {
         1 [DamagedInput] "The file that was named is no patch, or is damaged." "Get the patch again."
+    }
+    "patchadm lint", ["lint"] => {
+        5 [Internal] "The system refused to read a patch for want of files or memory." "Read the message, and run it again."
+        10 [DamagedInput] "An error was found in a patch, or with --strict a warning." "`patchadm explain lint:CODE` says what a finding means."
+        28 [DamagedInput] "A pkginfo or pkgmap cannot be read." "Make the package again."
+        33 [DamagedInput NotFound NoRights Internal] "What was named is no patch, or cannot be read." "Name a directory, datastream, tar or zip archive."
+        39 [DamagedInput] "The compression of a patch is damaged." "Get or make it again."
     }
     "pkgadd and pkgrm", ["pkgadd", "pkgrm", "pkgask"] => {
         2 [Script] "The package is installed or gone, and one of its scripts warned, or what it asked installf or removef for failed."
@@ -245,13 +269,58 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "valpath", ["valpath"] => {
         1 [NotApplicable] "The path is not all of what the options ask for." "Nothing: that is the answer."
     }
+    "patchadm build", ["build"] => {
+        1 [AlreadyApplied] "Something has the name of the patch; nothing was made." "Choose another name, or use --force for a patch."
+        10 [NotApplicable Restricted Dependency DamagedInput Edited]
+            "The releases make no patch: they do not differ, an object cannot be in a package, another patch has its path, or something is lost that other objects need."
+            "Read the message: it names the object or the patch."
+        28 [DamagedInput] "A pkginfo or pkgmap of a patch or package that was named is damaged or missing." "Get it again."
+        33 [DamagedInput NotFound NoRights Internal] "A release or patch that was named cannot be read." "Look at the file that the message names."
+        39 [DamagedInput] "An archive that was named cannot be decompressed." "Get it again."
+    }
+    "patchadm delta", ["delta"] => {
+        1 [Usage NotFound AlreadyApplied NoRights ReadOnly Space DamagedRecord Internal]
+            "A directory, a source or a list is not there or makes no sense, two sources would have one base, or the working directory cannot be written."
+            "Read the message: it names the source or the file."
+        10 [NotApplicable Restricted Dependency DamagedInput Edited]
+            "The first source that failed makes no patch, or a record or a patch of the working directory is not what was written there."
+            "Read the message: it names the source, or the file. The other sources have their patches."
+        28 [DamagedInput] "A pkginfo or pkgmap of a package is damaged or missing." "Get it again; the other sources have their patches."
+        33 [DamagedInput NotFound NoRights Internal] "A package, or a patch that was named, cannot be read." "Look at the file that the message names."
+        39 [DamagedInput] "A package cannot be decompressed." "Get it again; the other sources have their patches."
+        64 [Locked] "Another run has the working directory." "Try again when that one has ended."
+    }
     "patchadm explain", ["explain"] => {
         1 [NotFound] "No command ends with this code, or not the one that is named." "`patchadm --help` lists the commands, their manual pages the codes."
     }
     "patchadm links and demo", ["links", "demo"] => {
         1 [Edited AlreadyApplied] "Something else is in the place of what was to be made; nothing was made." "Choose another directory, or use --force where links are in the way."
     }
-    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "patchadm key and sign", ["key", "sign"] => {
+        1 [Usage NotFound DamagedInput NoDatabase NoRights ReadOnly Internal Signal]
+            "The words make no sense, a file is missing or no key, or a key of that name is there." "Read the message."
+        41 [Signature] "A key, a password or a manifest cannot be believed: the message says which and why."
+            "Put right what the message names; nothing was changed or signed."
+    }
+    "patchadm publish", ["publish"] => {
+        1 [Usage NotFound DamagedInput NoRights ReadOnly Space Internal Signal]
+            "The words make no sense, or a file, the depot or the directory of the patches cannot be opened or written."
+            "Read the message."
+        5 [NoRights Space Internal] "The system refused a call while a patch was read." "Read the message."
+        10 [DamagedInput Edited NotApplicable]
+            "A patch is in the depot with other bytes or there twice, a sum in it is wrong, it changed while it was read, or the index that was signed is not the next one."
+            "Do what the message says; the index of the depot is as it was."
+        13 [DamagedInput] "A patch has a symbolic link where a file belongs." "Make the patch again."
+        28 [DamagedInput] "A pkginfo or pkgmap of a patch is damaged or missing." "Make the patch again."
+        33 [DamagedInput NotFound NoRights Internal Usage]
+            "A file is not a patch of one file, or the index or an object of the depot is damaged."
+            "Take the file away; a depot is put right from a mirror or a backup."
+        39 [DamagedInput] "A patch cannot be decompressed." "Make the patch again."
+        41 [Signature] "A patch or the index in place is not signed, or not by the key that was named."
+            "Sign what the message names, or find out who signed it."
+        64 [Locked] "Somebody else publishes in the depot, or builds in the directory of the patches." "Try again later."
+    }
+    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

@@ -20,6 +20,8 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("archive.pkgmap.device", Unit("a_device_of_a_pkgmap_comes_back_with_the_numbers_that_are_known_only", "devices are in the pkgmap of an archive, which is no line of the manifest")),
     ("contents.line.bytes", Story("a_repair_gives_set_id_bits_to_the_recorded_bytes_only", "it is about the content of an object, not about a record")),
     ("contents.owner", Story("a_line_of_contents_with_that_owner_is_damage", "it is about packages as well as records, and names the line")),
+    ("depots.line", Unit("a_damaged_line_is_named_and_not_passed_over", "no command reads the memory of depots yet")),
+    ("depots.once", Unit("a_second_line_about_the_same_depot_and_location_is_damage", "no command reads the memory of depots yet")),
     ("journal.archive.discard", Lie(State::Cut, Owner::Root, "journal archive", r#"{"/archive/discard":"@OUT@"}"#, "recover -R @ROOT@")),
     ("journal.archive.inode", Unit("a_lie_about_places_is_named_by_its_field", "each field of a journal has its lies there")),
     ("journal.archive.outside", Lie(State::Cut, Owner::Root, "journal archive", r#"{"/archive/outside":"@SECRET@"}"#, "recover -R @ROOT@")),

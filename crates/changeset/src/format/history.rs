@@ -8,6 +8,27 @@ use serde::{Deserialize, Serialize};
 
 use patchadm_svr4::format::lines::LONGEST_LINE;
 
+/// What was known of the signature of a patch when it was applied, in the words of patchadm-signatures(5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignatureRecord {
+    /// What was found out: `trusted`, `unsigned`, …; `unchecked` where an option forbade to look.
+    pub state: String,
+    /// The id of the key that signed, 16 hexadecimal digits.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The name that the root has for the key.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The time of signing, RFC 3339, where the signature covers one.
+    #[serde(default)]
+    pub time: Option<String>,
+    /// What the manifest covers: `members` or `file`.
+    #[serde(default)]
+    pub form: Option<String>,
+    /// What was demanded: `require`, `warn` or `off`.
+    pub policy: String,
+}
+
 /// One run, or one patch of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
@@ -32,6 +53,9 @@ pub struct HistoryEntry {
     /// Whether the superuser trusted whoever owns the root (`--trust-root`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted: bool,
+    /// The signature of the patch, where somebody asked for it or an option forbade to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureRecord>,
 }
 
 /// A line of the history that is none.
@@ -89,6 +113,7 @@ mod tests {
             result: "done".to_owned(),
             duration: 412,
             trusted: false,
+            signature: None,
         }
     }
 
@@ -102,6 +127,16 @@ mod tests {
         let line =
             String::from_utf8(HistoryEntry { trusted: true, ..entry("17-00000000000000ab") }.line()).unwrap();
         assert!(line.ends_with("\"duration\":412,\"trusted\":true}\n"), "{line}");
+        let waived = SignatureRecord {
+            state: "unchecked".to_owned(),
+            policy: "off".to_owned(),
+            ..SignatureRecord::default()
+        };
+        let entry = HistoryEntry { signature: Some(waived), ..entry("17-00000000000000ab") };
+        let line = String::from_utf8(entry.line()).unwrap();
+        let signature = "{\"state\":\"unchecked\",\"key\":null,\"name\":null,\"time\":null,\"form\":null,\"policy\":\"off\"}";
+        assert!(line.ends_with(&format!(",\"signature\":{signature}}}\n")), "{line}");
+        assert_eq!(parse(line.as_bytes()).unwrap(), [entry]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp};
+use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp, Xattrs};
 use patchadm_svr4::package::{ObjectPath, rule};
 
 /// The version of the format that is written; a reader refuses a higher one. Version 1 has no objects that a patch
@@ -265,7 +265,8 @@ impl ObjectRecord {
             (Some(was), Some(became))
                 if was.kind == RecordedType::Directory && became.kind == RecordedType::Directory =>
             {
-                (was.mode, was.uid, was.gid) != (became.mode, became.uid, became.gid)
+                (was.mode, was.uid, was.gid, &was.xattrs)
+                    != (became.mode, became.uid, became.gid, &became.xattrs)
             }
             _ => true,
         }
@@ -315,7 +316,7 @@ impl RecordedState {
             b3: None,
             target: None,
             device: None,
-            xattrs: live.xattrs.iter().map(|(name, value)| (encode(name), hex(value))).collect(),
+            xattrs: recorded_xattrs(&live.xattrs),
             group: None,
         };
         match &live.kind {
@@ -356,12 +357,17 @@ impl RecordedState {
     }
 
     /// Its extended attributes as bytes; a value that is not hexadecimal is left out.
-    pub fn xattrs(&self) -> patchadm_rootfs::Xattrs {
+    pub fn xattrs(&self) -> Xattrs {
         self.xattrs
             .iter()
             .filter_map(|(name, value)| Some((decode(name).into_owned(), unhex(value)?)))
             .collect()
     }
+}
+
+/// Extended attributes as a [`RecordedState`] has them.
+pub fn recorded_xattrs(xattrs: &Xattrs) -> BTreeMap<String, String> {
+    xattrs.iter().map(|(name, value)| (encode(name), hex(value))).collect()
 }
 
 /// Bytes as text: printable ASCII as it is, everything else and `%` as `%XX`.
@@ -418,7 +424,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+/// The value of an extended attribute that a [`RecordedState`] has; `None` where the text is not hexadecimal.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }

@@ -37,9 +37,10 @@ use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::lay_out;
 use crate::transaction::stage::layout_stager::LayoutStager;
 use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, make_safety_copies};
+use crate::transaction::stage::staged_files::set_xattrs;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::op_runner::OpRunner;
-use patchadm_rootfs::{Digest, Live, Timestamp};
+use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
 use patchadm_rootfs::{Dir, FileType, Lock, ObjectStatus, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -64,7 +65,7 @@ pub struct ScriptedRun<'s> {
 }
 
 /// The attributes to set on an object that a script has put in place; `None` keeps the current value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettledAttributes {
     /// The permission bits.
     pub mode: Option<Mode>,
@@ -74,16 +75,19 @@ pub struct SettledAttributes {
     pub gid: Option<u32>,
     /// The modification time.
     pub mtime: Option<Timestamp>,
+    /// All extended attributes.
+    pub xattrs: Option<Xattrs>,
 }
 
 impl SettledAttributes {
     /// Returns the status of a file once it has these attributes.
-    pub fn given_to(self, live: &Live) -> Live {
+    pub fn given_to(&self, live: &Live) -> Live {
         Live {
             mode: self.mode.unwrap_or(live.mode),
             uid: self.uid.unwrap_or(live.uid),
             gid: self.gid.unwrap_or(live.gid),
             mtime: self.mtime.unwrap_or(live.mtime),
+            xattrs: self.xattrs.clone().unwrap_or_else(|| live.xattrs.clone()),
             ..live.clone()
         }
     }
@@ -362,6 +366,9 @@ fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttri
     if dir.root().is_privileged() && (uid.is_some() || gid.is_some()) {
         dir.set_owner(name, uid, gid)?;
     }
+    if let Some(xattrs) = &to.xattrs {
+        settle_xattrs(dir, name, xattrs)?;
+    }
     if let Some(mode) = to.mode.filter(|_| seen.file_type != FileType::Symlink) {
         // After chown(2), which may drop setuid: set whenever it is not what it should be.
         if dir.look(name)?.is_some_and(|seen| seen.mode != mode) {
@@ -372,4 +379,17 @@ fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttri
         dir.set_mtime(name, mtime)?;
     }
     Ok(())
+}
+
+/// Lets an object have exactly these extended attributes.
+fn settle_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
+    let mut missing = xattrs.clone();
+    for (key, value) in dir.xattrs(name)? {
+        match missing.get(&key) {
+            Some(wanted) if *wanted == value => drop(missing.remove(&key)),
+            Some(_) => {}
+            None => dir.remove_xattr(name, &key)?,
+        }
+    }
+    set_xattrs(dir, name, &missing)
 }

@@ -14,6 +14,12 @@ pub fn history(view: &RecordView<'_>) -> Result<Vec<HistoryEntry>, DatabaseError
     parse(&text).map_err(|reason| DatabaseError::History { path: view.root().show(&path), reason })
 }
 
+/// Returns the runs whose lines can be read, oldest first: history as a hint, which a damaged line keeps from nothing.
+pub fn readable_history(view: &RecordView<'_>) -> Vec<HistoryEntry> {
+    let text = view.read(&places::history(), LARGEST).ok().flatten().unwrap_or_default();
+    text.split(|&byte| byte == b'\n').filter_map(|line| HistoryEntry::parse(line).ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

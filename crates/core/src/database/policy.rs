@@ -10,16 +10,15 @@ use regex::Regex;
 
 use super::places;
 use crate::policy::{Edited, Policy, RootPatterns, ScriptPolicy};
+use crate::sign::DemandWord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Root, RootError, Untrusted};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
-/// Names that belong to the file and that this version does not carry out.
-const NOT_YET: [&str; 2] = ["signature", "keys"];
-
 /// The names of all settings.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 14] = [
     "restricted",
     "separator",
     "undo_format",
@@ -29,6 +28,8 @@ const SETTINGS: [&str; 12] = [
     "scripts",
     "script_timeout",
     "exclude",
+    "signature",
+    "keys",
     "trusted_roots",
     "as_owner_roots",
     "untrusted_roots",
@@ -170,10 +171,14 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             let ids = value.split([',', ' ', '\t', '\n']).filter(|id| !id.is_empty());
             policy.exclude = ids.map(str::to_owned).collect();
         }
+        "signature" => policy.signature = Some(word(value, &DemandWord::ALL)?),
+        "keys" => {
+            let path = ObjectPath::new(value.as_bytes());
+            policy.keys = path.map_err(|_| format!("<{value}> is not an absolute path"))?;
+        }
         "trusted_roots" => policy.trusted_roots = RootPatterns::parse(value)?,
         "as_owner_roots" => policy.as_owner_roots = RootPatterns::parse(value)?,
         "untrusted_roots" => policy.untrusted_roots = RootPatterns::parse(value)?,
-        name if NOT_YET.contains(&name) => return Err("this setting is not supported yet".to_owned()),
         _ => return Err(format!("no such setting; there are {}", SETTINGS.join(", "))),
     }
     Ok(())
@@ -295,7 +300,7 @@ mod tests {
             (
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
-                 scripts, script_timeout, exclude, trusted_roots, as_owner_roots, untrusted_roots",
+                 scripts, script_timeout, exclude, signature, keys, trusted_roots, as_owner_roots, untrusted_roots",
             ),
             (
                 "exclude=1-1 \\\nedited=2-1\nedited=no\n",
@@ -306,7 +311,8 @@ mod tests {
             ("undo_format=zst\n", "line 1: undo_format: <zst> is none of gz, Z, none"),
             ("wait=soon\n", "line 1: wait: <soon> is not a number of seconds"),
             ("scripts=some\n", "line 1: scripts: <some> is none of run, known, none"),
-            ("signature=require\n", "line 1: signature: this setting is not supported yet"),
+            ("signature=yes\n", "line 1: signature: <yes> is none of require, warn, off"),
+            ("keys=here\n", "line 1: keys: <here> is not an absolute path"),
             (
                 "separator=/\n",
                 "line 1: separator: the separator may only have letters, `_`, `.`, `+` and `-`",

@@ -2,3 +2,4 @@
 
 pub mod handed_down;
 pub mod ledger;
+pub mod objects_file;

@@ -11,10 +11,12 @@ use crate::database::archive::ArchiveError;
 use crate::database::ledger::LedgerFault;
 use crate::database::policy::PolicyError;
 use crate::database::{DatabaseError, IdentityFault, RecordDamage, RecordError, ViewError};
+use crate::depot::{SeenDepotsError, StaleIndex};
 use crate::plan::refusal::Refusal;
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
-use crate::source::SourceError;
+use crate::sign::{KeyDirectoryError, Verdict};
+use crate::source::{SourceError, SourceProblem};
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_rootfs::{LockError, RootError, Untrusted};
 
@@ -75,6 +77,20 @@ pub enum Failure {
     /// A call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// The keys of a root cannot be believed.
+    #[error(transparent)]
+    Keys(#[from] KeyDirectoryError),
+    /// The index of a depot is not the newest, or not of the depot that was there.
+    #[error(transparent)]
+    StaleIndex(#[from] StaleIndex),
+    /// What the root remembers of depots cannot be read.
+    #[error("{path}: {error}")]
+    DepotMemory {
+        /// The file.
+        path: String,
+        /// The damage.
+        error: SeenDepotsError,
+    },
     /// A word that should be a patch id is none.
     #[error("{0}")]
     BadId(String),
@@ -130,6 +146,17 @@ impl From<ViewError> for Failure {
 }
 
 impl Failure {
+    /// The verdict on its signature for which a patch was refused, if it was refused for one.
+    pub fn refused_signature(&self) -> Option<&Verdict> {
+        match self {
+            Self::Source(error) => match &error.problem {
+                SourceProblem::Signature(verdict) => Some(verdict),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// What shows that somebody else than the superuser may change the root, if that is why it failed.
     pub fn untrusted(&self) -> Option<&Untrusted> {
         let error = match self {
@@ -205,8 +232,16 @@ fn untrusted(cause: &Cause) -> Option<&Untrusted> {
 
 /// Whether a source is not what it says it is, and nothing was changed.
 pub(super) fn is_of_source(error: &TransactionError) -> bool {
-    error.left == RootCondition::Unchanged
-        && matches!(error.cause, Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_))
+    error.left == RootCondition::Unchanged && is_content(error)
+}
+
+/// Whether a run was undone because of what a source delivered.
+pub(super) fn is_undone_for_source(error: &TransactionError) -> bool {
+    error.left == RootCondition::RolledBack && is_content(error)
+}
+
+fn is_content(error: &TransactionError) -> bool {
+    matches!(error.cause, Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_))
 }
 
 impl From<RecordError> for Failure {

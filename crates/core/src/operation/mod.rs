@@ -4,13 +4,18 @@
 //! text.
 
 pub mod adopt;
+pub mod adopt_undo;
 pub mod check;
 mod content;
+pub mod delta;
+pub mod depot_memory;
 pub mod device;
 pub mod failure;
 mod identical;
 pub mod installf;
+pub mod keys;
 pub mod links;
+pub mod lint;
 mod log;
 pub mod make;
 pub mod many;
@@ -19,10 +24,13 @@ mod new_database;
 pub mod packages;
 pub mod patches;
 pub mod path_check;
+pub mod publish;
 pub mod queries;
 pub mod recover;
 pub mod scripts;
 pub mod session;
+#[cfg(feature = "sign")]
+pub mod signing;
 pub mod translate;
 pub mod whose_root;
 

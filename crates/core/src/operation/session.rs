@@ -334,7 +334,8 @@ impl<'a> Session<'a> {
         work: impl FnOnce(RunSettings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut patch_records = patch_records.into_iter();
-        let PatchRecord { patches, packages, log, text } = patch_records.next().unwrap_or_default();
+        let PatchRecord { patches, packages, log, text, signature } =
+            patch_records.next().unwrap_or_default();
         let run_record = RunRecord {
             time: self.caller.time.clone(),
             user: self.caller.user.clone(),
@@ -343,6 +344,7 @@ impl<'a> Session<'a> {
             packages,
             log,
             text,
+            signature,
             others: patch_records.collect(),
         };
         // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.
@@ -382,7 +384,7 @@ impl<'a> Session<'a> {
 /// What is told of a plan: `log` is the file that gets `text` when it is done.
 pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -> PatchRecord {
     let packages = plan.packages.iter().map(ToString::to_string).collect();
-    PatchRecord { patches: plan.patches.clone(), packages, log, text }
+    PatchRecord { patches: plan.patches.clone(), packages, log, text, signature: plan.signature.clone() }
 }
 
 /// Why the lock was not taken. Who was told to end while it waited ends as it would anywhere else.

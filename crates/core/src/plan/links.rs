@@ -77,7 +77,7 @@ impl PlanBuilder<'_> {
             if self.line(path).is_none_or(|now| now.object.ftype != Ftype::Link) {
                 continue;
             }
-            let Some(source) = root_of(path, &self.inventory.lines) else { continue };
+            let Some(source) = file_of(path, |at| self.line(at)) else { continue };
             let Some(change) = self.changes.get(&source) else { continue };
             let (Action::Replace(new), Some(before)) = (&change.action, &change.old) else { continue };
             if matches!(new.body, Body::Directory | Body::Symlink(_)) {
@@ -199,9 +199,16 @@ pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec
 
 /// The file that a recorded hard link names in the end, through links to links.
 pub(super) fn root_of(path: &ObjectPath, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Option<ObjectPath> {
+    file_of(path, |at| lines.get(at))
+}
+
+fn file_of<'l>(
+    path: &ObjectPath,
+    line: impl Fn(&ObjectPath) -> Option<&'l ContentsLine>,
+) -> Option<ObjectPath> {
     let mut at = path.clone();
     for _ in 0..LONGEST_CHAIN {
-        match lines.get(&at).map(|line| &line.object) {
+        match line(&at).map(|line| &line.object) {
             Some(Object { ftype: Ftype::Link, target: Some(target), .. }) => {
                 at = at.link_source(target).ok()?;
             }

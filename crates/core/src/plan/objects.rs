@@ -3,9 +3,10 @@
 //! An object is installed already only when its bytes *and* its attributes are there (size and sum decide
 //! nothing). Hard links are planned in `links`, after everything that they may point to.
 
-use patchadm_rootfs::{Live, LiveKind, Timestamp};
+use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, Ftype, Object, ObjectPath, PkgInst};
 
+use super::given;
 use super::plan_builder::{PlanBuilder, Resolved};
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
@@ -73,8 +74,8 @@ impl PlanBuilder<'_> {
             mode: resolved.mode,
             uid: resolved.uid,
             gid: resolved.gid,
-            mtime: wanted.object.content.mtime.map(Timestamp::whole),
-            xattrs: NewXattrs::Inherited,
+            mtime: given::mtime(wanted),
+            xattrs: self.given_xattrs(path, wanted)?,
         };
         if let Handling::Beside(suffix) = handling {
             let beside = self.free_name(path, suffix)?;
@@ -82,7 +83,7 @@ impl PlanBuilder<'_> {
             self.kept.insert(path.clone());
             return Ok(());
         }
-        self.settle(package, path, new, &resolved, &wanted.object, handling)?;
+        self.settle(package, new, &resolved, wanted, handling)?;
         let object = recorded(&wanted.object, &resolved);
         self.record(package, path, object);
         Ok(())
@@ -131,25 +132,30 @@ impl PlanBuilder<'_> {
     fn settle(
         &mut self,
         package: &PkgInst,
-        path: &ObjectPath,
         new: NewObject,
         resolved: &Resolved,
-        object: &Object,
+        wanted: &Wanted<'_>,
         handling: &Handling,
     ) -> Result<(), ObjectProblem> {
+        let (path, object) = (&wanted.path, &wanted.object);
         let Some(old) = self.old(path) else {
             self.change(package, path, Action::Add(new));
             return Ok(());
         };
         if object.ftype.is_directory() && old.is_directory() {
-            if let Some(attributes) = self.different_attributes(old, object, resolved) {
+            let attributes = self.different_attributes(old, object, resolved).unwrap_or_default();
+            let attributes =
+                DirectoryAttributes { xattrs: given::with_given(old, &new.xattrs), ..attributes };
+            if attributes != DirectoryAttributes::default() {
                 self.change(package, path, Action::Attributes(attributes));
             }
             return Ok(());
         }
         let same_bytes = self.inventory.identical.contains(path);
         let is_edited = *handling == Handling::ByScript && object.ftype == Ftype::Editable;
-        if !is_edited && is_installed(old, &new, object, same_bytes) {
+        let has_given = given::has_given(old, wanted.given, self.inventory.privileged);
+        let is_there = has_given && is_installed(old, &new, object, same_bytes);
+        if !is_edited && is_there && !self.is_other_name(path, old) {
             return Ok(());
         }
         self.check_obstacle(path)?;
@@ -158,6 +164,12 @@ impl PlanBuilder<'_> {
         }
         self.change(package, path, Action::Replace(new));
         Ok(())
+    }
+
+    /// Whether what is at a path is recorded as another name of a file, and is one: a file of its own is to be there.
+    fn is_other_name(&self, path: &ObjectPath, old: &Live) -> bool {
+        let is_link = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link);
+        is_link && old.links > 1
     }
 
     /// Keeps what an administrator wrote under another name.

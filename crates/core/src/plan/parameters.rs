@@ -11,6 +11,10 @@ use patchadm_svr4::patch::PatchList;
 use super::clock::Now;
 use super::target::classes;
 
+/// The parameter of an adopted package that says where its files come from: `dpkg NAME:ARCH`, `rpm NAME`, `tree` or
+/// `paths`.
+pub const ADOPTED: &str = "PATCHADM_ADOPTED";
+
 /// Names that stand before what is delivered.
 const ENVIRONMENT: &[&str] = &["LANG", "TZ", "PATH", "OAMBASE"];
 

@@ -9,6 +9,7 @@ use crate::inventory::Inventory;
 use patchadm_rootfs::Live;
 use patchadm_svr4::package::{Accounts, ContentsLine, ObjectPath};
 
+use super::given;
 use super::plan_builder::UNKNOWN;
 use super::refusal::{ObjectProblem, Reason};
 use super::{Action, Body, Change, DirectoryAttributes, NewObject, NewXattrs, Plan};
@@ -95,7 +96,7 @@ fn action(
                     mode: Some(new.mode),
                     uid: now.privileged.then_some(new.uid),
                     gid: now.privileged.then_some(new.gid),
-                    xattrs: None,
+                    xattrs: given::with_given(there, &new.xattrs),
                 };
                 different(&attributes, there).map(Action::Attributes)
             }

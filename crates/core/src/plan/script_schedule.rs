@@ -244,6 +244,7 @@ fn frame(plan: &Plan) -> Plan {
         versions: Vec::new(),
         space: Vec::new(),
         discard: Vec::new(),
+        signature: None,
         notes: Vec::new(),
         ..plan.clone()
     }

@@ -7,6 +7,7 @@ use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Mode, Object, ObjectPath, PackagePath, Params, PkgInst, variables};
 
 use super::refusal::{ObjectProblem, Reason};
+use crate::format::objects_file::GivenAttributes;
 use crate::source::PackageImage;
 
 /// A package that is delivered, and the instance that it goes into.
@@ -33,6 +34,8 @@ pub(super) struct Wanted<'a> {
     pub(super) path: ObjectPath,
     /// What it is; owner, group and target without variables.
     pub(super) object: WantedObject<'a>,
+    /// What the package gives it beyond that line.
+    pub(super) given: Option<&'a GivenAttributes>,
 }
 
 /// What an object to be installed is: what its line says, unless that has variables or is not what is wanted.
@@ -107,7 +110,8 @@ impl<'a> PackageTarget<'a> {
             if classes.iter().any(|class| entry.object.class == *class) {
                 let path = self.resolve(&entry.path)?;
                 let object = self.expand(entry, &path)?;
-                wanted.push(Wanted { entry, path, object });
+                let given = self.image.given.objects.get(&entry.path);
+                wanted.push(Wanted { entry, path, object, given });
             }
         }
         wanted.sort_by(|a, b| a.path.cmp(&b.path));

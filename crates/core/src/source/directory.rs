@@ -61,6 +61,30 @@ impl SourceDirectory {
         Ok(())
     }
 
+    /// Gives path and kind of everything inside a directory but directories; `directory` is empty for the operand itself.
+    pub(super) fn each_name(
+        &self,
+        directory: &mut Vec<u8>,
+        found: &mut dyn FnMut(&[u8], &Kind),
+    ) -> Result<(), SourceProblem> {
+        if directory.split(|&byte| byte == b'/').count() > DEEPEST {
+            return Err(SourceProblem::BadForm("directories are nested too deeply".to_owned()));
+        }
+        let length = directory.len();
+        for entry in self.list(directory)? {
+            if length > 0 {
+                directory.push(b'/');
+            }
+            directory.extend_from_slice(&entry.name);
+            match entry.kind {
+                Kind::Directory => self.each_name(directory, found)?,
+                kind => found(directory, &kind),
+            }
+            directory.truncate(length);
+        }
+        Ok(())
+    }
+
     /// Gives everything inside a directory, whose name is extended meanwhile by those inside.
     fn walk_below<E: From<SourceError>>(
         &self,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::sign::Verdict;
 use patchadm_container::ContainerError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
@@ -72,6 +73,12 @@ pub enum SourceProblem {
         /// `size 3 expected 4`, `sum 17 expected 18`, `missing from the source`.
         reason: String,
     },
+    /// The policy refuses it for its signature; exit 41.
+    #[error("{0}")]
+    Signature(Box<Verdict>),
+    /// It is not what it was when its signature was verified; exit 41.
+    #[error("it is not, or no longer, what was signed: {0}")]
+    Changed(String),
     /// An object that should be a file is a symbolic link; exit 13.
     #[error("package {package}, file {file}: symbolic link included in patch")]
     Symlink {
@@ -80,6 +87,23 @@ pub enum SourceProblem {
         /// Path of the object as the pkgmap writes it.
         file: PackagePath,
     },
+}
+
+impl SourceError {
+    /// The refusal of a signature.
+    pub(crate) fn signature(path: &std::path::Path, verdict: Verdict) -> Self {
+        Self { path: path.to_owned(), problem: SourceProblem::Signature(Box::new(verdict)) }
+    }
+
+    /// Whether the source did not stay what it was when its signature was verified.
+    pub(crate) fn is_exchange(&self) -> bool {
+        matches!(self.problem, SourceProblem::Changed(_))
+    }
+
+    /// The refusal of a source that did not stay what it was.
+    pub(super) fn changed(path: &std::path::Path, reason: &str) -> Self {
+        Self { path: path.to_owned(), problem: SourceProblem::Changed(reason.to_owned()) }
+    }
 }
 
 /// The most names in a message.

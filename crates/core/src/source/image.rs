@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::member::{MemberStamp, PackagePart};
+use crate::format::objects_file::ObjectsFile;
+use crate::sign::{Manifest, SignatureState, SignedFiles, Verdict};
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_container::Compression;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
@@ -38,8 +41,43 @@ pub struct Image {
     pub patchinfo: Option<PatchinfoFile>,
     /// The scripts beside the packages.
     pub hooks: Hooks,
+    /// What is known of its signature.
+    pub signature: ImageSignature,
     /// Which package is in which directory (see [`PackageImage::at`]).
     pub(super) index: HashMap<Vec<u8>, usize>,
+}
+
+/// What is known of the signature of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSignature {
+    /// The verdict; never one that the policy refuses.
+    pub verdict: Verdict,
+    /// The manifest and its signature, where they are trusted.
+    pub files: Option<SignedFiles>,
+    /// The id of the patch that a trusted manifest is about.
+    pub patch: Option<String>,
+    /// Whether an option forbade to look.
+    pub is_waived: bool,
+}
+
+impl ImageSignature {
+    /// That nobody looked.
+    pub(super) fn unchecked() -> Self {
+        Self { verdict: Verdict::unchecked(), files: None, patch: None, is_waived: false }
+    }
+
+    /// What a verdict leaves of the files that it was about.
+    pub(super) fn of(verdict: Verdict, files: Option<SignedFiles>, manifest: Option<&Manifest>) -> Self {
+        let files = files.filter(|_| manifest.is_some());
+        let patch = manifest.map(|manifest| manifest.patch.clone());
+        Self { verdict, files, patch, is_waived: false }
+    }
+
+    /// The verdict as reports and the history tell it: where somebody looked, or was told not to.
+    pub fn record(&self) -> Option<SignatureRecord> {
+        let is_told = self.is_waived || self.verdict.state != SignatureState::Unchecked;
+        is_told.then(|| self.verdict.record())
+    }
 }
 
 /// The scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
@@ -72,15 +110,16 @@ pub struct PackageImage {
     pub install: BTreeMap<String, Vec<u8>>,
     /// The objects to delete, from `install/deletes`.
     pub deletes: Vec<PackagePath>,
+    /// What the pkgmap cannot say of the objects, from `install/patchadm.objects`.
+    pub given: ObjectsFile,
     /// The path of its directory in the source, ended by `/`; empty where the source is the package.
     pub(super) at: Vec<u8>,
     pub(super) stamps: BTreeMap<String, MemberStamp>,
 }
 
 impl PackageImage {
-    /// A package that is in no source, for tests of what is made of it. `params` must have PKG.
-    #[cfg(test)]
-    pub(crate) fn made_up(params: Params, pkgmap: Pkgmap) -> Self {
+    /// A package that is in no source: its records, as it would have been delivered. `params` must have PKG.
+    pub(crate) fn without_source(params: Params, pkgmap: Pkgmap) -> Self {
         Self {
             directory: params.text("PKG").into_owned(),
             pkginfo_bytes: patchadm_svr4::format::params::write(&params),
@@ -89,6 +128,7 @@ impl PackageImage {
             pkgmap,
             install: BTreeMap::new(),
             deletes: Vec::new(),
+            given: ObjectsFile::default(),
             at: Vec::new(),
             stamps: BTreeMap::new(),
         }
@@ -132,6 +172,7 @@ impl Image {
             readme: None,
             patchinfo: None,
             hooks: Hooks::default(),
+            signature: ImageSignature::unchecked(),
             index: HashMap::new(),
         }
     }

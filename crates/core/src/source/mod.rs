@@ -5,21 +5,25 @@
 //!                           └──── stream ─► content of the objects, in the order of the archive
 //! ```
 //! The form is told by content, never by name. Nothing is unpacked to disk: every pass reads the source from its
-//! beginning, through the file that was opened first; only a pipe, which can be read once, is copied before. Names and links that lead out of a package are refused
-//! whatever the form; information files and objects are compared with the pkgmap.
+//! beginning, through the file that was opened first; only a pipe, which can be read once, is copied before. Names and links
+//! that lead out of a package are refused whatever the form; information files and objects are compared with the pkgmap.
 //!
-//! Not done here: the verification of signatures, fetching from a network, per-class archives of old operating system
-//! media.
+//! A patch whose signature counts is opened by [`open_signed`].
+//!
+//! Not done here: fetching from a network, per-class archives of old operating system media.
 
 mod directory;
 mod error;
 mod image;
 mod member;
+mod members;
 mod objects;
 mod open;
 mod patch_directory;
 mod pipe;
 mod scan;
+mod seal;
+mod signed;
 mod stream;
 pub mod sun_scripts;
 mod tar_archive;
@@ -29,22 +33,24 @@ mod zip_archive;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 pub use error::{SourceError, SourceProblem};
-pub use image::{Form, Hooks, Image, PackageImage};
+pub use image::{Form, Hooks, Image, ImageSignature, PackageImage};
 pub use member::MemberStamp;
+pub use members::{FileSum, HeldDigests, HeldMembers};
 pub use objects::{ObjectHeader, Sink};
 pub use open::{Extent, Origin, open};
 pub use patch_directory::{directory_names, patches_in};
 pub use pipe::is_standard_input;
+pub use signed::open_signed;
 pub use wait::HeldSignals;
 
 use directory::SourceDirectory;
 use member::{Kind, PackagePart, SourceMember, Visit};
 use patchadm_svr4::package::is_room_for;
 use scan::Scan;
+use seal::{ReadBlock, Seal};
 
 /// What a plan, its inventory and the run take for an entry of a pkgmap at most, in bytes: 4,900 were measured of an apply.
 const ROOM_TO_PLAN: u64 = 6 << 10;
@@ -69,6 +75,8 @@ pub struct Source {
     path: PathBuf,
     form: Form,
     input: Input,
+    /// What it was when its signature was verified.
+    seal: Seal,
 }
 
 #[derive(Debug)]
@@ -91,7 +99,7 @@ impl Source {
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if metadata.is_dir() {
             let input = Input::Directory(SourceDirectory::open(path).map_err(fail)?);
-            return Ok(Self { path: path.to_owned(), form: Form::Directory, input });
+            return Ok(Self { path: path.to_owned(), form: Form::Directory, input, seal: Seal::default() });
         }
         if !metadata.is_file() {
             return Self::from_file(pipe::spooled(path, &metadata).map_err(fail)?, path);
@@ -101,8 +109,16 @@ impl Source {
 
     /// Takes a file that is open already; `path` is what messages call it.
     fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
-        let form = form_of(&file).map_err(|problem| SourceError { path: path.to_owned(), problem })?;
-        Ok(Self { path: path.to_owned(), form, input: Input::File(file) })
+        Self::from_sealed_file(file, path, Seal::default())
+    }
+
+    /// The same of a file that must stay what it is.
+    fn from_sealed_file(file: File, path: &Path, seal: Seal) -> Result<Self, SourceError> {
+        let form = form_of(&file, &seal).map_err(|problem| match seal.broken() {
+            Some(reason) => SourceError::changed(path, reason),
+            None => SourceError { path: path.to_owned(), problem },
+        })?;
+        Ok(Self { path: path.to_owned(), form, input: Input::File(file), seal })
     }
 
     /// What the user named.
@@ -139,6 +155,16 @@ impl Source {
 
     fn describe(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
         let mut scan = Scan::new();
+        let order = self.walk_into(&mut scan, wanted)?;
+        scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
+    }
+
+    /// Shows every member to a scan; the order of the packages of a datastream.
+    fn walk_into(
+        &self,
+        scan: &mut Scan,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<HashMap<Vec<u8>, usize>, SourceError> {
         let mut order = HashMap::new();
         self.walk::<SourceError>(&mut |member, data| {
             if matches!(self.form, Form::Datastream(_))
@@ -152,7 +178,7 @@ impl Source {
             }
             scan.take(member, data).map_err(|problem| self.error(problem))
         })?;
-        scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
+        Ok(order)
     }
 
     /// Reads a datastream until its objects begin.
@@ -204,11 +230,34 @@ impl Source {
         wanted: &dyn Fn(&[u8]) -> bool,
         visit: &mut Visit<'_, E>,
     ) -> Result<(), E> {
+        let walked = self.walk_sealed(wanted, &mut |member: &SourceMember, data: &mut dyn Read| match self
+            .seal
+            .expected(member)
+        {
+            None => visit(member, data),
+            Some(Ok(sum)) => {
+                let mut content = self.seal.digested(member, sum, data);
+                // Who gives up in the middle is told of the exchange, if that was the reason.
+                visit(member, &mut content).inspect_err(|_| content.read_rest())
+            }
+            Some(Err(reason)) => Err(SourceError::changed(&self.path, &reason).into()),
+        });
+        match (walked, self.seal.broken()) {
+            // Whatever was made of the error on the way: this is the reason.
+            (Err(_), Some(reason)) => Err(SourceError::changed(&self.path, reason).into()),
+            (walked, _) => walked,
+        }
+    }
+
+    fn walk_sealed<E: From<SourceError>>(
+        &self,
+        wanted: &dyn Fn(&[u8]) -> bool,
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), E> {
         let fail = |problem| self.error(problem);
-        let visit: &mut Visit<'_, E> = &mut |member: &SourceMember, data: &mut dyn Read| visit(member, data);
         let file = match &self.input {
             Input::Directory(directory) => return directory.walk(wanted, visit, &fail),
-            Input::File(file) => Rewound::new(file),
+            Input::File(file) => Rewound::new(file, &self.seal),
         };
         if self.form == Form::Zip {
             return zip_archive::walk(file, visit, &fail);
@@ -238,8 +287,9 @@ fn is_address(path: &Path) -> bool {
     ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }
 
-fn form_of(file: &File) -> Result<Form, SourceProblem> {
-    let opened = patchadm_container::open_container(Rewound::new(file)).map_err(SourceProblem::of_archive)?;
+fn form_of(file: &File, seal: &Seal) -> Result<Form, SourceProblem> {
+    let opened =
+        patchadm_container::open_container(Rewound::new(file, seal)).map_err(SourceProblem::of_archive)?;
     match (opened.form, opened.compression) {
         (patchadm_container::ContainerFormat::Datastream, compression) => Ok(Form::Datastream(compression)),
         (patchadm_container::ContainerFormat::Tar, compression) => Ok(Form::Tar(compression)),
@@ -254,18 +304,20 @@ fn form_of(file: &File) -> Result<Form, SourceProblem> {
 /// A file read from its beginning, with a position of its own.
 struct Rewound<'a> {
     file: &'a File,
+    seal: &'a Seal,
+    last: ReadBlock,
     position: u64,
 }
 
 impl<'a> Rewound<'a> {
-    fn new(file: &'a File) -> Self {
-        Self { file, position: 0 }
+    fn new(file: &'a File, seal: &'a Seal) -> Self {
+        Self { file, seal, last: ReadBlock::default(), position: 0 }
     }
 }
 
 impl Read for Rewound<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.position)?;
+        let count = self.seal.read_at(self.file, &mut self.last, buffer, self.position)?;
         self.position += count as u64;
         Ok(count)
     }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 
 use super::error::SourceProblem;
-use super::image::{Form, Hooks, Image, PackageImage, cut};
+use super::image::{Form, Hooks, Image, ImageSignature, PackageImage, cut};
 use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
+use crate::format::objects_file::{OBJECTS, ObjectsFile};
+use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, is_of_manifest};
 use patchadm_svr4::format::deletes;
 use patchadm_svr4::format::params::{self, ParamFile};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
@@ -34,13 +36,65 @@ pub(super) struct Scan {
     class_archives: Vec<PackagePath>,
     /// Of the files that are held.
     stamps: HashMap<PackagePath, MemberStamp>,
+    /// Whether manifests and their signatures are held, too.
+    holds_manifests: bool,
 }
 
 impl Scan {
     pub(super) fn new() -> Self {
         let (names, files) = (HashSet::new(), BTreeMap::new());
         let (special, class_archives, stamps) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { room: ROOM, names, files, special, class_archives, stamps }
+        Self { room: ROOM, names, files, special, class_archives, stamps, holds_manifests: false }
+    }
+
+    /// The same, to find a manifest in it.
+    pub(super) fn holding_manifests() -> Self {
+        Self { holds_manifests: true, ..Self::new() }
+    }
+
+    /// Every name met, but those of directories.
+    pub(super) fn names(&self) -> impl Iterator<Item = &PackagePath> {
+        self.names.iter()
+    }
+
+    /// What is neither file nor directory.
+    pub(super) fn special(&self) -> impl Iterator<Item = (&PackagePath, &Kind)> {
+        self.special.iter().map(|(path, kind)| (path, kind))
+    }
+
+    /// Every name met with its content, where that is held.
+    pub(super) fn held(&self) -> impl Iterator<Item = (&PackagePath, Option<&[u8]>)> {
+        self.names.iter().map(|path| (path, self.files.get(path).and_then(Option::as_deref)))
+    }
+
+    /// The manifest beside the packages with its signature, and the directory that they lie in, ended by `/` if it is not
+    /// the top.
+    pub(super) fn signed_files(&self) -> Result<Option<(Vec<u8>, SignedFiles)>, SourceProblem> {
+        let (depth, directories) = self.packages()?;
+        if depth == 0 {
+            return Ok(None);
+        }
+        let top = directories.first().and_then(|at| cut(at, depth - 1)).map_or(&b""[..], |(top, _)| top);
+        let bytes = |name: &str| {
+            let file = self.files.get(&[top, name.as_bytes()].concat()[..])?;
+            // One that is too large is told as such by who reads it.
+            let too_large = || vec![b'#'; usize::try_from(LARGEST_SIGNATURE + 1).unwrap_or_default()];
+            Some(file.clone().unwrap_or_else(too_large))
+        };
+        let Some(manifest) = bytes("MANIFEST") else { return Ok(None) };
+        let signature = SignatureFormat::ALL
+            .into_iter()
+            .find_map(|format| Some((format, bytes(&format!("MANIFEST{}", format.ending()))?)));
+        Ok(Some((top.to_vec(), SignedFiles { manifest, signature })))
+    }
+
+    /// Whether it is a Java archive that is signed in the way of such archives.
+    pub(super) fn has_pkcs7(&self) -> bool {
+        let endings = [&b".RSA"[..], b".DSA", b".EC"];
+        self.names.iter().any(|path| {
+            let name = path.as_bytes().strip_prefix(b"META-INF/");
+            name.is_some_and(|name| endings.iter().any(|ending| name.ends_with(ending)))
+        })
     }
 
     /// Takes a member in.
@@ -90,6 +144,13 @@ impl Scan {
                 PackagePart::Pkgmap => limit = Some(ROOM),
                 PackagePart::Pkginfo | PackagePart::Install(_) => limit = limit.max(Some(LARGEST_FILE)),
                 PackagePart::ClassArchive => self.class_archives.push(path.clone()),
+                PackagePart::Elsewhere if self.holds_manifests && is_of_manifest(rest) => {
+                    limit = limit.max(Some(if rest.contains(&b'.') {
+                        LARGEST_SIGNATURE
+                    } else {
+                        LARGEST_MANIFEST
+                    }));
+                }
                 PackagePart::Elsewhere if is_of_patch(rest) => limit = limit.max(Some(LARGEST_FILE)),
                 _ => {}
             }
@@ -145,7 +206,8 @@ impl Scan {
         let top = top.map(|top| String::from_utf8_lossy(&top).trim_end_matches('/').to_owned());
         let index = packages.iter().map(|package| package.at.clone()).zip(0..).collect();
         let name = name.to_owned();
-        let image = Image { name, top, form, packages, readme, patchinfo, hooks, index };
+        let signature = ImageSignature::unchecked();
+        let image = Image { name, top, form, packages, readme, patchinfo, hooks, signature, index };
         self.check_special(&image)?;
         Ok(image)
     }
@@ -213,6 +275,8 @@ impl Scan {
         }
         let deletes = install.get("deletes").map(|bytes| deletes::parse(bytes)).transpose();
         let deletes = deletes.map_err(|error| corrupt("deletes", error.to_string()))?.unwrap_or_default();
+        let given = install.get(OBJECTS).map(|bytes| given_attributes(bytes, &pkgmap)).transpose();
+        let given = given.map_err(|reason| corrupt(OBJECTS, reason))?.unwrap_or_default();
         let stamps = self.stamps_below(&at);
         let package = PackageImage {
             directory,
@@ -222,6 +286,7 @@ impl Scan {
             pkgmap_bytes,
             install,
             deletes,
+            given,
             at,
             stamps,
         };
@@ -285,6 +350,17 @@ impl Scan {
             }
         }
         Ok(())
+    }
+}
+
+/// What a package gives its objects beyond the pkgmap, which has to name each of them.
+fn given_attributes(bytes: &[u8], pkgmap: &Pkgmap) -> Result<ObjectsFile, String> {
+    let given = ObjectsFile::parse(bytes).map_err(|error| error.to_string())?;
+    let objects = pkgmap.entries.iter().filter(|entry| !entry.is_information());
+    let delivered: HashSet<&PackagePath> = objects.map(|entry| &entry.path).collect();
+    match given.objects.keys().find(|path| !delivered.contains(path)) {
+        Some(path) => Err(format!("the package delivers no {path}")),
+        None => Ok(given),
     }
 }
 

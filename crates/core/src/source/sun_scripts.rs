@@ -4,7 +4,8 @@
 //! Packages") do what this program does by itself, so a package whose scripts are just these needs none of them run.
 //! Those that this program writes into its own backout packages do what these do. A script is recognised by the
 //! SHA-256 of its normalised text, so that the producer's own values, comments and white space at line ends make no
-//! difference, and a single command more or less does.
+//! difference, and a single command more or less does. Those that this program gives to a patch do the same, and what they
+//! are made of is in `patch_scripts`.
 //!
 //! Only digests are kept here, not the scripts.
 
@@ -33,19 +34,43 @@ pub enum StockScript {
     PatchPostinstall,
 }
 
-/// Which stock script each digest is.
-const DIGESTS: [(StockScript, &str); 10] = [
-    (StockScript::Checkinstall, "08a459902c749e71641ee04462585e02cee2d9d74e20dde8dce5c1469d914d43"),
-    (StockScript::Preinstall, "86db870e6c8563b5b57dc9a1d5934597084b170fc6f1bb99242469e9bfa11654"),
-    (StockScript::ClassAction, "b70bf5ab69915c3a3958d211a204fc1ec2b294482b410590b3599295355f4280"),
-    (StockScript::Postinstall, "3cc733ebc1dae7a5da4b6bbc101e38162298dc008b40d158aa075f49b651714b"),
-    (StockScript::PatchCheckinstall, "acbc469d6618fcc868efb02da6cdcf3da078409f39e87e1c64b50035739c0161"),
-    (StockScript::PatchPostinstall, "408bf3ae8ea1b89b368b80a4ab471f51815b07d95f2a9c8dae725ef182a792f9"),
-    // ours; one that was written into an archive stays here for ever
-    (StockScript::PatchCheckinstall, "33c5c7953d52ce6ffa9b12f1927c0a26c1cb947df0b583a5f03613005bc610a9"),
-    (StockScript::PatchCheckinstall, "136cdf07ce34ec429fb0778a184064ddac64dfa64a23fbcbb52b5c92155fae98"),
-    (StockScript::PatchPostinstall, "c675929acab074836b6b2971c1b9958ba21c0172f09dba92a94c94f23e0400ab"),
-    (StockScript::ClassAction, "987c1be8a73504e5167b0d456d32f3f2311b34452a990e05c9482d1e1cdd4ccf"),
+/// Every text of a stock script that there has ever been, and the release of this program that it came with; `Sun` for
+/// the published ones. A line stays for ever: patches and backout packages with that text are about.
+const DIGESTS: [(StockScript, &str, &str); 14] = [
+    (StockScript::Checkinstall, "Sun", "08a459902c749e71641ee04462585e02cee2d9d74e20dde8dce5c1469d914d43"),
+    (StockScript::Preinstall, "Sun", "86db870e6c8563b5b57dc9a1d5934597084b170fc6f1bb99242469e9bfa11654"),
+    (StockScript::ClassAction, "Sun", "b70bf5ab69915c3a3958d211a204fc1ec2b294482b410590b3599295355f4280"),
+    (StockScript::Postinstall, "Sun", "3cc733ebc1dae7a5da4b6bbc101e38162298dc008b40d158aa075f49b651714b"),
+    (
+        StockScript::PatchCheckinstall,
+        "Sun",
+        "acbc469d6618fcc868efb02da6cdcf3da078409f39e87e1c64b50035739c0161",
+    ),
+    (
+        StockScript::PatchPostinstall,
+        "Sun",
+        "408bf3ae8ea1b89b368b80a4ab471f51815b07d95f2a9c8dae725ef182a792f9",
+    ),
+    (
+        StockScript::PatchCheckinstall,
+        "0.1.0",
+        "33c5c7953d52ce6ffa9b12f1927c0a26c1cb947df0b583a5f03613005bc610a9",
+    ),
+    (
+        StockScript::PatchCheckinstall,
+        "0.1.0",
+        "136cdf07ce34ec429fb0778a184064ddac64dfa64a23fbcbb52b5c92155fae98",
+    ),
+    (
+        StockScript::PatchPostinstall,
+        "0.1.0",
+        "c675929acab074836b6b2971c1b9958ba21c0172f09dba92a94c94f23e0400ab",
+    ),
+    (StockScript::ClassAction, "0.1.0", "987c1be8a73504e5167b0d456d32f3f2311b34452a990e05c9482d1e1cdd4ccf"),
+    (StockScript::Checkinstall, "0.1.0", "f86822931dd3c7aef0b950ae8eb29c76abbcc2e451b45075de2e6a54637d9cfa"),
+    (StockScript::Preinstall, "0.1.0", "fd75a4d6896f0b52db913500a6ac8c52cf3cb3f0f35413618b6d6b1da499b8ab"),
+    (StockScript::ClassAction, "0.1.0", "ffc617a92e8382e88047f71352d851c222dfb7a8904024e39df912a51bb5bcb2"),
+    (StockScript::Postinstall, "0.1.0", "02ca9e7720d5df298f0b1e0c53cadc7d5b6544f98720a981ab2d930c0a029a7d"),
 ];
 
 /// The stock script that the file `name` of `install/` is; none if it is a script of the package's own, or a stock
@@ -64,7 +89,7 @@ pub fn role(name: &str, script: &[u8]) -> Option<StockScript> {
         return None;
     }
     let digest = format!("{:x}", Sha256::digest(normalised(script)));
-    DIGESTS.contains(&(expected, &digest)).then_some(expected)
+    DIGESTS.iter().any(|(role, _, known)| *role == expected && *known == digest).then_some(expected)
 }
 
 /// The separator between base code and revision of a patch id, and the pattern of restricted patches: words that

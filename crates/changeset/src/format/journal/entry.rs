@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Domain, path_text};
+use crate::format::history::SignatureRecord;
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
@@ -70,6 +71,9 @@ pub struct RunRecord {
     pub log: Option<ObjectPath>,
     /// What the log says.
     pub text: String,
+    /// What is known of the signature of the patch, for the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureRecord>,
     /// In a run of several patches: what is told of each but the first. History and log have each patch by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<PatchRecord>,
@@ -87,6 +91,9 @@ pub struct PatchRecord {
     pub log: Option<ObjectPath>,
     /// What the log says.
     pub text: String,
+    /// What is known of the signature of the patch, for the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureRecord>,
 }
 
 /// What happens to one name. Paths are physical: no symbolic link among their parents.

@@ -232,15 +232,29 @@ impl OldObjects<'_> {
     /// Opens an old object, provided it has the size seen by the survey.
     fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
-        let physical = self.resolver.locate(path)?;
-        let held = self.held.map(|held| held.find(&physical)).transpose()?.flatten();
         let version = self.versions.find(self.passing, path)?;
-        let opened = match version.or(held) {
+        // What is on the way now may be a link in the place of the directory that was there.
+        let old = match version {
+            None => self.held.map(|held| held.find(path)).transpose()?.flatten(),
+            version => version,
+        };
+        let opened = match old {
             Some((dir, name)) => dir.open_seen(&name)?,
-            None => self.dirs.parent(&physical)?.ok_or_else(changed)?.open_seen(physical.name())?,
+            None => self.open_physical(path)?,
         };
         let (file, seen) = opened.ok_or_else(changed)?;
         if Some(seen.size) == entry.object.content.size { Ok(OldFile { file, seen }) } else { Err(changed()) }
+    }
+
+    /// Opens an old object where links lead to.
+    fn open_physical(&mut self, path: &ObjectPath) -> Result<Option<(std::fs::File, ObjectStatus)>, Cause> {
+        let physical = self.resolver.locate(path)?;
+        if let Some((dir, name)) = self.held.map(|held| held.find(&physical)).transpose()?.flatten() {
+            return Ok(dir.open_seen(&name)?);
+        }
+        let parent = self.dirs.parent(&physical)?;
+        let parent = parent.ok_or_else(|| Cause::Changed(self.root.show(path)))?;
+        Ok(parent.open_seen(physical.name())?)
     }
 
     /// Writes the bytes of an old object and returns their System V sum.

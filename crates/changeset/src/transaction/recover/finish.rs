@@ -246,7 +246,7 @@ fn write_history(
         return Ok(WrittenHistory::default());
     }
     let run = &journal.head.header.run;
-    let line = |patches: &[String], packages: &[String]| {
+    let line = |patches: &[String], packages: &[String], signature: &Option<history::SignatureRecord>| {
         let entry = history::HistoryEntry {
             run: run.clone(),
             time: run_record.time.clone(),
@@ -257,11 +257,13 @@ fn write_history(
             packages: packages.to_vec(),
             duration: duration_ms.unwrap_or_default(),
             trusted: root.is_trusted(),
+            signature: signature.clone(),
         };
         entry.line()
     };
-    let mut lines = line(&run_record.patches, &run_record.packages);
-    lines.extend(run_record.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
+    let mut lines = line(&run_record.patches, &run_record.packages, &run_record.signature);
+    let others = run_record.others.iter();
+    lines.extend(others.flat_map(|other| line(&other.patches, &other.packages, &other.signature)));
     let own = make_own_directory(root)?;
     let mut written = vec![append(&own, b"history", run, &lines)?];
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();

@@ -344,7 +344,19 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         match &new.xattrs {
             NewXattrs::Exact(xattrs) => Ok(xattrs.clone()),
             NewXattrs::Inherited if matches!(new.body, Body::Symlink(_)) => Ok(Xattrs::new()),
-            NewXattrs::Inherited => self.inherited(index, matches!(new.body, Body::Directory)),
+            NewXattrs::Inherited => {
+                let mut xattrs = self.inherited(index, matches!(new.body, Body::Directory))?;
+                if matches!(new.body, Body::Pipe | Body::Device { .. }) {
+                    xattrs.retain(|key, _| !is_of_user(key));
+                }
+                Ok(xattrs)
+            }
+            NewXattrs::Given(given) => {
+                let mut xattrs = self.inherited(index, false)?;
+                xattrs.retain(|key, _| is_label(key));
+                xattrs.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
+                Ok(xattrs)
+            }
         }
     }
 
@@ -394,8 +406,13 @@ fn taken_over(live: &Live) -> Xattrs {
     let kept = live
         .xattrs
         .iter()
-        .filter(|(key, _)| is_label(key) || key.starts_with(b"user.") || *key == b"system.posix_acl_access");
+        .filter(|(key, _)| is_label(key) || is_of_user(key) || *key == b"system.posix_acl_access");
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Whether an attribute is one that only files and directories can have.
+fn is_of_user(key: &[u8]) -> bool {
+    key.starts_with(b"user.")
 }
 
 fn is_label(key: &[u8]) -> bool {

@@ -239,6 +239,7 @@ impl World {
             versions: Vec::new(),
             space: Vec::new(),
             discard: Vec::new(),
+            signature: None,
             notes: Vec::new(),
         }
     }

@@ -86,6 +86,7 @@ fn plan_of(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>)
         versions: Vec::new(),
         space: Vec::new(),
         discard: Vec::new(),
+        signature: None,
         notes: Vec::new(),
     }
 }

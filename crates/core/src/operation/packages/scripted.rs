@@ -23,6 +23,7 @@ use crate::operation::scripts::package::PackageScripts;
 use crate::operation::scripts::package_directory::{PackageDirectory, member};
 use crate::operation::session::Session;
 use crate::plan::Plan;
+use crate::plan::given::with_given;
 use crate::plan::package::remove::RemovalPortion;
 use crate::plan::refresh::number_object;
 use crate::plan::refusal::{Command, Reason};
@@ -302,9 +303,10 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
                     uid: owners.then_some(new.uid),
                     gid: owners.then_some(new.gid),
                     mtime: new.mtime,
+                    xattrs: live.and_then(|live| with_given(live, &new.xattrs)),
                 };
-                settled.push((file.path.clone(), to));
                 self.left.extend(live.map(|live| (file.path.clone(), to.given_to(live))));
+                settled.push((file.path.clone(), to));
             }
             self.outcomes.insert(file.path.clone(), outcome);
         }

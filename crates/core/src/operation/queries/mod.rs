@@ -2,6 +2,7 @@
 
 pub mod applied_date;
 pub mod applied_patches;
+pub mod applied_signature;
 pub mod changed_objects;
 pub mod counts;
 pub mod inspect;

@@ -272,7 +272,7 @@ mod tests {
             compressed_blocks: None,
             entries: Vec::new(),
         };
-        let mut package = PackageImage::made_up(Params::from_iter([("PKG", "ACMEweb")]), map);
+        let mut package = PackageImage::without_source(Params::from_iter([("PKG", "ACMEweb")]), map);
         let text = b"PKGPROTO=/usr/sadm/bin/nothing-of-that-name\n".to_vec();
         package.install.insert("patch_checkinstall".to_owned(), text.clone());
         assert!(!needs_absolute_tools(&package));

@@ -272,6 +272,7 @@ impl Installation<'_> {
             versions: Vec::new(),
             space,
             discard: Vec::new(),
+            signature: None,
         };
         let names = self.delivered.install.keys();
         let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();
@@ -458,7 +459,7 @@ impl Installation<'_> {
 
 /// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of
 /// an installed one. Scripts that only an installation has a use for are not among them.
-fn package_records(
+pub(super) fn package_records(
     target: &PackageTarget<'_>,
     old: Option<&Installed>,
     damaged: Option<&DamagedPackage>,

@@ -1,6 +1,8 @@
-//! What installing and removing a package do to a root.
+//! What installing, adopting, removing and forgetting a package do to a root.
 
+pub mod adopt;
 pub(super) mod depend;
+pub mod forget;
 pub mod install;
 pub(super) mod placement;
 pub mod regain;

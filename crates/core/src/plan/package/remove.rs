@@ -14,6 +14,7 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 use super::depend::needed_by;
 use crate::plan::clock::Now;
 use crate::plan::ledger::LedgerChange;
+use crate::plan::parameters::ADOPTED;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{package_path, patch_path};
 use crate::plan::refusal::{Command, Reason, Refusal};
@@ -68,6 +69,7 @@ fn plan(
     now: &Now,
 ) -> Result<IntendedRemoval, Reason> {
     let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
+    refuse_adopted(package, installed)?;
     let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
     scripts.check(installed, package, options.scripts)?;
     check(package, installed, &scripts, inventory, options)?;
@@ -101,11 +103,19 @@ fn plan(
         versions: Vec::new(),
         space,
         discard: Vec::new(),
+        signature: None,
         notes: draft.notes,
     };
     let portions = portions::portions(package, inventory, &scripts);
     let warnings = about_patches(package, &patches, inventory).into_iter().collect();
     Ok(IntendedRemoval { plan, scripts, portions, warnings })
+}
+
+/// Refuses a package whose files another package manager looks after: it would miss them.
+fn refuse_adopted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
+    let from = installed.params.text(ADOPTED).trim().to_owned();
+    let is_anothers = matches!(from.split_whitespace().next(), Some("dpkg" | "rpm"));
+    if is_anothers { Err(Reason::Adopted { package: package.clone(), from }) } else { Ok(()) }
 }
 
 /// What the admin file decides.

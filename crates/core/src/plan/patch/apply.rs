@@ -91,6 +91,7 @@ impl ApplyPlanner<'_> {
         let mut draft = PlanBuilder::new(self.inventory);
         draft.accounts_may_come = patched.iter().any(|package| package.chosen.scripts.preinstall);
         draft.notes.clone_from(&self.validated.notes);
+        draft.notes.extend(self.image.signature.verdict.note());
         for found in &self.validated.matches {
             let delivered = self.image.packages.get(found.index);
             draft
@@ -138,6 +139,7 @@ impl ApplyPlanner<'_> {
             space,
             discard: Vec::new(),
             notes: draft.notes,
+            signature: self.image.signature.record(),
         };
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
         Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing })
@@ -418,6 +420,16 @@ impl ApplyPlanner<'_> {
         Ok(RecordChange::AddTree { path, files })
     }
 
+    /// The manifest by which the patch was trusted, and its signature.
+    fn signed_files(&self) -> Vec<(String, Vec<u8>, u32)> {
+        let Some(signed) = &self.image.signature.files else { return Vec::new() };
+        let mut files = vec![("MANIFEST".to_owned(), signed.manifest.clone(), 0o644)];
+        if let Some((format, text)) = &signed.signature {
+            files.push((format!("MANIFEST{}", format.ending()), text.clone(), 0o644));
+        }
+        files
+    }
+
     /// `var/sadm/patch/<id>` with the README, the patchinfo and the scripts that patchrm(1M) runs.
     fn patch_directory(&self) -> Result<Vec<RecordChange>, Reason> {
         let path = patch_path(self.id().as_str())?;
@@ -431,6 +443,7 @@ impl ApplyPlanner<'_> {
             ("postbackout".to_owned(), hooks.postbackout.as_ref(), 0o755),
         ];
         let files = files.into_iter().filter_map(|(name, text, mode)| Some((name, text?.clone(), mode)));
+        let files = files.chain(self.signed_files());
         if !self.inventory.live.contains_key(&path) {
             let files =
                 files.map(|(name, text, mode)| tree_file(&name, TreeContent::Bytes(text), mode)).collect();

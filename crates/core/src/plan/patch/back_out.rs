@@ -264,6 +264,7 @@ impl Backout<'_> {
             versions: Vec::new(),
             space,
             discard: self.archives.iter().filter_map(|archive| archive.outside).map(Path::to_owned).collect(),
+            signature: None,
             notes: draft.notes,
         })
     }

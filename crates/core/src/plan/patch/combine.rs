@@ -68,6 +68,7 @@ pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
         versions,
         space: space(plans()),
         discard: plans().flat_map(|plan| plan.discard.iter().cloned()).collect(),
+        signature: None,
         notes: plans().flat_map(|plan| plan.notes.iter().cloned()).collect(),
     })
 }

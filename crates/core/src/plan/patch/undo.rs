@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::inventory::Inventory;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{
-    B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
+    B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode, recorded_xattrs,
 };
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Inode, Live, LiveKind};
@@ -27,7 +27,7 @@ use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, Wanted, classes};
-use crate::plan::{Action, Body, NewObject, UndoArchive, UndoPlace};
+use crate::plan::{Action, Body, NewObject, NewXattrs, UndoArchive, UndoPlace};
 
 /// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
 /// records of patches: what those said when the patch was applied is out of date by then.
@@ -256,6 +256,7 @@ fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
             mode: attributes.mode.map_or(state.mode, Mode::bits),
             uid: attributes.uid.unwrap_or(state.uid),
             gid: attributes.gid.unwrap_or(state.gid),
+            xattrs: attributes.xattrs.as_ref().map_or(state.xattrs, recorded_xattrs),
             ..state
         }),
         None => was.clone().filter(|_| !kept),
@@ -301,7 +302,10 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
         b3: None,
         target: None,
         device: None,
-        xattrs: BTreeMap::new(),
+        xattrs: match &new.xattrs {
+            NewXattrs::Given(given) => recorded_xattrs(given),
+            _ => BTreeMap::new(),
+        },
         group: None,
     };
     match &new.body {

@@ -110,6 +110,10 @@ impl Refusal {
             Reason::PatchesApplied { patches, .. } => {
                 format!("back them out first: {}", wording.removal(patches))
             }
+            Reason::Adopted { package, .. } => format!(
+                "{} gives the registration up and leaves the files",
+                wording.verb(&format!("adopt --forget --pkg {package}"))
+            ),
             Reason::Interrupted { .. } => format!(
                 "put the package back from a backup, or finish the patch without a way back: {}",
                 wording.command("patchadd", "-u -d PATCH")

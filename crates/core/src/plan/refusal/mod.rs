@@ -28,6 +28,10 @@ pub enum Command {
     Installf,
     /// removef(1M).
     Removef,
+    /// `patchadm adopt`.
+    Adopt,
+    /// `patchadm adopt --forget`.
+    Forget,
 }
 
 impl Command {
@@ -40,6 +44,7 @@ impl Command {
             Self::Pkgrm => "pkgrm",
             Self::Installf => "installf",
             Self::Removef => "removef",
+            Self::Adopt | Self::Forget => "adopt",
         }
     }
 }
@@ -267,6 +272,15 @@ pub enum Reason {
     },
     /// The package is not installed.
     NoSuchPackage,
+    /// The package was adopted from another package manager, to which its files belong.
+    Adopted {
+        /// The package.
+        package: PkgInst,
+        /// Where from: `dpkg NAME:ARCH`, `rpm NAME`.
+        from: String,
+    },
+    /// The package was installed and not adopted, so that its files came with it.
+    NotAdopted,
     /// The admin file ends the run (`quit`).
     Administration {
         /// What was found.
@@ -362,6 +376,14 @@ pub enum ObjectProblem {
     /// Other packages own it as something else.
     #[error("other packages own it with ftype <{}>", char::from(.0.letter()))]
     OtherType(Ftype),
+    /// It is given an extended attribute that its type cannot have.
+    #[error("no object of ftype <{}> has the attribute {name}", char::from(.ftype.letter()))]
+    CannotHave {
+        /// Its type.
+        ftype: Ftype,
+        /// The attribute.
+        name: String,
+    },
     /// An attribute is `?` where nothing is there to take it from.
     #[error("its {0} is not known")]
     Unknown(&'static str),
@@ -374,7 +396,7 @@ impl Refusal {
     /// The exit code of the command.
     pub fn code(&self) -> u8 {
         match self.command {
-            Command::Patchadd => self.reason.patchadd_code(),
+            Command::Patchadd | Command::Adopt | Command::Forget => self.reason.patchadd_code(),
             Command::Patchrm => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration { .. }

@@ -15,6 +15,8 @@ impl Refusal {
             Command::Pkgrm => format!("package {subject} is not removed"),
             Command::Installf => format!("nothing of package {subject} is registered"),
             Command::Removef => format!("nothing of package {subject} is given up"),
+            Command::Adopt => format!("package {subject} is not adopted"),
+            Command::Forget => format!("package {subject} is not forgotten"),
         }
     }
 
@@ -173,6 +175,10 @@ impl Reason {
                 format!("patches are applied to package {package}: {patches}")
             }
             Self::NoSuchPackage => "there is no such package".to_owned(),
+            Self::Adopted { from, .. } => {
+                format!("it was adopted from {from}, and its files are not its own")
+            }
+            Self::NotAdopted => "it was installed and not adopted".to_owned(),
             Self::NothingToAsk => "package does not contain an interactive request script".to_owned(),
             Self::InUse { objects, .. } => {
                 let verb = if objects.len() == 1 { "is" } else { "are" };

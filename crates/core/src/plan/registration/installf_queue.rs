@@ -162,6 +162,7 @@ pub(super) fn planned(
         versions: Vec::new(),
         space,
         discard: Vec::new(),
+        signature: None,
         notes,
     }
 }

@@ -38,3 +38,25 @@ fn names_of_a_file_that_becomes_a_link_follow_it() {
     let plan = world.plan(&turned).unwrap();
     assert_eq!(linked(&plan), ["/opt/web/a -> /opt/web/c", "/opt/web/b -> /opt/web/c"]);
 }
+
+#[test]
+fn a_name_that_is_to_be_a_file_of_its_own_is_made_anew_though_it_looks_the_same() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
+    let base = base.file("a", "same").link("b", "a").link("c", "a");
+    let mut world = World::new().with(&base);
+    let parted = patch("900-01", "").file("a", "same").file("b", "same").link("c", "b");
+    let plan = world.plan(&parted).unwrap();
+    assert_eq!(linked(&plan), ["/opt/web/c -> /opt/web/b"]);
+    let changed: Vec<String> = plan.changes.iter().map(|change| change.path.to_string()).collect();
+    assert_eq!(changed, ["/opt/web/b", "/opt/web/c"]);
+}
+
+#[test]
+fn a_name_goes_with_the_file_that_the_patch_says_not_with_the_one_on_record() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
+    let base = base.file("a", "same").link("b", "a").link("c", "a");
+    let mut world = World::new().with(&base);
+    let parted = patch("900-01", "").file("a", "new").file("b", "same").link("c", "b");
+    let plan = world.plan(&parted).unwrap();
+    assert_eq!(linked(&plan), ["/opt/web/c -> /opt/web/b"]);
+}

@@ -44,7 +44,7 @@ impl Parcel {
             params.set(name, value.replace(',', " "));
         }
         let map = Pkgmap { parts: 1, max_blocks: 1, compressed_blocks: None, entries: Vec::new() };
-        self.image.packages.push(PackageImage::made_up(params, map));
+        self.image.packages.push(PackageImage::without_source(params, map));
         self
     }
 

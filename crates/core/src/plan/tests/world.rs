@@ -398,7 +398,7 @@ impl World {
         let mode = if matches!(kind, LiveKind::Symlink(_)) { 0o777 } else { new.mode.bits() };
         let mut live = self.live(kind, mode, new.uid, new.gid, new.mtime.unwrap_or(now));
         live.xattrs = match &new.xattrs {
-            NewXattrs::Exact(xattrs) => xattrs.clone(),
+            NewXattrs::Exact(xattrs) | NewXattrs::Given(xattrs) => xattrs.clone(),
             NewXattrs::Inherited => old.map(|old| old.xattrs.clone()).unwrap_or_default(),
         };
         (live, bytes)
@@ -441,7 +441,7 @@ impl World {
             }
             let entries = undo.saved.iter().map(|(entry, _)| entry.clone()).collect();
             let map = Pkgmap { parts: 1, max_blocks: 1, compressed_blocks: None, entries };
-            let mut image = PackageImage::made_up(undo.pkginfo.clone(), map);
+            let mut image = PackageImage::without_source(undo.pkginfo.clone(), map);
             image.deletes.clone_from(&undo.deletes);
             let manifest = Manifest::parse(&manifest.to_bytes()).unwrap();
             let stored = Stored { image, manifest, records: undo.records.clone(), bytes };

@@ -14,15 +14,18 @@ mod planning;
 mod rehearse;
 mod request;
 mod runs;
+mod signatures;
 mod single;
 mod with_scripts;
 
 pub use request::{ApplyOutcome, ApplyReport, ApplyRequest};
+pub use signatures::SignatureRequest;
 
 use input::ApplyInput;
 use operands::read_operands;
 use rehearse::rehearse_all;
 use runs::apply_all;
+use signatures::demands;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
@@ -42,7 +45,8 @@ pub fn apply_patches(
     }
     may_change(root)?;
     let ground = RootAndPolicy::of(root)?;
-    let (operands, mut patches) = read_operands(&request.patches, &ground.policy.separator);
+    let demands = demands(&ground, &request.signature)?;
+    let (operands, mut patches) = read_operands(request, &ground.policy.separator, &demands);
     if operands.is_empty() {
         return Ok(ApplyReport { patches, ..ApplyReport::default() });
     }
@@ -58,7 +62,8 @@ pub fn apply_patches(
 /// What [`apply_patches`] would do.
 fn plan_patches(root: &Root, request: &ApplyRequest, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
     let ground = RootAndPolicy::of(root)?;
-    let (operands, mut patches) = read_operands(&request.patches, &ground.policy.separator);
+    let demands = demands(&ground, &request.signature)?;
+    let (operands, mut patches) = read_operands(request, &ground.policy.separator, &demands);
     if !operands.is_empty() {
         must_have_database(root)?;
         let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());

@@ -1,17 +1,18 @@
 //! The patches that patchadd(1M) is called with: read, and put in order.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::request::ApplyOutcome;
+use super::request::{ApplyOutcome, ApplyRequest};
 use crate::inventory::{Installed, Touched};
 use crate::operation::device::OpenDevice;
-use crate::operation::failure::{Failure, is_of_source};
+use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::plan::patch::patch_plan::PatchPlan;
-use crate::source::{self, Extent, Origin};
+use crate::sign::{Demand, DemandWord};
+use crate::source::{SourceError, open_signed};
 use patchadm_changeset::transaction::Receipt;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
@@ -23,10 +24,14 @@ pub(super) struct ApplyOperand {
 }
 
 /// Reads all patches and puts what is required before what requires it; the second list is of those that cannot be read.
-pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<ApplyOperand>, Vec<ApplyOutcome>) {
+pub(super) fn read_operands(
+    request: &ApplyRequest,
+    separator: &str,
+    demands: &[Demand],
+) -> (Vec<ApplyOperand>, Vec<ApplyOutcome>) {
     let (mut operands, mut unread) = (Vec::new(), Vec::new());
-    for path in paths {
-        match ApplyOperand::read(path, separator) {
+    for path in &request.patches {
+        match ApplyOperand::read(path, separator, demands, request) {
             Ok(operand) => operands.push(operand),
             Err(failure) => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -38,11 +43,28 @@ pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<ApplyOpe
 }
 
 impl ApplyOperand {
-    fn read(path: &Path, separator: &str) -> Result<Self, Failure> {
-        let (source, image) = source::open(Origin::Path(path), Extent::Everything)?;
+    /// Reads a patch whose signature meets all demands. A plan reads all of a signed one, for there will be no run that does.
+    fn read(
+        path: &Path,
+        separator: &str,
+        demands: &[Demand],
+        request: &ApplyRequest,
+    ) -> Result<Self, Failure> {
+        let (source, mut image) = open_signed(path, demands)?;
+        image.signature.is_waived = request.signature.word == Some(DemandWord::Off);
         source.check_room_to_plan(&image)?;
         let device = OpenDevice::whole(source, image);
         let id = delivered(&device, separator).map(|delivered| delivered.id).next();
+        let signature = &device.image.signature;
+        if let Some(signed) = &signature.patch {
+            if let Some(reason) = other_id(&device, separator, signed) {
+                let verdict = signature.verdict.clone().but_bad(reason);
+                return Err(SourceError::signature(path, verdict).into());
+            }
+            if request.dry_run {
+                device.source.verify(&device.image)?;
+            }
+        }
         Ok(Self { device, id })
     }
 
@@ -66,7 +88,8 @@ impl ApplyOperand {
 
     /// The outcome of the patch where it could not be planned.
     pub(super) fn refused(&self, failure: Failure) -> ApplyOutcome {
-        ApplyOutcome::refused(self.shown_id(), reboot::advice(&self.device.image), failure)
+        let refused = ApplyOutcome::refused(self.shown_id(), reboot::advice(&self.device.image), failure);
+        ApplyOutcome { signature: self.device.image.signature.record(), ..refused }
     }
 
     /// The outcome of the patch, with the plan by which it was applied. Where its source turned out not to be what it says
@@ -78,10 +101,11 @@ impl ApplyOperand {
         result: Result<Receipt, Failure>,
     ) -> ApplyOutcome {
         match &result {
-            Err(Failure::Transaction(error)) if is_of_source(error) => {
+            Err(Failure::Transaction(error)) if is_of_source(error) || is_undone_for_source(error) => {
                 match self.device.source.verify(&self.device.image) {
-                    Err(damage) => self.refused(damage.into()),
-                    Ok(()) => self.applied(scripted, in_use, result.map(Some)),
+                    // Of a run that had begun nothing else takes the place of its own reason.
+                    Err(damage) if is_of_source(error) || damage.is_exchange() => self.refused(damage.into()),
+                    _ => self.applied(scripted, in_use, result.map(Some)),
                 }
             }
             _ => self.applied(scripted, in_use, result.map(Some)),
@@ -99,12 +123,23 @@ impl ApplyOperand {
             id: self.shown_id(),
             scripts: scripted.scripts(),
             missing: scripted.missing,
+            signature: self.device.image.signature.record(),
             plan: Some(scripted.plan),
             reboot: reboot::advice(&self.device.image),
             in_use,
             result,
         }
     }
+}
+
+/// What is wrong if the packages are not of the patch that was signed.
+fn other_id(device: &OpenDevice, separator: &str, signed: &str) -> Option<String> {
+    let mut ids = device.image.packages.iter().map(|package| {
+        let delivered = PatchMacros::from_params(&package.params, separator).ok().flatten();
+        delivered.map(|delivered| delivered.id.to_string())
+    });
+    let other = ids.find(|id| id.as_deref() != Some(signed))?;
+    Some(format!("has a manifest of patch {signed}, and is {}", other.as_deref().unwrap_or("no patch")))
 }
 
 /// What each package says of the patch, where that makes sense.

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::signatures::SignatureRequest;
 use crate::operation::failure::Failure;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
 use crate::policy::Edited;
+use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_svr4::package::ObjectPath;
@@ -31,6 +33,8 @@ pub struct ApplyRequest {
     pub preserved: Vec<ObjectPath>,
     /// A patch that is applied already is applied again (`-u`).
     pub unconditional: bool,
+    /// What is demanded of signatures.
+    pub signature: SignatureRequest,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
     /// Whether the caller can be asked something.
@@ -50,6 +54,8 @@ pub struct ApplyOutcome {
     pub scripts: Vec<PlannedScript>,
     /// Recorded objects that were not there and are made again.
     pub missing: Vec<ObjectPath>,
+    /// What is known of its signature; `None` where it was not looked for, or the patch could not be read.
+    pub signature: Option<SignatureRecord>,
     /// The reboot that patchinfo or README asks for after installation.
     pub reboot: Option<&'static str>,
     /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
@@ -85,6 +91,7 @@ impl ApplyOutcome {
             plan: None,
             scripts: Vec::new(),
             missing: Vec::new(),
+            signature: None,
             reboot,
             in_use: Vec::new(),
             result: Err(failure),

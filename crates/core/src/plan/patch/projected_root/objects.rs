@@ -138,6 +138,12 @@ impl ProjectedRoot {
         let xattrs = match &new.xattrs {
             NewXattrs::Exact(xattrs) => xattrs.clone(),
             NewXattrs::Inherited => self.inherited(change, &kind, made),
+            NewXattrs::Given(given) => {
+                let mut xattrs = self.inherited(change, &kind, made);
+                xattrs.retain(|key, _| is_label(key));
+                xattrs.extend(given.clone());
+                xattrs
+            }
         };
         self.numbered += 1;
         Live {
@@ -160,7 +166,11 @@ impl ProjectedRoot {
             return Xattrs::new();
         }
         if let Some(old) = &change.old {
-            return handed_on(&old.xattrs);
+            let mut kept = handed_on(&old.xattrs);
+            if matches!(kind, LiveKind::Pipe | LiveKind::Device { .. }) {
+                kept.retain(|key, _| !key.starts_with(b"user."));
+            }
+            return kept;
         }
         let Some(parent) = self.place_of(&change.path).parent() else { return Xattrs::new() };
         if made.contains_key(&parent) {

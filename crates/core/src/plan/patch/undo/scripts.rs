@@ -27,9 +27,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-const CHECKINSTALL: &[u8] = include_bytes!("checkinstall.sh");
-const POSTINSTALL: &[u8] = include_bytes!("postinstall.sh");
-const CLASS: &[u8] = include_bytes!("class.sh");
+use crate::patch_scripts::{UNDO_CHECKINSTALL, UNDO_CLASS, UNDO_POSTINSTALL};
 
 /// The scripts of the package that takes a patch back, by their names in `install`; `delivered` is `install` of the
 /// patch, `saved` has the classes of the saved files.
@@ -39,13 +37,13 @@ pub(super) fn taking_back(
 ) -> BTreeMap<String, Vec<u8>> {
     // pkgadd(1M) itself installs the files of class none
     let copied = saved.into_iter().filter(|class| *class != "none");
-    let copying = copied.map(|class| (format!("i.{class}"), CLASS.to_vec()));
+    let copying = copied.map(|class| (format!("i.{class}"), UNDO_CLASS.into()));
     let of_classes = delivered.iter().filter_map(|(name, text)| {
         let class = name.strip_prefix("u.").filter(|class| !class.is_empty())?;
         Some((format!("i.{class}"), text.clone()))
     });
-    let own = [("checkinstall", CHECKINSTALL), ("postinstall", POSTINSTALL)];
-    let own = own.map(|(name, text)| (name.to_owned(), text.to_vec())).into_iter();
+    let own = [("checkinstall", UNDO_CHECKINSTALL), ("postinstall", UNDO_POSTINSTALL)];
+    let own = own.map(|(name, text)| (name.to_owned(), text.into())).into_iter();
     // of two with one name the last counts
     own.chain(copying).chain(of_classes).collect()
 }
@@ -54,16 +52,6 @@ pub(super) fn taking_back(
 mod tests {
     use super::*;
     use crate::source::sun_scripts::{StockScript, role};
-
-    #[test]
-    fn both_scripts_are_known_for_what_they_are() {
-        assert_eq!(role("patch_checkinstall", CHECKINSTALL), Some(StockScript::PatchCheckinstall));
-        assert_eq!(role("patch_postinstall", POSTINSTALL), Some(StockScript::PatchPostinstall));
-        for name in ["checkinstall", "postinstall", "preinstall", "i.none"] {
-            assert_eq!(role(name, CHECKINSTALL), None, "not as {name} of a patch");
-            assert_eq!(role(name, POSTINSTALL), None, "not as {name} of a patch");
-        }
-    }
 
     #[test]
     fn a_script_for_undoing_a_class_becomes_the_class_action_script() {

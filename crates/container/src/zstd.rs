@@ -1,0 +1,164 @@
+//! Reading Zstandard: frames one after another, and skippable frames between them.
+//!
+//! What the format lets a reader verify is verified: the content checksum and the content size of each frame where it has
+//! them. A window of more than [`LARGEST_WINDOW`] bytes is refused before it is allocated, a frame with a dictionary always.
+//! How many bytes come out is the caller's to limit.
+
+use std::io::{self, Read};
+
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use crate::compressed_input::{CompressedInput, damaged};
+
+/// The largest window that is allocated, in bytes.
+const LARGEST_WINDOW: u64 = 64 << 20;
+
+/// The bytes that a frame begins with.
+pub(crate) const MAGIC: [u8; 4] = *b"\x28\xb5\x2f\xfd";
+
+/// The content of a Zstandard file.
+pub(crate) struct ZstdDecoder<R> {
+    input: CompressedInput<R>,
+    frames: FrameDecoder,
+    place: Place,
+}
+
+/// Where in the file the next byte is.
+#[derive(Clone, Copy)]
+enum Place {
+    BetweenFrames,
+    InFrame(OpenFrame),
+    Ended,
+}
+
+/// A frame whose content is being read.
+#[derive(Clone, Copy)]
+struct OpenFrame {
+    /// Bytes of content, where the frame says so.
+    announced: Option<u64>,
+    /// Bytes of content so far.
+    size: u64,
+}
+
+/// Whether these bytes begin a frame that carries no content.
+pub(crate) fn is_skippable(start: &[u8]) -> bool {
+    matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+impl<R: Read> ZstdDecoder<R> {
+    /// Reads `input` from its first byte on; nothing is read yet.
+    pub(crate) fn new(input: R) -> Self {
+        let mut frames = FrameDecoder::new();
+        frames.set_max_window_size(LARGEST_WINDOW);
+        Self { input: CompressedInput::new(input), frames, place: Place::BetweenFrames }
+    }
+
+    /// Opens the next frame with content, or finds the end.
+    fn next_frame(&mut self) -> io::Result<Place> {
+        loop {
+            let start = self.input.up_to_four()?;
+            if start.is_empty() {
+                return Ok(Place::Ended);
+            }
+            if is_skippable(&start) {
+                let length = u64::from(u32::from_le_bytes(self.input.array()?));
+                if io::copy(&mut (&mut self.input).take(length), &mut io::sink())? < length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            } else if start == MAGIC {
+                return self.open_frame().map(Place::InFrame);
+            } else {
+                return Err(damaged("bytes behind a Zstandard frame that are no other one"));
+            }
+        }
+    }
+
+    fn open_frame(&mut self) -> io::Result<OpenFrame> {
+        let [descriptor] = self.input.array()?;
+        if descriptor & 0x08 != 0 {
+            return Err(damaged("a Zstandard frame has flags of a later version"));
+        }
+        let is_single = descriptor & 0x20 != 0;
+        let mut header = [&MAGIC[..], &[descriptor]].concat();
+        if !is_single {
+            header.extend(self.input.array::<1>()?);
+        }
+        let dictionary = self.field([0, 1, 2, 4], descriptor & 3, &mut header)?;
+        if dictionary != 0 {
+            return Err(damaged("Zstandard with a dictionary is not supported"));
+        }
+        let lengths = [u64::from(is_single), 2, 4, 8];
+        let size = self.field(lengths, descriptor >> 6, &mut header)?;
+        let announced = match descriptor >> 6 {
+            0 => is_single.then_some(size),
+            1 => Some(size + 256),
+            _ => Some(size),
+        };
+        self.frames.reset(&header[..]).map_err(|error| damaged(error.to_string()))?;
+        Ok(OpenFrame { announced, size: 0 })
+    }
+
+    /// Reads a little-endian field as long as two bits say.
+    fn field(&mut self, lengths: [u64; 4], bits: u8, header: &mut Vec<u8>) -> io::Result<u64> {
+        let length = lengths.get(usize::from(bits)).copied().unwrap_or_default();
+        let mut value = 0;
+        for at in 0..length {
+            let [byte] = self.input.array()?;
+            value |= u64::from(byte) << (8 * at);
+            header.push(byte);
+        }
+        Ok(value)
+    }
+
+    /// Decodes until there are bytes to give, or the frame is at its end.
+    fn decode(&mut self) -> io::Result<()> {
+        while self.frames.can_collect() == 0 && !self.frames.is_finished() {
+            let decoded = self.frames.decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1));
+            decoded.map_err(|error| self.input.error(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Verifies what a frame says of its content as a whole.
+    fn close_frame(&self, frame: OpenFrame) -> io::Result<()> {
+        if frame.announced.is_some_and(|size| size != frame.size) {
+            return Err(damaged("a Zstandard frame has another size than its header says"));
+        }
+        let checksum = self.frames.get_checksum_from_data();
+        if checksum.is_some() && checksum != self.frames.get_calculated_checksum() {
+            return Err(damaged("a Zstandard frame does not have its checksum"));
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for ZstdDecoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            self.place = match std::mem::replace(&mut self.place, Place::Ended) {
+                Place::Ended => return Ok(0),
+                Place::BetweenFrames => self.next_frame()?,
+                Place::InFrame(mut frame) => {
+                    self.decode()?;
+                    let count = self.frames.read(buffer)?;
+                    frame.size += count as u64;
+                    if frame.announced.is_some_and(|size| frame.size > size) {
+                        return Err(damaged("a Zstandard frame is longer than its header says"));
+                    }
+                    if count > 0 {
+                        self.place = Place::InFrame(frame);
+                        return Ok(count);
+                    }
+                    self.close_frame(frame)?;
+                    Place::BetweenFrames
+                }
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

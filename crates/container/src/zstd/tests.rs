@@ -1,0 +1,69 @@
+use super::*;
+
+const WHOLE: &[u8] = include_bytes!("../../testdata/seq.zst");
+const STREAM: &[u8] = include_bytes!("../../testdata/seq-stream.zst");
+const NO_CHECK: &[u8] = include_bytes!("../../testdata/seq-nocheck.zst");
+const SKIPPABLE: &[u8] = b"\x5a\x2a\x4d\x18\x03\0\0\0abc";
+
+fn text() -> Vec<u8> {
+    (1..=2000).flat_map(|number| format!("{number}\n").into_bytes()).collect()
+}
+
+fn decoded(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    ZstdDecoder::new(bytes).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+#[test]
+fn what_zstd_compressed_comes_back() {
+    for bytes in [WHOLE, STREAM, NO_CHECK] {
+        assert_eq!(decoded(bytes).unwrap(), text());
+    }
+}
+
+#[test]
+fn frames_may_follow_and_skippable_ones_stand_anywhere() {
+    let all = [SKIPPABLE, WHOLE, SKIPPABLE, STREAM, SKIPPABLE].concat();
+    assert_eq!(decoded(&all).unwrap(), [text(), text()].concat());
+    for rest in [&b"x"[..], b"garbage", &SKIPPABLE[..9], &WHOLE[..4]] {
+        assert!(decoded(&[WHOLE, rest].concat()).is_err(), "{rest:?}");
+    }
+}
+
+#[test]
+fn a_window_over_the_limit_and_a_dictionary_are_refused() {
+    let large = decoded(include_bytes!("../../testdata/seq-window-128MiB.zst")).unwrap_err().to_string();
+    assert!(large.contains("indow"), "{large}");
+    let huge = [&MAGIC[..], &[0xe0], &u64::MAX.to_le_bytes()].concat();
+    assert!(decoded(&huge).is_err(), "a single segment of that size is its window");
+    let dictionary = [&MAGIC[..], &[0x21, 7, 0, 1, 0, 0]].concat();
+    assert_eq!(decoded(&dictionary).unwrap_err().to_string(), "Zstandard with a dictionary is not supported");
+}
+
+#[test]
+fn a_frame_that_is_cut_is_an_error_at_every_length() {
+    for whole in [WHOLE, STREAM, NO_CHECK] {
+        for length in 1..whole.len() {
+            assert!(decoded(&whole[..length]).is_err(), "{length}");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_never_gives_other_bytes() {
+    // What is flipped may be a bit that means nothing; with a checksum nothing else is read from it.
+    for whole in [WHOLE, STREAM] {
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.to_vec();
+                bytes[at] ^= 1 << bit;
+                let descriptor = at == 4;
+                assert!(
+                    descriptor || decoded(&bytes).map_or(true, |read| read == text()),
+                    "byte {at}, bit {bit}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What a sparse package delivers and deletes: the changes of a pair, what an earlier revision touched and is as it was,
+//! and what came from another package.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::change::{ChangeKind, Comparison, Differences};
+use super::pairs::ReleaseSide;
+use super::previous::PreviousPackage;
+use crate::release::{LinkGroup, ReleaseObject};
+use patchadm_svr4::package::ObjectPath;
+
+/// The attribute by which a directory gives new objects in it attributes.
+const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
+/// An object that is delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveredObject {
+    /// The object as it will be.
+    pub object: ReleaseObject,
+    /// The release that has it, and its content.
+    pub side: ReleaseSide,
+    /// The reason.
+    pub why: DeliveryReason,
+    /// The extended attributes must be said, even that there are none: the object that it replaces may have some, or its
+    /// directory may hand some down.
+    pub says_xattrs: bool,
+}
+
+/// The reason for which an object is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryReason {
+    /// Only the new release has it.
+    Added,
+    /// It differs.
+    Replaced(Differences),
+    /// It is the same in both releases; an earlier revision, or another package, put something else there.
+    Again,
+}
+
+/// The two releases' lists of one package, each sorted by path.
+#[derive(Clone, Copy, Debug)]
+pub struct TwoLists<'a> {
+    /// The objects of the old release.
+    pub old: &'a [ReleaseObject],
+    /// The objects of the new release.
+    pub new: &'a [ReleaseObject],
+}
+
+/// What a sparse package does to the objects of its package, by path.
+#[derive(Clone, Debug, Default)]
+pub struct PackageDelivery {
+    /// The objects that it delivers; all names of a file, if one of them.
+    pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
+    /// The objects that it deletes.
+    pub deleted: BTreeSet<ObjectPath>,
+}
+
+impl PackageDelivery {
+    /// Takes the changes of a comparison.
+    pub fn of(comparison: &Comparison, lists: TwoLists<'_>) -> Self {
+        let mut delivery = Self::default();
+        for change in &comparison.changes {
+            let why = match change.kind {
+                ChangeKind::Deleted => {
+                    delivery.deleted.insert(change.path.clone());
+                    continue;
+                }
+                ChangeKind::Added => DeliveryReason::Added,
+                ChangeKind::Replaced(differences) => DeliveryReason::Replaced(differences),
+            };
+            delivery.deliver(&change.path, ReleaseSide::To, why, lists);
+        }
+        delivery
+    }
+
+    /// Delivers an object of one release, with all names of its file.
+    pub fn deliver(
+        &mut self,
+        path: &ObjectPath,
+        side: ReleaseSide,
+        why: DeliveryReason,
+        lists: TwoLists<'_>,
+    ) {
+        let list = if side == ReleaseSide::To { lists.new } else { lists.old };
+        let Some(object) = object_at(list, path) else { return };
+        let names = object.link_group().map(|group| names_of(list, group)).unwrap_or_default();
+        for name in names.iter().filter(|name| name.path != *path) {
+            if !self.delivered.contains_key(&name.path) {
+                self.put(name, side, DeliveryReason::Again, lists);
+            }
+        }
+        self.put(object, side, why, lists);
+    }
+
+    fn put(
+        &mut self,
+        object: &ReleaseObject,
+        side: ReleaseSide,
+        why: DeliveryReason,
+        TwoLists { old, new }: TwoLists<'_>,
+    ) {
+        let has_any = |list| object_at(list, &object.path).is_some_and(|other| !other.xattrs.is_empty());
+        let parent = object.path.parent();
+        let hands_down = |list| {
+            let parent = parent.as_ref().and_then(|parent| object_at(list, parent));
+            parent.is_some_and(|parent| parent.xattrs.contains_key(DEFAULT_ACL))
+        };
+        let says_xattrs = has_any(old) || has_any(new) || hands_down(old) || hands_down(new);
+        let made = DeliveredObject { object: object.clone(), side, why, says_xattrs };
+        self.deleted.remove(&object.path);
+        self.delivered.insert(object.path.clone(), made);
+    }
+
+    /// Makes the package contain an earlier revision of itself: what that one delivered or deleted and this one does not
+    /// touch is delivered as the old release has it, or deleted where the old release has nothing.
+    pub fn contain(&mut self, previous: &PreviousPackage, lists: TwoLists<'_>) {
+        for path in &previous.paths {
+            if self.delivered.contains_key(path) || self.deleted.contains(path) {
+                continue;
+            }
+            if object_at(lists.old, path).is_some() {
+                self.deliver(path, ReleaseSide::From, DeliveryReason::Again, lists);
+            } else {
+                self.deleted.insert(path.clone());
+            }
+        }
+        for (path, delivered) in &mut self.delivered {
+            let parent = path.parent();
+            let has_any = |path: &ObjectPath| previous.with_xattrs.contains(path);
+            delivered.says_xattrs |= has_any(path) || parent.as_ref().is_some_and(has_any);
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.delivered.is_empty() && self.deleted.is_empty()
+    }
+
+    /// Returns the first name of each delivered file with several names, by side and group.
+    pub fn first_names(&self) -> BTreeMap<(ReleaseSide, LinkGroup), &ObjectPath> {
+        let mut first = BTreeMap::new();
+        for delivered in self.delivered.values() {
+            if let Some(group) = delivered.object.link_group() {
+                first.entry((delivered.side, group)).or_insert(&delivered.object.path);
+            }
+        }
+        first
+    }
+}
+
+/// Delivers again what one package gives up and another one has: whatever the order in which they are applied, the
+/// object of the new release is there afterwards.
+pub fn deliver_moved(packages: &mut [(PackageDelivery, TwoLists<'_>)]) {
+    let given_up: Vec<(usize, ObjectPath)> = packages
+        .iter()
+        .enumerate()
+        .flat_map(|(at, (delivery, _))| delivery.deleted.iter().map(move |path| (at, path.clone())))
+        .collect();
+    for (from, path) in given_up {
+        for (_, (delivery, lists)) in packages.iter_mut().enumerate().filter(|(at, _)| *at != from) {
+            let has = object_at(lists.new, &path).is_some_and(|object| !object.is_directory());
+            if has && !delivery.delivered.contains_key(&path) {
+                delivery.deliver(&path, ReleaseSide::To, DeliveryReason::Again, *lists);
+            }
+        }
+    }
+}
+
+/// Returns the object of a path.
+pub fn object_at<'a>(list: &'a [ReleaseObject], path: &ObjectPath) -> Option<&'a ReleaseObject> {
+    let at = list.binary_search_by(|object| object.path.cmp(path)).ok()?;
+    list.get(at)
+}
+
+fn names_of(list: &[ReleaseObject], group: LinkGroup) -> Vec<&ReleaseObject> {
+    list.iter().filter(|object| object.link_group() == Some(group)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::{CompareOptions, compare};
+    use super::super::tests::made_up::{directory, file, link, symlink};
+    use super::*;
+
+    fn at(path: &str) -> ObjectPath {
+        ObjectPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn previous(paths: &[&str]) -> PreviousPackage {
+        PreviousPackage { paths: paths.iter().map(|path| at(path)).collect(), ..PreviousPackage::default() }
+    }
+
+    fn told(delivery: &PackageDelivery) -> Vec<String> {
+        let delivered = delivery.delivered.values().map(|one| {
+            let why = match one.why {
+                DeliveryReason::Added => "added".to_owned(),
+                DeliveryReason::Replaced(differences) => differences.to_string(),
+                DeliveryReason::Again => "again".to_owned(),
+            };
+            format!("{} {why} {:?}", one.object.path, one.side)
+        });
+        let deleted = delivery.deleted.iter().map(|path| format!("{path} deleted"));
+        delivered.chain(deleted).collect()
+    }
+
+    fn delivery(lists: TwoLists<'_>) -> PackageDelivery {
+        PackageDelivery::of(&compare(lists.old, lists.new, CompareOptions::default()), lists)
+    }
+
+    #[test]
+    fn a_revision_takes_back_what_the_one_before_it_did_and_it_does_not() {
+        let old = [directory("/d"), file("/d/a", "1"), file("/d/b", "1"), file("/d/c", "1")];
+        let new = [directory("/d"), file("/d/a", "3"), file("/d/b", "1"), file("/d/c", "1")];
+        let lists = TwoLists { old: &old, new: &new };
+        let mut delivery = delivery(lists);
+        assert_eq!(told(&delivery), ["/d/a bytes To"]);
+        // The revision before it changed a and b, deleted c and added x.
+        delivery.contain(&previous(&["/d/a", "/d/b", "/d/c", "/d/x"]), lists);
+        assert_eq!(told(&delivery), ["/d/a bytes To", "/d/b again From", "/d/c again From", "/d/x deleted"]);
+    }
+
+    #[test]
+    fn every_name_of_a_file_comes_back_with_one() {
+        let list = [link("/a", "x", 4), link("/b", "x", 4), file("/c", "x")];
+        let lists = TwoLists { old: &list, new: &list };
+        let mut delivery = delivery(lists);
+        delivery.contain(&previous(&["/b"]), lists);
+        assert_eq!(told(&delivery), ["/a again From", "/b again From"]);
+        assert_eq!(delivery.first_names().values().collect::<Vec<_>>(), [&&at("/a")]);
+    }
+
+    #[test]
+    fn attributes_are_said_where_either_release_or_the_revision_before_has_some() {
+        let (mut old, new) = (file("/a", "1"), file("/a", "2"));
+        old.xattrs.insert(b"user.note".to_vec(), b"x".to_vec());
+        let (old, new) = ([old, file("/b", "1")], [new, file("/b", "2")]);
+        let lists = TwoLists { old: &old, new: &new };
+        let mut delivery = delivery(lists);
+        let says = |delivery: &PackageDelivery, path| delivery.delivered[&at(path)].says_xattrs;
+        assert!(says(&delivery, "/a") && !says(&delivery, "/b"));
+        let mut before = previous(&["/b"]);
+        before.with_xattrs = before.paths.clone();
+        delivery.contain(&before, lists);
+        assert!(says(&delivery, "/b"));
+    }
+
+    #[test]
+    fn attributes_are_said_where_the_directory_may_hand_some_down() {
+        let mut above = directory("/d");
+        above.xattrs.insert(DEFAULT_ACL.to_vec(), b"x".to_vec());
+        let old = [directory("/c"), above, directory("/e")];
+        let fresh = ["/c/f", "/d/f", "/e/f"].map(|path| file(path, "new"));
+        let new: Vec<ReleaseObject> =
+            old.iter().zip(&fresh).flat_map(|(one, other)| [one, other]).cloned().collect();
+        let lists = TwoLists { old: &old, new: &new };
+        let mut delivery = delivery(lists);
+        let mut before = previous(&["/e"]);
+        before.with_xattrs = before.paths.clone();
+        delivery.contain(&before, lists);
+        let says = fresh.each_ref().map(|object| delivery.delivered[&object.path].says_xattrs);
+        assert_eq!(says, [false, true, true]);
+    }
+
+    #[test]
+    fn what_another_package_gives_up_is_delivered_by_the_one_that_has_it() {
+        let (one, other) = ([file("/p", "1"), symlink("/s", "x")], [file("/p", "2"), file("/q", "1")]);
+        let (gave_up, none) = (TwoLists { old: &one, new: &[] }, TwoLists { old: &other, new: &other });
+        let mut both = [(delivery(gave_up), gave_up), (delivery(none), none)];
+        deliver_moved(&mut both);
+        assert_eq!(told(&both[0].0), ["/p deleted", "/s deleted"]);
+        assert_eq!(told(&both[1].0), ["/p again To"]);
+    }
+}

@@ -1,0 +1,212 @@
+//! A patch, complete but for the bytes of its files: what it holds is decided here, and nothing is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use super::abi::{AbiCheck, AbiFinding};
+use super::against::{OtherPatch, overlaps};
+use super::compare::compare;
+use super::delivery::{PackageDelivery, TwoLists, deliver_moved};
+use super::error::BuildError;
+use super::pairs::{PackagePair, UnpairedPackage, pair};
+use super::previous::PreviousPatch;
+use super::request::{BuildRequest, PatchLists};
+use super::sparse::SparsePackage;
+use super::texts;
+use crate::release::{Release, ReleaseObject, ReleasePackage};
+use patchadm_svr4::patch::PatchId;
+
+/// A patch that can be written, any number of times.
+#[derive(Debug)]
+pub struct PatchDraft<'r> {
+    /// Its id.
+    pub id: PatchId,
+    /// The moment that it bears, in seconds since 1970.
+    pub date: i64,
+    /// Its packages, sorted by PKG; each changes something.
+    pub packages: Vec<DraftedPackage<'r>>,
+    /// The files beside the packages, by name.
+    pub beside: BTreeMap<String, Vec<u8>>,
+    /// The other patches that it names, with those of the revision before it.
+    pub lists: PatchLists,
+    /// The packages that only one release has.
+    pub unpaired: Vec<UnpairedPackage>,
+    /// The packages with scripts of their own format, which are left out, as `NAME: SCRIPT`.
+    pub scripts_left_out: Vec<String>,
+    /// What the producer should know.
+    pub findings: Vec<BuildFinding>,
+}
+
+/// A sparse package and the releases whose content it holds.
+#[derive(Debug)]
+pub struct DraftedPackage<'r> {
+    /// The package.
+    pub sparse: SparsePackage,
+    /// The package of the old release.
+    pub old: &'r ReleasePackage,
+    /// The package of the new release.
+    pub new: &'r ReleasePackage,
+}
+
+/// Something that the producer should know, and that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildFinding {
+    /// About libraries and what needs them.
+    Abi(AbiFinding),
+}
+
+/// The two lists of a pair, with the choices of the producer made.
+struct PreparedPair<'r> {
+    pair: PackagePair<'r>,
+    old: Vec<ReleaseObject>,
+    new: Vec<ReleaseObject>,
+}
+
+impl PreparedPair<'_> {
+    fn lists(&self) -> TwoLists<'_> {
+        TwoLists { old: &self.old, new: &self.new }
+    }
+}
+
+/// Makes the patch that turns one release into the other.
+///
+/// With `previous`, an earlier revision, the patch contains it. `others` are patches that it must not overlap, and that
+/// may provide what its objects need. Content is read only to look into libraries.
+pub fn draft_patch<'r>(
+    from: &'r Release,
+    to: &'r Release,
+    previous: Option<&PreviousPatch>,
+    others: &[OtherPatch],
+    request: &BuildRequest,
+) -> Result<PatchDraft<'r>, BuildError> {
+    check_id(request, previous)?;
+    let pairs = pair(from, to, &request.naming)?;
+    let prepared: Vec<PreparedPair<'r>> =
+        pairs.pairs.into_iter().map(|pair| prepare(pair, request)).collect();
+    let deliveries = deliveries(&prepared, previous, request)?;
+    let mut lists = request.lists.clone();
+    if let Some(previous) = previous {
+        lists.unite(&previous.lists);
+    }
+    let named: Vec<_> = prepared.iter().map(|one| &one.pair.pkg).zip(&deliveries).collect();
+    overlaps(&request.id, &lists, others, &named)?;
+    let packages = drafted(&prepared, deliveries, &lists, request)?;
+    if packages.is_empty() {
+        return Err(BuildError::NothingChanged { from: from.name.clone(), to: to.name.clone() });
+    }
+    let findings = libraries(&packages, to, others, request)?;
+    let scripts_left_out = scripts_left_out(&packages);
+    let sparse: Vec<&SparsePackage> = packages.iter().map(|drafted| &drafted.sparse).collect();
+    let beside = BTreeMap::from([
+        (texts::readme_name(request), texts::readme(request, &lists, &sparse)?),
+        ("patchinfo".to_owned(), texts::patchinfo(request, &lists, &sparse)),
+    ]);
+    Ok(PatchDraft {
+        id: request.id.clone(),
+        date: request.date,
+        packages,
+        beside,
+        lists,
+        unpaired: pairs.unpaired,
+        scripts_left_out,
+        findings: findings.into_iter().map(BuildFinding::Abi).collect(),
+    })
+}
+
+/// Makes the package of each pair that has something to do.
+fn drafted<'r>(
+    prepared: &[PreparedPair<'r>],
+    deliveries: Vec<PackageDelivery>,
+    lists: &PatchLists,
+    request: &BuildRequest,
+) -> Result<Vec<DraftedPackage<'r>>, BuildError> {
+    let mut packages = Vec::new();
+    for (prepared, delivery) in prepared.iter().zip(deliveries) {
+        if !delivery.is_empty() {
+            let sparse = SparsePackage::of(&prepared.pair, delivery, lists, request)?;
+            packages.push(DraftedPackage { sparse, old: prepared.pair.old, new: prepared.pair.new });
+        }
+    }
+    Ok(packages)
+}
+
+/// Looks into libraries, and refuses to take away what is needed.
+fn libraries(
+    packages: &[DraftedPackage<'_>],
+    to: &Release,
+    others: &[OtherPatch],
+    request: &BuildRequest,
+) -> Result<Vec<AbiFinding>, BuildError> {
+    let mut abi = AbiCheck::default();
+    for drafted in packages {
+        abi.look_at(drafted.old, drafted.new, &drafted.sparse)?;
+    }
+    let findings = abi.findings(to, others)?;
+    match findings.iter().find(|finding| finding.is_break()) {
+        Some(broken) if !request.allow_abi_break => Err(BuildError::AbiBreak(Box::new(broken.clone()))),
+        _ => Ok(findings),
+    }
+}
+
+/// Refuses an id that a restricted patch cannot have, and one that is no later revision.
+fn check_id(request: &BuildRequest, previous: Option<&PreviousPatch>) -> Result<(), BuildError> {
+    if let Some(pattern) = &request.restricted {
+        let bad = |_| BuildError::Pattern(pattern.clone());
+        if !Regex::new(pattern).map_err(bad)?.is_match(request.id.base()) {
+            return Err(BuildError::NotRestricted { id: request.id.clone(), pattern: pattern.clone() });
+        }
+    }
+    match previous {
+        Some(previous) if !request.id.is_later_than(&previous.id) => {
+            Err(BuildError::NoLaterRevision { id: request.id.clone(), previous: previous.id.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn prepare<'r>(pair: PackagePair<'r>, request: &BuildRequest) -> PreparedPair<'r> {
+    let old = request.choices.applied(&pair.old.objects);
+    let new = request.choices.applied(&pair.new.objects);
+    PreparedPair { pair, old, new }
+}
+
+/// Compares each pair, and adds what the revision before it and the other pairs make necessary.
+fn deliveries(
+    prepared: &[PreparedPair<'_>],
+    previous: Option<&PreviousPatch>,
+    request: &BuildRequest,
+) -> Result<Vec<PackageDelivery>, BuildError> {
+    let mut deliveries: Vec<(PackageDelivery, TwoLists<'_>)> = prepared
+        .iter()
+        .map(|one| {
+            let lists = one.lists();
+            (PackageDelivery::of(&compare(lists.old, lists.new, request.compare), lists), lists)
+        })
+        .collect();
+    for package in previous.iter().flat_map(|previous| &previous.packages) {
+        let same = |pair: &PackagePair<'_>| {
+            pair.pkg.as_str() == package.pkg && pair.arch == package.arch && pair.version == package.version
+        };
+        let at = prepared.iter().position(|one| same(&one.pair));
+        let Some((delivery, lists)) = at.and_then(|at| deliveries.get_mut(at)) else {
+            return Err(BuildError::PreviousPackage {
+                pkg: package.pkg.clone(),
+                arch: package.arch.clone(),
+                version: package.version.clone(),
+            });
+        };
+        delivery.contain(package, *lists);
+    }
+    deliver_moved(&mut deliveries);
+    Ok(deliveries.into_iter().map(|(delivery, _)| delivery).collect())
+}
+
+/// The scripts of other formats in the packages of a patch.
+fn scripts_left_out(packages: &[DraftedPackage<'_>]) -> Vec<String> {
+    let of_package = |drafted: &DraftedPackage<'_>| {
+        let name = drafted.new.name.clone().unwrap_or_else(|| drafted.new.origin.clone());
+        drafted.new.scripts.iter().map(move |script| format!("{name}: {script}")).collect::<Vec<_>>()
+    };
+    packages.iter().flat_map(of_package).collect::<BTreeSet<_>>().into_iter().collect()
+}

@@ -1,0 +1,50 @@
+//! Patches made of two releases: what changed between them becomes sparse packages.
+//!
+//! ```text
+//! Release OLD ─┐
+//!              ├─ pair ─► pairs ─ compare ─► changes ─┬─► SparsePackage ─┐
+//! Release NEW ─┘     PreviousPatch ─ contain ─────────┘                  ├─► PatchDraft ─ write_patch ─► a patch
+//!                              other patches ─ overlaps, abi ────────────┘
+//! ```
+//! [`draft_patch`] decides everything, from two lists of objects in memory; [`write_patch`] writes it down in any form
+//! that is read. Revisions are cumulative: a patch contains the revision before it, so that it does not matter whether
+//! that one is applied. Nothing depends on the machine, its clock or its settings: the same releases and the same
+//! request give the same bytes.
+//!
+//! Not done here: scripts of other package formats are never translated, only named; a package that only one release
+//! has is named and left out.
+
+mod abi;
+mod against;
+mod change;
+mod choices;
+mod compare;
+mod delivery;
+mod draft;
+mod error;
+mod pairs;
+mod parameters;
+mod previous;
+mod request;
+mod sparse;
+mod texts;
+mod writing;
+
+pub use abi::{AbiCheck, AbiError, AbiFinding, LibraryFeature};
+pub use against::{OtherPatch, Overlap};
+pub use change::{ChangeKind, Comparison, Differences, ObjectChange};
+pub use choices::ListChoices;
+pub use compare::{CompareOptions, compare};
+pub use delivery::{DeliveredObject, DeliveryReason, PackageDelivery, TwoLists, deliver_moved, object_at};
+pub use draft::{BuildFinding, DraftedPackage, PatchDraft, draft_patch};
+pub use error::BuildError;
+pub use pairs::{
+    PackagePair, PackagePairs, PairError, PairNaming, ReleaseSide, UnpairedPackage, pair, usual_name,
+};
+pub use previous::{PreviousError, PreviousPackage, PreviousPatch};
+pub use request::{BuildRequest, PatchLists, ReadmeText};
+pub use sparse::{ChangeCounts, PackedFile, SparseError, SparsePackage};
+pub use writing::{Interrupt, PatchDestination, PatchForm, WrittenPatch, remove_unfinished, write_patch};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! Packages of two releases that belong together, and what the sparse package of each pair is called.
+//!
+//! Packages pair by name and architecture. One that has no partner is told and left out: a patch changes packages, it
+//! neither installs nor removes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::release::{Release, ReleaseForm, ReleasePackage};
+use patchadm_svr4::package::{PkgInst, PkgInstError};
+
+/// The longest PKG, in bytes (pkginfo(4)).
+const LONGEST_PKG: usize = 32;
+
+/// What a producer says about names.
+#[derive(Clone, Debug, Default)]
+pub struct PairNaming {
+    /// The PKG of the one pair.
+    pub pkg: Option<String>,
+    /// PKG by the name of the input.
+    pub pkg_map: BTreeMap<String, String>,
+    /// The ARCH of packages, for those that have none.
+    pub arch: Option<String>,
+    /// The VERSION of the old release, for packages that have none.
+    pub base_version: Option<String>,
+}
+
+/// A side of the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ReleaseSide {
+    /// The old release.
+    From,
+    /// The new release.
+    To,
+}
+
+/// Two packages that belong together.
+#[derive(Clone, Debug)]
+pub struct PackagePair<'r> {
+    /// The name of the sparse package.
+    pub pkg: PkgInst,
+    /// Its ARCH, the one of the old package.
+    pub arch: String,
+    /// Its VERSION, the one of the old package.
+    pub version: String,
+    /// The package of the old release.
+    pub old: &'r ReleasePackage,
+    /// The package of the new release.
+    pub new: &'r ReleasePackage,
+}
+
+/// A package that only one release has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnpairedPackage {
+    /// Its name in its own format.
+    pub name: String,
+    /// Its architecture, where it has one.
+    pub arch: String,
+    /// The release that has it.
+    pub side: ReleaseSide,
+}
+
+/// The pairs of two releases.
+#[derive(Clone, Debug)]
+pub struct PackagePairs<'r> {
+    /// The pairs, sorted by PKG.
+    pub pairs: Vec<PackagePair<'r>>,
+    /// The packages without a partner, sorted.
+    pub unpaired: Vec<UnpairedPackage>,
+}
+
+/// The reason two releases make no pairs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PairError {
+    /// A release has two packages of one name and architecture.
+    #[error("{release} has two packages {name} for {arch}: {first} and {second}")]
+    Twice {
+        /// The release.
+        release: String,
+        /// Their name.
+        name: String,
+        /// Their architecture.
+        arch: String,
+        /// Where the first was read from.
+        first: String,
+        /// Where the second was read from.
+        second: String,
+    },
+    /// No package of one release has a partner in the other.
+    #[error("no package of {from} is in {to}")]
+    None {
+        /// The old release.
+        from: String,
+        /// The new release.
+        to: String,
+    },
+    /// One name was given for several pairs.
+    #[error("--pkg names one package, and there are {0}; --pkg-map names each")]
+    ManyForOne(usize),
+    /// A package without something that the sparse package has to say.
+    #[error("{origin} does not say its {what}; {option} does")]
+    Missing {
+        /// Where it was read from.
+        origin: String,
+        /// What it lacks.
+        what: &'static str,
+        /// The option that gives it.
+        option: &'static str,
+    },
+    /// A name that no package of the SVR4 format can have.
+    #[error("{name} would become package {pkg}: {reason}; --pkg-map gives it another name")]
+    Name {
+        /// The name in its own format.
+        name: String,
+        /// The name as PKG.
+        pkg: String,
+        /// The rule that it breaks.
+        reason: String,
+    },
+    /// Two pairs that would have one name.
+    #[error("{first} and {second} would both become package {pkg}; --pkg-map tells them apart")]
+    SameName {
+        /// Where the first was read from.
+        first: String,
+        /// Where the second was read from.
+        second: String,
+        /// The name.
+        pkg: String,
+    },
+}
+
+/// Pairs the packages of two releases.
+pub fn pair<'r>(
+    from: &'r Release,
+    to: &'r Release,
+    naming: &PairNaming,
+) -> Result<PackagePairs<'r>, PairError> {
+    let (matched, unpaired) = matched(from, to)?;
+    if matched.is_empty() {
+        return Err(PairError::None { from: from.name.clone(), to: to.name.clone() });
+    }
+    if naming.pkg.is_some() && matched.len() > 1 {
+        return Err(PairError::ManyForOne(matched.len()));
+    }
+    let named = matched.into_iter().map(|(old, new)| named(old, new, naming));
+    let mut pairs = named.collect::<Result<Vec<_>, _>>()?;
+    pairs.sort_by(|one, other| one.pkg.cmp(&other.pkg));
+    let neighbours = pairs.iter().zip(pairs.iter().skip(1));
+    if let Some((first, second)) = neighbours.into_iter().find(|(one, other)| one.pkg == other.pkg) {
+        let origin = |pair: &PackagePair<'_>| pair.old.origin.clone();
+        return Err(PairError::SameName {
+            first: origin(first),
+            second: origin(second),
+            pkg: first.pkg.to_string(),
+        });
+    }
+    Ok(PackagePairs { pairs, unpaired })
+}
+
+/// Packages that belong together, and those without a partner.
+type Matched<'r> = (Vec<(&'r ReleasePackage, &'r ReleasePackage)>, Vec<UnpairedPackage>);
+
+/// Finds the partner of each package. A tree has no name: alone it pairs with whatever stands alone on the other side.
+fn matched<'r>(from: &'r Release, to: &'r Release) -> Result<Matched<'r>, PairError> {
+    if let ([old], [new]) = (&from.packages[..], &to.packages[..])
+        && (old.name.is_none() || new.name.is_none())
+    {
+        return Ok((vec![(old, new)], Vec::new()));
+    }
+    let (old, new) = (by_name(from)?, by_name(to)?);
+    let pairs = old.iter().filter_map(|(key, old)| Some((*old, *new.get(key)?))).collect();
+    let alone = |(name, arch): &PackageKey<'_>, side| UnpairedPackage {
+        name: (*name).to_owned(),
+        arch: (*arch).to_owned(),
+        side,
+    };
+    let only_old = old.keys().filter(|key| !new.contains_key(*key)).map(|key| alone(key, ReleaseSide::From));
+    let only_new = new.keys().filter(|key| !old.contains_key(*key)).map(|key| alone(key, ReleaseSide::To));
+    let unpaired: BTreeSet<UnpairedPackage> = only_old.chain(only_new).collect();
+    Ok((pairs, unpaired.into_iter().collect()))
+}
+
+/// Name and architecture of a package.
+type PackageKey<'r> = (&'r str, &'r str);
+
+fn by_name(release: &Release) -> Result<BTreeMap<PackageKey<'_>, &ReleasePackage>, PairError> {
+    let mut found = BTreeMap::new();
+    for package in &release.packages {
+        let name = package.name.as_deref().unwrap_or(&package.origin);
+        let arch = package.arch.as_deref().unwrap_or_default();
+        if let Some(first) = found.insert((name, arch), package) {
+            return Err(PairError::Twice {
+                release: release.name.clone(),
+                name: name.to_owned(),
+                arch: arch.to_owned(),
+                first: first.origin.clone(),
+                second: package.origin.clone(),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Gives a pair the names that its sparse package has.
+fn named<'r>(
+    old: &'r ReleasePackage,
+    new: &'r ReleasePackage,
+    naming: &PairNaming,
+) -> Result<PackagePair<'r>, PairError> {
+    let missing = |what, option| PairError::Missing { origin: old.origin.clone(), what, option };
+    let arch = naming.arch.clone().filter(|_| old.arch.is_none()).or_else(|| old.arch.clone());
+    let version =
+        naming.base_version.clone().filter(|_| old.version.is_none()).or_else(|| old.version.clone());
+    let named = if old.name.is_some() { old } else { new };
+    let pkg = match (&naming.pkg, &named.name) {
+        (Some(pkg), _) => pkg.clone(),
+        (None, None) => return Err(missing("name", "--pkg")),
+        (None, Some(name)) => match naming.pkg_map.get(name) {
+            Some(pkg) => pkg.clone(),
+            None => usual_name(named.form, name),
+        },
+    };
+    Ok(PackagePair {
+        pkg: checked(&named.origin, &pkg)?,
+        arch: arch.or_else(|| new.arch.clone()).ok_or_else(|| missing("architecture", "--arch"))?,
+        version: version.ok_or_else(|| missing("version", "--base-version"))?,
+        old,
+        new,
+    })
+}
+
+/// Returns the PKG of a package that nobody named: that of an SVR4 package is its own.
+pub fn usual_name(form: ReleaseForm, name: &str) -> String {
+    let prefix = match form {
+        ReleaseForm::Deb => "DEB",
+        ReleaseForm::Rpm => "RPM",
+        ReleaseForm::Svr4 | ReleaseForm::Tree | ReleaseForm::Tar => return name.to_owned(),
+    };
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "+-".contains(letter);
+    let letters = name.bytes().map(char::from).map(|letter| if plain(letter) { letter } else { '-' });
+    prefix.chars().chain(letters).collect()
+}
+
+/// Checks a PKG.
+fn checked(origin: &str, pkg: &str) -> Result<PkgInst, PairError> {
+    let bad = |reason| PairError::Name { name: origin.to_owned(), pkg: pkg.to_owned(), reason };
+    if pkg.len() > LONGEST_PKG {
+        return Err(bad(format!("it has {} characters, more than {LONGEST_PKG}", pkg.len())));
+    }
+    let inst = PkgInst::new(pkg).map_err(|PkgInstError { reason, .. }| bad(reason.to_owned()))?;
+    if inst.abbreviation() != pkg {
+        return Err(bad("it has a dot".to_owned()));
+    }
+    Ok(inst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::made_up::{MadePackage, release};
+    use super::*;
+
+    fn naming() -> PairNaming {
+        PairNaming::default()
+    }
+
+    #[test]
+    fn packages_pair_by_name_and_architecture_and_the_rest_is_told() {
+        let deb = MadePackage::deb;
+        let from = release([deb("curl", "amd64", "1"), deb("curl", "i386", "1"), deb("gone", "all", "2")]);
+        let to = release([deb("curl", "amd64", "1.1"), deb("fresh", "all", "1")]);
+        let pairs = pair(&from, &to, &naming()).unwrap();
+        let told: Vec<String> =
+            pairs.pairs.iter().map(|pair| format!("{} {} {}", pair.pkg, pair.arch, pair.version)).collect();
+        assert_eq!(told, ["DEBcurl amd64 1"]);
+        let alone: Vec<String> =
+            pairs.unpaired.iter().map(|one| format!("{} {} {:?}", one.name, one.arch, one.side)).collect();
+        assert_eq!(alone, ["curl i386 From", "fresh all To", "gone all From"]);
+    }
+
+    #[test]
+    fn trees_need_a_name_an_architecture_and_a_version() {
+        let (from, to) = (MadePackage::tree().release(), MadePackage::tree().release());
+        let mut naming = naming();
+        let refused = |naming: &PairNaming| pair(&from, &to, naming).unwrap_err().to_string();
+        assert_eq!(refused(&naming), "tree does not say its name; --pkg does");
+        naming.pkg = Some("ACMEweb".to_owned());
+        assert_eq!(refused(&naming), "tree does not say its architecture; --arch does");
+        naming.arch = Some("all".to_owned());
+        assert_eq!(refused(&naming), "tree does not say its version; --base-version does");
+        naming.base_version = Some("2.0".to_owned());
+        assert_eq!(pair(&from, &to, &naming).unwrap().pairs.len(), 1);
+    }
+
+    #[test]
+    fn names_become_those_of_packages_or_are_refused() {
+        assert_eq!(usual_name(ReleaseForm::Deb, "libstdc++6"), "DEBlibstdc++6");
+        assert_eq!(usual_name(ReleaseForm::Rpm, "python3.11_x"), "RPMpython3-11-x");
+        let long = "a-name-of-more-than-thirty-two-bytes";
+        let from = release([MadePackage::deb(long, "all", "1")]);
+        let refused = pair(&from, &from, &naming()).unwrap_err().to_string();
+        assert!(refused.contains("39 characters") && refused.ends_with("--pkg-map gives it another name"));
+        let mut naming = naming();
+        naming.pkg_map.insert(long.to_owned(), "ACMElong".to_owned());
+        assert_eq!(pair(&from, &from, &naming).unwrap().pairs[0].pkg.as_str(), "ACMElong");
+        naming.pkg_map.insert(long.to_owned(), "ACME.long".to_owned());
+        assert!(pair(&from, &from, &naming).unwrap_err().to_string().contains("has a dot"));
+    }
+
+    #[test]
+    fn two_packages_of_one_name_are_refused() {
+        let deb = MadePackage::deb;
+        let twice = release([deb("a", "all", "1"), deb("a", "all", "2")]);
+        assert!(matches!(pair(&twice, &twice, &naming()), Err(PairError::Twice { .. })));
+        let equal = release([deb("a_b", "all", "1"), deb("a.b", "all", "1")]);
+        assert!(matches!(pair(&equal, &equal, &naming()), Err(PairError::SameName { .. })));
+        let other = release([deb("b", "all", "1")]);
+        assert!(matches!(pair(&twice_free(), &other, &naming()), Err(PairError::None { .. })));
+    }
+
+    fn twice_free() -> Release {
+        release([MadePackage::deb("a", "all", "1"), MadePackage::deb("c", "all", "1")])
+    }
+}

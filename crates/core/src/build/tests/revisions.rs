@@ -1,0 +1,121 @@
+//! Revisions that contain the ones before them, and patches beside them.
+
+use super::*;
+
+/// What a patch does to each path.
+fn told(draft: &PatchDraft<'_>) -> Vec<String> {
+    let sparse = &draft.packages[0].sparse;
+    let delivered = sparse.delivered.iter().map(|(path, one)| {
+        let again = if one.why == DeliveryReason::Again { "again" } else { "new" };
+        format!("{path} {again}")
+    });
+    delivered.chain(sparse.deleted.iter().map(|path| format!("{path} deleted"))).collect()
+}
+
+/// Writes a patch and reads it as an earlier revision.
+fn as_previous(draft: &PatchDraft<'_>, form: PatchForm) -> PreviousPatch {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("patch");
+    written(draft, &path, form);
+    PreviousPatch::read(&path).unwrap()
+}
+
+#[test]
+fn a_revision_undoes_what_the_one_before_it_did_and_it_does_not() {
+    let (base, first) = (old().release(), new().release());
+    let mut request_of_first = request("900-01");
+    request_of_first.lists.requires = patchadm_svr4::patch::Requirements::parse("850-01", "-").unwrap();
+    let one = draft_patch(&base, &first, None, &[], &request_of_first).unwrap();
+    let second = old().file("/bin/more", "more").release();
+    for (form, _) in FORMS {
+        let previous = as_previous(&one, form);
+        let two = draft_patch(&base, &second, Some(&previous), &[], &request("900-02")).unwrap();
+        assert_eq!(
+            told(&two),
+            [
+                "/bin/more new",
+                "/bin/web again",
+                "/gone again",
+                "/lib/one again",
+                "/lib/two again",
+                "/now again",
+                "/fresh file deleted"
+            ],
+            "{form:?}"
+        );
+        assert_eq!(two.packages[0].sparse.params.text("SUNW_REQUIRES"), "850-01");
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("patch");
+        written(&two, &path, form);
+        let three = PreviousPatch::read(&path).unwrap();
+        let back = draft_patch(&base, &base, Some(&three), &[], &request("900-03")).unwrap();
+        assert_eq!(told(&back).len(), 7, "a third revision without changes takes all back");
+    }
+}
+
+#[test]
+fn attributes_that_a_revision_gave_are_taken_away_again() {
+    let base = old().release();
+    let given = old()
+        .file("/bin/web", "one")
+        .but(|file| {
+            file.xattrs.insert(b"user.note".to_vec(), b"x".to_vec());
+        })
+        .release();
+    // The list has the path once.
+    let mut given = given;
+    let objects = &mut given.packages[0].objects;
+    objects.dedup_by(|later, first| {
+        let same = later.path == first.path;
+        if same {
+            first.xattrs.append(&mut later.xattrs);
+        }
+        same
+    });
+    let one = draft_patch(&base, &given, None, &[], &request("900-01")).unwrap();
+    assert_eq!(one.packages[0].sparse.counts().attributes, 1);
+    let previous = as_previous(&one, PatchForm::Tar);
+    let two = draft_patch(&base, &base, Some(&previous), &[], &request("900-02")).unwrap();
+    assert_eq!(told(&two), ["/bin/web again"]);
+    let said = &two.packages[0].sparse.information["patchadm.objects"];
+    assert_eq!(said, b"{\"objects\":1}\n{\"path\":\"bin/web\",\"xattrs\":{}}\n");
+}
+
+#[test]
+fn a_revision_before_it_must_be_one_of_the_same_packages() {
+    let (base, first) = (old().release(), new().release());
+    let previous = as_previous(&draft(&base, &first, "900-02"), PatchForm::Zip);
+    let refused = |change: &dyn Fn(&mut BuildRequest)| {
+        let mut request = request("900-03");
+        change(&mut request);
+        draft_patch(&base, &first, Some(&previous), &[], &request).unwrap_err().to_string()
+    };
+    for id in ["900-01", "900-2", "901-03"] {
+        let said = refused(&|request| request.id = PatchId::new(id).unwrap());
+        assert_eq!(said, format!("{id} is not a later revision of 900-02"));
+    }
+    let said = refused(&|request| request.naming.base_version = Some("2.1".to_owned()));
+    assert!(said.contains("package ACMEweb of architecture all and version 2.0"), "{said}");
+}
+
+#[test]
+fn two_patches_have_no_path_in_common_unless_one_names_the_other() {
+    let (base, first) = (old().release(), new().release());
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("901-01");
+    written(&draft(&base, &first, "901-01"), &path, PatchForm::Directory);
+    let others = OtherPatch::open_all(place.path()).unwrap();
+    assert_eq!(others.len(), 1);
+    let made = |change: &dyn Fn(&mut BuildRequest)| {
+        let mut request = request("900-01");
+        change(&mut request);
+        draft_patch(&base, &first, None, &others, &request).map(|draft| told(&draft))
+    };
+    assert_eq!(
+        made(&|_| {}).unwrap_err().to_string(),
+        "900-01 and 901-01 both have /bin/web of package ACMEweb, and 5 more; neither requires nor obsoletes the other"
+    );
+    assert!(made(&|request| request.id = PatchId::new("901-02").unwrap()).is_ok());
+    let requires = patchadm_svr4::patch::Requirements::parse("901-01", "-").unwrap();
+    assert!(made(&|request| request.lists.requires = requires.clone()).is_ok());
+}

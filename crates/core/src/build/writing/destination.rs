@@ -1,0 +1,81 @@
+//! Where a patch is written, in which form, and what was written.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::super::error::BuildError;
+use crate::sign::Sha256Sum;
+
+/// The form that a patch is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PatchForm {
+    /// A directory.
+    #[default]
+    Directory,
+    /// A zip archive.
+    Zip,
+    /// A tar archive.
+    Tar,
+    /// A tar archive, compressed by gzip.
+    TarGz,
+    /// A package datastream; it has no place for what stands beside the packages.
+    Datastream,
+}
+
+/// Where a patch is written.
+#[derive(Clone, Debug)]
+pub struct PatchDestination {
+    /// The file or directory that it becomes.
+    pub path: PathBuf,
+    /// Its form.
+    pub form: PatchForm,
+    /// Whether a patch that is there is replaced.
+    pub replaces: bool,
+}
+
+/// A patch that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenPatch {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Its manifest.
+    pub manifest: PathBuf,
+    /// The bytes of the file, or of all files of the directory.
+    pub bytes: u64,
+    /// The SHA-256 of the file; of a directory that of its manifest.
+    pub sha256: Sha256Sum,
+}
+
+/// Tells whether a signal wants the work to end.
+pub type Interrupt<'a> = &'a dyn Fn() -> Option<i32>;
+
+impl PatchForm {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Directory => "dir",
+            Self::Zip => "zip",
+            Self::Tar => "tar",
+            Self::TarGz => "tar.gz",
+            Self::Datastream => "datastream",
+        }
+    }
+}
+
+/// Refuses a destination that is taken.
+pub(super) fn check_free(to: &PatchDestination, path: &Path) -> Result<(), BuildError> {
+    if !to.replaces && path.symlink_metadata().is_ok() {
+        return Err(BuildError::Exists(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// The directory that a path lies in, and its last component.
+pub(super) fn parent_and_name(path: &Path) -> Result<(&Path, &[u8]), BuildError> {
+    let no_name =
+        || BuildError::Write { path: path.to_owned(), error: io::ErrorKind::InvalidFilename.into() };
+    let name = path.file_name().ok_or_else(no_name)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Ok((parent.unwrap_or(Path::new(".")), name.as_bytes()))
+}

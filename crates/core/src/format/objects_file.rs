@@ -1,0 +1,252 @@
+//! `install/patchadm.objects` of a package: what its pkgmap cannot say of the objects that it delivers (patchadm-objects(5)).
+//!
+//! JSON lines, spelled as the manifest of an undo archive: a header, then one line for each object. Only attributes that a
+//! package may give are read, and only in the one version that is known; everything else is refused by its line, since
+//! an attribute that is passed over silently is a right too many or too few. Which objects the package delivers is not
+//! known here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use patchadm_changeset::format::manifest::{decode, encode, recorded_xattrs, unhex};
+use patchadm_rootfs::Xattrs;
+use patchadm_svr4::package::PackagePath;
+
+/// The name of the file in `install`.
+pub const OBJECTS: &str = "patchadm.objects";
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+
+/// The extended attribute of file capabilities, which only the superuser can set.
+pub const CAPABILITY: &[u8] = b"security.capability";
+
+/// The longest line that is read.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// The longest value of an attribute that Linux takes (`XATTR_SIZE_MAX`).
+const LONGEST_VALUE: usize = 1 << 16;
+
+/// The longest name of an attribute that Linux takes (`XATTR_NAME_MAX`).
+const LONGEST_NAME: usize = 255;
+
+/// The file, read: what it gives to each object, by the path in the pkgmap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectsFile {
+    /// The objects.
+    pub objects: BTreeMap<PackagePath, GivenAttributes>,
+}
+
+/// The attributes that a package gives to one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GivenAttributes {
+    /// The nanoseconds of the modification time, below 1,000,000,000; the pkgmap has its seconds.
+    pub mtime_ns: Option<u32>,
+    /// All extended attributes that the object has afterwards, labels apart; `None` keeps those of the object that it
+    /// replaces.
+    pub xattrs: Option<Xattrs>,
+}
+
+/// The reason a file cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectsFileError {
+    /// No header.
+    #[error("it is empty")]
+    Empty,
+    /// A version that is not known.
+    #[error("it is of version {0}: this program reads version {VERSION}")]
+    Version(u32),
+    /// A line that is not what it should be.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// The line number, counted from 1.
+        line: usize,
+        /// The fault.
+        reason: String,
+    },
+}
+
+/// The first line.
+#[derive(Serialize, Deserialize)]
+struct WrittenHeader {
+    objects: u32,
+}
+
+/// A line of an object.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenObject {
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mtime_ns: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    xattrs: Option<BTreeMap<String, String>>,
+}
+
+impl ObjectsFile {
+    /// Parses the file.
+    pub fn parse(text: &[u8]) -> Result<Self, ObjectsFileError> {
+        let mut lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
+        let (at, first) = lines.next().ok_or(ObjectsFileError::Empty)?;
+        let header: WrittenHeader = parse_line(first).map_err(|reason| bad(at, reason))?;
+        if header.objects != VERSION {
+            return Err(ObjectsFileError::Version(header.objects));
+        }
+        let mut read = Self::default();
+        for (at, line) in lines {
+            let written: WrittenObject = parse_line(line).map_err(|reason| bad(at, reason))?;
+            let (path, given) = given(&written).map_err(|reason| bad(at, reason))?;
+            if read.objects.insert(path, given).is_some() {
+                return Err(bad(at, format!("{} is there twice", written.path)));
+            }
+        }
+        Ok(read)
+    }
+
+    /// Formats the file, sorted by path.
+    pub fn write(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        put_line(&mut text, &WrittenHeader { objects: VERSION });
+        for (path, given) in &self.objects {
+            put_line(
+                &mut text,
+                &WrittenObject {
+                    path: encode(path.as_bytes()),
+                    mtime_ns: given.mtime_ns,
+                    xattrs: given.xattrs.as_ref().map(recorded_xattrs),
+                },
+            );
+        }
+        text
+    }
+}
+
+/// Whether an extended attribute is one that a package may give: `user.*`, file capabilities, access control lists.
+pub fn may_be_given(name: &[u8]) -> bool {
+    name.len() <= LONGEST_NAME
+        && (name.strip_prefix(b"user.").is_some_and(|rest| !rest.is_empty())
+            || matches!(name, CAPABILITY | b"system.posix_acl_access" | b"system.posix_acl_default"))
+        && !name.contains(&0)
+}
+
+fn bad(line: usize, reason: String) -> ObjectsFileError {
+    ObjectsFileError::Line { line, reason }
+}
+
+fn given(written: &WrittenObject) -> Result<(PackagePath, GivenAttributes), String> {
+    let path = PackagePath::new(&decode(&written.path)).map_err(|error| error.to_string())?;
+    if written.mtime_ns.is_some_and(|nanoseconds| nanoseconds >= 1_000_000_000) {
+        return Err(format!("{}: `mtime_ns` is more than a second", written.path));
+    }
+    let mut xattrs = written.xattrs.is_some().then(Xattrs::new);
+    for (name, value) in written.xattrs.iter().flatten() {
+        let decoded = decode(name).into_owned();
+        if !may_be_given(&decoded) {
+            return Err(format!("{}: no package gives the attribute {name}", written.path));
+        }
+        let value = unhex(value).filter(|value| value.len() <= LONGEST_VALUE);
+        let value = value.ok_or_else(|| format!("{}: the value of {name} is none", written.path))?;
+        xattrs.get_or_insert_default().insert(decoded, value);
+    }
+    Ok((path, GivenAttributes { mtime_ns: written.mtime_ns, xattrs }))
+}
+
+fn parse_line<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
+    if line.len() > LONGEST_LINE {
+        return Err("it is longer than 1 MiB".to_owned());
+    }
+    serde_json::from_slice(line).map_err(|error| error.to_string())
+}
+
+fn put_line(text: &mut Vec<u8>, value: &impl Serialize) {
+    // Strings, numbers and maps with string keys: serialising these into memory cannot fail.
+    let _ = serde_json::to_writer(&mut *text, value);
+    text.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEADER: &str = "{\"objects\":1}\n";
+
+    fn reading(line: &str) -> Result<ObjectsFile, ObjectsFileError> {
+        ObjectsFile::parse(format!("{HEADER}{line}\n").as_bytes())
+    }
+
+    #[test]
+    fn a_line_gives_nanoseconds_and_all_attributes_of_an_object() {
+        let line =
+            r#"{"path":"bin/a%20b","mtime_ns":5,"xattrs":{"user.note":"6869","security.capability":""}}"#;
+        let read = reading(line).unwrap();
+        let given = &read.objects[&PackagePath::new(b"bin/a b").unwrap()];
+        assert_eq!(given.mtime_ns, Some(5));
+        let xattrs = given.xattrs.as_ref().unwrap();
+        assert_eq!((xattrs[&b"user.note"[..]].as_slice(), xattrs.len()), (&b"hi"[..], 2));
+    }
+
+    #[test]
+    fn no_attributes_are_something_else_than_none_of_the_old_ones() {
+        let taken_away = reading(r#"{"path":"a","xattrs":{}}"#).unwrap();
+        let silent = reading(r#"{"path":"a","mtime_ns":0}"#).unwrap();
+        let given = |read: &ObjectsFile| read.objects.values().next().unwrap().xattrs.clone();
+        assert_eq!((given(&taken_away), given(&silent)), (Some(Xattrs::new()), None));
+    }
+
+    #[test]
+    fn a_bad_line_is_refused_by_its_number_and_an_unknown_version_by_its_own() {
+        for (line, reason) in [
+            ("garbage", "expected value"),
+            ("{}", "missing field `path`"),
+            (r#"{"path":"../etc"}"#, ""),
+            (r#"{"path":"a","owner":"root"}"#, "unknown field `owner`"),
+            (r#"{"path":"a","mtime_ns":1000000000}"#, "a: `mtime_ns` is more than a second"),
+            (r#"{"path":"a","xattrs":{"trusted.x":"00"}}"#, "a: no package gives the attribute trusted.x"),
+            (
+                r#"{"path":"a","xattrs":{"security.ima":"00"}}"#,
+                "a: no package gives the attribute security.ima",
+            ),
+            (r#"{"path":"a","xattrs":{"user.":"00"}}"#, "a: no package gives the attribute user."),
+            (r#"{"path":"a","xattrs":{"user.a":"0"}}"#, "a: the value of user.a is none"),
+            ("{\"path\":\"a\"}\n{\"path\":\"a\"}", ""),
+        ] {
+            let Err(ObjectsFileError::Line { line: at, reason: said }) = reading(line) else {
+                panic!("{line} is read");
+            };
+            assert!(at >= 2 && said.contains(reason), "{line}: {said}");
+        }
+        assert_eq!(ObjectsFile::parse(b"{\"objects\":2}\n?"), Err(ObjectsFileError::Version(2)));
+        assert_eq!(ObjectsFile::parse(b"\n"), Err(ObjectsFileError::Empty));
+    }
+
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof!["user\\.[a-z%]{1,9}".prop_map(String::into_bytes), Just(CAPABILITY.to_vec())]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            objects in prop::collection::btree_map(
+                "[a-z% é]{1,9}(/[a-z]{1,3})?",
+                (
+                    prop::option::of(0u32..1_000_000_000),
+                    prop::option::of(prop::collection::btree_map(name(), any::<Vec<u8>>(), 0..3)),
+                ),
+                0..5,
+            ),
+        ) {
+            let objects = objects.into_iter().filter_map(|(path, (mtime_ns, xattrs))| {
+                Some((PackagePath::new(path.as_bytes()).ok()?, GivenAttributes { mtime_ns, xattrs }))
+            });
+            let file = ObjectsFile { objects: objects.collect() };
+            prop_assert_eq!(ObjectsFile::parse(&file.write()), Ok(file));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = ObjectsFile::parse(&bytes);
+        }
+    }
+}

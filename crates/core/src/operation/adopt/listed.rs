@@ -1,0 +1,111 @@
+//! Software as it is listed somewhere, with everything that a package needs to be called.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use super::differing::Md5Sum;
+use super::request::{AdoptRequest, AdoptSource};
+use super::software_list::{SoftwareList, paths_of};
+use super::{dpkg, rpm, tree};
+use crate::operation::failure::Failure;
+use crate::path_glob::PathGlob;
+use crate::plan::package::adopt::AdoptableSoftware;
+use crate::plan::parameters::ADOPTED;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{Ftype, ObjectPath, Params, PkgInst};
+
+/// The largest list of paths, in bytes.
+const LARGEST_LIST: u64 = 256 << 20;
+
+/// The longest name of a package, in bytes (pkginfo(4)).
+const LONGEST_PKG: usize = 32;
+
+/// Software that is listed, and what is known of its files.
+#[derive(Debug)]
+pub(super) struct ListedSoftware {
+    pub(super) software: AdoptableSoftware,
+    /// The sums that another package manager has of its files.
+    pub(super) md5: BTreeMap<ObjectPath, Md5Sum>,
+    pub(super) notes: Vec<String>,
+}
+
+impl ListedSoftware {
+    /// Reads the list that is asked for, and applies the wishes of the caller.
+    pub(super) fn of(root: &Root, request: &AdoptRequest) -> Result<Self, Failure> {
+        let mut list = match &request.source {
+            AdoptSource::Tree(top) => tree::listed(root, top, &request.basedir)?,
+            AdoptSource::Paths(file) => paths_in(file)?,
+            AdoptSource::Dpkg(name) => dpkg::listed(root, name)?,
+            AdoptSource::Rpm(name) => rpm::listed(root, name)?,
+        };
+        list.paths.retain(|path, _| !request.exclude.iter().any(|glob| glob.names_it_or_above(path)));
+        for (path, ftype) in &mut list.paths {
+            let is_named = |globs: &[PathGlob]| globs.iter().any(|glob| glob.names(path));
+            if is_named(&request.volatile) {
+                *ftype = Ftype::Volatile;
+            } else if is_named(&request.editable) {
+                *ftype = Ftype::Editable;
+            }
+        }
+        let (package, params) = called(&list, request)?;
+        let software = AdoptableSoftware {
+            package,
+            params,
+            environment: request.environment.clone(),
+            paths: list.paths,
+            must_be_there: list.must_be_there,
+        };
+        Ok(Self { software, md5: list.md5, notes: list.notes })
+    }
+}
+
+/// The package and its parameters.
+fn called(list: &SoftwareList, request: &AdoptRequest) -> Result<(PkgInst, Params), Failure> {
+    let lacks = |what: &str| Failure::BadFile(format!("nothing says {what} of the package; name one"));
+    let pkg = request.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
+    let version = request.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
+    let bad =
+        |reason: &str| Failure::BadFile(format!("<{pkg}> is no package name: {reason}; name one with --pkg"));
+    if pkg.len() > LONGEST_PKG {
+        return Err(bad("it has more than 32 characters"));
+    }
+    let package = PkgInst::new(pkg).map_err(|error| bad(error.reason))?;
+    if package.abbreviation() != package.as_str() {
+        return Err(bad("it has a full stop"));
+    }
+    let arch = request.arch.as_ref().or(list.arch.as_ref()).map_or("all", String::as_str);
+    let title = request.name.as_ref().or(list.title.as_ref()).unwrap_or(pkg);
+    let values = [
+        ("PKG", pkg.as_str()),
+        ("NAME", title.as_str()),
+        ("ARCH", arch),
+        ("VERSION", version.as_str()),
+        ("CATEGORY", "application"),
+        ("CLASSES", "none"),
+        (ADOPTED, list.adopted.as_str()),
+    ];
+    let mut params = Params::new();
+    for (name, value) in values {
+        if value.contains(['\n', '\0']) || value.trim().is_empty() {
+            return Err(Failure::BadFile(format!("{} is no value of {name}", value.escape_debug())));
+        }
+        params.set(name, value.trim());
+    }
+    params.set("BASEDIR", request.basedir.as_bytes());
+    Ok((package, params))
+}
+
+/// The paths in a file of the host, one a line. Each must be there.
+fn paths_in(file: &Path) -> Result<SoftwareList, Failure> {
+    let bad = |reason: String| Failure::BadFile(format!("{}: {reason}", file.display()));
+    let mut text = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(LARGEST_LIST + 1).read_to_end(&mut text));
+    read.map_err(|error| bad(error.to_string()))?;
+    if text.len() as u64 > LARGEST_LIST {
+        return Err(bad("it is larger than 256 MiB".to_owned()));
+    }
+    let paths = paths_of(&text).map_err(bad)?;
+    Ok(SoftwareList { adopted: "paths".to_owned(), paths, must_be_there: true, ..SoftwareList::default() })
+}

@@ -1,0 +1,202 @@
+//! `adopt`: software that is on the disk already becomes a package, and `--forget` gives the registration up.
+//!
+//! ```text
+//! tree | paths | dpkg | rpm ──► ListedSoftware ──► survey ──► plan ──► one run of records
+//! ```
+//! Not an object of the software is changed. What other package managers record is only read; nothing of theirs is
+//! locked, so that a run of theirs at the same time gives what they had recorded before or after a file of theirs.
+
+mod differing;
+mod dpkg;
+mod listed;
+mod request;
+mod rpm;
+mod software_list;
+mod tree;
+
+use std::collections::BTreeSet;
+
+use super::content::NoContent;
+use super::failure::Failure;
+use super::log;
+use super::new_database::NewDatabase;
+use super::session::{
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
+    without_lock,
+};
+use crate::database::RecordView;
+use crate::database::contents::lines_of_package;
+use crate::inventory::{Inventory, Touched};
+use crate::plan::Plan;
+use crate::plan::package::adopt::{AdoptableSoftware, AdoptionConflict, IntendedAdoption, adopt};
+use crate::plan::package::forget::forget;
+use listed::ListedSoftware;
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+pub use request::{AdoptRequest, AdoptSource};
+
+/// What an adoption came to.
+#[derive(Debug)]
+pub struct AdoptReport {
+    /// The finding of recovery, before anything else.
+    pub recovered: Recovered,
+    /// The package.
+    pub package: String,
+    /// How many objects it has.
+    pub objects: usize,
+    /// How many of them are directories that other packages have as well.
+    pub directories_shared: usize,
+    /// Files that are not what the other package manager has recorded; they are adopted as they are.
+    pub differing: Vec<ObjectPath>,
+    /// Listed paths at which nothing is; they are left out.
+    pub missing: Vec<ObjectPath>,
+    /// Objects that other packages own. Nothing was changed where there is one.
+    pub conflicts: Vec<AdoptionConflict>,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+    /// The receipt of the run; `None` where nothing was changed.
+    pub receipt: Option<Receipt>,
+}
+
+impl AdoptReport {
+    /// Adds why the caller could not do what is planned.
+    fn noting(mut self, refused: &Failure) -> Self {
+        self.notes.push(refused.to_string());
+        self
+    }
+}
+
+/// Adopts software. A report with conflicts says that nothing was changed.
+pub fn adopt_software(
+    root: &Root,
+    request: &AdoptRequest,
+    caller: &Caller<'_>,
+) -> Result<AdoptReport, Failure> {
+    if request.dry_run {
+        let shown = || {
+            let ground = RootAndPolicy::of(root)?.for_who_may()?;
+            let listed = ListedSoftware::of(root, request)?;
+            without_lock(root, || Ok(Adopter { ground: &ground, caller }.planned(&listed)?.report))
+        };
+        return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
+    }
+    may_change(root)?;
+    let listed = ListedSoftware::of(root, request)?;
+    let ground = RootAndPolicy::of(root)?;
+    let new = NewDatabase::make(root)?;
+    let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
+    let adopted = carry_out(&session, &listed);
+    if adopted.as_ref().map_or(true, |report| report.receipt.is_none()) {
+        new.remove(root);
+    }
+    Ok(AdoptReport { recovered: session.recovered, ..adopted? })
+}
+
+fn carry_out(session: &Session<'_>, listed: &ListedSoftware) -> Result<AdoptReport, Failure> {
+    must_agree(&session.ground.root, |_| false)?;
+    let adopter = Adopter { ground: &session.ground, caller: session.caller };
+    let PlannedAdoption { mut report, plan } = adopter.planned(listed)?;
+    if report.conflicts.is_empty() {
+        let receipt = session.perform(&plan, &mut NoContent, None, log::of_registration(&plan))?;
+        report.notes.extend(receipt.notes.iter().cloned());
+        report.receipt = Some(receipt);
+    }
+    Ok(report)
+}
+
+/// Gives the registration of an adopted package up; its files stay as they are.
+pub fn forget_software(
+    root: &Root,
+    package: &PkgInst,
+    dry_run: bool,
+    caller: &Caller<'_>,
+) -> Result<AdoptReport, Failure> {
+    must_have_database(root)?;
+    if dry_run {
+        let shown = || {
+            without_lock(root, || {
+                let ground = RootAndPolicy::of(root)?.for_who_may()?;
+                Adopter { ground: &ground, caller }.forgetting(package).map(|planned| planned.report)
+            })
+        };
+        return shown_to_anybody(root, shown, |report, refused| report.noting(&refused));
+    }
+    may_change(root)?;
+    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    must_agree(root, |_| false)?;
+    let adopter = Adopter { ground: &session.ground, caller };
+    let PlannedAdoption { mut report, plan } = adopter.forgetting(package)?;
+    let receipt = session.perform(&plan, &mut NoContent, None, log::of_registration(&plan))?;
+    report.notes.extend(receipt.notes.iter().cloned());
+    report.receipt = Some(receipt);
+    Ok(AdoptReport { recovered: session.recovered, ..report })
+}
+
+/// Plans adoptions for one root.
+struct Adopter<'a> {
+    ground: &'a RootAndPolicy,
+    caller: &'a Caller<'a>,
+}
+
+/// A plan, and what it comes to.
+struct PlannedAdoption {
+    report: AdoptReport,
+    plan: Plan,
+}
+
+impl Adopter<'_> {
+    fn planned(&self, listed: &ListedSoftware) -> Result<PlannedAdoption, Failure> {
+        let inventory = self.survey(&listed.software)?;
+        let intended = adopt(&listed.software, &inventory, &self.caller.now)?;
+        let differing = differing::differing(&self.ground.root, &listed.md5, &intended.objects)?;
+        let IntendedAdoption { plan, objects, directories_shared, conflicts, missing } = intended;
+        let mut notes = listed.notes.clone();
+        notes.extend(plan.notes.iter().cloned());
+        let report = AdoptReport {
+            recovered: Recovered::Nothing,
+            package: listed.software.package.to_string(),
+            objects: objects.len(),
+            directories_shared,
+            differing: differing.iter().map(|path| inventory.show(path)).collect(),
+            missing,
+            conflicts,
+            notes,
+            receipt: None,
+        };
+        Ok(PlannedAdoption { report, plan })
+    }
+
+    /// Surveys the paths of software, and the places on the disk that they lead to.
+    fn survey(&self, software: &AdoptableSoftware) -> Result<Inventory, Failure> {
+        let resolver = self.ground.root.resolver();
+        let mut paths: BTreeSet<ObjectPath> = BTreeSet::new();
+        for path in software.paths.keys() {
+            paths.insert(resolver.locate(path)?);
+            paths.insert(path.clone());
+        }
+        self.ground.survey(&Touched { paths, ..Touched::default() }, None)
+    }
+
+    fn forgetting(&self, package: &PkgInst) -> Result<PlannedAdoption, Failure> {
+        let packages = BTreeSet::from([package.clone()]);
+        let mut inventory = self.ground.survey(&Touched { packages, ..Touched::default() }, None)?;
+        let view = RecordView::live(&self.ground.root);
+        inventory.lines = lines_of_package(&view, package)?;
+        let plan = forget(package, &inventory, &self.caller.now)?;
+        let is_shared = |path: &&ObjectPath| plan.contents.get(*path).is_some_and(Option::is_some);
+        let report = AdoptReport {
+            package: package.to_string(),
+            objects: plan.contents.len(),
+            directories_shared: plan.contents.keys().filter(is_shared).count(),
+            recovered: Recovered::Nothing,
+            differing: Vec::new(),
+            missing: Vec::new(),
+            conflicts: Vec::new(),
+            notes: Vec::new(),
+            receipt: None,
+        };
+        Ok(PlannedAdoption { report, plan })
+    }
+}

@@ -1,0 +1,355 @@
+//! `recover --adopt-undo`: undo archives that the ledger does not know are compared with the records and the tree, and
+//! bound where they fit.
+//!
+//! That proves that an archive fits, not where it comes from: one of an earlier application of the same patch fits as
+//! well. So one that does not fit is taken only if its patch is named, and what is bound so gives no rights back that
+//! the object does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::content::NoContent;
+use super::failure::Failure;
+use super::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
+use crate::database::archive::{self, OutsideAccess};
+use crate::database::history::{HistoryEntry, readable_history};
+use crate::database::ledger::{self, LedgerFault};
+use crate::database::{DatabaseError, RecordView, installed};
+use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
+use crate::operation::patches::undo_directory;
+use crate::plan::Plan;
+use crate::plan::RecordChange;
+use crate::plan::ledger::{LedgerArchive, LedgerChange};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
+use patchadm_changeset::format::outside_path::OutsidePath;
+use patchadm_changeset::format::run::Run;
+use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_rootfs::Root;
+use patchadm_rootfs::{Digest, FileType};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
+
+/// The largest `undo.b3`, in bytes.
+const LARGEST_DIGEST: u64 = 4096;
+
+/// The name of this work in journal and history.
+const COMMAND: &str = "recover";
+
+/// The commands that back patches out, as the history names them.
+const BACKING_OUT: [&str; 2] = ["patchrm", "remove"];
+
+/// What became of one archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptedUndo {
+    /// The patch.
+    pub patch: String,
+    /// The package.
+    pub package: PkgInst,
+    /// The run that `undo.b3` beside it names; a hint.
+    pub run: Option<String>,
+    /// When that run began, RFC 3339, as the history has it.
+    pub made: Option<String>,
+    /// What the package records of the patch.
+    pub recorded: String,
+    /// The paths, or another reason, by which it does not fit; none where it fits.
+    pub differs: Option<String>,
+    /// Whether it is bound now.
+    pub is_adopted: bool,
+}
+
+/// An archive that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableUndo {
+    /// What is wrong with it, with its patch and package.
+    pub reason: String,
+    /// Nothing but its form, which an earlier version of the program reads.
+    pub is_earlier: bool,
+}
+
+/// What was done about the undo archives of a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdoptionReport {
+    /// Each that no line of the ledger binds.
+    pub archives: Vec<AdoptedUndo>,
+    /// What is wrong with each archive that cannot be read: its undo data is lost unless it is put back.
+    pub unreadable: Vec<UnreadableUndo>,
+    /// Whether the ledger has changed.
+    pub is_changed: bool,
+}
+
+/// Binds the archives of these patches, of all that fit where none is named. Archives that a line binds already, and
+/// those of other tools, are passed over. An error, before anything is bound, where somebody else could exchange one.
+pub fn adopt_undo(
+    root: &Root,
+    ids: &[String],
+    undo_dir: Option<&Path>,
+    caller: &Caller<'_>,
+) -> Result<AdoptionReport, Failure> {
+    may_change(root)?;
+    must_have_database(root)?;
+    let session = Session::begin(RootAndPolicy::of(root)?.naming(undo_dir), caller)?;
+    let separator = &session.ground.policy.separator;
+    let named = ids.iter().map(|id| PatchId::parse(id, separator));
+    let named: Vec<PatchId> =
+        named.collect::<Result<_, _>>().map_err(|error| Failure::BadId(error.to_string()))?;
+    let adopter = Adopter {
+        ground: &session.ground,
+        named,
+        undo_dir,
+        history: readable_history(&RecordView::live(root)),
+    };
+    let (mut all, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unreadable = Vec::new();
+    for package in installed::packages(&RecordView::live(root)).map_err(Failure::Database)? {
+        let (adoptions, change) = adopter.package(&package, &mut unreadable)?;
+        all.extend(adoptions);
+        if let Some(change) = change {
+            records.push(RecordChange::Ledger(change));
+            packages.push(package);
+        }
+    }
+    let Some(last) = packages.last() else {
+        return Ok(AdoptionReport { archives: all, unreadable, is_changed: false });
+    };
+    let plan = Plan {
+        command: COMMAND,
+        patches: all.iter().filter(|one| one.is_adopted).map(|one| one.patch.clone()).collect(),
+        trailer: caller.now.trailer(COMMAND, last),
+        packages,
+        changes: Vec::new(),
+        records,
+        contents: BTreeMap::new(),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space: Vec::new(),
+        discard: Vec::new(),
+        signature: None,
+        notes: Vec::new(),
+    };
+    session.perform(&plan, &mut NoContent, None, String::new())?;
+    Ok(AdoptionReport { archives: all, unreadable, is_changed: true })
+}
+
+struct Adopter<'a> {
+    ground: &'a RootAndPolicy,
+    named: Vec<PatchId>,
+    undo_dir: Option<&'a Path>,
+    history: Vec<HistoryEntry>,
+}
+
+/// An archive of ours that is there, or what is kept in its place.
+struct Candidate {
+    patch: PatchId,
+    saved_as: String,
+    /// None of a patch without undo data, of which only the manifest is kept.
+    archive: Option<archive::OpenArchive>,
+    manifest: Manifest,
+    b3: Digest,
+    size: u64,
+}
+
+impl Candidate {
+    /// Whether there is nothing to adopt: the line of the patch names it. A manifest takes the place of no archive.
+    fn is_settled(&self, line: Option<&LedgerLine>) -> bool {
+        let archive = line.and_then(LedgerLine::archive).map(|(known, _)| known);
+        match self.archive {
+            Some(_) => archive == Some(self.b3),
+            None => archive.is_some() || line.and_then(|line| line.manifest) == Some(self.b3),
+        }
+    }
+}
+
+impl Adopter<'_> {
+    /// The archives of a package, and what its ledger becomes.
+    fn package(
+        &self,
+        package: &PkgInst,
+        unreadable: &mut Vec<UnreadableUndo>,
+    ) -> Result<(Vec<AdoptedUndo>, Option<LedgerChange>), Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let Some(params) = installed::params(&view, package)? else { return Ok((Vec::new(), None)) };
+        let (ledger, is_anew) = match ledger::counting(&view, package) {
+            Ok(ledger) => (ledger, false),
+            Err(LedgerFault::Damaged { .. }) => {
+                self.must_be_replaceable(&view, package)?;
+                (Ledger::default(), true)
+            }
+            Err(fault) => return Err(archive::ArchiveError::from(fault).into()),
+        };
+        let candidates = self.candidates(package, &params, unreadable)?;
+        let mut change = LedgerChange { is_anew, ..LedgerChange::at(places::ledger(package), package) };
+        let mut adoptions = Vec::new();
+        for (place, candidate) in candidates.iter().enumerate() {
+            let later = candidates.get(place + 1..).unwrap_or_default();
+            let (b3, size) = (candidate.b3, candidate.size);
+            if candidate.is_settled(ledger.line(&candidate.saved_as)) {
+                continue;
+            }
+            let is_named = self.named.contains(&candidate.patch);
+            if !self.named.is_empty() && !is_named {
+                continue;
+            }
+            if let Some(archive) = &candidate.archive {
+                self.check_place(archive)?;
+            }
+            let run = self.run(package, &candidate.saved_as)?;
+            let differs =
+                self.differs(candidate, later)?.or_else(|| self.ended_since(candidate, run.as_deref()));
+            let is_adopted = differs.is_none() || is_named;
+            if is_adopted {
+                let place = candidate.archive.as_ref().map(archive::OpenArchive::location);
+                let patch = candidate.saved_as.clone();
+                change.adopted.push(LedgerArchive { patch, b3, size, place });
+            }
+            adoptions.push(AdoptedUndo {
+                patch: candidate.saved_as.clone(),
+                package: package.clone(),
+                made: run.as_ref().and_then(|run| self.time_of(run)),
+                run,
+                recorded: params.text(&format!("PATCH_INFO_{}", candidate.saved_as)).into_owned(),
+                differs,
+                is_adopted,
+            });
+        }
+        let is_changed = is_anew || !change.adopted.is_empty();
+        Ok((adoptions, Some(change).filter(|_| is_changed)))
+    }
+
+    /// Refuses a ledger in whose place something else lies, which may have something in it.
+    fn must_be_replaceable(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<(), Failure> {
+        let path = places::ledger(package);
+        match view.look(&path).map_err(DatabaseError::from)? {
+            Some(seen) if seen.file_type != FileType::Regular => Err(Failure::BadFile(format!(
+                "{} is no file: move it away, then run this again",
+                self.ground.root.show(&path)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The archives of ours that a package has, and the manifests of patches without one, in the order in which the
+    /// patches were applied. What cannot be read is none that could be bound.
+    fn candidates(
+        &self,
+        package: &PkgInst,
+        params: &Params,
+        unreadable: &mut Vec<UnreadableUndo>,
+    ) -> Result<Vec<Candidate>, Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let applied = installed::patch_records(view.root(), package, params, &self.ground.policy.separator)?;
+        let mut candidates = Vec::new();
+        for patch in &applied.list {
+            let saved_as = installed::saved_as(&view, package, patch)?;
+            let outside = OutsideAccess { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
+            let none = Ledger::default();
+            let found = archive::find_with(&view, &self.ground.host, package, &saved_as, &none, &outside);
+            let patch = patch.clone();
+            if let Ok(archive) = found {
+                let manifest = match archive.verify_unbound() {
+                    Ok(Some(manifest)) => manifest,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        unreadable.push(UnreadableUndo {
+                            is_earlier: matches!(error, archive::ArchiveError::Earlier { .. }),
+                            reason: format!("patch {patch}, package {package}: {error}"),
+                        });
+                        continue;
+                    }
+                };
+                let ((b3, size), archive) = (archive.digest()?, Some(archive));
+                candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
+            } else if let Some((manifest, b3, size)) = archive::unbound_manifest(&view, package, &saved_as)? {
+                let archive = None;
+                candidates.push(Candidate { patch, saved_as, archive, manifest, b3, size });
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// Refuses an archive that somebody else than the superuser and the caller could exchange. In other roots than `/`
+    /// records are looked at wherever they are read.
+    fn check_place(&self, archive: &archive::OpenArchive) -> Result<(), Failure> {
+        let root = &self.ground.root;
+        let path = ObjectPath::new(archive.path().as_bytes())
+            .map_err(|error| Failure::BadFile(error.to_string()))?;
+        if let UndoLocation::Host(path) = archive.location() {
+            let directory = OutsidePath::parse(&path).map(|place| place.directory);
+            return undo_directory::must_be_private(&self.ground.host, directory.unwrap_or(&path));
+        }
+        if !root.is_system() || !root.is_privileged() {
+            return Ok(());
+        }
+        match root.strange_on_the_way(&path)? {
+            None => Ok(()),
+            Some(strange) => {
+                Err(Failure::BadFile(format!("{strange}: the undo archive could be another one")))
+            }
+        }
+    }
+
+    /// The first paths at which an archive does not fit what a later one of the chain found there, or what is there.
+    fn differs(&self, candidate: &Candidate, later: &[Candidate]) -> Result<Option<String>, Failure> {
+        let mut paths = BTreeSet::new();
+        for record in candidate
+            .manifest
+            .objects
+            .iter()
+            .filter(|record| record.is_changed() && !record.kept && !record.is_as_found())
+        {
+            let Some(path) = record.object_path() else { continue };
+            let found = match record_of_later(record, later) {
+                Some(later) => later.was.clone(),
+                None => self.live(&path)?,
+            };
+            if !RecordedState::is_found(record.became.as_ref(), found.as_ref()) {
+                paths.insert(self.ground.root.show(&path));
+            }
+        }
+        let shown: Vec<String> = paths.iter().take(3).cloned().collect();
+        Ok((!paths.is_empty()).then(|| format!("{} (of {} paths)", shown.join(", "), paths.len())))
+    }
+
+    /// Says so where the application that the archive was made for has been backed out since: then it fits a later one of
+    /// the same patch only because that does the same.
+    fn ended_since(&self, candidate: &Candidate, run: Option<&str>) -> Option<String> {
+        let number = |run: &str| Run::parse(run).map(|run| run.number);
+        let made = number(run?)?;
+        let ends = |entry: &&HistoryEntry| {
+            entry.result == "done"
+                && BACKING_OUT.contains(&entry.command.as_str())
+                && entry.patches.contains(&candidate.saved_as)
+                && number(&entry.run).is_some_and(|number| number > made)
+        };
+        let later = self.history.iter().find(ends)?;
+        Some(format!("run {} of {} has backed out what it was made for", later.run, later.time))
+    }
+
+    /// When a run began.
+    fn time_of(&self, run: &str) -> Option<String> {
+        self.history.iter().find(|entry| entry.run == run).map(|entry| entry.time.clone())
+    }
+
+    /// What is at a path now.
+    fn live(&self, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
+        let root = &self.ground.root;
+        let physical = root.resolver().locate(path)?;
+        let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+        let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
+        Ok(dir.live(physical.name())?.as_ref().map(RecordedState::of))
+    }
+
+    /// The run that the digest file beside an archive names.
+    fn run(&self, package: &PkgInst, saved_as: &str) -> Result<Option<String>, Failure> {
+        let path = places::save(package).join(saved_as.as_bytes()).and_then(|save| save.join(b"undo.b3"));
+        let Ok(path) = path else { return Ok(None) };
+        let text = RecordView::live(&self.ground.root).read(&path, LARGEST_DIGEST)?;
+        Ok(text.and_then(|text| UndoDigest::parse(&text)).map(|digest| digest.run))
+    }
+}
+
+/// What the next archive of the chain that has the path says of it; none where none has it.
+fn record_of_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<&'m ObjectRecord> {
+    let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
+    records.find(|other| other.path == record.path && !other.kept)
+}

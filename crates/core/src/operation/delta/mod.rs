@@ -1,0 +1,143 @@
+//! `delta`: which sources of a maintained release differ from it as it was released, and a patch for each of them.
+//!
+//! ```text
+//! RELEASE ─┐  digests,                       choose        ┌─ kept: the key is that of the patch that lies there
+//!          ├─ identities ─► sources ─ each ─────────► ─────┤
+//! STABLE ──┘                   WORK/state.json ┘           └─ built: open, draft, write, enter ─► handover
+//! ```
+//! All packages of a source go into one patch; those without a change are named. A package is opened only if its source has
+//! to be built. One source that fails stops no other one. Whoever kills a run leaves the patches that it finished: the next
+//! run ends as if nothing had happened.
+//!
+//! Not done here: nothing is compiled, signed or published.
+
+mod digest;
+mod error;
+mod handover;
+mod inputs;
+mod key;
+mod log;
+mod report;
+mod request;
+mod revision;
+mod source_patch;
+mod sources;
+mod state;
+mod work;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::build::{BuildError, OtherPatch};
+use crate::release::{ReleaseError, ReleaseProblem};
+use digest::InputDigest;
+pub use error::{DeltaError, SourceFailure};
+use inputs::{InputFile, read_inputs};
+use patchadm_rootfs::{LockHolder, side_by_side};
+pub use report::{DeltaReport, SourceEnd, SourceOutcome};
+pub use request::DeltaRequest;
+use source_patch::SourceRun;
+use sources::{SourcePackages, SourceTable};
+pub use state::{StateError, parse_bases};
+use work::WorkDirectory;
+
+/// Makes the patches. `wait` is asked whether to wait on while another run has the working directory.
+pub fn delta(
+    request: &DeltaRequest<'_>,
+    wait: &mut dyn FnMut(&LockHolder) -> bool,
+) -> Result<DeltaReport, DeltaError> {
+    let work = if request.is_dry_run {
+        WorkDirectory::look(request.work, &request.bases)?
+    } else {
+        WorkDirectory::open(request.work, &request.bases, wait)?
+    };
+    let files = read_inputs(request.release, request.stable, request.cores)?;
+    let mut table = SourceTable::of(&files);
+    let mut sources = left_over(&mut table, &work);
+    choose_only(&mut table, &mut sources, request.only)?;
+    sources.extend(patches(request, &work, &files, &table.sources)?);
+    sources.sort_by(|one, other| one.source.cmp(&other.source));
+    let to_sign = if request.is_dry_run { 0 } else { handover::hand_over(&work)? };
+    let report = DeltaReport { sources, to_sign };
+    match interruption(&report) {
+        Some(signal) => Err(DeltaError::Interrupted(signal)),
+        None => Ok(report),
+    }
+}
+
+/// The outcomes that need no packages: files that belong to no source, and sources that have nothing but a patch.
+fn left_over(table: &mut SourceTable, work: &WorkDirectory) -> Vec<SourceOutcome> {
+    let strays = std::mem::take(&mut table.strays).into_iter();
+    let failed = strays.map(|(name, error)| SourceOutcome::failed(&name, SourceFailure::Release(error)));
+    let mut gone: BTreeMap<String, SourceOutcome> = BTreeMap::new();
+    for record in work.built() {
+        if !table.sources.contains_key(&record.source) {
+            let reason = "neither directory has a package of it";
+            let mut outcome = SourceOutcome::new(&record.source, SourceEnd::Gone, reason);
+            outcome.id = Some(record.id);
+            gone.insert(record.source, outcome);
+        }
+    }
+    failed.chain(gone.into_values()).collect()
+}
+
+/// Leaves out all sources but those that were named.
+fn choose_only(
+    table: &mut SourceTable,
+    others: &mut Vec<SourceOutcome>,
+    only: &[String],
+) -> Result<(), DeltaError> {
+    let is_there =
+        |name: &String| table.sources.contains_key(name) || others.iter().any(|one| one.source == *name);
+    if let Some(unknown) = only.iter().find(|name| !is_there(name)) {
+        return Err(DeltaError::UnknownSource(unknown.clone()));
+    }
+    if !only.is_empty() {
+        table.sources.retain(|name, _| only.contains(name));
+        others.retain(|one| only.contains(&one.source));
+    }
+    Ok(())
+}
+
+/// Takes source after source, several at a time, the largest first.
+fn patches(
+    request: &DeltaRequest<'_>,
+    work: &WorkDirectory,
+    files: &[InputFile],
+    sources: &BTreeMap<String, SourcePackages>,
+) -> Result<Vec<SourceOutcome>, DeltaError> {
+    let (mut others, mut against) = (Vec::new(), Vec::new());
+    for path in request.against {
+        let unreadable = |error| ReleaseError { path: path.clone(), problem: ReleaseProblem::Io(error) };
+        against.push(InputDigest::of(path).map_err(unreadable)?.sha256);
+        others.extend(OtherPatch::open_all(path)?);
+    }
+    let mut jobs: Vec<(&String, &SourcePackages)> = sources.iter().collect();
+    jobs.sort_by_key(|(_, packages)| Reverse(packages.size(files)));
+    let cores = request.cores.max(1);
+    let changed = jobs.iter().filter(|(_, packages)| !packages.is_same()).count().max(1);
+    let run = SourceRun {
+        request,
+        work,
+        files,
+        others: &others,
+        against: &against,
+        cores: cores.div_ceil(changed),
+    };
+    let (run, jobs) = (&run, &jobs);
+    let outcomes = side_by_side(cores, jobs.len(), || {
+        move |at: usize| jobs.get(at).map(|(name, packages)| run.outcome(name, packages))
+    });
+    Ok(outcomes.into_iter().flatten().collect())
+}
+
+/// The signal that kept a source from being taken.
+fn interruption(report: &DeltaReport) -> Option<i32> {
+    report.sources.iter().find_map(|outcome| match &outcome.end {
+        SourceEnd::Failed(failure) => match &**failure {
+            SourceFailure::Build(BuildError::Interrupted(signal)) => Some(*signal),
+            _ => None,
+        },
+        _ => None,
+    })
+}

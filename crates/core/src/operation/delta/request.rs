@@ -1,0 +1,35 @@
+//! What is asked of a run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::build::{BuildRequest, PatchForm};
+use patchadm_svr4::patch::PatchId;
+
+/// A run: two directories of packages, and what is to be made of them.
+pub struct DeltaRequest<'a> {
+    /// The packages as they were released.
+    pub release: &'a Path,
+    /// The packages as they are maintained.
+    pub stable: &'a Path,
+    /// The working directory, made if it is missing.
+    pub work: &'a Path,
+    /// The bases of patch ids that are given to sources. What the working directory has is not given again.
+    pub bases: BTreeMap<String, String>,
+    /// The sources that are looked at; none are all.
+    pub only: &'a [String],
+    /// The form of the patches; one file.
+    pub form: PatchForm,
+    /// Whether the highest patch of a source is made anew, if nobody has signed it.
+    pub rebuild: bool,
+    /// Whether nothing is written.
+    pub is_dry_run: bool,
+    /// The patch to be made, by its id. For every id it says the same.
+    pub patch: &'a (dyn Fn(PatchId) -> BuildRequest + Sync),
+    /// Patches, or directories of patches, that none must overlap.
+    pub against: &'a [PathBuf],
+    /// The number of threads.
+    pub cores: usize,
+    /// Tells whether a signal wants the work to end.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}

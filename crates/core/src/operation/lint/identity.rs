@@ -1,0 +1,148 @@
+//! Checks of what a patch says of itself: id, lists, parameters, the names of its packages.
+
+use std::collections::BTreeSet;
+
+use super::codes::LintCode;
+use super::findings::LintFindings;
+use super::subject::{LintPackage, LintSubject, SEPARATOR};
+use patchadm_svr4::package::exports;
+use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros, PatchMacrosError, Requirement, Requirements};
+
+/// The longest name of a package that pkgadd(1M) takes.
+const LONGEST_NAME: usize = 32;
+
+/// Checks the patch as a whole and every package.
+pub(super) fn check(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    check_ids(subject, found);
+    for package in &subject.packages {
+        check_macros(package, found);
+        check_names(package, found);
+        for (name, reason) in exports::kept_out(&package.image.params) {
+            found.of_path(LintCode::Parameter, package.directory(), &name, reason);
+        }
+    }
+    let mut names = BTreeSet::new();
+    for package in &subject.packages {
+        let (name, arch) = package.name();
+        let version = package.image.params.text("VERSION").trim().to_owned();
+        if !names.insert((name.clone(), arch, version)) {
+            let text = format!("the patch has {name} in the same architecture and version twice");
+            found.of_package(LintCode::Duplicate, package.directory(), text);
+        }
+    }
+    check_patchinfo(subject, found);
+}
+
+fn check_ids(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    let ids: BTreeSet<&str> =
+        subject.packages.iter().filter_map(|package| Some(package.macros.as_ref()?.id.as_str())).collect();
+    if subject.id.is_none() && ids.len() > 1 {
+        let ids: Vec<&str> = ids.into_iter().collect();
+        found.of_patch(LintCode::Id, format!("its packages are of several patches: {}", ids.join(" ")));
+    }
+    for package in &subject.packages {
+        let read = PatchMacros::from_params(&package.image.params, SEPARATOR);
+        match read {
+            Ok(None) => found.of_package(LintCode::Id, package.directory(), "it has no SUNW_PATCHID"),
+            Err(PatchMacrosError::Id { name, source }) => {
+                found.of_path(LintCode::Id, package.directory(), &name, source);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check_macros(package: &LintPackage<'_>, found: &mut LintFindings) {
+    let params = &package.image.params;
+    match PatchMacros::from_params(params, SEPARATOR) {
+        Err(
+            error @ (PatchMacrosError::TwoIds { .. }
+            | PatchMacrosError::List { .. }
+            | PatchMacrosError::Requires(_)),
+        ) => {
+            found.of_package(LintCode::Macro, package.directory(), error);
+        }
+        Ok(Some(macros)) => check_revision(package, &macros, found),
+        _ => {}
+    }
+    let lists = ["SUNW_OBSOLETES", "Obsoletes_label"].map(|name| params.text(name).into_owned());
+    let [sunw, label] = lists.each_ref().map(|text| words(text));
+    if !sunw.is_empty() && !label.is_empty() && sunw != label {
+        let text = format!("SUNW_OBSOLETES is <{}> but Obsoletes_label is <{}>", lists[0], lists[1]);
+        found.of_package(LintCode::Macro, package.directory(), text);
+    }
+}
+
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split([' ', '\t', ',']).filter(|word| !word.is_empty()).collect()
+}
+
+fn check_revision(package: &LintPackage<'_>, macros: &PatchMacros, found: &mut LintFindings) {
+    let id = &macros.id;
+    if id.revision().bytes().all(|digit| digit == b'0') {
+        found.of_package(LintCode::Revision, package.directory(), format!("{id} is revision 0"));
+    }
+    let required = macros.requires.iter().flat_map(Requirement::ids);
+    let named = macros.obsoletes.iter().map(|each| ("SUNW_OBSOLETES", each));
+    let named = named.chain(required.map(|each| ("SUNW_REQUIRES", each)));
+    for (name, each) in named.chain(macros.incompatibles.iter().map(|each| ("SUNW_INCOMPAT", each))) {
+        if each.contains(id) {
+            found.of_path(LintCode::Revision, package.directory(), &name, format!("it names {each}"));
+        }
+    }
+}
+
+fn check_names(package: &LintPackage<'_>, found: &mut LintFindings) {
+    let params = &package.image.params;
+    let (name, _) = package.name();
+    if name.len() > LONGEST_NAME {
+        let text = format!("PKG has {} characters", name.len());
+        found.of_package(LintCode::PkgName, package.directory(), text);
+    }
+    let directory = package.directory().split('.').next().unwrap_or_default();
+    if directory != name {
+        found.of_package(LintCode::PkgName, package.directory(), format!("PKG is {name}"));
+    }
+    for name in ["ARCH", "VERSION"] {
+        if params.text(name).trim().is_empty() {
+            found.of_path(LintCode::Arch, package.directory(), &name, "it is missing or empty");
+        }
+    }
+}
+
+fn check_patchinfo(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    let Some(info) = &subject.image.patchinfo else { return };
+    let mut wrong = |text: String| found.push(LintCode::Patchinfo, None, Some("patchinfo".to_owned()), text);
+    let named = PatchId::parse(&info.patch_id, SEPARATOR);
+    match (&subject.id, named) {
+        (_, Err(error)) if !info.patch_id.is_empty() => wrong(format!("PATCHID: {error}")),
+        (Some(id), Ok(named)) if named != *id => {
+            wrong(format!("PATCHID is {named}, the packages are of {id}"));
+        }
+        _ => {}
+    }
+    for (name, list) in [("PATCH_OBSOLETES", &info.obsoletes), ("PATCH_INCOMPAT", &info.incompat)] {
+        if let Err(error) = PatchList::parse(&list.join(" "), SEPARATOR) {
+            wrong(format!("{name}: {error}"));
+        }
+    }
+    if let Err(error) = Requirements::parse(&info.requires.join(" "), SEPARATOR) {
+        wrong(format!("PATCH_REQUIRES: {error}"));
+    }
+    for (name, theirs, ours) in [
+        ("PATCH_OBSOLETES", &info.obsoletes, union(subject, |macros| macros.obsoletes.to_string())),
+        ("PATCH_REQUIRES", &info.requires, union(subject, |macros| macros.requires.joined(" "))),
+        ("PATCH_INCOMPAT", &info.incompat, union(subject, |macros| macros.incompatibles.to_string())),
+    ] {
+        let theirs: BTreeSet<String> = theirs.iter().cloned().collect();
+        if let Some(missing) = ours.difference(&theirs).next().filter(|_| !theirs.is_empty()) {
+            wrong(format!("{name} lacks {missing}, which a package names"));
+        }
+    }
+}
+
+/// Returns the words of a list over all packages.
+fn union(subject: &LintSubject<'_>, list: impl Fn(&PatchMacros) -> String) -> BTreeSet<String> {
+    let macros = subject.packages.iter().filter_map(|package| package.macros.as_ref());
+    macros.flat_map(|macros| list(macros).split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}

@@ -1,0 +1,107 @@
+//! Checks of the objects: types, classes, owners, modes, names, and what is delivered twice.
+
+use std::collections::BTreeMap;
+
+use super::codes::LintCode;
+use super::findings::LintFindings;
+use super::subject::{LintPackage, LintSubject};
+use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::package::{Ftype, ObjectPath, escape};
+
+/// The bit of a mode that lets everybody write.
+const WORLD_WRITABLE: u32 = 0o002;
+/// The sticky bit: only the owner of a file removes it from the directory.
+const STICKY: u32 = 0o1000;
+
+/// Checks every object of every package.
+pub(super) fn check(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    for package in &subject.packages {
+        if package.objects.is_empty() && package.deletes.is_empty() {
+            found.of_package(LintCode::EmptyPackage, package.directory(), "it delivers and deletes nothing");
+        }
+        let classes = package.image.params.text("CLASSES").into_owned();
+        let classes: Vec<&str> = classes.split_whitespace().collect();
+        for entry in package.objects.values() {
+            check_type(package, entry, &classes, found);
+            check_attributes(package, entry, found);
+        }
+        for (path, written) in &package.deletes {
+            if package.objects.contains_key(path) {
+                let text = "it is delivered and deleted";
+                found.of_path(LintCode::DeletesDelivered, package.directory(), written, text);
+            }
+        }
+        let written =
+            package.objects.values().map(|entry| &entry.path).chain(package.deletes.values().copied());
+        for path in written.filter(|path| escape(path.as_bytes()).len() > path.as_bytes().len()) {
+            let text = "classic tools cannot read this name";
+            found.of_path(LintCode::Escape, package.directory(), path, text);
+        }
+    }
+    check_between_packages(subject, found);
+}
+
+fn check_type(package: &LintPackage<'_>, entry: &PkgmapEntry, classes: &[&str], found: &mut LintFindings) {
+    let mut add = |code, text: &str| found.of_path(code, package.directory(), &entry.path, text);
+    let class = entry.object.class.as_str();
+    let is_known = if classes.is_empty() { class == "none" } else { classes.contains(&class) };
+    if !is_known {
+        add(LintCode::Type, &format!("CLASSES has no class {class}, so it would not be installed"));
+    }
+    match entry.object.ftype {
+        Ftype::Block | Ftype::Character => add(LintCode::Device, "it is a device"),
+        Ftype::Symlink | Ftype::Link if entry.object.target.as_deref().unwrap_or_default().is_empty() => {
+            add(LintCode::Type, "it is a link without a target");
+        }
+        _ => {}
+    }
+}
+
+fn check_attributes(package: &LintPackage<'_>, entry: &PkgmapEntry, found: &mut LintFindings) {
+    let (object, attributes) = (&entry.object, &entry.object.attributes);
+    if object.ftype.is_link() {
+        return;
+    }
+    let mut add = |code, text: &str| found.of_path(code, package.directory(), &entry.path, text);
+    for (what, name) in [("owner", &attributes.owner), ("group", &attributes.group)] {
+        match name.as_deref() {
+            Some(name) if name.bytes().all(|byte| byte.is_ascii_digit()) => {
+                add(LintCode::Owner, &format!("its {what} is the number {name}"));
+            }
+            None if object.ftype.is_regular() => add(LintCode::Owner, &format!("it has no {what}")),
+            _ => {}
+        }
+    }
+    match attributes.mode {
+        None if object.ftype.is_regular() => add(LintCode::Mode, "it has no mode"),
+        Some(mode) => {
+            let is_guarded = object.ftype.is_directory() && mode.bits() & STICKY != 0;
+            let is_open = matches!(object.ftype, Ftype::Pipe | Ftype::Block | Ftype::Character);
+            if mode.bits() & WORLD_WRITABLE != 0 && !is_guarded && !is_open {
+                add(LintCode::Mode, &format!("everybody may write it: {mode}"));
+            }
+            if object.ftype.is_regular() && mode.is_set_id() {
+                add(LintCode::Setuid, &format!("its mode is {mode}"));
+            }
+        }
+        None => {}
+    }
+}
+
+/// Finds paths that several packages deliver as something else than the same directory.
+fn check_between_packages(subject: &LintSubject<'_>, found: &mut LintFindings) {
+    let mut known: BTreeMap<&ObjectPath, &LintPackage<'_>> = BTreeMap::new();
+    for package in &subject.packages {
+        for (path, entry) in &package.objects {
+            let Some(first) = known.insert(path, package) else { continue };
+            // Packages of one name are for different installed ones.
+            let is_directory = |package: &LintPackage<'_>| {
+                package.objects.get(path).is_some_and(|entry| entry.object.ftype.is_directory())
+            };
+            if first.name().0 != package.name().0 && !(is_directory(first) && is_directory(package)) {
+                let text = format!("package {} delivers it as well", first.directory());
+                found.of_path(LintCode::Duplicate, package.directory(), &entry.path, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What is demanded of the signatures of patches: by the caller, else by the policy of the root and of the host.
+
+use std::path::{Path, PathBuf};
+
+use crate::database::policy;
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use crate::policy::Policy;
+use crate::sign::{Demand, DemandWord, KeyDirectory, KeyRing};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
+
+/// What the caller says about signatures; what is not said is as the policy says.
+#[derive(Clone, Debug, Default)]
+pub struct SignatureRequest {
+    /// What is demanded.
+    pub word: Option<DemandWord>,
+    /// A directory of this machine with the keys that are trusted, instead of those of the root.
+    pub keys: Option<PathBuf>,
+}
+
+/// The demands that a patch must meet, each with its keys: that of the root and, where the host's policy bounds it, that
+/// of the host. Keys of a root that cannot be believed are an error unless nobody asks for signatures.
+pub(super) fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
+    if request.word == Some(DemandWord::Off) {
+        return Ok(Vec::new());
+    }
+    let (root, host) = (&ground.root, &ground.host);
+    let mut demands = vec![demand(root, &ground.policy, request)?];
+    if root.is_bounded() && !root.is_system() && !policy::is_of_caller(root) {
+        demands.push(demand(host, &policy::of_host(host)?, &of_host(request))?);
+    }
+    demands.retain(|demand| demand.word != DemandWord::Off);
+    Ok(demands)
+}
+
+/// The request as far as it is about the host: who requires signatures by the keys of the root asks nothing of those of
+/// the host, which may have none. Its policy still decides.
+fn of_host(request: &SignatureRequest) -> SignatureRequest {
+    let is_about_root = request.word == Some(DemandWord::Require) && request.keys.is_none();
+    if is_about_root { SignatureRequest::default() } else { request.clone() }
+}
+
+fn demand(root: &Root, policy: &Policy, request: &SignatureRequest) -> Result<Demand, Failure> {
+    let word = request.word.or(policy.signature);
+    if word == Some(DemandWord::Off) {
+        return Ok(Demand { word: DemandWord::Off, keys: KeyRing::default() });
+    }
+    let keys = match &request.keys {
+        Some(directory) => named_keys(directory)?,
+        None => KeyDirectory::new(root, &policy.keys).read()?,
+    };
+    let by_keys = if keys.keys.is_empty() { DemandWord::Off } else { DemandWord::Warn };
+    Ok(Demand { word: word.unwrap_or(by_keys), keys })
+}
+
+fn named_keys(directory: &Path) -> Result<KeyRing, Failure> {
+    Ok(KeyDirectory::new(&Root::open(directory)?, &ObjectPath::root()).read()?)
+}

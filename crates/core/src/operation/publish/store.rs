@@ -1,0 +1,317 @@
+//! A depot on disk: objects under their digests, and the index that is put in place last.
+//!
+//! Objects are written under a private name, made durable, and renamed; one that is there is never touched. Of the index a
+//! copy and its signature are made durable under the digest of the index before `index.json` is replaced by one rename,
+//! so whoever reads it, at any moment, finds everything it names. Leftovers of a killed publisher go with the next one.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::index_file::{COPIES, INDEX, IndexFile, digest, previous_of};
+use super::shown_keys::KEYS;
+use super::{PublishError, PublishRequest};
+use crate::depot::{DepotFile, DepotIndex, LARGEST_INDEX, object_path};
+use crate::sign::{PublicKey, sha256_text};
+use patchadm_rootfs::{Dir, FileType, Lock, LockHolder, NewTree, RootError};
+use patchadm_svr4::package::Mode;
+
+/// The part of private names that tells whose they are, and the name of the holder of the lock.
+pub(super) const PROGRAM: &str = "publish";
+
+/// The lock of a depot, below its top.
+const LOCK: &[u8] = b".lock";
+
+/// The directory of the objects.
+const OBJECTS: &[u8] = b"objects";
+
+/// The index that waits for a signature made elsewhere.
+const NEXT: &[u8] = b"next.json";
+const NEXT_SIGNATURE: &[u8] = b"next.json.minisig";
+
+/// So many copies of indexes stay.
+const COPIES_KEPT: usize = 30;
+
+const READABLE: u32 = 0o644;
+const BUFFER: usize = 1 << 18;
+
+/// A depot that is locked for one publisher.
+pub(super) struct DepotStore {
+    top: Dir,
+    copies: Dir,
+    objects: Dir,
+    tree: NewTree,
+    /// The private names of the objects that do not have their own yet, by digest.
+    staged: BTreeMap<String, Vec<u8>>,
+    _lock: Lock,
+}
+
+/// The bytes of an object before they are in a depot.
+pub(super) enum ObjectSource {
+    /// A file of the publisher.
+    File(PathBuf),
+    /// Bytes in memory.
+    Bytes(Vec<u8>),
+}
+
+impl Drop for DepotStore {
+    /// Removes the objects that did not get their names.
+    fn drop(&mut self) {
+        for private in self.staged.values() {
+            // What cannot be removed now goes with the next publisher.
+            let _ = self.objects.remove(private);
+        }
+    }
+}
+
+impl DepotStore {
+    /// Opens a depot, made if it is missing, and locks it.
+    pub(super) fn open(path: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<Self, PublishError> {
+        let top = NewTree::at(path)?.directory(b"")?;
+        let lock = Lock::take_file(&top, LOCK, PROGRAM, wait)?;
+        let mut tree = NewTree::below(top.again()?);
+        let (copies, objects) = (tree.directory(COPIES)?, tree.directory(OBJECTS)?);
+        for dir in [&top, &copies, &objects] {
+            dir.remove_leftovers(PROGRAM)?;
+        }
+        Ok(Self { top, copies, objects, tree, staged: BTreeMap::new(), _lock: lock })
+    }
+
+    /// Reads the index of a depot without a lock, or `None` where there is no depot.
+    pub(super) fn look(path: &Path) -> Result<Option<IndexFile>, RootError> {
+        match Dir::of_host(path) {
+            Ok(top) => IndexFile::in_place(&top),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the index that waits for a signature made elsewhere, and that signature, without a lock.
+    pub(super) fn look_next(path: &Path) -> Result<Option<IndexFile>, RootError> {
+        match Dir::of_host(path).and_then(|top| top.dir(COPIES)) {
+            Ok(copies) => IndexFile::waiting(&copies, NEXT, NEXT_SIGNATURE),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The index in place, or `None` in a depot that nothing was published in yet.
+    pub(super) fn index(&self) -> Result<Option<IndexFile>, RootError> {
+        IndexFile::in_place(&self.top)
+    }
+
+    /// The index that waits for a signature made elsewhere, and that signature.
+    pub(super) fn next(&self) -> Result<Option<IndexFile>, RootError> {
+        IndexFile::waiting(&self.copies, NEXT, NEXT_SIGNATURE)
+    }
+
+    /// Writes an object under a private name, unless it is there, and refuses one that is not what was measured.
+    pub(super) fn stage(
+        &mut self,
+        source: &ObjectSource,
+        wanted: &DepotFile,
+        request: &PublishRequest<'_>,
+    ) -> Result<(), PublishError> {
+        if self.staged.contains_key(&wanted.sha256) || self.has(wanted)? {
+            return Ok(());
+        }
+        let (private, mut file) = self.objects.create_private(PROGRAM)?;
+        self.staged.insert(wanted.sha256.clone(), private);
+        let measured = match source {
+            ObjectSource::Bytes(bytes) => {
+                file.put(bytes)?;
+                Measured { sha256: digest(bytes), size: bytes.len() as u64 }
+            }
+            ObjectSource::File(path) => {
+                let mut from = open_source(path)?;
+                read_through(path, &mut from, |bytes| {
+                    request.go_on()?;
+                    Ok(file.put(bytes)?)
+                })?
+            }
+        };
+        if measured.sha256 != wanted.sha256 || measured.size != wanted.size {
+            let path = match source {
+                ObjectSource::File(path) => path.clone(),
+                ObjectSource::Bytes(_) => PathBuf::from(&wanted.path),
+            };
+            return Err(PublishError::Changed(path));
+        }
+        Ok(file.set_mode(Mode::of(READABLE))?)
+    }
+
+    /// Whether an object is there. One that a killed publisher left may be the first that the index names, so its bytes are
+    /// read.
+    fn has(&mut self, wanted: &DepotFile) -> Result<bool, PublishError> {
+        let (shelf, name) = (self.shelf(&wanted.sha256)?, wanted.sha256.as_bytes());
+        let damaged = || PublishError::DamagedObject(object_path(&wanted.sha256));
+        match shelf.look(name)? {
+            None => return Ok(false),
+            Some(seen) if seen.file_type == FileType::Regular && seen.size == wanted.size => {}
+            Some(_) => return Err(damaged()),
+        }
+        let mut file = shelf.open_regular(name)?;
+        let path = PathBuf::from(shelf.root().show(&shelf.at(name)));
+        let found = read_through(&path, &mut file, |_| Ok(()))?;
+        if found.sha256 == wanted.sha256 { Ok(true) } else { Err(damaged()) }
+    }
+
+    /// Whether a file of that size has the name of an object.
+    pub(super) fn seems_to_have(&mut self, sha256: &str, size: u64) -> Result<bool, RootError> {
+        let seen = self.shelf(sha256)?.look(sha256.as_bytes())?;
+        Ok(seen.is_some_and(|seen| seen.file_type == FileType::Regular && seen.size == size))
+    }
+
+    /// Gives the staged objects their names, after their bytes are durable.
+    pub(super) fn settle(&mut self) -> Result<(), RootError> {
+        if !self.staged.is_empty() {
+            self.objects.sync_file_system()?;
+        }
+        while let Some((sha256, private)) = self.staged.pop_first() {
+            let named = self
+                .shelf(&sha256)
+                .and_then(|shelf| self.objects.replace(&private, &shelf, sha256.as_bytes()));
+            if let Err(error) = named {
+                self.staged.insert(sha256, private);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a key to people, unless something of its name is there.
+    pub(super) fn show_key(&mut self, key: &PublicKey) -> Result<(), RootError> {
+        let (keys, name) = (self.tree.directory(KEYS)?, format!("{}.pub", key.id));
+        keys.remove_leftovers(PROGRAM)?;
+        if keys.look(name.as_bytes())?.is_some() {
+            return Ok(());
+        }
+        write_new(&keys, name.as_bytes(), key.write().as_bytes())
+    }
+
+    /// Puts an index in place: its copy and signature first, then itself, and removes copies that are too old. Returns its
+    /// digest.
+    pub(super) fn put_index(
+        &self,
+        index: &DepotIndex,
+        text: &[u8],
+        signature: Option<&[u8]>,
+    ) -> Result<String, PublishError> {
+        let sha256 = digest(text);
+        self.sync_objects()?;
+        write_new(&self.copies, format!("{sha256}.json").as_bytes(), text)?;
+        if let Some(signature) = signature {
+            write_new(&self.copies, format!("{sha256}.minisig").as_bytes(), signature)?;
+        }
+        self.copies.sync()?;
+        write_new(&self.top, INDEX, text)?;
+        self.top.sync()?;
+        self.remove_next()?;
+        self.remove_old_copies(&sha256, index.previous.clone())?;
+        Ok(sha256)
+    }
+
+    /// Leaves an index to be signed elsewhere; the one in place stays. Returns its digest.
+    pub(super) fn put_next(&self, text: &[u8]) -> Result<String, PublishError> {
+        self.sync_objects()?;
+        self.copies.remove(NEXT_SIGNATURE)?;
+        write_new(&self.copies, NEXT, text)?;
+        self.copies.sync()?;
+        Ok(digest(text))
+    }
+
+    /// Removes the index that waits: another one is in place, or this one.
+    pub(super) fn remove_next(&self) -> Result<(), RootError> {
+        self.copies.remove(NEXT)?;
+        self.copies.remove(NEXT_SIGNATURE)
+    }
+
+    /// Makes the objects, their names and the directories that they are in durable.
+    fn sync_objects(&self) -> Result<(), RootError> {
+        self.objects.sync_file_system()
+    }
+
+    /// Removes the copies of indexes but for the last ones, as each tells which was before it. Signatures stay.
+    fn remove_old_copies(&self, current: &str, mut previous: Option<String>) -> Result<(), RootError> {
+        let mut kept = vec![format!("{current}.json").into_bytes()];
+        while let Some(sha256) = previous.take().filter(|_| kept.len() < COPIES_KEPT) {
+            let name = format!("{sha256}.json").into_bytes();
+            previous = previous_of(&self.copies, &name)?;
+            kept.push(name);
+        }
+        let is_copy = |name: &[u8]| name.len() == 64 + ".json".len() && name.ends_with(b".json");
+        for name in
+            self.copies.names_that_are(|name| is_copy(name) && !kept.iter().any(|kept| kept == name))?
+        {
+            self.copies.remove(&name)?;
+        }
+        Ok(())
+    }
+
+    /// The directory of an object, made if it is missing.
+    fn shelf(&mut self, sha256: &str) -> Result<Dir, RootError> {
+        self.tree.directory(object_path(sha256).trim_end_matches(sha256).trim_end_matches('/').as_bytes())
+    }
+}
+
+/// The digest and size of what was read.
+pub(super) struct Measured {
+    pub(super) sha256: String,
+    pub(super) size: u64,
+}
+
+/// Reads a file of the publisher to its end.
+pub(super) fn measure(path: &Path, request: &PublishRequest<'_>) -> Result<(File, Measured), PublishError> {
+    let mut file = open_source(path)?;
+    let measured = read_through(path, &mut file, |_| request.go_on())?;
+    Ok((file, measured))
+}
+
+fn open_source(path: &Path) -> Result<File, PublishError> {
+    File::open(path).map_err(|error| PublishError::Read { path: path.to_owned(), error })
+}
+
+/// Reads to the end, and hands each part of the bytes on.
+fn read_through(
+    path: &Path,
+    source: &mut impl Read,
+    mut each: impl FnMut(&[u8]) -> Result<(), PublishError>,
+) -> Result<Measured, PublishError> {
+    let (mut sum, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
+    loop {
+        let count = match source.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(PublishError::Read { path: path.to_owned(), error }),
+            Ok(count) => count,
+        };
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        sum.update(bytes);
+        size += count as u64;
+        each(bytes)?;
+    }
+    Ok(Measured { sha256: sha256_text(&sum.finalize().into()), size })
+}
+
+/// Formats an index, which readers must be able to take.
+pub(super) fn text_of(index: &DepotIndex) -> Result<Vec<u8>, PublishError> {
+    let text = index.write();
+    if text.len() > LARGEST_INDEX { Err(PublishError::TooLarge(text.len())) } else { Ok(text) }
+}
+
+/// Writes a file that replaces the one with this name by a rename of durable bytes.
+fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
+    let (private, mut file) = dir.create_private(PROGRAM)?;
+    let written = file
+        .put(bytes)
+        .and_then(|()| file.set_mode(Mode::of(READABLE)))
+        .and_then(|()| file.sync())
+        .and_then(|()| dir.rename(&private, name));
+    if written.is_err() {
+        // What cannot be removed now goes with the next publisher.
+        let _ = dir.remove(&private);
+    }
+    written
+}

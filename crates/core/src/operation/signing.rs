@@ -1,0 +1,402 @@
+//! Making keys and signatures: what a producer does, without a root.
+//!
+//! A patch is signed by its manifest. The manifest that is there is compared with the patch first, and one that is missing
+//! is made: the content of the patch is digested as it lies there, and only its id is read from it. The index of a depot is
+//! signed as it is. New files appear by one rename; a secret key never replaces another.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
+use crate::sign::{
+    KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm,
+    PublicKey, SecretKey, SecretKeyError, Sha256Sum,
+};
+use crate::source::{self, Extent, Origin, SourceError};
+use patchadm_rootfs::{Dir, FileType, RootError, random};
+use patchadm_svr4::package::Mode;
+use patchadm_svr4::patch::{PatchId, PatchMacros};
+
+/// What a file under a private name belongs to.
+const PROGRAM: &str = "patchadm-sign";
+
+/// How manifests and indexes of depots begin.
+const MANIFEST_HEAD: &[u8] = b"# patchadm manifest ";
+const INDEX_HEAD: &[u8] = b"{\"schema\":\"patchadm-depot/";
+
+/// The deepest directory of a patch.
+const DEEPEST: usize = 256;
+
+/// Why nothing was signed, or no key made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SigningError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A file could not be read.
+    #[error("cannot read {}: {error}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The key cannot be used.
+    #[error("{}: {error}", .path.display())]
+    SecretKey {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: SecretKeyError,
+    },
+    /// A file of that name is there already.
+    #[error("{} is there already, and no key is replaced", .0.display())]
+    Exists(PathBuf),
+    /// The manifest is none.
+    #[error("{}: {error}", .path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: ManifestError,
+    },
+    /// The index of a depot is none.
+    #[error("{}: {error}", .path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: IndexError,
+    },
+    /// The patch cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The patch is not what its manifest says.
+    #[error("{}: the manifest does not fit the patch: {reason}", .path.display())]
+    Differs {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It cannot be covered by a manifest.
+    #[error("{}: {reason}", .path.display())]
+    Unfit {
+        /// What was named, or something in it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A key file is none.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+}
+
+/// A new pair of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneratedKey {
+    /// The public key.
+    pub public: PublicKey,
+    /// The file of the public key.
+    pub public_file: PathBuf,
+    /// The file of the secret key.
+    pub secret_file: PathBuf,
+}
+
+/// A signature that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeSignature {
+    /// What was named.
+    pub target: PathBuf,
+    /// The signature file.
+    pub file: PathBuf,
+    /// The key.
+    pub key: KeyId,
+}
+
+/// Makes a pair of keys, `NAME.sec` (0600) and `NAME.pub`; neither may be there. Without a password the secret key is
+/// stored as it is.
+pub fn generate_key(
+    name: &Path,
+    password: Option<&[u8]>,
+    comment: Option<&str>,
+) -> Result<GeneratedKey, SigningError> {
+    let [secret_file, public_file] = ["sec", "pub"].map(|ending| with_ending(name, ending));
+    let dir = directory_of(name)?;
+    for file in [&secret_file, &public_file] {
+        if dir.look(name_of(file))?.is_some() {
+            return Err(SigningError::Exists(file.clone()));
+        }
+    }
+    let seed = KeySeed { id: random_bytes()?, secret: random_bytes()?, salt: random_bytes()? };
+    let key = SecretKey::new(&seed);
+    let public = key.public();
+    let comment = comment.map_or_else(|| format!("patchadm secret key {}", public.id), one_line);
+    let text = key
+        .write(&seed, password, &comment)
+        .map_err(|error| SigningError::SecretKey { path: secret_file.clone(), error })?;
+    put(&dir, &secret_file, text.as_bytes(), 0o600, false)?;
+    put(&dir, &public_file, public.write().as_bytes(), 0o644, false)?;
+    Ok(GeneratedKey { public, public_file, secret_file })
+}
+
+/// Reads a secret key. The password is asked for only where the key is encrypted.
+pub fn read_secret_key<E: From<SigningError>>(
+    path: &Path,
+    password: impl FnOnce() -> Result<Vec<u8>, E>,
+) -> Result<SecretKey, E> {
+    let wrong = |error| SigningError::SecretKey { path: path.to_owned(), error };
+    let text = read_file(path, 4096)?;
+    let password = if SecretKey::is_encrypted(&text).map_err(wrong)? { Some(password()?) } else { None };
+    Ok(SecretKey::parse(&text, password.as_deref()).map_err(wrong)?)
+}
+
+/// Signs a manifest or an index of a depot; or a patch by its manifest, which is compared with the patch before, or made where
+/// there is none. `time` is in seconds since 1970.
+pub fn sign_target(key: &SecretKey, target: &Path, time: i64) -> Result<MadeSignature, SigningError> {
+    let (manifest, text) = manifest_of(target)?;
+    let name = String::from_utf8_lossy(name_of(&manifest)).into_owned();
+    let file = appended(&manifest, ".minisig");
+    put(&directory_of(&file)?, &file, &signature_file(key, &text, &name, time), 0o644, true)?;
+    Ok(MadeSignature { target: target.to_owned(), file, key: key.public().id })
+}
+
+/// Makes the signature file of the index of a depot.
+pub fn sign_index(key: &SecretKey, text: &[u8], time: i64) -> Vec<u8> {
+    signature_file(key, text, "index.json", time)
+}
+
+/// Makes the signature file of a text that has this name.
+fn signature_file(key: &SecretKey, text: &[u8], name: &str, time: i64) -> Vec<u8> {
+    let comment = format!("timestamp:{time}\tfile:{}\thashed", one_line(name));
+    let signature = key.sign(text, &comment);
+    signature.write(&format!("signature from patchadm secret key {}", signature.key)).into_bytes()
+}
+
+/// The file that is signed for what was named, and its text.
+fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
+    let unreadable = |error| SigningError::Io { path: target.to_owned(), error };
+    let metadata = std::fs::metadata(target).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return checked(target.join("MANIFEST"), || members_manifest(target));
+    }
+    if !metadata.is_file() {
+        let reason = "it is neither a file nor a directory";
+        return Err(SigningError::Unfit { path: target.to_owned(), reason });
+    }
+    if begins_with(target, INDEX_HEAD)? {
+        let text = read_file(target, LARGEST_INDEX as u64)?;
+        DepotIndex::parse(&text).map_err(|error| SigningError::Index { path: target.to_owned(), error })?;
+        return Ok((target.to_owned(), text));
+    }
+    if begins_with(target, MANIFEST_HEAD)? {
+        let text = read_file(target, LARGEST_MANIFEST)?;
+        Manifest::parse(&text).map_err(|error| SigningError::Manifest { path: target.to_owned(), error })?;
+        return Ok((target.to_owned(), text));
+    }
+    checked(appended(target, ".manifest"), || file_manifest(target))
+}
+
+/// Whether a file begins with these bytes.
+fn begins_with(path: &Path, head: &[u8]) -> Result<bool, SigningError> {
+    let mut start = Vec::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(head.len() as u64).read_to_end(&mut start));
+    read.map_err(|error| SigningError::Io { path: path.to_owned(), error })?;
+    Ok(start == head)
+}
+
+/// Compares the manifest that is there with the one that the patch should have, or writes that one.
+fn checked(
+    path: PathBuf,
+    make: impl FnOnce() -> Result<Manifest, SigningError>,
+) -> Result<(PathBuf, Vec<u8>), SigningError> {
+    let expected = make()?;
+    if !path.exists() {
+        let text = expected.write();
+        put(&directory_of(&path)?, &path, &text, 0o644, false)?;
+        return Ok((path, text));
+    }
+    let text = read_file(&path, LARGEST_MANIFEST)?;
+    let found = Manifest::parse(&text);
+    let found = found.map_err(|error| SigningError::Manifest { path: path.clone(), error })?;
+    match difference(&found, &expected) {
+        None => Ok((path, text)),
+        Some(reason) => Err(SigningError::Differs { path, reason }),
+    }
+}
+
+/// What is wrong with a manifest. The name in a manifest of the form `file` means nothing.
+fn difference(found: &Manifest, expected: &Manifest) -> Option<String> {
+    if found.patch != expected.patch {
+        return Some(format!("it is one of patch {}, not of {}", found.patch, expected.patch));
+    }
+    if found.form != expected.form {
+        return Some(format!("its form is {}", found.form.word()));
+    }
+    if found.form == ManifestForm::File {
+        let sum = |manifest: &Manifest| manifest.entries.first().map(|entry| entry.sum);
+        return (sum(found) != sum(expected)).then(|| "the sum of the file is another".to_owned());
+    }
+    let shown = |path: &[u8]| path.escape_ascii().to_string();
+    let missing = expected.entries.iter().find(|entry| found.sum(&entry.path).is_none());
+    let more = found.entries.iter().find(|entry| expected.sum(&entry.path).is_none());
+    let other = found.entries.iter().find(|entry| expected.sum(&entry.path) != Some(&entry.sum));
+    None.or_else(|| missing.map(|entry| format!("it does not have {}", shown(&entry.path))))
+        .or_else(|| more.map(|entry| format!("it has {}, which is not there", shown(&entry.path))))
+        .or_else(|| other.map(|entry| format!("the sum of {} is another", shown(&entry.path))))
+}
+
+fn file_manifest(target: &Path) -> Result<Manifest, SigningError> {
+    let sum = sum_of(target)?;
+    let entries = vec![ManifestEntry { path: name_of(target).to_vec(), sum }];
+    Ok(Manifest { patch: patch_id(target)?, form: ManifestForm::File, date: None, entries })
+}
+
+fn members_manifest(target: &Path) -> Result<Manifest, SigningError> {
+    let patch = patch_id(target)?;
+    let mut entries = Vec::new();
+    collect(&Dir::of_host(target)?, target, &mut Vec::new(), &mut entries)?;
+    entries.retain(|entry| !crate::sign::is_of_manifest(&entry.path));
+    entries.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(Manifest { patch, form: ManifestForm::Members, date: None, entries })
+}
+
+/// Adds every file below a directory; `above` is its path in the patch, ended by a slash where there is one.
+fn collect(
+    dir: &Dir,
+    top: &Path,
+    above: &mut Vec<u8>,
+    entries: &mut Vec<ManifestEntry>,
+) -> Result<(), SigningError> {
+    let unfit = |above: &[u8], name: &[u8], reason| {
+        let path = top.join(OsStr::from_bytes(&[above, name].concat()));
+        SigningError::Unfit { path, reason }
+    };
+    if above.split(|&byte| byte == b'/').count() > DEEPEST + 1 {
+        return Err(unfit(above, b"", "directories are nested too deeply"));
+    }
+    for name in dir.names()? {
+        match dir.look(&name)?.map(|seen| seen.file_type) {
+            Some(FileType::Regular) => {
+                let path = [above, &name[..]].concat();
+                let sum = sum_of_reader(&mut dir.open_regular(&name)?)
+                    .map_err(|error| SigningError::Root(dir.read_error(&name, &error)))?;
+                entries.push(ManifestEntry { path, sum });
+            }
+            Some(FileType::Directory) => {
+                let length = above.len();
+                above.extend_from_slice(&name);
+                above.push(b'/');
+                collect(&dir.dir(&name)?, top, above, entries)?;
+                above.truncate(length);
+            }
+            _ => {
+                let reason = "it is neither a file nor a directory, and no manifest covers it";
+                return Err(unfit(above, &name, reason));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The id of a patch, as its packages have it.
+fn patch_id(target: &Path) -> Result<String, SigningError> {
+    let (_, image) = source::open(Origin::Path(target), Extent::Everything)?;
+    let ids = image.packages.iter().filter_map(|package| {
+        Some(PatchMacros::from_params(&package.params, PatchId::SEPARATOR).ok()??.id.to_string())
+    });
+    let ids: std::collections::BTreeSet<String> = ids.collect();
+    let unfit = |reason| SigningError::Unfit { path: target.to_owned(), reason };
+    match ids.len() {
+        0 => Err(unfit("none of its packages names a patch (SUNW_PATCHID)")),
+        1 => Ok(ids.into_iter().next().unwrap_or_default()),
+        _ => Err(unfit("its packages name different patches")),
+    }
+}
+
+fn sum_of(path: &Path) -> Result<Sha256Sum, SigningError> {
+    let unreadable = |error| SigningError::Io { path: path.to_owned(), error };
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    sum_of_reader(&mut file).map_err(unreadable)
+}
+
+fn sum_of_reader(input: &mut impl Read) -> io::Result<Sha256Sum> {
+    let mut sum = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(sum.finalize().into()),
+            Ok(count) => sum.update(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads a file of at most `limit` bytes.
+fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, SigningError> {
+    let unreadable = |error| SigningError::Io { path: path.to_owned(), error };
+    let mut text = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(limit + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > limit {
+        return Err(SigningError::Unfit { path: path.to_owned(), reason: "it is larger than any such file" });
+    }
+    Ok(text)
+}
+
+/// Writes a file by one rename that is on the disk afterwards.
+fn put(dir: &Dir, path: &Path, bytes: &[u8], mode: u32, replaces: bool) -> Result<(), SigningError> {
+    let (private, mut file) = dir.create_private(PROGRAM)?;
+    let name = name_of(path);
+    let written = file
+        .put(bytes)
+        .and_then(|()| file.set_mode(Mode::of(mode)))
+        .and_then(|()| file.sync())
+        .and_then(|()| if replaces { dir.rename(&private, name) } else { dir.move_to(&private, dir, name) })
+        .and_then(|()| dir.sync());
+    if let Err(error) = written {
+        let _ = dir.remove(&private);
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+fn directory_of(path: &Path) -> Result<Dir, RootError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Dir::of_host(parent.unwrap_or(Path::new(".")))
+}
+
+fn name_of(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
+}
+
+fn with_ending(name: &Path, ending: &str) -> PathBuf {
+    appended(name, &format!(".{ending}"))
+}
+
+fn appended(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(256).collect()
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], RootError> {
+    let mut bytes = [0; N];
+    for part in bytes.chunks_mut(8) {
+        for (to, from) in part.iter_mut().zip(random()?.to_ne_bytes()) {
+            *to = from;
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,130 @@
+//! Patterns for paths, as options name them.
+//!
+//! A pattern without a slash is compared with the last component of a path, at any depth; one with a slash with the
+//! whole path below the base directory, whether it begins with the slash or not. `*` and `?` stand for any letters but
+//! `/`, `**` for any at all, `[…]` for one of several.
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use patchadm_svr4::package::ObjectPath;
+
+/// The longest pattern, in bytes.
+const LONGEST: usize = 4096;
+
+/// A pattern for paths.
+#[derive(Clone, Debug)]
+pub struct PathGlob {
+    text: String,
+    regex: Regex,
+    /// It is compared with the last component alone.
+    by_name: bool,
+}
+
+/// The reason a text is no pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("<{}> is not a pattern for paths: {reason}", .text.escape_debug())]
+pub struct PathGlobError {
+    /// The text.
+    pub text: String,
+    /// The rule that it breaks.
+    pub reason: &'static str,
+}
+
+impl PathGlob {
+    /// Reads a pattern.
+    pub fn parse(text: &str) -> Result<Self, PathGlobError> {
+        let bad = |reason| PathGlobError { text: text.chars().take(200).collect(), reason };
+        if text.is_empty() || text.len() > LONGEST {
+            return Err(bad("it is empty or too long"));
+        }
+        let by_name = !text.contains('/');
+        let body = translated(text.trim_matches('/')).ok_or_else(|| bad("a `[` has no `]`"))?;
+        let regex = RegexBuilder::new(&format!("^(?-u:{body})$")).dot_matches_new_line(true).build();
+        Ok(Self {
+            text: text.to_owned(),
+            regex: regex.map_err(|_| bad("its `[…]` cannot be read"))?,
+            by_name,
+        })
+    }
+
+    /// Returns the pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it names a path.
+    pub fn names(&self, path: &ObjectPath) -> bool {
+        self.regex.is_match(if self.by_name { path.name() } else { path.relative() })
+    }
+
+    /// Whether it names a path, or a directory above it.
+    pub fn names_it_or_above(&self, path: &ObjectPath) -> bool {
+        self.names(path) || path.ancestors().any(|above| self.names(&above))
+    }
+}
+
+/// The regular expression of a pattern; none where a bracket stays open.
+fn translated(glob: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut letters = glob.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '*' if letters.next_if_eq(&'*').is_some() => match letters.next_if_eq(&'/') {
+                Some(_) => out.push_str("(?:.*/)?"),
+                None => out.push_str(".*"),
+            },
+            '*' => out.push_str("[^/]*"),
+            '?' => out.push_str("[^/]"),
+            '[' => {
+                let negated = letters.next_if(|next| "!^".contains(*next)).is_some();
+                let mut set = String::new();
+                loop {
+                    match letters.next()? {
+                        ']' if !set.is_empty() => break,
+                        '-' => set.push('-'),
+                        other => set.push_str(&regex::escape(&other.to_string())),
+                    }
+                }
+                out.push_str(if negated { "[^/" } else { "[" });
+                out.push_str(&set);
+                out.push(']');
+            }
+            other => out.push_str(&regex::escape(&other.to_string())),
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_named(glob: &str, path: &str) -> bool {
+        PathGlob::parse(glob).unwrap().names(&ObjectPath::new(path.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_pattern_without_a_slash_is_about_names_and_one_with_a_slash_about_paths() {
+        assert!(is_named("*.pyc", "/usr/lib/a.pyc") && !is_named("*.pyc", "/usr/lib.pyc/a"));
+        assert!(is_named("etc/*.conf", "/etc/a.conf") && !is_named("etc/*.conf", "/usr/etc/a.conf"));
+        assert!(is_named("/etc/**", "/etc/a/b") && !is_named("/etc/*", "/etc/a/b"));
+        assert!(is_named("**/doc/x", "/doc/x") && is_named("**/doc/x", "/a/b/doc/x"));
+        assert!(is_named("[a-c]?.d", "/bx.d") && !is_named("[!a-c]?.d", "/bx.d"));
+        assert!(is_named("a+b", "/a+b") && !is_named("a.b", "/axb"));
+        assert!(is_named("?.x", "/\u{a}.x"), "a newline is a letter");
+    }
+
+    #[test]
+    fn what_lies_below_is_meant_too_where_that_is_asked() {
+        let path = ObjectPath::new(b"/usr/share/doc/x").unwrap();
+        assert!(PathGlob::parse("usr/share").unwrap().names_it_or_above(&path));
+        assert!(!PathGlob::parse("usr/sha").unwrap().names_it_or_above(&path));
+    }
+
+    #[test]
+    fn an_open_bracket_and_nothing_are_no_patterns() {
+        for text in ["", "[a", "[]", "[z-a]"] {
+            assert!(PathGlob::parse(text).is_err(), "{text}");
+        }
+    }
+}

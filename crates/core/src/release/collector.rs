@@ -1,0 +1,213 @@
+//! The objects of an archive, gathered in its order and put into the order of paths.
+//!
+//! Refused here, once for all archives: two objects of one path, an object below one that is no directory (so that no
+//! name leads out through a link), a hard link to nothing.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
+use super::error::ReleaseProblem;
+use super::{ContentReader, FileContent, LinkGroup, ReleaseObject, ReleaseObjectKind};
+use patchadm_rootfs::Sums;
+use patchadm_svr4::package::ObjectPath;
+
+/// Hard links to hard links, at most.
+const LONGEST_CHAIN: usize = 64;
+
+/// The objects of an archive so far.
+#[derive(Default)]
+pub(super) struct ObjectCollector {
+    drafts: Vec<Draft>,
+    contents: usize,
+}
+
+struct Draft {
+    object: ReleaseObject,
+    source: DraftSource,
+}
+
+/// Where the bytes of an object are.
+enum DraftSource {
+    /// It has none.
+    Nowhere,
+    /// The content of this number in the archive.
+    Content(usize),
+    /// Those of the file at this path.
+    LinkTo(ObjectPath),
+}
+
+/// The names of each content of an archive, in the order of the archive; those of one content are sorted.
+#[derive(Debug)]
+pub(super) struct ContentNames(Vec<ContentEntry>);
+
+#[derive(Debug, Default)]
+struct ContentEntry {
+    names: Vec<ObjectPath>,
+    size: u64,
+}
+
+/// Returns the content of a regular file with these sums.
+pub(super) fn content_of(sums: Sums) -> FileContent {
+    FileContent { size: sums.size, cksum: sums.cksum, digest: sums.b3 }
+}
+
+impl ObjectCollector {
+    /// Adds an object without content.
+    pub(super) fn add(&mut self, object: ReleaseObject) {
+        self.drafts.push(Draft { object, source: DraftSource::Nowhere });
+    }
+
+    /// Adds the names of the next content of the archive.
+    pub(super) fn add_files(&mut self, objects: impl IntoIterator<Item = ReleaseObject>) {
+        let number = self.contents;
+        self.contents += 1;
+        let drafts = objects.into_iter().map(|object| Draft { object, source: DraftSource::Content(number) });
+        self.drafts.extend(drafts);
+    }
+
+    /// Adds another name of the file at `target`, which may come later.
+    pub(super) fn add_link(&mut self, object: ReleaseObject, target: ObjectPath) {
+        self.drafts.push(Draft { object, source: DraftSource::LinkTo(target) });
+    }
+
+    /// Checks all and puts it in order.
+    pub(super) fn finish(mut self) -> Result<(Vec<ReleaseObject>, ContentNames), ReleaseProblem> {
+        self.drafts.sort_by(|one, other| one.object.path.cmp(&other.object.path));
+        self.refuse_duplicates()?;
+        self.refuse_misplaced()?;
+        self.resolve_links()?;
+        let mut contents: Vec<ContentEntry> = Vec::new();
+        contents.resize_with(self.contents, ContentEntry::default);
+        for draft in &self.drafts {
+            if let DraftSource::Content(number) = draft.source
+                && let Some(entry) = contents.get_mut(number)
+            {
+                entry.names.push(draft.object.path.clone());
+                entry.size = draft.object.content().map_or(0, |content| content.size);
+            }
+        }
+        let mut groups = BTreeMap::new();
+        for draft in &mut self.drafts {
+            if let (DraftSource::Content(number), ReleaseObjectKind::File { links, .. }) =
+                (&draft.source, &mut draft.object.kind)
+                && contents.get(*number).is_some_and(|entry| entry.names.len() > 1)
+            {
+                let next = u32::try_from(groups.len()).unwrap_or(u32::MAX);
+                *links = Some(*groups.entry(*number).or_insert(LinkGroup(next)));
+            }
+        }
+        let objects = self.drafts.into_iter().map(|draft| draft.object).collect();
+        Ok((objects, ContentNames(contents)))
+    }
+
+    fn refuse_duplicates(&self) -> Result<(), ReleaseProblem> {
+        let twice = self.drafts.windows(2).find_map(|pair| match pair {
+            [one, next] if one.object.path == next.object.path => Some(&one.object.path),
+            _ => None,
+        });
+        twice.map_or(Ok(()), |path| Err(ReleaseProblem::BadForm(format!("two objects are called <{path}>"))))
+    }
+
+    fn refuse_misplaced(&self) -> Result<(), ReleaseProblem> {
+        for draft in &self.drafts {
+            for above in draft.object.path.ancestors_bytes() {
+                let Some(at) = self.position(above) else { continue };
+                if self.drafts.get(at).is_some_and(|above| !above.object.is_directory()) {
+                    let (member, above) = (draft.object.path.to_string(), above.escape_ascii());
+                    let reason = format!("is below <{above}>, which is no directory");
+                    return Err(ReleaseProblem::Unsafe { member, reason });
+                }
+                // What is above that one was looked at when its turn came.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn position(&self, path: &[u8]) -> Option<usize> {
+        self.drafts.binary_search_by(|draft| draft.object.path.as_bytes().cmp(path)).ok()
+    }
+
+    /// Makes each hard link a name of the content it leads to, with the attributes of that file.
+    fn resolve_links(&mut self) -> Result<(), ReleaseProblem> {
+        for at in 0..self.drafts.len() {
+            let Some(Draft { object, source: DraftSource::LinkTo(first) }) = self.drafts.get(at) else {
+                continue;
+            };
+            let (path, class, mut target) = (object.path.clone(), object.class.clone(), first.clone());
+            let mut found = None;
+            for _ in 0..LONGEST_CHAIN {
+                match self.position(target.as_bytes()).and_then(|at| self.drafts.get(at)) {
+                    Some(Draft { source: DraftSource::LinkTo(next), .. }) => target = next.clone(),
+                    Some(Draft { source: DraftSource::Content(number), object }) => {
+                        found = Some((*number, object.clone()));
+                        break;
+                    }
+                    _ => break,
+                }
+            }
+            let Some((number, mut object)) = found else {
+                let reason = format!("<{path}> is a hard link to <{first}>, and there is no such file in it");
+                return Err(ReleaseProblem::bad(reason));
+            };
+            (object.path, object.class) = (path, class);
+            if let Some(draft) = self.drafts.get_mut(at) {
+                *draft = Draft { object, source: DraftSource::Content(number) };
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An archive whose contents can be read again, each with the number it had in the first pass.
+pub(super) trait NumberedContents: Send + Sync {
+    /// Gives the contents in the order of the archive, until told to stop.
+    fn each_content(&self, visit: &mut ContentVisit<'_>) -> Result<(), ReleaseProblem>;
+}
+
+/// What is done with a content, by its number.
+pub(super) type ContentVisit<'a> = dyn FnMut(usize, &mut dyn Read) -> ControlFlow<()> + 'a;
+
+/// The contents of an archive by the paths of its objects.
+pub(super) struct ArchiveContents<A> {
+    pub(super) archive: A,
+    pub(super) names: ContentNames,
+}
+
+impl<A: NumberedContents> ContentReader for ArchiveContents<A> {
+    fn each(
+        &self,
+        wanted: &dyn Fn(&ObjectPath) -> bool,
+        sink: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let chosen = |entry: &ContentEntry| entry.names.iter().position(wanted);
+        let mut waited: Vec<Option<usize>> = self.names.0.iter().map(chosen).collect();
+        let mut left = waited.iter().flatten().count();
+        if left == 0 {
+            return Ok(());
+        }
+        let name = |number: usize, at: usize| self.names.0.get(number).and_then(|entry| entry.names.get(at));
+        let mut outcome = Ok(());
+        let walked = self.archive.each_content(&mut |number, data| {
+            let waited = waited.get_mut(number).and_then(Option::take);
+            let Some(path) = waited.and_then(|at| name(number, at)) else { return ControlFlow::Continue(()) };
+            left -= 1;
+            outcome = sink(path, data);
+            if outcome.is_err() || left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        outcome?;
+        walked.map_err(io::Error::other)?;
+        for (number, entry) in self.names.0.iter().enumerate() {
+            let Some(path) = waited.get_mut(number).and_then(Option::take).and_then(|at| name(number, at))
+            else {
+                continue;
+            };
+            if entry.size > 0 {
+                return Err(io::Error::other(ReleaseProblem::Changed(format!("the archive of {path}"))));
+            }
+            sink(path, &mut io::empty())?;
+        }
+        Ok(())
+    }
+}

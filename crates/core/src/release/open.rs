@@ -1,0 +1,159 @@
+//! The one door to releases: finds out what an operand is, by its content, and reads it.
+//!
+//! A directory with `pkginfo` and `pkgmap` is an SVR4 package. One in which every entry is a package (such a directory, a
+//! datastream, a Debian or rpm package) is a set of them, any other a tree. `set:DIR` and `tree:DIR` say it; then a set may
+//! have tar archives, too, and anything else in it is refused by name.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::archive_file::ArchiveFile;
+use super::error::{ReleaseError, ReleaseProblem};
+use super::form::{
+    MOST_PACKAGES, OperandForm, entries, file_form, is_svr4_directory, named_form, package_form,
+};
+use super::tar_archive::TarPart;
+use super::{Release, ReleaseForm, ReleasePackage, deb, rpm, svr4, tree};
+use patchadm_rootfs::side_by_side;
+
+/// Opens a release and reads all of it once, with at most so many threads: the objects of each package with their sums. The
+/// result does not depend on their number.
+pub fn open(operand: &OsStr, cores: usize) -> Result<Release, ReleaseError> {
+    let prefixed = |prefix: &[u8]| {
+        operand.as_bytes().strip_prefix(prefix).map(|path| Path::new(OsStr::from_bytes(path)))
+    };
+    let mut packages = if let Some(path) = prefixed(b"tree:") {
+        read(path, OperandForm::Tree, cores)?
+    } else if let Some(path) = prefixed(b"set:") {
+        let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
+        read_set(&entries, cores, &named_form)?
+    } else {
+        open_unsaid(Path::new(operand), cores)?
+    };
+    sort(&mut packages);
+    refuse_namesakes(&packages).map_err(|problem| failed(Path::new(operand), problem))?;
+    Ok(Release { name: operand.to_string_lossy().into_owned(), packages })
+}
+
+/// Opens some entries of a set in the same way; `name` is what messages call them together. Those of which `wanted` says
+/// no are left out.
+pub fn open_packages(
+    name: &str,
+    entries: &[PathBuf],
+    cores: usize,
+    wanted: &dyn Fn(&ReleasePackage) -> bool,
+) -> Result<Release, ReleaseError> {
+    let mut packages = read_set(entries, cores, &named_form)?;
+    packages.retain(wanted);
+    sort(&mut packages);
+    refuse_namesakes(&packages).map_err(|problem| failed(Path::new(name), problem))?;
+    Ok(Release { name: name.to_owned(), packages })
+}
+
+fn sort(packages: &mut [ReleasePackage]) {
+    packages.sort_by(|one, other| {
+        let key =
+            |package: &ReleasePackage| (package.name.clone(), package.arch.clone(), package.origin.clone());
+        key(one).cmp(&key(other))
+    });
+}
+
+fn failed(path: &Path, problem: ReleaseProblem) -> ReleaseError {
+    ReleaseError { path: path.to_owned(), problem }
+}
+
+fn open_unsaid(path: &Path, cores: usize) -> Result<Vec<ReleasePackage>, ReleaseError> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => failed(path, ReleaseProblem::NotFound),
+        _ => failed(path, ReleaseProblem::Io(error)),
+    })?;
+    if !metadata.is_dir() {
+        return read(path, file_form(path).map_err(|problem| failed(path, problem))?, cores);
+    }
+    if is_svr4_directory(path) {
+        return read(path, OperandForm::Svr4, cores);
+    }
+    let entries = entries(path).map_err(|error| failed(path, ReleaseProblem::Io(error)))?;
+    // The first entry that is none decides; in a tree that is one of the first.
+    if !entries.is_empty() && entries.iter().all(|entry| package_form(entry).is_some()) {
+        return read_set(&entries, cores, &|entry| {
+            package_form(entry).ok_or_else(|| ReleaseProblem::Changed(entry.display().to_string()))
+        });
+    }
+    read(path, OperandForm::Tree, cores)
+}
+
+/// Reads several packages at a time.
+fn read_set(
+    entries: &[PathBuf],
+    cores: usize,
+    form: &(dyn Fn(&Path) -> Result<OperandForm, ReleaseProblem> + Sync),
+) -> Result<Vec<ReleasePackage>, ReleaseError> {
+    if entries.len() > MOST_PACKAGES {
+        let path = entries.first().and_then(|entry| entry.parent()).unwrap_or(Path::new("."));
+        return Err(failed(path, ReleaseProblem::BadForm(format!("more than {MOST_PACKAGES} entries"))));
+    }
+    let read = side_by_side(cores.max(1), entries.len(), || {
+        move |at: usize| match entries.get(at) {
+            Some(entry) => {
+                form(entry).map_err(|problem| failed(entry, problem)).and_then(|form| read(entry, form, 1))
+            }
+            None => Ok(Vec::new()),
+        }
+    });
+    Ok(read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+fn read(path: &Path, form: OperandForm, cores: usize) -> Result<Vec<ReleasePackage>, ReleaseError> {
+    let origin = path.display().to_string();
+    let file = || ArchiveFile::open(path);
+    let packages = match form {
+        OperandForm::Tree => tree::read(path, origin, cores).map(|package| vec![package]),
+        OperandForm::Svr4 => svr4::read(path, &origin),
+        OperandForm::Tar => file().and_then(|file| tar(&file, origin)).map(|package| vec![package]),
+        OperandForm::Deb => file().and_then(|file| deb::read(&file, origin)).map(|package| vec![package]),
+        OperandForm::Rpm => file().and_then(|file| rpm::read(&file, origin)).map(|package| vec![package]),
+    };
+    packages.map_err(|problem| failed(path, problem))
+}
+
+/// A tar archive of a tree.
+fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
+    let (objects, contents) = TarPart(file.part(0, file.size())).list()?;
+    Ok(ReleasePackage {
+        origin,
+        form: ReleaseForm::Tar,
+        name: None,
+        arch: None,
+        version: None,
+        source: None,
+        summary: None,
+        scripts: Vec::new(),
+        svr4: None,
+        objects,
+        contents: Box::new(contents),
+    })
+}
+
+/// Refuses two packages that no pairing could tell apart.
+fn refuse_namesakes(packages: &[ReleasePackage]) -> Result<(), ReleaseProblem> {
+    let is_same = |one: &ReleasePackage, other: &ReleasePackage| {
+        one.name.is_some() && (&one.name, &one.arch, one.form) == (&other.name, &other.arch, other.form)
+    };
+    for pair in packages.windows(2) {
+        if let [one, next] = pair
+            && is_same(one, next)
+        {
+            return Err(ReleaseProblem::BadForm(format!(
+                "{} and {} are both the package {} for {}",
+                one.origin,
+                next.origin,
+                one.name.as_deref().unwrap_or_default(),
+                one.arch.as_deref().unwrap_or_default()
+            )));
+        }
+    }
+    Ok(())
+}

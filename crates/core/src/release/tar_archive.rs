@@ -1,0 +1,255 @@
+//! Tar archives: of a tree as an operand, and inside a Debian package.
+//!
+//! Read are the seventh edition's form, ustar, GNU long names and pax records: names, times, owners and extended attributes
+//! (`SCHILY.xattr.`). Refused by name are sparse files, access control lists as text, and whatever else only one archiver
+//! knows. An archive without the zero blocks at its end is cut.
+
+use std::io::{self, BufReader, Read};
+use std::ops::ControlFlow;
+
+use tar::{Archive, EntryType, Header};
+
+use super::archive_file::{FilePart, read_limited};
+use super::attributes::is_kept;
+use super::collector::{
+    ArchiveContents, ContentNames, ContentVisit, NumberedContents, ObjectCollector, content_of,
+};
+use super::error::ReleaseProblem;
+use super::pax::PaxRecords;
+use super::{Device, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
+use patchadm_container::{ContainerFormat, open_container};
+use patchadm_rootfs::{Digest, Sums, Timestamp};
+use patchadm_svr4::package::{Mode, ObjectPath, Word};
+
+/// The longest record before a member.
+const LONGEST_RECORD: u64 = 1 << 20;
+
+/// What may follow the end mark: padding, read over so that a compression around the archive is checked to its end.
+const PADDING: u64 = 16 << 20;
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 16;
+
+/// A tar archive in a part of a file, compressed or not.
+pub(super) struct TarPart(pub(super) FilePart);
+
+/// A member of an archive.
+struct TarMember {
+    object: ReleaseObject,
+    kind: TarKind,
+}
+
+/// What a member is, as far as the content is concerned.
+enum TarKind {
+    File,
+    Link(ObjectPath),
+    Other,
+}
+
+type MemberVisit<'a> = dyn FnMut(TarMember, &mut dyn Read) -> Result<ControlFlow<()>, ReleaseProblem> + 'a;
+
+impl TarPart {
+    /// Reads all members, with the sums of the files.
+    pub(super) fn list(self) -> Result<(Vec<ReleaseObject>, ArchiveContents<Self>), ReleaseProblem> {
+        let mut collector = ObjectCollector::default();
+        let mut buffer = vec![0; BUFFER];
+        self.walk(&mut |member, data| {
+            let TarMember { mut object, kind } = member;
+            match kind {
+                TarKind::Other => collector.add(object),
+                TarKind::Link(target) => collector.add_link(object, target),
+                TarKind::File => {
+                    let sums = Sums::through(&mut buffer, data).map_err(ReleaseProblem::of_archive)?;
+                    let upkeep = Upkeep::default();
+                    object.kind = ReleaseObjectKind::File { content: content_of(sums), upkeep, links: None };
+                    collector.add_files([object]);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let (objects, names): (_, ContentNames) = collector.finish()?;
+        Ok((objects, ArchiveContents { archive: self, names }))
+    }
+
+    fn walk(&self, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
+        let opened = open_container(self.0.reader()).map_err(ReleaseProblem::of_archive)?;
+        match opened.form {
+            ContainerFormat::Tar => walk_members(opened.reader, visit),
+            ContainerFormat::Unsupported(what) => {
+                Err(ReleaseProblem::Unsupported(format!("{what} compression")))
+            }
+            _ => Err(ReleaseProblem::bad("it is no tar archive")),
+        }
+    }
+
+    /// Gives the files of an archive by name, as those of a package's description are read.
+    pub(super) fn each_file(
+        &self,
+        visit: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> Result<(), ReleaseProblem>,
+    ) -> Result<(), ReleaseProblem> {
+        self.walk(&mut |member, data| {
+            if matches!(member.kind, TarKind::File) {
+                visit(&member.object.path, data)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+}
+
+impl NumberedContents for TarPart {
+    fn each_content(&self, visit: &mut ContentVisit<'_>) -> Result<(), ReleaseProblem> {
+        let mut number = 0;
+        self.walk(&mut |member, data| {
+            if !matches!(member.kind, TarKind::File) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            number += 1;
+            Ok(visit(number - 1, data))
+        })
+    }
+}
+
+/// Gives each member but the top directory.
+fn walk_members(input: Box<dyn Read + '_>, visit: &mut MemberVisit<'_>) -> Result<(), ReleaseProblem> {
+    let input = ZeroTail { inner: BufReader::with_capacity(BUFFER, input), zeros: 0 };
+    let mut archive = Archive::new(input);
+    let mut records = PaxRecords::default();
+    for entry in archive.entries().map_err(ReleaseProblem::of_archive)?.raw(true) {
+        let mut entry = entry.map_err(ReleaseProblem::of_archive)?;
+        let kind = entry.header().entry_type();
+        let mut record = || read_limited(&mut entry, LONGEST_RECORD, "a record before a member");
+        match kind {
+            EntryType::GNULongName => records.path = Some(without_nuls(record()?)),
+            EntryType::GNULongLink => records.link = Some(without_nuls(record()?)),
+            EntryType::XHeader => records.read(&record()?)?,
+            EntryType::XGlobalHeader => {}
+            _ => {
+                let records = std::mem::take(&mut records);
+                let header = entry.header().clone();
+                if let Some(member) = member(&header, records)?
+                    && visit(member, &mut entry)?.is_break()
+                {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    let mut rest = archive.into_inner();
+    io::copy(&mut (&mut rest).take(PADDING), &mut io::sink()).map_err(ReleaseProblem::of_archive)?;
+    if rest.zeros < 512 {
+        return Err(ReleaseProblem::bad("archive is damaged: it is cut before its end mark"));
+    }
+    Ok(())
+}
+
+fn without_nuls(mut name: Vec<u8>) -> Vec<u8> {
+    while name.last() == Some(&0) {
+        name.pop();
+    }
+    name
+}
+
+/// Describes a member; `None` for the top directory itself.
+fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, ReleaseProblem> {
+    let damaged = |error: io::Error| ReleaseProblem::BadForm(format!("archive is damaged: {error}"));
+    let name = records.path.clone().unwrap_or_else(|| header.path_bytes().into_owned());
+    let link = records.link.clone().or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default();
+    let size = header.entry_size().map_err(damaged)?;
+    // Readers that disagree about a size see different archives (CVE-2025-62518).
+    if records.size.is_some_and(|other| other != size) {
+        return Err(ReleaseProblem::bad("a pax record gives a member another size than its header"));
+    }
+    let Some(path) = member_path(&name)? else { return Ok(None) };
+    let device = |word: io::Result<Option<u32>>| word.map(Option::unwrap_or_default).map_err(damaged);
+    let device = || {
+        Ok::<_, ReleaseProblem>(Device {
+            major: device(header.device_major())?,
+            minor: device(header.device_minor())?,
+        })
+    };
+    let nothing =
+        ReleaseObjectKind::File { content: content_of(NOTHING), upkeep: Upkeep::default(), links: None };
+    let directory = ReleaseObjectKind::Directory { exclusive: false };
+    let (kind, object) = match header.entry_type() {
+        // Before ustar a directory was a file whose name ends in a slash.
+        EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => (TarKind::Other, directory),
+        EntryType::Regular | EntryType::Continuous => (TarKind::File, nothing),
+        EntryType::Directory => (TarKind::Other, directory),
+        EntryType::Symlink => (TarKind::Other, ReleaseObjectKind::Symlink(link)),
+        EntryType::Link if size > 0 => {
+            return Err(ReleaseProblem::Unsupported(format!(
+                "<{path}>, a hard link with content of its own"
+            )));
+        }
+        EntryType::Link => {
+            let Some(target) = member_path(&link)? else {
+                return Err(ReleaseProblem::bad(format!("<{path}> is a hard link to a directory")));
+            };
+            (TarKind::Link(target), nothing)
+        }
+        EntryType::Fifo => (TarKind::Other, ReleaseObjectKind::Pipe),
+        EntryType::Block => (TarKind::Other, ReleaseObjectKind::Block(device()?)),
+        EntryType::Char => (TarKind::Other, ReleaseObjectKind::Character(device()?)),
+        EntryType::GNUSparse => {
+            return Err(ReleaseProblem::Unsupported(format!("<{path}>, a sparse file in a tar archive")));
+        }
+        other => {
+            let letter = char::from(other.as_byte()).escape_default();
+            return Err(ReleaseProblem::Unsupported(format!("<{path}>, a tar member of type {letter}")));
+        }
+    };
+    let seconds = header.mtime().map_err(damaged)?;
+    let object = ReleaseObject {
+        path,
+        kind: object,
+        mode: Mode::of(header.mode().map_err(damaged)?),
+        owner: owner(records.user, header.username_bytes(), records.uid.or(header.uid().ok())),
+        group: owner(records.group, header.groupname_bytes(), records.gid.or(header.gid().ok())),
+        // Negative times before 1970 are written as numbers of two's complement.
+        mtime: records.mtime.unwrap_or(Timestamp::whole(seconds.cast_signed())),
+        xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept(name)).collect(),
+        class: Word::default(),
+    };
+    Ok(Some(TarMember { object, kind }))
+}
+
+/// The sums of no bytes, before the real ones are known.
+const NOTHING: Sums = Sums { size: 0, cksum: 0, b3: Digest([0; 32]) };
+
+fn owner(record: Option<Vec<u8>>, name: Option<&[u8]>, id: Option<u64>) -> ObjectOwner {
+    let name = record.or_else(|| name.map(<[u8]>::to_vec)).unwrap_or_default();
+    let name = std::str::from_utf8(&name).ok().filter(|name| !name.is_empty()).map(Word::from);
+    ObjectOwner { name, id: id.and_then(|id| u32::try_from(id).ok()) }
+}
+
+/// Checks the name of a member; `None` for the top directory.
+pub(super) fn member_path(name: &[u8]) -> Result<Option<ObjectPath>, ReleaseProblem> {
+    let refused = |reason: &str| {
+        let shown = name.get(..200).unwrap_or(name).escape_ascii().to_string();
+        Err(ReleaseProblem::Unsafe { member: shown, reason: reason.to_owned() })
+    };
+    if name.is_empty() || name.first() == Some(&b'/') {
+        return refused(if name.is_empty() { "has no name" } else { "has an absolute name" });
+    }
+    match ObjectPath::new(&[b"/", name].concat()) {
+        Ok(path) if path.relative().is_empty() => Ok(None),
+        Ok(path) => Ok(Some(path)),
+        Err(error) => refused(error.reason),
+    }
+}
+
+/// A reader that counts the zero bytes before the place it has come to.
+struct ZeroTail<R> {
+    inner: R,
+    zeros: u64,
+}
+
+impl<R: Read> Read for ZeroTail<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let read = buffer.get(..count).unwrap_or_default();
+        let zeros = read.iter().rev().take_while(|&&byte| byte == 0).count();
+        self.zeros = if zeros == count { self.zeros + count as u64 } else { zeros as u64 };
+        Ok(count)
+    }
+}

@@ -1,0 +1,284 @@
+//! Directory trees, read in place.
+//!
+//! No symbolic link is followed below the top, and no `..` leads out (`patchadm_rootfs`). Each file is looked at before and
+//! after it is read, each directory before and after all of it: a tree that changes meanwhile is an error. Several files
+//! are read at a time; the list does not depend on how many.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::attributes::kept;
+use super::collector::content_of;
+use super::error::ReleaseProblem;
+use super::{
+    ContentReader, Device, LinkGroup, ObjectOwner, ReleaseForm, ReleaseObject, ReleaseObjectKind,
+    ReleasePackage, Upkeep,
+};
+use patchadm_rootfs::{
+    Dir, FileType, Live, LiveKind, ObjectStatus, Root, RootError, Sums, accounts_of, side_by_side,
+};
+use patchadm_svr4::package::{Accounts, ObjectPath, Word};
+
+/// Directories inside directories, at most.
+const DEEPEST: usize = 256;
+
+/// Files that a thread takes at once, so that all of them end at about the same time.
+const PIECE: usize = 64;
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 16;
+
+/// An object as the walk met it.
+struct MetObject {
+    path: ObjectPath,
+    status: ObjectStatus,
+}
+
+/// What identifies a file with several names.
+type FileKey = ((u32, u32), u64);
+
+/// Reads a tree with so many threads.
+pub(super) fn read(path: &Path, origin: String, cores: usize) -> Result<ReleasePackage, ReleaseProblem> {
+    let root = Root::open(path)?;
+    let host = Root::open(Path::new("/"))?;
+    let accounts = accounts_of(&host, &host)?;
+    let top = root.dir(&ObjectPath::root())?;
+    let before = top.itself()?;
+    let met = walk(&root)?;
+    let firsts = first_names(&met);
+    let is_first = |met: &MetObject| firsts.get(&key(&met.status)).is_none_or(|first| *first == &met.path);
+    let to_read: Vec<&MetObject> = met.iter().filter(|met| is_first(met)).collect();
+    let pieces: Vec<&[&MetObject]> = to_read.chunks(PIECE).collect();
+    let read = side_by_side(cores.max(1), pieces.len(), || {
+        let mut reader =
+            ObjectReader { root: &root, accounts: &accounts, directory: None, buffer: vec![0; BUFFER] };
+        let pieces = &pieces;
+        move |at| reader.piece(pieces.get(at).copied().unwrap_or_default())
+    });
+    let read: Vec<ReleaseObject> =
+        read.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    let objects = with_links(&met, &firsts, read)?;
+    let is_untouched = |met: &MetObject| {
+        Ok::<_, RootError>(look_again(&root, &met.path)?.is_some_and(|now| met.status.is_untouched(&now)))
+    };
+    for directory in met.iter().filter(|met| met.status.file_type == FileType::Directory) {
+        if !is_untouched(directory)? {
+            return Err(ReleaseProblem::Changed(root.show(&directory.path)));
+        }
+    }
+    if !before.is_untouched(&top.itself()?) {
+        return Err(ReleaseProblem::Changed(root.show(&ObjectPath::root())));
+    }
+    let stamps = met.into_iter().filter(|met| met.status.file_type == FileType::Regular);
+    let contents = TreeContents::new(root, stamps.collect(), &objects);
+    Ok(ReleasePackage {
+        origin,
+        form: ReleaseForm::Tree,
+        name: None,
+        arch: None,
+        version: None,
+        source: None,
+        summary: None,
+        scripts: Vec::new(),
+        svr4: None,
+        objects,
+        contents: Box::new(contents),
+    })
+}
+
+fn key(status: &ObjectStatus) -> FileKey {
+    (status.file_system, status.inode.number)
+}
+
+fn look_again(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
+    match path.parent() {
+        Some(parent) => root.dir(&parent)?.look(path.name()),
+        None => Ok(None),
+    }
+}
+
+/// Finds everything below the top, sorted by path. Sockets are refused.
+fn walk(root: &Root) -> Result<Vec<MetObject>, ReleaseProblem> {
+    let mut met = Vec::new();
+    let mut open = vec![ObjectPath::root()];
+    while let Some(path) = open.pop() {
+        if path.relative().split(|&byte| byte == b'/').count() > DEEPEST {
+            return Err(ReleaseProblem::bad("directories are nested too deeply"));
+        }
+        let directory = root.dir(&path)?;
+        for name in directory.names()? {
+            let path = path.join(&name)?;
+            let Some(status) = directory.look(&name)? else {
+                return Err(ReleaseProblem::Changed(root.show(&path)));
+            };
+            match status.file_type {
+                FileType::Directory => open.push(path.clone()),
+                FileType::Socket => return Err(ReleaseProblem::Unsupported(format!("<{path}>, a socket"))),
+                _ => {}
+            }
+            met.push(MetObject { path, status });
+        }
+    }
+    met.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(met)
+}
+
+/// The first name of each regular file that has several in the tree or elsewhere.
+fn first_names(met: &[MetObject]) -> HashMap<FileKey, &ObjectPath> {
+    let mut firsts = HashMap::new();
+    for met in met.iter().filter(|met| met.status.file_type == FileType::Regular && met.status.links > 1) {
+        firsts.entry(key(&met.status)).or_insert(&met.path);
+    }
+    firsts
+}
+
+/// Adds the other names of each file, and numbers those that have any.
+fn with_links(
+    met: &[MetObject],
+    firsts: &HashMap<FileKey, &ObjectPath>,
+    read: Vec<ReleaseObject>,
+) -> Result<Vec<ReleaseObject>, ReleaseProblem> {
+    let mut counts: HashMap<FileKey, usize> = HashMap::new();
+    for met in met.iter().filter(|met| met.status.links > 1) {
+        *counts.entry(key(&met.status)).or_default() += 1;
+    }
+    let mut groups = HashMap::new();
+    let mut found: Vec<ReleaseObject> = Vec::with_capacity(met.len());
+    let mut read = read.into_iter();
+    for met in met {
+        let first = firsts.get(&key(&met.status)).copied().filter(|first| **first != met.path);
+        let mut object = match first {
+            None => read.next(),
+            Some(first) => {
+                let at = found.binary_search_by(|object| object.path.cmp(first));
+                at.ok().and_then(|at| found.get(at).cloned())
+            }
+        }
+        .ok_or_else(|| ReleaseProblem::Changed(met.path.to_string()))?;
+        object.path = met.path.clone();
+        if let ReleaseObjectKind::File { links, .. } = &mut object.kind
+            && counts.get(&key(&met.status)).is_some_and(|&count| count > 1)
+        {
+            let next = u32::try_from(groups.len()).unwrap_or(u32::MAX);
+            *links = Some(*groups.entry(key(&met.status)).or_insert(LinkGroup(next)));
+        }
+        found.push(object);
+    }
+    Ok(found)
+}
+
+/// What one thread reads with.
+struct ObjectReader<'a> {
+    root: &'a Root,
+    accounts: &'a Accounts,
+    directory: Option<Dir>,
+    buffer: Vec<u8>,
+}
+
+impl ObjectReader<'_> {
+    fn piece(&mut self, met: &[&MetObject]) -> Result<Vec<ReleaseObject>, ReleaseProblem> {
+        met.iter().map(|met| self.object(met)).collect()
+    }
+
+    fn object(&mut self, met: &MetObject) -> Result<ReleaseObject, ReleaseProblem> {
+        let directory = directory_of(self.root, &mut self.directory, &met.path)?;
+        let live = directory.live_through(&mut self.buffer, met.path.name(), None)?;
+        let changed = || ReleaseProblem::Changed(self.root.show(&met.path));
+        let live = live.filter(|live| is_as_met(&met.status, live)).ok_or_else(changed)?;
+        Ok(described(live, met.path.clone(), self.accounts))
+    }
+}
+
+/// Whether an object is still as the walk met it.
+fn is_as_met(met: &ObjectStatus, live: &Live) -> bool {
+    let same = (met.inode, met.mtime, met.ctime) == (live.inode, live.mtime, live.ctime);
+    same && live.size().is_none_or(|size| size == met.size)
+}
+
+/// The directory of a path, opened unless it is the one that is open.
+fn directory_of<'d>(root: &Root, open: &'d mut Option<Dir>, path: &ObjectPath) -> Result<&'d Dir, RootError> {
+    let parent = path.parent_bytes().unwrap_or(b"/");
+    let directory = match open.take() {
+        Some(directory) if directory.path().as_bytes() == parent => directory,
+        _ => root.dir(&path.parent().unwrap_or_else(ObjectPath::root))?,
+    };
+    Ok(open.insert(directory))
+}
+
+fn described(live: Live, path: ObjectPath, accounts: &Accounts) -> ReleaseObject {
+    let kind = match live.kind {
+        LiveKind::Regular { size, b3, cksum } => {
+            let content = content_of(Sums { size, cksum, b3 });
+            ReleaseObjectKind::File { content, upkeep: Upkeep::default(), links: None }
+        }
+        LiveKind::Directory => ReleaseObjectKind::Directory { exclusive: false },
+        LiveKind::Symlink(target) => ReleaseObjectKind::Symlink(target),
+        LiveKind::Device { block: true, major, minor } => ReleaseObjectKind::Block(Device { major, minor }),
+        LiveKind::Device { block: false, major, minor } => {
+            ReleaseObjectKind::Character(Device { major, minor })
+        }
+        // The walk refused sockets.
+        LiveKind::Pipe | LiveKind::Socket => ReleaseObjectKind::Pipe,
+    };
+    ReleaseObject {
+        path,
+        kind,
+        mode: live.mode,
+        owner: owner(live.uid, accounts.user(live.uid)),
+        group: owner(live.gid, accounts.group(live.gid)),
+        mtime: live.mtime,
+        xattrs: kept(live.xattrs),
+        class: Word::default(),
+    }
+}
+
+/// An account; one without a name is called by its number, which is no name.
+fn owner(id: u32, called: Word) -> ObjectOwner {
+    ObjectOwner { name: Some(called).filter(|name| *name != id.to_string()), id: Some(id) }
+}
+
+/// The contents of a tree's files, for as long as the files are those that were read.
+struct TreeContents {
+    root: Root,
+    files: Vec<MetObject>,
+    groups: BTreeMap<ObjectPath, LinkGroup>,
+}
+
+impl TreeContents {
+    fn new(root: Root, files: Vec<MetObject>, objects: &[ReleaseObject]) -> Self {
+        let groups = objects.iter().filter_map(|object| Some((object.path.clone(), object.link_group()?)));
+        let groups = groups.collect();
+        Self { root, files, groups }
+    }
+
+    fn open(&self, open: &mut Option<Dir>, met: &MetObject) -> io::Result<impl Read + use<>> {
+        let of_tree = |error: RootError| io::Error::other(error);
+        let directory = directory_of(&self.root, open, &met.path).map_err(of_tree)?;
+        let (file, now) = directory.open_file(met.path.name()).map_err(of_tree)?;
+        if !met.status.is_untouched(&now) {
+            return Err(io::Error::other(ReleaseProblem::Changed(self.root.show(&met.path))));
+        }
+        // One byte more shows that it grows.
+        Ok(file.take(now.size + 1))
+    }
+}
+
+impl ContentReader for TreeContents {
+    fn each(
+        &self,
+        wanted: &dyn Fn(&ObjectPath) -> bool,
+        sink: &mut dyn FnMut(&ObjectPath, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut given = std::collections::HashSet::new();
+        let mut directory = None;
+        for met in self.files.iter().filter(|met| wanted(&met.path)) {
+            if self.groups.get(&met.path).is_some_and(|group| !given.insert(*group)) {
+                continue;
+            }
+            let mut file = self.open(&mut directory, met)?;
+            sink(&met.path, &mut file)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! The keys that a root trusts: a directory with a file for each, rules beside them, and the list of revoked ones.
+//!
+//! Whoever may write there decides what is applied. So the directory and each file must belong to the owner of the root or
+//! to the superuser, and nobody else may write to them; each file is judged by the descriptor that it is read from.
+
+use std::io::Read as _;
+
+use super::key_rules::{KeyRules, KeyRulesError, Revocations};
+use super::public_key::{KeyFileError, KeyId, LARGEST_KEY_FILE, PublicKey};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError};
+use patchadm_svr4::package::ObjectPath;
+
+/// The most keys of a root.
+const MOST_KEYS: usize = 1000;
+
+/// The largest list of revoked keys, in bytes: 1 MiB.
+const LARGEST_LIST: u64 = 1 << 20;
+
+/// The name of the list of revoked keys.
+const REVOKED: &[u8] = b"revoked";
+
+/// Why the keys of a root cannot be believed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyDirectoryError {
+    /// It could not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// Somebody else than the owner of the root may change it.
+    #[error("{path} is not the root's alone: {reason}")]
+    NotTheRoots {
+        /// The directory or file.
+        path: String,
+        /// Whose it is, or who may write to it.
+        reason: String,
+    },
+    /// A file is no key.
+    #[error("{path}: {reason}")]
+    Key {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: KeyFileError,
+    },
+    /// Rules or the list of revoked keys are damaged.
+    #[error("{path}: {reason}")]
+    Rules {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: KeyRulesError,
+    },
+    /// There are more keys, or larger files, than any root has.
+    #[error("{path}: {reason}")]
+    TooMuch {
+        /// The directory or file.
+        path: String,
+        /// What there is too much of.
+        reason: &'static str,
+    },
+}
+
+/// A key that a root trusts, within its rules.
+#[derive(Clone, Debug)]
+pub struct TrustedKey {
+    /// The name of its files, without endings.
+    pub name: String,
+    /// The key.
+    pub key: PublicKey,
+    /// What limits it.
+    pub rules: KeyRules,
+}
+
+/// The keys of a root and those that are revoked.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRing {
+    /// The keys, sorted by name. Several may have one id.
+    pub keys: Vec<TrustedKey>,
+    /// The revoked ones.
+    pub revoked: Revocations,
+}
+
+impl KeyRing {
+    /// The keys of an id.
+    pub fn of_id(&self, id: KeyId) -> impl Iterator<Item = &TrustedKey> {
+        self.keys.iter().filter(move |trusted| trusted.key.id == id)
+    }
+}
+
+/// The directory of the keys of a root.
+#[derive(Debug)]
+pub struct KeyDirectory<'a> {
+    root: &'a Root,
+    place: &'a ObjectPath,
+}
+
+impl<'a> KeyDirectory<'a> {
+    /// The directory at a place inside a root; it need not be there.
+    pub fn new(root: &'a Root, place: &'a ObjectPath) -> Self {
+        Self { root, place }
+    }
+
+    /// Reads all keys; none where there is no directory.
+    pub fn read(&self) -> Result<KeyRing, KeyDirectoryError> {
+        let physical = self.root.resolver().locate_dir(self.place)?;
+        let Some(dir) = self.root.dir_if_there(&physical)? else { return Ok(KeyRing::default()) };
+        self.check(&dir.itself()?, &self.root.show(&physical))?;
+        let mut ring = KeyRing::default();
+        for name in dir.names()? {
+            let Some(stem) = name.strip_suffix(b".pub").filter(|stem| !stem.is_empty()) else { continue };
+            if ring.keys.len() == MOST_KEYS {
+                let path = self.root.show(&physical);
+                return Err(KeyDirectoryError::TooMuch { path, reason: "there are more than 1,000 keys" });
+            }
+            ring.keys.extend(self.key(&dir, &name, stem)?);
+        }
+        if let Some(text) = self.file(&dir, REVOKED, LARGEST_LIST)? {
+            let path = self.root.show(&dir.at(REVOKED));
+            ring.revoked =
+                Revocations::parse(&text).map_err(|reason| KeyDirectoryError::Rules { path, reason })?;
+        }
+        Ok(ring)
+    }
+
+    fn key(&self, dir: &Dir, name: &[u8], stem: &[u8]) -> Result<Option<TrustedKey>, KeyDirectoryError> {
+        let Some(text) = self.file(dir, name, LARGEST_KEY_FILE as u64)? else { return Ok(None) };
+        let path = self.root.show(&dir.at(name));
+        let key = PublicKey::parse(&text).map_err(|reason| KeyDirectoryError::Key { path, reason })?;
+        let rules_name = [stem, b".rules"].concat();
+        let rules = match self.file(dir, &rules_name, LARGEST_LIST)? {
+            None => KeyRules::default(),
+            Some(text) => {
+                let path = self.root.show(&dir.at(&rules_name));
+                KeyRules::parse(&text).map_err(|reason| KeyDirectoryError::Rules { path, reason })?
+            }
+        };
+        Ok(Some(TrustedKey { name: String::from_utf8_lossy(stem).into_owned(), key, rules }))
+    }
+
+    /// Reads a file of the directory; none where it is missing.
+    fn file(&self, dir: &Dir, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>, KeyDirectoryError> {
+        let Some((file, seen)) = dir.open_seen(name)? else { return Ok(None) };
+        let path = self.root.show(&dir.at(name));
+        self.check(&seen, &path)?;
+        let mut text = Vec::new();
+        file.take(limit + 1).read_to_end(&mut text).map_err(|error| dir.read_error(name, &error))?;
+        if text.len() as u64 > limit {
+            return Err(KeyDirectoryError::TooMuch { path, reason: "it is larger than any such file" });
+        }
+        Ok(Some(text))
+    }
+
+    /// Refuses what somebody else may change.
+    fn check(&self, seen: &ObjectStatus, path: &str) -> Result<(), KeyDirectoryError> {
+        let not_the_roots =
+            |reason: String| Err(KeyDirectoryError::NotTheRoots { path: path.to_owned(), reason });
+        let (owner, _) = self.root.owner()?;
+        if seen.uid != owner && seen.uid != 0 {
+            return not_the_roots(format!("it belongs to uid {}", seen.uid));
+        }
+        let others = if seen.gid == 0 { 0o002 } else { 0o022 };
+        if seen.file_type != FileType::Symlink && seen.mode.bits() & others != 0 {
+            return not_the_roots("others may write to it".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+
+    const PLACE: &str = "/etc/patchadm/keys";
+
+    fn testdata(name: &str) -> Vec<u8> {
+        fs::read(format!("{}/../../testdata/signatures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    fn put(top: &Path, name: &str, text: &[u8], mode: u32) {
+        let path = top.join("etc/patchadm/keys").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn read(top: &Path) -> Result<KeyRing, String> {
+        let place = ObjectPath::new(PLACE.as_bytes()).unwrap();
+        let root = Root::open(top).unwrap();
+        KeyDirectory::new(&root, &place).read().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn keys_are_read_with_their_rules_and_revocations() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read(dir.path()).unwrap().keys.is_empty(), "no directory is no keys");
+        put(dir.path(), "build.pub", &testdata("plain.pub"), 0o644);
+        put(dir.path(), "build.rules", b"roles=patch\n", 0o644);
+        put(dir.path(), "old.pub", &testdata("signify.pub"), 0o444);
+        put(dir.path(), "revoked", b"64A2DF5753EE392F lost\n", 0o644);
+        put(dir.path(), "notes.txt", b"not a key", 0o644);
+        let ring = read(dir.path()).unwrap();
+        let names: Vec<_> = ring.keys.iter().map(|key| key.name.as_str()).collect();
+        assert_eq!(names, ["build", "old"]);
+        assert_eq!(ring.of_id(ring.keys[0].key.id).count(), 1);
+        assert_eq!(ring.revoked.reason("64A2DF5753EE392F".parse().unwrap()), Some("lost"));
+    }
+
+    #[test]
+    fn what_others_may_write_is_refused_by_name() {
+        for (name, mode) in [("a.pub", 0o646), ("a.rules", 0o666), ("revoked", 0o602)] {
+            let dir = tempfile::tempdir().unwrap();
+            put(dir.path(), "a.pub", &testdata("plain.pub"), 0o644);
+            let text = if name == "a.pub" { testdata("plain.pub") } else { Vec::new() };
+            put(dir.path(), name, &text, mode);
+            let refused = read(dir.path()).unwrap_err();
+            assert!(refused.ends_with(&format!("{name} is not the root's alone: others may write to it")));
+            fs::set_permissions(dir.path().join(&PLACE[1..]), Permissions::from_mode(0o757)).unwrap();
+            assert!(read(dir.path()).unwrap_err().contains("keys is not the root's alone"));
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "a.pub", b"rubbish\n", 0o644);
+        assert!(
+            read(dir.path())
+                .unwrap_err()
+                .ends_with("a.pub: it is no public key of minisign or signify: it has not two lines")
+        );
+        put(dir.path(), "a.pub", &vec![b'a'; 1 << 16], 0o644);
+        assert!(read(dir.path()).unwrap_err().ends_with("it is larger than any such file"));
+    }
+}

@@ -1,0 +1,186 @@
+//! What a source really holds, member by member, for those who report every fault instead of the first.
+//!
+//! Nothing is compared with a pkgmap here, and a file that is missing or too much is no error. A source that cannot be
+//! read is one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read};
+
+use sha2::{Digest, Sha256};
+
+use super::error::SourceProblem;
+use super::image::Image;
+use super::member::{Kind, LinkGroup, PackagePart, SourceMember};
+use super::{Source, SourceError};
+use crate::sign::Sha256Sum;
+use patchadm_svr4::package::PackagePath;
+use patchadm_svr4::package::checksum::Checksum;
+
+/// The largest file beside the packages whose text is kept: 16 MiB.
+const LARGEST_TEXT: u64 = 16 << 20;
+
+/// The size and sum of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileSum {
+    /// The size in bytes.
+    pub size: u64,
+    /// The sum of pkgmap(4).
+    pub cksum: u16,
+}
+
+/// Everything that a source holds.
+#[derive(Debug, Default)]
+pub struct HeldMembers {
+    /// The files in the places of objects: the package's place in the image, the object's path, its sum.
+    pub objects: BTreeMap<(usize, PackagePath), FileSum>,
+    /// What is in a package directory and in no place of a package: the package's place in the image, and the path.
+    pub strays: Vec<(usize, String)>,
+    /// The names beside the packages.
+    pub beside: Vec<String>,
+}
+
+/// The files of a source by their paths below its top, as a manifest lists them.
+#[derive(Debug, Default)]
+pub struct HeldDigests {
+    /// The SHA-256 of each.
+    pub digests: BTreeMap<Vec<u8>, Sha256Sum>,
+    /// The paths that are no file: symbolic links, devices.
+    pub others: Vec<Vec<u8>>,
+    /// The text of the file `MANIFEST`.
+    pub manifest: Option<Vec<u8>>,
+}
+
+/// A walk that is under way.
+struct MemberSurvey<'i> {
+    image: &'i Image,
+    held: HeldMembers,
+    /// Every file that was read, for names that are links to it.
+    files: HashMap<PackagePath, FileSum>,
+    groups: HashMap<LinkGroup, FileSum>,
+    /// Names whose data another member has.
+    grouped: Vec<(usize, PackagePath, LinkGroup)>,
+    linked: Vec<(usize, PackagePath, PackagePath)>,
+}
+
+impl Source {
+    /// Reads every file, and tells what there is.
+    pub fn members(&self, image: &Image) -> Result<HeldMembers, SourceError> {
+        let mut survey = MemberSurvey {
+            image,
+            held: HeldMembers::default(),
+            files: HashMap::new(),
+            groups: HashMap::new(),
+            grouped: Vec::new(),
+            linked: Vec::new(),
+        };
+        self.walk::<SourceError>(&mut |member, data| {
+            survey.take(member, data).map_err(|problem| self.error(problem))
+        })?;
+        Ok(survey.finish())
+    }
+
+    /// Digests every file below the top of the source.
+    pub fn digests(&self, image: &Image) -> Result<HeldDigests, SourceError> {
+        let mut held = HeldDigests::default();
+        self.walk::<SourceError>(&mut |member, data| {
+            let Some(path) = below_top(image, member.path.as_bytes()) else { return Ok(()) };
+            let fail = |error| self.error(SourceProblem::of_member(&member.path, error));
+            match member.kind {
+                Kind::Directory => {}
+                Kind::File if path == b"MANIFEST" => {
+                    let mut text = Vec::new();
+                    data.take(LARGEST_TEXT).read_to_end(&mut text).map_err(fail)?;
+                    held.manifest = Some(text);
+                }
+                Kind::File => {
+                    let mut digest = Sha256::new();
+                    io::copy(data, &mut digest).map_err(fail)?;
+                    held.digests.insert(path.to_vec(), digest.finalize().into());
+                }
+                _ => held.others.push(path.to_vec()),
+            }
+            Ok(())
+        })?;
+        Ok(held)
+    }
+}
+
+/// The path below the directory that holds the packages.
+fn below_top<'p>(image: &Image, path: &'p [u8]) -> Option<&'p [u8]> {
+    match &image.top {
+        Some(top) => path.strip_prefix(top.as_bytes())?.strip_prefix(b"/"),
+        None => Some(path),
+    }
+}
+
+impl MemberSurvey<'_> {
+    fn take(&mut self, member: &SourceMember, data: &mut dyn Read) -> Result<(), SourceProblem> {
+        if member.kind == Kind::Directory {
+            return Ok(());
+        }
+        let Some((package, part)) = self.image.locate(&member.path) else {
+            let name = below_top(self.image, member.path.as_bytes()).filter(|name| !name.contains(&b'/'));
+            self.held.beside.extend(name.map(|name| String::from_utf8_lossy(name).into_owned()));
+            return Ok(());
+        };
+        let PackagePart::Object(_, path) = part else {
+            if part == PackagePart::Elsewhere {
+                self.held.strays.push((package, member.path.to_string()));
+            }
+            return Ok(());
+        };
+        let Ok(path) = PackagePath::new(path) else { return Ok(()) };
+        match &member.kind {
+            Kind::File => {
+                let sum = sum_of(member, data)?;
+                match member.group {
+                    Some(group) if member.size == 0 => self.grouped.push((package, path, group)),
+                    group => {
+                        self.groups.extend(group.map(|group| (group, sum)));
+                        self.held.objects.insert((package, path), sum);
+                    }
+                }
+                self.files.insert(member.path.clone(), sum);
+            }
+            Kind::HardLink(target) => self.linked.push((package, path, target.clone())),
+            _ => self.held.strays.push((package, member.path.to_string())),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> HeldMembers {
+        for (package, path, group) in self.grouped {
+            let sum = self.groups.get(&group).copied().unwrap_or_default();
+            self.held.objects.insert((package, path), sum);
+        }
+        for (package, path, target) in self.linked {
+            if let Some(sum) = self.files.get(&target) {
+                self.held.objects.insert((package, path), *sum);
+            }
+        }
+        self.held
+    }
+}
+
+/// Reads a file to its end.
+fn sum_of(member: &SourceMember, data: &mut dyn Read) -> Result<FileSum, SourceProblem> {
+    let (mut sum, mut size, mut buffer) = (Checksum::new(), 0, vec![0; 1 << 16]);
+    loop {
+        match data.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                sum.update(buffer.get(..count).unwrap_or_default());
+                size += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(SourceProblem::of_member(&member.path, error)),
+        }
+    }
+    if size == member.size {
+        return Ok(FileSum { size, cksum: sum.finish() });
+    }
+    Err(SourceProblem::BadForm(format!(
+        "member <{}> has {size} bytes, expected {}",
+        member.path, member.size
+    )))
+}

@@ -1,0 +1,244 @@
+//! What a source must stay once its signature was verified: whatever is read a second time is compared again.
+//!
+//! Of a file each MiB is compared with its digest of the first reading; of members each file with its sum in the manifest,
+//! the last bytes of which are given to nobody if it differs. An exchange between the check and the use is found when it is
+//! used. A source without a seal costs nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
+use std::sync::OnceLock;
+
+use sha2::{Digest as _, Sha256};
+
+use super::member::{Kind, SourceMember};
+use crate::sign::{Manifest, Sha256Sum, is_of_manifest, sha256};
+use patchadm_rootfs::Digest;
+use patchadm_svr4::package::PackagePath;
+
+/// What a file is divided into, each part with a digest of its own.
+pub(super) const BLOCK: usize = 1 << 20;
+
+/// What a source must stay.
+#[derive(Debug, Default)]
+pub(super) struct Seal {
+    /// The sums of the members, of a source with a manifest inside.
+    members: Option<SealedMembers>,
+    /// The digests of each MiB, of a file with a manifest beside it.
+    blocks: Option<Vec<Digest>>,
+    /// What was found to be something else, when it was read again.
+    broken: OnceLock<String>,
+}
+
+/// The manifest of the members, and the directory at the top that they lie in, ended by `/` if there is one.
+#[derive(Debug)]
+pub(super) struct SealedMembers {
+    pub(super) manifest: Manifest,
+    pub(super) top: Vec<u8>,
+}
+
+/// Fills the buffer from a place of a file on, up to the end of the file.
+pub(super) fn read_block(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// The block of a file that was read last.
+#[derive(Debug, Default)]
+pub(super) struct ReadBlock {
+    number: Option<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Seal {
+    /// That of a file with these digests of each MiB.
+    pub(super) fn of_blocks(blocks: Option<Vec<Digest>>) -> Self {
+        Self { blocks, ..Self::default() }
+    }
+
+    /// That of a source whose members have these sums.
+    pub(super) fn of_members(members: SealedMembers) -> Self {
+        Self { members: Some(members), ..Self::default() }
+    }
+
+    /// Reads from a file at a position: what is given out was compared with its digest, where there are digests.
+    pub(super) fn read_at(
+        &self,
+        file: &File,
+        last: &mut ReadBlock,
+        buffer: &mut [u8],
+        position: u64,
+    ) -> io::Result<usize> {
+        let Some(blocks) = &self.blocks else { return file.read_at(buffer, position) };
+        let number = usize::try_from(position / BLOCK as u64).unwrap_or(usize::MAX);
+        let Some(digest) = blocks.get(number) else { return Ok(0) };
+        if last.number != Some(number) {
+            last.number = None;
+            last.bytes.resize(BLOCK, 0);
+            let count = read_block(file, &mut last.bytes, number as u64 * BLOCK as u64)?;
+            last.bytes.truncate(count);
+            if Digest::of(&last.bytes) != *digest {
+                return Err(self.broken_by("it was changed while it was read".to_owned()));
+            }
+            last.number = Some(number);
+        }
+        let within = usize::try_from(position % BLOCK as u64).unwrap_or_default();
+        let rest = last.bytes.get(within..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        Ok(count)
+    }
+
+    /// The sum that a member must have; an error if it must not be there. None without a manifest of members.
+    pub(super) fn expected(&self, member: &SourceMember) -> Option<Result<Sha256Sum, String>> {
+        let sealed = self.members.as_ref()?;
+        if member.kind == Kind::Directory {
+            return None;
+        }
+        let path = member.path.as_bytes();
+        let inside = path.strip_prefix(&sealed.top[..]);
+        if inside.is_some_and(is_of_manifest) {
+            return None;
+        }
+        let Some(sum) = inside.and_then(|inside| sealed.manifest.sum(inside)) else {
+            return Some(Err(format!("has {}, which its manifest does not list", shown(path))));
+        };
+        let is_right = match &member.kind {
+            // Whoever reads nothing of an empty file has read all of it.
+            Kind::File => member.size > 0 || *sum == sha256(b""),
+            Kind::HardLink(target) => sealed.sum_of_link(target) == Some(sum),
+            _ => false,
+        };
+        Some(if is_right { Ok(*sum) } else { Err(format!("{} is not what its manifest says", shown(path))) })
+    }
+
+    /// What was found to be something else.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+
+    fn broken_by(&self, reason: String) -> io::Error {
+        let error = io::Error::new(io::ErrorKind::InvalidData, reason.clone());
+        // The first is told.
+        let _ = self.broken.set(reason);
+        error
+    }
+
+    /// Wraps the content of a member that must have this sum.
+    pub(super) fn digested<'a>(
+        &'a self,
+        member: &SourceMember,
+        expected: Sha256Sum,
+        inner: &'a mut dyn Read,
+    ) -> DigestedMember<'a> {
+        let name = shown(member.path.as_bytes());
+        let left = if member.kind == Kind::File { member.size } else { 0 };
+        DigestedMember { seal: self, inner, sum: Sha256::new(), left, expected, name }
+    }
+}
+
+/// The content of a member, whose last bytes are an error if it is not what the manifest says.
+pub(super) struct DigestedMember<'a> {
+    seal: &'a Seal,
+    inner: &'a mut dyn Read,
+    sum: Sha256,
+    left: u64,
+    expected: Sha256Sum,
+    name: String,
+}
+
+impl DigestedMember<'_> {
+    /// Reads what nobody has read yet, so that the whole of it has been compared.
+    pub(super) fn read_rest(&mut self) {
+        let _ = io::copy(self, &mut io::sink());
+    }
+}
+
+impl Read for DigestedMember<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = self.inner.read(buffer)?;
+        self.sum.update(buffer.get(..count).unwrap_or_default());
+        self.left = self.left.saturating_sub(count as u64);
+        if self.left == 0 || count == 0 {
+            let sum: Sha256Sum = self.sum.clone().finalize().into();
+            if sum != self.expected {
+                return Err(self.seal.broken_by(format!("{} is not what its manifest says", self.name)));
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl SealedMembers {
+    /// Compares the names of a source with those of the manifest: none more, none less, no link and no device.
+    pub(super) fn check_names(&self, names: &BTreeMap<Vec<u8>, Kind>) -> Result<(), String> {
+        let mut met = HashSet::new();
+        for (path, kind) in names {
+            let Some(inside) = path.strip_prefix(&self.top[..]) else {
+                return Err(format!("has {} beside the directory of its manifest", shown(path)));
+            };
+            if is_of_manifest(inside) && *kind == Kind::File {
+                continue;
+            }
+            let sum = self.manifest.sum(inside);
+            match kind {
+                Kind::File => {}
+                Kind::HardLink(target) if sum.is_some() && sum == self.sum_of_link(target) => {}
+                Kind::HardLink(_) => return Err(format!("{} is a link to another file", shown(path))),
+                _ => return Err(format!("{} is a link or device, which no manifest covers", shown(path))),
+            }
+            if sum.is_none() {
+                return Err(format!("has {}, which its manifest does not list", shown(path)));
+            }
+            met.insert(inside);
+        }
+        let missing = self.manifest.entries.iter().find(|entry| !met.contains(&entry.path[..]));
+        match missing {
+            Some(entry) => Err(format!("lacks {}, which its manifest lists", shown(&entry.path))),
+            None => Ok(()),
+        }
+    }
+
+    /// The sum of the file that a hard link is another name of.
+    fn sum_of_link(&self, target: &PackagePath) -> Option<&Sha256Sum> {
+        target.as_bytes().strip_prefix(&self.top[..]).and_then(|inside| self.manifest.sum(inside))
+    }
+
+    /// Compares what is held in memory; the paths of everything else.
+    pub(super) fn check_held<'a>(
+        &self,
+        held: impl Iterator<Item = (&'a PackagePath, Option<&'a [u8]>)>,
+    ) -> Result<Vec<PackagePath>, String> {
+        let mut unread = Vec::new();
+        for (path, bytes) in held {
+            let Some(inside) = path.as_bytes().strip_prefix(&self.top[..]) else { continue };
+            if is_of_manifest(inside) {
+                continue;
+            }
+            match bytes {
+                Some(bytes) if self.manifest.sum(inside) == Some(&sha256(bytes)) => {}
+                Some(_) => return Err(format!("{} is not what its manifest says", shown(path.as_bytes()))),
+                None => unread.push(path.clone()),
+            }
+        }
+        Ok(unread)
+    }
+}
+
+fn shown(path: &[u8]) -> String {
+    path.get(..200).unwrap_or(path).escape_ascii().to_string()
+}

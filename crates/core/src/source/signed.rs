@@ -1,0 +1,228 @@
+//! Sources whose signature is asked for: what is signed, whether it is what its manifest says, and whether it stays that.
+//!
+//! ```text
+//!   FILE.manifest beside a file ─► verdict ─► SHA-256 of the file ─► its form is told, and it is read
+//!   MANIFEST inside ─► verdict ─► names and what is held in memory ─► packages are parsed from that memory
+//! ```
+//! Whatever is read a second time is compared again, so that an exchange between the check and the use is found when it is
+//! used (`seal`). A patch that nobody asks about, or that has no manifest, costs nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::error::SourceProblem;
+use super::image::{Image, ImageSignature};
+use super::member::{Kind, PackagePart};
+use super::scan::{Scan, check_information};
+use super::seal::{BLOCK, Seal, SealedMembers, read_block};
+use super::{Input, Source, SourceError};
+use crate::sign::{
+    Demand, DemandWord, KeyRole, LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm, Sha256Sum,
+    SignatureFormat, SignedFiles, Verdict, judge,
+};
+use patchadm_rootfs::Digest;
+use patchadm_svr4::package::PackagePath;
+
+/// Opens a patch as far as its signature is good enough for all demands. Everything but the content of the objects is
+/// read, as with [`Extent::Everything`](super::Extent::Everything).
+pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
+    if demands.iter().all(|demand| demand.word == DemandWord::Off) {
+        return super::open(super::Origin::Path(path), super::Extent::Everything);
+    }
+    let refused = |verdict: Verdict| SourceError::signature(path, verdict);
+    if let Some((file, files)) = beside(path)? {
+        let (verdict, manifest) = judge_all(Some(&files), demands).map_err(refused)?;
+        let blocks = match &manifest {
+            None => None,
+            Some(manifest) => {
+                let blocks = sealed_blocks(&file, manifest).map_err(|error| match error {
+                    FileFault::Io(error) => SourceError {
+                        path: path.to_owned(),
+                        problem: SourceProblem::Io { file: None, error },
+                    },
+                    FileFault::Differs(reason) => refused(verdict.clone().but_bad(reason)),
+                })?;
+                Some(blocks)
+            }
+        };
+        let source = Source::from_sealed_file(file, path, Seal::of_blocks(blocks))?;
+        let mut image = source.scan()?;
+        image.signature = ImageSignature::of(verdict, Some(files), manifest.as_ref());
+        return Ok((source, image));
+    }
+    open_members(Source::open(path)?, demands)
+}
+
+/// Opens a source that may have a manifest inside.
+fn open_members(mut source: Source, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
+    let path = source.path.clone();
+    let refused = |verdict: Verdict| SourceError::signature(&path, verdict);
+    let mut scan = Scan::holding_manifests();
+    let order = source.walk_into(&mut scan, &|_| true).map_err(|error| source.or_of_patches(error))?;
+    let files = scan.signed_files().map_err(|problem| source.or_of_patches(source.error(problem)))?;
+    let judged = judge_all(files.as_ref().map(|(_, files)| files), demands);
+    let (verdict, manifest) = judged
+        .map_err(|verdict| refused(if scan.has_pkcs7() { verdict.but_reason(PKCS7) } else { verdict }))?;
+    let mut unread = Vec::new();
+    if let (Some(manifest), Some((top, _))) = (&manifest, &files) {
+        let bad = |reason: String| refused(verdict.clone().but_bad(reason));
+        if manifest.form != ManifestForm::Members {
+            return Err(bad("has a manifest inside that is one of a file".to_owned()));
+        }
+        let sealed = SealedMembers { manifest: manifest.clone(), top: top.clone() };
+        sealed.check_names(&source.every_name(&scan)?).map_err(bad)?;
+        unread = sealed.check_held(scan.held()).map_err(bad)?;
+        source.seal = Seal::of_members(sealed);
+    }
+    let name = source.name();
+    let image = scan.finish(&name, source.form, &order, &|_| true);
+    let mut image = image.map_err(|problem| source.or_of_patches(source.error(problem)))?;
+    image.packages.iter().try_for_each(check_information).map_err(|problem| source.error(problem))?;
+    image.signature = ImageSignature::of(verdict, files.map(|(_, files)| files), manifest.as_ref());
+    source.read_unread(&image, &unread)?;
+    Ok((source, image))
+}
+
+/// What a Java archive with a signature of Sun's kind is told.
+const PKCS7: &str = "is signed as a Java archive (PKCS#7), which is not verified; `patchadm sign` signs it";
+
+/// The verdict of the strictest demand, and the manifest where all of them trust it; the refusing verdict if there is one.
+fn judge_all(
+    files: Option<&SignedFiles>,
+    demands: &[Demand],
+) -> Result<(Verdict, Option<Manifest>), Verdict> {
+    let mut worst: Option<(Verdict, Option<Manifest>)> = None;
+    for demand in demands.iter().filter(|demand| demand.word != DemandWord::Off) {
+        let (verdict, manifest) = judge(files, demand, KeyRole::Patch);
+        if verdict.is_refused() {
+            return Err(verdict);
+        }
+        if worst.as_ref().is_none_or(|(found, _)| found.state < verdict.state) {
+            worst = Some((verdict, manifest));
+        }
+    }
+    Ok(worst.unwrap_or_else(|| (Verdict::unchecked(), None)))
+}
+
+/// A file that has a manifest beside it, each opened once; none for anything else.
+fn beside(path: &Path) -> Result<Option<(File, SignedFiles)>, SourceError> {
+    let fail = |file: &Path, error| SourceError {
+        path: path.to_owned(),
+        problem: SourceProblem::read(&file.display().to_string(), error),
+    };
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
+    }
+    let manifest_path = appended(path, ".manifest");
+    let manifest = read_if_there(&manifest_path, LARGEST_MANIFEST);
+    let Some(manifest) = manifest.map_err(|error| fail(&manifest_path, error))? else { return Ok(None) };
+    let mut signature = None;
+    for format in SignatureFormat::ALL {
+        let signature_path = appended(&manifest_path, format.ending());
+        let read = read_if_there(&signature_path, LARGEST_SIGNATURE);
+        if let Some(text) = read.map_err(|error| fail(&signature_path, error))? {
+            signature = Some((format, text));
+            break;
+        }
+    }
+    let file = File::open(path).map_err(|error| fail(path, error))?;
+    Ok(Some((file, SignedFiles { manifest, signature })))
+}
+
+fn appended(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// The first bytes of a file, one more than the limit at most, so that whoever judges them sees that they are too many.
+fn read_if_there(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        Ok(_) => {}
+    }
+    let mut text = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut text)?;
+    Ok(Some(text))
+}
+
+/// Why a file has no digests.
+enum FileFault {
+    Io(io::Error),
+    Differs(&'static str),
+}
+
+/// Reads a file once: its sum must be that of the manifest; the digest of each MiB.
+fn sealed_blocks(file: &File, manifest: &Manifest) -> Result<Vec<Digest>, FileFault> {
+    if manifest.form != ManifestForm::File {
+        return Err(FileFault::Differs("has a manifest beside it that is one of a directory"));
+    }
+    let (mut sum, mut blocks) = (Sha256::new(), Vec::new());
+    let mut buffer = vec![0; BLOCK];
+    loop {
+        let at = (blocks.len() * BLOCK) as u64;
+        let count = read_block(file, &mut buffer, at).map_err(FileFault::Io)?;
+        let bytes = buffer.get(..count).unwrap_or_default();
+        sum.update(bytes);
+        if count > 0 {
+            blocks.push(Digest::of(bytes));
+        }
+        if count < BLOCK {
+            break;
+        }
+    }
+    let sum: Sha256Sum = sum.finalize().into();
+    match manifest.entries.first() {
+        Some(entry) if entry.sum == sum => Ok(blocks),
+        _ => Err(FileFault::Differs("is not the file that its manifest is about")),
+    }
+}
+
+impl Source {
+    /// Every name of the source but those of directories.
+    fn every_name(&self, scan: &Scan) -> Result<BTreeMap<Vec<u8>, Kind>, SourceError> {
+        let mut names = BTreeMap::new();
+        if let Input::Directory(directory) = &self.input {
+            let mut add = |path: &[u8], kind: &Kind| drop(names.insert(path.to_vec(), kind.clone()));
+            directory.each_name(&mut Vec::new(), &mut add).map_err(|problem| self.error(problem))?;
+            return Ok(names);
+        }
+        names.extend(scan.names().map(|path| (path.as_bytes().to_vec(), Kind::File)));
+        names.extend(scan.special().map(|(path, kind)| (path.as_bytes().to_vec(), kind.clone())));
+        Ok(names)
+    }
+
+    /// Reads what will not be read as the content of an object, so that it has been compared as well.
+    fn read_unread(&self, image: &Image, unread: &[PackagePath]) -> Result<(), SourceError> {
+        let files: Vec<HashSet<&[u8]>> = image
+            .packages
+            .iter()
+            .map(|package| package.files().map(|entry| entry.path.as_bytes()).collect())
+            .collect();
+        let is_object = |path: &PackagePath| match image.locate(path) {
+            Some((index, PackagePart::Object(_, object))) => {
+                files.get(index).is_some_and(|files| files.contains(object))
+            }
+            _ => false,
+        };
+        let wanted: HashSet<&PackagePath> = unread.iter().filter(|path| !is_object(path)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.walk::<SourceError>(&mut |member, data| {
+            if member.kind == Kind::File && wanted.contains(&member.path) {
+                let read = io::copy(data, &mut io::sink());
+                read.map_err(|error| self.error(SourceProblem::of_member(&member.path, error)))?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,284 @@
+//! `patchadm adopt`: software that is on disk becomes a package without a byte being moved; `--forget` gives the
+//! registration up.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::arguments::{AnswerOptions, MannerOptions, RootOption, inside, object_path, parse};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::classic::pkgadd::environment;
+use crate::reply::words::{print_notes, recovery_sentence};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
+use crate::surroundings::Output;
+use patchadm_core::operation::adopt::{
+    AdoptReport, AdoptRequest, AdoptSource, adopt_software, forget_software,
+};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::path_glob::PathGlob;
+use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+
+const USAGE: &str = "\
+patchadm [-R root] adopt --pkg pkg --version version --dir tree|--paths file [option...]
+patchadm [-R root] adopt --dpkg name|--rpm name [option...]
+patchadm [-R root] adopt --forget --pkg pkg [option...]";
+
+/// Other packages own objects of the software.
+const CONFLICT: Exit = Exit::new(10, ExitCause::Dependency);
+
+/// Register software that is on disk as a package
+#[derive(clap::Parser)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+struct AdoptArgs {
+    /// The name of the package; with --dpkg and --rpm otherwise theirs behind DEB or RPM
+    #[arg(long, value_name = "PKGINST")]
+    pkg: Option<String>,
+    /// The version of the package; with --dpkg and --rpm otherwise theirs
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+    /// Adopt everything in this directory of the root
+    #[arg(long, value_name = "DIR", group = "what")]
+    dir: Option<PathBuf>,
+    /// Adopt the paths in this file, one a line
+    #[arg(long, value_name = "FILE", group = "what")]
+    paths: Option<PathBuf>,
+    /// Adopt what dpkg has recorded in the root of this package
+    #[arg(long, value_name = "NAME", group = "what")]
+    dpkg: Option<String>,
+    /// Adopt what rpm has recorded in the root of this package
+    #[arg(long, value_name = "NAME", group = "what")]
+    rpm: Option<String>,
+    /// Give the registration of an adopted package up; its files stay
+    #[arg(long, group = "what", requires = "pkg")]
+    forget: bool,
+    /// The architecture of the package
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    /// One line about the package
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// The directory that paths of the package are relative to
+    #[arg(long, value_name = "DIR", value_parser = object_path, default_value = "/")]
+    basedir: ObjectPath,
+    /// Files that are edited after installation; may be repeated
+    #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
+    editable: Vec<PathGlob>,
+    /// Files that change by themselves, such as logs; may be repeated
+    #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
+    volatile: Vec<PathGlob>,
+    /// Leave these paths out, and what is below them; may be repeated
+    #[arg(long, value_name = "GLOB", value_parser = glob, action = clap::ArgAction::Append)]
+    exclude: Vec<PathGlob>,
+    /// Say what would be adopted, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    _manner: MannerOptions,
+    #[command(flatten)]
+    _answer: AnswerOptions,
+}
+
+fn glob(text: &str) -> Result<PathGlob, String> {
+    PathGlob::parse(text).map_err(|error| error.to_string())
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let mut args: AdoptArgs = parse(call, USAGE)?;
+    args.must_say_enough()?;
+    let command = if args.forget { Command::Forget } else { Command::Adopt };
+    let root = args.owner.open::<AdoptArgs>(call, &args.root, command)?;
+    if !args.dry_run {
+        call.output.heedless();
+    }
+    let (wait, dry_run) = (args.wait, args.dry_run);
+    let result = if let Some(package) = args.forgotten()? {
+        call.change(&root, command.name(), wait, |caller| forget_software(&root, &package, dry_run, caller))?
+    } else {
+        let request = args.request(call, &root)?;
+        call.change(&root, command.name(), wait, |caller| adopt_software(&root, &request, caller))?
+    };
+    let reply = match result {
+        Ok(report) => AdoptReply::of(command, report, dry_run),
+        Err(failed) => return Err(stop(&root, command, &failed).into()),
+    };
+    Ok(Reply::about(&root, reply.exit, reply))
+}
+
+impl AdoptArgs {
+    /// Refuses a tree or paths without name and version, which nothing else could tell.
+    fn must_say_enough(&self) -> Result<(), Stop> {
+        let is_bare = self.dir.is_some() || self.paths.is_some();
+        let missing = match (&self.pkg, &self.version) {
+            (None, _) => "--pkg",
+            (_, None) => "--version",
+            _ => return Ok(()),
+        };
+        if is_bare {
+            let message = format!(
+                "a tree and a list of paths have no name and version of their own: {missing} is missing"
+            );
+            return Err(Stop::Usage { message, usage: USAGE });
+        }
+        Ok(())
+    }
+
+    /// The package that is to be forgotten.
+    fn forgotten(&self) -> Result<Option<PkgInst>, Stop> {
+        let package = self.pkg.as_ref().filter(|_| self.forget).map(|pkg| PkgInst::new(pkg));
+        package.transpose().map_err(|error| Stop::Usage { message: error.to_string(), usage: USAGE })
+    }
+
+    fn request(&mut self, call: &Invocation, root: &Root) -> Result<AdoptRequest, Stop> {
+        let source = match (self.dir.take(), self.paths.take(), self.dpkg.take(), self.rpm.take()) {
+            (Some(tree), ..) => AdoptSource::Tree(tree_inside(root, &tree)?),
+            (_, Some(file), ..) => AdoptSource::Paths(file),
+            (_, _, Some(name), _) => AdoptSource::Dpkg(name),
+            (.., rpm) => AdoptSource::Rpm(rpm.unwrap_or_default()),
+        };
+        Ok(AdoptRequest {
+            source,
+            pkg: self.pkg.take(),
+            version: self.version.take(),
+            arch: self.arch.take(),
+            name: self.name.take(),
+            basedir: self.basedir.clone(),
+            editable: std::mem::take(&mut self.editable),
+            volatile: std::mem::take(&mut self.volatile),
+            exclude: std::mem::take(&mut self.exclude),
+            environment: environment(call),
+            dry_run: self.dry_run,
+        })
+    }
+}
+
+/// The path inside the root of a directory that is named with or without the prefix of the root.
+fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
+    let bad = |reason: String| Stop::Usage { message: format!("{}: {reason}", tree.display()), usage: USAGE };
+    let whole = std::path::absolute(tree).map_err(|error| bad(error.to_string()))?;
+    let path = ObjectPath::new(whole.as_os_str().as_bytes()).map_err(|error| bad(error.to_string()))?;
+    let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok();
+    if prefix.is_some_and(|prefix| prefix == path) {
+        return Ok(ObjectPath::root());
+    }
+    Ok(inside(root, std::slice::from_ref(&path)).pop().unwrap_or(path))
+}
+
+/// The end of an adoption that was refused or failed: what did not happen, why, what to do.
+fn stop(root: &Root, command: Command, failed: &Failure) -> Stop {
+    Stop::Ran {
+        exit: failure::verb_code(command, failed),
+        result: ResultWord::of_failure(failed),
+        message: failure::described(&Wording::of_verbs(root.prefix()), command, failed),
+    }
+}
+
+/// The outcome of an adoption, or of its end.
+#[derive(Debug, Serialize)]
+struct AdoptReply {
+    result: ResultWord,
+    changed: bool,
+    package: String,
+    objects: usize,
+    directories_shared: usize,
+    differing: Vec<String>,
+    missing: Vec<String>,
+    conflicts: Vec<ConflictEntry>,
+    notes: Vec<String>,
+    #[serde(skip)]
+    exit: Exit,
+    #[serde(skip)]
+    forgets: bool,
+}
+
+/// An object that other packages own.
+#[derive(Debug, Serialize)]
+struct ConflictEntry {
+    path: String,
+    owners: Vec<String>,
+}
+
+impl AdoptReply {
+    fn of(command: Command, report: AdoptReport, dry_run: bool) -> Self {
+        let has_conflicts = !report.conflicts.is_empty();
+        let result = match report.receipt {
+            Some(_) => ResultWord::Done,
+            None if dry_run && !has_conflicts => ResultWord::Planned,
+            None => ResultWord::Refused,
+        };
+        let recovery = recovery_sentence(&report.recovered).into_iter();
+        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(report.notes);
+        let shown = |paths: &[ObjectPath]| paths.iter().map(ToString::to_string).collect();
+        Self {
+            result,
+            changed: report.receipt.is_some(),
+            package: report.package,
+            objects: report.objects,
+            directories_shared: report.directories_shared,
+            differing: shown(&report.differing),
+            missing: shown(&report.missing),
+            conflicts: report
+                .conflicts
+                .iter()
+                .map(|conflict| ConflictEntry {
+                    path: conflict.path.to_string(),
+                    owners: conflict.owners.iter().map(ToString::to_string).collect(),
+                })
+                .collect(),
+            notes: notes.collect(),
+            exit: if has_conflicts { CONFLICT } else { Exit::OK },
+            forgets: command == Command::Forget,
+        }
+    }
+
+    /// What was done, or would be, in a sentence.
+    fn sentence(&self) -> String {
+        let Self { package, objects, directories_shared, .. } = self;
+        let is = if self.result == ResultWord::Planned { "would be" } else { "is" };
+        let done = if self.forgets { "forgotten; its files stay" } else { "adopted" };
+        let objects = if *objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") };
+        let shared = match directories_shared {
+            0 => String::new(),
+            count => format!(", {count} of them directories that other packages have as well"),
+        };
+        format!("Package {package} {is} {done}: {objects}{shared}.")
+    }
+}
+
+impl CommandReport for AdoptReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if !self.conflicts.is_empty() {
+            let lines = self
+                .conflicts
+                .iter()
+                .map(|one| format!("\n{} belongs to {}", one.path, one.owners.join(", ")));
+            let lines: String = lines.collect();
+            output.error(&format!("package {} is not adopted; nothing was changed{lines}", self.package))?;
+            return Ok(());
+        }
+        output.line(self.sentence())?;
+        for (paths, what) in
+            [(&self.differing, "differs from what is recorded"), (&self.missing, "is not there")]
+        {
+            for path in paths {
+                output.line(format!("  {path} {what}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}

@@ -1,0 +1,63 @@
+//! `patchadm build`: makes a patch of two releases.
+
+mod options;
+mod report;
+
+use std::ffi::OsString;
+
+use super::making_ends::{of_build, of_previous};
+use super::releases::read_release;
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{Exit, Reply, Stop};
+use crate::surroundings::caller::with_signals;
+use options::{BuildArgs, USAGE};
+use patchadm_core::build::{BuildError, OtherPatch, PreviousError, PreviousPatch, draft_patch, write_patch};
+use report::BuildReport;
+
+/// What did not happen, as the first line of an end says it.
+const NO_PATCH_MADE: &str = "no patch was made";
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: BuildArgs = parse(call, USAGE)?;
+    let request = args.request(call.surroundings.now.timestamp())?;
+    let destination = args.destination();
+    if !args.dry_run && !args.force && destination.path.symlink_metadata().is_ok() {
+        return Err(refused(&BuildError::Exists(destination.path)));
+    }
+    let cores = call.surroundings.processors;
+    let read = |operand: &OsString| read_release(operand, cores, NO_PATCH_MADE);
+    let (from, to) = (read(&args.from)?, read(&args.to)?);
+    let previous = args.previous.as_deref().map(PreviousPatch::read).transpose();
+    let previous = previous.map_err(|error| refused_patch(&error))?;
+    let mut others = Vec::new();
+    for operand in &args.patch.against {
+        others.extend(OtherPatch::open_all(operand).map_err(|error| refused_patch(&error))?);
+    }
+    let draft = draft_patch(&from, &to, previous.as_ref(), &others, &request);
+    let draft = draft.map_err(|error| refused(&error))?;
+    let written = if args.dry_run {
+        None
+    } else {
+        let written = with_signals(|interrupt| write_patch(&draft, &destination, &|| interrupt()))?;
+        Some(written.map_err(|error| refused(&error))?)
+    };
+    let report = BuildReport::of(&draft, &destination, written.as_ref(), call.surroundings.began);
+    Ok(Reply::new(Exit::OK, report))
+}
+
+/// The end for a patch that was named and cannot be used.
+fn refused_patch(error: &PreviousError) -> anyhow::Error {
+    stop(of_previous(error), error)
+}
+
+/// The end where no patch is made.
+fn refused(error: &BuildError) -> anyhow::Error {
+    stop(of_build(error), error)
+}
+
+/// An end in the three lines of the modern face: what did not happen, why, what to do.
+fn stop((exit, next): (Exit, &'static str), reason: &dyn std::fmt::Display) -> anyhow::Error {
+    Stop::Refused { exit, message: format!("{NO_PATCH_MADE}\n{reason}.\n{next}") }.into()
+}

@@ -1,0 +1,72 @@
+//! The options of `patchadm build`, and the request that they make.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::super::options::VerbOptions;
+use super::super::patch_options::{PatchOptions, wrong};
+use crate::arguments::one_of;
+use crate::reply::Stop;
+use patchadm_core::build::{BuildRequest, PatchDestination, PatchForm};
+use patchadm_svr4::patch::PatchId;
+
+pub(super) const USAGE: &str = "patchadm build [option...] --id id --from release --to release -o out";
+
+const FORMS: [(&str, PatchForm); 5] = [
+    ("dir", PatchForm::Directory),
+    ("zip", PatchForm::Zip),
+    ("tar", PatchForm::Tar),
+    ("tar.gz", PatchForm::TarGz),
+    ("datastream", PatchForm::Datastream),
+];
+
+/// Make a patch of an old and a new release
+#[derive(clap::Parser)]
+pub(super) struct BuildArgs {
+    /// The id of the patch
+    #[arg(long, value_name = "ID")]
+    id: String,
+    /// The old release: a tree, package, archive, or a directory of packages
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) from: OsString,
+    /// The new release
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) to: OsString,
+    /// The file or directory that the patch becomes
+    #[arg(short = 'o', value_name = "OUT")]
+    out: PathBuf,
+    /// The form of the patch: dir, zip, tar, tar.gz or datastream
+    #[arg(long, value_name = "FORM", value_parser = one_of(&FORMS), hide_possible_values = true, default_value = "dir", hide_default_value = true)]
+    format: PatchForm,
+    /// Replace a patch that is there
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Say what the patch would be, write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// The name of the package, where there is one
+    #[arg(long, value_name = "PKG")]
+    pkg: Option<String>,
+    /// An earlier revision, which the patch is to contain
+    #[arg(long, value_name = "PATCH")]
+    pub(super) previous: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) patch: PatchOptions,
+    #[command(flatten)]
+    _common: VerbOptions,
+}
+
+impl BuildArgs {
+    /// Where the patch is written.
+    pub(super) fn destination(&self) -> PatchDestination {
+        PatchDestination { path: self.out.clone(), form: self.format, replaces: self.force }
+    }
+
+    /// What is asked for, by somebody for whom it is `now`.
+    pub(super) fn request(&self, now: i64) -> Result<BuildRequest, Stop> {
+        let id = PatchId::new(&self.id).map_err(|error| wrong(&error, USAGE))?;
+        let mut request = self.patch.request(id, now, USAGE)?;
+        request.naming.pkg.clone_from(&self.pkg);
+        Ok(request)
+    }
+}

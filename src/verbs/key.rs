@@ -1,0 +1,332 @@
+//! `patchadm key`: makes keys, and says which ones a root trusts.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use super::options::VerbOptions;
+use super::password::{PasswordOptions, password};
+use crate::arguments::{one_of, parse};
+use crate::call::Invocation;
+use crate::reply::failure::query_refused;
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
+use crate::surroundings::Output;
+use patchadm_core::operation::keys::{KeysError, RootKeys, read_keys, revoke_key, trust_key};
+use patchadm_core::operation::signing::{SigningError, generate_key};
+use patchadm_core::sign::{KeyId, KeyRole, KeyRules, PublicKey};
+use patchadm_rootfs::Root;
+
+const USAGE: &str = "patchadm key generate -o name [--no-password|--password-file file] [--comment text]\n\
+    patchadm [-R root] key trust file [--name name] [--expires date] [--roles list] [--bases regex]\n\
+    patchadm [-R root] key revoke keyid [--reason text]\n\
+    patchadm [-R root] key list";
+
+/// The largest key file that is read, in bytes.
+const LARGEST: u64 = 4096;
+
+/// What is done with keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyAction {
+    Generate,
+    Trust,
+    Revoke,
+    List,
+}
+
+const ACTIONS: [(&str, KeyAction); 4] = [
+    ("generate", KeyAction::Generate),
+    ("trust", KeyAction::Trust),
+    ("revoke", KeyAction::Revoke),
+    ("list", KeyAction::List),
+];
+
+/// Make a pair of keys, or say which keys a root trusts
+#[derive(clap::Parser)]
+struct KeyArgs {
+    /// Generate: write the keys to NAME.sec and NAME.pub
+    #[arg(short = 'o', value_name = "NAME")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    password: PasswordOptions,
+    /// Generate: the comment in the file of the secret key
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+    /// Trust: the name that the key gets, instead of that of its file
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Trust: the last day of signatures that are believed, as 2027-12-31
+    #[arg(long, value_name = "DATE")]
+    expires: Option<String>,
+    /// Trust: what the key may sign, patch and index by default
+    #[arg(long, value_name = "LIST")]
+    roles: Option<String>,
+    /// Trust: the bases of the patches that the key may sign, a regular expression for the whole base
+    #[arg(long, value_name = "REGEX")]
+    bases: Option<String>,
+    /// Revoke: the reason
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// What to do: generate, trust, revoke or list
+    #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
+    action: Option<KeyAction>,
+    /// Trust: the file of a public key; revoke: the id of a key
+    #[arg(value_name = "FILE|KEYID")]
+    subject: Option<String>,
+}
+
+/// The keys that a command is about.
+#[derive(Serialize)]
+struct KeysReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<ResultWord>,
+    keys: Vec<ShownKey>,
+    #[serde(skip)]
+    text: Vec<String>,
+}
+
+/// One key.
+#[derive(Serialize)]
+struct ShownKey {
+    id: String,
+    name: Option<String>,
+    file: Option<String>,
+    roles: Vec<&'static str>,
+    bases: Option<String>,
+    expires: Option<String>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Runs the verb. Exit 41 where keys cannot be believed or used.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: KeyArgs = parse(call, USAGE)?;
+    match args.must_fit()? {
+        KeyAction::Generate => generate(call, &args),
+        KeyAction::Trust => trust(call, &args),
+        KeyAction::Revoke => revoke(call, &args),
+        KeyAction::List => list(call, &args),
+    }
+}
+
+fn usage(message: impl Into<String>) -> Stop {
+    Stop::Usage { message: message.into(), usage: USAGE }
+}
+
+impl KeyArgs {
+    /// The action, if all that was said belongs to it.
+    fn must_fit(&self) -> Result<KeyAction, Stop> {
+        use KeyAction::{Generate, List, Revoke, Trust};
+        let action = self.action.ok_or_else(|| usage("it is not said what to do with keys"))?;
+        let said = [
+            ("-o", self.output.is_some(), Generate),
+            ("--no-password", self.password.no_password, Generate),
+            ("--password-file", self.password.password_file.is_some(), Generate),
+            ("--comment", self.comment.is_some(), Generate),
+            ("--name", self.name.is_some(), Trust),
+            ("--expires", self.expires.is_some(), Trust),
+            ("--roles", self.roles.is_some(), Trust),
+            ("--bases", self.bases.is_some(), Trust),
+            ("--reason", self.reason.is_some(), Revoke),
+        ];
+        if let Some((option, ..)) = said.iter().find(|(_, is_said, of)| *is_said && *of != action) {
+            return Err(usage(format!("{option} is not an option of this action")));
+        }
+        match (action, &self.subject) {
+            (Generate, _) if self.output.is_none() => Err(usage("no name for the keys is given (-o)")),
+            (Generate | List, Some(word)) => Err(usage(format!("<{word}> is one word too many"))),
+            (Trust, None) => Err(usage("no file of a public key is named")),
+            (Revoke, None) => Err(usage("no key id is named")),
+            _ => Ok(action),
+        }
+    }
+
+    /// The rules that the options make.
+    fn rules(&self) -> Result<KeyRules, Stop> {
+        let mut rules = KeyRules::default();
+        let said = [("expires", &self.expires), ("roles", &self.roles), ("bases", &self.bases)];
+        for (name, value) in said {
+            if let Some(value) = value {
+                rules.set(name, value).map_err(|reason| usage(format!("--{name}: {reason}")))?;
+            }
+        }
+        Ok(rules)
+    }
+}
+
+fn generate(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
+    let name = args.output.as_deref().unwrap_or(Path::new(""));
+    let secret = password(call, &args.password, true)?;
+    let made = generate_key(name, secret.as_deref(), args.comment.as_deref()).map_err(signing_refused)?;
+    let public = made.public_file.display().to_string();
+    let text = vec![
+        format!("key {}", made.public.id),
+        format!("secret key: {}", made.secret_file.display()),
+        format!("public key: {public}"),
+    ];
+    let name = args.output.as_deref().and_then(Path::file_name);
+    let shown = ShownKey {
+        id: made.public.id.to_string(),
+        name: name.map(|name| name.to_string_lossy().into_owned()),
+        file: Some(public),
+        roles: KeyRole::ALL.iter().map(|role| role.word()).collect(),
+        bases: None,
+        expires: None,
+        state: "generated",
+        reason: None,
+    };
+    Ok(Reply::new(Exit::OK, KeysReport { result: Some(ResultWord::Done), keys: vec![shown], text }))
+}
+
+fn trust(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
+    let rules = args.rules()?;
+    let file = PathBuf::from(args.subject.as_deref().unwrap_or_default());
+    let name = match (&args.name, file.file_stem()) {
+        (Some(name), _) => name.clone(),
+        (None, stem) => stem.unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let key = read_public_key(&file)?;
+    let root = args.common.root.open(call)?;
+    let changed =
+        call.change(&root, "key", None, |caller| trust_key(&root, (&name, &key, &rules), caller))?;
+    let changed = changed.map_err(|error| keys_refused(&root, &error))?;
+    let text = if changed { "is trusted" } else { "is trusted already" };
+    about_root(call, &root, changed, key.id, &format!("key {} ({name}) {text}", key.id))
+}
+
+fn revoke(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
+    let id: KeyId =
+        args.subject.as_deref().unwrap_or_default().parse().map_err(|error| usage(format!("{error}")))?;
+    let root = args.common.root.open(call)?;
+    let reason = args.reason.as_deref().unwrap_or_default();
+    let changed = call.change(&root, "key", None, |caller| revoke_key(&root, (id, reason), caller))?;
+    let changed = changed.map_err(|error| keys_refused(&root, &error))?;
+    let text = if changed { "is revoked" } else { "is revoked already" };
+    about_root(call, &root, changed, id, &format!("key {id} {text}"))
+}
+
+/// What the root knows of one key after a change.
+fn about_root(call: &Invocation, root: &Root, changed: bool, id: KeyId, text: &str) -> anyhow::Result<Reply> {
+    let mut keys = shown_keys(call, root)?;
+    keys.retain(|shown| shown.id == id.to_string());
+    let result = Some(if changed { ResultWord::Done } else { ResultWord::NothingToDo });
+    Ok(Reply::about(root, Exit::OK, KeysReport { result, keys, text: vec![text.to_owned()] }))
+}
+
+fn list(call: &mut Invocation, args: &KeyArgs) -> anyhow::Result<Reply> {
+    let root = args.common.root.open(call)?;
+    let keys = shown_keys(call, &root)?;
+    let text =
+        if keys.is_empty() { vec!["no key is trusted".to_owned()] } else { keys.iter().map(line).collect() };
+    Ok(Reply::about(&root, Exit::OK, KeysReport { result: Some(ResultWord::Done), keys, text }))
+}
+
+fn shown_keys(call: &Invocation, root: &Root) -> anyhow::Result<Vec<ShownKey>> {
+    let keys = read_keys(root).map_err(|error| keys_refused(root, &error))?;
+    let today = call.surroundings.now.date_naive();
+    Ok(shown(root, &keys, today))
+}
+
+fn shown(root: &Root, RootKeys { ring, place }: &RootKeys, today: NaiveDate) -> Vec<ShownKey> {
+    let place = root.show(place);
+    let mut keys: Vec<ShownKey> = Vec::new();
+    for trusted in &ring.keys {
+        let reason = ring.revoked.reason(trusted.key.id);
+        let is_expired = trusted.rules.expires.is_some_and(|last| last < today);
+        let state = match reason {
+            Some(_) => "revoked",
+            None if is_expired => "expired",
+            None => "trusted",
+        };
+        keys.push(ShownKey {
+            id: trusted.key.id.to_string(),
+            name: Some(trusted.name.clone()),
+            file: Some(format!("{place}/{}.pub", trusted.name)),
+            roles: trusted.rules.roles.iter().map(|role| role.word()).collect(),
+            bases: trusted.rules.bases_text.clone(),
+            expires: trusted.rules.expires.map(|day| day.to_string()),
+            state,
+            reason: reason.map(str::to_owned),
+        });
+    }
+    let strangers = ring.revoked.iter().filter(|(id, _)| ring.of_id(*id).next().is_none());
+    keys.extend(strangers.map(|(id, reason)| ShownKey {
+        id: id.to_string(),
+        name: None,
+        file: None,
+        roles: Vec::new(),
+        bases: None,
+        expires: None,
+        state: "revoked",
+        reason: Some(reason.to_owned()),
+    }));
+    keys
+}
+
+fn line(key: &ShownKey) -> String {
+    let mut line = format!("{} {:<8} {}", key.id, key.state, key.name.as_deref().unwrap_or("-"));
+    if !key.roles.is_empty() && key.roles.len() < KeyRole::ALL.len() {
+        let _ = write!(line, ", {} only", key.roles.join(" "));
+    }
+    if let Some(bases) = &key.bases {
+        let _ = write!(line, ", bases {bases}");
+    }
+    if let Some(day) = &key.expires {
+        let _ = write!(line, ", until {day}");
+    }
+    if let Some(reason) = key.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        let _ = write!(line, " ({reason})");
+    }
+    line.trim_end().to_owned()
+}
+
+fn read_public_key(file: &Path) -> anyhow::Result<PublicKey> {
+    let mut text = Vec::new();
+    let read = std::fs::File::open(file).and_then(|opened| opened.take(LARGEST + 1).read_to_end(&mut text));
+    let refused = |cause, error: &dyn std::fmt::Display| {
+        let message = format!("the key is not trusted\n{}: {error}", file.display());
+        Stop::Refused { exit: Exit::failed(cause), message }
+    };
+    read.map_err(|error| refused(ExitCause::NotFound, &error))?;
+    Ok(PublicKey::parse(&text).map_err(|error| refused(ExitCause::DamagedInput, &error))?)
+}
+
+/// The end by keys of a root that cannot be believed or changed.
+fn keys_refused(root: &Root, error: &KeysError) -> anyhow::Error {
+    let exit = match error {
+        KeysError::Failed(failure) => return query_refused(root, failure).into(),
+        KeysError::Directory(_) | KeysError::Revoked(_) => Exit::SIGNATURE,
+        KeysError::Key(_) => Exit::failed(ExitCause::DamagedInput),
+        _ => Exit::failed(ExitCause::Usage),
+    };
+    Stop::Refused { exit, message: format!("the keys of the root are as before\n{error}") }.into()
+}
+
+/// The end by a key or patch of a producer's that cannot be used.
+pub(super) fn signing_refused(error: SigningError) -> anyhow::Error {
+    let exit = match &error {
+        SigningError::SecretKey { .. }
+        | SigningError::Manifest { .. }
+        | SigningError::Index { .. }
+        | SigningError::Differs { .. }
+        | SigningError::Unfit { .. } => Exit::SIGNATURE,
+        SigningError::Exists(_) => Exit::failed(ExitCause::Usage),
+        SigningError::Source(source) => {
+            crate::reply::failure::source_code(patchadm_core::plan::refusal::Command::Patchadd, source)
+        }
+        SigningError::Io { .. } => Exit::failed(ExitCause::NotFound),
+        _ => return error.into(),
+    };
+    Stop::Refused { exit, message: error.to_string() }.into()
+}
+
+impl CommandReport for KeysReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.text.iter().try_for_each(|line| output.line(line))?)
+    }
+}

@@ -1,0 +1,57 @@
+//! The password of a secret key: from a file, or asked for at the terminal.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use crate::call::Invocation;
+use crate::reply::{Exit, ExitCause, Stop};
+use crate::surroundings::questions;
+
+/// The longest password, in bytes.
+const LONGEST: u64 = 1024;
+
+/// Options of the verbs that make a secret key or use one.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct PasswordOptions {
+    /// Store the secret key without a password
+    #[arg(long, conflicts_with = "password_file")]
+    pub(super) no_password: bool,
+    /// Take the first line of this file as the password of the secret key
+    #[arg(long, value_name = "FILE")]
+    pub(super) password_file: Option<PathBuf>,
+}
+
+/// The password that the options name or that is typed; none where there is to be none. A new one is asked for twice.
+pub(super) fn password(
+    call: &mut Invocation,
+    options: &PasswordOptions,
+    is_new: bool,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    if options.no_password {
+        return Ok(None);
+    }
+    if let Some(file) = &options.password_file {
+        let mut text = Vec::new();
+        let read = std::fs::File::open(file).and_then(|file| file.take(LONGEST).read_to_end(&mut text));
+        read.map_err(|error| refused(ExitCause::NotFound, format!("{}: {error}", file.display())))?;
+        let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        return Ok(Some(line.strip_suffix(b"\r").unwrap_or(line).to_vec()));
+    }
+    if !call.surroundings.stdin_is_terminal {
+        let message = "there is no terminal to ask for the password\nName its file with --password-file.";
+        return Err(refused(ExitCause::Usage, message.to_owned()).into());
+    }
+    let declined = || refused(ExitCause::Signal, "no password was typed".to_owned());
+    let typed = questions::secret(&mut call.output, "Password: ").ok_or_else(declined)?;
+    if is_new {
+        let again = questions::secret(&mut call.output, "Password (one more time): ").ok_or_else(declined)?;
+        if again != typed {
+            return Err(refused(ExitCause::Usage, "the passwords are not the same".to_owned()).into());
+        }
+    }
+    Ok(Some(typed))
+}
+
+fn refused(cause: ExitCause, message: String) -> Stop {
+    Stop::Refused { exit: Exit::failed(cause), message }
+}

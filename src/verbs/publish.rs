@@ -1,0 +1,196 @@
+//! `patchadm publish`: puts patches into a depot, and its index in place.
+
+mod refusal;
+mod report;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::key::signing_refused;
+use super::options::VerbOptions;
+use super::password::{PasswordOptions, password};
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{Exit, Reply, Stop};
+use crate::surroundings::caller::with_signals;
+use patchadm_core::operation::publish::{
+    IndexSigning, PublishRequest, PublishState, PublishWork, SignIndex, publish,
+};
+use patchadm_core::operation::signing::{SigningError, read_secret_key, sign_index};
+use patchadm_core::sign::{PublicKey, SecretKey};
+use refusal::refused;
+use report::PublicationReport;
+
+const USAGE: &str = "patchadm publish [option...] work depot\n\
+    patchadm publish --refresh [option...] depot\n\
+    patchadm publish --finish [--key file] depot";
+
+/// The days for which an index is believed where nothing is said.
+const DAYS: u32 = 30;
+
+/// The most days that can be said: a hundred years.
+const MOST_DAYS: u32 = 36_500;
+
+/// The largest key file that is read, in bytes.
+const LARGEST_KEY: u64 = 4096;
+
+/// Put patches into a depot, and its index in place
+#[derive(clap::Parser)]
+struct PublishArgs {
+    /// The key of the index: with a secret key it is signed at once, with a public one elsewhere
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Take the first line of this file as the password of the secret key
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// How many days the index is believed: 30 where nothing is said, or never for no end
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    expires: Option<Expiry>,
+    /// Take patches without a signature, and without a key leave the index unsigned
+    #[arg(long)]
+    unsigned: bool,
+    /// Put the index in place that was signed elsewhere
+    #[arg(long, conflicts_with_all = ["refresh", "unsigned", "expires"])]
+    finish: bool,
+    /// Publish no patches, only a new version of the index with a new date
+    #[arg(long)]
+    refresh: bool,
+    /// Say what would be published, write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    _common: VerbOptions,
+    /// The directory of the patches, which --refresh and --finish do without; and the depot
+    #[arg(value_name = "DIR")]
+    directories: Vec<PathBuf>,
+}
+
+/// How long an index is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    Days(u32),
+    Never,
+}
+
+fn days(text: &str) -> Result<Expiry, String> {
+    match text.parse() {
+        Ok(days) if (1..=MOST_DAYS).contains(&days) => Ok(Expiry::Days(days)),
+        _ if text == "never" => Ok(Expiry::Never),
+        _ => Err(format!("neither a number of days from 1 to {MOST_DAYS} nor never")),
+    }
+}
+
+/// The key that `--key` names.
+enum IndexKey {
+    None,
+    Public(PublicKey),
+    Secret(SecretKey),
+}
+
+/// Runs the verb. Exit 41 where a signature is missing or wrong, 10 where a patch or an index does not fit the depot.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PublishArgs = parse(call, USAGE)?;
+    let (work, depot) = args.work_and_depot()?;
+    let key = read_key(call, &args)?;
+    let now = call.surroundings.now;
+    let sign = |text: &[u8]| match &key {
+        IndexKey::Secret(key) => sign_index(key, text, now.timestamp()),
+        IndexKey::None | IndexKey::Public(_) => Vec::new(),
+    };
+    let published = with_signals(|interrupt| {
+        let request = PublishRequest {
+            depot,
+            work,
+            expires: args.days(),
+            may_be_unsigned: args.unsigned,
+            is_dry_run: args.dry_run,
+            now,
+            signing: signing(&key, &sign, args.unsigned),
+            interrupt: &|| interrupt(),
+        };
+        publish(&request, &mut |_| false)
+    })?;
+    let published = published.map_err(|error| refused(&error))?;
+    let exit = if published.state == PublishState::Unsigned { Exit::SIGNATURE } else { Exit::OK };
+    Ok(Reply::new(exit, PublicationReport::of(&published, depot, call.surroundings.began)))
+}
+
+impl PublishArgs {
+    /// The work to be done, and the depot.
+    fn work_and_depot(&self) -> Result<(PublishWork<'_>, &Path), Stop> {
+        let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+        let without = match (self.finish, self.refresh) {
+            (true, _) => Some(PublishWork::Finish),
+            (false, true) => Some(PublishWork::Refresh),
+            (false, false) => None,
+        };
+        match (self.directories.as_slice(), without) {
+            ([depot] | [_, depot], Some(work)) => Ok((work, depot)),
+            ([work, depot], None) => Ok((PublishWork::Patches(work), depot)),
+            ([_], None) => Err(usage("no depot is named")),
+            ([], _) => Err(usage("neither patches nor a depot are named")),
+            ([_, _, more, ..], _) => Err(usage(&format!("<{}> is one word too many", more.display()))),
+        }
+    }
+
+    fn days(&self) -> Option<u32> {
+        match self.expires {
+            None => Some(DAYS),
+            Some(Expiry::Days(days)) => Some(days),
+            Some(Expiry::Never) => None,
+        }
+    }
+}
+
+fn signing<'a>(key: &IndexKey, sign: &'a SignIndex<'a>, is_unsigned: bool) -> IndexSigning<'a> {
+    match key {
+        IndexKey::Secret(key) => IndexSigning::Here { key: key.public(), sign },
+        IndexKey::Public(key) => IndexSigning::Elsewhere(Some(key.clone())),
+        IndexKey::None if is_unsigned => IndexSigning::Never,
+        IndexKey::None => IndexSigning::Elsewhere(None),
+    }
+}
+
+/// Reads the key, secret or public. With `--finish` nothing is signed, so a secret key does no more than a public one.
+fn read_key(call: &mut Invocation, args: &PublishArgs) -> anyhow::Result<IndexKey> {
+    let Some(file) = &args.key else { return Ok(IndexKey::None) };
+    let mut text = Vec::new();
+    // What cannot be read, or is no public key, is told as what it is not: a secret key.
+    let read = std::fs::File::open(file).and_then(|opened| opened.take(LARGEST_KEY).read_to_end(&mut text));
+    if let (Ok(_), Ok(public)) = (read, PublicKey::parse(&text)) {
+        return Ok(IndexKey::Public(public));
+    }
+    let options = PasswordOptions { no_password: false, password_file: args.password_file.clone() };
+    let ask = || password(call, &options, false).map(Option::unwrap_or_default).map_err(KeyFailure::Command);
+    read_secret_key(file, ask).map(IndexKey::Secret).map_err(|failure| match failure {
+        KeyFailure::Signing(error) => signing_refused(error),
+        KeyFailure::Command(error) => error,
+    })
+}
+
+/// Why no secret key could be read.
+enum KeyFailure {
+    Signing(SigningError),
+    Command(anyhow::Error),
+}
+
+impl From<SigningError> for KeyFailure {
+    fn from(error: SigningError) -> Self {
+        Self::Signing(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_days_has_bounds() {
+        assert_eq!(days("1"), Ok(Expiry::Days(1)));
+        assert_eq!(days("36500"), Ok(Expiry::Days(36_500)));
+        assert_eq!(days("never"), Ok(Expiry::Never));
+        for text in ["0", "36501", "-1", "soon", ""] {
+            assert!(days(text).is_err(), "{text}");
+        }
+    }
+}

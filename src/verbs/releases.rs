@@ -1,0 +1,16 @@
+//! Releases that an option names, and the ends where one cannot be read.
+
+use std::ffi::OsStr;
+
+use super::making_ends::of_release;
+use crate::reply::Stop;
+use patchadm_core::release::{Release, open};
+
+/// Reads a release, or ends with the code of a patch that cannot be read for the same reason; `lost` says what did not
+/// happen.
+pub(super) fn read_release(operand: &OsStr, cores: usize, lost: &str) -> Result<Release, Stop> {
+    open(operand, cores).map_err(|error| {
+        let (exit, next) = of_release(&error);
+        Stop::Refused { exit, message: format!("{lost}\n{error}.\n{next}") }
+    })
+}

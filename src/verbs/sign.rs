@@ -1,0 +1,106 @@
+//! `patchadm sign`: signs patches by their manifests.
+
+use std::path::PathBuf;
+
+use chrono::SecondsFormat;
+use serde::Serialize;
+
+use super::key::signing_refused;
+use super::options::VerbOptions;
+use super::password::{PasswordOptions, password};
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
+use crate::surroundings::Output;
+use patchadm_core::operation::signing::{SigningError, read_secret_key, sign_target};
+
+const USAGE: &str = "patchadm sign --key file [--password-file file] target...";
+
+/// Sign patches, manifests of patches, or the index of a depot
+#[derive(clap::Parser)]
+struct SignArgs {
+    /// The file of the secret key
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Take the first line of this file as the password of the secret key
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    _common: VerbOptions,
+    /// Patches, manifests of patches, or the index of a depot
+    #[arg(value_name = "TARGET")]
+    targets: Vec<PathBuf>,
+}
+
+/// The signatures that were made.
+#[derive(Serialize)]
+struct SignReport {
+    result: ResultWord,
+    signed: Vec<ShownSignature>,
+}
+
+/// One signature.
+#[derive(Serialize)]
+struct ShownSignature {
+    target: String,
+    signature: String,
+    key: String,
+    time: String,
+}
+
+/// Runs the verb. What was signed before a failure stays signed. Exit 41 where the key cannot be used, or a manifest is not
+/// that of its patch.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let SignArgs { key, password_file, _common: _, targets } = parse(call, USAGE)?;
+    let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+    let key = key.ok_or_else(|| usage("no secret key is named (--key)"))?;
+    if targets.is_empty() {
+        return Err(usage("nothing to sign is named").into());
+    }
+    let now = call.surroundings.now;
+    let options = PasswordOptions { no_password: false, password_file };
+    let ask = || password(call, &options, false).map(Option::unwrap_or_default).map_err(Ending::Command);
+    let key = read_secret_key(&key, ask).map_err(Ending::into_error)?;
+    let time = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let mut signed = Vec::new();
+    for target in &targets {
+        let made = sign_target(&key, target, now.timestamp()).map_err(signing_refused)?;
+        signed.push(ShownSignature {
+            target: made.target.display().to_string(),
+            signature: made.file.display().to_string(),
+            key: made.key.to_string(),
+            time: time.clone(),
+        });
+    }
+    Ok(Reply::new(Exit::OK, SignReport { result: ResultWord::Done, signed }))
+}
+
+/// Why no key could be read.
+enum Ending {
+    Signing(SigningError),
+    Command(anyhow::Error),
+}
+
+impl Ending {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Signing(error) => signing_refused(error),
+            Self::Command(error) => error,
+        }
+    }
+}
+
+impl From<SigningError> for Ending {
+    fn from(error: SigningError) -> Self {
+        Self::Signing(error)
+    }
+}
+
+impl CommandReport for SignReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for one in &self.signed {
+            output.line(format!("{} signed by key {}: {}", one.target, one.key, one.signature))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! `patchadm adopt`: software that is on disk becomes a package, without a byte being moved.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::records::Before;
+use crate::scenario::{Scenario, shared};
+use crate::tree::Tree;
+
+/// A root with a tree that no package has, and a package beside it that shares a directory with it.
+fn with_tree() -> Scenario {
+    let other = Package::new("ACMEother").param("BASEDIR", "/opt").directory("acme").file("x", 0o644, "x\n");
+    let stage = Scenario::with(&[other]);
+    stage.file("/opt/acme/bin/tool", "one\n");
+    stage.mode("/opt/acme/bin/tool", 0o755);
+    stage.link("/opt/acme/bin/again", "/opt/acme/bin/tool");
+    stage.file("/opt/acme/etc/acme.conf", "port\n");
+    stage.symlink("/opt/acme/current", "bin");
+    stage.pipe("/opt/acme/pipe");
+    stage
+}
+
+/// A root with a package of dpkg's on a merged `/usr`, one of its files diverted and one edited.
+pub(crate) fn of_dpkg() -> Scenario {
+    let stage = Scenario::new();
+    stage.file("/usr/lib/libweb.so", "lib\n");
+    stage.symlink("/lib", "usr/lib");
+    stage.file("/usr/bin/web", "web\n");
+    stage.file("/usr/bin/sh.distrib", "sh\n");
+    stage.file("/usr/bin/sh", "another\n");
+    stage.file("/etc/web.conf", "edited\n");
+    let list = "/.\n/usr\n/usr/bin\n/usr/bin/web\n/usr/bin/sh\n/lib\n/lib/libweb.so\n/etc\n/etc/web.conf\n/usr/share\n/usr/share/doc\n";
+    stage.file("/var/lib/dpkg/info/web.list", list);
+    stage.file("/var/lib/dpkg/info/web.conffiles", "/etc/web.conf\n");
+    // of `web\n` and of something else
+    let sums =
+        "64d42024f1a77ee5e61e4096bdebac78  usr/bin/web\n00000000000000000000000000000000  lib/libweb.so\n";
+    stage.file("/var/lib/dpkg/info/web.md5sums", sums);
+    stage.file("/var/lib/dpkg/diversions", "/usr/bin/sh\n/usr/bin/sh.distrib\nshell\n");
+    let status = "Package: web\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2.0-1\nDescription: a web server\n";
+    stage.file("/var/lib/dpkg/status", status);
+    stage
+}
+
+fn line(stage: &Scenario, path: &str) -> String {
+    let is_of = |line: &&String| line.split([' ', '=']).next() == Some(path);
+    stage.lines().iter().find(is_of).cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
+    let stage = with_tree();
+    let software = Tree::of(&stage.root(), &["var/sadm"]);
+    let adopt = "adopt --pkg ACMEown --version 1.0 --arch i386 --dir /opt/acme --editable *.conf -R @ROOT@";
+    assert_eq!(
+        stage.run(&format!("{adopt} --dry-run")).ok(),
+        "Package ACMEown would be adopted: 8 objects, 1 of them directories that other packages have as well.\n"
+    );
+    assert!(!stage.at("/var/sadm/pkg/ACMEown").exists());
+    assert_eq!(
+        stage.run(adopt).ok(),
+        "Package ACMEown is adopted: 8 objects, 1 of them directories that other packages have as well.\n"
+    );
+    assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software, "not a byte is moved");
+    assert!(line(&stage, "/opt/acme/bin/again").starts_with("/opt/acme/bin/again f none 0755 "));
+    assert_eq!(line(&stage, "/opt/acme/bin/tool"), "/opt/acme/bin/tool=again l none ACMEown");
+    assert_eq!(line(&stage, "/opt/acme/current"), "/opt/acme/current=bin s none ACMEown");
+    assert!(line(&stage, "/opt/acme/etc/acme.conf").starts_with("/opt/acme/etc/acme.conf e none "));
+    assert!(line(&stage, "/opt/acme").ends_with(" ACMEother ACMEown"));
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEown PATCHADM_ADOPTED").ok(), "tree\n");
+    let spooled = fs::read_to_string(stage.at("/var/sadm/pkg/ACMEown/save/pspool/ACMEown/pkgmap")).unwrap();
+    assert!(spooled.contains("1 l none opt/acme/bin/tool=again"), "{spooled}");
+    let before = Before::of(&stage);
+    let delivered = Package::new("ACMEown").param("BASEDIR", "/").file("opt/acme/bin/again", 0o755, "two\n");
+    stage.patchadd("", &Patch::of("100-01", delivered)).ok();
+    assert_eq!(stage.text("/opt/acme/bin/tool"), "two\n");
+    stage.run("adopt --forget --pkg ACMEown -R @ROOT@").fails(10);
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "it comes back");
+    assert_eq!(
+        stage.run("adopt --forget --pkg ACMEown -R @ROOT@").ok(),
+        "Package ACMEown is forgotten; its files stay: 8 objects, 1 of them directories that other packages have as well.\n"
+    );
+    assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);
+    assert!(line(&stage, "/opt/acme").ends_with(" ACMEother"));
+    assert_eq!(line(&stage, "/opt/acme/current"), "");
+    assert!(!stage.at("/var/sadm/pkg/ACMEown").exists());
+}
+
+#[test]
+fn a_list_of_paths_is_adopted_whole_or_not_at_all() {
+    let stage = with_tree();
+    fs::write(stage.beside("paths"), "/opt/acme\n/opt/acme/bin/tool\n/opt/acme/gone\n").unwrap();
+    let adopt = "adopt --pkg ACMEown --version 1 --paths paths -R @ROOT@";
+    let before = stage.everything();
+    assert!(stage.run(adopt).fails(10).contains("nothing is at @ROOT@/opt/acme/gone"));
+    assert_eq!(stage.everything(), before);
+    fs::write(stage.beside("paths"), "/opt/acme\nopt/acme/bin\n").unwrap();
+    assert!(stage.run(adopt).fails(1).contains("line 2"));
+    fs::write(stage.beside("paths"), "/opt/acme\n/opt/acme/bin/tool\n").unwrap();
+    stage.run(adopt).ok();
+    assert!(stage.run(adopt).fails(10).contains("it is installed already"));
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(stage.run("pkgrm -n -R @ROOT@ ACMEown").code, 0, "what no other package manager has may go");
+    assert!(!stage.at("/opt/acme/bin/tool").exists());
+}
+
+#[test]
+fn every_object_of_another_package_is_named_and_nothing_is_changed() {
+    let web = Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n").symlink("bin/now", "httpd");
+    let stage = Scenario::with(&[web]);
+    stage.file("/opt/ACMEweb/bin/mine", "mine\n");
+    let before = Before::of(&stage);
+    let adopt = "adopt --pkg ACMEown --version 1 --dir @ROOT@/opt/ACMEweb -R @ROOT@";
+    assert_eq!(
+        stage.run(adopt).fails(10),
+        "patchadm: ERROR: package ACMEown is not adopted; nothing was changed\n    \
+         @ROOT@/opt/ACMEweb/bin/httpd belongs to ACMEweb\n    @ROOT@/opt/ACMEweb/bin/now belongs to ACMEweb\n"
+    );
+    let run = stage.run(&format!("{adopt} --json"));
+    assert_eq!(run.code, 10);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["conflicts"].as_array().unwrap().len(), 2);
+    assert_eq!(document["conflicts"][0]["owners"][0], "ACMEweb");
+    before.assert_again(&stage, "nothing is changed");
+    stage.run(&format!("{adopt} --exclude httpd --exclude bin/now --exclude **/now")).ok();
+}
+
+#[test]
+fn what_dpkg_has_recorded_is_adopted_as_it_lies() {
+    let stage = of_dpkg();
+    let software = Tree::of(&stage.root(), &["var/sadm"]);
+    let said = stage.run("adopt --dpkg web -R @ROOT@").ok();
+    assert!(said.starts_with("Package DEBweb is adopted: "), "{said}");
+    assert!(said.contains("  @ROOT@/lib/libweb.so differs from what is recorded\n"), "{said}");
+    assert!(said.contains("  @ROOT@/usr/share/doc is not there\n"), "{said}");
+    assert!(!said.contains("usr/bin/web "), "{said}");
+    assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);
+    assert_eq!(line(&stage, "/lib"), "", "the link of a merged /usr is nobody's");
+    assert!(line(&stage, "/lib/libweb.so").ends_with(" DEBweb"), "named as dpkg names it");
+    assert!(line(&stage, "/usr/bin/sh.distrib").ends_with(" DEBweb"), "where it lies");
+    assert_eq!(line(&stage, "/usr/bin/sh"), "");
+    assert!(line(&stage, "/etc/web.conf").starts_with("/etc/web.conf e none "));
+    let said = stage.run("pkgparam -v -R @ROOT@ DEBweb").ok();
+    for value in
+        ["VERSION='1:2.0-1'", "ARCH='amd64'", "NAME='a web server'", "PATCHADM_ADOPTED='dpkg web:amd64'"]
+    {
+        assert!(said.contains(value), "{value}: {said}");
+    }
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    let before = Before::of(&stage);
+    let said = stage.run("pkgrm -n -R @ROOT@ DEBweb").fails(1);
+    assert!(said.contains("adopted from dpkg web:amd64"), "{said}");
+    before.assert_again(&stage, "pkgrm refuses");
+    let delivered =
+        Package::new("DEBweb").param("ARCH", "amd64").param("VERSION", "1:2.0-1").param("BASEDIR", "/");
+    let patch = Patch::of("100-01", delivered.file("lib/libweb.so", 0o644, "new lib\n"));
+    stage.patchadd("", &patch).ok();
+    assert_eq!(stage.text("/usr/lib/libweb.so"), "new lib\n");
+    assert_eq!(fs::read_link(stage.at("/lib")).unwrap(), Path::new("usr/lib"));
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "it comes back");
+    stage.run("adopt --forget --pkg DEBweb -R @ROOT@").ok();
+    assert_eq!(stage.lines(), Vec::<String>::new());
+}
+
+#[test]
+fn a_package_that_dpkg_or_rpm_does_not_have_is_told_and_nothing_is_made() {
+    let stage = of_dpkg();
+    let before = stage.everything();
+    assert!(stage.run("adopt --dpkg none -R @ROOT@").fails(1).contains("dpkg has not installed it"));
+    assert!(stage.run("adopt --dpkg ../web -R @ROOT@").fails(1).contains("no name of a package"));
+    assert!(stage.run("adopt --rpm web -R @ROOT@").fails(1).contains("no records of rpm"));
+    assert!(stage.run("adopt --dir /usr -R @ROOT@").fails(1).contains("--pkg is missing"));
+    assert!(
+        stage.run("adopt --pkg a --version 1 --dir /none -R @ROOT@").fails(1).contains("is no directory")
+    );
+    let long = "a".repeat(33);
+    assert!(
+        stage.run(&format!("adopt --pkg {long} --dpkg web -R @ROOT@")).fails(1).contains("32 characters")
+    );
+    assert!(stage.run("adopt --forget --pkg none -R @ROOT@").fails(8).contains("no such package"));
+    assert_eq!(stage.everything().difference(&before), "");
+}
+
+/// A command in place of rpm that answers as it does.
+fn rpm_that_says(stage: &Scenario, answer: &str) {
+    let bin = stage.beside("bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::write(stage.beside("answer"), answer).unwrap();
+    let script = format!("#!/bin/sh\necho \"$@\" > {0}/asked\ncat {0}/answer\n", stage.beside("").display());
+    fs::write(bin.join("rpm"), script).unwrap();
+    fs::set_permissions(bin.join("rpm"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn what_rpm_says_of_the_database_of_the_root_is_adopted() {
+    let mut stage = Scenario::new();
+    stage.file("/usr/bin/web", "web\n");
+    stage.file("/etc/web.conf", "conf\n");
+    stage.directory("/var/lib/rpm");
+    rpm_that_says(
+        &stage,
+        "P\tweb\t(none)\t2.0-1.el9\tx86_64\tA web server\nF\t0\t/usr/bin/web\nF\t17\t/etc/web.conf\nF\t64\t/var/log/web\n",
+    );
+    let path = format!("{}:/usr/bin:/bin", stage.beside("bin").display());
+    stage.set("PATH", &path);
+    stage.run("adopt --rpm web -R @ROOT@").ok();
+    let asked = fs::read_to_string(stage.beside("asked")).unwrap();
+    assert!(asked.starts_with("-q --dbpath ") && asked.contains("/var/lib/rpm "), "{asked}");
+    assert!(line(&stage, "/etc/web.conf").starts_with("/etc/web.conf e none "));
+    assert_eq!(stage.run("pkgparam -R @ROOT@ RPMweb PATCHADM_ADOPTED").ok(), "rpm web\n");
+    assert!(stage.run("pkgrm -n -R @ROOT@ RPMweb").fails(1).contains("adopted from rpm web"));
+}
+
+#[test]
+fn a_root_without_a_database_gets_one_only_if_something_is_adopted() {
+    let stage = Scenario::bare();
+    stage.file("/opt/acme/tool", "tool\n");
+    stage.run("adopt --pkg a --version 1 --dir /opt/acme --exclude tool --exclude acme -R @ROOT@").fails(10);
+    assert!(!stage.at("/var").exists(), "{}", stage.everything().paths());
+    stage.run("adopt --pkg ACMEown --version 1 --dir /opt/acme -R @ROOT@").ok();
+    assert_eq!(stage.run("pkginfo -R @ROOT@").ok().lines().count(), 1);
+}
+
+/// Unpacks a Debian package, and records it as dpkg would have.
+fn unpacked(stage: &Scenario, deb: &Path, name: &str) {
+    let unpack = |what: &str, to: &Path| {
+        assert!(Command::new("dpkg-deb").arg(what).arg(deb).arg(to).status().unwrap().success());
+    };
+    unpack("-x", &stage.root());
+    let control = stage.beside("control");
+    unpack("-e", &control);
+    let info = stage.at("/var/lib/dpkg/info");
+    fs::create_dir_all(&info).unwrap();
+    for file in ["md5sums", "conffiles"] {
+        if control.join(file).exists() {
+            fs::copy(control.join(file), info.join(format!("{name}.{file}"))).unwrap();
+        }
+    }
+    let listing = Command::new("dpkg-deb").arg("-c").arg(deb).output().unwrap().stdout;
+    let listing = String::from_utf8(listing).unwrap();
+    let paths = listing.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let paths: String = paths.map(|path| format!("{}\n", path[1..].trim_end_matches('/'))).collect();
+    fs::write(info.join(format!("{name}.list")), paths.replacen('\n', "/.\n", 1)).unwrap();
+    let control = fs::read_to_string(control.join("control")).unwrap();
+    fs::write(stage.at("/var/lib/dpkg/status"), format!("Status: install ok installed\n{control}")).unwrap();
+}
+
+#[test]
+fn nginx_of_a_merged_usr_is_adopted_and_patched_and_comes_back() {
+    let test = "nginx_of_a_merged_usr_is_adopted_and_patched_and_comes_back";
+    let Some(deb) = shared(test, "cases/release/nginx_1.22.1-9+deb12u9_amd64.deb") else { return };
+    if Command::new("dpkg-deb").arg("--version").output().is_err() {
+        return crate::skipped(&format!("{test}: dpkg-deb is not installed"));
+    }
+    let stage = Scenario::new();
+    stage.directory("/usr/sbin");
+    stage.symlink("/sbin", "usr/sbin");
+    unpacked(&stage, &deb, "nginx");
+    let software = Tree::of(&stage.root(), &["var/sadm"]);
+    let run = stage.run("adopt --dpkg nginx -R @ROOT@ --json");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(
+        (&document["differing"], &document["missing"]),
+        (&serde_json::json!([]), &serde_json::json!([]))
+    );
+    assert_eq!(document["package"], "DEBnginx");
+    assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    let before = Before::of(&stage);
+    let delivered = Package::new("DEBnginx").param("ARCH", "amd64").param("VERSION", "1.22.1-9+deb12u9");
+    let delivered = delivered.param("BASEDIR", "/").file("usr/sbin/nginx", 0o755, "another nginx\n");
+    stage.patchadd("", &Patch::of("100-01", delivered)).ok();
+    assert_eq!(stage.text("/sbin/nginx"), "another nginx\n");
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "it comes back");
+}

@@ -1,0 +1,124 @@
+//! `patchadm lint`: findings as lines and as a document, what is left out, and how it ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::{Scenario, shared};
+
+fn patch(id: &str) -> Patch {
+    Patch::of(id, Package::new("ACMEweb").file("bin/su", 0o4755, "su\n").file("bin/open", 0o777, "open\n"))
+}
+
+#[test]
+fn each_finding_is_a_line_and_errors_come_first() {
+    let stage = Scenario::new();
+    patch("100-01").directory(&stage);
+    let run = stage.run("lint delivered/100-01");
+    assert_eq!((run.code, &*run.stderr), (10, ""));
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(lines[0], "delivered/100-01: error: mode: ACMEweb: bin/open: everybody may write it: 0777");
+    assert!(
+        lines.contains(&"delivered/100-01: warning: setuid: ACMEweb: bin/su: its mode is 4755"),
+        "{lines:?}"
+    );
+    let last = lines.last().unwrap();
+    assert!(
+        last.starts_with("1 errors, ") && last.ends_with("`patchadm explain lint:CODE` says more"),
+        "{last}"
+    );
+}
+
+#[test]
+fn what_is_allowed_is_left_out_and_strict_means_warnings_too() {
+    let stage = Scenario::new();
+    patch("100-01").directory(&stage);
+    let allowed = "--allow mode --allow setuid --allow no-scripts --allow readme-field";
+    let said = stage.run(&format!("lint {allowed} delivered/100-01")).ok();
+    assert!(said.starts_with("delivered/100-01: warning: unsigned: there is no signature"), "{said}");
+    assert_eq!(stage.run(&format!("lint --strict {allowed} delivered/100-01")).code, 10);
+    assert_eq!(stage.run(&format!("lint --strict {allowed} --allow unsigned delivered/100-01")).ok(), "");
+    assert!(stage.run("lint --allow nothing delivered/100-01").fails(1).contains("no finding of this code"));
+}
+
+#[test]
+fn a_document_has_all_patches_and_counts() {
+    let stage = Scenario::new();
+    patch("100-01").directory(&stage);
+    patch("200-01").directory(&stage);
+    let run = stage.run("lint --json --depot delivered delivered/100-01 delivered/200-01");
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.code, &document["exit"]["name"]), (10, &"damaged-input".into()));
+    let patches = document["patches"].as_array().unwrap();
+    assert_eq!((&patches[0]["id"], &patches[1]["path"]), (&"100-01".into(), &"delivered/200-01".into()));
+    let overlaps = patches[1]["findings"].as_array().unwrap().iter().filter(|one| one["code"] == "overlap");
+    let first = overlaps.clone().next().unwrap();
+    assert_eq!((&first["text"], overlaps.count()), (&"100-01 delivers it as well".into(), 2));
+    assert_eq!(document["errors"], 6);
+}
+
+#[test]
+fn what_is_no_patch_ends_as_with_patchadd() {
+    let stage = Scenario::new();
+    fs::write(stage.beside("rubbish"), "what is this\n").unwrap();
+    assert!(stage.run("lint rubbish").fails(33).contains("neither a package, nor a patch"));
+    stage.run("lint nothing").fails(27);
+    assert!(stage.run("lint").fails(1).contains("no patch is named"));
+}
+
+#[test]
+fn every_finding_is_explained() {
+    let stage = Scenario::new();
+    let said = stage.run("explain lint:setuid").ok();
+    assert!(said.starts_with("setuid (warning of lint): A program runs as its owner"), "{said}");
+    assert!(said.contains("  What to do: "), "{said}");
+    let refused = stage.run("explain lint:nothing").fails(1);
+    assert!(refused.contains("no finding `nothing`") && refused.contains("deletes-delivered"), "{refused}");
+}
+
+/// Files and directories below a directory, to the depth at which patches are.
+fn below(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        found.push(entry.path());
+        if depth > 0 && entry.file_type().unwrap().is_dir() {
+            below(&entry.path(), depth - 1, found);
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_shared_data_makes_it_panic() {
+    let test = "nothing_of_the_shared_data_makes_it_panic";
+    let stage = Scenario::new();
+    for (place, depth) in [("realdata", 2), ("cases", 2), ("goldens/pkgs", 1)] {
+        let Some(place) = shared(test, place) else { return };
+        let mut found = Vec::new();
+        below(&place, depth, &mut found);
+        found.sort();
+        for path in found.iter().filter(|path| !path.to_string_lossy().contains(' ')) {
+            let run = stage.run(&format!("lint {}", path.display()));
+            assert!(
+                [0, 10, 28, 33, 39].contains(&run.code),
+                "{}: {} {}",
+                path.display(),
+                run.code,
+                run.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn the_made_patches_of_real_releases_have_no_errors() {
+    let Some(cases) = shared("the_made_patches_of_real_releases_have_no_errors", "cases") else { return };
+    let stage = Scenario::new();
+    for (release, id) in [("openssl", "300001-01"), ("tzdata", "300002-01")] {
+        let patch = cases.join(release).join(id);
+        let run = stage.run(&format!("lint {}", patch.display()));
+        assert!(run.stdout.lines().all(|line| !line.contains(": error: ")), "{}", run.stdout);
+    }
+}

@@ -1,0 +1,29 @@
+//! The whole way of a patch: two releases, the patch that is made of them, and a root that has the new release after it
+//! and the old one again after its backout.
+//!
+//! The releases are the real ones of the shared cases, read by what they were made with: dpkg-deb unpacks them, and what
+//! it unpacked is what a root must look like.
+
+mod acme;
+mod debs;
+mod releases;
+mod reproducible;
+mod revisions;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use patchadm_svr4::format::pkgmap::Pkgmap;
+
+/// The paths that a patch delivers, without those of its information files.
+fn delivered(patch: &Path) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for entry in fs::read_dir(patch).unwrap() {
+        let Ok(pkgmap) = fs::read(entry.unwrap().path().join("pkgmap")) else { continue };
+        let pkgmap = Pkgmap::parse(&pkgmap).unwrap();
+        let objects = pkgmap.entries.iter().filter(|entry| !entry.is_information());
+        paths.extend(objects.map(|entry| entry.path.to_string()));
+    }
+    paths
+}

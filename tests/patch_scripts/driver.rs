@@ -1,0 +1,307 @@
+//! The part of pkgadd that calls the scripts of a package: environment, response file, class list, in its order.
+//!
+//! Objects without content are made by the driver, files by the class action script; records are written with installf(1M)
+//! and removef(1M), the tools that scripts have. Other duties of pkgadd are not its matter.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use patchadm_svr4::format::params::{self, ParamFile};
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::package::{Ftype, Params};
+
+use crate::scenario::Scenario;
+
+/// The package that is patched, and where it is.
+const PACKAGE: &str = "ACMEweb";
+const BASE: &str = "/opt/ACMEweb";
+
+/// Calls scripts with one shell.
+pub(super) struct ScriptDriver<'s> {
+    stage: &'s Scenario,
+    shell: Vec<String>,
+    /// The patch that is worked on has an own directory of tools.
+    tools: PathBuf,
+    count: RefCell<u32>,
+}
+
+/// How a script, or the first one that failed, ended.
+#[derive(Debug)]
+pub(super) struct ScriptRun {
+    pub(super) code: i32,
+    pub(super) said: String,
+    /// What it added to the response file.
+    pub(super) added: String,
+}
+
+impl ScriptRun {
+    #[track_caller]
+    pub(super) fn expect_end(&self, code: i32) {
+        assert_eq!(self.code, code, "{}", self.said);
+    }
+}
+
+impl<'s> ScriptDriver<'s> {
+    pub(super) fn new(stage: &'s Scenario, shell: Vec<String>) -> Self {
+        let tools = stage.beside("tools");
+        fs::create_dir(&tools).unwrap();
+        stage.run("links tools").ok();
+        symlink(env!("CARGO_BIN_EXE_patchadm"), tools.join("compress")).unwrap();
+        Self { stage, shell, tools, count: RefCell::new(0) }
+    }
+
+    /// Puts a program in the place of a tool.
+    pub(super) fn tool(&self, name: &str, text: &str) {
+        let path = self.tools.join(name);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn records(&self, package: &str) -> PathBuf {
+        self.stage.at("/var/sadm/pkg").join(package)
+    }
+
+    fn installed(&self) -> Params {
+        params::read(&fs::read(self.records(PACKAGE).join("pkginfo")).unwrap()).unwrap()
+    }
+
+    /// A parameter of the installed package; empty where it is missing.
+    pub(super) fn parameter(&self, name: &str) -> String {
+        self.installed().text(name).into_owned()
+    }
+
+    /// Replaces the records about patches in the parameters of a package.
+    pub(super) fn set_parameters(&self, package: &str, lines: &str) {
+        let path = self.records(package).join("pkginfo");
+        let text = fs::read_to_string(&path).unwrap();
+        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("PATCH")).collect();
+        fs::write(path, format!("{}\n{lines}\n", kept.join("\n"))).unwrap();
+    }
+
+    /// The names in the save directory of a patch.
+    pub(super) fn saved(&self, id: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.records(PACKAGE).join("save").join(id)).into_iter().flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// The environment of the scripts of an update.
+    fn environment(&self, delivered: &Params, response: &Params) -> Params {
+        let mut environment = Params::new();
+        for (name, value) in self.installed().iter().chain(delivered.iter()).chain(response.iter()) {
+            environment.set(name, value);
+        }
+        let root = self.stage.root().display().to_string();
+        for (name, value) in [
+            ("PKGINST", PACKAGE),
+            ("UPDATE", "yes"),
+            ("CLIENT_BASEDIR", BASE),
+            ("PKG_INSTALL_ROOT", &root),
+            ("BASEDIR", &format!("{root}{BASE}")),
+            ("PKGSAV", &format!("{root}/var/sadm/pkg/{PACKAGE}/save")),
+            ("PATH", &format!("{}:/usr/bin:/bin", self.tools.display())),
+            ("TZ", "UTC0"),
+        ] {
+            environment.set(name, value);
+        }
+        environment
+    }
+
+    fn run(&self, script: &Path, arguments: &[&Path], environment: &Params, list: &str) -> ScriptRun {
+        let mut child = Command::new(&self.shell[0])
+            .args(&self.shell[1..])
+            .arg(script)
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, String::from_utf8_lossy(value).into_owned())))
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // a script that reads no list may end before
+        let _ = child.stdin.take().unwrap().write_all(list.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        ScriptRun { code: output.status.code().unwrap_or(-1), said, added: String::new() }
+    }
+
+    /// Runs a class action script on a list.
+    pub(super) fn run_class(&self, script: &Path, list: &str) -> ScriptRun {
+        self.run(script, &[Path::new("ENDOFCLASS")], &self.environment(&Params::new(), &Params::new()), list)
+    }
+
+    /// Runs checkinstall alone, with this response file.
+    pub(super) fn check(&self, package: &Path, response: &str) -> ScriptRun {
+        *self.count.borrow_mut() += 1;
+        let file = self.stage.beside(&format!("response.{}", self.count.borrow()));
+        fs::write(&file, response).unwrap();
+        let delivered = params::read(&fs::read(package.join("pkginfo")).unwrap()).unwrap();
+        let environment = self.environment(&delivered, &params::read(response.as_bytes()).unwrap());
+        let mut run = self.run(&package.join("install/checkinstall"), &[&file], &environment, "");
+        let after = fs::read_to_string(file).unwrap();
+        after.strip_prefix(response).unwrap().clone_into(&mut run.added);
+        run
+    }
+
+    /// Installs a sparse package over the installed one, as patchadd has pkgadd do it; the first script that fails ends it.
+    pub(super) fn apply(&self, package: &Path, response: &str) -> ScriptRun {
+        self.install(package, response, None)
+    }
+
+    /// The same, but the script of this name and what follows it does not run any more.
+    pub(super) fn apply_until(&self, package: &Path, response: &str, last: &str) {
+        self.install(package, response, Some(last)).expect_end(0);
+    }
+
+    /// Installs the undo package of a patch, as patchrm has pkgadd do it.
+    pub(super) fn back_out(&self, id: &str) -> ScriptRun {
+        let archive = self.records(PACKAGE).join("save").join(id).join("undo.Z");
+        let unpacked = self.stage.beside(&format!("undo.{id}"));
+        fs::create_dir(&unpacked).unwrap();
+        let said =
+            self.stage.run(&format!("pkgtrans {} {} {PACKAGE}", archive.display(), unpacked.display()));
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let (list, counts) = (self.parameter("PATCHLIST"), self.parameter("PATCH_OBSOLETES"));
+        let response = format!("OLDLIST=\"{list}\"\nPATCH_OBSOLETES=\"{counts}\"\n");
+        self.install(&unpacked.join(PACKAGE), &response, None)
+    }
+
+    fn install(&self, package: &Path, response: &str, until: Option<&str>) -> ScriptRun {
+        let checked = self.check(package, response);
+        if checked.code != 0 {
+            return checked;
+        }
+        let delivered = params::read(&fs::read(package.join("pkginfo")).unwrap()).unwrap();
+        let answers = params::read(format!("{response}\n{}", checked.added).as_bytes()).unwrap();
+        let environment = self.environment(&delivered, &answers);
+        let kept = self.records(PACKAGE).join("install");
+        fs::create_dir_all(&kept).unwrap();
+        for entry in fs::read_dir(package.join("install")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), kept.join(entry.file_name())).unwrap();
+        }
+        let call = |name: &str| match kept.join(name) {
+            // What an earlier package left there is not run.
+            script if package.join("install").join(name).exists() => self.run(&script, &[], &environment, ""),
+            _ => ScriptRun { code: 0, said: String::new(), added: String::new() },
+        };
+        let prepared = call("preinstall");
+        if prepared.code != 0 {
+            return prepared;
+        }
+        let placed = self.place_objects(package, &kept, &environment);
+        if placed.code != 0 || until == Some("postinstall") {
+            return placed;
+        }
+        let ended = call("postinstall");
+        if ended.code == 0 {
+            self.record(&delivered, &answers);
+        }
+        ended
+    }
+
+    /// Makes the objects, and their lines in contents.
+    fn place_objects(&self, package: &Path, kept: &Path, environment: &Params) -> ScriptRun {
+        let map = Pkgmap::parse(&fs::read(package.join("pkgmap")).unwrap()).unwrap();
+        let objects: Vec<&PkgmapEntry> = map.entries.iter().filter(|entry| !entry.is_information()).collect();
+        let mut list = String::new();
+        for entry in objects.iter().filter(|entry| entry.object.ftype != Ftype::Link) {
+            let to = self.place(entry);
+            let target = || String::from_utf8(entry.object.target.clone().unwrap()).unwrap();
+            match entry.object.ftype {
+                Ftype::Directory => fs::create_dir_all(&to).unwrap(),
+                Ftype::Symlink => {
+                    let _ = fs::remove_file(&to);
+                    symlink(target(), &to).unwrap();
+                }
+                _ => {
+                    let path = entry.path.to_string();
+                    let from = match path.strip_prefix('/') {
+                        Some(path) => package.join("root").join(path),
+                        None => package.join("reloc").join(path),
+                    };
+                    fs::create_dir_all(to.parent().unwrap()).unwrap();
+                    list += &format!("{} {}\n", from.display(), to.display());
+                }
+            }
+        }
+        let script = kept.join("i.none");
+        let ran = if script.exists() {
+            self.run(&script, &[Path::new("ENDOFCLASS")], environment, &list)
+        } else {
+            for line in list.lines() {
+                let (from, to) = line.split_once(' ').unwrap();
+                let _ = fs::remove_file(to);
+                assert!(Command::new("cp").args(["-p", from, to]).status().unwrap().success());
+            }
+            ScriptRun { code: 0, said: String::new(), added: String::new() }
+        };
+        let _ = fs::remove_file(script);
+        objects.iter().for_each(|entry| self.finish_object(entry));
+        let finished = self.stage.run(&format!("installf -R @ROOT@ -f {PACKAGE}"));
+        assert_eq!(finished.code, 0, "{}", finished.stderr);
+        ran
+    }
+
+    /// Makes a hard link, or sets the attributes of an object, and tells installf of it.
+    fn finish_object(&self, entry: &PkgmapEntry) {
+        let to = self.place(entry);
+        let path = match entry.path.to_string() {
+            path if path.starts_with('/') => path,
+            path => format!("{BASE}/{path}"),
+        };
+        let target = entry.object.target.clone().map(|target| String::from_utf8(target).unwrap());
+        let letter = char::from(entry.object.ftype.letter());
+        let line = match (entry.object.ftype, &target) {
+            (Ftype::Link, Some(target)) => {
+                let _ = fs::remove_file(&to);
+                fs::hard_link(to.parent().unwrap().join(target), &to).unwrap();
+                format!("{path}={target} {letter}")
+            }
+            (Ftype::Symlink, Some(target)) => format!("{path}={target} {letter}"),
+            _ => {
+                let mode = entry.object.attributes.mode.unwrap();
+                if fs::symlink_metadata(&to).is_ok() {
+                    fs::set_permissions(&to, fs::Permissions::from_mode(mode.bits())).unwrap();
+                }
+                if let Some(mtime) = entry.object.content.mtime {
+                    let since = Duration::from_secs(mtime.try_into().unwrap());
+                    fs::File::open(&to).unwrap().set_modified(SystemTime::UNIX_EPOCH + since).unwrap();
+                }
+                format!("{path} {letter} {mode} root root")
+            }
+        };
+        let said = self.stage.run(&format!("installf -R @ROOT@ {PACKAGE} {line}"));
+        assert_eq!(said.code, 0, "{line}: {}", said.stderr);
+    }
+
+    fn place(&self, entry: &PkgmapEntry) -> PathBuf {
+        match entry.path.to_string() {
+            path if path.starts_with('/') => self.stage.at(&path),
+            path => self.stage.at(&format!("{BASE}/{path}")),
+        }
+    }
+
+    /// Writes the pkginfo with what was delivered and answered.
+    fn record(&self, delivered: &Params, answers: &Params) {
+        let path = self.records(PACKAGE).join("pkginfo");
+        let mut file = ParamFile::parse(&fs::read(&path).unwrap()).unwrap();
+        let transient = ["PATH", "SCRIPTS_DIR", "OLDLIST", "PATCH_NO_UNDO", "INTERRUPTION", "ACTIVE_PATCH"];
+        for (name, value) in
+            delivered.iter().chain(answers.iter()).filter(|(name, _)| !transient.contains(name))
+        {
+            file.set(name, value);
+        }
+        fs::write(path, file.to_bytes()).unwrap();
+    }
+}

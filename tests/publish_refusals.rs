@@ -1,0 +1,128 @@
+//! What `patchadm publish` refuses: command lines, files that are no good patches, depots that are damaged, full disks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::delivery::{Patch, archive};
+use crate::depots::{digest, public_key, read_depot};
+use crate::packages::Package;
+use crate::publish::{deliver_signed, depot, index, publish, publish_signed, secret_key, stage};
+use crate::scenario::Scenario;
+
+#[test]
+fn what_makes_no_sense_is_wrong_usage() {
+    let stage = stage();
+    for (words, said) in [
+        ("", "neither patches nor a depot are named"),
+        ("work", "no depot is named"),
+        ("work depot more", "<more> is one word too many"),
+        ("--expires 0 work depot", "neither a number of days from 1 to 36500 nor never"),
+        ("--finish --refresh depot", "--refresh"),
+        ("--finish --unsigned depot", "--unsigned"),
+        ("--key nothing work depot", "cannot read nothing"),
+        ("--unsigned nothing depot", "nothing"),
+    ] {
+        let text = publish(&stage, words).fails(1);
+        assert!(text.contains(said), "{words}: {text}");
+    }
+    let key = secret_key().replace("plain", "locked");
+    let said = publish(&stage, &format!("--key {key} work depot")).fails(1);
+    assert!(said.contains("Name its file with --password-file."), "{said}");
+    assert!(!stage.beside("depot").exists());
+}
+
+#[test]
+fn a_file_that_is_no_good_patch_stops_everything() {
+    for (damage, code, reason) in [
+        ("rubbish", 33, "neither a package, nor a patch"),
+        ("directory", 33, "a depot takes patches that are one file each"),
+        ("form", 33, "a depot takes zip, tar, tar.gz and datastream"),
+        ("twice", 10, "patch 200-01 is there twice"),
+        ("cut", 41, "has another digest than the file"),
+        ("manifest", 41, "is the manifest of patch 100-01, not of 200-01"),
+        ("members", 41, "is of the form `members`"),
+        ("noise", 41, "is not valid"),
+        ("signature", 41, "is not valid"),
+        ("other signature", 41, "is by key 7802F643AC6161C8, but not of"),
+    ] {
+        let stage = stage();
+        let first = deliver_signed(&stage, "100-01", "one\n");
+        let second = deliver_signed(&stage, "200-01", "two\n");
+        spoil(&stage, damage, &first, &second);
+        let said = publish_signed(&stage).fails(code);
+        assert!(said.contains(reason), "{damage}: {said}");
+        assert!(!stage.beside("depot").exists(), "{damage}");
+    }
+}
+
+/// Makes something in the working directory wrong.
+fn spoil(stage: &Scenario, damage: &str, first: &Path, second: &Path) {
+    let beside = |file: &Path, end: &str| PathBuf::from(format!("{}{end}", file.display()));
+    let manifest = beside(second, ".manifest");
+    match damage {
+        "rubbish" => fs::write(stage.beside("work/notes"), "what is this\n").unwrap(),
+        "directory" => fs::create_dir(stage.beside("work/300-01")).unwrap(),
+        "twice" => {
+            for end in ["", ".manifest", ".manifest.minisig"] {
+                fs::copy(beside(second, end), stage.beside(&format!("work/again.zip{end}"))).unwrap();
+            }
+        }
+        "form" => {
+            let patch = Patch::of("300-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n"));
+            let directory = patch.write(&stage.beside("work"));
+            archive(&directory, ".tar.Z");
+            fs::remove_dir_all(directory).unwrap();
+        }
+        "cut" => {
+            let mut bytes = fs::read(second).unwrap();
+            bytes.push(0);
+            fs::write(second, bytes).unwrap();
+        }
+        "manifest" => fs::write(&manifest, fs::read(beside(first, ".manifest")).unwrap()).unwrap(),
+        "members" => {
+            let text = fs::read_to_string(&manifest).unwrap();
+            fs::write(&manifest, text.replace("# form file", "# form members")).unwrap();
+        }
+        "noise" => fs::write(&manifest, "\0\0").unwrap(),
+        "signature" => fs::write(beside(second, ".manifest.minisig"), "x\n").unwrap(),
+        "other signature" => {
+            fs::copy(beside(first, ".manifest.minisig"), beside(second, ".manifest.minisig")).unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_cannot_be_written_leaves_the_depot_as_it_is() {
+    let stage = stage();
+    deliver_signed(&stage, "100-01", "one\n");
+    publish_signed(&stage).ok();
+    let text: String =
+        (0..20_000_u32).map(|number| format!("{}\n", number.wrapping_mul(2_654_435_761))).collect();
+    deliver_signed(&stage, "200-01", &text);
+    let before = depot(&stage);
+    let run = stage.limited("ulimit -f 16", &format!("publish --key {} work depot", secret_key()));
+    assert!(run.code == 1 && run.stderr.contains("depot/objects/"), "{}", run.stderr);
+    assert!(depot(&stage) == before);
+    publish_signed(&stage).ok();
+}
+
+#[test]
+fn an_object_that_is_lost_comes_back_and_a_damaged_one_is_named() {
+    let stage = stage();
+    deliver_signed(&stage, "100-01", "one\n");
+    publish_signed(&stage).ok();
+    let path = index(&stage).patches().next().unwrap().path.clone();
+    fs::remove_file(stage.beside("depot").join(&path)).unwrap();
+    assert!(read_depot(&stage.beside("depot"), &public_key("plain")).is_err());
+    publish_signed(&stage).ok();
+    index(&stage);
+    let second = deliver_signed(&stage, "200-01", "two\n");
+    let sha256 = digest(&fs::read(second).unwrap());
+    let object = stage.beside("depot").join(patchadm_core::depot::object_path(&sha256));
+    fs::create_dir_all(object.parent().unwrap()).unwrap();
+    fs::write(object, "x").unwrap();
+    let said = publish_signed(&stage).fails(33);
+    assert!(said.contains("the depot is damaged"), "{said}");
+    assert_eq!(index(&stage).version, 1);
+}
