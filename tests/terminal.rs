@@ -58,12 +58,14 @@ fn terminal_after(stage: &Scenario, line: &str, before: &str) -> Command {
     let command = stage.command(line);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    shell_at_terminal(stage, &format!("{before}exec {}", words.join(" ")))
+}
+
+/// A shell with a terminal of its own.
+fn shell_at_terminal(stage: &Scenario, text: &str) -> Command {
     let mut typed = Command::new("script");
-    typed
-        .args(["-q", "-e", "-c", &format!("{before}exec {}", words.join(" ")), "/dev/null"])
-        .current_dir(stage.beside(""))
-        .env_clear();
-    for (name, value) in command.get_envs() {
+    typed.args(["-q", "-e", "-c", text, "/dev/null"]).current_dir(stage.beside("")).env_clear();
+    for (name, value) in stage.command("").get_envs() {
         typed.env(name, value.unwrap_or_default());
     }
     typed
@@ -207,6 +209,32 @@ fn a_question_can_be_interrupted() {
         assert_eq!(code, 3, "{line}");
         crate::tree::assert_same(&stage.everything(), &before);
     }
+}
+
+#[test]
+fn a_password_that_is_interrupted_leaves_a_terminal_that_shows_what_is_typed() {
+    let stage = Scenario::new();
+    let program = stage.command("").get_program().to_str().unwrap().to_owned();
+    let words = format!("trap : INT; '{program}' key generate -o locked; echo ended $?; stty -a");
+    let spawned = shell_at_terminal(&stage, &words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut running) = spawned else {
+        crate::skipped("a password that is interrupted: script(1) is not installed");
+        return;
+    };
+    let (mut said, mut byte) = (Vec::new(), [0]);
+    while !String::from_utf8_lossy(&said).contains("Password: ") {
+        assert_eq!(running.stdout.as_mut().unwrap().read(&mut byte).unwrap(), 1, "{said:?}");
+        said.push(byte[0]);
+    }
+    let mut keys = running.stdin.take().unwrap();
+    keys.write_all(b"\x03").unwrap();
+    let mut rest = String::new();
+    running.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    drop(keys);
+    running.wait().unwrap();
+    assert!(rest.contains("ended 130"), "{rest}");
+    assert!(rest.contains(" echo ") && !rest.contains("-echo "), "{rest}");
+    assert!(!stage.beside("locked.sec").exists());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,10 +80,26 @@ impl RootTurn<'_> {
     }
 }
 
+/// Whether signals that were listened to end the program again, as if nobody had.
+static END_THE_PROGRAM: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Does work as [`with_signals`] does, behind which signals end the program at once again.
+pub(crate) fn with_signals_for_now<T>(
+    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
+) -> anyhow::Result<T> {
+    for signal in SIGNALS {
+        signal_hook::flag::register_conditional_default(signal, END_THE_PROGRAM.clone())?;
+    }
+    let done = with_signals(work);
+    END_THE_PROGRAM.store(true, Ordering::SeqCst);
+    done
+}
+
 /// Does work that asks from time to time which signal wants it to end, if one came; signals do nothing else.
 pub(crate) fn with_signals<T>(
     work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
 ) -> anyhow::Result<T> {
+    END_THE_PROGRAM.store(false, Ordering::SeqCst);
     let caught = Arc::new(AtomicUsize::new(0));
     for signal in SIGNALS {
         let number = usize::try_from(signal)?;

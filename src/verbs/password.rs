@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Stop};
-use crate::surroundings::questions;
+use crate::surroundings::caller::with_signals_for_now;
+use crate::surroundings::{Output, questions};
 
 /// The longest password, in bytes.
 const LONGEST: u64 = 1024;
@@ -41,15 +42,24 @@ pub(super) fn password(
         let message = "there is no terminal to ask for the password\nName its file with --password-file.";
         return Err(refused(ExitCause::Usage, message.to_owned()).into());
     }
-    let declined = || refused(ExitCause::Signal, "no password was typed".to_owned());
-    let typed = questions::secret(&mut call.output, "Password: ").ok_or_else(declined)?;
-    if is_new {
-        let again = questions::secret(&mut call.output, "Password (one more time): ").ok_or_else(declined)?;
-        if again != typed {
-            return Err(refused(ExitCause::Usage, "the passwords are not the same".to_owned()).into());
-        }
+    // A signal that ended the program at the question would leave the terminal as it is for passwords.
+    Ok(Some(with_signals_for_now(|interrupt| typed(&mut call.output, is_new, interrupt))??))
+}
+
+/// The password that is typed.
+fn typed(output: &mut Output, is_new: bool, interrupt: &dyn Fn() -> Option<i32>) -> Result<Vec<u8>, Stop> {
+    let mut ask = |question| {
+        let declined = || {
+            let exit = interrupt().map_or(Exit::failed(ExitCause::Usage), Exit::by_signal);
+            Stop::Refused { exit, message: "no password was typed".to_owned() }
+        };
+        questions::secret(output, question).ok_or_else(declined)
+    };
+    let typed = ask("Password: ")?;
+    if is_new && ask("Password (one more time): ")? != typed {
+        return Err(refused(ExitCause::Usage, "the passwords are not the same".to_owned()));
     }
-    Ok(Some(typed))
+    Ok(typed)
 }
 
 fn refused(cause: ExitCause, message: String) -> Stop {
