@@ -209,6 +209,9 @@ fn damaged_archives_are_refused() {
     refused(&stage, "half a zip", &cut(".zip"), 33, &[]);
     refused(&stage, "half a gzip", &cut(".tar.gz"), 39, &[]);
     refused(&stage, "half a compress", &cut(".tar.Z"), 33, &[]);
+    for suffix in [".tar.bz2", ".tar.xz", ".tar.zst", ".ds.bz2", ".ds.xz", ".ds.zst"] {
+        refused(&stage, &format!("half of {suffix}"), &cut(suffix), 39, &["cannot decompress"]);
+    }
     for (suffix, code) in [(".tar.gz", 39), (".zip", 33)] {
         let path = archive(&directory, suffix);
         let mut bytes = fs::read(&path).unwrap();

@@ -82,6 +82,17 @@ pub(crate) fn archive(directory: &Path, suffix: &str) -> PathBuf {
         ".tar" => tar(directory),
         ".tar.gz" => gzip(&tar(directory)),
         ".tar.Z" => compressed(&tar(directory)),
+        ".tar.bz2" => bzip2(&tar(directory)),
+        ".tar.xz" => xz(&tar(directory)),
+        ".tar.zst" => zstd(&tar(directory)),
+        ".ds.bz2" | ".ds.xz" | ".ds.zst" => {
+            let plain = fs::read(archive(directory, ".ds")).unwrap();
+            match suffix {
+                ".ds.bz2" => bzip2(&plain),
+                ".ds.xz" => xz(&plain),
+                _ => zstd(&plain),
+            }
+        }
         ".zip" => zip(directory),
         other => panic!("no form of delivery is called {other}"),
     };
@@ -140,6 +151,22 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = compress::CompressEncoder::new(Vec::new());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+pub(crate) fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0)).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
 impl Scenario {

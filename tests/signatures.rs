@@ -10,7 +10,8 @@ use crate::records::Before;
 use crate::scenario::{Run, Scenario};
 
 /// The forms that a patch is delivered in; the first is a directory.
-pub(crate) const FORMS: [&str; 6] = ["", ".ds", ".tar", ".tar.gz", ".tar.Z", ".zip"];
+pub(crate) const FORMS: [&str; 9] =
+    ["", ".ds", ".tar", ".tar.gz", ".tar.Z", ".tar.bz2", ".tar.xz", ".ds.zst", ".zip"];
 
 /// A file that the real tools made.
 pub(crate) fn testdata(name: &str) -> String {

@@ -146,6 +146,8 @@ pub(super) fn of_problem(problem: &SourceProblem) -> ExitCause {
         SourceProblem::NotFound => ExitCause::NotFound,
         SourceProblem::HoldsPatches(_) => ExitCause::Usage,
         SourceProblem::Io { error, .. } => of_io(error),
+        SourceProblem::NoSpool { .. } => ExitCause::Space,
+        SourceProblem::Spool(error) => of_root(error),
         SourceProblem::Signature(_) | SourceProblem::Changed(_) => ExitCause::Signature,
         _ => ExitCause::DamagedInput,
     }

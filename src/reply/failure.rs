@@ -158,6 +158,8 @@ fn source_number(command: Command, path: &Path, problem: &SourceProblem) -> u8 {
         | SourceProblem::HoldsPatches(_)
         | SourceProblem::Unsafe { .. } => 33,
         SourceProblem::NotDecompressed(_) => 39,
+        SourceProblem::NoSpool { .. } => 18,
+        SourceProblem::Spool(_) => 36,
         SourceProblem::CorruptPackageFile { .. } => 28,
         SourceProblem::Corrupt { .. } => 10,
         SourceProblem::Symlink { .. } => 13,
@@ -364,6 +366,10 @@ mod tests {
             (source(SourceProblem::NotFound, "x"), [27, 4, 99, 99, 99]),
             (source(SourceProblem::BadForm(String::new()), "/x"), [33, 4, 99, 99, 99]),
             (source(SourceProblem::NotDecompressed(String::new()), "/x"), [39, 4, 1, 1, 1]),
+            (
+                source(SourceProblem::NoSpool { needed: 2, free: 1, place: "/tmp".to_owned() }, "/x"),
+                [18, 4, 1, 1, 1],
+            ),
             (Failure::NotPrivileged(String::new()), [3, 3, 1, 1, 1]),
             (Failure::NoDatabase(String::new()), [7, 2, 1, 1, 1]),
             (Failure::DuringRun(String::new()), [65, 65, 65, 65, 65]),

@@ -12,9 +12,11 @@ use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::PkgInst;
 
 use super::description::{Member, Package};
+use crate::delivery::{bzip2, gzip, xz, zstd};
 
 /// The forms, as the tests name them.
-pub(super) const FORMS: [&str; 6] = ["directory", "datastream", "tar", "tar.gz", "tar.Z", "zip"];
+pub(super) const FORMS: [&str; 9] =
+    ["directory", "datastream", "tar", "tar.gz", "tar.Z", "tar.bz2", "tar.xz", "tar.zst", "zip"];
 
 /// Writes the packages of `id` in a form into `directory`; the path to be given to patchadd(1M).
 pub(super) fn deliver(directory: &Path, id: &str, packages: &[Package], form: &str) -> PathBuf {
@@ -35,12 +37,10 @@ pub(super) fn deliver(directory: &Path, id: &str, packages: &[Package], form: &s
         "directory" => members("").iter().for_each(|member| write(&at, member)),
         "datastream" => fs::write(&at, stream(packages)).unwrap(),
         "tar" => fs::write(&at, tar(&archive())).unwrap(),
-        "tar.gz" => {
-            let file = fs::File::create(&at).unwrap();
-            let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
-            encoder.write_all(&tar(&archive())).unwrap();
-            encoder.finish().unwrap();
-        }
+        "tar.gz" => fs::write(&at, gzip(&tar(&archive()))).unwrap(),
+        "tar.bz2" => fs::write(&at, bzip2(&tar(&archive()))).unwrap(),
+        "tar.xz" => fs::write(&at, xz(&tar(&archive()))).unwrap(),
+        "tar.zst" => fs::write(&at, zstd(&tar(&archive()))).unwrap(),
         "tar.Z" => {
             let mut encoder = compress::CompressEncoder::new(Vec::new());
             encoder.write_all(&tar(&archive())).unwrap();

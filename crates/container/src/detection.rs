@@ -1,10 +1,10 @@
-//! The format of a file, told by its first bytes and never by its name, and the removal of gzip, compress(1), xz or
+//! The format of a file, told by its first bytes and never by its name, and the removal of gzip, compress(1), bzip2, xz or
 //! Zstandard around it.
 //!
 //! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.xz`) or around a
-//! datastream. bzip2 is recognised and refused by name, as are xz and Zstandard where the features of that name are off.
-//! A gzip file may have several members, as made by `cat a.gz b.gz`, an xz file several streams and a Zstandard file
-//! several frames; anything else after one is an error.
+//! datastream. Where the feature of bzip2, xz or Zstandard is off, that compression is recognised and refused by name.
+//! A gzip file may have several members, as made by `cat a.gz b.gz`, a bzip2 or xz file several streams and a Zstandard
+//! file several frames; anything else after one is an error.
 
 use std::error::Error;
 use std::io::{self, Read};
@@ -33,6 +33,8 @@ pub enum ContainerFormat {
     Gzip,
     /// Data compressed by compress(1).
     Compress,
+    /// Data compressed by bzip2.
+    Bzip2,
     /// Data compressed by xz.
     Xz,
     /// Data compressed by Zstandard.
@@ -50,6 +52,8 @@ pub enum Compression {
     Gzip,
     /// Compression by compress(1).
     Compress,
+    /// Compression by bzip2.
+    Bzip2,
     /// Compression by xz.
     Xz,
     /// Compression by Zstandard.
@@ -81,7 +85,7 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     } else if begins(&compress::MAGIC) {
         ContainerFormat::Compress
     } else if begins(b"BZh") {
-        ContainerFormat::Unsupported("bzip2")
+        if cfg!(feature = "bzip2") { ContainerFormat::Bzip2 } else { ContainerFormat::Unsupported("bzip2") }
     } else if begins(b"\xfd7zXZ\0") {
         if cfg!(feature = "xz") { ContainerFormat::Xz } else { ContainerFormat::Unsupported("xz") }
     } else if begins(b"\x28\xb5\x2f\xfd") || matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
@@ -132,6 +136,8 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
             let decoder = compress::CompressDecoder::new(whole).map_err(tagged)?;
             (Compression::Compress, Box::new(Decoding(decoder)))
         }
+        #[cfg(feature = "bzip2")]
+        ContainerFormat::Bzip2 => (Compression::Bzip2, Box::new(Decoding(bzip2_decoder(whole)))),
         #[cfg(feature = "xz")]
         ContainerFormat::Xz => {
             let decoder = xz::XzDecoder::new(whole).map_err(tagged)?;
@@ -145,6 +151,12 @@ pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContai
     let form = detect_format(&start);
     let reader = Box::new(io::Cursor::new(start).chain(plain));
     Ok(OpenedContainer { form, compression: Some(compression), reader })
+}
+
+/// Returns a reader of all streams of a bzip2 file; a block needs 4 MB whatever the file says.
+#[cfg(feature = "bzip2")]
+fn bzip2_decoder<R: Read>(input: R) -> impl Read {
+    bzip2::bufread::MultiBzDecoder::new(io::BufReader::with_capacity(1 << 16, input))
 }
 
 fn sniff(input: &mut impl Read) -> io::Result<Vec<u8>> {
@@ -220,9 +232,10 @@ mod tests {
             ContainerFormat::Tar,
             "a header of the seventh edition has no magic"
         );
-        assert_eq!(detect_format(b"BZh91AY"), ContainerFormat::Unsupported("bzip2"));
         let read_or_refused =
             |is_read, form, name| if is_read { form } else { ContainerFormat::Unsupported(name) };
+        let bzip2 = read_or_refused(cfg!(feature = "bzip2"), ContainerFormat::Bzip2, "bzip2");
+        assert_eq!(detect_format(b"BZh91AY"), bzip2);
         let xz = read_or_refused(cfg!(feature = "xz"), ContainerFormat::Xz, "xz");
         assert_eq!(detect_format(b"\xfd7zXZ\0"), xz);
         let zstd = read_or_refused(cfg!(feature = "zstd"), ContainerFormat::Zstd, "zstd");
@@ -256,6 +269,27 @@ mod tests {
         assert_eq!(content(&two).unwrap(), b"one two");
         let error = content(&[&two[..], b"garbage"].concat()).unwrap_err();
         assert!(ContainerError::is_inside(&error), "{error}");
+    }
+
+    #[cfg(feature = "bzip2")]
+    #[test]
+    fn a_bzip2_file_may_have_several_streams_and_nothing_else() {
+        let whole: &[u8] = include_bytes!("../testdata/seq.bz2");
+        let text: Vec<u8> = (1..=2000).flat_map(|number| format!("{number}\n").into_bytes()).collect();
+        assert_eq!(content(whole).unwrap(), text);
+        assert_eq!(content(&[whole, whole].concat()).unwrap(), [&text[..], &text[..]].concat());
+        for rest in [&b"x"[..], b"garbage", b"BZ", &whole[..whole.len() - 1]] {
+            let error = content(&[whole, rest].concat()).unwrap_err();
+            assert!(ContainerError::is_inside(&error), "{rest:?}: {error}");
+        }
+        for length in 3..whole.len() {
+            assert!(ContainerError::is_inside(&content(&whole[..length]).unwrap_err()), "{length}");
+        }
+        for at in 4..whole.len() {
+            let mut bytes = whole.to_vec();
+            bytes[at] ^= 1 << (at % 8);
+            assert!(content(&bytes).map_or(true, |read| read == text), "byte {at}");
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //! private name goes with the value, or with [`Dir::remove_leftovers`] where the program was killed. None of it is durable before [`Dir::sync_file_system`].
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -57,10 +58,7 @@ impl NewTree {
     /// Makes a file, private until its mode is set, and the missing directories above it, 0755. The name may have
     /// several components, none of them `..`.
     pub fn file(&mut self, name: &[u8]) -> Result<WritableFile> {
-        let (above, name) = match name.iter().rposition(|&byte| byte == b'/') {
-            Some(slash) => (name.get(..slash).unwrap_or_default(), name.get(slash + 1..).unwrap_or_default()),
-            None => (&b""[..], name),
-        };
+        let (above, name) = directory_and_name(name);
         self.enter(above)?.create(name)
     }
 
@@ -70,6 +68,14 @@ impl NewTree {
         file.put(bytes)?;
         file.set_mode(mode)?;
         Ok(file)
+    }
+
+    /// Makes `name` another name of the file `from`, which is in the tree already.
+    pub fn link(&mut self, from: &[u8], name: &[u8]) -> Result<()> {
+        let (above, from) = directory_and_name(from);
+        let source = self.enter(above)?.again()?;
+        let (above, name) = directory_and_name(name);
+        self.enter(above)?.make_link(name, &source, from)
     }
 
     /// Opens the directory with this name below the top, and makes it if it is missing; an empty name means the top.
@@ -119,6 +125,14 @@ impl NewTree {
     }
 }
 
+/// Splits a name at its last `/`; the directory of a single component is empty.
+fn directory_and_name(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (name.get(..slash).unwrap_or_default(), name.get(slash + 1..).unwrap_or_default()),
+        None => (&b""[..], name),
+    }
+}
+
 /// A directory under construction, which does not have its name yet.
 #[derive(Debug)]
 pub struct UnnamedDirectory {
@@ -135,6 +149,15 @@ impl UnnamedDirectory {
         let parent = parent.again()?;
         let (private, dir) = parent.make_private(program)?;
         Ok(Self { parent, private, name: name.to_vec(), tree: NewTree::below(dir) })
+    }
+
+    /// Returns the path under its private name, which only its owner may enter.
+    pub fn private_path(&self) -> PathBuf {
+        let above =
+            self.parent.root().prefix().join(OsStr::from_bytes(
+                self.parent.path().as_bytes().strip_prefix(b"/").unwrap_or_default(),
+            ));
+        above.join(OsStr::from_bytes(&self.private))
     }
 
     /// Sets the times of all directories, and the mode with which everybody may read this one.

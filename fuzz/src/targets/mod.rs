@@ -181,6 +181,7 @@ pub const TARGETS: &[Target] = &[
     target("deletes", tables::deletes, OBJECTS),
     target("accounts", tables::accounts, &[":", "root:x:0:0", "\n", "4294967295", "-1", "\0"]),
     target("obsoleted_by", tables::obsoleted_by, IDS),
+    target("patch_order", tables::patch_order, IDS),
     target(
         "remote",
         tables::remote,
@@ -243,6 +244,7 @@ pub const TARGETS: &[Target] = &[
         making::release,
         &["ustar", "SCHILY.xattr.", "LIBARCHIVE.xattr.", "path=", "../", "\0"],
     ),
+    target("bzip2", archives::container, &["BZh9", "1AY&SY", "\u{17}rE8P"]),
     target("xz", archives::container, &["7zXZ", "YZ", "\0\0", "\u{21}", "\u{1}"]),
     target("zstd", archives::container, &["\0\0\0\0", "\u{28}", "\u{1}"]),
     target("elf", making::elf, &["\u{7f}ELF", "\0\0\0\0\0\0\0\0", "lib", ".so"]),

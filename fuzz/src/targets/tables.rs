@@ -10,7 +10,7 @@ use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::format::remote::RemoteArchive;
-use patchadm_svr4::format::{deletes, obsoleted_by, prototype, space};
+use patchadm_svr4::format::{deletes, obsoleted_by, patch_order, prototype, space};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst, escape};
 
 pub fn pkgmap(input: &[u8]) {
@@ -104,6 +104,12 @@ pub fn accounts(input: &[u8]) {
 pub fn obsoleted_by(input: &[u8]) {
     let Ok(ids) = obsoleted_by::parse(input) else { return };
     assert_eq!(obsoleted_by::parse(&obsoleted_by::write(&ids)), Ok(ids));
+}
+
+pub fn patch_order(input: &[u8]) {
+    let _ = patch_order::cluster_name(input);
+    let Ok(words) = patch_order::parse(input) else { return };
+    assert_eq!(patch_order::parse(words.join("\n").as_bytes()), Ok(words));
 }
 
 pub fn remote(input: &[u8]) {

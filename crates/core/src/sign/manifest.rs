@@ -217,6 +217,12 @@ pub(crate) fn is_of_manifest(path: &[u8]) -> bool {
     matches!(path.strip_prefix(MANIFEST.as_bytes()), Some(b"" | b".minisig" | b".sig"))
 }
 
+/// Returns the file that another one is the manifest of, or a signature of its manifest: the name before `.manifest`.
+pub(crate) fn file_of_manifest(path: &[u8]) -> Option<&[u8]> {
+    let endings = [&b".manifest"[..], b".manifest.minisig", b".manifest.sig"];
+    endings.into_iter().find_map(|ending| path.strip_suffix(ending))
+}
+
 /// Bytes as lower-case hexadecimal digits.
 struct Hex<'a>(&'a [u8]);
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::sign::Verdict;
 use patchadm_container::ContainerError;
+use patchadm_rootfs::RootError;
 use patchadm_svr4::format::cpio::CpioError;
 use patchadm_svr4::format::datastream::DatastreamError;
 use patchadm_svr4::package::PackagePath;
@@ -42,6 +43,19 @@ pub enum SourceProblem {
     /// It is no patch but a directory of patches, with these names; exit 33.
     #[error("it is a directory of patches, not a patch: it holds {}", listed(.0))]
     HoldsPatches(Vec<String>),
+    /// The patches of a bundle do not fit where they would be unpacked; exit 18.
+    #[error("its patches need {needed} bytes to be unpacked, and {place} has {free}")]
+    NoSpool {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// The directory.
+        place: String,
+    },
+    /// The patches of a bundle cannot be unpacked; exit 36.
+    #[error("its patches cannot be unpacked: {0}")]
+    Spool(RootError),
     /// A name or link in an archive leads out of the package, or the name cannot be a file's; exit 33.
     #[error("member <{member}> {reason}")]
     Unsafe {

@@ -8,10 +8,11 @@
 //! beginning, through the file that was opened first; only a pipe, which can be read once, is copied before. Names and links
 //! that lead out of a package are refused whatever the form; information files and objects are compared with the pkgmap.
 //!
-//! A patch whose signature counts is opened by [`open_signed`].
+//! A patch whose signature counts is opened by [`open_signed`]; what holds several patches is a [`Bundle`].
 //!
 //! Not done here: fetching from a network, per-class archives of old operating system media.
 
+mod bundle;
 mod directory;
 mod error;
 mod image;
@@ -35,13 +36,14 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+pub use bundle::{Bundle, BundlePatches, BundleTexts};
 pub use error::{SourceError, SourceProblem};
 pub use image::{Form, Hooks, Image, ImageSignature, PackageImage};
 pub use member::MemberStamp;
 pub use members::{FileSum, HeldDigests, HeldMembers};
 pub use objects::{ObjectHeader, Sink};
 pub use open::{Extent, Origin, open};
-pub use patch_directory::{directory_names, patches_in};
+pub use patch_directory::{all_patches_in, directory_names, patches_in};
 pub use pipe::is_standard_input;
 pub use signed::open_signed;
 pub use wait::HeldSignals;

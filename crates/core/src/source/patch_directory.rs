@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use patchadm_svr4::patch::PatchId;
@@ -26,8 +26,10 @@ const BEGINNING: u64 = 64 << 10;
 const MARKS: [&[u8]; 2] = [b"SUNW_PATCHID=", b"Patch_label="];
 
 /// The endings of archives that patches come as.
-const ENDINGS: [&str; 11] =
-    [".zip", ".tar", ".tar.gz", ".tar.Z", ".tgz", ".taz", ".pkg", ".pkg.gz", ".pkg.Z", ".ds", ".jar"];
+const ENDINGS: [&str; 20] = [
+    ".zip", ".jar", ".tar", ".tar.gz", ".tar.Z", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".taz", ".tbz2",
+    ".txz", ".tzst", ".pkg", ".pkg.gz", ".pkg.Z", ".pkg.bz2", ".pkg.xz", ".pkg.zst", ".ds",
+];
 
 /// The names in a directory, sorted, and whether each is a directory; nothing where it cannot be read, and never more than
 /// ten thousand.
@@ -46,8 +48,27 @@ pub fn directory_names(directory: &Path) -> Vec<(OsString, bool)> {
 /// The names of the patches in a directory, sorted, and whether each is a directory: what is called by an id, an archive
 /// that is, and directories that hold sparse packages under whatever name.
 pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
-    let mut looks = MOST_DIRECTORIES;
-    let mut names = directory_names(directory);
+    only_patches(directory, directory_names(directory), MOST_DIRECTORIES)
+}
+
+/// The names of all patches in a directory, in whatever number. An error is one of the system: a set that is not whole would
+/// be taken for the whole.
+pub fn all_patches_in(directory: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        names.push((entry.file_name(), entry.file_type().is_ok_and(|kind| kind.is_dir())));
+    }
+    names.sort();
+    Ok(only_patches(directory, names, usize::MAX).into_iter().map(|(name, _)| name).collect())
+}
+
+/// Keeps the names of patches; `looks` is how many directories are looked into to find out.
+fn only_patches(
+    directory: &Path,
+    mut names: Vec<(OsString, bool)>,
+    mut looks: usize,
+) -> Vec<(OsString, bool)> {
     names.retain(|(name, is_directory)| {
         let text = name.to_string_lossy();
         let mut holds_packages = || {
@@ -60,11 +81,12 @@ pub fn patches_in(directory: &Path) -> Vec<(OsString, bool)> {
 }
 
 /// Whether a name is an id; that of a description, such as `README.105181-05`, is none.
-fn is_id(name: &str) -> bool {
+pub(super) fn is_id(name: &str) -> bool {
     !name.contains('.') && PatchId::new(name).is_ok()
 }
 
-fn is_archive_of_id(name: &str) -> bool {
+/// Whether a file is called as the archive of a patch is.
+pub(super) fn is_archive_of_id(name: &str) -> bool {
     ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(is_id))
 }
 

@@ -7,6 +7,7 @@
 //! | what a package is made of | [`prototype`] |
 //! | what a root holds | [`contents`], and [`registration`] for installf |
 //! | what a patch is | [`patchinfo`], [`deletes`], [`readme`] |
+//! | which patches belong together | [`patch_order`] |
 //! | what a patch leaves in its save directory | [`obsoleted_by`], [`remote`] |
 //! | answers given in advance | [`admin`], [`response`] |
 //! | what these share | [`lines`], [`fields`] |
@@ -25,6 +26,7 @@ pub mod fields;
 pub mod lines;
 pub mod obsoleted_by;
 pub mod params;
+pub mod patch_order;
 pub mod patchinfo;
 pub mod pkgmap;
 pub mod prototype;

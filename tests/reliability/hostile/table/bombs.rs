@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use patchadm_svr4::format::compress;
 
-use crate::delivery::gzip;
+use crate::delivery::{bzip2, gzip, xz, zstd};
 use crate::packages::Package;
 use crate::reliability::hostile::archives::{Cpio, Tar, zip};
 use crate::reliability::hostile::bench::{Bench, ID};
@@ -15,6 +15,7 @@ use crate::reliability::hostile::case::{ADD, CHECK, Case, INFO, TRY, UNPACK, cas
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = bombs();
     cases.extend(members());
+    cases.extend(younger());
     cases.extend(lzw());
     cases.extend(cut());
     cases.extend(flipped());
@@ -72,10 +73,42 @@ fn members() -> Vec<Case> {
         case(13, "gzip: a wrong sum", ADD, gz(|tar| { let mut bytes = gzip(&tar); let at = bytes.len() - 8; bytes[at] ^= 1; bytes }), refused(39, "cannot decompress")),
         case(13, "gzip: a wrong length", ADD, gz(|tar| { let mut bytes = gzip(&tar); let at = bytes.len() - 1; bytes[at] ^= 1; bytes }), refused(39, "cannot decompress")),
         case(13, "gzip: a header and nothing else", ADD, gz(|tar| gzip(&tar)[..10].to_vec()), refused(39, "cannot decompress")),
-        case(13, "bzip2", ADD, gz(|_| b"BZh91AY&SY".to_vec()), refused(33, "bzip2 compression is not supported")),
-        case(13, "xz", ADD, gz(|_| b"\xfd7zXZ\0\0\0".to_vec()), refused(33, "xz compression is not supported")),
-        case(13, "zstd", ADD, gz(|_| b"\x28\xb5\x2f\xfd\0".to_vec()), refused(33, "zstd compression is not supported")),
+        case(13, "bzip2: a header and nothing else", ADD, gz(|_| b"BZh91AY&SY".to_vec()), refused(39, "cannot decompress")),
+        case(13, "xz: a header and nothing else", ADD, gz(|_| b"\xfd7zXZ\0\0\0".to_vec()), refused(39, "cannot decompress")),
+        case(13, "zstd: a header and nothing else", ADD, gz(|_| b"\x28\xb5\x2f\xfd\0".to_vec()), refused(39, "cannot decompress")),
     ]
+}
+
+/// A compression, by the ending of its files.
+type Encoder = fn(&[u8]) -> Vec<u8>;
+
+/// The compressions that younger patches come in: each tried with the same lies.
+const YOUNGER: [(&str, Encoder); 3] = [(".bz2", bzip2), (".xz", xz), (".zst", zstd)];
+
+#[rustfmt::skip] // each case is a line
+fn younger() -> Vec<Case> {
+    let two = handled(&["bin/httpd f 755 two\\n"]);
+    YOUNGER.into_iter().flat_map(|(ending, encode)| {
+        let lie = |name: &str, make: fn(&Bench, Encoder) -> Vec<u8>, expected| {
+            case(13, format!("{ending}: {name}"), ADD, move |b| b.source(&format!(".tar{ending}"), make(b, encode)), expected)
+        };
+        vec![
+            lie("32 MiB that no pkgmap names", |b, encode| encode(&b.tarred(Bench::web(), &[Tar::file(format!("{ID}/x"), zeros())])), two.clone()),
+            lie("an object of 32 MiB, 2 bytes in the pkgmap", |b, encode| encode(&b.tarred(Bench::web().line("new", "f none new 0644 root root 2 130 0"), &[Tar::file(format!("{ID}/ACMEweb/reloc/new"), zeros())])), refused(10, "expected 2")),
+            lie("32 MiB behind the end of the tar archive", |b, encode| encode(&[tar(b), zeros()].concat()), two.clone()),
+            lie("32 MiB before anything", |_, encode| encode(&zeros()), refused(33, "neither a package")),
+            lie("compressed twice", |b, encode| encode(&encode(&tar(b))), refused(33, "neither a package")),
+            lie("in gzip", |b, encode| gzip(&encode(&tar(b))), refused(33, "neither a package")),
+            lie("two streams", |b, encode| [encode(&tar(b)[..700]), encode(&tar(b)[700..])].concat(), two.clone()),
+            lie("garbage behind it", |b, encode| [&encode(&tar(b))[..], b"garbage"].concat(), refused(39, "cannot decompress")),
+            lie("cut in the middle", |b, encode| { let bytes = encode(&tar(b)); bytes[..bytes.len() / 2].to_vec() }, refused(39, "cannot decompress")),
+            lie("a flipped bit near the end", |b, encode| { let mut bytes = encode(&tar(b)); let at = bytes.len() - 3; bytes[at] ^= 1; bytes }, refused(39, "cannot decompress")),
+        ]
+    }).collect()
+}
+
+fn tar(b: &Bench) -> Vec<u8> {
+    b.tarred(Bench::web(), &[])
 }
 
 /// The patch as a compressed tar archive, with this flag byte.

@@ -146,7 +146,7 @@ fn damaged_archives_are_errors_of_their_kind() {
         assert!(matches!(kind(&gzip(&plain[..length])), SourceProblem::BadForm(_)), "{length}");
     }
     assert!(matches!(kind(&tar(&tree, "")[..9000]), SourceProblem::BadForm(_)));
-    assert!(matches!(kind(b"BZh91AY&SY"), SourceProblem::Unsupported(_)));
+    assert!(matches!(kind(b"BZh91AY&SY"), SourceProblem::NotDecompressed(_)));
     assert!(matches!(kind(b"hello"), SourceProblem::BadForm(_)));
     assert!(matches!(kind(&gzip(&whole)), SourceProblem::BadForm(_)), "compressed twice");
     let absent = Source::open(Path::new("/nonexistent/900-01")).unwrap_err();

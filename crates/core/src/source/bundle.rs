@@ -1,0 +1,461 @@
+//! A bundle: a directory or an archive that holds several patches, as vendors delivered recommended sets and clusters.
+//!
+//! ```text
+//! 10_Recommended/patch_order        the ids, one a line; without it all patches in the bundle count
+//! 10_Recommended/CLUSTER_README     NAME: what the set is called
+//! 10_Recommended/106793-01/…        a patch as a directory, or
+//! 10_Recommended/106793-02.zip      a patch as an archive, with its manifest and signature beside it
+//! ```
+//! The patches of a directory are used in place. Those of an archive are unpacked once, below a private directory that goes
+//! with the value: reading them in place would decompress the whole archive for each of them. Names are checked as those of
+//! any source, and what would not fit is not begun.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::error::SourceProblem;
+use super::image::{Form, cut};
+use super::member::{Kind, SourceMember};
+use super::patch_directory::{all_patches_in, is_archive_of_id};
+use super::{Source, SourceError};
+use crate::sign::file_of_manifest;
+use patchadm_rootfs::{Dir, RootError, Timestamp, UnnamedDirectory};
+use patchadm_svr4::format::patch_order;
+use patchadm_svr4::package::{Mode, PackagePath};
+
+/// What unpacked patches stand in, in the directory that they are unpacked below.
+const PROGRAM: &str = "patchadm-bundle";
+
+/// The most directories above a patch in an archive: `10_Recommended/patches`.
+const DEEPEST: usize = 2;
+
+/// The most patches in one bundle.
+const MOST_PATCHES: usize = 100_000;
+
+/// The largest `patch_order` or `CLUSTER_README` that is read, in bytes.
+const LARGEST_TEXT: u64 = 4 << 20;
+
+/// The largest buffer for content.
+const BUFFER: usize = 1 << 18;
+
+/// What a file or directory takes on a disk beside its content, in bytes.
+const BLOCK: u64 = 4096;
+
+/// A bundle that was opened, its patches not yet.
+#[derive(Debug)]
+pub struct Bundle {
+    source: Source,
+    texts: BundleTexts,
+    patches: BTreeMap<PackagePath, BundledPatch>,
+}
+
+/// What a bundle says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BundleTexts {
+    /// The words of `patch_order`, or `None` where there is none.
+    pub order: Option<Vec<String>>,
+    /// The name in `CLUSTER_README`.
+    pub name: Option<String>,
+}
+
+/// A patch in a bundle.
+#[derive(Debug, Default)]
+struct BundledPatch {
+    /// The bytes and files that it becomes when it is unpacked.
+    bytes: u64,
+    files: u64,
+}
+
+/// The patches of a bundle, each where it can be opened as a source.
+#[derive(Debug)]
+pub struct BundlePatches {
+    /// The patches, sorted by name.
+    pub paths: Vec<PathBuf>,
+    /// What the bundle says of itself.
+    pub texts: BundleTexts,
+    /// What was unpacked; it goes with the value.
+    _unpacked: Option<UnnamedDirectory>,
+}
+
+impl Bundle {
+    /// Opens what a user named; `None` where it holds no patches below its top, so that it can only be a patch itself.
+    pub fn open(path: &Path) -> Result<Option<Self>, SourceError> {
+        let source = Source::open(path)?;
+        let mut bundle = Self { source, texts: BundleTexts::default(), patches: BTreeMap::new() };
+        if bundle.source.form == Form::Directory {
+            bundle.look_into_directory()?;
+        } else {
+            bundle.look_into_archive()?;
+        }
+        Ok((!bundle.patches.is_empty()).then_some(bundle))
+    }
+
+    /// Returns what the bundle says of itself.
+    pub fn texts(&self) -> &BundleTexts {
+        &self.texts
+    }
+
+    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, once it is known that
+    /// they fit there.
+    pub fn patches(self, place: &Dir) -> Result<BundlePatches, SourceError> {
+        let path = self.source.path.clone();
+        if self.source.form == Form::Directory {
+            let paths = self.patches.keys().map(|at| below(&path, at)).collect();
+            return Ok(BundlePatches { paths, texts: self.texts, _unpacked: None });
+        }
+        let fail =
+            |error: RootError| SourceError { path: path.clone(), problem: SourceProblem::Spool(error) };
+        self.check_space(place)?;
+        // What somebody else left is not worth an error of this unpacking.
+        let _ = place.remove_leftovers(PROGRAM);
+        let mut unpacked = UnnamedDirectory::begin(place, PROGRAM, b"bundle").map_err(fail)?;
+        self.unpack(&mut unpacked)?;
+        let top = unpacked.private_path();
+        let paths = self.patches.keys().map(|at| below(&top, at)).collect();
+        Ok(BundlePatches { paths, texts: self.texts, _unpacked: Some(unpacked) })
+    }
+
+    /// Finds the patches of a directory: in it, or in `patches` below it.
+    fn look_into_directory(&mut self) -> Result<(), SourceError> {
+        let path = self.source.path.clone();
+        for inside in ["", "patches"] {
+            let names = match all_patches_in(&path.join(inside)) {
+                Err(_) if !inside.is_empty() => continue,
+                names => names.map_err(|error| self.source.error(SourceProblem::Io { file: None, error }))?,
+            };
+            for name in names {
+                let at = Path::new(inside).join(name);
+                if let Ok(at) = PackagePath::new(at.as_os_str().as_bytes()) {
+                    self.patches.insert(at, BundledPatch::default());
+                }
+            }
+        }
+        let mut texts = BundleTexts::default();
+        for name in [ORDER, CLUSTER] {
+            let Ok(file) = std::fs::File::open(path.join(name)) else { continue };
+            texts.read(name.as_bytes(), &mut &file).map_err(|problem| self.source.error(problem))?;
+        }
+        self.texts = texts;
+        Ok(())
+    }
+
+    /// Finds the patches of an archive, and how large they are.
+    fn look_into_archive(&mut self) -> Result<(), SourceError> {
+        let (mut survey, mut texts) = (ArchiveSurvey::default(), BundleTexts::default());
+        let source = &self.source;
+        source.walk::<SourceError>(&mut |member, data| {
+            let (_, name) = last(&member.path);
+            if member.kind == Kind::File
+                && depth(&member.path) <= DEEPEST
+                && [ORDER, CLUSTER].map(str::as_bytes).contains(&name)
+            {
+                texts.read(name, data).map_err(|problem| source.error(problem))?;
+            }
+            survey.take(member).map_err(|problem| source.error(problem))
+        })?;
+        self.texts = texts;
+        self.patches = survey.finish();
+        Ok(())
+    }
+
+    fn check_space(&self, place: &Dir) -> Result<(), SourceError> {
+        let needed =
+            self.patches.values().map(|patch| patch.bytes.saturating_add(patch.files.saturating_mul(BLOCK)));
+        let needed = needed.fold(0_u64, u64::saturating_add);
+        let free = place.space().map_err(|error| self.source.error(SourceProblem::Spool(error)))?.bytes;
+        if needed <= free {
+            return Ok(());
+        }
+        let place = place.root().show(&place.at(b""));
+        Err(self.source.error(SourceProblem::NoSpool { needed, free, place }))
+    }
+
+    /// Writes the members of all patches.
+    fn unpack(&self, unpacked: &mut UnnamedDirectory) -> Result<(), SourceError> {
+        let fail = |error: RootError| self.source.error(SourceProblem::Spool(error));
+        let mut buffer = vec![0; BUFFER];
+        self.source.walk::<SourceError>(&mut |member, data| {
+            let Some(patch) = self.patch_of(&member.path) else { return Ok(()) };
+            let name = member.path.as_bytes();
+            match &member.kind {
+                Kind::Directory => unpacked.tree.directory(name).map(drop).map_err(fail),
+                Kind::File => {
+                    let mut file = unpacked.tree.file(name).map_err(fail)?;
+                    copy(member, data, &mut buffer, &mut |part| file.put(part).map_err(SourceProblem::Spool))
+                        .map_err(|problem| self.source.error(problem))?;
+                    file.set_mode(Mode::of(member.stamp.mode & 0o777 | 0o600)).map_err(fail)?;
+                    file.set_mtime(Timestamp::whole(member.stamp.mtime)).map_err(fail)
+                }
+                // A second name of a file of the same patch; a link elsewhere would need what is not unpacked.
+                Kind::HardLink(target) if self.patch_of(target) == Some(patch) => {
+                    unpacked.tree.link(target.as_bytes(), name).map_err(fail)
+                }
+                // Whoever opens the patch finds them missing, if they are needed.
+                Kind::HardLink(_) | Kind::Symlink | Kind::Other => Ok(()),
+            }
+        })
+    }
+
+    /// The patch that a member belongs to: the file itself, what stands beside it under its name, or its directory.
+    fn patch_of(&self, path: &PackagePath) -> Option<&PackagePath> {
+        let known = |path: &[u8]| {
+            let path = PackagePath::new(path).ok()?;
+            self.patches.get_key_value(&path).map(|(path, _)| path)
+        };
+        let bytes = path.as_bytes();
+        let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let mut prefixes = slashes.chain([bytes.len()]).take(DEEPEST + 1);
+        prefixes.find_map(|end| known(bytes.get(..end)?)).or_else(|| known(file_of_manifest(bytes)?))
+    }
+}
+
+/// The file with the ids.
+const ORDER: &str = "patch_order";
+
+/// The file about the set.
+const CLUSTER: &str = "CLUSTER_README";
+
+impl BundleTexts {
+    /// Takes in one of the two texts.
+    fn read(&mut self, name: &[u8], data: &mut dyn Read) -> Result<(), SourceProblem> {
+        let mut text = Vec::new();
+        data.take(LARGEST_TEXT + 1).read_to_end(&mut text).map_err(SourceProblem::of_archive)?;
+        if text.len() as u64 > LARGEST_TEXT {
+            let reason = format!("{} is larger than the limit of 4 MiB", name.escape_ascii());
+            return Err(SourceProblem::BadForm(reason));
+        }
+        if name == ORDER.as_bytes() {
+            let order = patch_order::parse(&text);
+            self.order = Some(order.map_err(|error| SourceProblem::BadForm(format!("{ORDER}: {error}")))?);
+        } else {
+            self.name = patch_order::cluster_name(&text);
+        }
+        Ok(())
+    }
+}
+
+/// What is known of an archive while it is read: patches show themselves by their packages, which come in any order.
+#[derive(Debug, Default)]
+struct ArchiveSurvey {
+    /// The directories with a pkginfo of their own, by the directory above them.
+    pkginfos: BTreeSet<PackagePath>,
+    /// The files that are called as archives of patches are.
+    archives: BTreeMap<PackagePath, BundledPatch>,
+    /// The bytes and files below each directory that may be a patch.
+    directories: BTreeMap<PackagePath, BundledPatch>,
+}
+
+impl ArchiveSurvey {
+    fn take(&mut self, member: &SourceMember) -> Result<(), SourceProblem> {
+        let bytes = member.path.as_bytes();
+        let size = if member.kind == Kind::File { member.size } else { 0 };
+        for depth in 1..=DEEPEST + 1 {
+            let Some((directory, rest)) = cut(bytes, depth) else { break };
+            let Ok(directory) = PackagePath::new(directory) else { break };
+            let is_pkginfo = rest.strip_suffix(b"/pkginfo").is_some_and(|package| !package.contains(&b'/'));
+            if is_pkginfo {
+                self.pkginfos.insert(directory.clone());
+            }
+            self.directories.entry(directory).or_default().add(size);
+        }
+        let (_, name) = last(&member.path);
+        if member.kind == Kind::File
+            && depth(&member.path) <= DEEPEST
+            && is_archive_of_id(&String::from_utf8_lossy(name))
+        {
+            self.archives.entry(member.path.clone()).or_default().add(size);
+        } else if let Some(archive) = file_of_manifest(bytes).and_then(|of| PackagePath::new(of).ok())
+            && let Some(patch) = self.archives.get_mut(&archive)
+        {
+            patch.add(size);
+        }
+        if self.directories.len().max(self.archives.len()) > MOST_PATCHES {
+            let reason = format!("it holds more than {MOST_PATCHES} directories at its top");
+            return Err(SourceProblem::BadForm(reason));
+        }
+        Ok(())
+    }
+
+    /// The patches: archives outside of all packages, and directories of packages, the outermost only.
+    fn finish(mut self) -> BTreeMap<PackagePath, BundledPatch> {
+        let mut patches: BTreeMap<PackagePath, BundledPatch> = BTreeMap::new();
+        for directory in &self.pkginfos {
+            let is_inside = |other: &PackagePath| is_below(directory, other);
+            if !self.pkginfos.iter().any(is_inside)
+                && let Some(patch) = self.directories.remove(directory)
+            {
+                patches.insert(directory.clone(), patch);
+            }
+        }
+        let archives = self.archives.into_iter();
+        patches.extend(archives.filter(|(path, _)| !self.pkginfos.iter().any(|other| is_below(path, other))));
+        patches
+    }
+}
+
+impl BundledPatch {
+    fn add(&mut self, size: u64) {
+        self.bytes = self.bytes.saturating_add(size);
+        self.files += 1;
+    }
+}
+
+/// The directory of a path, ended by `/` or empty, and its last component.
+fn last(path: &PackagePath) -> (&[u8], &[u8]) {
+    let bytes = path.as_bytes();
+    bytes.split_at(bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1))
+}
+
+/// The number of directories above a path.
+fn depth(path: &PackagePath) -> usize {
+    path.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1)
+}
+
+fn is_below(path: &PackagePath, directory: &PackagePath) -> bool {
+    let rest = path.as_bytes().strip_prefix(directory.as_bytes());
+    rest.is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+fn below(top: &Path, at: &PackagePath) -> PathBuf {
+    top.join(OsStr::from_bytes(at.as_bytes()))
+}
+
+/// Copies the content of a member, which must be as long as its archive says.
+fn copy(
+    member: &SourceMember,
+    data: &mut dyn Read,
+    buffer: &mut [u8],
+    put: &mut dyn FnMut(&[u8]) -> Result<(), SourceProblem>,
+) -> Result<(), SourceProblem> {
+    let mut rest = member.size;
+    loop {
+        let count = match data.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map_err(|error| SourceProblem::of_member(&member.path, error))?,
+        };
+        match (count as u64, buffer.get(..count)) {
+            (0, _) if rest == 0 => return Ok(()),
+            (count, Some(part)) if count > 0 && count <= rest => {
+                rest -= count;
+                put(part)?;
+            }
+            _ => {
+                let reason =
+                    format!("member <{}> does not have the {} bytes of its header", member.path, member.size);
+                return Err(SourceProblem::BadForm(reason));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, bytes) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o4755);
+            header.set_mtime(1_000_000);
+            archive.append_data(&mut header, name, *bytes).unwrap();
+        }
+        archive.into_inner().unwrap()
+    }
+
+    /// A recommended set: a patch as a directory, one as an archive with its manifest, and what is no patch.
+    const SET: [(&str, &[u8]); 10] = [
+        ("10_Rec/CLUSTER_README", b"NAME: Recommended\n"),
+        ("10_Rec/patch_order", b"# all\n100-01\n101-02\n"),
+        ("10_Rec/100-01/README.100-01", b"read me"),
+        ("10_Rec/100-01/SUNWa/pkginfo", b"PKG=SUNWa\n"),
+        ("10_Rec/100-01/SUNWa/pkgmap", b": 1 1\n"),
+        ("10_Rec/100-01/SUNWa/reloc/102-01.zip", b"an object"),
+        ("10_Rec/101-02.zip", b"PK\x03\x04"),
+        ("10_Rec/101-02.zip.manifest", b"# patchadm manifest 1\n"),
+        ("10_Rec/copyright", b"nobody"),
+        ("10_Rec/install_cluster", b"#!/bin/sh\n"),
+    ];
+
+    fn names(patches: &BundlePatches) -> Vec<String> {
+        patches.paths.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn the_patches_of_an_archive_are_unpacked_once_and_go_with_the_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, place) = (dir.path().join("set.tar"), dir.path().join("place"));
+        fs::write(&file, tar(&SET)).unwrap();
+        fs::create_dir(&place).unwrap();
+        let bundle = Bundle::open(&file).unwrap().unwrap();
+        let texts = BundleTexts {
+            order: Some(vec!["100-01".to_owned(), "101-02".to_owned()]),
+            name: Some("Recommended".to_owned()),
+        };
+        assert_eq!(bundle.texts(), &texts);
+        let patches = bundle.patches(&Dir::of_host(&place).unwrap()).unwrap();
+        assert_eq!(names(&patches), ["100-01", "101-02.zip"]);
+        let inside = |path: &str| fs::read_to_string(patches.paths[0].join(path)).unwrap();
+        assert_eq!(inside("SUNWa/reloc/102-01.zip"), "an object", "an object is no patch");
+        assert_eq!(inside("README.100-01"), "read me");
+        let top = patches.paths[0].parent().unwrap();
+        assert!(top.join("101-02.zip.manifest").exists() && !top.join("copyright").exists());
+        drop(patches);
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_patches_of_a_directory_stay_where_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in SET {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let set = dir.path().join("10_Rec");
+        let patches =
+            Bundle::open(&set).unwrap().unwrap().patches(&Dir::of_host(dir.path()).unwrap()).unwrap();
+        assert_eq!(patches.paths, [set.join("100-01"), set.join("101-02.zip")]);
+        assert!(Bundle::open(&set.join("100-01")).unwrap().is_none(), "a patch is no bundle");
+    }
+
+    #[test]
+    fn an_archive_of_one_patch_is_no_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.tar");
+        let of = |members: &[(&str, &[u8])]| {
+            fs::write(&file, tar(members)).unwrap();
+            Bundle::open(&file)
+                .unwrap()
+                .map(|bundle| bundle.patches.into_keys().map(|at| at.to_string()).collect())
+        };
+        assert_eq!(of(&[("SUNWa/pkginfo", b"")]), None::<Vec<String>>);
+        assert_eq!(of(&[("text", b"")]), None);
+        assert_eq!(
+            of(&[("100-01/SUNWa/pkginfo", b""), ("101-01/SUNWa/pkginfo", b"")]).unwrap(),
+            ["100-01", "101-01"]
+        );
+        assert_eq!(of(&[("set/patches/100-01.zip", b"")]).unwrap(), ["set/patches/100-01.zip"]);
+    }
+
+    #[test]
+    fn names_that_lead_outside_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.tar");
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_old();
+        header.as_old_mut().name[..20].copy_from_slice(b"100-01/../../pkginfo");
+        header.set_size(0);
+        header.set_cksum();
+        archive.append(&header, io::empty()).unwrap();
+        fs::write(&file, archive.into_inner().unwrap()).unwrap();
+        let error = Bundle::open(&file).unwrap_err();
+        assert!(matches!(error.problem, SourceProblem::Unsafe { .. }), "{error}");
+    }
+}
