@@ -265,7 +265,7 @@ impl Published<'_> {
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();
-        delivered::write(root, &self.journal, &delivered);
+        delivered::write(root, &self.journal, self.on.plan, &delivered);
         let notes = finish_run(
             root,
             &self.journal,

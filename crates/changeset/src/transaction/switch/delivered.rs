@@ -7,6 +7,7 @@
 
 use crate::format::delivered::{DELIVERED, DeliveredObject, DeliveredObjects};
 use crate::format::journal::{Journal, NotedDigest, Op, OpKind};
+use crate::plan::Plan;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::journal_file;
 use crate::transaction::switch::op_runner::OpRunner;
@@ -104,28 +105,33 @@ fn seen(runner: &mut OpRunner<'_>, op: &Op) -> Result<Option<ObjectStatus>, Caus
     }
 }
 
-/// Writes the list beside each undo archive of a committed run.
-pub(crate) fn write(root: &Root, journal: &Journal, objects: &DeliveredObjects) {
-    if objects.0.is_empty() {
-        return;
-    }
-    let places = journal.archives.iter().filter_map(|archive| archive.path.as_ref()?.parent());
-    for directory in places {
-        // What could not be written is read at the backout.
-        let _ = write_in(root, &directory, objects);
+/// Writes the list beside each undo archive that a committed run of this plan has made: the objects of its own manifest, where
+/// these are so many that it is worth it.
+pub(crate) fn write(root: &Root, journal: &Journal, plan: &Plan, objects: &DeliveredObjects) {
+    for (archive, undo) in journal.archives.iter().zip(&plan.undo) {
+        let Some(directory) = archive.path.as_ref().and_then(ObjectPath::parent) else { continue };
+        let own = undo.manifest.objects.iter().filter_map(|record| {
+            let path = record.object_path()?;
+            let object = *objects.0.get(&path)?;
+            Some((path, object))
+        });
+        let own = DeliveredObjects(own.collect());
+        if own.0.len() >= WORTH_IT {
+            // What could not be written is read at the backout.
+            let _ = write_in(root, &directory, own);
+        }
     }
 }
 
-fn write_in(root: &Root, directory: &ObjectPath, objects: &DeliveredObjects) -> Result<(), Cause> {
+fn write_in(root: &Root, directory: &ObjectPath, mut objects: DeliveredObjects) -> Result<(), Cause> {
     let physical = root.resolver().locate(directory)?;
     let Some(dir) = root.dir_if_there(&physical)? else { return Ok(()) };
     dir.remove(DELIVERED)?;
     let mut file = dir.create(DELIVERED)?;
     let now = file.look()?.ctime;
     // A change right behind the look may have got the same time as the switch, where that was a moment ago.
-    let old = objects.0.iter().filter(|(_, object)| later(object.changed) <= now);
-    let listed = DeliveredObjects(old.map(|(path, object)| (path.clone(), *object)).collect());
-    Ok(file.put(&listed.write())?)
+    objects.0.retain(|_, object| later(object.changed) <= now);
+    Ok(file.put(&objects.write())?)
 }
 
 /// The first time that no change at this one can have.
