@@ -24,6 +24,7 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     (
         "operation",
         &[
+            "analyze",
             "plan",
             "patch_scripts",
             "build",
@@ -42,6 +43,7 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
     ("build", &["release", "elf", "source", "sign", "patch_scripts", "format", "path_glob"]),
     ("release", &["source", "format"]),
+    ("analyze", &["depot"]),
     ("elf", &[]),
     ("patch_scripts", &[]),
     ("script", &["format"]),

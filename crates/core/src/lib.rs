@@ -29,6 +29,7 @@
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
 //! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
 //! | [`build`] | patches made of two releases | release, elf, source, sign, `patch_scripts`, format |
+//! | [`analyze`] | which patches of a cross-reference a machine lacks | depot |
 //! | [`release`] | releases of software as lists of objects | source, format |
 //! | [`mod@elf`] | what programs and libraries say to the dynamic linker | nothing |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
@@ -77,6 +78,7 @@
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod analyze;
 pub mod build;
 pub mod database;
 pub mod depot;
