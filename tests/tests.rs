@@ -8,6 +8,8 @@
 mod adopt;
 /// What a refusal says to type next.
 mod advice;
+/// Which patches a machine lacks.
+mod analyze;
 /// The pages about the code.
 mod architecture;
 /// Roots that are changed as their owners.

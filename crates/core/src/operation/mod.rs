@@ -5,6 +5,7 @@
 
 pub mod adopt;
 pub mod adopt_undo;
+pub mod analysis;
 pub mod check;
 mod content;
 pub mod delta;

@@ -24,6 +24,13 @@ pub enum PatchesError {
 /// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more
 /// was recorded of them, and they cannot be backed out.
 pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
+    Ok(patches_and_packages(reader)?.0)
+}
+
+/// The applied patches, and the instances and parameters of all installed packages, at one moment.
+pub fn patches_and_packages<'a>(
+    reader: impl Into<RecordReader<'a>>,
+) -> Result<(Vec<AppliedPatch>, Vec<(PkgInst, Params)>), PatchesError> {
     let reader = reader.into();
     let separator = &policy::of_root(reader.root())?.separator;
     let root = reader.root();
@@ -32,15 +39,16 @@ pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<Ap
             let Some(params) = package.params()? else { return Ok(None) };
             let records = installed::patch_records(root, package.inst(), &params, separator)?;
             let progressive = progressive_patch(package.inst(), &params, &records, separator);
-            Ok::<_, DatabaseError>(Some((records, progressive)))
+            Ok::<_, DatabaseError>(Some(((records, progressive), (package.inst().clone(), params))))
         })?;
+        let (records, packages): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let (applied, progressive): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let mut patches: Vec<AppliedPatch> = AppliedPatches::new(applied).iter().cloned().collect();
         for patch in progressive.into_iter().flatten() {
             merge(&mut patches, patch);
         }
         patches.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok::<_, DatabaseError>(patches)
+        Ok::<_, DatabaseError>((patches, packages))
     })?;
     Ok(patches)
 }
