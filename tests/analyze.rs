@@ -31,13 +31,7 @@ const REQUESTS: &[(&str, &[&str])] = &[
 type Difference =
     (&'static str, &'static [&'static str], u8, &'static [&'static str], &'static [&'static str]);
 const DIFFERENCES: &[Difference] = &[
-    (
-        "*",
-        &["missing", "all", "total", "ids", "ignore", "ignore-syn", "pattern"],
-        1,
-        &[TWICE],
-        &[],
-    ),
+    ("*", &["missing", "all", "total", "ids", "ignore", "ignore-syn", "pattern"], 1, &[TWICE], &[]),
     (
         "some",
         &["installed", "all"],

@@ -23,7 +23,7 @@ struct Turn<'a> {
 
 impl<'a> RequirementOrder<'a> {
     /// Puts patches, which come in the order of a list, behind what they require. Missing requirements that are not among
-    /// them join the list.
+    /// them join the list if the patch brings them.
     pub(super) fn of(question: Question<'a>, candidates: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
         let listed = candidates.iter().map(|candidate| (candidate.base, *candidate)).collect();
         let mut order = Self { question, listed, begun: HashSet::new(), ordered: Vec::new() };
@@ -66,15 +66,17 @@ impl<'a> RequirementOrder<'a> {
                 machine.installed(id.base()).is_some_and(|installed| installed >= id) || machine.obsoletes(id)
             });
             if !is_met {
-                found.extend(in_place.iter().find_map(|id| self.lacking(id.base())));
+                found.extend(in_place.iter().find_map(|id| self.lacking(id.base(), candidate)));
             }
         }
         found
     }
 
-    /// The patch of this base, if the machine lacks it and it is wanted.
-    fn lacking(&self, base: &'a str) -> Option<Candidate<'a>> {
-        let candidate = self.listed.get(base).copied().unwrap_or_else(|| self.question.candidate(base));
+    /// The patch of this base, if the machine lacks it and it is wanted, by itself or for another one.
+    fn lacking(&self, base: &'a str, for_whom: &Candidate<'a>) -> Option<Candidate<'a>> {
+        let listed = self.listed.get(base).copied();
+        let candidate =
+            listed.or_else(|| for_whom.brings_requirements.then(|| self.question.candidate(base)))?;
         (self.question.is_missing(&candidate) && !self.question.is_unwanted(&candidate)).then_some(candidate)
     }
 }

@@ -25,8 +25,10 @@ pub(super) struct Candidate<'a> {
     pub(super) base: &'a str,
     /// The revision that counts: the current one, or the one that was named.
     pub(super) patch: Option<&'a ReferencePatch>,
-    known: Option<&'a KnownBase>,
+    pub(super) known: Option<&'a KnownBase>,
     pub(super) installed: Option<&'a PatchId>,
+    /// Whether its missing requirements are listed with it.
+    pub(super) brings_requirements: bool,
 }
 
 impl<'a> Question<'a> {
@@ -34,7 +36,8 @@ impl<'a> Question<'a> {
     pub(super) fn candidate(self, base: &'a str) -> Candidate<'a> {
         let known = self.reference.base(base);
         let patch = known.and_then(KnownBase::current);
-        Candidate { base, patch, known, installed: self.machine.installed(base) }
+        let installed = self.machine.installed(base);
+        Candidate { base, patch, known, installed, brings_requirements: true }
     }
 
     /// The same with a certain revision as the one that counts.
@@ -96,6 +99,12 @@ impl<'a> Question<'a> {
         self.request.patterns.iter().all(|pattern| pattern.fits(synopsis))
             && self.request.min_age.is_none_or(|least| age >= least)
             && self.request.max_age.is_none_or(|most| age <= most)
+    }
+
+    /// Whether what the patch requires is listed with it: of a group only with what is listed because it is missing.
+    pub(super) fn brings_requirements(self, candidate: &Candidate<'a>) -> bool {
+        let of_missing = self.request.groups.iter().filter(|group| group.kind == GroupKind::Missing);
+        of_missing.into_iter().any(|group| self.is_in(*group, candidate))
     }
 
     fn age(self, candidate: &Candidate<'a>) -> Option<u32> {
