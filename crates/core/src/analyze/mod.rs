@@ -12,6 +12,8 @@
 
 mod analysis;
 mod cross_reference;
+mod depot_chain;
+mod from_depot;
 mod from_xref;
 mod group;
 mod machine;
@@ -20,12 +22,15 @@ mod reference;
 mod request;
 mod row;
 mod standing;
+mod to_xref;
 
 pub use analysis::analyse;
 pub use cross_reference::CrossReference;
+pub use from_depot::from_depot;
 pub use from_xref::from_patchdiag;
 pub use group::{Group, GroupError};
 pub use machine::{InstalledPackage, InstalledPatch, MachineFacts};
 pub use reference::{ReferencePackage, ReferencePatch};
 pub use request::{AnalysisRequest, RequestError, SynopsisPattern, UnwantedPatch};
 pub use row::{AnalysedPatch, Analysis, FlagOrigin, RevisionRelation, UnknownPatch};
+pub use to_xref::{DepotCrossReference, to_patchdiag};
