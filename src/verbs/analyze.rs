@@ -1,10 +1,15 @@
 //! `patchadm analyze`: which patches a machine lacks.
 
 mod choice;
+mod page;
 mod report;
 mod row;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context as _;
 
 use super::options::VerbOptions;
 use crate::arguments::parse;
@@ -13,10 +18,14 @@ use crate::many_roots::list::ManyRoots;
 use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use crate::reply::failure::{must_have_records, query_refused};
+use crate::reply::page::PageSection;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
 use choice::{AnalysisChoice, AnalysisOptions};
+use page::{page_of, section_of};
 use patchadm_core::analyze::{CrossReference, MachineFacts, analyse};
-use patchadm_core::operation::analysis::{AnalysisError, facts_of_root, read_cross_reference, read_listings};
+use patchadm_core::operation::analysis::{
+    AnalysisError, facts_of_root, read_cross_reference, read_listings, write_page,
+};
 use patchadm_core::operation::queries::applied_patches::PatchesError;
 use patchadm_rootfs::Root;
 use report::{AnalysedMachine, AnalysisReport};
@@ -40,6 +49,9 @@ struct AnalyzeArgs {
     /// Analyse the machine whose uname.out, pkginfo.out and showrev.out are in this directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "root"])]
     from: Option<PathBuf>,
+    /// Write a page for a browser to this file, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     options: AnalysisOptions,
     #[command(flatten)]
@@ -63,21 +75,57 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let reference = read_cross_reference(depot).map_err(|error| refused(&error))?;
     let analysed = Analysed { reference, depot, choice };
+    let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
+    let page = args.html.as_deref().map(|path| PageFile { path, made });
     if args.many.are_named() {
-        let query = RootsQuery { usage: USAGE, answered: "analysed", lacking: None };
-        return ask_many(call, &args.many, query, &|root| {
-            analysed.of_root(root).map_or_else(|error| RootAnswer::failed(root, &error), answer_of)
-        });
+        return of_many(call, &args.many, &analysed, page.as_ref());
     }
     if let Some(directory) = &args.from {
         let listings = read_listings(directory).map_err(|error| refused(&error))?;
-        let machine = AnalysedMachine::Host(listings.host);
-        let report = analysed.report(machine, &listings.facts);
+        let report = analysed.report(AnalysedMachine::Host(listings.host), &listings.facts);
+        write(page.as_ref(), || vec![section_of(&report)])?;
         return Ok(Reply::new(report.exit(), report));
     }
     let root = args.common.root.open(call)?;
     let report = analysed.of_root(&root)?;
+    write(page.as_ref(), || vec![section_of(&report)])?;
     Ok(Reply::about(&root, report.exit(), report))
+}
+
+/// Analyses every root; the page has a section for each that could be read.
+fn of_many(
+    call: &mut Invocation,
+    many: &ManyRoots,
+    analysed: &Analysed<'_>,
+    page: Option<&PageFile<'_>>,
+) -> anyhow::Result<Reply> {
+    let query = RootsQuery { usage: USAGE, answered: "analysed", lacking: None };
+    let sections: Mutex<BTreeMap<PathBuf, PageSection>> = Mutex::default();
+    let reply = ask_many(call, many, query, &|root| match analysed.of_root(root) {
+        Err(error) => RootAnswer::failed(root, &error),
+        Ok(report) => {
+            if page.is_some() {
+                let mut sections = sections.lock().unwrap_or_else(PoisonError::into_inner);
+                sections.insert(root.prefix().to_owned(), section_of(&report));
+            }
+            answer_of(report)
+        }
+    })?;
+    write(page, || sections.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect())?;
+    Ok(reply)
+}
+
+/// The file of a page, and when it is made.
+struct PageFile<'a> {
+    path: &'a Path,
+    made: String,
+}
+
+/// Writes the page, if one is wanted.
+fn write(page: Option<&PageFile<'_>>, sections: impl FnOnce() -> Vec<PageSection>) -> anyhow::Result<()> {
+    let Some(PageFile { path, made }) = page else { return Ok(()) };
+    write_page(path, page_of(sections(), made).as_bytes())
+        .with_context(|| format!("the page {} was not written", path.display()))
 }
 
 /// What machines are compared with, and what is asked of them.

@@ -92,8 +92,11 @@ impl PagePatch {
 
     /// Its flags in words.
     pub(super) fn flags(&self) -> Vec<&'static str> {
-        let flags =
-            [(self.is_recommended, "recommended"), (self.is_security, "security"), (self.is_withdrawn, "withdrawn")];
+        let flags = [
+            (self.is_recommended, "recommended"),
+            (self.is_security, "security"),
+            (self.is_withdrawn, "withdrawn"),
+        ];
         flags.into_iter().filter_map(|(is_set, word)| is_set.then_some(word)).collect()
     }
 

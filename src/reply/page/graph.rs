@@ -154,8 +154,12 @@ mod tests {
 
     #[test]
     fn patches_that_require_are_drawn_with_what_they_require() {
-        let section =
-            section(vec![patch("1", &["2-01", "9-01 | 3-02"]), patch("2", &[]), patch("3", &[]), patch("4", &[])]);
+        let section = section(vec![
+            patch("1", &["2-01", "9-01 | 3-02"]),
+            patch("2", &[]),
+            patch("3", &[]),
+            patch("4", &[]),
+        ]);
         let graph = SectionGraph::of(&section);
         let names: Vec<(&str, bool)> =
             graph.boxes.iter().map(|one| (one.name.as_str(), one.place.is_some())).collect();

@@ -41,8 +41,11 @@ impl RequirementGraph {
     pub(super) fn layout(&self) -> Layout {
         let required = self.required();
         let layers = self.layers(&required);
-        let columns: Vec<Vec<usize>> =
-            self.ordered(layers).iter().flat_map(|layer| layer.chunks(TALLEST).map(<[usize]>::to_vec)).collect();
+        let columns: Vec<Vec<usize>> = self
+            .ordered(layers)
+            .iter()
+            .flat_map(|layer| layer.chunks(TALLEST).map(<[usize]>::to_vec))
+            .collect();
         let mut places = vec![(0, 0); self.boxes];
         let tallest = columns.iter().map(Vec::len).max().unwrap_or_default();
         for (column, boxes) in columns.iter().enumerate() {
@@ -85,7 +88,8 @@ impl RequirementGraph {
                 } else if is_first_turn {
                     set(&mut is_open, number, true);
                     let closed = |other: &&usize| {
-                        depth.get(**other).is_some_and(Option::is_none) && is_open.get(**other) == Some(&false)
+                        depth.get(**other).is_some_and(Option::is_none)
+                            && is_open.get(**other) == Some(&false)
                     };
                     turns.extend(needs.iter().rev().filter(closed));
                 } else {

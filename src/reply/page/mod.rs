@@ -108,7 +108,12 @@ mod tests {
 
     #[test]
     fn the_script_and_the_style_hold_nothing_that_ends_them() {
-        assert!(!SCRIPT.contains("</") && !STYLE.contains("</") && !STYLE.contains("url(") && !STYLE.contains("@import"));
+        assert!(
+            !SCRIPT.contains("</")
+                && !STYLE.contains("</")
+                && !STYLE.contains("url(")
+                && !STYLE.contains("@import")
+        );
         assert!(!SCRIPT.contains("fetch") && !SCRIPT.contains("innerHTML") && !SCRIPT.contains("http"));
     }
 }

@@ -93,9 +93,14 @@ mod tests {
         assert!((contrast([0, 0, 0], [255, 255, 255]) - 21.0).abs() < 0.01);
         for palette in [LIGHT, DARK] {
             for ground in [palette.ground, palette.raised] {
-                for text in
-                    [palette.text, palette.quiet, palette.link, palette.missing, palette.warning, palette.fine]
-                {
+                for text in [
+                    palette.text,
+                    palette.quiet,
+                    palette.link,
+                    palette.missing,
+                    palette.warning,
+                    palette.fine,
+                ] {
                     let found = contrast(text, ground);
                     assert!(found >= 4.5, "{text:?} on {ground:?}: {found:.2}");
                 }

@@ -72,11 +72,13 @@ impl AnalysisReport {
         if self.is_check && self.missing > 0 { MISSING } else { Exit::OK }
     }
 
-    fn rows(&self) -> impl Iterator<Item = &AnalysisRow> {
+    /// The patches that are known.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &AnalysisRow> {
         self.patches.iter().filter_map(AnalysisEntry::known)
     }
 
-    fn unknown(&self) -> impl Iterator<Item = &UnknownEntry> {
+    /// The patches that were named and are not known.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &UnknownEntry> {
         self.patches.iter().filter_map(AnalysisEntry::unknown)
     }
 
@@ -104,31 +106,40 @@ impl AnalysisReport {
         head.into_iter().chain(rows).chain(unknown).collect()
     }
 
-    /// What stands above the table.
-    fn above(&self) -> Vec<String> {
+    /// The machine, with its kind and its names.
+    pub(super) fn machine(&self) -> (&'static str, String) {
+        match &self.machine {
+            AnalysedMachine::Root(root) => ("Root", root.display().to_string()),
+            AnalysedMachine::Host(Some(host)) => ("Host", format!("{} ({})", host.node, host.system)),
+            AnalysedMachine::Host(None) => ("Host", "not named".to_owned()),
+        }
+    }
+
+    /// What it is compared with, and of which day that is.
+    pub(super) fn compared_with(&self) -> String {
         let from = self.as_of.as_ref().map(|day| format!(" from {day}")).unwrap_or_default();
-        let machine = match &self.machine {
-            AnalysedMachine::Root(root) => format!("Root: {}", root.display()),
-            AnalysedMachine::Host(Some(host)) => format!("Host: {} ({})", host.node, host.system),
-            AnalysedMachine::Host(None) => "Host: not named".to_owned(),
-        };
-        let named = self.rows().count();
+        format!("{}{from}", self.depot)
+    }
+
+    /// What is listed, with the number of patches and the sum of their ages.
+    pub(super) fn listed(&self) -> String {
         let ages: u64 = self.rows().filter_map(|row| row.age_days).map(u64::from).sum();
         let groups = if self.groups.is_empty() { "patches".to_owned() } else { self.groups.join(" ") };
-        vec![
-            format!("Using {}{from}", self.depot),
-            machine,
-            format!("List: {groups} ({named}/{ages})"),
-            String::new(),
-        ]
+        format!("{groups} ({}/{ages})", self.rows().count())
+    }
+
+    /// The number of listed patches that the machine lacks.
+    pub(super) fn missing(&self) -> usize {
+        self.missing
     }
 }
 
 impl CommandReport for AnalysisReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for line in self.above() {
-            output.line(line)?;
-        }
+        let (kind, machine) = self.machine();
+        output.line(format!("Using {}", self.compared_with()))?;
+        output.line(format!("{kind}: {machine}"))?;
+        output.line(format!("List: {}\n", self.listed()))?;
         let widths = AnalysisRow::widths(self.rows());
         if self.rows().next().is_some() {
             for line in AnalysisRow::head(widths) {
