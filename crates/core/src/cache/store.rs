@@ -64,11 +64,8 @@ impl DownloadCache {
         spool: &PatchSpool,
         name: &str,
     ) -> Result<Option<PathBuf>, CacheError> {
+        let Some(path) = self.take_fresh(sha256, spool, name)? else { return Ok(None) };
         let (shelf, own) = (self.shelf(sha256)?, sha256.as_bytes());
-        match spool.link(&shelf, own, name) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            linked => linked?,
-        }
         let (mut file, seen) = spool.open(name)?;
         let found = if seen.size == size {
             Some(
@@ -79,11 +76,27 @@ impl DownloadCache {
             None
         };
         if found.is_some_and(|found| found.sha256 == sha256) {
-            return Ok(Some(spool.path().join(name)));
+            return Ok(Some(path));
         }
         spool.remove(name)?;
         shelf.remove(own)?;
         Ok(None)
+    }
+
+    /// Takes an object into use without reading it: this command has written it a moment ago.
+    pub fn take_fresh(
+        &self,
+        sha256: &str,
+        spool: &PatchSpool,
+        name: &str,
+    ) -> Result<Option<PathBuf>, CacheError> {
+        match spool.link(&self.shelf(sha256)?, sha256.as_bytes(), name) {
+            Err(error) if error.is_not_found() => Ok(None),
+            linked => {
+                linked?;
+                Ok(Some(spool.path().join(name)))
+            }
+        }
     }
 
     /// Opens what is there of an object that is to be fetched, for one writer. `wait` is asked whether to wait on while

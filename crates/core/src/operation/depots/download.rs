@@ -22,12 +22,21 @@ pub(super) enum AnswerBytes {
     Unchanged,
 }
 
+/// Who has put an object into the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FetchedBy {
+    /// This command.
+    This,
+    /// Another command, meanwhile.
+    Another,
+}
+
 /// Fetches an object into the cache, unless another command does so meanwhile.
 pub(super) fn fetch_object(
     session: &FetchSession<'_>,
     address: &Address,
     wanted: &DepotFile,
-) -> Result<(), DepotError> {
+) -> Result<FetchedBy, DepotError> {
     if session.access.is_offline {
         return Err(DepotError::Offline(address.to_string()));
     }
@@ -35,7 +44,7 @@ pub(super) fn fetch_object(
     cache.make_room(wanted.size)?;
     let mut wait = WaitForOther { session, looks: 0, size: 0 };
     let Some(mut partial) = cache.partial(&wanted.sha256, &mut |size| wait.goes_on(size))? else {
-        return Ok(());
+        return Ok(FetchedBy::Another);
     };
     let mut origin = partial.resume()?.filter(|origin| origin.size == wanted.size);
     if origin.is_none() {
@@ -45,7 +54,8 @@ pub(super) fn fetch_object(
     loop {
         with_retries(session, || fetch_rest(session, address, wanted, &mut partial, &mut origin))?;
         if partial.is_right() {
-            return Ok(partial.finish()?);
+            partial.finish()?;
+            return Ok(FetchedBy::This);
         }
         if !was_resumed {
             // Nobody can go on from here.

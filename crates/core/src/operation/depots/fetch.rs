@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::depot::Depot;
 use super::directory_digest::digest_of_directory;
-use super::download::{each_part, fetch_object, with_retries};
+use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
 use super::in_place::read_small;
 use super::location::DepotLocation;
@@ -145,8 +145,11 @@ pub(super) fn take_object(
     }
     let address = depot.below(&object.path);
     for _ in 0..2 {
-        fetch_object(session, &address, object)?;
-        if let Some(path) = cache.take(key, spool, name)? {
+        let taken = match fetch_object(session, &address, object)? {
+            FetchedBy::This => cache.take_fresh(&object.sha256, spool, name)?,
+            FetchedBy::Another => cache.take(key, spool, name)?,
+        };
+        if let Some(path) = taken {
             return Ok(path);
         }
     }

@@ -14,10 +14,10 @@ use super::known_patches::{KnownPatch, KnownPatches};
 use super::patch_entry::{index_entry, macros_of};
 use super::patch_files::{PatchFile, patch_files};
 use super::session::DepotProgress;
-use crate::cache::{ObjectDigest, digest_of_file};
+use crate::cache::digest_of_file;
 use crate::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, LARGEST_FLAGS, is_plain_name, stamp};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, sha256, sha256_text};
-use crate::source::{self, Extent, Origin};
+use crate::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_rootfs::{cores, side_by_side};
 use patchadm_svr4::patch::PatchId;
 
@@ -114,28 +114,54 @@ fn read_or_know(file: &PatchFile, known: &KnownPatches) -> (KnownPatch, bool) {
     }
     let (entry, reason) = match read_patch(file) {
         Ok(entry) => (Some(entry), None),
-        Err(reason) => (None, Some(reason)),
+        Err(NoEntry::Damaged(reason)) => (None, Some(reason)),
+        Err(NoEntry::OtherThing) => (None, None),
     };
     // Who writes to it at this moment has it read again.
     let stamp = if file.stamp().is_ok_and(|now| now == stamp) { stamp } else { String::new() };
     (KnownPatch { name: shown.into_owned(), stamp, entry, reason }, false)
 }
 
-fn read_patch(file: &PatchFile) -> Result<DepotPatch, String> {
-    let name =
-        file.name.as_deref().filter(|name| is_plain_name(name)).ok_or("its name cannot stand in an index")?;
+/// Why a file or directory has no entry.
+enum NoEntry {
+    /// It is something else: a package, a text, a directory of other things.
+    OtherThing,
+    /// It cannot be used as it is.
+    Damaged(String),
+}
+
+impl From<io::Error> for NoEntry {
+    fn from(error: io::Error) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl From<SourceError> for NoEntry {
+    fn from(error: SourceError) -> Self {
+        match error.problem {
+            SourceProblem::HoldsPatches(_) => Self::OtherThing,
+            SourceProblem::BadForm(reason) if reason.starts_with("neither") => Self::OtherThing,
+            SourceProblem::BadForm(_) if error.path.is_dir() => Self::OtherThing,
+            problem => Self::Damaged(SourceError { path: error.path, problem }.to_string()),
+        }
+    }
+}
+
+fn read_patch(file: &PatchFile) -> Result<DepotPatch, NoEntry> {
     let (found, image) = if file.is_directory {
-        let image =
-            source::open(Origin::Path(&file.path), Extent::Everything).map_err(|error| error.to_string())?.1;
-        (digest_of_directory(&file.path).map_err(|error| error.to_string())?, image)
+        let image = source::open(Origin::Path(&file.path), Extent::Everything)?.1;
+        (digest_of_directory(&file.path)?, image)
     } else {
-        let mut opened = File::open(&file.path).map_err(|error| error.to_string())?;
-        let found =
-            digest_of_file::<io::Error>(&mut opened, |_| Ok(())).map_err(|error| error.to_string())?;
-        let image = source::open(Origin::File(opened, &file.path), Extent::Everything);
-        (found, image.map_err(|error| error.to_string())?.1)
+        let mut opened = File::open(&file.path)?;
+        let found = digest_of_file::<io::Error>(&mut opened, |_| Ok(()))?;
+        (found, source::open(Origin::File(opened, &file.path), Extent::Everything)?.1)
     };
-    let macros = macros_of(&image)?;
+    if image.packages.iter().all(|package| package.params.get("SUNW_PATCHID").is_none()) {
+        return Err(NoEntry::OtherThing);
+    }
+    let macros = macros_of(&image).map_err(NoEntry::Damaged)?;
+    let name = file.name.as_deref().filter(|name| is_plain_name(name));
+    let name = name.ok_or_else(|| NoEntry::Damaged("its name cannot stand in an index".to_owned()))?;
     let object = DepotFile { path: name.to_owned(), sha256: found.sha256, size: found.size };
     let mut entry = index_entry(&image, &macros, object);
     let manifest = file.manifest.as_deref().map(|path| small_object(path, LARGEST_MANIFEST)).transpose()?;
@@ -148,18 +174,18 @@ fn read_patch(file: &PatchFile) -> Result<DepotPatch, String> {
     Ok(entry)
 }
 
-fn date_of(path: &Path) -> Result<String, String> {
-    let seen = std::fs::metadata(path).map_err(|error| error.to_string())?;
+fn date_of(path: &Path) -> io::Result<String> {
+    let seen = std::fs::metadata(path)?;
     Ok(stamp(&DateTime::from_timestamp(seen.mtime(), 0).unwrap_or_default()))
 }
 
 /// A small file as an object of the depot, with its bytes.
-fn small_object(path: &Path, limit: u64) -> Result<(DepotFile, Vec<u8>), String> {
-    let fail = |error: io::Error| format!("{}: {error}", path.display());
+fn small_object(path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
+    let fail = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let text = read_small(path, limit).map_err(fail)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let found = ObjectDigest { sha256: sha256_text(&sha256(&text)), size: text.len() as u64 };
-    Ok((DepotFile { path: name, sha256: found.sha256, size: found.size }, text))
+    let sha256 = sha256_text(&sha256(&text));
+    Ok((DepotFile { path: name, sha256, size: text.len() as u64 }, text))
 }
 
 /// Reads a file of at most `limit` bytes.

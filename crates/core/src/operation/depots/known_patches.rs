@@ -27,7 +27,7 @@ pub(super) struct KnownPatch {
     pub(super) stamp: String,
     /// The entry of the patch, without flags.
     pub(super) entry: Option<DepotPatch>,
-    /// Why it is no patch, where there is no entry.
+    /// What is wrong with it, where there is no entry and it is not something else than a patch.
     pub(super) reason: Option<String>,
 }
 
