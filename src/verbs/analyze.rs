@@ -1,7 +1,9 @@
 //! `patchadm analyze`: which patches a machine lacks.
 
 mod choice;
+mod comparison;
 mod page;
+mod refusal;
 mod report;
 mod row;
 
@@ -19,33 +21,26 @@ use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
 use crate::many_roots::root_report::RootReport;
 use crate::reply::failure::{must_have_records, query_refused};
 use crate::reply::page::PageSection;
-use crate::reply::{Exit, ExitCause, Reply, Stop};
+use crate::reply::{Reply, Stop};
 use choice::{AnalysisChoice, AnalysisOptions};
+use comparison::{Comparison, ComparisonOptions};
 use page::{page_of, section_of};
-use patchadm_core::analyze::{CrossReference, MachineFacts, analyse};
-use patchadm_core::operation::analysis::{
-    AnalysisError, facts_of_root, read_cross_reference, read_listings, write_page,
-};
+use patchadm_core::analyze::{MachineFacts, analyse};
+use patchadm_core::operation::analysis::{facts_of_root, read_listings, write_page};
 use patchadm_core::operation::queries::applied_patches::PatchesError;
 use patchadm_rootfs::Root;
+use refusal::refused;
 use report::{AnalysedMachine, AnalysisReport};
 
-const USAGE: &str = "patchadm [-R root] analyze --xref file [option...] [group|id]...\n\
-    patchadm analyze --xref file --from dir [option...] [group|id]...\n\
-    patchadm analyze --xref file [option...] --roots file|dir [group|id]...";
-
-/// A file that was named is none of what it should be, or is not there: the code of patchadd(1M) for it.
-const NOT_USABLE: u8 = 33;
-
-/// A list of packages or patches is damaged: the code of patchadd(1M) for a damaged pkginfo.
-const DAMAGED_LIST: u8 = 28;
+const USAGE: &str = "patchadm [-R root] analyze --xref file|-M depot [option...] [group|id]...\n\
+    patchadm analyze --xref file|-M depot --from dir [option...] [group|id]...\n\
+    patchadm analyze --xref file|-M depot [option...] --roots file|dir [group|id]...";
 
 /// Show which patches a machine lacks
 #[derive(clap::Parser)]
 struct AnalyzeArgs {
-    /// Compare with this cross-reference of patches, a patchdiag.xref
-    #[arg(long, value_name = "FILE")]
-    xref: Option<PathBuf>,
+    #[command(flatten)]
+    compared: ComparisonOptions,
     /// Analyse the machine whose uname.out, pkginfo.out and showrev.out are in this directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "root"])]
     from: Option<PathBuf>,
@@ -69,12 +64,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: AnalyzeArgs = parse(call, USAGE)?;
     let choice = AnalysisChoice::of(&args.options, &args.words, call.surroundings.now.date_naive())
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;
-    let Some(depot) = args.xref.as_deref() else {
-        let message = "nothing to compare with is named: --xref says a file".to_owned();
-        return Err(Stop::Usage { message, usage: USAGE }.into());
-    };
-    let reference = read_cross_reference(depot).map_err(|error| refused(&error))?;
-    let analysed = Analysed { reference, depot, choice };
+    let root = args.common.root.open(call)?;
+    let comparison = Comparison::open(call, &args.compared, &root, USAGE)?;
+    let analysed = Analysed { comparison, choice };
     let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
     let page = args.html.as_deref().map(|path| PageFile { path, made });
     if args.many.are_named() {
@@ -86,7 +78,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         write(page.as_ref(), || vec![section_of(&report)])?;
         return Ok(Reply::new(report.exit(), report));
     }
-    let root = args.common.root.open(call)?;
     let report = analysed.of_root(&root)?;
     write(page.as_ref(), || vec![section_of(&report)])?;
     Ok(Reply::about(&root, report.exit(), report))
@@ -96,7 +87,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 fn of_many(
     call: &mut Invocation,
     many: &ManyRoots,
-    analysed: &Analysed<'_>,
+    analysed: &Analysed,
     page: Option<&PageFile<'_>>,
 ) -> anyhow::Result<Reply> {
     let query = RootsQuery { usage: USAGE, answered: "analysed", lacking: None };
@@ -129,25 +120,28 @@ fn write(page: Option<&PageFile<'_>>, sections: impl FnOnce() -> Vec<PageSection
 }
 
 /// What machines are compared with, and what is asked of them.
-struct Analysed<'a> {
-    reference: CrossReference,
-    depot: &'a Path,
+struct Analysed {
+    comparison: Comparison,
     choice: AnalysisChoice,
 }
 
-impl Analysed<'_> {
+impl Analysed {
     fn of_root(&self, root: &Root) -> anyhow::Result<AnalysisReport> {
-        must_have_records(root, 1)?;
+        must_have_records(root, 7)?;
+        let stale = self.comparison.must_be_current(root)?;
         let facts = facts_of_root(root).map_err(|error| match error {
             PatchesError::Database(error) => query_refused(root, &error.into()),
             PatchesError::Policy(error) => query_refused(root, &error.into()),
         })?;
-        Ok(self.report(AnalysedMachine::Root(root.prefix().to_owned()), &facts))
+        let machine = AnalysedMachine::Root(root.prefix().to_owned());
+        Ok(self.report(machine, &facts).with_remarks(stale))
     }
 
     fn report(&self, machine: AnalysedMachine, facts: &MachineFacts) -> AnalysisReport {
-        let analysis = analyse(&self.reference, facts, &self.choice.request);
-        AnalysisReport::of(&self.reference, self.depot, machine, &self.choice, analysis)
+        let Comparison { reference, name, .. } = &self.comparison;
+        let analysis = analyse(reference, facts, &self.choice.request);
+        let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis);
+        report.with_remarks(self.comparison.passed_over())
     }
 }
 
@@ -155,29 +149,4 @@ impl Analysed<'_> {
 fn answer_of(report: AnalysisReport) -> RootAnswer<AnalysisReport> {
     let (exit, line, notes) = (report.exit(), report.line(), report.table());
     RootReport { exit, ..RootReport::of_answer(line, notes, report) }.into()
-}
-
-/// The refusal of a file.
-fn refused(error: &AnalysisError) -> anyhow::Error {
-    let (code, next) = match error {
-        AnalysisError::File { .. } => (NOT_USABLE, "Look at the spelling and at the working directory."),
-        AnalysisError::CrossReference { .. } => {
-            (NOT_USABLE, "Get the file again, as it is, not as a page of a browser.")
-        }
-        AnalysisError::Patches { .. } | AnalysisError::Packages { .. } => {
-            (DAMAGED_LIST, "Take the outputs of the commands again, whole and as they are.")
-        }
-    };
-    let cause = match error {
-        AnalysisError::File { reason, .. } if reason.kind() == std::io::ErrorKind::NotFound => {
-            ExitCause::NotFound
-        }
-        AnalysisError::File { reason, .. } if reason.kind() == std::io::ErrorKind::PermissionDenied => {
-            ExitCause::NoRights
-        }
-        AnalysisError::File { .. } => ExitCause::Internal,
-        _ => ExitCause::DamagedInput,
-    };
-    Stop::Refused { exit: Exit::new(code, cause), message: format!("nothing was analysed\n{error}\n{next}") }
-        .into()
 }

@@ -91,7 +91,7 @@ impl<'a> SectionView<'a> {
                     caption.quiet { (caption) }
                     thead {
                         tr {
-                            @for name in ["Patch", "State", "Applied", "Current", "Flags", "Age in days", "Synopsis"] {
+                            @for name in ["Patch", "State", "Synopsis", "Applied", "Current", "Flags", "Age in days"] {
                                 th scope="col" { (name) }
                             }
                         }
@@ -110,11 +110,11 @@ impl<'a> SectionView<'a> {
             tr data-kinds=(patch.kinds()) {
                 th scope="row" { a href=(format!("#{}", self.anchor(place))) { (visible(&patch.base)) } }
                 td class=(patch.state.class()) { (patch.state.word()) }
+                td.synopsis dir="auto" { (visible(&patch.synopsis)) }
                 td { (visible(patch.installed.as_deref().unwrap_or("-"))) }
                 td { (visible(patch.current.as_deref().unwrap_or("-"))) }
                 td { (flags(patch)) }
                 td.number data-key=(patch.age_days.map_or(-1, i64::from)) { (age) }
-                td.synopsis dir="auto" { (visible(&patch.synopsis)) }
             }
         }
     }

@@ -16,19 +16,20 @@ pub(super) fn page_of(sections: Vec<PageSection>, made: &str) -> String {
 
 /// The section about one machine.
 pub(super) fn section_of(report: &AnalysisReport) -> PageSection {
-    let (kind, heading) = report.machine();
+    let (kind, machine) = report.machine();
     let count = |is: &dyn Fn(&AnalysisRow) -> bool| report.rows().filter(|row| is(row)).count().to_string();
     let facts = [
-        (kind, heading.clone()),
+        (kind, machine),
         ("Compared with", report.compared_with()),
-        ("Listed", report.listed()),
+        ("Listed", report.groups_in_words()),
+        ("Patches", count(&|_| true)),
         ("Missing", report.missing().to_string()),
         ("Missing, recommended", count(&|row| row.is_missing && row.recommended)),
         ("Missing, security", count(&|row| row.is_missing && row.security)),
         ("Withdrawn", count(&|row| row.bad)),
     ];
     PageSection {
-        heading,
+        heading: report.machine_name(),
         facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         patches: report.rows().map(patch_of).collect(),
         notes: report.unknown().map(UnknownEntry::line).collect(),

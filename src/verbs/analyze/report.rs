@@ -1,11 +1,12 @@
 //! The answer of `patchadm analyze`: a table, or a document.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::choice::AnalysisChoice;
 use super::row::{AnalysisEntry, AnalysisRow, UnknownEntry};
+use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, ExitCause};
 use crate::surroundings::Output;
 use patchadm_core::analyze::{Analysis, CrossReference};
@@ -38,20 +39,22 @@ pub(super) struct AnalysisReport {
     machine: AnalysedMachine,
     #[serde(skip)]
     is_check: bool,
+    /// Notes for a person.
+    #[serde(skip)]
+    remarks: Vec<String>,
 }
 
 impl AnalysisReport {
     /// The report about a machine.
     pub(super) fn of(
         reference: &CrossReference,
-        depot: &Path,
+        depot: &str,
         machine: AnalysedMachine,
         choice: &AnalysisChoice,
         analysis: Analysis,
     ) -> Self {
-        let depot = depot.display().to_string();
         let missing = analysis.patches.iter().filter(|patch| patch.is_missing).count();
-        let unknown = analysis.unknown.into_iter().map(|patch| UnknownEntry::of(patch, &depot));
+        let unknown = analysis.unknown.into_iter().map(|patch| UnknownEntry::of(patch, depot));
         let known = analysis.patches.into_iter().map(AnalysisRow::from);
         Self {
             as_of: reference.as_of().map(|day| day.to_string()),
@@ -60,8 +63,15 @@ impl AnalysisReport {
             patches: known.map(AnalysisEntry::Known).chain(unknown.map(AnalysisEntry::Unknown)).collect(),
             machine,
             is_check: choice.is_check,
-            depot,
+            remarks: Vec::new(),
+            depot: depot.to_owned(),
         }
+    }
+
+    /// The same with something more to be said.
+    pub(super) fn with_remarks(mut self, remarks: impl IntoIterator<Item = String>) -> Self {
+        self.remarks.extend(remarks);
+        self
     }
 
     /// How the command ends.
@@ -109,9 +119,18 @@ impl AnalysisReport {
     /// The machine, with its kind and its names.
     pub(super) fn machine(&self) -> (&'static str, String) {
         match &self.machine {
-            AnalysedMachine::Root(root) => ("Root", root.display().to_string()),
             AnalysedMachine::Host(Some(host)) => ("Host", format!("{} ({})", host.node, host.system)),
-            AnalysedMachine::Host(None) => ("Host", "not named".to_owned()),
+            AnalysedMachine::Root(_) => ("Root", self.machine_name()),
+            AnalysedMachine::Host(None) => ("Host", self.machine_name()),
+        }
+    }
+
+    /// The name of the machine.
+    pub(super) fn machine_name(&self) -> String {
+        match &self.machine {
+            AnalysedMachine::Root(root) => root.display().to_string(),
+            AnalysedMachine::Host(Some(host)) => host.node.clone(),
+            AnalysedMachine::Host(None) => "not named".to_owned(),
         }
     }
 
@@ -124,8 +143,12 @@ impl AnalysisReport {
     /// What is listed, with the number of patches and the sum of their ages.
     pub(super) fn listed(&self) -> String {
         let ages: u64 = self.rows().filter_map(|row| row.age_days).map(u64::from).sum();
-        let groups = if self.groups.is_empty() { "patches".to_owned() } else { self.groups.join(" ") };
-        format!("{groups} ({}/{ages})", self.rows().count())
+        format!("{} ({}/{ages})", self.groups_in_words(), self.rows().count())
+    }
+
+    /// The groups that were asked for.
+    pub(super) fn groups_in_words(&self) -> String {
+        if self.groups.is_empty() { "patches".to_owned() } else { self.groups.join(" ") }
     }
 
     /// The number of listed patches that the machine lacks.
@@ -156,6 +179,6 @@ impl CommandReport for AnalysisReport {
         for unknown in self.unknown() {
             output.error(&unknown.line())?;
         }
-        Ok(())
+        Ok(print_notes(output, &self.remarks)?)
     }
 }

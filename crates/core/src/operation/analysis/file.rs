@@ -48,8 +48,12 @@ pub enum AnalysisError {
 
 /// Reads a `patchdiag.xref`.
 pub fn read_cross_reference(path: &Path) -> Result<CrossReference, AnalysisError> {
-    let text = read(path, patchdiag::LARGEST_FILE)?;
-    let file = patchdiag::parse(&text)
+    parse_cross_reference(path, &read(path, patchdiag::LARGEST_FILE)?)
+}
+
+/// Parses the text of a `patchdiag.xref`, which came from `path`.
+pub fn parse_cross_reference(path: &Path, text: &[u8]) -> Result<CrossReference, AnalysisError> {
+    let file = patchdiag::parse(text)
         .map_err(|reason| AnalysisError::CrossReference { path: path.to_owned(), reason })?;
     Ok(from_patchdiag(&file))
 }

@@ -8,7 +8,7 @@ mod listings;
 mod of_root;
 mod page_file;
 
-pub use file::{AnalysisError, read_cross_reference};
+pub use file::{AnalysisError, parse_cross_reference, read_cross_reference};
 pub use listings::{HostNames, Listings, read_listings};
 pub use of_root::facts_of_root;
 pub use page_file::write_page;
