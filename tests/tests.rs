@@ -161,6 +161,8 @@ mod objects_file;
 mod outside_archives;
 /// Packages made by a test.
 mod packages;
+/// The page of an analysis, in a browser.
+mod page;
 /// The scripts that patches of ours carry.
 mod patch_scripts;
 mod pkgadd;

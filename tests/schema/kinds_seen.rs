@@ -41,6 +41,8 @@ const LINES: &[&str] = &[
     "show --json --root @ROOT@ 100-01",
     "verify --json -R @ROOT@",
     "verify --json --root @ROOT@",
+    "analyze --json -R @ROOT@ -M delivered all 999",
+    "analyze --json --root @ROOT@ -M delivered",
     "showrev --json",
     "showrev --json -p -R @ROOT@",
     "showrev --json -a -R @ROOT@",

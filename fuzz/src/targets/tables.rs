@@ -10,7 +10,7 @@ use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::format::remote::RemoteArchive;
-use patchadm_svr4::format::{deletes, obsoleted_by, prototype, space};
+use patchadm_svr4::format::{deletes, obsoleted_by, package_list, patchdiag, prototype, showrev, space};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst, escape};
 
 pub fn pkgmap(input: &[u8]) {
@@ -104,6 +104,25 @@ pub fn accounts(input: &[u8]) {
 pub fn obsoleted_by(input: &[u8]) {
     let Ok(ids) = obsoleted_by::parse(input) else { return };
     assert_eq!(obsoleted_by::parse(&obsoleted_by::write(&ids)), Ok(ids));
+}
+
+pub fn patchdiag(input: &[u8]) {
+    let Ok(file) = patchdiag::parse(input) else { return };
+    let written = patchdiag::write(&file);
+    let again = patchdiag::parse(&written).expect("what was written can be read");
+    assert_eq!(again.as_of, file.as_of);
+    assert_eq!(again.lines.len(), file.lines.len());
+    assert!(file.lines.iter().all(|line| again.lines.contains(line)), "{}", written.escape_ascii());
+    assert_eq!(patchdiag::write(&again), written);
+}
+
+pub fn listings(input: &[u8]) {
+    if let Ok(patches) = showrev::parse(input) {
+        assert!(patches.len() <= input.len());
+    }
+    if let Ok(packages) = package_list::parse(input) {
+        assert!(packages.iter().all(|one| !one.arch.is_empty() && !one.version.is_empty()));
+    }
 }
 
 pub fn remote(input: &[u8]) {

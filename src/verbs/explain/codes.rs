@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
-    AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Edited, InDoubt, Internal, Locked, NoDatabase,
-    NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Signature, Space,
-    Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
+    AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt, Internal, Locked,
+    Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal,
+    Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -154,6 +154,25 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "A record or file of the root cannot be read, or not be put back."
             "Read the message: it names the file and what the system said."
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
+    }
+    "patchadm analyze", ["analyze"] => {
+        3 [NoRights UntrustedRoot]
+            "You are neither root nor the owner of the root directory, or you are root and others may write its records."
+            "Run it as one of them."
+        5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "A record of the root cannot be read."
+            "Read the message: it names the file and what the system said."
+        7 [NoDatabase NoRights NotFound] "There is no package database under the root." "Name the right root with -R."
+        10 [NotApplicable] "What was named is not a depot that can be read in place." "Read the message."
+        28 [DamagedRecord DamagedInput]
+            "A record of the root is damaged, or what --from names is no output of pkginfo or showrev."
+            "Do what the message says about that file."
+        33 [NotFound DamagedInput NoRights Internal]
+            "A patch that was named is not known, or what the machine is compared with is not there or damaged."
+            "Look at the spelling; get a cross-reference again as it is."
+        40 [Download] "Something of the depot could not be fetched, or is not as its index says." "Try again later."
+        41 [Signature] "The index of the depot is not signed as is demanded, or is older than one seen before."
+            "Find out who signed it; `patchadm key trust` trusts a key."
+        66 [Missing] "A listed patch is missing, and --check was given." "Apply what is listed as missing."
     }
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
@@ -320,7 +339,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Sign what the message names, or find out who signed it."
         64 [Locked] "Somebody else publishes in the depot, or builds in the directory of the patches." "Try again later."
     }
-    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "analyze", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

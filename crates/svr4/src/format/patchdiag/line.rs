@@ -81,7 +81,8 @@ impl PatchdiagLine {
             requires,
             packages: packages.into_iter().map(PatchdiagPackage::of).collect(),
             incompatibles,
-            synopsis: synopsis.to_vec(),
+            // A line must not end within it when it is written again.
+            synopsis: synopsis.iter().map(|byte| if *byte == b'\r' { b' ' } else { *byte }).collect(),
         })
     }
 
@@ -174,7 +175,8 @@ impl FieldReader {
 
     fn id(&self, base: &[u8], revision: &[u8]) -> Result<PatchId, PatchdiagError> {
         let text = format!("{}-{}", self.text("id", base)?, self.text("rev", revision)?);
-        PatchId::new(&text).map_err(|_| self.wrong("rev", revision))
+        let id = PatchId::new(&text).ok().filter(|id| id.base().as_bytes() == base);
+        id.ok_or_else(|| self.wrong("rev", revision))
     }
 
     fn date(&self, value: &[u8]) -> Result<Option<PatchdiagDate>, PatchdiagError> {
@@ -263,6 +265,7 @@ mod tests {
     fn a_field_that_cannot_be_is_named() {
         for (text, field) in [
             ("100001|x1||||||10|||s", "rev"),
+            ("100001|1-1||||||10|||s", "rev"),
             ("100001|01|yesterday|||||10|||s", "date"),
             ("100001|01||X||||10|||s", "R"),
             ("100001|01|||R|||10|||s", "S"),
