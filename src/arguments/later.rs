@@ -5,8 +5,20 @@
 const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
 
 /// Verbs that change nothing.
-const QUERIES: [&str; 11] =
-    ["build", "delta", "list", "show", "verify", "lint", "explain", "help", "completions", "links", "demo"];
+const QUERIES: [&str; 12] = [
+    "analyze",
+    "build",
+    "delta",
+    "list",
+    "show",
+    "verify",
+    "lint",
+    "explain",
+    "help",
+    "completions",
+    "links",
+    "demo",
+];
 
 /// For each command its options that are known and do nothing here: command, option, what it is and why it does
 /// nothing, what to do instead.

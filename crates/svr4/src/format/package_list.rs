@@ -66,6 +66,8 @@ pub fn parse(text: &[u8]) -> Result<Vec<PackageListLine>, PackageListError> {
 struct Listing {
     packages: Vec<PackageListLine>,
     begun: Option<PackageListLine>,
+    /// Whether this is the output of `-l`.
+    has_blocks: bool,
     line: u64,
 }
 
@@ -82,12 +84,19 @@ impl Listing {
             return self.close();
         }
         match word.split_once(':').map(|(word, value)| (word, value.trim())) {
-            Some(("PKGINST", instance)) => self.begin(instance),
+            Some(("PKGINST", instance)) => {
+                if !self.has_blocks {
+                    self.has_blocks = true;
+                    self.begun = None;
+                }
+                self.begin(instance)
+            }
             Some(("ARCH", arch)) if is_indented => self.set(|begun| arch.clone_into(&mut begun.arch)),
             Some(("VERSION", version)) if is_indented => {
                 self.set(|begun| version.clone_into(&mut begun.version))
             }
-            _ if is_indented || word.is_empty() => Ok(()),
+            // Between blocks, and before the first, is what somebody wrote who kept them.
+            _ if is_indented || word.is_empty() || self.has_blocks => Ok(()),
             // A prompt with the command that was typed.
             _ if word.starts_with('$') || word.starts_with('#') => Ok(()),
             _ => self.begin(word.split_ascii_whitespace().next().unwrap_or_default()),
@@ -133,8 +142,8 @@ mod tests {
 
     #[test]
     fn a_block_is_a_package() {
-        let text = "$ pkginfo -l\n   PKGINST:  mqm\n      NAME:  MQ\n      ARCH:  sparcv9\n   VERSION:  7.0.1.4\n     FILES: \
-            3 installed pathnames\n         88 directories\n\n   PKGINST:  x\n      ARCH:  all\n   VERSION:  1\n";
+        let text = "START: \n$ pkginfo -l\n   PKGINST:  mqm\n      NAME:  MQ\n      ARCH:  sparcv9\n   VERSION:  7.0.1.4\n     FILES: \
+            3 installed pathnames\n         88 directories\n\n   PKGINST:  x\n      ARCH:  all\n   VERSION:  1\nEND\n";
         assert_eq!(listed(text), ["mqm sparcv9 7.0.1.4", "x all 1"]);
     }
 
