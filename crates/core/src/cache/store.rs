@@ -1,6 +1,7 @@
 //! A cache on disk: opened, searched, filled, and kept within its limit.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::CacheError;
@@ -35,11 +36,10 @@ pub struct DownloadCache {
 impl DownloadCache {
     /// Opens a cache of at most `limit` bytes, and makes it where it is missing. One that somebody else may use is refused.
     pub fn open(path: &Path, limit: u64) -> Result<Self, CacheError> {
-        let is_new = matches!(Dir::of_host(path), Err(error) if error.is_not_found());
-        let top = NewTree::at(path)?.directory(b"")?;
-        if is_new {
-            top.set_own_mode(Mode::of(0o700))?;
-        }
+        let top = match Dir::of_host(path) {
+            Err(error) if error.is_not_found() => made(path)?,
+            opened => opened?,
+        };
         let is_shared = top.itself()?.mode.bits() & 0o077 != 0;
         if is_shared || !top.is_own()? {
             return Err(CacheError::NotPrivate(path.display().to_string()));
@@ -211,6 +211,13 @@ impl DownloadCache {
     fn directory(&self, name: &[u8]) -> Result<Dir, RootError> {
         private_directory(&self.top, name)
     }
+}
+
+/// Makes the directory of a cache, and those above it where they are missing.
+fn made(path: &Path) -> Result<Dir, RootError> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above = NewTree::at(above)?.directory(b"")?;
+    private_directory(&above, path.file_name().unwrap_or_default().as_bytes())
 }
 
 /// Opens a directory for nobody but the caller, made where it is missing.

@@ -4,9 +4,10 @@ use ureq::http::StatusCode;
 
 use super::address::Address;
 use super::agents::Agents;
+use super::answer::HttpAnswer;
 use super::connection::Exchange;
 use super::error::{HttpError, HttpProblem};
-use super::request::{HttpAnswer, HttpRequest, Validators};
+use super::request::{HttpRequest, Validators};
 use super::settings::{HttpSettings, Patience};
 
 /// The most redirects on the way to a file.
