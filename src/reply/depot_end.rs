@@ -68,6 +68,7 @@ pub(crate) fn depot_advice(error: &DepotError) -> String {
         DepotError::Twice { .. } => "Take one of them away.".to_owned(),
         DepotError::Published(_) => "Use `patchadm publish` for it.".to_owned(),
         DepotError::Flags { .. } => "Mend that line.".to_owned(),
+        DepotError::Interrupted(_) => "Run it again: what was read or fetched is kept.".to_owned(),
         _ => "Look at what the message names.".to_owned(),
     }
 }

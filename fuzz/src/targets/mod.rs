@@ -230,6 +230,16 @@ pub const TARGETS: &[Target] = &[
     target("depot_index", records::depot_index, JSON),
     target("seen_depots", records::seen_depots, JSON),
     target(
+        "depot_flags",
+        records::depot_flags,
+        &["100-01", " ", "\n", "#", "recommended", "security", "withdrawn"],
+    ),
+    target(
+        "address",
+        records::address,
+        &["http://", "https://", "/", "..", "?", "#", "@", ":", "[::1]", "%20", "//", "."],
+    ),
+    target(
         "queue",
         records::queue,
         &[

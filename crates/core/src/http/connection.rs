@@ -196,20 +196,25 @@ fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller
 
 /// Hands on all bytes; false where nobody listens.
 fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Result<bool, HttpProblem> {
+    let mut buffer = vec![0; PART];
     loop {
-        let mut part = vec![0; PART];
-        let count = body.read(&mut part).map_err(|error| match error.downcast::<Error>() {
+        let count = body.read(&mut buffer).map_err(|error| match error.downcast::<Error>() {
             Ok(error) => problem_of(&error),
-            Err(error) => HttpProblem::Broken(error.to_string()),
+            Err(error) => HttpProblem::Broken(without_number(&error.to_string())),
         })?;
-        if count == 0 {
+        let part = buffer.get(..count).unwrap_or_default().to_vec();
+        if part.is_empty() {
             return Ok(true);
         }
-        part.truncate(count);
         if teller.send(Heard::Part(part)).is_err() {
             return Ok(false);
         }
     }
+}
+
+/// The words of the system without its number.
+fn without_number(text: &str) -> String {
+    text.split(" (os error").next().unwrap_or(text).to_owned()
 }
 
 fn problem_of(error: &Error) -> HttpProblem {
@@ -219,7 +224,7 @@ fn problem_of(error: &Error) -> HttpProblem {
         Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => HttpProblem::Untrusted(error.to_string()),
         Error::Io(inner) => match inner.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(error) => HttpProblem::Untrusted(error.to_string()),
-            None => HttpProblem::Broken(inner.to_string()),
+            None => HttpProblem::Broken(without_number(&inner.to_string())),
         },
         error => HttpProblem::Broken(error.to_string()),
     }

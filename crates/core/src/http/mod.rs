@@ -11,6 +11,7 @@
 mod address;
 #[cfg(feature = "http")]
 mod agents;
+mod answer;
 #[cfg(feature = "http")]
 mod certificates;
 #[cfg(feature = "http")]
@@ -22,14 +23,19 @@ mod request;
 mod settings;
 #[cfg(not(feature = "http"))]
 mod without;
+#[cfg(not(feature = "http"))]
+mod without_body;
 
 pub use address::{Address, AddressError};
+pub use answer::HttpAnswer;
 #[cfg(feature = "http")]
 pub use client::HttpClient;
 #[cfg(feature = "http")]
 pub use connection::HttpBody;
 pub use error::{HttpError, HttpProblem};
-pub use request::{HttpAnswer, HttpRequest, Validators};
+pub use request::{HttpRequest, Validators};
 pub use settings::{HttpSettings, Patience, Proxies};
 #[cfg(not(feature = "http"))]
-pub use without::{HttpBody, HttpClient};
+pub use without::HttpClient;
+#[cfg(not(feature = "http"))]
+pub use without_body::HttpBody;

@@ -1,10 +1,6 @@
-//! What is asked of a server, and what it answers.
+//! What is asked of a server.
 
 use super::address::Address;
-#[cfg(feature = "http")]
-use super::connection::HttpBody;
-#[cfg(not(feature = "http"))]
-use super::without::HttpBody;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,14 +20,6 @@ pub struct HttpRequest<'a> {
     pub known: Option<&'a Validators>,
     /// The number of bytes that are there already, and the state of the file that they are of.
     pub rest: Option<(u64, &'a Validators)>,
-}
-
-/// The answer of a server.
-pub enum HttpAnswer {
-    /// The file, or the rest of it.
-    Content(Box<HttpBody>),
-    /// The file is as it is known.
-    Unchanged,
 }
 
 impl Validators {

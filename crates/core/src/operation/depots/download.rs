@@ -51,22 +51,25 @@ pub(super) fn fetch_object(
         partial.restart()?;
     }
     let mut was_resumed = partial.length() > 0;
-    loop {
-        with_retries(session, || fetch_rest(session, address, wanted, &mut partial, &mut origin))?;
+    for is_last in [false, true] {
+        with_retries(session, || {
+            was_resumed |= partial.length() > 0;
+            fetch_rest(session, address, wanted, &mut partial, &mut origin)
+        })?;
         if partial.is_right() {
             partial.finish()?;
             return Ok(FetchedBy::This);
         }
-        if !was_resumed {
-            // Nobody can go on from here.
-            partial.discard()?;
-            return Err(DepotError::Digest(address.to_string()));
+        if is_last || !was_resumed {
+            break;
         }
         // The bytes of two states of the file, perhaps: once from the beginning.
-        was_resumed = false;
         partial.restart()?;
         origin = None;
     }
+    // Nobody can go on from here.
+    partial.discard()?;
+    Err(DepotError::Digest(address.to_string()))
 }
 
 /// Fetches what is missing of an object.

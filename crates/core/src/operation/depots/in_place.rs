@@ -43,17 +43,18 @@ pub(super) fn read_in_place(
     progress: &dyn Fn(DepotProgress<'_>),
 ) -> Result<PatchesInPlace, DepotError> {
     let files = patch_files(directory)?;
-    let mut read = Vec::with_capacity(files.len());
+    let mut read: Vec<(KnownPatch, bool)> = Vec::with_capacity(files.len());
     for portion in files.chunks(PORTION) {
         if let Some(signal) = interrupt() {
             return Err(DepotError::Interrupted(signal));
         }
         progress(DepotProgress::Indexing { done: read.len(), all: files.len() });
-        read.extend(side_by_side(cores(), portion.len(), || {
+        let portion = side_by_side(cores(), portion.len(), || {
             |at: usize| portion.get(at).map(|file| read_or_know(file, known))
-        }));
+        });
+        // Copies, so that the memory in which patches were read is free as a whole for the next ones.
+        read.extend(portion.iter().flatten().cloned());
     }
-    let read: Vec<(KnownPatch, bool)> = read.into_iter().flatten().collect();
     let flags = read_flags(directory)?;
     let is_unchanged = read.len() == known.len() && read.iter().all(|(_, was_known)| *was_known);
     let known: Vec<KnownPatch> = read.into_iter().map(|(known, _)| known).collect();
