@@ -286,3 +286,42 @@ fn a_root_that_has_seen_a_later_index_says_so() {
     let said = check(&stage, "", &depot).fails(41);
     assert!(said.contains("is version 1, and this root has seen version 7 of it"), "{said}");
 }
+
+#[test]
+fn an_index_is_written_as_a_cross_reference_and_analysed_as_one() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let web = || Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n");
+    Patch::of("100001-01", web())
+        .beside("patchinfo", "PATCHID=100001-01\nPATCH_OSRELEASE=5.10\n")
+        .directory(&stage);
+    Patch::of("100001-02", web().param("SUNW_REQUIRES", "100002-01")).directory(&stage);
+    Patch::of("100002-01", web()).directory(&stage);
+    Patch::of("ACME-web-1", web()).directory(&stage);
+    let run = stage.run("depot index --xref delivered");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.starts_with("left out of patchdiag.xref, which holds ids of six digits and two: 1\n"),
+        "{}",
+        run.stdout
+    );
+    let xref = fs::read_to_string(stage.beside("delivered/patchdiag.xref")).unwrap();
+    let lines: Vec<&str> = xref.lines().collect();
+    assert_eq!(lines[0], "## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF Nov/20/26 ##");
+    assert!(
+        lines[1].starts_with("100001|01|")
+            && lines[1].contains("|O|  |10_x86|i386;|ACMEweb:1.0;|Obsoleted by: 100001-02 ")
+    );
+    assert!(lines[2].contains("| |  |Unbundled|i386;100002-01;|ACMEweb:1.0;|"), "{xref}");
+    assert_eq!(lines.len(), 4);
+    let listed = |with: &str| {
+        let said = stage.run(&format!("analyze -R @ROOT@ {with} 100001 100002")).ok();
+        let rows = said.lines().skip(6).map(|line| line[..14].to_owned());
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(listed("-M delivered"), ["100002 -- < 01", "100001 -- < 02"]);
+    assert_eq!(listed("--xref delivered/patchdiag.xref"), listed("-M delivered"));
+    fs::remove_file(stage.beside("delivered/patchdiag.xref")).unwrap();
+    let said = stage.run("depot index --xref delivered").ok();
+    assert!(said.contains("nothing is new"), "{said}");
+    assert_eq!(fs::read_to_string(stage.beside("delivered/patchdiag.xref")).unwrap(), xref);
+}

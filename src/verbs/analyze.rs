@@ -25,9 +25,10 @@ use crate::reply::{Reply, Stop};
 use choice::{AnalysisChoice, AnalysisOptions};
 use comparison::{Comparison, ComparisonOptions};
 use page::{page_of, section_of};
-use patchadm_core::analyze::{MachineFacts, analyse};
+use patchadm_core::analyze::{AnalysisRequest, MachineFacts, analyse};
 use patchadm_core::operation::analysis::{facts_of_root, read_listings, write_page};
 use patchadm_core::operation::queries::applied_patches::PatchesError;
+use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_rootfs::Root;
 use refusal::refused;
 use report::{AnalysedMachine, AnalysisReport};
@@ -74,7 +75,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     }
     if let Some(directory) = &args.from {
         let listings = read_listings(directory).map_err(|error| refused(&error))?;
-        let report = analysed.report(AnalysedMachine::Host(listings.host), &listings.facts);
+        let report = analysed.report(AnalysedMachine::Host(listings.host), &listings.facts, &root)?;
         write(page.as_ref(), || vec![section_of(&report)])?;
         return Ok(Reply::new(report.exit(), report));
     }
@@ -134,14 +135,21 @@ impl Analysed {
             PatchesError::Policy(error) => query_refused(root, &error.into()),
         })?;
         let machine = AnalysedMachine::Root(root.prefix().to_owned());
-        Ok(self.report(machine, &facts).with_remarks(stale))
+        Ok(self.report(machine, &facts, root)?.with_remarks(stale))
     }
 
-    fn report(&self, machine: AnalysedMachine, facts: &MachineFacts) -> AnalysisReport {
+    /// The report about a machine; the policy of the root says which patches come first.
+    fn report(
+        &self,
+        machine: AnalysedMachine,
+        facts: &MachineFacts,
+        root: &Root,
+    ) -> anyhow::Result<AnalysisReport> {
         let Comparison { reference, name, .. } = &self.comparison;
-        let analysis = analyse(reference, facts, &self.choice.request);
+        let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
+        let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
         let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis);
-        report.with_remarks(self.comparison.passed_over())
+        Ok(report.with_remarks(self.comparison.passed_over()))
     }
 }
 

@@ -27,7 +27,7 @@ use patchadm_core::sign::{Demand, DemandWord, SecretKey};
 use patchadm_rootfs::Root;
 use report::DepotReport;
 
-const USAGE: &str = "patchadm depot index [--key file] [--password-file file] dir\n\
+const USAGE: &str = "patchadm depot index [--xref] [--key file] [--password-file file] dir\n\
     patchadm [-R root] depot check [--offline] [--cache dir] [--ca file] [-x host:port] depot";
 
 /// The code where something of a directory cannot be read as a patch.
@@ -51,6 +51,9 @@ struct DepotArgs {
     /// Index: take the first line of this file as the password of the secret key
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Index: write a patchdiag.xref beside the index, too
+    #[arg(long)]
+    xref: bool,
     #[command(flatten)]
     fetching: FetchOptions,
     #[command(flatten)]
@@ -84,7 +87,11 @@ impl DepotArgs {
         let action = self.action.ok_or_else(|| usage("it is not said what to do with the depot"))?;
         let depot = self.depot.as_deref().ok_or_else(|| usage("no depot is named"))?;
         let fetching = &self.fetching;
-        let of_index = [("--key", self.key.is_some()), ("--password-file", self.password_file.is_some())];
+        let of_index = [
+            ("--key", self.key.is_some()),
+            ("--password-file", self.password_file.is_some()),
+            ("--xref", self.xref),
+        ];
         let of_check = [
             ("--offline", fetching.offline),
             ("--cache", fetching.cache.is_some()),
@@ -108,6 +115,7 @@ fn index(call: &mut Invocation, args: &DepotArgs, directory: &Path) -> anyhow::R
     let indexed = with_signals(|interrupt| {
         let request = IndexRequest {
             directory,
+            writes_xref: args.xref,
             sign: key.is_some().then_some(&sign),
             now,
             interrupt,

@@ -65,7 +65,8 @@ impl Palette {
             ("warning", self.warning),
             ("fine", self.fine),
         ];
-        named.iter().map(|(name, [r, g, b])| format!("--{name}:#{r:02x}{g:02x}{b:02x};")).collect()
+        let variables = named.map(|(name, [r, g, b])| format!("--{name}:#{r:02x}{g:02x}{b:02x};"));
+        variables.concat()
     }
 }
 

@@ -5,9 +5,6 @@ use chrono::NaiveDate;
 use patchadm_core::analyze::{AnalysisRequest, Group, SynopsisPattern, UnwantedPatch};
 use patchadm_svr4::patch::PatchId;
 
-/// The packages whose patches come first.
-const FIRST: &str = "SUNWswmt";
-
 /// Options that narrow a list.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct AnalysisOptions {
@@ -74,7 +71,7 @@ impl AnalysisChoice {
             recommended: options.rec.iter().map(|id| base_of(id)).collect(),
             security: options.sec.iter().map(|id| base_of(id)).collect(),
             with_requirements: !options.no_requires,
-            first: vec![FIRST.to_owned()],
+            first: Vec::new(),
             today,
         };
         Ok(Self { request, is_check: options.check })

@@ -55,7 +55,9 @@ impl DepotReport {
             objects: *patches,
             errors: errors.collect(),
             summary,
-            note: None,
+            note: indexed.left_out_of_xref.filter(|number| *number > 0).map(|number| {
+                format!("left out of patchdiag.xref, which holds ids of six digits and two: {number}")
+            }),
         }
     }
 

@@ -164,10 +164,9 @@ fn origin(is_known: bool, is_given: bool) -> FlagOrigin {
 fn relation(candidate: &Candidate<'_>) -> RevisionRelation {
     match (candidate.installed, candidate.patch) {
         (None, _) => RevisionRelation::Lower,
-        (Some(_), None) => RevisionRelation::Higher,
         (Some(installed), Some(patch)) if *installed < patch.id => RevisionRelation::Lower,
         (Some(installed), Some(patch)) if *installed == patch.id => RevisionRelation::Same,
-        (Some(_), Some(_)) => RevisionRelation::Higher,
+        (Some(_), _) => RevisionRelation::Higher,
     }
 }
 

@@ -79,7 +79,7 @@ impl Listing {
             word.strip_prefix('(').filter(|_| is_indented).and_then(|rest| rest.split_once(')'))
         {
             let begun = self.begun.as_mut().ok_or(PackageListError::NoPackage { line: self.line })?;
-            begun.arch = arch.trim().to_owned();
+            arch.trim().clone_into(&mut begun.arch);
             version.trim().clone_into(&mut begun.version);
             return self.close();
         }
@@ -91,9 +91,13 @@ impl Listing {
                 }
                 self.begin(instance)
             }
-            Some(("ARCH", arch)) if is_indented => self.set(|begun| arch.clone_into(&mut begun.arch)),
+            Some(("ARCH", arch)) if is_indented => {
+                self.set(|begun| arch.clone_into(&mut begun.arch));
+                Ok(())
+            }
             Some(("VERSION", version)) if is_indented => {
-                self.set(|begun| version.clone_into(&mut begun.version))
+                self.set(|begun| version.clone_into(&mut begun.version));
+                Ok(())
             }
             // Between blocks, and before the first, is what somebody wrote who kept them.
             _ if is_indented || word.is_empty() || self.has_blocks => Ok(()),
@@ -109,9 +113,9 @@ impl Listing {
         Ok(())
     }
 
-    fn set(&mut self, set: impl FnOnce(&mut PackageListLine)) -> Result<(), PackageListError> {
+    /// Sets something of the package that is begun, if one is.
+    fn set(&mut self, set: impl FnOnce(&mut PackageListLine)) {
         self.begun.as_mut().map(set);
-        Ok(())
     }
 
     fn close(&mut self) -> Result<(), PackageListError> {

@@ -50,7 +50,7 @@ pub fn parse(text: &[u8]) -> Result<Patchdiag, PatchdiagError> {
     if lines.is_empty() && !has_header {
         return Err(PatchdiagError::NotOne);
     }
-    lines.sort_by(|(one, _), (other, _)| one.cmp(other));
+    lines.sort_by_key(|(raw, _)| *raw);
     Ok(Patchdiag { as_of, lines: lines.into_iter().map(|(_, line)| line).collect() })
 }
 

@@ -55,9 +55,8 @@ fn host_names(text: &str) -> Option<HostNames> {
     let mut words = text.lines().next()?.split_ascii_whitespace();
     let (system, node, release) = (words.next()?, words.next()?, words.next().unwrap_or_default());
     let (version, hardware, arch) = (words.next(), words.next(), words.next());
-    let further: Vec<&str> = [version, arch, hardware].into_iter().flatten().collect();
-    let further = further.iter().map(|word| format!("/{word}")).collect::<String>();
-    Some(HostNames { node: node.to_owned(), system: format!("{system} {release}{further}") })
+    let words: Vec<&str> = [Some(release), version, arch, hardware].into_iter().flatten().collect();
+    Some(HostNames { node: node.to_owned(), system: format!("{system} {}", words.join("/")) })
 }
 
 #[cfg(test)]

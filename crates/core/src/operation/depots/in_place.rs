@@ -113,14 +113,16 @@ fn read_or_know(file: &PatchFile, known: &KnownPatches) -> (KnownPatch, bool) {
     if let Some(known) = known.get(&*shown).filter(|known| known.stamp == stamp && !stamp.is_empty()) {
         return (known.clone(), true);
     }
-    let (entry, reason) = match read_patch(file) {
-        Ok(entry) => (Some(entry), None),
+    let (read, reason) = match read_patch(file) {
+        Ok(read) => (Some(read), None),
         Err(NoEntry::Damaged(reason)) => (None, Some(reason)),
         Err(NoEntry::OtherThing) => (None, None),
     };
+    let (entry, os_release) = read.unzip();
     // Who writes to it at this moment has it read again.
     let stamp = if file.stamp().is_ok_and(|now| now == stamp) { stamp } else { String::new() };
-    (KnownPatch { name: shown.into_owned(), stamp, entry, reason }, false)
+    let os_release = os_release.flatten();
+    (KnownPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
 }
 
 /// Why a file or directory has no entry.
@@ -148,7 +150,8 @@ impl From<SourceError> for NoEntry {
     }
 }
 
-fn read_patch(file: &PatchFile) -> Result<DepotPatch, NoEntry> {
+/// Reads the entry of a patch, and the release of the system that it is for.
+fn read_patch(file: &PatchFile) -> Result<(DepotPatch, Option<String>), NoEntry> {
     let (found, image) = if file.is_directory {
         let image = source::open(Origin::Path(&file.path), Extent::Everything)?.1;
         (digest_of_directory(&file.path)?, image)
@@ -172,7 +175,8 @@ fn read_patch(file: &PatchFile) -> Result<DepotPatch, NoEntry> {
     let signature =
         file.signature.as_deref().map(|path| small_object(path, LARGEST_SIGNATURE)).transpose()?;
     entry.signature = signature.map(|(object, _)| object);
-    Ok(entry)
+    let os_release = image.patchinfo.as_ref().and_then(|info| info.os_release.first().cloned());
+    Ok((entry, os_release))
 }
 
 fn date_of(path: &Path) -> io::Result<String> {

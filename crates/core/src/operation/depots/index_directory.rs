@@ -3,6 +3,7 @@
 //! Only what is new or was written to is read. The index is put in place by one rename, after its signature is durable; a
 //! directory in which nothing changed keeps its index.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -10,12 +11,15 @@ use chrono::{DateTime, Utc};
 use super::error::DepotError;
 use super::in_place::{index_of, read_in_place};
 use super::index_bytes::IndexBytes;
-use super::known_patches::{read_known, write_known};
+use super::known_patches::{KnownPatch, read_known, write_known};
 use super::session::DepotProgress;
+use crate::analyze::to_patchdiag;
 use crate::depot::{DepotIndex, LARGEST_INDEX};
 use crate::sign::{sha256, sha256_text};
 use patchadm_rootfs::{Dir, Lock, LockHolder, RootError, random};
+use patchadm_svr4::format::patchdiag;
 use patchadm_svr4::package::Mode;
+use patchadm_svr4::patch::PatchId;
 
 /// The part of private names that tells whose they are, and the name of the holder of the lock.
 const PROGRAM: &str = "depot-index";
@@ -23,6 +27,7 @@ const PROGRAM: &str = "depot-index";
 const LOCK: &[u8] = b".lock";
 const INDEX: &[u8] = b"index.json";
 const SIGNATURES: &[u8] = b"index";
+const XREF: &[u8] = b"patchdiag.xref";
 const READABLE: u32 = 0o644;
 
 /// Makes the signature file of an index.
@@ -32,6 +37,8 @@ pub type SignInPlace<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 pub struct IndexRequest<'a> {
     /// The directory of patches.
     pub directory: &'a Path,
+    /// Whether a `patchdiag.xref` is written, too.
+    pub writes_xref: bool,
     /// Signs the index, if it is to be signed.
     pub sign: Option<&'a SignInPlace<'a>>,
     /// The present moment.
@@ -64,6 +71,8 @@ pub struct IndexReport {
     pub patches: usize,
     /// What looked like a patch and is none.
     pub passed_over: Vec<PassedOver>,
+    /// The number of patches that a `patchdiag.xref` cannot hold, where one was asked for.
+    pub left_out_of_xref: Option<usize>,
 }
 
 /// Indexes a directory. `wait` is asked whether to wait on while another command does.
@@ -84,6 +93,7 @@ pub fn index_directory(
     let read = read_in_place(directory, &read_known(&top), request.interrupt, request.progress)?;
     let before = IndexBytes::of_directory(directory)?;
     let current = before.as_ref().and_then(|bytes| Some((bytes.parsed().ok()?, bytes)));
+    let releases = releases(&read.known);
     let mut index = match &current {
         Some((index, _)) => index_of(read.patches, index.depot.clone(), request.now),
         None => index_of(read.patches, new_name()?, request.now),
@@ -110,8 +120,35 @@ pub fn index_directory(
         index.version = index.version.checked_add(1).ok_or(DepotError::NoVersion)?;
         put_index(&top, &index, request.sign)?;
     }
+    let left_out_of_xref =
+        if request.writes_xref { Some(put_xref(&top, &index, &releases, is_new)?) } else { None };
     let patches = index.patches().len();
-    Ok(IndexReport { depot: index.depot, version: index.version, is_new, patches, passed_over })
+    let (depot, version) = (index.depot, index.version);
+    Ok(IndexReport { depot, version, is_new, patches, passed_over, left_out_of_xref })
+}
+
+/// The releases of the system that patches are for.
+fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
+    let named = known
+        .iter()
+        .filter_map(|known| Some((PatchId::new(&known.entry.as_ref()?.id).ok()?, known.os_release.clone()?)));
+    named.collect()
+}
+
+/// Puts the cross-reference of an index beside it, if that is new or the file is missing; the number of patches that it
+/// cannot hold.
+fn put_xref(
+    top: &Dir,
+    index: &DepotIndex,
+    releases: &BTreeMap<PatchId, String>,
+    is_new: bool,
+) -> Result<usize, DepotError> {
+    let made = to_patchdiag(index, releases);
+    if is_new || top.look(XREF)?.is_none() {
+        write_new(top, XREF, &patchdiag::write(&made.file))?;
+        top.sync()?;
+    }
+    Ok(made.left_out)
 }
 
 /// Puts an index in place, its signature first.

@@ -27,6 +27,9 @@ pub(super) struct KnownPatch {
     pub(super) stamp: String,
     /// The entry of the patch, without flags.
     pub(super) entry: Option<DepotPatch>,
+    /// The release of the system that the patch is for, as `5.10`, where it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) os_release: Option<String>,
     /// What is wrong with it, where there is no entry and it is not something else than a patch.
     pub(super) reason: Option<String>,
 }
