@@ -89,6 +89,7 @@ pub mod path_glob;
 pub mod plan;
 pub mod policy;
 pub mod release;
+pub mod resolve;
 pub mod script;
 pub mod sign;
 pub mod source;

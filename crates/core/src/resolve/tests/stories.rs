@@ -1,0 +1,1 @@
+//! Every verdict with its text.

@@ -1,0 +1,112 @@
+//! A verdict for each patch that was named or pulled in.
+
+use std::collections::BTreeSet;
+
+use patchadm_svr4::patch::PatchId;
+
+use super::catalogue::{Catalogue, Standing};
+use super::named::NamedPatches;
+use super::possible::Chances;
+use super::request::ResolverInput;
+use super::resolution::{Resolution, SetOutcome, SetVerdict};
+use super::rounds::Accepted;
+use super::schedule::order;
+use crate::plan::refusal::{Reason, SetReason};
+
+/// Returns the verdicts, those on what goes in first and in the order in which it does.
+pub(super) fn verdicts(
+    input: &ResolverInput<'_>,
+    named: &NamedPatches,
+    catalogue: &Catalogue<'_>,
+    chances: &Chances,
+    accepted: Accepted,
+) -> Resolution {
+    let missing = named.missing.iter().map(|word| missing(input, word));
+    let missing: Vec<SetVerdict> = missing.collect();
+    let is_stopped = input.request.all_or_nothing && (accepted.stopped_by.is_some() || !missing.is_empty());
+    let ordered = if is_stopped { Vec::new() } else { order(catalogue, &accepted.set).unwrap_or_default() };
+    let mut verdicts: Vec<SetVerdict> =
+        ordered.iter().map(|place| planned(catalogue, &accepted, *place)).collect();
+    let first_missing = missing.first().map(|verdict| verdict.id.clone());
+    let stopper = accepted
+        .stopped_by
+        .map(|place| catalogue.id(place).to_string())
+        .or(first_missing)
+        .unwrap_or_default();
+    let rest = named.patches.keys().filter_map(|id| catalogue.place(id));
+    for place in rest.filter(|place| is_stopped || !accepted.set.contains(*place)) {
+        let outcome = match &catalogue.item(place).standing {
+            Standing::Settled(reason) => SetOutcome::LeftOut(reason.clone()),
+            _ => match (accepted.refused.get(&place), accepted.covered.get(&place)) {
+                (Some(reason), _) => SetOutcome::LeftOut(reason.clone()),
+                _ if is_stopped => SetOutcome::NotTried(stopper.clone()),
+                (None, Some(by)) => SetOutcome::LeftOut(covered(catalogue, place, *by)),
+                (None, None) => SetOutcome::LeftOut(chances.reason(catalogue, place)),
+            },
+        };
+        verdicts.push(verdict(catalogue, place, outcome));
+    }
+    verdicts.extend(missing);
+    Resolution { verdicts }
+}
+
+fn missing(input: &ResolverInput<'_>, word: &str) -> SetVerdict {
+    let depot = input.request.depot.clone().unwrap_or_else(|| "the command line".to_owned());
+    let outcome = SetOutcome::LeftOut(Reason::InSet(SetReason::NotInDepot(depot)));
+    SetVerdict {
+        id: word.to_owned(),
+        offer: None,
+        is_named: true,
+        because: Vec::new(),
+        notes: Vec::new(),
+        outcome,
+    }
+}
+
+fn covered(catalogue: &Catalogue<'_>, place: usize, by: usize) -> Reason {
+    let (id, by) = (catalogue.id(place), catalogue.id(by));
+    let is_later = by.is_later_than(id);
+    let by = by.clone();
+    Reason::InSet(if is_later { SetReason::LaterInSet(by) } else { SetReason::ContainedInSet(by) })
+}
+
+fn planned(catalogue: &Catalogue<'_>, accepted: &Accepted, place: usize) -> SetVerdict {
+    let mut verdict = verdict(catalogue, place, SetOutcome::Planned);
+    if !verdict.is_named {
+        verdict.because = because(catalogue, accepted, place);
+    }
+    let void = catalogue.item(place).void.iter();
+    verdict.notes.extend(void.map(|id| format!("required patch {id} is not applicable to this root")));
+    verdict
+}
+
+fn verdict(catalogue: &Catalogue<'_>, place: usize, outcome: SetOutcome) -> SetVerdict {
+    let item = catalogue.item(place);
+    SetVerdict {
+        id: item.offer.id.to_string(),
+        offer: Some(item.given),
+        is_named: item.is_named,
+        because: Vec::new(),
+        notes: Vec::new(),
+        outcome,
+    }
+}
+
+/// The patches that need another: whose requirement it meets, or that could not go in before what it ends.
+fn because(catalogue: &Catalogue<'_>, accepted: &Accepted, place: usize) -> Vec<PatchId> {
+    let set = &accepted.set;
+    let needs_it = |other: &usize| {
+        let item = catalogue.item(*other);
+        let ends = |applied: &PatchId| catalogue.enders(applied).contains(&place);
+        let ends_pair = || {
+            let conflicts = catalogue.excluding(*other).into_iter().filter(|third| set.contains(*third));
+            conflicts.into_iter().any(|third| third != place && ends(catalogue.id(third)))
+        };
+        *other != place
+            && (item.needs.iter().any(|need| catalogue.providers(need).contains(&place))
+                || item.against.iter().any(|conflict| ends(conflict.applied))
+                || ends_pair())
+    };
+    let others: BTreeSet<usize> = set.iter().filter(needs_it).collect();
+    others.into_iter().map(|other| catalogue.id(other).clone()).collect()
+}
