@@ -28,6 +28,8 @@ struct Rounds<'c, 'a> {
     chances: &'c Chances,
     set: Selection,
     refused: BTreeMap<usize, Reason>,
+    /// For each named patch the named ones that it gives way to.
+    displacers: HashMap<usize, Vec<usize>>,
     /// The number of changes of the set when a patch was tried last.
     tried: HashMap<usize, usize>,
     changes: usize,
@@ -42,6 +44,7 @@ pub(super) fn accept_all(catalogue: &Catalogue<'_>, chances: &Chances, all_or_no
         chances,
         set: Selection::of(catalogue.items.len()),
         refused: BTreeMap::new(),
+        displacers: displacers(catalogue, &named),
         tried: HashMap::new(),
         changes: 0,
     };
@@ -128,7 +131,7 @@ impl Rounds<'_, '_> {
             .iter()
             .filter(is_open)
             .copied()
-            .filter(|place| self.displacers(*place).is_empty())
+            .filter(|place| self.displacers.get(place).is_none_or(Vec::is_empty))
             .collect();
         let mut set = Selection::of(self.catalogue.items.len());
         match Search::new(self.catalogue, self.chances, &mut set).add(&roots) {
@@ -147,8 +150,10 @@ impl Rounds<'_, '_> {
     /// The patch of the set that contains another, directly or through named ones: a later revision if there is one, else
     /// the first.
     fn container(&self, place: usize) -> Option<usize> {
-        let taken: Vec<usize> =
-            self.reached(place).into_iter().filter(|other| self.set.contains(*other)).collect();
+        let taken: Vec<usize> = reached(self.catalogue, &self.set, place)
+            .into_iter()
+            .filter(|other| self.set.contains(*other))
+            .collect();
         let id = self.catalogue.id(place);
         let later = taken.iter().rev().find(|other| self.catalogue.id(**other).same_base(id));
         later.or(taken.first()).copied()
@@ -156,32 +161,38 @@ impl Rounds<'_, '_> {
 
     /// Whether another patch that was named contains it, and has not been refused.
     fn is_displaced(&self, place: usize) -> bool {
-        self.displacers(place).iter().any(|other| !self.refused.contains_key(other))
+        let mut others = self.displacers.get(&place).into_iter().flatten();
+        others.any(|other| !self.refused.contains_key(other))
     }
+}
 
-    /// The named patches that contain another one and may go in. In a circle the first does not give way.
-    fn displacers(&self, place: usize) -> Vec<usize> {
-        let is_in_circle = |other: usize| self.reached(other).contains(&place);
-        let others = self.reached(place).into_iter().filter(|other| {
-            let item = self.catalogue.item(*other);
-            item.is_named && item.standing == Standing::Open
-        });
-        others.filter(|other| !(place < *other && is_in_circle(*other))).collect()
-    }
+/// For each named patch those that contain it and may go in. In a circle the first does not give way.
+fn displacers(catalogue: &Catalogue<'_>, named: &[usize]) -> HashMap<usize, Vec<usize>> {
+    let none = Selection::of(catalogue.items.len());
+    let reached: HashMap<usize, BTreeSet<usize>> =
+        named.iter().map(|place| (*place, reached(catalogue, &none, *place))).collect();
+    let is_in_circle =
+        |place: usize, other: usize| reached.get(&other).is_some_and(|others| others.contains(&place));
+    let of_one = |place: usize, others: &BTreeSet<usize>| -> Vec<usize> {
+        let is_open = |other: &&usize| catalogue.item(**other).standing == Standing::Open;
+        let gives_way = |other: &&usize| !(place < **other && is_in_circle(place, **other));
+        others.iter().filter(is_open).filter(gives_way).copied().collect()
+    };
+    reached.iter().map(|(place, others)| (*place, of_one(*place, others))).collect()
+}
 
-    /// What contains a patch, directly or through named ones.
-    fn reached(&self, place: usize) -> BTreeSet<usize> {
-        let mut reached = BTreeSet::new();
-        let mut next = vec![place];
-        while let Some(at) = next.pop() {
-            let is_known = |other: &usize| self.catalogue.item(*other).is_named || self.set.contains(*other);
-            for other in self.catalogue.containers(at).filter(is_known) {
-                if reached.insert(other) {
-                    next.push(other);
-                }
+/// What contains a patch, directly or through others: named patches and those of a set.
+fn reached(catalogue: &Catalogue<'_>, set: &Selection, place: usize) -> BTreeSet<usize> {
+    let mut reached = BTreeSet::new();
+    let mut next = vec![place];
+    while let Some(at) = next.pop() {
+        let is_known = |other: &usize| catalogue.item(*other).is_named || set.contains(*other);
+        for other in catalogue.containers(at).filter(is_known) {
+            if reached.insert(other) {
+                next.push(other);
             }
         }
-        reached.remove(&place);
-        reached
     }
+    reached.remove(&place);
+    reached
 }

@@ -1,8 +1,6 @@
 //! A verdict for each patch that was named or pulled in.
 
-use std::collections::BTreeSet;
-
-use patchadm_svr4::patch::PatchId;
+use std::collections::{BTreeSet, HashMap};
 
 use super::catalogue::{Catalogue, Standing};
 use super::named::NamedPatches;
@@ -11,6 +9,7 @@ use super::request::ResolverInput;
 use super::resolution::{Resolution, SetOutcome, SetVerdict};
 use super::rounds::Accepted;
 use super::schedule::order;
+use super::selection::Selection;
 use crate::plan::refusal::{Reason, SetReason};
 
 /// Returns the verdicts, those on what goes in first and in the order in which it does.
@@ -25,8 +24,9 @@ pub(super) fn verdicts(
     let missing: Vec<SetVerdict> = missing.collect();
     let is_stopped = input.request.all_or_nothing && (accepted.stopped_by.is_some() || !missing.is_empty());
     let ordered = if is_stopped { Vec::new() } else { order(catalogue, &accepted.set).unwrap_or_default() };
+    let needing = needing(catalogue, &accepted.set);
     let mut verdicts: Vec<SetVerdict> =
-        ordered.iter().map(|place| planned(catalogue, &accepted, *place)).collect();
+        ordered.iter().map(|place| planned(catalogue, *place, needing.get(place))).collect();
     let first_missing = missing.first().map(|verdict| verdict.id.clone());
     let stopper = accepted
         .stopped_by
@@ -70,10 +70,11 @@ fn covered(catalogue: &Catalogue<'_>, place: usize, by: usize) -> Reason {
     Reason::InSet(if is_later { SetReason::LaterInSet(by) } else { SetReason::ContainedInSet(by) })
 }
 
-fn planned(catalogue: &Catalogue<'_>, accepted: &Accepted, place: usize) -> SetVerdict {
+fn planned(catalogue: &Catalogue<'_>, place: usize, needing: Option<&BTreeSet<usize>>) -> SetVerdict {
     let mut verdict = verdict(catalogue, place, SetOutcome::Planned);
     if !verdict.is_named {
-        verdict.because = because(catalogue, accepted, place);
+        let others = needing.into_iter().flatten();
+        verdict.because = others.map(|other| catalogue.id(*other).clone()).collect();
     }
     let void = catalogue.item(place).void.iter();
     verdict.notes.extend(void.map(|id| format!("required patch {id} is not applicable to this root")));
@@ -92,21 +93,22 @@ fn verdict(catalogue: &Catalogue<'_>, place: usize, outcome: SetOutcome) -> SetV
     }
 }
 
-/// The patches that need another: whose requirement it meets, or that could not go in before what it ends.
-fn because(catalogue: &Catalogue<'_>, accepted: &Accepted, place: usize) -> Vec<PatchId> {
-    let set = &accepted.set;
-    let needs_it = |other: &usize| {
-        let item = catalogue.item(*other);
-        let ends = |applied: &PatchId| catalogue.enders(applied).contains(&place);
-        let ends_pair = || {
-            let conflicts = catalogue.excluding(*other).into_iter().filter(|third| set.contains(*third));
-            conflicts.into_iter().any(|third| third != place && ends(catalogue.id(third)))
-        };
-        *other != place
-            && (item.needs.iter().any(|need| catalogue.providers(need).contains(&place))
-                || item.against.iter().any(|conflict| ends(conflict.applied))
-                || ends_pair())
+/// For each patch of a set those that need it: whose requirement it meets, or that could not go in before what it ends.
+fn needing(catalogue: &Catalogue<'_>, set: &Selection) -> HashMap<usize, BTreeSet<usize>> {
+    let mut needing: HashMap<usize, BTreeSet<usize>> = HashMap::new();
+    let mut note = |places: Vec<usize>, by: usize| {
+        for place in places.into_iter().filter(|place| *place != by && set.contains(*place)) {
+            needing.entry(place).or_default().insert(by);
+        }
     };
-    let others: BTreeSet<usize> = set.iter().filter(needs_it).collect();
-    others.into_iter().map(|other| catalogue.id(other).clone()).collect()
+    for place in set.iter() {
+        let item = catalogue.item(place);
+        item.needs.iter().for_each(|need| note(catalogue.providers(need), place));
+        item.against.iter().for_each(|conflict| note(catalogue.enders(conflict.applied), place));
+        for other in catalogue.excluding(place).into_iter().filter(|other| set.contains(*other)) {
+            let enders = catalogue.enders(catalogue.id(other)).into_iter();
+            note(enders.filter(|ender| *ender != other).collect(), place);
+        }
+    }
+    needing
 }
