@@ -298,7 +298,7 @@ fn item<'a>(
         None => standing(input, &item, named),
     };
     if item.standing == Standing::Open {
-        item.against = conflicts(input.applied, offer).filter(|one| one.is_ended_by_others()).collect();
+        item.against = conflicts(input.applied, offer).filter(AppliedConflict::is_ended_by_others).collect();
     }
     item
 }

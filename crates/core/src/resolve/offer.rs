@@ -98,10 +98,13 @@ fn grouped(entry: &str) -> String {
     if is_bare { format!("( {entry} )") } else { entry.to_owned() }
 }
 
+/// PKG, ARCH without white space, and VERSION of a package.
+type PackageKey = (Vec<u8>, Vec<u8>, Vec<u8>);
+
 /// The installed packages of a root, found by what a patch says of them.
 #[derive(Clone, Debug, Default)]
 pub struct InstalledPackages {
-    instances: HashMap<(Vec<u8>, Vec<u8>, Vec<u8>), PkgInst>,
+    instances: HashMap<PackageKey, PkgInst>,
     named: HashMap<Vec<u8>, Vec<String>>,
 }
 

@@ -101,7 +101,7 @@ pub(super) fn required_refused(needs: Vec<&Requirement>, reason: Reason) -> Reas
     })
 }
 
-impl<'a> Catalogue<'a> {
+impl Catalogue<'_> {
     /// The reason for a requirement that nobody meets.
     pub(super) fn nowhere(&self, requirement: &Requirement) -> Reason {
         let requirement = requirement.clone();

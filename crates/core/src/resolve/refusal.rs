@@ -1,6 +1,6 @@
 //! The words for what a search found in its way.
 
-use super::catalogue::Catalogue;
+use super::catalogue::{AppliedConflict, Catalogue};
 use super::constraints::Unsettled;
 use super::schedule::NoOrder;
 use crate::plan::refusal::{Reason, SetReason};
@@ -17,7 +17,7 @@ impl Catalogue<'_> {
         match why {
             NoOrder::Unsettled(Unsettled::Applied(at, which)) => {
                 let conflict = self.item(*at).against.get(*which);
-                (*at, conflict.map_or(Reason::InSet(SetReason::TooManyAlternatives), |one| one.reason()))
+                (*at, conflict.map_or(Reason::InSet(SetReason::TooManyAlternatives), AppliedConflict::reason))
             }
             NoOrder::Unsettled(Unsettled::Pair(one, other)) => {
                 let (at, other) = if place == *one { (*one, *other) } else { (*other, *one) };

@@ -96,12 +96,11 @@ pub(super) fn order(catalogue: &Catalogue<'_>, set: &Selection) -> Option<Vec<us
                 constraints.one_of[number].iter().filter(|group| !group.iter().any(|one| done[*one]));
             let next = before.first().copied();
             let next = next.or_else(|| groups.find_map(|group| group.iter().find(is_earlier)).copied());
-            match next {
-                Some(next) => path.push(next),
-                None => {
-                    done[number] = true;
-                    ordered.push(constraints.members[number]);
-                }
+            if let Some(next) = next {
+                path.push(next);
+            } else {
+                done[number] = true;
+                ordered.push(constraints.members[number]);
             }
         }
     }
@@ -142,9 +141,13 @@ fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
     let mut after: Vec<Vec<(usize, Option<usize>)>> = vec![Vec::new(); count];
     for (number, (before, groups)) in constraints.before.iter().zip(&constraints.one_of).enumerate() {
         waits.push(before.len() + groups.len());
-        before.iter().for_each(|one| after[*one].push((number, None)));
+        for one in before {
+            after[*one].push((number, None));
+        }
         for (which, group) in groups.iter().enumerate() {
-            group.iter().for_each(|one| after[*one].push((number, Some(which))));
+            for one in group {
+                after[*one].push((number, Some(which)));
+            }
         }
     }
     let mut is_met: Vec<Vec<bool>> =

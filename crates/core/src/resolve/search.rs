@@ -62,7 +62,7 @@ struct Choice {
 /// A failure: the levels that have a part in it, and the reason.
 struct DeadEnd {
     blame: BTreeSet<usize>,
-    reason: Reason,
+    reason: Box<Reason>,
 }
 
 impl<'s, 'a> Search<'s, 'a> {
@@ -133,7 +133,7 @@ impl<'s, 'a> Search<'s, 'a> {
     }
 
     fn dead_end(&self, with: usize, needed: Needed<'a>, reason: Reason) -> DeadEnd {
-        DeadEnd { blame: self.level(with).into_iter().collect(), reason: self.told(needed, reason) }
+        DeadEnd { blame: self.level(with).into_iter().collect(), reason: Box::new(self.told(needed, reason)) }
     }
 
     /// The decision that added a patch; none for what was there before, and for what was asked for.
@@ -236,21 +236,21 @@ impl<'s, 'a> Search<'s, 'a> {
             Some(Question::Need(place, need)) => self.told_of(*place, self.catalogue.nowhere(need)),
             _ => Reason::InSet(SetReason::TooManyAlternatives),
         };
-        Err(DeadEnd { reason: reason.unwrap_or_else(nowhere), blame })
+        Err(DeadEnd { reason: Box::new(reason.unwrap_or_else(nowhere)), blame })
     }
 
     /// Takes note of a failure of the last question's option.
     fn note(&mut self, end: DeadEnd) {
         if let Some(choice) = self.choices.last_mut() {
             choice.blame.extend(end.blame);
-            choice.reason.get_or_insert(end.reason);
+            choice.reason.get_or_insert(*end.reason);
         }
     }
 
     /// Goes back to the last decision that has a part in a failure; the reason where there is none, or the search is given
     /// up.
     fn go_back(&mut self, end: DeadEnd) -> Option<Reason> {
-        let Some(level) = end.blame.last().copied() else { return Some(end.reason) };
+        let Some(level) = end.blame.last().copied() else { return Some(*end.reason) };
         if self.decisions > MOST_DECISIONS {
             return Some(Reason::InSet(SetReason::TooManyAlternatives));
         }
@@ -281,7 +281,10 @@ impl<'s, 'a> Search<'s, 'a> {
         has_order(self.catalogue, self.set).map_err(|why| {
             let root = self.added.first().copied().unwrap_or_default();
             let (place, reason) = self.catalogue.without_order(root, &why);
-            DeadEnd { blame: (1..=self.choices.len()).collect(), reason: self.told_of(place, reason) }
+            DeadEnd {
+                blame: (1..=self.choices.len()).collect(),
+                reason: Box::new(self.told_of(place, reason)),
+            }
         })
     }
 }
