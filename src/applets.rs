@@ -60,6 +60,8 @@ const APPLETS: &[Applet] = &[
     verb("sign", "sign patches", verbs::sign::run),
     #[cfg(feature = "sign")]
     verb("publish", "put patches into a depot", verbs::publish::run),
+    #[cfg(feature = "sign")]
+    verb("depot", "index a directory of patches, or check a depot", verbs::depot::run),
     verb("lint", "find what is wrong with patches", verbs::lint::run),
     verb("explain", "explain an exit code or a finding", verbs::explain::run),
     verb("help", "explain a verb or command", verbs::help::run),

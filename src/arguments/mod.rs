@@ -1,5 +1,6 @@
 //! The command line: what the options and operands of several commands mean.
 
+pub(crate) mod fetching;
 mod later;
 pub(crate) mod options;
 mod paths;

@@ -6,10 +6,13 @@ use rustix::io::Errno;
 
 use super::cause::ExitCause;
 use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
+use patchadm_core::cache::CacheError;
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
 use patchadm_core::database::policy::PolicyError;
 use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::http::{HttpError, HttpProblem};
+use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
 use patchadm_core::script::ScriptError;
@@ -58,6 +61,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Archive(_) => ExitCause::UndoData,
         Failure::Keys(_) | Failure::StaleIndex(_) => ExitCause::Signature,
         Failure::DepotMemory { .. } => ExitCause::DamagedRecord,
+        Failure::Depot(error) => of_depot(error),
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::Policy(_)
         | Failure::OwnedByRoot(_)
@@ -66,6 +70,39 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::BadFile(_) => ExitCause::Usage,
         Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
         Failure::Declined => ExitCause::Signal,
+    }
+}
+
+/// The cause where a depot cannot be used, or a patch not be fetched.
+pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
+    match error {
+        DepotError::Http(HttpError { problem: HttpProblem::Interrupted(_), .. })
+        | DepotError::Interrupted(_) => ExitCause::Signal,
+        DepotError::Http(HttpError {
+            problem: HttpProblem::Certificates { .. } | HttpProblem::Proxy(_),
+            ..
+        })
+        | DepotError::Address(_)
+        | DepotError::FileAddress(_)
+        | DepotError::NoCache
+        | DepotError::Flags { .. } => ExitCause::Usage,
+        DepotError::Http(_)
+        | DepotError::Offline(_)
+        | DepotError::NoIndex(_)
+        | DepotError::Missing(_)
+        | DepotError::Size { .. } => ExitCause::Download,
+        DepotError::Digest(_) | DepotError::IndexSignature { .. } => ExitCause::Signature,
+        DepotError::NotThere(_) => ExitCause::NotFound,
+        DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
+            ExitCause::Locked
+        }
+        DepotError::Cache(CacheError::Root(error))
+        | DepotError::Directory(error)
+        | DepotError::Lock(LockError::Root(error)) => of_root(error),
+        DepotError::Cache(_) => ExitCause::NoRights,
+        DepotError::Read { error, .. } => of_io(error),
+        DepotError::Index { .. } | DepotError::DirectoryElsewhere(_) => ExitCause::DamagedInput,
+        _ => ExitCause::NotApplicable,
     }
 }
 

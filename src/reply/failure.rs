@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::advice::{errno_of, hint, is_damaged, is_of_process};
+use super::depot_end::depot_exit;
 use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_problem};
 use crate::reply::exit::{Exit, Stop};
@@ -66,6 +67,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Root(_) => by(5, 5, 1),
         Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),
         Failure::DepotMemory { .. } => by(28, 5, 1),
+        Failure::Depot(error) => depot_exit(error).code(),
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),

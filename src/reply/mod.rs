@@ -6,6 +6,7 @@
 pub(crate) mod advice;
 pub mod cause;
 pub(crate) mod cause_of;
+pub(crate) mod depot_end;
 pub mod exit;
 pub mod failure;
 pub(crate) mod json;

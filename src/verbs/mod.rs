@@ -7,6 +7,8 @@ pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod delta;
 pub(crate) mod demo;
+#[cfg(feature = "sign")]
+pub(crate) mod depot;
 pub(crate) mod explain;
 pub(crate) mod help;
 #[cfg(feature = "sign")]

@@ -33,6 +33,9 @@
 //! | [`release`] | releases of software as lists of objects | source, format |
 //! | [`mod@elf`] | what programs and libraries say to the dynamic linker | nothing |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
+//! | [`depot`] | the index of published patches, and what a root remembers of it | nothing |
+//! | [`http`] | files of web servers, read once and in order | nothing |
+//! | [`cache`] | what was fetched, kept under its digest | sign |
 //! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format |
@@ -79,10 +82,12 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod build;
+pub mod cache;
 pub mod database;
 pub mod depot;
 pub mod elf;
 pub mod format;
+pub mod http;
 pub mod inventory;
 pub mod operation;
 pub mod patch_scripts;

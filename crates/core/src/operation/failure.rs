@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::depots::DepotError;
 use super::scripts::failure::ScriptFailure;
 use crate::database::archive::ArchiveError;
 use crate::database::ledger::LedgerFault;
@@ -91,6 +92,9 @@ pub enum Failure {
         /// The damage.
         error: SeenDepotsError,
     },
+    /// A depot cannot be used, or a patch not be fetched from it.
+    #[error(transparent)]
+    Depot(#[from] Box<DepotError>),
     /// A word that should be a patch id is none.
     #[error("{0}")]
     BadId(String),
@@ -117,6 +121,12 @@ pub enum Failure {
     /// The user was asked, and does not want it.
     #[error("not agreed to")]
     Declined,
+}
+
+impl From<DepotError> for Failure {
+    fn from(error: DepotError) -> Self {
+        Self::Depot(Box::new(error))
+    }
 }
 
 impl From<Refusal> for Failure {
@@ -210,6 +220,7 @@ impl Failure {
                 Cause::Interrupted(signal) => Some(signal),
                 _ => None,
             },
+            Self::Depot(error) => error.signal(),
             _ => None,
         }
     }

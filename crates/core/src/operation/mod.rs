@@ -9,6 +9,7 @@ pub mod check;
 mod content;
 pub mod delta;
 pub mod depot_memory;
+pub mod depots;
 pub mod device;
 pub mod failure;
 mod identical;

@@ -85,7 +85,7 @@ impl Offer {
             obsoletes: list(&entry.obsoletes)?,
             incompatibles: list(&entry.incompat)?,
             packages: entry.packages.iter().map(package).collect(),
-            is_withdrawn: false,
+            is_withdrawn: entry.has_flag("withdrawn"),
             content: entry.sha256.clone(),
             source: entry.path.clone(),
         })

@@ -19,13 +19,12 @@ mod single;
 mod with_scripts;
 
 pub use request::{ApplyOutcome, ApplyReport, ApplyRequest};
-pub use signatures::SignatureRequest;
+pub use signatures::{SignatureRequest, demands};
 
 use input::ApplyInput;
 use operands::read_operands;
 use rehearse::rehearse_all;
 use runs::apply_all;
-use signatures::demands;
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
