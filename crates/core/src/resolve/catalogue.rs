@@ -277,7 +277,7 @@ fn item<'a>(
         offer.packages.iter().filter_map(|package| input.installed.find(package)).cloned().collect();
     packages.sort();
     packages.dedup();
-    let first = |package: &PkgInst| input.request.first.iter().any(|name| *name == package.as_str());
+    let first = |package: &PkgInst| input.policy.first.iter().any(|name| *name == package.as_str());
     let mut item = Item {
         offer,
         given,

@@ -96,7 +96,7 @@ impl Chances {
 /// another patch's reason. Of a long chain the first links are told.
 pub(super) fn required_refused(needs: Vec<&Requirement>, reason: Reason) -> Reason {
     needs.into_iter().take(MOST_LINKS).rev().fold(reason, |reason, requirement| {
-        let (requirement, reason) = (requirement.clone(), Box::new(reason));
+        let (requirement, reason) = (requirement.clone(), reason.sentence());
         Reason::InSet(SetReason::RequiredRefused { requirement, reason })
     })
 }

@@ -14,7 +14,8 @@ pub struct ResolverInput<'a> {
     pub applied: &'a AppliedPatches,
     /// The packages that are installed.
     pub installed: &'a InstalledPackages,
-    /// What the root decides: the separator of ids, which patches are restricted or excluded.
+    /// What the root decides: the separator of ids, which patches are restricted or excluded, and which
+    /// packages' patches come first.
     pub policy: &'a Policy,
     /// What is asked.
     pub request: &'a SetRequest,
@@ -34,8 +35,6 @@ pub struct SetRequest {
     pub no_requires: bool,
     /// Ids, with a revision or without, that are left out.
     pub exclude: Vec<String>,
-    /// Packages whose patches come before all others.
-    pub first: Vec<String>,
     /// The depot, as messages name it; `None` where there is none.
     pub depot: Option<String>,
 }

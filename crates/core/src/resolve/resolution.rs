@@ -22,8 +22,8 @@ pub struct SetVerdict {
     pub is_named: bool,
     /// The patches for which it is pulled in, in order; empty for one that was named.
     pub because: Vec<PatchId>,
-    /// Notes for a person, in sentences.
-    pub notes: Vec<String>,
+    /// Patches that it requires and that are not for this root: these requirements count as met.
+    pub void: Vec<PatchId>,
     /// What becomes of it.
     pub outcome: SetOutcome,
 }

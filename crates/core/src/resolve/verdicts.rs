@@ -58,7 +58,7 @@ fn missing(input: &ResolverInput<'_>, word: &str) -> SetVerdict {
         offer: None,
         is_named: true,
         because: Vec::new(),
-        notes: Vec::new(),
+        void: Vec::new(),
         outcome,
     }
 }
@@ -76,8 +76,7 @@ fn planned(catalogue: &Catalogue<'_>, place: usize, needing: Option<&BTreeSet<us
         let others = needing.into_iter().flatten();
         verdict.because = others.map(|other| catalogue.id(*other).clone()).collect();
     }
-    let void = catalogue.item(place).void.iter();
-    verdict.notes.extend(void.map(|id| format!("required patch {id} is not applicable to this root")));
+    verdict.void = catalogue.item(place).void.iter().copied().cloned().collect();
     verdict
 }
 
@@ -88,7 +87,7 @@ fn verdict(catalogue: &Catalogue<'_>, place: usize, outcome: SetOutcome) -> SetV
         offer: Some(item.given),
         is_named: item.is_named,
         because: Vec::new(),
-        notes: Vec::new(),
+        void: Vec::new(),
         outcome,
     }
 }

@@ -2,8 +2,6 @@
 
 use patchadm_svr4::patch::{PatchId, Requirement};
 
-use super::Reason;
-
 /// A reason that only several patches, or a depot, can give.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetReason {
@@ -22,12 +20,12 @@ pub enum SetReason {
         depot: String,
     },
     /// It needs a patch that does not go in either.
-    #[error("it requires {requirement} or later, which is refused: {}", .reason.sentence())]
+    #[error("it requires {requirement} or later, which is refused: {reason}")]
     RequiredRefused {
         /// What it needs.
         requirement: Requirement,
-        /// Why that does not go in.
-        reason: Box<Reason>,
+        /// Why that does not go in, in words.
+        reason: String,
     },
     /// It and a patch that was taken before cannot be together.
     #[error("it and {other} exclude each other ({says} says so); {other} was taken first")]
@@ -55,6 +53,9 @@ pub enum SetReason {
     /// It was named, and the depot, as it was named, has no such patch.
     #[error("{0} does not have it")]
     NotInDepot(String),
+    /// It depends on what the patches before it leave, so that it cannot be one transaction with them.
+    #[error("it can be planned only when the patches before it are applied")]
+    PlannedAfterwards,
     /// An option of the command leaves it out.
     #[error("--exclude names it")]
     ExcludedByOption,
@@ -77,6 +78,7 @@ impl SetReason {
             | Self::TwoContents(..)
             | Self::TooManyAlternatives
             | Self::OwnRun
+            | Self::PlannedAfterwards
             | Self::ExcludedByOption
             | Self::RestrictedUnasked => 10,
         }

@@ -312,7 +312,7 @@ fn ordinary_patches_come_before_restricted_ones_on_a_package_and_those_of_certai
     );
     let mut world =
         World::of(&[], &["100-01", "200-01 for Q requires 300-01", "300-01"], Some("100-01 200-01"));
-    world.request.first = vec!["Q".to_owned()];
+    world.policy.first = vec!["Q".to_owned()];
     assert_eq!(world.lines(), ["300-01: planned: required by 200-01", "200-01: planned", "100-01: planned"]);
 }
 
@@ -327,10 +327,11 @@ fn a_restricted_patch_that_an_ordinary_one_of_its_package_needs_keeps_that_out()
 }
 
 #[test]
-fn a_requirement_that_is_not_for_this_root_counts_as_met_with_a_note() {
+fn a_requirement_that_is_not_for_this_root_counts_as_met_and_is_named() {
     let world = World::of(&[], &["100-01 requires 200-01", "200-02 for X"], Some("100-01"));
     assert_eq!(world.lines(), ["100-01: planned"]);
-    assert_eq!(world.resolve().verdicts[0].notes, ["required patch 200-02 is not applicable to this root"]);
+    let void: Vec<String> = world.resolve().verdicts[0].void.iter().map(ToString::to_string).collect();
+    assert_eq!(void, ["200-02"]);
 }
 
 #[test]
