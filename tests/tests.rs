@@ -57,6 +57,8 @@ mod delivery;
 /// The patches of a stable branch.
 mod delta;
 mod demo;
+/// Directories of patches indexed in place, and depots checked.
+mod depot;
 /// What a reader sees of a depot.
 mod depots;
 /// Where packages may come from.
@@ -77,6 +79,8 @@ mod everyman;
 mod everything;
 /// What exit codes mean, as the program tells it.
 mod explain;
+/// Depots on web servers.
+mod fetching;
 /// Roots of several file systems.
 mod file_systems;
 /// File systems without room.
@@ -151,6 +155,8 @@ mod mounts;
 mod native_and_script;
 /// Roots that have no package database yet, or half of one.
 mod new_roots;
+/// nginx, started by a test.
+mod nginx;
 /// Commands on a root without a package database.
 mod no_database;
 /// Attributes that a pkgmap cannot give.

@@ -63,6 +63,8 @@ const LINES: &[&str] = &[
     "key --json list -R @ROOT@",
     "sign --json --key @ROOT@/release.sec delivered/100-01",
     "publish --json --key @ROOT@/release.sec empty depot",
+    "depot --json index spool",
+    "depot --json check -R @ROOT@ spool",
     "links --json @ROOT@/opt",
     "pkgadd --json -n -R @ROOT@ -d spool ACMEnew",
     "pkgadd --json -s @ROOT@/opt -d spool ACMEnew",

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
-    AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Edited, InDoubt, Internal, Locked, NoDatabase,
-    NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Signature, Space,
-    Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
+    AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt, Internal, Locked,
+    NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Signature,
+    Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -319,6 +319,20 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A patch or the index in place is not signed, or not by the key that was named."
             "Sign what the message names, or find out who signed it."
         64 [Locked] "Somebody else publishes in the depot, or builds in the directory of the patches." "Try again later."
+    }
+    "patchadm depot", ["depot"] => {
+        1 [Usage NotFound NoRights ReadOnly Space DamagedInput Internal Signal]
+            "The words, the flags of the depot or the settings of the network make no sense, or a directory, a key or the cache cannot be opened or written."
+            "Read the message."
+        5 [UntrustedRoot NoRights Internal DamagedRecord] "The policy or a record of the root cannot be read." "Read the message."
+        10 [NotApplicable]
+            "The directory is one of `patchadm publish`, or one patch is there twice with different content."
+            "Do what the message says; the index is as it was."
+        28 [DamagedRecord] "What the root remembers of depots cannot be read." "Put the file back from a backup, or take out the line that is named."
+        33 [DamagedInput] "The index, or what looks like a patch, cannot be read." "Look at what the message names."
+        40 [Download] "Something could not be fetched, is not there, or has another size than the index says." "Try again: what was fetched is kept, and a mirror may be being made."
+        41 [Signature] "A digest or a signature is wrong, or the index is older than one that the root has seen." "Do not use it; find out who has changed it."
+        64 [Locked] "Another command indexes the directory, or fetches the same object." "Try again later."
     }
     "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."

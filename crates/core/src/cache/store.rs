@@ -228,3 +228,109 @@ fn private_directory(above: &Dir, name: &[u8]) -> Result<Dir, RootError> {
 fn two_digits(sha256: &str) -> &str {
     sha256.get(..2).unwrap_or("00")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::sign::{sha256, sha256_text};
+
+    fn cache(place: &tempfile::TempDir, limit: u64) -> DownloadCache {
+        DownloadCache::open(&place.path().join("cache"), limit).unwrap()
+    }
+
+    /// Stores bytes; their digest.
+    fn stored(cache: &DownloadCache, bytes: &[u8]) -> String {
+        let digest = sha256_text(&sha256(bytes));
+        cache.store(&digest, bytes).unwrap();
+        // The order of uses is that of the clock of the file system, which is not finer than a few milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        digest
+    }
+
+    #[test]
+    fn a_cache_is_private_from_its_beginning_and_one_that_is_not_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = cache(&place, 10);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(cache.path()), 0o700);
+        assert_eq!(mode(&cache.path().join("objects")), 0o700);
+        fs::set_permissions(cache.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let refused = DownloadCache::open(cache.path(), 10).unwrap_err();
+        assert!(matches!(refused, CacheError::NotPrivate(_)), "{refused}");
+    }
+
+    #[test]
+    fn what_was_not_used_for_the_longest_time_goes_first_and_what_is_in_use_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = cache(&place, 40);
+        let digests: Vec<String> = [b"aaaaaaaaaa", b"bbbbbbbbbb", b"cccccccccc"]
+            .iter()
+            .map(|bytes| stored(&cache, bytes.as_slice()))
+            .collect();
+        let spool = cache.spool().unwrap();
+        let path = cache.take((&digests[0], 10), &spool, "a.zip").unwrap().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"aaaaaaaaaa");
+        cache.make_room(25).unwrap();
+        let is_there = |at: usize| cache.read(&digests[at], 10).unwrap().is_some();
+        assert_eq!([0, 1, 2].map(is_there), [true, false, false], "the first one is in use");
+        drop(spool);
+        assert!(!path.exists());
+        cache.make_room(35).unwrap();
+        assert!(!is_there(0));
+    }
+
+    #[test]
+    fn a_use_makes_an_object_the_youngest() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = cache(&place, 30);
+        let digests: Vec<String> =
+            [b"aaaaaaaaaa", b"bbbbbbbbbb"].iter().map(|bytes| stored(&cache, bytes.as_slice())).collect();
+        let spool = cache.spool().unwrap();
+        cache.take((&digests[0], 10), &spool, "a.zip").unwrap().unwrap();
+        drop(spool);
+        cache.make_room(15).unwrap();
+        assert!(cache.read(&digests[0], 10).unwrap().is_some());
+        assert!(cache.read(&digests[1], 10).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_object_that_was_damaged_is_removed_and_not_given_out() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = cache(&place, 100);
+        let digest = stored(&cache, b"bytes");
+        let object = cache.path().join(format!("objects/{}/{digest}", two_digits(&digest)));
+        fs::write(&object, b"bYtes").unwrap();
+        let spool = cache.spool().unwrap();
+        assert_eq!(cache.take((&digest, 5), &spool, "a.zip").unwrap(), None);
+        assert!(!object.exists() && !spool.path().join("a.zip").exists());
+    }
+
+    #[test]
+    fn one_writes_and_the_others_wait_until_it_is_whole() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = cache(&place, 100);
+        let digest = sha256_text(&sha256(b"bytes"));
+        let mut first = cache.partial(&digest, &mut |_| panic!("nobody is there")).unwrap().unwrap();
+        first.append(b"byt").unwrap();
+        let held = cache.partial(&digest, &mut |size| {
+            assert_eq!(size, 3);
+            Ok(false)
+        });
+        assert!(matches!(held, Err(CacheError::Held(_))), "{:?}", held.err());
+        let mut first = Some(first);
+        let second = cache.partial(&digest, &mut |_| {
+            let mut first = first.take().unwrap();
+            first.append(b"es")?;
+            assert!(first.is_right());
+            first.finish()?;
+            Ok(true)
+        });
+        assert!(second.unwrap().is_none(), "the other one has fetched it");
+        let left = fs::read_dir(cache.path().join("partial")).unwrap().count();
+        assert_eq!(left, 0);
+        assert_eq!(cache.read(&digest, 5).unwrap().unwrap(), b"bytes");
+    }
+}

@@ -57,12 +57,15 @@ fn redirect(from: &Address, exchange: &Exchange) -> Result<Option<Address>, Http
     if !matches!(exchange.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let location = exchange.header("location").unwrap_or_default();
+    leads_to(from, exchange.header("location").unwrap_or_default()).map(Some)
+}
+
+fn leads_to(from: &Address, location: &str) -> Result<Address, HttpProblem> {
     let to = from.redirected(location).map_err(|error| HttpProblem::BadRedirect(error.to_string()))?;
     if from.is_secure() && !to.is_secure() {
         return Err(HttpProblem::Downgrade(to.to_string()));
     }
-    Ok(Some(to))
+    Ok(to)
 }
 
 fn answer(exchange: Exchange, request: &HttpRequest<'_>) -> Result<HttpAnswer, HttpProblem> {
@@ -134,6 +137,19 @@ fn parse_range(text: &str) -> Option<ContentRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_redirect_leads_from_https_to_http() {
+        let secure = Address::parse("https://h/a").unwrap();
+        assert_eq!(leads_to(&secure, "/b").unwrap().to_string(), "https://h/b");
+        assert!(
+            matches!(leads_to(&secure, "http://h/b"), Err(HttpProblem::Downgrade(to)) if to == "http://h/b")
+        );
+        assert!(matches!(leads_to(&secure, ""), Ok(to) if to.to_string() == "https://h/"));
+        assert!(matches!(leads_to(&secure, "ftp://h/b"), Err(HttpProblem::BadRedirect(_))));
+        let plain = Address::parse("http://h/a").unwrap();
+        assert!(leads_to(&plain, "https://h/b").unwrap().is_secure());
+    }
 
     #[test]
     fn a_range_fits_if_it_goes_to_the_end() {

@@ -27,6 +27,8 @@ mod location;
 mod patch_entry;
 mod patch_files;
 mod session;
+#[cfg(all(test, feature = "http"))]
+mod tests;
 
 pub use check::{DepotCheck, DepotFault, check_depot};
 pub use depot::{Depot, open_depot};
