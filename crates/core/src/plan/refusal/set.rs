@@ -83,6 +83,15 @@ impl SetReason {
             | Self::RestrictedUnasked => 10,
         }
     }
+
+    /// What to do next; empty where nothing that could be typed helps.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::OwnRun | Self::PlannedAfterwards => "leave out --all-or-nothing",
+            Self::Withdrawn => "if it is wanted all the same, name it with its revision and --withdrawn",
+            _ => "",
+        }
+    }
 }
 
 fn arrows(ids: &[PatchId]) -> String {
