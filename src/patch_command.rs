@@ -2,20 +2,25 @@
 //! becomes a report that each of them prints in its own words.
 
 use std::path::Path;
+use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::arguments::fetching::FetchOptions;
 use crate::arguments::{RootOption, inside};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::patches::{PatchFace, PatchesReport, as_applied};
 use crate::reply::{CommandReport, Reply, Stop};
-use crate::surroundings::Output;
+use crate::surroundings::fetch_bar::FetchBar;
+use crate::surroundings::{Output, Surroundings};
+use patchadm_core::operation::depots::{DepotProgress, FetchSession};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
+use patchadm_core::operation::patches::sets::{SetApplication, apply_set};
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
-use patchadm_core::operation::session::Caller;
+use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
@@ -24,6 +29,7 @@ use patchadm_svr4::patch::PatchId;
 #[derive(Clone, Debug)]
 pub(crate) enum PatchRequest {
     Apply(ApplyRequest),
+    Set(Box<SetCommand>),
     BackOut(BackOutRequest),
 }
 
@@ -31,7 +37,7 @@ impl PatchRequest {
     /// The classic command that does this.
     pub(crate) fn command(&self) -> Command {
         match self {
-            Self::Apply(_) => Command::Patchadd,
+            Self::Apply(_) | Self::Set(_) => Command::Patchadd,
             Self::BackOut(_) => Command::Patchrm,
         }
     }
@@ -39,6 +45,7 @@ impl PatchRequest {
     pub(crate) fn is_dry_run(&self) -> bool {
         match self {
             Self::Apply(request) => request.dry_run,
+            Self::Set(set) => set.application.apply.dry_run,
             Self::BackOut(request) => request.dry_run,
         }
     }
@@ -47,6 +54,7 @@ impl PatchRequest {
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
             Self::Apply(request) => request.patches.is_empty(),
+            Self::Set(_) => false,
             Self::BackOut(request) => request.ids.is_empty(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
@@ -78,16 +86,45 @@ impl PatchRequest {
     /// Carries the request out on a root.
     pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
         match self {
-            Self::Apply(request) => {
-                let request = ApplyRequest {
-                    overridden: inside(root, &request.overridden),
-                    preserved: inside(root, &request.preserved),
-                    ..request.clone()
-                };
-                apply_patches(root, &request, caller)
-            }
+            Self::Apply(request) => apply_patches(root, &inside_root(root, request), caller),
+            Self::Set(set) => set.carry_out(root, caller),
             Self::BackOut(request) => back_out_patches(root, request, caller).map(as_applied),
         }
+    }
+}
+
+/// The same request about paths inside a root.
+fn inside_root(root: &Root, request: &ApplyRequest) -> ApplyRequest {
+    ApplyRequest {
+        overridden: inside(root, &request.overridden),
+        preserved: inside(root, &request.preserved),
+        ..request.clone()
+    }
+}
+
+/// A request to apply patches of a depot, with how that is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct SetCommand {
+    pub(crate) application: SetApplication,
+    pub(crate) fetching: FetchOptions,
+    /// The time that another command may hold up a download, if one was named.
+    pub(crate) wait: Option<u64>,
+    pub(crate) surroundings: Surroundings,
+    /// Whether a bar shows how far fetching is.
+    pub(crate) has_bar: bool,
+}
+
+impl SetCommand {
+    fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+        let policy = RootAndPolicy::of(root)?.policy;
+        let bar = FetchBar::new(Instant::now(), self.has_bar);
+        let progress = |progress: DepotProgress<'_>| bar.show(progress);
+        let access =
+            self.fetching.access(&self.surroundings, &policy, self.wait, caller.interrupt, &progress);
+        let session = FetchSession::new(access);
+        let apply = inside_root(root, &self.application.apply);
+        let application = SetApplication { apply, ..self.application.clone() };
+        apply_set(root, &application, &session, caller)
     }
 }
 
