@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::fetching::FetchOptions;
 use crate::call::{Invocation, PROGRAM};
-use crate::patch_command::{PatchRequest, SetCommand};
+use crate::patch_command::{FetchedApply, Fetching, PatchRequest, SetCommand};
 use crate::reply::Stop;
+use patchadm_core::operation::depots::is_address;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::sets::SetApplication;
 use patchadm_core::resolve::SetRequest;
@@ -43,23 +44,22 @@ impl SetOptions {
         wait: Option<u64>,
         usage: &'static str,
     ) -> Result<PatchRequest, Stop> {
-        let Some(depot) = self.depot else {
-            let fetching = &self.fetching;
-            let said = [
-                ("--offline", fetching.offline),
-                ("--cache", fetching.cache.is_some()),
-                ("--ca", fetching.ca.is_some()),
-                ("-x", fetching.proxy.is_some()),
-            ];
-            return match said.iter().find(|(_, is_said)| *is_said) {
-                Some((option, _)) => {
-                    Err(Stop::Usage { message: format!("{option} goes with -M DEPOT"), usage })
-                }
-                None => Ok(PatchRequest::Apply(apply)),
-            };
-        };
+        let has_addresses = apply.patches.iter().any(|patch| is_address(patch.as_os_str()));
+        if self.depot.is_none() && !has_addresses {
+            self.fetching.must_be_unsaid(usage)?;
+            return Ok(PatchRequest::Apply(apply));
+        }
         let surroundings = &call.surroundings;
         let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;
+        let fetching = Fetching {
+            options: self.fetching,
+            wait,
+            has_bar: is_shown && !surroundings.is_quiet && !call.in_json,
+            surroundings: surroundings.clone(),
+        };
+        let Some(depot) = self.depot else {
+            return Ok(PatchRequest::Fetched(Box::new(FetchedApply { apply, fetching })));
+        };
         let choices = SetRequest {
             all_or_nothing: self.all_or_nothing,
             withdrawn: self.withdrawn,
@@ -68,12 +68,7 @@ impl SetOptions {
             ..SetRequest::default()
         };
         let operands = apply.patches.iter().map(|path: &PathBuf| path.clone().into_os_string()).collect();
-        Ok(PatchRequest::Set(Box::new(SetCommand {
-            application: SetApplication { depot, operands, choices, apply },
-            fetching: self.fetching,
-            wait,
-            has_bar: is_shown && !surroundings.is_quiet && !call.in_json,
-            surroundings: surroundings.clone(),
-        })))
+        let application = SetApplication { depot, operands, choices, apply };
+        Ok(PatchRequest::Set(Box::new(SetCommand { application, fetching })))
     }
 }

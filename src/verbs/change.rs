@@ -38,8 +38,13 @@ pub(super) fn application(
         ..ApplyRequest::default()
     };
     let mut request = set.request(call, apply, changing.wait, usage)?;
-    if let PatchRequest::Set(set) = &mut request {
-        set.has_bar &= !changing.many.are_named();
+    let fetching = match &mut request {
+        PatchRequest::Set(set) => Some(&mut set.fetching),
+        PatchRequest::Fetched(fetched) => Some(&mut fetched.fetching),
+        PatchRequest::Apply(_) | PatchRequest::BackOut(_) => None,
+    };
+    if let Some(fetching) = fetching {
+        fetching.has_bar &= !changing.many.are_named();
     }
     Ok(request)
 }
@@ -74,6 +79,7 @@ pub(super) fn change<A: clap::CommandFactory>(
             must_be_read_often(&request.patches, usage)?;
             "already applied"
         }
+        PatchRequest::Fetched(_) => "already applied",
         PatchRequest::Set(_) | PatchRequest::BackOut(_) => "with nothing to do",
     };
     let (command, is_dry_run) = (request.command(), request.is_dry_run());
