@@ -50,6 +50,7 @@ const APPLETS: &[Applet] = &[
         "check files against records, and undo archives against their digests",
         verbs::verify::run,
     ),
+    verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),
@@ -60,6 +61,8 @@ const APPLETS: &[Applet] = &[
     verb("sign", "sign patches", verbs::sign::run),
     #[cfg(feature = "sign")]
     verb("publish", "put patches into a depot", verbs::publish::run),
+    #[cfg(feature = "sign")]
+    verb("depot", "index a directory of patches, or check a depot", verbs::depot::run),
     verb("lint", "find what is wrong with patches", verbs::lint::run),
     verb("explain", "explain an exit code or a finding", verbs::explain::run),
     verb("help", "explain a verb or command", verbs::help::run),
@@ -89,7 +92,8 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 13] = [
+const QUERIES: [&str; 14] = [
+    "analyze",
     "list",
     "show",
     "verify",

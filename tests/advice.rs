@@ -21,7 +21,8 @@ use crate::scenario::{Run, Scenario};
 pub(crate) type Row = (&'static str, fn());
 
 /// Causes whose advice other suites follow, each with the test that does.
-const ELSEWHERE: [(&str, &str); 17] = [
+const ELSEWHERE: [(&str, &str); 18] = [
+    ("Failure::Depot", "depot, fetching: what each cause says to do is done, and the depot is read"),
     (
         "Failure::Unrecovered",
         "reliability::dead_disk: the disk is well again, and recover puts the root right",

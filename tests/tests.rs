@@ -8,6 +8,8 @@
 mod adopt;
 /// What a refusal says to type next.
 mod advice;
+/// Which patches a machine lacks.
+mod analyze;
 /// The pages about the code.
 mod architecture;
 /// Roots that are changed as their owners.
@@ -57,6 +59,8 @@ mod delivery;
 /// The patches of a stable branch.
 mod delta;
 mod demo;
+/// Directories of patches indexed in place, and depots checked.
+mod depot;
 /// What a reader sees of a depot.
 mod depots;
 /// Where packages may come from.
@@ -77,6 +81,8 @@ mod everyman;
 mod everything;
 /// What exit codes mean, as the program tells it.
 mod explain;
+/// Depots on web servers.
+mod fetching;
 /// Roots of several file systems.
 mod file_systems;
 /// File systems without room.
@@ -151,6 +157,8 @@ mod mounts;
 mod native_and_script;
 /// Roots that have no package database yet, or half of one.
 mod new_roots;
+/// nginx, started by a test.
+mod nginx;
 /// Commands on a root without a package database.
 mod no_database;
 /// Attributes that a pkgmap cannot give.
@@ -159,6 +167,8 @@ mod objects_file;
 mod outside_archives;
 /// Packages made by a test.
 mod packages;
+/// The page of an analysis, in a browser.
+mod page;
 /// The scripts that patches of ours carry.
 mod patch_scripts;
 mod pkgadd;
@@ -237,6 +247,8 @@ mod scripts_that_fail;
 mod security;
 /// Set-id bits, which only known bytes have.
 mod set_id;
+/// Patches of a depot: chosen, fetched and applied as a set.
+mod sets;
 /// One operand and several.
 mod several_operands;
 /// Several patches of one command: one run.

@@ -1,9 +1,11 @@
 //! The command line: what the options and operands of several commands mean.
 
+pub(crate) mod fetching;
 mod later;
 pub(crate) mod options;
 mod paths;
 mod scripts;
+pub(crate) mod set;
 pub(crate) mod suggest;
 pub(crate) mod synopsis;
 mod words;

@@ -2,11 +2,14 @@
 
 use rustix::io::Errno;
 
+use super::depot_end::depot_advice;
+
 use patchadm_changeset::format::journal::JournalError;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
 use patchadm_core::database::{DatabaseError, RecordDamage, RecordRepair, ViewError};
+use patchadm_core::depot::StaleIndex;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::ScriptError;
@@ -70,6 +73,16 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             "A package that pkgadd installs below another directory makes the database of a new root there."
                 .to_owned()
         }
+        Failure::StaleIndex(StaleIndex::Expired { .. }) => {
+            "Tell the keeper of the depot, who makes a new one with `patchadm publish --refresh DEPOT`."
+                .to_owned()
+        }
+        Failure::StaleIndex(_) => format!(
+            "Find out why; if the depot was begun anew, take its line out of {}.",
+            wording.path("var/sadm/patchadm/depots")
+        ),
+        Failure::DepotMemory { path, .. } => format!("Put {path} back from a backup, or take out that line."),
+        Failure::Depot(error) => depot_advice(error),
         Failure::DuringRun(_) => format!(
             "Try again when that run has ended; if it was interrupted, {} puts the root right.",
             wording.verb("recover")

@@ -49,6 +49,7 @@ causes! {
     DamagedInput "damaged-input" "A patch, a package or another file that was named is damaged or unusable."
     Signature "signature" "A signature is missing, wrong or not trusted."
     Download "download" "Something could not be fetched."
+    Missing "missing" "A patch is missing, which only analyze --check says by a code."
     Unfinished "unfinished" "A run was interrupted, or is under way, and is not recovered."
     InDoubt "in-doubt" "It is not known whether a run took place: its journal or its last step cannot be trusted."
     Internal "internal" "A defect of the program, or the system refused a call for another reason than these."

@@ -6,12 +6,15 @@ use rustix::io::Errno;
 
 use super::cause::ExitCause;
 use patchadm_changeset::transaction::{Cause, RootCondition, TransactionError};
+use patchadm_core::cache::CacheError;
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::ledger::LedgerFault;
 use patchadm_core::database::policy::PolicyError;
 use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::http::{HttpError, HttpProblem};
+use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
+use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal, SetReason};
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
 use patchadm_core::sign::KeyDirectoryError;
@@ -31,7 +34,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Source(error) => of_source(error),
         Failure::NotPrivileged(_) => ExitCause::NoRights,
         Failure::ReadOnly(_) => ExitCause::ReadOnly,
-        Failure::NotTried(_) => ExitCause::Ok,
+        Failure::NotTried(_) | Failure::NotWithout(_) => ExitCause::Ok,
+        Failure::NotInDepot { .. } => ExitCause::NotFound,
         Failure::NoDatabase(_) => ExitCause::NoDatabase,
         Failure::Lock(LockError::Held { .. }) | Failure::Scripts(ScriptError::Locked { .. }) => {
             ExitCause::Locked
@@ -58,6 +62,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Archive(_) => ExitCause::UndoData,
         Failure::Keys(_) | Failure::StaleIndex(_) => ExitCause::Signature,
         Failure::DepotMemory { .. } => ExitCause::DamagedRecord,
+        Failure::Depot(error) => of_depot(error),
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::Policy(_)
         | Failure::OwnedByRoot(_)
@@ -66,6 +71,58 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::BadFile(_) => ExitCause::Usage,
         Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
         Failure::Declined => ExitCause::Signal,
+    }
+}
+
+/// The cause where a depot cannot be used, or a patch not be fetched.
+pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
+    match error {
+        DepotError::Http(HttpError { problem: HttpProblem::Interrupted(_), .. })
+        | DepotError::Interrupted(_) => ExitCause::Signal,
+        DepotError::Http(HttpError {
+            problem: HttpProblem::Certificates { .. } | HttpProblem::Proxy(_),
+            ..
+        })
+        | DepotError::Address(_)
+        | DepotError::FileAddress(_)
+        | DepotError::NoCache
+        | DepotError::Flags { .. } => ExitCause::Usage,
+        DepotError::Http(_)
+        | DepotError::Offline(_)
+        | DepotError::NoIndex(_)
+        | DepotError::Missing(_)
+        | DepotError::Size { .. } => ExitCause::Download,
+        DepotError::Digest(_) | DepotError::IndexSignature { .. } => ExitCause::Signature,
+        DepotError::NotThere(_) => ExitCause::NotFound,
+        DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
+            ExitCause::Locked
+        }
+        DepotError::Cache(CacheError::Root(error))
+        | DepotError::Directory(error)
+        | DepotError::Lock(LockError::Root(error)) => of_root(error),
+        DepotError::Cache(_) => ExitCause::NoRights,
+        DepotError::Read { error, .. } => of_io(error),
+        DepotError::Index { .. } | DepotError::DirectoryElsewhere(_) => ExitCause::DamagedInput,
+        _ => ExitCause::NotApplicable,
+    }
+}
+
+/// The cause where a patch of a set does not go in.
+fn of_set(reason: &SetReason) -> ExitCause {
+    match reason {
+        SetReason::LaterInSet(_) | SetReason::ContainedInSet(_) => ExitCause::Superseded,
+        SetReason::RequiredNowhere { .. }
+        | SetReason::RequiredRefused { .. }
+        | SetReason::ExcludeEachOther { .. }
+        | SetReason::Circle(_)
+        | SetReason::TooManyAlternatives => ExitCause::Dependency,
+        SetReason::Withdrawn
+        | SetReason::ExcludedByOption
+        | SetReason::RestrictedUnasked
+        | SetReason::PlannedAfterwards => ExitCause::Restricted,
+        SetReason::OwnRun => ExitCause::Script,
+        SetReason::TwoContents(..) => ExitCause::DamagedInput,
+        SetReason::NotInDepot(_) => ExitCause::NotFound,
     }
 }
 
@@ -88,6 +145,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::NotAdopted
         | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
+        Reason::InSet(reason) => of_set(reason),
         Reason::Incompatible { .. }
         | Reason::Required(_)
         | Reason::ChangedLater { .. }

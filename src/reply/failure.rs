@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::advice::{errno_of, hint, is_damaged, is_of_process};
+use super::depot_end::depot_exit;
 use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_problem};
 use crate::reply::exit::{Exit, Stop};
@@ -14,6 +15,7 @@ use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::session::must_have_database;
 use patchadm_core::plan::refusal::{Command, Wording};
@@ -45,7 +47,8 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Source(error) => source_number(command, &error.path, &error.problem),
         Failure::NotPrivileged(_) => by(3, 3, 1),
         Failure::ReadOnly(_) => by(7, 7, 1),
-        Failure::NotTried(_) => 0,
+        Failure::NotTried(_) | Failure::NotWithout(_) => 0,
+        Failure::NotInDepot { .. } => by(27, 13, 1),
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
@@ -66,6 +69,16 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Root(_) => by(5, 5, 1),
         Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),
         Failure::DepotMemory { .. } => by(28, 5, 1),
+        Failure::Depot(error) => match &**error {
+            DepotError::NotThere(path) if command == Patchadd => {
+                if path.is_relative() {
+                    27
+                } else {
+                    34
+                }
+            }
+            error => depot_exit(error).code(),
+        },
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),

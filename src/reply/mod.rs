@@ -1,15 +1,18 @@
 //! The answer of a command: one value, the faces that render it, and the exit code.
 //!
 //! A command hands back a `Reply`. Its report is printed as text, for people and for scripts that read it, or with
-//! `--json` as one document; commands that speak while they work print that part themselves.
+//! `--json` as one document; commands that speak while they work print that part themselves. [`page`] is a face for a
+//! browser, written to a file.
 
 pub(crate) mod advice;
 pub mod cause;
 pub(crate) mod cause_of;
+pub(crate) mod depot_end;
 pub mod exit;
 pub mod failure;
 pub(crate) mod json;
 pub(crate) mod packages;
+pub(crate) mod page;
 pub(crate) mod patch_entry;
 pub(crate) mod patch_text;
 pub(crate) mod patches;

@@ -5,9 +5,13 @@
 
 pub(crate) mod bar;
 pub(crate) mod caller;
+pub(crate) mod fetch_bar;
 pub(crate) mod manner;
+pub(crate) mod network;
 pub(crate) mod output;
 pub(crate) mod questions;
+
+use network::NetworkSurroundings;
 
 pub(crate) use manner::{Manner, Shade, WhenToColour};
 pub(crate) use output::Output;
@@ -71,6 +75,8 @@ pub(crate) struct Surroundings {
     pub(crate) is_quiet: bool,
     /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
     pub(crate) locale: Vec<(String, OsString)>,
+    /// Proxies, certificates and the place of the cache.
+    pub(crate) network: NetworkSurroundings,
 }
 
 /// A time zone to show moments in.
@@ -113,7 +119,7 @@ pub(crate) enum SurroundingsError {
 impl Surroundings {
     /// Reads the surroundings.
     pub(crate) fn read() -> Result<Self, SurroundingsError> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Ok(Self {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
@@ -136,6 +142,7 @@ impl Surroundings {
             policy: None,
             is_quiet: false,
             locale: locale(std::env::vars_os()),
+            network: NetworkSurroundings::of(set),
         })
     }
 
@@ -252,6 +259,7 @@ mod tests {
             processors: 1,
             temporary: PathBuf::from("/var/tmp"),
             home: None,
+            network: NetworkSurroundings::default(),
             stdout_is_terminal: false,
             stdin_is_terminal: false,
             stderr_is_terminal: false,

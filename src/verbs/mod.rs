@@ -2,11 +2,14 @@
 
 pub(crate) mod add;
 pub(crate) mod adopt;
+pub(crate) mod analyze;
 pub(crate) mod build;
 pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod delta;
 pub(crate) mod demo;
+#[cfg(feature = "sign")]
+pub(crate) mod depot;
 pub(crate) mod explain;
 pub(crate) mod help;
 #[cfg(feature = "sign")]

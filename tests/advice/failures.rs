@@ -29,7 +29,52 @@ pub(super) const ROWS: &[Row] = &[
     ("ArchiveError::NotBound", archive_not_bound),
     ("ArchiveError::Ledger", ledger_damaged),
     ("Cause::Ledger", ledger_damaged),
+    ("Failure::StaleIndex", depot_begun_anew),
+    ("Failure::DepotMemory", memory_of_depots_damaged),
 ];
+
+/// A directory with an index, and the command that checks it.
+fn depot(stage: &Scenario) -> String {
+    let depot = stage.beside("delivered");
+    stage.run(&format!("depot index {}", depot.display())).ok();
+    format!("depot check -R @ROOT@ {}", depot.display())
+}
+
+/// Lines of a root about depots: another one was at this place.
+fn remember_another_depot(stage: &Scenario) {
+    let line = format!(
+        "{{\"depot\":\"{}\",\"location\":\"{}\",\"version\":7,\"sha256\":\"{}\",\"expires\":null,\
+         \"seen\":\"2026-11-20T00:00:00Z\"}}\n",
+        "0f".repeat(16),
+        stage.beside("delivered").canonicalize().unwrap().display(),
+        "ab".repeat(32)
+    );
+    stage.file("/var/sadm/patchadm/depots", line);
+}
+
+/// The line of a depot that was begun anew is taken out of the file that the advice names.
+fn depot_begun_anew() {
+    let stage = stage();
+    let check = depot(&stage);
+    remember_another_depot(&stage);
+    let said = stage.run(&check).fails(41);
+    let file =
+        last_line(&said).split("take its line out of ").nth(1).unwrap().trim_end_matches('.').to_owned();
+    let file = file.replace("@ROOT@", stage.root().to_str().unwrap());
+    fs::write(file, "").unwrap();
+    stage.run(&check).ok();
+}
+
+/// The line that cannot be read is taken out.
+fn memory_of_depots_damaged() {
+    let stage = stage();
+    let check = depot(&stage);
+    stage.file("/var/sadm/patchadm/depots", "rubbish\n");
+    let said = stage.run(&check).fails(28);
+    let file = last_line(&said).split(' ').nth(1).unwrap().replace("@ROOT@", stage.root().to_str().unwrap());
+    fs::write(file, "").unwrap();
+    stage.run(&check).ok();
+}
 
 fn stage() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);

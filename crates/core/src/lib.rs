@@ -27,11 +27,16 @@
 //! | --- | --- | --- |
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | all others |
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
+//! | [`resolve`] | which of many patches go in, and in which order | plan, depot, policy |
 //! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
 //! | [`build`] | patches made of two releases | release, elf, source, sign, `patch_scripts`, format |
+//! | [`analyze`] | which patches of a cross-reference a machine lacks | depot |
 //! | [`release`] | releases of software as lists of objects | source, format |
 //! | [`mod@elf`] | what programs and libraries say to the dynamic linker | nothing |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
+//! | [`depot`] | the index of published patches, and what a root remembers of it | nothing |
+//! | [`http`] | files of web servers, read once and in order | nothing |
+//! | [`cache`] | what was fetched, kept under its digest | sign |
 //! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format |
@@ -77,11 +82,14 @@
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod analyze;
 pub mod build;
+pub mod cache;
 pub mod database;
 pub mod depot;
 pub mod elf;
 pub mod format;
+pub mod http;
 pub mod inventory;
 pub mod operation;
 pub mod patch_scripts;
@@ -89,6 +97,7 @@ pub mod path_glob;
 pub mod plan;
 pub mod policy;
 pub mod release;
+pub mod resolve;
 pub mod script;
 pub mod sign;
 pub mod source;

@@ -43,6 +43,18 @@ pub struct Policy {
     pub signature: Option<DemandWord>,
     /// The directory of the keys that the root trusts, inside it.
     pub keys: ObjectPath,
+    /// The depot that serves what is required, as it was named.
+    pub depot: Option<String>,
+    /// A file of certificates of authorities that count beside those of the system.
+    pub ca: Option<PathBuf>,
+    /// The proxy for all addresses, as `host:port`.
+    pub proxy: Option<String>,
+    /// The directory of the cache.
+    pub cache: Option<PathBuf>,
+    /// The size of the cache, in bytes.
+    pub cache_limit: u64,
+    /// Packages whose patches go before all others.
+    pub first: Vec<String>,
     /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
     pub trusted_roots: RootPatterns,
     /// Roots that are changed as their owners; in the policy of the host only.
@@ -82,16 +94,27 @@ impl Policy {
     /// The pattern for restricted patches where the policy names none: test patches and relief patches.
     pub const RESTRICTED: &str = "^(T|IDR)[0-9]";
 
+    /// The size of the cache where the policy names none, in bytes: 2 GiB.
+    pub const CACHE_LIMIT: u64 = 2 << 30;
+
     /// Whether a patch with this base is restricted.
     pub fn is_restricted(&self, base: &str) -> bool {
         self.restricted.is_match(base)
     }
 
     /// The policy of another root within the bounds of the running system's own one, `host`: no root lets more scripts
-    /// run than the host does.
+    /// run than the host does, or says what is fetched from where.
     #[must_use]
     pub fn bounded_by(self, host: &Self) -> Self {
-        Self { scripts: self.scripts.max(host.scripts), ..self }
+        Self {
+            scripts: self.scripts.max(host.scripts),
+            depot: host.depot.clone(),
+            ca: host.ca.clone(),
+            proxy: host.proxy.clone(),
+            cache: host.cache.clone(),
+            cache_limit: host.cache_limit,
+            ..self
+        }
     }
 }
 
@@ -107,6 +130,12 @@ impl Default for Policy {
             exclude: Vec::new(),
             scripts: ScriptPolicy::default(),
             script_timeout: 3600,
+            depot: None,
+            ca: None,
+            proxy: None,
+            cache: None,
+            cache_limit: Self::CACHE_LIMIT,
+            first: vec!["SUNWswmt".to_owned()],
             signature: None,
             keys: places::keys(),
             trusted_roots: RootPatterns::default(),

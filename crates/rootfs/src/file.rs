@@ -206,13 +206,7 @@ impl WritableFile {
     /// Waits until no other process has this file locked, and locks it: an open-file-description lock (fcntl(2)) that
     /// ends with this value.
     pub fn lock(&self) -> Result<()> {
-        let lock = libc::flock {
-            l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
-            l_whence: 0,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
+        let lock = write_lock();
         again(|| {
             let locked = fcntl(&self.file, FcntlArg::F_OFD_SETLKW(&lock)).map(drop);
             locked.map_err(|errno| Errno::from_raw_os_error(errno as i32))
@@ -220,10 +214,35 @@ impl WritableFile {
         .map_err(|errno| self.error("lock", errno))
     }
 
+    /// Locks this file in the same way unless another process has it locked; returns whether it is locked now.
+    pub fn try_lock(&self) -> Result<bool> {
+        let lock = write_lock();
+        let locked = again(|| {
+            let locked = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock)).map(drop);
+            locked.map_err(|errno| Errno::from_raw_os_error(errno as i32))
+        });
+        match locked {
+            Ok(()) => Ok(true),
+            Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+            Err(errno) => Err(self.error("lock", errno)),
+        }
+    }
+
     /// Makes content and size durable. After it a power cut keeps the bytes; the name is made durable by
     /// [`super::Dir::sync`].
     pub fn sync(&self) -> Result<()> {
         self.change(ChangeCall::Sync, "sync", || rustix::fs::fdatasync(&self.file))
+    }
+}
+
+/// A lock for writing over the whole of a file.
+fn write_lock() -> libc::flock {
+    libc::flock {
+        l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 

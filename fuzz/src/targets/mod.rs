@@ -183,6 +183,36 @@ pub const TARGETS: &[Target] = &[
     target("obsoleted_by", tables::obsoleted_by, IDS),
     target("patch_order", tables::patch_order, IDS),
     target(
+        "patchdiag",
+        tables::patchdiag,
+        &[
+            "100001|01|",
+            "Jan/13/11",
+            "|R|S|O|YB|",
+            ";",
+            "Obsoleted by: ",
+            "OBSOLETED by ",
+            "\r\n",
+            "118833-36;",
+        ],
+    ),
+    target(
+        "listings",
+        tables::listings,
+        &[
+            "Patch: ",
+            " Obsoletes: ",
+            " Packages: ",
+            "1-01, ",
+            "PKGINST: ",
+            "  ARCH: ",
+            "  VERSION: ",
+            "  (",
+            ") ",
+            "\n",
+        ],
+    ),
+    target(
         "remote",
         tables::remote,
         &["TYPE=", "filesystem", "removable", "FIND_AT=", "STATE=", "active", "obsolete", "\n"],
@@ -200,6 +230,16 @@ pub const TARGETS: &[Target] = &[
     target("history", records::history, JSON),
     target("depot_index", records::depot_index, JSON),
     target("seen_depots", records::seen_depots, JSON),
+    target(
+        "depot_flags",
+        records::depot_flags,
+        &["100-01", " ", "\n", "#", "recommended", "security", "withdrawn"],
+    ),
+    target(
+        "address",
+        records::address,
+        &["http://", "https://", "/", "..", "?", "#", "@", ":", "[::1]", "%20", "//", "."],
+    ),
     target(
         "queue",
         records::queue,

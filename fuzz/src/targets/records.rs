@@ -5,8 +5,10 @@ use patchadm_changeset::format::journal;
 use patchadm_changeset::format::journal::{HEAD, Journal, JournalEntry, JournalHeader, SECTOR, checked_line};
 use patchadm_changeset::format::manifest::{Manifest, decode, encode};
 use patchadm_core::database::history;
-use patchadm_core::depot::{DepotIndex, SeenDepots};
+use patchadm_core::depot::{DepotFlags, DepotIndex, SeenDepots};
+use patchadm_core::http::Address;
 use patchadm_rootfs::Digest;
+use patchadm_svr4::patch::PatchId;
 
 /// Bytes as they stand on a disk. Nearly all of them fail a checksum; [`journal_lines`] goes behind those.
 pub fn journal(input: &[u8]) {
@@ -94,6 +96,25 @@ pub fn depot_index(input: &[u8]) {
 pub fn seen_depots(input: &[u8]) {
     let Ok(seen) = SeenDepots::parse(input) else { return };
     assert_eq!(SeenDepots::parse(&seen.write()), Ok(seen));
+}
+
+pub fn depot_flags(input: &[u8]) {
+    let Ok(flags) = DepotFlags::parse(input) else { return };
+    for line in input.split(|&byte| byte == b'\n').filter_map(|line| str::from_utf8(line).ok()) {
+        let Ok(id) = PatchId::new(line.split_whitespace().next().unwrap_or_default()) else { continue };
+        assert!(flags.of(&id).len() <= 3, "{id}");
+    }
+}
+
+pub fn address(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let (base, relative) = text.split_once(' ').unwrap_or((text, "../x y"));
+    let Ok(address) = Address::parse(base) else { return };
+    assert_eq!(Address::parse(&address.to_string()), Ok(address.clone()));
+    assert!(!address.host().contains('@'), "{address}");
+    if let Ok(redirected) = address.redirected(relative) {
+        assert_eq!(Address::parse(&redirected.to_string()), Ok(redirected));
+    }
 }
 
 pub fn queue(input: &[u8]) {

@@ -10,7 +10,7 @@ use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::format::remote::RemoteArchive;
-use patchadm_svr4::format::{deletes, obsoleted_by, patch_order, prototype, space};
+use patchadm_svr4::format::{deletes, obsoleted_by, package_list, patch_order, patchdiag, prototype, showrev, space};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst, escape};
 
 pub fn pkgmap(input: &[u8]) {
@@ -110,6 +110,25 @@ pub fn patch_order(input: &[u8]) {
     let _ = patch_order::cluster_name(input);
     let Ok(words) = patch_order::parse(input) else { return };
     assert_eq!(patch_order::parse(words.join("\n").as_bytes()), Ok(words));
+}
+
+pub fn patchdiag(input: &[u8]) {
+    let Ok(file) = patchdiag::parse(input) else { return };
+    let written = patchdiag::write(&file);
+    let again = patchdiag::parse(&written).expect("what was written can be read");
+    assert_eq!(again.as_of, file.as_of);
+    assert_eq!(again.lines.len(), file.lines.len());
+    assert!(file.lines.iter().all(|line| again.lines.contains(line)), "{}", written.escape_ascii());
+    assert_eq!(patchdiag::write(&again), written);
+}
+
+pub fn listings(input: &[u8]) {
+    if let Ok(patches) = showrev::parse(input) {
+        assert!(patches.len() <= input.len());
+    }
+    if let Ok(packages) = package_list::parse(input) {
+        assert!(packages.iter().all(|one| !one.arch.is_empty() && !one.version.is_empty()));
+    }
 }
 
 pub fn remote(input: &[u8]) {

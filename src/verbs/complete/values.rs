@@ -8,6 +8,7 @@ use clap::Arg;
 use super::line::{TypedLine, WantedWord};
 use crate::call::Applet;
 use crate::surroundings::Surroundings;
+use patchadm_core::analyze::Group;
 use patchadm_core::operation::queries::names::{applied_ids, package_names};
 use patchadm_core::source::{directory_names, patches_in};
 use patchadm_rootfs::Root;
@@ -80,6 +81,10 @@ fn of_argument(
     let packages = || packages(line, surroundings);
     match arg.get_value_names().and_then(|names| names.first()).map(clap::builder::Str::as_str) {
         Some("ID" | "PATCH_ID") => (ids(), OwnNames::None),
+        Some("GROUP|ID") => {
+            let groups = Group::names().map(|name| Candidate::new(name, "group"));
+            (groups.chain(ids()).collect(), OwnNames::None)
+        }
         Some("ID|PATCH") => (ids().into_iter().chain(patches(line)).collect(), OwnNames::Directories),
         Some("ID|PKG") => (ids().into_iter().chain(packages()).collect(), OwnNames::None),
         Some("PATCH") if line.says("remove") => (ids(), OwnNames::None),

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
-    AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Edited, InDoubt, Internal, Locked, NoDatabase,
-    NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal, Signature, Space,
-    Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
+    AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt, Internal, Locked,
+    Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal,
+    Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -66,7 +66,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         5 [Internal Script Space NoRights ReadOnly Edited UndoData DamagedRecord NotFound]
             "The run failed, and what had begun was undone."
             "Read the message: it names the file and what the system said."
-        6 [Superseded] "Another patch that is applied makes this one obsolete." "Nothing: its fixes are there."
+        6 [Superseded] "Another patch that is applied, or goes in with it, makes this one obsolete." "Nothing: its fixes are there."
         7 [NoDatabase ReadOnly NoRights Space Internal NotFound]
             "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
@@ -88,21 +88,25 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         18 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
         23 [Restricted] "A restricted patch is applied to a package of this patch." "Back the restricted patch out first."
         24 [Dependency] "An applied patch and this one exclude each other." "Decide for one; back the other out."
-        25 [Dependency] "A patch that this one needs is not applied." "Apply that one first, or both in one command."
+        25 [Dependency] "A patch that this one needs is not applied, and cannot be." "Apply that one first, or both in one command."
         26 [UndoData DamagedRecord NoRights NotFound] "Undo data of another patch, which this one has to take over, cannot be used."
             "Put it back where the message says, or name its directory with -B (--undo-dir)."
-        27 [NotFound] "A relative path leads nowhere." "Look at the spelling and at the working directory."
+        27 [NotFound] "A relative path leads nowhere, or an operand is neither a patch of the depot nor a list of patches."
+            "Look at the spelling and at the working directory."
         28 [DamagedInput DamagedRecord] "A pkginfo or pkgmap is damaged or missing, or records of the root disagree."
             "Get the patch again; if the message names the root, restore that file."
         29 [DamagedInput] "What the patch calls itself is no patch id." "Get the patch again from its maker."
-        33 [DamagedInput NotFound Usage NoRights Internal] "What was named is not a patch, or is damaged."
+        33 [DamagedInput NotFound Usage NoRights Internal] "What was named is not a patch, is damaged, or is not in the depot."
             "Get the patch again; of a directory of patches name each of them."
-        35 [Superseded] "A later revision of the patch is applied." "Nothing: its fixes are there."
+        34 [NotFound] "The depot is no directory that is there." "Name the directory of the patches, or an address."
+        35 [Superseded] "A later revision of the patch is applied, or goes in with the others." "Nothing: its fixes are there."
         37 [Usage] "The directory for undo data cannot be used."
             "Name an absolute path of a directory that can be written to."
         38 [Script] "A script of the patch cannot be executed: it lacks the permission, or its interpreter is not there."
             "Get the patch again, or install the interpreter."
         39 [DamagedInput] "The archive cannot be decompressed." "Get the patch again."
+        40 [Download] "A patch or the index of the depot could not be fetched, is not there, or has another size than the index says."
+            "Try again: what was fetched is kept, and a mirror may be being made."
         41 [Signature] "The signature of the patch is missing, wrong or not trusted, or the keys of the root cannot be believed."
             "Get a signed patch, or trust its key with `patchadm key trust`; -n and --signature off apply it as it is."
     }
@@ -154,6 +158,25 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "A record or file of the root cannot be read, or not be put back."
             "Read the message: it names the file and what the system said."
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
+    }
+    "patchadm analyze", ["analyze"] => {
+        3 [NoRights UntrustedRoot]
+            "You are neither root nor the owner of the root directory, or you are root and others may write its records."
+            "Run it as one of them."
+        5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "A record of the root cannot be read."
+            "Read the message: it names the file and what the system said."
+        7 [NoDatabase NoRights NotFound] "There is no package database under the root." "Name the right root with -R."
+        10 [NotApplicable] "What was named is not a depot that can be read in place." "Read the message."
+        28 [DamagedRecord DamagedInput]
+            "A record of the root is damaged, or what --from names is no output of pkginfo or showrev."
+            "Do what the message says about that file."
+        33 [NotFound DamagedInput NoRights Internal]
+            "A patch that was named is not known, or what the machine is compared with is not there or damaged."
+            "Look at the spelling; get a cross-reference again as it is."
+        40 [Download] "Something of the depot could not be fetched, or is not as its index says." "Try again later."
+        41 [Signature] "The index of the depot is not signed as is demanded, or is older than one seen before."
+            "Find out who signed it; `patchadm key trust` trusts a key."
+        66 [Missing] "A listed patch is missing, and --check was given." "Apply what is listed as missing."
     }
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
@@ -320,7 +343,21 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Sign what the message names, or find out who signed it."
         64 [Locked] "Somebody else publishes in the depot, or builds in the directory of the patches." "Try again later."
     }
-    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "patchadm depot", ["depot"] => {
+        1 [Usage NotFound NoRights ReadOnly Space DamagedInput Internal Signal]
+            "The words, the flags of the depot or the settings of the network make no sense, or a directory, a key or the cache cannot be opened or written."
+            "Read the message."
+        5 [UntrustedRoot NoRights Internal DamagedRecord] "The policy or a record of the root cannot be read." "Read the message."
+        10 [NotApplicable]
+            "The directory is one of `patchadm publish`, or one patch is there twice with different content."
+            "Do what the message says; the index is as it was."
+        28 [DamagedRecord] "What the root remembers of depots cannot be read." "Put the file back from a backup, or take out the line that is named."
+        33 [DamagedInput] "The index, or what looks like a patch, cannot be read." "Look at what the message names."
+        40 [Download] "Something could not be fetched, is not there, or has another size than the index says." "Try again: what was fetched is kept, and a mirror may be being made."
+        41 [Signature] "A digest or a signature is wrong, or the index is older than one that the root has seen." "Do not use it; find out who has changed it."
+        64 [Locked] "Another command indexes the directory, or fetches the same object." "Try again later."
+    }
+    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "analyze", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

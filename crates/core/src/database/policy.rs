@@ -18,7 +18,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 20] = [
     "restricted",
     "separator",
     "undo_format",
@@ -30,6 +30,12 @@ const SETTINGS: [&str; 14] = [
     "exclude",
     "signature",
     "keys",
+    "depot",
+    "ca",
+    "proxy",
+    "cache",
+    "cache_limit",
+    "first",
     "trusted_roots",
     "as_owner_roots",
     "untrusted_roots",
@@ -154,8 +160,7 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
                 [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
             policy.undo_format = word(value, &formats)?;
         }
-        "undo_dir" if value.starts_with('/') => policy.undo_dir = Some(PathBuf::from(value)),
-        "undo_dir" => return Err(format!("<{value}> is not an absolute path")),
+        "undo_dir" => policy.undo_dir = Some(absolute(value)?),
         "edited" => {
             let words = [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
             policy.edited = word(value, &words)?;
@@ -167,9 +172,14 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             policy.scripts = word(value, &words)?;
         }
         "script_timeout" => policy.script_timeout = seconds(value)?,
-        "exclude" => {
-            let ids = value.split([',', ' ', '\t', '\n']).filter(|id| !id.is_empty());
-            policy.exclude = ids.map(str::to_owned).collect();
+        "exclude" => policy.exclude = words(value),
+        "first" => policy.first = words(value),
+        "depot" => policy.depot = Some(depot(value)?),
+        "proxy" => policy.proxy = Some(value.to_owned()),
+        "ca" => policy.ca = Some(absolute(value)?),
+        "cache" => policy.cache = Some(absolute(value)?),
+        "cache_limit" => {
+            policy.cache_limit = value.parse().map_err(|_| format!("<{value}> is not a number of bytes"))?;
         }
         "signature" => policy.signature = Some(word(value, &DemandWord::ALL)?),
         "keys" => {
@@ -182,6 +192,29 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         _ => return Err(format!("no such setting; there are {}", SETTINGS.join(", "))),
     }
     Ok(())
+}
+
+/// Words between blanks or commas.
+fn words(value: &str) -> Vec<String> {
+    let words = value.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
+fn absolute(value: &str) -> Result<PathBuf, String> {
+    if value.starts_with('/') {
+        Ok(PathBuf::from(value))
+    } else {
+        Err(format!("<{value}> is not an absolute path"))
+    }
+}
+
+/// A depot: an address, or an absolute path, which means the same wherever the command is typed.
+fn depot(value: &str) -> Result<String, String> {
+    let schemes = ["http://", "https://", "file:/"];
+    if value.starts_with('/') || schemes.iter().any(|scheme| value.starts_with(scheme)) {
+        return Ok(value.to_owned());
+    }
+    Err(format!("<{value}> is neither an absolute path nor an address of file:, http: or https:"))
 }
 
 fn seconds(value: &str) -> Result<u64, String> {
@@ -248,6 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_says_what_is_fetched_from_where() {
+        let text = "depot=https://patches.example.org/solaris\nca=/etc/ca.pem\nproxy=proxy:3128\ncache=/var/tmp/c\n\
+            cache_limit=1000000\nfirst=SUNWswmt,SUNWcsu\n";
+        let policy = read(text).unwrap();
+        assert_eq!(policy.depot.as_deref(), Some("https://patches.example.org/solaris"));
+        assert_eq!(policy.ca, Some(PathBuf::from("/etc/ca.pem")));
+        assert_eq!((policy.proxy.as_deref(), policy.cache_limit), (Some("proxy:3128"), 1_000_000));
+        assert_eq!(policy.cache, Some(PathBuf::from("/var/tmp/c")));
+        assert_eq!(policy.first, ["SUNWswmt", "SUNWcsu"]);
+        assert_eq!(read("").unwrap().cache_limit, 2_147_483_648);
+        for wrong in ["depot=patches", "depot=ftp://x/", "ca=x", "cache=x", "cache_limit=2G"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_bounded_policy_takes_depots_and_cache_from_the_host_alone() {
+        let host = read("depot=/srv/depot\ncache_limit=5\n").unwrap();
+        let other =
+            read("depot=http://evil/\nca=/x\nproxy=evil:1\ncache=/x\ncache_limit=9\nfirst=A\n").unwrap();
+        let bounded = other.bounded_by(&host);
+        assert_eq!(bounded.depot.as_deref(), Some("/srv/depot"));
+        assert_eq!((bounded.ca, bounded.proxy, bounded.cache), (None, None, None));
+        assert_eq!((bounded.cache_limit, bounded.first), (5, vec!["A".to_owned()]));
+    }
+
+    #[test]
     fn every_setting_that_an_error_names_exists() {
         for name in SETTINGS {
             let error = read(&format!("{name}=*\n")).err().unwrap_or_default();
@@ -300,7 +360,8 @@ mod tests {
             (
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
-                 scripts, script_timeout, exclude, signature, keys, trusted_roots, as_owner_roots, untrusted_roots",
+                 scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, trusted_roots, \
+                 as_owner_roots, untrusted_roots",
             ),
             (
                 "exclude=1-1 \\\nedited=2-1\nedited=no\n",

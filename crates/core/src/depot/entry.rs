@@ -6,18 +6,26 @@ use patchadm_svr4::patch::PatchId;
 
 use super::{is_digest, object_path};
 
+/// The most entries of one list of a patch.
+const LONGEST_LIST: usize = 10_000;
+
+/// The longest name of a file, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// A patch and all that a reader must know of it before the patch itself is fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepotPatch {
     /// The id of the patch.
     pub id: String,
-    /// The path of the patch, one file, below the top of the depot.
+    /// The path of the patch below the top of the depot: that of its digest, or of a depot that was indexed in place the
+    /// plain name of a file or directory.
     pub path: String,
-    /// The SHA-256 of the file, in hexadecimal digits.
+    /// The SHA-256 of the file, in hexadecimal digits; of a directory that of its sorted list of files.
     pub sha256: String,
-    /// The size of the file in bytes.
+    /// The size of the file in bytes; of a directory that of all its files.
     pub size: u64,
-    /// The form of the file: `zip`, `tar`, `tar.gz`, `datastream`.
+    /// The form of the file: `zip`, `tar`, `tar.gz`, `datastream` and others; `dir` is a directory, which only a reader on
+    /// the same machine can use.
     pub format: String,
     /// The manifest beside the patch, or `None` for an unsigned one.
     #[serde(default)]
@@ -46,6 +54,15 @@ pub struct DepotPatch {
     pub incompat: Vec<String>,
     /// The number of objects that the patch delivers or deletes.
     pub files: u64,
+    /// What whoever keeps the depot says of the patch: `recommended`, `security`, `withdrawn`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Whether the patch has scripts of its own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub scripts: bool,
+    /// The size in bytes of all files that the patch delivers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpacked: u64,
 }
 
 /// An object of a depot beside a patch.
@@ -71,7 +88,7 @@ pub struct DepotPackage {
 }
 
 impl DepotFile {
-    /// Describes an object by its digest and size.
+    /// Describes an object of a published depot by its digest and size.
     pub fn new(sha256: &str, size: u64) -> Self {
         Self { path: object_path(sha256), sha256: sha256.to_owned(), size }
     }
@@ -82,8 +99,8 @@ impl DepotFile {
 }
 
 impl DepotPatch {
-    /// Returns what is wrong with the entry, if anything: an id that is none, an object whose path is not that of its
-    /// digest.
+    /// Returns what is wrong with the entry, if anything: an id that is none, an object whose path leads elsewhere, a list
+    /// that is too long.
     pub(super) fn fault(&self) -> Option<&'static str> {
         if PatchId::new(&self.id).is_err() {
             return Some("its id is not a patch id");
@@ -91,6 +108,36 @@ impl DepotPatch {
         let beside = [&self.manifest, &self.signature, &self.readme];
         path_fault(&self.path, &self.sha256)
             .or_else(|| beside.into_iter().flatten().find_map(DepotFile::fault))
+            .or_else(|| self.relation_fault())
+            .or_else(|| self.is_bad_directory().then_some("a directory has no plain name"))
+    }
+
+    fn relation_fault(&self) -> Option<&'static str> {
+        let lists =
+            [&self.requires, &self.obsoletes, &self.incompat, &self.keywords, &self.properties, &self.flags];
+        if self.packages.len() > LONGEST_LIST || lists.iter().any(|list| list.len() > LONGEST_LIST) {
+            return Some("a list of it has more than 10000 entries");
+        }
+        let required = self.requires.iter().flat_map(|entry| entry.split('|').map(str::trim));
+        let named = self.obsoletes.iter().chain(&self.incompat).map(String::as_str);
+        required
+            .chain(named)
+            .any(|id| PatchId::new(id).is_err())
+            .then_some("it requires, obsoletes or excludes what is not a patch id")
+    }
+
+    fn is_bad_directory(&self) -> bool {
+        self.is_directory() && !is_plain_name(&self.path)
+    }
+
+    /// Whether the patch is a directory, which nobody can fetch from another machine.
+    pub fn is_directory(&self) -> bool {
+        self.format == "dir"
+    }
+
+    /// Whether whoever keeps the depot gave the patch this flag.
+    pub fn has_flag(&self, flag: &str) -> bool {
+        self.flags.iter().any(|given| given == flag)
     }
 
     /// The digests of all objects of the patch.
@@ -105,5 +152,23 @@ fn path_fault(path: &str, sha256: &str) -> Option<&'static str> {
     if !is_digest(sha256) {
         return Some("a digest is not 64 hexadecimal digits");
     }
-    (path != object_path(sha256)).then_some("the path of an object is not that of its digest")
+    (path != object_path(sha256) && !is_plain_name(path))
+        .then_some("the path of an object is neither that of its digest nor a plain name")
+}
+
+/// Whether a path is the name of something in the directory of the depot itself, and of none of its own files.
+pub fn is_plain_name(path: &str) -> bool {
+    let is_harmless = |letter: char| letter != '/' && !letter.is_control();
+    !path.is_empty() && path.len() <= LONGEST_NAME && !path.starts_with('.') && path.chars().all(is_harmless)
+}
+
+// serde hands references down.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }

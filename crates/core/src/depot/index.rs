@@ -221,6 +221,9 @@ mod tests {
             obsoletes: Vec::new(),
             incompat: Vec::new(),
             files: 198,
+            flags: Vec::new(),
+            scripts: false,
+            unpacked: 0,
         }
     }
 
@@ -259,12 +262,45 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_that_of_its_digest_is_refused() {
-        for path in ["../../etc/passwd", "/etc/passwd", "objects/ab/abcd", "objects/cd/../ab/x"] {
+        for path in
+            ["../../etc/passwd", "/etc/passwd", "objects/ab/abcd", "objects/cd/../ab/x", "..", "", ".index"]
+        {
             let mut index = index(&[]);
             index.enter(PatchId::new("1-01").unwrap(), DepotPatch { path: path.to_owned(), ..patch("1-01") });
             let error = DepotIndex::parse(&index.write()).unwrap_err().to_string();
-            assert!(error.contains("the path of an object is not that of its digest"), "{error}");
+            assert!(error.contains("neither that of its digest nor a plain name"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_only_some_patches_have_stands_behind_the_number_of_files() {
+        let mut index = index(&[]);
+        let flags = vec!["security".to_owned(), "withdrawn".to_owned()];
+        let path = "1-01.tar.gz".to_owned();
+        let patch = DepotPatch { path, flags, scripts: true, unpacked: 4711, ..patch("1-01") };
+        index.enter(PatchId::new("1-01").unwrap(), patch);
+        let text = String::from_utf8(index.write()).unwrap();
+        let tail =
+            ",\"files\":198,\"flags\":[\"security\",\"withdrawn\"],\"scripts\":true,\"unpacked\":4711}";
+        assert!(text.lines().nth(1).unwrap().ends_with(tail), "{text}");
+        assert_eq!(DepotIndex::parse(text.as_bytes()).unwrap(), index);
+    }
+
+    #[test]
+    fn relations_are_ids_and_lists_have_an_end() {
+        for (many, reason) in [(10_001, "more than 10000"), (1, "not a patch id")] {
+            let mut index = index(&[]);
+            let obsoletes = vec![if many > 1 { "2-01" } else { "../x" }.to_owned(); many];
+            index.enter(PatchId::new("1-01").unwrap(), DepotPatch { obsoletes, ..patch("1-01") });
+            let error = DepotIndex::parse(&index.write()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_is_nested_without_end_is_refused() {
+        let text = format!("{{\"schema\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(matches!(DepotIndex::parse(text.as_bytes()), Err(IndexError::Form(_))));
     }
 
     #[test]

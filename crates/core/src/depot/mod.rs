@@ -5,16 +5,22 @@
 //! DEPOT/index/<sha256>.json    a copy under its own digest, with its signature .minisig beside it
 //! DEPOT/objects/ab/<sha256>    patches, manifests, signatures, READMEs; never changed, never removed
 //! DEPOT/keys/*.pub             shown to people, trusted by nobody
+//! DEPOT/flags                  what its keeper says of single patches
 //! ```
+//! A directory of patches that `patchadm depot index` indexed in place is one, too: its index names the patches as they
+//! are called there.
+//!
 //! The index names every object by digest and size, so one signature covers a depot. Its version only grows and it
 //! expires; a root keeps the highest version it saw of each depot, so an older or a forked index is refused. Making and
 //! reading depots is done by [`crate::operation`]; here are the values, and nothing opens a file.
 
 mod entry;
+mod flags;
 mod index;
 mod seen;
 
-pub use entry::{DepotFile, DepotPackage, DepotPatch};
+pub use entry::{DepotFile, DepotPackage, DepotPatch, is_plain_name};
+pub use flags::{DepotFlags, DepotFlagsError, LARGEST_FLAGS};
 pub(crate) use index::stamp;
 pub use index::{DepotIndex, IndexError, LARGEST_INDEX, SCHEMA};
 pub use seen::{IndexSight, LARGEST_MEMORY, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};

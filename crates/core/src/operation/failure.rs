@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::depots::DepotError;
 use super::scripts::failure::ScriptFailure;
 use crate::database::archive::ArchiveError;
 use crate::database::ledger::LedgerFault;
@@ -38,6 +39,17 @@ pub enum Failure {
     /// The patch was not tried, because this other one cannot go in or out.
     #[error("not tried because of patch {0}")]
     NotTried(String),
+    /// The patch could go in, but all or nothing was asked for, and this other one cannot go in.
+    #[error("{0} cannot go in")]
+    NotWithout(String),
+    /// An operand is neither a patch of the depot nor a list of such patches.
+    #[error("{operand} is no patch of {depot}, and no list of patches either")]
+    NotInDepot {
+        /// The operand.
+        operand: String,
+        /// The depot, as it was named.
+        depot: String,
+    },
     /// Everything should be done as the owner of the root, who is the superuser.
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),
@@ -91,6 +103,9 @@ pub enum Failure {
         /// The damage.
         error: SeenDepotsError,
     },
+    /// A depot cannot be used, or a patch not be fetched from it.
+    #[error(transparent)]
+    Depot(#[from] Box<DepotError>),
     /// A word that should be a patch id is none.
     #[error("{0}")]
     BadId(String),
@@ -117,6 +132,12 @@ pub enum Failure {
     /// The user was asked, and does not want it.
     #[error("not agreed to")]
     Declined,
+}
+
+impl From<DepotError> for Failure {
+    fn from(error: DepotError) -> Self {
+        Self::Depot(Box::new(error))
+    }
 }
 
 impl From<Refusal> for Failure {
@@ -210,6 +231,7 @@ impl Failure {
                 Cause::Interrupted(signal) => Some(signal),
                 _ => None,
             },
+            Self::Depot(error) => error.signal(),
             _ => None,
         }
     }

@@ -5,10 +5,12 @@
 
 pub mod adopt;
 pub mod adopt_undo;
+pub mod analysis;
 pub mod check;
 mod content;
 pub mod delta;
 pub mod depot_memory;
+pub mod depots;
 pub mod device;
 pub mod failure;
 mod identical;

@@ -9,6 +9,8 @@
 //! | what a patch is | [`patchinfo`], [`deletes`], [`readme`] |
 //! | which patches belong together | [`patch_order`] |
 //! | what a patch leaves in its save directory | [`obsoleted_by`], [`remote`] |
+//! | what other tools print about a machine | [`package_list`] (`pkginfo -x`, `-l`), [`showrev`] (`showrev -p`) |
+//! | what is known of all patches | [`patchdiag`] (`patchdiag.xref`) |
 //! | answers given in advance | [`admin`], [`response`] |
 //! | what these share | [`lines`], [`fields`] |
 //!
@@ -25,8 +27,10 @@ pub mod depend;
 pub mod fields;
 pub mod lines;
 pub mod obsoleted_by;
+pub mod package_list;
 pub mod params;
 pub mod patch_order;
+pub mod patchdiag;
 pub mod patchinfo;
 pub mod pkgmap;
 pub mod prototype;
@@ -38,6 +42,7 @@ mod realdata_tests;
 pub mod registration;
 pub mod remote;
 pub mod response;
+pub mod showrev;
 pub mod space;
 
 pub use fields::FieldError;

@@ -10,17 +10,16 @@ use rustix::io::Errno;
 use super::index_file::digest;
 use super::store::{Measured, ObjectSource, PROGRAM, measure};
 use super::{PublishError, PublishRequest};
-use crate::depot::{DepotFile, DepotPackage, DepotPatch, object_path};
+use crate::depot::{DepotFile, DepotPatch};
+use crate::operation::depots::{index_entry, macros_of};
 use crate::sign::{
     LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm, PublicKey, Signature, SignatureFormat,
     sha256_text,
 };
-use crate::source::{self, Extent, Form, Image, Origin};
+use crate::source::{self, Extent, Form, Origin};
 use patchadm_container::Compression;
 use patchadm_rootfs::{Dir, FileType, Lock, LockError, LockHolder};
-use patchadm_svr4::format::readme;
-use patchadm_svr4::package::Ftype;
-use patchadm_svr4::patch::{PatchId, PatchMacros};
+use patchadm_svr4::patch::PatchId;
 
 /// The directory of a `delta` that holds its patches, and the one that holds what is to be signed.
 const PATCHES: &str = "patches";
@@ -123,10 +122,11 @@ fn read_patch(
     let fail = |reason: String| PublishError::Patch { path: path.to_owned(), reason };
     let (file, measured) = measure(path, request)?;
     let (_, image) = source::open(Origin::File(file, path), Extent::Everything)?;
-    let macros = macros(&image).map_err(fail)?;
+    let macros = macros_of(&image).map_err(fail)?;
+    check_form(image.form).map_err(fail)?;
     let beside = BesidePatch::of(path, work)?;
     let manifest = beside.checked_manifest(&macros.id, &measured, request.signing.key())?;
-    let mut entry = entry(&image, &macros, &measured).map_err(fail)?;
+    let mut entry = index_entry(&image, &macros, DepotFile::new(&measured.sha256, measured.size));
     entry.date =
         manifest.and_then(|manifest| manifest.date).unwrap_or_else(|| crate::depot::stamp(&request.now));
     let mut objects =
@@ -251,70 +251,10 @@ fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PublishError> 
     Ok(Some(bytes))
 }
 
-/// The macros of a patch, which all its packages agree on.
-fn macros(image: &Image) -> Result<PatchMacros, String> {
-    let mut found: Option<PatchMacros> = None;
-    for package in &image.packages {
-        let macros = PatchMacros::from_params(&package.params, PatchId::SEPARATOR);
-        let macros = macros.map_err(|error| format!("package {}: {error}", package.directory))?;
-        let macros = macros.ok_or_else(|| format!("package {} is not part of a patch", package.directory))?;
-        match &found {
-            Some(first) if first.id != macros.id => {
-                return Err(format!("its packages name two patches, {} and {}", first.id, macros.id));
-            }
-            _ => found = found.or(Some(macros)),
-        }
-    }
-    found.ok_or_else(|| "it has no package".to_owned())
-}
-
-fn entry(image: &Image, macros: &PatchMacros, measured: &Measured) -> Result<DepotPatch, String> {
-    let field = |label| image.readme.as_ref().and_then(|(_, text)| readme::field(text, label));
-    let keywords = field("Keywords").unwrap_or_default();
-    let packages = image.packages.iter().map(|package| {
-        let text = |name| package.params.text(name).into_owned();
-        DepotPackage { pkg: text("PKG"), arch: text("ARCH"), version: text("VERSION") }
-    });
-    let objects = image.packages.iter().map(|package| {
-        let delivered = package.pkgmap.entries.iter();
-        let delivered = delivered.filter(|entry| entry.object.ftype != Ftype::Information).count();
-        (delivered + package.deletes.len()) as u64
-    });
-    Ok(DepotPatch {
-        id: macros.id.to_string(),
-        path: object_path(&measured.sha256),
-        sha256: measured.sha256.clone(),
-        size: measured.size,
-        format: format_word(image.form)?.to_owned(),
-        manifest: None,
-        signature: None,
-        readme: None,
-        date: String::new(),
-        synopsis: field("Synopsis").unwrap_or_default(),
-        keywords: keywords
-            .split([' ', ',', '\n'])
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect(),
-        properties: macros.properties.clone(),
-        packages: packages.collect(),
-        requires: macros.requires.iter().map(|one| join(one.ids())).collect(),
-        obsoletes: macros.obsoletes.iter().map(ToString::to_string).collect(),
-        incompat: macros.incompatibles.iter().map(ToString::to_string).collect(),
-        files: objects.sum(),
-    })
-}
-
-fn join(alternatives: &[PatchId]) -> String {
-    alternatives.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
-}
-
-fn format_word(form: Form) -> Result<&'static str, String> {
+/// Refuses a form that mirrors and readers of every version cannot be given.
+fn check_form(form: Form) -> Result<(), String> {
     match form {
-        Form::Zip => Ok("zip"),
-        Form::Tar(None) => Ok("tar"),
-        Form::Tar(Some(Compression::Gzip)) => Ok("tar.gz"),
-        Form::Datastream(None) => Ok("datastream"),
+        Form::Zip | Form::Tar(None | Some(Compression::Gzip)) | Form::Datastream(None) => Ok(()),
         _ => Err("a depot takes zip, tar, tar.gz and datastream".to_owned()),
     }
 }

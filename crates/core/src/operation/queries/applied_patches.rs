@@ -24,25 +24,42 @@ pub enum PatchesError {
 /// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more
 /// was recorded of them, and they cannot be backed out.
 pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
+    Ok(installed_software(reader)?.patches)
+}
+
+/// The software of a root at one moment.
+#[derive(Clone, Debug)]
+pub struct InstalledSoftware {
+    /// The applied patches, in the order of listings.
+    pub patches: Vec<AppliedPatch>,
+    /// The instances of all packages, with their parameters.
+    pub packages: Vec<(PkgInst, Params)>,
+}
+
+/// Reads the applied patches and the installed packages.
+pub fn installed_software<'a>(
+    reader: impl Into<RecordReader<'a>>,
+) -> Result<InstalledSoftware, PatchesError> {
     let reader = reader.into();
     let separator = &policy::of_root(reader.root())?.separator;
     let root = reader.root();
-    let patches = read_consistently(reader, |view| {
+    let software = read_consistently(reader, |view| {
         let records = all::each(view, |package| {
             let Some(params) = package.params()? else { return Ok(None) };
             let records = installed::patch_records(root, package.inst(), &params, separator)?;
             let progressive = progressive_patch(package.inst(), &params, &records, separator);
-            Ok::<_, DatabaseError>(Some((records, progressive)))
+            Ok::<_, DatabaseError>(Some(((records, progressive), (package.inst().clone(), params))))
         })?;
+        let (records, packages): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let (applied, progressive): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let mut patches: Vec<AppliedPatch> = AppliedPatches::new(applied).iter().cloned().collect();
         for patch in progressive.into_iter().flatten() {
             merge(&mut patches, patch);
         }
         patches.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok::<_, DatabaseError>(patches)
+        Ok::<_, DatabaseError>(InstalledSoftware { patches, packages })
     })?;
-    Ok(patches)
+    Ok(software)
 }
 
 /// The progressive patch that the package is, if it is one.

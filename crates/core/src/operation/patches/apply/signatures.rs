@@ -21,7 +21,7 @@ pub struct SignatureRequest {
 
 /// The demands that a patch must meet, each with its keys: that of the root and, where the host's policy bounds it, that
 /// of the host. Keys of a root that cannot be believed are an error unless nobody asks for signatures.
-pub(super) fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
+pub fn demands(ground: &RootAndPolicy, request: &SignatureRequest) -> Result<Vec<Demand>, Failure> {
     if request.word == Some(DemandWord::Off) {
         return Ok(Vec::new());
     }

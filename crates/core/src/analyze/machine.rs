@@ -1,0 +1,164 @@
+//! What an analysis has to know of a machine: its packages, and the patches applied to them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::reference::ReferencePatch;
+use patchadm_svr4::format::package_list::PackageListLine;
+use patchadm_svr4::format::showrev::ShowrevLine;
+use patchadm_svr4::patch::{AppliedPatch, PatchId};
+
+/// An installed package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstalledPackage {
+    /// The instance; what follows a dot is no part of the name of the package.
+    pub instance: String,
+    /// The architecture.
+    pub arch: String,
+    /// The version.
+    pub version: String,
+}
+
+/// An applied patch, as far as others are told from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstalledPatch {
+    /// The patch.
+    pub id: PatchId,
+    /// The patches that it obsoletes.
+    pub obsoletes: Vec<PatchId>,
+}
+
+/// The packages and patches of a machine.
+#[derive(Clone, Debug, Default)]
+pub struct MachineFacts {
+    /// The versions and architectures of the packages of each name.
+    packages: HashMap<String, HashSet<(String, String)>>,
+    /// The highest applied revision of each base.
+    installed: BTreeMap<String, PatchId>,
+    /// What applied patches say that they obsolete, by base.
+    obsoletes: HashMap<String, Vec<PatchId>>,
+}
+
+impl MachineFacts {
+    /// Collects the facts.
+    pub fn new(
+        packages: impl IntoIterator<Item = InstalledPackage>,
+        patches: impl IntoIterator<Item = InstalledPatch>,
+    ) -> Self {
+        let mut facts = Self::default();
+        for InstalledPackage { instance, arch, version } in packages {
+            let name = instance.split('.').next().unwrap_or_default().to_owned();
+            facts.packages.entry(name).or_default().insert((version, compact(&arch)));
+        }
+        for InstalledPatch { id, obsoletes } in patches {
+            for entry in obsoletes.into_iter().filter(|entry| !entry.same_base(&id)) {
+                facts.obsoletes.entry(entry.base().to_owned()).or_default().push(entry);
+            }
+            let highest = facts.installed.entry(id.base().to_owned()).or_insert_with(|| id.clone());
+            if *highest < id {
+                *highest = id;
+            }
+        }
+        facts
+    }
+
+    /// The highest applied revision of a base.
+    pub(super) fn installed(&self, base: &str) -> Option<&PatchId> {
+        self.installed.get(base)
+    }
+
+    /// The highest applied revision of each base.
+    pub(super) fn all_installed(&self) -> impl Iterator<Item = &PatchId> {
+        self.installed.values()
+    }
+
+    /// Whether an applied patch of another base contains this one.
+    pub(super) fn obsoletes(&self, id: &PatchId) -> bool {
+        self.obsoletes.get(id.base()).is_some_and(|entries| entries.iter().any(|entry| entry.contains(id)))
+    }
+
+    /// Whether a package that the patch is for is installed, in exactly that version and for one of the architectures.
+    pub(super) fn has_package_of(&self, patch: &ReferencePatch) -> bool {
+        patch.packages.iter().any(|package| {
+            let Some(there) = self.packages.get(&package.name) else { return false };
+            there.iter().filter(|(version, _)| *version == package.version).any(|(_, arch)| {
+                match &package.arch {
+                    Some(wanted) => compact(wanted) == *arch,
+                    None => patch.archs.iter().any(|wanted| wanted == arch),
+                }
+            })
+        })
+    }
+}
+
+impl From<PackageListLine> for InstalledPackage {
+    fn from(line: PackageListLine) -> Self {
+        Self { instance: line.instance, arch: line.arch, version: line.version }
+    }
+}
+
+impl From<ShowrevLine> for InstalledPatch {
+    fn from(line: ShowrevLine) -> Self {
+        Self { obsoletes: line.obsoletes.iter().cloned().collect(), id: line.id }
+    }
+}
+
+impl From<&AppliedPatch> for InstalledPatch {
+    fn from(patch: &AppliedPatch) -> Self {
+        Self { id: patch.id.clone(), obsoletes: patch.obsoletes.iter().cloned().collect() }
+    }
+}
+
+/// An architecture as the rules compare it: without white space.
+fn compact(arch: &str) -> String {
+    arch.chars().filter(|letter| !letter.is_whitespace()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::reference::ReferencePackage;
+
+    fn id(text: &str) -> PatchId {
+        PatchId::new(text).unwrap()
+    }
+
+    #[test]
+    fn the_highest_revision_counts_and_obsoletion_covers_lower_ones() {
+        let patch = |text, obsoletes: &[&str]| InstalledPatch {
+            id: id(text),
+            obsoletes: obsoletes.iter().map(|text| id(text)).collect(),
+        };
+        let facts =
+            MachineFacts::new([], [patch("1-02", &["2-03", "1-01"]), patch("1-10", &[]), patch("1-9", &[])]);
+        assert_eq!(facts.installed("1").unwrap().as_str(), "1-10");
+        let is_obsolete = |text| facts.obsoletes(&id(text));
+        assert_eq!(
+            ["2-03", "2-01", "2-04", "1-01", "3-01"].map(is_obsolete),
+            [true, true, false, false, false]
+        );
+    }
+
+    #[test]
+    fn a_package_fits_in_name_version_and_architecture() {
+        let package = |instance: &str, arch: &str, version: &str| InstalledPackage {
+            instance: instance.to_owned(),
+            arch: arch.to_owned(),
+            version: version.to_owned(),
+        };
+        let facts = MachineFacts::new([package("A", "sparc", "1"), package("A.2", "all", "2")], []);
+        let fits = |name: &str, version: &str, arch: Option<&str>, archs: &[&str]| {
+            let package = ReferencePackage {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                arch: arch.map(str::to_owned),
+            };
+            let archs = archs.iter().map(|&arch| arch.to_owned()).collect();
+            let patch =
+                ReferencePatch { packages: vec![package], archs, ..ReferencePatch::made_up("1-01", &[]) };
+            facts.has_package_of(&patch)
+        };
+        assert!(fits("A", "1", None, &["i386", "sparc"]) && fits("A", "2", Some("all"), &[]));
+        assert!(!fits("A", "1", None, &["i386"]) && !fits("A", "1", Some("all"), &["sparc"]));
+        assert!(!fits("A", "1.0", None, &["sparc"]) && !fits("A.2", "2", Some("all"), &[]));
+    }
+}

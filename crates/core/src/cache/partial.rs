@@ -1,0 +1,145 @@
+//! An object that is being fetched: what is there of it, and where it comes from.
+
+use std::io::Read as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::error::CacheError;
+use crate::sign::sha256_text;
+use patchadm_rootfs::{Dir, RootError, WritableFile};
+use patchadm_svr4::package::Mode;
+
+/// The largest note about an origin that is read, in bytes.
+const LARGEST_ORIGIN: u64 = 16 << 10;
+
+const BUFFER: usize = 1 << 18;
+
+/// Where the first bytes of an object came from, so that the rest can be asked of the same file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialOrigin {
+    /// The address.
+    pub url: String,
+    /// The strong entity tag, if the server gave one.
+    pub etag: Option<String>,
+    /// The date of the file as the server wrote it, if it gave one.
+    pub modified: Option<String>,
+    /// The size of the whole, in bytes.
+    pub size: u64,
+}
+
+/// An object that is being fetched, locked for one writer as long as the value is there.
+pub struct PartialDownload {
+    dir: Dir,
+    shelf: Dir,
+    sha256: String,
+    file: WritableFile,
+    length: u64,
+    sum: Sha256,
+}
+
+impl PartialDownload {
+    pub(super) fn open(
+        dir: Dir,
+        shelf: Dir,
+        sha256: &str,
+        wait: &mut dyn FnMut(u64) -> Result<bool, CacheError>,
+    ) -> Result<Option<Self>, CacheError> {
+        loop {
+            let file = dir.open_or_create(sha256.as_bytes(), Mode::of(0o600))?;
+            if !file.try_lock()? {
+                if !wait(file.size()?)? {
+                    return Err(CacheError::Held(dir.root().show(&dir.at(sha256.as_bytes()))));
+                }
+                continue;
+            }
+            if shelf.look(sha256.as_bytes())?.is_some() {
+                // Another command was faster. What was made here a moment ago is of no use to anybody.
+                dir.remove(sha256.as_bytes())?;
+                return Ok(None);
+            }
+            let is_current = dir.look(sha256.as_bytes())?.map(|seen| seen.inode) == Some(file.look()?.inode);
+            if is_current {
+                let sha256 = sha256.to_owned();
+                return Ok(Some(Self { dir, shelf, sha256, file, length: 0, sum: Sha256::new() }));
+            }
+        }
+    }
+
+    /// Reads what an earlier command left, if its note says where that came from. Without a note it begins anew.
+    pub fn resume(&mut self) -> Result<Option<PartialOrigin>, CacheError> {
+        let note = self.dir.read_regular(self.note_name().as_bytes(), LARGEST_ORIGIN)?;
+        let origin = note.and_then(|text| serde_json::from_slice::<PartialOrigin>(&text).ok());
+        let length = self.file.size()?;
+        let Some(origin) = origin.filter(|origin| length > 0 && length <= origin.size) else {
+            self.restart()?;
+            return Ok(None);
+        };
+        self.file.rewind()?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let count = match self.file.read(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.dir.read_error(self.sha256.as_bytes(), &error).into()),
+                Ok(count) => count,
+            };
+            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+            self.sum.update(bytes);
+            self.length += count as u64;
+        }
+        Ok(Some(origin))
+    }
+
+    /// Notes where the bytes come from that follow.
+    pub fn note_origin(&self, origin: &PartialOrigin) -> Result<(), CacheError> {
+        // Strings and a number: serialising these cannot fail.
+        let text = serde_json::to_vec(origin).unwrap_or_default();
+        let name = self.note_name();
+        self.dir.remove(name.as_bytes())?;
+        self.dir.create(name.as_bytes())?.put(&text)?;
+        Ok(())
+    }
+
+    /// The number of bytes that are there.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Appends bytes.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
+        self.file.put(bytes)?;
+        self.sum.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Gives up what is there and begins at the first byte.
+    pub fn restart(&mut self) -> Result<(), CacheError> {
+        self.dir.remove(self.note_name().as_bytes())?;
+        self.file.set_size(0)?;
+        (self.length, self.sum) = (0, Sha256::new());
+        Ok(())
+    }
+
+    /// Whether what is there has the digest of the object.
+    pub fn is_right(&self) -> bool {
+        sha256_text(&self.sum.clone().finalize().into()) == self.sha256
+    }
+
+    /// Makes an object of it, whose bytes are durable before it has its name.
+    pub fn finish(self) -> Result<(), CacheError> {
+        self.file.sync()?;
+        self.dir.replace(self.sha256.as_bytes(), &self.shelf, self.sha256.as_bytes())?;
+        Ok(self.dir.remove(self.note_name().as_bytes())?)
+    }
+
+    /// Removes what is there: it is of no use to anybody.
+    pub fn discard(self) -> Result<(), RootError> {
+        self.dir.remove(self.note_name().as_bytes())?;
+        self.dir.remove(self.sha256.as_bytes())
+    }
+
+    fn note_name(&self) -> String {
+        format!("{}.json", self.sha256)
+    }
+}

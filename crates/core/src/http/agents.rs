@@ -1,0 +1,75 @@
+//! The connections of a client: one set of them for each proxy, and one for what is reached directly.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Proxy};
+
+use super::address::Address;
+use super::certificates::believed;
+use super::error::HttpProblem;
+use super::settings::HttpSettings;
+
+/// What the program calls itself.
+const NAME: &str = concat!("patchadm/", env!("CARGO_PKG_VERSION"));
+
+/// The largest head of an answer, in bytes.
+const LARGEST_HEAD: usize = 64 << 10;
+
+/// The buffer of a connection, in bytes.
+const BUFFER: usize = 128 << 10;
+
+/// The connections by proxy.
+#[derive(Debug, Default)]
+pub(super) struct Agents {
+    by_proxy: Mutex<BTreeMap<(Option<String>, bool), Agent>>,
+}
+
+impl Agents {
+    /// The connections for an address. Certificates are read when the first secure address is asked for.
+    pub(super) fn of(&self, address: &Address, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
+        let key = (settings.proxies.of(address), address.is_secure());
+        let mut agents = self.by_proxy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agents.get(&key) {
+            return Ok(agent.clone());
+        }
+        let agent = agent(key.0.as_deref(), key.1, settings)?;
+        agents.insert(key, agent.clone());
+        Ok(agent)
+    }
+}
+
+fn agent(proxy: Option<&str>, is_secure: bool, settings: &HttpSettings) -> Result<Agent, HttpProblem> {
+    let unusable =
+        |proxy: &str| HttpProblem::Proxy(proxy.chars().take(200).flat_map(char::escape_debug).collect());
+    let used = match proxy {
+        Some(named) => Some(Proxy::new(named).map_err(|_| unusable(named))?),
+        None => None,
+    };
+    let certificates = if is_secure { believed(settings)? } else { Vec::new() };
+    let patience = &settings.patience;
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(used)
+        .user_agent(NAME)
+        .accept_encoding("identity")
+        .timeout_connect(Some(patience.connect))
+        .timeout_resolve(Some(patience.connect))
+        .timeout_recv_response(Some(patience.first_byte))
+        .timeout_per_read(Some(patience.slow))
+        .max_response_header_size(LARGEST_HEAD)
+        .input_buffer_size(BUFFER)
+        .tls_config(tls(&certificates))
+        .build();
+    Ok(config.new_agent())
+}
+
+fn tls(certificates: &[Certificate<'static>]) -> TlsConfig {
+    TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(certificates))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build()
+}

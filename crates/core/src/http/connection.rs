@@ -1,0 +1,231 @@
+//! A question under way: a thread reads what the server sends, and the caller takes it in parts.
+//!
+//! The caller waits for a part at most a moment at a time, so that it can end whatever the server does. A thread that nobody
+//! listens to ends at its next part, or when the server is silent for too long.
+
+use std::io::Read as _;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq::http::{HeaderMap, StatusCode};
+use ureq::{Agent, Error};
+
+use super::address::Address;
+use super::error::{HttpError, HttpProblem};
+use super::request::{HttpRequest, Validators};
+use super::settings::Patience;
+
+/// The pause between two looks at whether to go on.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The parts in which a file is handed on, in bytes, and how many wait at most.
+const PART: usize = 256 << 10;
+const MOST_WAITING: usize = 8;
+
+/// What the thread says.
+enum Heard {
+    Head(StatusCode, HeaderMap),
+    Part(Vec<u8>),
+    End,
+    Failed(HttpProblem),
+}
+
+/// A question that was sent.
+pub(super) struct Exchange {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    listener: Listener,
+}
+
+/// The content of a file as it comes.
+pub struct HttpBody {
+    listener: Listener,
+    from: u64,
+    size: Option<u64>,
+    validators: Validators,
+}
+
+struct Listener {
+    heard: Receiver<Heard>,
+    address: String,
+    patience: Patience,
+    /// How long was waited for a part, and the bytes that came in that time.
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Exchange {
+    /// Asks a server, and waits for the head of its answer.
+    pub(super) fn begin(
+        agent: &Agent,
+        request: &HttpRequest<'_>,
+        patience: &Patience,
+        interrupt: &dyn Fn() -> Option<i32>,
+    ) -> Result<Self, HttpError> {
+        let (teller, heard) = sync_channel(MOST_WAITING);
+        let headers = headers_of(request);
+        let (agent, address) = (agent.clone(), request.address.clone());
+        // It ends by itself; who is not interested any more does not wait for it.
+        thread::spawn(move || converse(&agent, &address, &headers, &teller));
+        let address = request.address.to_string();
+        let mut listener =
+            Listener { heard, address, patience: patience.clone(), waited: Duration::ZERO, bytes: 0 };
+        match listener.next(patience.connect + patience.connect + patience.first_byte, interrupt)? {
+            Heard::Head(status, headers) => Ok(Self { status, headers, listener }),
+            Heard::Failed(problem) => Err(listener.error(problem)),
+            Heard::Part(_) | Heard::End => {
+                Err(listener.error(HttpProblem::Broken("the server does not answer".to_owned())))
+            }
+        }
+    }
+
+    /// The text of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The content that follows.
+    pub(super) fn body(self, from: u64, size: Option<u64>, validators: Validators) -> HttpBody {
+        HttpBody { listener: self.listener, from, size, validators }
+    }
+}
+
+impl HttpBody {
+    /// The number of bytes that the server leaves out at the beginning.
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// The size of the whole file, if the server says it.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// The state of the file.
+    pub fn validators(&self) -> &Validators {
+        &self.validators
+    }
+
+    /// The next bytes; `None` at the end. A server that sends next to nothing is an error.
+    pub fn next_bytes(&mut self, interrupt: &dyn Fn() -> Option<i32>) -> Result<Option<Vec<u8>>, HttpError> {
+        let limit = self.listener.patience.slow;
+        match self.listener.next(limit, interrupt)? {
+            Heard::Part(bytes) => Ok(Some(bytes)),
+            Heard::End | Heard::Head(..) => Ok(None),
+            Heard::Failed(problem) => Err(self.listener.error(problem)),
+        }
+    }
+}
+
+impl Listener {
+    /// Waits for what the thread says next, as long as the speed is not below the slowest for a whole `limit`.
+    fn next(&mut self, limit: Duration, interrupt: &dyn Fn() -> Option<i32>) -> Result<Heard, HttpError> {
+        loop {
+            let began = Instant::now();
+            let heard = self.heard.recv_timeout(LOOK);
+            self.waited += began.elapsed();
+            if let Some(signal) = interrupt() {
+                return Err(self.error(HttpProblem::Interrupted(signal)));
+            }
+            if let Ok(Heard::Part(bytes)) = &heard {
+                self.bytes += bytes.len() as u64;
+            }
+            if self.waited >= limit {
+                let least = self.patience.slowest.saturating_mul(limit.as_secs().max(1));
+                if self.bytes < least && !matches!(heard, Ok(Heard::End | Heard::Head(..))) {
+                    return Err(self.error(HttpProblem::Slow(self.patience.slowest)));
+                }
+                (self.waited, self.bytes) = (Duration::ZERO, 0);
+            }
+            match heard {
+                Ok(heard) => return Ok(heard),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(self.error(HttpProblem::Broken("the connection ended".to_owned())));
+                }
+            }
+        }
+    }
+
+    fn error(&self, problem: HttpProblem) -> HttpError {
+        HttpError { address: self.address.clone(), problem }
+    }
+}
+
+fn headers_of(request: &HttpRequest<'_>) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::new();
+    if let Some((from, condition)) = request.rest.and_then(|(from, known)| Some((from, known.condition()?))) {
+        headers.push(("Range", format!("bytes={from}-")));
+        headers.push(("If-Range", condition.to_owned()));
+    }
+    if let Some(known) = request.known {
+        if let Some(etag) = &known.etag {
+            headers.push(("If-None-Match", etag.clone()));
+        } else if let Some(modified) = &known.modified {
+            headers.push(("If-Modified-Since", modified.clone()));
+        }
+    }
+    headers
+}
+
+/// Asks, and tells what comes, until nobody listens.
+fn converse(agent: &Agent, address: &Address, headers: &[(&str, String)], teller: &SyncSender<Heard>) {
+    let mut request = agent.get(address.to_string());
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let last = match request.call() {
+        Err(error) => Heard::Failed(problem_of(&error)),
+        Ok(answer) => {
+            let (parts, body) = answer.into_parts();
+            let head = Heard::Head(parts.status, parts.headers);
+            if teller.send(head).is_err() {
+                return;
+            }
+            match hand_on(&mut body.into_reader(), teller) {
+                Err(problem) => Heard::Failed(problem),
+                Ok(false) => return,
+                Ok(true) => Heard::End,
+            }
+        }
+    };
+    // Nobody may listen any more.
+    let _ = teller.send(last);
+}
+
+/// Hands on all bytes; false where nobody listens.
+fn hand_on(body: &mut ureq::BodyReader<'_>, teller: &SyncSender<Heard>) -> Result<bool, HttpProblem> {
+    let mut buffer = vec![0; PART];
+    loop {
+        let count = body.read(&mut buffer).map_err(|error| match error.downcast::<Error>() {
+            Ok(error) => problem_of(&error),
+            Err(error) => HttpProblem::Broken(without_number(&error.to_string())),
+        })?;
+        let part = buffer.get(..count).unwrap_or_default().to_vec();
+        if part.is_empty() {
+            return Ok(true);
+        }
+        if teller.send(Heard::Part(part)).is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+/// The words of the system without its number.
+fn without_number(text: &str) -> String {
+    text.split(" (os error").next().unwrap_or(text).to_owned()
+}
+
+fn problem_of(error: &Error) -> HttpProblem {
+    match error {
+        Error::HostNotFound => HttpProblem::Broken("the host is not known".to_owned()),
+        Error::Timeout(_) => HttpProblem::Broken("the server takes too long".to_owned()),
+        Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => HttpProblem::Untrusted(error.to_string()),
+        Error::Io(inner) => match inner.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => HttpProblem::Untrusted(error.to_string()),
+            None => HttpProblem::Broken(without_number(&inner.to_string())),
+        },
+        error => HttpProblem::Broken(error.to_string()),
+    }
+}

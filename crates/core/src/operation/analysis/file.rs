@@ -1,0 +1,67 @@
+//! The files of an analysis, read up to a limit, and what can be wrong with them.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::analyze::{CrossReference, from_patchdiag};
+use patchadm_svr4::format::package_list::PackageListError;
+use patchadm_svr4::format::patchdiag::{self, PatchdiagError};
+use patchadm_svr4::format::showrev::ShowrevError;
+
+/// The reason a file of an analysis cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalysisError {
+    /// A file that cannot be read.
+    #[error("cannot read {}: {reason}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// A file that is no cross-reference.
+    #[error("{} is not a cross-reference of patches: {reason}", .path.display())]
+    CrossReference {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        reason: PatchdiagError,
+    },
+    /// A file that is no list of patches.
+    #[error("{} is not the output of showrev -p: {reason}", .path.display())]
+    Patches {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        reason: ShowrevError,
+    },
+    /// A file that is no list of packages.
+    #[error("{} is not the output of pkginfo -x or -l: {reason}", .path.display())]
+    Packages {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        reason: PackageListError,
+    },
+}
+
+/// Reads a `patchdiag.xref`.
+pub fn read_cross_reference(path: &Path) -> Result<CrossReference, AnalysisError> {
+    parse_cross_reference(path, &read(path, patchdiag::LARGEST_FILE)?)
+}
+
+/// Parses the text of a `patchdiag.xref`, which came from `path`.
+pub fn parse_cross_reference(path: &Path, text: &[u8]) -> Result<CrossReference, AnalysisError> {
+    let file = patchdiag::parse(text)
+        .map_err(|reason| AnalysisError::CrossReference { path: path.to_owned(), reason })?;
+    Ok(from_patchdiag(&file))
+}
+
+/// Reads a file of at most `largest` bytes and one more, by which whoever parses it sees that it is larger.
+pub(super) fn read(path: &Path, largest: usize) -> Result<Vec<u8>, AnalysisError> {
+    let mut text = Vec::new();
+    let most = u64::try_from(largest).unwrap_or(u64::MAX).saturating_add(1);
+    let result = File::open(path).and_then(|file| file.take(most).read_to_end(&mut text));
+    result.map(|_| text).map_err(|reason| AnalysisError::File { path: path.to_owned(), reason })
+}

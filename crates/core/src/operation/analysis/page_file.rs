@@ -1,0 +1,50 @@
+//! The file of a page, which is there whole or not at all.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
+
+/// The part of private names that tells whose they are.
+const PROGRAM: &str = "patchadm-page";
+
+/// Everybody may read it.
+const MODE: u32 = 0o644;
+
+/// Writes a file by one rename that is on the disk afterwards; what had its name before is replaced.
+pub fn write_page(path: &Path, text: &[u8]) -> Result<(), RootError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let dir = Dir::of_host(parent.unwrap_or(Path::new(".")))?;
+    let (private, mut file) = dir.create_private(PROGRAM)?;
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let written = file
+        .put(text)
+        .and_then(|()| file.set_mode(Mode::of(MODE)))
+        .and_then(|()| file.sync())
+        .and_then(|()| dir.rename(&private, name))
+        .and_then(|()| dir.sync());
+    if written.is_err() {
+        // What cannot be removed now goes with the next page.
+        let _ = dir.remove(&private);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_replaces_the_one_before_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("page.html");
+        for text in ["one", "two"] {
+            write_page(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        assert!(write_page(&dir.path().join("none/page.html"), b"").is_err());
+        assert!(write_page(&dir.path().join(".."), b"").is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

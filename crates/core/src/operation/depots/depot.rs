@@ -1,0 +1,148 @@
+//! A depot that is open: its index, whether that is to be believed, and where it is.
+
+use super::error::DepotError;
+use super::in_place::{index_of, read_in_place};
+use super::index_bytes::IndexBytes;
+use super::known_patches::KnownPatches;
+use super::location::DepotLocation;
+use super::session::FetchSession;
+use crate::depot::{DepotIndex, IndexSight, StaleIndex};
+use crate::operation::depot_memory::{check_index, remember_index};
+use crate::operation::failure::Failure;
+use crate::operation::session::Session;
+use crate::sign::{Demand, DemandWord, SignatureState, Verdict, sha256, sha256_text};
+use chrono::{DateTime, Utc};
+use patchadm_rootfs::Root;
+
+/// A depot whose index was read, as far as its signature is good enough for all demands.
+#[derive(Debug)]
+pub struct Depot {
+    location: DepotLocation,
+    /// The location in one spelling.
+    remembered: String,
+    index: DepotIndex,
+    sha256: String,
+    verdict: Verdict,
+    is_indexed_here: bool,
+    passed_over: Vec<(String, String)>,
+}
+
+/// Opens a depot: reads its index, judges the signature of that by each demand, and only then reads what it says. A
+/// directory of patches without an index is indexed in memory, and is as good as an unsigned index.
+pub fn open_depot(
+    location: &DepotLocation,
+    demands: &[Demand],
+    session: &FetchSession<'_>,
+) -> Result<Depot, DepotError> {
+    session.go_on()?;
+    let bytes = match location {
+        DepotLocation::Address(address) => Some(IndexBytes::of_address(address, session)?),
+        DepotLocation::Directory(path) if !path.is_dir() => return Err(DepotError::NotThere(path.clone())),
+        DepotLocation::Directory(path) => IndexBytes::of_directory(path)?,
+    };
+    let Some(bytes) = bytes else { return index_here(location, demands, session) };
+    let verdict = bytes.judged(demands)?;
+    Ok(Depot {
+        location: location.clone(),
+        remembered: location.remembered(),
+        index: bytes.parsed()?,
+        sha256: bytes.sha256,
+        verdict,
+        is_indexed_here: false,
+        passed_over: Vec::new(),
+    })
+}
+
+/// Indexes a directory in memory.
+fn index_here(
+    location: &DepotLocation,
+    demands: &[Demand],
+    session: &FetchSession<'_>,
+) -> Result<Depot, DepotError> {
+    let DepotLocation::Directory(directory) = location else {
+        return Err(DepotError::NoIndex(location.to_string()));
+    };
+    if demands.iter().any(|demand| demand.word == DemandWord::Require) || directory.join("objects").is_dir() {
+        return Err(DepotError::NoIndex(directory.display().to_string()));
+    }
+    let known = KnownPatches::new();
+    let read = read_in_place(directory, &known, session.access.interrupt, session.access.progress)?;
+    let remembered = location.remembered();
+    // No name that is drawn by lot: it is never remembered.
+    let name = sha256_text(&sha256(remembered.as_bytes())).get(..32).unwrap_or_default().to_owned();
+    let index = index_of(read.patches, name, session.access.now);
+    let passed_over = read.known.into_iter().filter_map(|known| Some((known.name, known.reason?)));
+    Ok(Depot {
+        location: location.clone(),
+        remembered,
+        sha256: sha256_text(&sha256(&index.write())),
+        index,
+        verdict: Verdict::unchecked(),
+        is_indexed_here: true,
+        passed_over: passed_over.collect(),
+    })
+}
+
+impl Depot {
+    /// Where it is.
+    pub fn location(&self) -> &DepotLocation {
+        &self.location
+    }
+
+    /// What it holds.
+    pub fn index(&self) -> &DepotIndex {
+        &self.index
+    }
+
+    /// The SHA-256 of its index.
+    pub fn index_sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The verdict on the signature of the index, by the strictest demand.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// Whether it has no index of its own, and was indexed in memory.
+    pub fn is_indexed_here(&self) -> bool {
+        self.is_indexed_here
+    }
+
+    /// What was not read as a patch when it was indexed in memory: the names and the reasons.
+    pub fn passed_over(&self) -> &[(String, String)] {
+        &self.passed_over
+    }
+
+    /// Compares the index with what a root remembers, without a lock. An expired one is returned where the demand lets it
+    /// pass, so that it can be said.
+    pub fn check(
+        &self,
+        root: &Root,
+        demand: DemandWord,
+        now: DateTime<Utc>,
+    ) -> Result<Option<StaleIndex>, Failure> {
+        if self.is_indexed_here {
+            return Ok(None);
+        }
+        check_index(root, &self.sight(), demand, now)
+    }
+
+    /// Compares the index again, under the lock that a session has, and remembers it if its signature is trusted: anybody
+    /// could show another one with a version that no true one ever reaches.
+    pub fn remember(
+        &self,
+        session: &Session<'_>,
+        demand: DemandWord,
+        now: DateTime<Utc>,
+    ) -> Result<Option<StaleIndex>, Failure> {
+        match self.verdict.state {
+            SignatureState::Trusted => remember_index(session, &self.sight(), demand, now),
+            _ => self.check(&session.ground.root, demand, now),
+        }
+    }
+
+    fn sight(&self) -> IndexSight<'_> {
+        IndexSight { location: &self.remembered, index: &self.index, sha256: &self.sha256 }
+    }
+}

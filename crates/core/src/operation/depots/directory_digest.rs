@@ -1,0 +1,94 @@
+//! The digest of a directory: that of the sorted list of its files, each with its own digest.
+//!
+//! The list is what `find -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort` prints, names as they are. Directories
+//! alone do not count. Whatever is neither a file nor a directory has no digest, so a directory that holds it has none.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::cache::{ObjectDigest, digest_of_file};
+use crate::sign::{sha256, sha256_text};
+
+/// Directories inside directories, at most.
+const DEEPEST: usize = 256;
+
+/// The most files of one directory.
+const MOST_FILES: usize = 1_000_000;
+
+/// Reads all files of a directory, and returns the digest of their list and their bytes together.
+pub fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
+    let (mut lines, mut size) = (BTreeSet::new(), 0_u64);
+    for path in files_of_directory(directory)? {
+        let found = digest_of_file::<io::Error>(&mut File::open(directory.join(&path))?, |_| Ok(()))?;
+        let mut line = format!("{}  ", found.sha256).into_bytes();
+        line.extend_from_slice(path.as_os_str().as_bytes());
+        line.push(b'\n');
+        lines.insert(line);
+        size = size.saturating_add(found.size);
+    }
+    let list: Vec<u8> = lines.into_iter().flatten().collect();
+    Ok(ObjectDigest { sha256: sha256_text(&sha256(&list)), size })
+}
+
+/// Lists the files below a directory, each by its path from there. Links, devices and the like are an error.
+pub(super) fn files_of_directory(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    list(directory, Path::new(""), 0, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
+fn list(top: &Path, below: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let refused = |path: &Path, reason| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} {reason}", top.join(path).display()))
+    };
+    if depth > DEEPEST {
+        return Err(refused(below, "has too many directories inside each other"));
+    }
+    for entry in std::fs::read_dir(top.join(below))? {
+        let entry = entry?;
+        let (path, file_type) = (below.join(entry.file_name()), entry.file_type()?);
+        if file_type.is_dir() {
+            list(top, &path, depth + 1, files)?;
+        } else if file_type.is_file() && files.len() < MOST_FILES {
+            files.push(path);
+        } else if file_type.is_file() {
+            return Err(refused(Path::new(""), "has too many files"));
+        } else {
+            return Err(refused(&path, "is neither a file nor a directory"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_digest_is_that_of_what_sha256sum_prints() {
+        let at = tempfile::tempdir().unwrap();
+        fs::create_dir_all(at.path().join("a/empty")).unwrap();
+        fs::write(at.path().join("a/x"), "x").unwrap();
+        fs::write(at.path().join("b"), "").unwrap();
+        let list = format!("{}  a/x\n{}  b\n", sha256_text(&sha256(b"x")), sha256_text(&sha256(b"")));
+        let mut lines: Vec<&str> = list.lines().collect();
+        lines.sort_unstable();
+        let sorted: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let found = digest_of_directory(at.path()).unwrap();
+        assert_eq!(found, ObjectDigest { sha256: sha256_text(&sha256(sorted.as_bytes())), size: 1 });
+    }
+
+    #[test]
+    fn a_link_has_no_digest() {
+        let at = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", at.path().join("l")).unwrap();
+        let error = digest_of_directory(at.path()).unwrap_err().to_string();
+        assert!(error.ends_with("/l is neither a file nor a directory"), "{error}");
+    }
+}

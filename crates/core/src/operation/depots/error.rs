@@ -1,0 +1,154 @@
+//! The reasons why a depot cannot be used.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::cache::CacheError;
+use crate::depot::{DepotFlagsError, IndexError};
+use crate::http::{AddressError, HttpError, HttpProblem};
+use crate::sign::Verdict;
+use patchadm_rootfs::{LockError, RootError};
+use patchadm_svr4::patch::PatchId;
+
+/// The reason a depot cannot be used, or a patch not be fetched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DepotError {
+    /// What was named is no place of a depot.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A `file:` address that names no directory of this machine.
+    #[error("<{0}> names no directory of this machine")]
+    FileAddress(String),
+    /// The directory is not there.
+    #[error("{} is not there", .0.display())]
+    NotThere(PathBuf),
+    /// A file could not be fetched.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The network is not to be used, and the cache does not have it.
+    #[error("{0} is not in the cache, and nothing is fetched with --offline")]
+    Offline(String),
+    /// There is no directory for the cache.
+    #[error("there is no directory for the cache")]
+    NoCache,
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(CacheError),
+    /// The depot has no index.
+    #[error("{0} has no index.json")]
+    NoIndex(String),
+    /// The index cannot be read.
+    #[error("{path}: {error}")]
+    Index {
+        /// The file or address.
+        path: String,
+        /// The fault.
+        error: IndexError,
+    },
+    /// The signature of the index is not good enough.
+    #[error("{path} {}", verdict_words(.verdict))]
+    IndexSignature {
+        /// The file or address.
+        path: String,
+        /// The verdict.
+        verdict: Box<Verdict>,
+    },
+    /// Something that the index names, or its signature, is not there.
+    #[error("{0} is not there")]
+    Missing(String),
+    /// An object has another size than the index says.
+    #[error("{path} has {found} bytes, and the index says {wanted}")]
+    Size {
+        /// The object.
+        path: String,
+        /// Its size.
+        found: u64,
+        /// The size that it should have.
+        wanted: u64,
+    },
+    /// An object has another digest than the index says.
+    #[error("{0} is not what the index says: its digest is another one")]
+    Digest(String),
+    /// A patch is a directory on another machine.
+    #[error("patch {0} is a directory there, which cannot be fetched")]
+    DirectoryElsewhere(String),
+    /// Two files are one patch with different content.
+    #[error("patch {id} comes twice with different content: {} and {}", first.display(), second.display())]
+    Twice {
+        /// The patch.
+        id: PatchId,
+        /// A file or directory.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
+    },
+    /// The directory is one that `publish` fills.
+    #[error("{} is a depot of `patchadm publish`, which indexes it", .0.display())]
+    Published(PathBuf),
+    /// The flags of a depot make no sense.
+    #[error("{}: {error}", path.display())]
+    Flags {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        error: DepotFlagsError,
+    },
+    /// A file of the depot cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The directory could not be opened or written.
+    #[error(transparent)]
+    Directory(#[from] RootError),
+    /// Somebody else indexes the directory.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The new index would be larger than readers take.
+    #[error("the index would have {0} bytes, which is more than readers take")]
+    TooLarge(usize),
+    /// The version of the index cannot grow.
+    #[error("the version of the index cannot grow any more")]
+    NoVersion,
+    /// The caller wants it to end.
+    #[error("ended by signal {0}")]
+    Interrupted(i32),
+}
+
+impl From<CacheError> for DepotError {
+    fn from(error: CacheError) -> Self {
+        match error {
+            CacheError::Interrupted(signal) => Self::Interrupted(signal),
+            error => Self::Cache(error),
+        }
+    }
+}
+
+impl DepotError {
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Interrupted(signal)
+            | Self::Http(HttpError { problem: HttpProblem::Interrupted(signal), .. }) => Some(*signal),
+            _ => None,
+        }
+    }
+
+    /// What the system says about a file.
+    pub(super) fn read(path: &Path, error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Self::Missing(path.display().to_string());
+        }
+        Self::Read { path: path.to_owned(), error }
+    }
+}
+
+/// A verdict about an index, as the end of a sentence.
+fn verdict_words(verdict: &Verdict) -> String {
+    let words = verdict.to_string();
+    if ["is ", "has "].iter().any(|verb| words.starts_with(verb)) { words } else { format!("is {words}") }
+}

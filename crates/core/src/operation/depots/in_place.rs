@@ -1,0 +1,204 @@
+//! A directory of patches, read as it is: each file and directory becomes an entry of an index, or is passed over.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use super::directory_digest::digest_of_directory;
+use super::error::DepotError;
+use super::known_patches::{KnownPatch, KnownPatches};
+use super::patch_entry::{index_entry, macros_of};
+use super::patch_files::{PatchFile, patch_files};
+use super::session::DepotProgress;
+use crate::cache::digest_of_file;
+use crate::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, LARGEST_FLAGS, is_plain_name, stamp};
+use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, sha256, sha256_text};
+use crate::source::{self, Extent, Origin, SourceError, SourceProblem};
+use patchadm_rootfs::{cores, side_by_side};
+use patchadm_svr4::patch::PatchId;
+
+/// The patches that are read between two looks at whether to go on.
+const PORTION: usize = 200;
+
+/// What a directory of patches holds.
+pub(super) struct PatchesInPlace {
+    /// The entries by id.
+    pub(super) patches: BTreeMap<PatchId, DepotPatch>,
+    /// What was read, by name.
+    pub(super) known: Vec<KnownPatch>,
+    /// Whether nothing had to be read.
+    pub(super) is_unchanged: bool,
+}
+
+/// Reads a directory; what is known and was not written to since is not read again. One id twice with different content is
+/// an error; with the same content the first name counts.
+pub(super) fn read_in_place(
+    directory: &Path,
+    known: &KnownPatches,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    progress: &dyn Fn(DepotProgress<'_>),
+) -> Result<PatchesInPlace, DepotError> {
+    let files = patch_files(directory)?;
+    let mut read: Vec<(KnownPatch, bool)> = Vec::with_capacity(files.len());
+    for portion in files.chunks(PORTION) {
+        if let Some(signal) = interrupt() {
+            return Err(DepotError::Interrupted(signal));
+        }
+        progress(DepotProgress::Indexing { done: read.len(), all: files.len() });
+        let portion = side_by_side(cores(), portion.len(), || {
+            |at: usize| portion.get(at).map(|file| read_or_know(file, known))
+        });
+        // Copies, so that the memory in which patches were read is free as a whole for the next ones.
+        read.extend(portion.iter().flatten().cloned());
+    }
+    let flags = read_flags(directory)?;
+    let is_unchanged = read.len() == known.len() && read.iter().all(|(_, was_known)| *was_known);
+    let known: Vec<KnownPatch> = read.into_iter().map(|(known, _)| known).collect();
+    Ok(PatchesInPlace { patches: entries(directory, &known, &flags)?, known, is_unchanged })
+}
+
+/// Makes an index of what a directory holds.
+pub(super) fn index_of(
+    patches: BTreeMap<PatchId, DepotPatch>,
+    depot: String,
+    date: DateTime<Utc>,
+) -> DepotIndex {
+    let mut index = DepotIndex::new(depot, date);
+    for (id, patch) in patches {
+        index.enter(id, patch);
+    }
+    index
+}
+
+fn entries(
+    directory: &Path,
+    known: &[KnownPatch],
+    flags: &DepotFlags,
+) -> Result<BTreeMap<PatchId, DepotPatch>, DepotError> {
+    let mut patches: BTreeMap<PatchId, DepotPatch> = BTreeMap::new();
+    for entry in known.iter().filter_map(|known| known.entry.as_ref()) {
+        let Ok(id) = PatchId::new(&entry.id) else { continue };
+        match patches.get(&id) {
+            Some(first) if first.sha256 == entry.sha256 => continue,
+            Some(first) => {
+                let (first, second) = (directory.join(&first.path), directory.join(&entry.path));
+                return Err(DepotError::Twice { id, first, second });
+            }
+            None => {}
+        }
+        let flags = flags.of(&id).to_vec();
+        patches.insert(id, DepotPatch { flags, ..entry.clone() });
+    }
+    Ok(patches)
+}
+
+/// Reads `DIR/flags`; there are none where it is missing.
+pub(super) fn read_flags(directory: &Path) -> Result<DepotFlags, DepotError> {
+    let path = directory.join("flags");
+    let text = match read_small(&path, LARGEST_FLAGS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DepotFlags::default()),
+        read => read.map_err(|error| DepotError::Read { path: path.clone(), error })?,
+    };
+    DepotFlags::parse(&text).map_err(|error| DepotError::Flags { path, error })
+}
+
+/// Takes what is known of a file, or reads it; and whether it was known.
+fn read_or_know(file: &PatchFile, known: &KnownPatches) -> (KnownPatch, bool) {
+    let shown = file.path.file_name().unwrap_or_default().to_string_lossy();
+    let stamp = file.stamp().unwrap_or_default();
+    if let Some(known) = known.get(&*shown).filter(|known| known.stamp == stamp && !stamp.is_empty()) {
+        return (known.clone(), true);
+    }
+    let (read, reason) = match read_patch(file) {
+        Ok(read) => (Some(read), None),
+        Err(NoEntry::Damaged(reason)) => (None, Some(reason)),
+        Err(NoEntry::OtherThing) => (None, None),
+    };
+    let (entry, os_release) = read.unzip();
+    // Who writes to it at this moment has it read again.
+    let stamp = if file.stamp().is_ok_and(|now| now == stamp) { stamp } else { String::new() };
+    let os_release = os_release.flatten();
+    (KnownPatch { name: shown.into_owned(), stamp, entry, os_release, reason }, false)
+}
+
+/// Why a file or directory has no entry.
+enum NoEntry {
+    /// It is something else: a package, a text, a directory of other things.
+    OtherThing,
+    /// It cannot be used as it is.
+    Damaged(String),
+}
+
+impl From<io::Error> for NoEntry {
+    fn from(error: io::Error) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl From<SourceError> for NoEntry {
+    fn from(error: SourceError) -> Self {
+        match error.problem {
+            SourceProblem::HoldsPatches(_) => Self::OtherThing,
+            SourceProblem::BadForm(reason) if reason.starts_with("neither") => Self::OtherThing,
+            SourceProblem::BadForm(_) if error.path.is_dir() => Self::OtherThing,
+            problem => Self::Damaged(SourceError { path: error.path, problem }.to_string()),
+        }
+    }
+}
+
+/// Reads the entry of a patch, and the release of the system that it is for.
+fn read_patch(file: &PatchFile) -> Result<(DepotPatch, Option<String>), NoEntry> {
+    let (found, image) = if file.is_directory {
+        let image = source::open(Origin::Path(&file.path), Extent::Everything)?.1;
+        (digest_of_directory(&file.path)?, image)
+    } else {
+        let mut opened = File::open(&file.path)?;
+        let found = digest_of_file::<io::Error>(&mut opened, |_| Ok(()))?;
+        (found, source::open(Origin::File(opened, &file.path), Extent::Everything)?.1)
+    };
+    if image.packages.iter().all(|package| package.params.get("SUNW_PATCHID").is_none()) {
+        return Err(NoEntry::OtherThing);
+    }
+    let macros = macros_of(&image).map_err(NoEntry::Damaged)?;
+    let name = file.name.as_deref().filter(|name| is_plain_name(name));
+    let name = name.ok_or_else(|| NoEntry::Damaged("its name cannot stand in an index".to_owned()))?;
+    let object = DepotFile { path: name.to_owned(), sha256: found.sha256, size: found.size };
+    let mut entry = index_entry(&image, &macros, object);
+    let manifest = file.manifest.as_deref().map(|path| small_object(path, LARGEST_MANIFEST)).transpose()?;
+    let date = manifest.as_ref().and_then(|(_, text)| Manifest::parse(text).ok()?.date);
+    entry.date = date.map_or_else(|| date_of(&file.path), Ok)?;
+    entry.manifest = manifest.map(|(object, _)| object);
+    let signature =
+        file.signature.as_deref().map(|path| small_object(path, LARGEST_SIGNATURE)).transpose()?;
+    entry.signature = signature.map(|(object, _)| object);
+    let os_release = image.patchinfo.as_ref().and_then(|info| info.os_release.first().cloned());
+    Ok((entry, os_release))
+}
+
+fn date_of(path: &Path) -> io::Result<String> {
+    let seen = std::fs::metadata(path)?;
+    Ok(stamp(&DateTime::from_timestamp(seen.mtime(), 0).unwrap_or_default()))
+}
+
+/// A small file as an object of the depot, with its bytes.
+fn small_object(path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
+    let fail = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let text = read_small(path, limit).map_err(fail)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let sha256 = sha256_text(&sha256(&text));
+    Ok((DepotFile { path: name, sha256, size: text.len() as u64 }, text))
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(super) fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}

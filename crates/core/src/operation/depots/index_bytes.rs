@@ -1,0 +1,188 @@
+//! The bytes of an index and of its signature, of which nothing is believed yet.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::download::{AnswerBytes, fetch_small};
+use super::error::DepotError;
+use super::in_place::read_small;
+use super::session::FetchSession;
+use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
+use crate::http::{Address, HttpError, HttpProblem, Validators};
+use crate::sign::{
+    Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, Verdict, judge, sha256,
+    sha256_text,
+};
+
+/// The bytes of an index.
+pub(super) struct IndexBytes {
+    /// What messages call it.
+    pub(super) path: String,
+    /// The text.
+    pub(super) text: Vec<u8>,
+    /// Its SHA-256.
+    pub(super) sha256: String,
+    /// The signature of exactly these bytes.
+    pub(super) signature: Option<Vec<u8>>,
+}
+
+/// The note in the cache about the index of an address.
+#[derive(Serialize, Deserialize)]
+struct IndexNote {
+    url: String,
+    etag: Option<String>,
+    modified: Option<String>,
+    sha256: String,
+    /// The digest of its signature.
+    signature: Option<String>,
+}
+
+impl IndexBytes {
+    fn new(path: String, text: Vec<u8>, signature: Option<Vec<u8>>) -> Self {
+        Self { sha256: sha256_text(&sha256(&text)), path, text, signature }
+    }
+
+    /// Reads the index of a directory and its signature; `None` where there is no index.
+    pub(super) fn of_directory(directory: &Path) -> Result<Option<Self>, DepotError> {
+        let path = directory.join("index.json");
+        let text = match read_small(&path, LARGEST_INDEX as u64) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(too_large(path.display().to_string()));
+            }
+            read => read.map_err(|error| DepotError::read(&path, error))?,
+        };
+        let index = Self::new(path.display().to_string(), text, None);
+        let signature = directory.join(index.signature_path());
+        let signature = match read_small(&signature, LARGEST_SIGNATURE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read.map_err(|error| DepotError::read(&signature, error))?),
+        };
+        Ok(Some(Self { signature, ..index }))
+    }
+
+    /// Fetches the index of an address and its signature, or takes them from the cache where they did not change.
+    pub(super) fn of_address(depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
+        let address = depot.below("index.json");
+        let key = sha256_text(&sha256(address.to_string().as_bytes()));
+        let known = Self::cached(&address, &key, session)?;
+        if session.access.is_offline {
+            return known.map(|(index, _)| index).ok_or_else(|| DepotError::Offline(address.to_string()));
+        }
+        let validators = known.as_ref().map(|(_, note)| note.validators());
+        match fetch_small(session, &address, LARGEST_INDEX as u64, validators.as_ref()) {
+            Ok(AnswerBytes::Unchanged) => {
+                known.map(|(index, _)| index).ok_or_else(|| DepotError::NoIndex(depot.to_string()))
+            }
+            Ok(AnswerBytes::Whole(text, validators)) => {
+                let index = Self::new(address.to_string(), text, None).with_signature(depot, session)?;
+                index.remember(&address, &key, validators, session)?;
+                Ok(index)
+            }
+            Err(DepotError::Http(HttpError { problem: HttpProblem::NotThere(_), .. })) => {
+                Err(DepotError::NoIndex(depot.to_string()))
+            }
+            Err(DepotError::Http(HttpError { problem: HttpProblem::Size { .. }, .. })) => {
+                Err(too_large(address.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fetches the signature; a depot may have none.
+    fn with_signature(self, depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
+        let address = depot.below(&self.signature_path());
+        match fetch_small(session, &address, LARGEST_SIGNATURE, None) {
+            Ok(AnswerBytes::Whole(signature, _)) => Ok(Self { signature: Some(signature), ..self }),
+            Ok(AnswerBytes::Unchanged)
+            | Err(DepotError::Http(HttpError { problem: HttpProblem::NotThere(_), .. })) => Ok(self),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The index of an address as it was fetched last, as far as the cache still has it.
+    fn cached(
+        address: &Address,
+        key: &str,
+        session: &FetchSession<'_>,
+    ) -> Result<Option<(Self, IndexNote)>, DepotError> {
+        let cache = session.cache()?;
+        let note = cache.note(key)?.and_then(|text| serde_json::from_slice::<IndexNote>(&text).ok());
+        let Some(note) = note.filter(|note| note.url == address.to_string()) else { return Ok(None) };
+        let Some(text) = cache.read(&note.sha256, LARGEST_INDEX as u64)? else { return Ok(None) };
+        let signature = match &note.signature {
+            None => None,
+            Some(sha256) => match cache.read(sha256, LARGEST_SIGNATURE)? {
+                None => return Ok(None),
+                signature => signature,
+            },
+        };
+        Ok(Some((Self::new(address.to_string(), text, signature), note)))
+    }
+
+    fn remember(
+        &self,
+        address: &Address,
+        key: &str,
+        validators: Validators,
+        session: &FetchSession<'_>,
+    ) -> Result<(), DepotError> {
+        let cache = session.cache()?;
+        cache.make_room(self.text.len() as u64)?;
+        cache.store(&self.sha256, &self.text)?;
+        let signature = self.signature.as_ref().map(|signature| {
+            let digest = sha256_text(&sha256(signature));
+            cache.store(&digest, signature).map(|()| digest)
+        });
+        let Validators { etag, modified } = validators;
+        let (url, sha256) = (address.to_string(), self.sha256.clone());
+        let note = IndexNote { url, etag, modified, sha256, signature: signature.transpose()? };
+        // Strings: serialising these cannot fail.
+        Ok(cache.set_note(key, &serde_json::to_vec(&note).unwrap_or_default())?)
+    }
+
+    /// Judges the signature by all demands; the strictest verdict. A signature that `require` wants and that is not there
+    /// may be under way to a mirror.
+    pub(super) fn judged(&self, demands: &[Demand]) -> Result<Verdict, DepotError> {
+        let signature = self.signature.clone().map(|text| (SignatureFormat::Minisign, text));
+        let files = SignedFiles { manifest: self.text.clone(), signature };
+        let mut worst = Verdict::unchecked();
+        for demand in demands.iter().filter(|demand| demand.word != DemandWord::Off) {
+            let (verdict, _) = judge(self.signature.is_some().then_some(&files), demand, KeyRole::Index);
+            if verdict.is_refused() && self.signature.is_none() {
+                return Err(DepotError::Missing(format!("the signature of {}", self.path)));
+            }
+            if verdict.is_refused() {
+                return Err(DepotError::IndexSignature {
+                    path: self.path.clone(),
+                    verdict: Box::new(verdict),
+                });
+            }
+            if worst.state < verdict.state {
+                worst = verdict;
+            }
+        }
+        Ok(worst)
+    }
+
+    /// Reads the index.
+    pub(super) fn parsed(&self) -> Result<DepotIndex, DepotError> {
+        DepotIndex::parse(&self.text).map_err(|error| DepotError::Index { path: self.path.clone(), error })
+    }
+
+    fn signature_path(&self) -> String {
+        format!("index/{}.minisig", self.sha256)
+    }
+}
+
+impl IndexNote {
+    fn validators(&self) -> Validators {
+        Validators { etag: self.etag.clone(), modified: self.modified.clone() }
+    }
+}
+
+fn too_large(path: String) -> DepotError {
+    DepotError::Index { path, error: IndexError::TooLarge }
+}

@@ -1,0 +1,191 @@
+//! `patchadm depot index`: a directory of patches gets an index in place.
+//!
+//! Only what is new or was written to is read. The index is put in place by one rename, after its signature is durable; a
+//! directory in which nothing changed keeps its index.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use super::error::DepotError;
+use super::in_place::{index_of, read_in_place};
+use super::index_bytes::IndexBytes;
+use super::known_patches::{KnownPatch, read_known, write_known};
+use super::session::DepotProgress;
+use crate::analyze::to_patchdiag;
+use crate::depot::{DepotIndex, LARGEST_INDEX};
+use crate::sign::{sha256, sha256_text};
+use patchadm_rootfs::{Dir, Lock, LockHolder, RootError, random};
+use patchadm_svr4::format::patchdiag;
+use patchadm_svr4::package::Mode;
+use patchadm_svr4::patch::PatchId;
+
+/// The part of private names that tells whose they are, and the name of the holder of the lock.
+const PROGRAM: &str = "depot-index";
+
+const LOCK: &[u8] = b".lock";
+const INDEX: &[u8] = b"index.json";
+const SIGNATURES: &[u8] = b"index";
+const XREF: &[u8] = b"patchdiag.xref";
+const READABLE: u32 = 0o644;
+
+/// Makes the signature file of an index.
+pub type SignInPlace<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
+
+/// What is to be indexed, and how.
+pub struct IndexRequest<'a> {
+    /// The directory of patches.
+    pub directory: &'a Path,
+    /// Whether a `patchdiag.xref` is written, too.
+    pub writes_xref: bool,
+    /// Signs the index, if it is to be signed.
+    pub sign: Option<&'a SignInPlace<'a>>,
+    /// The present moment.
+    pub now: DateTime<Utc>,
+    /// The signal that wants it to end, if one came.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Told how far it is.
+    pub progress: &'a dyn Fn(DepotProgress<'_>),
+}
+
+/// A file or directory that is not in the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Its name.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// The outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexReport {
+    /// The name of the depot.
+    pub depot: String,
+    /// The version of the index that is in place.
+    pub version: u64,
+    /// Whether it was written now.
+    pub is_new: bool,
+    /// The number of patches in it.
+    pub patches: usize,
+    /// What looked like a patch and is none.
+    pub passed_over: Vec<PassedOver>,
+    /// The number of patches that a `patchdiag.xref` cannot hold, where one was asked for.
+    pub left_out_of_xref: Option<usize>,
+}
+
+/// Indexes a directory. `wait` is asked whether to wait on while another command does.
+pub fn index_directory(
+    request: &IndexRequest<'_>,
+    wait: &mut dyn FnMut(&LockHolder) -> bool,
+) -> Result<IndexReport, DepotError> {
+    let directory = request.directory;
+    if !directory.is_dir() {
+        return Err(DepotError::NotThere(directory.to_owned()));
+    }
+    if directory.join("objects").exists() {
+        return Err(DepotError::Published(directory.to_owned()));
+    }
+    let top = Dir::of_host(directory)?;
+    let _lock = Lock::take_file(&top, LOCK, PROGRAM, wait)?;
+    top.remove_leftovers(PROGRAM)?;
+    let read = read_in_place(directory, &read_known(&top), request.interrupt, request.progress)?;
+    let before = IndexBytes::of_directory(directory)?;
+    let current = before.as_ref().and_then(|bytes| Some((bytes.parsed().ok()?, bytes)));
+    let releases = releases(&read.known);
+    let mut index = match &current {
+        Some((index, _)) => index_of(read.patches, index.depot.clone(), request.now),
+        None => index_of(read.patches, new_name()?, request.now),
+    };
+    let passed_over = read
+        .known
+        .iter()
+        .filter_map(|known| Some(PassedOver { name: known.name.clone(), reason: known.reason.clone()? }));
+    let passed_over: Vec<PassedOver> = passed_over.collect();
+    if !read.is_unchanged {
+        write_known(&top, read.known.iter())?;
+    }
+    let needs_signature =
+        request.sign.is_some() && current.as_ref().is_some_and(|(_, bytes)| bytes.signature.is_none());
+    let is_new = match &current {
+        Some((there, bytes)) => {
+            index.version = there.version;
+            index.previous = Some(bytes.sha256.clone());
+            !there.patches().eq(index.patches()) || needs_signature
+        }
+        None => true,
+    };
+    if is_new {
+        index.version = index.version.checked_add(1).ok_or(DepotError::NoVersion)?;
+        put_index(&top, &index, request.sign)?;
+    }
+    let left_out_of_xref =
+        if request.writes_xref { Some(put_xref(&top, &index, &releases, is_new)?) } else { None };
+    let patches = index.patches().len();
+    let (depot, version) = (index.depot, index.version);
+    Ok(IndexReport { depot, version, is_new, patches, passed_over, left_out_of_xref })
+}
+
+/// The releases of the system that patches are for.
+fn releases(known: &[KnownPatch]) -> BTreeMap<PatchId, String> {
+    let named = known
+        .iter()
+        .filter_map(|known| Some((PatchId::new(&known.entry.as_ref()?.id).ok()?, known.os_release.clone()?)));
+    named.collect()
+}
+
+/// Puts the cross-reference of an index beside it, if that is new or the file is missing; the number of patches that it
+/// cannot hold.
+fn put_xref(
+    top: &Dir,
+    index: &DepotIndex,
+    releases: &BTreeMap<PatchId, String>,
+    is_new: bool,
+) -> Result<usize, DepotError> {
+    let made = to_patchdiag(index, releases);
+    if is_new || top.look(XREF)?.is_none() {
+        write_new(top, XREF, &patchdiag::write(&made.file))?;
+        top.sync()?;
+    }
+    Ok(made.left_out)
+}
+
+/// Puts an index in place, its signature first.
+fn put_index(top: &Dir, index: &DepotIndex, sign: Option<&SignInPlace<'_>>) -> Result<(), DepotError> {
+    let text = index.write();
+    if text.len() > LARGEST_INDEX {
+        return Err(DepotError::TooLarge(text.len()));
+    }
+    if let Some(sign) = sign {
+        let signatures = match top.make_dir(SIGNATURES, Mode::of(0o755)) {
+            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => top.dir(SIGNATURES)?,
+            made => made?,
+        };
+        signatures.remove_leftovers(PROGRAM)?;
+        write_new(&signatures, format!("{}.minisig", sha256_text(&sha256(&text))).as_bytes(), &sign(&text))?;
+        signatures.sync()?;
+    }
+    write_new(top, INDEX, &text)?;
+    Ok(top.sync()?)
+}
+
+/// Writes a file that replaces the one with this name by a rename of durable bytes.
+fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
+    let (private, mut file) = dir.create_private(PROGRAM)?;
+    let written = file
+        .put(bytes)
+        .and_then(|()| file.set_mode(Mode::of(READABLE)))
+        .and_then(|()| file.sync())
+        .and_then(|()| dir.rename(&private, name));
+    if written.is_err() {
+        // What cannot be removed now goes with the next one.
+        let _ = dir.remove(&private);
+    }
+    written
+}
+
+/// A name that no other depot has: 32 random hexadecimal digits.
+fn new_name() -> Result<String, RootError> {
+    Ok(format!("{:016x}{:016x}", random()?, random()?))
+}

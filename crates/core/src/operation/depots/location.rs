@@ -1,0 +1,119 @@
+//! Where a depot is: a directory of this machine, or an address.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
+
+use super::error::DepotError;
+use crate::http::Address;
+
+/// Where a depot is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DepotLocation {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A directory of a web server.
+    Address(Address),
+}
+
+impl DepotLocation {
+    /// Reads what somebody named: `http:` and `https:` are addresses, `file:` is a directory in another spelling, and
+    /// everything else is a directory.
+    pub fn parse(named: &OsStr) -> Result<Self, DepotError> {
+        if is_web_address(named) {
+            let text = named.to_string_lossy();
+            let address = Address::parse(&text)?;
+            if address.has_query() {
+                return Err(DepotError::FileAddress(text.into_owned()));
+            }
+            return Ok(Self::Address(address.as_directory()));
+        }
+        match scheme_stripped(named, b"file:") {
+            Some(rest) => path_of_file_address(rest)
+                .map(Self::Directory)
+                .ok_or_else(|| DepotError::FileAddress(named.to_string_lossy().into_owned())),
+            None => Ok(Self::Directory(PathBuf::from(named))),
+        }
+    }
+
+    /// The same place in one spelling, as it is remembered and compared.
+    pub fn remembered(&self) -> String {
+        match self {
+            Self::Directory(path) => {
+                path.canonicalize().unwrap_or_else(|_| path.clone()).to_string_lossy().into_owned()
+            }
+            Self::Address(address) => address.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for DepotLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => path.display().fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Whether what somebody named is on a web server.
+pub(super) fn is_web_address(named: &OsStr) -> bool {
+    scheme_stripped(named, b"http:").is_some() || scheme_stripped(named, b"https:").is_some()
+}
+
+fn scheme_stripped<'n>(named: &'n OsStr, scheme: &[u8]) -> Option<&'n [u8]> {
+    let (start, rest) = named.as_bytes().split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// The path of `file:///PATH`, `file://localhost/PATH` or `file:/PATH`.
+fn path_of_file_address(rest: &[u8]) -> Option<PathBuf> {
+    let path = match rest.strip_prefix(b"//") {
+        Some(rest) => rest.strip_prefix(b"localhost").unwrap_or(rest),
+        None => rest,
+    };
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut left = path;
+    while let Some((&first, rest)) = left.split_first() {
+        left = rest;
+        if first == b'%' {
+            let digits = str::from_utf8(left.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            left = left.get(2..)?;
+        } else {
+            bytes.push(first);
+        }
+    }
+    let is_path = bytes.first() == Some(&b'/') && !bytes.contains(&0);
+    is_path.then(|| PathBuf::from(OsString::from_vec(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<String, String> {
+        let location = DepotLocation::parse(OsStr::new(text));
+        location.map(|location| format!("{location:?}")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_address_is_a_directory() {
+        for text in ["file:///srv/a%20b", "file://localhost/srv/a%20b", "FILE:/srv/a%20b"] {
+            assert_eq!(parsed(text).unwrap(), "Directory(\"/srv/a b\")", "{text}");
+        }
+        for text in ["file://other/srv", "file:srv", "file:///a%0", "file:///a%00"] {
+            assert!(parsed(text).unwrap_err().contains("names no directory"), "{text}");
+        }
+        assert_eq!(parsed("srv").unwrap(), "Directory(\"srv\")");
+    }
+
+    #[test]
+    fn a_web_address_is_a_directory_there() {
+        let location = DepotLocation::parse(OsStr::new("https://h/depot")).unwrap();
+        assert_eq!(location.to_string(), "https://h/depot/");
+        assert!(parsed("http://h/depot?x").is_err());
+        assert!(parsed("http://a:b@h/depot").is_err());
+    }
+}

@@ -1,0 +1,105 @@
+//! What a command needs to fetch: the cache, the network, and where it puts what it uses.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::error::DepotError;
+use crate::cache::{DownloadCache, PatchSpool};
+use crate::http::{HttpClient, HttpSettings};
+
+/// How depots are reached, as the caller decided it.
+pub struct DepotAccess<'a> {
+    /// The directory of the cache, made where it is missing; `None` where the caller has none.
+    pub cache: Option<PathBuf>,
+    /// The size of the cache, in bytes.
+    pub cache_limit: u64,
+    /// Whether nothing is fetched over a network.
+    pub is_offline: bool,
+    /// Proxies, certificates, and how patient it is.
+    pub http: HttpSettings,
+    /// How long another command may hold up a download; `None` as long as its download grows.
+    pub wait: Option<Duration>,
+    /// The present moment.
+    pub now: DateTime<Utc>,
+    /// The signal that wants it to end, if one came.
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Told how far it is.
+    pub progress: &'a dyn Fn(DepotProgress<'_>),
+}
+
+/// How far fetching or indexing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DepotProgress<'a> {
+    /// Bytes came.
+    Downloading {
+        /// The file or address.
+        name: &'a str,
+        /// The bytes that are there.
+        done: u64,
+        /// The size of the whole, if it is known.
+        size: Option<u64>,
+    },
+    /// Patches of a directory were looked at.
+    Indexing {
+        /// Their number.
+        done: usize,
+        /// The number of all.
+        all: usize,
+    },
+}
+
+/// A command that fetches. What it fetched is there as long as this value is.
+pub struct FetchSession<'a> {
+    pub(super) access: DepotAccess<'a>,
+    pub(super) client: HttpClient,
+    // The spool is inside the cache and goes first.
+    spool: OnceCell<PatchSpool>,
+    cache: OnceCell<DownloadCache>,
+}
+
+impl<'a> FetchSession<'a> {
+    /// Begins; nothing is opened before it is needed.
+    pub fn new(access: DepotAccess<'a>) -> Self {
+        let client = HttpClient::new(&access.http);
+        Self { access, client, spool: OnceCell::new(), cache: OnceCell::new() }
+    }
+
+    /// Returns the moment that counts as now.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.access.now
+    }
+
+    /// The cache, opened at its first use.
+    pub(super) fn cache(&self) -> Result<&DownloadCache, DepotError> {
+        if let Some(cache) = self.cache.get() {
+            return Ok(cache);
+        }
+        let path = self.access.cache.as_deref().ok_or(DepotError::NoCache)?;
+        let cache = DownloadCache::open(path, self.access.cache_limit)?;
+        Ok(self.cache.get_or_init(|| cache))
+    }
+
+    /// The spool of this command, made at its first use.
+    pub(super) fn spool(&self) -> Result<&PatchSpool, DepotError> {
+        if let Some(spool) = self.spool.get() {
+            return Ok(spool);
+        }
+        let spool = self.cache()?.spool()?;
+        Ok(self.spool.get_or_init(|| spool))
+    }
+
+    /// Ends the work if the caller wants it.
+    pub(super) fn go_on(&self) -> Result<(), DepotError> {
+        match (self.access.interrupt)() {
+            Some(signal) => Err(DepotError::Interrupted(signal)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn tell(&self, progress: DepotProgress<'_>) {
+        (self.access.progress)(progress);
+    }
+}

@@ -1,0 +1,87 @@
+//! Options of the commands that take patches from depots and addresses.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::call::Invocation;
+use crate::reply::Stop;
+use crate::surroundings::Surroundings;
+use crate::surroundings::fetch_bar::FetchBar;
+use patchadm_core::http::{HttpSettings, Patience, Proxies};
+use patchadm_core::operation::depots::{DepotAccess, DepotProgress};
+use patchadm_core::policy::Policy;
+
+/// Options that say how patches are fetched; what is not said is as the policy says, else as the environment does.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct FetchOptions {
+    /// Fetch nothing over a network: what is not in the cache is not there
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Keep what is fetched in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Believe the authorities in this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Fetch through this proxy
+    #[arg(short = 'x', id = "proxy", value_name = "HOST:PORT")]
+    pub(crate) proxy: Option<String>,
+}
+
+impl FetchOptions {
+    /// Refuses options about fetching where nothing is fetched.
+    pub(crate) fn must_be_unsaid(&self, usage: &'static str) -> Result<(), Stop> {
+        let said = [
+            ("--offline", self.offline),
+            ("--cache", self.cache.is_some()),
+            ("--ca", self.ca.is_some()),
+            ("-x", self.proxy.is_some()),
+        ];
+        match said.iter().find(|(_, is_said)| *is_said) {
+            Some((option, _)) => {
+                Err(Stop::Usage { message: format!("{option} goes with -M DEPOT or with an address"), usage })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How depots are reached with these options under a policy. `wait` is the time that another command may hold up a
+    /// download, if one was named.
+    pub(crate) fn access<'a>(
+        &self,
+        surroundings: &Surroundings,
+        policy: &Policy,
+        wait: Option<u64>,
+        interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+        progress: &'a dyn Fn(DepotProgress<'_>),
+    ) -> DepotAccess<'a> {
+        let network = &surroundings.network;
+        let proxies = match self.proxy.clone().or_else(|| policy.proxy.clone()) {
+            Some(proxy) => Proxies::only(proxy),
+            None => network.proxies.clone(),
+        };
+        let cache = self.cache.clone().or_else(|| policy.cache.clone());
+        DepotAccess {
+            cache: cache.or_else(|| network.cache()),
+            cache_limit: policy.cache_limit,
+            is_offline: self.offline,
+            http: HttpSettings {
+                authorities: self.ca.clone().or_else(|| policy.ca.clone()),
+                certificate_file: network.certificate_file.clone(),
+                certificate_directories: network.certificate_directories.clone(),
+                proxies,
+                patience: Patience::default(),
+            },
+            wait: wait.map(Duration::from_secs),
+            now: surroundings.now,
+            interrupt,
+            progress,
+        }
+    }
+}
+
+/// A bar for what a command fetches or indexes, drawn only where somebody looks.
+pub(crate) fn fetch_bar(call: &Invocation) -> FetchBar {
+    let surroundings = &call.surroundings;
+    FetchBar::new(Instant::now(), surroundings.stderr_is_terminal && !surroundings.is_quiet && !call.in_json)
+}

@@ -1,0 +1,110 @@
+//! What a page says, before it is one: values only, with texts as strangers wrote them.
+
+/// A page about patches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) title: String,
+    /// What holds for the whole page: names and values.
+    pub(crate) facts: Vec<(String, String)>,
+    pub(crate) sections: Vec<PageSection>,
+}
+
+/// A part of a page: the patches of one machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageSection {
+    pub(crate) heading: String,
+    pub(crate) facts: Vec<(String, String)>,
+    /// The patches, in the order to apply them.
+    pub(crate) patches: Vec<PagePatch>,
+    /// What else has to be said.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A patch of a page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PagePatch {
+    pub(crate) base: String,
+    pub(crate) installed: Option<String>,
+    pub(crate) current: Option<String>,
+    pub(crate) state: PatchState,
+    pub(crate) is_recommended: bool,
+    pub(crate) is_security: bool,
+    pub(crate) is_withdrawn: bool,
+    pub(crate) date: Option<String>,
+    pub(crate) age_days: Option<u32>,
+    pub(crate) synopsis: String,
+    pub(crate) packages: Vec<String>,
+    /// Ids, or alternatives with `|` between them.
+    pub(crate) requires: Vec<String>,
+    pub(crate) size: Option<u64>,
+    pub(crate) reboot: Option<String>,
+}
+
+/// How a machine stands to a patch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PatchState {
+    /// It is lacking.
+    Missing,
+    /// It is applied in the current revision.
+    Current,
+    /// A lower revision is applied, and nothing has to be done.
+    Older,
+    /// A higher revision is applied.
+    Newer,
+    /// It is applied, and what is compared with does not have it.
+    Unlisted,
+    /// It is not applied and need not be.
+    #[default]
+    NotNeeded,
+}
+
+impl PatchState {
+    /// The word for it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Current => "current",
+            Self::Older => "older",
+            Self::Newer => "newer",
+            Self::Unlisted => "not listed",
+            Self::NotNeeded => "not needed",
+        }
+    }
+
+    /// The class of its colour.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Current | Self::Newer => "fine",
+            Self::Older | Self::Unlisted | Self::NotNeeded => "quiet",
+        }
+    }
+}
+
+impl PagePatch {
+    /// The id of the revision that the row is about.
+    pub(super) fn id(&self) -> String {
+        match self.current.as_ref().or(self.installed.as_ref()) {
+            Some(revision) => format!("{}-{revision}", self.base),
+            None => self.base.clone(),
+        }
+    }
+
+    /// Its flags in words.
+    pub(super) fn flags(&self) -> Vec<&'static str> {
+        let flags = [
+            (self.is_recommended, "recommended"),
+            (self.is_security, "security"),
+            (self.is_withdrawn, "withdrawn"),
+        ];
+        flags.into_iter().filter_map(|(is_set, word)| is_set.then_some(word)).collect()
+    }
+
+    /// The kinds by which a table is filtered.
+    pub(super) fn kinds(&self) -> String {
+        let applied = self.installed.is_some().then_some("applied");
+        let missing = (self.state == PatchState::Missing).then_some("missing");
+        let kinds: Vec<&str> = self.flags().into_iter().chain(applied).chain(missing).collect();
+        kinds.join(" ")
+    }
+}

@@ -1,0 +1,160 @@
+//! `patchadm analyze`: which patches a machine lacks.
+
+mod choice;
+mod comparison;
+mod page;
+mod refusal;
+mod report;
+mod row;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context as _;
+
+use super::options::VerbOptions;
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
+use crate::many_roots::queries::{RootAnswer, RootsQuery, ask_many};
+use crate::many_roots::root_report::RootReport;
+use crate::reply::failure::{must_have_records, query_refused};
+use crate::reply::page::PageSection;
+use crate::reply::{Reply, Stop};
+use choice::{AnalysisChoice, AnalysisOptions};
+use comparison::{Comparison, ComparisonOptions};
+use page::{page_of, section_of};
+use patchadm_core::analyze::{AnalysisRequest, MachineFacts, analyse};
+use patchadm_core::operation::analysis::{facts_of_root, read_listings, write_page};
+use patchadm_core::operation::queries::applied_patches::PatchesError;
+use patchadm_core::operation::session::RootAndPolicy;
+use patchadm_rootfs::Root;
+use refusal::refused;
+use report::{AnalysedMachine, AnalysisReport};
+
+const USAGE: &str = "patchadm [-R root] analyze --xref file|-M depot [option...] [group|id]...\n\
+    patchadm analyze --xref file|-M depot --from dir [option...] [group|id]...\n\
+    patchadm analyze --xref file|-M depot [option...] --roots file|dir [group|id]...";
+
+/// Show which patches a machine lacks
+#[derive(clap::Parser)]
+struct AnalyzeArgs {
+    #[command(flatten)]
+    compared: ComparisonOptions,
+    /// Analyse the machine whose uname.out, pkginfo.out and showrev.out are in this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["lists", "named", "root"])]
+    from: Option<PathBuf>,
+    /// Write a page for a browser to this file, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    options: AnalysisOptions,
+    #[command(flatten)]
+    many: ManyRoots,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// What is listed: missing (where nothing is said), installed, all, total, unbundled, bad, obsolete, with r, s or rs
+    /// behind it only what is recommended or about security; or patches
+    #[arg(value_name = "GROUP|ID")]
+    words: Vec<String>,
+}
+
+/// Runs the verb. Exit 33 where a patch that was named is not known; with `--check` 66 where one is missing.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: AnalyzeArgs = parse(call, USAGE)?;
+    let choice = AnalysisChoice::of(&args.options, &args.words, call.surroundings.now.date_naive())
+        .map_err(|message| Stop::Usage { message, usage: USAGE })?;
+    let root = args.common.root.open(call)?;
+    let comparison = Comparison::open(call, &args.compared, &root, USAGE)?;
+    let analysed = Analysed { comparison, choice };
+    let made = call.surroundings.now.format("%Y-%m-%d %H:%M UTC").to_string();
+    let page = args.html.as_deref().map(|path| PageFile { path, made });
+    if args.many.are_named() {
+        return of_many(call, &args.many, &analysed, page.as_ref());
+    }
+    if let Some(directory) = &args.from {
+        let listings = read_listings(directory).map_err(|error| refused(&error))?;
+        let report = analysed.report(AnalysedMachine::Host(listings.host), &listings.facts, &root)?;
+        write(page.as_ref(), || vec![section_of(&report)])?;
+        return Ok(Reply::new(report.exit(), report));
+    }
+    let report = analysed.of_root(&root)?;
+    write(page.as_ref(), || vec![section_of(&report)])?;
+    Ok(Reply::about(&root, report.exit(), report))
+}
+
+/// Analyses every root; the page has a section for each that could be read.
+fn of_many(
+    call: &mut Invocation,
+    many: &ManyRoots,
+    analysed: &Analysed,
+    page: Option<&PageFile<'_>>,
+) -> anyhow::Result<Reply> {
+    let query = RootsQuery { usage: USAGE, answered: "analysed", lacking: None };
+    let sections: Mutex<BTreeMap<PathBuf, PageSection>> = Mutex::default();
+    let reply = ask_many(call, many, query, &|root| match analysed.of_root(root) {
+        Err(error) => RootAnswer::failed(root, &error),
+        Ok(report) => {
+            if page.is_some() {
+                let mut sections = sections.lock().unwrap_or_else(PoisonError::into_inner);
+                sections.insert(root.prefix().to_owned(), section_of(&report));
+            }
+            answer_of(report)
+        }
+    })?;
+    write(page, || sections.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect())?;
+    Ok(reply)
+}
+
+/// The file of a page, and when it is made.
+struct PageFile<'a> {
+    path: &'a Path,
+    made: String,
+}
+
+/// Writes the page, if one is wanted.
+fn write(page: Option<&PageFile<'_>>, sections: impl FnOnce() -> Vec<PageSection>) -> anyhow::Result<()> {
+    let Some(PageFile { path, made }) = page else { return Ok(()) };
+    write_page(path, page_of(sections(), made).as_bytes())
+        .with_context(|| format!("the page {} was not written", path.display()))
+}
+
+/// What machines are compared with, and what is asked of them.
+struct Analysed {
+    comparison: Comparison,
+    choice: AnalysisChoice,
+}
+
+impl Analysed {
+    fn of_root(&self, root: &Root) -> anyhow::Result<AnalysisReport> {
+        must_have_records(root, 7)?;
+        let stale = self.comparison.must_be_current(root)?;
+        let facts = facts_of_root(root).map_err(|error| match error {
+            PatchesError::Database(error) => query_refused(root, &error.into()),
+            PatchesError::Policy(error) => query_refused(root, &error.into()),
+        })?;
+        let machine = AnalysedMachine::Root(root.prefix().to_owned());
+        Ok(self.report(machine, &facts, root)?.with_remarks(stale))
+    }
+
+    /// The report about a machine; the policy of the root says which patches come first.
+    fn report(
+        &self,
+        machine: AnalysedMachine,
+        facts: &MachineFacts,
+        root: &Root,
+    ) -> anyhow::Result<AnalysisReport> {
+        let Comparison { reference, name, .. } = &self.comparison;
+        let first = RootAndPolicy::of(root).map_err(|failure| query_refused(root, &failure))?.policy.first;
+        let analysis = analyse(reference, facts, &AnalysisRequest { first, ..self.choice.request.clone() });
+        let report = AnalysisReport::of(reference, name, machine, &self.choice, analysis);
+        Ok(report.with_remarks(self.comparison.passed_over()))
+    }
+}
+
+/// The answer of one root of many.
+fn answer_of(report: AnalysisReport) -> RootAnswer<AnalysisReport> {
+    let (exit, line, notes) = (report.exit(), report.line(), report.table());
+    RootReport { exit, ..RootReport::of_answer(line, notes, report) }.into()
+}

@@ -1,0 +1,109 @@
+//! What an analysis is asked for on the command line.
+
+use chrono::NaiveDate;
+
+use patchadm_core::analyze::{AnalysisRequest, Group, SynopsisPattern, UnwantedPatch};
+use patchadm_svr4::patch::PatchId;
+
+/// Options that narrow a list.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct AnalysisOptions {
+    /// Leave out a patch, this and lower revisions of a patch, or what has such words in its synopsis (a regular
+    /// expression); may be repeated
+    #[arg(long, value_name = "WHAT", action = clap::ArgAction::Append)]
+    ignore: Vec<String>,
+    /// List of groups only what has this in its synopsis, a regular expression, or with ! before it has not; may be
+    /// repeated
+    #[arg(long, value_name = "RE", action = clap::ArgAction::Append)]
+    pattern: Vec<String>,
+    /// List of groups only patches that are at least this many days old
+    #[arg(long, value_name = "DAYS")]
+    min_age: Option<u32>,
+    /// List of groups only patches that are at most this many days old
+    #[arg(long, value_name = "DAYS")]
+    max_age: Option<u32>,
+    /// Take this patch as recommended; may be repeated
+    #[arg(long, value_name = "ID", action = clap::ArgAction::Append)]
+    rec: Vec<String>,
+    /// Take this patch as one about security; may be repeated
+    #[arg(long, value_name = "ID", action = clap::ArgAction::Append)]
+    sec: Vec<String>,
+    /// Do not list what is required besides
+    #[arg(long)]
+    no_requires: bool,
+    /// End with 66 if a patch is missing
+    #[arg(long)]
+    check: bool,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct AnalysisChoice {
+    pub(super) request: AnalysisRequest,
+    /// Whether a missing patch has an exit code of its own.
+    pub(super) is_check: bool,
+}
+
+impl AnalysisChoice {
+    /// What the options and words mean; what makes no sense as a message.
+    pub(super) fn of(options: &AnalysisOptions, words: &[String], today: NaiveDate) -> Result<Self, String> {
+        let (mut groups, mut named) = (Vec::new(), Vec::new());
+        for word in words {
+            match Group::named(word) {
+                Some(group) if !groups.contains(&group) => groups.push(group),
+                Some(_) => {}
+                None if can_be_patch(word) => named.push(word.clone()),
+                None => return Err(format!("<{}> is neither a group nor a patch", word.escape_debug())),
+            }
+        }
+        if words.is_empty() {
+            groups.push(Group::MISSING);
+        }
+        let patterns = options.pattern.iter().map(|text| SynopsisPattern::parse(text));
+        let unwanted = options.ignore.iter().map(|text| UnwantedPatch::parse(text));
+        let request = AnalysisRequest {
+            groups,
+            named,
+            unwanted: unwanted.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
+            patterns: patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
+            min_age: options.min_age,
+            max_age: options.max_age,
+            recommended: options.rec.iter().map(|id| base_of(id)).collect(),
+            security: options.sec.iter().map(|id| base_of(id)).collect(),
+            with_requirements: !options.no_requires,
+            first: Vec::new(),
+            today,
+        };
+        Ok(Self { request, is_check: options.check })
+    }
+}
+
+/// Whether a word could be the base of a patch, or one with its revision.
+fn can_be_patch(word: &str) -> bool {
+    PatchId::new(word).is_ok() || PatchId::new(&format!("{word}-0")).is_ok()
+}
+
+/// The base of an id; a word without revision is one.
+fn base_of(id: &str) -> String {
+    PatchId::new(id).map_or_else(|_| id.to_owned(), |id| id.base().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(words: &[&str]) -> Result<AnalysisChoice, String> {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        AnalysisChoice::of(&AnalysisOptions::default(), &words, NaiveDate::default())
+    }
+
+    #[test]
+    fn words_are_groups_or_patches_and_none_is_missing() {
+        let request = choice(&["mrs", "missingrs", "105181", "ACME-web-03"]).unwrap().request;
+        assert_eq!(request.groups.iter().map(ToString::to_string).collect::<Vec<_>>(), ["missingrs"]);
+        assert_eq!(request.named, ["105181", "ACME-web-03"]);
+        assert_eq!(choice(&[]).unwrap().request.groups, [Group::MISSING]);
+        assert!(choice(&["105181"]).unwrap().request.groups.is_empty());
+        assert_eq!(choice(&["../x"]).unwrap_err(), "<../x> is neither a group nor a patch");
+    }
+}

@@ -1,0 +1,184 @@
+//! The answer of `patchadm analyze`: a table, or a document.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::choice::AnalysisChoice;
+use super::row::{AnalysisEntry, AnalysisRow, UnknownEntry};
+use crate::reply::words::print_notes;
+use crate::reply::{CommandReport, Exit, ExitCause};
+use crate::surroundings::Output;
+use patchadm_core::analyze::{Analysis, CrossReference};
+use patchadm_core::operation::analysis::HostNames;
+
+/// A patch that was named and that nobody knows: the code of patchadd(1M) for it.
+const UNKNOWN: Exit = Exit::new(33, ExitCause::NotFound);
+
+/// A patch is missing, where that was asked for.
+const MISSING: Exit = Exit::new(66, ExitCause::Missing);
+
+/// The machine that a report is about.
+#[derive(Debug)]
+pub(super) enum AnalysedMachine {
+    Root(PathBuf),
+    Host(Option<HostNames>),
+}
+
+/// The patches that were asked for, and how the machine stands to them.
+#[derive(Debug, Serialize)]
+pub(super) struct AnalysisReport {
+    depot: String,
+    /// The day of the cross-reference.
+    as_of: Option<String>,
+    groups: Vec<String>,
+    /// The number of listed patches that the machine lacks.
+    missing: usize,
+    patches: Vec<AnalysisEntry>,
+    #[serde(skip)]
+    machine: AnalysedMachine,
+    #[serde(skip)]
+    is_check: bool,
+    /// Notes for a person.
+    #[serde(skip)]
+    remarks: Vec<String>,
+}
+
+impl AnalysisReport {
+    /// The report about a machine.
+    pub(super) fn of(
+        reference: &CrossReference,
+        depot: &str,
+        machine: AnalysedMachine,
+        choice: &AnalysisChoice,
+        analysis: Analysis,
+    ) -> Self {
+        let missing = analysis.patches.iter().filter(|patch| patch.is_missing).count();
+        let unknown = analysis.unknown.into_iter().map(|patch| UnknownEntry::of(patch, depot));
+        let known = analysis.patches.into_iter().map(AnalysisRow::from);
+        Self {
+            as_of: reference.as_of().map(|day| day.to_string()),
+            groups: choice.request.groups.iter().map(ToString::to_string).collect(),
+            missing,
+            patches: known.map(AnalysisEntry::Known).chain(unknown.map(AnalysisEntry::Unknown)).collect(),
+            machine,
+            is_check: choice.is_check,
+            remarks: Vec::new(),
+            depot: depot.to_owned(),
+        }
+    }
+
+    /// The same with something more to be said.
+    pub(super) fn with_remarks(mut self, remarks: impl IntoIterator<Item = String>) -> Self {
+        self.remarks.extend(remarks);
+        self
+    }
+
+    /// How the command ends.
+    pub(super) fn exit(&self) -> Exit {
+        if self.unknown().next().is_some() {
+            return UNKNOWN;
+        }
+        if self.is_check && self.missing > 0 { MISSING } else { Exit::OK }
+    }
+
+    /// The patches that are known.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &AnalysisRow> {
+        self.patches.iter().filter_map(AnalysisEntry::known)
+    }
+
+    /// The patches that were named and are not known.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &UnknownEntry> {
+        self.patches.iter().filter_map(AnalysisEntry::unknown)
+    }
+
+    /// The report in a line.
+    pub(super) fn line(&self) -> String {
+        let listed = self.rows().count();
+        let patches = if listed == 1 { "1 patch" } else { &format!("{listed} patches") };
+        let missing = match self.missing {
+            0 => "none is missing".to_owned(),
+            1 => "1 is missing".to_owned(),
+            number => format!("{number} are missing"),
+        };
+        format!("{patches} listed, {missing}")
+    }
+
+    /// The table, without what stands above it.
+    pub(super) fn table(&self) -> Vec<String> {
+        let widths = AnalysisRow::widths(self.rows());
+        let head = AnalysisRow::head(widths);
+        let rows = self.rows().map(|row| row.line(widths));
+        let unknown = self.unknown().map(UnknownEntry::line);
+        if self.rows().next().is_none() {
+            return unknown.collect();
+        }
+        head.into_iter().chain(rows).chain(unknown).collect()
+    }
+
+    /// The machine, with its kind and its names.
+    pub(super) fn machine(&self) -> (&'static str, String) {
+        match &self.machine {
+            AnalysedMachine::Host(Some(host)) => ("Host", format!("{} ({})", host.node, host.system)),
+            AnalysedMachine::Root(_) => ("Root", self.machine_name()),
+            AnalysedMachine::Host(None) => ("Host", self.machine_name()),
+        }
+    }
+
+    /// The name of the machine.
+    pub(super) fn machine_name(&self) -> String {
+        match &self.machine {
+            AnalysedMachine::Root(root) => root.display().to_string(),
+            AnalysedMachine::Host(Some(host)) => host.node.clone(),
+            AnalysedMachine::Host(None) => "not named".to_owned(),
+        }
+    }
+
+    /// What it is compared with, and of which day that is.
+    pub(super) fn compared_with(&self) -> String {
+        let from = self.as_of.as_ref().map(|day| format!(" from {day}")).unwrap_or_default();
+        format!("{}{from}", self.depot)
+    }
+
+    /// What is listed, with the number of patches and the sum of their ages.
+    pub(super) fn listed(&self) -> String {
+        let ages: u64 = self.rows().filter_map(|row| row.age_days).map(u64::from).sum();
+        format!("{} ({}/{ages})", self.groups_in_words(), self.rows().count())
+    }
+
+    /// The groups that were asked for.
+    pub(super) fn groups_in_words(&self) -> String {
+        if self.groups.is_empty() { "patches".to_owned() } else { self.groups.join(" ") }
+    }
+
+    /// The number of listed patches that the machine lacks.
+    pub(super) fn missing(&self) -> usize {
+        self.missing
+    }
+}
+
+impl CommandReport for AnalysisReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let (kind, machine) = self.machine();
+        output.line(format!("Using {}", self.compared_with()))?;
+        output.line(format!("{kind}: {machine}"))?;
+        output.line(format!("List: {}\n", self.listed()))?;
+        let widths = AnalysisRow::widths(self.rows());
+        if self.rows().next().is_some() {
+            for line in AnalysisRow::head(widths) {
+                output.line(line)?;
+            }
+        }
+        for row in self.rows() {
+            output.line(row.line(widths))?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for unknown in self.unknown() {
+            output.error(&unknown.line())?;
+        }
+        Ok(print_notes(output, &self.remarks)?)
+    }
+}

@@ -1,0 +1,327 @@
+//! `patchadm depot`: directories of patches indexed in place, and depots checked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use patchadm_core::depot::DepotIndex;
+use patchadm_svr4::patch::PatchId;
+use serde_json::Value;
+
+use crate::delivery::{Patch, archive};
+use crate::packages::Package;
+use crate::publish::{deliver_signed, publish, secret_key, stage};
+use crate::scenario::{Run, Scenario};
+
+/// Makes a patch of one file in a directory, in this form; none is the directory itself.
+fn deliver(into: &Path, id: &str, text: &str, form: &str) -> PathBuf {
+    let patch = Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, text)).beside(
+        &format!("README.{id}"),
+        &format!("Patch-ID# {id}\nKeywords: security web\nSynopsis: Web {id}\n"),
+    );
+    let directory = patch.write(into);
+    if form.is_empty() {
+        return directory;
+    }
+    let file = archive(&directory, form);
+    fs::remove_dir_all(directory).unwrap();
+    file
+}
+
+/// A stage and a directory with three patches in three forms.
+fn three() -> (Scenario, PathBuf) {
+    let stage = Scenario::new();
+    let depot = stage.beside("depot");
+    fs::create_dir(&depot).unwrap();
+    for (id, form) in [("100-01", ".zip"), ("100-02", ".tar.gz"), ("200-01", "")] {
+        deliver(&depot, id, id, form);
+    }
+    (stage, depot)
+}
+
+fn make_index(stage: &Scenario, depot: &Path) -> Run {
+    stage.run(&format!("depot index {}", depot.display()))
+}
+
+fn check(stage: &Scenario, options: &str, depot: &Path) -> Run {
+    let cache = stage.beside("cache");
+    stage.run(&format!("depot check -R @ROOT@ --cache {} {options} {}", cache.display(), depot.display()))
+}
+
+fn read_index(depot: &Path) -> DepotIndex {
+    DepotIndex::parse(&fs::read(depot.join("index.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_directory_of_patches_gets_an_index_with_their_names() {
+    let (stage, depot) = three();
+    fs::write(depot.join("flags"), "100-02 security recommended # the one\n100-01 withdrawn\n").unwrap();
+    fs::write(depot.join("install_cluster"), "#!/bin/sh\n").unwrap();
+    let said = make_index(&stage, &depot).ok();
+    assert_eq!(said, format!("{}: version 1 has 3 patches\n", depot.display()));
+    let index = read_index(&depot);
+    assert_eq!((index.version, index.expires), (1, None));
+    let entries: Vec<_> = index
+        .patches()
+        .map(|patch| (patch.id.as_str(), patch.path.as_str(), patch.format.as_str(), patch.flags.join(" ")))
+        .collect();
+    assert_eq!(
+        entries,
+        [
+            ("100-01", "100-01.zip", "zip", "withdrawn".to_owned()),
+            ("100-02", "100-02.tar.gz", "tar.gz", "recommended security".to_owned()),
+            ("200-01", "200-01", "dir", String::new()),
+        ]
+    );
+    let patch = index.patch(&PatchId::new("100-02").unwrap()).unwrap();
+    assert_eq!(
+        (patch.synopsis.as_str(), patch.files, patch.unpacked, patch.scripts),
+        ("Web 100-02", 1, 6, false)
+    );
+    let said = check(&stage, "", &depot).ok();
+    assert!(said.ends_with("version 1, 3 objects: all as the index says\n"), "{said}");
+}
+
+#[test]
+fn an_index_stays_while_nothing_changes_and_only_what_changed_is_read() {
+    let (stage, depot) = three();
+    make_index(&stage, &depot).ok();
+    let before = fs::read(depot.join("index.json")).unwrap();
+    let said = make_index(&stage, &depot).ok();
+    assert!(said.ends_with("version 1 stays, nothing is new\n"), "{said}");
+    assert_eq!(fs::read(depot.join("index.json")).unwrap(), before);
+    // What is known is believed, so nothing but the new one was read.
+    let known = depot.join(".patchadm-index");
+    let text = fs::read_to_string(&known).unwrap();
+    fs::write(&known, text.replace("Web 100-01", "Known 100-01")).unwrap();
+    deliver(&depot, "300-01", "new", ".tar");
+    make_index(&stage, &depot).ok();
+    let index = read_index(&depot);
+    let synopses: Vec<_> = index.patches().map(|patch| patch.synopsis.as_str()).collect();
+    assert_eq!(synopses, ["Known 100-01", "Web 100-02", "Web 200-01", "Web 300-01"]);
+    assert_eq!(index.version, 2);
+    assert_eq!(index.previous, Some(crate::depots::digest(&before)));
+    // A file deep in a directory, and a patch that is gone.
+    fs::write(depot.join("200-01/README.200-01"), "Patch-ID# 200-01\nSynopsis: Other\n").unwrap();
+    fs::remove_file(depot.join("100-01.zip")).unwrap();
+    make_index(&stage, &depot).ok();
+    let synopses: Vec<_> = read_index(&depot).patches().map(|patch| patch.synopsis.clone()).collect();
+    assert_eq!(synopses, ["Web 100-02", "Other", "Web 300-01"]);
+    check(&stage, "", &depot).ok();
+}
+
+#[test]
+fn one_patch_twice_is_refused_if_its_bytes_differ() {
+    let (stage, depot) = three();
+    fs::copy(depot.join("100-01.zip"), depot.join("again.zip")).unwrap();
+    make_index(&stage, &depot).ok();
+    let before = fs::read(depot.join("index.json")).unwrap();
+    let other = deliver(&stage.beside("other"), "100-1", "other", ".zip");
+    fs::rename(other, depot.join("other.zip")).unwrap();
+    let said = make_index(&stage, &depot).fails(10);
+    assert!(said.contains("comes twice with different content"), "{said}");
+    assert!(said.contains("100-01.zip and ") && said.contains("other.zip"), "{said}");
+    assert_eq!(fs::read(depot.join("index.json")).unwrap(), before);
+}
+
+#[test]
+fn what_is_damaged_is_named_and_everything_else_is_indexed() {
+    let (stage, depot) = three();
+    let zip = fs::read(depot.join("100-01.zip")).unwrap();
+    fs::write(depot.join("cut.zip"), &zip[..zip.len() / 2]).unwrap();
+    let run = make_index(&stage, &depot);
+    assert_eq!(run.code, 33, "{run:?}");
+    assert!(run.stdout.starts_with("cut.zip: "), "{run:?}");
+    assert_eq!(read_index(&depot).patches().len(), 3);
+    let document = stage.run(&format!("depot index --json {}", depot.display()));
+    let document: Value = serde_json::from_str(&document.stdout).unwrap();
+    assert_eq!(document["errors"][0]["object"], "cut.zip");
+    assert_eq!(document["result"], "nothing-to-do");
+}
+
+#[test]
+fn flags_that_make_no_sense_are_named_with_their_line() {
+    let (stage, depot) = three();
+    fs::write(depot.join("flags"), "100-01 security\n100-02 urgent\n").unwrap();
+    let said = make_index(&stage, &depot).fails(1);
+    assert!(said.contains("flags: line 2: <urgent> is none of recommended, security, withdrawn"), "{said}");
+    assert!(!depot.join("index.json").exists());
+}
+
+#[test]
+fn a_depot_of_publish_and_what_is_no_directory_are_refused() {
+    let stage = stage();
+    deliver_signed(&stage, "300-01", "one\n");
+    let (work, depot) = (stage.beside("work"), stage.beside("published"));
+    publish(&stage, &format!("--key {} {} {}", secret_key(), work.display(), depot.display())).ok();
+    let said = make_index(&stage, &depot).fails(10);
+    assert!(said.contains("Use `patchadm publish` for it."), "{said}");
+    make_index(&stage, &stage.beside("nowhere")).fails(1);
+    check(&stage, "", &stage.beside("nowhere")).fails(1);
+    stage.run("depot index --cache x y").fails(1);
+    stage.run("depot check --key x y").fails(1);
+    stage.run("depot").fails(1);
+}
+
+#[test]
+fn an_index_is_signed_and_believed_by_its_key() {
+    let (stage, depot) = three();
+    let named = depot.display().to_string();
+    make_index(&stage, &depot).ok();
+    let said = check(&stage, "--signature require", &depot).fails(40);
+    assert!(said.contains("the signature of "), "{said}");
+    stage.run(&format!("depot index --key {} {named}", secret_key())).ok();
+    assert_eq!(read_index(&depot).version, 2, "a new version, which is signed");
+    stage.run(&format!("key -R @ROOT@ trust --name build {}", secret_key().replace(".sec", ".pub"))).ok();
+    let text = fs::read(depot.join("index.json")).unwrap();
+    let signature = depot.join(format!("index/{}.minisig", crate::depots::digest(&text)));
+    let signature = fs::read(signature).unwrap();
+    check(&stage, "--signature off", &depot).ok();
+    // An index that somebody else wrote, with the signature of the true one.
+    let other = String::from_utf8(text).unwrap().replace("Web 100-01", "Web 100-0X");
+    fs::write(depot.join("index.json"), &other).unwrap();
+    let beside = depot.join(format!("index/{}.minisig", crate::depots::digest(other.as_bytes())));
+    fs::write(beside, signature).unwrap();
+    let said = check(&stage, "--signature warn", &depot).fails(41);
+    assert!(said.contains("index.json is "), "{said}");
+}
+
+#[test]
+fn every_object_of_a_published_depot_is_compared() {
+    let stage = stage();
+    deliver_signed(&stage, "300-01", "one\n");
+    let (work, depot) = (stage.beside("work"), stage.beside("published"));
+    publish(&stage, &format!("--key {} {} {}", secret_key(), work.display(), depot.display())).ok();
+    let said = check(&stage, "", &depot).ok();
+    assert!(said.contains("4 objects: all as the index says"), "{said}");
+    let patch = read_index(&depot).patches().next().unwrap().clone();
+    for object in [&patch.path, &patch.manifest.unwrap().path, &patch.readme.unwrap().path] {
+        let path = depot.join(object);
+        let bytes = fs::read(&path).unwrap();
+        for (damaged, code, reason) in [
+            (Some([&bytes[..bytes.len() - 1], b"X"].concat()), 41, "its digest is another one"),
+            (Some(bytes[..1].to_vec()), 40, "and the index says"),
+            (None, 40, "is not there"),
+        ] {
+            match damaged {
+                Some(damaged) => fs::write(&path, damaged).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let run = check(&stage, "", &depot);
+            assert_eq!(run.code, code, "{object}: {run:?}");
+            assert!(run.stdout.starts_with("300-01: ") && run.stdout.contains(reason), "{run:?}");
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    check(&stage, "", &depot).ok();
+}
+
+#[test]
+fn a_directory_without_an_index_is_indexed_in_memory() {
+    let (stage, depot) = three();
+    let said = check(&stage, "", &depot).ok();
+    assert!(said.contains("version 0, 3 objects"), "{said}");
+    assert!(!depot.join("index.json").exists() && !depot.join(".patchadm-index").exists());
+    check(&stage, "--signature require", &depot).fails(40);
+}
+
+#[test]
+fn what_changes_between_the_index_and_its_use_is_found() {
+    let (stage, depot) = three();
+    make_index(&stage, &depot).ok();
+    fs::write(depot.join("200-01/README.200-01"), "Patch-ID# 200-01\nSynopsis: Othe\n").unwrap();
+    let run = check(&stage, "", &depot);
+    assert!(matches!(run.code, 40 | 41) && run.stdout.starts_with("200-01: "), "{run:?}");
+}
+
+#[test]
+fn an_index_that_is_none_is_refused_in_three_lines_and_nothing_is_fetched() {
+    let (stage, depot) = three();
+    make_index(&stage, &depot).ok();
+    let good = fs::read_to_string(depot.join("index.json")).unwrap();
+    let path = "\"path\":\"100-01.zip\"";
+    assert!(good.contains(path));
+    let long = format!("\"requires\":[{}\"1-01\"]", "\"1-01\",".repeat(100_000));
+    let cases = [
+        ("cut", good[..good.len() / 2].to_owned()),
+        ("a page", "<html><body>404</body></html>".to_owned()),
+        ("nested", format!("{}{}", "[".repeat(10_000), "]".repeat(10_000))),
+        ("nested inside", good.replace("\"keywords\":[", &format!("\"keywords\":[{}", "[".repeat(10_000)))),
+        ("an id that leads out", good.replace("\"id\":\"100-01\"", "\"id\":\"../x\"")),
+        ("an id that is an option", good.replace("\"id\":\"100-01\"", "\"id\":\"-R\"")),
+        ("a path that leads out", good.replace(path, "\"path\":\"../100-01.zip\"")),
+        ("a path with directories", good.replace(path, "\"path\":\"a/100-01.zip\"")),
+        ("no path", good.replace(path, "\"path\":\"\"")),
+        ("a long list", good.replacen("\"requires\":[]", &long, 1)),
+        ("one id twice", good.replace("\"id\":\"100-02\"", "\"id\":\"100-1\"")),
+        ("another schema", good.replace("patchadm-depot/1", "patchadm-depot/9")),
+        ("too large", " ".repeat((64 << 20) + 1)),
+    ];
+    for (case, text) in cases {
+        assert_ne!(text, good, "{case}");
+        fs::write(depot.join("index.json"), text).unwrap();
+        let said = check(&stage, "", &depot).fails(33);
+        assert_eq!(said.lines().count(), 3, "{case}: {said}");
+        assert!(said.lines().all(|line| line.len() < 600), "{case}: {said}");
+    }
+    // A circle of patches that obsolete each other is a matter of whoever chooses, not of the index.
+    let circle = good.replacen("\"obsoletes\":[]", "\"obsoletes\":[\"200-01\"]", 1);
+    fs::write(depot.join("index.json"), circle).unwrap();
+    check(&stage, "", &depot).ok();
+}
+
+#[test]
+fn a_root_that_has_seen_a_later_index_says_so() {
+    let (stage, depot) = three();
+    make_index(&stage, &depot).ok();
+    let index = read_index(&depot);
+    let place = depot.canonicalize().unwrap();
+    let line = format!(
+        "{{\"depot\":\"{}\",\"location\":\"{}\",\"version\":7,\"sha256\":\"{}\",\"expires\":null,\
+         \"seen\":\"2026-11-20T00:00:00Z\"}}\n",
+        index.depot,
+        place.display(),
+        "ab".repeat(32)
+    );
+    stage.file("/var/sadm/patchadm/depots", line);
+    let said = check(&stage, "", &depot).fails(41);
+    assert!(said.contains("is version 1, and this root has seen version 7 of it"), "{said}");
+}
+
+#[test]
+fn an_index_is_written_as_a_cross_reference_and_analysed_as_one() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let web = || Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n");
+    Patch::of("100001-01", web())
+        .beside("patchinfo", "PATCHID=100001-01\nPATCH_OSRELEASE=5.10\n")
+        .directory(&stage);
+    Patch::of("100001-02", web().param("SUNW_REQUIRES", "100002-01")).directory(&stage);
+    Patch::of("100002-01", web()).directory(&stage);
+    Patch::of("ACME-web-1", web()).directory(&stage);
+    let run = stage.run("depot index --xref delivered");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.starts_with("left out of patchdiag.xref, which holds ids of six digits and two: 1\n"),
+        "{}",
+        run.stdout
+    );
+    let xref = fs::read_to_string(stage.beside("delivered/patchdiag.xref")).unwrap();
+    let lines: Vec<&str> = xref.lines().collect();
+    assert_eq!(lines[0], "## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF Nov/20/26 ##");
+    assert!(
+        lines[1].starts_with("100001|01|")
+            && lines[1].contains("|O|  |10_x86|i386;|ACMEweb:1.0;|Obsoleted by: 100001-02 ")
+    );
+    assert!(lines[2].contains("| |  |Unbundled|i386;100002-01;|ACMEweb:1.0;|"), "{xref}");
+    assert_eq!(lines.len(), 4);
+    let listed = |with: &str| {
+        let said = stage.run(&format!("analyze -R @ROOT@ {with} 100001 100002")).ok();
+        let rows = said.lines().skip(6).map(|line| line[..14].to_owned());
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(listed("-M delivered"), ["100002 -- < 01", "100001 -- < 02"]);
+    assert_eq!(listed("--xref delivered/patchdiag.xref"), listed("-M delivered"));
+    fs::remove_file(stage.beside("delivered/patchdiag.xref")).unwrap();
+    let said = stage.run("depot index --xref delivered").ok();
+    assert!(said.contains("nothing is new"), "{said}");
+    assert_eq!(fs::read_to_string(stage.beside("delivered/patchdiag.xref")).unwrap(), xref);
+}

@@ -1,0 +1,181 @@
+//! The page of an analysis in a browser: nothing is asked for, nothing goes wrong, sorting and filtering work, texts of
+//! strangers are text. Skipped where Chromium is not installed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::scenario::Scenario;
+
+/// Names under which the browser is installed.
+const BROWSERS: [&str; 2] = ["chromium", "chromium-browser"];
+
+/// A hostile text: it would end the script, an attribute, a comment, turn the direction and ring.
+const HOSTILE: &str = "</script><script>document.title='taken'</script>\"'><img src=x onerror=\"document.title='taken'\">\
+    <!-- \u{202e}gnp.exe \u{7} end";
+
+fn browser(test: &str) -> Option<&'static str> {
+    let found = BROWSERS.iter().find(|name| Command::new(name).arg("--version").output().is_ok());
+    if found.is_none() {
+        crate::skipped(&format!("{test}: chromium is not installed"));
+    }
+    found.copied()
+}
+
+/// A machine that lacks patches, one of them with a hostile synopsis; its page is `page.html`.
+fn stage() -> Scenario {
+    let stage = Scenario::new();
+    let line = |id: &str, flags: &str, requires: &str, day: &str, synopsis: &str| {
+        format!("{id}|01|{day}|{flags}|10|sparc;{requires}|ACMEa:1.0;|{synopsis}\n")
+    };
+    let xref = [
+        "## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF Nov/19/26 ##\n".to_owned(),
+        line("100001", "R| | |  ", "100003-01;", "Nov/10/26", "web server"),
+        line("100002", " |S| |  ", "", "Nov/18/26", HOSTILE),
+        line("100003", " | | |  ", "999999-01;", "Jan/02/26", "shell"),
+        line("100004", " | | |  ", "", "Nov/01/26", "mail"),
+    ];
+    let machine = stage.beside("machine");
+    fs::create_dir(&machine).unwrap();
+    fs::write(stage.beside("patchdiag.xref"), xref.concat()).unwrap();
+    fs::write(machine.join("uname.out"), "SunOS <b>web1</b> 5.10 Generic_1 sun4u sparc\n").unwrap();
+    fs::write(machine.join("pkginfo.out"), "ACMEa A\n   (sparc) 1.0\n").unwrap();
+    fs::write(machine.join("showrev.out"), "Patch: 100004-01 Obsoletes:\n").unwrap();
+    stage.run("analyze --xref patchdiag.xref --from machine --html page.html all").ok();
+    stage
+}
+
+/// What the browser makes of a page: its document after its scripts, and what it said.
+fn shown(browser: &str, stage: &Scenario, page: &Path, options: &[&str]) -> (String, String) {
+    let home = stage.beside("browser");
+    let output = Command::new(browser)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--v=0",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", home.display()))
+        .args(options)
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let said = text(output.stderr);
+    let console: Vec<&str> = said.lines().filter(|line| line.contains("CONSOLE")).collect();
+    (text(output.stdout), console.join("\n"))
+}
+
+/// The bases of the rows that the table shows, in their order.
+fn rows(document: &str) -> Vec<String> {
+    let row = regex::Regex::new(
+        r##"(?s)<tr data-kinds="[^"]*"( hidden="")?>\s*<th scope="row"><a href="#[^"]*">([^<]*)<"##,
+    );
+    let row = row.unwrap();
+    let shown = row.captures_iter(document).filter(|found| found.get(1).is_none());
+    shown.map(|found| found[2].to_owned()).collect()
+}
+
+#[test]
+fn the_page_asks_for_nothing_and_shows_hostile_texts_as_text() {
+    let Some(browser) = browser("the page asks for nothing") else { return };
+    let stage = stage();
+    let (document, console) = shown(browser, &stage, &stage.beside("page.html"), &[]);
+    assert_eq!(console, "", "no error, and nothing that the policy refused");
+    assert!(document.contains("<title>Patches of &lt;b&gt;web1&lt;/b&gt;</title>"), "{document}");
+    assert!(document.contains("&lt;img src=x onerror=") && !document.contains("<img"));
+    assert!(document.contains(r"\u{202e}gnp.exe \u{7} end") && !document.contains('\u{202e}'));
+    assert_eq!(rows(&document), ["100003", "100001", "100002", "100004"]);
+    assert!(document.contains("4 of 4 shown"), "the script ran");
+    for wanted in ["default-src 'none'", "aria-live=\"polite\"", "<th scope=\"col\"><button type=\"button\">"]
+    {
+        assert!(document.contains(wanted), "{wanted}");
+    }
+    let page = fs::read_to_string(stage.beside("page.html")).unwrap();
+    let asks =
+        regex::Regex::new(r#"(?i)<(link|img|iframe|object|embed|base)\b|\bsrc=|href="[^#]|url\(|@import"#)
+            .unwrap();
+    let text = page.replace("&lt;img src=x", "");
+    assert!(asks.find(&text).is_none(), "{:?}", asks.find(&text));
+}
+
+#[test]
+fn without_its_script_the_page_says_the_same() {
+    let Some(browser) = browser("the page without its script") else { return };
+    let stage = stage();
+    let page = fs::read_to_string(stage.beside("page.html")).unwrap();
+    let (before, script) = page.split_once("<script>").unwrap();
+    let (_, after) = script.split_once("</script>").unwrap();
+    fs::write(stage.beside("plain.html"), format!("{before}{after}")).unwrap();
+    let (document, console) = shown(browser, &stage, &stage.beside("plain.html"), &[]);
+    assert_eq!(console, "");
+    assert_eq!(rows(&document), ["100003", "100001", "100002", "100004"]);
+    assert!(
+        !document.contains("shown</output>") && document.contains("hidden=\"\""),
+        "what needs the script is not shown"
+    );
+    for wanted in ["<dt>Requires</dt>", "<dt>Required by</dt>", "<svg", "not listed here"] {
+        assert!(document.contains(wanted), "{wanted}");
+    }
+}
+
+#[test]
+fn the_table_is_sorted_and_filtered() {
+    let Some(browser) = browser("the table is sorted and filtered") else { return };
+    let stage = stage();
+    let page = fs::read_to_string(stage.beside("page.html")).unwrap();
+    let play = |steps: &str| {
+        // The policy allows no other script, so that one has to go for the steps to be taken.
+        let (before, rest) = page.split_once("<meta http-equiv").unwrap();
+        let (_, after) = rest.split_once('>').unwrap();
+        let played =
+            format!("{before}{after}").replace("</body>", &format!("<script>{steps}</script></body>"));
+        fs::write(stage.beside("played.html"), played).unwrap();
+        let (document, console) = shown(browser, &stage, &stage.beside("played.html"), &[]);
+        assert_eq!(console, "", "{steps}");
+        rows(&document)
+    };
+    let sort = |column: usize, times: usize| {
+        let click = format!("document.querySelectorAll('thead button')[{column}].click();");
+        play(&click.repeat(times))
+    };
+    assert_eq!(sort(0, 1), ["100001", "100002", "100003", "100004"]);
+    assert_eq!(sort(0, 2), ["100004", "100003", "100002", "100001"]);
+    assert_eq!(sort(6, 1), ["100002", "100001", "100004", "100003"], "ages are numbers");
+    assert_eq!(sort(2, 1)[3], "100001", "synopses are words");
+    let search = |words: &str| {
+        play(&format!(
+            "const i=document.querySelector('input');i.value='{words}';i.dispatchEvent(new Event('input'));"
+        ))
+    };
+    assert_eq!(search("WEB server"), ["100001"]);
+    assert_eq!(search("100"), ["100003", "100001", "100002", "100004"]);
+    assert!(search("nothing").is_empty());
+    let choose = |kind: &str| {
+        play(&format!(
+            "const s=document.querySelector('select');s.value='{kind}';s.dispatchEvent(new Event('change'));"
+        ))
+    };
+    assert_eq!(choose("missing"), ["100003", "100001", "100002"]);
+    assert_eq!(choose("security"), ["100002"]);
+    assert_eq!(choose("applied"), ["100004"]);
+}
+
+#[test]
+fn pictures_are_taken_at_both_widths() {
+    let Some(browser) = browser("pictures of the page") else { return };
+    let stage = stage();
+    for width in [1280, 400] {
+        let picture = stage.beside(&format!("{width}.png"));
+        let (_, console) = shown(
+            browser,
+            &stage,
+            &stage.beside("page.html"),
+            &[&format!("--window-size={width},1000"), &format!("--screenshot={}", picture.display())],
+        );
+        assert_eq!(console, "");
+        assert!(fs::metadata(&picture).unwrap().len() > 5_000, "{width}");
+    }
+}
