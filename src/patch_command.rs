@@ -2,20 +2,25 @@
 //! becomes a report that each of them prints in its own words.
 
 use std::path::Path;
+use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::arguments::fetching::FetchOptions;
 use crate::arguments::{RootOption, inside};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::patches::{PatchFace, PatchesReport, as_applied};
 use crate::reply::{CommandReport, Reply, Stop};
-use crate::surroundings::Output;
+use crate::surroundings::fetch_bar::FetchBar;
+use crate::surroundings::{Output, Surroundings};
+use patchadm_core::operation::depots::{DepotProgress, FetchSession, fetch_operand, is_address};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
+use patchadm_core::operation::patches::sets::{SetApplication, apply_set};
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
-use patchadm_core::operation::session::Caller;
+use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
@@ -24,6 +29,9 @@ use patchadm_svr4::patch::PatchId;
 #[derive(Clone, Debug)]
 pub(crate) enum PatchRequest {
     Apply(ApplyRequest),
+    /// Patches of which some are addresses.
+    Fetched(Box<FetchedApply>),
+    Set(Box<SetCommand>),
     BackOut(BackOutRequest),
 }
 
@@ -31,7 +39,7 @@ impl PatchRequest {
     /// The classic command that does this.
     pub(crate) fn command(&self) -> Command {
         match self {
-            Self::Apply(_) => Command::Patchadd,
+            Self::Apply(_) | Self::Fetched(_) | Self::Set(_) => Command::Patchadd,
             Self::BackOut(_) => Command::Patchrm,
         }
     }
@@ -39,6 +47,8 @@ impl PatchRequest {
     pub(crate) fn is_dry_run(&self) -> bool {
         match self {
             Self::Apply(request) => request.dry_run,
+            Self::Fetched(fetched) => fetched.apply.dry_run,
+            Self::Set(set) => set.application.apply.dry_run,
             Self::BackOut(request) => request.dry_run,
         }
     }
@@ -47,6 +57,7 @@ impl PatchRequest {
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
             Self::Apply(request) => request.patches.is_empty(),
+            Self::Fetched(_) | Self::Set(_) => false,
             Self::BackOut(request) => request.ids.is_empty(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
@@ -78,16 +89,84 @@ impl PatchRequest {
     /// Carries the request out on a root.
     pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
         match self {
-            Self::Apply(request) => {
-                let request = ApplyRequest {
-                    overridden: inside(root, &request.overridden),
-                    preserved: inside(root, &request.preserved),
-                    ..request.clone()
-                };
-                apply_patches(root, &request, caller)
-            }
+            Self::Apply(request) => apply_patches(root, &inside_root(root, request), caller),
+            Self::Fetched(fetched) => fetched.carry_out(root, caller),
+            Self::Set(set) => set.carry_out(root, caller),
             Self::BackOut(request) => back_out_patches(root, request, caller).map(as_applied),
         }
+    }
+}
+
+/// The same request about paths inside a root.
+fn inside_root(root: &Root, request: &ApplyRequest) -> ApplyRequest {
+    ApplyRequest {
+        overridden: inside(root, &request.overridden),
+        preserved: inside(root, &request.preserved),
+        ..request.clone()
+    }
+}
+
+/// How a command fetches what it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetching {
+    pub(crate) options: FetchOptions,
+    /// The time that another command may hold up a download, if one was named.
+    pub(crate) wait: Option<u64>,
+    pub(crate) surroundings: Surroundings,
+    /// Whether a bar shows how far fetching is.
+    pub(crate) has_bar: bool,
+}
+
+impl Fetching {
+    /// Does work that fetches; what was fetched is there until the work is done.
+    fn with_session<T>(
+        &self,
+        root: &Root,
+        caller: &Caller<'_>,
+        work: impl FnOnce(&FetchSession<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let policy = RootAndPolicy::of(root)?.policy;
+        let bar = FetchBar::new(Instant::now(), self.has_bar);
+        let progress = |progress: DepotProgress<'_>| bar.show(progress);
+        let access = self.options.access(&self.surroundings, &policy, self.wait, caller.interrupt, &progress);
+        work(&FetchSession::new(access))
+    }
+}
+
+/// A request to apply patches of which some are addresses, with how these are reached.
+#[derive(Clone, Debug)]
+pub(crate) struct FetchedApply {
+    pub(crate) apply: ApplyRequest,
+    pub(crate) fetching: Fetching,
+}
+
+impl FetchedApply {
+    /// Fetches what is named by an address, and applies all patches.
+    fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+        self.fetching.with_session(root, caller, |session| {
+            let mut apply = inside_root(root, &self.apply);
+            for patch in apply.patches.iter_mut().filter(|patch| is_address(patch.as_os_str())) {
+                *patch = fetch_operand(patch.as_os_str(), session)?;
+            }
+            apply_patches(root, &apply, caller)
+        })
+    }
+}
+
+/// A request to apply patches of a depot, with how that is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct SetCommand {
+    pub(crate) application: SetApplication,
+    pub(crate) fetching: Fetching,
+}
+
+impl SetCommand {
+    fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+        self.fetching.with_session(root, caller, |session| {
+            let apply = inside_root(root, &self.application.apply);
+            let application = SetApplication { apply, ..self.application.clone() };
+            apply_set(root, &application, session, caller)
+        })
     }
 }
 

@@ -248,12 +248,9 @@ fn a_policy_of_the_callers_takes_the_place_of_the_roots() {
 fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
     let stage = Scenario::new();
     for (line, says, instead) in [
-        ("patchadd -M /patches 1-01", "-M takes patches from a directory", "Name the patches themselves"),
-        ("patchadd -dM /patches 1-01", "-M takes patches from a directory", "Name the patches themselves"),
         ("patchadd -C /image 1-01", "-C names the image of a network installation", "patchadd -R IMAGE"),
         ("patchadd -S Solaris_8 1-01", "-S names the operating system", "patchadd -R /export/SERVICE"),
         ("patchadd -P pass:x 1-01", "-P says where the password", "Leave it out"),
-        ("patchadd -x proxy:80 1-01", "-x names a proxy", "Fetch the patch first"),
         ("patchadd -O optimistic 1-01", "-O chooses", "Leave it out"),
         ("patchrm -C /image 1-01", "-C names the image of a network installation", "patchrm -R IMAGE"),
         ("patchrm -S Solaris_8 1-01", "-S names the operating system", "patchrm -R /export/SERVICE"),

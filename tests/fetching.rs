@@ -60,6 +60,28 @@ fn a_depot_is_read_over_http_and_what_is_known_is_not_fetched_again() {
 }
 
 #[test]
+fn a_patch_is_applied_from_its_address() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    let files = depot(&stage, 1000);
+    let test = "a_patch_is_applied_from_its_address";
+    let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
+    let cache = stage.beside("cache").display().to_string();
+    for (address, code) in [("nothing.tar", 40), ("index.json", 33)] {
+        let before = stage.everything();
+        let said =
+            stage.run(&format!("patchadd -R @ROOT@ --cache {cache} {}", server.address(address))).fails(code);
+        assert!(said.contains(address), "{said}");
+        assert_eq!(stage.everything(), before);
+    }
+    stage.run(&format!("add -R @ROOT@ --offline --cache {cache} {}", server.address("100-01.tar"))).fails(40);
+    stage.run(&format!("patchadd -R @ROOT@ --cache {cache} {}", server.address("100-01.tar"))).ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+    let other = format!("file://{}", files.join("200-01.tar").display());
+    stage.run(&format!("add -R @ROOT@ {other}")).ok();
+    stage.run("patchadd -R @ROOT@ --offline 100-01.tar").fails(1);
+}
+
+#[test]
 fn an_object_that_was_damaged_in_the_cache_is_fetched_again() {
     let stage = Scenario::new();
     let files = depot(&stage, 1000);

@@ -247,6 +247,8 @@ mod scripts_that_fail;
 mod security;
 /// Set-id bits, which only known bytes have.
 mod set_id;
+/// Patches of a depot: chosen, fetched and applied as a set.
+mod sets;
 /// One operand and several.
 mod several_operands;
 /// Several patches of one command: one run.

@@ -23,12 +23,6 @@ const QUERIES: [&str; 12] = [
 /// For each command its options that are known and do nothing here: command, option, what it is and why it does
 /// nothing, what to do instead.
 const LATER: &[(&str, &str, &str, &str)] = &[
-    (
-        "patchadd",
-        "-M",
-        "-M takes patches from a directory, by their ids or by a list of them; that is not built yet",
-        "Name the patches themselves, in any order: patchadd DIR/105181-05 DIR/106793-01",
-    ),
     ("patchadd", "-C", INSTALL_IMAGE, "Name the root of the image with -R: patchadd -R IMAGE PATCH"),
     ("patchadd", "-S", SERVICE, "Name its root with -R: patchadd -R /export/SERVICE PATCH"),
     (
@@ -36,12 +30,6 @@ const LATER: &[(&str, &str, &str, &str)] = &[
         "-P",
         "-P says where the password of the keystore is; public keys have none, so that it means nothing here",
         "Leave it out",
-    ),
-    (
-        "patchadd",
-        "-x",
-        "-x names a proxy for patches that are fetched over a network; nothing is fetched yet",
-        "Fetch the patch first, and name its file",
     ),
     (
         "patchadd",

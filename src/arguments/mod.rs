@@ -5,6 +5,7 @@ mod later;
 pub(crate) mod options;
 mod paths;
 mod scripts;
+pub(crate) mod set;
 pub(crate) mod suggest;
 pub(crate) mod synopsis;
 mod words;

@@ -6,10 +6,11 @@ use patchadm_svr4::places;
 
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
+use crate::arguments::set::SetOptions;
 use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::patch_command::{PatchRequest, on_root};
+use crate::patch_command::on_root;
 use crate::reply::failure::must_have_records;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{in_use_lines, plan_text};
@@ -23,7 +24,7 @@ use patchadm_core::sign::DemandWord;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
-const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-k dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd -p [-R root]";
+const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-k dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd [option...] -M depot [id|listfile...]\npatchadd -p [-R root]";
 
 /// Apply patches to the packages of a root
 #[derive(clap::Parser)]
@@ -47,7 +48,7 @@ struct PatchaddArgs {
     #[arg(short = 'n')]
     no_signature: bool,
     /// Print the patches that are applied
-    #[arg(short = 'p', conflicts_with_all = ["patches", "validate"])]
+    #[arg(short = 'p', conflicts_with_all = ["patches", "validate", "depot"])]
     print: bool,
     /// Keep the exit codes of releases before Solaris 10, as is always done
     #[arg(short = 't')]
@@ -59,6 +60,8 @@ struct PatchaddArgs {
     #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     overridden: Vec<ObjectPath>,
     #[command(flatten)]
+    set: SetOptions,
+    #[command(flatten)]
     scripts: ScriptOptions,
     #[command(flatten)]
     root: RootOption,
@@ -66,7 +69,7 @@ struct PatchaddArgs {
     owner: OwnerOptions,
     #[command(flatten)]
     _extensions: Extensions,
-    /// The patches: directories, datastreams, tar or zip archives
+    /// The patches: directories, datastreams, tar or zip archives; with -M ids, or files that list ids
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }
@@ -87,7 +90,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message }.into());
     }
     let word = args.no_signature.then_some(DemandWord::Off);
-    let mut request = PatchRequest::Apply(ApplyRequest {
+    let apply = ApplyRequest {
         signature: SignatureRequest { word, keys: args.keys },
         patches: args.patches,
         no_undo: args.no_undo,
@@ -97,7 +100,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
         ..ApplyRequest::default()
-    });
+    };
+    let mut request = args.set.request(call, apply, None, USAGE)?;
     request.must_name_patches(USAGE)?;
     request.look_into_spool(&mut call.output)?;
     on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, None, print_report)

@@ -14,7 +14,7 @@ use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::http::{HttpError, HttpProblem};
 use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal};
+use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal, SetReason};
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
 use patchadm_core::sign::KeyDirectoryError;
@@ -34,7 +34,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Source(error) => of_source(error),
         Failure::NotPrivileged(_) => ExitCause::NoRights,
         Failure::ReadOnly(_) => ExitCause::ReadOnly,
-        Failure::NotTried(_) => ExitCause::Ok,
+        Failure::NotTried(_) | Failure::NotWithout(_) => ExitCause::Ok,
+        Failure::NotInDepot { .. } => ExitCause::NotFound,
         Failure::NoDatabase(_) => ExitCause::NoDatabase,
         Failure::Lock(LockError::Held { .. }) | Failure::Scripts(ScriptError::Locked { .. }) => {
             ExitCause::Locked
@@ -106,6 +107,25 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
     }
 }
 
+/// The cause where a patch of a set does not go in.
+fn of_set(reason: &SetReason) -> ExitCause {
+    match reason {
+        SetReason::LaterInSet(_) | SetReason::ContainedInSet(_) => ExitCause::Superseded,
+        SetReason::RequiredNowhere { .. }
+        | SetReason::RequiredRefused { .. }
+        | SetReason::ExcludeEachOther { .. }
+        | SetReason::Circle(_)
+        | SetReason::TooManyAlternatives => ExitCause::Dependency,
+        SetReason::Withdrawn
+        | SetReason::ExcludedByOption
+        | SetReason::RestrictedUnasked
+        | SetReason::PlannedAfterwards => ExitCause::Restricted,
+        SetReason::OwnRun => ExitCause::Script,
+        SetReason::TwoContents(..) => ExitCause::DamagedInput,
+        SetReason::NotInDepot(_) => ExitCause::NotFound,
+    }
+}
+
 fn of_refusal(refusal: &Refusal) -> ExitCause {
     match &*refusal.reason {
         Reason::BadId(_) if refusal.command == Command::Patchrm => ExitCause::Usage,
@@ -125,6 +145,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::NotAdopted
         | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
+        Reason::InSet(reason) => of_set(reason),
         Reason::Incompatible { .. }
         | Reason::Required(_)
         | Reason::ChangedLater { .. }

@@ -15,6 +15,7 @@ use crate::surroundings::output::without_numbers;
 use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionError};
 use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::{DatabaseError, ViewError};
+use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::session::must_have_database;
 use patchadm_core::plan::refusal::{Command, Wording};
@@ -46,7 +47,8 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Source(error) => source_number(command, &error.path, &error.problem),
         Failure::NotPrivileged(_) => by(3, 3, 1),
         Failure::ReadOnly(_) => by(7, 7, 1),
-        Failure::NotTried(_) => 0,
+        Failure::NotTried(_) | Failure::NotWithout(_) => 0,
+        Failure::NotInDepot { .. } => by(27, 13, 1),
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
@@ -67,7 +69,16 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Root(_) => by(5, 5, 1),
         Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),
         Failure::DepotMemory { .. } => by(28, 5, 1),
-        Failure::Depot(error) => depot_exit(error).code(),
+        Failure::Depot(error) => match &**error {
+            DepotError::NotThere(path) if command == Patchadd => {
+                if path.is_relative() {
+                    27
+                } else {
+                    34
+                }
+            }
+            error => depot_exit(error).code(),
+        },
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),

@@ -13,7 +13,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction};
 use patchadm_core::plan::patch::engine::PlannedScript;
-use patchadm_core::plan::refusal::{Command, Reason};
+use patchadm_core::plan::refusal::{Command, Reason, SetReason};
 use patchadm_core::plan::rights::{Grant, grants};
 use patchadm_core::plan::{Action, Body, Change, Plan, SpaceNeed};
 use patchadm_core::sign::Verdict;
@@ -54,6 +54,15 @@ pub(crate) struct PatchEntry {
     /// The recorded objects that were not there and are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) missing: Vec<String>,
+    /// Whether it was named, or is pulled in; only of a patch of a set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) named: Option<bool>,
+    /// The patches for which it is pulled in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) because: Vec<String>,
+    /// The depot that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) depot: Option<String>,
     /// What is known of its signature, where somebody looked or an option forbade to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<SignatureRecord>,
@@ -127,15 +136,18 @@ impl PatchEntry {
         one: ApplyOutcome,
         code: fn(Command, &Failure) -> Exit,
     ) -> Self {
-        let ApplyOutcome { id, plan, scripts, missing, signature, reboot, in_use, result } = one;
+        let ApplyOutcome { id, plan, scripts, missing, signature, reboot, in_use, set, result } = one;
+        let is_of_set = set.is_some();
+        let set = set.unwrap_or_default();
+        let required = || set.because.first().map(|by| format!("required by {by}")).unwrap_or_default();
         let (receipt, failure) = match result {
             Ok(receipt) => (receipt, None),
             Err(failure) => (None, Some(failure)),
         };
         let (verdict, exit, reason) = match &failure {
             Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
-            None if receipt.is_none() => ("planned", Exit::OK, String::new()),
-            None if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
+            None if receipt.is_none() => ("planned", Exit::OK, required()),
+            None if command == Command::Patchadd => ("applied", Exit::OK, required()),
             None => ("removed", Exit::OK, String::new()),
         };
         let in_use = in_use.into_iter();
@@ -163,6 +175,9 @@ impl PatchEntry {
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: missing.iter().map(ToString::to_string).collect(),
+            named: is_of_set.then_some(set.is_named),
+            because: set.because,
+            depot: set.depot,
             signature: signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),
@@ -305,12 +320,13 @@ fn verdict_of(failed: &Failure) -> &'static str {
     match failed {
         Failure::Refused(refusal) => match *refusal.reason {
             Reason::AlreadyApplied(_) => "already-applied",
-            Reason::LaterRevision(_) => "superseded",
+            Reason::LaterRevision(_) | Reason::InSet(SetReason::LaterInSet(_)) => "superseded",
+            Reason::InSet(SetReason::ContainedInSet(_)) => "obsoleted",
             Reason::Obsoleted { .. } if refusal.command == Command::Patchadd => "obsoleted",
             Reason::NotInstalled(_) => "not-applicable",
             _ => "refused",
         },
-        Failure::NotTried(_) => "not-tried",
+        Failure::NotTried(_) | Failure::NotWithout(_) => "not-tried",
         failure => ResultWord::of_failure(failure).word(),
     }
 }

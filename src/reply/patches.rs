@@ -127,7 +127,17 @@ impl PatchFace {
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     let patches = report.patches.into_iter().map(|one| {
         let BackOutOutcome { id, plan, scripts, missing, result } = one;
-        ApplyOutcome { id, plan, scripts, missing, signature: None, reboot: None, in_use: Vec::new(), result }
+        ApplyOutcome {
+            id,
+            plan,
+            scripts,
+            missing,
+            signature: None,
+            reboot: None,
+            in_use: Vec::new(),
+            set: None,
+            result,
+        }
     });
     ApplyReport { recovered: report.recovered, patches: patches.collect(), refused: report.refused }
 }
@@ -200,6 +210,9 @@ mod tests {
             privileged: Vec::new(),
             scripts: Vec::new(),
             missing: Vec::new(),
+            named: None,
+            because: Vec::new(),
+            depot: None,
             signature: None,
             space: Vec::new(),
             notes: Vec::new(),

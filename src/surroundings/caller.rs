@@ -49,7 +49,7 @@ pub(crate) struct RootTurn<'a> {
     pub(crate) speaks_as: String,
     /// The seconds that a held lock is waited for.
     pub(crate) wait: u64,
-    pub(crate) interrupt: &'a dyn Fn() -> Option<i32>,
+    pub(crate) interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
 }
 
 impl RootTurn<'_> {

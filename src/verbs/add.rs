@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use super::change::{application, change};
 use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
 use crate::arguments::parse;
+use crate::arguments::set::SetOptions;
 use crate::call::Invocation;
 use crate::reply::Reply;
 
-const USAGE: &str =
-    "patchadm [-R root] add [option...] patch...\npatchadm add [option...] --roots file patch...";
+const USAGE: &str = "patchadm [-R root] add [option...] patch...\npatchadm [-R root] add [option...] -M depot [id|listfile...]\n\
+     patchadm add [option...] --roots file patch...";
 
-/// Apply patches: directories, datastreams, tar or zip archives
+/// Apply patches: directories, datastreams, tar or zip archives, or those of a depot
 #[derive(clap::Parser)]
 struct AddArgs {
     #[command(flatten)]
@@ -19,15 +20,17 @@ struct AddArgs {
     #[command(flatten)]
     choices: ApplyingOptions,
     #[command(flatten)]
+    set: SetOptions,
+    #[command(flatten)]
     common: VerbOptions,
-    /// The patches
+    /// The patches; with -M ids, or files that list ids
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let AddArgs { changing, choices, common, patches } = parse(call, USAGE)?;
-    let request = application(call, &changing, choices, patches);
+    let AddArgs { changing, choices, set, common, patches } = parse(call, USAGE)?;
+    let request = application(call, &changing, (choices, set), patches, USAGE)?;
     change::<AddArgs>(call, USAGE, &common, &changing, request)
 }

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
 use super::patch_lines::print_report;
+use crate::arguments::set::SetOptions;
 use crate::call::Invocation;
 use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::of_patches::of_patches;
 use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{PatchRequest, on_root};
-use crate::reply::Reply;
 use crate::reply::patches::{PatchFace, PatchesReport};
+use crate::reply::{Reply, Stop};
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 
@@ -19,10 +20,11 @@ use patchadm_core::operation::patches::back_out::BackOutRequest;
 pub(super) fn application(
     call: &Invocation,
     changing: &ChangeOptions,
-    choices: ApplyingOptions,
+    (choices, set): (ApplyingOptions, SetOptions),
     patches: Vec<PathBuf>,
-) -> PatchRequest {
-    PatchRequest::Apply(ApplyRequest {
+    usage: &'static str,
+) -> Result<PatchRequest, Stop> {
+    let apply = ApplyRequest {
         patches,
         no_undo: choices.no_undo,
         undo_dir: choices.undo_dir,
@@ -34,7 +36,17 @@ pub(super) fn application(
         dry_run: changing.dry_run,
         scripts: changing.scripts.request(call, changing.no_scripts),
         ..ApplyRequest::default()
-    })
+    };
+    let mut request = set.request(call, apply, changing.wait, usage)?;
+    let fetching = match &mut request {
+        PatchRequest::Set(set) => Some(&mut set.fetching),
+        PatchRequest::Fetched(fetched) => Some(&mut fetched.fetching),
+        PatchRequest::Apply(_) | PatchRequest::BackOut(_) => None,
+    };
+    if let Some(fetching) = fetching {
+        fetching.has_bar &= !changing.many.are_named();
+    }
+    Ok(request)
 }
 
 /// The request to back patches out.
@@ -67,7 +79,8 @@ pub(super) fn change<A: clap::CommandFactory>(
             must_be_read_often(&request.patches, usage)?;
             "already applied"
         }
-        PatchRequest::BackOut(_) => "with nothing to do",
+        PatchRequest::Fetched(_) => "already applied",
+        PatchRequest::Set(_) | PatchRequest::BackOut(_) => "with nothing to do",
     };
     let (command, is_dry_run) = (request.command(), request.is_dry_run());
     let done = if is_dry_run { "planned" } else { "done" };

@@ -21,7 +21,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
             Some(_) if entry.is_idle() && entry.exit != report.exit => {
                 output.line(format!("{}: nothing to do: {}", entry.id, entry.reason))?;
             }
-            Some(failed @ Failure::NotTried(_)) => {
+            Some(failed @ (Failure::NotTried(_) | Failure::NotWithout(_))) => {
                 output.line(format!("{}: {failed}", entry.id))?;
             }
             Some(failed) => {
@@ -53,6 +53,9 @@ fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::
     output.print(": ")?;
     output.shaded(Shade::of_state(verdict), verdict)?;
     output.line(format!(" ({}; {files}; {})", entry.packages.join(", "), human(entry.bytes)))?;
+    if !entry.because.is_empty() {
+        output.line(format!("  required by {}", entry.because.join(", ")))?;
+    }
     if output.is_verbose() {
         output.print(done_lines(root, entry))?;
     }

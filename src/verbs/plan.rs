@@ -4,23 +4,27 @@ use std::path::PathBuf;
 
 use super::change::{application, backout, change};
 use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use crate::arguments::set::SetOptions;
 use crate::arguments::{ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
 use crate::reply::Reply;
 
-const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan --remove id...\n\
+const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan [option...] -M depot [id|listfile...]\n\
+     patchadm [-R root] plan --remove id...\n\
      patchadm plan [option...] --roots file patch...";
 
 /// Show what applying or removing patches would do, and change nothing
 #[derive(clap::Parser)]
 struct PlanArgs {
     /// Plan the removal of applied patches instead
-    #[arg(long)]
+    #[arg(long, conflicts_with = "depot")]
     remove: bool,
     #[command(flatten)]
     choices: ApplyingOptions,
+    #[command(flatten)]
+    set: SetOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
     /// Refuse what needs a procedure script to be run
@@ -52,7 +56,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
         backout(call, &changing, None, ids)
     } else {
-        application(call, &changing, args.choices, args.patches)
+        application(call, &changing, (args.choices, args.set), args.patches, USAGE)?
     };
     change::<PlanArgs>(call, USAGE, &args.common, &changing, request)
 }

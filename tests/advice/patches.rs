@@ -13,6 +13,8 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::Edited", edited),
     ("Reason::KeepWithoutUndo", keep_without_undo),
     ("Reason::Required", required),
+    ("Reason::InSet", own_run),
+    ("Reason::InSet", withdrawn),
     ("Reason::Restricted", restricted),
     ("Reason::Incompatible", incompatible),
     ("Reason::AlreadyApplied", already_applied),
@@ -49,6 +51,25 @@ fn patch(id: &str) -> Patch {
 
 fn of_file(id: &str, file: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file(file, 0o755, format!("as of {id}\n")))
+}
+
+fn own_run() {
+    let stage = stage();
+    patch("100-01").directory(&stage);
+    let scripted = of_file("200-01", "bin/tool").beside("prepatch", "#!/bin/sh\nexit 0\n").directory(&stage);
+    fs::set_permissions(scripted.join("prepatch"), fs::Permissions::from_mode(0o755)).unwrap();
+    let said = stage.run("plan --all-or-nothing -R @ROOT@ -M delivered").fails(10);
+    assert!(last_line(&said).contains("eave out --all-or-nothing"), "{said}");
+    assert_eq!(stage.run("plan -R @ROOT@ -M delivered").code, 0);
+}
+
+fn withdrawn() {
+    let stage = stage();
+    patch("100-01").directory(&stage);
+    fs::write(stage.beside("delivered/flags"), "100-01 withdrawn\n").unwrap();
+    let said = stage.run("add -R @ROOT@ -M delivered 100").fails(10);
+    assert!(last_line(&said).contains("name it with its revision and --withdrawn"), "{said}");
+    stage.run("add -R @ROOT@ -M delivered --withdrawn 100-01").ok();
 }
 
 /// Delivers patches and applies those that are wanted, in this order.

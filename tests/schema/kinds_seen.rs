@@ -29,6 +29,7 @@ fn stage() -> Scenario {
 const LINES: &[&str] = &[
     "plan --json -R @ROOT@ delivered/100-01",
     "plan --json --root @ROOT@ delivered/300-01",
+    "plan --json -R @ROOT@ -M delivered 300",
     "add --json -R @ROOT@ delivered/100-01",
     "add --json --root @ROOT@ delivered/300-01",
     "completions bash --json",

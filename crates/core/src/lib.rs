@@ -27,6 +27,7 @@
 //! | --- | --- | --- |
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | all others |
 //! | [`plan`] | deciding everything before anything is touched | source, inventory, policy, format |
+//! | [`resolve`] | which of many patches go in, and in which order | plan, depot, policy |
 //! | [`patch_scripts`] | the texts of the scripts that patches and backout packages of ours carry | nothing |
 //! | [`build`] | patches made of two releases | release, elf, source, sign, `patch_scripts`, format |
 //! | [`analyze`] | which patches of a cross-reference a machine lacks | depot |
@@ -96,6 +97,7 @@ pub mod path_glob;
 pub mod plan;
 pub mod policy;
 pub mod release;
+pub mod resolve;
 pub mod script;
 pub mod sign;
 pub mod source;

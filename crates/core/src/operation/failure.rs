@@ -39,6 +39,17 @@ pub enum Failure {
     /// The patch was not tried, because this other one cannot go in or out.
     #[error("not tried because of patch {0}")]
     NotTried(String),
+    /// The patch could go in, but all or nothing was asked for, and this other one cannot go in.
+    #[error("{0} cannot go in")]
+    NotWithout(String),
+    /// An operand is neither a patch of the depot nor a list of such patches.
+    #[error("{operand} is no patch of {depot}, and no list of patches either")]
+    NotInDepot {
+        /// The operand.
+        operand: String,
+        /// The depot, as it was named.
+        depot: String,
+    },
     /// Everything should be done as the owner of the root, who is the superuser.
     #[error("{0} belongs to root: there is no other owner to do it as")]
     OwnedByRoot(String),

@@ -50,7 +50,7 @@ pub struct Caller<'a> {
     /// Asked, with who has it, whether to wait for the lock once more; it does the waiting.
     pub wait: &'a dyn Fn(&LockHolder) -> bool,
     /// The signal that wants the run to end, if one came.
-    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     /// Told how far the run is.
     pub progress: &'a dyn Fn(ProgressEvent),
     /// Milliseconds since the command began.

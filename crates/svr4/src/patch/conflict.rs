@@ -36,34 +36,46 @@ impl AppliedPatches {
         obsoletes: &'a PatchList,
         incompatibles: &'a PatchList,
     ) -> Option<PatchConflict<'a>> {
-        let named = incompatibles.iter().find_map(|named| {
-            let applied = self.present(named).find(|applied| *applied != incoming)?;
-            Some(PatchConflict::IncomingNames { named, applied })
+        self.conflicts_with(incoming, obsoletes, incompatibles).next()
+    }
+
+    /// Returns all conflicts between the applied patches and `incoming`, given its own two lists, in the order in which
+    /// [`incompatible_with`](Self::incompatible_with) asks.
+    pub fn conflicts_with<'a>(
+        &'a self,
+        incoming: &'a PatchId,
+        obsoletes: &'a PatchList,
+        incompatibles: &'a PatchList,
+    ) -> impl Iterator<Item = PatchConflict<'a>> {
+        let named = incompatibles.iter().flat_map(move |named| {
+            let applied = self.present(named).filter(move |applied| *applied != incoming);
+            applied.map(move |applied| PatchConflict::IncomingNames { named, applied })
         });
-        named.or_else(|| {
-            self.iter().filter(|patch| patch.id != *incoming).find_map(|patch| {
-                let mut contained = std::iter::once(incoming).chain(obsoletes);
-                let named =
-                    contained.find_map(|id| patch.incompatibles.iter().find(|named| means(named, id)))?;
-                // Asked last, because few of thousands of patches name any.
-                self.superseded(&patch.id)
-                    .is_none()
-                    .then_some(PatchConflict::AppliedNames { applied: &patch.id, named })
-            })
-        })
+        let naming = self.iter().filter(move |patch| patch.id != *incoming).filter_map(move |patch| {
+            let mut contained = std::iter::once(incoming).chain(obsoletes);
+            let named =
+                contained.find_map(|id| patch.incompatibles.iter().find(|named| named.excludes(id)))?;
+            // Asked last, because few of thousands of patches name any.
+            self.superseded(&patch.id)
+                .is_none()
+                .then_some(PatchConflict::AppliedNames { applied: &patch.id, named })
+        });
+        named.chain(naming)
     }
 
     /// Returns the applied patches that `named` means, or that contain one it means.
     fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = &'a PatchId> {
-        let itself = self.effective().map(|patch| &patch.id).filter(|id| means(named, id));
-        let entries = self.obsoleted.iter().filter(|(entry, _)| means(named, entry));
+        let itself = self.effective().map(|patch| &patch.id).filter(|id| named.excludes(id));
+        let entries = self.obsoleted.iter().filter(|(entry, _)| named.excludes(entry));
         itself.chain(entries.flat_map(|(_, by)| by))
     }
 }
 
-/// Whether the word `named` of a list of incompatible patches means `id`.
-fn means(named: &PatchId, id: &PatchId) -> bool {
-    named == id || named.is_revision_zero() && named.same_base(id)
+impl PatchId {
+    /// Whether this word of a list of incompatible patches means `id`.
+    pub fn excludes(&self, id: &Self) -> bool {
+        self == id || self.is_revision_zero() && self.same_base(id)
+    }
 }
 
 #[cfg(test)]

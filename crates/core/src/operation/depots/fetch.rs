@@ -1,7 +1,9 @@
 //! Patches fetched from a depot: compared with the index before a byte of them is read as a patch.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::depot::Depot;
@@ -9,7 +11,7 @@ use super::directory_digest::digest_of_directory;
 use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
 use super::in_place::read_small;
-use super::location::DepotLocation;
+use super::location::{DepotLocation, is_web_address};
 use super::session::FetchSession;
 use crate::cache::{ObjectDigest, digest_of_file};
 use crate::depot::{DepotFile, DepotPatch, object_path};
@@ -34,6 +36,23 @@ pub fn fetch_patch(
         DepotLocation::Directory(directory) if is_named_in_place(patch) => in_place(directory, patch),
         DepotLocation::Directory(directory) => from_objects(directory, patch, session),
         DepotLocation::Address(address) => from_address(address, patch, session),
+    }
+}
+
+/// Whether an operand is an address and not a path: one of `file:`, `http:` or `https:`.
+pub fn is_address(named: &OsStr) -> bool {
+    is_web_address(named)
+        || named.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"file:"))
+}
+
+/// Finds what an operand that is an address leads to, fetched if need be. The path is there as long as the session.
+pub fn fetch_operand(named: &OsStr, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
+    if is_web_address(named) {
+        return fetch_address(&Address::parse(&named.to_string_lossy())?, session);
+    }
+    match DepotLocation::parse(named)? {
+        DepotLocation::Directory(path) => Ok(path),
+        DepotLocation::Address(address) => fetch_address(&address, session),
     }
 }
 

@@ -35,7 +35,7 @@ pub use depot::{Depot, open_depot};
 pub use directory_digest::digest_of_directory;
 pub use download::fetch_bytes;
 pub use error::DepotError;
-pub use fetch::{fetch_address, fetch_patch};
+pub use fetch::{fetch_address, fetch_operand, fetch_patch, is_address};
 pub use index_directory::{IndexReport, IndexRequest, PassedOver, SignInPlace, index_directory};
 pub use location::DepotLocation;
 pub(in crate::operation) use patch_entry::{index_entry, macros_of};

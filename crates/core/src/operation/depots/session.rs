@@ -67,6 +67,11 @@ impl<'a> FetchSession<'a> {
         Self { access, client, spool: OnceCell::new(), cache: OnceCell::new() }
     }
 
+    /// Returns the moment that counts as now.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.access.now
+    }
+
     /// The cache, opened at its first use.
     pub(super) fn cache(&self) -> Result<&DownloadCache, DepotError> {
         if let Some(cache) = self.cache.get() {

@@ -10,6 +10,7 @@ mod order;
 pub(super) mod reboot;
 pub(super) mod removable;
 pub mod scripts;
+pub mod sets;
 pub mod spool;
 pub(super) mod undo_directory;
 pub mod undo_states;

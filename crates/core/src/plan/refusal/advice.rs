@@ -93,6 +93,7 @@ impl Refusal {
                 [id] => format!("apply patch {id} first, or both in one command"),
                 _ => format!("apply one of {needed} first, or both in one command"),
             },
+            Reason::InSet(reason) => reason.hint().to_owned(),
             Reason::Restricted { restricted, .. } => first(restricted),
             Reason::Incompatible { applied, .. } => {
                 format!("if {applied} is not needed, {}", first(applied))

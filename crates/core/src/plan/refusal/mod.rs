@@ -4,6 +4,7 @@
 //! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
 
 mod advice;
+mod set;
 mod shown;
 mod words;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 pub use advice::Wording;
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
+pub use set::SetReason;
 
 /// Which command refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,8 @@ pub enum Reason {
     Required(Requirement),
     /// The policy of the root excludes it.
     Excluded,
+    /// Another patch of the same set, or the depot, is the reason.
+    InSet(SetReason),
     /// The directory for undo archives is not an absolute path.
     BackoutDirectory(PathBuf),
     /// It is applied to another package with undo data and would be applied to this one without, or the reverse.
@@ -451,6 +455,7 @@ impl Reason {
             Self::BadPatch(_) => 33,
             Self::LaterRevision(_) => 35,
             Self::BackoutDirectory(_) => 37,
+            Self::InSet(reason) => reason.patchadd_code(),
             _ => 10,
         }
     }

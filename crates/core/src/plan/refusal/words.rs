@@ -22,7 +22,7 @@ impl Refusal {
 
     /// Why, with ids, packages and paths, without a full stop.
     pub fn why(&self) -> String {
-        self.reason.conflict().unwrap_or_else(|| self.reason.obstacle())
+        self.reason.sentence()
     }
 
     /// Whether another option of patchadd(1M) would let the patch in.
@@ -72,6 +72,11 @@ impl Refusal {
 }
 
 impl Reason {
+    /// The reason with ids, packages and paths, without a full stop.
+    pub fn sentence(&self) -> String {
+        self.conflict().unwrap_or_else(|| self.obstacle())
+    }
+
     /// What the user would have to be asked, as a sentence without full stop; none where asking would not help.
     pub fn question(&self) -> Option<String> {
         let is_question = matches!(self, Self::Interaction { .. } | Self::InUse { is_question: true, .. });
@@ -128,6 +133,7 @@ impl Reason {
             }
             Self::SharedLater { by } => format!("patch {by}, which was applied later, has paths of it"),
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
+            Self::InSet(reason) => reason.to_string(),
             _ => return None,
         })
     }

@@ -13,6 +13,7 @@ use crate::policy::{Edited, Policy};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchList;
 
+use super::chosen::ChosenPatches;
 use super::operands::ApplyOperand;
 use super::request::ApplyRequest;
 
@@ -29,10 +30,12 @@ impl<'a> ApplyInput<'a> {
     pub(super) fn of(
         ground: &'a RootAndPolicy,
         request: &ApplyRequest,
+        chosen: Option<&ChosenPatches>,
         now: &'a Now,
         operands: &[ApplyOperand],
     ) -> Result<Self, Failure> {
-        let not_applicable = not_applicable(ground, operands)?;
+        let mut not_applicable = not_applicable(ground, operands)?;
+        not_applicable.extend(chosen.iter().flat_map(|chosen| &chosen.void).cloned());
         let scripts = request.scripts.choice(ground)?;
         let options = ApplyOptions { not_applicable, scripts, ..options(request, &ground.policy) };
         Ok(Self { ground, now, options, before: ForeseenRoot::at(now.timestamp()) })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::chosen::{ChosenPatch, ChosenPatches};
 use super::request::{ApplyOutcome, ApplyRequest};
 use crate::inventory::{Installed, Touched};
 use crate::operation::device::OpenDevice;
@@ -11,6 +12,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::refusal::{Command, Reason};
 use crate::sign::{Demand, DemandWord};
 use crate::source::{SourceError, open_signed};
 use patchadm_changeset::transaction::Receipt;
@@ -40,6 +42,31 @@ pub(super) fn read_operands(
         }
     }
     (in_order(operands, |operand| operand.needs(separator)), unread)
+}
+
+/// Reads patches that were chosen, in their order. A patch that is not the one that was chosen is refused.
+pub(super) fn read_chosen(
+    request: &ApplyRequest,
+    chosen: &ChosenPatches,
+    separator: &str,
+    demands: &[Demand],
+) -> (Vec<ApplyOperand>, Vec<ApplyOutcome>) {
+    let (mut operands, mut unread) = (Vec::new(), Vec::new());
+    for ChosenPatch { id, path } in &chosen.patches {
+        let read = ApplyOperand::read(path, separator, demands, request);
+        let read = read.and_then(|operand| match &operand.id {
+            Some(own) if own == id => Ok(ApplyOperand { id: Some(id.clone()), ..operand }),
+            _ => {
+                let reason = format!("the depot calls it {id}, and it is {}", operand.shown_id());
+                Err(Failure::from(Reason::BadPatch(reason).of(Command::Patchadd, id)))
+            }
+        });
+        match read {
+            Ok(operand) => operands.push(operand),
+            Err(failure) => unread.push(ApplyOutcome::refused(id.to_string(), None, failure)),
+        }
+    }
+    (operands, unread)
 }
 
 impl ApplyOperand {
@@ -127,6 +154,7 @@ impl ApplyOperand {
             plan: Some(scripted.plan),
             reboot: reboot::advice(&self.device.image),
             in_use,
+            set: None,
             result,
         }
     }

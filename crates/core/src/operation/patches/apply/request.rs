@@ -61,8 +61,21 @@ pub struct ApplyOutcome {
     /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
     /// restarted.
     pub in_use: Vec<UsingProcess>,
+    /// What it is to the set that it is part of; `None` for a patch that was named by its path.
+    pub set: Option<SetMembership>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
+}
+
+/// What a patch is to a set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetMembership {
+    /// Whether it was named.
+    pub is_named: bool,
+    /// The patches for which it is pulled in.
+    pub because: Vec<String>,
+    /// The depot that has it.
+    pub depot: Option<String>,
 }
 
 /// The outcomes of all patches of a command, in the order they were taken.
@@ -85,7 +98,11 @@ impl ApplyReport {
 
 impl ApplyOutcome {
     /// The outcome of a patch that could not be read or planned.
-    pub(super) fn refused(id: String, reboot: Option<&'static str>, failure: Failure) -> Self {
+    pub(in crate::operation::patches) fn refused(
+        id: String,
+        reboot: Option<&'static str>,
+        failure: Failure,
+    ) -> Self {
         Self {
             id,
             plan: None,
@@ -94,6 +111,7 @@ impl ApplyOutcome {
             signature: None,
             reboot,
             in_use: Vec::new(),
+            set: None,
             result: Err(failure),
         }
     }

@@ -1,0 +1,98 @@
+//! The outcomes of a set: what was applied, with whom it was for, and every patch that was not.
+
+use std::collections::HashMap;
+
+use super::fetch::FetchedPatches;
+use crate::operation::failure::Failure;
+use crate::operation::patches::apply::{ApplyOutcome, ApplyReport, SetMembership};
+use crate::plan::refusal::{Command, Reason, SetReason};
+use crate::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
+use patchadm_svr4::patch::{PatchId, Requirement};
+
+/// Adds to the report of what was applied what every other patch of the set has become.
+pub(super) fn told(
+    report: ApplyReport,
+    offers: &[Offer],
+    resolution: Resolution,
+    fetched: FetchedPatches,
+    choices: &SetRequest,
+) -> ApplyReport {
+    let mut done: HashMap<String, ApplyOutcome> =
+        report.patches.into_iter().map(|outcome| (outcome.id.clone(), outcome)).collect();
+    let mut fetched = fetched.into_iter();
+    let missing = resolution.planned().zip(fetched.as_slice()).find(|(_, fetched)| fetched.is_err());
+    let missing = missing.map(|(verdict, _)| verdict.id.clone());
+    let mut patches: Vec<ApplyOutcome> = Vec::new();
+    for verdict in resolution.verdicts {
+        let outcome = match &verdict.outcome {
+            SetOutcome::Planned => match (fetched.next(), &missing) {
+                (Some(Err(error)), _) => refused(&verdict, error.into()),
+                (_, Some(missing)) if choices.all_or_nothing => {
+                    refused(&verdict, Failure::NotWithout(missing.clone()))
+                }
+                _ => match done.remove(&verdict.id) {
+                    Some(outcome) => with_reason(outcome, &verdict, offers, &patches),
+                    None => continue,
+                },
+            },
+            SetOutcome::LeftOut(reason) => refused(&verdict, refusal(reason.clone(), &verdict.id)),
+            SetOutcome::NotTried(by) => refused(&verdict, Failure::NotWithout(by.clone())),
+        };
+        patches.push(ApplyOutcome { set: Some(membership(&verdict, choices)), ..outcome });
+    }
+    ApplyReport { patches, ..report }
+}
+
+fn membership(verdict: &SetVerdict, choices: &SetRequest) -> SetMembership {
+    SetMembership {
+        is_named: verdict.is_named,
+        because: verdict.because.iter().map(ToString::to_string).collect(),
+        depot: choices.depot.clone(),
+    }
+}
+
+fn refused(verdict: &SetVerdict, failure: Failure) -> ApplyOutcome {
+    ApplyOutcome::refused(verdict.id.clone(), None, failure)
+}
+
+fn refusal(reason: Reason, id: &str) -> Failure {
+    reason.of(Command::Patchadd, &id).into()
+}
+
+/// The outcome of a patch; where it needs one of the set that does not go in, with the reason of that.
+fn with_reason(
+    outcome: ApplyOutcome,
+    verdict: &SetVerdict,
+    offers: &[Offer],
+    before: &[ApplyOutcome],
+) -> ApplyOutcome {
+    let requirement = match &outcome.result {
+        Err(Failure::Refused(refusal)) => match &*refusal.reason {
+            Reason::Required(requirement) => requirement.clone(),
+            _ => return outcome,
+        },
+        _ => return outcome,
+    };
+    let is_provider = |one: &&ApplyOutcome| {
+        let mut same = offers.iter().filter(|offer| offer.id.as_str() == one.id);
+        same.any(|offer| provides(offer, &requirement))
+    };
+    let reason = before.iter().filter(is_provider).find_map(|one| one.result.as_ref().err());
+    let Some(reason) = reason.map(sentence) else { return outcome };
+    let reason = Reason::InSet(SetReason::RequiredRefused { requirement, reason });
+    ApplyOutcome { result: Err(refusal(reason, &verdict.id)), ..outcome }
+}
+
+fn sentence(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(refusal) => refusal.why(),
+        other => other.to_string(),
+    }
+}
+
+fn provides(offer: &Offer, requirement: &Requirement) -> bool {
+    let contains = |id: &PatchId| {
+        offer.id.contains(id) || offer.obsoletes.iter().any(|contained| contained.contains(id))
+    };
+    requirement.ids().iter().any(contains)
+}

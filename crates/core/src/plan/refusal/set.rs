@@ -1,0 +1,99 @@
+//! Why a patch of a set does not go in, where the reason lies in the set or in the depot.
+
+use patchadm_svr4::patch::{PatchId, Requirement};
+
+/// A reason that only several patches, or a depot, can give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetReason {
+    /// A later revision is in the set.
+    #[error("{0} of this set is a later revision")]
+    LaterInSet(PatchId),
+    /// A patch of the set obsoletes it, directly or through others.
+    #[error("{0} of this set contains it")]
+    ContainedInSet(PatchId),
+    /// It needs a patch that nobody has.
+    #[error("it requires {requirement} or later, which is neither applied nor in {depot}")]
+    RequiredNowhere {
+        /// What it needs.
+        requirement: Requirement,
+        /// The depot, as it was named.
+        depot: String,
+    },
+    /// It needs a patch that does not go in either.
+    #[error("it requires {requirement} or later, which is refused: {reason}")]
+    RequiredRefused {
+        /// What it needs.
+        requirement: Requirement,
+        /// Why that does not go in, in words.
+        reason: String,
+    },
+    /// It and a patch that was taken before cannot be together.
+    #[error("it and {other} exclude each other ({says} says so); {other} was taken first")]
+    ExcludeEachOther {
+        /// The patch that was taken before.
+        other: PatchId,
+        /// The one of the two whose list says so.
+        says: PatchId,
+    },
+    /// Each of these patches has to come before the one named before it, the last before the first.
+    #[error("its requirements form a circle: {}", arrows(.0))]
+    Circle(Vec<PatchId>),
+    /// The depot no longer offers it.
+    #[error("the depot marks it as withdrawn")]
+    Withdrawn,
+    /// Two sources have it, and they differ.
+    #[error("it comes twice with different content: {0} and {1}")]
+    TwoContents(String, String),
+    /// The search for what it needs was given up.
+    #[error("too many alternatives to decide")]
+    TooManyAlternatives,
+    /// It has scripts, so that it cannot be one transaction with others.
+    #[error("its scripts need a run of their own")]
+    OwnRun,
+    /// It was named, and the depot, as it was named, has no such patch.
+    #[error("{0} does not have it")]
+    NotInDepot(String),
+    /// It depends on what the patches before it leave, so that it cannot be one transaction with them.
+    #[error("it can be planned only when the patches before it are applied")]
+    PlannedAfterwards,
+    /// An option of the command leaves it out.
+    #[error("--exclude names it")]
+    ExcludedByOption,
+    /// A restricted patch is not taken because another one needs it.
+    #[error("it is a restricted patch, which is taken only where it is named")]
+    RestrictedUnasked,
+}
+
+impl SetReason {
+    /// The exit code of patchadd(1M) for it.
+    pub(super) fn patchadd_code(&self) -> u8 {
+        match self {
+            Self::ContainedInSet(_) => 6,
+            Self::ExcludeEachOther { .. } => 24,
+            Self::RequiredNowhere { .. } | Self::RequiredRefused { .. } => 25,
+            Self::NotInDepot(_) => 33,
+            Self::LaterInSet(_) => 35,
+            Self::Circle(_)
+            | Self::Withdrawn
+            | Self::TwoContents(..)
+            | Self::TooManyAlternatives
+            | Self::OwnRun
+            | Self::PlannedAfterwards
+            | Self::ExcludedByOption
+            | Self::RestrictedUnasked => 10,
+        }
+    }
+
+    /// What to do next; empty where nothing that could be typed helps.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::OwnRun | Self::PlannedAfterwards => "leave out --all-or-nothing",
+            Self::Withdrawn => "if it is wanted all the same, name it with its revision and --withdrawn",
+            _ => "",
+        }
+    }
+}
+
+fn arrows(ids: &[PatchId]) -> String {
+    ids.iter().map(PatchId::as_str).collect::<Vec<_>>().join(" → ")
+}

@@ -1,0 +1,378 @@
+//! The offers, indexed: revisions of a base, who obsoletes what, who excludes whom, and how each stands to the root.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::{AppliedPatches, PatchConflict, PatchId, PatchStanding, Requirement};
+
+use super::named::{NamedPatches, excluded_by_option, excluded_by_policy};
+use super::offer::{InstalledPackages, Offer};
+use super::request::ResolverInput;
+use crate::plan::refusal::{Reason, SetReason};
+
+/// All offers in the order of ids, each id once.
+pub(super) struct Catalogue<'a> {
+    pub(super) items: Vec<Item<'a>>,
+    pub(super) applied: &'a AppliedPatches,
+    revisions: HashMap<&'a str, Range<usize>>,
+    obsoleters: HashMap<&'a str, Vec<(&'a PatchId, usize)>>,
+    namers: HashMap<&'a str, Vec<usize>>,
+    /// The restricted patches that may go in.
+    pub(super) restricted: Vec<usize>,
+    /// The depot, as messages name it.
+    pub(super) depot: Option<&'a str>,
+}
+
+/// An offer, and what can be said of it before any other is chosen.
+pub(super) struct Item<'a> {
+    pub(super) offer: &'a Offer,
+    /// Its place in the list that the caller gave.
+    pub(super) given: usize,
+    /// The installed packages that it would patch.
+    pub(super) packages: Vec<PkgInst>,
+    pub(super) standing: Standing,
+    pub(super) is_named: bool,
+    pub(super) is_restricted: bool,
+    /// Whether it has a package whose patches come first.
+    pub(super) is_first: bool,
+    /// The requirements that something has to be there for: not those that applied patches or the patch itself meet.
+    pub(super) needs: Vec<&'a Requirement>,
+    /// Patches that it requires and that are not for this root.
+    pub(super) void: Vec<&'a PatchId>,
+    /// Applied patches that it cannot be together with for as long as they are effective.
+    pub(super) against: Vec<AppliedConflict<'a>>,
+}
+
+/// A conflict with an applied patch.
+#[derive(Clone, Copy)]
+pub(super) struct AppliedConflict<'a> {
+    pub(super) applied: &'a PatchId,
+    named: &'a PatchId,
+    says_applied: bool,
+}
+
+/// How an offer stands to the root alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It may go in.
+    Open,
+    /// There is nothing to do: it is in force anyway, or not for this root.
+    Settled(Reason),
+    /// It must not go in.
+    Barred(Reason),
+}
+
+impl AppliedConflict<'_> {
+    pub(super) fn reason(&self) -> Reason {
+        let Self { applied, named, says_applied } = *self;
+        Reason::Incompatible { applied: applied.clone(), named: named.clone(), says_applied }
+    }
+}
+
+impl<'a> Catalogue<'a> {
+    pub(super) fn of(input: &ResolverInput<'a>, named: &NamedPatches) -> Self {
+        let mut catalogue = Self {
+            items: items(input, named),
+            applied: input.applied,
+            revisions: HashMap::new(),
+            obsoleters: HashMap::new(),
+            namers: HashMap::new(),
+            restricted: Vec::new(),
+            depot: input.request.depot.as_deref().filter(|_| !input.request.no_requires),
+        };
+        for (place, item) in catalogue.items.iter().enumerate() {
+            let range = catalogue.revisions.entry(item.offer.id.base()).or_insert(place..place);
+            range.end = place + 1;
+            if item.is_restricted && item.standing == Standing::Open {
+                catalogue.restricted.push(place);
+            }
+            for entry in &item.offer.obsoletes {
+                catalogue.obsoleters.entry(entry.base()).or_default().push((entry, place));
+            }
+            for word in &item.offer.incompatibles {
+                let namers = catalogue.namers.entry(word.base()).or_default();
+                if namers.last() != Some(&place) {
+                    namers.push(place);
+                }
+            }
+        }
+        for place in 0..catalogue.items.len() {
+            let (needs, void) = catalogue.needs_of(place);
+            if let Some(item) = catalogue.items.get_mut(place) {
+                (item.needs, item.void) = (needs, void);
+            }
+        }
+        catalogue
+    }
+
+    /// Returns the item at a place of the catalogue.
+    pub(super) fn item(&self, place: usize) -> &Item<'a> {
+        &self.items[place]
+    }
+
+    pub(super) fn id(&self, place: usize) -> &'a PatchId {
+        &self.item(place).offer.id
+    }
+
+    /// Returns the place of a patch.
+    pub(super) fn place(&self, id: &PatchId) -> Option<usize> {
+        self.items.binary_search_by(|item| item.offer.id.cmp(id)).ok()
+    }
+
+    /// Returns the offered revisions of a base, in order.
+    pub(super) fn revisions(&self, base: &str) -> Range<usize> {
+        self.revisions.get(base).cloned().unwrap_or(0..0)
+    }
+
+    /// Returns the offered revisions that contain `id`: itself and later ones.
+    fn fitting(&self, id: &PatchId) -> Range<usize> {
+        let all = self.revisions(id.base());
+        let start = self.items[all.clone()].partition_point(|item| item.offer.id < *id);
+        all.start + start..all.end
+    }
+
+    /// Returns the offered revisions above `id`.
+    fn later(&self, id: &PatchId) -> Range<usize> {
+        let all = self.revisions(id.base());
+        let start = self.items[all.clone()].partition_point(|item| item.offer.id <= *id);
+        all.start + start..all.end
+    }
+
+    /// Returns the offers that obsolete `id`, by the lowest base and its highest revision first.
+    fn obsoleting(&self, id: &PatchId) -> Vec<usize> {
+        let entries = self.obsoleters.get(id.base()).into_iter().flatten();
+        let mut places: Vec<usize> =
+            entries.filter(|(entry, _)| entry.contains(id)).map(|(_, place)| *place).collect();
+        self.sort_obsoleters(&mut places);
+        places
+    }
+
+    fn sort_obsoleters(&self, places: &mut Vec<usize>) {
+        places.sort_by(|a, b| {
+            let (one, other) = (self.id(*a), self.id(*b));
+            if one.same_base(other) { b.cmp(a) } else { a.cmp(b) }
+        });
+        places.dedup();
+    }
+
+    /// Returns the offers that meet a requirement, in the order of preference: those that were named, the highest fitting
+    /// revision, an obsoleter of a fitting one; alternatives from the left.
+    pub(super) fn providers(&self, requirement: &Requirement) -> Vec<usize> {
+        let mut places: Vec<usize> = requirement.ids().iter().flat_map(|id| self.fitting(id).rev()).collect();
+        let mut obsoleting: Vec<usize> =
+            requirement.ids().iter().flat_map(|id| self.obsoleting(id)).collect();
+        self.sort_obsoleters(&mut obsoleting);
+        places.extend(obsoleting);
+        self.preferred(places)
+    }
+
+    /// Returns the offers after which `id` is no longer effective: its later revisions, and those that obsolete it.
+    pub(super) fn enders(&self, id: &PatchId) -> Vec<usize> {
+        let places = self.later(id).rev().chain(self.obsoleting(id));
+        self.preferred(places.filter(|place| self.id(*place) != id).collect())
+    }
+
+    /// Puts what was named first, and leaves out what comes again.
+    fn preferred(&self, places: Vec<usize>) -> Vec<usize> {
+        let mut seen = std::collections::HashSet::new();
+        let fresh = places.into_iter().filter(|place| seen.insert(*place));
+        let (mut named, others): (Vec<usize>, Vec<usize>) =
+            fresh.partition(|place| self.item(*place).is_named);
+        named.extend(others);
+        named
+    }
+
+    /// Returns the offers that contain a patch directly: its later revisions, and those that obsolete it.
+    pub(super) fn containers(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
+        let id = self.id(place);
+        self.later(id).chain(self.obsoleting(id)).filter(move |other| *other != place)
+    }
+
+    /// Returns the offers that a patch contains directly.
+    pub(super) fn contained(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
+        let id = self.id(place);
+        let lower = self.revisions(id.base()).start..place;
+        let obsoleted = self.item(place).offer.obsoletes.iter().flat_map(|entry| {
+            let all = self.revisions(entry.base());
+            let end = self.items[all.clone()].partition_point(|item| item.offer.id <= *entry);
+            all.start..all.start + end
+        });
+        lower.chain(obsoleted).filter(move |other| *other != place)
+    }
+
+    /// Whether a patch contains another directly.
+    pub(super) fn contains(&self, place: usize, other: usize) -> bool {
+        let (own, id) = (self.item(place).offer, self.id(other));
+        own.id.is_later_than(id) || own.obsoletes.iter().any(|entry| entry.contains(id))
+    }
+
+    /// Returns the offers that name a patch of this base as incompatible.
+    pub(super) fn namers(&self, base: &str) -> &[usize] {
+        self.namers.get(base).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Returns the offers that obsolete a patch of this base, each with the revision.
+    pub(super) fn obsoleters(&self, base: &str) -> &[(&'a PatchId, usize)] {
+        self.obsoleters.get(base).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The requirements of a patch that have to be met by another one, and the patches that it requires in vain.
+    fn needs_of(&self, place: usize) -> (Vec<&'a Requirement>, Vec<&'a PatchId>) {
+        let offer = self.items[place].offer;
+        let (mut needs, mut void) = (Vec::new(), Vec::new());
+        for requirement in &offer.requires {
+            if self.applied.satisfies(requirement).is_some() || offer.provides_itself(requirement) {
+                continue;
+            }
+            match requirement.ids().iter().find_map(|id| self.void(id)) {
+                Some(not_applicable) => void.push(not_applicable),
+                None => needs.push(requirement),
+            }
+        }
+        (needs, void)
+    }
+
+    /// The highest fitting revision where all fitting ones are not for this root.
+    fn void(&self, id: &PatchId) -> Option<&'a PatchId> {
+        let fitting = self.fitting(id);
+        let highest = fitting.clone().next_back()?;
+        let is_void =
+            |place: usize| matches!(&self.items[place].standing, Standing::Settled(Reason::NotInstalled(_)));
+        fitting.into_iter().all(is_void).then(|| &self.items[highest].offer.id)
+    }
+}
+
+/// The offers in the order of ids, each with how it stands to the root. With `no_requires` only those that are named.
+fn items<'a>(input: &ResolverInput<'a>, named: &NamedPatches) -> Vec<Item<'a>> {
+    let mut by_id: BTreeMap<&PatchId, Vec<usize>> = BTreeMap::new();
+    for (given, offer) in input.offers.iter().enumerate() {
+        by_id.entry(&offer.id).or_default().push(given);
+    }
+    let is_needed = |id: &PatchId| !input.request.no_requires || named.patches.contains_key(id);
+    let mut items = Vec::with_capacity(by_id.len());
+    for (id, mut places) in by_id.into_iter().filter(|(id, _)| is_needed(id)) {
+        let key = |given: &usize| {
+            input.offers.get(*given).map(|offer| (&offer.content, &offer.source, offer.id.as_str()))
+        };
+        places.sort_by(|a, b| key(a).cmp(&key(b)));
+        let Some((&given, offer)) = places.first().and_then(|given| Some((given, input.offers.get(*given)?)))
+        else {
+            continue;
+        };
+        let mut others = places.iter().filter_map(|given| input.offers.get(*given));
+        let other = others.find(|other| other.content != offer.content);
+        items.push(item(input, named.patches.get(id).copied(), (given, offer), other));
+    }
+    items
+}
+
+fn item<'a>(
+    input: &ResolverInput<'a>,
+    named: Option<bool>,
+    (given, offer): (usize, &'a Offer),
+    other: Option<&Offer>,
+) -> Item<'a> {
+    let mut packages: Vec<PkgInst> =
+        offer.packages.iter().filter_map(|package| input.installed.find(package)).cloned().collect();
+    packages.sort();
+    packages.dedup();
+    let first = |package: &PkgInst| input.policy.first.iter().any(|name| *name == package.as_str());
+    let mut item = Item {
+        offer,
+        given,
+        is_first: packages.iter().any(first),
+        packages,
+        standing: Standing::Open,
+        is_named: named.is_some(),
+        is_restricted: input.policy.is_restricted(offer.id.base()),
+        needs: Vec::new(),
+        void: Vec::new(),
+        against: Vec::new(),
+    };
+    item.standing = match other {
+        Some(other) => Standing::Barred(Reason::InSet(SetReason::TwoContents(
+            offer.source.clone(),
+            other.source.clone(),
+        ))),
+        None => standing(input, &item, named),
+    };
+    if item.standing == Standing::Open {
+        item.against = conflicts(input.applied, offer).filter(AppliedConflict::is_ended_by_others).collect();
+    }
+    item
+}
+
+/// Asks the rules that no other patch of the set can change, in the order in which they are asked of one patch.
+fn standing(input: &ResolverInput<'_>, item: &Item<'_>, named: Option<bool>) -> Standing {
+    let (offer, request) = (item.offer, input.request);
+    if excluded_by_policy(input.policy, &offer.id) {
+        return Standing::Barred(Reason::Excluded);
+    }
+    if item.packages.is_empty() {
+        return Standing::Settled(Reason::NotInstalled(missed(input.installed, offer)));
+    }
+    let settled = match input.applied.standing(&offer.id, &item.packages) {
+        PatchStanding::New | PatchStanding::PartlyApplied(_) => None,
+        PatchStanding::Applied => Some(Reason::AlreadyApplied(item.packages.clone())),
+        PatchStanding::LaterRevision(later) => Some(Reason::LaterRevision(later.clone())),
+        PatchStanding::Obsoleted(obsoletion) => {
+            Some(Reason::Obsoleted { by: obsoletion.by.cloned(), entry: obsoletion.entry.clone() })
+        }
+    };
+    if let Some(reason) = settled {
+        return Standing::Settled(reason);
+    }
+    let barred = |reason| Standing::Barred(Reason::InSet(reason));
+    if excluded_by_option(request, input.policy, &offer.id) {
+        return barred(SetReason::ExcludedByOption);
+    }
+    if offer.is_withdrawn && !(request.withdrawn && named == Some(true)) {
+        return barred(SetReason::Withdrawn);
+    }
+    if item.is_restricted && named.is_none() {
+        return barred(SetReason::RestrictedUnasked);
+    }
+    let is_restricted = |id: &PatchId| input.policy.is_restricted(id.base());
+    if let Some((restricted, package)) = input.applied.restricted(&offer.id, &item.packages, &is_restricted) {
+        let (restricted, package) = (restricted.clone(), package.clone());
+        return Standing::Barred(Reason::Restricted { restricted, package });
+    }
+    let mut conflicts = conflicts(input.applied, offer);
+    conflicts
+        .find(|one| !one.is_ended_by_others())
+        .map_or(Standing::Open, |conflict| Standing::Barred(conflict.reason()))
+}
+
+fn missed(installed: &InstalledPackages, offer: &Offer) -> Vec<String> {
+    offer.packages.iter().map(|package| installed.missed(package)).collect()
+}
+
+fn conflicts<'a>(applied: &'a AppliedPatches, offer: &'a Offer) -> impl Iterator<Item = AppliedConflict<'a>> {
+    let conflicts = applied.conflicts_with(&offer.id, &offer.obsoletes, &offer.incompatibles);
+    conflicts.map(|conflict| match conflict {
+        PatchConflict::IncomingNames { named, applied } => {
+            AppliedConflict { applied, named, says_applied: false }
+        }
+        PatchConflict::AppliedNames { applied, named } => {
+            AppliedConflict { applied, named, says_applied: true }
+        }
+    })
+}
+
+impl AppliedConflict<'_> {
+    /// Whether it ends when the applied patch is no longer effective; what that contains stays.
+    fn is_ended_by_others(&self) -> bool {
+        self.says_applied || self.named.excludes(self.applied)
+    }
+}
+
+impl Offer {
+    /// Whether the patch contains what it requires.
+    fn provides_itself(&self, requirement: &Requirement) -> bool {
+        let contains = |needed: &PatchId| {
+            self.id.contains(needed) || self.obsoletes.iter().any(|contained| contained.contains(needed))
+        };
+        requirement.ids().iter().any(contains)
+    }
+}

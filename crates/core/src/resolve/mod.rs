@@ -1,0 +1,55 @@
+//! Which patches go in, in which order, and why the others do not.
+//!
+//! ```text
+//!   offers ─────────┐
+//!   applied patches ├─► catalogue ─► possible ─► rounds ─► prune ─► order ─► Resolution
+//!   packages        │   (indexed)    (what has   (search:  (what     (schedule)
+//!   request ────────┘                 a chance)   choices)  is needed)
+//! ```
+//! A pure function of values: nothing is opened, and no archive is read. The answer does not depend on the order of the
+//! offers or of the words of the request. Every patch that was named gets a verdict, every patch that is pulled in says for
+//! whom. The rules are those by which one patch is planned (`plan::patch`); what only a full plan finds (edited files,
+//! space, scripts) is not known here.
+//!
+//! A patch is pulled in where a requirement needs it, or where it is the revision that ends a conflict. Choices exist
+//! only there; they are tried in the order of preference, and what failed for a reason that another choice does not touch
+//! is not tried again with that choice. The search for one patch ends after [`MOST_DECISIONS`] choices.
+
+mod catalogue;
+mod conflicts;
+mod constraints;
+mod named;
+mod offer;
+mod possible;
+mod prune;
+mod refusal;
+mod request;
+mod resolution;
+mod rounds;
+mod schedule;
+mod search;
+mod selection;
+mod verdicts;
+
+#[cfg(test)]
+mod tests;
+
+pub use offer::{BadOffer, InstalledPackages, Offer, OfferedPackage};
+pub use request::{ResolverInput, SetRequest};
+pub use resolution::{Resolution, SetOutcome, SetVerdict};
+pub use search::MOST_DECISIONS;
+
+use catalogue::Catalogue;
+use named::named_patches;
+use possible::Chances;
+use rounds::accept_all;
+use verdicts::verdicts;
+
+/// Decides which of the patches that the request names go in, with what else, and in which order.
+pub fn resolve(input: &ResolverInput<'_>) -> Resolution {
+    let named = named_patches(input);
+    let catalogue = Catalogue::of(input, &named);
+    let chances = Chances::of(&catalogue);
+    let accepted = accept_all(&catalogue, &chances, input.request.all_or_nothing);
+    verdicts(input, &named, &catalogue, &chances, accepted)
+}

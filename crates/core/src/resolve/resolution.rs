@@ -1,0 +1,59 @@
+//! The answer of the resolver.
+
+use patchadm_svr4::patch::PatchId;
+
+use crate::plan::refusal::Reason;
+
+/// The verdicts on all patches that were named or pulled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolution {
+    /// First the patches that go in, in the order in which they are applied; then the others, by id.
+    pub verdicts: Vec<SetVerdict>,
+}
+
+/// The verdict on one patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetVerdict {
+    /// The id, or the word that was named where it is no patch of the depot.
+    pub id: String,
+    /// The place of the patch among the offers, or `None` where nobody offers it.
+    pub offer: Option<usize>,
+    /// Whether it was named.
+    pub is_named: bool,
+    /// The patches for which it is pulled in, in order; empty for one that was named.
+    pub because: Vec<PatchId>,
+    /// Patches that it requires and that are not for this root: these requirements count as met.
+    pub void: Vec<PatchId>,
+    /// What becomes of it.
+    pub outcome: SetOutcome,
+}
+
+/// What becomes of a patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetOutcome {
+    /// It goes in.
+    Planned,
+    /// It does not go in, or need not.
+    LeftOut(Reason),
+    /// It could go in, but this one, without which nothing is to be done, cannot.
+    NotTried(String),
+}
+
+impl Resolution {
+    /// Returns the verdicts on what goes in, in the order in which it is applied.
+    pub fn planned(&self) -> impl Iterator<Item = &SetVerdict> {
+        self.verdicts.iter().filter(|verdict| verdict.outcome == SetOutcome::Planned)
+    }
+}
+
+impl SetVerdict {
+    /// Returns the reason in words; empty where the patch goes in because it was named.
+    pub fn reason(&self) -> String {
+        match (&self.outcome, self.because.first()) {
+            (SetOutcome::Planned, Some(by)) => format!("required by {by}"),
+            (SetOutcome::Planned, None) => String::new(),
+            (SetOutcome::LeftOut(reason), _) => reason.sentence(),
+            (SetOutcome::NotTried(by), _) => format!("{by} cannot go in"),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The rounds in which patches are accepted: in the order of ids, each with all it needs, and once more after each round
+//! that accepted something.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::catalogue::{Catalogue, Standing};
+use super::possible::Chances;
+use super::prune::prune;
+use super::search::Search;
+use super::selection::Selection;
+use crate::plan::refusal::{Reason, SetReason};
+
+/// What was accepted, and why the rest was not.
+pub(super) struct Accepted {
+    /// The patches that go in; none where all or nothing was asked for and one cannot.
+    pub(super) set: Selection,
+    /// The reasons of named patches that do not go in and are not in force either.
+    pub(super) refused: BTreeMap<usize, Reason>,
+    /// Named patches that are contained in others of the set, each with the one that goes in.
+    pub(super) covered: BTreeMap<usize, usize>,
+    /// The first patch that cannot go in, where that ends everything.
+    pub(super) stopped_by: Option<usize>,
+}
+
+/// The rounds so far.
+struct Rounds<'c, 'a> {
+    catalogue: &'c Catalogue<'a>,
+    chances: &'c Chances,
+    set: Selection,
+    refused: BTreeMap<usize, Reason>,
+    /// For each named patch the named ones that it gives way to.
+    displacers: HashMap<usize, Vec<usize>>,
+    /// The number of changes of the set when a patch was tried last.
+    tried: HashMap<usize, usize>,
+    changes: usize,
+}
+
+/// Accepts what can be accepted of the patches that were named.
+pub(super) fn accept_all(catalogue: &Catalogue<'_>, chances: &Chances, all_or_nothing: bool) -> Accepted {
+    let named: Vec<usize> =
+        (0..catalogue.items.len()).filter(|place| catalogue.item(*place).is_named).collect();
+    let mut rounds = Rounds {
+        catalogue,
+        chances,
+        set: Selection::of(catalogue.items.len()),
+        refused: BTreeMap::new(),
+        displacers: displacers(catalogue, &named),
+        tried: HashMap::new(),
+        changes: 0,
+    };
+    rounds.accept(&named);
+    if all_or_nothing && !rounds.refused.is_empty() {
+        rounds.try_together(&named);
+    }
+    let stopped_by = rounds.refused.keys().next().copied().filter(|_| all_or_nothing);
+    let covered = named.iter().filter_map(|place| Some((*place, rounds.container(*place)?)));
+    let covered = covered.filter(|(place, _)| !rounds.set.contains(*place)).collect();
+    let set = if stopped_by.is_some() { Selection::of(catalogue.items.len()) } else { rounds.set };
+    Accepted { set, refused: rounds.refused, covered, stopped_by }
+}
+
+impl Rounds<'_, '_> {
+    fn accept(&mut self, named: &[usize]) {
+        // Each turn accepts, refuses or takes out something; nothing is accepted again without another that was not.
+        for _ in 0..named.len() * 2 + 10 {
+            let mut is_over = true;
+            for &place in named {
+                if self.is_due(place) {
+                    is_over = false;
+                    self.try_one(place);
+                }
+            }
+            let before = self.set.len();
+            if self.changes > 0 && !is_over && prune(self.catalogue, &mut self.set) {
+                self.changes += before - self.set.len();
+            }
+            if is_over {
+                break;
+            }
+        }
+        let in_force: Vec<usize> =
+            self.refused.keys().copied().filter(|place| self.container(*place).is_some()).collect();
+        for place in in_force {
+            self.refused.remove(&place);
+        }
+    }
+
+    /// Whether a patch is to be tried now: nothing is known of it, or the set has changed since.
+    fn is_due(&self, place: usize) -> bool {
+        let standing = &self.catalogue.item(place).standing;
+        if matches!(standing, Standing::Settled(_)) || self.set.contains(place) {
+            return false;
+        }
+        let is_news = match self.tried.get(&place) {
+            None => true,
+            // What has no chance is not tried again, and neither is a search that was given up.
+            Some(_) if !self.chances.has(place) => false,
+            Some(_) if self.refused.get(&place) == Some(&Reason::InSet(SetReason::TooManyAlternatives)) => {
+                false
+            }
+            Some(changes) => *changes != self.changes,
+        };
+        is_news && self.container(place).is_none() && !self.is_displaced(place)
+    }
+
+    fn try_one(&mut self, place: usize) {
+        let (catalogue, chances) = (self.catalogue, self.chances);
+        let result = if chances.has(place) {
+            Search::new(catalogue, chances, &mut self.set).add(&[place])
+        } else {
+            Err(chances.reason(catalogue, place))
+        };
+        match result {
+            Ok(()) => {
+                self.changes += 1;
+                let set = &self.set;
+                self.refused.retain(|place, _| !set.contains(*place));
+            }
+            Err(reason) => drop(self.refused.insert(place, reason)),
+        }
+        self.tried.insert(place, self.changes);
+    }
+
+    /// Tries once more, all of them together from the beginning: what one chose may be in the way of another.
+    fn try_together(&mut self, named: &[usize]) {
+        if self.refused.keys().any(|place| !self.chances.has(*place)) {
+            return;
+        }
+        let is_open = |place: &&usize| self.catalogue.item(**place).standing == Standing::Open;
+        let roots: Vec<usize> = named
+            .iter()
+            .filter(is_open)
+            .copied()
+            .filter(|place| self.displacers.get(place).is_none_or(Vec::is_empty))
+            .collect();
+        let mut set = Selection::of(self.catalogue.items.len());
+        match Search::new(self.catalogue, self.chances, &mut set).add(&roots) {
+            Ok(()) => {
+                self.refused.clear();
+                prune(self.catalogue, &mut set);
+                self.set = set;
+            }
+            Err(reason @ Reason::InSet(SetReason::TooManyAlternatives)) => {
+                self.refused.values_mut().take(1).for_each(|own| *own = reason.clone());
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The patch of the set that contains another, directly or through named ones: a later revision if there is one, else
+    /// the first.
+    fn container(&self, place: usize) -> Option<usize> {
+        let taken: Vec<usize> = reached(self.catalogue, &self.set, place)
+            .into_iter()
+            .filter(|other| self.set.contains(*other))
+            .collect();
+        let id = self.catalogue.id(place);
+        let later = taken.iter().rev().find(|other| self.catalogue.id(**other).same_base(id));
+        later.or(taken.first()).copied()
+    }
+
+    /// Whether another patch that was named contains it, and has not been refused.
+    fn is_displaced(&self, place: usize) -> bool {
+        let mut others = self.displacers.get(&place).into_iter().flatten();
+        others.any(|other| !self.refused.contains_key(other))
+    }
+}
+
+/// For each named patch those that contain it and may go in. In a circle the first does not give way.
+fn displacers(catalogue: &Catalogue<'_>, named: &[usize]) -> HashMap<usize, Vec<usize>> {
+    let none = Selection::of(catalogue.items.len());
+    let reached: HashMap<usize, BTreeSet<usize>> =
+        named.iter().map(|place| (*place, reached(catalogue, &none, *place))).collect();
+    let is_in_circle =
+        |place: usize, other: usize| reached.get(&other).is_some_and(|others| others.contains(&place));
+    let of_one = |place: usize, others: &BTreeSet<usize>| -> Vec<usize> {
+        let is_open = |other: &&usize| catalogue.item(**other).standing == Standing::Open;
+        let gives_way = |other: &&usize| !(place < **other && is_in_circle(place, **other));
+        others.iter().filter(is_open).filter(gives_way).copied().collect()
+    };
+    reached.iter().map(|(place, others)| (*place, of_one(*place, others))).collect()
+}
+
+/// What contains a patch, directly or through others: named patches and those of a set.
+fn reached(catalogue: &Catalogue<'_>, set: &Selection, place: usize) -> BTreeSet<usize> {
+    let mut reached = BTreeSet::new();
+    let mut next = vec![place];
+    while let Some(at) = next.pop() {
+        let is_known = |other: &usize| catalogue.item(*other).is_named || set.contains(*other);
+        for other in catalogue.containers(at).filter(is_known) {
+            if reached.insert(other) {
+                next.push(other);
+            }
+        }
+    }
+    reached.remove(&place);
+    reached
+}

@@ -1,0 +1,193 @@
+//! The order in which a set is applied, if it has one.
+//!
+//! Whether it has one is found by taking whatever may come next until nothing is left; the order that is answered then
+//! goes by ids, each patch directly after what it needs.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::catalogue::Catalogue;
+use super::constraints::{Constraints, Unsettled, Way};
+use super::selection::Selection;
+
+/// The most conflicts of a set for which both ways are tried; of further ones the first way is taken.
+const MOST_WAYS: usize = 10;
+
+/// The most patches that are looked at apart from the rest of a set; of more the whole set is.
+const MOST_FOLLOWING: usize = 32;
+
+/// Why a set has no order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NoOrder {
+    /// A conflict does not end.
+    Unsettled(Unsettled),
+    /// Each of these patches has to come before the one named before it, the last before the first.
+    Circle(Vec<usize>),
+}
+
+/// Whether a set has an order.
+pub(super) fn has_order(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(), NoOrder> {
+    settled(catalogue, set).map(|_| ())
+}
+
+/// Whether the last patches of a set can simply be applied after all others; asked before [`has_order`], because the rest of
+/// the set is not looked at. `added` conflict with nothing.
+pub(super) fn can_follow(catalogue: &Catalogue<'_>, set: &Selection, added: &[usize]) -> bool {
+    if added.len() > MOST_FOLLOWING {
+        return false;
+    }
+    let is_added: HashSet<usize> = added.iter().copied().collect();
+    let mut restricted = catalogue.restricted.iter().filter(|place| set.contains(**place));
+    if restricted.next().is_some() {
+        return false;
+    }
+    let stands_alone = |place: &usize| {
+        !catalogue.containers(*place).any(|other| set.contains(other))
+            && !catalogue.contained(*place).any(|other| is_added.contains(&other))
+    };
+    added.iter().all(stands_alone) && has_inner_order(catalogue, set, &is_added)
+}
+
+/// Whether what patches need comes before them, the rest of the set before all of them.
+fn has_inner_order(catalogue: &Catalogue<'_>, set: &Selection, added: &HashSet<usize>) -> bool {
+    let mut there: HashSet<usize> = HashSet::new();
+    let mut rest: Vec<usize> = added.iter().copied().collect();
+    while !rest.is_empty() {
+        let is_met = |place: &usize| {
+            catalogue.item(*place).needs.iter().all(|need| {
+                let mut providers = catalogue.providers(need).into_iter();
+                providers.any(|one| {
+                    one != *place && set.contains(one) && (!added.contains(&one) || there.contains(&one))
+                })
+            })
+        };
+        let (ready, later): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(is_met);
+        if ready.is_empty() {
+            return false;
+        }
+        there.extend(ready);
+        rest = later;
+    }
+    true
+}
+
+/// Returns the patches of a set in the order in which they are applied; `None` where there is none.
+pub(super) fn order(catalogue: &Catalogue<'_>, set: &Selection) -> Option<Vec<usize>> {
+    let (constraints, ranks) = settled(catalogue, set).ok()?;
+    let key = |number: &usize| {
+        let item = catalogue.item(constraints.members[*number]);
+        (!item.is_first, *number)
+    };
+    let mut numbers: Vec<usize> = (0..constraints.members.len()).collect();
+    numbers.sort_by_key(&key);
+    let mut done = vec![false; numbers.len()];
+    let mut ordered = Vec::with_capacity(numbers.len());
+    for root in numbers {
+        let mut path = vec![root];
+        while let Some(&number) = path.last() {
+            if done[number] {
+                path.pop();
+                continue;
+            }
+            let mut before: Vec<usize> =
+                constraints.before[number].iter().copied().filter(|one| !done[*one]).collect();
+            before.sort_by_key(&key);
+            let is_earlier = |one: &&usize| ranks[**one] < ranks[number];
+            let mut groups =
+                constraints.one_of[number].iter().filter(|group| !group.iter().any(|one| done[*one]));
+            let next = before.first().copied();
+            let next = next.or_else(|| groups.find_map(|group| group.iter().find(is_earlier)).copied());
+            if let Some(next) = next {
+                path.push(next);
+            } else {
+                done[number] = true;
+                ordered.push(constraints.members[number]);
+            }
+        }
+    }
+    Some(ordered)
+}
+
+/// The constraints with a way through every conflict, and each patch's place in an order that obeys them.
+fn settled(catalogue: &Catalogue<'_>, set: &Selection) -> Result<(Constraints, Vec<usize>), NoOrder> {
+    let (mut constraints, conflicts) = Constraints::of(catalogue, set).map_err(NoOrder::Unsettled)?;
+    let free: Vec<usize> = conflicts
+        .iter()
+        .enumerate()
+        .filter(|(_, ways)| ways.len() > 1)
+        .map(|(at, _)| at)
+        .take(MOST_WAYS)
+        .collect();
+    let mut first = None;
+    for choice in 0_usize..1 << free.len() {
+        let way = |at: usize| -> &Way {
+            let bit = free.iter().position(|free| *free == at);
+            let is_second = bit.is_some_and(|bit| choice & (1 << bit) != 0);
+            &conflicts[at][usize::from(is_second)]
+        };
+        (0..conflicts.len()).for_each(|at| constraints.take(way(at)));
+        match ranks(&constraints) {
+            Ok(ranks) => return Ok((constraints, ranks)),
+            Err(stuck) => drop(first.get_or_insert_with(|| circle(&constraints, &stuck))),
+        }
+        (0..conflicts.len()).rev().for_each(|at| constraints.forget(way(at)));
+    }
+    Err(NoOrder::Circle(first.unwrap_or_default()))
+}
+
+/// Each patch's place in an order; the patches that can never come where there is none.
+fn ranks(constraints: &Constraints) -> Result<Vec<usize>, BTreeSet<usize>> {
+    let count = constraints.members.len();
+    let mut waits: Vec<usize> = Vec::with_capacity(count);
+    let mut after: Vec<Vec<(usize, Option<usize>)>> = vec![Vec::new(); count];
+    for (number, (before, groups)) in constraints.before.iter().zip(&constraints.one_of).enumerate() {
+        waits.push(before.len() + groups.len());
+        for one in before {
+            after[*one].push((number, None));
+        }
+        for (which, group) in groups.iter().enumerate() {
+            for one in group {
+                after[*one].push((number, Some(which)));
+            }
+        }
+    }
+    let mut is_met: Vec<Vec<bool>> =
+        constraints.one_of.iter().map(|groups| vec![false; groups.len()]).collect();
+    let mut ready: BTreeSet<usize> = (0..count).filter(|number| waits[*number] == 0).collect();
+    let (mut ranks, mut next) = (vec![usize::MAX; count], 0);
+    while let Some(number) = ready.pop_first() {
+        ranks[number] = next;
+        next += 1;
+        for &(later, group) in &after[number] {
+            if group.is_some_and(|which| std::mem::replace(&mut is_met[later][which], true)) {
+                continue;
+            }
+            waits[later] -= 1;
+            if waits[later] == 0 {
+                ready.insert(later);
+            }
+        }
+    }
+    let stuck: BTreeSet<usize> = (0..count).filter(|number| ranks[*number] == usize::MAX).collect();
+    if stuck.is_empty() { Ok(ranks) } else { Err(stuck) }
+}
+
+/// A circle among patches that can never come; their places in the catalogue.
+fn circle(constraints: &Constraints, stuck: &BTreeSet<usize>) -> Vec<usize> {
+    let mut path: Vec<usize> = stuck.first().copied().into_iter().collect();
+    while let Some(&number) = path.last() {
+        let before = constraints.before[number].iter().find(|one| stuck.contains(one));
+        let missing = || {
+            let mut groups = constraints.one_of[number].iter();
+            let group = groups.find(|group| group.iter().all(|one| stuck.contains(one)))?;
+            group.first()
+        };
+        let Some(&next) = before.or_else(missing) else { break };
+        if let Some(start) = path.iter().position(|known| *known == next) {
+            path.drain(..start);
+            path.push(next);
+            break;
+        }
+        path.push(next);
+    }
+    path.into_iter().map(|number| constraints.members[number]).collect()
+}

@@ -1,0 +1,6 @@
+//! The resolver held against a search through all sets and orders, and every verdict with its text.
+
+mod brute_force;
+mod oracle;
+mod stories;
+mod world;
