@@ -143,7 +143,8 @@ impl AppliedBy {
 
 fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
     let line = ledger.line(patch)?;
-    Run::parse(&line.run).map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
+    Run::parse(line.applied_by.as_ref().unwrap_or(&line.run))
+        .map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
 }
 
 /// Whether a patch came behind the one with these records, where their runs do not tell: it found at a path what that

@@ -22,6 +22,8 @@ use patchadm_svr4::package::{
 };
 use patchadm_svr4::patch::{PatchId, PatchList};
 
+pub(super) use scripts::copying_scripts;
+
 use crate::plan::parameters::is_patch_record;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
@@ -64,6 +66,8 @@ pub(super) struct Undoing<'a> {
     pub(super) directory: Option<&'a Path>,
     /// Whether nothing is saved, and only the manifest stays.
     pub(super) saves_nothing: bool,
+    /// Whether procedure scripts run.
+    pub(super) runs_scripts: bool,
 }
 
 impl Undoing<'_> {
@@ -117,7 +121,7 @@ impl Undoing<'_> {
             deletes,
             scripts,
             records: records.old.clone(),
-            manifest: Manifest { header: self.header(draft, target, records), objects },
+            manifest: Manifest { header: self.header(draft, target, wanted, records), objects },
             format: self.format,
             place: self.place(package),
         };
@@ -163,6 +167,7 @@ impl Undoing<'_> {
         &self,
         draft: &PlanBuilder<'_>,
         target: &PackageTarget<'_>,
+        wanted: &[Wanted<'_>],
         records: &RecordChanges,
     ) -> ManifestHeader {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
@@ -180,8 +185,23 @@ impl Undoing<'_> {
             features: vec![B3.to_owned()],
             silent: self.silent.to_vec(),
             record_times: BTreeMap::new(),
+            scripts: self.runs_scripts,
+            open_attributes: Some(open_attributes(wanted)),
         }
     }
+}
+
+/// The attributes that the package does not name, of the objects that have such attributes.
+fn open_attributes(wanted: &[Wanted<'_>]) -> BTreeMap<String, String> {
+    let open = |wanted: &Wanted<'_>| {
+        let object = &wanted.object;
+        let ObjectAttributes { mode, owner, group } = &object.attributes;
+        let open = [('m', mode.is_none()), ('u', owner.is_none()), ('g', group.is_none())];
+        let letters: String = open.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect();
+        let has_attributes = !object.ftype.is_link() && !letters.is_empty();
+        has_attributes.then(|| (encode(wanted.path.as_bytes()), letters))
+    };
+    wanted.iter().filter_map(open).collect()
 }
 
 /// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.

@@ -226,6 +226,15 @@ pub enum Reason {
         /// The later patch, where it is known.
         by: Option<String>,
     },
+    /// What the patch saved of a path cannot be handed on to the later patch that has the path.
+    NotHandedOn {
+        /// The path.
+        path: ObjectPath,
+        /// The later patch.
+        by: String,
+        /// Why.
+        why: HandOnProblem,
+    },
     /// A patch that was applied later has objects below something that the patch made.
     UsedLater {
         /// What it made: a directory, or a link that leads to one.
@@ -318,6 +327,37 @@ pub struct ObjectInUse {
     pub path: ObjectPath,
     /// Whether mode, owner and group alone would become different.
     pub attributes_only: bool,
+}
+
+/// Why what a patch saved of a path cannot be handed on to the later patch that has the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandOnProblem {
+    /// The later patch has undo data without a manifest.
+    #[error("its undo data was not made by this program")]
+    Foreign,
+    /// The later patch has undo data of an earlier form.
+    #[error("its undo data was made by an earlier form of this program")]
+    Earlier,
+    /// The type or the class of the path says that what came depends on what was there.
+    #[error(
+        "what it put there depends on what it found: the type of the path is e or v, or its class has a script"
+    )]
+    LooksAtFile,
+    /// Scripts ran with one of the two patches.
+    #[error("scripts ran with it or with the earlier one")]
+    Scripts,
+    /// One of the two has names of the file that the other does not have.
+    #[error("the two have different names of that file (hard links)")]
+    OtherNames,
+    /// The earlier patch made a directory something else, or something else a directory.
+    #[error("the earlier one turned a directory into something else there, or the other way round")]
+    TypeChange,
+    /// The earlier patch made, changed or took away a symbolic link.
+    #[error("the earlier one changed a symbolic link there")]
+    Symlink,
+    /// The later patch took over attributes that the earlier one had given.
+    #[error("it took over attributes that the earlier one had changed")]
+    Attributes,
 }
 
 /// What stands in the way of an object.
@@ -426,7 +466,9 @@ impl Reason {
                 Some(by.to_string())
             }
             Self::ChangedLater { by, .. } => by.clone(),
-            Self::UsedLater { by, .. } | Self::SharedLater { by } => Some(by.clone()),
+            Self::NotHandedOn { by, .. } | Self::UsedLater { by, .. } | Self::SharedLater { by } => {
+                Some(by.clone())
+            }
             _ => None,
         }
     }
@@ -438,6 +480,7 @@ impl Reason {
             Self::Obsoleted { .. }
             | Self::Superseded(_)
             | Self::ChangedLater { .. }
+            | Self::NotHandedOn { .. }
             | Self::UsedLater { .. } => 6,
             Self::NotInstalled(_) | Self::NoSuchPackage => 8,
             Self::ReadOnly(_) => 7,
@@ -463,6 +506,7 @@ impl Reason {
             Self::Superseded(_)
             | Self::Obsoleted { .. }
             | Self::ChangedLater { .. }
+            | Self::NotHandedOn { .. }
             | Self::UsedLater { .. }
             | Self::SharedLater { .. } => 6,
             Self::BadId(_) => 8,

@@ -123,6 +123,9 @@ impl Reason {
             Self::ChangedLater { path, by: None } => {
                 format!("the record of {path} has changed since it was applied")
             }
+            Self::NotHandedOn { path, by, why } => {
+                format!("patch {by}, which was applied later, has {path} too: {why}")
+            }
             Self::UsedLater { path, by } => {
                 format!("patch {by}, which was applied later, has objects below {path}")
             }

@@ -10,6 +10,7 @@ mod links;
 mod parameters;
 mod parcel;
 mod random;
+mod redone;
 mod removal;
 mod rules;
 mod scripts;

@@ -5,6 +5,7 @@
 //! ```
 
 pub(in crate::operation) mod by_pkgadd;
+mod heir;
 mod hooks;
 mod input;
 mod known;

@@ -1,0 +1,157 @@
+//! Backout against doing it again: whatever patches go, singly or in groups and in any order, the root is the one that
+//! the patches that stay would have made alone.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::random::{Said, all, parcel_of};
+use super::*;
+use crate::plan::refusal::{HandOnProblem, Reason};
+use crate::policy::Edited;
+
+/// Patches over one package, and the order in which they go: each number is the size of a group.
+#[derive(Debug)]
+struct Story {
+    base: Vec<Said>,
+    patches: Vec<Vec<Said>>,
+    choices: Vec<usize>,
+}
+
+fn stories() -> impl Strategy<Value = Story> {
+    let patches = prop::collection::vec(all(), 2..=6);
+    (all(), patches, prop::collection::vec(any::<usize>(), 16)).prop_map(|(base, patches, choices)| Story {
+        base,
+        patches,
+        choices,
+    })
+}
+
+impl Story {
+    fn patches(&self) -> Vec<(String, Parcel)> {
+        let named = self.patches.iter().enumerate().map(|(at, said)| {
+            let id = format!("90{}-01", at + 1);
+            (id.clone(), parcel_of(&id, &format!("SUNW_PATCHID={id} WORD{}={id}", at % 2), said))
+        });
+        named.collect()
+    }
+}
+
+/// What counts in a comparison: tree, lines, parameters; and what the undo data says of each object.
+fn shown(world: &World) -> Vec<String> {
+    let mut lines = world.tree();
+    lines.extend(world.contents());
+    let params = &world.inventory.packages[&package("ACMEweb")].params;
+    let counts = |name: &str| !name.starts_with("PATCH_INFO_") && name != "PATCH_OBSOLETES";
+    let mut named: Vec<String> = params
+        .iter()
+        .filter(|(name, value)| counts(name) && !(value.is_empty() && *name == "PATCHLIST"))
+        .map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value)))
+        .collect();
+    named.sort();
+    lines.extend(named);
+    lines
+}
+
+/// A root with some of the patches; none where one of them cannot be applied without the others.
+fn with(story: &Story, ids: &[&str]) -> Option<World> {
+    let mut world = World::new().if_installed(&parcel_of("base", "", &story.base))?;
+    world.options.edits.general = Edited::Replace;
+    for (_, parcel) in story.patches().iter().filter(|(id, _)| ids.contains(&id.as_str())) {
+        if world.patchadd(parcel) != 0 {
+            return None;
+        }
+    }
+    Some(world)
+}
+
+/// What was seen in all stories.
+#[derive(Debug, Default)]
+struct Seen {
+    gone: usize,
+    refused: BTreeMap<String, usize>,
+}
+
+fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
+    let named = story.patches();
+    let ids: Vec<&str> = named.iter().map(|(id, _)| id.as_str()).collect();
+    let Some(mut world) = with(story, &ids) else { return Ok(()) };
+    let mut left = ids;
+    let mut choices = story.choices.iter().copied();
+    while let (Some(size), Some(first)) = (choices.next(), choices.next()) {
+        if left.is_empty() {
+            break;
+        }
+        let size = if size % 3 == 0 { 1 + size / 3 % left.len() } else { 1 };
+        let mut going: Vec<&str> = (0..size).map(|at| left[(first + at * 2) % left.len()]).collect();
+        going.sort_unstable();
+        going.dedup();
+        going.reverse();
+        let is_middle = left.iter().any(|id| !going.contains(id) && *id > going[going.len() - 1]);
+        know_all(&mut world);
+        match world.plan_removals(&going) {
+            Ok(_) => {
+                assert_eq!(world.patchrm_all(&going), 0);
+                left.retain(|id| !going.contains(id));
+                seen.gone += usize::from(is_middle);
+                let Some(alone) = with(story, &left) else { return Ok(()) };
+                compare(&world, &alone, &format!("{going:?} went, {left:?} stay"))?;
+            }
+            Err(refusal) => {
+                if refusal.code() != 6 {
+                    return Err(format!("{}: {}", refusal.code(), refusal.why()));
+                }
+                let word = match &*refusal.reason {
+                    Reason::NotHandedOn { why, .. } => format!("{why:?}"),
+                    other => format!("{other:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),
+                };
+                *seen.refused.entry(word).or_default() += 1;
+            }
+        }
+    }
+    left.reverse();
+    for id in left.clone() {
+        know_all(&mut world);
+        match world.plan_removal(id) {
+            Ok(_) => assert_eq!(world.patchrm(id), 0),
+            Err(refusal) => return Err(format!("{id}: {}", refusal.why())),
+        }
+    }
+    let Some(base) = with(story, &[]) else { return Ok(()) };
+    compare(&world, &base, "all went")
+}
+
+/// Lets the planner read what all patches did.
+fn know_all(world: &mut World) {
+    let manifests = world.archives.iter().map(|(key, stored)| (key.clone(), stored.manifest.clone()));
+    world.removal.later = manifests.collect();
+}
+
+fn compare(world: &World, alone: &World, when: &str) -> Result<(), String> {
+    let (is, is_to_be) = (shown(world), shown(alone));
+    let only = |a: &[String], b: &[String]| -> Vec<String> {
+        a.iter().filter(|line| !b.contains(line)).cloned().collect()
+    };
+    if is == is_to_be {
+        return Ok(());
+    }
+    Err(format!("{when}\n  has   {:#?}\n  lacks {:#?}", only(&is, &is_to_be), only(&is_to_be, &is)))
+}
+
+#[test]
+fn the_root_is_the_one_that_the_patches_that_stay_would_have_made() {
+    let mut runner = TestRunner::deterministic();
+    let (strategy, mut seen) = (stories(), Seen::default());
+    for number in 0..1_500 {
+        let story = strategy.new_tree(&mut runner).unwrap().current();
+        if let Err(reason) = play(&story, &mut seen) {
+            panic!("story {number}: {reason}\n{story:?}");
+        }
+    }
+    let refused: usize = seen.refused.values().sum();
+    assert!(seen.gone >= refused, "{seen:?}");
+    eprintln!("{seen:?}");
+    let _ = HandOnProblem::Foreign;
+}
