@@ -140,6 +140,12 @@ impl<'a> Backout<'a> {
             }
             patches.push((&patch.id, archive));
         }
+        if let [(first, _), _, ..] = patches.as_slice() {
+            // Between packages the order of application may differ.
+            let list = self.among(first, self.inventory).applied(package)?.list;
+            let place = |id: &PatchId| list.iter().position(|other| other == id);
+            patches.sort_by_key(|(id, _)| std::cmp::Reverse(place(id)));
+        }
         let mut before = RecordsBefore::of(package, self.inventory, self.now);
         let going = self.ids();
         let (mut parts, mut by_script) = (Vec::new(), BTreeSet::new());
@@ -265,7 +271,8 @@ impl<'a> Backout<'a> {
             };
             let later = self.sources.later.iter().find(is_it);
             let later = later.ok_or_else(|| Reason::NoUndoData(going.package.clone()))?;
-            let undo = Rewriting::of(later, &sources)?.take(at, &runs, chains)?;
+            let mut undo = Rewriting::of(later, &sources)?.take(at, &runs, chains)?;
+            undo.archive.manifest.header.root.clone_from(&self.inventory.marker);
             let is_adopted =
                 runs.iter().filter_map(|run| sources.get(&run.saver()?.at)).any(|source| !source.is_bound);
             rewritten.records.extend(self.records_of(later, &patch.id, rewritten.undo.len())?);

@@ -196,9 +196,11 @@ fn open_attributes(wanted: &[Wanted<'_>]) -> BTreeMap<String, String> {
     let open = |wanted: &Wanted<'_>| {
         let object = &wanted.object;
         let ObjectAttributes { mode, owner, group } = &object.attributes;
-        let open = [('m', mode.is_none()), ('u', owner.is_none()), ('g', group.is_none())];
+        // A symbolic link has no mode of its own, a hard link no attributes.
+        let has_mode = object.ftype != Ftype::Symlink;
+        let open = [('m', has_mode && mode.is_none()), ('u', owner.is_none()), ('g', group.is_none())];
         let letters: String = open.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect();
-        let has_attributes = !object.ftype.is_link() && !letters.is_empty();
+        let has_attributes = object.ftype != Ftype::Link && !letters.is_empty();
         has_attributes.then(|| (encode(wanted.path.as_bytes()), letters))
     };
     wanted.iter().filter_map(open).collect()

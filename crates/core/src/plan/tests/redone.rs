@@ -7,26 +7,84 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::random::{Said, all, parcel_of};
 use super::*;
 use crate::plan::refusal::{HandOnProblem, Reason};
 use crate::policy::Edited;
 
-/// Patches over one package, and the order in which they go: each number is the size of a group.
+/// What a package says about a path.
+#[derive(Clone, Debug)]
+enum Said {
+    Nothing,
+    /// A file with a content and attributes.
+    File(u8, &'static str),
+    Directory(&'static str),
+    Symlink(u8),
+    Link(&'static str),
+    Deleted,
+}
+
+use Said::{Deleted, Directory, File, Link, Nothing, Symlink};
+
+/// Each path with what is mostly said of it, and what seldom is.
+fn said() -> impl Strategy<Value = Vec<(&'static str, Said)>> {
+    let attributes = prop::sample::select(vec!["f 0755 root bin", "f 0755 root bin", "f 0644 root sys", "f ? ? ?"]);
+    let file = move || (0u8..3, attributes.clone()).prop_map(|(content, attributes)| File(content, attributes));
+    let plain = move || prop_oneof![4 => Just(Nothing), 5 => file(), 1 => Just(Deleted)].boxed();
+    let directory = prop_oneof![
+        4 => Just(Nothing),
+        2 => Just(Directory("d 0755 root bin")),
+        1 => Just(Directory("d 0700 root sys")),
+    ];
+    let seldom = prop_oneof![
+        12 => plain(),
+        1 => (0u8..2).prop_map(|content| File(content, "e 0644 root sys")),
+        1 => (0u8..2).prop_map(Symlink),
+        1 => Just(Directory("d 0755 root bin")),
+        1 => Just(Link("/opt/web/a")),
+    ];
+    (plain(), plain(), plain(), seldom, directory.clone(), plain(), directory, plain()).prop_map(
+        |(a, b, c, d, dir, in_dir, way, on_way)| {
+            vec![
+                ("a", a),
+                ("b", b),
+                ("c", c),
+                ("d", d),
+                ("dir", dir),
+                ("dir/x", in_dir),
+                ("way", way),
+                ("way/y", on_way),
+            ]
+        },
+    )
+}
+
+fn parcel_of(name: &str, lists: &str, all: &[(&str, Said)]) -> Parcel {
+    let mut parcel = Parcel::empty(name).package("ACMEweb", lists);
+    for (at, said) in all {
+        parcel = match said {
+            Nothing => parcel,
+            File(content, what) => parcel.object(at, what, Some(&format!("content {content}")), None),
+            Directory(what) => parcel.object(at, what, None, None),
+            Symlink(to) => parcel.symlink(at, &format!("target{to}")),
+            Link(to) => parcel.link(at, to),
+            Deleted => parcel.deletes(at),
+        };
+    }
+    parcel
+}
+
+/// Patches over one package, and in which order they go.
 #[derive(Debug)]
 struct Story {
-    base: Vec<Said>,
-    patches: Vec<Vec<Said>>,
+    base: Vec<(&'static str, Said)>,
+    patches: Vec<Vec<(&'static str, Said)>>,
     choices: Vec<usize>,
 }
 
 fn stories() -> impl Strategy<Value = Story> {
-    let patches = prop::collection::vec(all(), 2..=6);
-    (all(), patches, prop::collection::vec(any::<usize>(), 16)).prop_map(|(base, patches, choices)| Story {
-        base,
-        patches,
-        choices,
-    })
+    let patches = prop::collection::vec(said(), 2..=6);
+    (said(), patches, prop::collection::vec(any::<usize>(), 16))
+        .prop_map(|(base, patches, choices)| Story { base, patches, choices })
 }
 
 impl Story {

@@ -15,6 +15,7 @@ mod planning;
 mod request;
 mod rules;
 mod single;
+mod together;
 mod undo;
 mod way_out;
 mod with_scripts;
@@ -28,6 +29,7 @@ use input::{BackOutInput, KnownRecords};
 use order::dependents_first;
 use planning::rehearse_all;
 use single::back_out_one;
+use together::{back_out_together, rehearse_together};
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
@@ -59,7 +61,13 @@ pub fn back_out_patches(
     let ids = dependents_first(&session.ground, &read.applied, ids);
     let mut read = Some(read);
     if ids.len() > 1 {
+        let input = BackOutInput::of(&session.ground, request, &caller.now)?;
+        let together = back_out_together(&session, &input, &ids);
+        if let Ok(Some(patches)) = together {
+            return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
+        }
         let patches = rehearse_all(&session.ground, request, &ids, &caller.now)?;
+        let patches = with_failure(patches, together.err());
         if patches.iter().any(|planned| planned.result.is_err()) {
             return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
         }
@@ -96,9 +104,26 @@ fn plan_backouts(
         must_agree(root, |_| false)?;
         let read = KnownRecords::of(&ground)?;
         let ids = dependents_first(&ground, &read.applied, ids.clone());
-        rehearse_all(&ground, request, &ids, &caller.now)
+        let input = BackOutInput::of(&ground, request, &caller.now)?;
+        let together = if ids.len() > 1 { rehearse_together(&input, &ids) } else { Ok(None) };
+        if let Ok(Some(patches)) = together {
+            return Ok(patches);
+        }
+        let patches = rehearse_all(&ground, request, &ids, &caller.now)?;
+        Ok(with_failure(patches, together.err()))
     };
     Ok(BackOutReport { patches: without_lock(root, plan_all)?, ..BackOutReport::default() })
+}
+
+/// The outcomes of patches that are asked one by one, where the run of all of them was refused: if none of them says why,
+/// the last one says it.
+fn with_failure(mut patches: Vec<BackOutOutcome>, failure: Option<Failure>) -> Vec<BackOutOutcome> {
+    let is_said = patches.iter().any(|patch| patch.result.is_err());
+    if let (Some(failure), Some(last)) = (failure.filter(|_| !is_said), patches.last_mut()) {
+        last.result = Err(failure);
+        last.plan = None;
+    }
+    patches
 }
 
 /// The patches that are named, each once.

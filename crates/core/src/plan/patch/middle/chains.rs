@@ -44,8 +44,8 @@ pub(in crate::plan::patch) struct Chains<'a> {
     pub(in crate::plan::patch) order: Vec<ChainPatch<'a>>,
     /// The runs, sorted by path.
     pub(in crate::plan::patch) runs: Vec<Run<'a>>,
-    /// The last patch that stays and has something below a path, by that path.
-    below: HashMap<&'a str, usize>,
+    /// The patches that stay and have something below a path that one that goes has, by that path.
+    below: HashMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Run<'a> {
@@ -159,10 +159,12 @@ impl<'a> Chains<'a> {
         objects(patch).filter(|record| !linked.contains(record.path.as_str())).collect()
     }
 
-    /// The patch that stays, was applied after another one, and has something below a path.
-    pub(in crate::plan::patch) fn used_below(&self, path: &str, after: usize) -> Option<&PatchId> {
-        let last = self.below.get(path).copied().filter(|last| *last > after)?;
-        self.order.get(last).map(|patch| &patch.id)
+    /// A patch that stays, was applied after the run began and before its heir, and has something below its path.
+    pub(in crate::plan::patch) fn used_below(&self, run: &Run<'_>) -> Option<&PatchId> {
+        let until = run.heir.map_or(usize::MAX, |heir| heir.at);
+        let between = run.saver().unwrap_or(run.first()).at + 1..until;
+        let mut used = self.below.get(run.path()).into_iter().flatten();
+        self.order.get(*used.rfind(|at| between.contains(at))?).map(|patch| &patch.id)
     }
 
     /// The patches that stay and whose undo data changes, each with the runs that it takes over or follows.
@@ -221,20 +223,20 @@ pub(in crate::plan::patch) fn has_same_content(one: &RecordedState, other: &Reco
     of(one) == of(other) && bytes
 }
 
-/// What the patches that stay have below and at directories.
+/// What the patches that stay have below and at the paths of those that go.
 struct Heirs<'a> {
-    /// The last patch that has something below a path.
-    below: HashMap<&'a str, usize>,
+    /// The patches that have something below a path.
+    below: HashMap<&'a str, Vec<usize>>,
     /// The patches that have something below a path made on the way by one that goes, and those that deliver it.
     made: HashMap<&'a str, Vec<(usize, bool)>>,
 }
 
 impl<'a> Heirs<'a> {
     fn of(order: &[ChainPatch<'a>]) -> Self {
-        let going = order.iter().filter(|patch| patch.goes);
-        let made = going.flat_map(objects).filter(|record| is_made_on_the_way(record));
+        let going: Vec<&ObjectRecord> = order.iter().filter(|patch| patch.goes).flat_map(objects).collect();
+        let made = going.iter().filter(|record| is_made_on_the_way(record));
         let mut heirs = Self {
-            below: HashMap::new(),
+            below: going.iter().map(|record| (record.path.as_str(), Vec::new())).collect(),
             made: made.map(|record| (record.path.as_str(), Vec::new())).collect(),
         };
         for (at, patch) in order.iter().enumerate().filter(|(_, patch)| !patch.goes) {
@@ -253,10 +255,10 @@ impl<'a> Heirs<'a> {
         }
         let mut path = record.path.as_str();
         while let Some((above, _)) = path.rsplit_once('/').filter(|_| record.became.is_some()) {
-            if self.below.insert(above, at) == Some(at) {
-                break;
+            if let Some(known) = self.below.get_mut(above).filter(|known| known.last() != Some(&at)) {
+                known.push(at);
             }
-            if let Some(known) = self.made.get_mut(above) {
+            if let Some(known) = self.made.get_mut(above).filter(|known| !known.contains(&(at, false))) {
                 known.push((at, false));
             }
             path = above;

@@ -1,8 +1,9 @@
 //! What stands against handing on what a patch saved: the complete list, each with the patch in the way and the path.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode, encode};
 use patchadm_rootfs::Xattrs;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -83,16 +84,12 @@ impl Judged<'_> {
     /// Refuses something made, or turned into something else, below which a patch that stays has objects.
     fn refuse_used(&self, run: &Run<'_>) -> Result<(), Reason> {
         let Some(saver) = run.saver() else { return Ok(()) };
-        // A directory that the heir delivers becomes one that the heir made.
-        if run.heir.is_some() && !turns(saver.record.was.as_ref(), run.last().record.became.as_ref()) {
-            return Ok(());
-        }
         if stays_directory(saver.record.was.as_ref(), run.last().record.became.as_ref()) {
             return Ok(());
         }
         let states = run.links().iter().flat_map(|link| [&link.record.was, &link.record.became]);
         let is_room = states.flatten().any(is_room);
-        let used = self.chains.used_below(run.path(), saver.at).filter(|_| is_room);
+        let used = self.chains.used_below(run).filter(|_| is_room);
         match (used, ObjectPath::new(&decode(run.path()))) {
             (Some(by), Ok(path)) => Err(Reason::UsedLater { path, by: by.to_string() }),
             _ => Ok(()),
@@ -163,21 +160,22 @@ impl Judged<'_> {
             || is_taken('g', |state| state.gid)
     }
 
-    /// Refuses where going and staying patches have different names of one file.
+    /// Refuses where a going and a later staying patch have different names of one file: what one does to its names goes
+    /// for the others.
     fn refuse_other_names(&self) -> Result<(), Reason> {
-        let mut groups = NamesOfFiles::default();
-        for (at, patch) in self.chains.order.iter().enumerate() {
-            if let Some(manifest) = patch.manifest {
-                groups.add(at, manifest);
-            }
-        }
-        if groups.files.values().all(Vec::is_empty) {
+        let order = &self.chains.order;
+        let mut files = NamesOfFiles::default();
+        order.iter().filter_map(|patch| patch.manifest).for_each(|manifest| files.add(manifest));
+        if files.files.is_empty() {
             return Ok(());
         }
-        for (at, _) in self.chains.order.iter().enumerate().filter(|(_, patch)| patch.goes) {
-            let later = self.chains.order.iter().enumerate().skip(at + 1).filter(|(_, other)| !other.goes);
-            for (later, _) in later {
-                if let Some(path) = groups.apart(at, later) {
+        let names: Vec<_> = order.iter().map(|patch| files.of(patch.manifest)).collect();
+        for (at, own) in names.iter().enumerate().filter(|(at, _)| order.get(*at).is_some_and(|one| one.goes)) {
+            for (later, others) in names.iter().enumerate().skip(at + 1) {
+                let stays = order.get(later).is_some_and(|other| !other.goes);
+                let mut both = own.iter().filter_map(|(file, own)| Some((own, others.get(file)?)));
+                let apart = both.find(|(own, others)| stays && own != others);
+                if let Some(path) = apart.and_then(|(_, others)| others.first()) {
                     return Err(self.because(path, later, HandOnProblem::OtherNames));
                 }
             }
@@ -186,47 +184,67 @@ impl Judged<'_> {
     }
 }
 
-/// The names of files with several names, patch by patch.
+/// The names of files that have, or had, several names, over all patches of a package.
 #[derive(Default)]
 struct NamesOfFiles<'a> {
-    /// For each patch: all names of each such file.
-    files: BTreeMap<usize, Vec<BTreeSet<&'a str>>>,
-    /// For each patch with such files, or any: the names that it has.
-    own: BTreeMap<usize, BTreeSet<&'a str>>,
+    /// Each name with the number of its file.
+    files: HashMap<Cow<'a, str>, usize>,
+    count: usize,
 }
 
 impl<'a> NamesOfFiles<'a> {
-    fn add(&mut self, at: usize, manifest: &'a Manifest) {
-        let mut groups: BTreeMap<(bool, u32), BTreeSet<&'a str>> = BTreeMap::new();
+    fn add(&mut self, manifest: &'a Manifest) {
+        let mut groups: BTreeMap<(bool, u32), &'a str> = BTreeMap::new();
         for record in &manifest.objects {
+            let path = record.path.as_str();
             for (is_after, state) in [(false, &record.was), (true, &record.became)] {
                 if let Some(group) = state.as_ref().and_then(|state| state.group) {
-                    groups.entry((is_after, group)).or_default().insert(record.path.as_str());
+                    let first = *groups.entry((is_after, group)).or_insert(path);
+                    self.join(first.into(), path.into());
                 }
             }
+            for target in [&record.line, &record.new_line].into_iter().filter_map(linked_to) {
+                self.join(target.into(), path.into());
+            }
         }
-        self.files.insert(at, groups.into_values().collect());
-        let own = manifest.objects.iter().filter(|record| record.has_path());
-        self.own.insert(at, own.map(|record| record.path.as_str()).collect());
     }
 
-    /// A name of a file of which one of two patches has a name that the other has not, while both have the file.
-    fn apart(&self, going: usize, later: usize) -> Option<&'a str> {
-        let (own, of_later) = (self.own.get(&going)?, self.own.get(&later)?);
-        let of_going = self.files.get(&going).into_iter().flatten();
-        // The later one has a name that the going one left alone.
-        let left = of_going.filter(|names| names.iter().any(|name| own.contains(name)));
-        let left = left.flat_map(|names| names.iter().filter(|name| !own.contains(*name)));
-        let taken = left.copied().find(|name| of_later.contains(name));
-        // The later one made other names of the file that the going one had put there.
-        let files = self.files.get(&later).into_iter().flatten();
-        let both = files.filter(|names| names.iter().any(|name| own.contains(name)));
-        let others = both.flat_map(|names| {
-            let has_other = names.iter().any(|name| of_later.contains(name) && !own.contains(name));
-            names.iter().filter(move |name| has_other && own.contains(*name))
+    /// Makes two names those of one file.
+    fn join(&mut self, one: Cow<'a, str>, other: Cow<'a, str>) {
+        let known = [self.files.get(&one).copied(), self.files.get(&other).copied()];
+        let file = known.into_iter().flatten().next().unwrap_or_else(|| {
+            self.count += 1;
+            self.count
         });
-        taken.or_else(|| others.copied().next())
+        if let [Some(file), Some(same)] = known {
+            self.files.values_mut().filter(|of| **of == same).for_each(|of| *of = file);
+        }
+        self.files.insert(one, file);
+        self.files.insert(other, file);
     }
+
+    /// The names of each such file that a patch delivers or deletes; not those that it changed by another name.
+    fn of(&self, manifest: Option<&'a Manifest>) -> BTreeMap<usize, BTreeSet<&'a str>> {
+        let mut names: BTreeMap<usize, BTreeSet<&'a str>> = BTreeMap::new();
+        let records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
+        let is_own = |record: &&ObjectRecord| record.delivered || record.became.is_none() && !record.kept;
+        for record in records.filter(is_own) {
+            if let Some(file) = self.files.get(record.path.as_str()) {
+                names.entry(*file).or_default().insert(&record.path);
+            }
+        }
+        names
+    }
+}
+
+/// The path that a line says its path is another name of, as manifests write it.
+fn linked_to(line: &Option<String>) -> Option<String> {
+    let line = ContentsLine::parse(&decode(line.as_deref()?)).ok()?;
+    let target = line.object.target.filter(|_| line.object.ftype == Ftype::Link)?;
+    if target.starts_with(b"/") {
+        return Some(encode(&target));
+    }
+    Some(encode(line.path.parent()?.join(&target).ok()?.as_bytes()))
 }
 
 /// Whether extended attributes that a patch of the run gave were inherited by the heir.
