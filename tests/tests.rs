@@ -144,6 +144,7 @@ mod manual;
 /// One verb on many roots.
 mod many_roots;
 /// What somebody took away by hand.
+mod middle_backouts;
 mod missing_objects;
 /// Mounts of a test.
 mod mounts;

@@ -27,8 +27,10 @@ use Said::{Deleted, Directory, File, Link, Nothing, Symlink};
 
 /// Each path with what is mostly said of it, and what seldom is.
 fn said() -> impl Strategy<Value = Vec<(&'static str, Said)>> {
-    let attributes = prop::sample::select(vec!["f 0755 root bin", "f 0755 root bin", "f 0644 root sys", "f ? ? ?"]);
-    let file = move || (0u8..3, attributes.clone()).prop_map(|(content, attributes)| File(content, attributes));
+    let attributes =
+        prop::sample::select(vec!["f 0755 root bin", "f 0755 root bin", "f 0644 root sys", "f ? ? ?"]);
+    let file =
+        move || (0u8..3, attributes.clone()).prop_map(|(content, attributes)| File(content, attributes));
     let plain = move || prop_oneof![4 => Just(Nothing), 5 => file(), 1 => Just(Deleted)].boxed();
     let directory = prop_oneof![
         4 => Just(Nothing),
@@ -83,8 +85,11 @@ struct Story {
 
 fn stories() -> impl Strategy<Value = Story> {
     let patches = prop::collection::vec(said(), 2..=6);
-    (said(), patches, prop::collection::vec(any::<usize>(), 16))
-        .prop_map(|(base, patches, choices)| Story { base, patches, choices })
+    (said(), patches, prop::collection::vec(any::<usize>(), 16)).prop_map(|(base, patches, choices)| Story {
+        base,
+        patches,
+        choices,
+    })
 }
 
 impl Story {

@@ -109,6 +109,7 @@ fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
 /// A plan of one patch of the run.
 fn portion(planned: &PlannedBackout, plan: Plan) -> PatchPlan {
     let missing = planned.scripted.missing.iter();
-    let own = missing.filter(|path| plan.changes.iter().any(|change| change.path == **path)).cloned().collect();
+    let own =
+        missing.filter(|path| plan.changes.iter().any(|change| change.path == **path)).cloned().collect();
     PatchPlan { plan, parts: Vec::new(), hooks: Vec::new(), no_undo: false, again: false, missing: own }
 }

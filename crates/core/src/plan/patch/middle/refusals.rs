@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode, encode};
+use patchadm_changeset::format::manifest::{
+    Manifest, ObjectRecord, RecordedState, RecordedType, decode, encode,
+};
 use patchadm_rootfs::Xattrs;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -170,7 +172,8 @@ impl Judged<'_> {
             return Ok(());
         }
         let names: Vec<_> = order.iter().map(|patch| files.of(patch.manifest)).collect();
-        for (at, own) in names.iter().enumerate().filter(|(at, _)| order.get(*at).is_some_and(|one| one.goes)) {
+        for (at, own) in names.iter().enumerate().filter(|(at, _)| order.get(*at).is_some_and(|one| one.goes))
+        {
             for (later, others) in names.iter().enumerate().skip(at + 1) {
                 let stays = order.get(later).is_some_and(|other| !other.goes);
                 let mut both = own.iter().filter_map(|(file, own)| Some((own, others.get(file)?)));
