@@ -50,6 +50,7 @@ const APPLETS: &[Applet] = &[
         "check files against records, and undo archives against their digests",
         verbs::verify::run,
     ),
+    verb("commit", "give undo data up", verbs::commit::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),

@@ -47,7 +47,7 @@ impl PatchRequest {
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
             Self::Apply(request) => request.patches.is_empty(),
-            Self::BackOut(request) => request.ids.is_empty(),
+            Self::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
     }

@@ -143,8 +143,9 @@ mod making_patches;
 mod manual;
 /// One verb on many roots.
 mod many_roots;
-/// What somebody took away by hand.
+/// Patches that go from under others.
 mod middle_backouts;
+/// What somebody took away by hand.
 mod missing_objects;
 /// Mounts of a test.
 mod mounts;

@@ -147,6 +147,11 @@ fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
         .map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
 }
 
+/// The number of the run that applied a patch, as far as the ledger of a package says it.
+pub(super) fn run_of(ledger: &Ledger, patch: &str) -> Option<u64> {
+    applied_by(ledger, patch).filter(|by| !by.is_adoption).map(|by| by.number)
+}
+
 /// Whether a patch came behind the one with these records, where their runs do not tell: it found at a path what that
 /// one put there, and not the other way round.
 fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {

@@ -32,6 +32,8 @@ pub enum Command {
     Adopt,
     /// `patchadm adopt --forget`.
     Forget,
+    /// `patchadm commit`.
+    Commit,
 }
 
 impl Command {
@@ -45,6 +47,7 @@ impl Command {
             Self::Installf => "installf",
             Self::Removef => "removef",
             Self::Adopt | Self::Forget => "adopt",
+            Self::Commit => "commit",
         }
     }
 }
@@ -437,7 +440,7 @@ impl Refusal {
     pub fn code(&self) -> u8 {
         match self.command {
             Command::Patchadd | Command::Adopt | Command::Forget => self.reason.patchadd_code(),
-            Command::Patchrm => self.reason.patchrm_code(),
+            Command::Patchrm | Command::Commit => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration { .. }
                 | Reason::PatchesApplied { .. }

@@ -17,6 +17,7 @@ impl Refusal {
             Command::Removef => format!("nothing of package {subject} is given up"),
             Command::Adopt => format!("package {subject} is not adopted"),
             Command::Forget => format!("package {subject} is not forgotten"),
+            Command::Commit => format!("the undo data of patch {subject} is not given up"),
         }
     }
 

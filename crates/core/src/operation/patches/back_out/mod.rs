@@ -14,6 +14,7 @@ mod order;
 mod planning;
 mod request;
 mod rules;
+mod selection;
 mod single;
 mod together;
 mod undo;
@@ -28,6 +29,7 @@ pub(in crate::operation) use undo::records_in;
 use input::{BackOutInput, KnownRecords};
 use order::dependents_first;
 use planning::rehearse_all;
+use selection::selected;
 use single::back_out_one;
 use together::{back_out_together, rehearse_together};
 
@@ -58,6 +60,7 @@ pub fn back_out_patches(
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
     must_agree(root, |_| false)?;
     let read = KnownRecords::of(&session.ground)?;
+    let ids = selected(&session.ground, request, &read.applied, ids)?;
     let ids = dependents_first(&session.ground, &read.applied, ids);
     let mut read = Some(read);
     if ids.len() > 1 {
@@ -103,7 +106,8 @@ fn plan_backouts(
     let plan_all = || {
         must_agree(root, |_| false)?;
         let read = KnownRecords::of(&ground)?;
-        let ids = dependents_first(&ground, &read.applied, ids.clone());
+        let ids = selected(&ground, request, &read.applied, ids.clone())?;
+        let ids = dependents_first(&ground, &read.applied, ids);
         let input = BackOutInput::of(&ground, request, &caller.now)?;
         let together = if ids.len() > 1 { rehearse_together(&input, &ids) } else { Ok(None) };
         if let Ok(Some(patches)) = together {

@@ -177,8 +177,11 @@ impl Judged<'_> {
             for (later, others) in names.iter().enumerate().skip(at + 1) {
                 let stays = order.get(later).is_some_and(|other| !other.goes);
                 let mut both = own.iter().filter_map(|(file, own)| Some((own, others.get(file)?)));
-                let apart = both.find(|(own, others)| stays && own != others);
-                if let Some(path) = apart.and_then(|(_, others)| others.first()) {
+                let apart = both.find(|(own, others)| {
+                    let is_same = own.names == others.names && !own.is_other_file && !others.is_other_file;
+                    stays && !is_same
+                });
+                if let Some(path) = apart.and_then(|(_, others)| others.names.first()) {
                     return Err(self.because(path, later, HandOnProblem::OtherNames));
                 }
             }
@@ -227,17 +230,33 @@ impl<'a> NamesOfFiles<'a> {
     }
 
     /// The names of each such file that a patch delivers or deletes; not those that it changed by another name.
-    fn of(&self, manifest: Option<&'a Manifest>) -> BTreeMap<usize, BTreeSet<&'a str>> {
-        let mut names: BTreeMap<usize, BTreeSet<&'a str>> = BTreeMap::new();
+    fn of(&self, manifest: Option<&'a Manifest>) -> BTreeMap<usize, OwnNames<'a>> {
+        let mut names: BTreeMap<usize, OwnNames<'a>> = BTreeMap::new();
         let records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
         let is_own = |record: &&ObjectRecord| record.delivered || record.became.is_none() && !record.kept;
         for record in records.filter(is_own) {
             if let Some(file) = self.files.get(record.path.as_str()) {
-                names.entry(*file).or_default().insert(&record.path);
+                let own = names.entry(*file).or_default();
+                own.names.insert(&record.path);
+                own.is_other_file |= !is_same_file(record);
             }
         }
         names
     }
+}
+
+/// The names of a file that a patch has.
+#[derive(Default)]
+struct OwnNames<'a> {
+    names: BTreeSet<&'a str>,
+    /// Whether one of them was or became a name of something else, or of nothing.
+    is_other_file: bool,
+}
+
+/// Whether a path was one name of a file with several, and still is.
+fn is_same_file(record: &ObjectRecord) -> bool {
+    let is_one = |state: &Option<RecordedState>| state.as_ref().is_some_and(|state| state.group.is_some());
+    record.is_untouched() || is_one(&record.was) && is_one(&record.became)
 }
 
 /// The path that a line says its path is another name of, as manifests write it.
