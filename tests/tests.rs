@@ -44,6 +44,8 @@ mod closed_roots;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// Undo data that is given up.
+mod commit;
 /// What shells complete.
 mod completions;
 /// Control characters in names and texts.
