@@ -5,32 +5,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::back_out::UndoSources;
-use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, Later, LaterUndo};
+use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, Later};
 use super::backout_records::{RecordsBefore, fold};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::foreign;
 use super::interrupted;
 use super::later::{Among, chains_of, changed_elsewhere};
 use super::middle::chains::{Chains, Run};
-use super::middle::rewrite::{Rewriting, RewrittenUndo};
 use super::patch_plan::{self, PackagePlan, PatchPlan};
 use super::restore::{Restoring, restore};
+use super::taking_over::{Rewritten, TakingOver};
 use crate::inventory::Inventory;
 use crate::plan::clock::Now;
-use crate::plan::ledger::{LedgerChange, LedgerRewrite};
 use crate::plan::plan_builder::PlanBuilder;
-use crate::plan::records::{patch_path, save_of, save_path};
+use crate::plan::records::patch_path;
 use crate::plan::refusal::{Command, HandOnProblem, Reason};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::target::PackageTarget;
-use crate::plan::{
-    Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, ReplacedVersion, UndoArchive, UndoPart,
-    space,
-};
+use crate::plan::{Plan, RecordChange, UndoArchive, space};
 use crate::policy::Policy;
-use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest, ObjectRecord, RecordedType, decode};
-use patchadm_svr4::format::remote::RemoteArchive;
-use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, decode};
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 /// A backout that is planned.
@@ -55,15 +50,6 @@ struct GoingPackage<'a> {
     patches: Vec<(&'a PatchId, &'a BackoutArchive<'a>)>,
     /// The files that scripts take back.
     by_script: BTreeSet<ObjectPath>,
-}
-
-/// The undo data of patches that stay, written anew.
-#[derive(Default)]
-struct Rewritten {
-    undo: Vec<UndoArchive>,
-    versions: Vec<ReplacedVersion>,
-    records: Vec<RecordChange>,
-    discard: Vec<std::path::PathBuf>,
 }
 
 impl<'a> Backout<'a> {
@@ -185,7 +171,7 @@ impl<'a> Backout<'a> {
         for (going, manifests) in &manifests {
             let chains = self.chains(going.package, manifests)?;
             self.judge(going.package, &chains, has_scripts)?;
-            self.rewrite(going, &chains, rewritten)?;
+            self.taking_over(going).rewrite(&chains, rewritten)?;
             for (id, archive) in going.patches.iter().filter(|(_, archive)| archive.manifest.is_none()) {
                 let later = self.among(id, self.inventory).later(going.package)?;
                 foreign::restore(draft, id, going.package, archive.index, archive, &later)?;
@@ -202,7 +188,7 @@ impl<'a> Backout<'a> {
         }
         restore(draft, &restorings)?;
         for (going, chains) in &all {
-            self.keep_edited(draft, going, chains)?;
+            self.taking_over(going).keep_edited(draft, chains)?;
         }
         Ok(())
     }
@@ -251,77 +237,14 @@ impl<'a> Backout<'a> {
         }
     }
 
-    /// Writes the undo data of the patches anew that take something over.
-    fn rewrite(
-        &self,
-        going: &GoingPackage<'a>,
-        chains: &Chains<'_>,
-        rewritten: &mut Rewritten,
-    ) -> Result<(), Reason> {
-        let place =
-            |archive: &BackoutArchive<'_>| chains.order.iter().position(|patch| patch.id == *archive.patch);
-        let sources: HashMap<usize, &BackoutArchive<'_>> =
-            going.patches.iter().filter_map(|(_, archive)| Some((place(archive)?, *archive))).collect();
-        let mut ledger = LedgerChange::of(going.package);
-        for (at, runs) in chains.heirs() {
-            let Some(patch) = chains.order.get(at) else { continue };
-            let is_it = |later: &&LaterUndo<'_>| {
-                let id = PatchId::parse(&later.patch, &self.policy.separator);
-                later.package == going.package && id.as_ref() == Ok(&patch.id)
-            };
-            let later = self.sources.later.iter().find(is_it);
-            let later = later.ok_or_else(|| Reason::NoUndoData(going.package.clone()))?;
-            let mut undo = Rewriting::of(later, &sources)?.take(at, &runs, chains)?;
-            undo.archive.manifest.header.root.clone_from(&self.inventory.marker);
-            let is_adopted =
-                runs.iter().filter_map(|run| sources.get(&run.saver()?.at)).any(|source| !source.is_bound);
-            rewritten.records.extend(self.records_of(later, &patch.id, rewritten.undo.len())?);
-            let outside =
-                later.archive.filter(|archive| archive.is_used_up).and_then(|archive| archive.outside);
-            rewritten.discard.extend(outside.map(Path::to_owned));
-            rewritten.add(undo);
-            ledger.rewritten.push(LedgerRewrite {
-                patch: later.patch.clone(),
-                is_given_up: false,
-                is_adopted,
-            });
+    fn taking_over<'g>(&'g self, going: &'g GoingPackage<'a>) -> TakingOver<'g> {
+        TakingOver {
+            package: going.package,
+            archives: going.patches.iter().map(|(_, archive)| *archive).collect(),
+            later: self.sources.later,
+            inventory: self.inventory,
+            separator: &self.policy.separator,
         }
-        rewritten.records.push(RecordChange::Ledger(ledger));
-        Ok(())
-    }
-
-    /// The files of a save directory that follow the undo data with this place in the plan.
-    fn records_of(
-        &self,
-        later: &LaterUndo<'_>,
-        id: &PatchId,
-        archive: usize,
-    ) -> Result<Vec<RecordChange>, Reason> {
-        let missing = || Reason::NoUndoData(later.package.clone());
-        let installed = self.inventory.packages.get(later.package).ok_or_else(missing)?;
-        let (saved_as, save) = save_of(installed, id, &self.policy.separator).ok_or_else(missing)?;
-        let file = |name: &str, part: UndoPart| {
-            let path = save_path(later.package, saved_as, name)?;
-            Ok::<_, Reason>(RecordChange::Undo { path, archive, part })
-        };
-        let mut records = vec![file("undo.paths", UndoPart::Paths)?];
-        match (&later.archive, &save.archive, &save.remote) {
-            (None, ..) => records.push(file(KEPT_MANIFEST, UndoPart::Manifest)?),
-            (Some(_), Some(name), _) => {
-                records.push(file(name, UndoPart::Archive)?);
-                records.push(file("undo.b3", UndoPart::Digest)?);
-            }
-            (Some(_), None, Some(pointer)) => {
-                let pointer = RemoteArchive::parse(pointer).map_err(|error| Reason::BadUndoData {
-                    package: later.package.clone(),
-                    reason: error.to_string(),
-                })?;
-                records.push(file("undo.b3", UndoPart::Digest)?);
-                records.push(file("remote", UndoPart::Pointer(pointer))?);
-            }
-            (Some(_), None, None) => return Err(missing()),
-        }
-        Ok(records)
     }
 
     /// What comes back live, patch by patch: the last applied first.
@@ -362,47 +285,6 @@ impl<'a> Backout<'a> {
             last: of.last.clone(),
             by_script: of.going.by_script.clone(),
         })
-    }
-
-    /// Bytes of an administrator that only archives have, which go or are written anew.
-    fn keep_edited(
-        &self,
-        draft: &mut PlanBuilder<'_>,
-        going: &GoingPackage<'a>,
-        chains: &Chains<'_>,
-    ) -> Result<(), Reason> {
-        for (run, before, link) in
-            chains.runs.iter().flat_map(|run| run.edited().into_iter().map(move |(at, link)| (run, at, link)))
-        {
-            let (Some(before), Some(patch)) = (chains.order.get(before), chains.order.get(link.at)) else {
-                continue;
-            };
-            let mut own = going.patches.iter().filter(|(id, _)| **id == patch.id);
-            let own = own.next().map(|(_, archive)| (archive.index, archive.image));
-            let mut later = self.sources.later.iter().filter(|later| {
-                let id = PatchId::parse(&later.patch, &self.policy.separator);
-                later.package == going.package && id.as_ref() == Ok(&patch.id)
-            });
-            let mut of_later = || later.next().and_then(|later| later.archive);
-            let source = own.or_else(|| of_later().map(|archive| (archive.index, archive.image)));
-            let Some(path) = link.record.object_path() else { continue };
-            let copy = source.and_then(|(index, image)| copied(link.record, index, image));
-            let Some(new) = copy else {
-                let shown = draft.inventory.show(&path);
-                draft.notes.push(format!("what was written into {shown} after {} was not saved", before.id));
-                continue;
-            };
-            let refuse = |problem| Reason::Object {
-                package: going.package.clone(),
-                path: run.path().to_owned(),
-                problem,
-            };
-            let name = draft.free_name(&path, &format!("edited-{}", before.id)).map_err(refuse)?;
-            let (shown, kept) = (draft.inventory.show(&path), draft.inventory.show(&name));
-            draft.notes.push(format!("{shown} was edited; the edited one is kept as {kept}"));
-            draft.change(going.package, &name, Action::Add(new));
-        }
-        Ok(())
     }
 
     /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.
@@ -485,17 +367,6 @@ impl<'a> Backout<'a> {
     }
 }
 
-impl Rewritten {
-    fn add(&mut self, undo: RewrittenUndo) {
-        let RewrittenUndo { mut archive, versions } = undo;
-        for place in archive.passing.values_mut().flatten() {
-            *place += self.versions.len();
-        }
-        self.versions.extend(versions);
-        self.undo.push(archive);
-    }
-}
-
 /// What comes back of one patch.
 struct LivePatch<'g, 'a> {
     going: &'g GoingPackage<'a>,
@@ -519,27 +390,4 @@ fn live_record(run: &Run<'_>) -> ObjectRecord {
         kept: saver.kept,
         ..saver.clone()
     }
-}
-
-/// The object that an archive saved, as a new one.
-fn copied(record: &ObjectRecord, index: usize, image: &crate::source::PackageImage) -> Option<NewObject> {
-    let was = record.was.as_ref()?;
-    let body = match was.kind {
-        RecordedType::Symlink => Body::Symlink(decode(was.target.as_deref()?).into_owned()),
-        RecordedType::File => {
-            let path = PackagePath::new(&decode(record.member.as_deref()?)).ok()?;
-            let content = image.files().find(|entry| entry.path == path)?.object.content;
-            let b3 = was.digest().map(Box::new);
-            Body::Member(Member { package: index, path, size: content.size?, cksum: content.cksum?, b3 })
-        }
-        _ => return None,
-    };
-    Some(NewObject {
-        body,
-        mode: Mode::of(was.mode & 0o777),
-        uid: was.uid,
-        gid: was.gid,
-        mtime: Some(was.mtime),
-        xattrs: NewXattrs::Exact(was.xattrs()),
-    })
 }

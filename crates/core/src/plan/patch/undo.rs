@@ -172,6 +172,7 @@ impl Undoing<'_> {
     ) -> ManifestHeader {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
         let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
+        let open = |wanted: &Wanted<'_>| Some((encode(wanted.path.as_bytes()), wanted.open_attributes()?));
         ManifestHeader {
             manifest: VERSION,
             patch: self.id.to_string(),
@@ -186,24 +187,9 @@ impl Undoing<'_> {
             silent: self.silent.to_vec(),
             record_times: BTreeMap::new(),
             scripts: self.runs_scripts,
-            open_attributes: Some(open_attributes(wanted)),
+            open_attributes: Some(wanted.iter().filter_map(open).collect()),
         }
     }
-}
-
-/// The attributes that the package does not name, of the objects that have such attributes.
-fn open_attributes(wanted: &[Wanted<'_>]) -> BTreeMap<String, String> {
-    let open = |wanted: &Wanted<'_>| {
-        let object = &wanted.object;
-        let ObjectAttributes { mode, owner, group } = &object.attributes;
-        // A symbolic link has no mode of its own, a hard link no attributes.
-        let has_mode = object.ftype != Ftype::Symlink;
-        let open = [('m', has_mode && mode.is_none()), ('u', owner.is_none()), ('g', group.is_none())];
-        let letters: String = open.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect();
-        let has_attributes = object.ftype != Ftype::Link && !letters.is_empty();
-        has_attributes.then(|| (encode(wanted.path.as_bytes()), letters))
-    };
-    wanted.iter().filter_map(open).collect()
 }
 
 /// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.

@@ -7,6 +7,7 @@ mod course;
 mod install;
 mod installf;
 mod links;
+mod middle_refusals;
 mod parameters;
 mod parcel;
 mod random;
