@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::procedure_scripts::NOCHECK;
 use crate::scenario::Scenario;
 
 const ORDERS: [[&str; 3]; 6] = [
@@ -153,15 +154,25 @@ fn what_an_administrator_wrote_between_two_patches_is_kept_beside_the_file() {
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "h0\n");
 }
 
+/// By the program's own restoration, and by the scripts of the archive where the root knows nothing of it.
 #[test]
 fn pkgadd_takes_a_rewritten_archive_back() {
-    let stage = with(&["100-01", "200-01"], "");
-    stage.run("patchrm -R @ROOT@ 100-01").ok();
-    let archive = save(&stage, "200-01").join("undo.gz");
-    let spool = stage.beside("taken-back");
-    fs::write(&spool, fs::read(&archive).unwrap()).unwrap();
-    stage.run("pkgadd -n -R @ROOT@ -d taken-back all").ok();
-    is_as_with(&stage, &[]);
+    for is_known in [true, false] {
+        let stage = with(&["100-01", "200-01"], "");
+        stage.file("/var/sadm/install/admin/default", NOCHECK);
+        stage.run("patchrm -R @ROOT@ 100-01").ok();
+        fs::copy(save(&stage, "200-01").join("undo.gz"), stage.beside("taken-back")).unwrap();
+        fs::write(stage.beside("response"), "OLDLIST=\"200-01\"\n").unwrap();
+        if !is_known {
+            stage.forget_ledgers();
+        }
+        stage.run("pkgadd -n -R @ROOT@ -r response -d taken-back ACMEweb").ok();
+        let alone = with(&[], "");
+        alone.file("/var/sadm/install/admin/default", NOCHECK);
+        let differences = alone.tree().difference(&stage.tree());
+        assert!(differences.is_empty(), "known: {is_known}: {differences}");
+        assert_eq!(stage.lines(), alone.lines());
+    }
 }
 
 #[test]

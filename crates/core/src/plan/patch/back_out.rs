@@ -9,7 +9,7 @@ use crate::policy::Policy;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
-use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo};
+use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
 use super::backout_plan::Backout;
 use super::interrupted::why_interrupted;
 use super::patch_plan::PatchPlan;
@@ -96,15 +96,6 @@ fn progressive(id: &PatchId, inventory: &Inventory, separator: &str) -> Option<P
             && params.get(&format!("PATCH_INFO_{own}")).is_none()
     };
     packages.find(|(_, installed)| is_patch(&installed.params)).map(|(package, _)| package.clone())
-}
-
-/// The undo data that a backout is planned from.
-#[derive(Clone, Copy, Debug)]
-pub struct UndoSources<'a> {
-    /// The archives of the patches that go, one for each package of each.
-    pub archives: &'a [BackoutArchive<'a>],
-    /// The undo data that is written anew: of the patches that [`taking_over`](super::later::taking_over) names.
-    pub later: &'a [LaterUndo<'a>],
 }
 
 /// Plans the backout of patches, the last applied first, from the packages that [`may_back_out`] named. Of several none

@@ -69,6 +69,15 @@ pub struct LaterArchive<'a> {
     pub is_used_up: bool,
 }
 
+/// The undo data that a backout is planned from.
+#[derive(Clone, Copy, Debug)]
+pub struct UndoSources<'a> {
+    /// The archives of the patches that go, one for each package of each.
+    pub archives: &'a [BackoutArchive<'a>],
+    /// The undo data that is written anew: of the patches that [`taking_over`](super::later::taking_over) names.
+    pub later: &'a [LaterUndo<'a>],
+}
+
 /// A patch that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoingPatch {

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::back_out::UndoSources;
-use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, Later};
+use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, Later, UndoSources};
 use super::backout_records::{RecordsBefore, fold};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::foreign;

@@ -12,9 +12,9 @@ use crate::plan::clock::Now;
 use crate::plan::package::install::{InstallOptions, install};
 use crate::plan::patch::apply::apply;
 use crate::plan::patch::apply_options::ApplyOptions;
-use crate::plan::patch::back_out::{UndoSources, back_out, may_back_out};
+use crate::plan::patch::back_out::{back_out, may_back_out};
 use crate::plan::patch::backout_input::{
-    BackOutOptions, BackoutArchive, GoingPatch, LaterArchive, LaterUndo,
+    BackOutOptions, BackoutArchive, GoingPatch, LaterArchive, LaterUndo, UndoSources,
 };
 use crate::plan::patch::later::taking_over;
 use crate::plan::patch::patch_plan::PatchPlan;
