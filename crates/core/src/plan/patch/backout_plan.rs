@@ -249,13 +249,15 @@ impl<'a> Backout<'a> {
     /// What comes back live, patch by patch: the last applied first.
     fn live<'g>(&self, going: &'g GoingPackage<'a>, chains: &Chains<'_>) -> Vec<LivePatch<'g, 'a>> {
         let place = |id: &PatchId| chains.order.iter().position(|patch| patch.id == *id);
-        let mut live = Vec::new();
+        let (mut live, mut runs) = (Vec::new(), HashMap::<usize, Vec<&Run<'_>>>::new());
+        for run in chains.runs.iter().filter(|run| run.heir.is_none()) {
+            runs.entry(run.saver().unwrap_or(run.first()).at).or_default().push(run);
+        }
         for (id, archive) in &going.patches {
             let (Some(at), Some(manifest)) = (place(id), archive.manifest) else { continue };
             let mut objects: Vec<ObjectRecord> = chains.others(at).into_iter().cloned().collect();
             let mut last = HashMap::new();
-            let runs = chains.runs.iter().filter(|run| run.heir.is_none());
-            for run in runs.filter(|run| run.saver().unwrap_or(run.first()).at == at) {
+            for run in runs.remove(&at).unwrap_or_default() {
                 let record = live_record(run);
                 let after = chains.order.get(run.last().at).filter(|_| run.last().at != at);
                 if let (Some(after), Some(path)) = (after, record.object_path()) {

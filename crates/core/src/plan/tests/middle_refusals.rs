@@ -85,15 +85,11 @@ fn a_name_of_the_file_that_the_later_patch_changed_by_another_name_would_stay() 
 }
 
 #[test]
-fn what_lies_behind_a_link_would_be_lost_with_it() {
-    let earlier = patch("900-01", "").symlink("way", "share");
-    let mut pair = pair(&earlier, &patch("901-01", "").directory("way").file("way/x", "x"));
-    let reason = pair.refused("/opt/web/way");
-    assert!(matches!(
-        reason,
-        Reason::UsedLater { .. } | Reason::NotHandedOn { why: HandOnProblem::Symlink, .. }
-    ));
-    pair.differ("/opt/web/way");
+fn a_link_would_keep_what_it_has_of_the_object_in_its_place() {
+    let earlier = patch("900-01", "").object("lib/libw.so", "f 0644 root sys", Some("f"), None);
+    let mut pair = pair(&earlier, &patch("901-01", "").symlink("lib/libw.so", "libw.so.2"));
+    pair.is_not_handed_on("/opt/web/lib/libw.so", HandOnProblem::Symlink);
+    pair.differ("/opt/web/lib/libw.so");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The chains of the paths of a package, and what becomes of each when some of its patches go.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType};
 use patchadm_svr4::patch::PatchId;
@@ -46,6 +46,8 @@ pub(in crate::plan::patch) struct Chains<'a> {
     pub(in crate::plan::patch) runs: Vec<Run<'a>>,
     /// The patches that stay and have something below a path that one that goes has, by that path.
     below: HashMap<&'a str, Vec<usize>>,
+    /// The paths of all links of patches that go, with the places of these.
+    linked: HashSet<(usize, &'a str)>,
 }
 
 impl<'a> Run<'a> {
@@ -141,22 +143,16 @@ impl<'a> Chains<'a> {
                 runs.push(run);
             }
         }
-        let below = heirs.below;
-        Self { order, runs, below }
+        let links = runs.iter().flat_map(Run::links);
+        let linked = links.map(|link| (link.at, link.record.path.as_str())).collect();
+        Self { order, runs, below: heirs.below, linked }
     }
 
     /// The records of a going patch that are no links: lines of objects that it left, other names of a file, edited files
     /// that stayed, and directories made on the way.
     pub(in crate::plan::patch) fn others(&self, at: usize) -> Vec<&'a ObjectRecord> {
-        let linked: BTreeSet<&str> = self
-            .runs
-            .iter()
-            .flat_map(|run| run.links())
-            .filter(|link| link.at == at)
-            .map(|link| link.record.path.as_str())
-            .collect();
         let Some(patch) = self.order.get(at) else { return Vec::new() };
-        objects(patch).filter(|record| !linked.contains(record.path.as_str())).collect()
+        objects(patch).filter(|record| !self.linked.contains(&(at, record.path.as_str()))).collect()
     }
 
     /// A patch that stays, was applied after the run began and before its heir, and has something below its path.
