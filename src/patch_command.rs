@@ -58,7 +58,7 @@ impl PatchRequest {
         let names_none = match self {
             Self::Apply(request) => request.patches.is_empty(),
             Self::Fetched(_) | Self::Set(_) => false,
-            Self::BackOut(request) => request.ids.is_empty(),
+            Self::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
     }

@@ -78,7 +78,7 @@ Incompatible: 999-01
 fn the_patch_that_is_in_the_way_of_a_backout_is_named() {
     let stage = stage();
     stage.run("add -R @ROOT@ delivered/100-01").ok();
-    let later = Package::new("ACMEweb").file("bin/httpd", 0o755, "three\n");
+    let later = Package::new("ACMEweb").of_class("none", 'e', "bin/httpd", 0o755, "three\n");
     stage.patchadd("", &Patch::of("200-01", later)).ok();
     let needs = Package::new("ACMEweb").file("bin/x", 0o755, "x\n");
     stage.patchadd("", &Patch::of("300-01", needs).says("SUNW_REQUIRES", "200-01")).ok();
@@ -99,7 +99,9 @@ fn the_patch_that_is_in_the_way_of_a_backout_is_named() {
     }
     let path = "@ROOT@/opt/ACMEweb/bin/httpd";
     let text = stage.run("show -R @ROOT@ 100-01").ok();
-    let why = format!("cannot be backed out: patch 200-01, which was applied later, changed {path} again");
+    let because = "what it put there depends on what it found: the type of the path is e or v, or its class has a script";
+    let why =
+        format!("cannot be backed out: patch 200-01, which was applied later, has {path} too: {because}");
     assert!(text.ends_with(&format!("     Removal: {why}\n")), "{text}");
 }
 

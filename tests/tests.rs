@@ -46,6 +46,8 @@ mod closed_roots;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// Undo data that is given up.
+mod commit;
 /// What shells complete.
 mod completions;
 /// Control characters in names and texts.
@@ -149,6 +151,8 @@ mod making_patches;
 mod manual;
 /// One verb on many roots.
 mod many_roots;
+/// Patches that go from under others.
+mod middle_backouts;
 /// What somebody took away by hand.
 mod missing_objects;
 /// Mounts of a test.

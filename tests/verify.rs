@@ -187,7 +187,8 @@ fn every_reason_why_a_patch_cannot_be_backed_out_is_said() {
     stage.patchadd("", &of("100-01", "two")).ok();
     stage.patchadd("", &of("100-02", "three")).ok();
     stage.patchadd("", &of("200-01", "four").says("SUNW_REQUIRES", "100-02")).ok();
-    stage.patchadd("", &of("250-01", "five")).ok();
+    let settings = Package::new("ACMEweb").of_class("none", 'e', "bin/httpd", 0o755, "five\n");
+    stage.patchadd("", &Patch::of("250-01", settings)).ok();
     stage.patchadd("-d", &tool("300-01")).ok();
     stage.patchadd("", &tool("400-01")).ok();
     stage.patchadd("", &tool("500-01").says("SUNW_OBSOLETES", "400-01")).ok();
@@ -195,7 +196,7 @@ fn every_reason_why_a_patch_cannot_be_backed_out_is_said() {
     let expected = [
         ("100-01", 6, "the later revision 100-02 is applied"),
         ("100-02", 15, "applied patch 200-01 requires 100-02"),
-        ("200-01", 6, "patch 250-01, which was applied later, changed"),
+        ("200-01", 6, "patch 250-01, which was applied later, has"),
         ("250-01", 0, ""),
         ("300-01", 4, "no files were saved for package ACMEweb"),
         ("400-01", 6, "applied patch 500-01 obsoletes 400-01"),

@@ -58,6 +58,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         moved_to: args.backout_dir,
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
+        ..BackOutRequest::default()
     });
     request.must_name_patches(USAGE)?;
     on_root::<PatchrmArgs>(call, (&args.root, args.owner), &request, None, print_report)

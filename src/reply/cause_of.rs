@@ -149,6 +149,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::Incompatible { .. }
         | Reason::Required(_)
         | Reason::ChangedLater { .. }
+        | Reason::NotHandedOn { .. }
         | Reason::UsedLater { .. }
         | Reason::SharedLater { .. }
         | Reason::Needed { .. }

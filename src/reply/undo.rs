@@ -94,7 +94,7 @@ pub(super) fn saved_bytes(undo: &UndoArchive) -> u64 {
 
 fn undo_path(root: &Root, undo: &UndoArchive) -> Option<String> {
     let name = match &undo.place {
-        UndoPlace::Remote(path) => return Some(path.display().to_string()),
+        UndoPlace::Remote(path) | UndoPlace::Beside(path) => return Some(path.display().to_string()),
         UndoPlace::Snapshot => "snapshot/undo.gz".to_owned(),
         UndoPlace::Save | UndoPlace::ManifestOnly => format!("undo{}", undo.format.suffix()),
     };

@@ -57,7 +57,8 @@ pub(super) fn backout(
     ids: Vec<String>,
 ) -> PatchRequest {
     let scripts = changing.scripts.request(call, changing.no_scripts);
-    PatchRequest::BackOut(BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run, scripts })
+    let dry_run = changing.dry_run;
+    PatchRequest::BackOut(BackOutRequest { ids, moved_to, dry_run, scripts, ..BackOutRequest::default() })
 }
 
 /// Carries a request out. `A` are the arguments of the verb.

@@ -6,10 +6,11 @@ use super::change::{backout, change};
 use super::options::{ChangeOptions, VerbOptions};
 use crate::arguments::parse;
 use crate::call::Invocation;
+use crate::patch_command::PatchRequest;
 use crate::reply::Reply;
 
-const USAGE: &str =
-    "patchadm [-R root] remove [option...] id...\npatchadm remove [option...] --roots file id...";
+const USAGE: &str = "patchadm [-R root] remove [option...] id...\npatchadm [-R root] remove --down-to point [option...]\n\
+     patchadm remove [option...] --roots file id...";
 
 /// Back applied patches out
 #[derive(clap::Parser)]
@@ -19,6 +20,15 @@ struct RemoveArgs {
     /// The directory that holds the undo data, when it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
+    /// Back out what requires the patches as well
+    #[arg(long)]
+    with_dependents: bool,
+    /// Back out all patches that were applied after this patch, date or run
+    #[arg(long, value_name = "POINT")]
+    down_to: Option<String>,
+    /// Back out although a patch is superseded or obsoleted
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     common: VerbOptions,
     /// The ids of the patches
@@ -28,7 +38,12 @@ struct RemoveArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let RemoveArgs { changing, undo_dir, common, ids } = parse(call, USAGE)?;
-    let request = backout(call, &changing, undo_dir, ids);
+    let RemoveArgs { changing, undo_dir, with_dependents, down_to, force, common, ids } = parse(call, USAGE)?;
+    let mut request = backout(call, &changing, undo_dir, ids);
+    if let PatchRequest::BackOut(request) = &mut request {
+        request.with_dependents = with_dependents;
+        request.down_to = down_to;
+        request.force = force;
+    }
     change::<RemoveArgs>(call, USAGE, &common, &changing, request)
 }

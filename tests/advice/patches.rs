@@ -21,9 +21,10 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::Superseded", superseded),
     ("Reason::Obsoleted", obsoleted),
     ("Reason::Needed", needed),
-    ("Reason::ChangedLater", changed_later),
-    ("Reason::ChangedLater", chain),
-    ("Reason::ChangedLater", blocked),
+    ("Reason::ChangedLater", changed_for_another_package),
+    ("Reason::NotHandedOn", not_handed_on),
+    ("Reason::NotHandedOn", chain),
+    ("Reason::NotHandedOn", blocked),
     ("Reason::UsedLater", used_later),
     ("Reason::NotApplied", not_applied),
     ("Reason::Interrupted", interrupted),
@@ -188,9 +189,26 @@ fn needed() {
 }
 
 /// Two later patches changed the same file: the last of them is named, which can go.
-fn changed_later() {
+/// A patch of a file that is there to be edited.
+fn settings(id: &str, file: &str) -> Patch {
+    Patch::of(id, Package::new("ACMEweb").of_class("none", 'e', file, 0o755, format!("as of {id}\n")))
+}
+
+/// The later patch has the file as one of another package.
+fn changed_for_another_package() {
+    let add = Package::new("ACMEadd").param("BASEDIR", "/opt/ACMEweb").file("bin/httpd", 0o755, "one\n");
+    let stage = Scenario::with(&[web(), add]);
+    let other = Package::new("ACMEadd").param("BASEDIR", "/opt/ACMEweb").file("bin/httpd", 0o755, "two\n");
+    applied(&stage, &[&patch("100-01"), &Patch::of("200-01", other)]);
+    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
+    assert_eq!(typed, ["patchadm -R @ROOT@ remove 200-01"]);
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+fn not_handed_on() {
     let stage = stage();
-    applied(&stage, &[&patch("100-01"), &patch("200-01"), &patch("300-01")]);
+    let file = "bin/httpd";
+    applied(&stage, &[&settings("100-01", file), &settings("200-01", file), &settings("300-01", file)]);
     let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
     assert_eq!(typed, ["patchadm -R @ROOT@ remove 300-01", "patchadm -R @ROOT@ remove 200-01"]);
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
@@ -199,10 +217,12 @@ fn changed_later() {
 /// The patch that has the file of the first one has another file that a third one changed.
 fn chain() {
     let stage = stage();
-    let both = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").file("bin/tool", 0o755, "two\n");
+    let both = Package::new("ACMEweb")
+        .of_class("none", 'e', "bin/httpd", 0o755, "two\n")
+        .of_class("none", 'e', "bin/tool", 0o755, "two\n");
     applied(&stage, &[&patch("100-01"), &Patch::of("200-01", both), &of_file("300-01", "bin/tool")]);
     let said = stage.run("remove -R @ROOT@ 100-01").fails(6);
-    assert!(said.contains("patch 200-01, which was applied later, changed"), "{said}");
+    assert!(said.contains("patch 200-01, which was applied later, has"), "{said}");
     assert_eq!(last_line(&said), "back 300-01 out first: `patchadm -R @ROOT@ remove 300-01`");
     until_accepted(&stage, "remove -R @ROOT@ 100-01");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
@@ -212,7 +232,7 @@ fn chain() {
 fn blocked() {
     let stage = stage();
     applied(&stage, &[&patch("100-01")]);
-    patch("200-01").directory(&stage);
+    settings("200-01", "bin/httpd").directory(&stage);
     stage.run(&add("--no-undo", "200-01")).ok();
     for line in
         ["remove -R @ROOT@ 100-01", "remove --dry-run -R @ROOT@ 100-01", "plan --remove -R @ROOT@ 100-01"]

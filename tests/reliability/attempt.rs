@@ -190,6 +190,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Remove(_) => refusal::Command::Pkgrm,
         Command::Adopt { .. } => refusal::Command::Adopt,
         Command::Forget(_) => refusal::Command::Forget,
+        Command::Commit(_) => refusal::Command::Commit,
     }
 }
 
@@ -210,7 +211,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. } | Command::Adopt { .. } | Command::Forget(_) => patchadd,
-        Command::BackOut(_) | Command::BackOutByScripts(_) => patchrm,
+        Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Commit(_) => patchrm,
         Command::Add { .. } | Command::Remove(_) | Command::Repair(_) => 1,
     };
     match moment {

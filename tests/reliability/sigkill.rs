@@ -65,6 +65,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
             let more = ["--pkg", package, "--version", "1", "--dir", tree].map(str::to_owned);
             words(&["adopt", "-R"], &more)
         }
+        Command::Commit(ids) => words(&["commit", "-R"], ids),
         Command::Forget(package) => {
             let more = ["--forget", "--pkg", package].map(str::to_owned);
             words(&["adopt", "-R"], &more)

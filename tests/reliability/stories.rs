@@ -19,6 +19,7 @@ use patchadm_core::operation::packages::observer::SilentObserver;
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::patches::apply::{ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
+use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Adopt { package: &'static str, tree: &'static str },
     /// `patchadm adopt --forget`.
     Forget(&'static str),
+    /// `patchadm commit`.
+    Commit(Vec<String>),
 }
 
 /// A root and what happens to it.
@@ -190,6 +193,31 @@ fn two_backouts() -> Story {
     Story { name: "back out two", stage, acts, whole: Command::BackOut(ids.to_vec()) }
 }
 
+/// A patch goes from under two others: the undo archives of both are written anew.
+fn middle_backout() -> Story {
+    let stage = Scenario::in_memory();
+    stage.file("/var/sadm/install/admin/default", NOCHECK);
+    let files = |one: &str, other: &str, text: &str| {
+        let mut package = Package::new("ACMEweb");
+        for path in [one, other].into_iter().filter(|path| !path.is_empty()) {
+            package = package.file(path, 0o755, format!("{text}\n").repeat(50));
+        }
+        package
+    };
+    stage.install(&files("bin/a", "bin/b", "first"));
+    let earlier = files("bin/a", "bin/b", "second").file("bin/added", 0o755, "added\n");
+    stage.patchadd("", &Patch::of("100-01", earlier)).ok();
+    stage.patchadd("", &Patch::of("200-01", files("bin/a", "", "third"))).ok();
+    stage.patchadd("", &Patch::of("300-01", files("bin/b", "", "fourth"))).ok();
+    Story::of("back out in the middle", stage, Command::BackOut(vec!["100-01".to_owned()]))
+}
+
+fn undo_data_given_up() -> Story {
+    let (stage, _) = patched_with(&[&patch(), &second_patch()]);
+    let ids = ["100-01", "200-01"].map(str::to_owned);
+    Story::of("commit", stage, Command::Commit(ids.to_vec()))
+}
+
 /// A package beside the first one, sharing a directory with it.
 fn another_package() -> Package {
     let package = Package::new("ACMEdoc").param("BASEDIR", "/opt/ACMEweb").directory("share");
@@ -307,7 +335,7 @@ pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again]
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 11] = [
+pub(crate) const STORIES: [Told; 13] = [
     one_patch,
     backout,
     package_added,
@@ -319,6 +347,8 @@ pub(crate) const STORIES: [Told; 11] = [
     one_run,
     software_adopted,
     software_forgotten,
+    middle_backout,
+    undo_data_given_up,
 ];
 
 /// All of them, one after another.
@@ -435,6 +465,11 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         Command::Adopt { package, tree } => {
             let report = adopt_software(root, &adoption(package, tree), caller)?;
             assert!(report.conflicts.is_empty(), "{:?}", report.conflicts);
+            (report.recovered, vec![Ok(report.receipt)])
+        }
+        Command::Commit(ids) => {
+            let request = CommitRequest { ids: ids.clone(), ..CommitRequest::default() };
+            let report = commit_patches(root, &request, caller)?;
             (report.recovered, vec![Ok(report.receipt)])
         }
         Command::Forget(package) => {

@@ -12,9 +12,10 @@ use crate::format::manifest::Manifest;
 use crate::record_file::RecordFile;
 use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
-pub use ledger::{LedgerArchive, LedgerChange, LedgerPatch, UndoLocation};
+pub use ledger::{LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite, UndoLocation};
 pub use undo_format::UndoFormat;
 
 /// Everything that one run changes in a root.
@@ -225,12 +226,49 @@ pub enum RecordChange {
     },
     /// The ledger of a package follows what the run does to its patches; the run knows what its lines say.
     Ledger(LedgerChange),
+    /// A file in the save directory of a patch that stays follows the entry of [`Plan::undo`] with this place.
+    Undo {
+        /// Where.
+        path: ObjectPath,
+        /// Which entry.
+        archive: usize,
+        /// What the file has of it.
+        part: UndoPart,
+    },
+}
+
+/// What a file in the save directory of a patch that stays has of its undo data, when a run writes that anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UndoPart {
+    /// The archive itself.
+    Archive,
+    /// The manifest of a patch without archive, compressed.
+    Manifest,
+    /// The digest of the archive.
+    Digest,
+    /// The list of paths.
+    Paths,
+    /// The pointer to an archive outside the root; this is the one that was there, with its state.
+    Pointer(RemoteArchive),
 }
 
 impl Plan {
     /// The undo archives that are written; without the entries of patches that keep no undo data.
     pub fn archives(&self) -> impl Iterator<Item = &UndoArchive> {
         self.undo.iter().filter(|undo| undo.place != UndoPlace::ManifestOnly)
+    }
+}
+
+impl UndoArchive {
+    /// The path on the host of an archive that is written outside the root by this run.
+    pub fn outside(&self, run: &str) -> Option<PathBuf> {
+        match &self.place {
+            UndoPlace::Remote(path) => Some(path.clone()),
+            UndoPlace::Beside(path) => {
+                Some(path.with_file_name(format!("undo-{run}{}", self.format.suffix())))
+            }
+            UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly => None,
+        }
     }
 }
 
@@ -243,6 +281,7 @@ impl RecordChange {
             | Self::Move { to: path, .. }
             | Self::RemoveFile(path)
             | Self::RemoveTree(path)
+            | Self::Undo { path, .. }
             | Self::Ledger(LedgerChange { path, .. }) => path,
         }
     }
@@ -317,6 +356,8 @@ pub enum UndoPlace {
     /// Below a directory of the host that is no part of the transaction's file systems (`patchadd -B`): the whole
     /// path of the archive.
     Remote(PathBuf),
+    /// Beside an archive outside the root that has this path and goes after the commit: its own name has the run.
+    Beside(PathBuf),
     /// Nowhere: the patch keeps no undo data, and of what it did only the manifest stays in the save directory.
     ManifestOnly,
 }

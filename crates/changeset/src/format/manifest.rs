@@ -79,6 +79,13 @@ pub struct ManifestHeader {
     /// A record that is not named has none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub record_times: BTreeMap<String, u32>,
+    /// Whether procedure scripts ran when the patch was applied.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub scripts: bool,
+    /// The attributes that the patch left open (`?`) and took from what it found, by escaped path: the letters
+    /// `m` (mode), `u` (owner), `g` (group). None in an archive that does not say so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub open_attributes: Option<BTreeMap<String, String>>,
 }
 
 /// One object, before and after the patch.
@@ -464,6 +471,8 @@ mod tests {
             features: vec![B3.to_owned()],
             silent: vec![],
             record_times: BTreeMap::from([(encode(b"save/pspool/SUNWcsr/pkgmap"), 999_999_999)]),
+            scripts: true,
+            open_attributes: Some(BTreeMap::from([("/opt/x".to_owned(), "mug".to_owned())])),
         }
     }
 

@@ -19,8 +19,21 @@ pub struct LedgerChange {
     pub applied: Vec<LedgerPatch>,
     /// Archives that were there before and are taken as the root's own.
     pub adopted: Vec<LedgerArchive>,
+    /// The undo data of patches that stay, which the run writes anew or gives up.
+    pub rewritten: Vec<LedgerRewrite>,
     /// The ledger that is there is not looked at.
     pub is_anew: bool,
+}
+
+/// Undo data of a patch that stays, which the run writes anew or gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerRewrite {
+    /// The patch, as its save directory is named.
+    pub patch: String,
+    /// Whether the archive goes and only the manifest stays.
+    pub is_given_up: bool,
+    /// Whether something that the ledger did not bind to a run has come into it.
+    pub is_adopted: bool,
 }
 
 /// A patch that is applied.
@@ -54,7 +67,14 @@ impl LedgerChange {
     /// The same for the ledger at a path.
     pub fn at(path: ObjectPath, package: &PkgInst) -> Self {
         let package = package.clone();
-        Self { path, package, applied: Vec::new(), adopted: Vec::new(), is_anew: false }
+        Self {
+            path,
+            package,
+            applied: Vec::new(),
+            adopted: Vec::new(),
+            rewritten: Vec::new(),
+            is_anew: false,
+        }
     }
 
     /// The change of a run that applies a patch.
@@ -67,6 +87,7 @@ impl LedgerChange {
     pub fn add(&mut self, later: &Self) {
         self.applied.extend(later.applied.iter().cloned());
         self.adopted.extend(later.adopted.iter().cloned());
+        self.rewritten.extend(later.rewritten.iter().cloned());
         self.is_anew |= later.is_anew;
     }
 }

@@ -182,7 +182,7 @@ impl<'s> ScriptedRun<'s> {
             archives: Vec::new(),
             saved: self.saved.clone(),
         };
-        self.remote.extend(remote_places(batch).map(PathBuf::from));
+        self.remote.extend(remote_places(batch, &self.run));
         recorder.remote_archives()?;
         recorder.archives(&mut layout)?;
         recorder.directories(&mut layout)?;
@@ -323,7 +323,7 @@ impl<'s> ScriptedRun<'s> {
     pub fn commit(mut self) -> Result<Receipt, TransactionError> {
         let places = self.remote.clone();
         let ready = self.settings.watch.check().and_then(|()| self.domains.sync()).and_then(|()| {
-            publish_remote(&self.root, &self.run, places.iter().map(PathBuf::as_path))?;
+            publish_remote(&self.root, &self.run, &places)?;
             self.settings.watch.check()?;
             journal_file::open(&self.root)
         });

@@ -194,7 +194,7 @@ fn saved_bytes(plan: &Plan) -> u64 {
 
 /// Removes the archives outside the root of a run that is given up.
 fn remove_unpublished(on: &Planned<'_>) {
-    for path in remote_places(on.plan) {
+    for path in &remote_places(on.plan, &on.opening.run) {
         // A leftover `.tmp` outside the root is named by its run and in nobody's way.
         let _ = crate::transaction::recover::finish::remove_unpublished(
             &on.root,
@@ -295,7 +295,8 @@ impl Published<'_> {
         }
         let delivered = delivered::look(runner, &objects, records.first().copied());
         runner.sync()?;
-        publish_remote(&self.on.root, &self.on.opening.run, remote_places(self.on.plan))?;
+        let places = remote_places(self.on.plan, &self.on.opening.run);
+        publish_remote(&self.on.root, &self.on.opening.run, &places)?;
         self.on.settings.watch.check().map(|()| delivered)
     }
 }

@@ -10,7 +10,9 @@ use super::archive::{self, ArchiveError, OutsideAccess};
 use super::ledger::{self, LedgerFault, info, retain_counting};
 use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
-use patchadm_changeset::plan::{LedgerChange, LedgerPatch, Plan, RecordChange, TreeContent, UndoPlace};
+use patchadm_changeset::plan::{
+    LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, TreeContent, UndoPlace,
+};
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::format::params;
@@ -74,7 +76,8 @@ impl<'p> RootLedgerDraft<'p> {
     }
 
     fn brings_nothing(&self) -> bool {
-        self.change.applied.is_empty() && self.change.adopted.is_empty() && self.classic.is_empty()
+        let LedgerChange { applied, adopted, rewritten, .. } = self.change;
+        applied.is_empty() && adopted.is_empty() && rewritten.is_empty() && self.classic.is_empty()
     }
 
     fn add(&self, ledger: &mut Ledger, run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) {
@@ -100,6 +103,7 @@ impl<'p> RootLedgerDraft<'p> {
             scripts: source.scripts(patch),
             snapshot: None,
             manifest: None,
+            applied_by: None,
             is_adopted: false,
         })
     }
@@ -143,6 +147,12 @@ impl LedgerDraft for RootLedgerDraft<'_> {
                 ledger.set(LedgerLine { snapshot, manifest, ..line });
             }
         }
+        for rewrite in &self.change.rewritten {
+            let known = self.kept.line(&rewrite.patch).cloned();
+            if let Some(line) = known.map(|line| source.rewritten(package, rewrite, line, run)).transpose()? {
+                ledger.set(line);
+            }
+        }
         Ok(ledger.write())
     }
 }
@@ -153,16 +163,8 @@ struct LedgerSources<'a>(&'a LedgerInput<'a>);
 impl LedgerSources<'_> {
     /// Returns the undo data of a patch applied by the run.
     fn undo_of(&self, package: &PkgInst, applied: &LedgerPatch) -> Result<LedgerUndo, Cause> {
-        let location = match self.written_for(package, applied) {
-            Some((written, UndoPlace::Save)) => Some((written, UndoLocation::Save)),
-            Some((written, UndoPlace::Remote(path))) => {
-                Some((written, UndoLocation::Host(host_path(&path)?.as_bytes().to_vec())))
-            }
-            // The archive itself is then the one that scripts made.
-            Some((_, UndoPlace::Snapshot | UndoPlace::ManifestOnly)) | None => None,
-        };
-        if let Some((written, place)) = location {
-            return Ok(LedgerUndo::Kept { b3: written.b3, size: written.size, place, is_classic: false });
+        if let Some(kept) = self.kept_for(package, &applied.patch, "")? {
+            return Ok(kept);
         }
         if applied.is_without_undo {
             return Ok(LedgerUndo::None(WhyNone::NoUndo));
@@ -171,18 +173,57 @@ impl LedgerSources<'_> {
         Ok(self.found(package, &applied.patch, false)?.unwrap_or(LedgerUndo::None(WhyNone::NothingSaved)))
     }
 
+    /// Returns the line of a patch that stays, whose undo data the run has written anew or given up.
+    fn rewritten(
+        &self,
+        package: &PkgInst,
+        rewrite: &LedgerRewrite,
+        known: LedgerLine,
+        run: &str,
+    ) -> Result<LedgerLine, Cause> {
+        let applied_by = Some(known.applied_by.clone().unwrap_or_else(|| known.run.clone()));
+        let (undo, snapshot) = match self.kept_for(package, &rewrite.patch, run)? {
+            Some(kept) => (kept, known.snapshot),
+            None if rewrite.is_given_up => (LedgerUndo::None(WhyNone::Committed), None),
+            None => (known.undo.clone(), known.snapshot),
+        };
+        let written = self.written_for(package, &rewrite.patch);
+        let manifest = written.filter(|(_, place)| *place == UndoPlace::ManifestOnly);
+        let manifest = manifest.map(|(written, _)| written.b3);
+        let is_adopted = known.is_adopted || rewrite.is_adopted;
+        Ok(LedgerLine { run: run.to_owned(), undo, snapshot, manifest, applied_by, is_adopted, ..known })
+    }
+
+    /// Returns the archive that `run` has written for a patch as the ledger names it, if it is one of ours.
+    fn kept_for(&self, package: &PkgInst, patch: &str, run: &str) -> Result<Option<LedgerUndo>, Cause> {
+        let Some((written, place)) = self.written_for(package, patch) else { return Ok(None) };
+        let place = match place {
+            UndoPlace::Save => UndoLocation::Save,
+            UndoPlace::Remote(path) => UndoLocation::Host(host_path(&path)?.as_bytes().to_vec()),
+            UndoPlace::Beside(_) => {
+                let mut archives = self.0.plan.undo.iter();
+                let undo = archives.find(|undo| undo.package == *package && undo.patch == patch);
+                let Some(path) = undo.and_then(|undo| undo.outside(run)) else { return Ok(None) };
+                UndoLocation::Host(host_path(&path)?.as_bytes().to_vec())
+            }
+            // The archive itself is then the one that scripts made.
+            UndoPlace::Snapshot | UndoPlace::ManifestOnly => return Ok(None),
+        };
+        Ok(Some(LedgerUndo::Kept { b3: written.b3, size: written.size, place, is_classic: false }))
+    }
+
     /// Returns the archive that the run has written for a patch, and its place.
-    fn written_for(&self, package: &PkgInst, applied: &LedgerPatch) -> Option<(WrittenArchive, UndoPlace)> {
+    fn written_for(&self, package: &PkgInst, patch: &str) -> Option<(WrittenArchive, UndoPlace)> {
         let mut archives = self.0.plan.undo.iter().enumerate();
-        let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
+        let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == patch);
         let planned = planned.and_then(|(at, undo)| Some((*self.0.written.get(&at)?, undo.place.clone())));
-        planned.or_else(|| self.0.saved.get(&(package.clone(), applied.patch.clone())).cloned())
+        planned.or_else(|| self.0.saved.get(&(package.clone(), patch.to_owned())).cloned())
     }
 
     /// Returns the digest of the archive written for a patch if it has this place: the snapshot beside an archive
     /// made by scripts, or the manifest of a patch without undo data.
     fn digest_at(&self, package: &PkgInst, applied: &LedgerPatch, place: &UndoPlace) -> Option<Digest> {
-        let (written, at) = self.written_for(package, applied)?;
+        let (written, at) = self.written_for(package, &applied.patch)?;
         (at == *place).then_some(written.b3)
     }
 

@@ -70,6 +70,8 @@ pub struct LedgerLine {
     pub snapshot: Option<Digest>,
     /// The digest of the manifest that is kept where there is no archive.
     pub manifest: Option<Digest>,
+    /// The run that applied the patch, where a later one wrote its undo data anew or gave it up.
+    pub applied_by: Option<String>,
     /// The archive was bound by `recover --adopt-undo`, not by the run that made it.
     pub is_adopted: bool,
 }
@@ -140,6 +142,8 @@ struct WrittenLine {
     snapshot: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     manifest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    applied: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     adopted: bool,
 }
@@ -270,6 +274,10 @@ impl LedgerLine {
         if !rule::holds("ledger.run", is_run(&written.run)) {
             return Err("`run` is no run".to_owned());
         }
+        let applied = written.applied.as_deref();
+        if !rule::holds("ledger.applied", applied.is_none_or(is_run)) {
+            return Err("`applied` is no run".to_owned());
+        }
         let digest = |name: &str, text: &str| {
             tagged(text, algorithm).ok_or_else(|| format!("`{name}` is no digest of this program"))
         };
@@ -284,6 +292,7 @@ impl LedgerLine {
             scripts: scripts.collect::<Result<_, _>>()?,
             snapshot: written.snapshot.as_deref().map(|text| digest("snapshot", text)).transpose()?,
             manifest: written.manifest.as_deref().map(|text| digest("manifest", text)).transpose()?,
+            applied_by: written.applied.clone(),
             is_adopted: written.adopted,
             undo: read_undo(&written, digest)?,
             run: written.run,
@@ -304,6 +313,7 @@ impl LedgerLine {
             scripts: self.scripts.iter().map(|(name, digest)| (name.clone(), text(digest))).collect(),
             snapshot: self.snapshot.as_ref().map(text),
             manifest: self.manifest.as_ref().map(text),
+            applied: self.applied_by.clone(),
             adopted: self.is_adopted,
         };
         match &self.undo {
@@ -395,6 +405,7 @@ mod tests {
             scripts: [("prebackout".to_owned(), Digest([1; 32]))].into(),
             snapshot: None,
             manifest: None,
+            applied_by: None,
             is_adopted: false,
         }
     }
@@ -510,7 +521,8 @@ mod tests {
                 let snapshot = matches!(undo, LedgerUndo::Kept { .. }).then_some(Digest(info));
                 let manifest = snapshot.is_none().then_some(Digest(info));
                 let (run, info) = (Run { number, nonce }.to_string(), Digest(info));
-                LedgerLine { run, patch, info, undo, scripts, snapshot, manifest, is_adopted }
+                let applied_by = is_adopted.then(|| run.clone());
+                LedgerLine { run, patch, info, undo, scripts, snapshot, manifest, applied_by, is_adopted }
             },
         )
     }

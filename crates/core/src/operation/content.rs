@@ -56,6 +56,11 @@ impl ContentSource for ArchiveSources<'_> {
     fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         for (index, one) in self.0.iter_mut().enumerate() {
             let of_this = |_: usize, path: &PackagePath| wanted(index, path);
+            // What must be read from its beginning is read only if there is something in it.
+            let mut files = one.image.packages.iter().flat_map(crate::source::PackageImage::files);
+            if !files.any(|file| of_this(0, &file.path)) {
+                continue;
+            }
             one.stream(&of_this, &mut |_, path, data: &mut dyn Read| sink(index, path, data))?;
         }
         Ok(())

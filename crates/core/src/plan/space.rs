@@ -55,9 +55,8 @@ pub(super) fn needs(
         let (size, count) = record_size(record);
         add(inventory, &mut needs, inventory.records_on, size, count);
     }
-    let is_here = |archive: &&UndoArchive| {
-        matches!(archive.place, UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly)
-    };
+    let is_here =
+        |archive: &&UndoArchive| !matches!(archive.place, UndoPlace::Remote(_) | UndoPlace::Beside(_));
     for archive in undo.iter().copied().filter(is_here) {
         let before = bytes_of(&needs, inventory.records_on);
         add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
@@ -158,7 +157,7 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
     match record {
         RecordChange::Write { bytes, .. } => (bytes.len() as u64, 1),
         // It is small, and the ballast is for what is.
-        RecordChange::Ledger(_) => (0, 1),
+        RecordChange::Ledger(_) | RecordChange::Undo { .. } => (0, 1),
         RecordChange::AddTree { files, .. } => {
             let size = |content: &TreeContent| match content {
                 TreeContent::Bytes(bytes) => bytes.len() as u64,

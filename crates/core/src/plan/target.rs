@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Deref;
 
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
-use patchadm_svr4::package::{Mode, Object, ObjectPath, PackagePath, Params, PkgInst, variables};
+use patchadm_svr4::package::{Ftype, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, variables};
 
 use super::refusal::{ObjectProblem, Reason};
 use crate::format::objects_file::GivenAttributes;
@@ -45,6 +45,22 @@ pub(super) enum WantedObject<'a> {
     Delivered(&'a Object),
     /// Something else.
     Settled(Box<Object>),
+}
+
+impl Wanted<'_> {
+    /// The attributes that the package leaves open, as manifests have them; none where it names all.
+    pub(super) fn open_attributes(&self) -> Option<String> {
+        let attributes = &self.object.attributes;
+        // A symbolic link has no mode of its own, a hard link no attributes.
+        let has_mode = self.object.ftype != Ftype::Symlink;
+        let open = [
+            ('m', has_mode && attributes.mode.is_none()),
+            ('u', attributes.owner.is_none()),
+            ('g', attributes.group.is_none()),
+        ];
+        let letters: String = open.into_iter().filter(|(_, is)| *is).map(|(letter, _)| letter).collect();
+        Some(letters).filter(|letters| self.object.ftype != Ftype::Link && !letters.is_empty())
+    }
 }
 
 impl WantedObject<'_> {

@@ -88,12 +88,13 @@ fn after_another() -> Vec<Case> {
     let case = |(what, damage, privileged): (&str, Damage, bool)| {
         let spoiled = move |b: &Bench| -> PathBuf {
             b.apply(&Patch::of("700-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "before\n")));
-            b.apply(&Patch::of("800-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "between\n")));
+            let settings = Package::new("ACMEweb").of_class("none", 'e', "bin/httpd", 0o755, "between\n");
+            b.apply(&Patch::of("800-01", settings));
             damage(b, &b.stage.at(LIST));
             PathBuf::new()
         };
         let name = format!("the list of a later patch is {what}");
-        let changed_later = refused(6, "patch 800-01, which was applied later, changed");
+        let changed_later = refused(6, "patch 800-01, which was applied later, has");
         let then = if what == STRANGERS { refused(3, THEIRS) } else { changed_later };
         let case = case(16, name, "patchrm -R @ROOT@ 700-01", spoiled, then);
         if privileged { case.privileged() } else { case }

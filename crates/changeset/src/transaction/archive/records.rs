@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::format::journal::JournalArchive;
 use crate::format::manifest::{ObjectRecord, encode};
@@ -10,7 +10,7 @@ use crate::format::outside_path::OutsidePath;
 use crate::format::run::Run;
 use crate::format::undo_paths::UndoPaths;
 use crate::ledgers::{LedgerInput, SavedArchives};
-use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
+use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPart, UndoPlace};
 use crate::transaction::archive::kept_manifest;
 use crate::transaction::archive::merged_contents;
 use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
@@ -27,6 +27,7 @@ use crate::transaction::stage::staged_files::{note_identity, record_file, record
 use crate::transaction::stage::staged_versions::StagedVersions;
 use patchadm_rootfs::{Digest, Inode};
 use patchadm_rootfs::{Dir, Root};
+use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 pub(crate) struct RecordStager<'a, 'p> {
@@ -54,8 +55,8 @@ impl<'p> RecordStager<'_, 'p> {
     pub(crate) fn remote_archives(&mut self) -> Result<(), Cause> {
         self.archives = vec![JournalArchive::default(); self.plan.undo.len()];
         for (index, undo) in self.plan.undo.iter().enumerate() {
-            let UndoPlace::Remote(path) = &undo.place else { continue };
-            let dir = HostDirectories::make(self.root, path)?.package;
+            let Some(path) = undo.outside(&self.run.to_string()) else { continue };
+            let dir = HostDirectories::make(self.root, &path)?.package;
             let name = unpublished_name(&self.run.to_string());
             let mut file = dir.create(&name)?;
             file.set_mode(Mode::of(0o600))?;
@@ -64,7 +65,7 @@ impl<'p> RecordStager<'_, 'p> {
             file.sync()?;
             self.written.insert(index, written);
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
-            let archive = kept_outside(path, Some(written.b3))?;
+            let archive = kept_outside(&path, Some(written.b3))?;
             let outside = Some(encode(path.as_os_str().as_bytes()));
             self.archives[index] = JournalArchive { outside, inode, ..archive };
         }
@@ -80,9 +81,18 @@ impl<'p> RecordStager<'_, 'p> {
         ArchiveInput { root: self.root, digests: self.digests, held: self.held, versions: self.versions }
     }
 
-    /// Stages every record directory that holds an undo archive.
+    /// Stages every record directory that holds an undo archive, and the undo archives of patches that stay.
     pub(crate) fn archives(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
-        self.trees(layout, true)
+        self.trees(layout, true)?;
+        for item in &mut layout.items {
+            let Some(ToStage::Undo(index, UndoPart::Archive | UndoPart::Manifest)) = item.new else {
+                continue;
+            };
+            let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+            let written = self.archive(index, &within, &name, Some(&item.op.path))?;
+            note_identity(item, &within, &name, Some(written.b3))?;
+        }
+        Ok(())
     }
 
     /// Stages all other record directories.
@@ -134,18 +144,10 @@ impl<'p> RecordStager<'_, 'p> {
         name: &[u8],
         published: Option<ObjectPath>,
     ) -> Result<(), Cause> {
-        let undo = self.plan.undo.get(index);
-        let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
-        if undo.place == UndoPlace::ManifestOnly {
-            let written = kept_manifest::write(undo, self.digests, dir, name)?;
-            self.written.insert(index, written);
+        self.archive(index, dir, name, published.as_ref())?;
+        if self.plan.undo.get(index).is_some_and(|undo| undo.place == UndoPlace::ManifestOnly) {
             return self.paths(index, dir);
         }
-        let mut file = dir.create(name)?;
-        file.set_mode(Mode::of(0o600))?;
-        let place = published.as_ref().map(|path| self.root.show(path)).unwrap_or_default();
-        let written = undo_archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
-        self.written.insert(index, written);
         self.archives[index] =
             JournalArchive { path: published, staged: Some(dir.at(name)), ..JournalArchive::default() };
         // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
@@ -154,13 +156,55 @@ impl<'p> RecordStager<'_, 'p> {
         self.paths(index, dir)
     }
 
+    /// Writes an undo archive, or the manifest of a patch that keeps none.
+    fn archive(
+        &mut self,
+        index: usize,
+        dir: &Dir,
+        name: &[u8],
+        published: Option<&ObjectPath>,
+    ) -> Result<WrittenArchive, Cause> {
+        let undo = self.plan.undo.get(index);
+        let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
+        let written = if undo.place == UndoPlace::ManifestOnly {
+            kept_manifest::write(undo, self.digests, dir, name)?
+        } else {
+            let mut file = dir.create(name)?;
+            file.set_mode(Mode::of(0o600))?;
+            let place = published.map(|path| self.root.show(path)).unwrap_or_default();
+            undo_archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?
+        };
+        self.written.insert(index, written);
+        Ok(written)
+    }
+
     /// Writes the list of paths that a patch changed or delivers, beside its archive.
     fn paths(&self, index: usize, dir: &Dir) -> Result<(), Cause> {
-        let Some(UndoArchive { manifest, .. }) = self.plan.undo.get(index) else { return Ok(()) };
-        let listed = manifest.objects.iter().filter(|record| record.is_listed());
-        let paths: Vec<ObjectPath> = listed.filter_map(ObjectRecord::object_path).collect();
-        let text = UndoPaths::write(&manifest.header.root, paths.iter());
-        record_file(dir, b"undo.paths", &text, Mode::of(0o600), None).map(drop)
+        let Some(undo) = self.plan.undo.get(index) else { return Ok(()) };
+        record_file(dir, b"undo.paths", &paths_text(undo), Mode::of(0o600), None).map(drop)
+    }
+
+    /// Returns the text of a file beside an undo archive that the run writes anew, and its permission bits.
+    fn beside(&self, index: usize, part: &UndoPart) -> Result<(Vec<u8>, Mode), Cause> {
+        let missing = || Cause::Internal(format!("undo archive {index} is not written yet"));
+        let undo = self.plan.undo.get(index).ok_or_else(missing)?;
+        let run = self.run.to_string();
+        Ok(match part {
+            UndoPart::Paths => (paths_text(undo), Mode::of(0o600)),
+            UndoPart::Pointer(before) => {
+                let path = undo.outside(&run).ok_or_else(missing)?;
+                let at = path.as_os_str().as_bytes();
+                let pointer = RemoteArchive::new(before.medium, at, before.state)
+                    .map_err(|error| Cause::Internal(error.to_string()))?;
+                (pointer.write(), Mode::of(0o644))
+            }
+            UndoPart::Digest | UndoPart::Archive | UndoPart::Manifest => {
+                let written = self.written.get(&index).ok_or_else(missing)?;
+                let outside = undo.outside(&run).and_then(|path| Some(path.file_name()?.as_bytes().to_vec()));
+                let name = outside.unwrap_or_else(|| format!("undo{}", undo.format.suffix()).into_bytes());
+                (undo_archive::digest_text(written, &name, &run), Mode::of(0o600))
+            }
+        })
     }
 
     fn digest(&self, index: usize, dir: &Dir, file: &[u8]) -> Result<(), Cause> {
@@ -193,6 +237,13 @@ impl<'p> RecordStager<'_, 'p> {
                 }
                 Some(ToStage::ContentsStamp) => self.file(item, &stamp)?,
                 Some(ToStage::Bytes(..) | ToStage::Directory) => self.file(item, &[])?,
+                Some(ToStage::Undo(_, UndoPart::Archive | UndoPart::Manifest)) => {}
+                Some(ToStage::Undo(index, part)) => {
+                    let (text, mode) = self.beside(index, part)?;
+                    let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+                    let digest = record_file(&within, &name, &text, mode, None)?;
+                    note_identity(item, &within, &name, Some(digest))?;
+                }
                 Some(ToStage::Ledger(ref draft)) => {
                     let bytes = draft.bytes(&self.run.to_string(), &self.sources())?;
                     self.file(item, &bytes)?;
@@ -227,6 +278,13 @@ impl<'p> RecordStager<'_, 'p> {
     }
 }
 
+/// Returns the text of the list of paths that a patch changed or delivers.
+fn paths_text(undo: &UndoArchive) -> Vec<u8> {
+    let listed = undo.manifest.objects.iter().filter(|record| record.is_listed());
+    let paths: Vec<ObjectPath> = listed.filter_map(ObjectRecord::object_path).collect();
+    UndoPaths::write(&undo.manifest.header.root, paths.iter())
+}
+
 /// Computes the identity of an object with its new attributes.
 fn attributes(item: &mut LayoutItem<'_>) {
     let Some(ToStage::Attributes(new)) = item.new else { return };
@@ -253,12 +311,10 @@ fn kept_outside(path: &Path, b3: Option<Digest>) -> Result<JournalArchive, Cause
     })
 }
 
-/// Returns the paths of a plan's undo archives outside the root.
-pub(crate) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
-    plan.undo.iter().filter_map(|undo| match &undo.place {
-        UndoPlace::Remote(path) => Some(path.as_path()),
-        UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly => None,
-    })
+/// Returns the paths of the undo archives that a run writes outside the root.
+pub(crate) fn remote_places(plan: &Plan, run: &Run) -> Vec<PathBuf> {
+    let run = run.to_string();
+    plan.undo.iter().filter_map(|undo| undo.outside(&run)).collect()
 }
 
 /// Publishes the archives outside the root before the outcome is written, because the root may need them from then
@@ -266,7 +322,7 @@ pub(crate) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
 pub(crate) fn publish_remote<'p>(
     root: &Root,
     run: &Run,
-    places: impl Iterator<Item = &'p Path>,
+    places: impl IntoIterator<Item = &'p PathBuf>,
 ) -> Result<(), Cause> {
     for path in places {
         let dir = HostDirectories::make(root, path)?.package;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::ledgers::{LedgerDraft, Ledgers};
-use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile};
+use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile, UndoPart};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::{Dirs, is_replaceable_hint};
 use crate::transaction::objects::identity::{encoded, identity, is_layered};
@@ -60,6 +60,8 @@ pub(crate) enum ToStage<'p> {
     ContentsStamp,
     /// A ledger. Its lines are known once the undo archives are written.
     Ledger(Box<dyn LedgerDraft + 'p>),
+    /// A file that follows the undo archive with this index in the plan.
+    Undo(usize, &'p UndoPart),
     /// New attributes of an object that stays.
     Attributes(&'p DirectoryAttributes),
 }
@@ -327,6 +329,9 @@ impl<'p> LayoutBuilder<'_, 'p> {
                 }
                 Some(_) | None => Ok(()),
             },
+            RecordChange::Undo { path, archive, part } => {
+                self.write_record(path, ToStage::Undo(*archive, part), turn::RECORD)
+            }
         }
     }
 

@@ -283,6 +283,8 @@ impl World {
             features: vec![B3.to_owned()],
             silent: Vec::new(),
             record_times: BTreeMap::new(),
+            scripts: false,
+            open_attributes: None,
         };
         UndoArchive {
             package: package(),

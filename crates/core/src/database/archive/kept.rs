@@ -157,6 +157,8 @@ mod tests {
             features: vec![B3.to_owned()],
             silent: Vec::new(),
             record_times: std::collections::BTreeMap::new(),
+            scripts: false,
+            open_attributes: None,
         };
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&Manifest { header, objects: Vec::new() }.to_bytes()).unwrap();
@@ -177,6 +179,7 @@ mod tests {
             scripts: [].into(),
             snapshot: None,
             manifest: digest_of(&kept),
+            applied_by: None,
             is_adopted: false,
         };
         let mut ledger = Ledger::default();

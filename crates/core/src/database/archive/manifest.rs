@@ -164,6 +164,8 @@ mod tests {
             features: vec![B3.to_owned()],
             silent: Vec::new(),
             record_times: std::collections::BTreeMap::new(),
+            scripts: false,
+            open_attributes: None,
         };
         Manifest { header, objects }
     }

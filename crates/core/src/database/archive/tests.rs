@@ -67,6 +67,8 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         features: vec![manifest::B3.to_owned()],
         silent: Vec::new(),
         record_times: std::collections::BTreeMap::new(),
+        scripts: false,
+        open_attributes: None,
     };
     Manifest { header, objects: objects.iter().map(record).collect() }
 }

@@ -100,11 +100,13 @@ fn format_word(form: Form) -> &'static str {
         Form::Tar(None) => "tar",
         Form::Tar(Some(Compression::Gzip)) => "tar.gz",
         Form::Tar(Some(Compression::Compress)) => "tar.Z",
+        Form::Tar(Some(Compression::Bzip2)) => "tar.bz2",
         Form::Tar(Some(Compression::Xz)) => "tar.xz",
         Form::Tar(Some(Compression::Zstd)) => "tar.zst",
         Form::Datastream(None) => "datastream",
         Form::Datastream(Some(Compression::Gzip)) => "datastream.gz",
         Form::Datastream(Some(Compression::Compress)) => "datastream.Z",
+        Form::Datastream(Some(Compression::Bzip2)) => "datastream.bz2",
         Form::Datastream(Some(Compression::Xz)) => "datastream.xz",
         Form::Datastream(Some(Compression::Zstd)) => "datastream.zst",
     }

@@ -143,7 +143,13 @@ impl AppliedBy {
 
 fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
     let line = ledger.line(patch)?;
-    Run::parse(&line.run).map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
+    Run::parse(line.applied_by.as_ref().unwrap_or(&line.run))
+        .map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
+}
+
+/// The number of the run that applied a patch, as far as the ledger of a package says it.
+pub(super) fn run_of(ledger: &Ledger, patch: &str) -> Option<u64> {
+    applied_by(ledger, patch).filter(|by| !by.is_adoption).map(|by| by.number)
 }
 
 /// Whether a patch came behind the one with these records, where their runs do not tell: it found at a path what that

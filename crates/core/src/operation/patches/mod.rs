@@ -2,11 +2,13 @@
 
 pub mod apply;
 pub mod back_out;
+pub mod commit;
 mod foreseen;
 pub(super) mod in_use;
 mod later_patches;
 mod ledgers;
 mod order;
+mod order_on_root;
 pub(super) mod reboot;
 pub(super) mod removable;
 pub mod scripts;

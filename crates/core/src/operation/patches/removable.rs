@@ -22,7 +22,7 @@ use crate::operation::session::RootAndPolicy;
 use crate::plan::patch::back_out::packages_to_go;
 use crate::plan::patch::backout_input::BackOutOptions;
 use crate::plan::patch::interrupted::Interrupted;
-use crate::plan::patch::later::{makes_room, must_be_last};
+use crate::plan::patch::later::{makes_room, may_leave};
 use crate::plan::refusal::{Command, Reason};
 use crate::policy::Policy;
 use patchadm_changeset::format::manifest::{ObjectRecord, PatchedPaths};
@@ -62,7 +62,7 @@ pub(in crate::operation) fn removable(
         RemovableReader { view, ground, lists, ledgers: LedgerCache::default(), told: RefCell::default() };
     let changed = ChangedPaths::of(&reader, inventory)?;
     for (id, packages) in to_go {
-        let answer = reader.must_be_last(&id, &packages, &changed, inventory)?;
+        let answer = reader.may_leave(&id, &packages, &changed, inventory)?;
         all.insert(id, answer);
     }
     Ok(all)
@@ -144,7 +144,7 @@ impl RemovableReader<'_> {
     }
 
     /// Whether a patch could go from these packages as far as later ones are concerned.
-    fn must_be_last(
+    fn may_leave(
         &self,
         id: &PatchId,
         packages: &[PkgInst],
@@ -194,7 +194,7 @@ impl RemovableReader<'_> {
         let later = LaterPatches { root, separator, inventory, ledger, manifest, id, packages };
         let elsewhere = later.elsewhere(&manifests).unwrap_or_default();
         let options = BackOutOptions { later: later.of_packages()?, elsewhere, ..BackOutOptions::default() };
-        Ok(must_be_last(id, &told, inventory, &self.ground.policy, &options).map_err(Failure::from))
+        Ok(may_leave(id, &told, inventory, &self.ground.policy, &options).map_err(Failure::from))
     }
 }
 

@@ -396,6 +396,7 @@ impl ApplyPlanner<'_> {
             format: self.options.undo_format,
             directory: self.options.undo_dir.as_deref(),
             saves_nothing: self.validated.no_undo,
+            runs_scripts: package.chosen.has_scripts() || applying(&self.image.hooks).next().is_some(),
         };
         let archive = undoing.archive(draft, target, &package.wanted, changed)?;
         let files = match &archive.place {
@@ -405,7 +406,7 @@ impl ApplyPlanner<'_> {
             crate::plan::UndoPlace::ManifestOnly => {
                 vec![tree_file(KEPT_MANIFEST, TreeContent::Manifest(undo.len()), 0o600)]
             }
-            crate::plan::UndoPlace::Remote(path) => {
+            crate::plan::UndoPlace::Remote(path) | crate::plan::UndoPlace::Beside(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();
                 let remote = RemoteArchive::new(RemoteMedium::Filesystem, find_at, RemoteState::Active)
                     .map_err(|_| Reason::BackoutDirectory(path.clone()))?;

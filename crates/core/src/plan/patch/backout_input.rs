@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::source::PackageImage;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
@@ -16,8 +17,12 @@ use super::engine::ScriptChoice;
 /// archives stands for the package.
 #[derive(Clone, Copy, Debug)]
 pub struct BackoutArchive<'a> {
+    /// The patch that it takes back.
+    pub patch: &'a PatchId,
     /// The package that it takes back.
     pub package: &'a PkgInst,
+    /// Its place among the sources of the run.
+    pub index: usize,
     /// The backout package that is restored from.
     pub image: &'a PackageImage,
     /// The backout package that the scripts of the patch made, where `image` is the snapshot beside it: its scripts run.
@@ -34,11 +39,63 @@ pub struct BackoutArchive<'a> {
     pub outside: Option<&'a Path>,
 }
 
+/// The undo data of a patch that stays, read and verified, to be written anew with what earlier patches saved.
+#[derive(Clone, Debug)]
+pub struct LaterUndo<'a> {
+    /// The package.
+    pub package: &'a PkgInst,
+    /// The patch, as its save directory is named.
+    pub patch: String,
+    /// What it did.
+    pub manifest: &'a Manifest,
+    /// Its archive; none where only the manifest is kept.
+    pub archive: Option<LaterArchive<'a>>,
+}
+
+/// The archive of a patch that stays.
+#[derive(Clone, Copy, Debug)]
+pub struct LaterArchive<'a> {
+    /// Its place among the sources of the run.
+    pub index: usize,
+    /// The backout package.
+    pub image: &'a PackageImage,
+    /// The saved files of the package's directory in the database.
+    pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
+    /// How it is compressed.
+    pub format: UndoFormat,
+    /// Where it is, if that is outside the root.
+    pub outside: Option<&'a Path>,
+    /// Whether that one is removed after the commit.
+    pub is_used_up: bool,
+}
+
+/// The undo data that a backout is planned from.
+#[derive(Clone, Copy, Debug)]
+pub struct UndoSources<'a> {
+    /// The archives of the patches that go, one for each package of each.
+    pub archives: &'a [BackoutArchive<'a>],
+    /// The undo data that is written anew: of the patches that [`taking_over`](super::later::taking_over) names.
+    pub later: &'a [LaterUndo<'a>],
+}
+
+/// A patch that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoingPatch {
+    /// The patch.
+    pub id: PatchId,
+    /// The packages that it is applied to.
+    pub packages: Vec<PkgInst>,
+}
+
 /// What the user of patchrm(1M) may choose, and what is known of later patches.
 #[derive(Clone, Debug, Default)]
 pub struct BackOutOptions {
     /// Manifests of patches that were applied later, as far as they can be read.
     pub later: BTreeMap<(PkgInst, String), Manifest>,
+    /// Those among the later patches whose undo data is of an earlier form of the program.
+    pub earlier: BTreeSet<(PkgInst, String)>,
+    /// Those whose archives scripts made.
+    pub scripted: BTreeSet<(PkgInst, String)>,
     /// Patches of other packages that were applied later and have paths of the patch.
     pub elsewhere: Vec<Elsewhere>,
     /// Which scripts run.

@@ -16,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::format::handed_down::{HANDED_DOWN, HandedDown};
 use crate::inventory::Installed;
 use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedType};
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
 use patchadm_svr4::package::{Mode, Params, PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 
 use super::backout_input::Later;
+use super::middle::chains::{is_delivered_or_deleted, is_made_on_the_way};
 use crate::plan::RecordChange;
 use crate::plan::parameters::{is_patch_record, union_of_classes};
 use crate::plan::records::{package_path, save_of, save_path, unmake};
@@ -266,15 +267,16 @@ fn used_directories<'m>(
     later: &Later<'_>,
 ) -> impl Iterator<Item = (usize, &'m ObjectRecord)> {
     objects.filter(|record| is_made_on_the_way(record)).filter_map(|record| {
-        let at = later.iter().position(|(_, next)| next.is_some_and(|next| has_below(next, &record.path)))?;
-        Some((at, record))
+        let delivers = |next: &Manifest| {
+            let mut at = next.objects.iter().filter(|other| other.path == record.path);
+            at.any(is_delivered_or_deleted)
+        };
+        let needs = |next: &Manifest| delivers(next) || has_below(next, &record.path);
+        let at = later.iter().position(|(_, next)| next.is_some_and(needs))?;
+        let (_, next) = later.get(at)?;
+        // What delivers the directory takes it over with its other objects.
+        Some((at, record)).filter(|_| !next.is_some_and(delivers))
     })
-}
-
-/// Whether a patch made a directory only for the objects that it delivers below.
-pub(super) fn is_made_on_the_way(record: &ObjectRecord) -> bool {
-    let is_directory = record.became.as_ref().is_some_and(|became| became.kind == RecordedType::Directory);
-    record.was.is_none() && is_directory && !record.delivered
 }
 
 /// Whether a patch put something below a path.

@@ -2,7 +2,7 @@
 //! who plans a backout and for who only asks whether there could be one.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::inventory::Inventory;
 use crate::policy::Policy;
@@ -10,17 +10,22 @@ use patchadm_changeset::format::manifest::{
     Manifest, ObjectRecord, PatchedPaths, RecordedState, RecordedType, decode,
 };
 use patchadm_svr4::package::{ObjectPath, PkgInst};
-use patchadm_svr4::patch::{PatchId, PatchRecords};
+use patchadm_svr4::patch::{PatchId, PatchList, PatchRecords};
 
-use super::backout_input::{BackOutOptions, Elsewhere, Later};
-use super::handing_down::{Package, is_made_on_the_way};
+use super::backout_input::{BackOutOptions, Elsewhere, GoingPatch, Later};
+use super::handing_down::Package;
+use super::middle::chains::{ChainPatch, Chains, is_made_on_the_way};
+use super::middle::refusals::Judged;
 use crate::plan::refusal::{Command, Reason, Refusal};
+
+/// The manifests of later patches, by package and patch.
+pub type LaterManifests = BTreeMap<(PkgInst, String), Manifest>;
 
 /// Which patches are listed with each path.
 pub(super) type Listed = BTreeMap<ObjectPath, Vec<String>>;
 
 /// A patch that goes, among those that are applied.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Among<'a> {
     /// The patch.
     pub(super) id: &'a PatchId,
@@ -29,7 +34,9 @@ pub(super) struct Among<'a> {
     /// What separates base and revision of an id.
     pub(super) separator: &'a str,
     /// Manifests of later patches, as far as they can be read.
-    pub(super) known: &'a BTreeMap<(PkgInst, String), Manifest>,
+    pub(super) known: &'a LaterManifests,
+    /// All patches that go.
+    pub(super) going: BTreeSet<&'a PatchId>,
 }
 
 impl<'a> Among<'a> {
@@ -44,6 +51,7 @@ impl<'a> Among<'a> {
     pub(super) fn later(&self, package: &PkgInst) -> Result<Later<'a>, Reason> {
         let applied = self.applied(package)?;
         let after = applied.list.iter().skip_while(|other| *other != self.id).skip(1);
+        let after = after.filter(|other| !self.going.contains(other));
         Ok(after
             .map(|other| (other.clone(), self.known.get(&(package.clone(), other.to_string()))))
             .collect())
@@ -67,46 +75,54 @@ impl<'a> Among<'a> {
     ) -> Result<Cow<'m, Manifest>, Reason> {
         self.handing_down(package)?.manifest(self.id, manifest, &self.later(package)?)
     }
+
+    /// The chains of a package from which this patch goes alone.
+    fn chains<'m>(&self, package: &PkgInst, manifest: &'m Manifest) -> Result<Chains<'m>, Reason>
+    where
+        'a: 'm,
+    {
+        let manifests = BTreeMap::from([(self.id, manifest)]);
+        Ok(chains_of(package, &self.applied(package)?.list, &self.going, &manifests, self.known))
+    }
+
+    /// A package and what stands against handing something on in it.
+    pub(super) fn judged<'j>(
+        &self,
+        package: &'j PkgInst,
+        chains: &'j Chains<'j>,
+        options: &'j BackOutOptions,
+    ) -> Result<Judged<'j>, Reason>
+    where
+        'a: 'j,
+    {
+        let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
+        let (system, listed) = (&options.scripts.system, &self.inventory.patched_by);
+        let (earlier, scripted) = (&options.earlier, &options.scripted);
+        Ok(Judged { chains, installed, system, listed, earlier, scripted, package })
+    }
 }
 
-/// What is restored in a package, and who came later.
-#[derive(Clone, Copy)]
-pub(super) struct GoingPackage<'a> {
-    /// The manifest that is restored from ([`Among::manifest`]).
-    pub(super) manifest: &'a Manifest,
-    /// The patches that came later.
-    pub(super) later: &'a Later<'a>,
-}
-
-/// Refuses to take a patch out of these packages where a later patch, of the same package or of another, has what
-/// it changed, or has something below what it made.
-pub(super) fn refuse_in_the_way(
-    packages: &[GoingPackage<'_>],
+/// Refuses where a later patch of another package has what these patches changed, or has something below what they made.
+pub(super) fn changed_elsewhere<'m>(
+    manifests: impl Iterator<Item = &'m Manifest>,
     elsewhere: &[Elsewhere],
-    listed: &Listed,
 ) -> Result<(), Reason> {
-    if packages.iter().all(|package| package.later.is_empty()) && elsewhere.is_empty() {
+    if elsewhere.is_empty() {
         return Ok(());
     }
-    let had = HadLater::of(packages, elsewhere);
-    let changed = || {
-        packages.iter().flat_map(|package| {
-            let records = package.manifest.objects.iter().filter(|record| changes(record));
-            records.filter_map(move |record| Some((package, record, record.object_path()?)))
-        })
-    };
-    for (package, record, path) in changed() {
-        let by = had.paths.get(record.path.as_str()).cloned();
-        if let Some(by) = by.or_else(|| listed_by(package.later, listed, &path)) {
-            return Err(Reason::ChangedLater { path, by: Some(by) });
+    let had = HadLater::of(elsewhere);
+    let records = manifests.flat_map(|manifest| &manifest.objects).filter(|record| changes(record));
+    let mut used = None;
+    for (record, path) in records.filter_map(|record| Some((record, record.object_path()?))) {
+        if let Some(by) = had.paths.get(record.path.as_str()) {
+            return Err(Reason::ChangedLater { path, by: Some(by.clone()) });
+        }
+        let above = had.above.get(record.path.as_str()).filter(|_| !stays_directory(record));
+        if let Some(by) = above.filter(|_| used.is_none()) {
+            used = Some(Reason::UsedLater { path, by: by.clone() });
         }
     }
-    for (_, record, path) in changed().filter(|(_, record, _)| !stays_directory(record)) {
-        if let Some(by) = had.above.get(record.path.as_str()) {
-            return Err(Reason::UsedLater { path, by: by.clone() });
-        }
-    }
-    Ok(())
+    used.map_or(Ok(()), Err)
 }
 
 /// Refuses a path that an archive without manifest saves and a later patch has changed: what is saved is older.
@@ -130,39 +146,103 @@ pub(super) fn refuse_saved_before(
     }
 }
 
-/// The later patch that stands in the way of the backout of `id`, by the rule by which
-/// [`back_out`](super::back_out::back_out) refuses it. `told` is what its archives say, package by package. `options` have
-/// the later ones; `inventory` has the packages, with the save directories of those that the patch is applied to, and who
+/// Refuses as [`back_out`](super::back_out::back_out) does, as far as manifests say it: the complete list of what stands
+/// against a backout in the middle. `told` is what the archives of the patch say, package by package. `options` have the
+/// later patches; `inventory` has the packages, with the save directories of those that the patch is applied to, and who
 /// is listed with the paths. No object is looked at.
-pub fn must_be_last(
+pub fn may_leave(
     id: &PatchId,
     told: &[(&PkgInst, &PatchedPaths)],
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
 ) -> Result<(), Refusal> {
-    let among = Among { id, inventory, separator: &policy.separator, known: &options.later };
+    let ids = BTreeSet::from([id]);
+    let among = Among { id, inventory, separator: &policy.separator, known: &options.later, going: ids };
     let ask = || {
-        let (mut manifests, mut all) = (Vec::new(), BTreeMap::new());
+        let mut manifests = Vec::new();
         for (package, told) in told {
             let later = among.later(package)?;
             match told {
                 PatchedPaths::Manifest(manifest) => {
-                    manifests.push((package, among.manifest(package, manifest)?));
+                    manifests.push((*package, among.manifest(package, manifest)?));
                 }
                 PatchedPaths::Paths(paths) => paths
                     .iter()
                     .try_for_each(|path| refuse_saved_before(path, &later, &inventory.patched_by))?,
             }
-            all.insert(package, later);
         }
-        let going = manifests.iter().filter_map(|(package, manifest)| {
-            let later = all.get(package)?;
-            Some(GoingPackage { manifest, later })
-        });
-        refuse_in_the_way(&going.collect::<Vec<_>>(), &options.elsewhere, &inventory.patched_by)
+        changed_elsewhere(manifests.iter().map(|(_, manifest)| &**manifest), &options.elsewhere)?;
+        for (package, manifest) in &manifests {
+            let chains = among.chains(package, manifest)?;
+            among.judged(package, &chains, options)?.refuse()?;
+        }
+        Ok(())
     };
-    ask().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
+    ask().map_err(|reason: Reason| reason.shown(inventory).of(Command::Patchrm, id))
+}
+
+/// The patches that stay and whose undo data changes when these go, by package. `manifests` are those of the patches that
+/// go, by patch and package.
+pub fn taking_over(
+    going: &[GoingPatch],
+    manifests: &BTreeMap<(PatchId, PkgInst), &Manifest>,
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &BackOutOptions,
+) -> Result<BTreeSet<(PkgInst, PatchId)>, Refusal> {
+    let ids: BTreeSet<&PatchId> = going.iter().map(|patch| &patch.id).collect();
+    let Some(first) = going.last() else { return Ok(BTreeSet::new()) };
+    let packages: BTreeSet<&PkgInst> = going.iter().flat_map(|patch| &patch.packages).collect();
+    let mut found = BTreeSet::new();
+    let ask = |package: &PkgInst, found: &mut BTreeSet<(PkgInst, PatchId)>| {
+        let mut own = BTreeMap::new();
+        for ((id, _), manifest) in manifests.iter().filter(|((_, of), _)| of == package) {
+            let among = Among {
+                id,
+                inventory,
+                separator: &policy.separator,
+                known: &options.later,
+                going: ids.clone(),
+            };
+            own.insert(id, among.manifest(package, manifest)?);
+        }
+        let list = Among {
+            id: &first.id,
+            inventory,
+            separator: &policy.separator,
+            known: &options.later,
+            going: ids.clone(),
+        }
+        .applied(package)?
+        .list;
+        let own = own.iter().map(|(id, manifest)| (*id, &**manifest)).collect();
+        let chains = chains_of(package, &list, &ids, &own, &options.later);
+        let heirs = chains.heirs().into_keys().filter_map(|at| chains.order.get(at));
+        found.extend(heirs.map(|patch| (package.clone(), patch.id.clone())));
+        Ok(())
+    };
+    let asked = packages.into_iter().try_for_each(|package| ask(package, &mut found));
+    asked.map_err(|reason: Reason| reason.shown(inventory).of(Command::Patchrm, &first.id))?;
+    Ok(found)
+}
+
+/// The chains of a package with this list of patches, of which `going` go; `manifests` are theirs, `known` those of the
+/// later ones.
+pub(super) fn chains_of<'m>(
+    package: &PkgInst,
+    list: &PatchList,
+    going: &BTreeSet<&PatchId>,
+    manifests: &BTreeMap<&PatchId, &'m Manifest>,
+    known: &'m LaterManifests,
+) -> Chains<'m> {
+    let patch = |id: &PatchId| {
+        let goes = going.contains(id);
+        let later = || known.get(&(package.clone(), id.to_string()));
+        let manifest = if goes { manifests.get(id).copied() } else { later() };
+        ChainPatch { id: id.clone(), manifest, goes }
+    };
+    Chains::of(list.iter().skip_while(|id| !going.contains(id)).map(patch).collect())
 }
 
 /// Whether a patch with this manifest made something that a later one may have objects below without having its path: a
@@ -189,14 +269,6 @@ fn stays_directory(record: &ObjectRecord) -> bool {
     is_directory(&record.was) && is_directory(&record.became)
 }
 
-/// The last later patch without a manifest that is listed with a path: its archive was not made by the program, or
-/// cannot be read. What the list says is not believed where something is restored, and suffices to leave it alone.
-fn listed_by(later: &Later<'_>, listed: &Listed, path: &ObjectPath) -> Option<String> {
-    let listed = listed.get(path)?;
-    let mut unknown = later.iter().filter(|(_, manifest)| manifest.is_none()).map(|(id, _)| id);
-    unknown.rfind(|id| listed.iter().any(|other| other == id.as_str())).map(ToString::to_string)
-}
-
 /// What later patches of any package have, by paths as manifests write them, each with the last of those patches: the
 /// one that can go before the others.
 #[derive(Default)]
@@ -208,10 +280,8 @@ struct HadLater<'a> {
 }
 
 impl<'a> HadLater<'a> {
-    fn of(packages: &[GoingPackage<'a>], elsewhere: &'a [Elsewhere]) -> Self {
-        let of_packages = packages.iter().flat_map(|package| package.later);
-        let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
-        let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));
+    fn of(elsewhere: &'a [Elsewhere]) -> Self {
+        let all = elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest));
         let mut had = Self::default();
         for (patch, manifest) in all.rev() {
             for record in manifest.objects.iter().filter(|record| record.has_path()) {

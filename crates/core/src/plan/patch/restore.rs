@@ -11,8 +11,8 @@ use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{ContentInfo, ContentsLine, Mode, Object, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
-use super::backout_input::{Elsewhere, Later};
-use super::later::{GoingPackage, refuse_in_the_way};
+use super::backout_input::Later;
+use super::middle::chains::has_same_content;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::privileges::{Allowed, OnRecord, allowed};
 use crate::plan::refusal::{ObjectProblem, Reason};
@@ -34,6 +34,8 @@ pub(super) struct Restoring<'a> {
     pub(super) bound: bool,
     /// Patches that came later.
     pub(super) later: Later<'a>,
+    /// The last patch that goes and has a path, where that is another one: what was written since is kept under its id.
+    pub(super) last: HashMap<ObjectPath, PatchId>,
     /// The files that a script takes back: edited ones among them are its matter.
     pub(super) by_script: BTreeSet<ObjectPath>,
 }
@@ -55,22 +57,21 @@ impl Restored<'_> {
 
 /// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
 /// need another to bring the directory back.
-pub(super) fn restore(
-    draft: &mut PlanBuilder<'_>,
-    packages: &[Restoring<'_>],
-    elsewhere: &[Elsewhere],
-) -> Result<(), Reason> {
-    let going =
-        packages.iter().map(|package| GoingPackage { manifest: package.manifest, later: &package.later });
-    let going: Vec<GoingPackage<'_>> = going.collect();
-    refuse_in_the_way(&going, elsewhere, &draft.inventory.patched_by)?;
-    let mut all = Vec::new();
+pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
+    let (mut all, mut coming) = (Vec::new(), ComingBack::new());
     for package in packages {
         let restored = package.read_all()?;
         for each in &restored {
             package.restore_line(draft, each)?;
         }
-        all.push((package, carriers(draft, &restored), restored));
+        let carriers = carriers(draft, &restored, &coming);
+        for each in restored.iter().filter(|each| !each.is_untouched()) {
+            if let Some(was) = &each.record.was {
+                let carrier = carrier(&carriers, each).unwrap_or(&each.path);
+                coming.insert(each.path.clone(), (carrier.clone(), was));
+            }
+        }
+        all.push((package, carriers, restored));
     }
     let (mut links, mut others) = (Vec::new(), Vec::new());
     for (package, carriers, restored) in &all {
@@ -297,7 +298,8 @@ impl<'a> Restoring<'a> {
         path: &ObjectPath,
         old: &Live,
     ) -> Result<(), ObjectProblem> {
-        draft.keep_copy(self.package, path, old, &format!("edited-{}", self.id))
+        let id = self.last.get(path).unwrap_or(self.id);
+        draft.keep_copy(self.package, path, old, &format!("edited-{id}"))
     }
 
     /// The object that was there, exactly.
@@ -346,14 +348,27 @@ impl<'a> Restoring<'a> {
     }
 }
 
+/// What later patches that go as well bring back: each path with the name that it is linked to, or itself.
+type ComingBack<'r> = BTreeMap<ObjectPath, (ObjectPath, &'r RecordedState)>;
+
 /// For each group of names of one file the name that the others are linked to: one that the patch did not touch and
-/// that still has the bytes, else the one whose content was saved.
-fn carriers(draft: &PlanBuilder<'_>, restored: &[Restored<'_>]) -> BTreeMap<u32, ObjectPath> {
+/// that still has the bytes, or gets them back, else the one whose content was saved.
+fn carriers(
+    draft: &PlanBuilder<'_>,
+    restored: &[Restored<'_>],
+    coming: &ComingBack<'_>,
+) -> BTreeMap<u32, ObjectPath> {
     let mut carriers: BTreeMap<u32, ObjectPath> = BTreeMap::new();
     for each in restored {
         let Some((was, group)) = each.record.was.as_ref().and_then(|was| Some((was, was.group?))) else {
             continue;
         };
+        if let Some((carrier, state)) = coming.get(&each.path).filter(|_| each.is_untouched()) {
+            if has_same_content(state, was) {
+                carriers.insert(group, carrier.clone());
+            }
+            continue;
+        }
         let intact = each.is_untouched()
             && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was));
         if intact {

@@ -22,6 +22,8 @@ use patchadm_svr4::package::{
 };
 use patchadm_svr4::patch::{PatchId, PatchList};
 
+pub(super) use scripts::copying_scripts;
+
 use crate::plan::parameters::is_patch_record;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
@@ -64,6 +66,8 @@ pub(super) struct Undoing<'a> {
     pub(super) directory: Option<&'a Path>,
     /// Whether nothing is saved, and only the manifest stays.
     pub(super) saves_nothing: bool,
+    /// Whether procedure scripts run.
+    pub(super) runs_scripts: bool,
 }
 
 impl Undoing<'_> {
@@ -117,7 +121,7 @@ impl Undoing<'_> {
             deletes,
             scripts,
             records: records.old.clone(),
-            manifest: Manifest { header: self.header(draft, target, records), objects },
+            manifest: Manifest { header: self.header(draft, target, wanted, records), objects },
             format: self.format,
             place: self.place(package),
         };
@@ -163,10 +167,12 @@ impl Undoing<'_> {
         &self,
         draft: &PlanBuilder<'_>,
         target: &PackageTarget<'_>,
+        wanted: &[Wanted<'_>],
         records: &RecordChanges,
     ) -> ManifestHeader {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
         let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
+        let open = |wanted: &Wanted<'_>| Some((encode(wanted.path.as_bytes()), wanted.open_attributes()?));
         ManifestHeader {
             manifest: VERSION,
             patch: self.id.to_string(),
@@ -180,6 +186,8 @@ impl Undoing<'_> {
             features: vec![B3.to_owned()],
             silent: self.silent.to_vec(),
             record_times: BTreeMap::new(),
+            scripts: self.runs_scripts,
+            open_attributes: Some(wanted.iter().filter_map(open).collect()),
         }
     }
 }

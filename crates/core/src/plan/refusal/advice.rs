@@ -105,6 +105,7 @@ impl Refusal {
             | Reason::Obsoleted { .. }
             | Reason::Needed { .. }
             | Reason::ChangedLater { .. }
+            | Reason::NotHandedOn { .. }
             | Reason::UsedLater { .. }
             | Reason::SharedLater { .. } => self.of_patch_in_the_way(wording),
             Reason::NotApplied => format!("{} shows those that are", wording.verb("list")),

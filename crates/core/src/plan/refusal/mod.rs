@@ -34,6 +34,8 @@ pub enum Command {
     Adopt,
     /// `patchadm adopt --forget`.
     Forget,
+    /// `patchadm commit`.
+    Commit,
 }
 
 impl Command {
@@ -47,6 +49,7 @@ impl Command {
             Self::Installf => "installf",
             Self::Removef => "removef",
             Self::Adopt | Self::Forget => "adopt",
+            Self::Commit => "commit",
         }
     }
 }
@@ -230,6 +233,15 @@ pub enum Reason {
         /// The later patch, where it is known.
         by: Option<String>,
     },
+    /// What the patch saved of a path cannot be handed on to the later patch that has the path.
+    NotHandedOn {
+        /// The path.
+        path: ObjectPath,
+        /// The later patch.
+        by: String,
+        /// Why.
+        why: HandOnProblem,
+    },
     /// A patch that was applied later has objects below something that the patch made.
     UsedLater {
         /// What it made: a directory, or a link that leads to one.
@@ -324,6 +336,37 @@ pub struct ObjectInUse {
     pub attributes_only: bool,
 }
 
+/// Why what a patch saved of a path cannot be handed on to the later patch that has the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandOnProblem {
+    /// The later patch has undo data without a manifest.
+    #[error("its undo data was not made by this program")]
+    Foreign,
+    /// The later patch has undo data of an earlier form.
+    #[error("its undo data was made by an earlier form of this program")]
+    Earlier,
+    /// The type or the class of the path says that what came depends on what was there.
+    #[error(
+        "what it put there depends on what it found: the type of the path is e or v, or its class has a script"
+    )]
+    LooksAtFile,
+    /// Scripts ran with one of the two patches.
+    #[error("scripts ran with it or with the earlier one")]
+    Scripts,
+    /// One of the two has names of the file that the other does not have.
+    #[error("the two have different names of that file (hard links)")]
+    OtherNames,
+    /// The earlier patch made a directory something else, or something else a directory.
+    #[error("the earlier one turned a directory into something else there, or the other way round")]
+    TypeChange,
+    /// The earlier patch made, changed or took away a symbolic link.
+    #[error("the earlier one changed a symbolic link there")]
+    Symlink,
+    /// The later patch took over attributes that the earlier one had given.
+    #[error("it took over attributes that the earlier one had changed")]
+    Attributes,
+}
+
 /// What stands in the way of an object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectProblem {
@@ -401,7 +444,7 @@ impl Refusal {
     pub fn code(&self) -> u8 {
         match self.command {
             Command::Patchadd | Command::Adopt | Command::Forget => self.reason.patchadd_code(),
-            Command::Patchrm => self.reason.patchrm_code(),
+            Command::Patchrm | Command::Commit => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration { .. }
                 | Reason::PatchesApplied { .. }
@@ -430,7 +473,9 @@ impl Reason {
                 Some(by.to_string())
             }
             Self::ChangedLater { by, .. } => by.clone(),
-            Self::UsedLater { by, .. } | Self::SharedLater { by } => Some(by.clone()),
+            Self::NotHandedOn { by, .. } | Self::UsedLater { by, .. } | Self::SharedLater { by } => {
+                Some(by.clone())
+            }
             _ => None,
         }
     }
@@ -442,6 +487,7 @@ impl Reason {
             Self::Obsoleted { .. }
             | Self::Superseded(_)
             | Self::ChangedLater { .. }
+            | Self::NotHandedOn { .. }
             | Self::UsedLater { .. } => 6,
             Self::NotInstalled(_) | Self::NoSuchPackage => 8,
             Self::ReadOnly(_) => 7,
@@ -468,6 +514,7 @@ impl Reason {
             Self::Superseded(_)
             | Self::Obsoleted { .. }
             | Self::ChangedLater { .. }
+            | Self::NotHandedOn { .. }
             | Self::UsedLater { .. }
             | Self::SharedLater { .. } => 6,
             Self::BadId(_) => 8,

@@ -15,6 +15,7 @@ impl Reason {
             }
             Self::KeepWithoutUndo(path) => Self::KeepWithoutUndo(show(path)),
             Self::ChangedLater { path, by } => Self::ChangedLater { path: show(path), by },
+            Self::NotHandedOn { path, by, why } => Self::NotHandedOn { path: show(path), by, why },
             Self::UsedLater { path, by } => Self::UsedLater { path: show(path), by },
             Self::Object { package, path, problem } => {
                 let resolved = ObjectPath::new(path.as_bytes());

@@ -17,6 +17,7 @@ impl Refusal {
             Command::Removef => format!("nothing of package {subject} is given up"),
             Command::Adopt => format!("package {subject} is not adopted"),
             Command::Forget => format!("package {subject} is not forgotten"),
+            Command::Commit => format!("the undo data of patch {subject} is not given up"),
         }
     }
 
@@ -127,6 +128,9 @@ impl Reason {
             }
             Self::ChangedLater { path, by: None } => {
                 format!("the record of {path} has changed since it was applied")
+            }
+            Self::NotHandedOn { path, by, why } => {
+                format!("patch {by}, which was applied later, has {path} too: {why}")
             }
             Self::UsedLater { path, by } => {
                 format!("patch {by}, which was applied later, has objects below {path}")

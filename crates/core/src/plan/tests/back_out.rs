@@ -8,7 +8,7 @@ use super::world::regular;
 use super::*;
 use crate::plan::Body;
 use crate::plan::patch::backout_input::BackoutArchive;
-use crate::plan::patch::later::must_be_last;
+use crate::plan::patch::later::may_leave;
 use crate::policy::Edited;
 use patchadm_changeset::format::manifest::PatchedPaths;
 use patchadm_rootfs::{LiveKind, Timestamp};
@@ -252,6 +252,8 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
     let classic = patch("900-01", "ACTIVE_PATCH=900-01").file("bin/httpd", "old httpd").deletes("bin/tool");
     let name = package("ACMEweb");
     let archive = BackoutArchive {
+        patch: &id("900-01"),
+        index: 0,
         package: &name,
         image: &classic.image.packages[0],
         made_by_scripts: None,
@@ -285,6 +287,8 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
     let refused = |classic: &Parcel| {
         let image = &classic.image.packages[0];
         let archive = BackoutArchive {
+            patch: &id("900-01"),
+            index: 0,
             package: &name,
             image,
             made_by_scripts: None,
@@ -308,33 +312,28 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
 }
 
 #[test]
-fn a_patch_under_one_that_delivers_the_same_object_stays_and_the_refusal_names_both() {
+fn a_patch_under_one_that_delivers_the_same_object_goes_and_the_later_one_saves_what_it_found() {
     let mut world = acme_web();
+    let before = world.tree();
     world.patchadd(&patch("900-01", "").file("bin/httpd", "fixed").file("bin/other", "a"));
     world.patchadd(&patch("901-01", "").file("bin/httpd", "fixed").file("share/x", "x"));
     world.know_later("901-01");
-    let before = world.tree();
-    let refusal = world.plan_removal("900-01").unwrap_err();
-    assert_eq!(refusal.code(), 6);
-    let why = refusal.why();
-    assert!(why.contains("/opt/web/bin/httpd") && why.contains("901-01"), "{why}");
-    assert_eq!(world.tree(), before);
-    assert_eq!((world.patchrm("901-01"), world.read("/opt/web/bin/httpd").as_deref()), (0, Some("fixed")));
+    assert_eq!((world.patchrm("900-01"), world.read("/opt/web/bin/httpd").as_deref()), (0, Some("fixed")));
+    assert_eq!(world.read("/opt/web/bin/other"), None);
     world.removal.later.clear();
-    assert_eq!(
-        (world.patchrm("900-01"), world.read("/opt/web/bin/httpd").as_deref()),
-        (0, Some("old httpd"))
-    );
+    assert_eq!((world.patchrm("901-01"), world.tree()), (0, before));
 }
 
 #[test]
-fn a_patch_under_one_that_deletes_the_same_object_stays() {
+fn a_patch_under_one_that_deletes_the_same_object_goes() {
     let mut world = acme_web();
+    let before = world.tree();
     world.patchadd(&patch("900-01", "").deletes("bin/httpd"));
     world.patchadd(&patch("901-01", "").deletes("bin/httpd").file("share/x", "x"));
     world.know_later("901-01");
-    let why = world.plan_removal("900-01").unwrap_err().why();
-    assert!(why.contains("/opt/web/bin/httpd") && why.contains("901-01"), "{why}");
+    assert_eq!((world.patchrm("900-01"), world.read("/opt/web/bin/httpd")), (0, None));
+    world.removal.later.clear();
+    assert_eq!((world.patchrm("901-01"), world.tree()), (0, before));
 }
 
 #[test]
@@ -378,15 +377,15 @@ fn a_patch_that_made_a_directory_stays_while_a_later_one_has_objects_in_it() {
 
 #[test]
 fn whether_a_later_patch_stands_in_the_way_is_said_by_manifests_as_the_plan_says_it() {
-    for (later, is_free) in [("bin/httpd", false), ("share/x", true)] {
+    for (later, is_free) in [("e 0644 root sys", false), ("f 0644 root sys", true)] {
         let mut world = acme_web();
         world.patchadd(&patch("900-01", "").file("bin/httpd", "fixed"));
-        world.patchadd(&patch("901-01", "").file(later, "fixed"));
+        world.patchadd(&patch("901-01", "").object("bin/httpd", later, Some("new"), None));
         world.know_later("901-01");
         let ((package, _), stored) = world.archives.iter().find(|((_, of), _)| of == "900-01").unwrap();
         let told = PatchedPaths::Manifest(Box::new(stored.manifest.clone()));
         let told = [(package, &told)];
-        let last = must_be_last(&id("900-01"), &told, &world.inventory, &world.policy, &world.removal);
+        let last = may_leave(&id("900-01"), &told, &world.inventory, &world.policy, &world.removal);
         let planned = world.plan_removal("900-01").map(drop);
         assert_eq!(last.is_ok(), is_free, "{later}");
         assert_eq!(

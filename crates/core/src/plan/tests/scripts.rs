@@ -136,6 +136,8 @@ fn a_backout_package_with_a_script_of_its_own_is_installed_as_it_is() {
         let image = &classic.image.packages[0];
         let records = BTreeMap::new();
         let archive = BackoutArchive {
+            patch: &super::id("900-01"),
+            index: 0,
             package: &name,
             image,
             made_by_scripts: None,

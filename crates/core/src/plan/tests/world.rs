@@ -13,22 +13,26 @@ use crate::plan::package::install::{InstallOptions, install};
 use crate::plan::patch::apply::apply;
 use crate::plan::patch::apply_options::ApplyOptions;
 use crate::plan::patch::back_out::{back_out, may_back_out};
-use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive};
+use crate::plan::patch::backout_input::{
+    BackOutOptions, BackoutArchive, GoingPatch, LaterArchive, LaterUndo, UndoSources,
+};
+use crate::plan::patch::later::taking_over;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Reason, Refusal};
-use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent};
+use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent, UndoArchive};
 use crate::policy::Policy;
 use crate::source::PackageImage;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, RecordedState, RecordedType, decode};
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 use patchadm_svr4::format::admin::{Admin, CheckAnswer, ConflictAnswer};
 use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::checksum::sum;
 use patchadm_svr4::package::{Accounts, Mode, ObjectPath, PackagePath, PkgInst};
-use patchadm_svr4::patch::AppliedPatches;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// An undo archive, as it would be read back.
 #[derive(Clone, Debug)]
@@ -173,9 +177,10 @@ impl World {
         archives: &[BackoutArchive<'_>],
         options: &BackOutOptions,
     ) -> Result<PatchPlan, Refusal> {
-        let (id, inventory, policy) = (&super::id(id), &self.inventory, &self.policy);
-        let packages = may_back_out(id, inventory, applied(inventory), policy, self.force)?;
-        back_out(id, packages, archives, inventory, policy, options, &now())
+        let (id, inventory, policy) = (super::id(id), &self.inventory, &self.policy);
+        let packages = may_back_out(&id, inventory, applied(inventory), policy, self.force)?;
+        let sources = UndoSources { archives, later: &[] };
+        back_out(&[GoingPatch { id, packages }], sources, inventory, policy, options, &now())
     }
 
     /// Plans a patch and carries it out; the exit code.
@@ -190,17 +195,21 @@ impl World {
     }
 
     pub(super) fn plan_removal(&mut self, id: &str) -> Result<Plan, Refusal> {
+        self.plan_removals(&[id])
+    }
+
+    /// Plans the backout of patches, the last applied first.
+    pub(super) fn plan_removals(&mut self, ids: &[&str]) -> Result<Plan, Refusal> {
         self.remember();
-        let stored: Vec<(&PkgInst, &Stored)> = self
-            .archives
+        let sources = self.sources(ids);
+        let parsed: Vec<PatchId> = ids.iter().map(|id| super::id(id)).collect();
+        let archives: Vec<BackoutArchive<'_>> = sources
             .iter()
-            .filter(|((_, patch), _)| patch == id)
-            .map(|((package, _), stored)| (package, stored))
-            .collect();
-        let archives: Vec<BackoutArchive<'_>> = stored
-            .iter()
-            .map(|(package, stored)| BackoutArchive {
+            .enumerate()
+            .map(|(index, (package, patch, stored))| BackoutArchive {
+                patch: parsed.iter().find(|id| id.as_str() == patch.as_str()).unwrap(),
                 package,
+                index,
                 image: &stored.image,
                 made_by_scripts: None,
                 manifest: Some(&stored.manifest),
@@ -209,20 +218,80 @@ impl World {
                 outside: None,
             })
             .collect();
-        self.back_out(id, &archives, &self.removal).map(|all| all.plan)
+        let (inventory, policy) = (&self.inventory, &self.policy);
+        let mut going = Vec::new();
+        let mut records = applied(inventory).unwrap();
+        for id in &parsed {
+            let packages = may_back_out(id, inventory, Ok(records.clone()), policy, self.force)?;
+            going.push(GoingPatch { id: id.clone(), packages });
+            let mut packages = records.into_packages();
+            for package in &mut packages {
+                let _ = package.record_backed_out(id);
+            }
+            records = AppliedPatches::new(packages);
+        }
+        let mut removal = self.removal.clone();
+        removal.later.retain(|(_, patch), _| !ids.contains(&patch.as_str()));
+        let manifests = archives
+            .iter()
+            .map(|one| ((one.patch.clone(), one.package.clone()), one.manifest.unwrap()))
+            .collect();
+        let heirs = taking_over(&going, &manifests, inventory, policy, &removal)?;
+        let later: Vec<LaterUndo<'_>> = heirs
+            .iter()
+            .enumerate()
+            .map(|(place, (package, id))| {
+                let stored = &self.archives[&(package.clone(), id.to_string())];
+                let index = sources.len() + place;
+                let archive = LaterArchive {
+                    index,
+                    image: &stored.image,
+                    records: &stored.records,
+                    format: UndoFormat::Gzip,
+                    outside: None,
+                    is_used_up: false,
+                };
+                LaterUndo {
+                    package,
+                    patch: id.to_string(),
+                    manifest: &stored.manifest,
+                    archive: Some(archive),
+                }
+            })
+            .collect();
+        let sources = UndoSources { archives: &archives, later: &later };
+        back_out(&going, sources, inventory, policy, &removal, &now()).map(|all| all.plan)
+    }
+
+    /// The archives of patches, by their places among the sources of a run.
+    fn sources(&self, ids: &[&str]) -> Vec<(PkgInst, String, Stored)> {
+        let of = |id: &&str| {
+            let archives = self.archives.iter().filter(|((_, patch), _)| patch == *id);
+            archives
+                .map(|((package, patch), stored)| (package.clone(), patch.clone(), stored.clone()))
+                .collect::<Vec<_>>()
+        };
+        ids.iter().flat_map(of).collect()
     }
 
     pub(super) fn patchrm(&mut self, id: &str) -> u8 {
-        match self.plan_removal(id) {
+        self.patchrm_all(&[id])
+    }
+
+    /// Backs patches out in one run, the last applied first; the exit code.
+    pub(super) fn patchrm_all(&mut self, ids: &[&str]) -> u8 {
+        match self.plan_removals(ids) {
             Ok(plan) => {
-                let mut parcel = Parcel::empty(id);
-                let stored = self.archives.iter().filter(|((_, patch), _)| patch == id);
-                for (index, (_, stored)) in stored.enumerate() {
-                    let bytes = stored.bytes.iter().map(|(at, bytes)| ((index, at.clone()), bytes.clone()));
-                    parcel.bytes.extend(bytes);
+                let mut parcel = Parcel::empty(ids[0]);
+                let mut stored: Vec<Stored> =
+                    self.sources(ids).into_iter().map(|(_, _, stored)| stored).collect();
+                let key = |undo: &UndoArchive| (undo.package.clone(), undo.patch.clone());
+                stored.extend(plan.undo.iter().map(|undo| self.archives[&key(undo)].clone()));
+                for (index, stored) in stored.into_iter().enumerate() {
+                    parcel.bytes.extend(stored.bytes.into_iter().map(|(at, bytes)| ((index, at), bytes)));
                 }
                 self.carry_out(&plan, &parcel);
-                self.archives.retain(|(_, patch), _| patch != id);
+                self.archives.retain(|(_, patch), _| !ids.contains(&patch.as_str()));
                 0
             }
             Err(refusal) => refusal.code(),
@@ -489,6 +558,7 @@ impl World {
                 }
             }
             RecordChange::Ledger(_) => {}
+            RecordChange::Undo { archive, .. } => assert!(plan.undo.len() > *archive),
             RecordChange::RemoveFile(path) => self.remove_record(path),
             RecordChange::RemoveTree(path) => match split(path) {
                 Some((name, rest)) if rest.is_empty() => drop(self.inventory.packages.remove(&name)),

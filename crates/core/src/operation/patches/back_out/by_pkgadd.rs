@@ -21,11 +21,10 @@ use crate::operation::patches::scripts::restoration::Restoration;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
 use crate::plan::patch::back_out::back_out_of_package;
-use crate::plan::patch::backout_input::BackOutOptions;
+use crate::plan::patch::backout_input::{BackOutOptions, GoingPatch};
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::script_schedule::steps::Concerned;
 use crate::source::PackageImage;
-use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::transaction::{ProtectedPaths, ScriptedRun};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -52,19 +51,17 @@ impl PlayedBackout {
         };
         let (request, now) = (BackOutRequest::default(), &session.caller.now);
         let input = BackOutInput::of(ground, &request, now)?;
-        let rules = rules(&input, &id)?;
+        let rules = rules(&input, std::slice::from_ref(&id))?;
         let Some((undo, is_elsewhere)) = own(&input, &id, package, instance, &rules.marker)? else {
             return Ok(None);
         };
         let mut touched = Touched::default();
         undo.manifest.iter().for_each(|manifest| touched.by_backout(instance, manifest));
         let inventory = input.survey(rules.packages, &touched)?;
-        let manifests: Vec<&Manifest> = undo.manifest.iter().collect();
-        let packages = std::slice::from_ref(instance);
-        let (later, elsewhere) = later_patches(&input, &id, packages, &inventory, &manifests)?;
-        let options =
-            BackOutOptions { later, elsewhere, scripts: input.choice.clone(), ..BackOutOptions::default() };
-        let Some(archive) = undo.as_archive() else { return Ok(None) };
+        let mut options = BackOutOptions { scripts: input.choice.clone(), ..BackOutOptions::default() };
+        let going = GoingPatch { id: id.clone(), packages: vec![instance.clone()] };
+        later_patches(&input, &[going], std::slice::from_ref(&undo), &inventory, &mut options)?;
+        let Some(archive) = undo.as_archive(0) else { return Ok(None) };
         let policy = &ground.policy;
         let scripted = back_out_of_package(&id, archive, is_elsewhere, &inventory, policy, &options, now)?;
         Ok(Some(Self { undo, scripted, lines: inventory.lines }))
@@ -129,7 +126,8 @@ fn own(
         digesting: &mut digesting,
     };
     let archive = input.archive(instance, &installed::saved_as(&view, instance, id)?);
-    let found = archive.map_err(Failure::from).and_then(|archive| reading.undo(instance, archive, None));
+    let found =
+        archive.map_err(Failure::from).and_then(|archive| reading.undo((id, instance), archive, None));
     let whole = digesting.into_iter().try_for_each(DigestCheck::wait);
     let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
         // the archive that is installed says for itself what it can

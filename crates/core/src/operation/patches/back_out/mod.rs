@@ -5,6 +5,7 @@
 //! ```
 
 pub(in crate::operation) mod by_pkgadd;
+mod heir;
 mod hooks;
 mod input;
 mod known;
@@ -13,7 +14,9 @@ mod order;
 mod planning;
 mod request;
 mod rules;
+mod selection;
 mod single;
+mod together;
 mod undo;
 mod way_out;
 mod with_scripts;
@@ -26,7 +29,9 @@ pub(in crate::operation) use undo::records_in;
 use input::{BackOutInput, KnownRecords};
 use order::dependents_first;
 use planning::rehearse_all;
+use selection::selected;
 use single::back_out_one;
+use together::{back_out_together, rehearse_together};
 
 use crate::operation::failure::Failure;
 use crate::operation::session::{
@@ -55,10 +60,17 @@ pub fn back_out_patches(
     let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
     must_agree(root, |_| false)?;
     let read = KnownRecords::of(&session.ground)?;
+    let ids = selected(&session.ground, request, &read.applied, ids)?;
     let ids = dependents_first(&session.ground, &read.applied, ids);
     let mut read = Some(read);
     if ids.len() > 1 {
+        let input = BackOutInput::of(&session.ground, request, &caller.now)?;
+        let together = back_out_together(&session, &input, &ids);
+        if let Ok(Some(patches)) = together {
+            return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
+        }
         let patches = rehearse_all(&session.ground, request, &ids, &caller.now)?;
+        let patches = with_failure(patches, together.err());
         if patches.iter().any(|planned| planned.result.is_err()) {
             return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
         }
@@ -94,10 +106,28 @@ fn plan_backouts(
     let plan_all = || {
         must_agree(root, |_| false)?;
         let read = KnownRecords::of(&ground)?;
-        let ids = dependents_first(&ground, &read.applied, ids.clone());
-        rehearse_all(&ground, request, &ids, &caller.now)
+        let ids = selected(&ground, request, &read.applied, ids.clone())?;
+        let ids = dependents_first(&ground, &read.applied, ids);
+        let input = BackOutInput::of(&ground, request, &caller.now)?;
+        let together = if ids.len() > 1 { rehearse_together(&input, &ids) } else { Ok(None) };
+        if let Ok(Some(patches)) = together {
+            return Ok(patches);
+        }
+        let patches = rehearse_all(&ground, request, &ids, &caller.now)?;
+        Ok(with_failure(patches, together.err()))
     };
     Ok(BackOutReport { patches: without_lock(root, plan_all)?, ..BackOutReport::default() })
+}
+
+/// The outcomes of patches that are asked one by one, where the run of all of them was refused: if none of them says why,
+/// the last one says it.
+fn with_failure(mut patches: Vec<BackOutOutcome>, failure: Option<Failure>) -> Vec<BackOutOutcome> {
+    let is_said = patches.iter().any(|patch| patch.result.is_err());
+    if let (Some(failure), Some(last)) = (failure.filter(|_| !is_said), patches.last_mut()) {
+        last.result = Err(failure);
+        last.plan = None;
+    }
+    patches
 }
 
 /// The patches that are named, each once.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::heir::HeirUndo;
 use super::hooks::{hook_directory, kept_hooks};
 use super::input::{BackOutInput, KnownArchives};
 use super::known::known_files;
@@ -13,22 +14,37 @@ use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::{ArchiveError, DigestCheck};
 use crate::database::{RecordView, installed};
 use crate::inventory::{Inventory, Touched};
+use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::clock::Now;
 use crate::plan::patch::back_out::{back_out, may_back_out};
-use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive};
+use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
+use crate::plan::patch::engine::BACKING_OUT;
+use crate::plan::patch::later::taking_over;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::refusal::{Command, Reason, Refusal};
-use patchadm_changeset::format::manifest::Manifest;
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// A backout that was planned, with what it restores from and what it was planned with.
 pub(super) struct PlannedBackout {
     pub(super) scripted: PatchPlan,
     pub(super) undo: Vec<VerifiedUndo>,
+    /// The undo data of patches that stay, which is written anew.
+    later: Vec<HeirUndo>,
     pub(super) inventory: Inventory,
+    /// Whether patches that go have a path in different packages.
+    is_shared: bool,
+}
+
+impl PlannedBackout {
+    /// What content comes from: the archives by their places in the plan.
+    pub(super) fn content(&self) -> ArchiveSources<'_> {
+        let undo = self.undo.iter().map(|one| one.restored_from().content());
+        let later = self.later.iter().filter_map(|heir| heir.archive.as_ref());
+        ArchiveSources(undo.chain(later.map(|one| one.restored_from().content())).collect())
+    }
 }
 
 /// Whether each of these patches could be backed out as things are: it is planned, and nothing is changed. The caller
@@ -104,43 +120,143 @@ fn lost(input: &BackOutInput<'_>, id: &PatchId, refusal: Refusal) -> Failure {
     }
 }
 
+/// Plans the backout of one patch.
 fn plan_meanwhile(
     input: &BackOutInput<'_>,
     id: &PatchId,
     digesting: &mut Vec<DigestCheck>,
 ) -> Result<PlannedBackout, Failure> {
     let (hooks, notes) = kept_hooks(input, id)?;
-    let mut options = BackOutOptions { scripts: input.choice.clone(), notes, hooks, ..Default::default() };
-    let policy = &input.ground.policy;
-    let mut rules = rules(input, id)?;
-    let packages = may_back_out(id, &rules, input.applied(&rules), policy, input.force)
+    let options = BackOutOptions { scripts: input.choice.clone(), notes, hooks, ..Default::default() };
+    let mut rules = rules(input, std::slice::from_ref(id))?;
+    let packages = may_back_out(id, &rules, input.applied(&rules), &input.ground.policy, input.force)
         .map_err(|refusal| lost(input, id, refusal))?;
-    let mut touched = Touched::default();
-    let mut undo = Vec::new();
-    let mut reading =
-        UndoReading { root: &input.ground.root, outside: input.outside(), marker: &rules.marker, digesting };
-    for package in &packages {
-        let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id)?;
-        let known = input.known.get(&(package.clone(), name.clone()));
-        let one = reading.undo(package, input.archive(package, &name)?, known)?;
-        match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
-            (Some(manifest), _, _) => {
-                touched.by_backout(package, manifest);
-                touched.known.append(&mut known_files(&input.ground.root, package, &name, manifest));
-            }
-            (None, Some(installed), Some(image)) => {
-                touched.by_foreign_backout(package, &name, image, &installed.params);
-            }
-            _ => {}
+    let marker = std::mem::take(&mut rules.marker);
+    let going = vec![GoingPatch { id: id.clone(), packages }];
+    let opened = OpenedUndo::of(input, &going, &mut rules, (&marker, &mut *digesting))?;
+    opened.plan(input, rules, options, (&marker, digesting))
+}
+
+/// Plans the backout of several patches, the last applied first, as one run. None where that cannot be: scripts take part,
+/// another tool made an archive, or two of them have a path in different packages.
+pub(super) fn plan_together(
+    input: &BackOutInput<'_>,
+    ids: &[PatchId],
+) -> Result<Option<PlannedBackout>, Failure> {
+    let mut digesting = Vec::new();
+    let planned = plan_together_meanwhile(input, ids, &mut digesting);
+    digesting.into_iter().try_for_each(DigestCheck::wait)?;
+    planned
+}
+
+fn plan_together_meanwhile(
+    input: &BackOutInput<'_>,
+    ids: &[PatchId],
+    digesting: &mut Vec<DigestCheck>,
+) -> Result<Option<PlannedBackout>, Failure> {
+    for id in ids {
+        let (hooks, _) = kept_hooks(input, id)?;
+        if BACKING_OUT.into_iter().any(|name| hooks.contains(name)) {
+            return Ok(None);
         }
-        undo.push(one);
     }
-    rules.packages.values_mut().for_each(|installed| installed.saves.clear());
-    let inventory = input.survey(rules.packages, &touched)?;
-    let manifests: Vec<&Manifest> = undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
-    (options.later, options.elsewhere) = later_patches(input, id, &packages, &inventory, &manifests)?;
-    options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
-    let archives: Vec<BackoutArchive<'_>> = undo.iter().filter_map(VerifiedUndo::as_archive).collect();
-    let scripted = back_out(id, packages, &archives, &inventory, policy, &options, input.now)?;
-    Ok(PlannedBackout { scripted, undo, inventory })
+    let mut rules = rules(input, ids)?;
+    let mut applied = input.applied(&rules).map_err(|reason| {
+        let first = ids.first().map(ToString::to_string).unwrap_or_default();
+        reason.of(Command::Patchrm, &first)
+    })?;
+    let mut going = Vec::new();
+    for id in ids {
+        let packages = may_back_out(id, &rules, Ok(applied.clone()), &input.ground.policy, input.force)
+            .map_err(|refusal| lost(input, id, refusal))?;
+        going.push(GoingPatch { id: id.clone(), packages });
+        let mut packages = applied.into_packages();
+        for package in &mut packages {
+            let _ = package.record_backed_out(id);
+        }
+        applied = AppliedPatches::new(packages);
+    }
+    let marker = std::mem::take(&mut rules.marker);
+    let opened = OpenedUndo::of(input, &going, &mut rules, (&marker, &mut *digesting))?;
+    if opened.undo.iter().any(|one| one.manifest.is_none() || one.is_by_scripts()) {
+        return Ok(None);
+    }
+    let options = BackOutOptions { scripts: input.choice.clone(), ..Default::default() };
+    let planned = opened.plan(input, rules, options, (&marker, digesting))?;
+    let is_shared = planned.is_shared;
+    Ok(Some(planned).filter(|planned| !is_shared && !planned.scripted.has_scripts()))
+}
+
+/// The undo data of patches that go, open.
+struct OpenedUndo {
+    going: Vec<GoingPatch>,
+    undo: Vec<VerifiedUndo>,
+    touched: Touched,
+}
+
+impl OpenedUndo {
+    fn of(
+        input: &BackOutInput<'_>,
+        going: &[GoingPatch],
+        rules: &mut Inventory,
+        (marker, digesting): (&str, &mut Vec<DigestCheck>),
+    ) -> Result<Self, Failure> {
+        let (root, outside) = (&input.ground.root, input.outside());
+        let mut reading = UndoReading { root, outside, marker, digesting };
+        let (mut touched, mut undo) = (Touched::default(), Vec::new());
+        let all =
+            going.iter().flat_map(|patch| patch.packages.iter().map(move |package| (&patch.id, package)));
+        for (id, package) in all {
+            let name = installed::saved_as(&RecordView::live(root), package, id)?;
+            let known = input.known.get(&(package.clone(), name.clone()));
+            let one = reading.undo((id, package), input.archive(package, &name)?, known)?;
+            match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
+                (Some(manifest), _, _) => {
+                    touched.by_backout(package, manifest);
+                    touched.known.append(&mut known_files(root, package, &name, manifest));
+                }
+                (None, Some(installed), Some(image)) => {
+                    touched.by_foreign_backout(package, &name, image, &installed.params);
+                }
+                _ => {}
+            }
+            undo.push(one);
+        }
+        rules.packages.values_mut().for_each(|installed| installed.saves.clear());
+        Ok(Self { going: going.to_vec(), undo, touched })
+    }
+
+    /// Looks at the objects and at the later patches, and plans.
+    fn plan(
+        self,
+        input: &BackOutInput<'_>,
+        rules: Inventory,
+        mut options: BackOutOptions,
+        (marker, digesting): (&str, &mut Vec<DigestCheck>),
+    ) -> Result<PlannedBackout, Failure> {
+        let Self { going, undo, touched } = self;
+        let (policy, ground) = (&input.ground.policy, input.ground);
+        let inventory = input.survey(rules.packages, &touched)?;
+        let is_shared = later_patches(input, &going, &undo, &inventory, &mut options)?;
+        options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
+        let manifests = undo
+            .iter()
+            .filter_map(|one| Some(((one.patch.clone(), one.package.clone()), one.manifest.as_ref()?)));
+        let heirs = taking_over(&going, &manifests.collect(), &inventory, policy, &options)?;
+        let mut reading = UndoReading { root: &ground.root, outside: input.outside(), marker, digesting };
+        let later = heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir));
+        let later = later.collect::<Result<Vec<_>, _>>()?;
+        options.notes.extend(later.iter().filter_map(HeirUndo::stays));
+        let archives: Vec<BackoutArchive<'_>> =
+            undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
+        let mut index = undo.len();
+        let mut written_anew = Vec::new();
+        for heir in &later {
+            written_anew.extend(heir.as_later(index));
+            index += usize::from(heir.archive.is_some());
+        }
+        let sources = UndoSources { archives: &archives, later: &written_anew };
+        let scripted = back_out(&going, sources, &inventory, policy, &options, input.now)?;
+        Ok(PlannedBackout { scripted, undo, later, inventory, is_shared })
+    }
 }

@@ -18,6 +18,10 @@ pub struct BackOutRequest {
     pub ids: Vec<String>,
     /// Back out although superseded or obsoleted (`-f`).
     pub force: bool,
+    /// What requires them goes as well.
+    pub with_dependents: bool,
+    /// All that were applied after this patch, date or run go.
+    pub down_to: Option<String>,
     /// The directory with the undo archives, when they were moved.
     pub moved_to: Option<PathBuf>,
     /// Plan only; nothing is changed.

@@ -4,7 +4,6 @@ use super::input::BackOutInput;
 use super::planning::{PlannedBackout, plan};
 use super::request::BackOutOutcome;
 use super::with_scripts::back_out_with_scripts;
-use crate::operation::content::ArchiveSources;
 use crate::operation::log;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::session::Session;
@@ -17,17 +16,16 @@ pub(super) fn back_out_one(
     request: &PatchScriptRequest,
     id: &PatchId,
 ) -> BackOutOutcome {
-    let PlannedBackout { mut scripted, undo, inventory } = match plan(input, id) {
+    let planned = match plan(input, id) {
         Ok(planned) => planned,
         Err(failure) => return BackOutOutcome::refused(id, failure),
     };
-    let result = if scripted.has_scripts() {
-        back_out_with_scripts(session, input, request, id, &undo, &mut scripted, inventory)
-    } else {
-        drop(inventory);
-        let mut content = ArchiveSources(undo.iter().map(|one| one.restored_from().content()).collect());
-        let plan = &scripted.plan;
-        session.perform(plan, &mut content, None, log::of_backout(plan))
-    };
-    BackOutOutcome::of(id, scripted, result.map(Some))
+    if planned.scripted.has_scripts() {
+        let PlannedBackout { mut scripted, undo, inventory, .. } = planned;
+        let result = back_out_with_scripts(session, input, request, id, &undo, &mut scripted, inventory);
+        return BackOutOutcome::of(id, scripted, result.map(Some));
+    }
+    let plan = &planned.scripted.plan;
+    let result = session.perform(plan, &mut planned.content(), None, log::of_backout(plan));
+    BackOutOutcome::of(id, planned.scripted, result.map(Some))
 }

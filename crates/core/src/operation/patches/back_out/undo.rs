@@ -7,18 +7,25 @@ use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError, DigestCheck, OutsideAccess};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
-use crate::plan::patch::backout_input::BackoutArchive;
+use crate::plan::patch::backout_input::{BackoutArchive, LaterArchive};
 use crate::source::{self, Extent, Image, Origin};
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{Manifest, RECORDS, decode};
+use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::Root;
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::package::{Mode, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 /// An undo archive that was verified and read.
 pub(super) struct VerifiedUndo {
+    pub(super) patch: PatchId,
     pub(super) package: PkgInst,
+    /// Where it is, on the host.
+    pub(super) at: PathBuf,
+    /// Whether that is outside the root.
+    is_remote: bool,
     pub(super) device: OpenDevice,
     /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
     snapshot: Option<OpenDevice>,
@@ -47,7 +54,7 @@ impl UndoReading<'_> {
     /// Reads the archive of a package. What an earlier verification found it to say is `known`.
     pub(super) fn undo(
         &mut self,
-        package: &PkgInst,
+        (patch, package): (&PatchId, &PkgInst),
         archive: archive::OpenArchive,
         known: Option<&Option<Manifest>>,
     ) -> Result<VerifiedUndo, Failure> {
@@ -71,14 +78,25 @@ impl UndoReading<'_> {
             )
         });
         let outside = is_used_up.then(|| path.clone());
-        let is_bound = archive.is_bound();
+        let (is_bound, is_remote) = (archive.is_bound(), archive.is_remote());
         let extent = if is_as_written { Extent::BeforeObjects } else { Extent::Everything };
         let (source, image) = source::open(Origin::File(archive.into_file(), &path), extent)?;
         let records = saved_records(&image, manifest.as_ref(), &path)?;
         let device = OpenDevice::whole(source, image);
-        let package = package.clone();
-        let undo =
-            VerifiedUndo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
+        let (patch, package, at) = (patch.clone(), package.clone(), path);
+        let undo = VerifiedUndo {
+            patch,
+            package,
+            at,
+            is_remote,
+            device,
+            snapshot: None,
+            manifest,
+            records,
+            outside,
+            stays,
+            is_bound,
+        };
         match snapshot {
             Some(snapshot) => undo.with_snapshot(snapshot, self.digesting),
             None => Ok(undo),
@@ -115,10 +133,31 @@ impl VerifiedUndo {
         self.snapshot.as_ref().unwrap_or(&self.device)
     }
 
-    pub(super) fn as_archive(&self) -> Option<BackoutArchive<'_>> {
+    /// Whether the scripts of the patch made the archive.
+    pub(super) fn is_by_scripts(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// As that of a patch that stays; `index` is its place among the sources.
+    pub(super) fn as_later(&self, index: usize) -> Option<LaterArchive<'_>> {
+        let image = self.restored_from().image.packages.first()?;
+        let format = match self.at.extension().and_then(|suffix| suffix.to_str()) {
+            Some("gz") => UndoFormat::Gzip,
+            Some("Z") => UndoFormat::Compress,
+            _ => UndoFormat::Plain,
+        };
+        let outside = self.is_remote.then_some(self.at.as_path());
+        let is_used_up = self.outside.is_some();
+        Some(LaterArchive { index, image, records: &self.records, format, outside, is_used_up })
+    }
+
+    /// As that of a patch that goes; `index` is its place among the sources.
+    pub(super) fn as_archive(&self, index: usize) -> Option<BackoutArchive<'_>> {
         let of_archive = self.device.image.packages.first()?;
         let of_snapshot = self.snapshot.as_ref().and_then(|device| device.image.packages.first());
         Some(BackoutArchive {
+            patch: &self.patch,
+            index,
             package: &self.package,
             image: of_snapshot.unwrap_or(of_archive),
             made_by_scripts: of_snapshot.map(|_| of_archive),

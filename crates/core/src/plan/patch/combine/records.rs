@@ -57,6 +57,10 @@ impl CombinedRecords {
                 (None, _) => self.list.push(record.clone()),
             },
             RecordChange::RemoveTree(path) => self.set(path, record.clone()),
+            RecordChange::Undo { path, archive, part } => {
+                let (archive, part) = (archive + archives, part.clone());
+                self.set(path, RecordChange::Undo { path: path.clone(), archive, part });
+            }
             RecordChange::Ledger(change) => {
                 let known = self.places.get(&change.path).and_then(|place| self.list.get_mut(*place));
                 match known {

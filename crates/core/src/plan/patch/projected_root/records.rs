@@ -14,7 +14,7 @@ use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
 impl ProjectedRoot {
     /// Enters a record into the inventory.
-    pub(super) fn record(&mut self, record: &RecordChange) {
+    pub(in crate::plan::patch) fn record(&mut self, record: &RecordChange) {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {
                 let file =
@@ -43,7 +43,7 @@ impl ProjectedRoot {
             }
             RecordChange::RemoveTree(path) => self.tree_gone(path),
             // Lines of patches that are there are asked for, and those stay.
-            RecordChange::Ledger(_) => {}
+            RecordChange::Ledger(_) | RecordChange::Undo { .. } => {}
         }
     }
 

@@ -35,9 +35,7 @@ pub(super) fn taking_back(
     delivered: &BTreeMap<String, Vec<u8>>,
     saved: BTreeSet<&str>,
 ) -> BTreeMap<String, Vec<u8>> {
-    // pkgadd(1M) itself installs the files of class none
-    let copied = saved.into_iter().filter(|class| *class != "none");
-    let copying = copied.map(|class| (format!("i.{class}"), UNDO_CLASS.into()));
+    let copying = copying_scripts(saved);
     let of_classes = delivered.iter().filter_map(|(name, text)| {
         let class = name.strip_prefix("u.").filter(|class| !class.is_empty())?;
         Some((format!("i.{class}"), text.clone()))
@@ -46,6 +44,14 @@ pub(super) fn taking_back(
     let own = own.map(|(name, text)| (name.to_owned(), text.into())).into_iter();
     // of two with one name the last counts
     own.chain(copying).chain(of_classes).collect()
+}
+
+/// The scripts that copy the saved files of these classes; pkgadd(1M) itself installs those of class none.
+pub(in crate::plan::patch) fn copying_scripts(
+    saved: BTreeSet<&str>,
+) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let copied = saved.into_iter().filter(|class| *class != "none");
+    copied.map(|class| (format!("i.{class}"), UNDO_CLASS.into()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,70 @@
+//! The undo data of a patch that stays and takes over what earlier ones saved: read and verified, as that of patches that
+//! go.
+
+use super::input::BackOutInput;
+use super::undo::{UndoReading, VerifiedUndo};
+use crate::database::archive::{self, ArchiveError};
+use crate::database::{RecordView, installed};
+use crate::operation::failure::Failure;
+use crate::operation::patches::undo_directory::must_be_private;
+use crate::plan::patch::backout_input::LaterUndo;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::outside_path::OutsidePath;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::PatchId;
+
+/// That undo data.
+pub(super) struct HeirUndo {
+    package: PkgInst,
+    /// As its save directory is named.
+    patch: String,
+    /// The manifest that is kept where there is no archive.
+    kept: Option<Manifest>,
+    /// The archive.
+    pub(super) archive: Option<VerifiedUndo>,
+}
+
+impl HeirUndo {
+    /// Reads it.
+    pub(super) fn open(
+        input: &BackOutInput<'_>,
+        reading: &mut UndoReading<'_>,
+        (package, id): (PkgInst, PatchId),
+    ) -> Result<Self, Failure> {
+        let view = RecordView::live(&input.ground.root);
+        let patch = installed::saved_as(&view, &package, &id)?;
+        let kept = archive::kept_manifest(&view, &package, &patch, &*input.ledger(&package)?)?;
+        if kept.is_some() {
+            return Ok(Self { package, patch, kept, archive: None });
+        }
+        let found = input.archive(&package, &patch)?;
+        if found.is_remote() {
+            let path = found.path().as_bytes().to_vec();
+            let directory = OutsidePath::parse(&path).map(|at| at.directory);
+            must_be_private(&input.ground.host, directory.unwrap_or(&path))?;
+        }
+        let archive = reading.undo((&id, &package), found, None)?;
+        if archive.manifest.is_none() {
+            let reason = "it has no manifest".to_owned();
+            return Err(ArchiveError::Damaged { path: archive.at.display().to_string(), reason }.into());
+        }
+        Ok(Self { package, patch, kept: None, archive: Some(archive) })
+    }
+
+    /// As the planner takes it; `index` is the place of its archive among the sources.
+    pub(super) fn as_later(&self, index: usize) -> Option<LaterUndo<'_>> {
+        let (package, patch) = (&self.package, self.patch.clone());
+        match &self.archive {
+            None => Some(LaterUndo { package, patch, manifest: self.kept.as_ref()?, archive: None }),
+            Some(one) => {
+                let archive = Some(one.as_later(index)?);
+                Some(LaterUndo { package, patch, manifest: one.manifest.as_ref()?, archive })
+            }
+        }
+    }
+
+    /// Why the archive of before stays where it is, where it does.
+    pub(super) fn stays(&self) -> Option<String> {
+        self.archive.as_ref()?.stays.clone()
+    }
+}

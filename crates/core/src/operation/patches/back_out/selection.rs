@@ -1,0 +1,95 @@
+//! Which patches of a root a backout is about: those that are named, what requires them, or all that came later.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
+
+use super::request::BackOutRequest;
+use crate::database::{RecordView, ledger};
+use crate::operation::failure::Failure;
+use crate::operation::patches::later_patches::run_of;
+use crate::operation::patches::order_on_root::OrderOnRoot;
+use crate::operation::session::RootAndPolicy;
+use patchadm_changeset::format::run::Run;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// The patches that go: `named`, with everything that requires them where that is wanted, and what came after a point.
+pub(super) fn selected(
+    ground: &RootAndPolicy,
+    request: &BackOutRequest,
+    applied: &AppliedPatches,
+    named: Vec<PatchId>,
+) -> Result<Vec<PatchId>, Failure> {
+    let mut ids = named;
+    if let Some(point) = &request.down_to {
+        for id in after(ground, applied, point)? {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    if request.with_dependents {
+        ids = with_dependents(applied, ids);
+    }
+    Ok(ids)
+}
+
+/// Patches with all that could not stay without them.
+fn with_dependents(applied: &AppliedPatches, mut ids: Vec<PatchId>) -> Vec<PatchId> {
+    let mut at = 0;
+    while let Some(id) = ids.get(at).cloned() {
+        for unmet in applied.dependents_after_removal(&id) {
+            if !ids.contains(&unmet.patch) {
+                ids.push(unmet.patch);
+            }
+        }
+        at += 1;
+    }
+    ids
+}
+
+/// The patches that were applied after a patch, a date or a run.
+fn after(ground: &RootAndPolicy, applied: &AppliedPatches, point: &str) -> Result<Vec<PatchId>, Failure> {
+    let order = OrderOnRoot::of(applied);
+    if let Some(run) = Run::parse(point) {
+        let view = RecordView::live(&ground.root);
+        let is_later = |id: &PatchId| {
+            let packages = applied.get(id).map(|patch| patch.packages.as_slice()).unwrap_or_default();
+            let mut runs = packages
+                .iter()
+                .filter_map(|package| run_of(&ledger::counting(&view, package).ok()?, id.as_str()));
+            runs.next().is_some_and(|number| number > run.number)
+        };
+        return Ok(order.all().filter(|id| is_later(id)).cloned().collect());
+    }
+    if let Some(end) = end_of(point) {
+        return Ok(order.all().filter(|id| order.date(id).is_some_and(|date| date > end)).cloned().collect());
+    }
+    let id = PatchId::parse(point, &ground.policy.separator);
+    let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+    if applied.get(&id).is_none() {
+        return Err(Failure::BadId(format!("{id} is neither an applied patch, nor a date, nor a run")));
+    }
+    Ok(order.all().filter(|other| order.is_after(other, &id)).cloned().collect())
+}
+
+/// The moment that a date means: that of an RFC 3339 text, or the end of a day.
+fn end_of(text: &str) -> Option<DateTime<FixedOffset>> {
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        return Some(moment);
+    }
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    let end = day.and_time(NaiveTime::from_hms_opt(23, 59, 59)?);
+    Some(end.and_utc().fixed_offset())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_its_end() {
+        let end = end_of("2026-11-20").unwrap();
+        assert_eq!(end.to_rfc3339(), "2026-11-20T23:59:59+00:00");
+        assert_eq!(end_of("2026-11-20T07:00:00+01:00").unwrap().to_rfc3339(), "2026-11-20T07:00:00+01:00");
+        assert_eq!(end_of("100-01"), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! Several patches without scripts as one run: of each path only the oldest saved version is switched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::input::BackOutInput;
+use super::planning::{PlannedBackout, plan_together};
+use super::request::BackOutOutcome;
+use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::session::{Session, patch_record};
+use crate::plan::Plan;
+use crate::plan::patch::patch_plan::PatchPlan;
+use patchadm_changeset::transaction::Receipt;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
+
+/// What would become of patches that go as one run, the last applied first. None where they cannot go as one; an error
+/// where one of them may not go.
+pub(super) fn rehearse_together(
+    input: &BackOutInput<'_>,
+    ids: &[PatchId],
+) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
+    let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
+    let outcome = |(id, plan)| BackOutOutcome::of(&id, portion(&planned, plan), Ok(None));
+    Ok(Some(portions(&planned, ids).into_iter().map(outcome).collect()))
+}
+
+/// Backs patches out as one run. None where they cannot go as one; an error where one of them may not go.
+pub(super) fn back_out_together(
+    session: &Session<'_>,
+    input: &BackOutInput<'_>,
+    ids: &[PatchId],
+) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
+    let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
+    let portions = portions(&planned, ids);
+    let told = portions.iter().map(|(_, plan)| patch_record(plan, None, log::of_backout(plan)));
+    let plan = &planned.scripted.plan;
+    let done = session.perform_together(plan, &mut planned.content(), told.collect());
+    let mut results = of_each(done, portions.len()).into_iter();
+    let outcome = |(id, plan)| {
+        let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));
+        BackOutOutcome::of(&id, portion(&planned, plan), result.map(Some))
+    };
+    Ok(Some(portions.into_iter().map(outcome).collect()))
+}
+
+/// The result of the run, for each of its patches.
+fn of_each(done: Result<Receipt, Failure>, count: usize) -> Vec<Result<Receipt, Failure>> {
+    match done {
+        Ok(receipt) => {
+            let last = count.saturating_sub(1);
+            let own = |at: usize| {
+                // What is said of the run is said once.
+                let notes = if at == last { receipt.notes.clone() } else { Vec::new() };
+                Ok(Receipt { run: receipt.run.clone(), bytes: 0, undo: BTreeMap::new(), notes })
+            };
+            (0..count).map(own).collect()
+        }
+        Err(Failure::Transaction(error)) => {
+            (0..count).map(|_| Err(Failure::Transaction(Arc::clone(&error)))).collect()
+        }
+        Err(failure) => {
+            let why = failure.to_string();
+            let rest = (1..count).map(|_| Err(Failure::NotTried(why.clone())));
+            std::iter::once(Err(failure)).chain(rest).collect()
+        }
+    }
+}
+
+/// What the run does for each patch: the objects that its archives have, each with the first patch that has it.
+fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
+    let all = &planned.scripted.plan;
+    let mut owners: BTreeMap<&ObjectPath, &PatchId> = BTreeMap::new();
+    for part in &planned.scripted.parts {
+        let Some(undo) = planned.undo.get(part.index) else { continue };
+        let paths = part.mapped.iter().map(|mapped| &mapped.path).chain(&part.deletes);
+        for path in paths {
+            owners.entry(path).or_insert(&undo.patch);
+        }
+    }
+    let last = ids.last();
+    let portion = |id: &PatchId| {
+        let is_last = last == Some(id);
+        let owner = |path: &ObjectPath| owners.get(path).copied().or(last);
+        let changes = all.changes.iter().filter(|change| owner(&change.path) == Some(id)).cloned();
+        let mut packages = Vec::new();
+        for undo in planned.undo.iter().filter(|undo| undo.patch == *id) {
+            packages.push(undo.package.clone());
+        }
+        let plan = Plan {
+            patches: vec![id.to_string()],
+            packages,
+            changes: changes.collect(),
+            records: Vec::new(),
+            contents: BTreeMap::new(),
+            undo: Vec::new(),
+            versions: Vec::new(),
+            space: if is_last { all.space.clone() } else { Vec::new() },
+            discard: Vec::new(),
+            notes: if is_last { all.notes.clone() } else { Vec::new() },
+            ..all.clone()
+        };
+        (id.clone(), plan)
+    };
+    ids.iter().map(portion).collect()
+}
+
+/// A plan of one patch of the run.
+fn portion(planned: &PlannedBackout, plan: Plan) -> PatchPlan {
+    let missing = planned.scripted.missing.iter();
+    let own =
+        missing.filter(|path| plan.changes.iter().any(|change| change.path == **path)).cloned().collect();
+    PatchPlan { plan, parts: Vec::new(), hooks: Vec::new(), no_undo: false, again: false, missing: own }
+}

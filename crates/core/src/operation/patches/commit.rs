@@ -1,0 +1,268 @@
+//! `patchadm commit`: undo data is given up. Of a patch only the manifest and the list of its paths stay, for the patches
+//! around it.
+//!
+//! All is one run; archives outside the root are removed after its commit. Undo data of another tool is not given up: with
+//! it would go all that is known of the paths of its patch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::database::archive;
+use crate::database::{RecordView, installed, saves};
+use crate::format::handed_down::HANDED_DOWN;
+use crate::format::ledger::SNAPSHOT;
+use crate::inventory::Save;
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::patches::ledgers::LedgerCache;
+use crate::operation::patches::order_on_root::OrderOnRoot;
+use crate::operation::session::{
+    Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, without_lock,
+};
+use crate::plan::ledger::{LedgerChange, LedgerRewrite};
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::{Plan, RecordChange, UndoArchive, UndoPart, UndoPlace};
+use patchadm_changeset::format::manifest::{KEPT_MANIFEST, Manifest};
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::places;
+
+/// What undo data is to be given up.
+#[derive(Clone, Debug, Default)]
+pub struct CommitRequest {
+    /// The ids, as they were typed.
+    pub ids: Vec<String>,
+    /// That of all patches that are not effective.
+    pub superseded: bool,
+    /// That of all patches but the newest ones, as many as this.
+    pub keep: Option<usize>,
+    /// Plan only; nothing is changed.
+    pub dry_run: bool,
+}
+
+/// What was given up, or would be.
+#[derive(Debug, Default)]
+pub struct CommitReport {
+    /// The run that recovery found unfinished before anything else, and what became of it.
+    pub recovered: Recovered,
+    /// The patches, in the order of listings.
+    pub patches: Vec<CommittedPatch>,
+    /// The run; none where nothing was changed.
+    pub receipt: Option<Receipt>,
+}
+
+/// A patch whose undo data is given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedPatch {
+    /// The patch.
+    pub id: PatchId,
+    /// The packages in which it had undo data; none where it had none any more.
+    pub packages: Vec<PkgInst>,
+    /// The bytes of its archives.
+    pub freed: u64,
+}
+
+/// Gives undo data up. One patch that is refused, and nothing is changed.
+pub fn commit_patches(
+    root: &Root,
+    request: &CommitRequest,
+    caller: &Caller<'_>,
+) -> Result<CommitReport, Failure> {
+    must_have_database(root)?;
+    if request.dry_run {
+        let ground = RootAndPolicy::of(root)?.for_who_may()?;
+        let planned = without_lock(root, || {
+            must_agree(root, |_| false)?;
+            Committing::of(&ground)?.plan(request, caller)
+        })?;
+        return Ok(CommitReport { patches: planned.patches, ..CommitReport::default() });
+    }
+    may_change(root)?;
+    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    must_agree(root, |_| false)?;
+    let planned = Committing::of(&session.ground)?.plan(request, caller)?;
+    let receipt = match &planned.plan {
+        Some(plan) => Some(session.perform(plan, &mut NoContent, None, String::new())?),
+        None => None,
+    };
+    Ok(CommitReport { recovered: session.recovered, patches: planned.patches, receipt })
+}
+
+/// What is to be done; no plan where no patch has undo data.
+struct PlannedCommit {
+    patches: Vec<CommittedPatch>,
+    plan: Option<Plan>,
+}
+
+/// The root, as far as it is asked.
+struct Committing<'a> {
+    ground: &'a RootAndPolicy,
+    applied: AppliedPatches,
+    ledgers: LedgerCache,
+}
+
+/// The changes that give undo data up.
+#[derive(Default)]
+struct GivenUp {
+    records: Vec<RecordChange>,
+    undo: Vec<UndoArchive>,
+    discard: Vec<PathBuf>,
+    notes: Vec<String>,
+    ledgers: BTreeMap<PkgInst, LedgerChange>,
+}
+
+impl<'a> Committing<'a> {
+    fn of(ground: &'a RootAndPolicy) -> Result<Self, Failure> {
+        let applied = ground.recorded(&ground.packages()?)?;
+        Ok(Self { ground, applied, ledgers: LedgerCache::default() })
+    }
+
+    /// The patches that are meant, in the order of listings.
+    fn chosen(&self, request: &CommitRequest) -> Result<Vec<PatchId>, Failure> {
+        let mut chosen: BTreeSet<&PatchId> = BTreeSet::new();
+        for text in &request.ids {
+            let id = PatchId::parse(text, &self.ground.policy.separator);
+            let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+            let known = self.applied.get(&id);
+            chosen.insert(&known.ok_or_else(|| Reason::NotApplied.of(Command::Commit, &id))?.id);
+        }
+        if request.superseded {
+            let all = self.applied.iter().map(|patch| &patch.id);
+            chosen.extend(all.filter(|id| !self.applied.is_effective(id)));
+        }
+        if let Some(keep) = request.keep {
+            chosen.extend(OrderOnRoot::of(&self.applied).newest_first().into_iter().skip(keep));
+        }
+        let listed = self.applied.iter().map(|patch| &patch.id);
+        Ok(listed.filter(|id| chosen.contains(id)).cloned().collect())
+    }
+
+    fn plan(&self, request: &CommitRequest, caller: &Caller<'_>) -> Result<PlannedCommit, Failure> {
+        let (mut patches, mut given_up) = (Vec::new(), GivenUp::default());
+        for id in self.chosen(request)? {
+            let of = self.applied.get(&id).map(|patch| patch.packages.clone()).unwrap_or_default();
+            let mut committed = CommittedPatch { id, packages: Vec::new(), freed: 0 };
+            for package in of {
+                if let Some(freed) = self.give_up(&committed.id, &package, &mut given_up)? {
+                    committed.freed += freed;
+                    committed.packages.push(package);
+                }
+            }
+            patches.push(committed);
+        }
+        let packages: Vec<PkgInst> = given_up.ledgers.keys().cloned().collect();
+        let Some(last) = packages.last() else { return Ok(PlannedCommit { patches, plan: None }) };
+        let ledgers = given_up.ledgers.into_values().map(RecordChange::Ledger);
+        let with_undo = patches.iter().filter(|patch| !patch.packages.is_empty());
+        let plan = Plan {
+            command: Command::Commit.name(),
+            patches: with_undo.map(|patch| patch.id.to_string()).collect(),
+            trailer: caller.now.trailer("patchadm", last),
+            packages,
+            changes: Vec::new(),
+            records: given_up.records.into_iter().chain(ledgers).collect(),
+            contents: BTreeMap::new(),
+            undo: given_up.undo,
+            versions: Vec::new(),
+            space: Vec::new(),
+            discard: given_up.discard,
+            signature: None,
+            notes: given_up.notes,
+        };
+        Ok(PlannedCommit { patches, plan: Some(plan) })
+    }
+
+    /// Gives the undo data of a patch in a package up: its bytes; none where there is none.
+    fn give_up(
+        &self,
+        id: &PatchId,
+        package: &PkgInst,
+        given_up: &mut GivenUp,
+    ) -> Result<Option<u64>, Failure> {
+        let ground = self.ground;
+        let view = RecordView::live(&ground.root);
+        let name = installed::saved_as(&view, package, id)?;
+        let saves = saves::saves(&view, package).map_err(Failure::Database)?;
+        let Some(save) = saves.get(&name).filter(|save| save.has_archive()) else { return Ok(None) };
+        let ledger = self.ledgers.of(&view, package)?;
+        let outside = ground.outside.with(None);
+        let found = archive::find_with(&view, &ground.host, package, &name, &ledger, &outside)?;
+        let size = found.size();
+        if found.is_remote() && found.may_be_removed(&ground.root, &outside) {
+            given_up.discard.push(PathBuf::from(found.path()));
+        } else if found.is_remote() {
+            given_up.notes.push(format!(
+                "the undo archive {} stays: the ledger of the root does not name that place",
+                found.path()
+            ));
+        }
+        let manifest = found.telling(&view)?.bound_manifest()?.ok_or_else(|| {
+            let reason = "it was not made by this program, and nothing else tells the paths of the patch";
+            let (package, reason) = (package.clone(), reason.to_owned());
+            Reason::BadUndoData { package, reason }.of(Command::Commit, id)
+        })?;
+        given_up.add(&ground.root, package, &name, save, manifest)?;
+        Ok(Some(size))
+    }
+}
+
+impl GivenUp {
+    fn add(
+        &mut self,
+        root: &Root,
+        package: &PkgInst,
+        name: &str,
+        save: &Save,
+        manifest: Manifest,
+    ) -> Result<(), Failure> {
+        let at = |file: &str| -> Result<ObjectPath, Failure> {
+            let save = places::save(package).join(name.as_bytes());
+            let path = save.and_then(|save| save.join(file.as_bytes()));
+            path.map_err(|error| Failure::BadId(format!("{name}: {error}")))
+        };
+        let archive = self.undo.len();
+        let parts = [(KEPT_MANIFEST, UndoPart::Manifest), ("undo.paths", UndoPart::Paths)];
+        for (file, part) in parts {
+            self.records.push(RecordChange::Undo { path: at(file)?, archive, part });
+        }
+        let files = save.archive.iter().map(String::as_str);
+        let files = files.chain(save.remote.as_ref().map(|_| "remote"));
+        for file in files.chain(["undo.b3", HANDED_DOWN]) {
+            let path = at(file)?;
+            if root.read(&path, 0)?.is_some() {
+                self.records.push(RecordChange::RemoveFile(path));
+            }
+        }
+        let snapshot = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
+        if root.list(&at(snapshot)?)?.is_some() {
+            self.records.push(RecordChange::RemoveTree(at(snapshot)?));
+        }
+        let change = self.ledgers.entry(package.clone()).or_insert_with(|| LedgerChange::of(package));
+        change.rewritten.push(LedgerRewrite { patch: name.to_owned(), is_given_up: true, is_adopted: false });
+        self.undo.push(kept(package, name, manifest));
+        Ok(())
+    }
+}
+
+/// What stays of undo data: the manifest, without the saved contents.
+fn kept(package: &PkgInst, name: &str, mut manifest: Manifest) -> UndoArchive {
+    for record in &mut manifest.objects {
+        record.member = None;
+    }
+    UndoArchive {
+        package: package.clone(),
+        patch: name.to_owned(),
+        pkginfo: Params::new(),
+        saved: Vec::new(),
+        passing: BTreeMap::new(),
+        deletes: Vec::new(),
+        scripts: BTreeMap::new(),
+        records: BTreeMap::new(),
+        manifest,
+        format: UndoFormat::Gzip,
+        place: UndoPlace::ManifestOnly,
+    }
+}

@@ -1,0 +1,66 @@
+//! The order in which the patches of a root were applied.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, FixedOffset};
+
+use crate::operation::queries::applied_date::applied_date;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// The order in which the patches of a root were applied: within a package that of its list, between packages by date,
+/// then by id.
+pub(super) struct OrderOnRoot<'a> {
+    applied: &'a AppliedPatches,
+    dates: BTreeMap<&'a PatchId, DateTime<FixedOffset>>,
+}
+
+impl<'a> OrderOnRoot<'a> {
+    /// Reads the dates.
+    pub(super) fn of(applied: &'a AppliedPatches) -> Self {
+        let mut dates = BTreeMap::new();
+        for of in applied.packages() {
+            for id in of.list.iter() {
+                if let Some(date) = of.installed(id).and_then(|info| applied_date(&info.date)) {
+                    dates.entry(id).or_insert(date);
+                }
+            }
+        }
+        Self { applied, dates }
+    }
+
+    /// The patches, in the order of listings.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'a PatchId> {
+        self.applied.iter().map(|patch| &patch.id)
+    }
+
+    /// When a patch was applied, where its record says so.
+    pub(super) fn date(&self, id: &PatchId) -> Option<DateTime<FixedOffset>> {
+        self.dates.get(id).copied()
+    }
+
+    /// Whether a patch was applied after another one.
+    pub(super) fn is_after(&self, one: &PatchId, other: &PatchId) -> bool {
+        for of in self.applied.packages() {
+            let place = |id: &PatchId| of.list.iter().position(|known| known == id);
+            if let (Some(one), Some(other)) = (place(one), place(other)) {
+                return one > other;
+            }
+        }
+        (self.date(one), one) > (self.date(other), other)
+    }
+
+    /// The patches, the last applied first.
+    pub(super) fn newest_first(&self) -> Vec<&'a PatchId> {
+        let mut rest: Vec<&PatchId> = self.all().collect();
+        let mut ordered = Vec::with_capacity(rest.len());
+        while !rest.is_empty() {
+            let is_last = |at: &usize| {
+                let one = rest.get(*at).copied();
+                one.is_some_and(|one| !rest.iter().any(|other| self.is_after(other, one)))
+            };
+            let next = (0..rest.len()).find(is_last).unwrap_or(0);
+            ordered.push(rest.remove(next));
+        }
+        ordered
+    }
+}

@@ -1,0 +1,191 @@
+//! The records of a package while patches go from it: its parameters and record files, patch by patch.
+
+use std::collections::BTreeSet;
+
+use super::backout_input::{BackoutArchive, Later};
+use super::handing_down::Left;
+use super::interrupted;
+use super::later::{Among, LaterManifests};
+use super::projected_root::ProjectedRoot;
+use crate::inventory::{Inventory, Touched};
+use crate::plan::clock::Now;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::parameters;
+use crate::plan::records::{package_path, reactivate, save_of};
+use crate::plan::refusal::Reason;
+use crate::plan::{RecordChange, UndoPart};
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::remote::RemoteArchive;
+use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// A package whose records go back, one patch after another.
+pub(super) struct RecordsBefore<'a> {
+    package: &'a PkgInst,
+    /// The package after the patches that went so far.
+    root: ProjectedRoot,
+    /// What has become different so far.
+    pub(super) changes: Vec<RecordChange>,
+}
+
+impl<'a> RecordsBefore<'a> {
+    /// The package as it is.
+    pub(super) fn of(package: &'a PkgInst, inventory: &Inventory, now: &Now) -> Self {
+        let packages = inventory.packages.get_key_value(package);
+        let packages =
+            packages.map(|(name, installed)| (name.clone(), installed.clone())).into_iter().collect();
+        let inventory = Inventory { packages, ..Inventory::default() };
+        let root = ProjectedRoot::new(inventory, Touched::default(), now.timestamp());
+        Self { package, root, changes: Vec::new() }
+    }
+
+    /// Takes a patch out; the parameters then. `known` are the manifests of later patches, `going` all that go.
+    pub(super) fn back_out(
+        &mut self,
+        id: &PatchId,
+        archive: &BackoutArchive<'_>,
+        (separator, known, going): (&str, &LaterManifests, &BTreeSet<&PatchId>),
+    ) -> Result<Params, Reason> {
+        let inventory = &self.root.inventory;
+        let among = Among { id, inventory, separator, known, going: going.clone() };
+        let (params, changes) = records(among, self.package, archive)?;
+        changes.iter().for_each(|change| self.root.record(change));
+        self.changes.extend(changes);
+        Ok(params)
+    }
+}
+
+/// The records of a package as they were before a patch.
+fn records(
+    among: Among<'_>,
+    package: &PkgInst,
+    archive: &BackoutArchive<'_>,
+) -> Result<(Params, Vec<RecordChange>), Reason> {
+    let Among { id, inventory, separator, .. } = among;
+    let installed = inventory.packages.get(package).ok_or(Reason::NotApplied)?;
+    let later = &among.later(package)?;
+    let old = old_params(package, archive)?;
+    let set_by_unknown = |name: &str| set_by_unknown(name, later, &installed.params, id);
+    let set_later = |name: &str| set_by_known(name, later) || set_by_unknown(name);
+    let mut left = Left::default();
+    let mut new = match archive.manifest {
+        Some(manifest) => {
+            let of = among.handing_down(package)?;
+            let before = of.before(id, manifest, old, archive.records)?;
+            left = of.hand_down(manifest, &before, later)?;
+            let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
+            let (current, names) = (&installed.params, &manifest.header.parameters);
+            let mut new = parameters::taken_back(current, &before.params, names, is_set);
+            if let Some(classes) = &left.classes {
+                new.set("CLASSES", classes);
+            }
+            new
+        }
+        None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
+    };
+    let mut applied = among.applied(package)?;
+    applied.record_backed_out(id);
+    applied.write(id, &mut new);
+    let file = archive.records.get(&b"pkginfo"[..]).or(installed.records.get(&b"pkginfo"[..]));
+    let mut changes = vec![RecordChange::Write {
+        path: package_path(package, b"pkginfo")?,
+        bytes: params::write(&new),
+        mode: file.map_or(Mode::of(0o644), |file| file.mode),
+        mtime: None,
+    }];
+    changes.extend(reactivate(package, installed, id, separator)?);
+    if let Some((name, _)) = save_of(installed, id, separator) {
+        changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
+    }
+    changes.extend(interrupted::forget(package, installed, id, separator)?);
+    changes.extend(left.changes);
+    changes.push(RecordChange::Ledger(LedgerChange::of(package)));
+    Ok((new, changes))
+}
+
+/// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.
+fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params, Reason> {
+    let Some(file) = archive.records.get(&b"pkginfo"[..]) else {
+        return match archive.manifest {
+            None => Ok(archive.image.params.clone()),
+            Some(_) => Err(Reason::BadUndoData {
+                package: package.clone(),
+                reason: "the saved pkginfo is missing".to_owned(),
+            }),
+        };
+    };
+    let parsed = ParamFile::parse(&file.bytes).map_err(|error| Reason::BadUndoData {
+        package: package.clone(),
+        reason: format!("the saved pkginfo: {error}"),
+    })?;
+    Ok(parsed.params())
+}
+
+/// Whether a later patch with a manifest has set a parameter again.
+fn set_by_known(name: &str, later: &Later<'_>) -> bool {
+    let mut manifests = later.iter().filter_map(|(_, manifest)| *manifest);
+    manifests.any(|manifest| manifest.header.parameters.iter().any(|set| set == name))
+}
+
+/// Whether a later patch without manifest has set a parameter again: of such a one only the usual words are known.
+fn set_by_unknown(name: &str, later: &Later<'_>, current: &Params, id: &PatchId) -> bool {
+    let unknown = later.iter().any(|(_, manifest)| manifest.is_none());
+    let last = current.text("SUNW_PATCHID");
+    unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
+}
+
+/// The changes of several patches as one run makes them: the last word on each file counts, and of a directory that goes
+/// nothing else is said.
+pub(super) fn fold(changes: Vec<RecordChange>) -> Vec<RecordChange> {
+    let mut folded: Vec<RecordChange> = Vec::new();
+    for change in changes {
+        match &change {
+            RecordChange::RemoveTree(path) => folded.retain(|known| {
+                let is_in = |at: &ObjectPath| at == path || at.is_below(path);
+                let from = if let RecordChange::Move { from, .. } = known { is_in(from) } else { false };
+                !is_in(known.path()) && !from
+            }),
+            RecordChange::Ledger(new) => {
+                let known = folded.iter_mut().find_map(|known| match known {
+                    RecordChange::Ledger(known) if known.path == new.path => Some(known),
+                    _ => None,
+                });
+                if let Some(known) = known {
+                    known.add(new);
+                    continue;
+                }
+            }
+            RecordChange::Undo { .. } => {
+                add_undo(&mut folded, change);
+                continue;
+            }
+            _ => folded
+                .retain(|known| known.path() != change.path() || matches!(known, RecordChange::Move { .. })),
+        }
+        folded.push(change);
+    }
+    folded
+}
+
+/// Adds a file of undo data that is written anew, which another change may rename or write at the same time.
+fn add_undo(folded: &mut Vec<RecordChange>, mut change: RecordChange) {
+    let RecordChange::Undo { path, part, .. } = &mut change else { return };
+    for known in folded.iter_mut() {
+        match known {
+            RecordChange::Move { from, to } if from == path => {
+                *path = to.clone();
+                *known = RecordChange::RemoveFile(from.clone());
+            }
+            _ => {}
+        }
+    }
+    let written =
+        folded.iter().position(|known| matches!(known, RecordChange::Write { path: at, .. } if at == path));
+    if let Some(RecordChange::Write { bytes, .. }) = written.map(|at| folded.remove(at))
+        && let (UndoPart::Pointer(pointer), Ok(new)) = (part, RemoteArchive::parse(&bytes))
+    {
+        *pointer = new;
+    }
+    folded.push(change);
+}

@@ -1,0 +1,403 @@
+//! The chains of the paths of a package, and what becomes of each when some of its patches go.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType};
+use patchadm_svr4::patch::PatchId;
+
+/// A patch that is applied to a package.
+#[derive(Clone, Debug)]
+pub(in crate::plan::patch) struct ChainPatch<'a> {
+    /// The patch.
+    pub(in crate::plan::patch) id: PatchId,
+    /// What it did; none where its undo data does not say so.
+    pub(in crate::plan::patch) manifest: Option<&'a Manifest>,
+    /// Whether it goes.
+    pub(in crate::plan::patch) goes: bool,
+}
+
+/// What a patch did to a path.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::plan::patch) struct Link<'a> {
+    /// The place of the patch among those of the package.
+    pub(in crate::plan::patch) at: usize,
+    /// What its manifest says of the path.
+    pub(in crate::plan::patch) record: &'a ObjectRecord,
+}
+
+/// Patches that go and have a path one after another, with nothing between them that stays.
+#[derive(Clone, Debug)]
+pub(in crate::plan::patch) struct Run<'a> {
+    /// The links, in the order in which the patches were applied; never empty.
+    links: Vec<Link<'a>>,
+    /// The next link, of a patch that stays; none where the path is then as it was before the run.
+    pub(in crate::plan::patch) heir: Option<Link<'a>>,
+    /// Records of the path in patches that stay, after the run and before the heir, that are no links: they follow what
+    /// comes back.
+    pub(in crate::plan::patch) followers: Vec<Link<'a>>,
+}
+
+/// The chains of a package of which some patches go.
+#[derive(Debug)]
+pub(in crate::plan::patch) struct Chains<'a> {
+    /// The patches of the package, in the order in which they were applied.
+    pub(in crate::plan::patch) order: Vec<ChainPatch<'a>>,
+    /// The runs, sorted by path.
+    pub(in crate::plan::patch) runs: Vec<Run<'a>>,
+    /// The patches that stay and have something below a path that one that goes has, by that path.
+    below: HashMap<&'a str, Vec<usize>>,
+    /// The paths of all links of patches that go, with the places of these.
+    linked: HashSet<(usize, &'a str)>,
+}
+
+impl<'a> Run<'a> {
+    /// The path, as manifests write it.
+    pub(in crate::plan::patch) fn path(&self) -> &'a str {
+        self.first().record.path.as_str()
+    }
+
+    /// The first link: the line of the path before it comes back.
+    pub(in crate::plan::patch) fn first(&self) -> Link<'a> {
+        // A run is made with its first link.
+        self.links.first().copied().unwrap_or(Link { at: 0, record: NOTHING })
+    }
+
+    /// The last link.
+    pub(in crate::plan::patch) fn last(&self) -> Link<'a> {
+        self.links.last().copied().unwrap_or_else(|| self.first())
+    }
+
+    /// The first link whose patch changed the object: what it saved comes back. None where all found it as they deliver
+    /// it.
+    pub(in crate::plan::patch) fn saver(&self) -> Option<Link<'a>> {
+        self.links.iter().copied().find(|link| !link.record.is_untouched())
+    }
+
+    /// All links.
+    pub(in crate::plan::patch) fn links(&self) -> &[Link<'a>] {
+        &self.links
+    }
+
+    /// What was saved of bytes that no patch had put there, link by link: an administrator's. Each with the patch before,
+    /// after which they were written, and the link whose patch saved them. What comes back anyway is not among them.
+    pub(in crate::plan::patch) fn edited(&self) -> Vec<(usize, Link<'a>)> {
+        let Some(saver) = self.saver() else { return Vec::new() };
+        let from = self.links.iter().skip_while(|link| link.at != saver.at).copied();
+        let all: Vec<Link<'a>> = from.chain(self.heir).collect();
+        let mut edited = Vec::new();
+        for pair in all.windows(2) {
+            let [before, after] = pair else { continue };
+            let Some(found) = after.record.was.as_ref().filter(|_| !after.record.is_untouched()) else {
+                continue;
+            };
+            let made = before.record.became.as_ref().is_some_and(|made| has_same_content(made, found));
+            let comes_back = saver.record.was.as_ref().is_some_and(|was| has_same_content(was, found));
+            if !made && !comes_back && found.kind != RecordedType::Directory {
+                edited.push((before.at, *after));
+            }
+        }
+        edited
+    }
+}
+
+/// A record that says nothing.
+static NOTHING: &ObjectRecord = &ObjectRecord {
+    path: String::new(),
+    was: None,
+    line: None,
+    became: None,
+    new_line: None,
+    kept: false,
+    delivered: false,
+    member: None,
+};
+
+impl<'a> Chains<'a> {
+    /// The chains of a package with these patches, in the order in which they were applied.
+    pub(in crate::plan::patch) fn of(order: Vec<ChainPatch<'a>>) -> Self {
+        let mut links: BTreeMap<&'a str, Vec<Link<'a>>> = BTreeMap::new();
+        let mut others: HashMap<&'a str, Vec<Link<'a>>> = HashMap::new();
+        let heirs = Heirs::of(&order);
+        for (at, patch) in order.iter().enumerate().filter(|(_, patch)| patch.goes) {
+            for record in objects(patch).filter(|record| heirs.is_link(at, record)) {
+                links.entry(record.path.as_str()).or_default().push(Link { at, record });
+            }
+        }
+        for (at, patch) in order.iter().enumerate().filter(|(_, patch)| !patch.goes) {
+            for record in objects(patch) {
+                let link = Link { at, record };
+                match links.get_mut(record.path.as_str()) {
+                    Some(known) if is_delivered_or_deleted(record) => known.push(link),
+                    Some(_) if !record.kept => others.entry(record.path.as_str()).or_default().push(link),
+                    _ => {}
+                }
+            }
+        }
+        let mut runs = Vec::new();
+        for (path, mut links) in links {
+            links.sort_by_key(|link| link.at);
+            for mut run in runs_of(&links, &order) {
+                let until = run.heir.map_or(usize::MAX, |heir| heir.at);
+                let between = |link: &&Link<'a>| (run.last().at..until).contains(&link.at);
+                run.followers = others.get(path).into_iter().flatten().filter(between).copied().collect();
+                runs.push(run);
+            }
+        }
+        let links = runs.iter().flat_map(Run::links);
+        let linked = links.map(|link| (link.at, link.record.path.as_str())).collect();
+        Self { order, runs, below: heirs.below, linked }
+    }
+
+    /// The records of a going patch that are no links: lines of objects that it left, other names of a file, edited files
+    /// that stayed, and directories made on the way.
+    pub(in crate::plan::patch) fn others(&self, at: usize) -> Vec<&'a ObjectRecord> {
+        let Some(patch) = self.order.get(at) else { return Vec::new() };
+        objects(patch).filter(|record| !self.linked.contains(&(at, record.path.as_str()))).collect()
+    }
+
+    /// A patch that stays, was applied after the run began and before its heir, and has something below its path.
+    pub(in crate::plan::patch) fn used_below(&self, run: &Run<'_>) -> Option<&PatchId> {
+        let until = run.heir.map_or(usize::MAX, |heir| heir.at);
+        let between = run.saver().unwrap_or(run.first()).at + 1..until;
+        let mut used = self.below.get(run.path()).into_iter().flatten();
+        self.order.get(*used.rfind(|at| between.contains(at))?).map(|patch| &patch.id)
+    }
+
+    /// The patches that stay and whose undo data changes, each with the runs that it takes over or follows.
+    pub(in crate::plan::patch) fn heirs(&self) -> BTreeMap<usize, Vec<&Run<'a>>> {
+        let mut heirs: BTreeMap<usize, Vec<&Run<'a>>> = BTreeMap::new();
+        for run in &self.runs {
+            for link in run.followers.iter().chain(&run.heir) {
+                heirs.entry(link.at).or_default().push(run);
+            }
+        }
+        heirs
+    }
+}
+
+/// Cuts a chain into its runs.
+fn runs_of<'a>(links: &[Link<'a>], order: &[ChainPatch<'a>]) -> Vec<Run<'a>> {
+    let goes = |link: &Link<'a>| order.get(link.at).is_some_and(|patch| patch.goes);
+    let run = |links, heir| Run { links, heir, followers: Vec::new() };
+    let mut runs: Vec<Run<'a>> = Vec::new();
+    let mut open: Vec<Link<'a>> = Vec::new();
+    for link in links {
+        if goes(link) {
+            open.push(*link);
+        } else if !open.is_empty() {
+            runs.push(run(std::mem::take(&mut open), Some(*link)));
+        }
+    }
+    if !open.is_empty() {
+        runs.push(run(open, None));
+    }
+    runs
+}
+
+fn objects<'a>(patch: &ChainPatch<'a>) -> impl Iterator<Item = &'a ObjectRecord> + use<'a> {
+    patch.manifest.into_iter().flat_map(|manifest| &manifest.objects)
+}
+
+/// Whether a patch delivers or deletes a path, or changed it by another name; made on the way to others does not count.
+pub(in crate::plan::patch) fn is_delivered_or_deleted(record: &ObjectRecord) -> bool {
+    record.has_path() && !is_made_on_the_way(record)
+}
+
+/// Whether a patch made a directory only for the objects that it delivers below.
+pub(in crate::plan::patch) fn is_made_on_the_way(record: &ObjectRecord) -> bool {
+    let is_directory = record.became.as_ref().is_some_and(|became| became.kind == RecordedType::Directory);
+    record.was.is_none() && is_directory && !record.delivered
+}
+
+/// Whether two states have the same type and bytes or target.
+pub(in crate::plan::patch) fn has_same_content(one: &RecordedState, other: &RecordedState) -> bool {
+    let of = |state: &RecordedState| (state.kind, state.target.clone(), state.device);
+    let bytes = match (&one.b3, &other.b3) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.size == other.size,
+    };
+    of(one) == of(other) && bytes
+}
+
+/// What the patches that stay have below and at the paths of those that go.
+struct Heirs<'a> {
+    /// The patches that have something below a path.
+    below: HashMap<&'a str, Vec<usize>>,
+    /// The patches that have something below a path made on the way by one that goes, and those that deliver it.
+    made: HashMap<&'a str, Vec<(usize, bool)>>,
+}
+
+impl<'a> Heirs<'a> {
+    fn of(order: &[ChainPatch<'a>]) -> Self {
+        let going: Vec<&ObjectRecord> = order.iter().filter(|patch| patch.goes).flat_map(objects).collect();
+        let made = going.iter().filter(|record| is_made_on_the_way(record));
+        let mut heirs = Self {
+            below: going.iter().map(|record| (record.path.as_str(), Vec::new())).collect(),
+            made: made.map(|record| (record.path.as_str(), Vec::new())).collect(),
+        };
+        for (at, patch) in order.iter().enumerate().filter(|(_, patch)| !patch.goes) {
+            for record in objects(patch).filter(|record| record.has_path()) {
+                heirs.note(at, record);
+            }
+        }
+        heirs
+    }
+
+    fn note(&mut self, at: usize, record: &'a ObjectRecord) {
+        if is_delivered_or_deleted(record)
+            && let Some(known) = self.made.get_mut(record.path.as_str())
+        {
+            known.push((at, true));
+        }
+        let mut path = record.path.as_str();
+        while let Some((above, _)) = path.rsplit_once('/').filter(|_| record.became.is_some()) {
+            if let Some(known) = self.below.get_mut(above).filter(|known| known.last() != Some(&at)) {
+                known.push(at);
+            }
+            if let Some(known) = self.made.get_mut(above).filter(|known| !known.contains(&(at, false))) {
+                known.push((at, false));
+            }
+            path = above;
+        }
+    }
+
+    /// Whether a record of the going patch at this place is a link. A directory made on the way is one, unless the next
+    /// patch that needs it only has objects below: that one is then who made it.
+    fn is_link(&self, at: usize, record: &ObjectRecord) -> bool {
+        if !is_made_on_the_way(record) {
+            return record.has_path();
+        }
+        let Some(known) = self.made.get(record.path.as_str()) else { return true };
+        let later = known.iter().filter(|(other, _)| *other > at);
+        let next = later.clone().map(|(other, _)| *other).min();
+        next.is_none_or(|next| later.clone().any(|(other, delivers)| *other == next && *delivers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_changeset::format::manifest::ManifestHeader;
+
+    fn state(content: &str) -> RecordedState {
+        RecordedState {
+            kind: if content == "/" { RecordedType::Directory } else { RecordedType::File },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: patchadm_rootfs::Timestamp::default(),
+            size: Some(content.len() as u64),
+            b3: Some(patchadm_rootfs::Digest::of(content.as_bytes()).to_string()),
+            target: None,
+            device: None,
+            xattrs: BTreeMap::new(),
+            group: None,
+        }
+    }
+
+    /// A manifest of `PATH BEFORE AFTER` triples; `-` is nothing, `/` a directory.
+    fn manifest(objects: &[(&str, &str, &str)], delivered: bool) -> Manifest {
+        let state = |text: &str| (text != "-").then(|| state(text));
+        let objects = objects.iter().map(|(path, was, became)| ObjectRecord {
+            path: (*path).to_owned(),
+            was: state(was),
+            became: state(became),
+            delivered: delivered && *became != "-",
+            ..NOTHING.clone()
+        });
+        let header = ManifestHeader {
+            manifest: 2,
+            patch: String::new(),
+            package: String::new(),
+            root: String::new(),
+            obsoletes: Vec::new(),
+            parameters: Vec::new(),
+            made_records: Vec::new(),
+            records: None,
+            classes: None,
+            features: Vec::new(),
+            silent: Vec::new(),
+            record_times: BTreeMap::new(),
+            scripts: false,
+            open_attributes: None,
+        };
+        Manifest { header, objects: objects.collect() }
+    }
+
+    fn chains<'a>(manifests: &'a [Manifest], going: &[usize]) -> Chains<'a> {
+        let patch = |(at, manifest): (usize, &'a Manifest)| ChainPatch {
+            id: PatchId::new(&format!("{}-01", 100 + at)).unwrap(),
+            manifest: Some(manifest),
+            goes: going.contains(&at),
+        };
+        Chains::of(manifests.iter().enumerate().map(patch).collect())
+    }
+
+    /// Each run: path, first and last patch, the heir.
+    fn shown(chains: &Chains<'_>) -> Vec<(String, usize, usize, Option<usize>)> {
+        let run = |run: &Run<'_>| {
+            (run.path().to_owned(), run.first().at, run.last().at, run.heir.map(|heir| heir.at))
+        };
+        chains.runs.iter().map(run).collect()
+    }
+
+    #[test]
+    fn the_worked_example() {
+        let a = manifest(&[("/httpd", "h0", "hA"), ("/x", "-", "x")], true);
+        let b = manifest(&[("/httpd", "hA", "hB"), ("/lib", "w0", "wB"), ("/x", "x", "xB")], true);
+        let c = manifest(&[("/httpd", "hB", "hC")], true);
+        let all = [a, b, c];
+        let run = |path: &str, first, last, heir| (path.to_owned(), first, last, heir);
+        assert_eq!(shown(&chains(&all, &[0])), [run("/httpd", 0, 0, Some(1)), run("/x", 0, 0, Some(1))]);
+        assert_eq!(
+            shown(&chains(&all, &[0, 1])),
+            [run("/httpd", 0, 1, Some(2)), run("/lib", 1, 1, None), run("/x", 0, 1, None)]
+        );
+        assert_eq!(
+            shown(&chains(&all, &[0, 2])),
+            [run("/httpd", 0, 0, Some(1)), run("/httpd", 2, 2, None), run("/x", 0, 0, Some(1))]
+        );
+    }
+
+    #[test]
+    fn bytes_that_no_patch_made_are_an_administrators() {
+        let all = [manifest(&[("/f", "f0", "fA")], true), manifest(&[("/f", "mine", "fB")], true)];
+        let found = chains(&all, &[0]);
+        let [run] = found.runs.as_slice() else { panic!() };
+        let edited: Vec<_> = run.edited().iter().map(|(before, link)| (*before, link.at)).collect();
+        assert_eq!(edited, [(0, 1)]);
+        let back = [manifest(&[("/f", "f0", "fA")], true), manifest(&[("/f", "f0", "fB")], true)];
+        assert!(chains(&back, &[0]).runs[0].edited().is_empty(), "what comes back anyway needs no copy");
+    }
+
+    #[test]
+    fn a_patch_that_found_the_object_as_it_delivers_it_saved_nothing() {
+        let all = [
+            manifest(&[("/f", "f", "f")], true),
+            manifest(&[("/f", "f", "fB")], true),
+            manifest(&[("/f", "fB", "fC")], true),
+        ];
+        let found = chains(&all, &[0, 1]);
+        let [run] = found.runs.as_slice() else { panic!() };
+        assert_eq!((run.first().at, run.saver().map(|link| link.at)), (0, Some(1)));
+        assert!(chains(&all, &[0]).runs[0].saver().is_none());
+    }
+
+    #[test]
+    fn a_directory_made_on_the_way_is_a_link_only_for_a_patch_that_delivers_it() {
+        let made = || manifest(&[("/d", "-", "/"), ("/d/a", "-", "a")], false);
+        let uses = manifest(&[("/d/b", "-", "b")], true);
+        let delivers = manifest(&[("/d", "/", "/")], true);
+        let used = [made(), uses.clone()];
+        assert_eq!(shown(&chains(&used, &[0])).len(), 1, "only /d/a");
+        assert_eq!(chains(&used, &[0]).others(0)[0].path, "/d");
+        let delivered = [made(), delivers.clone()];
+        assert_eq!(shown(&chains(&delivered, &[0]))[0], ("/d".to_owned(), 0, 0, Some(1)));
+        let both = [made(), delivers, uses];
+        assert_eq!(
+            shown(&chains(&both, &[0, 1])).len(),
+            2,
+            "the attributes that the second gave go by themselves"
+        );
+    }
+}

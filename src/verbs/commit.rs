@@ -1,0 +1,144 @@
+//! `patchadm commit`: gives undo data up, so that patches can no longer be backed out.
+
+use serde::Serialize;
+
+use crate::arguments::{MannerOptions, RootOption, parse};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::reply::words::{human, print_notes, recovery_sentence};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
+use crate::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, commit_patches};
+use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_rootfs::Root;
+
+const USAGE: &str = "patchadm [-R root] commit [--superseded] [--keep n] [--dry-run] [option...] [id...]";
+
+/// Give undo data up: the patches can no longer be backed out
+#[derive(clap::Parser)]
+struct CommitArgs {
+    /// That of all patches that a later one supersedes or obsoletes
+    #[arg(long)]
+    superseded: bool,
+    /// That of all patches but the newest N
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// Say what would be given up, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    _manner: MannerOptions,
+    /// The ids of the patches
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let CommitArgs { superseded, keep, dry_run, wait, owner, root, ids, .. } = parse(call, USAGE)?;
+    if ids.is_empty() && !superseded && keep.is_none() {
+        let message = "no patch is named".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let root = owner.open::<CommitArgs>(call, &root, Command::Commit)?;
+    if !dry_run {
+        call.output.heedless();
+    }
+    let request = CommitRequest { ids, superseded, keep, dry_run };
+    let result =
+        call.change(&root, Command::Commit.name(), wait, |caller| commit_patches(&root, &request, caller))?;
+    match result {
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(report, dry_run))),
+        Err(failed) => Err(stop(&root, &failed).into()),
+    }
+}
+
+fn stop(root: &Root, failed: &Failure) -> Stop {
+    Stop::Ran {
+        exit: failure::verb_code(Command::Commit, failed),
+        result: ResultWord::of_failure(failed),
+        message: failure::described(&Wording::of_verbs(root.prefix()), Command::Commit, failed),
+    }
+}
+
+/// What was given up, or would be.
+#[derive(Debug, Serialize)]
+struct CommitReply {
+    result: ResultWord,
+    changed: bool,
+    run: Option<String>,
+    patches: Vec<CommittedEntry>,
+    freed: u64,
+    irremovable: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// A patch whose undo data is given up.
+#[derive(Debug, Serialize)]
+struct CommittedEntry {
+    id: String,
+    verdict: &'static str,
+    packages: Vec<String>,
+    freed: u64,
+}
+
+impl CommitReply {
+    fn of(report: CommitReport, dry_run: bool) -> Self {
+        let has_undo = report.patches.iter().any(|patch| !patch.packages.is_empty());
+        let result = match (has_undo, dry_run) {
+            (false, _) => ResultWord::NothingToDo,
+            (true, true) => ResultWord::Planned,
+            (true, false) => ResultWord::Done,
+        };
+        let recovery = recovery_sentence(&report.recovered).into_iter();
+        let notes = report.receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned());
+        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(notes).collect();
+        let irremovable = report.patches.iter().filter(|patch| !patch.packages.is_empty());
+        Self {
+            result,
+            changed: report.receipt.is_some(),
+            run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
+            freed: report.patches.iter().map(|patch| patch.freed).sum(),
+            irremovable: irremovable.map(|patch| patch.id.to_string()).collect(),
+            patches: report
+                .patches
+                .iter()
+                .map(|patch| CommittedEntry {
+                    id: patch.id.to_string(),
+                    verdict: "committed",
+                    packages: patch.packages.iter().map(ToString::to_string).collect(),
+                    freed: patch.freed,
+                })
+                .collect(),
+            notes,
+        }
+    }
+}
+
+impl CommandReport for CommitReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for patch in &self.patches {
+            let text = match (patch.packages.is_empty(), self.result) {
+                (true, _) => "has no undo data".to_owned(),
+                (false, ResultWord::Planned) => {
+                    format!("would become irremovable; {} would be freed", human(patch.freed))
+                }
+                (false, _) => format!("is irremovable now; {} freed", human(patch.freed)),
+            };
+            output.line(format!("{} {text}", patch.id))?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}

@@ -1,0 +1,190 @@
+//! Patches that go while later ones with the same paths stay: what they saved goes into the undo data of those.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use patchadm_rootfs::Digest;
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::procedure_scripts::NOCHECK;
+use crate::scenario::Scenario;
+
+const ORDERS: [[&str; 3]; 6] = [
+    ["100-01", "200-01", "300-01"],
+    ["100-01", "300-01", "200-01"],
+    ["200-01", "100-01", "300-01"],
+    ["200-01", "300-01", "100-01"],
+    ["300-01", "100-01", "200-01"],
+    ["300-01", "200-01", "100-01"],
+];
+
+fn web() -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, "h0\n").file("lib/w", 0o644, "w0\n")
+}
+
+/// The patches of the worked example of patchadm-rules(7).
+fn patch(id: &str) -> Patch {
+    let package = Package::new("ACMEweb");
+    let package = match id {
+        "100-01" => package.file("bin/httpd", 0o755, "hA\n").file("bin/x", 0o755, "x\n"),
+        "200-01" => {
+            package.file("bin/httpd", 0o755, "hB\n").file("bin/x", 0o755, "xB\n").file("lib/w", 0o644, "wB\n")
+        }
+        _ => package.file("bin/httpd", 0o711, "hC\n"),
+    };
+    Patch::of(id, package)
+}
+
+fn with(ids: &[&str], options: &str) -> Scenario {
+    let stage = Scenario::with(&[web()]);
+    for id in ids {
+        let at = patch(id).directory(&stage);
+        let options = if *id == "200-01" { options } else { "" };
+        stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok();
+    }
+    stage
+}
+
+/// Shows that a root is the one that these patches alone would have made.
+#[track_caller]
+fn is_as_with(stage: &Scenario, ids: &[&str]) {
+    let alone = with(ids, "");
+    let differences = alone.tree().difference(&stage.tree());
+    assert!(differences.is_empty(), "{ids:?}: {differences}");
+    assert_eq!(stage.lines(), alone.lines(), "{ids:?}");
+    stage.run("verify -R @ROOT@").ok();
+}
+
+fn save(stage: &Scenario, id: &str) -> PathBuf {
+    stage.at(&format!("/var/sadm/pkg/ACMEweb/save/{id}"))
+}
+
+fn line_of(stage: &Scenario, id: &str) -> Value {
+    let lines = stage.text("/var/sadm/patchadm/ledger/ACMEweb");
+    let mut lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.find(|line| line["patch"] == id).unwrap()
+}
+
+fn digest(path: &Path) -> String {
+    format!("b3:{}", Digest::of(&fs::read(path).unwrap()))
+}
+
+#[test]
+fn patches_go_in_every_order() {
+    for order in ORDERS {
+        let stage = with(&["100-01", "200-01", "300-01"], "");
+        let mut left = vec!["100-01", "200-01", "300-01"];
+        for id in order {
+            stage.run(&format!("patchrm -R @ROOT@ {id}")).ok();
+            left.retain(|other| *other != id);
+            is_as_with(&stage, &left);
+        }
+    }
+}
+
+#[test]
+fn patches_go_together_in_one_run() {
+    for going in ["100-01 200-01", "100-01 300-01", "200-01 300-01", "100-01 200-01 300-01"] {
+        let stage = with(&["100-01", "200-01", "300-01"], "");
+        stage.run(&format!("remove -R @ROOT@ {going}")).ok();
+        let left: Vec<&str> =
+            ["100-01", "200-01", "300-01"].into_iter().filter(|id| !going.contains(id)).collect();
+        is_as_with(&stage, &left);
+        let history = stage.text("/var/sadm/patchadm/history");
+        let lines: Vec<Value> =
+            history.lines().rev().take(2).map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0]["run"], lines[1]["run"], "one run");
+    }
+}
+
+#[test]
+fn the_archive_of_the_next_patch_is_written_anew_and_its_line_of_the_ledger_with_it() {
+    let stage = with(&["100-01", "200-01", "300-01"], "--undo-format Z");
+    let before = line_of(&stage, "200-01");
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    let archive = save(&stage, "200-01").join("undo.Z");
+    let line = line_of(&stage, "200-01");
+    assert_eq!(line["undo"], digest(&archive));
+    assert_eq!((&line["where"], &line["applied"]), (&"save".into(), &before["run"]));
+    assert!(line["run"] != before["run"] && line["undo"] != before["undo"]);
+    let text = fs::read_to_string(save(&stage, "200-01").join("undo.b3")).unwrap();
+    assert!(text.contains(line["undo"].as_str().unwrap().strip_prefix("b3:").unwrap()), "{text}");
+    stage.run("patchrm -R @ROOT@ 200-01").ok();
+    is_as_with(&stage, &["300-01"]);
+}
+
+#[test]
+fn an_archive_elsewhere_is_written_beside_the_old_one_which_goes() {
+    let stage = Scenario::with(&[web()]);
+    let elsewhere = stage.beside("undo");
+    fs::create_dir(&elsewhere).unwrap();
+    for (id, options) in [("100-01", ""), ("200-01", "-B"), ("300-01", "")] {
+        let options = if options.is_empty() { String::new() } else { format!("-B {}", elsewhere.display()) };
+        stage.patchadd(&options, &patch(id)).ok();
+    }
+    let directory = elsewhere.join("200-01/ACMEweb");
+    assert!(directory.join("undo.gz").exists());
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    let names: Vec<String> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|one| one.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let run = line_of(&stage, "200-01")["run"].as_str().unwrap().to_owned();
+    assert_eq!(names, [format!("undo-{run}.gz")]);
+    let pointer = fs::read_to_string(save(&stage, "200-01").join("remote")).unwrap();
+    assert!(pointer.contains(&format!("FIND_AT={}/undo-{run}.gz\n", directory.display())), "{pointer}");
+    is_as_with(&stage, &["200-01", "300-01"]);
+    stage.run("patchrm -R @ROOT@ 200-01").ok();
+    assert!(!elsewhere.join("200-01").exists(), "nothing is left there");
+    is_as_with(&stage, &["300-01"]);
+}
+
+#[test]
+fn what_an_administrator_wrote_between_two_patches_is_kept_beside_the_file() {
+    let stage = with(&["100-01"], "");
+    fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
+    let at = patch("300-01").directory(&stage);
+    stage.run(&format!("add --edited replace -R @ROOT@ {}", at.display())).ok();
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "hC\n");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd.edited-100-01"), "mine\n");
+    stage.run("patchrm -R @ROOT@ 300-01").ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "h0\n");
+}
+
+/// By the program's own restoration, and by the scripts of the archive where the root knows nothing of it.
+#[test]
+fn pkgadd_takes_a_rewritten_archive_back() {
+    for is_known in [true, false] {
+        let stage = with(&["100-01", "200-01"], "");
+        stage.file("/var/sadm/install/admin/default", NOCHECK);
+        stage.run("patchrm -R @ROOT@ 100-01").ok();
+        fs::copy(save(&stage, "200-01").join("undo.gz"), stage.beside("taken-back")).unwrap();
+        fs::write(stage.beside("response"), "OLDLIST=\"200-01\"\n").unwrap();
+        if !is_known {
+            stage.forget_ledgers();
+        }
+        stage.run("pkgadd -n -R @ROOT@ -r response -d taken-back ACMEweb").ok();
+        let alone = with(&[], "");
+        alone.file("/var/sadm/install/admin/default", NOCHECK);
+        let differences = alone.tree().difference(&stage.tree());
+        assert!(differences.is_empty(), "known: {is_known}: {differences}");
+        assert_eq!(stage.lines(), alone.lines());
+    }
+}
+
+#[test]
+fn an_archive_that_is_not_the_ledgers_is_refused_before_anything_is_changed() {
+    let stage = with(&["100-01", "200-01"], "");
+    let archive = save(&stage, "200-01").join("undo.gz");
+    let mut bytes = fs::read(&archive).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    let before = stage.everything();
+    let said = stage.run("patchrm -R @ROOT@ 100-01").fails(4);
+    assert!(said.contains("save/200-01/undo.gz"), "{said}");
+    assert!(before.difference(&stage.everything()).is_empty());
+}
