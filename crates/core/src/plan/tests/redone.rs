@@ -27,8 +27,11 @@ use Said::{Deleted, Directory, File, Link, Nothing, Symlink};
 
 /// Each path with what is mostly said of it, and what seldom is.
 fn said() -> impl Strategy<Value = Vec<(&'static str, Said)>> {
-    let attributes =
-        prop::sample::select(vec!["f 0755 root bin", "f 0755 root bin", "f 0644 root sys", "f ? ? ?"]);
+    let attributes = prop_oneof![
+        12 => Just("f 0755 root bin"),
+        3 => Just("f 0644 root sys"),
+        1 => Just("f ? ? ?"),
+    ];
     let file =
         move || (0u8..3, attributes.clone()).prop_map(|(content, attributes)| File(content, attributes));
     let plain = move || prop_oneof![4 => Just(Nothing), 5 => file(), 1 => Just(Deleted)].boxed();
@@ -38,7 +41,7 @@ fn said() -> impl Strategy<Value = Vec<(&'static str, Said)>> {
         1 => Just(Directory("d 0700 root sys")),
     ];
     let seldom = prop_oneof![
-        12 => plain(),
+        40 => plain(),
         1 => (0u8..2).prop_map(|content| File(content, "e 0644 root sys")),
         1 => (0u8..2).prop_map(Symlink),
         1 => Just(Directory("d 0755 root bin")),
