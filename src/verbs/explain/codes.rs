@@ -88,7 +88,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         18 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
         23 [Restricted] "A restricted patch is applied to a package of this patch." "Back the restricted patch out first."
         24 [Dependency] "An applied patch and this one exclude each other." "Decide for one; back the other out."
-        25 [Dependency] "A patch that this one needs is not applied, and cannot be." "Apply that one first, or both in one command."
+        25 [Dependency] "A patch that this one needs is not applied." "Apply that one first, or both in one command."
         26 [UndoData DamagedRecord NoRights NotFound] "Undo data of another patch, which this one has to take over, cannot be used."
             "Put it back where the message says, or name its directory with -B (--undo-dir)."
         27 [NotFound] "A relative path leads nowhere, or an operand is neither a patch of the depot nor a list of patches."

@@ -51,5 +51,5 @@ pub fn resolve(input: &ResolverInput<'_>) -> Resolution {
     let catalogue = Catalogue::of(input, &named);
     let chances = Chances::of(&catalogue);
     let accepted = accept_all(&catalogue, &chances, input.request.all_or_nothing);
-    verdicts(input, &named, &catalogue, &chances, accepted)
+    verdicts(input, &named, &catalogue, &chances, &accepted)
 }

@@ -18,7 +18,7 @@ pub(super) fn verdicts(
     named: &NamedPatches,
     catalogue: &Catalogue<'_>,
     chances: &Chances,
-    accepted: Accepted,
+    accepted: &Accepted,
 ) -> Resolution {
     let missing = named.missing.iter().map(|word| missing(input, word));
     let missing: Vec<SetVerdict> = missing.collect();
