@@ -20,8 +20,8 @@ use super::settings::Patience;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The parts in which a file is handed on, in bytes, and how many wait at most.
-const PART: usize = 256 << 10;
-const MOST_WAITING: usize = 8;
+const PART: usize = 64 << 10;
+const MOST_WAITING: usize = 32;
 
 /// What the thread says.
 enum Heard {
