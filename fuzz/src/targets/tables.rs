@@ -10,7 +10,9 @@ use patchadm_svr4::format::depend::Depend;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::format::remote::RemoteArchive;
-use patchadm_svr4::format::{deletes, obsoleted_by, package_list, patch_order, patchdiag, prototype, showrev, space};
+use patchadm_svr4::format::{
+    deletes, obsoleted_by, package_list, patch_order, patchdiag, prototype, showrev, space,
+};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst, escape};
 
 pub fn pkgmap(input: &[u8]) {

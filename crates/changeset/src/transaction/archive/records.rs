@@ -237,7 +237,13 @@ impl<'p> RecordStager<'_, 'p> {
                 }
                 Some(ToStage::ContentsStamp) => self.file(item, &stamp)?,
                 Some(ToStage::Bytes(..) | ToStage::Directory) => self.file(item, &[])?,
-                Some(ToStage::Undo(_, UndoPart::Archive | UndoPart::Manifest)) => {}
+                // Undo data was written before, by `archives`.
+                Some(
+                    ToStage::Undo(_, UndoPart::Archive | UndoPart::Manifest)
+                    | ToStage::Object(_)
+                    | ToStage::Tree(_),
+                )
+                | None => {}
                 Some(ToStage::Undo(index, part)) => {
                     let (text, mode) = self.beside(index, part)?;
                     let (within, name) = self.place(item.op.domain, &item.op.stage)?;
@@ -249,7 +255,6 @@ impl<'p> RecordStager<'_, 'p> {
                     self.file(item, &bytes)?;
                 }
                 Some(ToStage::Attributes(_)) => attributes(item),
-                Some(ToStage::Object(_) | ToStage::Tree(_)) | None => {}
             }
         }
         Ok(())
