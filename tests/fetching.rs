@@ -18,7 +18,7 @@ fn depot(stage: &Scenario, large: usize) -> PathBuf {
     let mut noise = 1_u32;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        b'a' + (noise >> 24) as u8 % 26
+        b'a' + noise.to_le_bytes()[3] % 26
     })
     .take(large)
     .collect();
@@ -148,8 +148,8 @@ fn a_signed_depot_is_read_with_its_signatures() {
     let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
     let said = check(&stage, "--signature require", &server.address("")).ok();
     assert!(said.contains("the index is signed by key"), "{said}");
-    let signature = fs::read_dir(files.join("index")).unwrap().map(|entry| entry.unwrap().path());
-    let signature = signature.into_iter().find(|path| path.extension().is_some_and(|end| end == "minisig"));
+    let mut copies = fs::read_dir(files.join("index")).unwrap().map(|entry| entry.unwrap().path());
+    let signature = copies.find(|path| path.extension().is_some_and(|end| end == "minisig"));
     fs::remove_file(signature.unwrap()).unwrap();
     fs::remove_dir_all(stage.beside("cache")).unwrap();
     let said = check(&stage, "--signature require", &server.address("")).fails(40);

@@ -79,7 +79,7 @@ mod tests {
         let list = format!("{}  a/x\n{}  b\n", sha256_text(&sha256(b"x")), sha256_text(&sha256(b"")));
         let mut lines: Vec<&str> = list.lines().collect();
         lines.sort_unstable();
-        let sorted: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let sorted = lines.join("\n") + "\n";
         let found = digest_of_directory(at.path()).unwrap();
         assert_eq!(found, ObjectDigest { sha256: sha256_text(&sha256(sorted.as_bytes())), size: 1 });
     }

@@ -27,7 +27,8 @@ mod location;
 mod patch_entry;
 mod patch_files;
 mod session;
-#[cfg(all(test, feature = "http"))]
+#[cfg(feature = "http")]
+#[cfg(test)]
 mod tests;
 
 pub use check::{DepotCheck, DepotFault, check_depot};

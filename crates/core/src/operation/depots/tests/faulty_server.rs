@@ -112,11 +112,8 @@ fn converse(stream: &TcpStream, log: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked)
 
 /// The head of an answer, which ends with the connection.
 pub(super) fn head(status: &str, headers: &[(&str, String)]) -> Vec<u8> {
-    let mut text = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    format!("{text}\r\n").into_bytes()
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\n{}\r\n", lines.concat()).into_bytes()
 }
 
 /// An answer with its right length.

@@ -38,7 +38,7 @@ fn session<'a>(cache: &Path, interrupt: &'a (dyn Fn() -> Option<i32> + Sync)) ->
 }
 
 fn content() -> Vec<u8> {
-    (0..300_000_u32).map(|number| (number.wrapping_mul(number) >> 7) as u8).collect()
+    (0..300_000_u32).map(|number| (number.wrapping_mul(number) >> 7).to_le_bytes()[0]).collect()
 }
 
 fn object(bytes: &[u8]) -> DepotFile {
