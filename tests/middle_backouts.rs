@@ -166,7 +166,9 @@ fn pkgadd_takes_a_rewritten_archive_back() {
         if !is_known {
             stage.forget_ledgers();
         }
-        stage.run("pkgadd -n -R @ROOT@ -r response -d taken-back ACMEweb").ok();
+        let response = stage.beside("response");
+        let line = format!("pkgadd -n -R @ROOT@ -r {} -d taken-back ACMEweb", response.display());
+        stage.run(&line).ok();
         let alone = with(&[], "");
         alone.file("/var/sadm/install/admin/default", NOCHECK);
         let differences = alone.tree().difference(&stage.tree());

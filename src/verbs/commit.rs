@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::arguments::{MannerOptions, RootOption, parse};
+use crate::arguments::{AnswerOptions, MannerOptions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::words::{human, print_notes, recovery_sentence};
@@ -36,6 +36,8 @@ struct CommitArgs {
     root: RootOption,
     #[command(flatten)]
     _manner: MannerOptions,
+    #[command(flatten)]
+    _answer: AnswerOptions,
     /// The ids of the patches
     #[arg(value_name = "ID")]
     ids: Vec<String>,

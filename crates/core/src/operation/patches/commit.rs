@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::database::archive;
+use crate::database::archive::{self, ArchiveError};
 use crate::database::{RecordView, installed, saves};
 use crate::format::handed_down::HANDED_DOWN;
 use crate::format::ledger::SNAPSHOT;
@@ -223,7 +223,7 @@ impl GivenUp {
             let path = save.and_then(|save| save.join(file.as_bytes()));
             path.map_err(|error| Failure::BadId(format!("{name}: {error}")))
         };
-        let archive = self.undo.len();
+        let (view, archive) = (RecordView::live(root), self.undo.len());
         let parts = [(KEPT_MANIFEST, UndoPart::Manifest), ("undo.paths", UndoPart::Paths)];
         for (file, part) in parts {
             self.records.push(RecordChange::Undo { path: at(file)?, archive, part });
@@ -232,7 +232,7 @@ impl GivenUp {
         let files = files.chain(save.remote.as_ref().map(|_| "remote"));
         for file in files.chain(["undo.b3", HANDED_DOWN]) {
             let path = at(file)?;
-            if root.read(&path, 0)?.is_some() {
+            if view.look(&path).map_err(ArchiveError::from)?.is_some() {
                 self.records.push(RecordChange::RemoveFile(path));
             }
         }
