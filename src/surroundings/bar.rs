@@ -1,6 +1,6 @@
 //! The bars that show how far a run is, or how many roots are done: on a terminal, that of a run after half a second.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,13 +18,13 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) struct Bar {
     began: Instant,
     enabled: bool,
-    shown: RefCell<Option<ProgressBar>>,
+    shown: Mutex<Option<ProgressBar>>,
 }
 
 impl Bar {
     /// A bar for a command that began then; where it is not `enabled`, nothing is ever drawn.
     pub(crate) fn new(began: Instant, enabled: bool) -> Self {
-        Self { began, enabled, shown: RefCell::new(None) }
+        Self { began, enabled, shown: Mutex::new(None) }
     }
 
     /// Shows an event of the run.
@@ -32,7 +32,7 @@ impl Bar {
         if !self.enabled {
             return;
         }
-        let mut bar = self.shown.borrow_mut();
+        let mut bar = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             ProgressEvent::Begins(doing, units) => {
                 let next = ProgressBar::with_draw_target(Some(units), ProgressDrawTarget::hidden());
@@ -53,7 +53,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = self.shown.borrow().as_ref() {
+        if let Some(bar) = self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             bar.finish_and_clear();
         }
     }

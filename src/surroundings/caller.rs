@@ -56,7 +56,7 @@ impl RootTurn<'_> {
     /// Does work as the caller that this makes; its time begins now.
     pub(crate) fn with_caller<T>(
         &self,
-        progress: &dyn Fn(ProgressEvent),
+        progress: &(dyn Fn(ProgressEvent) + Sync),
         work: impl FnOnce(&Caller<'_>) -> T,
     ) -> T {
         let began = Instant::now();

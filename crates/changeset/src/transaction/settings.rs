@@ -10,9 +10,9 @@ use crate::ledgers::Ledgers;
 #[derive(Clone, Copy)]
 pub struct RunWatch<'a> {
     /// Returns the signal that asks the run to end, if one arrived.
-    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     /// Receives progress events.
-    pub progress: &'a dyn Fn(ProgressEvent),
+    pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
 }
 
 /// The progress of a run.

@@ -52,7 +52,7 @@ pub struct Caller<'a> {
     /// The signal that wants the run to end, if one came.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     /// Told how far the run is.
-    pub progress: &'a dyn Fn(ProgressEvent),
+    pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
     /// Milliseconds since the command began.
     pub elapsed: &'a dyn Fn() -> u64,
 }

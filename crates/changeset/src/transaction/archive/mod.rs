@@ -5,5 +5,6 @@ pub(crate) mod merged_contents;
 pub(crate) mod outside;
 pub(crate) mod rebuild;
 pub(crate) mod records;
+pub(crate) mod tree_stager;
 pub(crate) mod undo_archive;
 pub(crate) mod verified;

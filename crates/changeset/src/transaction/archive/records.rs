@@ -5,15 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::format::journal::JournalArchive;
-use crate::format::manifest::{ObjectRecord, encode};
+use crate::format::manifest::encode;
 use crate::format::outside_path::OutsidePath;
 use crate::format::run::Run;
-use crate::format::undo_paths::UndoPaths;
 use crate::ledgers::{LedgerInput, SavedArchives};
-use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPart, UndoPlace};
-use crate::transaction::archive::kept_manifest;
+use crate::plan::{Plan, TreeContent, TreeFile, UndoPart};
 use crate::transaction::archive::merged_contents;
 use crate::transaction::archive::outside::{HostDirectories, host_digest, host_path, unpublished_name};
+use crate::transaction::archive::tree_stager::{TreeStager, paths_text};
 use crate::transaction::archive::undo_archive::{self, ArchiveInput};
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;
@@ -23,10 +22,10 @@ use crate::transaction::settings::RunSettings;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::{Layout, LayoutItem, ToStage};
 use crate::transaction::stage::safety_copies::SafetyCopies;
-use crate::transaction::stage::staged_files::{note_identity, record_file, record_tree};
+use crate::transaction::stage::staged_files::{note_identity, record_file};
 use crate::transaction::stage::staged_versions::StagedVersions;
 use patchadm_rootfs::{Digest, Inode};
-use patchadm_rootfs::{Dir, Root};
+use patchadm_rootfs::{Dir, Root, side_by_side};
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -88,8 +87,9 @@ impl<'p> RecordStager<'_, 'p> {
             let Some(ToStage::Undo(index, UndoPart::Archive | UndoPart::Manifest)) = item.new else {
                 continue;
             };
-            let (within, name) = self.place(item.op.domain, &item.op.stage)?;
-            let written = self.archive(index, &within, &name, Some(&item.op.path))?;
+            let (within, name) = place_of(self.domains, item)?;
+            let written = self.tree_stager().archive(index, &within, &name, Some(&item.op.path))?;
+            self.written.insert(index, written);
             note_identity(item, &within, &name, Some(written.b3))?;
         }
         Ok(())
@@ -100,88 +100,40 @@ impl<'p> RecordStager<'_, 'p> {
         self.trees(layout, false)
     }
 
+    /// Stages record directories side by side.
     fn trees(&mut self, layout: &mut Layout<'p>, with_archive: bool) -> Result<(), Cause> {
-        for index in 0..layout.items.len() {
-            let item = &layout.items[index];
-            let Some(ToStage::Tree(files)) = item.new else { continue };
-            let is_archive = |file: &TreeFile| {
-                use TreeContent::{Manifest, Undo, UndoDigest};
-                matches!(file.content, Undo(_) | UndoDigest(_) | Manifest(_))
-            };
-            if files.iter().any(is_archive) != with_archive {
-                continue;
+        let is_wanted = |item: &LayoutItem<'_>| match item.new {
+            Some(ToStage::Tree(files)) => files.iter().any(has_undo_data) == with_archive,
+            _ => false,
+        };
+        let wanted: Vec<usize> =
+            (0..layout.items.len()).filter(|place| layout.items.get(*place).is_some_and(is_wanted)).collect();
+        let stager = self.tree_stager();
+        let staged = side_by_side(self.root.workers(), wanted.len(), || {
+            |at: usize| {
+                let Some(item) = wanted.get(at).and_then(|place| layout.items.get(*place)) else {
+                    return Ok(None);
+                };
+                let (within, name) = place_of(self.domains, item)?;
+                stager.tree(item, &within, &name)
             }
-            let (within, name) = self.place(item.op.domain, &item.op.stage)?;
-            let (at, staged) = (item.op.path.clone(), within.at(&name));
-            record_tree(&within, &name, files, &mut |undo, dir, file| {
-                let relative = &dir.path().as_bytes()[staged.as_bytes().len()..];
-                let published = at.join(relative).and_then(|at| at.join(file));
-                self.undo(undo, dir, file, published.ok())
-            })?;
-            for file in files {
-                if let TreeContent::UndoDigest(undo) = file.content {
-                    let dir = within.dir(&name)?;
-                    self.digest(undo, &dir, b"undo.b3")?;
-                    self.paths(undo, &dir)?;
+        });
+        for (place, staged) in wanted.into_iter().zip(staged) {
+            let (Some(staged), Some(item)) = (staged?, layout.items.get_mut(place)) else { continue };
+            item.op.new = Some(staged.identity);
+            self.written.extend(staged.written);
+            for (index, archive) in staged.archives {
+                if let Some(known) = self.archives.get_mut(index) {
+                    *known = archive;
                 }
             }
-            note_identity(&mut layout.items[index], &within, &name, None)?;
         }
         Ok(())
     }
 
-    fn place(&self, domain: usize, stage: &str) -> Result<(Dir, Vec<u8>), Cause> {
-        let name = stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-        Ok((self.domains.get(domain)?.records.again()?, name))
-    }
-
-    /// Writes an undo archive into a staged save directory, with its digest beside it; or only the manifest, if the
-    /// archive is not kept.
-    fn undo(
-        &mut self,
-        index: usize,
-        dir: &Dir,
-        name: &[u8],
-        published: Option<ObjectPath>,
-    ) -> Result<(), Cause> {
-        self.archive(index, dir, name, published.as_ref())?;
-        if self.plan.undo.get(index).is_some_and(|undo| undo.place == UndoPlace::ManifestOnly) {
-            return self.paths(index, dir);
-        }
-        self.archives[index] =
-            JournalArchive { path: published, staged: Some(dir.at(name)), ..JournalArchive::default() };
-        // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
-        let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
-        self.digest_named(index, dir, b"undo.b3", first.as_deref().unwrap_or(name))?;
-        self.paths(index, dir)
-    }
-
-    /// Writes an undo archive, or the manifest of a patch that keeps none.
-    fn archive(
-        &mut self,
-        index: usize,
-        dir: &Dir,
-        name: &[u8],
-        published: Option<&ObjectPath>,
-    ) -> Result<WrittenArchive, Cause> {
-        let undo = self.plan.undo.get(index);
-        let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
-        let written = if undo.place == UndoPlace::ManifestOnly {
-            kept_manifest::write(undo, self.digests, dir, name)?
-        } else {
-            let mut file = dir.create(name)?;
-            file.set_mode(Mode::of(0o600))?;
-            let place = published.map(|path| self.root.show(path)).unwrap_or_default();
-            undo_archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?
-        };
-        self.written.insert(index, written);
-        Ok(written)
-    }
-
-    /// Writes the list of paths that a patch changed or delivers, beside its archive.
-    fn paths(&self, index: usize, dir: &Dir) -> Result<(), Cause> {
-        let Some(undo) = self.plan.undo.get(index) else { return Ok(()) };
-        record_file(dir, b"undo.paths", &paths_text(undo), Mode::of(0o600), None).map(drop)
+    fn tree_stager(&self) -> TreeStager<'_> {
+        let (material, watch) = (self.material(), self.settings.watch);
+        TreeStager { run: self.run, plan: self.plan, material, watch, before: &self.written }
     }
 
     /// Returns the text of a file beside an undo archive that the run writes anew, and its permission bits.
@@ -207,23 +159,6 @@ impl<'p> RecordStager<'_, 'p> {
         })
     }
 
-    fn digest(&self, index: usize, dir: &Dir, file: &[u8]) -> Result<(), Cause> {
-        let place = self.plan.undo.get(index).map(|undo| &undo.place);
-        let name = match place {
-            Some(UndoPlace::Remote(path)) => path.file_name().map(|name| name.as_bytes().to_vec()),
-            _ => None,
-        };
-        self.digest_named(index, dir, file, &name.unwrap_or_else(|| b"undo".to_vec()))
-    }
-
-    fn digest_named(&self, index: usize, dir: &Dir, file: &[u8], name: &[u8]) -> Result<(), Cause> {
-        let Some(written) = self.written.get(&index) else {
-            return Err(Cause::Internal(format!("undo archive {index} is not written yet")));
-        };
-        let text = undo_archive::digest_text(written, name, &self.run.to_string());
-        record_file(dir, file, &text, Mode::of(0o600), None).map(drop)
-    }
-
     /// Stages all other records.
     pub(crate) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
         // What is known of the staged `contents`, which comes before its stamp.
@@ -232,7 +167,7 @@ impl<'p> RecordStager<'_, 'p> {
             self.settings.watch.check()?;
             match item.new {
                 Some(ToStage::Contents) => {
-                    let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+                    let (within, name) = place_of(self.domains, item)?;
                     stamp = merged_contents::stage(self.root, self.plan, item, &within, &name)?;
                 }
                 Some(ToStage::ContentsStamp) => self.file(item, &stamp)?,
@@ -246,7 +181,7 @@ impl<'p> RecordStager<'_, 'p> {
                 | None => {}
                 Some(ToStage::Undo(index, part)) => {
                     let (text, mode) = self.beside(index, part)?;
-                    let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+                    let (within, name) = place_of(self.domains, item)?;
                     let digest = record_file(&within, &name, &text, mode, None)?;
                     note_identity(item, &within, &name, Some(digest))?;
                 }
@@ -267,7 +202,7 @@ impl<'p> RecordStager<'_, 'p> {
 
     /// Stages a record file or directory. `made` is the content that only this run can know.
     fn file(&self, item: &mut LayoutItem<'p>, made: &[u8]) -> Result<(), Cause> {
-        let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+        let (within, name) = place_of(self.domains, item)?;
         let digest = match item.new {
             Some(ToStage::Bytes(bytes, mode, mtime)) => {
                 Some(record_file(&within, &name, bytes, mode, *mtime)?)
@@ -283,11 +218,15 @@ impl<'p> RecordStager<'_, 'p> {
     }
 }
 
-/// Returns the text of the list of paths that a patch changed or delivers.
-fn paths_text(undo: &UndoArchive) -> Vec<u8> {
-    let listed = undo.manifest.objects.iter().filter(|record| record.is_listed());
-    let paths: Vec<ObjectPath> = listed.filter_map(ObjectRecord::object_path).collect();
-    UndoPaths::write(&undo.manifest.header.root, paths.iter())
+/// Tells whether a file of a record directory is undo data, or says what it is elsewhere.
+fn has_undo_data(file: &TreeFile) -> bool {
+    matches!(file.content, TreeContent::Undo(_) | TreeContent::UndoDigest(_) | TreeContent::Manifest(_))
+}
+
+/// Returns the directory that an item is staged in, and its name there.
+fn place_of(domains: &OpenDomains, item: &LayoutItem<'_>) -> Result<(Dir, Vec<u8>), Cause> {
+    let name = item.op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
+    Ok((domains.get(item.op.domain)?.records.again()?, name))
 }
 
 /// Computes the identity of an object with its new attributes.

@@ -16,6 +16,9 @@ mod two_files;
 mod versions;
 mod world;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use rustix::io::Errno;
 
 use super::{Cause, Phase, ProgressEvent, RootCondition, RunActivity, RunWatch};
@@ -96,13 +99,10 @@ fn a_signal_before_the_commit_leaves_everything_as_before() {
     for patience in 0..40 {
         let world = World::new();
         let before = world.picture();
-        let asked = std::cell::Cell::new(0);
-        let interrupt = || {
-            asked.set(asked.get() + 1);
-            (asked.get() > patience).then_some(15)
-        };
+        let asked = AtomicU32::new(0);
+        let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= patience).then_some(15);
         match world.run_plan(&world.plan(), Door::default(), &interrupt) {
-            Ok(_) => assert!(asked.get() <= patience, "the signal was not seen"),
+            Ok(_) => assert!(asked.load(Ordering::Relaxed) <= patience, "the signal was not seen"),
             Err(error) => {
                 assert!(matches!(error.cause, Cause::Interrupted(15)), "{error}");
                 assert_eq!(world.picture(), before, "asked {patience} times");
@@ -115,14 +115,14 @@ fn a_signal_before_the_commit_leaves_everything_as_before() {
 #[test]
 fn what_is_told_of_a_run_adds_up_to_what_was_announced() {
     let world = World::new();
-    let told = std::cell::RefCell::new(Vec::new());
+    let told = Mutex::new(Vec::new());
     let progress = |event| match event {
-        ProgressEvent::Begins(doing, units) => told.borrow_mut().push((doing, units, 0)),
-        ProgressEvent::Advances(units) => told.borrow_mut().last_mut().unwrap().2 += units,
+        ProgressEvent::Begins(doing, units) => told.lock().unwrap().push((doing, units, 0)),
+        ProgressEvent::Advances(units) => told.lock().unwrap().last_mut().unwrap().2 += units,
     };
     let watch = RunWatch { interrupt: &|| None, progress: &progress };
     world.run_watched(&world.plan(), Door::default(), watch).unwrap();
-    let told = told.into_inner();
+    let told = told.into_inner().unwrap();
     let doing: Vec<RunActivity> = told.iter().map(|(doing, _, _)| *doing).collect();
     assert_eq!(doing, [RunActivity::Staging, RunActivity::Saving, RunActivity::Switching]);
     for (doing, announced, done) in told {
@@ -179,7 +179,7 @@ fn a_file_system_on_which_somebody_elses_object_could_be_lost_is_refused_before_
 #[test]
 fn that_directories_are_gone_is_durable_before_the_journal_says_done() {
     use patchadm_rootfs::ChangeCall;
-    let calls = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let calls = std::sync::Arc::new(Mutex::new(Vec::new()));
     let noted = calls.clone();
     let door = Door::default().witnessed(move |step, _| {
         noted.lock().unwrap().push((step.call, step.path.to_string()));

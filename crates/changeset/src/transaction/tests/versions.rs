@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
@@ -201,11 +201,8 @@ fn a_full_disk_is_no_fault_of_the_package() {
 fn a_signal_ends_the_staging_before_the_next_version() {
     let planned = vec![version(0, "ACMEweb", "a", "a"), version(0, "ACMEweb", "b", "b")];
     let begun = Begun::new(planned, Door::default());
-    let asked = std::cell::Cell::new(0);
-    let interrupt = || {
-        asked.set(asked.get() + 1);
-        (asked.get() > 1).then_some(15)
-    };
+    let asked = AtomicU32::new(0);
+    let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= 1).then_some(15);
     let watch = RunWatch { interrupt: &interrupt, progress: &|_| {} };
     let mut content = source(&[(0, "a", "a"), (0, "b", "b")]);
     let error =

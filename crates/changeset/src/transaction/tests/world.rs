@@ -155,7 +155,7 @@ impl World {
         &self,
         plan: &Plan,
         door: Door,
-        interrupt: &dyn Fn() -> Option<i32>,
+        interrupt: &(dyn Fn() -> Option<i32> + Sync),
     ) -> Result<Receipt, TransactionError> {
         self.run_watched(plan, door, RunWatch { interrupt, progress: &|_| {} })
     }
