@@ -314,10 +314,9 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Pkgadd => "installed",
         Command::Pkgrm => "removed",
         Command::Installf => "registered",
-        Command::Removef => "given up",
+        Command::Removef | Command::Commit => "given up",
         Command::Adopt => "adopted",
         Command::Forget => "forgotten",
-        Command::Commit => "given up",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());
     [what, without_numbers(&failure.to_string()), hint(&wording, command, failure)]

@@ -58,7 +58,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let result =
         call.change(&root, Command::Commit.name(), wait, |caller| commit_patches(&root, &request, caller))?;
     match result {
-        Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(report, dry_run))),
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(&report, dry_run))),
         Err(failed) => Err(stop(&root, &failed).into()),
     }
 }
@@ -93,7 +93,7 @@ struct CommittedEntry {
 }
 
 impl CommitReply {
-    fn of(report: CommitReport, dry_run: bool) -> Self {
+    fn of(report: &CommitReport, dry_run: bool) -> Self {
         let has_undo = report.patches.iter().any(|patch| !patch.packages.is_empty());
         let result = match (has_undo, dry_run) {
             (false, _) => ResultWord::NothingToDo,

@@ -19,7 +19,7 @@ impl<'a> OrderOnRoot<'a> {
     pub(super) fn of(applied: &'a AppliedPatches) -> Self {
         let mut dates = BTreeMap::new();
         for of in applied.packages() {
-            for id in of.list.iter() {
+            for id in &of.list {
                 if let Some(date) = of.installed(id).and_then(|info| applied_date(&info.date)) {
                     dates.entry(id).or_insert(date);
                 }

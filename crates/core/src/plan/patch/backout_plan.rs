@@ -179,7 +179,7 @@ impl<'a> Backout<'a> {
         }
         let mut live = Vec::new();
         for (going, chains) in &all {
-            live.extend(self.live(going, chains));
+            live.extend(Self::live(going, chains));
         }
         let mut restorings = Vec::new();
         for of in &live {
@@ -247,7 +247,7 @@ impl<'a> Backout<'a> {
     }
 
     /// What comes back live, patch by patch: the last applied first.
-    fn live<'g>(&self, going: &'g GoingPackage<'a>, chains: &Chains<'_>) -> Vec<LivePatch<'g, 'a>> {
+    fn live<'g>(going: &'g GoingPackage<'a>, chains: &Chains<'_>) -> Vec<LivePatch<'g, 'a>> {
         let place = |id: &PatchId| chains.order.iter().position(|patch| patch.id == *id);
         let (mut live, mut runs) = (Vec::new(), HashMap::<usize, Vec<&Run<'_>>>::new());
         for run in chains.runs.iter().filter(|run| run.heir.is_none()) {

@@ -49,8 +49,10 @@ impl<'a> RecordsBefore<'a> {
     ) -> Result<Params, Reason> {
         let inventory = &self.root.inventory;
         let among = Among { id, inventory, separator, known, going: going.clone() };
-        let (params, changes) = records(among, self.package, archive)?;
-        changes.iter().for_each(|change| self.root.record(change));
+        let (params, changes) = records(&among, self.package, archive)?;
+        for change in &changes {
+            self.root.record(change);
+        }
         self.changes.extend(changes);
         Ok(params)
     }
@@ -58,7 +60,7 @@ impl<'a> RecordsBefore<'a> {
 
 /// The records of a package as they were before a patch.
 fn records(
-    among: Among<'_>,
+    among: &Among<'_>,
     package: &PkgInst,
     archive: &BackoutArchive<'_>,
 ) -> Result<(Params, Vec<RecordChange>), Reason> {

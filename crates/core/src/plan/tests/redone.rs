@@ -211,6 +211,7 @@ fn compare(world: &World, alone: &World, when: &str) -> Result<(), String> {
 
 #[test]
 fn the_root_is_the_one_that_the_patches_that_stay_would_have_made() {
+    use HandOnProblem::{Attributes, LooksAtFile, OtherNames, Symlink, TypeChange};
     let mut runner = TestRunner::deterministic();
     let (strategy, mut seen) = (stories(), Seen::default());
     for number in 0..STORIES {
@@ -221,7 +222,6 @@ fn the_root_is_the_one_that_the_patches_that_stay_would_have_made() {
     }
     let refused: usize = seen.refused.values().sum();
     assert!(seen.gone >= refused, "{seen:?}");
-    use HandOnProblem::{Attributes, LooksAtFile, OtherNames, Symlink, TypeChange};
     for why in [Attributes, LooksAtFile, OtherNames, Symlink, TypeChange] {
         assert!(seen.refused.contains_key(&format!("{why:?}")), "{why:?} never stood in the way: {seen:?}");
     }

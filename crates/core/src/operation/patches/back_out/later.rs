@@ -10,7 +10,7 @@ use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::LaterPatches;
 use crate::plan::patch::backout_input::{BackOutOptions, Elsewhere, GoingPatch};
-use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
@@ -71,11 +71,10 @@ fn of_package(
         }
         match archive::known_manifest(&view, &input.ground.host, package, &name, &ledger, &outside) {
             Ok(Some(manifest)) => drop(options.later.insert(key, manifest)),
-            Ok(None) => {}
             Err(ArchiveError::Earlier { .. }) => drop(options.earlier.insert(key)),
-            // What has nothing to do with the backout need not be there.
             Err(error) if has_path_of(&key.1, manifests, inventory) => return Err(error.into()),
-            Err(_) => {}
+            // What has nothing to do with the backout need not be there.
+            Ok(None) | Err(_) => {}
         }
     }
     Ok(())
@@ -84,7 +83,7 @@ fn of_package(
 /// Whether a patch is listed with a path that these patches changed.
 fn has_path_of(patch: &str, manifests: &[&Manifest], inventory: &Inventory) -> bool {
     let records = manifests.iter().flat_map(|manifest| &manifest.objects);
-    let paths = records.filter(|record| !record.is_as_found()).filter_map(|record| record.object_path());
+    let paths = records.filter(|record| !record.is_as_found()).filter_map(ObjectRecord::object_path);
     let mut listed = paths.filter_map(|path| inventory.patched_by.get(&path)).flatten();
     listed.any(|other| other == patch)
 }

@@ -209,7 +209,9 @@ impl<'a> NamesOfFiles<'a> {
                     self.join(first.into(), path.into());
                 }
             }
-            for target in [&record.line, &record.new_line].into_iter().filter_map(linked_to) {
+            for target in
+                [&record.line, &record.new_line].into_iter().filter_map(|line| linked_to(line.as_deref()))
+            {
                 self.join(target.into(), path.into());
             }
         }
@@ -260,8 +262,8 @@ fn is_same_file(record: &ObjectRecord) -> bool {
 }
 
 /// The path that a line says its path is another name of, as manifests write it.
-fn linked_to(line: &Option<String>) -> Option<String> {
-    let line = ContentsLine::parse(&decode(line.as_deref()?)).ok()?;
+fn linked_to(line: Option<&str>) -> Option<String> {
+    let line = ContentsLine::parse(&decode(line?)).ok()?;
     let target = line.object.target.filter(|_| line.object.ftype == Ftype::Link)?;
     if target.starts_with(b"/") {
         return Some(encode(&target));

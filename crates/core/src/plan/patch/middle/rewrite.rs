@@ -105,7 +105,8 @@ impl<'a> Rewriting<'a> {
     fn inherit(&mut self, run: &Run<'a>) -> Result<(), Reason> {
         let Some(mut record) = self.objects.remove(run.path()) else { return Ok(()) };
         let Some(path) = record.object_path() else { return Ok(()) };
-        record.line = inherited_line(&run.first().record.line, &record.line, self.later.package);
+        record.line =
+            inherited_line(run.first().record.line.as_deref(), record.line.as_deref(), self.later.package);
         if let Some(saver) = run.saver() {
             let group = saver.record.was.as_ref().and_then(|was| was.group);
             let group = group.map(|group| self.group(saver.at, group));
@@ -142,7 +143,8 @@ impl<'a> Rewriting<'a> {
         let group = was.group.map(|group| self.group(saver.at, group));
         record.was = Some(RecordedState { group, ..was });
         record.became.clone_from(&record.was);
-        record.line = inherited_line(&run.first().record.line, &record.line, self.later.package);
+        record.line =
+            inherited_line(run.first().record.line.as_deref(), record.line.as_deref(), self.later.package);
         record.new_line.clone_from(&record.line);
         self.objects.insert(record.path.clone(), record);
     }
@@ -227,7 +229,9 @@ impl<'a> Rewriting<'a> {
     fn finish(self) -> Result<RewrittenUndo, Reason> {
         let Self { later, mut objects, saved, deletes, .. } = self;
         if later.archive.is_none() {
-            objects.values_mut().for_each(|record| record.member = None);
+            for record in objects.values_mut() {
+                record.member = None;
+            }
         }
         let manifest =
             Manifest { header: later.manifest.header.clone(), objects: objects.into_values().collect() };
@@ -354,10 +358,11 @@ fn target_of<'i>(
 
 /// The line before the run, with the owners that came or went since: of this package by what the run found, of others as
 /// the patch found them.
-fn inherited_line(before: &Option<String>, found: &Option<String>, package: &PkgInst) -> Option<String> {
-    let parse =
-        |text: &Option<String>| text.as_ref().and_then(|text| ContentsLine::parse(&decode(text)).ok());
-    let (Some(mut found), before) = (parse(found), parse(before)) else { return before.clone() };
+fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) -> Option<String> {
+    let parse = |text: Option<&str>| text.and_then(|text| ContentsLine::parse(&decode(text)).ok());
+    let (Some(mut found), before) = (parse(found), parse(before)) else {
+        return before.map(str::to_owned);
+    };
     let is_shared = found.owners.iter().any(|owner| owner.package != *package);
     match before {
         Some(_) if !is_shared => return text_of(before),
