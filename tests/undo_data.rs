@@ -169,7 +169,7 @@ fn undo_data_of_the_classic_tools_is_restored() {
 
 /// A patch of another base delivers what the first one put there, and another file.
 #[test]
-fn a_fix_that_two_patches_deliver_stays_until_the_younger_one_has_gone() {
+fn a_fix_that_two_patches_deliver_stays_until_both_have_gone_in_whatever_order() {
     let web = |httpd: &str, other: &str| {
         Package::new("ACMEweb").content('f', "bin/httpd", 0o755, "root root", DELIVERED, httpd).file(
             "bin/other",
@@ -177,20 +177,20 @@ fn a_fix_that_two_patches_deliver_stays_until_the_younger_one_has_gone() {
             other,
         )
     };
-    let stage = Scenario::with(&[web("old\n", "old\n")]);
-    let before = stage.tree();
-    let fix = Package::new("ACMEweb").content('f', "bin/httpd", 0o755, "root root", DELIVERED, "fixed\n");
-    Patch::of("100-01", fix).directory(&stage);
-    Patch::of("200-01", web("fixed\n", "new\n")).directory(&stage);
-    stage.run("add -R @ROOT@ delivered/100-01").ok();
-    stage.run("add -R @ROOT@ delivered/200-01").ok();
-    let said = stage.run("remove -R @ROOT@ 100-01").fails(6);
-    assert!(said.contains("/opt/ACMEweb/bin/httpd") && said.contains("200-01"), "{said}");
-    assert_eq!(fs::read_to_string(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), "fixed\n");
-    stage.run("remove -R @ROOT@ 200-01").ok();
-    stage.run("remove -R @ROOT@ 100-01").ok();
-    let differences = before.difference(&stage.tree());
-    assert!(differences.is_empty(), "{differences}");
+    for order in [["100-01", "200-01"], ["200-01", "100-01"]] {
+        let stage = Scenario::with(&[web("old\n", "old\n")]);
+        let before = stage.tree();
+        let fix = Package::new("ACMEweb").content('f', "bin/httpd", 0o755, "root root", DELIVERED, "fixed\n");
+        Patch::of("100-01", fix).directory(&stage);
+        Patch::of("200-01", web("fixed\n", "new\n")).directory(&stage);
+        stage.run("add -R @ROOT@ delivered/100-01").ok();
+        stage.run("add -R @ROOT@ delivered/200-01").ok();
+        stage.run(&format!("remove -R @ROOT@ {}", order[0])).ok();
+        assert_eq!(fs::read_to_string(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), "fixed\n");
+        stage.run(&format!("remove -R @ROOT@ {}", order[1])).ok();
+        let differences = before.difference(&stage.tree());
+        assert!(differences.is_empty(), "{differences}");
+    }
 }
 
 /// Each patch brings information files, one of them with the same text, and a class.

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::arguments::{AnswerOptions, MannerOptions, RootOption, parse};
+use super::options::VerbOptions;
+use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::reply::words::{human, print_notes, recovery_sentence};
@@ -33,11 +34,7 @@ struct CommitArgs {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    root: RootOption,
-    #[command(flatten)]
-    _manner: MannerOptions,
-    #[command(flatten)]
-    _answer: AnswerOptions,
+    common: VerbOptions,
     /// The ids of the patches
     #[arg(value_name = "ID")]
     ids: Vec<String>,
@@ -45,12 +42,12 @@ struct CommitArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let CommitArgs { superseded, keep, dry_run, wait, owner, root, ids, .. } = parse(call, USAGE)?;
+    let CommitArgs { superseded, keep, dry_run, wait, owner, common, ids } = parse(call, USAGE)?;
     if ids.is_empty() && !superseded && keep.is_none() {
         let message = "no patch is named".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
-    let root = owner.open::<CommitArgs>(call, &root, Command::Commit)?;
+    let root = owner.open::<CommitArgs>(call, &common.root, Command::Commit)?;
     if !dry_run {
         call.output.heedless();
     }

@@ -62,6 +62,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("journal.progress.number", Lie(State::InScript, Owner::User, "journal progress", r#"{"/number":9223372036854775808}"#, "installf -R @ROOT@ ACMEweb /opt/ACMEweb/lib/x f 0600 root root")),
     ("journal.progress.own", Unit("no_other_field_of_a_journal_is_believed_that_the_engine_could_not_have_written", "the group of the program itself is not known before it runs")),
     ("journal.story.log", Lie(State::Cut, Owner::User, "journal story", r#"{"/story/log":"@SECRET@"}"#, "recover -R @ROOT@")),
+    ("ledger.applied", Unit("what_no_run_writes_is_refused_by_its_line", "it takes a line that a backout wrote anew")),
     ("ledger.info", Lie(State::Rest, Owner::Root, "pkginfo PATCH_INFO_100-01", r#"{"/1":"another value"}"#, "patchrm -R @ROOT@ 100-01")),
     ("ledger.manifest.undo", Unit("what_no_run_writes_is_refused_by_its_line", "it takes a line of a patch with undo data that names a manifest beside it")),
     ("ledger.patch.id", Unit("a_ledger_with_a_patch_or_a_place_that_no_run_writes_is_damaged", "without its line the archive is not bound, which answers such a lie as well")),

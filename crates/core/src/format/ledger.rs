@@ -446,6 +446,7 @@ mod tests {
             (",\"where\":\"save\"", ""),
             ("\"where\"", "\"elsewhere\""),
             ("\"save\"", "\"save\",\"manifest\":\"b3:{undo}\""),
+            ("\"undo\"", "\"applied\":\"17\",\"undo\""),
             ("{\"run\"", "[\"run\""),
             ("}}\n", "}}"),
         ] {
