@@ -168,7 +168,8 @@ fn pkgadd_takes_a_rewritten_archive_back() {
         }
         let response = stage.beside("response");
         let line = format!("pkgadd -n -R @ROOT@ -r {} -d taken-back ACMEweb", response.display());
-        stage.run(&line).ok();
+        let run = stage.run(&line);
+        assert_eq!(run.code, 0, "known: {is_known}: {run:?}");
         let alone = with(&[], "");
         alone.file("/var/sadm/install/admin/default", NOCHECK);
         let differences = alone.tree().difference(&stage.tree());
