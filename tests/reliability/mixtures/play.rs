@@ -35,6 +35,8 @@ pub(super) struct Play<'p> {
     engines: BTreeMap<usize, Engine>,
     /// The objects that each applied patch changed.
     changed: BTreeMap<usize, BTreeMap<String, Changed>>,
+    /// Those whose backout was refused because of later ones, since the last change.
+    stuck: BTreeSet<usize>,
     /// What backouts have kept of edited files: path and the number of the edit.
     kept: BTreeMap<String, usize>,
     /// The state after the last step.
@@ -72,6 +74,7 @@ impl<'p> Play<'p> {
             edited: 0,
             engines: BTreeMap::new(),
             changed: BTreeMap::new(),
+            stuck: BTreeSet::new(),
             kept: BTreeMap::new(),
             last,
             told: Vec::new(),
@@ -139,6 +142,7 @@ impl<'p> Play<'p> {
             self.succeeds(&run, "add native");
             self.count("applied natively");
         }
+        self.stuck.clear();
         self.applied.push(next);
         self.engines.insert(next, engine);
         let before = std::mem::replace(&mut self.last, State::of(&self.scenario, PACKAGE));
@@ -163,7 +167,9 @@ impl<'p> Play<'p> {
             let mut required = self.applied.iter().flat_map(|other| &self.patches[*other].requires);
             required.any(|id| !self.has(id, Some(number)))
         };
-        let can_go = |number: &usize| self.why_not(*number).is_empty() && !is_needed(*number);
+        let can_go = |number: &usize| {
+            self.why_not(*number).is_empty() && !is_needed(*number) && !self.stuck.contains(number)
+        };
         self.applied.iter().copied().filter(can_go).collect()
     }
 
@@ -219,6 +225,7 @@ impl<'p> Play<'p> {
         if is_in_the_middle && run.code == 6 {
             self.is_unchanged(&run, "refuse");
             self.count("refused in the middle");
+            self.stuck.insert(number);
             return;
         }
         if !self.succeeds(&run, &scenario) {
@@ -233,6 +240,7 @@ impl<'p> Play<'p> {
             "script" => "backed out by scripts",
             _ => "backed out by pkgadd",
         });
+        self.stuck.clear();
         self.keep_edits(number);
         self.applied.retain(|other| *other != number);
         let is_kept = self.kept.keys().any(|path| path.contains(&id));
