@@ -193,7 +193,9 @@ impl<'p> Play<'p> {
         let later = || self.applied[at + 1..].iter().map(|other| &self.patches[*other]);
         let is_made = |path: &str, how: Changed| how == Changed::Type && patch.objects.contains_key(path);
         let mut changed = self.changed[&number].iter().map(|(path, how)| (path, is_made(path, *how)));
-        changed.any(|(path, is_made)| later().any(|other| other.needs(path, is_made)))
+        // What it delivers without a change is a link of the chain as well.
+        let is_delivered = patch.objects.keys().any(|path| later().any(|other| other.needs(path, false)));
+        is_delivered || changed.any(|(path, is_made)| later().any(|other| other.needs(path, is_made)))
     }
 
     /// What a later patch delivers of what one that went had changed is changed by the later one now.
