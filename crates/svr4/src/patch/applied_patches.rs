@@ -6,7 +6,7 @@
 //! `conflict`.
 
 use super::provided::Provided;
-use super::{PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
+use super::{InstalledInfo, PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
 use crate::package::PkgInst;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -91,12 +91,7 @@ impl AppliedPatches {
         for applied in &packages {
             for id in &applied.list {
                 let patch = patches.entry(id.clone()).or_insert_with(|| AppliedPatch::new(id.clone()));
-                patch.packages.push(applied.package.clone());
-                if let Some(installed) = applied.infos.get(id).and_then(PatchInfo::installed) {
-                    patch.obsoletes.extend(installed.obsoletes.iter().cloned());
-                    patch.requires.extend(installed.requires.iter().cloned());
-                    patch.incompatibles.extend(installed.incompatibles.iter().cloned());
-                }
+                patch.extend(applied, id);
             }
         }
         let mut obsoleted: BTreeMap<PatchId, Vec<PatchId>> = BTreeMap::new();
@@ -111,6 +106,47 @@ impl AppliedPatches {
             }
         }
         Self { packages, patches, obsoleted, provided: OnceLock::new() }
+    }
+
+    /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and keeps the relations:
+    /// the result is that of [`new`](Self::new) with the changed records, at the cost of the one patch. Returns false, with
+    /// nothing changed, if the package is not among those known or has the patch.
+    pub fn record_applied(&mut self, package: &PkgInst, id: &PatchId, installed: InstalledInfo) -> bool {
+        let Some(records) = self.packages.iter_mut().find(|records| records.package == *package) else {
+            return false;
+        };
+        if !records.record_applied(id, installed.clone()) {
+            return false;
+        }
+        let patch = self.combined(id);
+        for entry in &installed.obsoletes {
+            self.note_obsoletion(entry, &patch.id);
+        }
+        self.patches.insert(patch.id.clone(), patch);
+        self.provided = OnceLock::new();
+        true
+    }
+
+    /// Combines what all packages record of an applied patch.
+    fn combined(&self, id: &PatchId) -> AppliedPatch {
+        let mut patch: Option<AppliedPatch> = None;
+        for applied in &self.packages {
+            let Some(spelled) = applied.list.iter().find(|other| *other == id) else { continue };
+            patch.get_or_insert_with(|| AppliedPatch::new(spelled.clone())).extend(applied, spelled);
+        }
+        patch.unwrap_or_else(|| AppliedPatch::new(id.clone()))
+    }
+
+    /// Enters the applied patch `by` among those that obsolete a patch with a count.
+    fn note_obsoletion(&mut self, entry: &PatchId, by: &PatchId) {
+        let Self { obsoleted, patches, .. } = self;
+        let obsoleters = obsoleted.entry(entry.clone()).or_insert_with(|| {
+            let others = patches.values().filter(|patch| patch.obsoletes.contains(entry));
+            others.map(|patch| patch.id.clone()).collect()
+        });
+        if let Err(place) = obsoleters.binary_search(by) {
+            obsoleters.insert(place, by.clone());
+        }
     }
 
     /// Returns the patches that the applied ones provide, themselves included.
@@ -217,12 +253,23 @@ impl AppliedPatch {
         let (packages, obsoletes, requires, incompatibles) = Default::default();
         Self { id, packages, obsoletes, requires, incompatibles }
     }
+
+    /// Takes in what one package records.
+    fn extend(&mut self, applied: &PatchRecords, id: &PatchId) {
+        self.packages.push(applied.package.clone());
+        if let Some(installed) = applied.infos.get(id).and_then(PatchInfo::installed) {
+            self.obsoletes.extend(installed.obsoletes.iter().cloned());
+            self.requires.extend(installed.requires.iter().cloned());
+            self.incompatibles.extend(installed.incompatibles.iter().cloned());
+        }
+    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::patch::InstalledInfo;
 
     pub(in crate::patch) fn id(text: &str) -> PatchId {
         PatchId::new(text).unwrap()
@@ -362,5 +409,32 @@ pub(super) mod tests {
             })
             .collect();
         assert_eq!(shown, ["99-01 1  ", "900-02 2 7-7 1-1 2-1"]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_patch_recorded_later_is_related_as_if_it_had_been_read(
+            applied in prop::collection::vec(
+                ("[A-C]", "[1-3]-0?[1-3]", prop::collection::vec("[1-4]-[1-3]", 0..3), prop::option::of("[1-3]-[1-3]")), 1..12),
+            counted in prop::collection::vec("[1-4]-[1-3]", 0..2),
+        ) {
+            let mut packages: Vec<PatchRecords> = ["A", "B", "C"].map(|name| PatchRecords::none(package(name))).into();
+            packages[0].obsoletes.count_up(&PatchList::parse(&counted.join(" "), "-").unwrap());
+            let mut known = AppliedPatches::new(packages.clone());
+            for (name, patch, obsoletes, requires) in applied {
+                let installed = InstalledInfo {
+                    obsoletes: PatchList::parse(&obsoletes.join(" "), "-").unwrap(),
+                    requires: Requirements::parse(&requires.unwrap_or_default(), "-").unwrap(),
+                    ..InstalledInfo::default()
+                };
+                let records = packages.iter_mut().find(|records| records.package == package(&name)).unwrap();
+                let is_new = records.record_applied(&id(&patch), installed.clone());
+                prop_assert_eq!(known.record_applied(&package(&name), &id(&patch), installed), is_new);
+                let read = AppliedPatches::new(packages.clone());
+                prop_assert_eq!(&known.packages, &read.packages);
+                prop_assert_eq!(&known.patches, &read.patches);
+                prop_assert_eq!(&known.obsoleted, &read.obsoleted);
+            }
+        }
     }
 }

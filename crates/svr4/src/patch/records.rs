@@ -97,6 +97,27 @@ impl PatchRecords {
         true
     }
 
+    /// Writes the parameters that the records would have with `id` applied: what [`record_applied`](Self::record_applied)
+    /// and [`write`](Self::write) do to a copy of them, without the copy. Returns false, with nothing written, if `id` is
+    /// applied already.
+    pub fn write_applied(&self, id: &PatchId, installed: InstalledInfo, params: &mut Params) -> bool {
+        if self.list.contains(id) {
+            return false;
+        }
+        let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known);
+        let (package, list) = (self.package.clone(), self.list.clone());
+        let mut after = Self { package, list, obsoletes: self.obsoletes.clone(), infos: BTreeMap::new() };
+        after.record_applied(id, installed);
+        after.write(id, params);
+        true
+    }
+
+    /// Reads what the parameters of the package say of one patch, under the spelling that its history has.
+    pub fn info_in(&self, id: &PatchId, params: &Params, separator: &str) -> PatchInfo {
+        let known = self.infos.get_key_value(id).map_or(id, |(known, _)| known);
+        PatchInfo::parse(&params.text(&format!("{INFO}{known}")), separator)
+    }
+
     /// Records that `id` has been backed out. Returns false, with nothing changed, if it is not applied. The
     /// patches it had obsoleted come from its own record, not from `ACTIVE_OBSOLETES`, which the classic
     /// scripts leave stale.
@@ -188,6 +209,23 @@ mod tests {
         assert_eq!(info("300-02"), "backed out");
         story.back_out("200-01");
         story.says("100-01", Some(""));
+    }
+
+    #[test]
+    fn what_is_written_without_a_copy_is_what_a_copy_writes() {
+        let mut before = PatchRecords::none(package());
+        assert!(before.record_applied(&id("200-1"), obsoleting("100-01")));
+        assert!(before.record_applied(&id("300-02"), obsoleting("")));
+        assert!(before.record_backed_out(&id("300-02")));
+        for (patch, obsoletes) in [("300-2", "100-01 200-01"), ("400-01", ""), ("200-01", "")] {
+            let (mut one, mut other) = (Params::new(), Params::new());
+            let written = before.write_applied(&id(patch), obsoleting(obsoletes), &mut one);
+            let mut copy = before.clone();
+            if copy.record_applied(&id(patch), obsoleting(obsoletes)) {
+                copy.write(&id(patch), &mut other);
+            }
+            assert_eq!((one, written), (other, patch != "200-01"), "{patch}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ use crate::plan::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive
 pub fn apply(
     image: &Image,
     inventory: &Inventory,
-    applied: Result<AppliedPatches, Reason>,
+    applied: Result<&AppliedPatches, Reason>,
     policy: &Policy,
     options: &ApplyOptions,
     now: &Now,
@@ -52,8 +52,9 @@ pub fn apply(
         Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
     let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
-    let validated = validate(image, facts, inventory, applied, policy, options).map_err(refuse)?;
-    let application = ApplyPlanner { image, inventory, policy, options, now, validated: &validated };
+    let validated = validate(image, facts, inventory, applied.clone(), policy, options).map_err(refuse)?;
+    let applied = applied.map_err(refuse)?;
+    let application = ApplyPlanner { image, inventory, applied, policy, options, now, validated: &validated };
     application.plan().map_err(refuse)
 }
 
@@ -61,6 +62,7 @@ pub fn apply(
 struct ApplyPlanner<'a> {
     image: &'a Image,
     inventory: &'a Inventory,
+    applied: &'a AppliedPatches,
     policy: &'a Policy,
     options: &'a ApplyOptions,
     now: &'a Now,
@@ -185,7 +187,7 @@ impl ApplyPlanner<'_> {
         }
         let set = set_by(old, &new, &image.params);
         let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
-        self.record_patch(&found.package, old, delivered, &mut new)?;
+        self.record_patch(&found.package, delivered, &mut new);
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
         let target = PackageTarget::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
@@ -193,16 +195,7 @@ impl ApplyPlanner<'_> {
     }
 
     /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.
-    fn record_patch(
-        &self,
-        package: &PkgInst,
-        old: &Params,
-        delivered: &PatchMacros,
-        new: &mut Params,
-    ) -> Result<(), Reason> {
-        let corrupt = |reason: String| Reason::BadPkginfo { package: package.to_string(), reason };
-        let mut applied = PatchRecords::from_params(package, old, &self.policy.separator)
-            .map_err(|error| corrupt(error.to_string()))?;
+    fn record_patch(&self, package: &PkgInst, delivered: &PatchMacros, new: &mut Params) {
         let installed = patchadm_svr4::patch::InstalledInfo {
             date: self.now.patch_date(),
             host: self.now.host.clone(),
@@ -210,10 +203,11 @@ impl ApplyPlanner<'_> {
             requires: delivered.requires.clone(),
             incompatibles: delivered.incompatibles.clone(),
         };
-        if applied.record_applied(self.id(), installed) {
-            applied.write(self.id(), new);
-        }
-        Ok(())
+        let known = self.applied.packages().iter().find(|records| records.package == *package);
+        match known {
+            Some(records) => records.write_applied(self.id(), installed, new),
+            None => PatchRecords::none(package.clone()).write_applied(self.id(), installed, new),
+        };
     }
 
     /// Decides about edited files; refuses where one stops the patch.

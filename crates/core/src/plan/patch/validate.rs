@@ -139,7 +139,7 @@ pub(super) fn validate(
     image: &Image,
     facts: Facts,
     inventory: &Inventory,
-    applied: Result<AppliedPatches, Reason>,
+    applied: Result<&AppliedPatches, Reason>,
     policy: &Policy,
     options: &ApplyOptions,
 ) -> Result<Validated, Reason> {
@@ -154,12 +154,12 @@ pub(super) fn validate(
     let restricted = policy.is_restricted(facts.id.base());
     let no_undo = !restricted && (options.no_undo || facts.has_property("nobackout"));
     let refuse_interrupted = || refuse_interrupted(inventory, &facts.id, &packages, separator);
-    let (remaining, again) = standing(&applied, &facts.id, &packages, options, refuse_interrupted)?;
+    let (remaining, again) = standing(applied, &facts.id, &packages, options, refuse_interrupted)?;
     if !(options.unconditional && options.no_undo && no_undo) {
         refuse_interrupted()?;
     }
     notes.extend(warn_of_interrupted(inventory, &facts.id, &packages, separator));
-    refuse_relations(&applied, &facts, &remaining, policy, options, &mut notes)?;
+    refuse_relations(applied, &facts, &remaining, policy, options, &mut notes)?;
     if let Some(directory) = options.undo_dir.as_ref().filter(|directory| !directory.is_absolute()) {
         return Err(Reason::BackoutDirectory(directory.clone()));
     }
@@ -167,7 +167,7 @@ pub(super) fn validate(
         notes.push(format!("-d is ignored for restricted patch {}.", facts.id));
     }
     if !again {
-        refuse_undo_mismatch(&applied, inventory, &facts.id, separator, no_undo)?;
+        refuse_undo_mismatch(applied, inventory, &facts.id, separator, no_undo)?;
     }
     if facts.has_property("interactive") && !options.conversation {
         return Err(Reason::Interactive);

@@ -60,7 +60,14 @@ impl Both {
         self.ahead.inventory.identical.clone_from(&world.inventory.identical);
         let inventory = &self.ahead.inventory;
         let records = applied(inventory);
-        let planned = apply(&parcel.image, inventory, records, &world.policy, &world.options, &now());
+        let planned = apply(
+            &parcel.image,
+            inventory,
+            records.as_ref().map_err(Clone::clone),
+            &world.policy,
+            &world.options,
+            &now(),
+        );
         let (single, plan) = match (single, planned) {
             (Err(one), Err(other)) => {
                 assert_eq!(one.why(), other.why());

@@ -167,7 +167,14 @@ impl World {
     /// Plans a patch with the inventory as it is.
     pub(super) fn apply(&self, parcel: &Parcel) -> Result<PatchPlan, Refusal> {
         let applied = applied(&self.inventory);
-        apply(&parcel.image, &self.inventory, applied, &self.policy, &self.options, &now())
+        apply(
+            &parcel.image,
+            &self.inventory,
+            applied.as_ref().map_err(Clone::clone),
+            &self.policy,
+            &self.options,
+            &now(),
+        )
     }
 
     /// Asks the rules about a backout, and plans it.

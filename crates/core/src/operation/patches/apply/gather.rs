@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::input::ApplyInput;
 use super::operands::ApplyOperand;
 use super::planning::plan_against;
-use crate::inventory::Touched;
+use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::plan::concern::brings_scripts;
 use crate::plan::patch::patch_plan::PatchPlan;
@@ -17,6 +17,7 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Member, NewObject, Plan};
 use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchInfo};
 
 /// An operand that takes part in a run, or is left out of it.
 pub(super) struct GatheredOperand<'o> {
@@ -43,13 +44,14 @@ pub(super) fn gather<'o>(
         return Vec::new();
     }
     let Ok((mut ahead, last_touched)) = look_ahead(input, operands) else { return Vec::new() };
+    let mut applied = input.ground.applied(&ahead.inventory);
     let mut gathered = Vec::new();
     for (place, operand) in operands.iter().enumerate() {
         let touched = operand.touched(&ahead.inventory.packages);
         if ahead.ends_before(&touched) {
             break;
         }
-        let planned = match plan_against(input, operand, BTreeMap::new(), &mut ahead.inventory) {
+        let planned = match plan_against(input, operand, BTreeMap::new(), &mut ahead.inventory, &applied) {
             Ok(scripted) if scripted.has_scripts() || ahead.ends_with(&touched, &scripted.plan) => break,
             Err(Failure::Refused(refusal)) if is_of_room(&refusal.reason) => {
                 return without_room(gathered, operands, &refusal.reason);
@@ -61,6 +63,9 @@ pub(super) fn gather<'o>(
                 let is_chained = |path: &ObjectPath| last_touched.get(path).is_some_and(|last| *last > place);
                 let digests = digests(operand, &scripted.plan, is_chained);
                 let made = ahead.go_on(&scripted.plan, &digests);
+                if let Ok(applied) = &mut applied {
+                    record(applied, &ahead.inventory, &scripted.plan, &input.ground.policy.separator);
+                }
                 Ok(TakenPatch { scripted, made })
             }
             Err(failure) => Err(failure),
@@ -68,6 +73,22 @@ pub(super) fn gather<'o>(
         gathered.push(GatheredOperand { operand, planned });
     }
     gathered
+}
+
+/// Records that the patch of a plan is applied, as the parameters say that it leaves: reading all records again for each of
+/// many patches would cost more than the patches.
+fn record(applied: &mut AppliedPatches, inventory: &Inventory, plan: &Plan, separator: &str) {
+    for id in plan.patches.iter().filter_map(|id| PatchId::parse(id, separator).ok()) {
+        for package in &plan.packages {
+            let records = applied.packages().iter().find(|records| records.package == *package);
+            let (Some(records), Some(installed)) = (records, inventory.packages.get(package)) else {
+                continue;
+            };
+            if let PatchInfo::Installed(info) = records.info_in(&id, &installed.params, separator) {
+                applied.record_applied(package, &id, info);
+            }
+        }
+    }
 }
 
 /// The operands from `at` on that may be one run as far as their scripts go.

@@ -13,7 +13,9 @@ use crate::plan::concern::delivered_files;
 use crate::plan::patch::apply::apply;
 use crate::plan::patch::apply_options::ApplyOptions;
 use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::refusal::Reason;
 use patchadm_svr4::package::Params;
+use patchadm_svr4::patch::AppliedPatches;
 
 /// Plans a patch against the root as it is, or will be by then; with the inventory that it was planned with. `answers` are those of
 /// checkinstall scripts, by the places of their packages.
@@ -25,16 +27,18 @@ pub(super) fn plan(
     let installed = input.packages()?;
     let touched = operand.touched(&installed);
     let mut inventory = input.survey(installed, &touched)?;
-    let scripted = plan_against(input, operand, answers, &mut inventory)?;
+    let applied = input.ground.applied(&inventory);
+    let scripted = plan_against(input, operand, answers, &mut inventory, &applied)?;
     Ok((scripted, inventory))
 }
 
-/// Plans a patch with an inventory that holds all that it touches.
+/// Plans a patch with an inventory that holds all that it touches, and the patch records of its packages.
 pub(super) fn plan_against(
     input: &ApplyInput<'_>,
     operand: &ApplyOperand,
     answers: BTreeMap<usize, Params>,
     inventory: &mut Inventory,
+    applied: &Result<AppliedPatches, Reason>,
 ) -> Result<PatchPlan, Failure> {
     let OpenDevice { source, image, .. } = &operand.device;
     let files = delivered_files(image, &inventory.packages);
@@ -44,6 +48,6 @@ pub(super) fn plan_against(
     if let Some(directory) = &options.undo_dir {
         undo_directory::must_be_usable(&input.ground.host, directory)?;
     }
-    let applied = input.ground.applied(inventory);
+    let applied = applied.as_ref().map_err(Clone::clone);
     Ok(apply(image, inventory, applied, &input.ground.policy, &options, input.now)?)
 }
