@@ -3,6 +3,7 @@
 //! The lists of paths beside undo data tell which patches are concerned; only their archives are opened. A path may be
 //! named as somebody sees it: with links in its directories, which are followed inside the root.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, FixedOffset};
@@ -11,7 +12,7 @@ use super::applied_date::applied_date;
 use super::applied_run::AppliedRuns;
 use super::object_action::ObjectAction;
 use super::patch_files::records;
-use super::patch_reader::{PatchReader, PatchedObject};
+use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
 use super::standing::standing;
 use crate::database::{DatabaseError, RecordView, contents, marker, policy, read_consistently, saves};
 use crate::operation::failure::Failure;
@@ -120,8 +121,12 @@ fn lists(view: &RecordView<'_>, applied: &AppliedPatches) -> Result<Lists, Failu
 /// What a patch did to the path; `None` where it has nothing to do with it.
 type Found = Option<PatchedObject>;
 
-/// What was read of a patch in a package, by path; `None` where nothing is told.
-type ToldObjects = Option<HashMap<ObjectPath, PatchedObject>>;
+/// What was read of a patch in a package.
+struct ToldObjects {
+    objects: HashMap<ObjectPath, PatchedObject>,
+    /// Whether that is all, with what the patch did to each.
+    known: bool,
+}
 
 /// Reads which patches a path has.
 struct OwnerReader<'a> {
@@ -181,35 +186,31 @@ impl OwnerReader<'_> {
             return Ok(None);
         }
         let told = self.told(package, id)?;
-        match told {
-            Some(objects) => Ok(spellings.iter().find_map(|path| objects.get(path)).cloned()),
-            None if owns || is_listed == Some(true) => {
-                *known = false;
+        let object = spellings.iter().find_map(|path| told.objects.get(path));
+        // What it deleted is in no line and in no list; what it added is not in an archive of another program.
+        *known &= told.known;
+        match object {
+            Some(object) => Ok(Some(object.clone())),
+            None if !told.known && (owns || is_listed == Some(true)) => {
                 Ok(spellings.first().cloned().map(PatchedObject::named))
             }
-            None => {
-                *known = false;
-                Ok(None)
-            }
+            None => Ok(None),
         }
     }
 
-    /// The objects of a patch in a package; none where nothing is told of them.
-    fn told(
-        &mut self,
-        package: &PkgInst,
-        id: &PatchId,
-    ) -> Result<Option<&HashMap<ObjectPath, PatchedObject>>, Failure> {
+    /// The objects of a patch in a package.
+    fn told(&mut self, package: &PkgInst, id: &PatchId) -> Result<&ToldObjects, Failure> {
         let key = (package.clone(), id.clone());
-        if !self.told.contains_key(&key) {
-            let none = Params::default();
-            let params = self.params.get(package).unwrap_or(&none);
-            let read = self.reader.objects((package, params), id)?;
-            let is_told = read.known || !read.objects.is_empty();
-            let objects = read.objects.into_iter().map(|one| (one.path.clone(), one)).collect();
-            self.told.insert(key.clone(), is_told.then_some(objects));
+        match self.told.entry(key) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let none = Params::default();
+                let params = self.params.get(package).unwrap_or(&none);
+                let PatchedPackage { objects, known, .. } = self.reader.objects((package, params), id)?;
+                let objects = objects.into_iter().map(|one| (one.path.clone(), one)).collect();
+                Ok(place.insert(ToldObjects { objects, known }))
+            }
         }
-        Ok(self.told.get(&key).and_then(Option::as_ref))
     }
 
     fn entry(&self, id: &PatchId, object: PatchedObject) -> PatchOfPath {
