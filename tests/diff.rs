@@ -104,7 +104,9 @@ fn paths_choose_what_is_shown() {
 fn an_edited_file_is_compared_as_it_is_and_kept() {
     let stage = stage();
     fs::write(stage.at("/opt/ACMEweb/httpd"), "mine\n").unwrap();
-    let said = document(&stage, "diff --json -R @ROOT@ 200-01");
+    let run = stage.run("diff --json -R @ROOT@ 200-01");
+    assert!(run.stderr.contains("was edited; the edited one is kept as "), "{}", run.stderr);
+    let said: Value = serde_json::from_str(&run.stdout).unwrap();
     let httpd = object(&said, "/opt/ACMEweb/httpd");
     assert!(httpd["diff"].as_str().unwrap().contains("\n-mine\n"), "{httpd}");
     let kept = object(&said, "/opt/ACMEweb/httpd.edited-200-01");
