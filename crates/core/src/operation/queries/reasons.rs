@@ -1,5 +1,7 @@
 //! Why a patch is on a root, or is not: what it needs, who needs it, what took its place, and whose packages it is for.
 
+use std::collections::BTreeMap;
+
 use super::applied_run::AppliedRuns;
 use super::patch_files::records;
 use crate::database::{policy, read_consistently};
@@ -11,7 +13,6 @@ use crate::source::Image;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchStanding, Requirement};
-use std::collections::BTreeMap;
 
 /// What is known about a patch and a root.
 #[derive(Debug)]
