@@ -50,6 +50,11 @@ const APPLETS: &[Applet] = &[
         "check files against records, and undo archives against their digests",
         verbs::verify::run,
     ),
+    verb("owner", "show whose paths are, and which patches changed them", verbs::owner::run),
+    verb("files", "list the objects of an applied patch", verbs::files::run),
+    verb("diff", "show what taking a patch out would change", verbs::diff::run),
+    verb("why", "show why a patch is applied, or would not be", verbs::why::run),
+    verb("history", "list the runs that changed a root", verbs::history::run),
     verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
     verb("commit", "give undo data up", verbs::commit::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
@@ -93,11 +98,16 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 14] = [
+const QUERIES: [&str; 19] = [
     "analyze",
+    "diff",
+    "files",
+    "history",
     "list",
+    "owner",
     "show",
     "verify",
+    "why",
     "lint",
     "explain",
     "help",

@@ -67,6 +67,8 @@ mod depot;
 mod depots;
 /// Where packages may come from.
 mod devices;
+/// What taking a patch out would change.
+mod diff;
 /// What differs from the classic tools, and why.
 mod differences;
 /// Directory entries where the root has a symbolic link to a directory.
@@ -111,6 +113,8 @@ mod goldens_of_undo;
 mod handed_down;
 /// The help of the classic commands.
 mod help;
+/// The runs of a root.
+mod history;
 /// Scripts of a patch that are kept in the root until its backout.
 mod hooks_by_digest;
 /// Which root it is, and a journal that is lost.
@@ -169,6 +173,8 @@ mod no_database;
 mod objects_file;
 /// Undo archives that are kept outside the root.
 mod outside_archives;
+/// Whose a path is, and what a patch did.
+mod owner;
 /// Packages made by a test.
 mod packages;
 /// The page of an analysis, in a browser.
@@ -306,6 +312,8 @@ mod verify;
 mod ways;
 /// Whose root it is that the superuser changes.
 mod whose_root;
+/// Why a patch is on a root, or is not.
+mod why;
 /// Commands that a script of a run starts.
 mod within_run;
 /// Commands within real runs.

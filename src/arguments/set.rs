@@ -35,6 +35,11 @@ pub(crate) struct SetOptions {
 }
 
 impl SetOptions {
+    /// The options that only name a depot, if any, and say how it is reached.
+    pub(crate) fn of_depot(depot: Option<OsString>, fetching: FetchOptions) -> Self {
+        Self { depot, fetching, ..Self::default() }
+    }
+
     /// The request of a command with these options: patches of the depot, if one is named, else the patches that the operands
     /// are.
     pub(crate) fn request(

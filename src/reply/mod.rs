@@ -11,6 +11,7 @@ pub(crate) mod depot_end;
 pub mod exit;
 pub mod failure;
 pub(crate) mod json;
+pub(crate) mod object_state;
 pub(crate) mod packages;
 pub(crate) mod page;
 pub(crate) mod patch_entry;
@@ -20,6 +21,7 @@ pub(crate) mod removable;
 pub(crate) mod result_word;
 pub(crate) mod text;
 pub(crate) mod undo;
+pub(crate) mod unified_diff;
 pub(crate) mod words;
 
 pub(crate) use cause::ExitCause;

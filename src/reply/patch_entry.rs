@@ -316,7 +316,8 @@ impl From<&SpaceNeed> for SpaceEntry {
     }
 }
 
-fn verdict_of(failed: &Failure) -> &'static str {
+/// The word for a patch that was refused or failed.
+pub(crate) fn verdict_of(failed: &Failure) -> &'static str {
     match failed {
         Failure::Refused(refusal) => match *refusal.reason {
             Reason::AlreadyApplied(_) => "already-applied",

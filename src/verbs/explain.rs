@@ -198,7 +198,7 @@ mod tests {
                 "patchadd",
                 "patchrm",
                 "patchrm",
-                "patchadm show",
+                "patchadm show and files",
                 "pkgadd and pkgrm",
                 "pkgadd -s",
                 "patchadm verify",

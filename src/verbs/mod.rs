@@ -11,13 +11,17 @@ pub(crate) mod delta;
 pub(crate) mod demo;
 #[cfg(feature = "sign")]
 pub(crate) mod depot;
+pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod files;
 pub(crate) mod help;
+pub(crate) mod history;
 #[cfg(feature = "sign")]
 pub(crate) mod key;
 pub(crate) mod links;
 pub(crate) mod lint;
 pub(crate) mod list;
+pub(crate) mod owner;
 pub(crate) mod plan;
 #[cfg(feature = "sign")]
 pub(crate) mod publish;
@@ -27,12 +31,15 @@ pub(crate) mod show;
 #[cfg(feature = "sign")]
 pub(crate) mod sign;
 pub(crate) mod verify;
+pub(crate) mod why;
 
+mod applied_id;
 mod change;
 mod lacking;
 mod listed;
 mod making_ends;
 mod meant;
+mod named_paths;
 mod options;
 #[cfg(feature = "sign")]
 mod password;

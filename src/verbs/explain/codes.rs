@@ -110,7 +110,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "The signature of the patch is missing, wrong or not trusted, or the keys of the root cannot be believed."
             "Get a signed patch, or trust its key with `patchadm key trust`; -n and --signature off apply it as it is."
     }
-    "patchrm", ["patchrm", "remove", "plan"] => {
+    "patchrm", ["patchrm", "remove", "plan", "diff"] => {
         2 [NotFound] "The patch is not applied." "`patchadm list` shows those that are."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
@@ -144,14 +144,14 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or its lock cannot be had."
             "Try again later, or use `patchadm remove --wait SECONDS`."
     }
-    "patchadm remove, list, show, verify and recover", ["remove", "list", "show", "verify", "recover"] => {
+    "patchadm remove, recover and questions", ["remove", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why"] => {
         7 [NoDatabase ReadOnly NoRights NotFound] "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
     }
-    "patchadm remove", ["remove", "plan"] => {
+    "patchadm remove and diff", ["remove", "plan", "diff"] => {
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
     }
-    "patchadm list, show, verify and recover", ["list", "show", "verify", "recover"] => {
+    "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why"] => {
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
             "Run it as one of them; --as-owner and --trust-root say whose a root is."
@@ -196,10 +196,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         18 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
         28 [DamagedInput DamagedRecord] "The package cannot be described, or a record of the root is damaged." "Do what the message says about that file."
     }
-    "patchadm show", ["show"] => {
+    "patchadm show and files", ["show", "files"] => {
         2 [NotFound] "There is neither an applied patch of this id nor a file of this name." "`patchadm list` shows the applied patches."
     }
-    "patchadm show", ["show"] => {
+    "patchadm show and why", ["show", "why"] => {
         1 [DamagedInput] "The file that was named is no patch, or is damaged." "Get the patch again."
     }
     "patchadm lint", ["lint"] => {
@@ -357,7 +357,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A digest or a signature is wrong, or the index is older than one that the root has seen." "Do not use it; find out who has changed it."
         64 [Locked] "Another command indexes the directory, or fetches the same object." "Try again later."
     }
-    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "analyze", "recover", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

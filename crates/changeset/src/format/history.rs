@@ -4,6 +4,8 @@
 //! [`HistoryEntry`] is the line, for the writer and for readers. History decides nothing: what is applied is in the
 //! parameters of the packages. A last line that a power cut tore off is passed over (the next writer cuts it off).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use patchadm_svr4::format::lines::LONGEST_LINE;
@@ -56,6 +58,15 @@ pub struct HistoryEntry {
     /// The signature of the patch, where somebody asked for it or an option forbade to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
+    /// What somebody wanted to be told later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Of patches that nobody named: for which one each was taken, too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub because: BTreeMap<String, String>,
+    /// The run that this one takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
 }
 
 /// A line of the history that is none.
@@ -114,6 +125,9 @@ mod tests {
             duration: 412,
             trusted: false,
             signature: None,
+            note: None,
+            because: BTreeMap::new(),
+            undoes: None,
         }
     }
 
@@ -132,6 +146,8 @@ mod tests {
             policy: "off".to_owned(),
             ..SignatureRecord::default()
         };
+        let undone = HistoryEntry { undoes: Some("16-0".to_owned()), ..entry("17-00000000000000ab") };
+        assert_eq!(parse(&undone.line()).unwrap(), [undone]);
         let entry = HistoryEntry { signature: Some(waived), ..entry("17-00000000000000ab") };
         let line = String::from_utf8(entry.line()).unwrap();
         let signature = "{\"state\":\"unchecked\",\"key\":null,\"name\":null,\"time\":null,\"form\":null,\"policy\":\"off\"}";

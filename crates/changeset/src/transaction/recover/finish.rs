@@ -6,6 +6,7 @@
 //! journal says so, and the next command looks whether it is there ([`tell_again`]). The sync that the next run makes
 //! before it replaces the journal makes it durable.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -258,6 +259,9 @@ fn write_history(
             duration: duration_ms.unwrap_or_default(),
             trusted: root.is_trusted(),
             signature: signature.clone(),
+            note: None,
+            because: BTreeMap::new(),
+            undoes: None,
         };
         entry.line()
     };

@@ -8,7 +8,7 @@ pub(super) mod in_use;
 mod later_patches;
 mod ledgers;
 mod order;
-mod order_on_root;
+pub(super) mod order_on_root;
 pub(super) mod reboot;
 pub(super) mod removable;
 pub mod scripts;

@@ -9,14 +9,14 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// The order in which the patches of a root were applied: within a package that of its list, between packages by date,
 /// then by id.
-pub(super) struct OrderOnRoot<'a> {
+pub(in crate::operation) struct OrderOnRoot<'a> {
     applied: &'a AppliedPatches,
     dates: BTreeMap<&'a PatchId, DateTime<FixedOffset>>,
 }
 
 impl<'a> OrderOnRoot<'a> {
     /// Reads the dates.
-    pub(super) fn of(applied: &'a AppliedPatches) -> Self {
+    pub(in crate::operation) fn of(applied: &'a AppliedPatches) -> Self {
         let mut dates = BTreeMap::new();
         for of in applied.packages() {
             for id in &of.list {
@@ -51,7 +51,11 @@ impl<'a> OrderOnRoot<'a> {
 
     /// The patches, the last applied first.
     pub(super) fn newest_first(&self) -> Vec<&'a PatchId> {
-        let mut rest: Vec<&PatchId> = self.all().collect();
+        self.newest_first_of(self.all().collect())
+    }
+
+    /// Some of the patches, the last applied first.
+    pub(in crate::operation) fn newest_first_of(&self, mut rest: Vec<&'a PatchId>) -> Vec<&'a PatchId> {
         let mut ordered = Vec::with_capacity(rest.len());
         while !rest.is_empty() {
             let is_last = |at: &usize| {

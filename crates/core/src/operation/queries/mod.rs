@@ -2,12 +2,20 @@
 
 pub mod applied_date;
 pub mod applied_patches;
+mod applied_run;
 pub mod applied_signature;
 pub mod changed_objects;
 pub mod counts;
 pub mod inspect;
 pub mod kept_files;
 pub mod names;
+pub mod object_action;
 pub mod packages;
+pub mod patch_files;
+pub mod patch_reader;
+pub mod path_owners;
+pub mod reasons;
+pub mod runs;
 pub mod select;
+mod standing;
 pub mod verify;

@@ -218,8 +218,9 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>
     Ok(matches)
 }
 
-/// PKG and VERSION byte for byte, ARCH without white space.
-pub(in crate::plan) fn same_version(one: &Params, other: &Params) -> bool {
+/// Whether two packages have the same name, architecture and version: PKG and VERSION byte for byte, ARCH without white
+/// space.
+pub fn same_version(one: &Params, other: &Params) -> bool {
     let arch = |params: &Params| compact(params.get("ARCH").unwrap_or_default());
     ["PKG", "VERSION"].iter().all(|name| one.get(name) == other.get(name)) && arch(one) == arch(other)
 }
@@ -227,15 +228,17 @@ pub(in crate::plan) fn same_version(one: &Params, other: &Params) -> bool {
 /// A package as the patch wants it, and as it is installed.
 fn missed(package: &PackageImage, inventory: &Inventory) -> String {
     let is_same = |installed: &&Installed| installed.params.get("PKG") == package.params.get("PKG");
-    let installed = inventory.packages.values().filter(is_same).map(|installed| named(&installed.params));
+    let installed =
+        inventory.packages.values().filter(is_same).map(|installed| named_version(&installed.params));
     let installed: Vec<String> = installed.collect();
     match installed.as_slice() {
-        [] => format!("{} (not installed)", named(&package.params)),
-        installed => format!("{} (installed: {})", named(&package.params), installed.join(", ")),
+        [] => format!("{} (not installed)", named_version(&package.params)),
+        installed => format!("{} (installed: {})", named_version(&package.params), installed.join(", ")),
     }
 }
 
-fn named(params: &Params) -> String {
+/// A package in words: `PKG (ARCH) VERSION`.
+pub fn named_version(params: &Params) -> String {
     format!("{} ({}) {}", params.text("PKG"), params.text("ARCH"), params.text("VERSION"))
 }
 

@@ -12,6 +12,7 @@ mod known;
 mod later;
 mod order;
 mod planning;
+mod preview;
 mod request;
 mod rules;
 mod selection;
@@ -23,6 +24,7 @@ mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
+pub use preview::{BackoutPreview, ContentPair, LARGEST_COMPARED, PreviewedObject, preview_backout};
 pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
 pub(in crate::operation) use undo::records_in;
 

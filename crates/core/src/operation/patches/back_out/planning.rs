@@ -20,7 +20,7 @@ use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::clock::Now;
 use crate::plan::patch::back_out::{back_out, may_back_out};
-use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
+use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use crate::plan::patch::engine::BACKING_OUT;
 use crate::plan::patch::later::taking_over;
 use crate::plan::patch::patch_plan::PatchPlan;
@@ -45,6 +45,21 @@ impl PlannedBackout {
         let later = self.later.iter().filter_map(|heir| heir.archive.as_ref());
         ArchiveSources(undo.chain(later.map(|one| one.restored_from().content())).collect())
     }
+
+    /// The undo data of patches that stay, as the planner took it.
+    pub(super) fn later(&self) -> Vec<LaterUndo<'_>> {
+        as_later(&self.later, self.undo.len())
+    }
+}
+
+/// The undo data of patches that stay; the place of the first archive among the sources is `index`.
+fn as_later(heirs: &[HeirUndo], mut index: usize) -> Vec<LaterUndo<'_>> {
+    let mut later = Vec::new();
+    for heir in heirs {
+        later.extend(heir.as_later(index));
+        index += usize::from(heir.archive.is_some());
+    }
+    later
 }
 
 /// Whether each of these patches could be backed out as things are: it is planned, and nothing is changed. The caller
@@ -249,12 +264,7 @@ impl OpenedUndo {
         options.notes.extend(later.iter().filter_map(HeirUndo::stays));
         let archives: Vec<BackoutArchive<'_>> =
             undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
-        let mut index = undo.len();
-        let mut written_anew = Vec::new();
-        for heir in &later {
-            written_anew.extend(heir.as_later(index));
-            index += usize::from(heir.archive.is_some());
-        }
+        let written_anew = as_later(&later, undo.len());
         let sources = UndoSources { archives: &archives, later: &written_anew };
         let scripted = back_out(&going, sources, &inventory, policy, &options, input.now)?;
         Ok(PlannedBackout { scripted, undo, later, inventory, is_shared })

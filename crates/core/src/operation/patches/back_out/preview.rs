@@ -1,0 +1,364 @@
+//! What backing a patch out would change, object by object, with the bytes of small files before and after.
+//!
+//! The planner of backouts decides; here its plan is read. Nothing is locked or changed.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+
+use super::input::BackOutInput;
+use super::planning::{PlannedBackout, plan};
+use super::request::BackOutRequest;
+use crate::database::archive::ArchiveError;
+use crate::operation::failure::Failure;
+use crate::operation::queries::object_action::ObjectAction;
+use crate::operation::session::{RootAndPolicy, must_agree, must_have_database, without_lock};
+use crate::plan::clock::Now;
+use crate::plan::patch::backout_input::LaterUndo;
+use crate::plan::{Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, UndoArchive};
+use patchadm_changeset::format::manifest::{
+    ObjectRecord, RecordedState, RecordedType, decode, encode, recorded_xattrs,
+};
+use patchadm_changeset::transaction::{Cause, ContentSource as _, StreamError};
+use patchadm_rootfs::{Live, Root};
+use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// The largest file whose bytes are compared: 512 KiB.
+pub const LARGEST_COMPARED: u64 = 512 << 10;
+
+/// The most bytes of files that are held at a time, of each side: 64 MiB.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// What a backout would change.
+#[derive(Debug, Default)]
+pub struct BackoutPreview {
+    /// The objects, sorted by path.
+    pub objects: Vec<PreviewedObject>,
+    /// What the plan says to a person.
+    pub notes: Vec<String>,
+    /// Whether scripts take part, which may change more.
+    pub has_scripts: bool,
+}
+
+/// An object that would change, or whose saved version would go into other undo data.
+#[derive(Debug)]
+pub struct PreviewedObject {
+    /// The package.
+    pub package: PkgInst,
+    /// The path.
+    pub path: ObjectPath,
+    /// What happens to the object in the tree.
+    pub action: ObjectAction,
+    /// What is there; with `to`, what the undo data of that patch holds.
+    pub now: Option<RecordedState>,
+    /// What will be there; with `to`, what that undo data will hold.
+    pub then: Option<RecordedState>,
+    /// The bytes of both, where each is a file of at most [`LARGEST_COMPARED`] bytes, or not there.
+    pub content: Option<ContentPair>,
+    /// The patch into whose undo data the saved version goes.
+    pub to: Option<String>,
+}
+
+/// The bytes of a file before and after.
+#[derive(Debug, Default)]
+pub struct ContentPair {
+    /// The bytes now; empty where there is no file.
+    pub now: Vec<u8>,
+    /// The bytes then; empty where there is no file.
+    pub then: Vec<u8>,
+}
+
+/// Where the bytes of one side of an object come from.
+#[derive(Clone, Debug, Default)]
+enum ContentPlace {
+    /// There are none.
+    #[default]
+    Nothing,
+    /// The live file.
+    Live(ObjectPath),
+    /// A member of an archive: its place among the sources, and its path there.
+    Archive(usize, PackagePath),
+}
+
+/// An object with the places of its bytes.
+struct PlacedObject {
+    object: PreviewedObject,
+    now: ContentPlace,
+    then: ContentPlace,
+}
+
+/// Plans the backout of a patch and tells what it would change; of `paths`, and what is below them, where any are named.
+pub fn preview_backout(
+    root: &Root,
+    id: &str,
+    paths: &[ObjectPath],
+    now: &Now,
+) -> Result<BackoutPreview, Failure> {
+    must_have_database(root)?;
+    let ground = RootAndPolicy::of(root)?.for_who_may()?;
+    let id = PatchId::parse(id, &ground.policy.separator);
+    let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
+    let request = BackOutRequest { force: true, ..BackOutRequest::default() };
+    without_lock(root, || {
+        must_agree(root, |_| false)?;
+        let input = BackOutInput::of(&ground, &request, now)?;
+        let planned = plan(&input, &id)?;
+        let mut placed = changed(&planned);
+        placed.extend(handed_on(&planned));
+        placed.retain(|one| is_wanted(paths, &one.object.path));
+        placed.sort_by(|one, other| one.object.path.cmp(&other.object.path));
+        read_content(root, &planned, &mut placed)?;
+        Ok(BackoutPreview {
+            objects: placed.into_iter().map(|one| one.object).collect(),
+            notes: planned.scripted.plan.notes.clone(),
+            has_scripts: planned.scripted.has_scripts(),
+        })
+    })
+}
+
+fn is_wanted(paths: &[ObjectPath], path: &ObjectPath) -> bool {
+    paths.is_empty() || paths.iter().any(|wanted| path == wanted || path.is_below(wanted))
+}
+
+/// The objects of the tree that change.
+fn changed(planned: &PlannedBackout) -> Vec<PlacedObject> {
+    let changes = &planned.scripted.plan.changes;
+    let by_path: HashMap<&ObjectPath, &Change> =
+        changes.iter().map(|change| (&change.path, &**change)).collect();
+    let of = |change: &Change| {
+        let now = change.old.as_deref().map(RecordedState::of);
+        let then = after(change, &by_path);
+        let object = PreviewedObject {
+            package: change.package.clone(),
+            path: change.path.clone(),
+            action: ObjectAction::between(now.as_ref(), then.as_ref()),
+            content: None,
+            to: None,
+            now,
+            then,
+        };
+        let place = match &change.action {
+            Action::Add(new) | Action::Replace(new) => content_of(new, &by_path),
+            Action::Attributes(_) => ContentPlace::Live(change.path.clone()),
+            Action::Delete | Action::RemoveDirectory => ContentPlace::Nothing,
+        };
+        PlacedObject { object, now: ContentPlace::Live(change.path.clone()), then: place }
+    };
+    changes.iter().map(|change| of(change)).collect()
+}
+
+/// The object that a change leaves.
+fn after(change: &Change, all: &HashMap<&ObjectPath, &Change>) -> Option<RecordedState> {
+    let old = change.old.as_deref().map(RecordedState::of);
+    match &change.action {
+        Action::Delete | Action::RemoveDirectory => None,
+        Action::Attributes(attributes) => old.map(|old| with_attributes(old, attributes)),
+        Action::Add(new) | Action::Replace(new) => match &new.body {
+            Body::CopyOf(path) => all.get(path).and_then(|of| of.old.as_deref()).map(RecordedState::of),
+            Body::Link(path) => match all.get(path) {
+                Some(source) if source.path != change.path => after_of_new(source),
+                _ => Some(state_of(new, change.old.as_deref())),
+            },
+            _ => Some(state_of(new, change.old.as_deref())),
+        },
+    }
+}
+
+/// The new object of a change that is no link itself.
+fn after_of_new(change: &Change) -> Option<RecordedState> {
+    match &change.action {
+        Action::Add(new) | Action::Replace(new) => Some(state_of(new, change.old.as_deref())),
+        Action::Attributes(attributes) => {
+            change.old.as_deref().map(|old| with_attributes(RecordedState::of(old), attributes))
+        }
+        Action::Delete | Action::RemoveDirectory => None,
+    }
+}
+
+fn with_attributes(old: RecordedState, attributes: &DirectoryAttributes) -> RecordedState {
+    RecordedState {
+        mode: attributes.mode.map_or(old.mode, Mode::bits),
+        uid: attributes.uid.unwrap_or(old.uid),
+        gid: attributes.gid.unwrap_or(old.gid),
+        xattrs: attributes.xattrs.as_ref().map_or_else(|| old.xattrs.clone(), recorded_xattrs),
+        ..old
+    }
+}
+
+/// A new object as a manifest would have it.
+fn state_of(new: &NewObject, old: Option<&Live>) -> RecordedState {
+    let (kind, target, device) = match &new.body {
+        Body::Member(_) | Body::CopyOf(_) | Body::Link(_) => (RecordedType::File, None, None),
+        Body::Directory => (RecordedType::Directory, None, None),
+        Body::Symlink(target) => (RecordedType::Symlink, Some(encode(target)), None),
+        Body::Pipe => (RecordedType::Pipe, None, None),
+        Body::Device { block: true, major, minor } => (RecordedType::Block, None, Some((*major, *minor))),
+        Body::Device { major, minor, .. } => (RecordedType::Character, None, Some((*major, *minor))),
+    };
+    let member = match &new.body {
+        Body::Member(member) => Some(member),
+        _ => None,
+    };
+    let xattrs = match &new.xattrs {
+        NewXattrs::Exact(xattrs) | NewXattrs::Given(xattrs) => recorded_xattrs(xattrs),
+        NewXattrs::Inherited => old.map(|old| recorded_xattrs(&old.xattrs)).unwrap_or_default(),
+    };
+    RecordedState {
+        kind,
+        mode: new.mode.bits(),
+        uid: new.uid,
+        gid: new.gid,
+        mtime: new.mtime.filter(|_| kind != RecordedType::Directory).unwrap_or_default(),
+        size: member.map(|member| member.size),
+        b3: member.and_then(|member| member.b3.as_ref()).map(ToString::to_string),
+        target,
+        device,
+        xattrs,
+        group: None,
+    }
+}
+
+/// Where the bytes of a new object come from.
+fn content_of(new: &NewObject, all: &HashMap<&ObjectPath, &Change>) -> ContentPlace {
+    match &new.body {
+        Body::Member(Member { package, path, .. }) => ContentPlace::Archive(*package, path.clone()),
+        Body::CopyOf(path) => ContentPlace::Live(path.clone()),
+        Body::Link(path) => match all.get(path).map(|change| &change.action) {
+            Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
+                Body::Member(member) => ContentPlace::Archive(member.package, member.path.clone()),
+                _ => ContentPlace::Nothing,
+            },
+            _ => ContentPlace::Live(path.clone()),
+        },
+        _ => ContentPlace::Nothing,
+    }
+}
+
+/// The saved versions that go into the undo data of patches that stay: where the plan writes it otherwise than it is.
+fn handed_on(planned: &PlannedBackout) -> Vec<PlacedObject> {
+    let mut moved = Vec::new();
+    for later in planned.later() {
+        let mut written = planned.scripted.plan.undo.iter();
+        let is_it = |undo: &&UndoArchive| undo.package == *later.package && undo.patch == later.patch;
+        let Some(written) = written.find(is_it) else { continue };
+        let before: HashMap<&str, &ObjectRecord> =
+            later.manifest.objects.iter().map(|record| (record.path.as_str(), record)).collect();
+        for record in &written.manifest.objects {
+            let old = before.get(record.path.as_str()).copied();
+            moved.extend(handed_on_object(planned, &later, (old, record), written));
+        }
+    }
+    moved
+}
+
+fn handed_on_object(
+    planned: &PlannedBackout,
+    later: &LaterUndo<'_>,
+    (old, new): (Option<&ObjectRecord>, &ObjectRecord),
+    written: &UndoArchive,
+) -> Option<PlacedObject> {
+    let (now, then) = (old.and_then(|old| old.was.clone()), new.was.clone());
+    if ObjectAction::between(now.as_ref(), then.as_ref()) == ObjectAction::Unchanged {
+        return None;
+    }
+    let path = new.object_path()?;
+    let saved_now = later.archive.and_then(|archive| {
+        let member = PackagePath::new(&decode(old?.member.as_deref()?)).ok()?;
+        Some(ContentPlace::Archive(archive.index, member))
+    });
+    let version = written.passing.get(&path).copied().flatten();
+    let saved_then = version.and_then(|version| {
+        let Member { package, path, .. } = &planned.scripted.plan.versions.get(version)?.member;
+        Some(ContentPlace::Archive(*package, path.clone()))
+    });
+    let object = PreviewedObject {
+        package: later.package.clone(),
+        path,
+        action: ObjectAction::Unchanged,
+        now,
+        then,
+        content: None,
+        to: Some(later.patch.clone()),
+    };
+    Some(PlacedObject { object, now: saved_now.unwrap_or_default(), then: saved_then.unwrap_or_default() })
+}
+
+/// Reads the bytes of both sides of the objects that are small enough.
+fn read_content(root: &Root, planned: &PlannedBackout, placed: &mut [PlacedObject]) -> Result<(), Failure> {
+    let mut room = MOST_BYTES;
+    let mut wanted: HashMap<(usize, PackagePath), Vec<u8>> = HashMap::new();
+    for one in placed.iter_mut().filter(|one| is_small(&one.object)) {
+        let size = |state: &Option<RecordedState>| state.as_ref().and_then(|state| state.size).unwrap_or(0);
+        let needed = size(&one.object.now).saturating_add(size(&one.object.then));
+        let Some(left) = room.checked_sub(needed) else { continue };
+        room = left;
+        one.object.content = Some(ContentPair::default());
+        for place in [&one.now, &one.then] {
+            if let ContentPlace::Archive(index, path) = place {
+                wanted.insert((*index, path.clone()), Vec::new());
+            }
+        }
+    }
+    let is_wanted = |index: usize, path: &PackagePath| wanted.contains_key(&(index, path.clone()));
+    let mut found = Vec::new();
+    let mut sink = |index: usize, path: &PackagePath, data: &mut dyn std::io::Read| {
+        let mut bytes = Vec::new();
+        // What cannot be read is told by the stream.
+        let read = data.take(LARGEST_COMPARED + 1).read_to_end(&mut bytes);
+        if read.is_ok() {
+            found.push(((index, path.clone()), bytes));
+        }
+        Ok(())
+    };
+    if !wanted.is_empty() {
+        planned.content().stream(&is_wanted, &mut sink).map_err(|error| unreadable(planned, error))?;
+    }
+    let found: HashMap<(usize, PackagePath), Vec<u8>> = found.into_iter().collect();
+    for one in placed.iter_mut().filter(|one| one.object.content.is_some()) {
+        let now = bytes_of(root, &one.now, one.object.now.as_ref(), &found)?;
+        let then = bytes_of(root, &one.then, one.object.then.as_ref(), &found)?;
+        one.object.content = now.zip(then).map(|(now, then)| ContentPair { now, then });
+    }
+    Ok(())
+}
+
+/// The failure to read undo data that was verified.
+fn unreadable(planned: &PlannedBackout, error: StreamError) -> Failure {
+    let path = planned.undo.first().map(|one| one.at.display().to_string()).unwrap_or_default();
+    ArchiveError::Damaged { path, reason: Cause::from(error).to_string() }.into()
+}
+
+/// Whether both sides are small files or nothing, and not the same.
+fn is_small(object: &PreviewedObject) -> bool {
+    let is_small_side = |state: &Option<RecordedState>| {
+        state.as_ref().is_none_or(|state| {
+            state.kind == RecordedType::File && state.size.is_some_and(|size| size <= LARGEST_COMPARED)
+        })
+    };
+    let digest = |state: &Option<RecordedState>| state.as_ref().and_then(|state| state.b3.clone());
+    is_small_side(&object.now) && is_small_side(&object.then) && digest(&object.now) != digest(&object.then)
+}
+
+/// The bytes of one side; none where they are not to be had.
+fn bytes_of(
+    root: &Root,
+    place: &ContentPlace,
+    state: Option<&RecordedState>,
+    found: &HashMap<(usize, PackagePath), Vec<u8>>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(state) = state else { return Ok(Some(Vec::new())) };
+    let bytes = match place {
+        ContentPlace::Archive(index, path) => found.get(&(*index, path.clone())).cloned(),
+        ContentPlace::Live(path) => live_bytes(root, path)?,
+        ContentPlace::Nothing => None,
+    };
+    Ok(bytes.filter(|bytes| u64::try_from(bytes.len()).ok() == state.size))
+}
+
+/// The bytes of a file of the root, which the caller may be kept from reading.
+fn live_bytes(root: &Root, path: &ObjectPath) -> Result<Option<Vec<u8>>, Failure> {
+    let located = root.resolver().locate(path)?;
+    let parent = located.parent().unwrap_or_else(ObjectPath::root);
+    let Some(directory) = root.dir_if_there(&parent)? else { return Ok(None) };
+    Ok(directory.read_regular(located.name(), LARGEST_COMPARED).ok().flatten())
+}

@@ -1,0 +1,103 @@
+//! What a patch did to an object, in one word, from the two states of its manifest.
+
+use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState};
+use patchadm_rootfs::Timestamp;
+
+/// What becomes of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectAction {
+    /// It was not there before.
+    Added,
+    /// It has other content, or is of another type.
+    Replaced,
+    /// It is gone.
+    Deleted,
+    /// It has the same content and other attributes.
+    Attributes,
+    /// It is as it was.
+    Unchanged,
+}
+
+impl ObjectAction {
+    /// The word for it in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Replaced => "replaced",
+            Self::Deleted => "deleted",
+            Self::Attributes => "attributes",
+            Self::Unchanged => "unchanged",
+        }
+    }
+
+    /// What a patch did, by its record of the object. An edited file that stayed is unchanged.
+    pub fn of_record(record: &ObjectRecord) -> Self {
+        if record.kept { Self::Unchanged } else { Self::between(record.was.as_ref(), record.became.as_ref()) }
+    }
+
+    /// What turns one state into another.
+    pub fn between(before: Option<&RecordedState>, after: Option<&RecordedState>) -> Self {
+        match (before, after) {
+            (None, None) => Self::Unchanged,
+            (None, Some(_)) => Self::Added,
+            (Some(_), None) => Self::Deleted,
+            (Some(before), Some(after)) if is_same(before, after) => Self::Unchanged,
+            (Some(before), Some(after)) if content(before) == content(after) => Self::Attributes,
+            _ => Self::Replaced,
+        }
+    }
+}
+
+/// Whether two states are one; which names a file has besides, and the time of a link, is no difference.
+fn is_same(before: &RecordedState, after: &RecordedState) -> bool {
+    let plain = |state: &RecordedState| RecordedState {
+        group: None,
+        mtime: if state.target.is_some() { Timestamp::default() } else { state.mtime },
+        ..state.clone()
+    };
+    plain(before) == plain(after)
+}
+
+/// What a state is but for its attributes.
+fn content(state: &RecordedState) -> impl PartialEq + use<> {
+    (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_changeset::format::manifest::RecordedType;
+
+    fn file(content: &str, mode: u32) -> RecordedState {
+        RecordedState {
+            kind: RecordedType::File,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: Timestamp::default(),
+            size: Some(content.len() as u64),
+            b3: Some(content.to_owned()),
+            target: None,
+            device: None,
+            xattrs: std::collections::BTreeMap::new(),
+            group: None,
+        }
+    }
+
+    #[test]
+    fn the_word_follows_from_the_two_states() {
+        let (one, other) = (file("one", 0o644), file("two", 0o644));
+        let mode = file("one", 0o755);
+        let linked = RecordedState { group: Some(3), ..one.clone() };
+        for (before, after, expected) in [
+            (None, Some(&one), "added"),
+            (Some(&one), None, "deleted"),
+            (Some(&one), Some(&other), "replaced"),
+            (Some(&one), Some(&mode), "attributes"),
+            (Some(&one), Some(&linked), "unchanged"),
+            (None, None, "unchanged"),
+        ] {
+            assert_eq!(ObjectAction::between(before, after).word(), expected);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The objects of an applied patch, package by package.
+
+use std::collections::BTreeMap;
+
+use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
+use crate::database::{RecordView, all, contents, policy, read_consistently, saves};
+use crate::operation::failure::Failure;
+use crate::operation::session::{RootAndPolicy, must_have_database};
+use patchadm_changeset::format::undo_paths::PathDigest;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
+
+/// What an applied patch did, in each package that it is applied to; `None` where it is not applied. Where its undo data
+/// does not tell, the names of a list beside it are what is known.
+pub fn patch_files(root: &Root, id: &str) -> Result<Option<Vec<PatchedPackage>>, Failure> {
+    must_have_database(root)?;
+    let separator = policy::of_root(root)?.separator;
+    let Ok(id) = PatchId::parse(id, &separator) else { return Ok(None) };
+    let ground = RootAndPolicy::of(root).ok();
+    read_consistently(root, |view| {
+        let (applied, params) = records(view, &separator)?;
+        let Some(patch) = applied.get(&id) else { return Ok(None) };
+        let mut reader = PatchReader::new(view, ground.as_ref());
+        let mut files = Vec::new();
+        for package in &patch.packages {
+            let none = Params::default();
+            let params = params.get(package).unwrap_or(&none);
+            let told = reader.objects((package, params), &id)?;
+            files.push(if told.known || !told.objects.is_empty() {
+                told
+            } else {
+                by_names(view, told, &id)?
+            });
+        }
+        Ok(Some(files))
+    })
+}
+
+/// The patch records and the parameters of all packages.
+pub(super) fn records(
+    view: &RecordView<'_>,
+    separator: &str,
+) -> Result<(AppliedPatches, BTreeMap<PkgInst, Params>), Failure> {
+    let params = all::params_of_all(view)?;
+    let records: Result<Vec<PatchRecords>, _> = params
+        .iter()
+        .map(|(package, params)| {
+            crate::database::installed::patch_records(view.root(), package, params, separator)
+        })
+        .collect();
+    Ok((AppliedPatches::new(records?), params))
+}
+
+/// The objects of the package whose paths the list beside the archive has; what the patch deleted is not among them.
+fn by_names(view: &RecordView<'_>, told: PatchedPackage, id: &PatchId) -> Result<PatchedPackage, Failure> {
+    let lists = saves::paths(view, &told.package)?;
+    let is_of_patch = |name: &String| PatchId::new(name).is_ok_and(|other| other == *id);
+    let Some((_, list)) = lists.into_iter().find(|(name, _)| is_of_patch(name)) else { return Ok(told) };
+    let lines =
+        contents::lines_of_package(view, &told.package).map_err(crate::database::DatabaseError::from)?;
+    let paths = lines.into_keys().filter(|path| list.has(&PathDigest::of(path)));
+    Ok(PatchedPackage { objects: paths.map(PatchedObject::named).collect(), ..told })
+}

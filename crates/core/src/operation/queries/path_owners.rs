@@ -1,0 +1,234 @@
+//! Whose a path is: the packages that own it, and the applied patches that changed or deliver it.
+//!
+//! The lists of paths beside undo data tell which patches are concerned; only their archives are opened. A path may be
+//! named as somebody sees it: with links in its directories, which are followed inside the root.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, FixedOffset};
+
+use super::applied_date::applied_date;
+use super::applied_run::AppliedRuns;
+use super::object_action::ObjectAction;
+use super::patch_files::records;
+use super::patch_reader::{PatchReader, PatchedObject, PatchedPackage};
+use super::standing::standing;
+use crate::database::{DatabaseError, RecordView, contents, marker, policy, read_consistently, saves};
+use crate::operation::failure::Failure;
+use crate::operation::patches::order_on_root::OrderOnRoot;
+use crate::operation::session::{RootAndPolicy, must_have_database};
+use crate::policy::Policy;
+use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_changeset::format::undo_paths::{PathDigest, UndoPaths};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// A path with everybody who has to do with it.
+#[derive(Clone, Debug)]
+pub struct PathOwners {
+    /// The path as the records have it.
+    pub path: ObjectPath,
+    /// Its line of `contents`; `None` where no package has it now.
+    pub line: Option<ContentsLine>,
+    /// The applied patches of the path, newest first.
+    pub patches: Vec<PatchOfPath>,
+    /// Whether these are all, with what each did.
+    pub known: bool,
+}
+
+/// A patch of a path.
+#[derive(Clone, Debug)]
+pub struct PatchOfPath {
+    /// The patch.
+    pub id: PatchId,
+    /// Its state, as `list` has it.
+    pub state: Vec<&'static str>,
+    /// When it was applied, as recorded.
+    pub date_text: Option<String>,
+    /// The same as a moment, where it can be told.
+    pub date: Option<DateTime<FixedOffset>>,
+    /// The run that applied it, where the history has it.
+    pub run: Option<String>,
+    /// What it did to the path; `None` where that is not known.
+    pub action: Option<ObjectAction>,
+    /// The object before the patch.
+    pub was: Option<RecordedState>,
+    /// The object as the patch left it.
+    pub became: Option<RecordedState>,
+    /// Whether undo data holds the object as it was.
+    pub saved: bool,
+}
+
+/// Finds out whose these paths are, in the order in which they were named.
+pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>, Failure> {
+    must_have_database(root)?;
+    let policy = policy::of_root(root)?;
+    let ground = RootAndPolicy::of(root).ok();
+    read_consistently(root, |view| {
+        let (applied, params) = records(view, &policy.separator)?;
+        let lines = lines_of(view, paths)?;
+        let marker = marker(root)?.unwrap_or_default();
+        let mut owners = OwnerReader {
+            lists: lists(view, &applied)?,
+            marker,
+            order: OrderOnRoot::of(&applied),
+            runs: AppliedRuns::of(view),
+            reader: PatchReader::new(view, ground.as_ref()),
+            told: HashMap::new(),
+            policy: &policy,
+            params: &params,
+            applied: &applied,
+        };
+        let each = paths.iter().map(|path| {
+            let spellings = spellings(root, path);
+            let line = spellings.iter().find_map(|path| lines.get(path));
+            owners.of(&spellings, line)
+        });
+        each.collect()
+    })
+}
+
+/// The spellings under which the records may have a path: as it was named, and with the links of its directories followed.
+fn spellings(root: &Root, path: &ObjectPath) -> Vec<ObjectPath> {
+    let mut all = vec![path.clone()];
+    if let Ok(located) = root.resolver().locate(path)
+        && located != *path
+    {
+        all.push(located);
+    }
+    all
+}
+
+fn lines_of(
+    view: &RecordView<'_>,
+    paths: &[ObjectPath],
+) -> Result<BTreeMap<ObjectPath, ContentsLine>, Failure> {
+    let wanted: BTreeSet<ObjectPath> = paths.iter().flat_map(|path| spellings(view.root(), path)).collect();
+    let lines = contents::lines_at(view, &wanted, &[]).map_err(DatabaseError::from)?;
+    Ok(lines.into_iter().collect())
+}
+
+type Lists = BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>;
+
+/// The lists of paths of all packages that have patches.
+fn lists(view: &RecordView<'_>, applied: &AppliedPatches) -> Result<Lists, Failure> {
+    let patched = applied.packages().iter().filter(|of| !of.list.is_empty());
+    patched.map(|of| Ok((of.package.clone(), saves::paths(view, &of.package)?))).collect()
+}
+
+/// What a patch did to the path; `None` where it has nothing to do with it.
+type Found = Option<PatchedObject>;
+
+/// What was read of a patch in a package.
+struct ToldObjects {
+    objects: HashMap<ObjectPath, PatchedObject>,
+    /// Whether that is all, with what the patch did to each.
+    known: bool,
+}
+
+/// Reads which patches a path has.
+struct OwnerReader<'a> {
+    lists: Lists,
+    marker: String,
+    order: OrderOnRoot<'a>,
+    runs: AppliedRuns,
+    reader: PatchReader<'a>,
+    told: HashMap<(PkgInst, PatchId), ToldObjects>,
+    policy: &'a Policy,
+    params: &'a BTreeMap<PkgInst, Params>,
+    applied: &'a AppliedPatches,
+}
+
+impl OwnerReader<'_> {
+    fn of(&mut self, spellings: &[ObjectPath], line: Option<&ContentsLine>) -> Result<PathOwners, Failure> {
+        let mut known = true;
+        let mut found = BTreeMap::new();
+        let applied = self.applied;
+        for patch in applied.iter() {
+            let mut of_patch: Found = None;
+            for package in &patch.packages {
+                let owns = line.is_some_and(|line| line.is_owned_by(package));
+                let one = self.patch(spellings, (package, &patch.id), owns, &mut known)?;
+                if one.as_ref().is_some_and(|one| changed(one.action)) || of_patch.is_none() {
+                    of_patch = one.or(of_patch);
+                }
+            }
+            if let Some(one) = of_patch {
+                found.insert(&patch.id, one);
+            }
+        }
+        let order = self.order.newest_first_of(found.keys().copied().collect());
+        let patches = order.into_iter().filter_map(|id| Some(self.entry(id, found.remove(id)?)));
+        let patches = patches.collect();
+        let path = line.map(|line| line.path.clone()).or_else(|| spellings.first().cloned());
+        let path = path.unwrap_or_else(ObjectPath::root);
+        Ok(PathOwners { path, line: line.cloned(), patches, known })
+    }
+
+    /// What one patch did in one package.
+    fn patch(
+        &mut self,
+        spellings: &[ObjectPath],
+        (package, id): (&PkgInst, &PatchId),
+        owns: bool,
+        known: &mut bool,
+    ) -> Result<Found, Failure> {
+        let list = self.lists.get(package).and_then(|lists| {
+            let of = lists.get(id.as_str());
+            let alike = || lists.iter().find(|(name, _)| PatchId::new(name).as_ref() == Ok(id));
+            of.or_else(|| alike().map(|(_, list)| list))
+        });
+        let list = list.filter(|list| list.marker() == self.marker.as_bytes());
+        let is_listed = list.map(|list| spellings.iter().any(|path| list.has(&PathDigest::of(path))));
+        if is_listed == Some(false) {
+            return Ok(None);
+        }
+        let told = self.told(package, id)?;
+        let object = spellings.iter().find_map(|path| told.objects.get(path));
+        // What it deleted is in no line and in no list; what it added is not in an archive of another program.
+        *known &= told.known;
+        match object {
+            Some(object) => Ok(Some(object.clone())),
+            None if !told.known && (owns || is_listed == Some(true)) => {
+                Ok(spellings.first().cloned().map(PatchedObject::named))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The objects of a patch in a package.
+    fn told(&mut self, package: &PkgInst, id: &PatchId) -> Result<&ToldObjects, Failure> {
+        let key = (package.clone(), id.clone());
+        match self.told.entry(key) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let none = Params::default();
+                let params = self.params.get(package).unwrap_or(&none);
+                let PatchedPackage { objects, known, .. } = self.reader.objects((package, params), id)?;
+                let objects = objects.into_iter().map(|one| (one.path.clone(), one)).collect();
+                Ok(place.insert(ToldObjects { objects, known }))
+            }
+        }
+    }
+
+    fn entry(&self, id: &PatchId, object: PatchedObject) -> PatchOfPath {
+        let info = self.applied.packages().iter().find_map(|package| package.installed(id));
+        PatchOfPath {
+            id: id.clone(),
+            state: standing(self.applied, id, self.policy),
+            date_text: info.map(|info| info.date.clone()).filter(|date| !date.is_empty()),
+            date: info.and_then(|info| applied_date(&info.date)),
+            run: self.runs.of_patch(id),
+            action: object.action,
+            was: object.was,
+            became: object.became,
+            saved: object.saved,
+        }
+    }
+}
+
+fn changed(action: Option<ObjectAction>) -> bool {
+    action.is_some_and(|action| action != ObjectAction::Unchanged)
+}

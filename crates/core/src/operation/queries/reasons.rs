@@ -1,0 +1,150 @@
+//! Why a patch is on a root, or is not: what it needs, who needs it, what took its place, and whose packages it is for.
+
+use std::collections::BTreeMap;
+
+use super::applied_run::AppliedRuns;
+use super::patch_files::records;
+use crate::database::{policy, read_consistently};
+use crate::operation::failure::Failure;
+use crate::operation::session::must_have_database;
+use crate::plan::patch::validate::{named_version, same_version};
+use crate::plan::refusal::{Command, Reason};
+use crate::source::Image;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{Params, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchStanding, Requirement};
+
+/// What is known about a patch and a root.
+#[derive(Debug)]
+pub struct PatchReasons {
+    /// The patch.
+    pub id: PatchId,
+    /// The packages that it is applied to; empty where it is not applied.
+    pub applied_to: Vec<PkgInst>,
+    /// The run that applied it, where the history has it.
+    pub run: Option<String>,
+    /// The patches for which it was taken, too, where the history says so.
+    pub because: Vec<String>,
+    /// Its requirements: by its record, or by what is delivered.
+    pub needs: Vec<PatchNeed>,
+    /// The applied patches with a requirement that it meets.
+    pub needed_by: Vec<PatchId>,
+    /// The highest applied revision above it.
+    pub superseded_by: Option<PatchId>,
+    /// The applied patch that contains it.
+    pub obsoleted_by: Option<PatchId>,
+    /// The packages of a delivered patch, with the instances that they fit.
+    pub packages: Vec<PackageFit>,
+    /// Why it would not be applied, as far as the records of the root say it.
+    pub standing: Option<Failure>,
+}
+
+/// A requirement and what meets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatchNeed {
+    /// The requirement.
+    pub requirement: Requirement,
+    /// The applied patch that meets it.
+    pub met_by: Option<PatchId>,
+}
+
+/// A package of a delivered patch beside those of the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageFit {
+    /// The package as the patch is for it: `PKG (ARCH) VERSION`.
+    pub wanted: String,
+    /// The instance that has exactly these three.
+    pub instance: Option<PkgInst>,
+    /// The other instances of the package, in the same form.
+    pub others: Vec<String>,
+}
+
+/// Tells why a patch is applied to a root, or is not. `delivered` is the patch itself, where it is at hand. `None` where
+/// the word is no id.
+pub fn patch_reasons(
+    root: &Root,
+    id: &str,
+    delivered: Option<&Image>,
+) -> Result<Option<PatchReasons>, Failure> {
+    must_have_database(root)?;
+    let separator = policy::of_root(root)?.separator;
+    let Ok(id) = PatchId::parse(id, &separator) else { return Ok(None) };
+    read_consistently(root, |view| {
+        let (applied, params) = records(view, &separator)?;
+        let runs = AppliedRuns::of(view);
+        let packages = delivered.map(|image| fits(image, &params)).unwrap_or_default();
+        let patch = applied.get(&id);
+        let requirements: Vec<Requirement> = match (patch, delivered) {
+            (Some(patch), _) => patch.requires.iter().cloned().collect(),
+            (None, Some(image)) => requirements(image, &separator),
+            (None, None) => Vec::new(),
+        };
+        let need = |requirement: Requirement| PatchNeed {
+            met_by: applied.satisfies(&requirement).cloned(),
+            requirement,
+        };
+        let line = patch.and_then(|_| runs.line(&id));
+        let because = line.into_iter().flat_map(|line| line.because.get(id.as_str())).cloned();
+        Ok(Some(PatchReasons {
+            applied_to: patch.map(|patch| patch.packages.clone()).unwrap_or_default(),
+            run: line.map(|line| line.run.clone()),
+            because: because.collect(),
+            needs: requirements.into_iter().map(need).collect(),
+            needed_by: needed_by(&applied, &id),
+            superseded_by: applied.later_revision(&id).cloned(),
+            obsoleted_by: applied.obsoleted_by(&id).and_then(|found| found.by).cloned(),
+            standing: standing(&applied, &id).map(|reason| reason.of(Command::Patchadd, &id).into()),
+            packages,
+            id: id.clone(),
+        }))
+    })
+}
+
+/// The applied patches with a requirement that this one meets.
+fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {
+    let needs_it = |requirement: &Requirement| applied.satisfies(requirement) == Some(id);
+    let users = applied.iter().filter(|patch| patch.id != *id && patch.requires.iter().any(needs_it));
+    users.map(|patch| patch.id.clone()).collect()
+}
+
+/// What the records alone say against applying a patch.
+fn standing(applied: &AppliedPatches, id: &PatchId) -> Option<Reason> {
+    let packages = applied.get(id).map(|patch| patch.packages.clone()).unwrap_or_default();
+    match applied.standing(id, &packages) {
+        PatchStanding::Applied => Some(Reason::AlreadyApplied(packages)),
+        PatchStanding::LaterRevision(later) => Some(Reason::LaterRevision(later.clone())),
+        PatchStanding::Obsoleted(found) => {
+            Some(Reason::Obsoleted { by: found.by.cloned(), entry: found.entry.clone() })
+        }
+        PatchStanding::PartlyApplied(_) | PatchStanding::New => None,
+    }
+}
+
+/// The requirements of a delivered patch, each once; what cannot be read is told when it is applied.
+fn requirements(image: &Image, separator: &str) -> Vec<Requirement> {
+    let mut all: Vec<Requirement> = Vec::new();
+    for package in &image.packages {
+        let macros = PatchMacros::from_params(&package.params, separator).ok().flatten();
+        for requirement in macros.iter().flat_map(|macros| &macros.requires) {
+            if !all.contains(requirement) {
+                all.push(requirement.clone());
+            }
+        }
+    }
+    all
+}
+
+fn fits(image: &Image, installed: &BTreeMap<PkgInst, Params>) -> Vec<PackageFit> {
+    let fit = |wanted: &Params| {
+        let instance = installed.iter().find(|(_, params)| same_version(params, wanted));
+        let instance = instance.map(|(package, _)| package.clone());
+        let alike = installed.iter().filter(|(_, params)| params.get("PKG") == wanted.get("PKG"));
+        let others = alike.filter(|(package, _)| Some(*package) != instance.as_ref());
+        PackageFit {
+            wanted: named_version(wanted),
+            others: others.map(|(_, params)| named_version(params)).collect(),
+            instance,
+        }
+    };
+    image.packages.iter().map(|package| fit(&package.params)).collect()
+}

@@ -1,0 +1,152 @@
+//! The runs of a root, as its history tells of them: for people, with everything that cannot be read counted.
+
+use std::collections::BTreeMap;
+
+use crate::database::history::HistoryEntry;
+use crate::database::{DatabaseError, RecordView, read_consistently};
+use crate::operation::failure::Failure;
+use crate::operation::session::must_have_database;
+use patchadm_changeset::format::run::Run;
+use patchadm_rootfs::Root;
+use patchadm_svr4::places;
+
+/// The largest history that is read, in bytes: 256 MiB.
+const LARGEST: u64 = 256 << 20;
+
+/// A run with everything that the history says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastRun {
+    /// What its first line says; `patches`, `packages` and `because` are those of all its lines.
+    pub line: HistoryEntry,
+    /// The run that took it back.
+    pub undone_by: Option<String>,
+}
+
+/// The runs of a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PastRuns {
+    /// The runs, oldest first.
+    pub runs: Vec<PastRun>,
+    /// The number of lines that are none of ours.
+    pub unreadable: usize,
+    /// Whether the last line was torn off.
+    pub is_torn: bool,
+}
+
+/// Reads the history of a root; empty where there is none.
+pub fn past_runs(root: &Root) -> Result<PastRuns, Failure> {
+    must_have_database(root)?;
+    let text = read_consistently(root, |view| {
+        Ok::<_, DatabaseError>(view.read(&places::history(), LARGEST)?.unwrap_or_default())
+    })?;
+    Ok(PastRuns::parse(&text))
+}
+
+/// The logs of a run that are there: those of its patches, and that of the root where none of them has one.
+pub fn logs_of_run(root: &Root, run: &PastRun) -> Vec<String> {
+    let view = RecordView::live(root);
+    let is_there =
+        |path: &patchadm_svr4::package::ObjectPath| view.look(path).is_ok_and(|seen| seen.is_some());
+    let is_application = run.line.command == "patchadd" && run.line.result == "done";
+    let own = run.line.patches.iter().filter(|_| is_application);
+    let own = own.filter_map(|patch| places::patch_log(patch).ok()).filter(is_there);
+    let logs: Vec<String> = own.map(|path| root.show(&path)).collect();
+    let of_root = places::own_directory().join(b"log").ok().filter(|path| logs.is_empty() && is_there(path));
+    logs.into_iter().chain(of_root.map(|path| root.show(&path))).collect()
+}
+
+impl PastRuns {
+    /// Reads the text of a history.
+    fn parse(text: &[u8]) -> Self {
+        let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let (whole, rest) = text.split_at(end);
+        let mut past = Self { is_torn: !rest.trim_ascii().is_empty(), ..Self::default() };
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        for line in whole.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            match HistoryEntry::parse(line) {
+                Err(_) => past.unreadable += 1,
+                Ok(line) => past.add(line, &mut places),
+            }
+        }
+        past.link();
+        past
+    }
+
+    /// Adds a line; a run of several patches has one for each.
+    fn add(&mut self, line: HistoryEntry, places: &mut BTreeMap<String, usize>) {
+        let known = places.get(&line.run).and_then(|place| self.runs.get_mut(*place));
+        let Some(run) = known.filter(|run| run.line.result == line.result) else {
+            places.insert(line.run.clone(), self.runs.len());
+            self.runs.push(PastRun { line, undone_by: None });
+            return;
+        };
+        for (all, more) in [(&mut run.line.patches, line.patches), (&mut run.line.packages, line.packages)] {
+            for one in more {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        }
+        run.line.because.extend(line.because);
+        run.line.note = run.line.note.take().or(line.note);
+    }
+
+    /// Says of each run by which one it was taken back.
+    fn link(&mut self) {
+        let undone: BTreeMap<String, String> = self
+            .runs
+            .iter()
+            .filter(|run| run.line.result == "done")
+            .filter_map(|run| Some((run.line.undoes.clone()?, run.line.run.clone())))
+            .collect();
+        for run in &mut self.runs {
+            run.undone_by = undone.get(&run.line.run).cloned();
+        }
+    }
+
+    /// The run of this name, or with this number.
+    pub fn named(&self, name: &str) -> Option<&PastRun> {
+        let mut runs = self.runs.iter().rev();
+        let number: Option<u64> = name.parse().ok();
+        let is_it = |run: &&PastRun| {
+            run.line.run == name
+                || number.is_some() && Run::parse(&run.line.run).map(|run| run.number) == number
+        };
+        runs.find(is_it)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(run: &str, patch: &str, more: &str) -> String {
+        format!(
+            "{{\"run\":\"{run}-00000000000000ab\",\"time\":\"2026-11-20T06:37:39Z\",\"user\":\"root\",\
+             \"command\":\"patchadd\",\"patches\":[\"{patch}\"],\"packages\":[\"X\"],\"result\":\"done\",\
+             \"duration\":3{more}}}\n"
+        )
+    }
+
+    #[test]
+    fn the_lines_of_a_run_are_one_and_what_cannot_be_read_is_counted() {
+        let text = [
+            &line("1", "100-01", ""),
+            &line("1", "100-02", ",\"because\":{\"100-02\":\"100-01\"}"),
+            "what is this\n",
+            &line("2", "100-02", ",\"undoes\":\"1-00000000000000ab\",\"of_tomorrow\":[1]"),
+            "{\"run\":\"3-",
+        ]
+        .concat();
+        let past = PastRuns::parse(text.as_bytes());
+        assert_eq!((past.runs.len(), past.unreadable, past.is_torn), (2, 1, true));
+        let first = past.named("1").unwrap();
+        assert_eq!(first.line.patches, ["100-01", "100-02"]);
+        assert_eq!(first.line.packages, ["X"]);
+        assert_eq!(first.line.because["100-02"], "100-01");
+        assert_eq!(first.undone_by.as_deref(), Some("2-00000000000000ab"));
+        assert_eq!(past.named("2-00000000000000ab"), past.runs.last());
+        assert_eq!(past.named("4"), None);
+        assert_eq!(PastRuns::parse(b""), PastRuns::default());
+    }
+}

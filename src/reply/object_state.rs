@@ -1,0 +1,75 @@
+//! The state of an object in a few words, as undo data records it.
+
+use super::words::human;
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
+
+/// The digits of a digest that are shown: enough to tell two versions apart.
+const SHOWN_DIGITS: usize = 12;
+
+/// The state in words: type, size or target, mode, owner and group, the beginning of the digest.
+pub(crate) fn state_words(state: Option<&RecordedState>) -> String {
+    let Some(state) = state else { return "nothing".to_owned() };
+    let mut words = vec![type_word(state.kind).to_owned()];
+    if let Some(target) = &state.target {
+        words.push(format!("to {}", String::from_utf8_lossy(&decode(target))));
+    }
+    if let Some((major, minor)) = state.device {
+        words.push(format!("{major},{minor}"));
+    }
+    words.extend(state.size.map(human));
+    if state.kind != RecordedType::Symlink {
+        words.push(format!("{:04o} {}:{}", state.mode, state.uid, state.gid));
+    }
+    if let Some(digits) = state.b3.as_deref().and_then(|digest| digest.get(..SHOWN_DIGITS)) {
+        words.push(format!("b3 {digits}"));
+    }
+    if !state.xattrs.is_empty() {
+        words.push(state.xattrs.keys().map(String::as_str).collect::<Vec<_>>().join(" "));
+    }
+    words.join(", ")
+}
+
+fn type_word(kind: RecordedType) -> &'static str {
+    match kind {
+        RecordedType::File => "file",
+        RecordedType::Directory => "directory",
+        RecordedType::Symlink => "link",
+        RecordedType::Pipe => "named pipe",
+        RecordedType::Socket => "socket",
+        RecordedType::Block => "block device",
+        RecordedType::Character => "character device",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_rootfs::Timestamp;
+
+    #[test]
+    fn a_state_is_told_by_what_its_type_has() {
+        let file = RecordedState {
+            kind: RecordedType::File,
+            mode: 0o4755,
+            uid: 0,
+            gid: 2,
+            mtime: Timestamp::default(),
+            size: Some(3),
+            b3: Some("0123456789abcdef".repeat(4)),
+            target: None,
+            device: None,
+            xattrs: std::collections::BTreeMap::new(),
+            group: None,
+        };
+        assert_eq!(state_words(Some(&file)), "file, 3 bytes, 4755 0:2, b3 0123456789ab");
+        let link = RecordedState {
+            kind: RecordedType::Symlink,
+            target: Some("a%20b".to_owned()),
+            size: None,
+            b3: None,
+            ..file
+        };
+        assert_eq!(state_words(Some(&link)), "link, to a b");
+        assert_eq!(state_words(None), "nothing");
+    }
+}

@@ -1,0 +1,117 @@
+//! `patchadm files`: the objects that an applied patch delivered, deleted or changed.
+
+use serde::Serialize;
+
+use super::applied_id::not_applied;
+use super::options::VerbOptions;
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::failure::query_refused;
+use crate::reply::object_state::state_words;
+use crate::reply::words::print_notes;
+use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::surroundings::Output;
+use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_core::operation::queries::object_action::ObjectAction;
+use patchadm_core::operation::queries::patch_files::patch_files;
+use patchadm_core::operation::queries::patch_reader::{PatchedObject, PatchedPackage};
+use patchadm_rootfs::Root;
+
+const USAGE: &str = "patchadm [-R root] files [option...] id";
+
+/// Show the objects that an applied patch delivered, deleted or changed
+#[derive(clap::Parser)]
+struct FilesArgs {
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The id of an applied patch
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+}
+
+/// The objects of a patch.
+#[derive(Debug, Serialize)]
+struct FilesReport {
+    id: String,
+    packages: Vec<PackageFiles>,
+    #[serde(skip)]
+    is_verbose: bool,
+}
+
+/// The objects of a patch in a package.
+#[derive(Debug, Serialize)]
+struct PackageFiles {
+    package: String,
+    objects: Vec<PatchFile>,
+    known: bool,
+}
+
+/// An object of a patch.
+#[derive(Debug, Serialize)]
+struct PatchFile {
+    path: String,
+    action: Option<&'static str>,
+    was: Option<RecordedState>,
+    became: Option<RecordedState>,
+    #[serde(skip)]
+    shown: String,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let FilesArgs { common, id } = parse(call, USAGE)?;
+    let Some(id) = id else {
+        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
+    };
+    let root = common.root.open(call)?;
+    let found = patch_files(&root, &id).map_err(|failed| query_refused(&root, &failed))?;
+    let Some(found) = found else { return Err(not_applied(&root, &id).into()) };
+    let packages = found.into_iter().map(|package| PackageFiles::of(&root, package)).collect();
+    let is_verbose = call.output.is_verbose();
+    Ok(Reply::about(&root, Exit::OK, FilesReport { id, packages, is_verbose }))
+}
+
+impl PackageFiles {
+    fn of(root: &Root, package: PatchedPackage) -> Self {
+        let PatchedPackage { package, objects, known } = package;
+        let file = |object: PatchedObject| PatchFile {
+            shown: root.show(&object.path),
+            path: object.path.to_string(),
+            action: object.action.map(ObjectAction::word),
+            was: object.was,
+            became: object.became,
+        };
+        Self { package: package.to_string(), objects: objects.into_iter().map(file).collect(), known }
+    }
+}
+
+impl CommandReport for FilesReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for package in &self.packages {
+            output.line(format!("{}:", package.package))?;
+            for object in &package.objects {
+                output.line(format!("  {:<10}  {}", object.action.unwrap_or("?"), object.shown))?;
+                if self.is_verbose && object.action.is_some() {
+                    output.line(format!("    was:    {}", state_words(object.was.as_ref())))?;
+                    output.line(format!("    became: {}", state_words(object.became.as_ref())))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        let unknown = self.packages.iter().filter(|package| !package.known);
+        let note = |package: &PackageFiles| {
+            let what = if package.objects.is_empty() { "" } else { " but these names" };
+            let name = &package.package;
+            format!(
+                "what {} did to {name} is not known{what}: its undo data cannot be read by this caller, is gone, or was made \
+                 by another program",
+                self.id
+            )
+        };
+        let notes: Vec<String> = unknown.map(note).collect();
+        Ok(print_notes(output, &notes)?)
+    }
+}

@@ -1,0 +1,200 @@
+//! `patchadm history`: the runs of a root, or one of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::options::VerbOptions;
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::failure::query_refused;
+use crate::reply::words::{named_value, print_notes};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
+use crate::surroundings::{Output, Shade};
+use patchadm_core::operation::queries::runs::{PastRun, PastRuns, logs_of_run, past_runs};
+use patchadm_rootfs::Root;
+
+const USAGE: &str = "patchadm [-R root] history [option...] [run]";
+
+/// The most names in a line of the table; the rest is counted.
+const NAMES_IN_LINE: usize = 4;
+
+/// Show the runs that changed a root, or everything about one of them
+#[derive(clap::Parser)]
+struct HistoryArgs {
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The name or the number of a run
+    #[arg(value_name = "RUN")]
+    run: Option<String>,
+}
+
+/// The runs of a root.
+#[derive(Debug, Serialize)]
+struct HistoryReport {
+    runs: Vec<RunEntry>,
+    #[serde(skip)]
+    is_one: bool,
+    #[serde(skip)]
+    is_verbose: bool,
+    #[serde(skip)]
+    remarks: Vec<String>,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+struct RunEntry {
+    run: String,
+    time: String,
+    user: String,
+    command: String,
+    patches: Vec<String>,
+    packages: Vec<String>,
+    result: String,
+    duration_ms: u64,
+    note: Option<String>,
+    /// For which patch each one was taken that nobody named.
+    because: BTreeMap<String, String>,
+    undoes: Option<String>,
+    undone_by: Option<String>,
+    /// The logs of the one run that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logs: Option<Vec<String>>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let HistoryArgs { common, run } = parse(call, USAGE)?;
+    let root = common.root.open(call)?;
+    let past = past_runs(&root).map_err(|failed| query_refused(&root, &failed))?;
+    let runs = match &run {
+        None => past.runs.iter().map(RunEntry::from).collect(),
+        Some(name) => {
+            let found = past.named(name).ok_or_else(|| unknown(name))?;
+            vec![RunEntry { logs: Some(logs_of_run(&root, found)), ..RunEntry::from(found) }]
+        }
+    };
+    let is_verbose = call.output.is_verbose();
+    let report = HistoryReport { runs, is_one: run.is_some(), is_verbose, remarks: remarks(&root, &past) };
+    Ok(Reply::about(&root, Exit::OK, report))
+}
+
+fn unknown(name: &str) -> Stop {
+    let message = format!("the history has no run {name}\n`patchadm history` lists them.");
+    Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }
+}
+
+/// What is to be said of lines that were passed over.
+fn remarks(root: &Root, past: &PastRuns) -> Vec<String> {
+    let path = root.show(&patchadm_svr4::places::history());
+    let foreign = (past.unreadable > 0).then(|| {
+        let lines = if past.unreadable == 1 { "line that is" } else { "lines that are" };
+        format!("{path} has {} {lines} no record of a run; passed over", past.unreadable)
+    });
+    let torn = past.is_torn.then(|| format!("the last line of {path} is incomplete: its run is not listed"));
+    foreign.into_iter().chain(torn).collect()
+}
+
+impl From<&PastRun> for RunEntry {
+    fn from(past: &PastRun) -> Self {
+        let line = past.line.clone();
+        Self {
+            run: line.run,
+            time: line.time,
+            user: line.user,
+            command: line.command,
+            patches: line.patches,
+            packages: line.packages,
+            result: line.result,
+            duration_ms: line.duration,
+            note: line.note,
+            because: line.because,
+            undoes: line.undoes,
+            undone_by: past.undone_by.clone(),
+            logs: None,
+        }
+    }
+}
+
+impl RunEntry {
+    /// The number of the run, which is enough to name it.
+    fn number(&self) -> &str {
+        self.run.split_once('-').map_or(&*self.run, |(number, _)| number)
+    }
+
+    /// The columns of the table.
+    fn columns(&self, is_verbose: bool) -> [String; 6] {
+        let names = if self.patches.is_empty() { &self.packages } else { &self.patches };
+        let shown = if is_verbose { names.len() } else { NAMES_IN_LINE };
+        let mut what = names.iter().take(shown).cloned().collect::<Vec<_>>().join(" ");
+        if let Some(more) = names.len().checked_sub(shown).filter(|more| *more > 0) {
+            what.push_str(&format!(" and {more} more"));
+        }
+        if let Some(by) = &self.undone_by {
+            what.push_str(&format!(" (undone by {by})"));
+        }
+        let run = if is_verbose { self.run.clone() } else { self.number().to_owned() };
+        [run, self.time.clone(), self.user.clone(), self.command.clone(), self.result.clone(), what]
+    }
+
+    /// Everything about the run, a name and a value in a line.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![
+            ("Run", self.run.clone()),
+            ("Began", self.time.clone()),
+            ("By", self.user.clone()),
+            ("Command", self.command.clone()),
+            ("Result", self.result.clone()),
+            ("Took", format!("{} ms", self.duration_ms)),
+            ("Packages", self.packages.join(", ")),
+            ("Note", self.note.clone().unwrap_or_default()),
+            ("Takes back", self.undoes.clone().unwrap_or_default()),
+            ("Undone by", self.undone_by.clone().unwrap_or_default()),
+        ];
+        let patch = |id: &String| match self.because.get(id) {
+            Some(by) => ("Patch", format!("{id}, required by {by}")),
+            None => ("Patch", id.clone()),
+        };
+        lines.splice(6..6, self.patches.iter().map(patch));
+        lines.extend(self.logs.iter().flatten().map(|log| ("Log", log.clone())));
+        lines
+    }
+}
+
+impl CommandReport for HistoryReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if self.is_one {
+            let lines = self.runs.iter().flat_map(RunEntry::lines).filter(|(_, value)| !value.is_empty());
+            return Ok(lines
+                .map(|(name, value)| named_value(name, &value))
+                .try_for_each(|line| output.line(line))?);
+        }
+        if self.runs.is_empty() {
+            return Ok(output.line("No run is recorded.")?);
+        }
+        let rows: Vec<[String; 6]> = self.runs.iter().map(|run| run.columns(self.is_verbose)).collect();
+        let widths: [usize; 6] = std::array::from_fn(|column| {
+            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+        });
+        for row in &rows {
+            print_row(row, &widths, output)?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.remarks)?)
+    }
+}
+
+fn print_row(row: &[String; 6], widths: &[usize; 6], output: &mut Output) -> anyhow::Result<()> {
+    let [run, time, user, command, result, what] = row;
+    let pad = |text: &str, width: usize| " ".repeat(width.saturating_sub(text.chars().count()));
+    let shade = if result == "done" { Shade::Effective } else { Shade::Bad };
+    output.print(pad(run, widths[0]))?;
+    output.shaded(Some(Shade::Id), run)?;
+    output.print(format!("  {time}{}  {user}{}", pad(time, widths[1]), pad(user, widths[2])))?;
+    output.print(format!("  {command}{}  ", pad(command, widths[3])))?;
+    output.shaded(Some(shade), result)?;
+    Ok(output.line(format!("{}  {what}", pad(result, widths[4])))?)
+}

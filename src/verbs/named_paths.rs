@@ -1,0 +1,32 @@
+//! Paths of a root as somebody types them: from `/` of the root on, or where they are on this machine.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::arguments::inside;
+use crate::reply::Stop;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
+
+/// The paths as the records of the root have them. A relative one is that of the working directory if that is below the
+/// root, and else begins at the root.
+pub(super) fn paths_in_root(
+    root: &Root,
+    words: &[PathBuf],
+    usage: &'static str,
+) -> Result<Vec<ObjectPath>, Stop> {
+    let read = |word: &PathBuf| {
+        let path = ObjectPath::new(placed(root, word).as_os_str().as_bytes());
+        path.map_err(|error| Stop::Usage { message: error.to_string(), usage })
+    };
+    let paths: Vec<ObjectPath> = words.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(inside(root, &paths))
+}
+
+fn placed(root: &Root, word: &Path) -> PathBuf {
+    let here = std::path::absolute(word).ok().filter(|here| here.starts_with(root.prefix()));
+    match here {
+        Some(here) if word.is_relative() => here,
+        _ => Path::new("/").join(word),
+    }
+}

@@ -1,0 +1,257 @@
+//! `patchadm why`: why a patch is on a root, or is not.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::options::VerbOptions;
+use crate::arguments::fetching::FetchOptions;
+use crate::arguments::parse;
+use crate::arguments::set::SetOptions;
+use crate::call::Invocation;
+use crate::reply::failure::{query_refused, reason, verb_code};
+use crate::reply::patch_entry::verdict_of;
+use crate::reply::patches::{PatchFace, PatchesReport};
+use crate::reply::words::named_value;
+use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::surroundings::Output;
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::ApplyRequest;
+use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed, PatchReasons, patch_reasons};
+use patchadm_core::plan::refusal::Command;
+use patchadm_core::source::{self, Extent, Image, Origin};
+use patchadm_rootfs::Root;
+use patchadm_svr4::patch::{PatchId, PatchMacros};
+
+const USAGE: &str =
+    "patchadm [-R root] why [option...] id|patch\npatchadm [-R root] why [option...] -M depot id";
+
+/// Show why a patch is applied, or would or would not be: what it needs, who needs it, what took its place
+#[derive(clap::Parser)]
+struct WhyArgs {
+    /// Say what would become of the patch of this depot
+    #[arg(short = 'M', value_name = "DEPOT")]
+    depot: Option<OsString>,
+    #[command(flatten)]
+    fetching: FetchOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The id of a patch, or the path of a delivered one
+    #[arg(value_name = "ID|PATCH")]
+    subject: Option<PathBuf>,
+}
+
+/// Why a patch is on a root, or is not.
+#[derive(Debug, Serialize)]
+struct WhyReport {
+    id: String,
+    applied: bool,
+    /// Whether it was named when it was applied; null where the history does not tell.
+    named: Option<bool>,
+    because: Vec<String>,
+    run: Option<String>,
+    needs: Vec<NeedEntry>,
+    needed_by: Vec<String>,
+    superseded_by: Option<String>,
+    obsoleted_by: Option<String>,
+    packages: Vec<FitEntry>,
+    #[serde(flatten)]
+    verdict: Verdict,
+    #[serde(skip)]
+    applied_to: Vec<String>,
+}
+
+/// A requirement.
+#[derive(Debug, Serialize)]
+struct NeedEntry {
+    requirement: String,
+    met_by: Option<String>,
+}
+
+/// A package that a delivered patch is for.
+#[derive(Debug, Serialize)]
+struct FitEntry {
+    wanted: String,
+    instance: Option<String>,
+    installed: Vec<String>,
+}
+
+/// What would become of the patch if somebody applied it now; nulls where that is not known.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Verdict {
+    verdict: Option<&'static str>,
+    code: Option<u8>,
+    reason: Option<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let WhyArgs { depot, fetching, common, subject } = parse(call, USAGE)?;
+    let Some(subject) = subject else {
+        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
+    };
+    let root = common.root.open(call)?;
+    let is_delivered = depot.is_none() && subject.exists();
+    let image = is_delivered.then(|| delivered(&subject)).transpose()?;
+    let word = match &image {
+        Some(image) => id_of(image).unwrap_or_default(),
+        None => subject.to_string_lossy().into_owned(),
+    };
+    let found =
+        patch_reasons(&root, &word, image.as_ref()).map_err(|failed| query_refused(&root, &failed))?;
+    let Some(found) = found else {
+        let message = format!(
+            "<{}> is no patch id, and there is no file or directory of that name",
+            word.escape_debug()
+        );
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    };
+    let asks = depot.is_some() || is_delivered;
+    let by_records = found.standing.as_ref().map(Verdict::of);
+    let verdict = match by_records {
+        None if asks => rehearsed(call, &root, (depot, fetching), (&subject, &found.id))?,
+        by_records => {
+            fetching
+                .must_be_unsaid(USAGE)
+                .or_else(|stop| if depot.is_some() { Ok(()) } else { Err(stop) })?;
+            by_records.unwrap_or_default()
+        }
+    };
+    Ok(Reply::about(&root, Exit::OK, WhyReport::of(found, verdict)))
+}
+
+fn delivered(path: &Path) -> anyhow::Result<Image> {
+    Ok(source::open(Origin::Path(path), Extent::BeforeObjects)?.1)
+}
+
+/// The id that a delivered patch names.
+fn id_of(image: &Image) -> Option<String> {
+    let macros = |params| PatchMacros::from_params(params, PatchId::SEPARATOR).ok().flatten();
+    image.packages.iter().find_map(|package| Some(macros(&package.params)?.id.to_string()))
+}
+
+/// What applying the patch would come to, planned and not carried out.
+fn rehearsed(
+    call: &Invocation,
+    root: &Root,
+    (depot, fetching): (Option<OsString>, FetchOptions),
+    (subject, id): (&Path, &PatchId),
+) -> anyhow::Result<Verdict> {
+    let apply = ApplyRequest { patches: vec![subject.to_owned()], dry_run: true, ..ApplyRequest::default() };
+    let request = SetOptions::of_depot(depot, fetching).request(call, apply, None, USAGE)?;
+    let result =
+        call.change(root, Command::Patchadd.name(), None, |caller| request.carry_out(root, caller))?;
+    let result = match result {
+        Err(failed) => return Ok(Verdict::of(&failed)),
+        result => result,
+    };
+    let began = call.surroundings.began;
+    let report = PatchesReport::of(root, Command::Patchadd, result, PatchFace::Verb, began);
+    let entry = report.patches.iter().find(|entry| entry.id == id.as_str()).or(report.patches.last());
+    let of_entry = entry.map(|entry| Verdict {
+        verdict: Some(entry.verdict),
+        code: Some(entry.exit.code()),
+        reason: Some(entry.reason.clone()),
+    });
+    Ok(of_entry.unwrap_or_default())
+}
+
+impl Verdict {
+    fn of(failed: &Failure) -> Self {
+        Self {
+            verdict: Some(verdict_of(failed)),
+            code: Some(verb_code(Command::Patchadd, failed).code()),
+            reason: Some(reason(failed)),
+        }
+    }
+
+    fn words(&self) -> String {
+        match (self.verdict, &self.reason) {
+            (Some("planned"), _) => "would be applied".to_owned(),
+            (Some(verdict), Some(reason)) if !reason.is_empty() => {
+                format!("{verdict} ({}): {reason}", self.code.unwrap_or_default())
+            }
+            (Some(verdict), _) => verdict.to_owned(),
+            (None, _) => "not known: name its file, or a depot with -M".to_owned(),
+        }
+    }
+}
+
+impl WhyReport {
+    fn of(found: PatchReasons, verdict: Verdict) -> Self {
+        let text = |id: PatchId| id.to_string();
+        let is_because = !found.because.is_empty();
+        Self {
+            id: found.id.to_string(),
+            applied: !found.applied_to.is_empty(),
+            named: is_because.then_some(false),
+            because: found.because,
+            run: found.run,
+            needs: found.needs.into_iter().map(NeedEntry::from).collect(),
+            needed_by: found.needed_by.into_iter().map(text).collect(),
+            superseded_by: found.superseded_by.map(text),
+            obsoleted_by: found.obsoleted_by.map(text),
+            packages: found.packages.into_iter().map(FitEntry::from).collect(),
+            verdict,
+            applied_to: found.applied_to.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let applied = if self.applied { self.applied_to.join(", ") } else { "no".to_owned() };
+        let mut lines = vec![
+            ("Patch", self.id.clone()),
+            ("Applied to", applied),
+            ("By run", self.run.clone().unwrap_or_default()),
+            ("Taken for", self.because.join(", ")),
+        ];
+        lines.extend(self.needs.iter().map(|need| ("Needs", need.words())));
+        lines.push(("Needed by", self.needed_by.join(", ")));
+        lines.push(("Replaced by", self.superseded_by.clone().unwrap_or_default()));
+        lines.push(("Contained in", self.obsoleted_by.clone().unwrap_or_default()));
+        lines.extend(self.packages.iter().map(|fit| ("Is for", fit.words())));
+        lines.push(("Add", self.verdict.words()));
+        lines
+    }
+}
+
+impl From<PatchNeed> for NeedEntry {
+    fn from(need: PatchNeed) -> Self {
+        Self { requirement: need.requirement.to_string(), met_by: need.met_by.map(|id| id.to_string()) }
+    }
+}
+
+impl NeedEntry {
+    fn words(&self) -> String {
+        match &self.met_by {
+            Some(by) if *by == self.requirement => format!("{by}, which is applied"),
+            Some(by) => format!("{}, met by {by}", self.requirement),
+            None => format!("{}, which is not met", self.requirement),
+        }
+    }
+}
+
+impl From<PackageFit> for FitEntry {
+    fn from(fit: PackageFit) -> Self {
+        let instance = fit.instance.map(|package| package.to_string());
+        Self { wanted: fit.wanted, instance, installed: fit.others }
+    }
+}
+
+impl FitEntry {
+    fn words(&self) -> String {
+        match (&self.instance, self.installed.as_slice()) {
+            (Some(instance), _) => format!("{}, installed as {instance}", self.wanted),
+            (None, []) => format!("{}, not installed", self.wanted),
+            (None, others) => format!("{}, not installed (installed: {})", self.wanted, others.join(", ")),
+        }
+    }
+}
+
+impl CommandReport for WhyReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let lines = self.lines().into_iter().filter(|(_, value)| !value.is_empty());
+        Ok(lines.map(|(name, value)| named_value(name, &value)).try_for_each(|line| output.line(line))?)
+    }
+}

@@ -1,0 +1,104 @@
+//! `patchadm history`: the runs of a root, and one of them.
+
+use std::fs;
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    stage.patchadd("", &Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))).ok();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    stage
+}
+
+fn document(stage: &Scenario, line: &str) -> Value {
+    serde_json::from_str(&stage.run(line).stdout).unwrap()
+}
+
+fn append(stage: &Scenario, text: &str) {
+    let at = stage.at("/var/sadm/patchadm/history");
+    fs::OpenOptions::new().append(true).open(at).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn the_runs_are_listed_oldest_first() {
+    let stage = stage();
+    let said = document(&stage, "history --json -R @ROOT@");
+    let runs = said["runs"].as_array().unwrap();
+    let commands: Vec<&str> = runs.iter().map(|run| run["command"].as_str().unwrap()).collect();
+    assert_eq!(commands, ["pkgadd", "patchadd", "patchrm"]);
+    assert_eq!((&runs[1]["patches"], &runs[1]["result"]), (&json!(["100-01"]), &json!("done")));
+    assert_eq!((&runs[1]["undoes"], &runs[1]["because"]), (&Value::Null, &json!({})));
+    let text = stage.run("history -R @ROOT@").ok();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines[1][1], "2026-11-20T07:00:00Z");
+    assert_eq!(&lines[1][3..], ["patchadd", "done", "100-01"]);
+    assert_eq!(&lines[0][3..], ["pkgadd", "done", "ACMEweb"]);
+}
+
+#[test]
+fn a_run_is_told_whole_with_its_logs() {
+    let stage = stage();
+    let all = document(&stage, "history --json -R @ROOT@");
+    let name = all["runs"][2]["run"].as_str().unwrap();
+    let number = name.split('-').next().unwrap();
+    let text = stage.run(&format!("history -R @ROOT@ {number}")).ok();
+    assert!(text.starts_with(&format!("         Run: {name}\n")), "{text}");
+    assert!(text.contains("     Command: patchrm\n") && text.contains("       Patch: 100-01\n"), "{text}");
+    assert!(text.ends_with("         Log: @ROOT@/var/sadm/patchadm/log\n"), "{text}");
+    let one = document(&stage, &format!("history --json -R @ROOT@ {name}"));
+    assert_eq!(one["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(one["runs"][0]["run"], name);
+    assert!(one["runs"][0]["logs"].is_array());
+    let said = stage.run("history -R @ROOT@ 4711").fails(1);
+    assert!(said.contains("the history has no run 4711"), "{said}");
+}
+
+#[test]
+fn a_run_that_was_taken_back_names_the_other() {
+    let stage = stage();
+    let all = document(&stage, "history --json -R @ROOT@");
+    let name = all["runs"][1]["run"].as_str().unwrap().to_owned();
+    let line = format!(
+        "{{\"run\":\"99-00000000000000ab\",\"time\":\"2026-11-20T08:00:00Z\",\"user\":\"root\",\"command\":\"patchrm\",\
+         \"patches\":[\"100-01\"],\"result\":\"done\",\"duration\":3,\"undoes\":\"{name}\",\"note\":\"a change \\u001b[31m\"}}\n"
+    );
+    append(&stage, &line);
+    let all = document(&stage, "history --json -R @ROOT@");
+    assert_eq!(all["runs"][1]["undone_by"], "99-00000000000000ab");
+    assert_eq!(all["runs"][3]["undoes"], name);
+    let text = stage.run("history -R @ROOT@ 99").ok();
+    assert!(text.contains(&format!("  Takes back: {name}\n")), "{text}");
+    assert!(text.contains("        Note: a change \\033[31m\n"), "{text}");
+}
+
+#[test]
+fn lines_that_are_none_are_passed_over_and_said() {
+    let stage = stage();
+    append(&stage, "what is this\n{\"run\":\"9");
+    let run = stage.run("history -R @ROOT@");
+    assert_eq!((run.code, run.stdout.lines().count()), (0, 3));
+    let history = "@ROOT@/var/sadm/patchadm/history";
+    assert_eq!(
+        run.stderr,
+        format!(
+            "NOTE: {history} has 1 line that is no record of a run; passed over\n\
+             NOTE: the last line of {history} is incomplete: its run is not listed\n"
+        )
+    );
+    assert_eq!(document(&stage, "history --json -R @ROOT@")["runs"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_root_without_runs_says_so() {
+    let stage = Scenario::new();
+    stage.package("ACMEold", "PKG=ACMEold\nNAME=Old\nARCH=i386\nVERSION=1\nCATEGORY=application\n");
+    stage.contents(&[]);
+    assert_eq!(stage.run("history -R @ROOT@").ok(), "No run is recorded.\n");
+}

@@ -1,0 +1,194 @@
+//! `patchadm owner` and `patchadm files`: whose a path is, and what a patch did.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::delivery::Patch;
+use crate::everyman::as_ordinary_user;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+/// A root with a package and two patches of it, of which the second replaces, adds and deletes.
+fn stage() -> Scenario {
+    let web = Package::new("ACMEweb")
+        .file("bin/httpd", 0o755, "h0\n")
+        .file("bin/mode", 0o644, "m\n")
+        .file("bin/old", 0o755, "old\n")
+        .file("bin/same", 0o755, "same\n");
+    let stage = Scenario::with(&[web]);
+    stage.patchadd("", &Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "h1\n"))).ok();
+    let second = Package::new("ACMEweb")
+        .file("bin/httpd", 0o755, "h2\n")
+        .file("bin/mode", 0o755, "m\n")
+        .file("bin/new", 0o755, "new\n")
+        .file("bin/same", 0o755, "same\n")
+        .deletes(&["bin/old"]);
+    stage.patchadd("", &Patch::of("200-01", second)).ok();
+    stage
+}
+
+fn document(stage: &Scenario, line: &str) -> Value {
+    serde_json::from_str(&stage.run(line).stdout).unwrap()
+}
+
+/// The id and the action of each patch of the first path.
+fn patches(document: &Value) -> Vec<(String, Option<String>)> {
+    let patches = document["paths"][0]["patches"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    patches.iter().map(|patch| (text(&patch["id"]).unwrap(), text(&patch["action"]))).collect()
+}
+
+#[test]
+fn the_patches_of_a_path_are_told_newest_first() {
+    let stage = stage();
+    assert_eq!(
+        stage.run("owner -R @ROOT@ /opt/ACMEweb/bin/httpd /opt/ACMEweb/bin/none").ok(),
+        "@ROOT@/opt/ACMEweb/bin/httpd: of ACMEweb
+  200-01  effective    Fri Nov 20 07:00:00 UTC 2026  replaced, the version before is saved
+  100-01  effective    Fri Nov 20 07:00:00 UTC 2026  replaced, the version before is saved
+@ROOT@/opt/ACMEweb/bin/none: no package has it now
+  no applied patch changed or delivers it
+"
+    );
+    let said = document(&stage, "owner --json -R @ROOT@ /opt/ACMEweb/bin/httpd");
+    let path = &said["paths"][0];
+    assert_eq!((&path["type"], &path["packages"]), (&json!("f"), &json!(["ACMEweb"])));
+    assert_eq!(path["known"], true);
+    let first = &path["patches"][0];
+    assert_eq!((&first["id"], &first["state"]), (&json!("200-01"), &json!(["effective"])));
+    assert_eq!(first["date"], "2026-11-20T07:00:00+00:00");
+    assert_eq!((&first["was"]["size"], &first["saved"]), (&json!(3), &json!(true)));
+    assert_ne!(first["was"]["b3"], first["became"]["b3"]);
+    assert_eq!(first["was"]["b3"], path["patches"][1]["became"]["b3"]);
+    let run = first["run"].as_str().unwrap();
+    assert!(stage.text("/var/sadm/patchadm/history").contains(run), "{run}");
+    let more = stage.run("owner -v -R @ROOT@ /opt/ACMEweb/bin/httpd").ok();
+    assert!(more.contains("    was:    file, 3 bytes, 0755 "), "{more}");
+}
+
+#[test]
+fn each_way_in_which_a_patch_can_have_a_path_has_its_word() {
+    let stage = stage();
+    for (path, expected) in
+        [("bin/new", "added"), ("bin/old", "deleted"), ("bin/mode", "attributes"), ("bin/same", "unchanged")]
+    {
+        let said = document(&stage, &format!("owner --json -R @ROOT@ /opt/ACMEweb/{path}"));
+        assert_eq!(patches(&said), [("200-01".to_owned(), Some(expected.to_owned()))], "{path}");
+    }
+    let gone = stage.run("owner -R @ROOT@ /opt/ACMEweb/bin/old").ok();
+    assert!(
+        gone.starts_with("@ROOT@/opt/ACMEweb/bin/old: no package has it now\n  200-01  effective "),
+        "{gone}"
+    );
+}
+
+#[test]
+fn a_path_is_named_as_somebody_sees_it() {
+    let stage = stage();
+    stage.symlink("/web", "opt/ACMEweb");
+    let expected = stage.run("owner -R @ROOT@ /opt/ACMEweb/bin/new").ok();
+    for path in ["@ROOT@/opt/ACMEweb/bin/new", "opt/ACMEweb//bin/new", "/web/bin/new", "@ROOT@/web/bin/new"] {
+        assert_eq!(stage.run(&format!("owner -R @ROOT@ {path}")).ok(), expected, "{path}");
+    }
+    let mut here = stage.command("owner -R @ROOT@ bin/new");
+    let output = here.current_dir(stage.at("/opt/ACMEweb")).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.replace(stage.root().to_str().unwrap(), "@ROOT@"), expected);
+    let said = stage.run("owner -R @ROOT@").fails(1);
+    assert!(said.contains("no path is named"), "{said}");
+}
+
+#[test]
+fn the_files_of_a_patch_are_listed_with_what_it_did() {
+    let stage = stage();
+    assert_eq!(
+        stage.run("files -R @ROOT@ 200-01").ok(),
+        "ACMEweb:
+  replaced    @ROOT@/opt/ACMEweb/bin/httpd
+  attributes  @ROOT@/opt/ACMEweb/bin/mode
+  added       @ROOT@/opt/ACMEweb/bin/new
+  deleted     @ROOT@/opt/ACMEweb/bin/old
+  unchanged   @ROOT@/opt/ACMEweb/bin/same
+"
+    );
+    let said = document(&stage, "files --json -R @ROOT@ 200-01");
+    let package = &said["packages"][0];
+    assert_eq!((&package["package"], &package["known"]), (&json!("ACMEweb"), &json!(true)));
+    let old = &package["objects"][3];
+    assert_eq!((&old["path"], &old["became"]), (&json!("/opt/ACMEweb/bin/old"), &Value::Null));
+    assert_eq!(old["was"]["kind"], "file");
+    let said = stage.run("files -R @ROOT@ 200-02").fails(2);
+    assert!(
+        said.contains("patch 200-02 is not applied\n") && said.contains("did you mean `200-01`?"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_patch_without_undo_data_is_told_by_its_manifest() {
+    let stage = stage();
+    let before = stage.run("files -R @ROOT@ 200-01").ok();
+    stage.run("commit -R @ROOT@ 200-01").ok();
+    assert_eq!(stage.run("files -R @ROOT@ 200-01").ok(), before);
+    let said = document(&stage, "owner --json -R @ROOT@ /opt/ACMEweb/bin/httpd");
+    let saved: Vec<&Value> =
+        said["paths"][0]["patches"].as_array().unwrap().iter().map(|patch| &patch["saved"]).collect();
+    assert_eq!(saved, [&json!(false), &json!(true)]);
+}
+
+#[test]
+fn what_cannot_be_known_is_said() {
+    let stage = stage();
+    let save = stage.at("/var/sadm/pkg/ACMEweb/save/200-01");
+    fs::remove_file(save.join("undo.gz")).unwrap();
+    let said = document(&stage, "files --json -R @ROOT@ 200-01");
+    let package = &said["packages"][0];
+    assert_eq!(package["known"], false);
+    let names: Vec<&str> =
+        package["objects"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
+    let expected = ["httpd", "mode", "new", "same"].map(|name| format!("/opt/ACMEweb/bin/{name}"));
+    assert_eq!(names, expected, "the deleted one is nowhere else");
+    assert!(package["objects"].as_array().unwrap().iter().all(|one| one["action"].is_null()));
+    let run = stage.run("files -R @ROOT@ 200-01");
+    assert_eq!(run.code, 0);
+    assert!(
+        run.stderr.starts_with("NOTE: what 200-01 did to ACMEweb is not known but these names:"),
+        "{}",
+        run.stderr
+    );
+    let said = document(&stage, "owner --json -R @ROOT@ /opt/ACMEweb/bin/httpd");
+    assert_eq!(
+        patches(&said),
+        [("200-01".to_owned(), None), ("100-01".to_owned(), Some("replaced".to_owned()))]
+    );
+    assert_eq!(said["paths"][0]["known"], false);
+}
+
+#[test]
+fn who_may_not_read_undo_data_is_told_names() {
+    let stage = stage();
+    if !crate::scenario::is_root() {
+        crate::skipped("who_may_not_read_undo_data_is_told_names: it needs root");
+        return;
+    }
+    let ask = |line: &str| {
+        let output = as_ordinary_user(&stage, line, &[]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let said = ask("owner --json -R @ROOT@ /opt/ACMEweb/bin/httpd");
+    assert_eq!(patches(&said), [("200-01".to_owned(), None), ("100-01".to_owned(), None)]);
+    assert_eq!(said["paths"][0]["packages"], json!(["ACMEweb"]));
+    let said = ask("files --json -R @ROOT@ 200-01");
+    assert_eq!(said["packages"][0]["known"], false);
+}
+
+#[test]
+fn control_characters_in_names_are_escaped() {
+    let name = "bin/a\u{1b}[31mb";
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/x", 0o755, "x\n")]);
+    stage.patchadd("", &Patch::of("100-01", Package::new("ACMEweb").file(name, 0o755, "x\n"))).ok();
+    let said = stage.run("files -R @ROOT@ 100-01").ok();
+    assert!(said.contains("bin/a\\u{1b}[31mb") && !said.contains('\u{1b}'), "{said}");
+}
