@@ -51,6 +51,7 @@ const APPLETS: &[Applet] = &[
         verbs::verify::run,
     ),
     verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
+    verb("update", "apply the patches that a machine lacks", verbs::update::run),
     verb("commit", "give undo data up", verbs::commit::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("build", "make a patch of two releases", verbs::build::run),
