@@ -97,8 +97,8 @@ fn the_depot_of_the_policy_is_taken_where_none_is_named() {
     let stage = stage();
     let said = stage.run("update -R @ROOT@").fails(1);
     assert!(said.contains("no depot is named"), "{said}");
-    stage.file("/etc/patchadm/policy", format!("depot={}\n", stage.beside("delivered").display()));
-    stage.run("update -R @ROOT@ --exclude 200").ok();
+    fs::write(stage.beside("policy"), format!("depot={}\n", stage.beside("delivered").display())).unwrap();
+    stage.run("update -R @ROOT@ --policy policy --exclude 200").ok();
     assert!(stage.at("/opt/ACMEweb/bin/100-02").exists());
     assert!(!stage.at("/opt/ACMEweb/bin/200-01").exists());
 }
