@@ -98,7 +98,7 @@ fn the_depot_of_the_policy_is_taken_where_none_is_named() {
     let said = stage.run("update -R @ROOT@").fails(1);
     assert!(said.contains("no depot is named"), "{said}");
     fs::write(stage.beside("policy"), format!("depot={}\n", stage.beside("delivered").display())).unwrap();
-    stage.run("update -R @ROOT@ --policy policy --exclude 200").ok();
+    stage.run("update -R @ROOT@ --policy policy missingr").ok();
     assert!(stage.at("/opt/ACMEweb/bin/100-02").exists());
     assert!(!stage.at("/opt/ACMEweb/bin/200-01").exists());
 }
