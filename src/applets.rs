@@ -56,6 +56,7 @@ const APPLETS: &[Applet] = &[
     verb("why", "show why a patch is applied, or would not be", verbs::why::run),
     verb("history", "list the runs that changed a root", verbs::history::run),
     verb("analyze", "show which patches a machine lacks", verbs::analyze::run),
+    verb("update", "apply the patches that a machine lacks", verbs::update::run),
     verb("commit", "give undo data up", verbs::commit::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("build", "make a patch of two releases", verbs::build::run),

@@ -1,7 +1,7 @@
 //! The course that patchadd, patchrm and the verbs `add`, `remove` and `plan` share: a request, carried out on a root,
 //! becomes a report that each of them prints in its own words.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::arguments::fetching::FetchOptions;
 use crate::arguments::{RootOption, inside};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
-use crate::reply::patches::{PatchFace, PatchesReport, as_applied};
+use crate::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
 use crate::reply::{CommandReport, Reply, Stop};
 use crate::surroundings::fetch_bar::FetchBar;
 use crate::surroundings::{Output, Surroundings};
@@ -18,19 +18,19 @@ use patchadm_core::operation::depots::{DepotProgress, FetchSession, fetch_operan
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
-use patchadm_core::operation::patches::sets::{SetApplication, apply_set};
+use patchadm_core::operation::patches::sets::{SetApplication, apply_operand_set, apply_set};
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::plan::refusal::Command;
+use patchadm_core::resolve::SetRequest;
 use patchadm_rootfs::Root;
 use patchadm_svr4::patch::PatchId;
 
 /// The request to a command about patches.
 #[derive(Clone, Debug)]
 pub(crate) enum PatchRequest {
-    Apply(ApplyRequest),
-    /// Patches of which some are addresses.
-    Fetched(Box<FetchedApply>),
+    /// Patches that are named by their paths or addresses.
+    Apply(Box<OperandCommand>),
     Set(Box<SetCommand>),
     BackOut(BackOutRequest),
 }
@@ -39,15 +39,22 @@ impl PatchRequest {
     /// The classic command that does this.
     pub(crate) fn command(&self) -> Command {
         match self {
-            Self::Apply(_) | Self::Fetched(_) | Self::Set(_) => Command::Patchadd,
+            Self::Apply(_) | Self::Set(_) => Command::Patchadd,
             Self::BackOut(_) => Command::Patchrm,
+        }
+    }
+
+    /// The exit codes that were asked for beside those of every command.
+    pub(crate) fn codes(&self) -> EndCodes {
+        match self {
+            Self::Set(set) => set.codes,
+            Self::Apply(_) | Self::BackOut(_) => EndCodes::default(),
         }
     }
 
     pub(crate) fn is_dry_run(&self) -> bool {
         match self {
-            Self::Apply(request) => request.dry_run,
-            Self::Fetched(fetched) => fetched.apply.dry_run,
+            Self::Apply(operands) => operands.apply.dry_run,
             Self::Set(set) => set.application.apply.dry_run,
             Self::BackOut(request) => request.dry_run,
         }
@@ -56,8 +63,8 @@ impl PatchRequest {
     /// Refuses a request that names no patch.
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
-            Self::Apply(request) => request.patches.is_empty(),
-            Self::Fetched(_) | Self::Set(_) => false,
+            Self::Apply(operands) => operands.apply.patches.is_empty(),
+            Self::Set(_) => false,
             Self::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
@@ -66,8 +73,8 @@ impl PatchRequest {
     /// Takes from the spool directory of this machine what is named by an id alone and is not in the working directory, and
     /// says so.
     pub(crate) fn look_into_spool(&mut self, output: &mut Output) -> anyhow::Result<()> {
-        let Self::Apply(request) = self else { return Ok(()) };
-        for patch in &mut request.patches {
+        let Self::Apply(operands) = self else { return Ok(()) };
+        for patch in &mut operands.apply.patches {
             let id = patch.to_str().and_then(|word| PatchId::new(word).ok());
             let Some(id) = id.filter(|_| patch.symlink_metadata().is_err()) else { continue };
             // Without access to the directory there is nothing for this caller in it.
@@ -86,11 +93,20 @@ impl PatchRequest {
         Ok(())
     }
 
+    /// Shows no bar where there is no place for one.
+    pub(crate) fn hide_bar_if(&mut self, is_hidden: bool) {
+        let fetching = match self {
+            Self::Set(set) => &mut set.fetching,
+            Self::Apply(operands) => &mut operands.fetching,
+            Self::BackOut(_) => return,
+        };
+        fetching.has_bar &= !is_hidden;
+    }
+
     /// Carries the request out on a root.
     pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
         match self {
-            Self::Apply(request) => apply_patches(root, &inside_root(root, request), caller),
-            Self::Fetched(fetched) => fetched.carry_out(root, caller),
+            Self::Apply(operands) => operands.carry_out(root, caller),
             Self::Set(set) => set.carry_out(root, caller),
             Self::BackOut(request) => back_out_patches(root, request, caller).map(as_applied),
         }
@@ -133,23 +149,48 @@ impl Fetching {
     }
 }
 
-/// A request to apply patches of which some are addresses, with how these are reached.
+/// A request to apply patches that are named by their paths or addresses, with how the latter are reached.
 #[derive(Clone, Debug)]
-pub(crate) struct FetchedApply {
+pub(crate) struct OperandCommand {
     pub(crate) apply: ApplyRequest,
+    /// What is chosen where the patches are a set; nothing said where none is asked for.
+    pub(crate) choices: SetRequest,
     pub(crate) fetching: Fetching,
 }
 
-impl FetchedApply {
-    /// Fetches what is named by an address, and applies all patches.
+impl OperandCommand {
+    /// Applies the patches, what is named by an address fetched before: as a set where one of them holds several or something
+    /// is asked that only a set has.
     fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+        let mut apply = inside_root(root, &self.apply);
+        let is_address = |patch: &PathBuf| is_address(patch.as_os_str());
+        let is_local = !apply.patches.iter().any(is_address);
+        if is_local && let Some(done) = self.apply_singly(root, &apply, caller) {
+            return done;
+        }
         self.fetching.with_session(root, caller, |session| {
-            let mut apply = inside_root(root, &self.apply);
-            for patch in apply.patches.iter_mut().filter(|patch| is_address(patch.as_os_str())) {
+            for patch in apply.patches.iter_mut().filter(|patch| is_address(patch)) {
                 *patch = fetch_operand(patch.as_os_str(), session)?;
             }
-            apply_patches(root, &apply, caller)
+            let singly = if is_local { None } else { self.apply_singly(root, &apply, caller) };
+            singly.unwrap_or_else(|| apply_operand_set(root, &apply, &self.choices, session, caller))
         })
+    }
+
+    /// Applies patches that are no set; nothing was done where they are one.
+    fn apply_singly(
+        &self,
+        root: &Root,
+        apply: &ApplyRequest,
+        caller: &Caller<'_>,
+    ) -> Option<Result<ApplyReport, Failure>> {
+        if self.choices != SetRequest::default() {
+            return None;
+        }
+        match apply_patches(root, apply, caller) {
+            Err(Failure::HoldsPatches(_)) => None,
+            done => Some(done),
+        }
     }
 }
 
@@ -158,6 +199,7 @@ impl FetchedApply {
 pub(crate) struct SetCommand {
     pub(crate) application: SetApplication,
     pub(crate) fetching: Fetching,
+    pub(crate) codes: EndCodes,
 }
 
 impl SetCommand {
@@ -206,6 +248,6 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
     let result = call.change(&root, command.name(), wait, |caller| request.carry_out(&root, caller))?;
     let face = if call.program == PROGRAM { PatchFace::Verb } else { PatchFace::Classic };
     let report = PatchesReport::of(&root, command, result, face, call.surroundings.began);
-    let report = report.of_plan(request.is_dry_run());
+    let report = report.of_plan(request.is_dry_run()).ending_with(request.codes());
     Ok(Reply::about(&root.clone(), report.exit, WordedReport { report, root, print }))
 }

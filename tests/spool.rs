@@ -106,30 +106,14 @@ fn with_patches() -> Scenario {
 }
 
 #[test]
-fn a_directory_of_patches_is_refused_with_what_it_holds() {
+fn a_directory_of_patches_is_no_package_and_patchadd_takes_it() {
     let stage = with_patches();
     let before = stage.everything();
-    for (line, code) in
-        [("add -R @ROOT@ patches", 33), ("plan -R @ROOT@ patches", 33), ("patchadd -R @ROOT@ patches", 33)]
-    {
-        let text = stage.run(line).fails(code);
-        assert!(
-            text.contains("it is a directory of patches, not a patch: it holds 105181-05, 106793-01.zip"),
-            "{text}"
-        );
-        assert!(
-            text.contains("Name each patch, such as patches/105181-05, or all of them: patches/*"),
-            "{text}"
-        );
-    }
     let text = stage.run("pkgadd -n -R @ROOT@ -d patches all").fails(99);
     assert!(text.contains("it holds 105181-05, 106793-01.zip"), "{text}");
-    assert!(
-        text.contains("Patches are applied by patchadd: `patchadd -R @ROOT@ patches/105181-05`"),
-        "{text}"
-    );
+    assert!(text.contains("Patches are applied by patchadd: `patchadd -R @ROOT@ patches`"), "{text}");
     assert_same(&stage.everything(), &before);
-    stage.run("add -R @ROOT@ patches/105181-05 patches/106793-01.zip").ok();
+    stage.run("patchadd -R @ROOT@ patches").ok();
 }
 
 #[test]

@@ -26,6 +26,8 @@ mod benchmark;
 mod boot;
 /// Patches made of two trees, applied and backed out.
 mod build;
+/// Directories and archives of several patches.
+mod bundles;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
 /// The same releases, patched and backed out.
@@ -305,6 +307,8 @@ mod unfinished;
 mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
+/// What a root lacks of a depot, applied in one command.
+mod update;
 mod valpath;
 /// `patchadm verify`: files against records, undo archives against their digests.
 mod verify;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::call::Invocation;
-use crate::reply::Stop;
 use crate::surroundings::Surroundings;
 use crate::surroundings::fetch_bar::FetchBar;
 use patchadm_core::http::{HttpSettings, Patience, Proxies};
@@ -29,22 +28,6 @@ pub(crate) struct FetchOptions {
 }
 
 impl FetchOptions {
-    /// Refuses options about fetching where nothing is fetched.
-    pub(crate) fn must_be_unsaid(&self, usage: &'static str) -> Result<(), Stop> {
-        let said = [
-            ("--offline", self.offline),
-            ("--cache", self.cache.is_some()),
-            ("--ca", self.ca.is_some()),
-            ("-x", self.proxy.is_some()),
-        ];
-        match said.iter().find(|(_, is_said)| *is_said) {
-            Some((option, _)) => {
-                Err(Stop::Usage { message: format!("{option} goes with -M DEPOT or with an address"), usage })
-            }
-            None => Ok(()),
-        }
-    }
-
     /// How depots are reached with these options under a policy. `wait` is the time that another command may hold up a
     /// download, if one was named.
     pub(crate) fn access<'a>(
@@ -63,6 +46,7 @@ impl FetchOptions {
         let cache = self.cache.clone().or_else(|| policy.cache.clone());
         DepotAccess {
             cache: cache.or_else(|| network.cache()),
+            temporary: surroundings.temporary.clone(),
             cache_limit: policy.cache_limit,
             is_offline: self.offline,
             http: HttpSettings {

@@ -101,7 +101,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         scripts: args.scripts.request(call, false),
         ..ApplyRequest::default()
     };
-    let mut request = args.set.request(call, apply, None, USAGE)?;
+    let mut request = args.set.request(call, apply, None);
     request.must_name_patches(USAGE)?;
     request.look_into_spool(&mut call.output)?;
     on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, None, print_report)

@@ -14,6 +14,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let exit = report.exit;
     let line = match &report.error {
         Some(error) => failure_line(exit, error),
+        None if report.patches.is_empty() => "there is no patch to apply".to_owned(),
         None => report.patches.iter().map(patch_line).collect::<Vec<_>>().join("; "),
     };
     let well = || report.patches.iter().filter(|patch| patch.exit == Exit::OK);
@@ -50,7 +51,9 @@ fn class(report: &PatchesReport) -> RootClass {
         RootClass::Refused
     } else if report.patches.iter().any(|patch| patch.exit == Exit::OK) {
         RootClass::Done
-    } else if report.patches.iter().all(|patch| patch.verdict == "not-applicable") {
+    } else if !report.patches.is_empty()
+        && report.patches.iter().all(|patch| patch.verdict == "not-applicable")
+    {
         RootClass::NotApplicable
     } else {
         RootClass::Idle

@@ -46,7 +46,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
         Failure::Source(error) if is_of_process(errno_of(&error.problem)) => {
             remedy(errno_of(&error.problem)).to_owned()
         }
-        Failure::Source(error) => name_the_patches(wording, command, error),
+        Failure::Source(error) => name_the_patches(wording, error),
         Failure::Archive(error) => of_archive(wording, command, error),
         _ => before_anything(wording, failure),
     }
@@ -55,6 +55,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
 /// The hint after a failure that comes before anything is read for a plan, and after that of a script.
 fn before_anything(wording: &Wording, failure: &Failure) -> String {
     match failure {
+        Failure::NoDepot => "Name the directory of the patches, or an address, with -M.".to_owned(),
         Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
         Failure::Lock(LockError::Held { .. }) => match wording.wait() {
             Some(option) => format!("Try again when it has finished, or wait for it with {option}."),
@@ -201,17 +202,11 @@ fn remedy(errno: Option<Errno>) -> &'static str {
     }
 }
 
-/// How the patches of a directory are named; empty for any other trouble with a source.
-fn name_the_patches(wording: &Wording, command: Command, error: &SourceError) -> String {
-    let SourceProblem::HoldsPatches(names) = &error.problem else { return String::new() };
-    let example = error.path.join(names.first().map_or("", String::as_str));
-    let (example, all) = (example.display(), error.path.join("*"));
-    match command {
-        Command::Patchadd => format!("Name each patch, such as {example}, or all of them: {}", all.display()),
-        _ => {
-            format!("Patches are applied by patchadd: {}", wording.command("patchadd", &example.to_string()))
-        }
-    }
+/// How the patches of a directory are applied, which is no package; empty for any other trouble with a source.
+fn name_the_patches(wording: &Wording, error: &SourceError) -> String {
+    let SourceProblem::HoldsPatches(_) = &error.problem else { return String::new() };
+    let directory = error.path.display().to_string();
+    format!("Patches are applied by patchadd: {}", wording.command("patchadd", &directory))
 }
 
 /// What repairs a damaged record.

@@ -66,6 +66,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
         Failure::Policy(_)
         | Failure::OwnedByRoot(_)
+        | Failure::NoDepot
+        | Failure::HoldsPatches(_)
         | Failure::BadId(_)
         | Failure::BackoutDirectory { .. }
         | Failure::BadFile(_) => ExitCause::Usage,

@@ -49,6 +49,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::ReadOnly(_) => by(7, 7, 1),
         Failure::NotTried(_) | Failure::NotWithout(_) => 0,
         Failure::NotInDepot { .. } => by(27, 13, 1),
+        Failure::HoldsPatches(_) => by(33, 4, 1),
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
@@ -64,7 +65,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
             by(5, 5, 1)
         }
         Failure::Archive(_) => by(26, 4, 1),
-        Failure::Policy(_) | Failure::OwnedByRoot(_) => 1,
+        Failure::Policy(_) | Failure::OwnedByRoot(_) | Failure::NoDepot => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
         Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::cause::ExitCause;
 use super::exit::Exit;
 use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
@@ -102,7 +103,34 @@ impl PatchesReport {
         self.would_change = is_plan.then_some(would_change);
         self
     }
+
+    /// Gives the report the exit codes that were asked for.
+    pub(crate) fn ending_with(mut self, codes: EndCodes) -> Self {
+        let is_missing = |entry: &PatchEntry| !entry.is_idle();
+        let wants_reboot = |entry: &PatchEntry| entry.verdict == "applied" && entry.reboot.is_some();
+        if codes.is_check && self.failure.is_none() {
+            self.exit = if self.patches.iter().any(is_missing) { MISSING } else { Exit::OK };
+        } else if codes.tells_reboot && self.exit == Exit::OK && self.patches.iter().any(wants_reboot) {
+            self.exit = REBOOT;
+        }
+        self
+    }
 }
+
+/// Exit codes for schedulers, each only where it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EndCodes {
+    /// 66 where a patch is missing, and no other code but that of a command that came to nothing.
+    pub(crate) is_check: bool,
+    /// 67 where all went well and a patch that was applied asks for a reboot.
+    pub(crate) tells_reboot: bool,
+}
+
+/// A patch is missing, where that was asked for.
+const MISSING: Exit = Exit::new(66, ExitCause::Missing);
+
+/// A patch that was applied asks for a reboot, where that was asked for.
+const REBOOT: Exit = Exit::new(67, ExitCause::Reboot);
 
 /// Which codes count: those of the classic command, or those of the verb that does the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +220,6 @@ fn first_failure(entries: &[PatchEntry]) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::cause::ExitCause;
     use crate::reply::patch_entry::ChangeCounts;
 
     fn entry(verdict: &'static str, exit: Exit) -> PatchEntry {

@@ -31,6 +31,6 @@ struct AddArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let AddArgs { changing, choices, set, common, patches } = parse(call, USAGE)?;
-    let request = application(call, &changing, (choices, set), patches, USAGE)?;
+    let request = application(call, &changing, (choices, set), patches);
     change::<AddArgs>(call, USAGE, &common, &changing, request)
 }

@@ -1,6 +1,6 @@
 //! `patchadm analyze`: which patches a machine lacks.
 
-mod choice;
+pub(super) mod choice;
 mod comparison;
 mod page;
 mod refusal;

@@ -1,4 +1,4 @@
-//! The course of the verbs `add`, `remove` and `plan`: on one root, or on many.
+//! The course of the verbs `add`, `update`, `remove` and `plan`: on one root, or on many.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -11,8 +11,9 @@ use crate::many_roots::list::must_be_read_often;
 use crate::many_roots::of_patches::of_patches;
 use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{PatchRequest, on_root};
-use crate::reply::patches::{PatchFace, PatchesReport};
-use crate::reply::{Reply, Stop};
+use crate::reply::Reply;
+use crate::reply::patches::{EndCodes, PatchFace, PatchesReport};
+use patchadm_core::analyze::AnalysisRequest;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 
@@ -22,10 +23,34 @@ pub(super) fn application(
     changing: &ChangeOptions,
     (choices, set): (ApplyingOptions, SetOptions),
     patches: Vec<PathBuf>,
-    usage: &'static str,
-) -> Result<PatchRequest, Stop> {
-    let apply = ApplyRequest {
-        patches,
+) -> PatchRequest {
+    let apply = ApplyRequest { patches, ..application_of_none(call, changing, choices) };
+    let mut request = set.request(call, apply, changing.wait);
+    request.hide_bar_if(changing.many.are_named());
+    request
+}
+
+/// The request to apply what an analysis lists as missing.
+pub(super) fn update(
+    call: &Invocation,
+    changing: &ChangeOptions,
+    (choices, set): (ApplyingOptions, SetOptions),
+    missing: AnalysisRequest,
+    codes: EndCodes,
+) -> PatchRequest {
+    let apply = application_of_none(call, changing, choices);
+    let mut request = set.update(call, apply, missing, (changing.wait, codes));
+    request.hide_bar_if(changing.many.are_named());
+    request
+}
+
+/// How patches are applied that are not named yet.
+fn application_of_none(
+    call: &Invocation,
+    changing: &ChangeOptions,
+    choices: ApplyingOptions,
+) -> ApplyRequest {
+    ApplyRequest {
         no_undo: choices.no_undo,
         undo_dir: choices.undo_dir,
         undo_format: choices.undo_format,
@@ -36,17 +61,7 @@ pub(super) fn application(
         dry_run: changing.dry_run,
         scripts: changing.scripts.request(call, changing.no_scripts),
         ..ApplyRequest::default()
-    };
-    let mut request = set.request(call, apply, changing.wait, usage)?;
-    let fetching = match &mut request {
-        PatchRequest::Set(set) => Some(&mut set.fetching),
-        PatchRequest::Fetched(fetched) => Some(&mut fetched.fetching),
-        PatchRequest::Apply(_) | PatchRequest::BackOut(_) => None,
-    };
-    if let Some(fetching) = fetching {
-        fetching.has_bar &= !changing.many.are_named();
     }
-    Ok(request)
 }
 
 /// The request to back patches out.
@@ -76,14 +91,13 @@ pub(super) fn change<A: clap::CommandFactory>(
         return on_root::<A>(call, which, &request, changing.wait, print_report);
     }
     let idle = match &request {
-        PatchRequest::Apply(request) => {
-            must_be_read_often(&request.patches, usage)?;
+        PatchRequest::Apply(operands) => {
+            must_be_read_often(&operands.apply.patches, usage)?;
             "already applied"
         }
-        PatchRequest::Fetched(_) => "already applied",
         PatchRequest::Set(_) | PatchRequest::BackOut(_) => "with nothing to do",
     };
-    let (command, is_dry_run) = (request.command(), request.is_dry_run());
+    let (command, is_dry_run, codes) = (request.command(), request.is_dry_run(), request.codes());
     let done = if is_dry_run { "planned" } else { "done" };
     let task =
         RootsTask { program: command.name(), usage, wait: changing.wait, is_plan: is_dry_run, done, idle };
@@ -95,6 +109,6 @@ pub(super) fn change<A: clap::CommandFactory>(
         let began = Instant::now();
         let result = request.carry_out(root, caller);
         let report = PatchesReport::of(root, command, result, PatchFace::VerbOnRoots, began);
-        of_patches(root, report.of_plan(is_dry_run), is_verbose)
+        of_patches(root, report.of_plan(is_dry_run).ending_with(codes), is_verbose)
     })
 }

@@ -13,6 +13,9 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
+/// What is said where a depot has nothing for the root.
+const NOTHING_TO_APPLY: &str = "nothing to do: there is no patch to apply";
+
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
@@ -32,6 +35,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     }
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
+        None if report.patches.is_empty() => Ok(output.line(NOTHING_TO_APPLY)?),
         None => Ok(()),
     }
 }

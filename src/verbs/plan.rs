@@ -19,7 +19,7 @@ const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R 
 #[derive(clap::Parser)]
 struct PlanArgs {
     /// Plan the removal of applied patches instead
-    #[arg(long, conflicts_with = "depot")]
+    #[arg(long, conflicts_with_all = ["depot", "all_or_nothing", "withdrawn", "no_requires", "exclude"])]
     remove: bool,
     #[command(flatten)]
     choices: ApplyingOptions,
@@ -56,7 +56,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
         backout(call, &changing, None, ids)
     } else {
-        application(call, &changing, (args.choices, args.set), args.patches, USAGE)?
+        application(call, &changing, (args.choices, args.set), args.patches)
     };
     change::<PlanArgs>(call, USAGE, &args.common, &changing, request)
 }

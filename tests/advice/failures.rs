@@ -15,6 +15,7 @@ use crate::scenario::{Scenario, is_root};
 
 pub(super) const ROWS: &[Row] = &[
     ("Failure::OwnedByRoot", owned_by_root),
+    ("Failure::NoDepot", no_depot),
     ("LockError::Held", lock_held),
     ("ScriptError::Locked", lock_held),
     ("Failure::Script", script),
@@ -32,6 +33,15 @@ pub(super) const ROWS: &[Row] = &[
     ("Failure::StaleIndex", depot_begun_anew),
     ("Failure::DepotMemory", memory_of_depots_damaged),
 ];
+
+/// The depot is named.
+fn no_depot() {
+    let stage = stage();
+    let said = stage.run("update -R @ROOT@").fails(1);
+    assert!(said.contains("no depot is named"), "{said}");
+    assert!(last_line(&said).ends_with("with -M."), "{said}");
+    stage.run("update -R @ROOT@ -M delivered").ok();
+}
 
 /// A directory with an index, and the command that checks it.
 fn depot(stage: &Scenario) -> String {

@@ -30,6 +30,8 @@ const LINES: &[&str] = &[
     "plan --json -R @ROOT@ delivered/100-01",
     "plan --json --root @ROOT@ delivered/300-01",
     "plan --json -R @ROOT@ -M delivered 300",
+    "update --json --check -R @ROOT@ -M delivered",
+    "update --json --dry-run --root @ROOT@ -M delivered",
     "add --json -R @ROOT@ delivered/100-01",
     "add --json --root @ROOT@ delivered/300-01",
     "completions bash --json",

@@ -7,7 +7,7 @@ use patchadm_svr4::patch::PatchId;
 
 /// Options that narrow a list.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(super) struct AnalysisOptions {
+pub(in crate::verbs) struct AnalysisOptions {
     /// Leave out a patch, this and lower revisions of a patch, or what has such words in its synopsis (a regular
     /// expression); may be repeated
     #[arg(long, value_name = "WHAT", action = clap::ArgAction::Append)]
@@ -38,15 +38,19 @@ pub(super) struct AnalysisOptions {
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct AnalysisChoice {
-    pub(super) request: AnalysisRequest,
+pub(in crate::verbs) struct AnalysisChoice {
+    pub(in crate::verbs) request: AnalysisRequest,
     /// Whether a missing patch has an exit code of its own.
-    pub(super) is_check: bool,
+    pub(in crate::verbs) is_check: bool,
 }
 
 impl AnalysisChoice {
     /// What the options and words mean; what makes no sense as a message.
-    pub(super) fn of(options: &AnalysisOptions, words: &[String], today: NaiveDate) -> Result<Self, String> {
+    pub(in crate::verbs) fn of(
+        options: &AnalysisOptions,
+        words: &[String],
+        today: NaiveDate,
+    ) -> Result<Self, String> {
         let (mut groups, mut named) = (Vec::new(), Vec::new());
         for word in words {
             match Group::named(word) {

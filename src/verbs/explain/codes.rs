@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
     AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt, Internal, Locked,
-    Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Restricted, Script, Signal,
+    Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Reboot, Restricted, Script, Signal,
     Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
 };
 
@@ -56,7 +56,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "The command line, or the policy of the root, makes no sense, or something that they name cannot be opened or written."
             "Look at the usage line, at the manual page, or at the line of the policy that is named."
     }
-    "patchadd", ["patchadd", "add", "plan"] => {
+    "patchadd", ["patchadd", "add", "plan", "update"] => {
         2 [AlreadyApplied] "The patch is applied already." "Nothing; `patchadm show ID` tells when it was applied."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
@@ -97,7 +97,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Get the patch again; if the message names the root, restore that file."
         29 [DamagedInput] "What the patch calls itself is no patch id." "Get the patch again from its maker."
         33 [DamagedInput NotFound Usage NoRights Internal] "What was named is not a patch, is damaged, or is not in the depot."
-            "Get the patch again; of a directory of patches name each of them."
+            "Get the patch again."
         34 [NotFound] "The depot is no directory that is there." "Name the directory of the patches, or an address."
         35 [Superseded] "A later revision of the patch is applied, or goes in with the others." "Nothing: its fixes are there."
         37 [Usage] "The directory for undo data cannot be used."
@@ -177,6 +177,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "The index of the depot is not signed as is demanded, or is older than one seen before."
             "Find out who signed it; `patchadm key trust` trusts a key."
         66 [Missing] "A listed patch is missing, and --check was given." "Apply what is listed as missing."
+    }
+    "patchadm update", ["update"] => {
+        66 [Missing] "A patch is missing, and --check was given." "Say it without --check to apply what is missing."
+        67 [Reboot] "A patch that was applied asks for a reboot, and --reboot-code was given." "Restart the system."
     }
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
@@ -357,7 +361,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A digest or a signature is wrong, or the index is older than one that the root has seen." "Do not use it; find out who has changed it."
         64 [Locked] "Another command indexes the directory, or fetches the same object." "Try again later."
     }
-    "every command about a root", ["add", "remove", "plan", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

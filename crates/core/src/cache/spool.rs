@@ -32,6 +32,11 @@ impl PatchSpool {
         &self.path
     }
 
+    /// Opens the directory, to make other ones in it.
+    pub fn place(&self) -> Result<Dir, RootError> {
+        self.dir.again()
+    }
+
     /// Gives an object of another directory of the cache a name here, unless it has it.
     pub(super) fn link(&self, from: &Dir, object: &[u8], name: &str) -> Result<(), RootError> {
         if self.dir.look(name.as_bytes())?.is_some() {

@@ -93,6 +93,16 @@ impl Bundle {
         Ok((!bundle.patches.is_empty()).then_some(bundle))
     }
 
+    /// Whether it can be nothing but a set: a directory, or an archive with several patches, with archives in it or with
+    /// an order. An archive with one directory of packages may be a patch that is damaged.
+    pub fn is_set(&self) -> bool {
+        let is_archive = |at: &PackagePath| is_archive_of_id(&String::from_utf8_lossy(last(at).1));
+        self.source.form == Form::Directory
+            || self.patches.len() > 1
+            || self.texts.order.is_some()
+            || self.patches.keys().any(is_archive)
+    }
+
     /// Returns what the bundle says of itself.
     pub fn texts(&self) -> &BundleTexts {
         &self.texts

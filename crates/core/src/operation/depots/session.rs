@@ -9,11 +9,14 @@ use chrono::{DateTime, Utc};
 use super::error::DepotError;
 use crate::cache::{DownloadCache, PatchSpool};
 use crate::http::{HttpClient, HttpSettings};
+use patchadm_rootfs::Dir;
 
 /// How depots are reached, as the caller decided it.
 pub struct DepotAccess<'a> {
     /// The directory of the cache, made where it is missing; `None` where the caller has none.
     pub cache: Option<PathBuf>,
+    /// The directory for private directories where there is no cache.
+    pub temporary: PathBuf,
     /// The size of the cache, in bytes.
     pub cache_limit: u64,
     /// Whether nothing is fetched over a network.
@@ -80,6 +83,15 @@ impl<'a> FetchSession<'a> {
         let path = self.access.cache.as_deref().ok_or(DepotError::NoCache)?;
         let cache = DownloadCache::open(path, self.access.cache_limit)?;
         Ok(self.cache.get_or_init(|| cache))
+    }
+
+    /// Opens the directory in which archives of several patches are unpacked: the spool of this command, or where no cache
+    /// can be had the directory for private directories.
+    pub fn place_to_unpack(&self) -> Result<Dir, DepotError> {
+        match self.spool() {
+            Ok(spool) => Ok(spool.place()?),
+            Err(_) => Ok(Dir::of_host(&self.access.temporary)?),
+        }
     }
 
     /// The spool of this command, made at its first use.

@@ -27,6 +27,7 @@ fn session<'a>(cache: &Path, interrupt: &'a (dyn Fn() -> Option<i32> + Sync)) ->
     };
     FetchSession::new(DepotAccess {
         cache: Some(cache.to_owned()),
+        temporary: std::env::temp_dir(),
         cache_limit: 1 << 30,
         is_offline: false,
         http: HttpSettings { patience, ..HttpSettings::default() },

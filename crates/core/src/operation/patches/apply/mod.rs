@@ -25,6 +25,7 @@ pub use request::{ApplyOutcome, ApplyReport, ApplyRequest, SetMembership};
 pub use signatures::{SignatureRequest, demands};
 
 use input::ApplyInput;
+pub(super) use operands::is_set;
 use operands::{ApplyOperand, read_chosen, read_operands};
 use rehearse::rehearse_all;
 use runs::apply_all;
@@ -37,7 +38,7 @@ use crate::operation::session::{
 };
 use patchadm_rootfs::Root;
 
-/// Applies patches. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.
+/// Applies patches. An error is one of the root as a whole, or that an operand is no patch but a set of them; what is wrong with one patch is in its part of the report.
 pub fn apply_patches(
     root: &Root,
     request: &ApplyRequest,
@@ -92,7 +93,7 @@ fn read(
 ) -> Result<(Vec<ApplyOperand>, Vec<ApplyOutcome>), Failure> {
     let demands = demands(ground, &request.signature)?;
     let separator = &ground.policy.separator;
-    let Some(patches) = chosen else { return Ok(read_operands(request, separator, &demands)) };
+    let Some(patches) = chosen else { return read_operands(request, separator, &demands) };
     let (operands, mut unread) = read_chosen(request, patches, separator, &demands);
     match unread.first().map(|first| first.id.clone()) {
         Some(first) if is_together(chosen) => {

@@ -14,7 +14,7 @@ use crate::operation::patches::reboot;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::refusal::{Command, Reason};
 use crate::sign::{Demand, DemandWord};
-use crate::source::{SourceError, open_signed};
+use crate::source::{Bundle, SourceError, SourceProblem, open_signed};
 use patchadm_changeset::transaction::Receipt;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
@@ -25,23 +25,28 @@ pub(super) struct ApplyOperand {
     pub(super) id: Option<PatchId>,
 }
 
-/// Reads all patches and puts what is required before what requires it; the second list is of those that cannot be read.
+/// Operands that were read, and the outcomes of those that cannot be.
+pub(super) type ReadOperands = (Vec<ApplyOperand>, Vec<ApplyOutcome>);
+
+/// Reads all patches and puts what is required before what requires it; the second list is of those that cannot be read. An
+/// operand that holds several patches is an error of all.
 pub(super) fn read_operands(
     request: &ApplyRequest,
     separator: &str,
     demands: &[Demand],
-) -> (Vec<ApplyOperand>, Vec<ApplyOutcome>) {
+) -> Result<ReadOperands, Failure> {
     let (mut operands, mut unread) = (Vec::new(), Vec::new());
     for path in &request.patches {
         match ApplyOperand::read(path, separator, demands, request) {
             Ok(operand) => operands.push(operand),
+            Err(failure) if is_set(path, &failure) => return Err(Failure::HoldsPatches(path.clone())),
             Err(failure) => {
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
                 unread.push(ApplyOutcome::refused(name, None, failure));
             }
         }
     }
-    (in_order(operands, |operand| operand.needs(separator)), unread)
+    Ok((in_order(operands, |operand| operand.needs(separator)), unread))
 }
 
 /// Reads patches that were chosen, in their order. A patch that is not the one that was chosen is refused.
@@ -50,7 +55,7 @@ pub(super) fn read_chosen(
     chosen: &ChosenPatches,
     separator: &str,
     demands: &[Demand],
-) -> (Vec<ApplyOperand>, Vec<ApplyOutcome>) {
+) -> ReadOperands {
     let (mut operands, mut unread) = (Vec::new(), Vec::new());
     for ChosenPatch { id, path } in &chosen.patches {
         let read = ApplyOperand::read(path, separator, demands, request);
@@ -158,6 +163,18 @@ impl ApplyOperand {
             result,
         }
     }
+}
+
+/// Whether what cannot be read as a patch is a set of patches.
+pub(in crate::operation::patches) fn is_set(path: &Path, failure: &Failure) -> bool {
+    let Failure::Source(error) = failure else { return false };
+    // What can be read once only has been.
+    let may_be = (path.is_file() || path.is_dir())
+        && matches!(
+            error.problem,
+            SourceProblem::BadForm(_) | SourceProblem::HoldsPatches(_) | SourceProblem::Signature(_)
+        );
+    may_be && Bundle::open(path).is_ok_and(|bundle| bundle.is_some_and(|bundle| bundle.is_set()))
 }
 
 /// What is wrong if the packages are not of the patch that was signed.

@@ -5,74 +5,90 @@
 //! ```
 //! Everything before `apply` happens without the lock of the root. What is found out under it, edited files and space
 //! among it, leaves a patch out as it would leave it out alone, and what requires it with it.
+//!
+//! A directory or archive of several patches among operands is a set, too: its patches are offered instead of those of a
+//! depot.
 
 mod chosen;
+mod decision;
 mod fetch;
+mod missing;
+mod offered_operands;
+mod operands;
 mod outcomes;
+mod set_depot;
 mod words;
 
 use std::ffi::OsString;
 
-use super::apply::{ApplyReport, ApplyRequest, apply_chosen, demands};
+use super::apply::{ApplyReport, ApplyRequest, apply_chosen};
+use crate::analyze::AnalysisRequest;
 use crate::depot::DepotPatch;
-use crate::operation::depots::{DepotLocation, FetchSession, open_depot};
+use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_have_database};
-use crate::plan::refusal::{Command, Reason};
-use crate::resolve::{BadOffer, InstalledPackages, Offer, Resolution, ResolverInput, SetRequest, resolve};
-use crate::sign::DemandWord;
+use crate::operation::session::{Caller, Session};
+use crate::resolve::SetRequest;
 use chosen::chosen;
+use decision::resolved;
 use fetch::fetch_planned;
+use missing::missing_patches;
+use operands::{apply_bundle, bundle_named};
 use outcomes::told;
 use patchadm_rootfs::Root;
+use set_depot::SetDepot;
 use words::words;
 
+pub use operands::apply_operand_set;
+
 /// A request to apply patches of a depot.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SetApplication {
-    /// The depot, as it was named.
-    pub depot: OsString,
-    /// Ids, or files that list ids; everything current where there is none.
-    pub operands: Vec<OsString>,
+    /// The depot, as it was named; `None` for the one of the policy.
+    pub depot: Option<OsString>,
+    /// Which patches of it are named.
+    pub operands: SetOperands,
     /// What is chosen; the patches and the depot in it do not count.
     pub choices: SetRequest,
     /// How they are applied; the patches in it do not count.
     pub apply: ApplyRequest,
 }
 
-/// Applies patches of a depot. An error is one of the root or the depot as a whole; every patch that was named or pulled in
-/// has its part of the report.
+/// The patches of a depot that are named.
+#[derive(Clone, Debug)]
+pub enum SetOperands {
+    /// Ids, or files that list ids; everything current where there is none.
+    Words(Vec<OsString>),
+    /// What an analysis of the root lists as missing, which may be nothing.
+    Missing(Box<AnalysisRequest>),
+}
+
+/// Applies patches of a depot, or of a bundle that is named as one. An error is one of the root or the depot as a whole;
+/// every patch that was named or pulled in has its part of the report.
 pub fn apply_set(
     root: &Root,
     request: &SetApplication,
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    if !request.apply.dry_run {
-        may_change(root)?;
+    let bundle = bundle_named(request.depot.as_deref());
+    if let (Some(bundle), SetOperands::Words(operands)) = (bundle, &request.operands) {
+        let (apply, choices) = (&request.apply, &request.choices);
+        return apply_bundle(root, (&bundle, operands), (apply, choices), session, caller);
     }
-    let ground = RootAndPolicy::of(root)?;
-    let demands = demands(&ground, &request.apply.signature)?;
-    let depot = open_depot(&DepotLocation::parse(&request.depot)?, &demands, session)?;
-    let required = demands.iter().any(|demand| demand.word == DemandWord::Require);
-    let word = if required { DemandWord::Require } else { DemandWord::Warn };
-    depot.check(root, word, session.now())?;
-    must_have_database(root)?;
-    let named = request.depot.to_string_lossy().into_owned();
-    let entries: Vec<&DepotPatch> = depot.index().patches().collect();
-    let offers = offers(&entries, &ground).map_err(|error| {
-        let reason = Reason::BadPatch(format!("the index of {named}: {error}"));
-        Failure::from(reason.of(Command::Patchadd, &named))
-    })?;
-    let choices = SetRequest {
-        named: words(&offers, &ground.policy.separator, &named, &request.operands)?,
-        depot: Some(named),
-        ..request.choices.clone()
+    let depot = SetDepot::open(root, request.depot.as_deref(), &request.apply, session)?;
+    let entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
+    let offers = depot.offers(&entries)?;
+    let named = match &request.operands {
+        SetOperands::Words(operands) => {
+            words(&offers, &depot.ground.policy.separator, &depot.named, operands)?
+        }
+        SetOperands::Missing(analysis) => Some(missing_patches(root, &depot, analysis)?),
     };
-    let resolution = resolved(&ground, &offers, &choices)?;
-    let fetched = fetch_planned(&depot, &entries, &resolution, session)?;
+    let choices = SetRequest { named, depot: Some(depot.named.clone()), ..request.choices.clone() };
+    let resolution = resolved(&depot.ground, &offers, &choices)?;
+    let fetched = fetch_planned(&depot.depot, &entries, &resolution, session)?;
     let chosen = chosen(&offers, &resolution, &fetched, &choices);
-    let remember = |locked: &Session<'_>| depot.remember(locked, word, session.now()).map(drop);
+    let remember = |locked: &Session<'_>| depot.remember(locked, session);
     // Without a patch to apply the root is not locked, and nothing is remembered of the depot.
     let report = if chosen.patches.is_empty() {
         ApplyReport::default()
@@ -80,23 +96,4 @@ pub fn apply_set(
         apply_chosen(root, &request.apply, &chosen, caller, &remember)?
     };
     Ok(told(report, &offers, resolution, fetched, &choices))
-}
-
-/// Decides which of the offers go into a root as it is now.
-fn resolved(ground: &RootAndPolicy, offers: &[Offer], choices: &SetRequest) -> Result<Resolution, Failure> {
-    let packages = ground.packages()?;
-    let applied = ground.recorded(&packages)?;
-    let installed =
-        InstalledPackages::of(packages.iter().map(|(instance, installed)| (instance, &installed.params)));
-    Ok(resolve(&ResolverInput {
-        offers,
-        applied: &applied,
-        installed: &installed,
-        policy: &ground.policy,
-        request: choices,
-    }))
-}
-
-fn offers(entries: &[&DepotPatch], ground: &RootAndPolicy) -> Result<Vec<Offer>, BadOffer> {
-    entries.iter().map(|entry| Offer::of_entry(entry, &ground.policy.separator)).collect()
 }

@@ -1,0 +1,25 @@
+//! What an analysis of a root lists as missing, as the words that name a set.
+
+use super::set_depot::SetDepot;
+use crate::analyze::{AnalysisRequest, analyse, from_depot};
+use crate::operation::analysis::facts_of_root;
+use crate::operation::failure::Failure;
+use crate::operation::queries::applied_patches::PatchesError;
+use patchadm_rootfs::Root;
+
+/// Returns the patches of the groups that the root lacks, by their bases, and the patches that are named besides. What
+/// these require is not among them: the resolver pulls it in and says for whom.
+pub(super) fn missing_patches(
+    root: &Root,
+    depot: &SetDepot,
+    request: &AnalysisRequest,
+) -> Result<Vec<String>, Failure> {
+    let facts = facts_of_root(root).map_err(|error| match error {
+        PatchesError::Database(error) => Failure::from(error),
+        PatchesError::Policy(error) => error.into(),
+    })?;
+    let groups = AnalysisRequest { named: Vec::new(), with_requirements: false, ..request.clone() };
+    let analysis = analyse(&from_depot(depot.depot.index()), &facts, &groups);
+    let missing = analysis.patches.into_iter().filter(|patch| patch.is_missing).map(|patch| patch.base);
+    Ok(missing.chain(request.named.iter().cloned()).collect())
+}

@@ -1,0 +1,54 @@
+//! `patchadm update`: apply the patches that a machine lacks.
+
+use super::analyze::choice::{AnalysisChoice, AnalysisOptions};
+use super::change::{change, update};
+use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use crate::arguments::parse;
+use crate::arguments::set::SetOptions;
+use crate::call::Invocation;
+use crate::reply::patches::EndCodes;
+use crate::reply::{Reply, Stop};
+use patchadm_core::analyze::AnalysisRequest;
+
+const USAGE: &str = "patchadm [-R root] update [-M depot] [option...] [group|id...]\n\
+    patchadm update [-M depot] [option...] --roots file [group|id...]";
+
+/// Apply the patches of a depot that a machine lacks
+#[derive(clap::Parser)]
+struct UpdateArgs {
+    #[command(flatten)]
+    changing: ChangeOptions,
+    #[command(flatten)]
+    choices: ApplyingOptions,
+    #[command(flatten)]
+    set: SetOptions,
+    /// Change nothing, and end with 66 if a patch is missing
+    #[arg(long)]
+    check: bool,
+    /// End with 67 if a patch that was applied asks for a reboot
+    #[arg(long)]
+    reboot_code: bool,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// What is applied of what is missing: missing (where nothing is said), with r, s or rs behind it only what is
+    /// recommended or about security, or any other group of analyze; or patches
+    #[arg(value_name = "GROUP|ID")]
+    words: Vec<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let UpdateArgs { mut changing, choices, set, check, reboot_code, common, words } = parse(call, USAGE)?;
+    let missing = missing(call, &words)?;
+    changing.dry_run |= check;
+    let codes = EndCodes { is_check: check, tells_reboot: reboot_code };
+    let request = update(call, &changing, (choices, set), missing, codes);
+    change::<UpdateArgs>(call, USAGE, &common, &changing, request)
+}
+
+/// The analysis that the words ask for.
+fn missing(call: &Invocation, words: &[String]) -> Result<AnalysisRequest, Stop> {
+    let today = call.surroundings.now.date_naive();
+    let choice = AnalysisChoice::of(&AnalysisOptions::default(), words, today);
+    choice.map(|choice| choice.request).map_err(|message| Stop::Usage { message, usage: USAGE })
+}
