@@ -20,6 +20,7 @@ use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::sets::{SetApplication, apply_set};
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
+use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
@@ -33,14 +34,18 @@ pub(crate) enum PatchRequest {
     Fetched(Box<FetchedApply>),
     Set(Box<SetCommand>),
     BackOut(BackOutRequest),
+    /// A run that applied patches is undone.
+    UndoApplication(UndoneRun, BackOutRequest),
+    /// A run that backed patches out is undone.
+    UndoBackout(UndoneRun, Box<SetCommand>),
 }
 
 impl PatchRequest {
     /// The classic command that does this.
     pub(crate) fn command(&self) -> Command {
         match self {
-            Self::Apply(_) | Self::Fetched(_) | Self::Set(_) => Command::Patchadd,
-            Self::BackOut(_) => Command::Patchrm,
+            Self::Apply(_) | Self::Fetched(_) | Self::Set(_) | Self::UndoBackout(..) => Command::Patchadd,
+            Self::BackOut(_) | Self::UndoApplication(..) => Command::Patchrm,
         }
     }
 
@@ -48,8 +53,8 @@ impl PatchRequest {
         match self {
             Self::Apply(request) => request.dry_run,
             Self::Fetched(fetched) => fetched.apply.dry_run,
-            Self::Set(set) => set.application.apply.dry_run,
-            Self::BackOut(request) => request.dry_run,
+            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.dry_run,
+            Self::BackOut(request) | Self::UndoApplication(_, request) => request.dry_run,
         }
     }
 
@@ -57,7 +62,7 @@ impl PatchRequest {
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
             Self::Apply(request) => request.patches.is_empty(),
-            Self::Fetched(_) | Self::Set(_) => false,
+            Self::Fetched(_) | Self::Set(_) | Self::UndoApplication(..) | Self::UndoBackout(..) => false,
             Self::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
@@ -91,8 +96,14 @@ impl PatchRequest {
         match self {
             Self::Apply(request) => apply_patches(root, &inside_root(root, request), caller),
             Self::Fetched(fetched) => fetched.carry_out(root, caller),
-            Self::Set(set) => set.carry_out(root, caller),
+            Self::Set(set) => set.carry_out(root, caller, apply_set),
             Self::BackOut(request) => back_out_patches(root, request, caller).map(as_applied),
+            Self::UndoApplication(run, request) => {
+                undo_application(root, run, request, caller).map(as_applied)
+            }
+            Self::UndoBackout(run, set) => set.carry_out(root, caller, |root, set, session, caller| {
+                undo_backout(root, run, set, session, caller)
+            }),
         }
     }
 }
@@ -161,11 +172,16 @@ pub(crate) struct SetCommand {
 }
 
 impl SetCommand {
-    fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+    fn carry_out(
+        &self,
+        root: &Root,
+        caller: &Caller<'_>,
+        work: impl FnOnce(&Root, &SetApplication, &FetchSession<'_>, &Caller<'_>) -> Result<ApplyReport, Failure>,
+    ) -> Result<ApplyReport, Failure> {
         self.fetching.with_session(root, caller, |session| {
             let apply = inside_root(root, &self.application.apply);
             let application = SetApplication { apply, ..self.application.clone() };
-            apply_set(root, &application, session, caller)
+            work(root, &application, session, caller)
         })
     }
 }
@@ -198,8 +214,19 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
     wait: Option<u64>,
     print: PrintPatches,
 ) -> anyhow::Result<Reply> {
+    let root = owner.open::<A>(call, root, request.command())?;
+    on_opened_root(call, root, request, wait, print)
+}
+
+/// The same on a root that is open.
+pub(crate) fn on_opened_root(
+    call: &mut Invocation,
+    root: Root,
+    request: &PatchRequest,
+    wait: Option<u64>,
+    print: PrintPatches,
+) -> anyhow::Result<Reply> {
     let command = request.command();
-    let root = owner.open::<A>(call, root, command)?;
     if !request.is_dry_run() {
         call.output.heedless();
     }

@@ -30,6 +30,8 @@ mod build;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// Which patches a backout is about.
+mod chosen_backouts;
 /// Class action scripts.
 mod class_scripts;
 /// Programs that call these commands, and what they rely on.
@@ -283,6 +285,8 @@ mod transcripts;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;
+/// Runs that are undone.
+mod undo;
 /// Undo archives played by patchrm, by its script engine and by pkgadd.
 mod undo_archives_played;
 /// Undo data: places, states, other tools.

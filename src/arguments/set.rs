@@ -49,14 +49,7 @@ impl SetOptions {
             self.fetching.must_be_unsaid(usage)?;
             return Ok(PatchRequest::Apply(apply));
         }
-        let surroundings = &call.surroundings;
-        let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;
-        let fetching = Fetching {
-            options: self.fetching,
-            wait,
-            has_bar: is_shown && !surroundings.is_quiet && !call.in_json,
-            surroundings: surroundings.clone(),
-        };
+        let fetching = fetching(call, self.fetching, wait);
         let Some(depot) = self.depot else {
             return Ok(PatchRequest::Fetched(Box::new(FetchedApply { apply, fetching })));
         };
@@ -71,4 +64,12 @@ impl SetOptions {
         let application = SetApplication { depot, operands, choices, apply };
         Ok(PatchRequest::Set(Box::new(SetCommand { application, fetching })))
     }
+}
+
+/// How a command fetches with these options.
+pub(crate) fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u64>) -> Fetching {
+    let surroundings = &call.surroundings;
+    let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;
+    let has_bar = is_shown && !surroundings.is_quiet && !call.in_json;
+    Fetching { options, wait, has_bar, surroundings: surroundings.clone() }
 }

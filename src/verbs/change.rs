@@ -41,7 +41,10 @@ pub(super) fn application(
     let fetching = match &mut request {
         PatchRequest::Set(set) => Some(&mut set.fetching),
         PatchRequest::Fetched(fetched) => Some(&mut fetched.fetching),
-        PatchRequest::Apply(_) | PatchRequest::BackOut(_) => None,
+        PatchRequest::Apply(_)
+        | PatchRequest::BackOut(_)
+        | PatchRequest::UndoApplication(..)
+        | PatchRequest::UndoBackout(..) => None,
     };
     if let Some(fetching) = fetching {
         fetching.has_bar &= !changing.many.are_named();
@@ -81,7 +84,7 @@ pub(super) fn change<A: clap::CommandFactory>(
             "already applied"
         }
         PatchRequest::Fetched(_) => "already applied",
-        PatchRequest::Set(_) | PatchRequest::BackOut(_) => "with nothing to do",
+        _ => "with nothing to do",
     };
     let (command, is_dry_run) = (request.command(), request.is_dry_run());
     let done = if is_dry_run { "planned" } else { "done" };

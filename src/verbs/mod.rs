@@ -26,6 +26,7 @@ pub(crate) mod remove;
 pub(crate) mod show;
 #[cfg(feature = "sign")]
 pub(crate) mod sign;
+pub(crate) mod undo;
 pub(crate) mod verify;
 
 mod change;

@@ -56,6 +56,9 @@ pub struct HistoryEntry {
     /// The signature of the patch, where somebody asked for it or an option forbade to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
+    /// The run that it undid, where it was made to undo one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
 }
 
 /// A line of the history that is none.
@@ -114,6 +117,7 @@ mod tests {
             duration: 412,
             trusted: false,
             signature: None,
+            undoes: None,
         }
     }
 

@@ -258,6 +258,7 @@ fn write_history(
             duration: duration_ms.unwrap_or_default(),
             trusted: root.is_trusted(),
             signature: signature.clone(),
+            undoes: run_record.undoes.clone(),
         };
         entry.line()
     };
