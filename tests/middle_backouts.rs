@@ -168,7 +168,9 @@ fn pkgadd_takes_a_rewritten_archive_back() {
         }
         let response = stage.beside("response");
         let line = format!("pkgadd -n -R @ROOT@ -r {} -d taken-back ACMEweb", response.display());
-        stage.run(&line).ok();
+        // That the package is there already is told on standard error.
+        let run = stage.run(&line);
+        assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
         let alone = with(&[], "");
         alone.file("/var/sadm/install/admin/default", NOCHECK);
         let differences = alone.tree().difference(&stage.tree());
