@@ -42,6 +42,7 @@ const fn hidden(name: &'static str, kind: AppletKind, run: RunCommand) -> Applet
 const APPLETS: &[Applet] = &[
     verb("add", "apply patches", verbs::add::run),
     verb("remove", "back patches out", verbs::remove::run),
+    verb("undo", "take back what a run did", verbs::undo::run),
     verb("plan", "show what add or remove would do", verbs::plan::run),
     verb("list", "list the patches of a root", verbs::list::run),
     verb("show", "show everything about one patch", verbs::show::run),

@@ -20,6 +20,7 @@ use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::sets::{SetApplication, apply_operand_set, apply_set};
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
+use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::resolve::SetRequest;
@@ -33,30 +34,34 @@ pub(crate) enum PatchRequest {
     Apply(Box<OperandCommand>),
     Set(Box<SetCommand>),
     BackOut(BackOutRequest),
+    /// A run that applied patches is undone.
+    UndoApplication(UndoneRun, BackOutRequest),
+    /// A run that backed patches out is undone.
+    UndoBackout(UndoneRun, Box<SetCommand>),
 }
 
 impl PatchRequest {
     /// The classic command that does this.
     pub(crate) fn command(&self) -> Command {
         match self {
-            Self::Apply(_) | Self::Set(_) => Command::Patchadd,
-            Self::BackOut(_) => Command::Patchrm,
+            Self::Apply(_) | Self::Set(_) | Self::UndoBackout(..) => Command::Patchadd,
+            Self::BackOut(_) | Self::UndoApplication(..) => Command::Patchrm,
         }
     }
 
     /// The exit codes that were asked for beside those of every command.
     pub(crate) fn codes(&self) -> EndCodes {
         match self {
-            Self::Set(set) => set.codes,
-            Self::Apply(_) | Self::BackOut(_) => EndCodes::default(),
+            Self::Set(set) | Self::UndoBackout(_, set) => set.codes,
+            Self::Apply(_) | Self::BackOut(_) | Self::UndoApplication(..) => EndCodes::default(),
         }
     }
 
     pub(crate) fn is_dry_run(&self) -> bool {
         match self {
             Self::Apply(operands) => operands.apply.dry_run,
-            Self::Set(set) => set.application.apply.dry_run,
-            Self::BackOut(request) => request.dry_run,
+            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.dry_run,
+            Self::BackOut(request) | Self::UndoApplication(_, request) => request.dry_run,
         }
     }
 
@@ -64,7 +69,7 @@ impl PatchRequest {
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
             Self::Apply(operands) => operands.apply.patches.is_empty(),
-            Self::Set(_) => false,
+            Self::Set(_) | Self::UndoApplication(..) | Self::UndoBackout(..) => false,
             Self::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
         };
         if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
@@ -96,9 +101,9 @@ impl PatchRequest {
     /// Shows no bar where there is no place for one.
     pub(crate) fn hide_bar_if(&mut self, is_hidden: bool) {
         let fetching = match self {
-            Self::Set(set) => &mut set.fetching,
+            Self::Set(set) | Self::UndoBackout(_, set) => &mut set.fetching,
             Self::Apply(operands) => &mut operands.fetching,
-            Self::BackOut(_) => return,
+            Self::BackOut(_) | Self::UndoApplication(..) => return,
         };
         fetching.has_bar &= !is_hidden;
     }
@@ -107,8 +112,14 @@ impl PatchRequest {
     pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
         match self {
             Self::Apply(operands) => operands.carry_out(root, caller),
-            Self::Set(set) => set.carry_out(root, caller),
+            Self::Set(set) => set.carry_out(root, caller, apply_set),
             Self::BackOut(request) => back_out_patches(root, request, caller).map(as_applied),
+            Self::UndoApplication(run, request) => {
+                undo_application(root, run, request, caller).map(as_applied)
+            }
+            Self::UndoBackout(run, set) => set.carry_out(root, caller, |root, set, session, caller| {
+                undo_backout(root, run, set, session, caller)
+            }),
         }
     }
 }
@@ -203,11 +214,16 @@ pub(crate) struct SetCommand {
 }
 
 impl SetCommand {
-    fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+    fn carry_out(
+        &self,
+        root: &Root,
+        caller: &Caller<'_>,
+        work: impl FnOnce(&Root, &SetApplication, &FetchSession<'_>, &Caller<'_>) -> Result<ApplyReport, Failure>,
+    ) -> Result<ApplyReport, Failure> {
         self.fetching.with_session(root, caller, |session| {
             let apply = inside_root(root, &self.application.apply);
             let application = SetApplication { apply, ..self.application.clone() };
-            apply_set(root, &application, session, caller)
+            work(root, &application, session, caller)
         })
     }
 }
@@ -240,8 +256,19 @@ pub(crate) fn on_root<A: clap::CommandFactory>(
     wait: Option<u64>,
     print: PrintPatches,
 ) -> anyhow::Result<Reply> {
+    let root = owner.open::<A>(call, root, request.command())?;
+    on_opened_root(call, root, request, wait, print)
+}
+
+/// The same on a root that is open.
+pub(crate) fn on_opened_root(
+    call: &mut Invocation,
+    root: Root,
+    request: &PatchRequest,
+    wait: Option<u64>,
+    print: PrintPatches,
+) -> anyhow::Result<Reply> {
     let command = request.command();
-    let root = owner.open::<A>(call, root, command)?;
     if !request.is_dry_run() {
         call.output.heedless();
     }

@@ -168,6 +168,7 @@ fn pkgadd_takes_a_rewritten_archive_back() {
         }
         let response = stage.beside("response");
         let line = format!("pkgadd -n -R @ROOT@ -r {} -d taken-back ACMEweb", response.display());
+        // That the package is there already is told on standard error.
         let run = stage.run(&line);
         assert_eq!(run.code, 0, "known: {is_known}: {run:?}");
         let alone = with(&[], "");

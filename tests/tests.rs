@@ -32,6 +32,8 @@ mod bundles;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// Which patches a backout is about.
+mod chosen_backouts;
 /// Class action scripts.
 mod class_scripts;
 /// Programs that call these commands, and what they rely on.
@@ -291,6 +293,8 @@ mod transcripts;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;
+/// Runs that are undone.
+mod undo;
 /// Undo archives played by patchrm, by its script engine and by pkgadd.
 mod undo_archives_played;
 /// Undo data: places, states, other tools.

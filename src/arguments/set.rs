@@ -50,7 +50,7 @@ impl ChoiceOptions {
 
 impl SetOptions {
     /// The options that only name a depot, if any, and say how it is reached.
-    pub(crate) fn of_depot(depot: Option<OsString>, fetching: FetchOptions) -> Self {
+    pub(crate) fn naming(depot: Option<OsString>, fetching: FetchOptions) -> Self {
         Self { depot, fetching, ..Self::default() }
     }
 
@@ -91,7 +91,7 @@ impl SetOptions {
 }
 
 /// How a command with these options fetches what it needs.
-fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u64>) -> Fetching {
+pub(crate) fn fetching(call: &Invocation, options: FetchOptions, wait: Option<u64>) -> Fetching {
     let surroundings = &call.surroundings;
     let is_shown = call.program == PROGRAM && surroundings.stderr_is_terminal;
     let has_bar = is_shown && !surroundings.is_quiet && !call.in_json;

@@ -14,7 +14,7 @@ use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::http::{HttpError, HttpProblem};
 use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal, SetReason};
+use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal, SetReason, UndoReason};
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
 use patchadm_core::sign::KeyDirectoryError;
@@ -121,7 +121,8 @@ fn of_set(reason: &SetReason) -> ExitCause {
         SetReason::Withdrawn
         | SetReason::ExcludedByOption
         | SetReason::RestrictedUnasked
-        | SetReason::PlannedAfterwards => ExitCause::Restricted,
+        | SetReason::PlannedAfterwards
+        | SetReason::NotTogether => ExitCause::Restricted,
         SetReason::OwnRun => ExitCause::Script,
         SetReason::TwoContents(..) => ExitCause::DamagedInput,
         SetReason::NotInDepot(_) => ExitCause::NotFound,
@@ -148,6 +149,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
         Reason::InSet(reason) => of_set(reason),
+        Reason::NotUndone(UndoReason::UnknownRun) => ExitCause::NotFound,
+        Reason::NotUndone(_) => ExitCause::Restricted,
         Reason::Incompatible { .. }
         | Reason::Required(_)
         | Reason::ChangedLater { .. }

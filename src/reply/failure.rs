@@ -33,7 +33,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
     use Command::{Adopt, Forget, Patchadd, Patchrm};
     let by = |patchadd, patchrm, package| match command {
         Patchadd | Adopt | Forget => patchadd,
-        Patchrm | Command::Commit => patchrm,
+        Patchrm | Command::Commit | Command::Undo => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
     if failure.untrusted().is_some() {
@@ -218,7 +218,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
     };
     match command {
         Patchadd | Adopt | Forget => patchadd,
-        Patchrm | Command::Commit => patchrm,
+        Patchrm | Command::Commit | Command::Undo => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
         Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
     }
@@ -317,6 +317,7 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Installf => "registered",
         Command::Removef | Command::Commit => "given up",
         Command::Adopt => "adopted",
+        Command::Undo => "undone",
         Command::Forget => "forgotten",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());

@@ -76,6 +76,7 @@ impl RootTurn<'_> {
             interrupt: self.interrupt,
             progress,
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            undoes: None,
         })
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn change<A: clap::CommandFactory>(
             must_be_read_often(&operands.apply.patches, usage)?;
             "already applied"
         }
-        PatchRequest::Set(_) | PatchRequest::BackOut(_) => "with nothing to do",
+        _ => "with nothing to do",
     };
     let (command, is_dry_run, codes) = (request.command(), request.is_dry_run(), request.codes());
     let done = if is_dry_run { "planned" } else { "done" };

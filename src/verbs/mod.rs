@@ -30,6 +30,7 @@ pub(crate) mod remove;
 pub(crate) mod show;
 #[cfg(feature = "sign")]
 pub(crate) mod sign;
+pub(crate) mod undo;
 pub(crate) mod update;
 pub(crate) mod verify;
 pub(crate) mod why;

@@ -26,6 +26,9 @@ struct RemoveArgs {
     /// Back out all patches that were applied after this patch, date or run
     #[arg(long, value_name = "POINT")]
     down_to: Option<String>,
+    /// Back out all patches in one transaction, or none
+    #[arg(long)]
+    all_or_nothing: bool,
     /// Back out although a patch is superseded or obsoleted
     #[arg(long)]
     force: bool,
@@ -38,11 +41,13 @@ struct RemoveArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let RemoveArgs { changing, undo_dir, with_dependents, down_to, force, common, ids } = parse(call, USAGE)?;
+    let RemoveArgs { changing, undo_dir, with_dependents, down_to, all_or_nothing, force, common, ids } =
+        parse(call, USAGE)?;
     let mut request = backout(call, &changing, undo_dir, ids);
     if let PatchRequest::BackOut(request) = &mut request {
         request.with_dependents = with_dependents;
         request.down_to = down_to;
+        request.all_or_nothing = all_or_nothing;
         request.force = force;
     }
     change::<RemoveArgs>(call, USAGE, &common, &changing, request)

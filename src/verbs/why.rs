@@ -111,12 +111,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let by_records = found.standing.as_ref().map(Verdict::of);
     let verdict = match by_records {
         None if asks => rehearsed(call, &root, (depot, fetching), (&subject, &found.id))?,
-        by_records => {
-            fetching
-                .must_be_unsaid(USAGE)
-                .or_else(|stop| if depot.is_some() { Ok(()) } else { Err(stop) })?;
-            by_records.unwrap_or_default()
-        }
+        by_records => by_records.unwrap_or_default(),
     };
     Ok(Reply::about(&root, Exit::OK, WhyReport::of(found, verdict)))
 }
@@ -139,7 +134,7 @@ fn rehearsed(
     (subject, id): (&Path, &PatchId),
 ) -> anyhow::Result<Verdict> {
     let apply = ApplyRequest { patches: vec![subject.to_owned()], dry_run: true, ..ApplyRequest::default() };
-    let request = SetOptions::of_depot(depot, fetching).request(call, apply, None, USAGE)?;
+    let request = SetOptions::naming(depot, fetching).request(call, apply, None);
     let result =
         call.change(root, Command::Patchadd.name(), None, |caller| request.carry_out(root, caller))?;
     let result = match result {

@@ -185,7 +185,7 @@ pub(crate) struct Ended {
 pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
         Command::Apply { .. } => refusal::Command::Patchadd,
-        Command::BackOut(_) | Command::BackOutByScripts(_) => refusal::Command::Patchrm,
+        Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo => refusal::Command::Patchrm,
         Command::Add { .. } | Command::Repair(_) => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
         Command::Adopt { .. } => refusal::Command::Adopt,
@@ -211,7 +211,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. } | Command::Adopt { .. } | Command::Forget(_) => patchadd,
-        Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Commit(_) => patchrm,
+        Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo | Command::Commit(_) => patchrm,
         Command::Add { .. } | Command::Remove(_) | Command::Repair(_) => 1,
     };
     match moment {

@@ -53,6 +53,7 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
             start.into_iter().chain(patches.iter().cloned()).collect()
         }
         Command::BackOut(ids) => words(&["patchrm", "-R"], ids),
+        Command::Undo => words(&["undo", "-R"], &[]),
         Command::BackOutByScripts(ids) => words(&["patchrm", "--engine", "script", "-R"], ids),
         Command::Add { spool, packages } => {
             let mut all = words(&["pkgadd", "-n", "-R"], &["-d".to_owned(), spool.display().to_string()]);

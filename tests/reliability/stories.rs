@@ -21,6 +21,7 @@ use patchadm_core::operation::patches::apply::{ApplyRequest, apply_patches};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
+use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
 use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
 use patchadm_core::operation::scripts::ScriptSettings;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Apply { patches: Vec<PathBuf>, again: bool },
     /// `patchrm`.
     BackOut(Vec<String>),
+    /// `patchadm undo` of the last run.
+    Undo,
     /// `patchrm --engine script`.
     BackOutByScripts(Vec<String>),
     /// `pkgadd -n` of packages in this spool directory.
@@ -212,6 +215,14 @@ fn middle_backout() -> Story {
     Story::of("back out in the middle", stage, Command::BackOut(vec!["100-01".to_owned()]))
 }
 
+/// A run of two patches with the same files is undone.
+fn run_undone() -> Story {
+    let (stage, [first, second]) = patched_with(&[]);
+    let line = format!("add -R @ROOT@ {} {}", first.display(), second.display());
+    stage.run(&line).ok();
+    Story::of("undo", stage, Command::Undo)
+}
+
 fn undo_data_given_up() -> Story {
     let (stage, _) = patched_with(&[&patch(), &second_patch()]);
     let ids = ["100-01", "200-01"].map(str::to_owned);
@@ -335,7 +346,7 @@ pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again]
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 13] = [
+pub(crate) const STORIES: [Told; 14] = [
     one_patch,
     backout,
     package_added,
@@ -348,6 +359,7 @@ pub(crate) const STORIES: [Told; 13] = [
     software_adopted,
     software_forgotten,
     middle_backout,
+    run_undone,
     undo_data_given_up,
 ];
 
@@ -422,6 +434,11 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         Command::BackOut(ids) => {
             let request = BackOutRequest { ids: ids.clone(), ..BackOutRequest::default() };
             let report = back_out_patches(root, &request, caller)?;
+            (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
+        }
+        Command::Undo => {
+            let run = run_to_undo(root, None)?;
+            let report = undo_application(root, &run, &BackOutRequest::default(), caller)?;
             (report.recovered, report.patches.into_iter().map(|one| one.result).collect())
         }
         Command::BackOutByScripts(ids) => {
@@ -520,6 +537,7 @@ fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         interrupt: &|| None,
         progress: &|_| {},
         elapsed: &|| 7,
+        undoes: None,
     })
 }
 

@@ -57,6 +57,7 @@ const LINES: &[&str] = &[
     "patchadd --json -p -R @ROOT@",
     "patchadd --json -R @ROOT@ delivered/100-01",
     "commit --json --dry-run -R @ROOT@ 100-01",
+    "undo --json --dry-run -R @ROOT@",
     "remove --json --root @ROOT@ 300-01",
     "remove --json -R @ROOT@ 100-01",
     "patchrm --json -R @ROOT@ 100-01",

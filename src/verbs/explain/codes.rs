@@ -110,7 +110,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "The signature of the patch is missing, wrong or not trusted, or the keys of the root cannot be believed."
             "Get a signed patch, or trust its key with `patchadm key trust`; -n and --signature off apply it as it is."
     }
-    "patchrm", ["patchrm", "remove", "plan", "diff"] => {
+    "patchrm", ["patchrm", "remove", "undo", "plan", "diff"] => {
         2 [NotFound] "The patch is not applied." "`patchadm list` shows those that are."
         3 [NoRights UntrustedRoot]
             "You are neither root nor the owner of the root directory, or you are root and others may write its records."
@@ -144,11 +144,20 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or its lock cannot be had."
             "Try again later, or use `patchadm remove --wait SECONDS`."
     }
-    "patchadm remove, recover and questions", ["remove", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why"] => {
+    "patchadm undo", ["undo"] => {
+        2 [NotFound] "The history of the root does not have this run." "Name a run of the history, or none for the last one."
+        10 [Restricted] "The run cannot be undone: it was none of patches, or its patches are no longer as it left them."
+            "Back out or apply what is wanted by `patchadm remove` and `patchadm add`."
+    }
+    "patchadm remove, undo, recover and questions", ["remove", "undo", "list", "show", "verify", "recover", "owner", "files", "diff", "history", "why"] => {
         7 [NoDatabase ReadOnly NoRights NotFound] "There is no package database under the root, or its records cannot be written."
             "Name the right root with -R."
     }
-    "patchadm remove and diff", ["remove", "plan", "diff"] => {
+    "patchadm remove", ["remove", "undo", "plan"] => {
+        10 [Restricted Script] "With --all-or-nothing: a patch cannot be backed out in one transaction with the others."
+            "Leave out --all-or-nothing."
+    }
+    "patchadm remove and diff", ["remove", "undo", "plan", "diff"] => {
         28 [DamagedRecord] "A record of the root is damaged, or records disagree." "Do what the message says about that file."
     }
     "patchadm recover and questions", ["list", "show", "verify", "recover", "owner", "files", "history", "why"] => {
@@ -361,7 +370,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A digest or a signature is wrong, or the index is older than one that the root has seen." "Do not use it; find out who has changed it."
         64 [Locked] "Another command indexes the directory, or fetches the same object." "Try again later."
     }
-    "every command about a root", ["add", "remove", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

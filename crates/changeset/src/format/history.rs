@@ -64,7 +64,7 @@ pub struct HistoryEntry {
     /// Of patches that nobody named: for which one each was taken, too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub because: BTreeMap<String, String>,
-    /// The run that this one takes back.
+    /// The run that it undid, where it was made to undo one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
 }

@@ -161,6 +161,7 @@ mod tests {
             interrupt: &|| None,
             progress: &|_| {},
             elapsed: &|| 0,
+            undoes: None,
         };
         let sha256 = two.repeat(32);
         let sight = IndexSight { location, index, sha256: &sha256 };

@@ -55,6 +55,21 @@ pub struct Caller<'a> {
     pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
     /// Milliseconds since the command began.
     pub elapsed: &'a dyn Fn() -> u64,
+    /// The run that the command undoes, for the history.
+    pub undoes: Option<String>,
+}
+
+impl Caller<'_> {
+    /// The same caller of a command that undoes a run.
+    pub(super) fn undoing(&self, run: &str) -> Self {
+        Self {
+            now: self.now.clone(),
+            time: self.time.clone(),
+            user: self.user.clone(),
+            undoes: Some(run.to_owned()),
+            ..*self
+        }
+    }
 }
 
 /// What every plan stands on, whether it is carried out or only shown.
@@ -345,6 +360,7 @@ impl<'a> Session<'a> {
             log,
             text,
             signature,
+            undoes: self.caller.undoes.clone(),
             others: patch_records.collect(),
         };
         // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.

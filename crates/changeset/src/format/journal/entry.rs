@@ -74,6 +74,9 @@ pub struct RunRecord {
     /// What is known of the signature of the patch, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureRecord>,
+    /// The run that it undoes, for the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
     /// In a run of several patches: what is told of each but the first. History and log have each patch by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<PatchRecord>,

@@ -261,7 +261,7 @@ fn write_history(
             signature: signature.clone(),
             note: None,
             because: BTreeMap::new(),
-            undoes: None,
+            undoes: run_record.undoes.clone(),
         };
         entry.line()
     };

@@ -14,5 +14,7 @@ pub(super) mod removable;
 pub mod scripts;
 pub mod sets;
 pub mod spool;
+pub mod undo;
 pub(super) mod undo_directory;
 pub mod undo_states;
+mod undone_run;

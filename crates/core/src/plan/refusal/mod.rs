@@ -6,6 +6,7 @@
 mod advice;
 mod set;
 mod shown;
+mod undo;
 mod words;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use advice::Wording;
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 pub use set::SetReason;
+pub use undo::UndoReason;
 
 /// Which command refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum Command {
     Forget,
     /// `patchadm commit`.
     Commit,
+    /// `patchadm undo`, before it is known what it has to do.
+    Undo,
 }
 
 impl Command {
@@ -50,6 +54,7 @@ impl Command {
             Self::Removef => "removef",
             Self::Adopt | Self::Forget => "adopt",
             Self::Commit => "commit",
+            Self::Undo => "undo",
         }
     }
 }
@@ -143,6 +148,8 @@ pub enum Reason {
     Excluded,
     /// Another patch of the same set, or the depot, is the reason.
     InSet(SetReason),
+    /// A run is not undone.
+    NotUndone(UndoReason),
     /// The directory for undo archives is not an absolute path.
     BackoutDirectory(PathBuf),
     /// It is applied to another package with undo data and would be applied to this one without, or the reverse.
@@ -444,7 +451,7 @@ impl Refusal {
     pub fn code(&self) -> u8 {
         match self.command {
             Command::Patchadd | Command::Adopt | Command::Forget => self.reason.patchadd_code(),
-            Command::Patchrm | Command::Commit => self.reason.patchrm_code(),
+            Command::Patchrm | Command::Commit | Command::Undo => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration { .. }
                 | Reason::PatchesApplied { .. }
@@ -508,6 +515,8 @@ impl Reason {
 
     fn patchrm_code(&self) -> u8 {
         match self {
+            Self::NotUndone(reason) => reason.code(),
+            Self::InSet(reason) => reason.patchadd_code(),
             Self::NotApplied => 2,
             Self::ReadOnly(_) => 7,
             Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,

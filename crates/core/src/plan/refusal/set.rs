@@ -56,6 +56,10 @@ pub enum SetReason {
     /// It depends on what the patches before it leave, so that it cannot be one transaction with them.
     #[error("it can be planned only when the patches before it are applied")]
     PlannedAfterwards,
+    /// It cannot be backed out in one run with others: its undo data is that of another tool, or others have its paths in
+    /// other packages.
+    #[error("it cannot be backed out in one run with the others")]
+    NotTogether,
     /// An option of the command leaves it out.
     #[error("--exclude names it")]
     ExcludedByOption,
@@ -79,6 +83,7 @@ impl SetReason {
             | Self::TooManyAlternatives
             | Self::OwnRun
             | Self::PlannedAfterwards
+            | Self::NotTogether
             | Self::ExcludedByOption
             | Self::RestrictedUnasked => 10,
         }
@@ -87,7 +92,7 @@ impl SetReason {
     /// What to do next; empty where nothing that could be typed helps.
     pub(super) fn hint(&self) -> &'static str {
         match self {
-            Self::OwnRun | Self::PlannedAfterwards => "leave out --all-or-nothing",
+            Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out --all-or-nothing",
             Self::Withdrawn => "if it is wanted all the same, name it with its revision and --withdrawn",
             _ => "",
         }

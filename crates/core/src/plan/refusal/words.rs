@@ -18,6 +18,8 @@ impl Refusal {
             Command::Adopt => format!("package {subject} is not adopted"),
             Command::Forget => format!("package {subject} is not forgotten"),
             Command::Commit => format!("the undo data of patch {subject} is not given up"),
+            Command::Undo if subject.is_empty() => "nothing is undone".to_owned(),
+            Command::Undo => format!("run {subject} is not undone"),
         }
     }
 
@@ -138,6 +140,7 @@ impl Reason {
             Self::SharedLater { by } => format!("patch {by}, which was applied later, has paths of it"),
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
             Self::InSet(reason) => reason.to_string(),
+            Self::NotUndone(reason) => reason.to_string(),
             _ => return None,
         })
     }

@@ -4,6 +4,7 @@
 //!   session ─► order ─► all planned ─► patch by patch: planning ─► single ─► commit
 //! ```
 
+mod all_or_nothing;
 pub(in crate::operation) mod by_pkgadd;
 mod heir;
 mod hooks;
@@ -72,7 +73,7 @@ pub fn back_out_patches(
             return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
         }
         let patches = rehearse_all(&session.ground, request, &ids, &caller.now)?;
-        let patches = with_failure(patches, together.err());
+        let patches = one_by_one(patches, request, together.err());
         if patches.iter().any(|planned| planned.result.is_err()) {
             return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
         }
@@ -116,15 +117,22 @@ fn plan_backouts(
             return Ok(patches);
         }
         let patches = rehearse_all(&ground, request, &ids, &caller.now)?;
-        Ok(with_failure(patches, together.err()))
+        Ok(one_by_one(patches, request, together.err()))
     };
     Ok(BackOutReport { patches: without_lock(root, plan_all)?, ..BackOutReport::default() })
 }
 
-/// The outcomes of patches that are asked one by one, where the run of all of them was refused: if none of them says why,
-/// the last one says it.
-fn with_failure(mut patches: Vec<BackOutOutcome>, failure: Option<Failure>) -> Vec<BackOutOutcome> {
+/// The outcomes of patches that are asked one by one, because there is no run of all of them: where that was refused and
+/// none of them says why, the last one says it. Where they must be one run, none of them goes.
+fn one_by_one(
+    mut patches: Vec<BackOutOutcome>,
+    request: &BackOutRequest,
+    failure: Option<Failure>,
+) -> Vec<BackOutOutcome> {
     let is_said = patches.iter().any(|patch| patch.result.is_err());
+    if !is_said && failure.is_none() && request.all_or_nothing && patches.len() > 1 {
+        return all_or_nothing::refused(patches);
+    }
     if let (Some(failure), Some(last)) = (failure.filter(|_| !is_said), patches.last_mut()) {
         last.result = Err(failure);
         last.plan = None;

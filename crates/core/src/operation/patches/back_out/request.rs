@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::patches::undone_run::UndoneRun;
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
 use crate::plan::patch::patch_plan::PatchPlan;
@@ -22,6 +23,10 @@ pub struct BackOutRequest {
     pub with_dependents: bool,
     /// All that were applied after this patch, date or run go.
     pub down_to: Option<String>,
+    /// All go in one run, or none of them.
+    pub all_or_nothing: bool,
+    /// The patches of this run go, which are then `ids`.
+    pub undone: Option<UndoneRun>,
     /// The directory with the undo archives, when they were moved.
     pub moved_to: Option<PathBuf>,
     /// Plan only; nothing is changed.

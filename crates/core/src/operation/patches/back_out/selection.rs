@@ -3,10 +3,12 @@
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
 
 use super::request::BackOutRequest;
+use crate::database::history::readable_history;
 use crate::database::{RecordView, ledger};
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::run_of;
 use crate::operation::patches::order_on_root::OrderOnRoot;
+use crate::operation::patches::undone_run::named_run;
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::run::Run;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
@@ -18,6 +20,9 @@ pub(super) fn selected(
     applied: &AppliedPatches,
     named: Vec<PatchId>,
 ) -> Result<Vec<PatchId>, Failure> {
+    if let Some(run) = &request.undone {
+        run.must_stand(&ground.root, applied)?;
+    }
     let mut ids = named;
     if let Some(point) = &request.down_to {
         for id in after(ground, applied, point)? {
@@ -49,14 +54,14 @@ fn with_dependents(applied: &AppliedPatches, mut ids: Vec<PatchId>) -> Vec<Patch
 /// The patches that were applied after a patch, a date or a run.
 fn after(ground: &RootAndPolicy, applied: &AppliedPatches, point: &str) -> Result<Vec<PatchId>, Failure> {
     let order = OrderOnRoot::of(applied);
-    if let Some(run) = Run::parse(point) {
-        let view = RecordView::live(&ground.root);
+    let view = RecordView::live(&ground.root);
+    if let Some(run) = run_named(&view, point) {
         let is_later = |id: &PatchId| {
             let packages = applied.get(id).map(|patch| patch.packages.as_slice()).unwrap_or_default();
             let mut runs = packages
                 .iter()
                 .filter_map(|package| run_of(&ledger::counting(&view, package).ok()?, id.as_str()));
-            runs.next().is_some_and(|number| number > run.number)
+            runs.next().is_some_and(|number| number > run)
         };
         return Ok(order.all().filter(|id| is_later(id)).cloned().collect());
     }
@@ -69,6 +74,13 @@ fn after(ground: &RootAndPolicy, applied: &AppliedPatches, point: &str) -> Resul
         return Err(Failure::BadId(format!("{id} is neither an applied patch, nor a date, nor a run")));
     }
     Ok(order.all().filter(|other| order.is_after(other, &id)).cloned().collect())
+}
+
+/// The number of the run that a word names: by its name, or by a number that the history has.
+fn run_named(view: &RecordView<'_>, word: &str) -> Option<u64> {
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    let known = || named_run(&readable_history(view), word).and_then(Run::parse);
+    Run::parse(word).or_else(|| if is_number { known() } else { None }).map(|run| run.number)
 }
 
 /// The moment that a date means: that of an RFC 3339 text, or the end of a day.

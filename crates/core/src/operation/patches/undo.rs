@@ -1,0 +1,42 @@
+//! `patchadm undo`: what a run did is taken back, by a backout or an application as any other. The history says of that
+//! which run it undoes.
+
+pub use super::undone_run::{RunWork, UndoneRun, run_to_undo};
+
+use std::ffi::OsString;
+
+use super::apply::ApplyReport;
+use super::back_out::{BackOutReport, BackOutRequest, back_out_patches};
+use super::sets::{SetApplication, SetOperands, apply_set};
+use crate::operation::depots::FetchSession;
+use crate::operation::failure::Failure;
+use crate::operation::session::Caller;
+use crate::resolve::SetRequest;
+use patchadm_rootfs::Root;
+
+/// Backs out what a run applied: exactly its patches, or none. The patches in the request do not count.
+pub fn undo_application(
+    root: &Root,
+    run: &UndoneRun,
+    request: &BackOutRequest,
+    caller: &Caller<'_>,
+) -> Result<BackOutReport, Failure> {
+    let request =
+        BackOutRequest { ids: run.work.patches().to_vec(), undone: Some(run.clone()), ..request.clone() };
+    back_out_patches(root, &request, &caller.undoing(&run.name))
+}
+
+/// Applies what a run backed out: exactly its patches, from a depot. The patches in the request and what is chosen do not
+/// count.
+pub fn undo_backout(
+    root: &Root,
+    run: &UndoneRun,
+    request: &SetApplication,
+    session: &FetchSession<'_>,
+    caller: &Caller<'_>,
+) -> Result<ApplyReport, Failure> {
+    let choices = SetRequest { withdrawn: true, no_requires: true, ..SetRequest::default() };
+    let operands = SetOperands::Words(run.work.patches().iter().map(OsString::from).collect());
+    let request = SetApplication { operands, choices, ..request.clone() };
+    apply_set(root, &request, session, &caller.undoing(&run.name))
+}

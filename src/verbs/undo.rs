@@ -1,0 +1,110 @@
+//! `patchadm undo`: takes back what a run did.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::options::{SignatureOptions, VerbOptions};
+use super::patch_lines::print_report;
+use crate::arguments::fetching::FetchOptions;
+use crate::arguments::set::fetching;
+use crate::arguments::{ScriptOptions, parse};
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::patch_command::{PatchRequest, SetCommand, on_opened_root};
+use crate::reply::patches::EndCodes;
+use crate::reply::{Reply, ResultWord, Stop, failure};
+use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::patches::apply::ApplyRequest;
+use patchadm_core::operation::patches::back_out::BackOutRequest;
+use patchadm_core::operation::patches::sets::{SetApplication, SetOperands};
+use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, run_to_undo};
+use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_core::resolve::SetRequest;
+use patchadm_rootfs::Root;
+
+const USAGE: &str =
+    "patchadm [-R root] undo [option...] [run]\npatchadm [-R root] undo [option...] -M depot [run]";
+
+/// Take back what a run did: back out what it applied, or apply what it backed out
+#[derive(clap::Parser)]
+struct UndoArgs {
+    /// Print the plan, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    scripts: ScriptOptions,
+    /// Refuse what needs a procedure script to be run
+    #[arg(long)]
+    no_scripts: bool,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
+    /// Take patches that were backed out from this depot: a directory, or an address that begins with file:, http: or https:
+    #[arg(short = 'M', value_name = "DEPOT")]
+    depot: Option<OsString>,
+    #[command(flatten)]
+    signature: SignatureOptions,
+    #[command(flatten)]
+    fetching: FetchOptions,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The run, by its name or number; the last one that changed something if none is named
+    #[arg(value_name = "RUN")]
+    run: Option<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: UndoArgs = parse(call, USAGE)?;
+    let root = args.owner.open::<UndoArgs>(call, &args.common.root, Command::Undo)?;
+    let run = run_to_undo(&root, args.run.as_deref()).map_err(|failed| stop(&root, &failed))?;
+    let wait = args.wait;
+    let request = request(call, args, run)?;
+    on_opened_root(call, root, &request, wait, print_report)
+}
+
+/// The request that undoes a run.
+fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchRequest, Stop> {
+    let UndoArgs { dry_run, wait, scripts, no_scripts, undo_dir, depot, signature, .. } = args;
+    let scripts = scripts.request(call, no_scripts);
+    match (&run.work, depot) {
+        (RunWork::Applied(_), None) => {
+            let request =
+                BackOutRequest { moved_to: undo_dir, dry_run, scripts, ..BackOutRequest::default() };
+            Ok(PatchRequest::UndoApplication(run, request))
+        }
+        (RunWork::Applied(_), Some(_)) => {
+            let message =
+                format!("run {} applied patches, and a depot is not needed to back them out", run.name);
+            Err(Stop::Usage { message, usage: USAGE })
+        }
+        (RunWork::BackedOut(_), None) => {
+            let message = format!("run {} backed patches out: -M names the depot that has them", run.name);
+            Err(Stop::Usage { message, usage: USAGE })
+        }
+        (RunWork::BackedOut(_), Some(depot)) => {
+            let signature = signature.request();
+            let apply = ApplyRequest { undo_dir, signature, dry_run, scripts, ..ApplyRequest::default() };
+            let (operands, choices) = (SetOperands::Words(Vec::new()), SetRequest::default());
+            let application = SetApplication { depot: Some(depot), operands, choices, apply };
+            let fetching = fetching(call, args.fetching, wait);
+            Ok(PatchRequest::UndoBackout(
+                run,
+                Box::new(SetCommand { application, fetching, codes: EndCodes::default() }),
+            ))
+        }
+    }
+}
+
+fn stop(root: &Root, failed: &Failure) -> Stop {
+    Stop::Ran {
+        exit: failure::verb_code(Command::Undo, failed),
+        result: ResultWord::of_failure(failed),
+        message: failure::described(&Wording::of_verbs(root.prefix()), Command::Undo, failed),
+    }
+}

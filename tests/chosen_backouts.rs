@@ -1,0 +1,87 @@
+//! Which patches a backout is about: those that came after a point, what requires them, and all of them or none.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+fn patch(id: &str) -> Patch {
+    Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, id))
+}
+
+/// A root with 100-01, 200-01, which requires it, and 300-01, each applied by a run of its own.
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "base\n")]);
+    stage.patchadd("", &patch("100-01")).ok();
+    stage.patchadd("", &patch("200-01").says("SUNW_REQUIRES", "100-01")).ok();
+    stage.patchadd("", &patch("300-01")).ok();
+    stage
+}
+
+fn document(stage: &Scenario, line: &str) -> Value {
+    let run = stage.run(&format!("{line} --json -R @ROOT@"));
+    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", run.stderr))
+}
+
+/// `ID VERDICT CODE` of each patch.
+fn verdicts(document: &Value) -> Vec<String> {
+    let patches = document["patches"].as_array().unwrap_or_else(|| panic!("{document}"));
+    let verdict = |one: &Value| {
+        format!("{} {} {}", one["id"].as_str().unwrap(), one["verdict"].as_str().unwrap(), one["code"])
+    };
+    patches.iter().map(verdict).collect()
+}
+
+/// The runs of patchadd, in their order.
+fn runs(stage: &Scenario) -> Vec<String> {
+    let history = stage.text("/var/sadm/patchadm/history");
+    let lines = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lines.filter(|line| line["command"] == "patchadd");
+    lines.map(|line| line["run"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_came_after_a_patch_or_a_run_goes() {
+    let stage = stage();
+    let first = runs(&stage)[0].clone();
+    let number = first.split('-').next().unwrap().to_owned();
+    for point in ["100-01", &first, &number] {
+        let said = document(&stage, &format!("remove --dry-run --down-to {point}"));
+        assert_eq!(verdicts(&said), ["300-01 planned 0", "200-01 planned 0"], "{point}");
+    }
+    let said = document(&stage, &format!("remove --down-to {}", runs(&stage)[1]));
+    assert_eq!(verdicts(&said), ["300-01 removed 0"]);
+    stage.run("remove -R @ROOT@ --down-to 9999").fails(8);
+    stage.run("remove -R @ROOT@ --down-to 999-01").fails(8);
+}
+
+#[test]
+fn what_requires_a_patch_goes_with_it() {
+    let stage = stage();
+    stage.run("remove -R @ROOT@ 100-01").fails(15);
+    let said = document(&stage, "remove --with-dependents 100-01");
+    assert_eq!(verdicts(&said), ["200-01 removed 0", "100-01 removed 0"]);
+}
+
+#[test]
+fn all_go_in_one_transaction_or_none() {
+    let stage = stage();
+    let scripted = patch("400-01").beside("postbackout", "exit 0\n").directory(&stage);
+    fs::set_permissions(scripted.join("postbackout"), Permissions::from_mode(0o755)).unwrap();
+    stage.run("patchadd -R @ROOT@ delivered/400-01").ok();
+    let before = stage.everything();
+    for option in ["--dry-run", ""] {
+        let said = document(&stage, &format!("remove {option} --all-or-nothing 300-01 400-01"));
+        assert_eq!(verdicts(&said), ["400-01 refused 10", "300-01 not-tried 0"]);
+        assert_eq!(said["patches"][0]["reason"], "its scripts need a run of their own");
+        assert_eq!(said["exit"]["code"], 10);
+        assert!(before.difference(&stage.everything()).is_empty());
+    }
+    let said = document(&stage, "remove --all-or-nothing 200-01 300-01");
+    assert_eq!(verdicts(&said), ["300-01 removed 0", "200-01 removed 0"]);
+    stage.run("remove --all-or-nothing -R @ROOT@ 400-01").ok();
+}
