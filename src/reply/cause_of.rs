@@ -149,8 +149,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::Interaction { .. }
         | Reason::Interactive => ExitCause::Restricted,
         Reason::InSet(reason) => of_set(reason),
-        Reason::NotUndone(UndoReason::UnknownRun) => ExitCause::NotFound,
-        Reason::NotUndone(_) => ExitCause::Restricted,
+        Reason::NotUndone(reason) => of_undo(reason),
         Reason::Incompatible { .. }
         | Reason::Required(_)
         | Reason::ChangedLater { .. }
@@ -173,6 +172,13 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::ReadOnly(_) => ExitCause::ReadOnly,
         Reason::NotApplied | Reason::NoSuchPackage => ExitCause::NotFound,
         Reason::Interrupted { .. } | Reason::OtherInterrupted { .. } => ExitCause::Unfinished,
+    }
+}
+
+fn of_undo(reason: &UndoReason) -> ExitCause {
+    match reason {
+        UndoReason::UnknownRun => ExitCause::NotFound,
+        _ => ExitCause::Restricted,
     }
 }
 

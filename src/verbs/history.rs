@@ -126,13 +126,11 @@ impl RunEntry {
     fn columns(&self, is_verbose: bool) -> [String; 6] {
         let names = if self.patches.is_empty() { &self.packages } else { &self.patches };
         let shown = if is_verbose { names.len() } else { NAMES_IN_LINE };
-        let mut what = names.iter().take(shown).cloned().collect::<Vec<_>>().join(" ");
-        if let Some(more) = names.len().checked_sub(shown).filter(|more| *more > 0) {
-            what.push_str(&format!(" and {more} more"));
-        }
-        if let Some(by) = &self.undone_by {
-            what.push_str(&format!(" (undone by {by})"));
-        }
+        let more = names.len().checked_sub(shown).filter(|more| *more > 0);
+        let words = names.iter().take(shown).cloned();
+        let words = words.chain(more.map(|more| format!("and {more} more")));
+        let words = words.chain(self.undone_by.as_ref().map(|by| format!("(undone by {by})")));
+        let what = words.collect::<Vec<_>>().join(" ");
         let run = if is_verbose { self.run.clone() } else { self.number().to_owned() };
         [run, self.time.clone(), self.user.clone(), self.command.clone(), self.result.clone(), what]
     }

@@ -80,7 +80,8 @@ struct FitEntry {
 /// What would become of the patch if somebody applied it now; nulls where that is not known.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Verdict {
-    verdict: Option<&'static str>,
+    #[serde(rename = "verdict")]
+    word: Option<&'static str>,
     code: Option<u8>,
     reason: Option<String>,
 }
@@ -145,7 +146,7 @@ fn rehearsed(
     let report = PatchesReport::of(root, Command::Patchadd, result, PatchFace::Verb, began);
     let entry = report.patches.iter().find(|entry| entry.id == id.as_str()).or(report.patches.last());
     let of_entry = entry.map(|entry| Verdict {
-        verdict: Some(entry.verdict),
+        word: Some(entry.verdict),
         code: Some(entry.exit.code()),
         reason: Some(entry.reason.clone()),
     });
@@ -155,14 +156,14 @@ fn rehearsed(
 impl Verdict {
     fn of(failed: &Failure) -> Self {
         Self {
-            verdict: Some(verdict_of(failed)),
+            word: Some(verdict_of(failed)),
             code: Some(verb_code(Command::Patchadd, failed).code()),
             reason: Some(reason(failed)),
         }
     }
 
     fn words(&self) -> String {
-        match (self.verdict, &self.reason) {
+        match (self.word, &self.reason) {
             (Some("planned"), _) => "would be applied".to_owned(),
             (Some(verdict), Some(reason)) if !reason.is_empty() => {
                 format!("{verdict} ({}): {reason}", self.code.unwrap_or_default())

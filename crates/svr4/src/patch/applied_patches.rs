@@ -111,7 +111,7 @@ impl AppliedPatches {
     /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and keeps the relations:
     /// the result is that of [`new`](Self::new) with the changed records, at the cost of the one patch. Returns false, with
     /// nothing changed, if the package is not among those known or has the patch.
-    pub fn record_applied(&mut self, package: &PkgInst, id: &PatchId, installed: InstalledInfo) -> bool {
+    pub fn record_applied(&mut self, package: &PkgInst, id: &PatchId, installed: &InstalledInfo) -> bool {
         let Some(records) = self.packages.iter_mut().find(|records| records.package == *package) else {
             return false;
         };
@@ -429,7 +429,7 @@ pub(super) mod tests {
                 };
                 let records = packages.iter_mut().find(|records| records.package == package(&name)).unwrap();
                 let is_new = records.record_applied(&id(&patch), installed.clone());
-                prop_assert_eq!(known.record_applied(&package(&name), &id(&patch), installed), is_new);
+                prop_assert_eq!(known.record_applied(&package(&name), &id(&patch), &installed), is_new);
                 let read = AppliedPatches::new(packages.clone());
                 prop_assert_eq!(&known.packages, &read.packages);
                 prop_assert_eq!(&known.patches, &read.patches);

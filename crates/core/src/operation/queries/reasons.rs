@@ -84,7 +84,7 @@ pub fn patch_reasons(
             requirement,
         };
         let line = patch.and_then(|_| runs.line(&id));
-        let because = line.into_iter().flat_map(|line| line.because.get(id.as_str())).cloned();
+        let because = line.into_iter().filter_map(|line| line.because.get(id.as_str())).cloned();
         Ok(Some(PatchReasons {
             applied_to: patch.map(|patch| patch.packages.clone()).unwrap_or_default(),
             run: line.map(|line| line.run.clone()),

@@ -85,7 +85,7 @@ fn record(applied: &mut AppliedPatches, inventory: &Inventory, plan: &Plan, sepa
                 continue;
             };
             if let PatchInfo::Installed(info) = records.info_in(&id, &installed.params, separator) {
-                applied.record_applied(package, &id, info);
+                applied.record_applied(package, &id, &info);
             }
         }
     }
