@@ -85,14 +85,9 @@ pub(crate) fn archive(directory: &Path, suffix: &str) -> PathBuf {
         ".tar.bz2" => bzip2(&tar(directory)),
         ".tar.xz" => xz(&tar(directory)),
         ".tar.zst" => zstd(&tar(directory)),
-        ".ds.bz2" | ".ds.xz" | ".ds.zst" => {
-            let plain = fs::read(archive(directory, ".ds")).unwrap();
-            match suffix {
-                ".ds.bz2" => bzip2(&plain),
-                ".ds.xz" => xz(&plain),
-                _ => zstd(&plain),
-            }
-        }
+        ".ds.bz2" => bzip2(&datastream(directory)),
+        ".ds.xz" => xz(&datastream(directory)),
+        ".ds.zst" => zstd(&datastream(directory)),
         ".zip" => zip(directory),
         other => panic!("no form of delivery is called {other}"),
     };
@@ -118,6 +113,10 @@ fn members(directory: &Path) -> Vec<(String, Vec<u8>)> {
             (path.strip_prefix(above).unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
         })
         .collect()
+}
+
+fn datastream(directory: &Path) -> Vec<u8> {
+    fs::read(archive(directory, ".ds")).unwrap()
 }
 
 fn tar(directory: &Path) -> Vec<u8> {
@@ -147,7 +146,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn compressed(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compressed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = compress::CompressEncoder::new(Vec::new());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

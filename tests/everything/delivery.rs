@@ -6,13 +6,12 @@ use std::io::{Cursor, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use patchadm_svr4::format::compress;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::PkgInst;
 
 use super::description::{Member, Package};
-use crate::delivery::{bzip2, gzip, xz, zstd};
+use crate::delivery::{bzip2, compressed, gzip, xz, zstd};
 
 /// The forms, as the tests name them.
 pub(super) const FORMS: [&str; 9] =
@@ -41,11 +40,7 @@ pub(super) fn deliver(directory: &Path, id: &str, packages: &[Package], form: &s
         "tar.bz2" => fs::write(&at, bzip2(&tar(&archive()))).unwrap(),
         "tar.xz" => fs::write(&at, xz(&tar(&archive()))).unwrap(),
         "tar.zst" => fs::write(&at, zstd(&tar(&archive()))).unwrap(),
-        "tar.Z" => {
-            let mut encoder = compress::CompressEncoder::new(Vec::new());
-            encoder.write_all(&tar(&archive())).unwrap();
-            fs::write(&at, encoder.finish().unwrap()).unwrap();
-        }
+        "tar.Z" => fs::write(&at, compressed(&tar(&archive()))).unwrap(),
         "zip" => fs::write(&at, zip(&archive())).unwrap(),
         _ => unreachable!("{form} is no form"),
     }

@@ -1,3 +1,5 @@
+//! What `xz` made comes back, and nothing that is cut, changed or too large is taken for it.
+
 use super::*;
 
 const WHOLE: &[u8] = include_bytes!("../../testdata/seq.xz");

@@ -9,6 +9,7 @@ use std::fmt;
 use chrono::DateTime;
 use sha2::{Digest as _, Sha256};
 
+use super::signature::SignatureFormat;
 use patchadm_svr4::package::PackagePath;
 use patchadm_svr4::patch::PatchId;
 
@@ -214,13 +215,18 @@ impl Manifest {
 
 /// Whether a file beside the packages is the manifest or one of its signatures, which no manifest covers.
 pub(crate) fn is_of_manifest(path: &[u8]) -> bool {
-    matches!(path.strip_prefix(MANIFEST.as_bytes()), Some(b"" | b".minisig" | b".sig"))
+    without_signature(path) == MANIFEST.as_bytes()
 }
 
 /// Returns the file that another one is the manifest of, or a signature of its manifest: the name before `.manifest`.
 pub(crate) fn file_of_manifest(path: &[u8]) -> Option<&[u8]> {
-    let endings = [&b".manifest"[..], b".manifest.minisig", b".manifest.sig"];
-    endings.into_iter().find_map(|ending| path.strip_suffix(ending))
+    without_signature(path).strip_suffix(BESIDE.as_bytes())
+}
+
+/// Returns the name that a signature is made of, or the name itself where it is not that of a signature.
+fn without_signature(path: &[u8]) -> &[u8] {
+    let mut endings = SignatureFormat::ALL.into_iter().map(SignatureFormat::ending);
+    endings.find_map(|ending| path.strip_suffix(ending.as_bytes())).unwrap_or(path)
 }
 
 /// Bytes as lower-case hexadecimal digits.

@@ -211,14 +211,10 @@ impl Bundle {
 
     /// The patch that a member belongs to: the file itself, what stands beside it under its name, or its directory.
     fn patch_of(&self, path: &PackagePath) -> Option<&PackagePath> {
-        let known = |path: &[u8]| {
-            let path = PackagePath::new(path).ok()?;
-            self.patches.get_key_value(&path).map(|(path, _)| path)
-        };
+        let known = |path: &[u8]| self.patches.get_key_value(path).map(|(path, _)| path);
         let bytes = path.as_bytes();
-        let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        let mut prefixes = slashes.chain([bytes.len()]).take(DEEPEST + 1);
-        prefixes.find_map(|end| known(bytes.get(..end)?)).or_else(|| known(file_of_manifest(bytes)?))
+        let itself = || known(bytes).or_else(|| known(file_of_manifest(bytes)?));
+        directories_above(bytes).find_map(known).or_else(itself)
     }
 }
 
@@ -292,16 +288,17 @@ impl ArchiveSurvey {
     /// The patches: archives outside of all packages, and directories of packages, the outermost only.
     fn finish(mut self) -> BTreeMap<PackagePath, BundledPatch> {
         let mut patches: BTreeMap<PackagePath, BundledPatch> = BTreeMap::new();
+        let is_inside = |path: &PackagePath| {
+            directories_above(path.as_bytes()).any(|directory| self.pkginfos.contains(directory))
+        };
         for directory in &self.pkginfos {
-            let is_inside = |other: &PackagePath| is_below(directory, other);
-            if !self.pkginfos.iter().any(is_inside)
+            if !is_inside(directory)
                 && let Some(patch) = self.directories.remove(directory)
             {
                 patches.insert(directory.clone(), patch);
             }
         }
-        let archives = self.archives.into_iter();
-        patches.extend(archives.filter(|(path, _)| !self.pkginfos.iter().any(|other| is_below(path, other))));
+        patches.extend(self.archives.into_iter().filter(|(path, _)| !is_inside(path)));
         patches
     }
 }
@@ -324,9 +321,10 @@ fn depth(path: &PackagePath) -> usize {
     path.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1)
 }
 
-fn is_below(path: &PackagePath, directory: &PackagePath) -> bool {
-    let rest = path.as_bytes().strip_prefix(directory.as_bytes());
-    rest.is_some_and(|rest| rest.starts_with(b"/"))
+/// The directories above a path that can be patches, the outermost first, without a slash at the end.
+fn directories_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.take(DEEPEST + 1).filter_map(|(at, _)| path.get(..at))
 }
 
 fn below(top: &Path, at: &PackagePath) -> PathBuf {

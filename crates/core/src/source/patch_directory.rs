@@ -81,7 +81,7 @@ fn only_patches(
 }
 
 /// Whether a name is an id; that of a description, such as `README.105181-05`, is none.
-pub(super) fn is_id(name: &str) -> bool {
+fn is_id(name: &str) -> bool {
     !name.contains('.') && PatchId::new(name).is_ok()
 }
 

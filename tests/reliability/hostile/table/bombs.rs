@@ -1,12 +1,9 @@
 //! Compression: little that becomes much, what is cut, what is not compressed data at all.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 
-use patchadm_svr4::format::compress;
-
-use crate::delivery::{bzip2, gzip, xz, zstd};
+use crate::delivery::{self, bzip2, gzip, xz, zstd};
 use crate::packages::Package;
 use crate::reliability::hostile::archives::{Cpio, Tar, zip};
 use crate::reliability::hostile::bench::{Bench, ID};
@@ -57,7 +54,7 @@ fn bombs() -> Vec<Case> {
 
 #[rustfmt::skip] // each case is a line
 fn members() -> Vec<Case> {
-    let gz = |make: fn(Vec<u8>) -> Vec<u8>| move |b: &Bench| { let bytes = make(b.tarred(Bench::web(), &[])); b.source(".tar.gz", bytes) };
+    let gz = |make: fn(Vec<u8>) -> Vec<u8>| move |b: &Bench| { let bytes = make(tar(b)); b.source(".tar.gz", bytes) };
     let two = handled(&["bin/httpd f 755 two\\n"]);
     vec![
         case(13, "gzip: two members", ADD, gz(|tar| [gzip(&tar[..700]), gzip(&tar[700..])].concat()), two.clone()),
@@ -114,16 +111,10 @@ fn tar(b: &Bench) -> Vec<u8> {
 /// The patch as a compressed tar archive, with this flag byte.
 fn compressed(flag: u8) -> impl Fn(&Bench) -> PathBuf {
     move |b| {
-        let mut bytes = compress_of(&b.tarred(Bench::web(), &[]));
+        let mut bytes = delivery::compressed(&tar(b));
         bytes[2] = flag;
         b.source(".tar.Z", bytes)
     }
-}
-
-fn compress_of(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = compress::CompressEncoder::new(Vec::new());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// Codes of nine bits behind the header of compress(1).
@@ -159,9 +150,9 @@ fn lzw() -> Vec<Case> {
         case(13, "compress: a code that is not there yet", ADD, of(&[65, 400, 66]), refused(39, "is corrupt")),
         case(13, "compress: the code that is just made", ADD, of(&[65, 257, 258, 259]), refused(33, "neither a package")),
         case(13, "compress: nothing but clear codes", ADD, of(&[65, 256, 256, 256, 256, 256, 256, 256]), refused(39, "ends inside a code")),
-        case(13, "compress: 32 MiB before anything", ADD, |b| b.source(".tar.Z", compress_of(&zeros())), refused(33, "neither a package")).giant(),
-        case(13, "compress: 32 MiB that no pkgmap names", ADD, |b| { let tar = b.tarred(Bench::web(), &[Tar::file(format!("{ID}/x"), zeros())]); b.source(".tar.Z", compress_of(&tar)) }, handled(&["bin/httpd f 755 two\\n"])).giant(),
-        case(13, "compress: garbage behind it", ADD, |b| { let tar = compress_of(&b.tarred(Bench::web(), &[])); b.source(".tar.Z", [&tar[..], &[0xff; 100]].concat()) }, refused(39, "is corrupt")),
+        case(13, "compress: 32 MiB before anything", ADD, |b| b.source(".tar.Z", delivery::compressed(&zeros())), refused(33, "neither a package")).giant(),
+        case(13, "compress: 32 MiB that no pkgmap names", ADD, |b| { let tar = b.tarred(Bench::web(), &[Tar::file(format!("{ID}/x"), zeros())]); b.source(".tar.Z", delivery::compressed(&tar)) }, handled(&["bin/httpd f 755 two\\n"])).giant(),
+        case(13, "compress: garbage behind it", ADD, |b| { let bytes = delivery::compressed(&tar(b)); b.source(".tar.Z", [&bytes[..], &[0xff; 100]].concat()) }, refused(39, "is corrupt")),
     ]
 }
 
@@ -175,11 +166,11 @@ const CUTS: [usize; 8] = [1, 50, 200, 400, 600, 800, 950, 999];
 const FORMS: [Form; 7] = [
     (".tar", |b| b.tarred(noisy(), &[]), [33, 33, 33, 33, 33, 33, 0, 0]),
     (".tar.gz", |b| gzip(&b.tarred(noisy(), &[])), [39; 8]),
-    (".tar.Z", |b| compress_of(&b.tarred(noisy(), &[])), [33, 33, 33, 33, 39, 33, 39, 0]),
+    (".tar.Z", |b| delivery::compressed(&b.tarred(noisy(), &[])), [33, 33, 33, 33, 39, 33, 39, 0]),
     (".zip", |b| b.zipped(noisy(), &[], None), [33; 8]),
     (".ds", |b| b.streamed("070701", noisy(), &[]), [33; 8]),
     (".ds.gz", |b| gzip(&b.streamed("070701", noisy(), &[])), [39; 8]),
-    (".ds.Z", |b| compress_of(&b.streamed("070707", noisy(), &[])), [33; 8]),
+    (".ds.Z", |b| delivery::compressed(&b.streamed("070707", noisy(), &[])), [33; 8]),
 ];
 
 /// The package of the patch, with a file whose bytes do not compress.

@@ -108,6 +108,9 @@ fn seen(runner: &mut OpRunner<'_>, op: &Op) -> Result<Option<ObjectStatus>, Caus
 /// Writes the list beside each undo archive that a committed run of this plan has made: the objects of its own manifest, where
 /// these are so many that it is worth it.
 pub(crate) fn write(root: &Root, journal: &Journal, plan: &Plan, objects: &DeliveredObjects) {
+    if objects.0.len() < WORTH_IT {
+        return;
+    }
     for (archive, undo) in journal.archives.iter().zip(&plan.undo) {
         let Some(directory) = archive.path.as_ref().and_then(ObjectPath::parent) else { continue };
         let own = undo.manifest.objects.iter().filter_map(|record| {
