@@ -1,9 +1,7 @@
-//! What a patch costs as things become more: lines of `contents`, patches before it, patches in one command, files in
-//! it, roots to patch.
+//! What a patch costs as things become more: lines of `contents`, patches before it, files in it, roots to patch.
 
 mod files;
 mod history;
-mod operands;
 mod records;
 mod roots;
 
@@ -24,26 +22,25 @@ use crate::workload::{File, NEW, Version};
 pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
     records::run(disk, options, report)?;
     history::run(disk, options, report)?;
-    operands::run(disk, options, report)?;
     files::run(disk, inputs, options, report)?;
     roots::run(disk, options, report)
 }
 
 /// Lines of a plot, each growing by a point for each number of something.
-struct Lines<const N: usize>([Vec<(f64, f64)>; N]);
+pub(crate) struct Lines<const N: usize>([Vec<(f64, f64)>; N]);
 
 impl<const N: usize> Lines<N> {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(std::array::from_fn(|_| Vec::new()))
     }
 
-    fn add(&mut self, number: usize, walls: [Spread; N]) {
+    pub(crate) fn add(&mut self, number: usize, walls: [Spread; N]) {
         for (line, wall) in self.0.iter_mut().zip(walls) {
             line.push((number as f64, wall.median));
         }
     }
 
-    fn draw(
+    pub(crate) fn draw(
         self,
         report: &mut Report,
         disk: &Disk,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
-//! cargo bench --bench benchmark -- apply reading     only these parts: apply, cold, growth, reading, family, making,
-//!                                                    memory, codecs; and `million`, which must be named
+//! cargo bench --bench benchmark -- apply reading     only these parts: apply, cold, growth, many, reading, family,
+//!                                                    making, memory, codecs; and `million`, which must be named
 //! cargo bench --bench benchmark -- --set system      only this data set: mixed, system, noise, trees; may be repeated
 //! cargo bench --bench benchmark -- --trees OLD NEW   two releases, each in a directory: the set trees, beside the others
 //! cargo bench --bench benchmark -- --branch RELEASE STABLE   directories of packages: `delta`, in the part making
@@ -71,6 +71,8 @@ mod line;
 mod machine;
 /// Making, checking, signing and publishing patches.
 mod making;
+/// Many patches.
+mod many;
 /// What a command costs.
 mod measure;
 /// Memory for each object.
@@ -269,6 +271,9 @@ fn rest(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) ->
     }
     if options.wants(Part::Growth) {
         growth::run(disk, inputs, options, report)?;
+    }
+    if options.wants(Part::Many) {
+        many::run(disk, options, report)?;
     }
     if options.wants(Part::Reading) {
         reading::run(disk, options, report)?;

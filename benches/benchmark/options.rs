@@ -13,8 +13,10 @@ use crate::sets::Set;
 pub(crate) enum Part {
     /// Applying and backing out the 2,000-file patch, beside the floor and others.
     Apply,
-    /// What it costs as files, records, patches and roots become more.
+    /// What it costs as files, records and roots become more.
     Growth,
+    /// A depot of thousands of patches, hundreds of them in one command, one from under later ones.
+    Many,
     /// Queries as whole processes.
     Reading,
     /// Installing, checking, making and moving packages.

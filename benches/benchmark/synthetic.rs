@@ -106,7 +106,8 @@ fn write_pkginfo(root: &Path, package: &str, patches: impl Iterator<Item = usize
     Ok(fs::write(directory.join("pkginfo"), text)?)
 }
 
-fn package(number: usize) -> String {
+/// The name of the package of this number.
+pub(crate) fn package(number: usize) -> String {
     format!("ACME{number:04}")
 }
 

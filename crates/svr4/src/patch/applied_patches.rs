@@ -8,7 +8,7 @@
 use super::provided::Provided;
 use super::{InstalledInfo, PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
 use crate::package::PkgInst;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::OnceLock;
 
@@ -43,7 +43,11 @@ pub struct AppliedPatch {
 #[derive(Clone, Debug)]
 pub struct AppliedPatches {
     packages: Vec<PatchRecords>,
+    /// The place of each package in the list.
+    places: HashMap<PkgInst, usize>,
     patches: BTreeMap<PatchId, AppliedPatch>,
+    /// The applied patches that name any revision of a base as incompatible, by that base.
+    namers: BTreeMap<String, BTreeSet<PatchId>>,
     /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
     pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
     /// The patches provided, computed at the first question: few patches require one that is not itself
@@ -94,6 +98,8 @@ impl AppliedPatches {
                 patch.extend(applied, id);
             }
         }
+        let places = packages.iter().enumerate().map(|(place, applied)| (applied.package.clone(), place));
+        let places = places.collect();
         let mut obsoleted: BTreeMap<PatchId, Vec<PatchId>> = BTreeMap::new();
         for entry in packages.iter().flat_map(|applied| applied.obsoletes.ids()) {
             obsoleted.entry(entry.clone()).or_default();
@@ -105,16 +111,19 @@ impl AppliedPatches {
                 }
             }
         }
-        Self { packages, patches, obsoleted, provided: OnceLock::new() }
+        let mut namers = BTreeMap::new();
+        for patch in patches.values() {
+            note_namer(&mut namers, patch);
+        }
+        Self { packages, places, patches, namers, obsoleted, provided: OnceLock::new() }
     }
 
     /// Records that a patch was applied to a package, as [`PatchRecords::record_applied`] does, and keeps the relations:
     /// the result is that of [`new`](Self::new) with the changed records, at the cost of the one patch. Returns false, with
     /// nothing changed, if the package is not among those known or has the patch.
     pub fn record_applied(&mut self, package: &PkgInst, id: &PatchId, installed: &InstalledInfo) -> bool {
-        let Some(records) = self.packages.iter_mut().find(|records| records.package == *package) else {
-            return false;
-        };
+        let place = self.places.get(package).copied();
+        let Some(records) = place.and_then(|place| self.packages.get_mut(place)) else { return false };
         if !records.record_applied(id, installed.clone()) {
             return false;
         }
@@ -122,6 +131,7 @@ impl AppliedPatches {
         for entry in &installed.obsoletes {
             self.note_obsoletion(entry, &patch.id);
         }
+        note_namer(&mut self.namers, &patch);
         self.patches.insert(patch.id.clone(), patch);
         self.provided = OnceLock::new();
         true
@@ -147,6 +157,21 @@ impl AppliedPatches {
         if let Err(place) = obsoleters.binary_search(by) {
             obsoleters.insert(place, by.clone());
         }
+    }
+
+    /// Returns the applied patches that name any revision of these patches' bases as incompatible, in the order of listings.
+    pub(super) fn namers<'a>(&'a self, ids: impl Iterator<Item = &'a PatchId>) -> BTreeSet<&'a PatchId> {
+        ids.filter_map(|id| self.namers.get(id.base())).flatten().collect()
+    }
+
+    /// Returns the applied patches that a word of a list of incompatible patches means.
+    pub(super) fn meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
+        meant_by(&self.patches, word).map(|(id, _)| id)
+    }
+
+    /// Returns the applied patches that obsolete one that such a word means.
+    pub(super) fn obsoleting_meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
+        meant_by(&self.obsoleted, word).flat_map(|(_, by)| by)
     }
 
     /// Returns the patches that the applied ones provide, themselves included.
@@ -241,11 +266,28 @@ impl AppliedPatches {
         if is_restricted(incoming) {
             return None;
         }
-        let concerned = self.packages.iter().filter(|applied| packages.contains(&applied.package));
+        let places: BTreeSet<usize> =
+            packages.iter().filter_map(|package| self.places.get(package).copied()).collect();
+        let concerned = places.into_iter().filter_map(|place| self.packages.get(place));
         concerned
             .flat_map(|applied| applied.list.iter().map(move |id| (id, &applied.package)))
             .find(|(id, _)| is_restricted(id))
     }
+}
+
+/// Enters a patch among those that name others as incompatible.
+fn note_namer(namers: &mut BTreeMap<String, BTreeSet<PatchId>>, patch: &AppliedPatch) {
+    for word in &patch.incompatibles {
+        namers.entry(word.base().to_owned()).or_default().insert(patch.id.clone());
+    }
+}
+
+/// The entries that a word of a list of incompatible patches means. Revision zero, which means all of them, is the lowest.
+fn meant_by<'a, T>(
+    patches: &'a BTreeMap<PatchId, T>,
+    word: &PatchId,
+) -> impl Iterator<Item = (&'a PatchId, &'a T)> {
+    patches.range((Included(word), Unbounded)).take_while(move |(id, _)| word.excludes(id))
 }
 
 impl AppliedPatch {

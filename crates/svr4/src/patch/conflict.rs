@@ -51,11 +51,11 @@ impl AppliedPatches {
             let applied = self.present(named).filter(move |applied| *applied != incoming);
             applied.map(move |applied| PatchConflict::IncomingNames { named, applied })
         });
-        let naming = self.iter().filter(move |patch| patch.id != *incoming).filter_map(move |patch| {
-            let mut contained = std::iter::once(incoming).chain(obsoletes);
+        let contained = move || std::iter::once(incoming).chain(obsoletes);
+        let namers = self.namers(contained()).into_iter().filter(move |id| *id != incoming);
+        let naming = namers.filter_map(|id| self.get(id)).filter_map(move |patch| {
             let named =
-                contained.find_map(|id| patch.incompatibles.iter().find(|named| named.excludes(id)))?;
-            // Asked last, because few of thousands of patches name any.
+                contained().find_map(|id| patch.incompatibles.iter().find(|named| named.excludes(id)))?;
             self.superseded(&patch.id)
                 .is_none()
                 .then_some(PatchConflict::AppliedNames { applied: &patch.id, named })
@@ -65,9 +65,8 @@ impl AppliedPatches {
 
     /// Returns the applied patches that `named` means, or that contain one it means.
     fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = &'a PatchId> {
-        let itself = self.effective().map(|patch| &patch.id).filter(|id| named.excludes(id));
-        let entries = self.obsoleted.iter().filter(|(entry, _)| named.excludes(entry));
-        itself.chain(entries.flat_map(|(_, by)| by))
+        let itself = self.meant_by(named).filter(|id| self.superseded(id).is_none());
+        itself.chain(self.obsoleting_meant_by(named))
     }
 }
 

@@ -1,0 +1,104 @@
+//! A depot of 10,000 patches: indexed, indexed again, compared with a root, and 500 of its patches resolved for one.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::offered::{self, Extent};
+use crate::disk::Disk;
+use crate::growth::{clear, inputs_of};
+use crate::line::Line;
+use crate::measure::{Costs, measure};
+use crate::options::Options;
+use crate::random::Random;
+use crate::report::Report;
+use crate::synthetic::{self, Records};
+use crate::table::{Table, grouped, mebibytes, seconds, spread};
+
+/// What each command may take at most, in seconds, and in bytes of memory.
+const INDEX: f64 = 10.0;
+const OTHERS: f64 = 1.0;
+const MEMORY: f64 = 300.0;
+
+pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
+    let extent = options.pick(Extent { bases: 200, revisions: 50 }, Extent { bases: 4, revisions: 5 });
+    let (patches, packages) = (extent.patches(), extent.packages());
+    report.heading(&format!(
+        "A depot of {} patches for {} packages, {}",
+        grouped(patches),
+        grouped(packages),
+        disk.name()
+    ));
+    let scratch = inputs_of(disk, "offered")?;
+    let (depot, root) = (scratch.join("depot"), disk.at("root"));
+    offered::write(&depot, extent)?;
+    synthetic::write(&root, Records { packages, patches: packages * 2, lines: packages * 40 })?;
+    let index = Line::patchadm().words("depot index").arg(&depot);
+    let on_root = |words: &str| Line::patchadm().arg("-R").arg(&root).words(words).arg("-M").arg(&depot);
+    let named = named(extent, options.pick(500, 5));
+    let works = [
+        Work { name: "depot index", line: index.clone(), limit: INDEX, is_first: true },
+        Work { name: "depot index, nothing changed", line: index, limit: OTHERS, is_first: false },
+        Work { name: "analyze all", line: on_root("analyze all"), limit: OTHERS, is_first: false },
+        Work {
+            name: "plan of 500 named patches",
+            line: named.into_iter().fold(on_root("plan"), Line::arg),
+            limit: OTHERS,
+            is_first: false,
+        },
+    ];
+    let mut table = Table::new(&["command", "wall (least–most)", "CPU", "peak memory"]);
+    for work in works {
+        work.measure(&depot, disk, (options, report), &mut table)?;
+    }
+    report.table(&table);
+    clear(&[&scratch, &root])
+}
+
+/// A command about the depot.
+struct Work {
+    name: &'static str,
+    line: Line,
+    /// Seconds.
+    limit: f64,
+    /// Whether what an earlier run has made goes before each run.
+    is_first: bool,
+}
+
+impl Work {
+    fn measure(
+        &self,
+        depot: &Path,
+        disk: &Disk,
+        (options, report): (&Options, &mut Report),
+        table: &mut Table,
+    ) -> Result<()> {
+        let mut costs = Costs::default();
+        for _ in 0..options.runs() {
+            if self.is_first {
+                let made = ["index.json", ".patchadm-index"].map(|name| depot.join(name));
+                made.iter().filter(|path| path.exists()).try_for_each(std::fs::remove_file)?;
+            }
+            costs.0.push(measure(disk, &self.line)?);
+        }
+        let peak = costs.spread(|cost| cost.peak);
+        table.row([
+            self.name.to_owned(),
+            spread(costs.wall()),
+            seconds(costs.spread(|cost| cost.cpu).median),
+            mebibytes(peak.median),
+        ]);
+        report.at_most(disk.name(), self.name, self.limit, costs.wall(), " s");
+        let memory = peak.scaled(1.0 / f64::from(1 << 20));
+        report.at_most(disk.name(), &format!("memory of {}", self.name), MEMORY, memory, " MiB");
+        Ok(())
+    }
+}
+
+/// The ids of so many patches, of any base, each named with its revision.
+fn named(extent: Extent, count: usize) -> Vec<String> {
+    let mut random = Random::seeded(&[18]);
+    let any =
+        |random: &mut Random| Extent::id(random.below(extent.bases), 1 + random.below(extent.revisions));
+    (0..count).map(|_| any(&mut random)).collect()
+}
