@@ -84,9 +84,9 @@ pub fn info(params: &Params, patch: &str) -> Option<Digest> {
     PatchRecordsByName::of(params).info(patch)
 }
 
-/// The records of the applied patches of a package: ledgers have thousands of lines.
+/// The records of the applied patches of a package, read once: ledgers have thousands of lines.
 #[derive(Default)]
-struct PatchRecordsByName<'a>(HashMap<PatchName<'a>, &'a [u8]>);
+pub(super) struct PatchRecordsByName<'a>(HashMap<PatchName<'a>, &'a [u8]>);
 
 /// A word that names a patch: two spellings of one revision are the same.
 #[derive(PartialEq, Eq, Hash)]
@@ -103,7 +103,7 @@ impl<'a> PatchName<'a> {
 }
 
 impl<'a> PatchRecordsByName<'a> {
-    fn of(params: &'a Params) -> Self {
+    pub(super) fn of(params: &'a Params) -> Self {
         let list = params.text("PATCHLIST");
         let listed: HashSet<PatchName<'_>> = list.split([' ', '\t', ',']).map(PatchName::of).collect();
         let mut records = HashMap::new();
@@ -116,7 +116,8 @@ impl<'a> PatchRecordsByName<'a> {
         Self(records)
     }
 
-    fn info(&self, patch: &str) -> Option<Digest> {
+    /// Computes the digest of a patch's record, as [`info`] does.
+    pub(super) fn info(&self, patch: &str) -> Option<Digest> {
         let mut hashing = Hashing::new(*self.0.get(&PatchName::of(patch))?);
         std::io::copy(&mut hashing, &mut std::io::sink()).ok()?;
         Some(hashing.finish().1)

@@ -7,7 +7,7 @@ use patchadm_changeset::ledgers::{LedgerDraft, LedgerInput, Ledgers};
 use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
 
 use super::archive::{self, ArchiveError, OutsideAccess};
-use super::ledger::{self, LedgerFault, info, retain_counting};
+use super::ledger::{self, LedgerFault, PatchRecordsByName, retain_counting};
 use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
 use patchadm_changeset::plan::{
@@ -80,25 +80,19 @@ impl<'p> RootLedgerDraft<'p> {
         applied.is_empty() && adopted.is_empty() && rewritten.is_empty() && self.classic.is_empty()
     }
 
-    fn add(&self, ledger: &mut Ledger, run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) {
-        if let Some(line) = self.line(run, source, patch, undo) {
+    fn add(ledger: &mut Ledger, run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) {
+        if let Some(line) = Self::line(run, source, patch, undo) {
             ledger.set(line);
         }
     }
 
     /// Builds the line of a patch, or `None` if the package does not record the patch, because such a line would not
     /// count.
-    fn line(
-        &self,
-        run: &str,
-        source: &LedgerSources<'_>,
-        patch: &str,
-        undo: LedgerUndo,
-    ) -> Option<LedgerLine> {
+    fn line(run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),
             patch: patch.to_owned(),
-            info: info(self.params.as_ref()?, patch)?,
+            info: source.records.info(patch)?,
             undo,
             scripts: source.scripts(patch),
             snapshot: None,
@@ -119,12 +113,13 @@ impl LedgerDraft for RootLedgerDraft<'_> {
     }
 
     fn bytes(&self, run: &str, written: &LedgerInput<'_>) -> Result<Vec<u8>, Cause> {
-        let source = &LedgerSources(written);
+        let records = self.params.as_ref().map(PatchRecordsByName::of).unwrap_or_default();
+        let source = &LedgerSources { written, records };
         let mut ledger = self.kept.clone();
         let package = &self.change.package;
         for patch in &self.classic {
             if let Some(undo) = source.found(package, patch, true)? {
-                self.add(&mut ledger, run, source, patch, undo);
+                Self::add(&mut ledger, run, source, patch, undo);
             }
         }
         for archive in &self.change.adopted {
@@ -134,14 +129,14 @@ impl LedgerDraft for RootLedgerDraft<'_> {
                 None => (LedgerUndo::None(WhyNone::NoUndo), Some(b3)),
             };
             let known = self.kept.line(&archive.patch).map(|known| known.scripts.clone());
-            if let Some(line) = self.line(run, source, &archive.patch, undo) {
+            if let Some(line) = Self::line(run, source, &archive.patch, undo) {
                 let scripts = known.unwrap_or_default();
                 ledger.set(LedgerLine { scripts, manifest, is_adopted: true, ..line });
             }
         }
         for applied in &self.change.applied {
             let undo = source.undo_of(package, applied)?;
-            if let Some(line) = self.line(run, source, &applied.patch, undo) {
+            if let Some(line) = Self::line(run, source, &applied.patch, undo) {
                 let snapshot = source.digest_at(package, applied, &UndoPlace::Snapshot);
                 let manifest = source.digest_at(package, applied, &UndoPlace::ManifestOnly);
                 ledger.set(LedgerLine { snapshot, manifest, ..line });
@@ -158,7 +153,11 @@ impl LedgerDraft for RootLedgerDraft<'_> {
 }
 
 /// The sources of a run's ledger lines.
-struct LedgerSources<'a>(&'a LedgerInput<'a>);
+struct LedgerSources<'a> {
+    written: &'a LedgerInput<'a>,
+    /// The records of the package's patches after the run.
+    records: PatchRecordsByName<'a>,
+}
 
 impl LedgerSources<'_> {
     /// Returns the undo data of a patch applied by the run.
@@ -201,7 +200,7 @@ impl LedgerSources<'_> {
             UndoPlace::Save => UndoLocation::Save,
             UndoPlace::Remote(path) => UndoLocation::Host(host_path(&path)?.as_bytes().to_vec()),
             UndoPlace::Beside(_) => {
-                let mut archives = self.0.plan.undo.iter();
+                let mut archives = self.written.plan.undo.iter();
                 let undo = archives.find(|undo| undo.package == *package && undo.patch == patch);
                 let Some(path) = undo.and_then(|undo| undo.outside(run)) else { return Ok(None) };
                 UndoLocation::Host(host_path(&path)?.as_bytes().to_vec())
@@ -214,10 +213,11 @@ impl LedgerSources<'_> {
 
     /// Returns the archive that the run has written for a patch, and its place.
     fn written_for(&self, package: &PkgInst, patch: &str) -> Option<(WrittenArchive, UndoPlace)> {
-        let mut archives = self.0.plan.undo.iter().enumerate();
+        let mut archives = self.written.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == patch);
-        let planned = planned.and_then(|(at, undo)| Some((*self.0.written.get(&at)?, undo.place.clone())));
-        planned.or_else(|| self.0.saved.get(&(package.clone(), patch.to_owned())).cloned())
+        let planned =
+            planned.and_then(|(at, undo)| Some((*self.written.written.get(&at)?, undo.place.clone())));
+        planned.or_else(|| self.written.saved.get(&(package.clone(), patch.to_owned())).cloned())
     }
 
     /// Returns the digest of the archive written for a patch if it has this place: the snapshot beside an archive
@@ -229,8 +229,8 @@ impl LedgerSources<'_> {
 
     /// Finds the existing archive of a patch as it lies on disk.
     fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<LedgerUndo>, Cause> {
-        let host = self.0.root.elsewhere(Path::new("/"))?;
-        let view = RecordView::live(self.0.root);
+        let host = self.written.root.elsewhere(Path::new("/"))?;
+        let view = RecordView::live(self.written.root);
         let Ok(found) = archive::find(&view, &host, package, patch, &OutsideAccess::planned()) else {
             return Ok(None);
         };
@@ -245,7 +245,7 @@ impl LedgerSources<'_> {
     fn scripts(&self, patch: &str) -> BTreeMap<String, Digest> {
         let Ok(directory) = places::patches().join(patch.as_bytes()) else { return BTreeMap::new() };
         let scripts = KEPT_SCRIPTS.iter().filter_map(|name| {
-            let text = kept_script(self.0.plan, &directory, name)?;
+            let text = kept_script(self.written.plan, &directory, name)?;
             Some(((*name).to_owned(), Digest::of(text)))
         });
         scripts.collect()
@@ -307,7 +307,8 @@ fn moved_classics(
         }
         _ => None,
     });
-    let unknown = moved.filter(|patch| kept.line(patch).is_none() && info(params, patch).is_some());
+    let recorded = PatchRecordsByName::of(params);
+    let unknown = moved.filter(|patch| kept.line(patch).is_none() && recorded.info(patch).is_some());
     Ok(unknown.filter(|patch| is_classic(patch)).collect())
 }
 

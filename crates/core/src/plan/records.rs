@@ -70,7 +70,7 @@ pub(super) fn files(
     let written = |name: String, bytes: Vec<u8>| NewRecord { name, bytes, mtime: None };
     let pkginfo = params::write(new);
     // What is recorded has to be read again, if only to take the patch back: lists of ids add up.
-    params::ParamFile::parse(&pkginfo).map_err(|error| Reason::BadPkginfo {
+    params::read(&pkginfo).map_err(|error| Reason::BadPkginfo {
         package: package.to_string(),
         reason: format!("with what is to be recorded in it, {error}"),
     })?;

@@ -137,6 +137,31 @@ impl AppliedPatches {
         true
     }
 
+    /// Records that a patch was backed out of all its packages, as [`PatchRecords::record_backed_out`] does, and keeps the
+    /// relations: the result is that of [`new`](Self::new) with the changed records. Returns false, with nothing changed, if
+    /// it is not applied.
+    pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
+        let Some(patch) = self.patches.remove(id) else { return false };
+        for place in patch.packages.iter().filter_map(|package| self.places.get(package)) {
+            if let Some(records) = self.packages.get_mut(*place) {
+                records.record_backed_out(id);
+            }
+        }
+        for entry in &patch.obsoletes {
+            let is_counted =
+                self.packages.iter().any(|applied| applied.obsoletes.ids().any(|id| id == entry));
+            match self.obsoleted.get_mut(entry) {
+                Some(by) if is_counted => by.retain(|other| other != id),
+                _ => drop(self.obsoleted.remove(entry)),
+            }
+        }
+        for word in &patch.incompatibles {
+            self.namers.get_mut(word.base()).map(|namers| namers.remove(id));
+        }
+        self.provided = OnceLock::new();
+        true
+    }
+
     /// Combines what all packages record of an applied patch.
     fn combined(&self, id: &PatchId) -> AppliedPatch {
         let mut patch: Option<AppliedPatch> = None;
@@ -453,12 +478,27 @@ pub(super) mod tests {
         assert_eq!(shown, ["99-01 1  ", "900-02 2 7-7 1-1 2-1"]);
     }
 
+    impl AppliedPatches {
+        /// Whether this is what these records say.
+        fn is_as_read(&self, packages: &[PatchRecords]) -> bool {
+            let read = Self::new(packages.to_vec());
+            let namers = |all: &Self| -> Vec<(String, BTreeSet<PatchId>)> {
+                all.namers.clone().into_iter().filter(|(_, ids)| !ids.is_empty()).collect()
+            };
+            self.packages == read.packages
+                && self.patches == read.patches
+                && self.obsoleted == read.obsoleted
+                && namers(self) == namers(&read)
+        }
+    }
+
     proptest! {
         #[test]
         fn a_patch_recorded_later_is_related_as_if_it_had_been_read(
             applied in prop::collection::vec(
-                ("[A-C]", "[1-3]-0?[1-3]", prop::collection::vec("[1-4]-[1-3]", 0..3), prop::option::of("[1-3]-[1-3]")), 1..12),
+                ("[A-C]", "[1-3]-0?[1-3]", prop::collection::vec("[1-4]-[1-3]", 0..3), prop::option::of("[1-3]-[0-3]")), 1..12),
             counted in prop::collection::vec("[1-4]-[1-3]", 0..2),
+            gone in prop::collection::vec("[1-3]-[1-3]", 0..4),
         ) {
             let mut packages: Vec<PatchRecords> = ["A", "B", "C"].map(|name| PatchRecords::none(package(name))).into();
             packages[0].obsoletes.count_up(&PatchList::parse(&counted.join(" "), "-").unwrap());
@@ -466,16 +506,19 @@ pub(super) mod tests {
             for (name, patch, obsoletes, requires) in applied {
                 let installed = InstalledInfo {
                     obsoletes: PatchList::parse(&obsoletes.join(" "), "-").unwrap(),
-                    requires: Requirements::parse(&requires.unwrap_or_default(), "-").unwrap(),
+                    requires: Requirements::parse(requires.as_deref().unwrap_or_default(), "-").unwrap(),
+                    incompatibles: PatchList::parse(requires.as_deref().unwrap_or_default(), "-").unwrap(),
                     ..InstalledInfo::default()
                 };
                 let records = packages.iter_mut().find(|records| records.package == package(&name)).unwrap();
                 let is_new = records.record_applied(&id(&patch), installed.clone());
                 prop_assert_eq!(known.record_applied(&package(&name), &id(&patch), &installed), is_new);
-                let read = AppliedPatches::new(packages.clone());
-                prop_assert_eq!(&known.packages, &read.packages);
-                prop_assert_eq!(&known.patches, &read.patches);
-                prop_assert_eq!(&known.obsoleted, &read.obsoleted);
+                prop_assert!(known.is_as_read(&packages));
+            }
+            for patch in gone {
+                let changed = packages.iter_mut().filter_map(|records| records.record_backed_out(&id(&patch)).then_some(()));
+                prop_assert_eq!(known.record_backed_out(&id(&patch)), changed.count() > 0);
+                prop_assert!(known.is_as_read(&packages));
             }
         }
     }

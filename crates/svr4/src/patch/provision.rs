@@ -36,11 +36,8 @@ impl AppliedPatches {
             // What others provide does not go through it.
             return Vec::new();
         }
-        let mut packages = self.packages().to_vec();
-        for applied in &mut packages {
-            applied.record_backed_out(id);
-        }
-        let after = Self::new(packages);
+        let mut after = self.clone();
+        after.record_backed_out(id);
         let mut unmet = Vec::new();
         for patch in after.effective() {
             for requirement in &patch.requires {

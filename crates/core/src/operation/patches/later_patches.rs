@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::database::archive::ArchiveError;
-use crate::database::{RecordView, installed, ledger};
+use crate::database::{RecordView, installed};
 use crate::format::ledger::Ledger;
 use crate::inventory::{Installed, Inventory};
 use crate::operation::failure::Failure;
+use crate::operation::patches::ledgers::LedgerCache;
 use crate::plan::patch::backout_input::Elsewhere;
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState};
 use patchadm_changeset::format::run::Run;
@@ -113,10 +114,11 @@ pub(super) fn latest_run_first(
     applied: &AppliedPatches,
     ids: Vec<PatchId>,
 ) -> Vec<PatchId> {
+    let ledgers = LedgerCache::default();
     let run = |id: &PatchId| {
         let mut packages = applied.get(id)?.packages.iter();
-        let by = packages
-            .find_map(|package| applied_by(&ledger::counting(view, package).ok()?, &id.to_string()))?;
+        let by =
+            packages.find_map(|package| applied_by(&*ledgers.of(view, package).ok()?, &id.to_string()))?;
         (!by.is_adoption).then_some(by.number)
     };
     let Some(runs) = ids.iter().map(run).collect::<Option<Vec<u64>>>() else { return ids };

@@ -23,7 +23,7 @@ use crate::plan::refusal::{Command, Reason, Refusal};
 pub fn may_back_out(
     id: &PatchId,
     inventory: &Inventory,
-    applied: Result<AppliedPatches, Reason>,
+    applied: Result<&AppliedPatches, Reason>,
     policy: &Policy,
     force: bool,
 ) -> Result<Vec<PkgInst>, Refusal> {
@@ -33,7 +33,7 @@ pub fn may_back_out(
         let half = |(package, installed)| why_interrupted(package, installed, id, &policy.separator);
         match packages.find_map(half) {
             Some(reason) => Err(reason),
-            None => may_go(id, &applied, inventory, policy, force),
+            None => may_go(id, applied, inventory, policy, force),
         }
     };
     rules().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))

@@ -185,7 +185,9 @@ impl World {
         options: &BackOutOptions,
     ) -> Result<PatchPlan, Refusal> {
         let (id, inventory, policy) = (super::id(id), &self.inventory, &self.policy);
-        let packages = may_back_out(&id, inventory, applied(inventory), policy, self.force)?;
+        let applied = applied(inventory);
+        let packages =
+            may_back_out(&id, inventory, applied.as_ref().map_err(Clone::clone), policy, self.force)?;
         let sources = UndoSources { archives, later: &[] };
         back_out(&[GoingPatch { id, packages }], sources, inventory, policy, options, &now())
     }
@@ -229,13 +231,9 @@ impl World {
         let mut going = Vec::new();
         let mut records = applied(inventory).unwrap();
         for id in &parsed {
-            let packages = may_back_out(id, inventory, Ok(records.clone()), policy, self.force)?;
+            let packages = may_back_out(id, inventory, Ok(&records), policy, self.force)?;
             going.push(GoingPatch { id: id.clone(), packages });
-            let mut packages = records.into_packages();
-            for package in &mut packages {
-                let _ = package.record_backed_out(id);
-            }
-            records = AppliedPatches::new(packages);
+            records.record_backed_out(id);
         }
         let mut removal = self.removal.clone();
         removal.later.retain(|(_, patch), _| !ids.contains(&patch.as_str()));

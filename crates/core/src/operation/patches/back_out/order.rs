@@ -1,5 +1,7 @@
 //! The order in which several patches of one patchrm(1M) are taken.
 
+use std::collections::BTreeMap;
+
 use crate::database::RecordView;
 use crate::operation::patches::later_patches::latest_run_first;
 use crate::operation::patches::order::in_order;
@@ -15,14 +17,13 @@ pub(super) fn dependents_first(
     if ids.len() < 2 {
         return ids;
     }
-    let place = |id: &PatchId| {
-        applied
-            .packages()
-            .iter()
-            .filter_map(|package| package.list.iter().position(|other| other == id))
-            .max()
-    };
-    ids.sort_by_key(|id| std::cmp::Reverse(place(id)));
+    let mut places: BTreeMap<&PatchId, usize> = BTreeMap::new();
+    let listed = applied.packages().iter().flat_map(|package| package.list.iter().enumerate());
+    for (place, id) in listed {
+        let last = places.entry(id).or_default();
+        *last = place.max(*last);
+    }
+    ids.sort_by_key(|id| std::cmp::Reverse(places.get(id).copied()));
     ids = latest_run_first(&RecordView::live(&ground.root), applied, ids);
     in_order(ids, |id| (Some(id.clone()), needed_by(applied, id)))
 }

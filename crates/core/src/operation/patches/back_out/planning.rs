@@ -25,7 +25,7 @@ use crate::plan::patch::engine::BACKING_OUT;
 use crate::plan::patch::later::taking_over;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::refusal::{Command, Reason, Refusal};
-use patchadm_svr4::patch::{AppliedPatches, PatchId};
+use patchadm_svr4::patch::PatchId;
 
 /// A backout that was planned, with what it restores from and what it was planned with.
 pub(super) struct PlannedBackout {
@@ -144,7 +144,9 @@ fn plan_meanwhile(
     let (hooks, notes) = kept_hooks(input, id)?;
     let options = BackOutOptions { scripts: input.choice.clone(), notes, hooks, ..Default::default() };
     let mut rules = rules(input, std::slice::from_ref(id))?;
-    let packages = may_back_out(id, &rules, input.applied(&rules), &input.ground.policy, input.force)
+    let applied = input.applied(&rules);
+    let applied = applied.as_ref().map_err(Clone::clone);
+    let packages = may_back_out(id, &rules, applied, &input.ground.policy, input.force)
         .map_err(|refusal| lost(input, id, refusal))?;
     let marker = std::mem::take(&mut rules.marker);
     let going = vec![GoingPatch { id: id.clone(), packages }];
@@ -182,14 +184,10 @@ fn plan_together_meanwhile(
     })?;
     let mut going = Vec::new();
     for id in ids {
-        let packages = may_back_out(id, &rules, Ok(applied.clone()), &input.ground.policy, input.force)
+        let packages = may_back_out(id, &rules, Ok(&applied), &input.ground.policy, input.force)
             .map_err(|refusal| lost(input, id, refusal))?;
         going.push(GoingPatch { id: id.clone(), packages });
-        let mut packages = applied.into_packages();
-        for package in &mut packages {
-            let _ = package.record_backed_out(id);
-        }
-        applied = AppliedPatches::new(packages);
+        applied.record_backed_out(id);
     }
     let marker = std::mem::take(&mut rules.marker);
     let opened = OpenedUndo::of(input, &going, &mut rules, (&marker, &mut *digesting))?;

@@ -9,10 +9,10 @@ use super::request::BackOutOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::session::{Session, patch_record};
-use crate::plan::Plan;
 use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::{Change, Plan};
 use patchadm_changeset::transaction::Receipt;
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 /// What would become of patches that go as one run, the last applied first. None where they cannot go as one; an error
@@ -79,27 +79,32 @@ fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
             owners.entry(path).or_insert(&undo.patch);
         }
     }
-    let last = ids.last();
-    let portion = |id: &PatchId| {
-        let is_last = last == Some(id);
-        let owner = |path: &ObjectPath| owners.get(path).copied().or(last);
-        let changes = all.changes.iter().filter(|change| owner(&change.path) == Some(id)).cloned();
-        let mut packages = Vec::new();
-        for undo in planned.undo.iter().filter(|undo| undo.patch == *id) {
-            packages.push(undo.package.clone());
+    let mut changes: BTreeMap<&PatchId, Vec<Box<Change>>> = BTreeMap::new();
+    for change in &all.changes {
+        if let Some(owner) = owners.get(&change.path).copied().or(ids.last()) {
+            changes.entry(owner).or_default().push(change.clone());
         }
+    }
+    let mut packages: BTreeMap<&PatchId, Vec<PkgInst>> = BTreeMap::new();
+    for undo in &planned.undo {
+        packages.entry(&undo.patch).or_default().push(undo.package.clone());
+    }
+    let portion = |id: &PatchId| {
+        let is_last = ids.last() == Some(id);
         let plan = Plan {
             patches: vec![id.to_string()],
-            packages,
-            changes: changes.collect(),
+            packages: packages.remove(id).unwrap_or_default(),
+            changes: changes.remove(id).unwrap_or_default(),
+            space: if is_last { all.space.clone() } else { Vec::new() },
+            notes: if is_last { all.notes.clone() } else { Vec::new() },
+            command: all.command,
+            trailer: all.trailer.clone(),
+            signature: all.signature.clone(),
             records: Vec::new(),
             contents: BTreeMap::new(),
             undo: Vec::new(),
             versions: Vec::new(),
-            space: if is_last { all.space.clone() } else { Vec::new() },
             discard: Vec::new(),
-            notes: if is_last { all.notes.clone() } else { Vec::new() },
-            ..all.clone()
         };
         (id.clone(), plan)
     };

@@ -9,7 +9,7 @@ use crate::plan::script_schedule::INSTALL_LOCK;
 use crate::plan::{RecordChange, TreeContent, TreeFile};
 use patchadm_changeset::RecordFile;
 use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp, Xattrs};
-use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::params;
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
 impl ProjectedRoot {
@@ -60,9 +60,9 @@ impl ProjectedRoot {
         let Some((package, name)) = split(path) else { return };
         let Some(installed) = self.inventory.packages.get_mut(&package) else { return };
         if name == b"pkginfo"
-            && let Ok(parsed) = ParamFile::parse(&file.bytes)
+            && let Ok(params) = params::read(&file.bytes)
         {
-            installed.params = parsed.params();
+            installed.params = params;
         }
         let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         let above = ends.filter_map(|end| name.get(..end)).filter(|above| *above != b"save");
