@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{RecordView, installed, saves};
-use crate::format::handed_down::HANDED_DOWN;
 use crate::format::ledger::SNAPSHOT;
 use crate::inventory::Save;
 use crate::operation::content::NoContent;
@@ -230,7 +229,7 @@ impl GivenUp {
         }
         let files = save.archive.iter().map(String::as_str);
         let files = files.chain(save.remote.as_ref().map(|_| "remote"));
-        for file in files.chain(["undo.b3", HANDED_DOWN]) {
+        for file in files.chain(["undo.b3"]) {
             let path = at(file)?;
             if view.look(&path).map_err(ArchiveError::from)?.is_some() {
                 self.records.push(RecordChange::RemoveFile(path));
