@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use super::world::regular;
 use super::*;
 use crate::plan::refusal::{HandOnProblem, Reason};
 use crate::policy::Edited;
