@@ -79,6 +79,21 @@ fn an_archive_elsewhere_goes_after_the_commit() {
 }
 
 #[test]
+fn an_archive_that_was_moved_elsewhere_is_named_and_goes_after_the_commit() {
+    let stage = stage();
+    let moved = stage.beside("moved");
+    fs::rename(stage.beside("undo"), &moved).unwrap();
+    let before = stage.everything();
+    let said = stage.run("commit -R @ROOT@ 200-01").fails(12);
+    assert!(said.contains("--undo-dir"), "{said}");
+    assert!(before.difference(&stage.everything()).is_empty());
+    stage.run(&format!("commit --undo-dir {} -R @ROOT@ 200-01", moved.display())).ok();
+    assert!(!moved.join("200-01").exists(), "{:?}", fs::read_dir(&moved).unwrap().collect::<Vec<_>>());
+    assert_eq!(undo_of(&stage, "200-01"), "committed");
+    stage.run("verify -R @ROOT@").ok();
+}
+
+#[test]
 fn the_newest_stay_removable() {
     let stage = stage();
     stage.run("commit --keep 1 -R @ROOT@").ok();

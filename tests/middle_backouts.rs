@@ -1,6 +1,7 @@
 //! Patches that go while later ones with the same paths stay: what they saved goes into the undo data of those.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_rootfs::Digest;
@@ -177,6 +178,94 @@ fn pkgadd_takes_a_rewritten_archive_back() {
         assert!(differences.is_empty(), "known: {is_known}: {differences}");
         assert_eq!(stage.lines(), alone.lines());
     }
+}
+
+/// What a patch had found of parameters and record files goes into the next archive, in every form that is read back.
+#[test]
+fn parameters_and_records_come_back_from_a_rewritten_archive_by_patchrm_and_by_pkgadd() {
+    let package = |id: &str, text: &str| {
+        let package = Package::new("ACMEweb").file(&format!("share/{id}"), 0o644, id).param("WORD", text);
+        package.information("copyright", &format!("{text}\n"))
+    };
+    let base = || Package::new("ACMEweb").file("share/base", 0o644, "base").param("WORD", "base");
+    let shown = |stage: &Scenario| {
+        let word = stage.run("pkgparam -R @ROOT@ ACMEweb WORD").ok();
+        (word, fs::read_to_string(stage.at("/var/sadm/pkg/ACMEweb/install/copyright")).ok())
+    };
+    for how in ["patchrm -R @ROOT@ 200-01", "known", "unknown"] {
+        let stage = Scenario::with(&[base()]);
+        stage.file("/var/sadm/install/admin/default", NOCHECK);
+        let at_first = shown(&stage);
+        stage.patchadd("", &Patch::of("100-01", package("100-01", "first"))).ok();
+        stage.patchadd("", &Patch::of("200-01", package("200-01", "second"))).ok();
+        stage.run("patchrm -R @ROOT@ 100-01").ok();
+        assert!(!save(&stage, "200-01").join("handed-down").exists());
+        assert_eq!(line_of(&stage, "200-01")["undo"], digest(&save(&stage, "200-01").join("undo.gz")));
+        assert_eq!(shown(&stage), ("second\n".to_owned(), Some("second\n".to_owned())));
+        if how.starts_with("patchrm") {
+            stage.run(how).ok();
+        } else {
+            fs::copy(save(&stage, "200-01").join("undo.gz"), stage.beside("taken-back")).unwrap();
+            fs::write(stage.beside("response"), "OLDLIST=\"200-01\"\n").unwrap();
+            if how == "unknown" {
+                stage.forget_ledgers();
+            }
+            let response = stage.beside("response");
+            let line = format!("pkgadd -n -R @ROOT@ -r {} -d taken-back ACMEweb", response.display());
+            let run = stage.run(&line);
+            assert_eq!(run.code, 0, "{how}: {run:?}");
+        }
+        // A pkgadd that knows nothing of the root leaves the information files of the archive, which has none.
+        let found = shown(&stage);
+        assert_eq!(found.0, at_first.0, "{how}");
+        assert!(how == "unknown" || found == at_first, "{how}: {found:?}");
+    }
+}
+
+/// A run with scripts writes undo data of other patches anew, too.
+#[test]
+fn a_patch_with_a_script_of_its_own_leaves_the_next_archive_as_if_it_had_never_been() {
+    let stage = Scenario::with(&[web().param("WORD", "base")]);
+    let earlier = Package::new("ACMEweb").file("lib/w", 0o644, "wA\n").param("WORD", "first");
+    let earlier = Patch::of("100-01", earlier).beside("prebackout", "#!/bin/sh\nexit 0\n");
+    let delivered = earlier.directory(&stage);
+    fs::set_permissions(delivered.join("prebackout"), fs::Permissions::from_mode(0o755)).unwrap();
+    stage.run(&format!("patchadd -R @ROOT@ {}", delivered.display())).ok();
+    let later = Package::new("ACMEweb").file("bin/new", 0o755, "new\n").param("WORD", "second");
+    stage.patchadd("", &Patch::of("200-01", later)).ok();
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    assert_eq!(line_of(&stage, "200-01")["undo"], digest(&save(&stage, "200-01").join("undo.gz")));
+    stage.run("verify -R @ROOT@").ok();
+    stage.run("patchrm -R @ROOT@ 200-01").ok();
+    assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb WORD").ok(), "base\n");
+    is_as_with(&stage, &[]);
+}
+
+#[test]
+fn an_archive_elsewhere_that_cannot_be_reached_is_asked_for_before_anything_is_changed() {
+    let stage = Scenario::with(&[web()]);
+    let elsewhere = stage.beside("undo");
+    fs::create_dir(&elsewhere).unwrap();
+    stage.patchadd("", &patch("100-01")).ok();
+    stage.patchadd(&format!("-B {}", elsewhere.display()), &patch("200-01")).ok();
+    fs::rename(&elsewhere, stage.beside("away")).unwrap();
+    let before = stage.everything();
+    let said = stage.run("patchrm -R @ROOT@ 100-01").fails(12);
+    assert!(said.contains("200-01"), "{said}");
+    assert!(before.difference(&stage.everything()).is_empty());
+    stage.run(&format!("patchrm -B {} -R @ROOT@ 100-01", stage.beside("away").display())).ok();
+    is_as_with(&stage, &["200-01"]);
+}
+
+/// The archive of the same patch in another root has what that root had.
+#[test]
+fn an_archive_of_another_root_is_refused_before_anything_is_changed() {
+    let (stage, other) = (with(&["100-01", "200-01"], ""), with(&["200-01"], ""));
+    fs::copy(save(&other, "200-01").join("undo.gz"), save(&stage, "200-01").join("undo.gz")).unwrap();
+    let before = stage.everything();
+    let said = stage.run("patchrm -R @ROOT@ 100-01").fails(4);
+    assert!(said.contains("save/200-01/undo.gz"), "{said}");
+    assert!(before.difference(&stage.everything()).is_empty());
 }
 
 #[test]

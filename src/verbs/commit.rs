@@ -1,5 +1,7 @@
 //! `patchadm commit`: gives undo data up, so that patches can no longer be backed out.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::options::VerbOptions;
@@ -25,6 +27,9 @@ struct CommitArgs {
     /// That of all patches but the newest N
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
     /// Say what would be given up, change nothing
     #[arg(long)]
     dry_run: bool,
@@ -42,7 +47,7 @@ struct CommitArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let CommitArgs { superseded, keep, dry_run, wait, owner, common, ids } = parse(call, USAGE)?;
+    let CommitArgs { superseded, keep, undo_dir, dry_run, wait, owner, common, ids } = parse(call, USAGE)?;
     if ids.is_empty() && !superseded && keep.is_none() {
         let message = "no patch is named".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
@@ -51,7 +56,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if !dry_run {
         call.output.heedless();
     }
-    let request = CommitRequest { ids, superseded, keep, dry_run };
+    let request = CommitRequest { ids, superseded, keep, undo_dir, dry_run };
     let result =
         call.change(&root, Command::Commit.name(), wait, |caller| commit_patches(&root, &request, caller))?;
     match result {

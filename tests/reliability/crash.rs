@@ -11,8 +11,8 @@ use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
-use crate::reliability::picture::{Picture, strays};
-use crate::reliability::stories::{Command, MENDED, SCRIPTED, STORIES, Story, Trial};
+use crate::reliability::picture::{Picture, strangers, strays};
+use crate::reliability::stories::{Command, ELSEWHERE, MENDED, SCRIPTED, STORIES, Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
 
 /// A door that counts.
@@ -82,6 +82,10 @@ impl Legal {
         if !left.is_empty() {
             return Err(format!("left behind: {}", left.join(", ")));
         }
+        let strangers = strangers(&trial.root());
+        if !strangers.is_empty() {
+            return Err(format!("not what the ledger names: {}", strangers.join(", ")));
+        }
         let (first, others) = self.0.split_first().unwrap();
         if found.is(first) {
             return Ok(0);
@@ -137,7 +141,7 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 #[test]
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    for story in STORIES.iter().chain(&SCRIPTED).chain(&MENDED).map(|told| told()) {
+    for story in STORIES.iter().chain(&SCRIPTED).chain(&MENDED).chain(&ELSEWHERE).map(|told| told()) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));
@@ -150,7 +154,8 @@ fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
 #[test]
 fn recovery_may_be_killed_before_any_of_its_changes() {
     let tried = AtomicUsize::new(0);
-    for story in STORIES.iter().chain(&SCRIPTED).step_by(sample_or_whole(4, 1)).map(|told| told()) {
+    let stories = ELSEWHERE.iter().chain(&STORIES).chain(&SCRIPTED);
+    for story in stories.step_by(sample_or_whole(4, 1)).map(|told| told()) {
         let legal = Legal::of(&story);
         let points = spread(changes_of(&story), sample_or_whole(2, 12));
         in_parallel(&points, |&number| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use patchadm_changeset::format::journal::parse_head;
 use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS, RecordedType};
@@ -11,14 +11,17 @@ use patchadm_container as container;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::format::{cpio, datastream};
 
+use serde_json::Value;
+
 use crate::records::OWN;
+use crate::reliability::stories::OUTSIDE;
 use crate::tree::Tree;
 
 /// The software and the whole package database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Picture {
-    /// To the last attribute and byte.
-    exact: Tree,
+    /// To the last attribute and byte, but for where archives outside the root are.
+    exact: BTreeMap<String, Vec<String>>,
     /// The same of two roots on which the same happened: without times of records, the numbers of runs, and the times
     /// of directories in undo archives.
     alike: BTreeMap<String, String>,
@@ -26,9 +29,24 @@ pub(crate) struct Picture {
 
 impl Picture {
     pub(crate) fn of(root: &Path) -> Self {
-        let exact = Tree::of(root, &OWN);
-        let alike = exact.objects().iter().map(|(path, columns)| (path.clone(), alike(root, path, columns)));
-        Self { alike: alike.collect(), exact }
+        let mut exact = Tree::of(root, &OWN).objects().clone();
+        for (path, columns) in exact.iter_mut().filter(|(path, _)| path.ends_with("/remote")) {
+            columns[4].clear();
+            columns[5] = pointer(root, &fs::read_to_string(root.join(path)).unwrap());
+        }
+        let alike = exact.iter().map(|(path, columns)| (path.clone(), alike(root, path, columns)));
+        let mut alike: BTreeMap<String, String> = alike.collect();
+        let outside = root.with_file_name(OUTSIDE);
+        if outside.exists() {
+            for (path, columns) in Tree::of(&outside, &[]).objects() {
+                let name = format!("outside {}", without_run(path));
+                let content =
+                    if columns[0] == "100000" { archive(&outside.join(path)) } else { String::new() };
+                alike.insert(name.clone(), [&columns[..4], &[content]].concat().join("\t"));
+                exact.insert(name, columns.clone());
+            }
+        }
+        Self { exact, alike }
     }
 
     /// Whether this is the same root, with nothing changed at all. Only the log of a patch may be longer.
@@ -75,6 +93,7 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
                 let text = fs::read_to_string(root.join(path)).unwrap();
                 Some(text.get(16..).unwrap_or("torn").to_owned())
             }
+            "remote" => Some(columns[5].clone()),
             "log" => Some(log(root, &fs::read_to_string(root.join(path)).unwrap())),
             _ => None,
         };
@@ -86,12 +105,63 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
     columns.join("\t")
 }
 
+/// A pointer without what no two roots have in common: the directory beside them, and the numbers of runs.
+fn pointer(root: &Path, text: &str) -> String {
+    let directory = root.parent().unwrap().display().to_string();
+    text.lines().map(|line| without_run(&line.replace(&directory, "@BESIDE@"))).collect::<Vec<_>>().join("|")
+}
+
+/// A path with the name of a run in that of an archive left out.
+fn without_run(path: &str) -> String {
+    match path.rsplit_once("/undo-") {
+        Some((directory, name)) => {
+            let suffix = name.split_once('.').map_or("", |(_, suffix)| suffix);
+            format!("{directory}/undo-RUN.{suffix}")
+        }
+        None => path.to_owned(),
+    }
+}
+
+/// The archives that are not those that the ledgers of a root name.
+pub(crate) fn strangers(root: &Path) -> Vec<String> {
+    let ledgers = root.join("var/sadm/patchadm/ledger");
+    let mut found = Vec::new();
+    for package in names(&ledgers) {
+        let text = fs::read_to_string(ledgers.join(&package)).unwrap();
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            let save = root.join("var/sadm/pkg").join(&package).join("save").join(word("patch"));
+            let is_archive = |name: &String| {
+                ["undo", "undo.gz", "undo.Z", "obsolete", "obsolete.gz", "obsolete.Z"]
+                    .contains(&name.as_str())
+            };
+            let archive = match word("where").as_str() {
+                "save" => names(&save).into_iter().find(is_archive).map(|name| save.join(name)),
+                place => Some(PathBuf::from(place)),
+            };
+            let named = [(archive, "undo"), (Some(save.join("snapshot/undo.gz")), "snapshot")];
+            for (archive, word_of) in named {
+                let bytes = archive.as_ref().and_then(|archive| fs::read(archive).ok());
+                let Some(bytes) = bytes.filter(|_| line[word_of].is_string()) else { continue };
+                if word(word_of) != format!("b3:{}", Digest::of(&bytes)) {
+                    found.push(archive.unwrap_or_default().display().to_string());
+                }
+            }
+        }
+    }
+    found
+}
+
 /// Whether the archive beside is the one that this file names.
 fn digest(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let mut words = text.split_whitespace();
     let (digest, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let archive = fs::read(path.with_file_name(name)).unwrap_or_default();
+    let name = without_run(&format!("/{name}"));
+    let Ok(archive) = fs::read(path.with_file_name(name.trim_start_matches('/'))) else {
+        return format!("of {name}, which is elsewhere");
+    };
     let found = Digest::of(&archive).to_string();
     if found == digest { format!("of {name}") } else { format!("{digest} is not of {name}: {found}") }
 }

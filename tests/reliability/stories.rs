@@ -198,6 +198,20 @@ fn two_backouts() -> Story {
 
 /// A patch goes from under two others: the undo archives of both are written anew.
 fn middle_backout() -> Story {
+    under_two_others("back out in the middle", |_| String::new())
+}
+
+/// The same where one of the two archives is outside the root.
+fn middle_backout_elsewhere() -> Story {
+    under_two_others("back out under an archive elsewhere", |stage| {
+        let directory = stage.beside(OUTSIDE);
+        fs::create_dir(&directory).unwrap();
+        format!("-B {}", directory.display())
+    })
+}
+
+/// The backout of a patch under two others; `options` are those with which the last one is applied.
+fn under_two_others(name: &'static str, options: impl Fn(&Scenario) -> String) -> Story {
     let stage = Scenario::in_memory();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
     let files = |one: &str, other: &str, text: &str| {
@@ -211,8 +225,8 @@ fn middle_backout() -> Story {
     let earlier = files("bin/a", "bin/b", "second").file("bin/added", 0o755, "added\n");
     stage.patchadd("", &Patch::of("100-01", earlier)).ok();
     stage.patchadd("", &Patch::of("200-01", files("bin/a", "", "third"))).ok();
-    stage.patchadd("", &Patch::of("300-01", files("bin/b", "", "fourth"))).ok();
-    Story::of("back out in the middle", stage, Command::BackOut(vec!["100-01".to_owned()]))
+    stage.patchadd(&options(&stage), &Patch::of("300-01", files("bin/b", "", "fourth"))).ok();
+    Story::of(name, stage, Command::BackOut(vec!["100-01".to_owned()]))
 }
 
 /// A run of two patches with the same files is undone.
@@ -342,6 +356,12 @@ fn record_installed_again() -> Story {
 /// The stories of roots whose records are damaged.
 pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again];
 
+/// The stories with undo archives outside the root.
+pub(crate) const ELSEWHERE: [Told; 1] = [middle_backout_elsewhere];
+
+/// The directory beside a root that has its undo archives outside.
+pub(crate) const OUTSIDE: &str = "undo";
+
 /// A story is told when it is needed: its root takes the program some runs.
 pub(crate) type Told = fn() -> Story;
 
@@ -379,7 +399,32 @@ impl Trial {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         copy(&story.stage.root(), &dir.path().join("root"), &mut HashMap::new());
         fs::create_dir(dir.path().join("spare")).unwrap();
-        Self { dir }
+        let trial = Self { dir };
+        let outside = story.stage.beside(OUTSIDE);
+        if outside.exists() {
+            trial.take_outside(&outside);
+        }
+        trial
+    }
+
+    /// Copies the archives outside the root, and names the copies where the root names the originals.
+    fn take_outside(&self, from: &Path) {
+        let to = self.dir.path().join(OUTSIDE);
+        copy(from, &to, &mut HashMap::new());
+        let [from, to] = [from, &to].map(|path| path.to_str().unwrap().to_owned());
+        let package = self.root().join("var/sadm/pkg/ACMEweb/save");
+        let pointers = fs::read_dir(package).unwrap().map(|save| save.unwrap().path().join("remote"));
+        for file in pointers.chain([self.root().join("var/sadm/patchadm/ledger/ACMEweb")]) {
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            let time = file.metadata().unwrap().modified().unwrap();
+            fs::write(&file, text.replace(&from, &to)).unwrap();
+            set_mtime(&file, time);
+        }
+    }
+
+    /// The directory with the archives outside the root, where there are any.
+    fn outside(&self) -> Option<PathBuf> {
+        Some(self.dir.path().join(OUTSIDE)).filter(|outside| outside.exists())
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -413,7 +458,9 @@ impl Trial {
     pub(crate) fn recover(&self, door: Door) -> Result<Recovered, String> {
         let root = Root::open_with(&self.root(), door).map_err(|error| error.to_string())?;
         with_caller(|caller| {
-            recover_root(&root, None, caller).map(|found| found.run).map_err(|error| error.to_string())
+            recover_root(&root, self.outside().as_deref(), caller)
+                .map(|found| found.run)
+                .map_err(|error| error.to_string())
         })
     }
 }

@@ -143,8 +143,6 @@ pub struct Save {
     pub remote: Option<Vec<u8>>,
     /// The bytes of `obsoleted_by`.
     pub obsoleted_by: Option<Vec<u8>>,
-    /// The bytes of `handed-down`: what patches that are gone had found, where this one set or wrote it, too.
-    pub handed_down: Option<Vec<u8>>,
     /// Size of the archive in bytes, where it is here.
     pub size: u64,
     /// Whether there is a manifest instead of an archive: the patch keeps no undo data.

@@ -165,6 +165,7 @@ impl<'s> ScriptedRun<'s> {
             self.must_be_protected(&item.op)?;
         }
         let (root, domains, watch) = (&self.root, &self.domains, self.settings.watch);
+        let versions = StagedVersions::stage(root, domains, batch, content, watch)?;
         let stager = LayoutStager { root, domains, layout: &mut layout, watch, syncs: false, saves: true };
         let staged = stager.objects(content)?;
         self.digests.extend(staged.digests);
@@ -176,7 +177,7 @@ impl<'s> ScriptedRun<'s> {
             plan: batch,
             digests: &self.digests,
             held: Some(&held),
-            versions: &StagedVersions::default(),
+            versions: &versions,
             settings: self.settings,
             written: BTreeMap::new(),
             archives: Vec::new(),
@@ -185,6 +186,7 @@ impl<'s> ScriptedRun<'s> {
         self.remote.extend(remote_places(batch, &self.run));
         recorder.remote_archives()?;
         recorder.archives(&mut layout)?;
+        versions.remove()?;
         recorder.directories(&mut layout)?;
         recorder.files(&mut layout)?;
         let sizes = recorder.written.values().map(|written| written.size);

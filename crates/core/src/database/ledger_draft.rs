@@ -186,9 +186,12 @@ impl LedgerSources<'_> {
             None if rewrite.is_given_up => (LedgerUndo::None(WhyNone::Committed), None),
             None => (known.undo.clone(), known.snapshot),
         };
-        let written = self.written_for(package, &rewrite.patch);
-        let manifest = written.filter(|(_, place)| *place == UndoPlace::ManifestOnly);
-        let manifest = manifest.map(|(written, _)| written.b3);
+        let written_at = |place: UndoPlace| {
+            let (written, at) = self.written_for(package, &rewrite.patch)?;
+            (at == place).then_some(written.b3)
+        };
+        let manifest = written_at(UndoPlace::ManifestOnly);
+        let snapshot = written_at(UndoPlace::Snapshot).or(snapshot);
         let is_adopted = known.is_adopted || rewrite.is_adopted;
         Ok(LedgerLine { run: run.to_owned(), undo, snapshot, manifest, applied_by, is_adopted, ..known })
     }

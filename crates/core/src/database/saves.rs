@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use rustix::io::Errno;
 
 use super::{DatabaseError, RecordView, ViewError, places};
-use crate::format::handed_down::HANDED_DOWN;
 use crate::format::ledger::SNAPSHOT;
 use crate::inventory::Save;
 use patchadm_changeset::format::manifest::KEPT_MANIFEST;
@@ -18,10 +17,9 @@ use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, RootError};
 use patchadm_svr4::package::PkgInst;
 
-/// The most bytes read of `remote`, `obsoleted_by` and `handed-down`: 64 KiB, 16 MiB and 256 MiB.
+/// The most bytes read of `remote` and `obsoleted_by`: 64 KiB and 16 MiB.
 const LARGEST_REMOTE: u64 = 64 << 10;
 const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
-const LARGEST_HANDED_DOWN: u64 = 256 << 20;
 
 /// The list of the paths that an archive changed, and the most bytes of it that are read: 64 MiB.
 const PATHS: &[u8] = b"undo.paths";
@@ -155,7 +153,6 @@ fn save<E>(
     let mut save = Save {
         remote: read(b"remote", LARGEST_REMOTE)?,
         obsoleted_by: read(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
-        handed_down: read(HANDED_DOWN.as_bytes(), LARGEST_HANDED_DOWN)?,
         ..Save::default()
     };
     for name in ARCHIVE_NAMES {

@@ -5,11 +5,10 @@
 //! it would go all that is known of the paths of its patch.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{RecordView, installed, saves};
-use crate::format::handed_down::HANDED_DOWN;
 use crate::format::ledger::SNAPSHOT;
 use crate::inventory::Save;
 use crate::operation::content::NoContent;
@@ -39,6 +38,8 @@ pub struct CommitRequest {
     pub superseded: bool,
     /// That of all patches but the newest ones, as many as this.
     pub keep: Option<usize>,
+    /// Where archives outside the root are that were moved.
+    pub undo_dir: Option<PathBuf>,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
 }
@@ -73,7 +74,7 @@ pub fn commit_patches(
 ) -> Result<CommitReport, Failure> {
     must_have_database(root)?;
     if request.dry_run {
-        let ground = RootAndPolicy::of(root)?.for_who_may()?;
+        let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref()).for_who_may()?;
         let planned = without_lock(root, || {
             must_agree(root, |_| false)?;
             Committing::of(&ground)?.plan(request, caller)
@@ -81,7 +82,8 @@ pub fn commit_patches(
         return Ok(CommitReport { patches: planned.patches, ..CommitReport::default() });
     }
     may_change(root)?;
-    let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
+    let ground = RootAndPolicy::of(root)?.naming(request.undo_dir.as_deref());
+    let session = Session::begin(ground, caller)?;
     must_agree(root, |_| false)?;
     let planned = Committing::of(&session.ground)?.plan(request, caller)?;
     let receipt = match &planned.plan {
@@ -146,7 +148,9 @@ impl<'a> Committing<'a> {
             let of = self.applied.get(&id).map(|patch| patch.packages.clone()).unwrap_or_default();
             let mut committed = CommittedPatch { id, packages: Vec::new(), freed: 0 };
             for package in of {
-                if let Some(freed) = self.give_up(&committed.id, &package, &mut given_up)? {
+                if let Some(freed) =
+                    self.give_up((&committed.id, &package), request.undo_dir.as_deref(), &mut given_up)?
+                {
                     committed.freed += freed;
                     committed.packages.push(package);
                 }
@@ -178,8 +182,8 @@ impl<'a> Committing<'a> {
     /// Gives the undo data of a patch in a package up: its bytes; none where there is none.
     fn give_up(
         &self,
-        id: &PatchId,
-        package: &PkgInst,
+        (id, package): (&PatchId, &PkgInst),
+        moved_to: Option<&Path>,
         given_up: &mut GivenUp,
     ) -> Result<Option<u64>, Failure> {
         let ground = self.ground;
@@ -188,7 +192,7 @@ impl<'a> Committing<'a> {
         let saves = saves::saves(&view, package).map_err(Failure::Database)?;
         let Some(save) = saves.get(&name).filter(|save| save.has_archive()) else { return Ok(None) };
         let ledger = self.ledgers.of(&view, package)?;
-        let outside = ground.outside.with(None);
+        let outside = ground.outside.with(moved_to);
         let found = archive::find_with(&view, &ground.host, package, &name, &ledger, &outside)?;
         let size = found.size();
         if found.is_remote() && found.may_be_removed(&ground.root, &outside) {
@@ -230,7 +234,7 @@ impl GivenUp {
         }
         let files = save.archive.iter().map(String::as_str);
         let files = files.chain(save.remote.as_ref().map(|_| "remote"));
-        for file in files.chain(["undo.b3", HANDED_DOWN]) {
+        for file in files.chain(["undo.b3"]) {
             let path = at(file)?;
             if view.look(&path).map_err(ArchiveError::from)?.is_some() {
                 self.records.push(RecordChange::RemoveFile(path));

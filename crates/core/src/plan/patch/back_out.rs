@@ -9,7 +9,7 @@ use crate::policy::Policy;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
-use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
+use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use super::backout_plan::Backout;
 use super::interrupted::why_interrupted;
 use super::patch_plan::PatchPlan;
@@ -115,19 +115,19 @@ pub fn back_out(
 }
 
 /// Plans how a patch is taken out of the package of `archive` alone, as an installation of its backout package does it.
-/// Asked is which later patch has a path; what other patches need is for the user of pkgadd(1M) to decide. With
-/// `is_elsewhere` the patch is applied to other packages as well.
+/// Asked is which later patch has a path; what other patches need is for the user of pkgadd(1M) to decide. `later` is the
+/// undo data of those that take over parameters or record files. With `is_elsewhere` the patch is applied to other
+/// packages as well.
 pub fn back_out_of_package(
-    id: &PatchId,
+    going: &[GoingPatch; 1],
     archive: BackoutArchive<'_>,
-    is_elsewhere: bool,
+    (later, is_elsewhere): (&[LaterUndo<'_>], bool),
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
     now: &Now,
 ) -> Result<PatchPlan, Refusal> {
-    let going = &[GoingPatch { id: id.clone(), packages: vec![archive.package.clone()] }];
-    let sources = UndoSources { archives: &[archive], later: &[] };
+    let sources = UndoSources { archives: &[archive], later };
     let backout =
         Backout { going, sources, is_elsewhere, is_installed: true, inventory, policy, options, now };
     backout.plan().map_err(|reason| reason.shown(inventory).of(Command::Pkgadd, archive.package))

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::plan::UndoPlace;
 use crate::source::PackageImage;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::Manifest;
@@ -67,6 +68,19 @@ pub struct LaterArchive<'a> {
     pub outside: Option<&'a Path>,
     /// Whether that one is removed after the commit.
     pub is_used_up: bool,
+    /// Whether it is the snapshot beside an archive that scripts made: that one stays as it is.
+    pub is_snapshot: bool,
+}
+
+impl LaterArchive<'_> {
+    /// The place that the archive has when it is written anew.
+    pub(super) fn place(&self) -> UndoPlace {
+        match self.outside {
+            _ if self.is_snapshot => UndoPlace::Snapshot,
+            None => UndoPlace::Save,
+            Some(path) => UndoPlace::Beside(path.to_owned()),
+        }
+    }
 }
 
 /// The undo data that a backout is planned from.
@@ -74,7 +88,7 @@ pub struct LaterArchive<'a> {
 pub struct UndoSources<'a> {
     /// The archives of the patches that go, one for each package of each.
     pub archives: &'a [BackoutArchive<'a>],
-    /// The undo data that is written anew: of the patches that [`taking_over`](super::later::taking_over) names.
+    /// The undo data that is written anew: of the patches that [`taking_over`](super::taking_over::taking_over) names.
     pub later: &'a [LaterUndo<'a>],
 }
 

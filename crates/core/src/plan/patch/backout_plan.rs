@@ -1,6 +1,5 @@
 //! The plan of a backout: what becomes of objects, lines, records, and of the undo data of patches that stay.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, Later, Un
 use super::backout_records::{RecordsBefore, fold};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::foreign;
+use super::handing_down::TakenRecords;
 use super::interrupted;
 use super::later::{Among, chains_of, changed_elsewhere};
 use super::middle::chains::{Chains, Run};
@@ -49,6 +49,8 @@ struct GoingPackage<'a> {
     patches: Vec<(&'a PatchId, &'a BackoutArchive<'a>)>,
     /// The files that scripts take back.
     by_script: BTreeSet<ObjectPath>,
+    /// What patches that stay take over of parameters and record files.
+    taken: BTreeMap<PatchId, TakenRecords>,
 }
 
 impl<'a> Backout<'a> {
@@ -149,7 +151,8 @@ impl<'a> Backout<'a> {
             by_script.extend(part.by_own_scripts());
             parts.push(part);
         }
-        Ok((GoingPackage { package, patches, by_script }, parts, before.changes))
+        let RecordsBefore { changes, taken, .. } = before;
+        Ok((GoingPackage { package, patches, by_script, taken }, parts, changes))
     }
 
     /// Objects and lines as they were, and the undo data of patches that stay.
@@ -160,22 +163,19 @@ impl<'a> Backout<'a> {
         has_scripts: bool,
         rewritten: &mut Rewritten,
     ) -> Result<(), Reason> {
-        let mut manifests = Vec::new();
-        for going in packages {
-            manifests.push((going, self.manifests(going)?));
-        }
-        let told = manifests.iter().flat_map(|(_, manifests)| manifests.values().map(AsRef::as_ref));
-        changed_elsewhere(told, &self.options.elsewhere)?;
         let mut all = Vec::new();
-        for (going, manifests) in &manifests {
-            let chains = self.chains(going.package, manifests)?;
-            self.judge(going.package, &chains, has_scripts)?;
-            self.taking_over(going).rewrite(&chains, rewritten)?;
+        for going in packages {
+            all.push((going, self.chains(going)?));
+        }
+        let told = all.iter().flat_map(|(_, chains)| chains.leaving());
+        changed_elsewhere(told, &self.options.elsewhere)?;
+        for (going, chains) in &all {
+            self.judge(going.package, chains, has_scripts)?;
+            self.taking_over(going).rewrite(chains, rewritten)?;
             for (id, archive) in going.patches.iter().filter(|(_, archive)| archive.manifest.is_none()) {
                 let later = self.among(id, self.inventory).later(going.package)?;
                 foreign::restore(draft, id, going.package, archive.index, archive, &later)?;
             }
-            all.push((*going, chains));
         }
         let mut live = Vec::new();
         for (going, chains) in &all {
@@ -192,30 +192,11 @@ impl<'a> Backout<'a> {
         Ok(())
     }
 
-    /// The manifests of the patches that go from a package, with what earlier patches have handed down.
-    fn manifests(
-        &self,
-        going: &GoingPackage<'a>,
-    ) -> Result<BTreeMap<&'a PatchId, Cow<'a, Manifest>>, Reason> {
-        let mut manifests = BTreeMap::new();
-        for (id, archive) in &going.patches {
-            if let Some(manifest) = archive.manifest {
-                let manifest = self.among(id, self.inventory).manifest(going.package, manifest)?;
-                manifests.insert(*id, manifest);
-            }
-        }
-        Ok(manifests)
-    }
-
-    fn chains<'m>(
-        &'m self,
-        package: &PkgInst,
-        manifests: &'m BTreeMap<&'a PatchId, Cow<'a, Manifest>>,
-    ) -> Result<Chains<'m>, Reason> {
+    fn chains(&self, going: &GoingPackage<'a>) -> Result<Chains<'a>, Reason> {
         let Some(first) = self.going.last() else { return Ok(Chains::of(Vec::new())) };
-        let list = self.among(&first.id, self.inventory).applied(package)?.list;
-        let manifests = manifests.iter().map(|(id, manifest)| (*id, &**manifest)).collect();
-        Ok(chains_of(package, &list, &self.ids(), &manifests, &self.options.later))
+        let list = self.among(&first.id, self.inventory).applied(going.package)?.list;
+        let manifests = going.patches.iter().filter_map(|(id, archive)| Some((*id, archive.manifest?)));
+        Ok(chains_of(going.package, &list, &self.ids(), &manifests.collect(), &self.options.later))
     }
 
     fn judge(&self, package: &PkgInst, chains: &Chains<'_>, has_scripts: bool) -> Result<(), Reason> {
@@ -240,6 +221,7 @@ impl<'a> Backout<'a> {
         TakingOver {
             package: going.package,
             archives: going.patches.iter().map(|(_, archive)| *archive).collect(),
+            taken: &going.taken,
             later: self.sources.later,
             inventory: self.inventory,
             separator: &self.policy.separator,

@@ -1,9 +1,9 @@
 //! The records of a package while patches go from it: its parameters and record files, patch by patch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::backout_input::{BackoutArchive, Later};
-use super::handing_down::Left;
+use super::handing_down::{Before, Left, TakenRecords};
 use super::interrupted;
 use super::later::{Among, LaterManifests};
 use super::projected_root::ProjectedRoot;
@@ -27,6 +27,8 @@ pub(super) struct RecordsBefore<'a> {
     root: ProjectedRoot,
     /// What has become different so far.
     pub(super) changes: Vec<RecordChange>,
+    /// What patches that stay take over.
+    pub(super) taken: BTreeMap<PatchId, TakenRecords>,
 }
 
 impl<'a> RecordsBefore<'a> {
@@ -37,7 +39,7 @@ impl<'a> RecordsBefore<'a> {
             packages.map(|(name, installed)| (name.clone(), installed.clone())).into_iter().collect();
         let inventory = Inventory { packages, ..Inventory::default() };
         let root = ProjectedRoot::new(inventory, Touched::default(), now.timestamp());
-        Self { package, root, changes: Vec::new() }
+        Self { package, root, changes: Vec::new(), taken: BTreeMap::new() }
     }
 
     /// Takes a patch out; the parameters then. `known` are the manifests of later patches, `going` all that go.
@@ -49,21 +51,27 @@ impl<'a> RecordsBefore<'a> {
     ) -> Result<Params, Reason> {
         let inventory = &self.root.inventory;
         let among = Among { id, inventory, separator, known, going: going.clone() };
-        let (params, changes) = records(&among, self.package, archive)?;
+        let (params, changes, taken) = records(&among, self.package, archive)?;
         for change in &changes {
             self.root.record(change);
         }
         self.changes.extend(changes);
+        for (later, taken) in taken {
+            self.taken.entry(later).or_default().add(taken);
+        }
         Ok(params)
     }
 }
+
+/// Parameters afterwards, changes, and what patches that stay take over.
+type RecordsLeft = (Params, Vec<RecordChange>, BTreeMap<PatchId, TakenRecords>);
 
 /// The records of a package as they were before a patch.
 fn records(
     among: &Among<'_>,
     package: &PkgInst,
     archive: &BackoutArchive<'_>,
-) -> Result<(Params, Vec<RecordChange>), Reason> {
+) -> Result<RecordsLeft, Reason> {
     let Among { id, inventory, separator, .. } = among;
     let installed = inventory.packages.get(package).ok_or(Reason::NotApplied)?;
     let later = &among.later(package)?;
@@ -73,9 +81,8 @@ fn records(
     let mut left = Left::default();
     let mut new = match archive.manifest {
         Some(manifest) => {
-            let of = among.handing_down(package)?;
-            let before = of.before(id, manifest, old, archive.records)?;
-            left = of.hand_down(manifest, &before, later)?;
+            let before = Before::of(manifest, old, archive.records);
+            left = among.handing_down(package)?.hand_down(manifest, &before, later)?;
             let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
             let (current, names) = (&installed.params, &manifest.header.parameters);
             let mut new = parameters::taken_back(current, &before.params, names, is_set);
@@ -103,7 +110,7 @@ fn records(
     changes.extend(interrupted::forget(package, installed, id, separator)?);
     changes.extend(left.changes);
     changes.push(RecordChange::Ledger(LedgerChange::of(package)));
-    Ok((new, changes))
+    Ok((new, changes, left.taken))
 }
 
 /// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.

@@ -1,7 +1,6 @@
 //! The patches that were applied after one that goes, and which of them stands in the way: the rule by manifests, for
 //! who plans a backout and for who only asks whether there could be one.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::inventory::Inventory;
@@ -12,7 +11,7 @@ use patchadm_changeset::format::manifest::{
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchRecords};
 
-use super::backout_input::{BackOutOptions, Elsewhere, GoingPatch, Later};
+use super::backout_input::{BackOutOptions, Elsewhere, Later};
 use super::handing_down::Package;
 use super::middle::chains::{ChainPatch, Chains, is_made_on_the_way};
 use super::middle::refusals::Judged;
@@ -63,17 +62,7 @@ impl<'a> Among<'a> {
         'a: 'p,
     {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        Ok(Package { name: package, installed, separator: self.separator })
-    }
-
-    /// The manifest that is restored from, where that of the archive is `manifest`: with what earlier patches have handed
-    /// down.
-    pub(super) fn manifest<'m>(
-        &self,
-        package: &PkgInst,
-        manifest: &'m Manifest,
-    ) -> Result<Cow<'m, Manifest>, Reason> {
-        self.handing_down(package)?.manifest(self.id, manifest, &self.later(package)?)
+        Ok(Package { name: package, installed })
     }
 
     /// The chains of a package from which this patch goes alone.
@@ -104,15 +93,15 @@ impl<'a> Among<'a> {
 
 /// Refuses where a later patch of another package has what these patches changed, or has something below what they made.
 pub(super) fn changed_elsewhere<'m>(
-    manifests: impl Iterator<Item = &'m Manifest>,
+    records: impl Iterator<Item = &'m ObjectRecord>,
     elsewhere: &[Elsewhere],
 ) -> Result<(), Reason> {
     if elsewhere.is_empty() {
         return Ok(());
     }
     let had = HadLater::of(elsewhere);
-    let records = manifests.flat_map(|manifest| &manifest.objects).filter(|record| changes(record));
     let mut used = None;
+    let records = records.filter(|record| changes(record));
     for (record, path) in records.filter_map(|record| Some((record, record.object_path()?))) {
         if let Some(by) = had.paths.get(record.path.as_str()) {
             return Err(Reason::ChangedLater { path, by: Some(by.clone()) });
@@ -160,71 +149,22 @@ pub fn may_leave(
     let ids = BTreeSet::from([id]);
     let among = Among { id, inventory, separator: &policy.separator, known: &options.later, going: ids };
     let ask = || {
-        let mut manifests = Vec::new();
+        let mut all = Vec::new();
         for (package, told) in told {
             let later = among.later(package)?;
             match told {
                 PatchedPaths::Manifest(manifest) => {
-                    manifests.push((*package, among.manifest(package, manifest)?));
+                    all.push((*package, among.chains(package, manifest)?));
                 }
                 PatchedPaths::Paths(paths) => paths
                     .iter()
                     .try_for_each(|path| refuse_saved_before(path, &later, &inventory.patched_by))?,
             }
         }
-        changed_elsewhere(manifests.iter().map(|(_, manifest)| &**manifest), &options.elsewhere)?;
-        for (package, manifest) in &manifests {
-            let chains = among.chains(package, manifest)?;
-            among.judged(package, &chains, options)?.refuse()?;
-        }
-        Ok(())
+        changed_elsewhere(all.iter().flat_map(|(_, chains)| chains.leaving()), &options.elsewhere)?;
+        all.iter().try_for_each(|(package, chains)| among.judged(package, chains, options)?.refuse())
     };
     ask().map_err(|reason: Reason| reason.shown(inventory).of(Command::Patchrm, id))
-}
-
-/// The patches that stay and whose undo data changes when these go, by package. `manifests` are those of the patches that
-/// go, by patch and package.
-pub fn taking_over(
-    going: &[GoingPatch],
-    manifests: &BTreeMap<(PatchId, PkgInst), &Manifest>,
-    inventory: &Inventory,
-    policy: &Policy,
-    options: &BackOutOptions,
-) -> Result<BTreeSet<(PkgInst, PatchId)>, Refusal> {
-    let ids: BTreeSet<&PatchId> = going.iter().map(|patch| &patch.id).collect();
-    let Some(first) = going.last() else { return Ok(BTreeSet::new()) };
-    let packages: BTreeSet<&PkgInst> = going.iter().flat_map(|patch| &patch.packages).collect();
-    let mut found = BTreeSet::new();
-    let ask = |package: &PkgInst, found: &mut BTreeSet<(PkgInst, PatchId)>| {
-        let mut own = BTreeMap::new();
-        for ((id, _), manifest) in manifests.iter().filter(|((_, of), _)| of == package) {
-            let among = Among {
-                id,
-                inventory,
-                separator: &policy.separator,
-                known: &options.later,
-                going: ids.clone(),
-            };
-            own.insert(id, among.manifest(package, manifest)?);
-        }
-        let list = Among {
-            id: &first.id,
-            inventory,
-            separator: &policy.separator,
-            known: &options.later,
-            going: ids.clone(),
-        }
-        .applied(package)?
-        .list;
-        let own = own.iter().map(|(id, manifest)| (*id, &**manifest)).collect();
-        let chains = chains_of(package, &list, &ids, &own, &options.later);
-        let heirs = chains.heirs().into_keys().filter_map(|at| chains.order.get(at));
-        found.extend(heirs.map(|patch| (package.clone(), patch.id.clone())));
-        Ok(())
-    };
-    let asked = packages.into_iter().try_for_each(|package| ask(package, &mut found));
-    asked.map_err(|reason: Reason| reason.shown(inventory).of(Command::Patchrm, &first.id))?;
-    Ok(found)
 }
 
 /// The chains of a package with this list of patches, of which `going` go; `manifests` are theirs, `known` those of the

@@ -18,6 +18,6 @@ pub mod patch_plan;
 pub mod projected_root;
 mod restore;
 pub mod snapshot;
-mod taking_over;
+pub mod taking_over;
 pub(super) mod undo;
 pub mod validate;

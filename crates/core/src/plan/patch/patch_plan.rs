@@ -115,9 +115,9 @@ impl PatchPlan {
         let mine: Vec<_> =
             plan.changes.iter().filter(|change| change.package == part.package).cloned().collect();
         let place = plan.undo.iter().position(|undo| undo.package == part.package);
-        let undo: Vec<UndoArchive> =
-            place.and_then(|place| plan.undo.get(place)).cloned().into_iter().collect();
-        let records = plan.records.iter().filter(|record| is_of(record, &part.package));
+        let own = place.and_then(|place| plan.undo.get(place)).filter(|_| !self.rewrites_undo());
+        let undo: Vec<UndoArchive> = own.cloned().into_iter().collect();
+        let records = plan.records.iter().filter(|record| is_of(record, &part.package) && !is_undo(record));
         let contents = plan
             .contents
             .iter()
@@ -134,6 +134,7 @@ impl PatchPlan {
             contents,
             trailer: now.trailer("pkgadd", &part.package),
             undo,
+            versions: Vec::new(),
             space: Vec::new(),
             discard: Vec::new(),
             notes: Vec::new(),
@@ -148,18 +149,24 @@ impl PatchPlan {
         }
     }
 
-    /// What is done for the patch as a whole, after all packages.
+    /// What is done for the patch as a whole, after all packages; so is undo data of patches that stay written anew.
     pub fn remainder(&self) -> Plan {
-        let of_package = |record: &&RecordChange| !self.parts.iter().any(|part| is_of(record, &part.package));
+        let of_package = |record: &RecordChange| self.parts.iter().any(|part| is_of(record, &part.package));
+        let records = self.plan.records.iter().filter(|record| is_undo(record) || !of_package(record));
         Plan {
             changes: Vec::new(),
-            records: self.plan.records.iter().filter(of_package).cloned().collect(),
+            records: records.cloned().collect(),
             contents: BTreeMap::new(),
-            undo: Vec::new(),
+            undo: if self.rewrites_undo() { self.plan.undo.clone() } else { Vec::new() },
             space: Vec::new(),
             notes: Vec::new(),
             ..self.plan.clone()
         }
+    }
+
+    /// Whether the undo archives are those of patches that stay.
+    fn rewrites_undo(&self) -> bool {
+        self.plan.records.iter().any(is_undo)
     }
 
     /// The package with whose course the line of each path comes.
@@ -185,6 +192,11 @@ impl PatchPlan {
 /// Whether a record is one of a package's directory.
 fn is_of(record: &RecordChange, package: &PkgInst) -> bool {
     record.path().is_below(&places::package(package))
+}
+
+/// Whether a record is undo data of a patch that stays.
+fn is_undo(record: &RecordChange) -> bool {
+    matches!(record, RecordChange::Undo { .. })
 }
 
 /// The same record in a plan that has no other undo archive.

@@ -1,20 +1,26 @@
 //! What patches that stay take over from those that go: undo data that is written anew, and bytes of an administrator that
 //! only archives have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::backout_input::{BackoutArchive, LaterUndo};
+use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo};
+use super::backout_records::RecordsBefore;
+use super::handing_down::TakenRecords;
+use super::later::{Among, chains_of};
 use super::middle::chains::{Chains, Link};
 use super::middle::rewrite::{Rewriting, RewrittenUndo};
+use crate::format::ledger::SNAPSHOT;
 use crate::inventory::Inventory;
+use crate::plan::clock::Now;
 use crate::plan::ledger::{LedgerChange, LedgerRewrite};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::{save_of, save_path};
-use crate::plan::refusal::Reason;
+use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::{
     Action, Body, Member, NewObject, NewXattrs, RecordChange, ReplacedVersion, UndoArchive, UndoPart,
 };
+use crate::policy::Policy;
 use crate::source::PackageImage;
 use patchadm_changeset::format::manifest::{KEPT_MANIFEST, ObjectRecord, RecordedType, decode};
 use patchadm_svr4::format::remote::RemoteArchive;
@@ -27,12 +33,62 @@ pub(super) struct TakingOver<'a> {
     pub(super) package: &'a PkgInst,
     /// The archives of the patches that go.
     pub(super) archives: Vec<&'a BackoutArchive<'a>>,
+    /// What patches that stay take over of its parameters and record files.
+    pub(super) taken: &'a BTreeMap<PatchId, TakenRecords>,
     /// The undo data of patches that stay, of all packages.
     pub(super) later: &'a [LaterUndo<'a>],
     /// The packages with their save directories.
     pub(super) inventory: &'a Inventory,
     /// What separates base and revision of an id.
     pub(super) separator: &'a str,
+}
+
+/// The patches that stay and whose undo data changes when these go, by package: they have paths, parameters or record
+/// files of theirs. `archives` are those of the patches that go.
+pub fn taking_over(
+    going: &[GoingPatch],
+    archives: &[BackoutArchive<'_>],
+    inventory: &Inventory,
+    (policy, now): (&Policy, &Now),
+    options: &BackOutOptions,
+) -> Result<BTreeSet<(PkgInst, PatchId)>, Refusal> {
+    let Some(first) = going.last() else { return Ok(BTreeSet::new()) };
+    // Nobody takes anything over of whom nothing is known.
+    let packages: BTreeSet<&PkgInst> = options.later.keys().map(|(package, _)| package).collect();
+    let mut found = BTreeSet::new();
+    for package in packages {
+        let of: Vec<&BackoutArchive<'_>> =
+            archives.iter().filter(|archive| archive.package == package).collect();
+        let ids = going.iter().map(|patch| &patch.id).collect();
+        let (separator, known) = (policy.separator.as_str(), &options.later);
+        let among = Among { id: &first.id, inventory, separator, known, going: ids };
+        let heirs = heirs(&among, package, of, now);
+        let heirs = heirs.map_err(|reason| reason.shown(inventory).of(Command::Patchrm, &first.id))?;
+        found.extend(heirs.into_iter().map(|id| (package.clone(), id)));
+    }
+    Ok(found)
+}
+
+/// The patches of a package that take something over from those that go.
+fn heirs(
+    among: &Among<'_>,
+    package: &PkgInst,
+    mut archives: Vec<&BackoutArchive<'_>>,
+    now: &Now,
+) -> Result<BTreeSet<PatchId>, Reason> {
+    let list = among.applied(package)?.list;
+    let place = |archive: &&BackoutArchive<'_>| list.iter().position(|id| id == archive.patch);
+    archives.sort_by_key(|archive| std::cmp::Reverse(place(archive)));
+    let manifests = archives.iter().filter_map(|archive| Some((archive.patch, archive.manifest?))).collect();
+    let chains = chains_of(package, &list, &among.going, &manifests, among.known);
+    let of_paths = chains.heirs().into_keys().filter_map(|at| chains.order.get(at));
+    let mut heirs: BTreeSet<PatchId> = of_paths.map(|patch| patch.id.clone()).collect();
+    let mut before = RecordsBefore::of(package, among.inventory, now);
+    for archive in archives {
+        before.back_out(archive.patch, archive, (among.separator, among.known, &among.going))?;
+    }
+    heirs.extend(before.taken.into_keys());
+    Ok(heirs)
 }
 
 /// The undo data of patches that stay, written anew.
@@ -47,18 +103,24 @@ pub(super) struct Rewritten {
 impl TakingOver<'_> {
     /// Writes the undo data of the patches anew that take something over.
     pub(super) fn rewrite(&self, chains: &Chains<'_>, rewritten: &mut Rewritten) -> Result<(), Reason> {
-        let place =
-            |archive: &BackoutArchive<'_>| chains.order.iter().position(|patch| patch.id == *archive.patch);
+        let archives = self.archives.iter().copied();
         let sources: HashMap<usize, &BackoutArchive<'_>> =
-            self.archives.iter().filter_map(|archive| Some((place(archive)?, *archive))).collect();
+            archives.filter_map(|archive| Some((chains.place(archive.patch)?, archive))).collect();
         let mut ledger = LedgerChange::of(self.package);
-        for (at, runs) in chains.heirs() {
+        let (mut heirs, nothing) = (chains.heirs(), TakenRecords::default());
+        for at in self.taken.keys().filter_map(|id| chains.place(id)) {
+            heirs.entry(at).or_default();
+        }
+        for (at, inherited) in heirs {
             let Some(patch) = chains.order.get(at) else { continue };
             let later = self.of(&patch.id).ok_or_else(|| Reason::NoUndoData(self.package.clone()))?;
-            let mut undo = Rewriting::of(later, &sources)?.take(at, &runs, chains)?;
+            let taken = self.taken.get(&patch.id);
+            let rewriting = Rewriting::of(later, &sources)?;
+            let mut undo = rewriting.take(at, &inherited, taken.unwrap_or(&nothing), chains)?;
             undo.archive.manifest.header.root.clone_from(&self.inventory.marker);
-            let mut savers = runs.iter().filter_map(|run| sources.get(&run.saver()?.at));
-            let is_adopted = savers.any(|source| !source.is_bound);
+            let mut savers = inherited.runs.iter().filter_map(|run| sources.get(&run.saver()?.at));
+            let is_adopted = savers.any(|source| !source.is_bound)
+                || taken.is_some() && sources.values().any(|source| !source.is_bound);
             rewritten.records.extend(self.files_of(later, &patch.id, rewritten.undo.len())?);
             let used_up = later.archive.filter(|archive| archive.is_used_up);
             rewritten.discard.extend(used_up.and_then(|archive| archive.outside).map(Path::to_owned));
@@ -92,6 +154,15 @@ impl TakingOver<'_> {
             let path = save_path(later.package, saved_as, name)?;
             Ok::<_, Reason>(RecordChange::Undo { path, archive, part })
         };
+        if later.archive.is_some_and(|archive| archive.is_snapshot) {
+            let directory = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
+            let beside = |name: &str| format!("{directory}/{name}");
+            return Ok(vec![
+                file(&beside("undo.paths"), UndoPart::Paths)?,
+                file(SNAPSHOT, UndoPart::Archive)?,
+                file(&beside("undo.b3"), UndoPart::Digest)?,
+            ]);
+        }
         let mut records = vec![file("undo.paths", UndoPart::Paths)?];
         match (&later.archive, &save.archive, &save.remote) {
             (None, ..) => records.push(file(KEPT_MANIFEST, UndoPart::Manifest)?),

@@ -146,8 +146,7 @@ impl Undoing<'_> {
     /// The old parameters. An object of a class that CLASSES does not name would not be installed: that of an object of
     /// another package, for one.
     fn parameters(&self, saved: &[(PkgmapEntry, ObjectPath)]) -> Params {
-        let restored = |name: &str| !NOT_RESTORED.contains(&name) && !is_patch_record(name);
-        let mut params: Params = self.old.iter().filter(|(name, _)| restored(name)).collect();
+        let mut params: Params = self.old.iter().filter(|(name, _)| is_restored(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
         let mut classes = classes(self.old);
@@ -190,6 +189,11 @@ impl Undoing<'_> {
             open_attributes: Some(wanted.iter().filter_map(open).collect()),
         }
     }
+}
+
+/// Whether the backout package of a patch brings a parameter back.
+pub(super) fn is_restored(name: &str) -> bool {
+    !NOT_RESTORED.contains(&name) && !is_patch_record(name)
 }
 
 /// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.

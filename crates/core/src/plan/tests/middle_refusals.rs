@@ -3,8 +3,11 @@
 
 use super::apply::acme_web;
 use super::*;
+use crate::format::objects_file::GivenAttributes;
+use crate::plan::patch::backout_input::Elsewhere;
 use crate::plan::refusal::{HandOnProblem, Reason};
 use crate::policy::Edited;
+use patchadm_svr4::package::PackagePath;
 
 /// A root with both patches, and one with the later one alone; none where that one cannot be applied alone.
 struct Pair {
@@ -13,8 +16,13 @@ struct Pair {
 }
 
 fn pair(earlier: &Parcel, later: &Parcel) -> Pair {
+    pair_on(&acme_web(), earlier, later)
+}
+
+/// The same on another root.
+fn pair_on(base: &World, earlier: &Parcel, later: &Parcel) -> Pair {
     let start = || {
-        let mut world = acme_web();
+        let mut world = base.clone();
         world.options.edits.general = Edited::Replace;
         world.write("/opt/web/etc/web.conf", "mine");
         world
@@ -67,6 +75,51 @@ fn attributes_that_the_later_patch_took_over_would_stay() {
     pair.differ("/opt/web/bin/httpd");
 }
 
+/// Of extended attributes and ACLs it is the same: a new file inherits those of the one in its place.
+#[test]
+fn extended_attributes_and_acls_that_the_later_patch_inherited_would_stay() {
+    for name in ["user.origin", "system.posix_acl_access"] {
+        let mut earlier = patch("900-01", "").file("bin/httpd", "x");
+        let xattrs = [(name.as_bytes().to_vec(), b"given".to_vec())].into_iter().collect();
+        let given = GivenAttributes { mtime_ns: None, xattrs: Some(xattrs) };
+        let objects = &mut earlier.image.packages[0].given.objects;
+        objects.insert(PackagePath::new(b"bin/httpd").unwrap(), given);
+        let mut pair = pair(&earlier, &patch("901-01", "").file("bin/httpd", "new"));
+        pair.is_not_handed_on("/opt/web/bin/httpd", HandOnProblem::Attributes);
+        pair.differ("/opt/web/bin/httpd");
+    }
+}
+
+/// What the scripts of these classes make of a file depends on the one that they find: what they found was the earlier
+/// patch's. No two patches of such a class are known to come out as the later one alone, so all are refused.
+#[test]
+fn a_class_whose_script_looks_at_what_is_there_would_have_looked_at_what_is_gone() {
+    for class in ["preserve", "build", "sed", "awk", "mine"] {
+        let of = |id: &str, text: &str| patch(id, "CLASSES=none").file("etc/table", text).of_class(class);
+        let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web").directory("etc");
+        let base = World::new().with(&base.file("etc/table", "first").of_class(class));
+        let mut pair = pair_on(&base, &of("900-01", "second"), &of("901-01", "third"));
+        if class == "mine" {
+            assert!(pair.both.plan_removal("900-01").is_ok(), "a class without a script looks at nothing");
+            pair.both.removal.scripts.system.root.insert(class.to_owned());
+        }
+        pair.is_not_handed_on("/opt/web/etc/table", HandOnProblem::LooksAtFile);
+        // The later script was run on the earlier patch's file: its undo data has that one, not the package's.
+        let key = (package("ACMEweb"), "901-01".to_owned());
+        let saved = |world: &World| world.archives[&key].bytes.values().cloned().collect::<Vec<_>>();
+        assert_eq!(saved(&pair.both), [b"second".to_vec()], "{class}");
+        assert_eq!(saved(pair.alone.as_ref().unwrap()), [b"first".to_vec()], "{class}");
+    }
+}
+
+#[test]
+fn a_copy_of_a_volatile_file_would_have_the_name_of_a_patch_that_is_gone() {
+    let log = |id: &str| patch(id, "").object("etc/web.conf", "v 0644 root sys", Some(id), None);
+    let mut pair = pair(&log("900-01"), &log("901-01"));
+    pair.is_not_handed_on("/opt/web/etc/web.conf", HandOnProblem::LooksAtFile);
+    pair.differ("/opt/web/etc/web.conf.edited-900-01");
+}
+
 #[test]
 fn a_copy_of_an_edited_file_would_have_the_name_of_a_patch_that_is_gone() {
     let settings = |id: &str| patch(id, "").object("etc/web.conf", "e 0644 root sys", Some(id), None);
@@ -90,6 +143,44 @@ fn a_link_would_keep_what_it_has_of_the_object_in_its_place() {
     let mut pair = pair(&earlier, &patch("901-01", "").symlink("lib/libw.so", "libw.so.2"));
     pair.is_not_handed_on("/opt/web/lib/libw.so", HandOnProblem::Symlink);
     pair.differ("/opt/web/lib/libw.so");
+}
+
+/// The later patch put its object through the link of the earlier one.
+#[test]
+fn an_object_behind_a_link_would_stay_where_the_link_had_led() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web").directory("v1").directory("v2");
+    let base = World::new().with(&base.symlink("current", "v1"));
+    let earlier = patch("900-01", "").symlink("current", "v2");
+    let mut pair = pair_on(&base, &earlier, &patch("901-01", "").file("current/x", "x"));
+    assert!(matches!(pair.refused("/opt/web/current"), Reason::UsedLater { .. }));
+    pair.differ("/opt/web/current");
+}
+
+/// What the earlier patch turned into a directory holds objects of the later one, which alone would find a file there.
+#[test]
+fn an_object_below_what_became_a_directory_would_have_no_place() {
+    let earlier = patch("900-01", "").directory("bin/httpd");
+    let mut pair = pair(&earlier, &patch("901-01", "").file("bin/httpd/x", "x"));
+    assert!(matches!(pair.refused("/opt/web/bin/httpd"), Reason::UsedLater { .. }));
+    assert_ne!(pair.at("/opt/web/bin/httpd")[0], acme_line("/opt/web/bin/httpd"));
+}
+
+/// What is at a path in the root before all patches.
+fn acme_line(at: &str) -> Option<String> {
+    let line = acme_web().tree().into_iter().find(|line| line.starts_with(&format!("{at} ")))?;
+    Some(line.rsplit_once(' ').map(|(line, _)| line.to_owned()).unwrap_or(line))
+}
+
+/// The other package's archive has what the earlier patch made, and nothing is handed on between packages.
+#[test]
+fn a_patch_of_another_package_would_bring_back_what_is_gone() {
+    let earlier = patch("900-01", "").file("bin/httpd", "one");
+    let mut pair = pair(&earlier, &patch("901-01", "").file("bin/httpd", "two"));
+    let manifest = pair.both.removal.later.remove(&(package("ACMEweb"), "901-01".to_owned())).unwrap();
+    let was = manifest.objects.iter().find(|record| record.path.ends_with("httpd")).unwrap().was.clone();
+    pair.both.removal.elsewhere = vec![Elsewhere { patch: "901-01".to_owned(), manifest }];
+    assert!(matches!(pair.refused("/opt/web/bin/httpd"), Reason::ChangedLater { .. }));
+    assert_eq!(was.unwrap().size, Some("one".len() as u64));
 }
 
 #[test]

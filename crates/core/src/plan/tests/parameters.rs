@@ -110,34 +110,6 @@ fn what_the_older_of_two_patches_brought_does_not_come_back_with_the_younger() {
     }
 }
 
-#[test]
-fn only_what_the_patch_set_or_wrote_is_handed_down_to_it() {
-    for (line, reason) in [
-        ("\"parameter\":\"BASEDIR\",\"value\":\"/etc\"", "BASEDIR is no parameter that the patch set"),
-        ("\"directory\":{\"path\":\"/etc\"}", "/etc is no directory that the patch has used"),
-        ("\"record\":\"../../../passwd\"", "passwd is no record that the patch wrote"),
-        ("\"record\":\"install/checkinstall\"", "install/checkinstall is no record that the patch wrote"),
-        (
-            "\"record\":\"save/pspool/ACMEweb/pkgmap\",\"value\":\"\",\"mode\":420,\
-             \"mtime\":{\"seconds\":1,\"nanoseconds\":1000000000}",
-            "`mtime` has more nanoseconds than a second",
-        ),
-    ] {
-        refuses(line, reason);
-    }
-}
-
-/// Shows that a line in `handed-down` that no backout wrote is damage.
-fn refuses(line: &str, reason: &str) {
-    let mut world = with(&[(1, ALL), (2, ALL)]);
-    remove(&mut world, 1);
-    let saves = &mut world.inventory.packages.get_mut(&package("ACMEweb")).unwrap().saves;
-    let file = saves.get_mut("902-01").unwrap().handed_down.as_mut().unwrap();
-    file.extend_from_slice(format!("{{{line}}}\n").as_bytes());
-    let refusal = world.plan_removal("902-01").unwrap_err();
-    assert!(refusal.why().contains(reason), "{}", refusal.why());
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 

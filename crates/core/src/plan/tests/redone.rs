@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use super::world::regular;
 use super::*;
 use crate::plan::refusal::{HandOnProblem, Reason};
 use crate::policy::Edited;
@@ -78,9 +79,25 @@ fn parcel_of(name: &str, lists: &str, all: &[(&str, Said)]) -> Parcel {
     parcel
 }
 
-/// Patches over one package, and in which order they go.
+/// What an administrator writes into a file.
+#[derive(Clone, Debug)]
+struct Edit {
+    /// How many patches were applied before.
+    after: usize,
+    path: &'static str,
+    content: u8,
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let edit = (0usize..7, prop_oneof![Just("b"), Just("c")], 0u8..3)
+        .prop_map(|(after, path, content)| Edit { after, path, content });
+    prop::collection::vec(edit, 0..3)
+}
+
+/// Patches over one package, what is edited between them, and in which order they go.
 #[derive(Debug)]
 struct Story {
+    edits: Vec<Edit>,
     base: Vec<(&'static str, Said)>,
     patches: Vec<Vec<(&'static str, Said)>>,
     choices: Vec<usize>,
@@ -88,7 +105,9 @@ struct Story {
 
 fn stories() -> impl Strategy<Value = Story> {
     let patches = prop::collection::vec(said(), 2..=6);
-    (said(), patches, prop::collection::vec(any::<usize>(), 16)).prop_map(|(base, patches, choices)| Story {
+    let choices = prop::collection::vec(any::<usize>(), 16);
+    (said(), patches, choices, edits()).prop_map(|(base, patches, choices, edits)| Story {
+        edits,
         base,
         patches,
         choices,
@@ -98,16 +117,72 @@ fn stories() -> impl Strategy<Value = Story> {
 impl Story {
     fn patches(&self) -> Vec<(String, Parcel)> {
         let named = self.patches.iter().enumerate().map(|(at, said)| {
-            let id = format!("90{}-01", at + 1);
+            let id = id_of(at);
             (id.clone(), parcel_of(&id, &format!("SUNW_PATCHID={id} WORD{}={id}", at % 2), said))
         });
         named.collect()
     }
+
+    /// Writes into files what is written there before the patch with this place, as far as it stays where only `ids` are
+    /// applied.
+    fn edit(&self, world: &mut World, place: usize, (ids, makers): (&[&str], &[Makers])) {
+        for (number, edit) in self.edits.iter().enumerate() {
+            let stays = makers.get(number).is_none_or(|makers| makers.are_among(ids));
+            let at = path(&format!("/opt/web/{}", edit.path));
+            let live = world.inventory.live.get_mut(&at);
+            let live = live.filter(|_| stays && edit.after.min(self.patches.len()) == place);
+            if let Some(live) = live {
+                let text = format!("edited {}", edit.content);
+                live.kind = regular(text.as_bytes());
+                live.mtime.seconds += 1;
+                world.bytes.insert(at, text.into_bytes());
+            }
+        }
+    }
+
+    /// Who made what was written into, edit by edit, in a root with all patches.
+    fn makers(&self, world: &World) -> Vec<Makers> {
+        let of = |edit: &Edit| {
+            let before = edit.after.min(self.patches.len());
+            let mut makers = Makers { ids: Vec::new(), is_base: true };
+            for at in (0..before).rev() {
+                let id = id_of(at);
+                let objects = &world.archives[&(package("ACMEweb"), id.clone())].manifest.objects;
+                let object = format!("/opt/web/{}", edit.path);
+                let Some(record) = objects.iter().find(|record| record.path == object) else { continue };
+                makers.ids.push(id);
+                if !record.is_untouched() {
+                    makers.is_base = false;
+                    break;
+                }
+            }
+            makers
+        };
+        self.edits.iter().map(of).collect()
+    }
 }
 
-/// What counts in a comparison: tree, lines, parameters; and what the undo data says of each object.
+/// Who made a file that was written into: the patch that changed it last, and those behind it that found it as they
+/// deliver it. While one of them stays, so does what was written.
+struct Makers {
+    ids: Vec<String>,
+    /// Whether the package has it so.
+    is_base: bool,
+}
+
+impl Makers {
+    fn are_among(&self, ids: &[&str]) -> bool {
+        self.is_base || self.ids.iter().any(|id| ids.contains(&id.as_str()))
+    }
+}
+
+fn id_of(at: usize) -> String {
+    format!("90{}-01", at + 1)
+}
+
+/// What counts in a comparison: tree, lines, parameters.
 fn shown(world: &World) -> Vec<String> {
-    let mut lines = world.tree();
+    let mut lines = without_kept(&world.tree());
     lines.extend(world.contents());
     let params = &world.inventory.packages[&package("ACMEweb")].params;
     let counts = |name: &str| !name.starts_with("PATCH_INFO_") && name != "PATCH_OBSOLETES";
@@ -121,20 +196,34 @@ fn shown(world: &World) -> Vec<String> {
     lines
 }
 
-/// A root with some of the patches; none where one of them cannot be applied without the others.
-fn with(story: &Story, ids: &[&str]) -> Option<World> {
+/// A tree without the files that were kept beside others, whose lines end with numbers of files.
+fn without_kept(tree: &[String]) -> Vec<String> {
+    let mut numbers = BTreeMap::new();
+    let lines = tree.iter().filter(|line| !line.contains(".edited-")).map(|line| {
+        let (line, number) = line.rsplit_once(' ').unwrap();
+        let next = numbers.len();
+        format!("{line} {}", numbers.entry(number.to_owned()).or_insert(next))
+    });
+    lines.collect()
+}
+
+/// A root with some of the patches; none where one of them cannot be applied without the others. What was written into
+/// files stays as long as one of its `makers`.
+fn with(story: &Story, ids: &[&str], makers: &[Makers]) -> Option<World> {
     let mut world = World::new().if_installed(&parcel_of("base", "", &story.base))?;
     world.options.edits.general = Edited::Replace;
-    for (_, parcel) in story.patches().iter().filter(|(id, _)| ids.contains(&id.as_str())) {
-        if world.patchadd(parcel) != 0 {
+    for (place, (id, parcel)) in story.patches().iter().enumerate() {
+        story.edit(&mut world, place, (ids, makers));
+        if ids.contains(&id.as_str()) && world.patchadd(parcel) != 0 {
             return None;
         }
     }
+    story.edit(&mut world, story.patches.len(), (ids, makers));
     Some(world)
 }
 
-/// How many stories are played.
-const STORIES: usize = 400;
+/// How many stories are played, and how many in the whole suite.
+const STORIES: (usize, usize) = (400, 40_000);
 
 /// What was seen in all stories.
 #[derive(Debug, Default)]
@@ -146,7 +235,8 @@ struct Seen {
 fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
     let named = story.patches();
     let ids: Vec<&str> = named.iter().map(|(id, _)| id.as_str()).collect();
-    let Some(mut world) = with(story, &ids) else { return Ok(()) };
+    let Some(mut world) = with(story, &ids, &[]) else { return Ok(()) };
+    let makers = story.makers(&world);
     let mut left = ids;
     let mut choices = story.choices.iter().copied();
     while let (Some(size), Some(first)) = (choices.next(), choices.next()) {
@@ -165,7 +255,7 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
                 assert_eq!(world.patchrm_all(&going), 0);
                 left.retain(|id| !going.contains(id));
                 seen.gone += usize::from(is_middle);
-                let Some(alone) = with(story, &left) else { return Ok(()) };
+                let Some(alone) = with(story, &left, &makers) else { return Ok(()) };
                 compare(&world, &alone, &format!("{going:?} went, {left:?} stay"))?;
             }
             Err(refusal) => {
@@ -188,7 +278,7 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
             Err(refusal) => return Err(format!("{id}: {}", refusal.why())),
         }
     }
-    let Some(base) = with(story, &[]) else { return Ok(()) };
+    let Some(base) = with(story, &[], &makers) else { return Ok(()) };
     compare(&world, &base, "all went")
 }
 
@@ -214,7 +304,8 @@ fn the_root_is_the_one_that_the_patches_that_stay_would_have_made() {
     use HandOnProblem::{Attributes, LooksAtFile, OtherNames, Symlink, TypeChange};
     let mut runner = TestRunner::deterministic();
     let (strategy, mut seen) = (stories(), Seen::default());
-    for number in 0..STORIES {
+    let is_whole = std::env::var_os("PATCHADM_TESTS").is_some_and(|value| value == "whole");
+    for number in 0..if is_whole { STORIES.1 } else { STORIES.0 } {
         let story = strategy.new_tree(&mut runner).unwrap().current();
         if let Err(reason) = play(&story, &mut seen) {
             panic!("story {number}: {reason}\n{story:?}");

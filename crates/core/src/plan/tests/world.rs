@@ -16,8 +16,8 @@ use crate::plan::patch::back_out::{back_out, may_back_out};
 use crate::plan::patch::backout_input::{
     BackOutOptions, BackoutArchive, GoingPatch, LaterArchive, LaterUndo, UndoSources,
 };
-use crate::plan::patch::later::taking_over;
 use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::taking_over::taking_over;
 use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Reason, Refusal};
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent, UndoArchive};
@@ -237,11 +237,7 @@ impl World {
         }
         let mut removal = self.removal.clone();
         removal.later.retain(|(_, patch), _| !ids.contains(&patch.as_str()));
-        let manifests = archives
-            .iter()
-            .map(|one| ((one.patch.clone(), one.package.clone()), one.manifest.unwrap()))
-            .collect();
-        let heirs = taking_over(&going, &manifests, inventory, policy, &removal)?;
+        let heirs = taking_over(&going, &archives, inventory, (policy, &now()), &removal)?;
         let later: Vec<LaterUndo<'_>> = heirs
             .iter()
             .enumerate()
@@ -255,6 +251,7 @@ impl World {
                     format: UndoFormat::Gzip,
                     outside: None,
                     is_used_up: false,
+                    is_snapshot: false,
                 };
                 LaterUndo {
                     package,
@@ -600,9 +597,6 @@ impl World {
         match rest.strip_prefix("save/").and_then(|saved| saved.split_once('/')) {
             Some((saved, "obsoleted_by")) => {
                 package.saves.get_mut(saved).unwrap().obsoleted_by = Some(bytes.to_vec());
-            }
-            Some((saved, "handed-down")) => {
-                package.saves.get_mut(saved).unwrap().handed_down = Some(bytes.to_vec());
             }
             Some((saved, "remote")) => package.saves.get_mut(saved).unwrap().remote = Some(bytes.to_vec()),
             _ => {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::heir::{HeirUndo, as_later, sources};
 use super::input::BackOutInput;
 use super::later::later_patches;
 use super::request::BackOutRequest;
@@ -14,24 +15,28 @@ use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::DigestCheck;
 use crate::database::{RecordView, all, installed};
 use crate::inventory::Touched;
-use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;
 use crate::operation::scripts::halt::RunHalt;
 use crate::operation::session::Session;
+use crate::plan::RecordChange;
 use crate::plan::patch::back_out::back_out_of_package;
 use crate::plan::patch::backout_input::{BackOutOptions, GoingPatch};
 use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::taking_over::taking_over;
 use crate::plan::script_schedule::steps::Concerned;
 use crate::source::PackageImage;
 use patchadm_changeset::transaction::{ProtectedPaths, ScriptedRun};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
 
 /// A backout package with what the root itself keeps of it.
 pub(in crate::operation) struct PlayedBackout {
     undo: VerifiedUndo,
+    /// The undo data of patches that stay and take over parameters or record files.
+    later: Vec<HeirUndo>,
     scripted: PatchPlan,
     /// The lines of `contents` that its paths had.
     lines: BTreeMap<ObjectPath, ContentsLine>,
@@ -59,12 +64,15 @@ impl PlayedBackout {
         undo.manifest.iter().for_each(|manifest| touched.by_backout(instance, manifest));
         let inventory = input.survey(rules.packages, &touched)?;
         let mut options = BackOutOptions { scripts: input.choice.clone(), ..BackOutOptions::default() };
-        let going = GoingPatch { id: id.clone(), packages: vec![instance.clone()] };
-        later_patches(&input, &[going], std::slice::from_ref(&undo), &inventory, &mut options)?;
+        let going = [GoingPatch { id, packages: vec![instance.clone()] }];
+        later_patches(&input, &going, std::slice::from_ref(&undo), &inventory, &mut options)?;
         let Some(archive) = undo.as_archive(0) else { return Ok(None) };
         let policy = &ground.policy;
-        let scripted = back_out_of_package(&id, archive, is_elsewhere, &inventory, policy, &options, now)?;
-        Ok(Some(Self { undo, scripted, lines: inventory.lines }))
+        let heirs = taking_over(&going, &[archive], &inventory, (policy, now), &options)?;
+        let later = opened(&input, heirs, &rules.marker)?;
+        let with = (&*as_later(&later, 1), is_elsewhere);
+        let scripted = back_out_of_package(&going, archive, with, &inventory, policy, &options, now)?;
+        Ok(Some(Self { undo, later, scripted, lines: inventory.lines }))
     }
 
     /// What is to be said of the backout.
@@ -78,7 +86,10 @@ impl PlayedBackout {
         let changed = self.scripted.plan.changes.iter().map(|change| &change.path);
         add_objects(held, deleted.chain(changed).collect::<BTreeSet<_>>());
         let rest = self.scripted.remainder().records;
-        held.trees.extend(rest.iter().map(|record| record.path().clone()));
+        // What is in the directories of the packages is held with these.
+        let packages = || self.scripted.parts.iter().map(|part| places::package(&part.package));
+        let others = rest.iter().map(RecordChange::path);
+        held.trees.extend(others.filter(|path| !packages().any(|package| path.is_below(&package))).cloned());
     }
 
     /// Restores the package, whose scripts have run. `concerned` is what its installation may have changed, `lines` are
@@ -93,7 +104,7 @@ impl PlayedBackout {
         let scripted = &self.scripted;
         let lines: BTreeMap<ObjectPath, ContentsLine> =
             lines.iter().chain(&self.lines).map(|(path, line)| (path.clone(), line.clone())).collect();
-        let mut content = ArchiveSources(vec![self.undo.restored_from().content()]);
+        let mut content = sources(std::iter::once(&self.undo), &self.later);
         for part in &scripted.parts {
             let concerned = concerned.objects.keys().cloned().collect();
             let restoration = Restoration { session, scripted, part, concerned, lines: &lines };
@@ -101,6 +112,20 @@ impl PlayedBackout {
         }
         Ok(run.switch(&scripted.remainder(), &mut content)?)
     }
+}
+
+/// The undo data of patches that stay, verified.
+fn opened(
+    input: &BackOutInput<'_>,
+    heirs: BTreeSet<(PkgInst, PatchId)>,
+    marker: &str,
+) -> Result<Vec<HeirUndo>, Failure> {
+    let (mut digesting, outside) = (Vec::new(), input.ground.outside.with(None));
+    let mut reading = UndoReading { root: &input.ground.root, outside, marker, digesting: &mut digesting };
+    let later: Result<Vec<_>, _> =
+        heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir)).collect();
+    digesting.into_iter().try_for_each(DigestCheck::wait)?;
+    later
 }
 
 /// The undo data that the root itself keeps, where `package` is its archive and the patch is applied; and whether the

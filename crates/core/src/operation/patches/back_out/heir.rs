@@ -5,6 +5,7 @@ use super::input::BackOutInput;
 use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{RecordView, installed};
+use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::undo_directory::must_be_private;
 use crate::plan::patch::backout_input::LaterUndo;
@@ -12,6 +13,25 @@ use patchadm_changeset::format::manifest::Manifest;
 use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
+
+/// All of it as the planner takes it; the place of the first archive among the sources is `index`.
+pub(super) fn as_later(heirs: &[HeirUndo], mut index: usize) -> Vec<LaterUndo<'_>> {
+    let mut later = Vec::new();
+    for heir in heirs {
+        later.extend(heir.as_later(index));
+        index += usize::from(heir.archive.is_some());
+    }
+    later
+}
+
+/// What content comes from: the archives of patches that go, then those of patches that stay, by their places in the plan.
+pub(super) fn sources<'a>(
+    undo: impl Iterator<Item = &'a VerifiedUndo>,
+    later: &'a [HeirUndo],
+) -> ArchiveSources<'a> {
+    let later = later.iter().filter_map(|heir| heir.archive.as_ref());
+    ArchiveSources(undo.chain(later).map(|one| one.restored_from().content()).collect())
+}
 
 /// That undo data.
 pub(super) struct HeirUndo {
@@ -52,7 +72,7 @@ impl HeirUndo {
     }
 
     /// As the planner takes it; `index` is the place of its archive among the sources.
-    pub(super) fn as_later(&self, index: usize) -> Option<LaterUndo<'_>> {
+    fn as_later(&self, index: usize) -> Option<LaterUndo<'_>> {
         let (package, patch) = (&self.package, self.patch.clone());
         match &self.archive {
             None => Some(LaterUndo { package, patch, manifest: self.kept.as_ref()?, archive: None }),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::heir::HeirUndo;
+use super::heir::{HeirUndo, as_later, sources};
 use super::hooks::{hook_directory, kept_hooks};
 use super::input::{BackOutInput, KnownArchives};
 use super::known::known_files;
@@ -22,8 +22,8 @@ use crate::plan::clock::Now;
 use crate::plan::patch::back_out::{back_out, may_back_out};
 use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use crate::plan::patch::engine::BACKING_OUT;
-use crate::plan::patch::later::taking_over;
 use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::taking_over::taking_over;
 use crate::plan::refusal::{Command, Reason, Refusal};
 use patchadm_svr4::patch::PatchId;
 
@@ -32,7 +32,7 @@ pub(super) struct PlannedBackout {
     pub(super) scripted: PatchPlan,
     pub(super) undo: Vec<VerifiedUndo>,
     /// The undo data of patches that stay, which is written anew.
-    later: Vec<HeirUndo>,
+    pub(super) later: Vec<HeirUndo>,
     pub(super) inventory: Inventory,
     /// Whether patches that go have a path in different packages.
     is_shared: bool,
@@ -41,25 +41,13 @@ pub(super) struct PlannedBackout {
 impl PlannedBackout {
     /// What content comes from: the archives by their places in the plan.
     pub(super) fn content(&self) -> ArchiveSources<'_> {
-        let undo = self.undo.iter().map(|one| one.restored_from().content());
-        let later = self.later.iter().filter_map(|heir| heir.archive.as_ref());
-        ArchiveSources(undo.chain(later.map(|one| one.restored_from().content())).collect())
+        sources(self.undo.iter(), &self.later)
     }
 
     /// The undo data of patches that stay, as the planner took it.
     pub(super) fn later(&self) -> Vec<LaterUndo<'_>> {
         as_later(&self.later, self.undo.len())
     }
-}
-
-/// The undo data of patches that stay; the place of the first archive among the sources is `index`.
-fn as_later(heirs: &[HeirUndo], mut index: usize) -> Vec<LaterUndo<'_>> {
-    let mut later = Vec::new();
-    for heir in heirs {
-        later.extend(heir.as_later(index));
-        index += usize::from(heir.archive.is_some());
-    }
-    later
 }
 
 /// Whether each of these patches could be backed out as things are: it is planned, and nothing is changed. The caller
@@ -252,16 +240,13 @@ impl OpenedUndo {
         let inventory = input.survey(rules.packages, &touched)?;
         let is_shared = later_patches(input, &going, &undo, &inventory, &mut options)?;
         options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
-        let manifests = undo
-            .iter()
-            .filter_map(|one| Some(((one.patch.clone(), one.package.clone()), one.manifest.as_ref()?)));
-        let heirs = taking_over(&going, &manifests.collect(), &inventory, policy, &options)?;
+        let archives: Vec<BackoutArchive<'_>> =
+            undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
+        let heirs = taking_over(&going, &archives, &inventory, (policy, input.now), &options)?;
         let mut reading = UndoReading { root: &ground.root, outside: input.outside(), marker, digesting };
         let later = heirs.into_iter().map(|heir| HeirUndo::open(input, &mut reading, heir));
         let later = later.collect::<Result<Vec<_>, _>>()?;
         options.notes.extend(later.iter().filter_map(HeirUndo::stays));
-        let archives: Vec<BackoutArchive<'_>> =
-            undo.iter().enumerate().filter_map(|(index, one)| one.as_archive(index)).collect();
         let written_anew = as_later(&later, undo.len());
         let sources = UndoSources { archives: &archives, later: &written_anew };
         let scripted = back_out(&going, sources, &inventory, policy, &options, input.now)?;

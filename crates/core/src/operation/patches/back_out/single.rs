@@ -21,8 +21,9 @@ pub(super) fn back_out_one(
         Err(failure) => return BackOutOutcome::refused(id, failure),
     };
     if planned.scripted.has_scripts() {
-        let PlannedBackout { mut scripted, undo, inventory, .. } = planned;
-        let result = back_out_with_scripts(session, input, request, id, &undo, &mut scripted, inventory);
+        let PlannedBackout { mut scripted, undo, later, inventory, .. } = planned;
+        let undo = (undo.as_slice(), later);
+        let result = back_out_with_scripts(session, input, request, id, undo, &mut scripted, inventory);
         return BackOutOutcome::of(id, scripted, result.map(Some));
     }
     let plan = &planned.scripted.plan;

@@ -141,14 +141,18 @@ impl VerifiedUndo {
     /// As that of a patch that stays; `index` is its place among the sources.
     pub(super) fn as_later(&self, index: usize) -> Option<LaterArchive<'_>> {
         let image = self.restored_from().image.packages.first()?;
+        let is_snapshot = self.is_by_scripts();
         let format = match self.at.extension().and_then(|suffix| suffix.to_str()) {
+            _ if is_snapshot => UndoFormat::Gzip,
             Some("gz") => UndoFormat::Gzip,
             Some("Z") => UndoFormat::Compress,
             _ => UndoFormat::Plain,
         };
-        let outside = self.is_remote.then_some(self.at.as_path());
-        let is_used_up = self.outside.is_some();
-        Some(LaterArchive { index, image, records: &self.records, format, outside, is_used_up })
+        // The archive that scripts made stays as it is.
+        let outside = Some(self.at.as_path()).filter(|_| self.is_remote && !is_snapshot);
+        let is_used_up = self.outside.is_some() && !is_snapshot;
+        let records = &self.records;
+        Some(LaterArchive { index, image, records, format, outside, is_used_up, is_snapshot })
     }
 
     /// As that of a patch that goes; `index` is its place among the sources.

@@ -1,11 +1,11 @@
 //! Backing a patch out whose scripts take part.
 
+use super::heir::{HeirUndo, sources};
 use super::hooks::hook_directory;
 use super::input::BackOutInput;
 use super::planning::plan;
 use super::undo::VerifiedUndo;
 use crate::inventory::Inventory;
-use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::scripts::install::PatchInstall;
@@ -19,13 +19,13 @@ use patchadm_svr4::package::Params;
 use patchadm_svr4::patch::PatchId;
 
 /// Backs a patch out by a plan; `scripted` is the plan by which it was done in the end. `undo` has the archives by their
-/// places in the plan.
+/// places in the plan, then come those of patches that stay and are written anew.
 pub(super) fn back_out_with_scripts(
     session: &Session<'_>,
     input: &BackOutInput<'_>,
     request: &PatchScriptRequest,
     id: &PatchId,
-    undo: &[VerifiedUndo],
+    (undo, mut later): (&[VerifiedUndo], Vec<HeirUndo>),
     scripted: &mut PatchPlan,
     mut inventory: Inventory,
 ) -> Result<Receipt, Failure> {
@@ -40,12 +40,11 @@ pub(super) fn back_out_with_scripts(
         PatchScripts::open(session, add, ScriptDirection::BackOut, scripted, &packages, Some(hooks))?;
     if scripts.before()? {
         let planned = plan(input, id)?;
-        (*scripted, inventory) = (planned.scripted, planned.inventory);
+        (*scripted, inventory, later) = (planned.scripted, planned.inventory, planned.later);
     }
     let none = Params::new();
     let ready = scripts.ready(&scripted.parts, &packages, |part, _| {
         of_backout(inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params))
     })?;
-    let mut content = ArchiveSources(undo.iter().map(|one| one.restored_from().content()).collect());
-    scripts.perform(scripted, &ready, &inventory, &mut content, None)
+    scripts.perform(scripted, &ready, &inventory, &mut sources(undo.iter(), &later), None)
 }

@@ -173,7 +173,12 @@ impl<'a> PatchScripts<'a> {
                 left.add_to(&mut last, &mut self.output.notes)?;
             }
         }
-        self.last(run, &last, &mut NoContent)
+        // Content is only read for undo data that is written anew.
+        if last.versions.is_empty() {
+            self.last(run, &last, &mut NoContent)
+        } else {
+            self.last(run, &last, content)
+        }
     }
 
     fn scripted_package<'m>(&'m mut self, turn: &'m PackageTurn<'_>) -> ScriptedPackage<'m, 'a> {

@@ -37,6 +37,25 @@ pub(in crate::plan::patch) struct Run<'a> {
     pub(in crate::plan::patch) followers: Vec<Link<'a>>,
 }
 
+/// A directory that a patch which goes made on the way to its objects, and that a patch which stays has objects in: that
+/// one is then who made it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::plan::patch) struct PassedDirectory<'a> {
+    /// What the manifest of the patch that goes says of it.
+    pub(in crate::plan::patch) record: &'a ObjectRecord,
+    /// The place of the patch that stays.
+    heir: usize,
+}
+
+/// What a patch that stays takes over or follows.
+#[derive(Clone, Debug, Default)]
+pub(in crate::plan::patch) struct Inheritance<'r, 'a> {
+    /// The runs of its paths.
+    pub(in crate::plan::patch) runs: Vec<&'r Run<'a>>,
+    /// The directories on the way to its objects.
+    pub(in crate::plan::patch) directories: Vec<&'a ObjectRecord>,
+}
+
 /// The chains of a package of which some patches go.
 #[derive(Debug)]
 pub(in crate::plan::patch) struct Chains<'a> {
@@ -44,10 +63,14 @@ pub(in crate::plan::patch) struct Chains<'a> {
     pub(in crate::plan::patch) order: Vec<ChainPatch<'a>>,
     /// The runs, sorted by path.
     pub(in crate::plan::patch) runs: Vec<Run<'a>>,
+    /// The directories that only change hands.
+    directories: Vec<PassedDirectory<'a>>,
     /// The patches that stay and have something below a path that one that goes has, by that path.
     below: HashMap<&'a str, Vec<usize>>,
-    /// The paths of all links of patches that go, with the places of these.
+    /// The paths of all links of patches that go and of the directories that change hands, with the places of the patches.
     linked: HashSet<(usize, &'a str)>,
+    /// Those of the directories.
+    passed: HashSet<(usize, &'a str)>,
 }
 
 impl<'a> Run<'a> {
@@ -118,9 +141,16 @@ impl<'a> Chains<'a> {
         let mut links: BTreeMap<&'a str, Vec<Link<'a>>> = BTreeMap::new();
         let mut others: HashMap<&'a str, Vec<Link<'a>>> = HashMap::new();
         let heirs = Heirs::of(&order);
+        let (mut directories, mut passed) = (Vec::new(), HashSet::new());
         for (at, patch) in order.iter().enumerate().filter(|(_, patch)| patch.goes) {
-            for record in objects(patch).filter(|record| heirs.is_link(at, record)) {
-                links.entry(record.path.as_str()).or_default().push(Link { at, record });
+            for record in objects(patch).filter(|record| record.has_path()) {
+                let path = record.path.as_str();
+                if let Some(heir) = heirs.user_of(at, record) {
+                    directories.push(PassedDirectory { record, heir });
+                    passed.insert((at, path));
+                } else {
+                    links.entry(path).or_default().push(Link { at, record });
+                }
             }
         }
         for (at, patch) in order.iter().enumerate().filter(|(_, patch)| !patch.goes) {
@@ -144,15 +174,29 @@ impl<'a> Chains<'a> {
             }
         }
         let links = runs.iter().flat_map(Run::links);
-        let linked = links.map(|link| (link.at, link.record.path.as_str())).collect();
-        Self { order, runs, below: heirs.below, linked }
+        let linked = links.map(|link| (link.at, link.record.path.as_str())).chain(passed.iter().copied());
+        Self { linked: linked.collect(), order, runs, directories, below: heirs.below, passed }
     }
 
-    /// The records of a going patch that are no links: lines of objects that it left, other names of a file, edited files
-    /// that stayed, and directories made on the way.
+    /// The place of a patch.
+    pub(in crate::plan::patch) fn place(&self, id: &PatchId) -> Option<usize> {
+        self.order.iter().position(|patch| patch.id == *id)
+    }
+
+    /// The records of a going patch that are no links and change no hands: lines of objects that it left, other names of a
+    /// file, edited files that stayed.
     pub(in crate::plan::patch) fn others(&self, at: usize) -> Vec<&'a ObjectRecord> {
         let Some(patch) = self.order.get(at) else { return Vec::new() };
         objects(patch).filter(|record| !self.linked.contains(&(at, record.path.as_str()))).collect()
+    }
+
+    /// What the patches that go did, without the directories that only change hands.
+    pub(in crate::plan::patch) fn leaving(&self) -> impl Iterator<Item = &'a ObjectRecord> {
+        let going = self.order.iter().enumerate().filter(|(_, patch)| patch.goes);
+        let records = going.flat_map(|(at, patch)| objects(patch).map(move |record| (at, record)));
+        let stays =
+            |(at, record): &(usize, &ObjectRecord)| self.passed.contains(&(*at, record.path.as_str()));
+        records.filter(move |one| !stays(one)).map(|(_, record)| record)
     }
 
     /// A patch that stays, was applied after the run began and before its heir, and has something below its path.
@@ -163,13 +207,16 @@ impl<'a> Chains<'a> {
         self.order.get(*used.rfind(|at| between.contains(at))?).map(|patch| &patch.id)
     }
 
-    /// The patches that stay and whose undo data changes, each with the runs that it takes over or follows.
-    pub(in crate::plan::patch) fn heirs(&self) -> BTreeMap<usize, Vec<&Run<'a>>> {
-        let mut heirs: BTreeMap<usize, Vec<&Run<'a>>> = BTreeMap::new();
+    /// The patches that stay and whose undo data changes, each with what it takes over or follows.
+    pub(in crate::plan::patch) fn heirs(&self) -> BTreeMap<usize, Inheritance<'_, 'a>> {
+        let mut heirs: BTreeMap<usize, Inheritance<'_, 'a>> = BTreeMap::new();
         for run in &self.runs {
             for link in run.followers.iter().chain(&run.heir) {
-                heirs.entry(link.at).or_default().push(run);
+                heirs.entry(link.at).or_default().runs.push(run);
             }
+        }
+        for directory in &self.directories {
+            heirs.entry(directory.heir).or_default().directories.push(directory.record);
         }
         heirs
     }
@@ -261,16 +308,14 @@ impl<'a> Heirs<'a> {
         }
     }
 
-    /// Whether a record of the going patch at this place is a link. A directory made on the way is one, unless the next
-    /// patch that needs it only has objects below: that one is then who made it.
-    fn is_link(&self, at: usize, record: &ObjectRecord) -> bool {
-        if !is_made_on_the_way(record) {
-            return record.has_path();
-        }
-        let Some(known) = self.made.get(record.path.as_str()) else { return true };
+    /// The patch that a directory goes to which the going patch at this place made on the way: the next one that needs it,
+    /// where that has only objects below. Where it delivers the directory, this is a link as any other.
+    fn user_of(&self, at: usize, record: &ObjectRecord) -> Option<usize> {
+        let known = self.made.get(record.path.as_str()).filter(|_| is_made_on_the_way(record))?;
         let later = known.iter().filter(|(other, _)| *other > at);
-        let next = later.clone().map(|(other, _)| *other).min();
-        next.is_none_or(|next| later.clone().any(|(other, delivers)| *other == next && *delivers))
+        let next = later.clone().map(|(other, _)| *other).min()?;
+        let is_delivered = later.clone().any(|(other, delivers)| *other == next && *delivers);
+        (!is_delivered).then_some(next)
     }
 }
 
@@ -390,7 +435,9 @@ mod tests {
         let delivers = manifest(&[("/d", "/", "/")], true);
         let used = [made(), uses.clone()];
         assert_eq!(shown(&chains(&used, &[0])).len(), 1, "only /d/a");
-        assert_eq!(chains(&used, &[0]).others(0)[0].path, "/d");
+        let found = chains(&used, &[0]);
+        assert_eq!(found.heirs()[&1].directories[0].path, "/d", "and the other one has made it");
+        assert!(found.others(0).is_empty());
         let delivered = [made(), delivers.clone()];
         assert_eq!(shown(&chains(&delivered, &[0]))[0], ("/d".to_owned(), 0, 0, Some(1)));
         let both = [made(), delivers, uses];

@@ -7,11 +7,11 @@
 //!
 //! ```text
 //!   chains ─► refusals        what goes where, and what stands against it
-//!      └────► rewrite         the undo data of a patch that stays
+//!      └────► rewrite         the undo data of a patch that stays, with
+//!             handed_records  the parameters and record files that it takes over (found in `handing_down`)
 //! ```
-//!
-//! Parameters and record files are handed down elsewhere (`handing_down`).
 
 pub(super) mod chains;
+mod handed_records;
 pub(super) mod refusals;
 pub(super) mod rewrite;

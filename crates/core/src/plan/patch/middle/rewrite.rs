@@ -11,8 +11,10 @@ use patchadm_changeset::format::manifest::{
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PackagePath, PkgInst};
 
-use super::chains::{Chains, Run, is_made_on_the_way};
+use super::chains::{Chains, Inheritance, Run, is_made_on_the_way};
+use super::handed_records::{into_header, into_pkginfo, into_records};
 use crate::plan::patch::backout_input::{BackoutArchive, LaterUndo};
+use crate::plan::patch::handing_down::TakenRecords;
 use crate::plan::patch::undo::copying_scripts;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, classes};
@@ -85,20 +87,33 @@ impl<'a> Rewriting<'a> {
         Ok(())
     }
 
-    /// Takes over what the runs of a chain hand on.
+    /// Takes over what the patches that go hand on to the one at this place: objects, and what they had found of its
+    /// parameters and record files.
     pub(in crate::plan::patch) fn take(
         mut self,
         at: usize,
-        runs: &[&Run<'a>],
+        inherited: &Inheritance<'_, 'a>,
+        taken: &TakenRecords,
         chains: &Chains<'a>,
     ) -> Result<RewrittenUndo, Reason> {
-        for run in runs {
+        for run in &inherited.runs {
             let is_heir = run.heir.is_some_and(|heir| heir.at == at);
             if is_heir { self.inherit(run)? } else { self.follow(run) }
         }
+        for directory in &inherited.directories {
+            self.take_directory(directory);
+        }
         self.name_partners(chains);
         self.carry_content()?;
-        self.finish()
+        self.finish(taken)
+    }
+
+    /// A directory that an earlier patch made on the way is made by this one.
+    fn take_directory(&mut self, directory: &ObjectRecord) {
+        if !self.objects.contains_key(&directory.path) {
+            self.deletes.extend(directory.object_path());
+            self.objects.insert(directory.path.clone(), directory.clone());
+        }
     }
 
     /// What the run found becomes what this patch found.
@@ -226,15 +241,16 @@ impl<'a> Rewriting<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<RewrittenUndo, Reason> {
+    fn finish(self, taken: &TakenRecords) -> Result<RewrittenUndo, Reason> {
         let Self { later, mut objects, saved, deletes, .. } = self;
         if later.archive.is_none() {
             for record in objects.values_mut() {
                 record.member = None;
             }
         }
-        let manifest =
-            Manifest { header: later.manifest.header.clone(), objects: objects.into_values().collect() };
+        let mut header = later.manifest.header.clone();
+        into_header(&taken.records, &mut header);
+        let manifest = Manifest { header, objects: objects.into_values().collect() };
         let Some(of) = &later.archive else {
             return Ok(RewrittenUndo { archive: manifest_only(later, manifest), versions: Vec::new() });
         };
@@ -257,7 +273,9 @@ impl<'a> Rewriting<'a> {
         for (name, text) in copying_scripts(regular.map(|(entry, _)| entry.object.class.as_str()).collect()) {
             scripts.entry(name).or_insert(text);
         }
-        let mut pkginfo = of.image.params.clone();
+        let (mut pkginfo, mut records) = (of.image.params.clone(), of.records.clone());
+        into_pkginfo(taken, &mut pkginfo);
+        into_records(taken, later.package, &mut records)?;
         let mut named = classes(&pkginfo);
         let known = named.len();
         for (entry, _) in &entries {
@@ -276,10 +294,10 @@ impl<'a> Rewriting<'a> {
             passing,
             deletes,
             scripts,
-            records: of.records.clone(),
+            records,
             manifest,
             format: of.format,
-            place: of.outside.map_or(UndoPlace::Save, |path| UndoPlace::Beside(path.to_owned())),
+            place: of.place(),
         };
         Ok(RewrittenUndo { archive, versions })
     }

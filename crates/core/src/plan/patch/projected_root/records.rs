@@ -3,7 +3,6 @@
 use patchadm_svr4::places;
 
 use super::ProjectedRoot;
-use crate::format::handed_down::HANDED_DOWN;
 use crate::inventory::{Installed, Interruption, Save};
 use crate::plan::script_schedule::INSTALL_LOCK;
 use crate::plan::{RecordChange, TreeContent, TreeFile};
@@ -52,7 +51,6 @@ impl ProjectedRoot {
             match name.as_slice() {
                 b"obsoleted_by" => save.obsoleted_by = Some(file.bytes),
                 b"remote" => save.remote = Some(file.bytes),
-                name if name == HANDED_DOWN.as_bytes() => save.handed_down = Some(file.bytes),
                 _ => {}
             }
             return;
