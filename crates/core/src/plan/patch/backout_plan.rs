@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, Later, UndoSources};
+use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
 use super::backout_records::{RecordsBefore, fold};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::foreign;
 use super::handing_down::TakenRecords;
 use super::interrupted;
-use super::later::{Among, chains_of, changed_elsewhere};
+use super::later::{Among, ListedPatches, chains_of, changed_elsewhere};
 use super::middle::chains::{Chains, Run};
 use super::patch_plan::{self, PackagePlan, PatchPlan};
 use super::restore::{Restoring, restore};
@@ -47,6 +47,8 @@ struct GoingPackage<'a> {
     package: &'a PkgInst,
     /// The patches that go from it, the last applied first, each with its archive and what comes back of records.
     patches: Vec<(&'a PatchId, &'a BackoutArchive<'a>)>,
+    /// All its patches.
+    listed: ListedPatches<'a>,
     /// The files that scripts take back.
     by_script: BTreeSet<ObjectPath>,
     /// What patches that stay take over of parameters and record files.
@@ -100,10 +102,10 @@ impl<'a> Backout<'a> {
     }
 
     /// A patch among those of a package.
-    fn among<'i>(&'i self, id: &'i PatchId, inventory: &'i Inventory) -> Among<'i> {
+    fn among(&self, id: &'a PatchId) -> Among<'a> {
         Among {
             id,
-            inventory,
+            inventory: self.inventory,
             separator: &self.policy.separator,
             known: &self.options.later,
             going: self.ids(),
@@ -127,18 +129,18 @@ impl<'a> Backout<'a> {
             }
             patches.push((&patch.id, archive));
         }
-        if let [(first, _), _, ..] = patches.as_slice() {
+        let first = self.going.first().ok_or(Reason::NotApplied)?;
+        let among = self.among(&first.id);
+        if patches.len() > 1 {
             // Between packages the order of application may differ.
-            let list = self.among(first, self.inventory).applied(package)?.list;
+            let list = among.applied(package)?.list;
             let place = |id: &PatchId| list.iter().position(|other| other == id);
-            patches.sort_by_key(|(id, _)| std::cmp::Reverse(place(id)));
+            patches.sort_by_cached_key(|(id, _)| std::cmp::Reverse(place(id)));
         }
-        let mut before = RecordsBefore::of(package, self.inventory, self.now);
-        let going = self.ids();
+        let mut before = RecordsBefore::of(&among, package, self.now)?;
         let (mut parts, mut by_script) = (Vec::new(), BTreeSet::new());
         for (id, archive) in &patches {
-            let params =
-                before.back_out(id, archive, (&self.policy.separator, &self.options.later, &going))?;
+            let params = before.back_out(id, archive)?;
             let part = self.part(package, archive, params)?;
             let installed = self.inventory.packages.get(package).filter(|_| part.chosen.has_scripts());
             if let Some(installed) = installed {
@@ -152,7 +154,8 @@ impl<'a> Backout<'a> {
             parts.push(part);
         }
         let RecordsBefore { changes, taken, .. } = before;
-        Ok((GoingPackage { package, patches, by_script, taken }, parts, changes))
+        let listed = among.listed(package)?;
+        Ok((GoingPackage { package, patches, listed, by_script, taken }, parts, changes))
     }
 
     /// Objects and lines as they were, and the undo data of patches that stay.
@@ -173,7 +176,7 @@ impl<'a> Backout<'a> {
             self.judge(going.package, chains, has_scripts)?;
             self.taking_over(going).rewrite(chains, rewritten)?;
             for (id, archive) in going.patches.iter().filter(|(_, archive)| archive.manifest.is_none()) {
-                let later = self.among(id, self.inventory).later(going.package)?;
+                let later = going.listed.later(id);
                 foreign::restore(draft, id, going.package, archive.index, archive, &later)?;
             }
         }
@@ -181,10 +184,7 @@ impl<'a> Backout<'a> {
         for (going, chains) in &all {
             live.extend(Self::live(going, chains));
         }
-        let mut restorings = Vec::new();
-        for of in &live {
-            restorings.push(self.restoring(of)?);
-        }
+        let restorings: Vec<Restoring<'_>> = live.iter().map(Self::restoring).collect();
         restore(draft, &restorings)?;
         for (going, chains) in &all {
             self.taking_over(going).keep_edited(draft, chains)?;
@@ -194,14 +194,14 @@ impl<'a> Backout<'a> {
 
     fn chains(&self, going: &GoingPackage<'a>) -> Result<Chains<'a>, Reason> {
         let Some(first) = self.going.last() else { return Ok(Chains::of(Vec::new())) };
-        let list = self.among(&first.id, self.inventory).applied(going.package)?.list;
+        let list = self.among(&first.id).applied(going.package)?.list;
         let manifests = going.patches.iter().filter_map(|(id, archive)| Some((*id, archive.manifest?)));
         Ok(chains_of(going.package, &list, &self.ids(), &manifests.collect(), &self.options.later))
     }
 
     fn judge(&self, package: &PkgInst, chains: &Chains<'_>, has_scripts: bool) -> Result<(), Reason> {
         let Some(first) = self.going.first() else { return Ok(()) };
-        self.among(&first.id, self.inventory).judged(package, chains, self.options)?.refuse()?;
+        self.among(&first.id).judged(package, chains, self.options)?.refuse()?;
         let in_the_way = chains.runs.iter().find_map(|run| Some((run, run.heir?)));
         let Some((run, heir)) = in_the_way.filter(|_| has_scripts || self.is_installed) else {
             return Ok(());
@@ -254,20 +254,19 @@ impl<'a> Backout<'a> {
         live
     }
 
-    fn restoring<'l>(&'l self, of: &'l LivePatch<'_, 'a>) -> Result<Restoring<'l>, Reason> {
+    fn restoring<'l>(of: &'l LivePatch<'_, 'a>) -> Restoring<'l> {
         let files = of.archive.image.files();
-        let later: Later<'l> = self.among(of.id, self.inventory).later(of.going.package)?;
-        Ok(Restoring {
+        Restoring {
             id: of.id,
             package: of.going.package,
             index: of.archive.index,
             saved: files.map(|entry| (&entry.path, entry.object.content)).collect(),
             manifest: &of.manifest,
             bound: of.archive.is_bound,
-            later,
+            later: of.going.listed.later(of.id),
             last: of.last.clone(),
             by_script: of.going.by_script.clone(),
-        })
+        }
     }
 
     /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.

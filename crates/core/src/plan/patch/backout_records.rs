@@ -1,11 +1,11 @@
 //! The records of a package while patches go from it: its parameters and record files, patch by patch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::backout_input::{BackoutArchive, Later};
-use super::handing_down::{Before, Left, TakenRecords};
+use super::handing_down::{Before, Left, Package, TakenRecords};
 use super::interrupted;
-use super::later::{Among, LaterManifests};
+use super::later::{Among, ListedPatches};
 use super::projected_root::ProjectedRoot;
 use crate::inventory::{Inventory, Touched};
 use crate::plan::clock::Now;
@@ -15,14 +15,18 @@ use crate::plan::records::{package_path, reactivate, save_of};
 use crate::plan::refusal::Reason;
 use crate::plan::{RecordChange, UndoPart};
 use patchadm_svr4::format::params;
-use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
-use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::patch::{PatchId, PatchRecords};
 
 /// A package whose records go back, one patch after another.
 pub(super) struct RecordsBefore<'a> {
     package: &'a PkgInst,
+    separator: &'a str,
+    /// Its patches.
+    listed: ListedPatches<'a>,
+    /// What it records of those that are there still.
+    applied: PatchRecords,
     /// The package after the patches that went so far.
     root: ProjectedRoot,
     /// What has become different so far.
@@ -33,25 +37,20 @@ pub(super) struct RecordsBefore<'a> {
 
 impl<'a> RecordsBefore<'a> {
     /// The package as it is.
-    pub(super) fn of(package: &'a PkgInst, inventory: &Inventory, now: &Now) -> Self {
-        let packages = inventory.packages.get_key_value(package);
+    pub(super) fn of(among: &Among<'a>, package: &'a PkgInst, now: &Now) -> Result<Self, Reason> {
+        let packages = among.inventory.packages.get_key_value(package);
         let packages =
             packages.map(|(name, installed)| (name.clone(), installed.clone())).into_iter().collect();
         let inventory = Inventory { packages, ..Inventory::default() };
         let root = ProjectedRoot::new(inventory, Touched::default(), now.timestamp());
-        Self { package, root, changes: Vec::new(), taken: BTreeMap::new() }
+        let (applied, listed) = (among.applied(package)?, among.listed(package)?);
+        let (changes, taken) = (Vec::new(), BTreeMap::new());
+        Ok(Self { package, separator: among.separator, listed, applied, root, changes, taken })
     }
 
-    /// Takes a patch out; the parameters then. `known` are the manifests of later patches, `going` all that go.
-    pub(super) fn back_out(
-        &mut self,
-        id: &PatchId,
-        archive: &BackoutArchive<'_>,
-        (separator, known, going): (&str, &LaterManifests, &BTreeSet<&PatchId>),
-    ) -> Result<Params, Reason> {
-        let inventory = &self.root.inventory;
-        let among = Among { id, inventory, separator, known, going: going.clone() };
-        let (params, changes, taken) = records(&among, self.package, archive)?;
+    /// Takes a patch out; the parameters then.
+    pub(super) fn back_out(&mut self, id: &PatchId, archive: &BackoutArchive<'_>) -> Result<Params, Reason> {
+        let (params, changes, taken) = self.records(id, archive)?;
         for change in &changes {
             self.root.record(change);
         }
@@ -61,57 +60,53 @@ impl<'a> RecordsBefore<'a> {
         }
         Ok(params)
     }
+
+    /// The records as they were before a patch.
+    fn records(&mut self, id: &PatchId, archive: &BackoutArchive<'_>) -> Result<RecordsLeft, Reason> {
+        let (package, separator) = (self.package, self.separator);
+        let installed = self.root.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
+        let later = &self.listed.later(id);
+        let old = old_params(package, archive)?;
+        let set_by_unknown = |name: &str| set_by_unknown(name, later, &installed.params, id);
+        let set_later = |name: &str| set_by_known(name, later) || set_by_unknown(name);
+        let mut left = Left::default();
+        let mut new = match archive.manifest {
+            Some(manifest) => {
+                let before = Before::of(manifest, old, archive.records);
+                left = Package { name: package, installed }.hand_down(manifest, &before, later)?;
+                let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
+                let (current, names) = (&installed.params, &manifest.header.parameters);
+                let mut new = parameters::taken_back(current, &before.params, names, is_set);
+                if let Some(classes) = &left.classes {
+                    new.set("CLASSES", classes);
+                }
+                new
+            }
+            None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
+        };
+        self.applied.record_backed_out(id);
+        self.applied.write(id, &mut new);
+        let file = archive.records.get(&b"pkginfo"[..]).or(installed.records.get(&b"pkginfo"[..]));
+        let mut changes = vec![RecordChange::Write {
+            path: package_path(package, b"pkginfo")?,
+            bytes: params::write(&new),
+            mode: file.map_or(Mode::of(0o644), |file| file.mode),
+            mtime: None,
+        }];
+        changes.extend(reactivate(package, installed, id, separator)?);
+        if let Some((name, _)) = save_of(installed, id, separator) {
+            let save = package_path(package, format!("save/{name}").as_bytes())?;
+            changes.push(RecordChange::RemoveTree(save));
+        }
+        changes.extend(interrupted::forget(package, installed, id, separator)?);
+        changes.extend(left.changes);
+        changes.push(RecordChange::Ledger(LedgerChange::of(package)));
+        Ok((new, changes, left.taken))
+    }
 }
 
 /// Parameters afterwards, changes, and what patches that stay take over.
 type RecordsLeft = (Params, Vec<RecordChange>, BTreeMap<PatchId, TakenRecords>);
-
-/// The records of a package as they were before a patch.
-fn records(
-    among: &Among<'_>,
-    package: &PkgInst,
-    archive: &BackoutArchive<'_>,
-) -> Result<RecordsLeft, Reason> {
-    let Among { id, inventory, separator, .. } = among;
-    let installed = inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-    let later = &among.later(package)?;
-    let old = old_params(package, archive)?;
-    let set_by_unknown = |name: &str| set_by_unknown(name, later, &installed.params, id);
-    let set_later = |name: &str| set_by_known(name, later) || set_by_unknown(name);
-    let mut left = Left::default();
-    let mut new = match archive.manifest {
-        Some(manifest) => {
-            let before = Before::of(manifest, old, archive.records);
-            left = among.handing_down(package)?.hand_down(manifest, &before, later)?;
-            let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
-            let (current, names) = (&installed.params, &manifest.header.parameters);
-            let mut new = parameters::taken_back(current, &before.params, names, is_set);
-            if let Some(classes) = &left.classes {
-                new.set("CLASSES", classes);
-            }
-            new
-        }
-        None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
-    };
-    let mut applied = among.applied(package)?;
-    applied.record_backed_out(id);
-    applied.write(id, &mut new);
-    let file = archive.records.get(&b"pkginfo"[..]).or(installed.records.get(&b"pkginfo"[..]));
-    let mut changes = vec![RecordChange::Write {
-        path: package_path(package, b"pkginfo")?,
-        bytes: params::write(&new),
-        mode: file.map_or(Mode::of(0o644), |file| file.mode),
-        mtime: None,
-    }];
-    changes.extend(reactivate(package, installed, id, separator)?);
-    if let Some((name, _)) = save_of(installed, id, separator) {
-        changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
-    }
-    changes.extend(interrupted::forget(package, installed, id, separator)?);
-    changes.extend(left.changes);
-    changes.push(RecordChange::Ledger(LedgerChange::of(package)));
-    Ok((new, changes, left.taken))
-}
 
 /// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.
 fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params, Reason> {
@@ -124,11 +119,10 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
             }),
         };
     };
-    let parsed = ParamFile::parse(&file.bytes).map_err(|error| Reason::BadUndoData {
+    params::read(&file.bytes).map_err(|error| Reason::BadUndoData {
         package: package.clone(),
         reason: format!("the saved pkginfo: {error}"),
-    })?;
-    Ok(parsed.params())
+    })
 }
 
 /// Whether a later patch with a manifest has set a parameter again.

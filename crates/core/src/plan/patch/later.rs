@@ -12,7 +12,6 @@ use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchRecords};
 
 use super::backout_input::{BackOutOptions, Elsewhere, Later};
-use super::handing_down::Package;
 use super::middle::chains::{ChainPatch, Chains, is_made_on_the_way};
 use super::middle::refusals::Judged;
 use crate::plan::refusal::{Command, Reason, Refusal};
@@ -46,23 +45,14 @@ impl<'a> Among<'a> {
             .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
     }
 
-    /// The patches that were applied to a package after this one, with their manifests.
-    pub(super) fn later(&self, package: &PkgInst) -> Result<Later<'a>, Reason> {
-        let applied = self.applied(package)?;
-        let after = applied.list.iter().skip_while(|other| *other != self.id).skip(1);
-        let after = after.filter(|other| !self.going.contains(other));
-        Ok(after
-            .map(|other| (other.clone(), self.known.get(&(package.clone(), other.to_string()))))
-            .collect())
+    /// The patches of a package, and which of them stay.
+    pub(super) fn listed(&self, package: &PkgInst) -> Result<ListedPatches<'a>, Reason> {
+        Ok(ListedPatches::of(package, &self.applied(package)?.list, &self.going, self.known))
     }
 
-    /// A package from which the patch goes, for what it hands down.
-    pub(super) fn handing_down<'p>(&self, package: &'p PkgInst) -> Result<Package<'p>, Reason>
-    where
-        'a: 'p,
-    {
-        let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        Ok(Package { name: package, installed })
+    /// The patches that were applied to a package after this one, with their manifests.
+    pub(super) fn later(&self, package: &PkgInst) -> Result<Later<'a>, Reason> {
+        Ok(self.listed(package)?.later(self.id))
     }
 
     /// The chains of a package from which this patch goes alone.
@@ -88,6 +78,38 @@ impl<'a> Among<'a> {
         let (system, listed) = (&options.scripts.system, &self.inventory.patched_by);
         let (earlier, scripted) = (&options.earlier, &options.scripted);
         Ok(Judged { chains, installed, system, listed, earlier, scripted, package })
+    }
+}
+
+/// The patches of a package in the order of their application, and which of them stay when others go.
+pub(super) struct ListedPatches<'a>(Vec<ListedPatch<'a>>);
+
+struct ListedPatch<'a> {
+    id: PatchId,
+    stays: bool,
+    manifest: Option<&'a Manifest>,
+}
+
+impl<'a> ListedPatches<'a> {
+    /// Those of a package with this list; `known` are the manifests of patches that stay, as far as they can be read.
+    pub(super) fn of(
+        package: &PkgInst,
+        list: &PatchList,
+        going: &BTreeSet<&PatchId>,
+        known: &'a LaterManifests,
+    ) -> Self {
+        let listed = |id: &PatchId| {
+            let stays = !going.contains(id);
+            let manifest = if stays { known.get(&(package.clone(), id.to_string())) } else { None };
+            ListedPatch { id: id.clone(), stays, manifest }
+        };
+        Self(list.iter().map(listed).collect())
+    }
+
+    /// Those that were applied after one of them and stay, with their manifests.
+    pub(super) fn later(&self, id: &PatchId) -> Later<'a> {
+        let after = self.0.iter().skip_while(|other| other.id != *id).skip(1);
+        after.filter(|other| other.stays).map(|other| (other.id.clone(), other.manifest)).collect()
     }
 }
 

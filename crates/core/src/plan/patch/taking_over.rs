@@ -83,9 +83,9 @@ fn heirs(
     let chains = chains_of(package, &list, &among.going, &manifests, among.known);
     let of_paths = chains.heirs().into_keys().filter_map(|at| chains.order.get(at));
     let mut heirs: BTreeSet<PatchId> = of_paths.map(|patch| patch.id.clone()).collect();
-    let mut before = RecordsBefore::of(package, among.inventory, now);
+    let mut before = RecordsBefore::of(among, package, now)?;
     for archive in archives {
-        before.back_out(archive.patch, archive, (among.separator, among.known, &among.going))?;
+        before.back_out(archive.patch, archive)?;
     }
     heirs.extend(before.taken.into_keys());
     Ok(heirs)
