@@ -58,6 +58,11 @@ impl UndoPaths {
         self.bytes.get(..MARKER).unwrap_or_default()
     }
 
+    /// How many paths it has.
+    pub fn count(&self) -> usize {
+        self.bytes.len().saturating_sub(HEAD) / (DIGITS + 1)
+    }
+
     /// All of its paths.
     pub fn digests(&self) -> impl Iterator<Item = PathDigest> {
         let (lines, _) = self.bytes.get(HEAD..).unwrap_or_default().as_chunks::<{ DIGITS + 1 }>();
@@ -122,6 +127,7 @@ mod tests {
             prop_assert_eq!(list.has(&PathDigest::of(&of(&asked))), paths.contains(&asked));
             let mut digests: Vec<PathDigest> = listed.iter().map(PathDigest::of).collect();
             digests.sort();
+            prop_assert_eq!(list.count(), digests.len());
             prop_assert_eq!(list.digests().collect::<Vec<_>>(), digests);
         }
     }

@@ -5,7 +5,7 @@
 //! (`.save.X` of an update of the classic tools, stray files) is passed over. What the parameters say of
 //! patches is the truth about them; README files and logs are not looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{DatabaseError, RecordDamage, RecordView, places, saves};
 use crate::inventory::Interruption;
@@ -162,10 +162,29 @@ pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Opti
 
 /// Returns the name of a patch's save directory: its id as first written.
 pub fn saved_as(view: &RecordView<'_>, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
-    let names = view.list(&places::save(package))?.unwrap_or_default();
-    let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
-    let mut same = names.filter(|name| PatchId::new(name).is_ok_and(|other| other == *id));
-    Ok(same.next().unwrap_or_else(|| id.to_string()))
+    Ok(SavedNames::of(view, package)?.name(id))
+}
+
+/// The names of the save directories of a package, for who asks for many.
+pub struct SavedNames(HashMap<PatchId, String>);
+
+impl SavedNames {
+    /// Lists the directories.
+    pub fn of(view: &RecordView<'_>, package: &PkgInst) -> Result<Self, DatabaseError> {
+        let names = view.list(&places::save(package))?.unwrap_or_default();
+        let mut by_id = HashMap::new();
+        for name in names.into_iter().filter_map(|name| String::from_utf8(name).ok()) {
+            if let Ok(id) = PatchId::new(&name) {
+                by_id.entry(id).or_insert(name);
+            }
+        }
+        Ok(Self(by_id))
+    }
+
+    /// Returns the name of a patch's save directory, as [`saved_as`] does.
+    pub fn name(&self, id: &PatchId) -> String {
+        self.0.get(id).cloned().unwrap_or_else(|| id.to_string())
+    }
 }
 
 /// Reads the files of a package's directory that a patch may change: `pkginfo`, everything in `install` and

@@ -71,7 +71,7 @@ struct PatchSurvey<'a> {
     view: &'a RecordView<'a>,
     setting: &'a SurveySettings<'a>,
     /// The paths of the survey.
-    asked: Vec<(PathDigest, ObjectPath)>,
+    asked: BTreeMap<PathDigest, ObjectPath>,
     /// The paths for which the delivered digest matters.
     doubtful: BTreeSet<ObjectPath>,
     patched_by: BTreeMap<ObjectPath, Vec<String>>,
@@ -82,13 +82,17 @@ struct PatchSurvey<'a> {
 /// Returns those of the paths `asked` that are in the list of a save directory, if there is a list.
 fn listed(
     save: &Dir,
-    asked: &[(PathDigest, ObjectPath)],
+    asked: &BTreeMap<PathDigest, ObjectPath>,
     marker: &str,
 ) -> Result<Option<Vec<ObjectPath>>, RootError> {
     let list = saves::saved_paths(save)?.filter(|list| list.marker() == marker.as_bytes());
-    let changed = |list: UndoPaths| {
-        let asked = asked.iter().filter(|(digest, _)| list.has(digest));
-        asked.map(|(_, path)| path.clone()).collect()
+    // Of a thousand patches in one command each list is short, and the paths of all are asked for.
+    let changed = |list: UndoPaths| -> Vec<ObjectPath> {
+        if list.count() < asked.len() {
+            list.digests().filter_map(|digest| asked.get(&digest)).cloned().collect()
+        } else {
+            asked.iter().filter(|(digest, _)| list.has(digest)).map(|(_, path)| path.clone()).collect()
+        }
     };
     Ok(list.map(changed))
 }

@@ -1,6 +1,7 @@
 //! The plan of a backout: the rules, the undo archives, the later patches, and what the planner decides.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use super::heir::{HeirUndo, as_later, sources};
@@ -12,6 +13,7 @@ use super::request::{BackOutOutcome, BackOutRequest};
 use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
 use crate::database::archive::{ArchiveError, DigestCheck};
+use crate::database::installed::SavedNames;
 use crate::database::{RecordView, installed};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::ArchiveSources;
@@ -205,10 +207,16 @@ impl OpenedUndo {
         let (root, outside) = (&input.ground.root, input.outside());
         let mut reading = UndoReading { root, outside, marker, digesting };
         let (mut touched, mut undo) = (Touched::default(), Vec::new());
+        let mut names = BTreeMap::new();
+        for package in going.iter().flat_map(|patch| &patch.packages) {
+            if let Entry::Vacant(entry) = names.entry(package) {
+                entry.insert(SavedNames::of(&RecordView::live(root), package)?);
+            }
+        }
         let all =
             going.iter().flat_map(|patch| patch.packages.iter().map(move |package| (&patch.id, package)));
         for (id, package) in all {
-            let name = installed::saved_as(&RecordView::live(root), package, id)?;
+            let name = names.get(package).map_or_else(|| id.to_string(), |names| names.name(id));
             let known = input.known.get(&(package.clone(), name.clone()));
             let one = reading.undo((id, package), input.archive(package, &name)?, known)?;
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
