@@ -241,6 +241,22 @@ fn a_patch_with_a_script_of_its_own_leaves_the_next_archive_as_if_it_had_never_b
     is_as_with(&stage, &[]);
 }
 
+/// The later patch put its object through the link of the earlier one, where it would stay.
+#[test]
+fn a_link_that_was_changed_stays_while_a_later_patch_has_objects_behind_it() {
+    let base = || Package::new("ACMEweb").directory("v1").directory("v2").symlink("current", "v1");
+    let later = || Patch::of("200-01", Package::new("ACMEweb").file("current/x", 0o644, "x\n"));
+    let (stage, alone) = (Scenario::with(&[base()]), Scenario::with(&[base()]));
+    let earlier = Patch::of("100-01", Package::new("ACMEweb").symlink("current", "v2"));
+    stage.patchadd("", &earlier).ok();
+    [&stage, &alone].map(|stage| stage.patchadd("", &later()).ok());
+    assert!(stage.at("/opt/ACMEweb/v2/x").exists() && alone.at("/opt/ACMEweb/v1/x").exists());
+    let before = stage.everything();
+    let said = stage.run("patchrm -R @ROOT@ 100-01").fails(6);
+    assert!(said.contains("200-01") && said.contains("/opt/ACMEweb/current"), "{said}");
+    assert!(before.difference(&stage.everything()).is_empty());
+}
+
 #[test]
 fn an_archive_elsewhere_that_cannot_be_reached_is_asked_for_before_anything_is_changed() {
     let stage = Scenario::with(&[web()]);

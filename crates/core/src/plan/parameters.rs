@@ -47,6 +47,22 @@ const OWN: &[&str] = &["CLASSES", "BASEDIR", "PKGINST", "PKGSAV", "INSTDATE"];
 /// What a patch says of itself: of the last one only, so a patch that is silent clears the word of the one before.
 const LAST_PATCH: &[&str] = &["SUNW_PATCHID", "SUNW_OBSOLETES", "SUNW_REQUIRES", "SUNW_INCOMPAT"];
 
+/// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
+/// records of patches: what those said when the patch was applied is out of date by then.
+const NOT_RESTORED: &[&str] = &[
+    "ACTIVE_OBSOLETES",
+    "Obsoletes_label",
+    "ACTIVE_PATCH",
+    "Patch_label",
+    "UPDATE",
+    "SCRIPTS_DIR",
+    "PATCH_NO_UNDO",
+    "INSTDATE",
+    "PKGINST",
+    "OAMBASE",
+    "PATH",
+];
+
 /// The words in which the scripts of a patch are told of it, also where the patch does not say them itself.
 pub(super) const TOLD_TO_SCRIPTS: [&str; 2] = ["Patch_label", "Obsoletes_label"];
 
@@ -69,6 +85,11 @@ pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
         format!("package {package}: {name} is a parameter that no script gets: {reason}")
     };
     exports::kept_out(delivered).map(told).collect()
+}
+
+/// Whether the backout package of a patch brings a parameter back.
+pub(super) fn is_restored(name: &str) -> bool {
+    !NOT_RESTORED.contains(&name) && !is_patch_record(name)
 }
 
 fn is_environment(name: &str) -> bool {

@@ -24,28 +24,12 @@ use patchadm_svr4::patch::{PatchId, PatchList};
 
 pub(super) use scripts::copying_scripts;
 
-use crate::plan::parameters::is_patch_record;
+use crate::plan::parameters::is_restored;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, Wanted, classes};
 use crate::plan::{Action, Body, NewObject, NewXattrs, UndoArchive, UndoPlace};
-
-/// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
-/// records of patches: what those said when the patch was applied is out of date by then.
-const NOT_RESTORED: &[&str] = &[
-    "ACTIVE_OBSOLETES",
-    "Obsoletes_label",
-    "ACTIVE_PATCH",
-    "Patch_label",
-    "UPDATE",
-    "SCRIPTS_DIR",
-    "PATCH_NO_UNDO",
-    "INSTDATE",
-    "PKGINST",
-    "OAMBASE",
-    "PATH",
-];
 
 /// What an undo archive is about.
 #[derive(Clone, Copy, Debug)]
@@ -189,11 +173,6 @@ impl Undoing<'_> {
             open_attributes: Some(wanted.iter().filter_map(open).collect()),
         }
     }
-}
-
-/// Whether the backout package of a patch brings a parameter back.
-pub(super) fn is_restored(name: &str) -> bool {
-    !NOT_RESTORED.contains(&name) && !is_patch_record(name)
 }
 
 /// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.

@@ -140,13 +140,16 @@ impl Story {
         }
     }
 
-    /// Who made what was written into, edit by edit, in a root with all patches.
-    fn makers(&self, world: &World) -> Vec<Makers> {
-        let of = |edit: &Edit| {
-            let before = edit.after.min(self.patches.len());
+    /// Who made what was written into, edit by edit, in a root with the patches `ids`; `before` are those of the root before
+    /// the last of the others went.
+    fn makers(&self, world: &World, ids: &[&str], before: &[Makers]) -> Vec<Makers> {
+        let of = |(number, edit): (usize, &Edit)| {
             let mut makers = Makers { ids: Vec::new(), is_base: true };
-            for at in (0..before).rev() {
-                let id = id_of(at);
+            if before.get(number).is_some_and(|before| !before.are_among(ids)) {
+                return Makers { is_base: false, ..makers };
+            }
+            let applied = (0..edit.after.min(self.patches.len())).rev().map(id_of);
+            for id in applied.filter(|id| ids.contains(&id.as_str())) {
                 let objects = &world.archives[&(package("ACMEweb"), id.clone())].manifest.objects;
                 let object = format!("/opt/web/{}", edit.path);
                 let Some(record) = objects.iter().find(|record| record.path == object) else { continue };
@@ -158,7 +161,7 @@ impl Story {
             }
             makers
         };
-        self.edits.iter().map(of).collect()
+        self.edits.iter().enumerate().map(of).collect()
     }
 }
 
@@ -236,7 +239,7 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
     let named = story.patches();
     let ids: Vec<&str> = named.iter().map(|(id, _)| id.as_str()).collect();
     let Some(mut world) = with(story, &ids, &[]) else { return Ok(()) };
-    let makers = story.makers(&world);
+    let mut makers = story.makers(&world, &ids, &[]);
     let mut left = ids;
     let mut choices = story.choices.iter().copied();
     while let (Some(size), Some(first)) = (choices.next(), choices.next()) {
@@ -257,6 +260,7 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
                 seen.gone += usize::from(is_middle);
                 let Some(alone) = with(story, &left, &makers) else { return Ok(()) };
                 compare(&world, &alone, &format!("{going:?} went, {left:?} stay"))?;
+                makers = story.makers(&alone, &left, &makers);
             }
             Err(refusal) => {
                 if refusal.code() != 6 {

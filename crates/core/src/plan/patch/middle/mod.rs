@@ -8,10 +8,10 @@
 //! ```text
 //!   chains ─► refusals        what goes where, and what stands against it
 //!      └────► rewrite         the undo data of a patch that stays, with
-//!             handed_records  the parameters and record files that it takes over (found in `handing_down`)
+//!             taken_records  the parameters and record files that it takes over (found in `handing_down`)
 //! ```
 
 pub(super) mod chains;
-mod handed_records;
 pub(super) mod refusals;
 pub(super) mod rewrite;
+mod taken_records;

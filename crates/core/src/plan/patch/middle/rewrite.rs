@@ -12,7 +12,7 @@ use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PackagePath, PkgInst};
 
 use super::chains::{Chains, Inheritance, Run, is_made_on_the_way};
-use super::handed_records::{into_header, into_pkginfo, into_records};
+use super::taken_records::{into_header, into_pkginfo, into_records};
 use crate::plan::patch::backout_input::{BackoutArchive, LaterUndo};
 use crate::plan::patch::handing_down::TakenRecords;
 use crate::plan::patch::undo::copying_scripts;

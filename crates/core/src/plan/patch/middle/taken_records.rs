@@ -7,8 +7,8 @@ use patchadm_changeset::format::manifest::ManifestHeader;
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{Params, PkgInst};
 
+use crate::plan::parameters::is_restored;
 use crate::plan::patch::handing_down::{RecordsFound, TakenRecords};
-use crate::plan::patch::undo::is_restored;
 use crate::plan::refusal::Reason;
 
 /// Enters the parameters into those of the backout package.
