@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -10,12 +10,14 @@ use chrono::{DateTime, Utc};
 
 use super::directory_digest::digest_of_directory;
 use super::error::DepotError;
+use super::flags_file::read_flags;
 use super::known_patches::{KnownPatch, KnownPatches};
-use super::patch_entry::{index_entry, macros_of};
+use super::patch_entry::index_entry;
 use super::patch_files::{PatchFile, patch_files};
 use super::session::DepotProgress;
+use super::small_file::read_small;
 use crate::cache::digest_of_file;
-use crate::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, LARGEST_FLAGS, is_plain_name, stamp};
+use crate::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, is_plain_name, stamp};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, sha256, sha256_text};
 use crate::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_rootfs::{cores, side_by_side};
@@ -96,16 +98,6 @@ fn entries(
     Ok(patches)
 }
 
-/// Reads `DIR/flags`; there are none where it is missing.
-pub(super) fn read_flags(directory: &Path) -> Result<DepotFlags, DepotError> {
-    let path = directory.join("flags");
-    let text = match read_small(&path, LARGEST_FLAGS) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DepotFlags::default()),
-        read => read.map_err(|error| DepotError::Read { path: path.clone(), error })?,
-    };
-    DepotFlags::parse(&text).map_err(|error| DepotError::Flags { path, error })
-}
-
 /// Takes what is known of a file, or reads it; and whether it was known.
 fn read_or_know(file: &PatchFile, known: &KnownPatches) -> (KnownPatch, bool) {
     let shown = file.path.file_name().unwrap_or_default().to_string_lossy();
@@ -163,7 +155,8 @@ fn read_patch(file: &PatchFile) -> Result<(DepotPatch, Option<String>), NoEntry>
     if image.packages.iter().all(|package| package.params.get("SUNW_PATCHID").is_none()) {
         return Err(NoEntry::OtherThing);
     }
-    let macros = macros_of(&image).map_err(NoEntry::Damaged)?;
+    let macros =
+        image.patch_macros(PatchId::SEPARATOR).map_err(|error| NoEntry::Damaged(error.to_string()))?;
     let name = file.name.as_deref().filter(|name| is_plain_name(name));
     let name = name.ok_or_else(|| NoEntry::Damaged("its name cannot stand in an index".to_owned()))?;
     let object = DepotFile { path: name.to_owned(), sha256: found.sha256, size: found.size };
@@ -191,14 +184,4 @@ fn small_object(path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let sha256 = sha256_text(&sha256(&text));
     Ok((DepotFile { path: name, sha256, size: text.len() as u64 }, text))
-}
-
-/// Reads a file of at most `limit` bytes.
-pub(super) fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {limit} bytes")));
-    }
-    Ok(bytes)
 }
