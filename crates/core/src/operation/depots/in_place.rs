@@ -23,8 +23,8 @@ use crate::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_rootfs::{cores, side_by_side};
 use patchadm_svr4::patch::PatchId;
 
-/// The patches that are read between two looks at whether to go on.
-const PORTION: usize = 200;
+/// The patches that are read between two looks at whether to go on, and between two steps of a bar.
+const PORTION: usize = 16;
 
 /// What a directory of patches holds.
 pub(super) struct PatchesInPlace {
@@ -52,10 +52,13 @@ pub(super) fn read_in_place(
         }
         progress(DepotProgress::Indexing { done: read.len(), all: files.len() });
         let portion = side_by_side(cores(), portion.len(), || {
-            |at: usize| portion.get(at).map(|file| read_or_know(file, known))
+            |at: usize| portion.get(at).map(|file| read_or_know(file, known, interrupt))
         });
         // Copies, so that the memory in which patches were read is free as a whole for the next ones.
         read.extend(portion.iter().flatten().cloned());
+    }
+    if let Some(signal) = interrupt() {
+        return Err(DepotError::Interrupted(signal));
     }
     let flags = read_flags(directory)?;
     let is_unchanged = read.len() == known.len() && read.iter().all(|(_, was_known)| *was_known);
@@ -99,16 +102,20 @@ fn entries(
 }
 
 /// Takes what is known of a file, or reads it; and whether it was known.
-fn read_or_know(file: &PatchFile, known: &KnownPatches) -> (KnownPatch, bool) {
+fn read_or_know(
+    file: &PatchFile,
+    known: &KnownPatches,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> (KnownPatch, bool) {
     let shown = file.path.file_name().unwrap_or_default().to_string_lossy();
     let stamp = file.stamp().unwrap_or_default();
     if let Some(known) = known.get(&*shown).filter(|known| known.stamp == stamp && !stamp.is_empty()) {
         return (known.clone(), true);
     }
-    let (read, reason) = match read_patch(file) {
+    let (read, reason) = match read_patch(file, interrupt) {
         Ok(read) => (Some(read), None),
         Err(NoEntry::Damaged(reason)) => (None, Some(reason)),
-        Err(NoEntry::OtherThing) => (None, None),
+        Err(NoEntry::OtherThing | NoEntry::Interrupted) => (None, None),
     };
     let (entry, os_release) = read.unzip();
     // Who writes to it at this moment has it read again.
@@ -123,6 +130,8 @@ enum NoEntry {
     OtherThing,
     /// It cannot be used as it is.
     Damaged(String),
+    /// The caller wants it to end, and nothing of it is used.
+    Interrupted,
 }
 
 impl From<io::Error> for NoEntry {
@@ -143,13 +152,19 @@ impl From<SourceError> for NoEntry {
 }
 
 /// Reads the entry of a patch, and the release of the system that it is for.
-fn read_patch(file: &PatchFile) -> Result<(DepotPatch, Option<String>), NoEntry> {
+fn read_patch(
+    file: &PatchFile,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<(DepotPatch, Option<String>), NoEntry> {
     let (found, image) = if file.is_directory {
         let image = source::open(Origin::Path(&file.path), Extent::Everything)?.1;
         (digest_of_directory(&file.path)?, image)
     } else {
         let mut opened = File::open(&file.path)?;
-        let found = digest_of_file::<io::Error>(&mut opened, |_| Ok(()))?;
+        let found = digest_of_file(&mut opened, |_| match interrupt() {
+            Some(_) => Err(NoEntry::Interrupted),
+            None => Ok(()),
+        })?;
         (found, source::open(Origin::File(opened, &file.path), Extent::Everything)?.1)
     };
     if image.packages.iter().all(|package| package.params.get("SUNW_PATCHID").is_none()) {
