@@ -190,7 +190,7 @@ fn cut(bytes: &[u8]) -> Vec<Step> {
 
 /// Servers from which nothing comes that could be used: the name, the answer, the code and what is said.
 const BAD_SERVERS: [(&str, Answer, i32, &str); 12] = [
-    ("it closes in the middle", |_, bytes| cut(bytes), 40, "bytes"),
+    ("it closes in the middle", |_, bytes| cut(bytes), 40, "200-01.tar: "),
     (
         "a body without end",
         |_, _| vec![Step::Send(head("200 OK", &[])), Step::Endlessly(vec![b'x'; 1 << 16])],
@@ -296,11 +296,11 @@ const ODD_SERVERS: [(&str, Answer, usize); 5] = [
     ),
     (
         "busy for a moment",
-        |asked, bytes| match asked.before % 2 {
-            0 => whole("503 Busy", b""),
+        |asked, bytes| match asked.before {
+            0..4 => whole("503 Busy", b""),
             _ => whole("200 OK", bytes),
         },
-        2,
+        3,
     ),
 ];
 

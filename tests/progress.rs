@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -91,10 +91,10 @@ fn interrupted(stage: &Scenario, line: &str, is_begun: &dyn Fn(u32) -> bool) -> 
     (running.wait().unwrap().code(), said)
 }
 
-/// Whether a process has a file of this name open.
-fn has_open(id: u32, name: &str) -> bool {
+/// Whether a process has such a file open.
+fn has_open(id: u32, is_it: &dyn Fn(&Path) -> bool) -> bool {
     let open = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
-    open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|path| path.ends_with(name))
+    open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|path| is_it(&path))
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn indexing_that_is_interrupted_keeps_the_index_that_was_there() {
     let (stage, depot) = stage();
     let before = fs::read(depot.join("index.json")).unwrap();
     fs::File::create(depot.join("large.tar")).unwrap().set_len(1 << 40).unwrap();
-    let reads_large = |id| has_open(id, "large.tar");
+    let reads_large = |id| has_open(id, &|path| path.ends_with("large.tar"));
     for (line, what_holds) in [
         ("depot index delivered", "the directory has the index that it had"),
         ("depot index --xref delivered", "the directory has the index that it had"),
