@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -225,4 +226,52 @@ fn two_clients_that_want_the_same_make_one_download() {
     let log = server.log();
     let fetched: Vec<_> = log.iter().filter(|line| line.contains("200-01.tar")).collect();
     assert_eq!(fetched.len(), 1, "{log:?}");
+}
+
+#[test]
+fn several_roots_take_a_patch_that_was_fetched_once() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    let files = depot(&stage, 1 << 20);
+    let test = "several_roots_take_a_patch…";
+    let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
+    let roots: Vec<PathBuf> = (0..4).map(|number| stage.beside(&format!("root{number}"))).collect();
+    for root in &roots {
+        let copied = Command::new("cp").arg("-a").arg(stage.root()).arg(root).status().unwrap();
+        assert!(copied.success());
+    }
+    let list: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+    fs::write(stage.beside("roots"), list.join("\n")).unwrap();
+    let options =
+        format!("--roots roots --cache {} -M {}", stage.beside("cache").display(), server.address(""));
+    let fetched =
+        |of: &str| server.log().iter().filter(|line| line.contains(of) && line.contains(" 200 ")).count();
+    let said = stage.run(&format!("analyze {options}")).ok();
+    assert_eq!(said.matches("2 are missing").count(), 4, "{said}");
+    assert_eq!((fetched("index.json"), fetched(".tar")), (1, 0));
+    stage.run(&format!("add {options} 200-01")).ok();
+    assert_eq!((fetched("index.json"), fetched("200-01.tar"), fetched("100-01.tar")), (1, 1, 0));
+    stage.run(&format!("update {options}")).ok();
+    assert_eq!((fetched("index.json"), fetched("200-01.tar"), fetched("100-01.tar")), (1, 1, 1));
+    for root in roots {
+        assert_eq!(fs::read(root.join("opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");
+    }
+}
+
+#[test]
+fn no_redirect_leads_from_https_to_http() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    let files = depot(&stage, 1000);
+    let test = "no_redirect_leads…";
+    let Some(certificate) = Certificate::made(test, &stage.beside("certificates")) else { return };
+    let away = "location /away { return 302 http://127.0.0.1:1/100-01.tar; }";
+    let place = stage.beside("server");
+    let Some(server) = Nginx::serving(test, (&files, &place), away, Some(&certificate)) else { return };
+    let before = stage.everything();
+    let options =
+        format!("--cache {} --ca {}", stage.beside("cache").display(), certificate.of_authority.display());
+    let said = stage.run(&format!("add -R @ROOT@ {options} {}", server.address("away"))).fails(40);
+    assert!(said.contains("it is redirected from https to <http://127.0.0.1:1/100-01.tar>"), "{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert_eq!(stage.everything(), before);
+    stage.run(&format!("add -R @ROOT@ {options} {}", server.address("100-01.tar"))).ok();
 }

@@ -163,6 +163,30 @@ fn the_table_is_sorted_and_filtered() {
     assert_eq!(choose("applied"), ["100004"]);
 }
 
+/// Says in its title how wide its window is, and how wide the page.
+const MEASURE: &str = "parent.document.title='narrow '+document.documentElement.clientWidth+' '\
+    +document.documentElement.scrollWidth";
+
+#[test]
+fn nothing_leads_out_of_a_narrow_window() {
+    let Some(browser) = browser("nothing leads out of a narrow window") else { return };
+    let stage = stage();
+    let page = fs::read_to_string(stage.beside("page.html")).unwrap();
+    // The policy allows no other script.
+    let (before, rest) = page.split_once("<meta http-equiv").unwrap();
+    let (_, after) = rest.split_once('>').unwrap();
+    let measured =
+        format!("{before}{after}").replace("</body>", &format!("<script>{MEASURE}</script></body>"));
+    fs::write(stage.beside("measured.html"), measured).unwrap();
+    fs::write(stage.beside("frame.html"), "<iframe src=measured.html width=400 height=900></iframe>")
+        .unwrap();
+    let options = ["--allow-file-access-from-files", "--virtual-time-budget=3000"];
+    let (document, _) = shown(browser, &stage, &stage.beside("frame.html"), &options);
+    let title = regex::Regex::new("<title>narrow ([0-9]+) ([0-9]+)</title>").unwrap();
+    let found = title.captures(&document).unwrap_or_else(|| panic!("{document}"));
+    assert_eq!(found[1], found[2], "the page is as wide as its window");
+}
+
 #[test]
 fn pictures_are_taken_at_both_widths() {
     let Some(browser) = browser("pictures of the page") else { return };

@@ -108,6 +108,34 @@ fn patches_enter_a_depot_one_publication_after_another() {
     verified_by_minisign(&stage.beside("depot"));
 }
 
+#[test]
+fn what_the_keeper_says_of_patches_enters_the_index_with_the_next_publication() {
+    let stage = stage();
+    deliver_signed(&stage, "100-01", "one\n");
+    deliver_signed(&stage, "200-01", "two\n");
+    publish_signed(&stage).ok();
+    let flags = || -> Vec<String> { index(&stage).patches().map(|patch| patch.flags.join(" ")).collect() };
+    assert_eq!(flags(), ["", ""]);
+    fs::write(stage.beside("depot/flags"), "200-01 security recommended\n").unwrap();
+    let said = publish_signed(&stage).ok();
+    assert!(said.starts_with("depot: version 2 is published"), "{said}");
+    assert_eq!(flags(), ["", "recommended security"]);
+    let said = publish_signed(&stage).ok();
+    assert!(said.contains("version 2 stays, nothing is new"), "{said}");
+    fs::write(stage.beside("depot/flags"), "100-01 withdrawn\n").unwrap();
+    deliver_signed(&stage, "300-01", "three\n");
+    publish_signed(&stage).ok();
+    assert_eq!((flags(), index(&stage).version), (["withdrawn", "", ""].map(str::to_owned).into(), 3));
+    fs::write(stage.beside("depot/flags"), "100-01 urgent\n").unwrap();
+    let (before, run) = (depot(&stage), publish_signed(&stage));
+    let said = run.fails(1);
+    assert!(
+        said.contains("flags: line 1: <urgent> is none of") && said.contains("Mend that line."),
+        "{said}"
+    );
+    assert_eq!((depot(&stage), said.lines().count()), (before, 3));
+}
+
 /// The real tool says that the signature of the index is good, where it is installed.
 fn verified_by_minisign(depot: &Path) {
     let index = depot.join("index.json");

@@ -89,6 +89,9 @@ mod everyman;
 mod everything;
 /// What exit codes mean, as the program tells it.
 mod explain;
+/// A server that answers as a test tells it to, beside the client that it was made for.
+#[path = "../crates/core/src/operation/depots/tests/faulty_server.rs"]
+mod faulty_server;
 /// Depots on web servers.
 mod fetching;
 /// Roots of several file systems.
@@ -121,6 +124,8 @@ mod help;
 mod history;
 /// Scripts of a patch that are kept in the root until its backout.
 mod hooks_by_digest;
+/// Depots and servers that are damaged or hostile.
+mod hostile_depots;
 /// Which root it is, and a journal that is lost.
 mod identity;
 /// Objects that no package can have.
@@ -211,6 +216,8 @@ mod procedure_scripts;
 mod process_limits;
 /// Where packages are made.
 mod producer;
+/// How far a command is, and Ctrl-C while it is at work.
+mod progress;
 /// Prototypes that others wrote.
 mod prototypes;
 /// Patches that enter a depot.

@@ -12,7 +12,7 @@ use patchadm_core::database::ledger::LedgerFault;
 use patchadm_core::database::policy::PolicyError;
 use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::http::{HttpError, HttpProblem};
-use patchadm_core::operation::depots::DepotError;
+use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal, SetReason, UndoReason};
 use patchadm_core::script::ScriptError;
@@ -88,7 +88,7 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
         | DepotError::Address(_)
         | DepotError::FileAddress(_)
         | DepotError::NoCache
-        | DepotError::Flags { .. } => ExitCause::Usage,
+        | DepotError::Flags(FlagsFileError::Words { .. }) => ExitCause::Usage,
         DepotError::Http(_)
         | DepotError::Offline(_)
         | DepotError::NoIndex(_)
@@ -103,7 +103,9 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
         | DepotError::Directory(error)
         | DepotError::Lock(LockError::Root(error)) => of_root(error),
         DepotError::Cache(_) => ExitCause::NoRights,
-        DepotError::Read { error, .. } => of_io(error),
+        DepotError::Read { error, .. } | DepotError::Flags(FlagsFileError::Read { error, .. }) => {
+            of_io(error)
+        }
         DepotError::Index { .. } | DepotError::DirectoryElsewhere(_) => ExitCause::DamagedInput,
         _ => ExitCause::NotApplicable,
     }

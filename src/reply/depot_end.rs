@@ -5,7 +5,7 @@ use super::cause_of::of_depot;
 use super::exit::Exit;
 use patchadm_core::cache::CacheError;
 use patchadm_core::http::{HttpError, HttpProblem};
-use patchadm_core::operation::depots::DepotError;
+use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 
 /// The code where something could not be fetched, or has another size than the index says.
 pub(crate) const DOWNLOAD: u8 = 40;
@@ -67,7 +67,7 @@ pub(crate) fn depot_advice(error: &DepotError) -> String {
         DepotError::DirectoryElsewhere(_) => "Its keeper has to make an archive of it.".to_owned(),
         DepotError::Twice { .. } => "Take one of them away.".to_owned(),
         DepotError::Published(_) => "Use `patchadm publish` for it.".to_owned(),
-        DepotError::Flags { .. } => "Mend that line.".to_owned(),
+        DepotError::Flags(FlagsFileError::Words { .. }) => "Mend that line.".to_owned(),
         DepotError::Interrupted(_) => "Run it again: what was read or fetched is kept.".to_owned(),
         _ => "Look at what the message names.".to_owned(),
     }

@@ -88,6 +88,7 @@ impl RootsBar {
 
 fn word(doing: RunActivity) -> &'static str {
     match doing {
+        RunActivity::Planning => "planning",
         RunActivity::Staging => "staging",
         RunActivity::Saving => "saving",
         RunActivity::Switching => "switching",
@@ -98,6 +99,9 @@ fn style(doing: RunActivity) -> ProgressStyle {
     match doing {
         RunActivity::Staging | RunActivity::Saving => {
             fitting("{msg:>10} [{wide_bar}] {binary_bytes}/{binary_total_bytes}", "{percent:>3}% {wide_msg}")
+        }
+        RunActivity::Planning => {
+            fitting("{msg:>10} [{wide_bar}] {pos}/{len} patches", "{percent:>3}% {wide_msg}")
         }
         RunActivity::Switching => fitting("{msg:>10} [{wide_bar}] {pos}/{len}", "{percent:>3}% {wide_msg}"),
     }

@@ -1,4 +1,4 @@
-//! The bar of what comes before a run: downloads, and directories that are indexed.
+//! The bar of what comes before a run: downloads, patches that are read or compared, and directories that are indexed.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -6,61 +6,106 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::manner::columns;
-use patchadm_core::operation::depots::DepotProgress;
+use patchadm_core::operation::depots::{DepotProgress, PatchWork};
 use patchadm_svr4::package::control::printable;
 
 /// What takes less shows nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// On a narrower terminal there is no bar, only words.
-const ROOM_FOR_BAR: usize = 56;
+const ROOM_FOR_BAR: usize = 80;
 
 /// The longest name that is shown, in letters.
-const LONGEST: usize = 40;
+const LONGEST: usize = 24;
 
 /// A bar on standard error that is gone when the value is.
 pub(crate) struct FetchBar {
     began: Instant,
     is_enabled: bool,
-    shown: RefCell<Option<(String, ProgressBar)>>,
+    shown: RefCell<ShownProgress>,
+}
+
+/// What is known of the work, and what of it is on the terminal.
+#[derive(Default)]
+struct ShownProgress {
+    /// The patch that is taken up, as `fetching 2/20`.
+    patch: Option<String>,
+    /// What is on the terminal: what it is about, and the bar.
+    bar: Option<(String, ProgressBar)>,
 }
 
 impl FetchBar {
     /// A bar for a command that began then; where it is not enabled, nothing is ever drawn.
     pub(crate) fn new(began: Instant, is_enabled: bool) -> Self {
-        Self { began, is_enabled, shown: RefCell::new(None) }
+        Self { began, is_enabled, shown: RefCell::default() }
     }
 
     /// Shows how far it is.
     pub(crate) fn show(&self, progress: DepotProgress<'_>) {
-        if !self.is_enabled || self.began.elapsed() < PATIENCE {
-            return;
-        }
-        let (name, done, all, has_bytes) = match progress {
-            DepotProgress::Downloading { name, done, size } => (name, done, size, true),
-            DepotProgress::Indexing { done, all } => ("indexing", done as u64, Some(all as u64), false),
-        };
-        let mut shown = self.shown.borrow_mut();
-        if shown.as_ref().is_none_or(|(of, _)| of != name) {
-            if let Some((_, bar)) = shown.take() {
-                bar.finish_and_clear();
-            }
-            let bar = ProgressBar::with_draw_target(all, ProgressDrawTarget::stderr());
-            bar.set_style(style(has_bytes));
-            bar.set_message(short(name));
-            *shown = Some((name.to_owned(), bar));
-        }
-        if let Some((_, bar)) = shown.as_ref() {
-            bar.set_position(done);
+        if self.is_enabled {
+            self.shown.borrow_mut().take(progress, self.began.elapsed() >= PATIENCE);
         }
     }
 }
 
 impl Drop for FetchBar {
     fn drop(&mut self) {
-        if let Some((_, bar)) = self.shown.borrow().as_ref() {
+        self.shown.borrow_mut().clear();
+    }
+}
+
+impl ShownProgress {
+    fn take(&mut self, progress: DepotProgress<'_>, is_drawn: bool) {
+        let (words, done, all, has_bytes) = match progress {
+            DepotProgress::Downloading { name, done, size } => {
+                let what = self.patch.as_deref().unwrap_or("fetching");
+                (format!("{what} {}", short(name)), done, size, true)
+            }
+            DepotProgress::Indexing { done, all } => {
+                ("indexing".to_owned(), done as u64, Some(all as u64), false)
+            }
+            DepotProgress::Patch { doing, done, all } => {
+                let word = word(doing);
+                self.patch = Some(format!("{word} {}/{all}", done + 1));
+                (word.to_owned(), done as u64, Some(all as u64), false)
+            }
+            DepotProgress::Ended => return self.clear(),
+        };
+        if is_drawn {
+            self.draw(words, done, all, has_bytes);
+        }
+    }
+
+    fn draw(&mut self, words: String, done: u64, all: Option<u64>, has_bytes: bool) {
+        if self.bar.as_ref().is_none_or(|(of, _)| *of != words) {
+            self.clear_bar();
+            let bar = ProgressBar::with_draw_target(all, ProgressDrawTarget::stderr());
+            bar.set_style(style(has_bytes));
+            bar.set_message(words.clone());
+            self.bar = Some((words, bar));
+        }
+        if let Some((_, bar)) = &self.bar {
+            bar.set_position(done);
+        }
+    }
+
+    fn clear_bar(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+
+    fn clear(&mut self) {
+        self.clear_bar();
+        self.patch = None;
+    }
+}
+
+fn word(doing: PatchWork) -> &'static str {
+    match doing {
+        PatchWork::Reading => "reading",
+        PatchWork::Fetching => "fetching",
+        PatchWork::Checking => "checking",
     }
 }
 
@@ -74,8 +119,8 @@ fn short(name: &str) -> String {
 fn style(has_bytes: bool) -> ProgressStyle {
     let has_room = columns(std::io::stderr()).is_none_or(|columns| columns >= ROOM_FOR_BAR);
     let template = match (has_room, has_bytes) {
-        (true, true) => "{msg:>40} [{wide_bar}] {binary_bytes}/{binary_total_bytes}",
-        (true, false) => "{msg:>10} [{wide_bar}] {pos}/{len}",
+        (true, true) => "{msg} [{wide_bar}] {binary_bytes}/{binary_total_bytes}",
+        (true, false) => "{msg:>10} [{wide_bar}] {pos}/{len} patches",
         (false, _) => "{percent:>3}% {wide_msg}",
     };
     // A template of this program is never refused; if it were, the bar would only look different.

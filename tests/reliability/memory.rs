@@ -14,9 +14,11 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use patchadm_svr4::package::checksum::Checksum;
+use sha2::{Digest as _, Sha256};
 use zip::write::SimpleFileOptions;
 
 use crate::delivery::Patch;
+use crate::nginx::Nginx;
 use crate::packages::{self, DELIVERED, Package};
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::scenario::Scenario;
@@ -225,6 +227,46 @@ fn a_patch_is_applied_and_backed_out_in_memory_that_its_size_does_not_change() {
             ("MiB resident at most with many files", many / MIB),
         ],
     );
+}
+
+/// A depot of one file of so many bytes, which its index calls a patch.
+fn large_depot(stage: &Scenario, size: u64) -> PathBuf {
+    let depot = stage.beside("depot");
+    fs::create_dir(&depot).unwrap();
+    let mut file = File::create(depot.join("large.zip")).unwrap();
+    let (mut sum, content) = (Sha256::new(), Content::new(1, size));
+    let mut reader = content.read();
+    let mut buffer = vec![0; 1 << 20];
+    while let Ok(count @ 1..) = reader.read(&mut buffer) {
+        sum.update(&buffer[..count]);
+        file.write_all(&buffer[..count]).unwrap();
+    }
+    let sha256: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let index = format!(
+        "{{\"schema\":\"patchadm-depot/1\",\"depot\":\"{}\",\"version\":1,\"date\":\"2026-11-20T00:00:00Z\",\
+         \"expires\":null,\"previous\":null,\"patches\":[{{\"id\":\"100-01\",\"path\":\"large.zip\",\
+         \"sha256\":\"{sha256}\",\"size\":{size},\"format\":\"zip\",\"manifest\":null,\"signature\":null,\
+         \"readme\":null,\"date\":\"2026-11-20T00:00:00Z\",\"synopsis\":\"\",\"keywords\":[],\"properties\":[],\
+         \"packages\":[],\"requires\":[],\"obsoletes\":[],\"incompat\":[],\"files\":1}}]}}\n",
+        "0f".repeat(16)
+    );
+    fs::write(depot.join("index.json"), index).unwrap();
+    depot
+}
+
+#[test]
+fn a_file_is_fetched_in_memory_that_its_size_does_not_change() {
+    let size = sample_or_whole(64 * MIB, 1024 * MIB);
+    let most = sample_or_whole(SAMPLE, 64 * MIB);
+    let stage = Scenario::new();
+    let depot = large_depot(&stage, size);
+    let test = "a_file_is_fetched_in_memory…";
+    let Some(server) = Nginx::serving(test, (&depot, &stage.beside("server")), "", None) else { return };
+    let cache = stage.beside("cache");
+    let line = format!("depot check -R @ROOT@ --cache {} {}", cache.display(), server.address(""));
+    let peak = peak(&stage, &line);
+    assert!(peak <= most, "{} MiB", peak / MIB);
+    figures("memory of a download", &[("MiB fetched", size / MIB), ("MiB resident at most", peak / MIB)]);
 }
 
 #[test]

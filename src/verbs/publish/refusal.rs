@@ -3,6 +3,7 @@
 use crate::reply::cause_of::{of_io, of_root};
 use crate::reply::failure::source_code;
 use crate::reply::{Exit, ExitCause, Stop};
+use patchadm_core::operation::depots::FlagsFileError;
 use patchadm_core::operation::publish::PublishError;
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::LockError;
@@ -29,6 +30,12 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
         }
         PublishError::Directory { error, .. } | PublishError::Read { error, .. } => {
             (Exit::failed(of_io(error)), "Look at the file or directory that is named.")
+        }
+        PublishError::Flags(FlagsFileError::Words { .. }) => {
+            (Exit::failed(ExitCause::Usage), "Mend that line.")
+        }
+        PublishError::Flags(FlagsFileError::Read { error, .. }) => {
+            (Exit::failed(of_io(error)), "Look at the file that is named.")
         }
         PublishError::Source(error) => (
             source_code(Command::Patchadd, error),

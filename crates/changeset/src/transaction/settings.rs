@@ -27,6 +27,8 @@ pub enum ProgressEvent {
 /// The activity of a run, and the unit of its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunActivity {
+    /// Working out what several patches change, before the run begins; counted in patches.
+    Planning,
     /// Writing new objects beside their targets; counted in bytes.
     Staging,
     /// Saving old objects; counted in bytes.

@@ -60,6 +60,16 @@ pub enum IndexError {
         /// The fault.
         reason: &'static str,
     },
+    /// Two entries of one patch with different bytes.
+    #[error("patch {id} comes twice with different content: {first} and {second}")]
+    Twice {
+        /// The patch.
+        id: PatchId,
+        /// The SHA-256 of its first entry.
+        first: String,
+        /// That of the other one.
+        second: String,
+    },
 }
 
 /// The document as it is read.
@@ -121,6 +131,9 @@ impl DepotIndex {
             return Err(fault(reason, patch));
         }
         let Ok(id) = PatchId::new(&patch.id) else { return Err(fault("its id is not a patch id", patch)) };
+        if let Some(first) = self.patches.get(&id).filter(|first| first.sha256 != patch.sha256) {
+            return Err(IndexError::Twice { id, first: first.sha256.clone(), second: patch.sha256 });
+        }
         if self.patches.last_key_value().is_some_and(|(last, _)| *last >= id) {
             return Err(fault("the entries are not in the order of their ids, each once", patch));
         }

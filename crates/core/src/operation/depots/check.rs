@@ -6,7 +6,7 @@ use super::depot::{Depot, open_depot};
 use super::error::DepotError;
 use super::fetch::{fetch_patch, take_readme};
 use super::location::DepotLocation;
-use super::session::FetchSession;
+use super::session::{DepotProgress, FetchSession, PatchWork};
 use crate::depot::DepotPatch;
 use crate::sign::{Demand, DemandWord, SignatureState};
 use crate::source::{SourceProblem, open_signed};
@@ -45,8 +45,10 @@ pub fn check_depot(
     for (name, reason) in depot.passed_over() {
         faults.push(DepotFault { object: name.clone(), reason: reason.clone(), error: None });
     }
-    for patch in depot.index().patches() {
+    let all = depot.index().patches().len();
+    for (done, patch) in depot.index().patches().enumerate() {
         session.go_on()?;
+        session.tell(DepotProgress::Patch { doing: PatchWork::Checking, done, all });
         objects += patch.objects().count();
         let readme = take_readme(&depot, patch, session).err();
         match fetch_patch(&depot, patch, session) {

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::flags_file::FlagsFileError;
 use crate::cache::CacheError;
-use crate::depot::{DepotFlagsError, IndexError};
+use crate::depot::IndexError;
 use crate::http::{AddressError, HttpError, HttpProblem};
 use crate::sign::Verdict;
 use patchadm_rootfs::{LockError, RootError};
@@ -86,14 +87,9 @@ pub enum DepotError {
     /// The directory is one that `publish` fills.
     #[error("{} is a depot of `patchadm publish`, which indexes it", .0.display())]
     Published(PathBuf),
-    /// The flags of a depot make no sense.
-    #[error("{}: {error}", path.display())]
-    Flags {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        error: DepotFlagsError,
-    },
+    /// The flags of a depot cannot be read.
+    #[error(transparent)]
+    Flags(#[from] FlagsFileError),
     /// A file of the depot cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Read {

@@ -10,9 +10,9 @@ use super::depot::Depot;
 use super::directory_digest::digest_of_directory;
 use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
-use super::in_place::read_small;
 use super::location::{DepotLocation, is_web_address};
 use super::session::FetchSession;
+use super::small_file::read_small;
 use crate::cache::{ObjectDigest, digest_of_file};
 use crate::depot::{DepotFile, DepotPatch, object_path};
 use crate::http::{Address, HttpAnswer, HttpRequest};
@@ -33,7 +33,9 @@ pub fn fetch_patch(
 ) -> Result<PathBuf, DepotError> {
     session.go_on()?;
     match depot.location() {
-        DepotLocation::Directory(directory) if is_named_in_place(patch) => in_place(directory, patch),
+        DepotLocation::Directory(directory) if is_named_in_place(patch) => {
+            in_place(directory, patch, session)
+        }
         DepotLocation::Directory(directory) => from_objects(directory, patch, session),
         DepotLocation::Address(address) => from_address(address, patch, session),
     }
@@ -87,15 +89,23 @@ fn is_named_in_place(patch: &DepotPatch) -> bool {
 }
 
 /// The file or directory of a directory that was indexed in place.
-fn in_place(directory: &Path, patch: &DepotPatch) -> Result<PathBuf, DepotError> {
+fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) -> Result<PathBuf, DepotError> {
     let path = directory.join(&patch.path);
-    let found = if patch.is_directory() { digest_of_directory(&path) } else { digest_of(&path) };
-    compare(&path.display().to_string(), &found.map_err(|error| DepotError::read(&path, error))?, patch)?;
+    let found = if patch.is_directory() {
+        digest_of_directory(&path).map_err(|error| DepotError::read(&path, error))?
+    } else {
+        digest_of(&path, session)?
+    };
+    compare(&path.display().to_string(), &found, patch)?;
     Ok(path)
 }
 
-fn digest_of(path: &Path) -> io::Result<ObjectDigest> {
-    digest_of_file(&mut File::open(path)?, |_| Ok(()))
+/// Reads a file to its end, unless the caller wants it to end before.
+fn digest_of(path: &Path, session: &FetchSession<'_>) -> Result<ObjectDigest, DepotError> {
+    let go_on = || session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
+    let found = File::open(path).and_then(|mut file| digest_of_file(&mut file, |_| go_on()));
+    session.go_on()?;
+    found.map_err(|error| DepotError::read(path, error))
 }
 
 fn compare(path: &str, found: &ObjectDigest, wanted: &DepotPatch) -> Result<(), DepotError> {
@@ -124,8 +134,7 @@ fn from_objects(
 ) -> Result<PathBuf, DepotError> {
     let find = |object: &DepotFile| {
         let path = directory.join(&object.path);
-        let found = digest_of(&path).map_err(|error| DepotError::read(&path, error))?;
-        compare_object(&path.display().to_string(), &found, object)?;
+        compare_object(&path.display().to_string(), &digest_of(&path, session)?, object)?;
         path.canonicalize().map_err(|error| DepotError::read(&path, error))
     };
     let spool = session.spool()?;
@@ -218,8 +227,7 @@ pub(super) fn take_readme(
     let path = match depot.location() {
         DepotLocation::Directory(directory) => {
             let path = directory.join(&readme.path);
-            let found = digest_of(&path).map_err(|error| DepotError::read(&path, error))?;
-            compare_object(&path.display().to_string(), &found, readme)?;
+            compare_object(&path.display().to_string(), &digest_of(&path, session)?, readme)?;
             path
         }
         DepotLocation::Address(address) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -10,19 +10,21 @@ use chrono::{DateTime, Utc};
 
 use super::directory_digest::digest_of_directory;
 use super::error::DepotError;
+use super::flags_file::read_flags;
 use super::known_patches::{KnownPatch, KnownPatches};
-use super::patch_entry::{index_entry, macros_of};
+use super::patch_entry::index_entry;
 use super::patch_files::{PatchFile, patch_files};
 use super::session::DepotProgress;
+use super::small_file::read_small;
 use crate::cache::digest_of_file;
-use crate::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, LARGEST_FLAGS, is_plain_name, stamp};
+use crate::depot::{DepotFile, DepotFlags, DepotIndex, DepotPatch, is_plain_name, stamp};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, sha256, sha256_text};
 use crate::source::{self, Extent, Origin, SourceError, SourceProblem};
 use patchadm_rootfs::{cores, side_by_side};
 use patchadm_svr4::patch::PatchId;
 
-/// The patches that are read between two looks at whether to go on.
-const PORTION: usize = 200;
+/// The patches that are read between two looks at whether to go on, and between two steps of a bar.
+const PORTION: usize = 16;
 
 /// What a directory of patches holds.
 pub(super) struct PatchesInPlace {
@@ -50,10 +52,13 @@ pub(super) fn read_in_place(
         }
         progress(DepotProgress::Indexing { done: read.len(), all: files.len() });
         let portion = side_by_side(cores(), portion.len(), || {
-            |at: usize| portion.get(at).map(|file| read_or_know(file, known))
+            |at: usize| portion.get(at).map(|file| read_or_know(file, known, interrupt))
         });
         // Copies, so that the memory in which patches were read is free as a whole for the next ones.
         read.extend(portion.iter().flatten().cloned());
+    }
+    if let Some(signal) = interrupt() {
+        return Err(DepotError::Interrupted(signal));
     }
     let flags = read_flags(directory)?;
     let is_unchanged = read.len() == known.len() && read.iter().all(|(_, was_known)| *was_known);
@@ -96,27 +101,21 @@ fn entries(
     Ok(patches)
 }
 
-/// Reads `DIR/flags`; there are none where it is missing.
-pub(super) fn read_flags(directory: &Path) -> Result<DepotFlags, DepotError> {
-    let path = directory.join("flags");
-    let text = match read_small(&path, LARGEST_FLAGS) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DepotFlags::default()),
-        read => read.map_err(|error| DepotError::Read { path: path.clone(), error })?,
-    };
-    DepotFlags::parse(&text).map_err(|error| DepotError::Flags { path, error })
-}
-
 /// Takes what is known of a file, or reads it; and whether it was known.
-fn read_or_know(file: &PatchFile, known: &KnownPatches) -> (KnownPatch, bool) {
+fn read_or_know(
+    file: &PatchFile,
+    known: &KnownPatches,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> (KnownPatch, bool) {
     let shown = file.path.file_name().unwrap_or_default().to_string_lossy();
     let stamp = file.stamp().unwrap_or_default();
     if let Some(known) = known.get(&*shown).filter(|known| known.stamp == stamp && !stamp.is_empty()) {
         return (known.clone(), true);
     }
-    let (read, reason) = match read_patch(file) {
+    let (read, reason) = match read_patch(file, interrupt) {
         Ok(read) => (Some(read), None),
         Err(NoEntry::Damaged(reason)) => (None, Some(reason)),
-        Err(NoEntry::OtherThing) => (None, None),
+        Err(NoEntry::OtherThing | NoEntry::Interrupted) => (None, None),
     };
     let (entry, os_release) = read.unzip();
     // Who writes to it at this moment has it read again.
@@ -131,6 +130,8 @@ enum NoEntry {
     OtherThing,
     /// It cannot be used as it is.
     Damaged(String),
+    /// The caller wants it to end, and nothing of it is used.
+    Interrupted,
 }
 
 impl From<io::Error> for NoEntry {
@@ -151,19 +152,26 @@ impl From<SourceError> for NoEntry {
 }
 
 /// Reads the entry of a patch, and the release of the system that it is for.
-fn read_patch(file: &PatchFile) -> Result<(DepotPatch, Option<String>), NoEntry> {
+fn read_patch(
+    file: &PatchFile,
+    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+) -> Result<(DepotPatch, Option<String>), NoEntry> {
     let (found, image) = if file.is_directory {
         let image = source::open(Origin::Path(&file.path), Extent::Everything)?.1;
         (digest_of_directory(&file.path)?, image)
     } else {
         let mut opened = File::open(&file.path)?;
-        let found = digest_of_file::<io::Error>(&mut opened, |_| Ok(()))?;
+        let found = digest_of_file(&mut opened, |_| match interrupt() {
+            Some(_) => Err(NoEntry::Interrupted),
+            None => Ok(()),
+        })?;
         (found, source::open(Origin::File(opened, &file.path), Extent::Everything)?.1)
     };
     if image.packages.iter().all(|package| package.params.get("SUNW_PATCHID").is_none()) {
         return Err(NoEntry::OtherThing);
     }
-    let macros = macros_of(&image).map_err(NoEntry::Damaged)?;
+    let macros =
+        image.patch_macros(PatchId::SEPARATOR).map_err(|error| NoEntry::Damaged(error.to_string()))?;
     let name = file.name.as_deref().filter(|name| is_plain_name(name));
     let name = name.ok_or_else(|| NoEntry::Damaged("its name cannot stand in an index".to_owned()))?;
     let object = DepotFile { path: name.to_owned(), sha256: found.sha256, size: found.size };
@@ -191,14 +199,4 @@ fn small_object(path: &Path, limit: u64) -> io::Result<(DepotFile, Vec<u8>)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let sha256 = sha256_text(&sha256(&text));
     Ok((DepotFile { path: name, sha256, size: text.len() as u64 }, text))
-}
-
-/// Reads a file of at most `limit` bytes.
-pub(super) fn read_small(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {limit} bytes")));
-    }
-    Ok(bytes)
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::download::{AnswerBytes, fetch_small};
 use super::error::DepotError;
-use super::in_place::read_small;
 use super::session::FetchSession;
+use super::small_file::read_small;
 use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
 use crate::http::{Address, HttpError, HttpProblem, Validators};
 use crate::sign::{

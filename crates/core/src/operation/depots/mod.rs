@@ -19,6 +19,7 @@ mod directory_digest;
 mod download;
 mod error;
 mod fetch;
+mod flags_file;
 mod in_place;
 mod index_bytes;
 mod index_directory;
@@ -27,6 +28,7 @@ mod location;
 mod patch_entry;
 mod patch_files;
 mod session;
+mod small_file;
 #[cfg(feature = "http")]
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,9 @@ pub use directory_digest::digest_of_directory;
 pub use download::fetch_bytes;
 pub use error::DepotError;
 pub use fetch::{fetch_address, fetch_operand, fetch_patch, is_address};
+pub use flags_file::FlagsFileError;
+pub(in crate::operation) use flags_file::read_flags;
 pub use index_directory::{IndexReport, IndexRequest, PassedOver, SignInPlace, index_directory};
 pub use location::DepotLocation;
-pub(in crate::operation) use patch_entry::{index_entry, macros_of};
-pub use session::{DepotAccess, DepotProgress, FetchSession};
+pub(in crate::operation) use patch_entry::index_entry;
+pub use session::{DepotAccess, DepotProgress, FetchSession, PatchWork};

@@ -12,23 +12,6 @@ use patchadm_svr4::patch::{PatchId, PatchMacros};
 const PROCEDURES: [&str; 6] =
     ["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// Reads the macros of a patch, which all its packages must agree on.
-pub(in crate::operation) fn macros_of(image: &Image) -> Result<PatchMacros, String> {
-    let mut found: Option<PatchMacros> = None;
-    for package in &image.packages {
-        let macros = PatchMacros::from_params(&package.params, PatchId::SEPARATOR);
-        let macros = macros.map_err(|error| format!("package {}: {error}", package.directory))?;
-        let macros = macros.ok_or_else(|| format!("package {} is not part of a patch", package.directory))?;
-        match &found {
-            Some(first) if first.id != macros.id => {
-                return Err(format!("its packages name two patches, {} and {}", first.id, macros.id));
-            }
-            _ => found = found.or(Some(macros)),
-        }
-    }
-    found.ok_or_else(|| "it has no package".to_owned())
-}
-
 /// Describes a patch, which is this file of the depot, for an index; what lies beside it and its date are left open.
 pub(in crate::operation) fn index_entry(image: &Image, macros: &PatchMacros, file: DepotFile) -> DepotPatch {
     let field = |label| image.readme.as_ref().and_then(|(_, text)| readme::field(text, label));

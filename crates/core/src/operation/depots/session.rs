@@ -52,6 +52,28 @@ pub enum DepotProgress<'a> {
         /// The number of all.
         all: usize,
     },
+    /// A patch of several is taken up.
+    Patch {
+        /// What is done with each.
+        doing: PatchWork,
+        /// The number of those that are done.
+        done: usize,
+        /// The number of all.
+        all: usize,
+    },
+    /// Nothing more comes: what follows is told elsewhere.
+    Ended,
+}
+
+/// What is done with patches before a root is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchWork {
+    /// They are read, to learn what they say of themselves.
+    Reading,
+    /// They are fetched, or found on this machine and compared.
+    Fetching,
+    /// They are compared with the index, and their signatures with the keys.
+    Checking,
 }
 
 /// A command that fetches. What it fetched is there as long as this value is.
@@ -111,7 +133,8 @@ impl<'a> FetchSession<'a> {
         }
     }
 
-    pub(super) fn tell(&self, progress: DepotProgress<'_>) {
+    /// Tells the caller how far it is.
+    pub(in crate::operation) fn tell(&self, progress: DepotProgress<'_>) {
         (self.access.progress)(progress);
     }
 }

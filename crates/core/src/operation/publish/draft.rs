@@ -8,7 +8,7 @@ use chrono::Days;
 use super::index_file::StoredIndex;
 use super::work::PatchToPublish;
 use super::{PublishError, PublishReport, PublishRequest, PublishState};
-use crate::depot::{DepotIndex, DepotPatch};
+use crate::depot::{DepotFlags, DepotIndex, DepotPatch};
 use patchadm_rootfs::{RootError, random};
 use patchadm_svr4::patch::PatchId;
 
@@ -18,15 +18,18 @@ pub(super) struct IndexDraft {
     /// The name, version, digest and last moment of the one in place.
     before: Option<PublishReport>,
     added: BTreeSet<PatchId>,
+    /// Whether the flags of a patch that was there are others now.
+    has_other_flags: bool,
     kept: Vec<String>,
     to_sign: Vec<PathBuf>,
 }
 
 impl IndexDraft {
-    /// Begins the index after the one in place, or the first of a depot with a new name, and enters patches.
+    /// Begins the index after the one in place, or the first of a depot with a new name, and enters patches and flags.
     pub(super) fn of(
         before: Option<StoredIndex>,
         patches: &[PatchToPublish],
+        flags: &DepotFlags,
         request: &PublishRequest<'_>,
     ) -> Result<Self, PublishError> {
         let report =
@@ -40,11 +43,25 @@ impl IndexDraft {
         index.expires = request.expires.and_then(|days| request.now.checked_add_days(Days::new(days.into())));
         index.previous = previous;
         let (added, kept, to_sign) = (BTreeSet::new(), Vec::new(), Vec::new());
-        let mut draft = Self { index, before: report, added, kept, to_sign };
+        let mut draft = Self { index, before: report, added, has_other_flags: false, kept, to_sign };
         for patch in patches {
             draft.enter(patch, request.may_be_unsigned)?;
         }
+        draft.set_flags(flags);
         Ok(draft)
+    }
+
+    /// Gives every patch of the index the flags that its keeper says, and no others.
+    fn set_flags(&mut self, flags: &DepotFlags) {
+        let wanted = self.index.patches().filter_map(|patch| {
+            let id = PatchId::new(&patch.id).ok()?;
+            let given = flags.of(&id);
+            (patch.flags != given).then(|| (id, DepotPatch { flags: given.to_vec(), ..patch.clone() }))
+        });
+        for (id, patch) in wanted.collect::<Vec<_>>() {
+            self.has_other_flags |= !self.added.contains(&id);
+            self.index.enter(id, patch);
+        }
     }
 
     /// Enters a patch. One that is there with the same bytes stays as it is, unless it has been signed anew; with other
@@ -74,7 +91,7 @@ impl IndexDraft {
 
     /// The report of a publication that has nothing to add to an index that is in place.
     pub(super) fn unchanged(&self) -> Option<PublishReport> {
-        let before = self.before.clone().filter(|_| self.added.is_empty())?;
+        let before = self.before.clone().filter(|_| self.added.is_empty() && !self.has_other_flags)?;
         Some(PublishReport { kept: self.kept.clone(), ..before })
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::depot::IndexError;
+use crate::operation::depots::FlagsFileError;
 use crate::source::SourceError;
 use patchadm_rootfs::{LockError, RootError};
 use patchadm_svr4::patch::PatchId;
@@ -53,6 +54,9 @@ pub enum PublishError {
         /// What the system says.
         error: io::Error,
     },
+    /// What the keeper of the depot says of single patches cannot be read.
+    #[error(transparent)]
+    Flags(#[from] FlagsFileError),
     /// A file cannot be read as a patch.
     #[error(transparent)]
     Source(#[from] SourceError),

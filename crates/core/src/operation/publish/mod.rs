@@ -26,6 +26,7 @@ use store::{DepotStore, text_of};
 use work::{PatchToPublish, lock_work, read_patches};
 
 use crate::depot::DepotIndex;
+use crate::operation::depots::read_flags;
 use patchadm_rootfs::LockHolder;
 
 pub use error::PublishError;
@@ -91,7 +92,7 @@ fn draft_after(
         return Err(PublishError::NoIndex(request.depot.to_owned()));
     }
     let before = in_place.map(|file| file.believed(&request.signing, request.may_be_unsigned)).transpose()?;
-    IndexDraft::of(before, patches, request)
+    IndexDraft::of(before, patches, &read_flags(request.depot)?, request)
 }
 
 /// Stores the objects that the index names and the depot does not have, also those that a depot has lost.

@@ -11,7 +11,7 @@ use super::index_file::digest;
 use super::store::{Measured, ObjectSource, PROGRAM, measure};
 use super::{PublishError, PublishRequest};
 use crate::depot::{DepotFile, DepotPatch};
-use crate::operation::depots::{index_entry, macros_of};
+use crate::operation::depots::index_entry;
 use crate::sign::{
     LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm, PublicKey, Signature, SignatureFormat,
     sha256_text,
@@ -122,7 +122,7 @@ fn read_patch(
     let fail = |reason: String| PublishError::Patch { path: path.to_owned(), reason };
     let (file, measured) = measure(path, request)?;
     let (_, image) = source::open(Origin::File(file, path), Extent::Everything)?;
-    let macros = macros_of(&image).map_err(fail)?;
+    let macros = image.patch_macros(PatchId::SEPARATOR).map_err(|error| fail(error.to_string()))?;
     check_form(image.form).map_err(fail)?;
     let beside = BesidePatch::of(path, work)?;
     let manifest = beside.checked_manifest(&macros.id, &measured, request.signing.key())?;

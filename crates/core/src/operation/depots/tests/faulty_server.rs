@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::http::Address;
-
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
@@ -63,10 +61,12 @@ impl FaultyServer {
         Self { port, asked }
     }
 
-    pub(super) fn address(&self, path: &str) -> Address {
-        Address::parse(&format!("http://127.0.0.1:{}/{path}", self.port)).unwrap()
+    /// The address of a path.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{path}", self.port)
     }
 
+    /// Everything that was asked for.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }

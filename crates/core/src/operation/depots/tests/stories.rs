@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::faulty_server::{Asked, FaultyServer, Step, head, rest, whole};
 use crate::depot::DepotFile;
-use crate::http::{HttpError, HttpProblem, HttpSettings, Patience};
+use crate::http::{Address, HttpError, HttpProblem, HttpSettings, Patience};
 use crate::operation::depots::download::{FetchedBy, fetch_object};
 use crate::operation::depots::fetch::take_object;
 use crate::operation::depots::{
@@ -15,6 +15,11 @@ use crate::sign::{sha256, sha256_text};
 use chrono::DateTime;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// The address of a path of a server.
+fn address(server: &FaultyServer, path: &str) -> Address {
+    Address::parse(&server.url(path)).unwrap()
+}
 
 /// An impatient reader with a cache.
 fn session<'a>(cache: &Path, interrupt: &'a (dyn Fn() -> Option<i32> + Sync)) -> FetchSession<'a> {
@@ -53,7 +58,7 @@ fn fetched(
     let server = FaultyServer::begin(answer);
     let place = tempfile::tempdir().unwrap();
     let session = session(&place.path().join("cache"), &|| None);
-    let taken = take_object(&server.address("depot"), &object(&content()), "patch.zip", &session);
+    let taken = take_object(&address(&server, "depot"), &object(&content()), "patch.zip", &session);
     let bytes = taken.map(|path| std::fs::read(path).unwrap());
     if let Ok(bytes) = &bytes {
         assert!(*bytes == content(), "never other bytes than wanted");
@@ -196,9 +201,9 @@ fn a_mixture_of_two_states_of_a_file_is_fetched_once_more_from_its_beginning() {
         (_, Some(from)) => rest(&content(), from),
         (_, None) => whole("200 OK", &content()),
     });
-    let address = server.address("object");
-    fetch_object(&session(&cache, &|| None), &address, &object(&content())).unwrap_err();
-    let by = fetch_object(&session(&cache, &|| None), &address, &object(&content())).unwrap();
+    let from_server = address(&server, "object");
+    fetch_object(&session(&cache, &|| None), &from_server, &object(&content())).unwrap_err();
+    let by = fetch_object(&session(&cache, &|| None), &from_server, &object(&content())).unwrap();
     assert_eq!(by, FetchedBy::This);
     let from: Vec<_> = server.asked().iter().skip(4).map(Asked::from).collect();
     assert_eq!(from, [Some(1000), None]);
@@ -254,7 +259,7 @@ fn who_wants_to_end_does_not_wait_for_a_server() {
     let server = FaultyServer::begin(|_| vec![Step::Wait(Duration::from_secs(60))]);
     let place = tempfile::tempdir().unwrap();
     let session = session(&place.path().join("cache"), &|| Some(2));
-    let ended = fetch_address(&server.address("x.zip"), &session);
+    let ended = fetch_address(&address(&server, "x.zip"), &session);
     assert_eq!(ended.unwrap_err().signal(), Some(2));
 }
 
@@ -290,7 +295,7 @@ fn a_page_in_the_place_of_an_object_or_an_index_is_neither() {
     let server = FaultyServer::begin(move |_| whole("200 OK", page));
     let place = tempfile::tempdir().unwrap();
     let opened = open_depot(
-        &DepotLocation::Address(server.address("depot/")),
+        &DepotLocation::Address(address(&server, "depot/")),
         &[],
         &session(&place.path().join("cache"), &|| None),
     );
@@ -307,7 +312,7 @@ fn an_index_that_did_not_change_is_not_sent_again_and_is_there_without_a_network
     });
     let place = tempfile::tempdir().unwrap();
     let cache = place.path().join("cache");
-    let location = DepotLocation::Address(server.address("depot/"));
+    let location = DepotLocation::Address(address(&server, "depot/"));
     for _ in 0..2 {
         let depot = open_depot(&location, &[], &session(&cache, &|| None)).unwrap();
         assert_eq!(depot.index().version, 0);
@@ -316,7 +321,7 @@ fn an_index_that_did_not_change_is_not_sent_again_and_is_there_without_a_network
     let mut offline = session(&cache, &|| None);
     offline.access.is_offline = true;
     open_depot(&location, &[], &offline).unwrap();
-    let nowhere = DepotLocation::Address(server.address("other/"));
+    let nowhere = DepotLocation::Address(address(&server, "other/"));
     assert!(matches!(open_depot(&nowhere, &[], &offline), Err(DepotError::Offline(_))));
     assert_eq!(server.asked().len(), 3);
 }
@@ -330,7 +335,7 @@ fn an_index_larger_than_any_is_not_taken() {
             vec![Step::Send(first.clone()), Step::Endlessly(vec![b' '; 1 << 20])]
         });
         let place = tempfile::tempdir().unwrap();
-        let location = DepotLocation::Address(server.address("depot/"));
+        let location = DepotLocation::Address(address(&server, "depot/"));
         let opened = open_depot(&location, &[], &session(&place.path().join("cache"), &|| None));
         let error = opened.unwrap_err().to_string();
         assert!(error.ends_with("the index is larger than 67108864 bytes"), "{error}");

@@ -15,6 +15,7 @@ use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::projected_root::{MadeObjects, ProjectedRoot};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Member, NewObject, Plan};
+use patchadm_changeset::transaction::{ProgressEvent, RunActivity};
 use patchadm_rootfs::{Digest, Sums};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchInfo};
@@ -46,7 +47,9 @@ pub(super) fn gather<'o>(
     let Ok((mut ahead, last_touched)) = look_ahead(input, operands) else { return Vec::new() };
     let mut applied = input.ground.applied(&ahead.inventory);
     let mut gathered = Vec::new();
+    (input.progress)(ProgressEvent::Begins(RunActivity::Planning, operands.len() as u64));
     for (place, operand) in operands.iter().enumerate() {
+        (input.progress)(ProgressEvent::Advances(1));
         let touched = operand.touched(&ahead.inventory.packages);
         if ahead.ends_before(&touched) {
             break;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::patches::foreseen::ForeseenRoot;
-use crate::operation::session::RootAndPolicy;
+use crate::operation::session::{Caller, RootAndPolicy};
 use crate::plan::clock::Now;
 use crate::plan::edits::EditChoice;
 use crate::plan::patch::apply_options::ApplyOptions;
 use crate::policy::{Edited, Policy};
+use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchList;
 
@@ -22,6 +23,8 @@ pub(super) struct ApplyInput<'a> {
     pub(super) ground: &'a RootAndPolicy,
     pub(super) now: &'a Now,
     pub(super) options: ApplyOptions,
+    /// Told how far planning is.
+    pub(super) progress: &'a (dyn Fn(ProgressEvent) + Sync),
     /// What the patches before leave where nothing is done; in a run nothing: the root has it.
     pub(super) before: ForeseenRoot,
 }
@@ -31,14 +34,15 @@ impl<'a> ApplyInput<'a> {
         ground: &'a RootAndPolicy,
         request: &ApplyRequest,
         chosen: Option<&ChosenPatches>,
-        now: &'a Now,
+        caller: &'a Caller<'_>,
         operands: &[ApplyOperand],
     ) -> Result<Self, Failure> {
         let mut not_applicable = not_applicable(ground, operands)?;
         not_applicable.extend(chosen.iter().flat_map(|chosen| &chosen.void).cloned());
         let scripts = request.scripts.choice(ground)?;
         let options = ApplyOptions { not_applicable, scripts, ..options(request, &ground.policy) };
-        Ok(Self { ground, now, options, before: ForeseenRoot::at(now.timestamp()) })
+        let Caller { now, progress, .. } = caller;
+        Ok(Self { ground, now, options, progress: *progress, before: ForeseenRoot::at(now.timestamp()) })
     }
 
     /// Every installed package with its parameters.

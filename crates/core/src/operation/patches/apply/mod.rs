@@ -79,7 +79,7 @@ fn apply_operands(
     let session = Session::begin(ground.naming(undo_dir.as_deref()), caller)?;
     locked(&session)?;
     must_agree(root, |_| false)?;
-    let input = ApplyInput::of(&session.ground, request, chosen, &caller.now, &operands)?;
+    let input = ApplyInput::of(&session.ground, request, chosen, caller, &operands)?;
     let apply = if is_together(chosen) { apply_together } else { apply_all };
     patches.extend(apply(&session, &input, &request.scripts, &operands));
     Ok(ApplyReport { recovered: session.recovered, patches, refused: None })
@@ -125,7 +125,7 @@ fn plan_patches(
         let rehearse = if is_together(chosen) { rehearse_together } else { rehearse_all };
         let plan_all = || {
             must_agree(root, |_| false)?;
-            rehearse(ApplyInput::of(&ground, request, chosen, &caller.now, &operands)?, &operands)
+            rehearse(ApplyInput::of(&ground, request, chosen, caller, &operands)?, &operands)
         };
         patches.extend(without_lock(root, plan_all)?);
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::depot::DepotPatch;
-use crate::operation::depots::{Depot, DepotError, FetchSession, fetch_patch};
+use crate::operation::depots::{Depot, DepotError, DepotProgress, FetchSession, PatchWork, fetch_patch};
 use crate::operation::failure::Failure;
 use crate::resolve::Resolution;
 
@@ -18,12 +18,15 @@ pub(super) fn fetch_planned(
     session: &FetchSession<'_>,
 ) -> Result<FetchedPatches, Failure> {
     let mut fetched = Vec::new();
-    for verdict in resolution.planned() {
+    let all = resolution.planned().count();
+    for (done, verdict) in resolution.planned().enumerate() {
+        session.tell(DepotProgress::Patch { doing: PatchWork::Fetching, done, all });
         let Some(entry) = verdict.offer.and_then(|place| entries.get(place)) else { continue };
         match fetch_patch(depot, entry, session) {
             Err(error) if error.signal().is_some() => return Err(error.into()),
             result => fetched.push(result),
         }
     }
+    session.tell(DepotProgress::Ended);
     Ok(fetched)
 }

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::operation::depots::FetchSession;
+use crate::operation::depots::{DepotProgress, FetchSession, PatchWork};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{ApplyOutcome, is_set};
 use crate::plan::refusal::{Command, Reason};
 use crate::resolve::{Offer, OfferedPackage};
 use crate::sign::Demand;
 use crate::source::{Bundle, BundlePatches, Image, open_signed};
-use patchadm_svr4::patch::PatchMacros;
 
 /// The patches of operands.
 pub(super) struct OfferedOperands<'a> {
@@ -64,7 +63,9 @@ impl<'a> OfferedOperands<'a> {
     ) -> Result<(), Failure> {
         let patches = bundle.patches(&session.place_to_unpack()?)?;
         let mut ids = Vec::new();
-        for path in &patches.paths {
+        let all = patches.paths.len();
+        for (done, path) in patches.paths.iter().enumerate() {
+            session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
             match self.offer(path) {
                 Ok(id) => ids.push(id),
                 Err(failure) => self.leave_out(path, failure),
@@ -95,24 +96,17 @@ impl<'a> OfferedOperands<'a> {
 /// What a patch says of itself, all its packages taken together.
 fn offer_of(path: &Path, image: &Image, separator: &str) -> Result<Offer, Failure> {
     let refused = |reason: String| Failure::from(Reason::BadPatch(reason).of(Command::Patchadd, &image.name));
-    let mut found: Option<PatchMacros> = None;
-    let mut packages = Vec::new();
-    for package in &image.packages {
-        let macros = PatchMacros::from_params(&package.params, separator);
-        let macros = macros.map_err(|error| refused(format!("package {}: {error}", package.directory)))?;
+    let macros = image.patch_macros(separator).map_err(|error| refused(error.to_string()))?;
+    let packages = image.packages.iter().map(|package| {
         let text = |name| package.params.text(name).into_owned();
-        packages.push(OfferedPackage { pkg: text("PKG"), arch: text("ARCH"), version: text("VERSION") });
-        if let (None, Some(macros)) = (&found, macros) {
-            found = Some(macros);
-        }
-    }
-    let macros = found.ok_or_else(|| refused("none of its packages is part of a patch".to_owned()))?;
+        OfferedPackage { pkg: text("PKG"), arch: text("ARCH"), version: text("VERSION") }
+    });
     Ok(Offer {
         id: macros.id,
         requires: macros.requires,
         obsoletes: macros.obsoletes,
         incompatibles: macros.incompatibles,
-        packages,
+        packages: packages.collect(),
         is_withdrawn: false,
         content: path.display().to_string(),
         source: path.display().to_string(),

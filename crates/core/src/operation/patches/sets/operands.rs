@@ -9,7 +9,7 @@ use super::fetch::FetchedPatches;
 use super::offered_operands::OfferedOperands;
 use super::outcomes::told;
 use super::words::words;
-use crate::operation::depots::{DepotLocation, FetchSession};
+use crate::operation::depots::{DepotLocation, DepotProgress, FetchSession, PatchWork};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{ApplyOutcome, ApplyReport, ApplyRequest, apply_chosen, demands};
 use crate::operation::session::{Caller, RootAndPolicy, may_change, must_have_database};
@@ -29,9 +29,12 @@ pub fn apply_operand_set(
 ) -> Result<ApplyReport, Failure> {
     let (ground, demands) = ground_and_demands(root, request)?;
     let mut offered = OfferedOperands::new(&demands, &ground.policy.separator);
-    for path in &request.patches {
+    let all = request.patches.len();
+    for (done, path) in request.patches.iter().enumerate() {
+        session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
         offered.take(path, session)?;
     }
+    session.tell(DepotProgress::Ended);
     apply_offered(root, request, choices, &ground, offered, caller)
 }
 
@@ -46,6 +49,7 @@ pub(super) fn apply_bundle(
     let (ground, demands) = ground_and_demands(root, request)?;
     let mut offered = OfferedOperands::new(&demands, &ground.policy.separator);
     offered.take(path, session)?;
+    session.tell(DepotProgress::Ended);
     let shown = path.display().to_string();
     if let Some(named) = words(&offered.offers, &ground.policy.separator, &shown, operands)? {
         offered.named = named;

@@ -1,0 +1,39 @@
+//! `DEPOT/flags`, read from a directory of this machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::small_file::read_small;
+use crate::depot::{DepotFlags, DepotFlagsError, LARGEST_FLAGS};
+
+/// The reason the flags of a depot cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlagsFileError {
+    /// They make no sense.
+    #[error("{}: {error}", path.display())]
+    Words {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        error: DepotFlagsError,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// Reads `DIR/flags`; there are none where it is missing.
+pub(in crate::operation) fn read_flags(directory: &Path) -> Result<DepotFlags, FlagsFileError> {
+    let path = directory.join("flags");
+    let text = match read_small(&path, LARGEST_FLAGS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DepotFlags::default()),
+        read => read.map_err(|error| FlagsFileError::Read { path: path.clone(), error })?,
+    };
+    DepotFlags::parse(&text).map_err(|error| FlagsFileError::Words { path, error })
+}

@@ -1,0 +1,180 @@
+//! How far a command is, on a terminal: bars over downloads and checks, none where nobody looks; and Ctrl-C while something
+//! is fetched, indexed or waited for, which says what was not changed and what is kept.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use patchadm_rootfs::{Lock, Root};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::delivery::{Patch, archive};
+use crate::faulty_server::{FaultyServer, Step, whole};
+use crate::packages::Package;
+use crate::scenario::Scenario;
+use crate::terminal::at_narrow_terminal;
+use crate::workshop::eventually;
+
+/// A root, and an indexed depot of two patches.
+fn stage() -> (Scenario, PathBuf) {
+    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
+    stage.set("TERM", "xterm");
+    for id in ["100-01", "200-01"] {
+        let patch = Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, id));
+        let directory = patch.directory(&stage);
+        archive(&directory, ".tar");
+        fs::remove_dir_all(directory).unwrap();
+    }
+    stage.run("depot index delivered").ok();
+    let depot = stage.beside("delivered");
+    (stage, depot)
+}
+
+/// A server of a depot that stops for so long in the middle of each patch.
+fn slow_server(depot: PathBuf, pause: Duration) -> FaultyServer {
+    FaultyServer::begin(move |asked| {
+        let Ok(bytes) = fs::read(depot.join(asked.path.trim_start_matches('/'))) else {
+            return whole("404 Not Found", b"");
+        };
+        let mut steps = whole("200 OK", &bytes);
+        if asked.path.ends_with(".tar") {
+            let (first, last) = bytes.split_at(bytes.len() / 2);
+            let drip = Step::Drip(last[..4].to_vec(), Duration::from_millis(5));
+            steps[1] = Step::Send(first.to_vec());
+            steps.extend([Step::Wait(pause), drip, Step::Send(last[4..].to_vec())]);
+        }
+        steps
+    })
+}
+
+#[test]
+fn a_bar_has_phase_bytes_and_patches_while_patches_are_fetched() {
+    let (stage, depot) = stage();
+    let server = slow_server(depot, Duration::from_millis(800));
+    for (verb, phase) in [("add -M", "fetching"), ("depot check", "checking")] {
+        let (before, after) = verb.split_once(" -M").map_or((verb, ""), |(verb, _)| (verb, "-M"));
+        let line = |options: &str, cache: &str| {
+            let cache = stage.beside(cache);
+            format!("{before} {options} -R @ROOT@ --cache {} {after} {}", cache.display(), server.url(""))
+        };
+        let name = before.replace(' ', "-");
+        let Some((code, text)) = at_narrow_terminal("bars", &stage, &line("", &name), 100) else { return };
+        assert_eq!(code, 0, "{text}");
+        for wanted in [&*format!("{phase} 1/2 "), &format!("{phase} 2/2 "), "200-01.tar", " KiB"] {
+            assert!(text.contains(wanted), "{verb}: {wanted}: {text:?}");
+        }
+        stage.run("remove -R @ROOT@ 100-01 200-01");
+        let (code, text) =
+            at_narrow_terminal("bars", &stage, &line("-q", &format!("{name}-q")), 100).unwrap();
+        assert_eq!((code, text.as_str()), (0, ""), "quiet is without a bar");
+        stage.run("remove -R @ROOT@ 100-01 200-01");
+        let run = stage.run(&line("", &format!("{name}-pipe")));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "without a terminal there is a line a patch");
+        assert!(before != "add" || run.stdout.lines().count() == 2, "{}", run.stdout);
+        stage.run("remove -R @ROOT@ 100-01 200-01");
+    }
+}
+
+/// Starts a command, waits until `is_begun`, interrupts it, and returns its code and what it said on standard error.
+fn interrupted(stage: &Scenario, line: &str, is_begun: &dyn Fn(u32) -> bool) -> (Option<i32>, String) {
+    let mut command = stage.command(line);
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = running.id();
+    eventually("the command is at work", || is_begun(id));
+    thread::sleep(Duration::from_millis(200));
+    kill_process(Pid::from_child(&running), Signal::INT).unwrap();
+    let mut said = String::new();
+    running.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (running.wait().unwrap().code(), said)
+}
+
+/// Whether a process has such a file open.
+fn has_open(id: u32, is_it: &dyn Fn(&Path) -> bool) -> bool {
+    let open = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|path| is_it(&path))
+}
+
+#[test]
+fn a_download_that_is_interrupted_changed_nothing_and_is_kept() {
+    let (stage, depot) = stage();
+    let server = slow_server(depot.clone(), Duration::from_secs(60));
+    let cache = stage.beside("cache");
+    let before = stage.everything();
+    let is_begun =
+        |_| cache.join("partial").is_dir() && fs::read_dir(cache.join("partial")).unwrap().count() > 1;
+    let options = format!("-R @ROOT@ --cache {}", cache.display());
+    for (line, what_holds) in [
+        (format!("add {options} -M {} 200-01", server.url("")), "nothing was changed"),
+        (format!("update {options} -M {} 200-01", server.url("")), "nothing was changed"),
+        (format!("depot check {options} {}", server.url("")), "the depot was not checked"),
+        (format!("patchadd {options} -M {} 200-01", server.url("")), "Nothing was changed."),
+    ] {
+        let (code, said) = interrupted(&stage, &line, &is_begun);
+        assert_eq!(code, Some(130), "{line}: {said}");
+        for wanted in [what_holds, ".tar: ended by signal 2", "what was fetched is kept"] {
+            assert!(said.contains(wanted), "{line}: {wanted}: {said}");
+        }
+        crate::tree::assert_same(&stage.everything(), &before);
+    }
+    // What is kept is gone on with.
+    let quick = slow_server(depot, Duration::ZERO);
+    let asked_before = server.asked().len();
+    assert!(asked_before > 4);
+    let partial = fs::read_dir(cache.join("partial")).unwrap();
+    let kept = partial.map(|entry| entry.unwrap().metadata().unwrap().len()).max().unwrap();
+    assert!(kept > 0);
+    stage.run(&format!("add {options} -M {} 200-01", quick.url(""))).ok();
+    assert!(stage.at("/opt/ACMEweb/bin/200-01").exists());
+}
+
+#[test]
+fn indexing_that_is_interrupted_keeps_the_index_that_was_there() {
+    let (stage, depot) = stage();
+    let before = fs::read(depot.join("index.json")).unwrap();
+    fs::File::create(depot.join("large.tar")).unwrap().set_len(1 << 40).unwrap();
+    let reads_large = |id| has_open(id, &|path| path.ends_with("large.tar"));
+    for (line, what_holds) in [
+        ("depot index delivered", "the directory has the index that it had"),
+        ("depot index --xref delivered", "the directory has the index that it had"),
+    ] {
+        let (code, said) = interrupted(&stage, line, &reads_large);
+        assert_eq!(code, Some(130), "{said}");
+        assert!(said.contains(what_holds) && said.contains("ended by signal 2"), "{said}");
+        assert_eq!(fs::read(depot.join("index.json")).unwrap(), before);
+    }
+    fs::remove_file(depot.join("index.json")).unwrap();
+    let tree = stage.everything();
+    let (code, said) = interrupted(&stage, "add -R @ROOT@ -M delivered 100-01", &reads_large);
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
+    crate::tree::assert_same(&stage.everything(), &tree);
+}
+
+#[test]
+fn waiting_for_the_lock_that_is_interrupted_changed_nothing() {
+    let (stage, _) = stage();
+    stage.file("/etc/patchadm/policy", "wait=60\n");
+    let root = Root::open(&stage.root()).unwrap();
+    let lock = Lock::take(&root, "pkgadd", |_| false).unwrap();
+    let before = stage.everything();
+    for (line, what_holds) in [
+        ("add -R @ROOT@ -M delivered 100-01", "nothing was changed"),
+        ("patchadd -R @ROOT@ -M delivered 100-01", "Nothing was changed."),
+    ] {
+        let mut command = stage.command(line);
+        let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(running.stderr.take().unwrap());
+        let mut said = String::new();
+        stderr.read_line(&mut said).unwrap();
+        assert!(said.contains("waiting for "), "{line}: {said}");
+        kill_process(Pid::from_child(&running), Signal::INT).unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(130), "{line}: {said}");
+        assert!(said.contains(what_holds), "{line}: {said}");
+    }
+    crate::tree::assert_same(&stage.everything(), &before);
+    drop(lock);
+}
