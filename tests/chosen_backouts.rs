@@ -56,7 +56,15 @@ fn what_came_after_a_patch_or_a_run_goes() {
     let said = document(&stage, &format!("remove --down-to {}", runs(&stage)[1]));
     assert_eq!(verdicts(&said), ["300-01 removed 0"]);
     stage.run("remove -R @ROOT@ --down-to 9999").fails(8);
-    stage.run("remove -R @ROOT@ --down-to 999-01").fails(8);
+    for point in ["999-01", "yesterday"] {
+        let said = stage.run(&format!("remove -R @ROOT@ --down-to {point}")).fails(8);
+        assert!(
+            said.contains(&format!("<{point}> is neither an applied patch, nor a date, nor a run")),
+            "{said}"
+        );
+    }
+    let nothing = stage.run("remove -R @ROOT@ --down-to 200-01").ok();
+    assert_eq!(nothing, "nothing to do: there is no patch to back out\n");
 }
 
 #[test]

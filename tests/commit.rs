@@ -37,6 +37,7 @@ fn the_preview_lists_what_becomes_irremovable_and_changes_nothing() {
     let before = stage.everything();
     let said = document(&stage, "commit --json --dry-run --superseded -R @ROOT@");
     assert_eq!((&said["result"], &said["changed"]), (&"planned".into(), &false.into()));
+    assert_eq!((&said["would_change"], &said["patches"][0]["verdict"]), (&true.into(), &"planned".into()));
     assert_eq!(said["irremovable"], serde_json::json!(["100-01"]));
     assert!(said["freed"].as_u64().unwrap() > 0);
     assert!(before.difference(&stage.everything()).is_empty());
@@ -63,6 +64,8 @@ fn undo_data_that_is_given_up_leaves_the_list_of_paths_and_the_manifest() {
     stage.run("verify -R @ROOT@").ok();
     let again = document(&stage, "commit --json -R @ROOT@ 100-02");
     assert_eq!((&again["result"], &again["changed"]), (&"nothing-to-do".into(), &false.into()));
+    let nothing = stage.run("commit -R @ROOT@ --keep 9").ok();
+    assert_eq!(nothing, "nothing to do: there is no undo data to give up\n");
 }
 
 #[test]

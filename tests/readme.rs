@@ -99,6 +99,7 @@ pub(crate) fn steady(text: &str) -> String {
         (r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d [\d:]{8} UTC \d{4}", "DATE"),
         (r"(Space on \S+: ).*", "${1}SPACE"),
         (r"\d{4}-\d{2}-\d{2}T[\d:]{8}Z", "DATE"),
+        (r"(Using \S+ from ).*", "${1}DATE"),
         (r"undo data: \S+ \S+", "undo data: SIZE"),
         (r"\d+-[0-9a-f]{16}", "RUN"),
         (r"\b[0-9A-F]{16}\b", "KEY"),

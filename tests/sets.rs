@@ -272,4 +272,11 @@ fn a_depot_that_is_not_there_is_said() {
     let said = stage.run("add -R @ROOT@ -M nowhere 100-01").fails(27);
     assert!(said.contains("nowhere is not there"), "{said}");
     stage.run("patchadd -R @ROOT@ -M /nowhere/at/all").fails(34);
+    let said = stage.run("patchadd -R @ROOT@ -M nowhere").fails(27);
+    assert!(said.starts_with("ERROR: nowhere is not there.\n"), "{said}");
+    fs::write(stage.beside("file"), "none\n").unwrap();
+    let said = stage.run("add -R @ROOT@ -M file 100-01").fails(27);
+    assert!(said.contains("file is neither a directory nor an archive of several patches\n"), "{said}");
+    let said = stage.run("add -R @ROOT@ -M ftp://h/patches 100-01").fails(1);
+    assert!(said.contains("<ftp://h/patches> names no directory of this machine\n"), "{said}");
 }

@@ -113,3 +113,18 @@ fn each_of_many_roots_gets_what_it_lacks() {
     let said = stage.run("update --root @ROOT@ -M delivered").ok();
     assert!(said.contains("200-01 applied"), "{said}");
 }
+
+#[test]
+fn what_an_option_or_the_policy_leaves_out_is_not_even_mentioned() {
+    let stage = stage();
+    let planned = document(&stage, "update -R @ROOT@ -M delivered --dry-run --exclude 200");
+    assert_eq!(verdicts(&planned), ["300-01 planned", "100-02 planned"]);
+    assert_eq!(planned["exit"]["code"], 0);
+    let planned = document(&stage, "update -R @ROOT@ -M delivered --dry-run --exclude 100-02 --exclude 300");
+    assert_eq!(verdicts(&planned), ["100-01 planned", "200-01 planned"]);
+    fs::write(stage.beside("policy"), "exclude=200 300-01,100-02\n").unwrap();
+    let planned = document(&stage, "update -R @ROOT@ --policy policy -M delivered --dry-run");
+    assert_eq!(verdicts(&planned), ["100-01 planned"]);
+    let named = document(&stage, "update -R @ROOT@ -M delivered --dry-run --exclude 200 200");
+    assert_eq!((verdicts(&named), &named["exit"]["code"]), (vec!["200-01 refused".to_owned()], &10.into()));
+}

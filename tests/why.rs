@@ -112,3 +112,33 @@ fn what_is_not_known_is_said() {
     let said = stage.run("why -R @ROOT@ nonsense").fails(1);
     assert!(said.contains("is no patch id"), "{said}");
 }
+
+#[test]
+fn an_id_without_a_revision_is_the_current_one_of_the_depot_with_what_it_needs() {
+    let stage = stage();
+    Patch::of("300-01", web("four\n")).directory(&stage);
+    Patch::of("300-02", web("five\n")).says("SUNW_REQUIRES", "999-01 100-01").directory(&stage);
+    let said = document(&stage, "why --json -R @ROOT@ -M delivered 300");
+    let needs = json!([
+        { "requirement": "999-01", "met_by": null },
+        { "requirement": "100-01", "met_by": "100-01" },
+    ]);
+    assert_eq!((&said["id"], &said["needs"]), (&json!("300-02"), &needs));
+    assert_eq!((&said["verdict"], &said["code"]), (&json!("refused"), &json!(25)));
+    let said = stage.run("why -R @ROOT@ -M delivered 400").fails(33);
+    assert_eq!(said, "patchadm: ERROR: 400: delivered does not have it\n");
+}
+
+#[test]
+fn the_depot_of_the_policy_is_asked_where_none_is_named() {
+    let stage = stage();
+    Patch::of("300-01", web("four\n")).says("SUNW_REQUIRES", "100-01").directory(&stage);
+    let policy = format!("depot={}\n", stage.beside("delivered").display());
+    std::fs::write(stage.beside("policy"), policy).unwrap();
+    let said = document(&stage, "why --json -R @ROOT@ --policy policy 300-01");
+    assert_eq!((&said["verdict"], &said["needs"][0]["met_by"]), (&json!("planned"), &json!("100-01")));
+    let said = document(&stage, "why --json -R @ROOT@ --policy policy 300");
+    assert_eq!((&said["id"], &said["verdict"]), (&json!("300-01"), &json!("planned")));
+    let said = document(&stage, "why --json -R @ROOT@ --policy policy 200-01");
+    assert_eq!(said["verdict"], "already-applied");
+}

@@ -40,6 +40,7 @@ pub(crate) fn depot_advice(error: &DepotError) -> String {
             "Name a directory, or an address that begins with file:, http: or https:.".to_owned()
         }
         DepotError::NotThere(_) => "Name a directory that is there.".to_owned(),
+        DepotError::NoDepot(_) => "Name the directory that the patches are in.".to_owned(),
         DepotError::Offline(_) => "Leave out --offline once, so that it is fetched.".to_owned(),
         DepotError::NoCache => "Name a directory for it with --cache.".to_owned(),
         DepotError::Cache(CacheError::NotPrivate(_)) => {
@@ -71,6 +72,25 @@ pub(crate) fn depot_advice(error: &DepotError) -> String {
         DepotError::Interrupted(_) => "Run it again: what was read or fetched is kept.".to_owned(),
         _ => "Look at what the message names.".to_owned(),
     }
+}
+
+/// Whether the text of an error begins with a path or an address, whose letters stay as they are.
+pub(crate) fn begins_with_place(error: &DepotError) -> bool {
+    matches!(
+        error,
+        DepotError::NotThere(_)
+            | DepotError::NoDepot(_)
+            | DepotError::Http(_)
+            | DepotError::Offline(_)
+            | DepotError::NoIndex(_)
+            | DepotError::Index { .. }
+            | DepotError::IndexSignature { .. }
+            | DepotError::Missing(_)
+            | DepotError::Size { .. }
+            | DepotError::Digest(_)
+            | DepotError::Published(_)
+            | DepotError::Flags { .. }
+    )
 }
 
 fn of_http(error: &HttpError) -> &'static str {

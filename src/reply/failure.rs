@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::advice::{errno_of, hint, is_damaged, is_of_process};
-use super::depot_end::depot_exit;
+use super::depot_end::{begins_with_place, depot_exit};
 use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_problem};
 use crate::reply::exit::{Exit, Stop};
@@ -71,12 +71,8 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),
         Failure::DepotMemory { .. } => by(28, 5, 1),
         Failure::Depot(error) => match &**error {
-            DepotError::NotThere(path) if command == Patchadd => {
-                if path.is_relative() {
-                    27
-                } else {
-                    34
-                }
+            DepotError::NotThere(path) | DepotError::NoDepot(path) if command == Patchadd => {
+                if path.is_relative() { 27 } else { 34 }
             }
             error => depot_exit(error).code(),
         },
@@ -266,7 +262,10 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
         | Failure::Depot(_)
         | Failure::BackoutDirectory { .. }
         | Failure::BadFile(_)
+        | Failure::NotInDepot { .. }
+        | Failure::HoldsPatches(_)
         | Failure::NoDatabase(_) => closed(text),
+        Failure::Depot(error) if begins_with_place(error) => closed(text),
         _ => sentence(&text),
     }
 }

@@ -19,6 +19,7 @@ use patchadm_core::plan::{Action, Body, Change, Plan, SpaceNeed};
 use patchadm_core::sign::Verdict;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::Requirement;
 
 /// One patch in the answer; its fields are those of the JSON document.
 #[derive(Debug, Serialize)]
@@ -63,6 +64,9 @@ pub(crate) struct PatchEntry {
     /// The depot that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) depot: Option<String>,
+    /// The patches that it needs, by what the index of its depot says.
+    #[serde(skip)]
+    pub(crate) requires: Vec<Requirement>,
     /// What is known of its signature, where somebody looked or an option forbade to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<SignatureRecord>,
@@ -178,6 +182,7 @@ impl PatchEntry {
             named: is_of_set.then_some(set.is_named),
             because: set.because,
             depot: set.depot,
+            requires: set.requires,
             signature: signature.or_else(|| failure.as_ref()?.refused_signature().map(Verdict::record)),
             space: planned.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from)).collect(),
             notes: notes.chain(receipt.iter().flat_map(|receipt| &receipt.notes)).cloned().collect(),

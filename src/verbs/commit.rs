@@ -78,6 +78,9 @@ fn stop(root: &Root, failed: &Failure) -> Stop {
 struct CommitReply {
     result: ResultWord,
     changed: bool,
+    /// Of a plan: whether the root would differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_change: Option<bool>,
     run: Option<String>,
     patches: Vec<CommittedEntry>,
     freed: u64,
@@ -109,6 +112,7 @@ impl CommitReply {
         Self {
             result,
             changed: report.receipt.is_some(),
+            would_change: dry_run.then_some(has_undo),
             run: report.receipt.as_ref().map(|receipt| receipt.run.clone()),
             freed: report.patches.iter().map(|patch| patch.freed).sum(),
             irremovable: irremovable.map(|patch| patch.id.to_string()).collect(),
@@ -117,7 +121,7 @@ impl CommitReply {
                 .iter()
                 .map(|patch| CommittedEntry {
                     id: patch.id.to_string(),
-                    verdict: "committed",
+                    verdict: if dry_run { "planned" } else { "committed" },
                     packages: patch.packages.iter().map(ToString::to_string).collect(),
                     freed: patch.freed,
                 })
@@ -138,6 +142,9 @@ impl CommandReport for CommitReply {
                 (false, _) => format!("is irremovable now; {} freed", human(patch.freed)),
             };
             output.line(format!("{} {text}", patch.id))?;
+        }
+        if self.patches.is_empty() {
+            output.line("nothing to do: there is no undo data to give up")?;
         }
         Ok(())
     }

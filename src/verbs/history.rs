@@ -16,6 +16,9 @@ use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] history [option...] [run]";
 
+/// The exit code where the history has no such run, as `undo` has it.
+const UNKNOWN: u8 = 2;
+
 /// The most names in a line of the table; the rest is counted.
 const NAMES_IN_LINE: usize = 4;
 
@@ -81,7 +84,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 fn unknown(name: &str) -> Stop {
     let message = format!("the history has no run {name}\n`patchadm history` lists them.");
-    Stop::Refused { exit: Exit::failed(ExitCause::NotFound), message }
+    Stop::Refused { exit: Exit::new(UNKNOWN, ExitCause::NotFound), message }
 }
 
 /// What is to be said of lines that were passed over.

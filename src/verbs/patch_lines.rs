@@ -13,9 +13,6 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
-/// What is said where a depot has nothing for the root.
-const NOTHING_TO_APPLY: &str = "nothing to do: there is no patch to apply";
-
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
     print_recovery(output, report.recovered.as_deref(), &report.recovery_notes)?;
@@ -24,8 +21,9 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
             Some(_) if entry.is_idle() && entry.exit != report.exit => {
                 output.line(format!("{}: nothing to do: {}", entry.id, entry.reason))?;
             }
-            Some(failed @ (Failure::NotTried(_) | Failure::NotWithout(_))) => {
-                output.line(format!("{}: {failed}", entry.id))?;
+            Some(failed @ Failure::NotTried(_)) => output.line(format!("{}: {failed}", entry.id))?,
+            Some(failed @ Failure::NotWithout(_)) => {
+                output.line(format!("{}: not tried: {failed}", entry.id))?;
             }
             Some(failed) => {
                 print_refusal(output, (root, report.command), &format!("patch {}", entry.id), failed)?;
@@ -35,8 +33,16 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
     }
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),
-        None if report.patches.is_empty() => Ok(output.line(NOTHING_TO_APPLY)?),
+        None if report.patches.is_empty() => Ok(output.line(nothing_to_do(report.command))?),
         None => Ok(()),
+    }
+}
+
+/// What is said where a depot has nothing for the root, or nothing came after a point.
+fn nothing_to_do(command: Command) -> &'static str {
+    match command {
+        Command::Patchrm => "nothing to do: there is no patch to back out",
+        _ => "nothing to do: there is no patch to apply",
     }
 }
 

@@ -11,18 +11,21 @@ use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
 use crate::call::Invocation;
 use crate::reply::failure::{query_refused, reason, verb_code};
-use crate::reply::patch_entry::verdict_of;
+use crate::reply::patch_entry::{PatchEntry, verdict_of};
 use crate::reply::patches::{PatchFace, PatchesReport};
 use crate::reply::words::named_value;
-use crate::reply::{CommandReport, Exit, Reply, Stop};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyRequest;
-use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed, PatchReasons, patch_reasons};
+use patchadm_core::operation::queries::reasons::{
+    PackageFit, PatchAtHand, PatchNeed, PatchReasons, patch_reasons,
+};
+use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::source::{self, Extent, Image, Origin};
 use patchadm_rootfs::Root;
-use patchadm_svr4::patch::{PatchId, PatchMacros};
+use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
 
 const USAGE: &str =
     "patchadm [-R root] why [option...] id|patch\npatchadm [-R root] why [option...] -M depot id";
@@ -93,28 +96,74 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     };
     let root = common.root.open(call)?;
-    let is_delivered = depot.is_none() && subject.exists();
-    let image = is_delivered.then(|| delivered(&subject)).transpose()?;
-    let word = match &image {
-        Some(image) => id_of(image).unwrap_or_default(),
-        None => subject.to_string_lossy().into_owned(),
+    let source = PatchSource { subject, depot, fetching };
+    let report = if source.depot.is_none() && source.subject.exists() {
+        of_delivered(call, &root, source)?
+    } else {
+        of_id(call, &root, source)?
     };
-    let found =
-        patch_reasons(&root, &word, image.as_ref()).map_err(|failed| query_refused(&root, &failed))?;
-    let Some(found) = found else {
-        let message = format!(
-            "<{}> is no patch id, and there is no file or directory of that name",
-            word.escape_debug()
-        );
-        return Err(Stop::Usage { message, usage: USAGE }.into());
+    Ok(Reply::about(&root, Exit::OK, report))
+}
+
+/// Where a patch is that is asked about.
+#[derive(Clone, Debug)]
+struct PatchSource {
+    subject: PathBuf,
+    depot: Option<OsString>,
+    fetching: FetchOptions,
+}
+
+/// The report about a patch that is named by its path.
+fn of_delivered(call: &Invocation, root: &Root, source: PatchSource) -> anyhow::Result<WhyReport> {
+    let image = delivered(&source.subject)?;
+    let word = id_of(&image).unwrap_or_default();
+    let found = reasons(root, &word, PatchAtHand::Delivered(&image))?.ok_or_else(|| no_id(&word))?;
+    let verdict = match &found.standing {
+        Some(standing) => Verdict::of(standing),
+        None => rehearsed(call, root, source, Some(&found.id))?.verdict,
     };
-    let asks = depot.is_some() || is_delivered;
-    let by_records = found.standing.as_ref().map(Verdict::of);
-    let verdict = match by_records {
-        None if asks => rehearsed(call, &root, (depot, fetching), (&subject, &found.id))?,
-        by_records => by_records.unwrap_or_default(),
-    };
-    Ok(Reply::about(&root, Exit::OK, WhyReport::of(found, verdict)))
+    Ok(WhyReport::of(found, verdict))
+}
+
+/// The report about a patch that is named by its id: by the records, and where these do not settle it by the depot that is
+/// named, else by that of the policy. Without a revision the current one of the depot is meant.
+fn of_id(call: &Invocation, root: &Root, mut source: PatchSource) -> anyhow::Result<WhyReport> {
+    let word = source.subject.to_string_lossy().into_owned();
+    let found = reasons(root, &word, PatchAtHand::Nothing)?;
+    if let Some(standing) = found.as_ref().and_then(|found| found.standing.as_ref()) {
+        let verdict = Verdict::of(standing);
+        return found.map(|found| WhyReport::of(found, verdict)).ok_or_else(|| no_id(&word).into());
+    }
+    if source.depot.is_none() {
+        let ground = RootAndPolicy::of(root).map_err(|failed| query_refused(root, &failed))?;
+        source.depot = ground.policy.depot.map(OsString::from);
+    }
+    if source.depot.is_none() {
+        return found
+            .map(|found| WhyReport::of(found, Verdict::default()))
+            .ok_or_else(|| no_id(&word).into());
+    }
+    let id = found.map(|found| found.id);
+    let Rehearsal { id: offered, needs, verdict } = rehearsed(call, root, source, id.as_ref())?;
+    let found = reasons(root, &offered, PatchAtHand::Offered(&needs))?;
+    let found = found.ok_or_else(|| match &verdict.reason {
+        Some(reason) => Stop::Refused {
+            exit: Exit::new(verdict.code.unwrap_or(1), ExitCause::NotFound),
+            message: format!("{offered}: {reason}"),
+        },
+        None => no_id(&word),
+    })?;
+    Ok(WhyReport::of(found, verdict))
+}
+
+fn reasons(root: &Root, word: &str, at_hand: PatchAtHand<'_>) -> Result<Option<PatchReasons>, Stop> {
+    patch_reasons(root, word, at_hand).map_err(|failed| query_refused(root, &failed))
+}
+
+fn no_id(word: &str) -> Stop {
+    let shown = word.escape_debug();
+    let message = format!("<{shown}> is no patch id, and there is no file or directory of that name");
+    Stop::Usage { message, usage: USAGE }
 }
 
 fn delivered(path: &Path) -> anyhow::Result<Image> {
@@ -127,30 +176,52 @@ fn id_of(image: &Image) -> Option<String> {
     image.packages.iter().find_map(|package| Some(macros(&package.params)?.id.to_string()))
 }
 
-/// What applying the patch would come to, planned and not carried out.
+/// What applying a patch would come to.
+#[derive(Debug, Default)]
+struct Rehearsal {
+    /// The id, as it was named where nobody has the patch.
+    id: String,
+    /// What it needs, by what the index of the depot says.
+    needs: Vec<Requirement>,
+    verdict: Verdict,
+}
+
+/// Plans the application of a patch, and does not carry it out. `id` is not known where a revision is not named.
 fn rehearsed(
     call: &Invocation,
     root: &Root,
-    (depot, fetching): (Option<OsString>, FetchOptions),
-    (subject, id): (&Path, &PatchId),
-) -> anyhow::Result<Verdict> {
-    let apply = ApplyRequest { patches: vec![subject.to_owned()], dry_run: true, ..ApplyRequest::default() };
+    PatchSource { subject, depot, fetching }: PatchSource,
+    id: Option<&PatchId>,
+) -> anyhow::Result<Rehearsal> {
+    let word = id.map_or_else(|| subject.to_string_lossy().into_owned(), ToString::to_string);
+    let apply = ApplyRequest { patches: vec![subject], dry_run: true, ..ApplyRequest::default() };
     let request = SetOptions::naming(depot, fetching).request(call, apply, None);
     let result =
         call.change(root, Command::Patchadd.name(), None, |caller| request.carry_out(root, caller))?;
     let result = match result {
-        Err(failed) => return Ok(Verdict::of(&failed)),
+        Err(failed) if id.is_none() => return Err(query_refused(root, &failed).into()),
+        Err(failed) => {
+            return Ok(Rehearsal { id: word, verdict: Verdict::of(&failed), ..Rehearsal::default() });
+        }
         result => result,
     };
     let began = call.surroundings.began;
     let report = PatchesReport::of(root, Command::Patchadd, result, PatchFace::Verb, began);
-    let entry = report.patches.iter().find(|entry| entry.id == id.as_str()).or(report.patches.last());
-    let of_entry = entry.map(|entry| Verdict {
-        word: Some(entry.verdict),
-        code: Some(entry.exit.code()),
-        reason: Some(entry.reason.clone()),
+    let is_meant = |entry: &&PatchEntry| match id {
+        Some(id) => entry.id == id.as_str(),
+        None => entry.named == Some(true),
+    };
+    let entry = report.patches.iter().find(is_meant).or(report.patches.last());
+    let of_entry = entry.map(|entry| Rehearsal {
+        id: entry.id.clone(),
+        needs: entry.requires.clone(),
+        verdict: Verdict {
+            word: Some(entry.verdict),
+            code: Some(entry.exit.code()),
+            reason: Some(entry.reason.clone()),
+        },
     });
-    Ok(of_entry.unwrap_or_default())
+    Ok(of_entry.unwrap_or_else(|| Rehearsal { id: word, ..Rehearsal::default() }))
 }
 
 impl Verdict {

@@ -15,6 +15,9 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::Required", required),
     ("Reason::InSet", own_run),
     ("Reason::InSet", withdrawn),
+    ("Reason::InSet", required_nowhere),
+    ("Reason::InSet", not_in_depot),
+    ("Reason::InSet", two_contents),
     ("Reason::Restricted", restricted),
     ("Reason::Incompatible", incompatible),
     ("Reason::AlreadyApplied", already_applied),
@@ -71,6 +74,41 @@ fn withdrawn() {
     let said = stage.run("add -R @ROOT@ -M delivered 100").fails(10);
     assert!(last_line(&said).contains("name it with its revision and --withdrawn"), "{said}");
     stage.run("add -R @ROOT@ -M delivered --withdrawn 100-01").ok();
+}
+
+fn required_nowhere() {
+    let stage = stage();
+    patch("100-01").says("SUNW_REQUIRES", "200-01").directory(&stage);
+    let add = "add -R @ROOT@ -M delivered";
+    let said = stage.run(add).fails(25);
+    assert!(
+        last_line(&said).contains("put it into the depot, or leave this patch out with --exclude"),
+        "{said}"
+    );
+    stage.run(&format!("{add} --exclude 100-01")).ok();
+    of_file("200-01", "bin/tool").directory(&stage);
+    stage.run(add).ok();
+}
+
+fn not_in_depot() {
+    let stage = stage();
+    patch("100-01").directory(&stage);
+    let said = stage.run("add -R @ROOT@ -M delivered 100-02").fails(33);
+    assert!(last_line(&said).contains("`patchadm analyze total`"), "{said}");
+    assert!(stage.run("analyze -R @ROOT@ -M delivered total").ok().contains("\n100 "));
+    stage.run("add -R @ROOT@ -M delivered 100").ok();
+}
+
+fn two_contents() {
+    let stage = stage();
+    let first = patch("100-01").directory(&stage);
+    let twin = first.with_file_name("twin");
+    fs::rename(&first, &twin).unwrap();
+    of_file("100-01", "bin/tool").directory(&stage);
+    let add = format!("add --all-or-nothing -R @ROOT@ {} {}", first.display(), twin.display());
+    let said = stage.run(&add).fails(10);
+    assert!(last_line(&said).contains("take one of the two away"), "{said}");
+    stage.run(&format!("add -R @ROOT@ {}", first.display())).ok();
 }
 
 /// Delivers patches and applies those that are wanted, in this order.

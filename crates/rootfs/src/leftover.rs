@@ -36,6 +36,23 @@ impl Dir {
         self.private(program, |name| self.create(name))
     }
 
+    /// Writes a file that replaces the one of this name by a rename of durable bytes. The name is durable once the directory
+    /// is synced. What is left of a failure under the private name of `program` goes with the next
+    /// [`remove_leftovers`](Self::remove_leftovers).
+    pub fn replace_file(&self, program: &str, name: &[u8], bytes: &[u8], mode: Mode) -> Result<()> {
+        let (private, mut file) = self.create_private(program)?;
+        let written = file
+            .put(bytes)
+            .and_then(|()| file.set_mode(mode))
+            .and_then(|()| file.sync())
+            .and_then(|()| self.rename(&private, name));
+        if written.is_err() {
+            // The error before it is the one to be told.
+            let _ = self.remove(&private);
+        }
+        written
+    }
+
     fn private<T: AsFd>(&self, program: &str, make: impl Fn(&[u8]) -> Result<T>) -> Result<(Vec<u8>, T)> {
         for _ in 0..TRIES {
             let name = format!(".{program}-{:016x}", random()?).into_bytes();
@@ -87,6 +104,18 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn a_file_replaces_the_one_before_and_leaves_nothing_else() {
+        let at = tempfile::tempdir().unwrap();
+        let dir = Dir::of_host(at.path()).unwrap();
+        for text in ["one", "two"] {
+            dir.replace_file("pkgmk", b"file", text.as_bytes(), Mode::of(0o644)).unwrap();
+            assert_eq!(fs::read_to_string(at.path().join("file")).unwrap(), text);
+        }
+        assert!(dir.replace_file("pkgmk", b"..", b"", Mode::of(0o644)).is_err());
+        assert_eq!(dir.names().unwrap().len(), 1);
+    }
 
     #[test]
     fn what_nobody_holds_goes_and_all_else_stays() {

@@ -87,8 +87,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Use -d, or leave it out, as the first time."
         18 [Space] "A file system has too little space." "Make room; the message says how much is needed where."
         23 [Restricted] "A restricted patch is applied to a package of this patch." "Back the restricted patch out first."
-        24 [Dependency] "An applied patch and this one exclude each other." "Decide for one; back the other out."
-        25 [Dependency] "A patch that this one needs is not applied." "Apply that one first, or both in one command."
+        24 [Dependency] "An applied patch, or one that was taken before it in the same command, and this one exclude each other."
+            "Decide for one: back the other out, or name this one without it."
+        25 [Dependency] "A patch that this one needs is not applied, and not in the depot either, or does not go in itself."
+            "Apply that one first, or both in one command; or put it into the depot."
         26 [UndoData DamagedRecord NoRights NotFound] "Undo data of another patch, which this one has to take over, cannot be used."
             "Put it back where the message says, or name its directory with -B (--undo-dir)."
         27 [NotFound] "A relative path leads nowhere, or an operand is neither a patch of the depot nor a list of patches."
@@ -144,6 +146,12 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or its lock cannot be had."
             "Try again later, or use `patchadm remove --wait SECONDS`."
     }
+    "patchadm history", ["history"] => {
+        2 [NotFound] "The history of the root does not have this run." "`patchadm history` lists its runs."
+    }
+    "patchadm why", ["why"] => {
+        33 [NotFound] "The depot does not have the patch." "Look at the spelling, or name another depot with -M."
+    }
     "patchadm undo", ["undo"] => {
         2 [NotFound] "The history of the root does not have this run." "Name a run of the history, or none for the last one."
         10 [Restricted] "The run cannot be undone: it was none of patches, or its patches are no longer as it left them."
@@ -188,7 +196,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         66 [Missing] "A listed patch is missing, and --check was given." "Apply what is listed as missing."
     }
     "patchadm update", ["update"] => {
-        66 [Missing] "A patch is missing, and --check was given." "Say it without --check to apply what is missing."
+        66 [Missing] "A patch of the depot is missing on the root, and --check was given; nothing was changed." "Say it without --check to apply what is missing."
         67 [Reboot] "A patch that was applied asks for a reboot, and --reboot-code was given." "Restart the system."
     }
     "patchadm recover", ["recover"] => {

@@ -22,6 +22,9 @@ const PROGRAM: &str = "patchadm-cache";
 /// The largest note about an index, in bytes.
 const LARGEST_NOTE: u64 = 16 << 10;
 
+/// The permission bits of files: nobody else reads them.
+const OWN: u32 = 0o600;
+
 /// An object with its directory, its name and its status.
 type CachedObject = (Vec<u8>, Vec<u8>, ObjectStatus);
 
@@ -123,13 +126,7 @@ impl DownloadCache {
     pub fn set_note(&self, key: &str, text: &[u8]) -> Result<(), CacheError> {
         let notes = self.directory(INDEXES)?;
         notes.remove_leftovers(PROGRAM)?;
-        let (private, mut file) = notes.create_private(PROGRAM)?;
-        let written = file.put(text).and_then(|()| notes.rename(&private, key.as_bytes()));
-        if written.is_err() {
-            // The next one removes what is left under the private name.
-            let _ = notes.remove(&private);
-        }
-        Ok(written?)
+        Ok(notes.replace_file(PROGRAM, key.as_bytes(), text, Mode::of(OWN))?)
     }
 
     /// Stores bytes that are known whole, under their digest.
@@ -139,15 +136,7 @@ impl DownloadCache {
             return Ok(());
         }
         shelf.remove_leftovers(PROGRAM)?;
-        let (private, mut file) = shelf.create_private(PROGRAM)?;
-        let written = file
-            .put(bytes)
-            .and_then(|()| file.sync())
-            .and_then(|()| shelf.rename(&private, sha256.as_bytes()));
-        if written.is_err() {
-            let _ = shelf.remove(&private);
-        }
-        Ok(written?)
+        Ok(shelf.replace_file(PROGRAM, sha256.as_bytes(), bytes, Mode::of(OWN))?)
     }
 
     /// Reads an object that is small, compared with its digest; `None` where it is not there or damaged.

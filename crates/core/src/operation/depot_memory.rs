@@ -83,18 +83,8 @@ fn write_memory(directory: &Dir, memory: &SeenDepots) -> Result<(), Failure> {
         return Err(RootError::TooLarge { path, limit: LARGEST_MEMORY as u64 }.into());
     }
     directory.remove_leftovers(PROGRAM)?;
-    let (private, mut file) = directory.create_private(PROGRAM)?;
-    let written = file
-        .put(&text)
-        .and_then(|()| file.set_mode(Mode::of(0o644)))
-        .and_then(|()| file.sync())
-        .and_then(|()| directory.rename(&private, place.name()))
-        .and_then(|()| directory.sync());
-    if written.is_err() {
-        // The next change removes what is left under the private name.
-        let _ = directory.remove(&private);
-    }
-    Ok(written?)
+    directory.replace_file(PROGRAM, place.name(), &text, Mode::of(0o644))?;
+    Ok(directory.sync()?)
 }
 
 /// Opens the directory of patchadm's own files, made where it is missing.

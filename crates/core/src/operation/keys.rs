@@ -141,16 +141,6 @@ fn key_directory(root: &Root, place: &ObjectPath) -> Result<Dir, RootError> {
 
 /// Writes a file by one rename that is on the disk afterwards.
 fn put(dir: &Dir, name: &str, text: &str) -> Result<(), RootError> {
-    let (private, mut file) = dir.create_private(PROGRAM)?;
-    let written = file
-        .put(text.as_bytes())
-        .and_then(|()| file.set_mode(Mode::of(0o644)))
-        .and_then(|()| file.sync())
-        .and_then(|()| dir.rename(&private, name.as_bytes()))
-        .and_then(|()| dir.sync());
-    if written.is_err() {
-        // The next change removes what is left under the private name.
-        let _ = dir.remove(&private);
-    }
-    written
+    dir.replace_file(PROGRAM, name.as_bytes(), text.as_bytes(), Mode::of(0o644))?;
+    dir.sync()
 }

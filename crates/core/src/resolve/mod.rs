@@ -34,6 +34,7 @@ mod verdicts;
 #[cfg(test)]
 mod tests;
 
+pub use named::is_excluded;
 pub use offer::{BadOffer, InstalledPackages, Offer, OfferedPackage};
 pub use request::{ResolverInput, SetRequest};
 pub use resolution::{Resolution, SetOutcome, SetVerdict};

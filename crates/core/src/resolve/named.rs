@@ -50,11 +50,8 @@ pub(super) fn named_patches(input: &ResolverInput<'_>) -> NamedPatches {
 
 /// The current revision of a patch: the highest that is neither withdrawn nor excluded; where all are, the highest.
 fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
-    let is_free = |offer: &&&Offer| {
-        !offer.is_withdrawn
-            && !excluded_by_option(input.request, input.policy, &offer.id)
-            && !excluded_by_policy(input.policy, &offer.id)
-    };
+    let is_free =
+        |offer: &&&Offer| !offer.is_withdrawn && !is_excluded(input.request, input.policy, &offer.id);
     let highest = |free: Vec<&PatchId>| {
         free.into_iter().max_by(|a, b| a.cmp(b).then_with(|| b.as_str().cmp(a.as_str()))).cloned()
     };
@@ -66,6 +63,11 @@ fn current(offers: &[&Offer], input: &ResolverInput<'_>) -> Option<PatchId> {
         let rest = offers.iter().filter(|offer| !(is_unnamed && excluded(offer)));
         highest(rest.map(|offer| &offer.id).collect())
     })
+}
+
+/// Whether an option of the command or the policy leaves a patch out.
+pub fn is_excluded(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
+    excluded_by_option(request, policy, id) || excluded_by_policy(policy, id)
 }
 
 /// Whether an option of the command leaves a patch out.

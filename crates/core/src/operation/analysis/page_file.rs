@@ -16,19 +16,8 @@ const MODE: u32 = 0o644;
 pub fn write_page(path: &Path, text: &[u8]) -> Result<(), RootError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let dir = Dir::of_host(parent.unwrap_or(Path::new(".")))?;
-    let (private, mut file) = dir.create_private(PROGRAM)?;
-    let name = path.file_name().unwrap_or_default().as_bytes();
-    let written = file
-        .put(text)
-        .and_then(|()| file.set_mode(Mode::of(MODE)))
-        .and_then(|()| file.sync())
-        .and_then(|()| dir.rename(&private, name))
-        .and_then(|()| dir.sync());
-    if written.is_err() {
-        // What cannot be removed now goes with the next page.
-        let _ = dir.remove(&private);
-    }
-    written
+    dir.replace_file(PROGRAM, path.file_name().unwrap_or_default().as_bytes(), text, Mode::of(MODE))?;
+    dir.sync()
 }
 
 #[cfg(test)]

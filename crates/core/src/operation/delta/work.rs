@@ -290,18 +290,8 @@ impl WorkRecords {
 
 /// Writes a file that replaces the one of this name, by a rename of bytes that are on the disk.
 pub(super) fn put_file(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
-    let (private, mut file) = dir.create_private(PROGRAM)?;
-    let written = file
-        .put(bytes)
-        .and_then(|()| file.set_mode(Mode::of(0o644)))
-        .and_then(|()| file.sync())
-        .and_then(|()| dir.rename(&private, name))
-        .and_then(|()| dir.sync());
-    if written.is_err() {
-        // The error before it is the one to be told.
-        let _ = dir.remove(&private);
-    }
-    written
+    dir.replace_file(PROGRAM, name, bytes, Mode::of(0o644))?;
+    dir.sync()
 }
 
 /// Opens a directory of the working directory, made if it is missing.

@@ -37,7 +37,7 @@ pub fn open_depot(
     session.go_on()?;
     let bytes = match location {
         DepotLocation::Address(address) => Some(IndexBytes::of_address(address, session)?),
-        DepotLocation::Directory(path) if !path.is_dir() => return Err(DepotError::NotThere(path.clone())),
+        DepotLocation::Directory(path) if !path.is_dir() => return Err(DepotError::no_directory(path)),
         DepotLocation::Directory(path) => IndexBytes::of_directory(path)?,
     };
     let Some(bytes) = bytes else { return index_here(location, demands, session) };

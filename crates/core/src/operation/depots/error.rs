@@ -24,6 +24,9 @@ pub enum DepotError {
     /// The directory is not there.
     #[error("{} is not there", .0.display())]
     NotThere(PathBuf),
+    /// It is neither a directory nor an archive of several patches.
+    #[error("{} is neither a directory nor an archive of several patches", .0.display())]
+    NoDepot(PathBuf),
     /// A file could not be fetched.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -132,6 +135,11 @@ impl DepotError {
             | Self::Http(HttpError { problem: HttpProblem::Interrupted(signal), .. }) => Some(*signal),
             _ => None,
         }
+    }
+
+    /// What is said of a place that is no directory.
+    pub(super) fn no_directory(path: &Path) -> Self {
+        if path.exists() { Self::NoDepot(path.to_owned()) } else { Self::NotThere(path.to_owned()) }
     }
 
     /// What the system says about a file.

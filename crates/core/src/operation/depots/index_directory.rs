@@ -82,7 +82,7 @@ pub fn index_directory(
 ) -> Result<IndexReport, DepotError> {
     let directory = request.directory;
     if !directory.is_dir() {
-        return Err(DepotError::NotThere(directory.to_owned()));
+        return Err(DepotError::no_directory(directory));
     }
     if directory.join("objects").exists() {
         return Err(DepotError::Published(directory.to_owned()));
@@ -170,19 +170,8 @@ fn put_index(top: &Dir, index: &DepotIndex, sign: Option<&SignInPlace<'_>>) -> R
     Ok(top.sync()?)
 }
 
-/// Writes a file that replaces the one with this name by a rename of durable bytes.
 fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
-    let (private, mut file) = dir.create_private(PROGRAM)?;
-    let written = file
-        .put(bytes)
-        .and_then(|()| file.set_mode(Mode::of(READABLE)))
-        .and_then(|()| file.sync())
-        .and_then(|()| dir.rename(&private, name));
-    if written.is_err() {
-        // What cannot be removed now goes with the next one.
-        let _ = dir.remove(&private);
-    }
-    written
+    dir.replace_file(PROGRAM, name, bytes, Mode::of(READABLE))
 }
 
 /// A name that no other depot has: 32 random hexadecimal digits.

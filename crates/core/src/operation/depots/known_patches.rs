@@ -51,7 +51,7 @@ pub(super) fn read_known(top: &Dir) -> KnownPatches {
     known.map_while(Result::ok).map(|known| (known.name.clone(), known)).collect()
 }
 
-/// Replaces what is known. It need not be durable: what is lost is read again.
+/// Replaces what is known. The name need not be durable: what is lost is read again.
 pub(super) fn write_known<'k>(
     top: &Dir,
     known: impl Iterator<Item = &'k KnownPatch>,
@@ -63,14 +63,5 @@ pub(super) fn write_known<'k>(
         text.push(b'\n');
     }
     top.remove_leftovers(PROGRAM)?;
-    let (private, mut file) = top.create_private(PROGRAM)?;
-    let written = file
-        .put(&text)
-        .and_then(|()| file.set_mode(Mode::of(0o644)))
-        .and_then(|()| top.rename(&private, NAME));
-    if written.is_err() {
-        // The next one removes what is left under the private name.
-        let _ = top.remove(&private);
-    }
-    written
+    top.replace_file(PROGRAM, NAME, &text, Mode::of(0o644))
 }

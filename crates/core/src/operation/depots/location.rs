@@ -19,7 +19,7 @@ pub enum DepotLocation {
 
 impl DepotLocation {
     /// Reads what somebody named: `http:` and `https:` are addresses, `file:` is a directory in another spelling, and
-    /// everything else is a directory.
+    /// everything else is a directory, except addresses of other schemes, which nobody can reach.
     pub fn parse(named: &OsStr) -> Result<Self, DepotError> {
         if is_web_address(named) {
             let text = named.to_string_lossy();
@@ -33,6 +33,9 @@ impl DepotLocation {
             Some(rest) => path_of_file_address(rest)
                 .map(Self::Directory)
                 .ok_or_else(|| DepotError::FileAddress(named.to_string_lossy().into_owned())),
+            None if has_foreign_scheme(named) => {
+                Err(DepotError::FileAddress(named.to_string_lossy().into_owned()))
+            }
             None => Ok(Self::Directory(PathBuf::from(named))),
         }
     }
@@ -60,6 +63,14 @@ impl fmt::Display for DepotLocation {
 /// Whether what somebody named is on a web server.
 pub(super) fn is_web_address(named: &OsStr) -> bool {
     scheme_stripped(named, b"http:").is_some() || scheme_stripped(named, b"https:").is_some()
+}
+
+/// Whether it has the form of an address, `SCHEME://…`, which a path has hardly ever: a directory of such a name can be named
+/// with `./` before it.
+fn has_foreign_scheme(named: &OsStr) -> bool {
+    let text = named.to_string_lossy();
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn scheme_stripped<'n>(named: &'n OsStr, scheme: &[u8]) -> Option<&'n [u8]> {
@@ -103,10 +114,12 @@ mod tests {
         for text in ["file:///srv/a%20b", "file://localhost/srv/a%20b", "FILE:/srv/a%20b"] {
             assert_eq!(parsed(text).unwrap(), "Directory(\"/srv/a b\")", "{text}");
         }
-        for text in ["file://other/srv", "file:srv", "file:///a%0", "file:///a%00"] {
+        for text in ["file://other/srv", "file:srv", "file:///a%0", "file:///a%00", "ftp://h/srv"] {
             assert!(parsed(text).unwrap_err().contains("names no directory"), "{text}");
         }
-        assert_eq!(parsed("srv").unwrap(), "Directory(\"srv\")");
+        for text in ["srv", "./ftp://h/srv", "a:b"] {
+            assert_eq!(parsed(text).unwrap(), format!("Directory(\"{text}\")"));
+        }
     }
 
     #[test]

@@ -301,17 +301,6 @@ pub(super) fn text_of(index: &DepotIndex) -> Result<Vec<u8>, PublishError> {
     if text.len() > LARGEST_INDEX { Err(PublishError::TooLarge(text.len())) } else { Ok(text) }
 }
 
-/// Writes a file that replaces the one with this name by a rename of durable bytes.
 fn write_new(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), RootError> {
-    let (private, mut file) = dir.create_private(PROGRAM)?;
-    let written = file
-        .put(bytes)
-        .and_then(|()| file.set_mode(Mode::of(READABLE)))
-        .and_then(|()| file.sync())
-        .and_then(|()| dir.rename(&private, name));
-    if written.is_err() {
-        // What cannot be removed now goes with the next publisher.
-        let _ = dir.remove(&private);
-    }
-    written
+    dir.replace_file(PROGRAM, name, bytes, Mode::of(READABLE))
 }

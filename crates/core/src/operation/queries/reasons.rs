@@ -59,12 +59,22 @@ pub struct PackageFit {
     pub others: Vec<String>,
 }
 
-/// Tells why a patch is applied to a root, or is not. `delivered` is the patch itself, where it is at hand. `None` where
-/// the word is no id.
+/// What is at hand of a patch beside the records of a root.
+#[derive(Clone, Copy, Debug)]
+pub enum PatchAtHand<'a> {
+    /// Its id alone.
+    Nothing,
+    /// The patch itself.
+    Delivered(&'a Image),
+    /// What the index of a depot says that it needs.
+    Offered(&'a [Requirement]),
+}
+
+/// Tells why a patch is applied to a root, or is not. `None` where the word is no id.
 pub fn patch_reasons(
     root: &Root,
     id: &str,
-    delivered: Option<&Image>,
+    at_hand: PatchAtHand<'_>,
 ) -> Result<Option<PatchReasons>, Failure> {
     must_have_database(root)?;
     let separator = policy::of_root(root)?.separator;
@@ -72,12 +82,16 @@ pub fn patch_reasons(
     read_consistently(root, |view| {
         let (applied, params) = records(view, &separator)?;
         let runs = AppliedRuns::of(view);
-        let packages = delivered.map(|image| fits(image, &params)).unwrap_or_default();
+        let packages = match at_hand {
+            PatchAtHand::Delivered(image) => fits(image, &params),
+            PatchAtHand::Nothing | PatchAtHand::Offered(_) => Vec::new(),
+        };
         let patch = applied.get(&id);
-        let requirements: Vec<Requirement> = match (patch, delivered) {
+        let requirements: Vec<Requirement> = match (patch, at_hand) {
             (Some(patch), _) => patch.requires.iter().cloned().collect(),
-            (None, Some(image)) => requirements(image, &separator),
-            (None, None) => Vec::new(),
+            (None, PatchAtHand::Delivered(image)) => requirements(image, &separator),
+            (None, PatchAtHand::Offered(needed)) => needed.to_vec(),
+            (None, PatchAtHand::Nothing) => Vec::new(),
         };
         let need = |requirement: Requirement| PatchNeed {
             met_by: applied.satisfies(&requirement).cloned(),

@@ -13,6 +13,7 @@ use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::Requirement;
 
 /// The options of patchadd(1M); an option not given falls back to the root's policy.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +77,8 @@ pub struct SetMembership {
     pub because: Vec<String>,
     /// The depot that has it.
     pub depot: Option<String>,
+    /// The patches that it needs, by what its index says.
+    pub requires: Vec<Requirement>,
 }
 
 /// The outcomes of all patches of a command, in the order they were taken.

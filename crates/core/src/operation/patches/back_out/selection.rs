@@ -68,11 +68,11 @@ fn after(ground: &RootAndPolicy, applied: &AppliedPatches, point: &str) -> Resul
     if let Some(end) = end_of(point) {
         return Ok(order.all().filter(|id| order.date(id).is_some_and(|date| date > end)).cloned().collect());
     }
-    let id = PatchId::parse(point, &ground.policy.separator);
-    let id = id.map_err(|error| Failure::BadId(error.to_string()))?;
-    if applied.get(&id).is_none() {
-        return Err(Failure::BadId(format!("{id} is neither an applied patch, nor a date, nor a run")));
-    }
+    let id = PatchId::parse(point, &ground.policy.separator).ok().filter(|id| applied.get(id).is_some());
+    let Some(id) = id else {
+        let shown = point.escape_debug();
+        return Err(Failure::BadId(format!("<{shown}> is neither an applied patch, nor a date, nor a run")));
+    };
     Ok(order.all().filter(|other| order.is_after(other, &id)).cloned().collect())
 }
 

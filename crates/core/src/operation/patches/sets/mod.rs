@@ -82,7 +82,9 @@ pub fn apply_set(
         SetOperands::Words(operands) => {
             words(&offers, &depot.ground.policy.separator, &depot.named, operands)?
         }
-        SetOperands::Missing(analysis) => Some(missing_patches(root, &depot, analysis)?),
+        SetOperands::Missing(analysis) => {
+            Some(missing_patches(root, &depot, &offers, (analysis, &request.choices))?)
+        }
     };
     let choices = SetRequest { named, depot: Some(depot.named.clone()), ..request.choices.clone() };
     let resolution = resolved(&depot.ground, &offers, &choices)?;

@@ -38,16 +38,18 @@ pub(super) fn told(
             SetOutcome::LeftOut(reason) => refused(&verdict, refusal(reason.clone(), &verdict.id)),
             SetOutcome::NotTried(by) => refused(&verdict, Failure::NotWithout(by.clone())),
         };
-        patches.push(ApplyOutcome { set: Some(membership(&verdict, choices)), ..outcome });
+        patches.push(ApplyOutcome { set: Some(membership(&verdict, offers, choices)), ..outcome });
     }
     ApplyReport { patches, ..report }
 }
 
-fn membership(verdict: &SetVerdict, choices: &SetRequest) -> SetMembership {
+fn membership(verdict: &SetVerdict, offers: &[Offer], choices: &SetRequest) -> SetMembership {
+    let offer = verdict.offer.and_then(|place| offers.get(place));
     SetMembership {
         is_named: verdict.is_named,
         because: verdict.because.iter().map(ToString::to_string).collect(),
         depot: choices.depot.clone(),
+        requires: offer.map(|offer| offer.requires.iter().cloned().collect()).unwrap_or_default(),
     }
 }
 
