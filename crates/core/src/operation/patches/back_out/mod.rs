@@ -20,6 +20,7 @@ mod selection;
 mod single;
 mod together;
 mod undo;
+mod what_first;
 mod way_out;
 mod with_scripts;
 

@@ -1,8 +1,8 @@
 //! The order in which several patches of one patchrm(1M) are taken.
 
+use super::what_first::in_order;
 use crate::database::RecordView;
 use crate::operation::patches::later_patches::latest_run_first;
-use crate::operation::patches::order::in_order;
 use crate::operation::session::RootAndPolicy;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 

@@ -1,18 +1,22 @@
 //! What an analysis of a root lists as missing, as the words that name a set.
 
+use std::collections::HashSet;
+
 use super::set_depot::SetDepot;
 use crate::analyze::{AnalysisRequest, analyse, from_depot};
 use crate::operation::analysis::facts_of_root;
 use crate::operation::failure::Failure;
 use crate::operation::queries::applied_patches::PatchesError;
+use crate::resolve::{Offer, SetRequest};
 use patchadm_rootfs::Root;
 
-/// Returns the patches of the groups that the root lacks, by their bases, and the patches that are named besides. What
-/// these require is not among them: the resolver pulls it in and says for whom.
+/// Returns the patches of the groups that the root lacks, by their bases, and the patches that are named besides; not those
+/// of which every revision is excluded. What these require is not among them: the resolver pulls it in and says for whom.
 pub(super) fn missing_patches(
     root: &Root,
-    depot: &SetDepot,
+    (depot, offers): (&SetDepot, &[Offer]),
     request: &AnalysisRequest,
+    choices: &SetRequest,
 ) -> Result<Vec<String>, Failure> {
     let facts = facts_of_root(root).map_err(|error| match error {
         PatchesError::Database(error) => Failure::from(error),
@@ -20,6 +24,11 @@ pub(super) fn missing_patches(
     })?;
     let groups = AnalysisRequest { named: Vec::new(), with_requirements: false, ..request.clone() };
     let analysis = analyse(&from_depot(depot.depot.index()), &facts, &groups);
+    let separator = &depot.ground.policy.separator;
+    let is_left = |offer: &&Offer| !choices.excludes(&offer.id, separator);
+    // What is left out of everything is not missed.
+    let left: HashSet<&str> = offers.iter().filter(is_left).map(|offer| offer.id.base()).collect();
     let missing = analysis.patches.into_iter().filter(|patch| patch.is_missing).map(|patch| patch.base);
+    let missing = missing.filter(|base| left.contains(base.as_str()));
     Ok(missing.chain(request.named.iter().cloned()).collect())
 }
