@@ -1,7 +1,7 @@
 //! The course that patchadd, patchrm and the verbs `add`, `remove` and `plan` share: a request, carried out on a root,
 //! becomes a report that each of them prints in its own words.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -16,9 +16,9 @@ use crate::surroundings::fetch_bar::FetchBar;
 use crate::surroundings::{Output, Surroundings};
 use patchadm_core::operation::depots::{DepotProgress, FetchSession, fetch_operand, is_address};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, apply_patches};
+use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest};
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
-use patchadm_core::operation::patches::sets::{SetApplication, apply_operand_set, apply_set};
+use patchadm_core::operation::patches::sets::{SetApplication, apply_operands, apply_set};
 use patchadm_core::operation::patches::spool::{SpooledPatch, spooled_patch};
 use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_backout};
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
@@ -62,6 +62,15 @@ impl PatchRequest {
             Self::Apply(operands) => operands.apply.dry_run,
             Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.dry_run,
             Self::BackOut(request) | Self::UndoApplication(_, request) => request.dry_run,
+        }
+    }
+
+    /// What the history is to tell of it.
+    fn note(&self) -> Option<&str> {
+        match self {
+            Self::Apply(operands) => operands.apply.note.as_deref(),
+            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.note.as_deref(),
+            Self::BackOut(request) | Self::UndoApplication(_, request) => request.note.as_deref(),
         }
     }
 
@@ -110,6 +119,7 @@ impl PatchRequest {
 
     /// Carries the request out on a root.
     pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
+        let caller = &caller.noting(self.note());
         match self {
             Self::Apply(operands) => operands.carry_out(root, caller),
             Self::Set(set) => set.carry_out(root, caller, apply_set),
@@ -152,7 +162,8 @@ impl Fetching {
         caller: &Caller<'_>,
         work: impl FnOnce(&FetchSession<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let policy = RootAndPolicy::of(root)?.policy;
+        // What is wrong with it is said where the root is looked at.
+        let policy = RootAndPolicy::of(root).map(|ground| ground.policy).unwrap_or_default();
         let bar = FetchBar::new(Instant::now(), self.has_bar);
         let progress = |progress: DepotProgress<'_>| bar.show(progress);
         let access = self.options.access(&self.surroundings, &policy, self.wait, caller.interrupt, &progress);
@@ -170,38 +181,15 @@ pub(crate) struct OperandCommand {
 }
 
 impl OperandCommand {
-    /// Applies the patches, what is named by an address fetched before: as a set where one of them holds several or something
-    /// is asked that only a set has.
+    /// Applies the patches, what is named by an address fetched before.
     fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
         let mut apply = inside_root(root, &self.apply);
-        let is_address = |patch: &PathBuf| is_address(patch.as_os_str());
-        let is_local = !apply.patches.iter().any(is_address);
-        if is_local && let Some(done) = self.apply_singly(root, &apply, caller) {
-            return done;
-        }
         self.fetching.with_session(root, caller, |session| {
-            for patch in apply.patches.iter_mut().filter(|patch| is_address(patch)) {
+            for patch in apply.patches.iter_mut().filter(|patch| is_address(patch.as_os_str())) {
                 *patch = fetch_operand(patch.as_os_str(), session)?;
             }
-            let singly = if is_local { None } else { self.apply_singly(root, &apply, caller) };
-            singly.unwrap_or_else(|| apply_operand_set(root, &apply, &self.choices, session, caller))
+            apply_operands(root, &apply, &self.choices, Some(session), caller)
         })
-    }
-
-    /// Applies patches that are no set; nothing was done where they are one.
-    fn apply_singly(
-        &self,
-        root: &Root,
-        apply: &ApplyRequest,
-        caller: &Caller<'_>,
-    ) -> Option<Result<ApplyReport, Failure>> {
-        if self.choices != SetRequest::default() {
-            return None;
-        }
-        match apply_patches(root, apply, caller) {
-            Err(Failure::HoldsPatches(_)) => None,
-            done => Some(done),
-        }
     }
 }
 

@@ -80,6 +80,21 @@ fn a_patch_that_is_named_goes_in_alone_and_one_that_nobody_has_is_refused() {
 }
 
 #[test]
+fn what_is_left_out_is_not_missed() {
+    let stage = stage();
+    let done = document(&stage, "update -R @ROOT@ -M delivered --dry-run --exclude 200 --exclude 100-02");
+    assert_eq!(verdicts(&done), ["100-01 planned", "300-01 planned"]);
+    let done = document(&stage, "update -R @ROOT@ -M delivered --exclude 100 --exclude 200-01 --exclude 300");
+    assert_eq!((&done["patches"], &done["exit"]["code"]), (&json!([]), &0.into()));
+    let done =
+        document(&stage, "update -R @ROOT@ -M delivered --check --exclude 100 --exclude 200 --exclude 300");
+    assert_eq!(done["exit"]["code"], 0);
+    // Who names it and leaves it out is told.
+    let done = document(&stage, "update -R @ROOT@ -M delivered --exclude 200 200");
+    assert_eq!(verdicts(&done), ["200-01 refused"]);
+}
+
+#[test]
 fn schedulers_are_told_of_what_is_missing_and_of_a_reboot_where_they_ask() {
     let stage = stage();
     let before = stage.everything();

@@ -259,7 +259,6 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
             sentence(&format!("{subject}{text}"))
         }
         Failure::Source(_)
-        | Failure::Depot(_)
         | Failure::BackoutDirectory { .. }
         | Failure::BadFile(_)
         | Failure::NotInDepot { .. }

@@ -239,6 +239,7 @@ mod tests {
             missing: Vec::new(),
             named: None,
             because: Vec::new(),
+            requires: Vec::new(),
             depot: None,
             signature: None,
             space: Vec::new(),

@@ -77,6 +77,7 @@ impl RootTurn<'_> {
             progress,
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             undoes: None,
+            note: None,
         })
     }
 }

@@ -59,6 +59,7 @@ fn application_of_none(
         preserved: choices.preserved,
         signature: choices.signature.request(),
         dry_run: changing.dry_run,
+        note: changing.note.text.clone(),
         scripts: changing.scripts.request(call, changing.no_scripts),
         ..ApplyRequest::default()
     }
@@ -73,7 +74,15 @@ pub(super) fn backout(
 ) -> PatchRequest {
     let scripts = changing.scripts.request(call, changing.no_scripts);
     let dry_run = changing.dry_run;
-    PatchRequest::BackOut(BackOutRequest { ids, moved_to, dry_run, scripts, ..BackOutRequest::default() })
+    let note = changing.note.text.clone();
+    PatchRequest::BackOut(BackOutRequest {
+        ids,
+        moved_to,
+        dry_run,
+        note,
+        scripts,
+        ..BackOutRequest::default()
+    })
 }
 
 /// Carries a request out. `A` are the arguments of the verb.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::VerbOptions;
+use super::options::{NoteOption, VerbOptions};
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
@@ -13,6 +13,7 @@ use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
 use crate::surroundings::Output;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, commit_patches};
+use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_rootfs::Root;
 
@@ -37,6 +38,8 @@ struct CommitArgs {
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
     #[command(flatten)]
+    note: NoteOption,
+    #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
     common: VerbOptions,
@@ -47,7 +50,8 @@ struct CommitArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let CommitArgs { superseded, keep, undo_dir, dry_run, wait, owner, common, ids } = parse(call, USAGE)?;
+    let CommitArgs { superseded, keep, undo_dir, dry_run, wait, note, owner, common, ids } =
+        parse(call, USAGE)?;
     if ids.is_empty() && !superseded && keep.is_none() {
         let message = "no patch is named".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
@@ -57,8 +61,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         call.output.heedless();
     }
     let request = CommitRequest { ids, superseded, keep, undo_dir, dry_run };
-    let result =
-        call.change(&root, Command::Commit.name(), wait, |caller| commit_patches(&root, &request, caller))?;
+    let commit = |caller: &Caller<'_>| commit_patches(&root, &request, &caller.noting(note.text.as_deref()));
+    let result = call.change(&root, Command::Commit.name(), wait, commit)?;
     match result {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(&report, dry_run))),
         Err(failed) => Err(stop(&root, &failed).into()),

@@ -28,6 +28,31 @@ pub(crate) struct VerbOptions {
     _extensions: Extensions,
 }
 
+/// The option with what the history tells of a change.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct NoteOption {
+    /// Keep this text, one line, with the run in the history
+    #[arg(long = "note", value_name = "TEXT", value_parser = note_text)]
+    pub(crate) text: Option<String>,
+}
+
+/// The longest note, in bytes.
+const LONGEST_NOTE: usize = 1_000;
+
+/// A note: one line with something in it.
+fn note_text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if text.len() > LONGEST_NOTE {
+        return Err(format!("it is longer than {LONGEST_NOTE} bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("it has control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// Options of the verbs that change a root.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ChangeOptions {
@@ -37,6 +62,8 @@ pub(crate) struct ChangeOptions {
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     pub(crate) wait: Option<u64>,
+    #[command(flatten)]
+    pub(crate) note: NoteOption,
     #[command(flatten)]
     pub(crate) scripts: ScriptOptions,
     /// Refuse what needs a procedure script to be run
@@ -89,4 +116,18 @@ pub(crate) struct ApplyingOptions {
     pub(crate) preserved: Vec<ObjectPath>,
     #[command(flatten)]
     pub(crate) signature: SignatureOptions,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_one_line_that_says_something() {
+        assert_eq!(note_text("for ticket 4711, ü"), Ok("for ticket 4711, ü".to_owned()));
+        for bad in ["", "  ", "two\nlines", "\u{1b}[31mred", &"x".repeat(1_001)] {
+            assert!(note_text(bad).is_err(), "{bad:?}");
+        }
+        assert!(note_text(&"x".repeat(1_000)).is_ok());
+    }
 }

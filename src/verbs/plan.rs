@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{application, backout, change};
-use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use super::options::{ApplyingOptions, ChangeOptions, NoteOption, VerbOptions};
 use crate::arguments::set::SetOptions;
 use crate::arguments::{ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
@@ -47,6 +47,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let changing = ChangeOptions {
         dry_run: true,
         wait: None,
+        note: NoteOption::default(),
         scripts: args.scripts,
         no_scripts: args.no_scripts,
         many: args.many,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::options::{SignatureOptions, VerbOptions};
+use super::options::{NoteOption, SignatureOptions, VerbOptions};
 use super::patch_lines::print_report;
 use crate::arguments::fetching::FetchOptions;
 use crate::arguments::set::fetching;
@@ -34,6 +34,8 @@ struct UndoArgs {
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    #[command(flatten)]
+    note: NoteOption,
     #[command(flatten)]
     scripts: ScriptOptions,
     /// Refuse what needs a procedure script to be run
@@ -71,11 +73,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 /// The request that undoes a run.
 fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchRequest, Stop> {
     let UndoArgs { dry_run, wait, scripts, no_scripts, undo_dir, depot, signature, .. } = args;
-    let scripts = scripts.request(call, no_scripts);
+    let (scripts, note) = (scripts.request(call, no_scripts), args.note.text);
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {
             let request =
-                BackOutRequest { moved_to: undo_dir, dry_run, scripts, ..BackOutRequest::default() };
+                BackOutRequest { moved_to: undo_dir, dry_run, note, scripts, ..BackOutRequest::default() };
             Ok(PatchRequest::UndoApplication(run, request))
         }
         (RunWork::Applied(_), Some(_)) => {
@@ -89,7 +91,8 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
         }
         (RunWork::BackedOut(_), Some(depot)) => {
             let signature = signature.request();
-            let apply = ApplyRequest { undo_dir, signature, dry_run, scripts, ..ApplyRequest::default() };
+            let apply =
+                ApplyRequest { undo_dir, signature, dry_run, note, scripts, ..ApplyRequest::default() };
             let (operands, choices) = (SetOperands::Words(Vec::new()), SetRequest::default());
             let application = SetApplication { depot: Some(depot), operands, choices, apply };
             let fetching = fetching(call, args.fetching, wait);

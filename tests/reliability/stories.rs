@@ -17,10 +17,11 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_core::operation::packages::observer::SilentObserver;
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
-use patchadm_core::operation::patches::apply::{ApplyRequest, apply_patches};
+use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::commit::{CommitRequest, commit_patches};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
+use patchadm_core::operation::patches::sets::apply_patches;
 use patchadm_core::operation::patches::undo::{run_to_undo, undo_application};
 use patchadm_core::operation::queries::select::PackagePattern;
 use patchadm_core::operation::recover::{Recovery, RecoveryAid, recover_root, recover_with_aid};
@@ -585,6 +586,7 @@ fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         progress: &|_| {},
         elapsed: &|| 7,
         undoes: None,
+        note: None,
     })
 }
 

@@ -152,6 +152,7 @@ mod tests {
             progress: &|_| {},
             elapsed: &|| 0,
             undoes: None,
+            note: None,
         };
         let sha256 = two.repeat(32);
         let sight = IndexSight { location, index, sha256: &sha256 };

@@ -57,6 +57,8 @@ pub struct Caller<'a> {
     pub elapsed: &'a dyn Fn() -> u64,
     /// The run that the command undoes, for the history.
     pub undoes: Option<String>,
+    /// What is to be told later of what it does, for the history.
+    pub note: Option<String>,
 }
 
 impl Caller<'_> {
@@ -67,6 +69,20 @@ impl Caller<'_> {
             time: self.time.clone(),
             user: self.user.clone(),
             undoes: Some(run.to_owned()),
+            note: self.note.clone(),
+            ..*self
+        }
+    }
+
+    /// The same caller of a command of which something is to be told later.
+    #[must_use]
+    pub fn noting(&self, note: Option<&str>) -> Self {
+        Self {
+            now: self.now.clone(),
+            time: self.time.clone(),
+            user: self.user.clone(),
+            undoes: self.undoes.clone(),
+            note: note.map(str::to_owned),
             ..*self
         }
     }
@@ -197,6 +213,8 @@ pub struct Session<'a> {
     pub caller: &'a Caller<'a>,
     /// What recovery found when the lock was taken.
     pub recovered: Recovered,
+    /// For which patch each one is taken that nobody named.
+    because: BTreeMap<String, String>,
     lock: Lock,
 }
 
@@ -281,7 +299,12 @@ impl<'a> Session<'a> {
         };
         let notes = settle_identity(root, &lock).map_err(unidentified);
         let recovered = recovered.map_err(unrecovered)?.with_notes(notes?);
-        Ok(Self { ground, caller, recovered, lock })
+        Ok(Self { ground, caller, recovered, because: BTreeMap::new(), lock })
+    }
+
+    /// The same with what the history is to tell of patches that nobody named: for which patch each is taken.
+    pub(super) fn taking_for(self, because: BTreeMap<String, String>) -> Self {
+        Self { because, ..self }
     }
 
     /// Carries a plan out; `log` is the file that gets `text` when it is done.
@@ -351,6 +374,9 @@ impl<'a> Session<'a> {
         let mut patch_records = patch_records.into_iter();
         let PatchRecord { patches, packages, log, text, signature } =
             patch_records.next().unwrap_or_default();
+        let others: Vec<PatchRecord> = patch_records.collect();
+        let all = patches.iter().chain(others.iter().flat_map(|other| &other.patches));
+        let because = all.filter_map(|id| Some((id.clone(), self.because.get(id)?.clone()))).collect();
         let run_record = RunRecord {
             time: self.caller.time.clone(),
             user: self.caller.user.clone(),
@@ -361,7 +387,9 @@ impl<'a> Session<'a> {
             text,
             signature,
             undoes: self.caller.undoes.clone(),
-            others: patch_records.collect(),
+            note: self.caller.note.clone(),
+            because,
+            others,
         };
         // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.
         let marker = match plan.undo.first() {

@@ -312,8 +312,10 @@ fn standing(input: &ResolverInput<'_>, item: &Item<'_>, named: Option<bool>) -> 
     if item.packages.is_empty() {
         return Standing::Settled(Reason::NotInstalled(missed(input.installed, offer)));
     }
+    let is_again = || request.again && named.is_some() && input.applied.later_revision(&offer.id).is_none();
     let settled = match input.applied.standing(&offer.id, &item.packages) {
         PatchStanding::New | PatchStanding::PartlyApplied(_) => None,
+        PatchStanding::Applied if is_again() => None,
         PatchStanding::Applied => Some(Reason::AlreadyApplied(item.packages.clone())),
         PatchStanding::LaterRevision(later) => Some(Reason::LaterRevision(later.clone())),
         PatchStanding::Obsoleted(obsoletion) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use patchadm_svr4::patch::PatchId;
 
 use super::offer::Offer;
-use super::request::{ResolverInput, SetRequest};
+use super::request::{ResolverInput, SetRequest, is_listed};
 use crate::policy::Policy;
 
 /// What the words of a request mean.
@@ -72,15 +72,10 @@ pub fn is_excluded(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool 
 
 /// Whether an option of the command leaves a patch out.
 pub(super) fn excluded_by_option(request: &SetRequest, policy: &Policy, id: &PatchId) -> bool {
-    is_listed(&request.exclude, &policy.separator, id)
+    request.excludes(id, &policy.separator)
 }
 
 /// Whether the policy leaves a patch out.
 pub(super) fn excluded_by_policy(policy: &Policy, id: &PatchId) -> bool {
     is_listed(&policy.exclude, &policy.separator, id)
-}
-
-fn is_listed(words: &[String], separator: &str, id: &PatchId) -> bool {
-    let mut words = words.iter();
-    words.any(|word| word == id.base() || PatchId::parse(word, separator).is_ok_and(|listed| listed == *id))
 }

@@ -1,6 +1,6 @@
 //! What the resolver is asked, and what it may know.
 
-use patchadm_svr4::patch::AppliedPatches;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 use super::offer::{InstalledPackages, Offer};
 use crate::policy::Policy;
@@ -31,10 +31,25 @@ pub struct SetRequest {
     pub all_or_nothing: bool,
     /// A withdrawn patch that is named with its revision may go in.
     pub withdrawn: bool,
+    /// A named patch that is applied, and of which no later revision is, goes in again.
+    pub again: bool,
     /// Nothing is pulled in.
     pub no_requires: bool,
     /// Ids, with a revision or without, that are left out.
     pub exclude: Vec<String>,
     /// The depot, as messages name it; `None` where there is none.
     pub depot: Option<String>,
+}
+
+impl SetRequest {
+    /// Whether a patch is left out.
+    pub fn excludes(&self, id: &PatchId, separator: &str) -> bool {
+        is_listed(&self.exclude, separator, id)
+    }
+}
+
+/// Whether a list of ids, with a revision or without, has a patch.
+pub(super) fn is_listed(words: &[String], separator: &str, id: &PatchId) -> bool {
+    let mut words = words.iter();
+    words.any(|word| word == id.base() || PatchId::parse(word, separator).is_ok_and(|listed| listed == *id))
 }

@@ -1,6 +1,8 @@
 //! The answer of the resolver.
 
-use patchadm_svr4::patch::PatchId;
+use std::collections::BTreeMap;
+
+use patchadm_svr4::patch::{PatchId, PatchList};
 
 use crate::plan::refusal::Reason;
 
@@ -43,6 +45,19 @@ impl Resolution {
     /// Returns the verdicts on what goes in, in the order in which it is applied.
     pub fn planned(&self) -> impl Iterator<Item = &SetVerdict> {
         self.verdicts.iter().filter(|verdict| verdict.outcome == SetOutcome::Planned)
+    }
+
+    /// Returns for which patch each one goes in that nobody named.
+    pub fn because(&self) -> BTreeMap<String, String> {
+        let first = |verdict: &SetVerdict| Some((verdict.id.clone(), verdict.because.first()?.to_string()));
+        self.planned().filter_map(first).collect()
+    }
+
+    /// Returns the patches that some of what goes in requires and that are not for this root.
+    pub fn void(&self) -> PatchList {
+        let mut void = PatchList::new();
+        void.extend(self.planned().flat_map(|verdict| verdict.void.iter().cloned()));
+        void
     }
 }
 

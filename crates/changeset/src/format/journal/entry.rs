@@ -1,5 +1,6 @@
 //! The lines of a journal: domains, undo archives, what is told of the run, and the changes themselves.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,12 @@ pub struct RunRecord {
     /// The run that it undoes, for the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// What the caller wants to be told later, for the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// For which patch each one was taken that nobody named, for the history.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub because: BTreeMap<String, String>,
     /// In a run of several patches: what is told of each but the first. History and log have each patch by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<PatchRecord>,
@@ -218,7 +225,7 @@ pub struct Identity {
     pub target: Option<Box<str>>,
     /// Extended attributes of a directory whose attributes change: escaped name to escaped value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub xattrs: Option<std::collections::BTreeMap<String, String>>,
+    pub xattrs: Option<BTreeMap<String, String>>,
 }
 
 /// The digest of an identity: 32 bytes, or the text that a journal has in its place, which the check refuses.

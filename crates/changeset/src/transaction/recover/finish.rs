@@ -234,6 +234,12 @@ struct WrittenHistory {
     is_from_stage: bool,
 }
 
+/// For which patch each of some patches was taken, as far as nobody named it.
+fn because_of(run_record: &RunRecord, patches: &[String]) -> BTreeMap<String, String> {
+    let named = patches.iter().filter_map(|id| Some((id.clone(), run_record.because.get(id)?.clone())));
+    named.collect()
+}
+
 /// Appends one line per patch to the history of the root, and the texts to the logs.
 fn write_history(
     root: &Root,
@@ -259,8 +265,8 @@ fn write_history(
             duration: duration_ms.unwrap_or_default(),
             trusted: root.is_trusted(),
             signature: signature.clone(),
-            note: None,
-            because: BTreeMap::new(),
+            note: run_record.note.clone(),
+            because: because_of(run_record, patches),
             undoes: run_record.undoes.clone(),
         };
         entry.line()

@@ -3,11 +3,11 @@
 pub mod apply;
 pub mod back_out;
 pub mod commit;
+mod decision;
 mod foreseen;
 pub(super) mod in_use;
 mod later_patches;
 mod ledgers;
-mod order;
 pub(super) mod order_on_root;
 pub(super) mod reboot;
 pub(super) mod removable;

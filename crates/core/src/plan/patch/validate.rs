@@ -125,6 +125,12 @@ impl Facts {
     }
 }
 
+/// What a patch says of itself: the union over its packages, which must name one patch, and its patchinfo.
+pub fn declared(image: &Image, separator: &str) -> Result<PatchMacros, Reason> {
+    let Facts { id, obsoletes, requires, incompatibles, properties, .. } = Facts::of(image, separator)?;
+    Ok(PatchMacros { id, obsoletes, requires, incompatibles, properties })
+}
+
 /// The patch records of some packages, in their order.
 pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<PatchRecords>, Reason> {
     let read = |(package, installed): &(&PkgInst, &Installed)| {

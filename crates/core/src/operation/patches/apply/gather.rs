@@ -36,7 +36,7 @@ pub(super) struct TakenPatch {
 /// scripts or is to go `alone`, or where the survey fails, which is then that operand's matter.
 pub(super) fn gather<'o>(
     input: &ApplyInput<'_>,
-    operands: &'o [ApplyOperand],
+    operands: &'o [&'o ApplyOperand],
     at: usize,
     alone: &BTreeSet<usize>,
 ) -> Vec<GatheredOperand<'o>> {
@@ -97,10 +97,10 @@ fn record(applied: &mut AppliedPatches, inventory: &Inventory, plan: &Plan, sepa
 /// The operands from `at` on that may be one run as far as their scripts go.
 fn stretch<'o>(
     input: &ApplyInput<'_>,
-    operands: &'o [ApplyOperand],
+    operands: &'o [&'o ApplyOperand],
     at: usize,
     alone: &BTreeSet<usize>,
-) -> &'o [ApplyOperand] {
+) -> &'o [&'o ApplyOperand] {
     let rest = operands.get(at..).unwrap_or_default();
     if rest.len() < 2 {
         return rest;
@@ -123,7 +123,7 @@ fn is_of_room(reason: &Reason) -> bool {
 /// What was refused already stays so for its own reason.
 fn without_room<'o>(
     gathered: Vec<GatheredOperand<'o>>,
-    operands: &'o [ApplyOperand],
+    operands: &'o [&'o ApplyOperand],
     reason: &Reason,
 ) -> Vec<GatheredOperand<'o>> {
     let refusal = |operand: &ApplyOperand| reason.clone().of(Command::Patchadd, &operand.shown_id());
@@ -138,7 +138,7 @@ fn without_room<'o>(
 /// The survey of everything that the operands touch, and the last operand that touches each path.
 fn look_ahead(
     input: &ApplyInput<'_>,
-    operands: &[ApplyOperand],
+    operands: &[&ApplyOperand],
 ) -> Result<(ProjectedRoot, HashMap<ObjectPath, usize>), Failure> {
     let installed = input.packages()?;
     let (mut all, mut last) = (Touched::default(), HashMap::new());

@@ -14,8 +14,6 @@ use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchList;
 
-use super::chosen::ChosenPatches;
-use super::operands::ApplyOperand;
 use super::request::ApplyRequest;
 
 /// The root, the moment, and the options of the command, completed by the root's policy.
@@ -33,13 +31,10 @@ impl<'a> ApplyInput<'a> {
     pub(super) fn of(
         ground: &'a RootAndPolicy,
         request: &ApplyRequest,
-        chosen: Option<&ChosenPatches>,
+        void: &PatchList,
         caller: &'a Caller<'_>,
-        operands: &[ApplyOperand],
     ) -> Result<Self, Failure> {
-        let mut not_applicable = not_applicable(ground, operands)?;
-        not_applicable.extend(chosen.iter().flat_map(|chosen| &chosen.void).cloned());
-        let scripts = request.scripts.choice(ground)?;
+        let (not_applicable, scripts) = (void.clone(), request.scripts.choice(ground)?);
         let options = ApplyOptions { not_applicable, scripts, ..options(request, &ground.policy) };
         let Caller { now, progress, .. } = caller;
         Ok(Self { ground, now, options, progress: *progress, before: ForeseenRoot::at(now.timestamp()) })
@@ -58,22 +53,6 @@ impl<'a> ApplyInput<'a> {
     ) -> Result<Inventory, Failure> {
         Ok(self.before.onto(self.ground.survey_with(packages, touched, None)?))
     }
-}
-
-/// Operands of which no package is installed: a requirement on one of them counts as met.
-fn not_applicable(ground: &RootAndPolicy, operands: &[ApplyOperand]) -> Result<PatchList, Failure> {
-    let mut list = PatchList::new();
-    if operands.len() < 2 {
-        return Ok(list);
-    }
-    let installed = ground.packages()?;
-    for operand in operands {
-        let touched = operand.touched(&installed);
-        if let Some(id) = operand.id.clone().filter(|_| touched.packages.is_empty()) {
-            list.push(id);
-        }
-    }
-    Ok(list)
 }
 
 /// What was asked for, and the policy where nothing was.

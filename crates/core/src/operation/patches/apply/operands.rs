@@ -1,82 +1,30 @@
-//! The patches that patchadd(1M) is called with: read, and put in order.
+//! A patch that patchadd(1M) is called with, read but for the content of its objects.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::chosen::{ChosenPatch, ChosenPatches};
 use super::request::{ApplyOutcome, ApplyRequest};
 use crate::inventory::{Installed, Touched};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::{Failure, is_of_source, is_undone_for_source};
 use crate::operation::patches::in_use::UsingProcess;
-use crate::operation::patches::order::in_order;
 use crate::operation::patches::reboot;
 use crate::plan::patch::patch_plan::PatchPlan;
-use crate::plan::refusal::{Command, Reason};
 use crate::sign::{Demand, DemandWord};
 use crate::source::{Bundle, SourceError, SourceProblem, open_signed};
 use patchadm_changeset::transaction::Receipt;
 use patchadm_svr4::package::PkgInst;
-use patchadm_svr4::patch::{PatchId, PatchMacros, Requirement};
+use patchadm_svr4::patch::{PatchId, PatchMacros};
 
 /// A patch that was read.
-pub(super) struct ApplyOperand {
-    pub(super) device: OpenDevice,
-    pub(super) id: Option<PatchId>,
-}
-
-/// Operands that were read, and the outcomes of those that cannot be.
-pub(super) type ReadOperands = (Vec<ApplyOperand>, Vec<ApplyOutcome>);
-
-/// Reads all patches and puts what is required before what requires it; the second list is of those that cannot be read. An
-/// operand that holds several patches is an error of all.
-pub(super) fn read_operands(
-    request: &ApplyRequest,
-    separator: &str,
-    demands: &[Demand],
-) -> Result<ReadOperands, Failure> {
-    let (mut operands, mut unread) = (Vec::new(), Vec::new());
-    for path in &request.patches {
-        match ApplyOperand::read(path, separator, demands, request) {
-            Ok(operand) => operands.push(operand),
-            Err(failure) if is_set(path, &failure) => return Err(Failure::HoldsPatches(path.clone())),
-            Err(failure) => {
-                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-                unread.push(ApplyOutcome::refused(name, None, failure));
-            }
-        }
-    }
-    Ok((in_order(operands, |operand| operand.needs(separator)), unread))
-}
-
-/// Reads patches that were chosen, in their order. A patch that is not the one that was chosen is refused.
-pub(super) fn read_chosen(
-    request: &ApplyRequest,
-    chosen: &ChosenPatches,
-    separator: &str,
-    demands: &[Demand],
-) -> ReadOperands {
-    let (mut operands, mut unread) = (Vec::new(), Vec::new());
-    for ChosenPatch { id, path } in &chosen.patches {
-        let read = ApplyOperand::read(path, separator, demands, request);
-        let read = read.and_then(|operand| match &operand.id {
-            Some(own) if own == id => Ok(ApplyOperand { id: Some(id.clone()), ..operand }),
-            _ => {
-                let reason = format!("the depot calls it {id}, and it is {}", operand.shown_id());
-                Err(Failure::from(Reason::BadPatch(reason).of(Command::Patchadd, id)))
-            }
-        });
-        match read {
-            Ok(operand) => operands.push(operand),
-            Err(failure) => unread.push(ApplyOutcome::refused(id.to_string(), None, failure)),
-        }
-    }
-    (operands, unread)
+pub(in crate::operation::patches) struct ApplyOperand {
+    pub(in crate::operation::patches) device: OpenDevice,
+    pub(in crate::operation::patches) id: Option<PatchId>,
 }
 
 impl ApplyOperand {
     /// Reads a patch whose signature meets all demands. A plan reads all of a signed one, for there will be no run that does.
-    fn read(
+    pub(in crate::operation::patches) fn read(
         path: &Path,
         separator: &str,
         demands: &[Demand],
@@ -100,15 +48,8 @@ impl ApplyOperand {
         Ok(Self { device, id })
     }
 
-    /// The id and what the patch requires: for the order.
-    fn needs(&self, separator: &str) -> (Option<PatchId>, Vec<PatchId>) {
-        let requirements: Vec<_> = delivered(&self.device, separator).map(|one| one.requires).collect();
-        let ids = requirements.iter().flat_map(|one| one.iter()).flat_map(Requirement::ids).cloned();
-        (self.id.clone(), ids.collect())
-    }
-
     /// The id as messages have it; the name of the source where the patch has none.
-    pub(super) fn shown_id(&self) -> String {
+    pub(in crate::operation::patches) fn shown_id(&self) -> String {
         self.id.as_ref().map_or_else(|| self.device.image.name.clone(), ToString::to_string)
     }
 
@@ -119,7 +60,7 @@ impl ApplyOperand {
     }
 
     /// The outcome of the patch where it could not be planned.
-    pub(super) fn refused(&self, failure: Failure) -> ApplyOutcome {
+    pub(in crate::operation::patches) fn refused(&self, failure: Failure) -> ApplyOutcome {
         let refused = ApplyOutcome::refused(self.shown_id(), reboot::advice(&self.device.image), failure);
         ApplyOutcome { signature: self.device.image.signature.record(), ..refused }
     }

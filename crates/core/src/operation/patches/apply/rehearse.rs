@@ -21,7 +21,7 @@ use patchadm_svr4::package::ObjectPath;
 /// What would become of each operand. The sums of files are compared as a run compares them.
 pub(super) fn rehearse_all(
     mut input: ApplyInput<'_>,
-    operands: &[ApplyOperand],
+    operands: &[&ApplyOperand],
 ) -> Result<Vec<ApplyOutcome>, Failure> {
     let last_touched = last_touched(&input, operands)?;
     let mut report: Vec<ApplyOutcome> = Vec::new();
@@ -85,7 +85,7 @@ fn delivered_digests(operand: &ApplyOperand, scripted: &PatchPlan) -> Option<BTr
 /// The last operand that touches each path; none where there is one only.
 fn last_touched(
     input: &ApplyInput<'_>,
-    operands: &[ApplyOperand],
+    operands: &[&ApplyOperand],
 ) -> Result<HashMap<ObjectPath, usize>, Failure> {
     let mut last = HashMap::new();
     if operands.len() > 1 {

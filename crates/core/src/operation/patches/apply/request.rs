@@ -38,6 +38,8 @@ pub struct ApplyRequest {
     pub signature: SignatureRequest,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
+    /// What the history is to tell of it.
+    pub note: Option<String>,
     /// Whether the caller can be asked something.
     pub conversation: bool,
     /// Which scripts run, and how.
@@ -94,7 +96,7 @@ pub struct ApplyReport {
 
 impl ApplyReport {
     /// The same plan for somebody who could not carry it out.
-    pub(super) fn but(self, refused: Failure) -> Self {
+    pub(in crate::operation::patches) fn but(self, refused: Failure) -> Self {
         Self { refused: Some(refused), ..self }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn apply_all(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
-    operands: &[ApplyOperand],
+    operands: &[&ApplyOperand],
 ) -> Vec<ApplyOutcome> {
     let mut report: Vec<ApplyOutcome> = Vec::new();
     let mut alone = BTreeSet::new();

@@ -19,7 +19,7 @@ pub(super) fn apply_together(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     request: &PatchScriptRequest,
-    operands: &[ApplyOperand],
+    operands: &[&ApplyOperand],
 ) -> Vec<ApplyOutcome> {
     if operands.len() < 2 {
         return apply_all(session, input, request, operands);
@@ -33,7 +33,7 @@ pub(super) fn apply_together(
 /// The outcomes that [`apply_together`] would have.
 pub(super) fn rehearse_together(
     input: ApplyInput<'_>,
-    operands: &[ApplyOperand],
+    operands: &[&ApplyOperand],
 ) -> Result<Vec<ApplyOutcome>, Failure> {
     if operands.len() > 1
         && let Err(refused) = one_run(&input, operands)
@@ -60,7 +60,7 @@ pub(super) fn rehearse_together(
 /// The plans of all operands as one run; the outcomes of all where they cannot be one.
 fn one_run<'o>(
     input: &ApplyInput<'_>,
-    operands: &'o [ApplyOperand],
+    operands: &'o [&'o ApplyOperand],
 ) -> Result<Vec<GatheredOperand<'o>>, Vec<ApplyOutcome>> {
     let gathered = gather(input, operands, 0, &BTreeSet::new());
     let is_whole = gathered.len() == operands.len();
@@ -83,7 +83,7 @@ fn one_run<'o>(
 }
 
 /// The first operand whose scripts have to run.
-fn first_with_scripts(input: &ApplyInput<'_>, operands: &[ApplyOperand]) -> Option<usize> {
+fn first_with_scripts(input: &ApplyInput<'_>, operands: &[&ApplyOperand]) -> Option<usize> {
     let installed = input.packages().ok()?;
     operands
         .iter()
@@ -91,7 +91,7 @@ fn first_with_scripts(input: &ApplyInput<'_>, operands: &[ApplyOperand]) -> Opti
 }
 
 /// Operands of which some turned out not to be what they say they are.
-fn refuse_sources(operands: &[ApplyOperand], bad: &[usize]) -> Vec<ApplyOutcome> {
+fn refuse_sources(operands: &[&ApplyOperand], bad: &[usize]) -> Vec<ApplyOutcome> {
     let failure = |place: usize, operand: &ApplyOperand| {
         bad.contains(&place).then(|| operand.device.source.verify(&operand.device.image).err()).flatten()
     };
@@ -100,9 +100,9 @@ fn refuse_sources(operands: &[ApplyOperand], bad: &[usize]) -> Vec<ApplyOutcome>
 }
 
 /// Each with its own failure, the others not tried because of the first.
-fn refuse_all(operands: &[ApplyOperand], failures: Vec<Option<Failure>>) -> Vec<ApplyOutcome> {
+fn refuse_all(operands: &[&ApplyOperand], failures: Vec<Option<Failure>>) -> Vec<ApplyOutcome> {
     let first = failures.iter().position(Option::is_some).and_then(|place| operands.get(place));
-    let first = first.map(ApplyOperand::shown_id).unwrap_or_default();
+    let first = first.map(|operand| operand.shown_id()).unwrap_or_default();
     let failures =
         failures.into_iter().map(|failure| failure.unwrap_or_else(|| Failure::NotWithout(first.clone())));
     operands.iter().zip(failures).map(|(operand, failure)| operand.refused(failure)).collect()

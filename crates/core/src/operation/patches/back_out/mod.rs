@@ -21,6 +21,7 @@ mod single;
 mod together;
 mod undo;
 mod way_out;
+mod what_first;
 mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::what_first::in_order;
 use crate::database::RecordView;
 use crate::operation::patches::later_patches::latest_run_first;
-use crate::operation::patches::order::in_order;
 use crate::operation::session::RootAndPolicy;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 

@@ -31,6 +31,8 @@ pub struct BackOutRequest {
     pub moved_to: Option<PathBuf>,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
+    /// What the history is to tell of it.
+    pub note: Option<String>,
     /// Which scripts run, and how.
     pub scripts: PatchScriptRequest,
 }

@@ -1,26 +1,35 @@
 //! What was chosen and fetched, as it is handed on to be applied.
 
-use super::fetch::FetchedPatches;
-use crate::operation::patches::apply::{ChosenPatch, ChosenPatches};
+use super::fetch::{FetchedPatch, FetchedPatches};
+use crate::operation::patches::apply::{ApplyOperand, ChosenPatch, ChosenPatches, ChosenSource};
 use crate::resolve::{Offer, Resolution, SetRequest};
-use patchadm_svr4::patch::PatchList;
 
-/// Returns the patches to be applied: those that were fetched; none where all were asked for and one was not.
+/// Returns the patches to be applied: those that were fetched, or read before; none where all were asked for and one was
+/// not. The first offers are those of `operands`.
 pub(super) fn chosen(
     offers: &[Offer],
     resolution: &Resolution,
     fetched: &FetchedPatches,
+    operands: Vec<ApplyOperand>,
     choices: &SetRequest,
 ) -> ChosenPatches {
     if choices.all_or_nothing && fetched.iter().any(Result::is_err) {
         return ChosenPatches::default();
     }
-    let planned = resolution.planned().zip(fetched);
-    let patches = planned.filter_map(|(verdict, fetched)| {
-        let (offer, path) = (offers.get(verdict.offer?)?, fetched.as_ref().ok()?);
-        Some(ChosenPatch { id: offer.id.clone(), path: path.clone() })
-    });
-    let mut void = PatchList::new();
-    void.extend(resolution.planned().flat_map(|verdict| verdict.void.iter().cloned()));
-    ChosenPatches { patches: patches.collect(), void, all_or_nothing: choices.all_or_nothing }
+    let mut operands: Vec<Option<ApplyOperand>> = operands.into_iter().map(Some).collect();
+    let mut patches = Vec::new();
+    for (verdict, fetched) in resolution.planned().zip(fetched) {
+        let Some(offer) = verdict.offer.and_then(|place| offers.get(place)) else { continue };
+        let source = match fetched {
+            Err(_) => None,
+            Ok(FetchedPatch::Path(path)) => Some(ChosenSource::Path(path.clone())),
+            Ok(FetchedPatch::Operand(place)) => {
+                let operand = operands.get_mut(*place).and_then(Option::take);
+                operand.map(|operand| ChosenSource::Read(Box::new(operand)))
+            }
+        };
+        patches.extend(source.map(|source| ChosenPatch { id: offer.id.clone(), source }));
+    }
+    let (void, because) = (resolution.void(), resolution.because());
+    ChosenPatches { patches, void, because, all_or_nothing: choices.all_or_nothing }
 }

@@ -7,13 +7,22 @@ use crate::operation::depots::{Depot, DepotError, DepotProgress, FetchSession, P
 use crate::operation::failure::Failure;
 use crate::resolve::Resolution;
 
-/// The file or directory of each patch that goes in, in their order, or why there is none.
-pub(super) type FetchedPatches = Vec<Result<PathBuf, DepotError>>;
+/// Where a patch that goes in is.
+pub(super) enum FetchedPatch {
+    /// It is this file or directory.
+    Path(PathBuf),
+    /// It is the operand at this place.
+    Operand(usize),
+}
 
-/// Fetches what goes in. A patch that cannot be fetched is left out; a signal ends everything.
+/// Each patch that goes in, in their order, or why it is not there.
+pub(super) type FetchedPatches = Vec<Result<FetchedPatch, DepotError>>;
+
+/// Fetches what goes in. The first offers are those of `operands` patches that are there, the others those of the entries. A
+/// patch that cannot be fetched is left out; a signal ends everything.
 pub(super) fn fetch_planned(
     depot: &Depot,
-    entries: &[&DepotPatch],
+    (operands, entries): (usize, &[&DepotPatch]),
     resolution: &Resolution,
     session: &FetchSession<'_>,
 ) -> Result<FetchedPatches, Failure> {
@@ -21,10 +30,15 @@ pub(super) fn fetch_planned(
     let all = resolution.planned().count();
     for (done, verdict) in resolution.planned().enumerate() {
         session.tell(DepotProgress::Patch { doing: PatchWork::Fetching, done, all });
-        let Some(entry) = verdict.offer.and_then(|place| entries.get(place)) else { continue };
+        let Some(place) = verdict.offer else { continue };
+        if place < operands {
+            fetched.push(Ok(FetchedPatch::Operand(place)));
+            continue;
+        }
+        let Some(entry) = entries.get(place - operands) else { continue };
         match fetch_patch(depot, entry, session) {
             Err(error) if error.signal().is_some() => return Err(error.into()),
-            result => fetched.push(result),
+            result => fetched.push(result.map(FetchedPatch::Path)),
         }
     }
     session.tell(DepotProgress::Ended);

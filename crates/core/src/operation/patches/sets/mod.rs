@@ -6,39 +6,39 @@
 //! Everything before `apply` happens without the lock of the root. What is found out under it, edited files and space
 //! among it, leaves a patch out as it would leave it out alone, and what requires it with it.
 //!
-//! A directory or archive of several patches among operands is a set, too: its patches are offered instead of those of a
-//! depot.
+//! Patches that are named by their paths are a set, too, where they are several: they are offered instead of those of a
+//! depot, and so are the patches of a directory or archive of several.
 
 mod chosen;
-mod decision;
 mod fetch;
 mod missing;
 mod offered_operands;
 mod operands;
 mod outcomes;
+mod served;
 mod set_depot;
 mod words;
 
 use std::ffi::OsString;
 
-use super::apply::{ApplyReport, ApplyRequest, apply_chosen};
+use super::apply::{ApplyReport, ApplyRequest, apply_read, demands};
+use super::decision::resolved;
 use crate::analyze::AnalysisRequest;
 use crate::depot::DepotPatch;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, Session};
+use crate::operation::session::{Caller, RootAndPolicy, Session};
 use crate::resolve::SetRequest;
 use chosen::chosen;
-use decision::resolved;
 use fetch::fetch_planned;
 use missing::missing_patches;
 use operands::{apply_bundle, bundle_named};
-use outcomes::told;
+use outcomes::{ToldSet, told};
 use patchadm_rootfs::Root;
 use set_depot::SetDepot;
 use words::words;
 
-pub use operands::apply_operand_set;
+pub use operands::{apply_operands, apply_patches};
 
 /// A request to apply patches of a depot.
 #[derive(Clone, Debug)]
@@ -88,14 +88,15 @@ pub fn apply_set(
     };
     let choices = SetRequest { named, depot: Some(depot.named.clone()), ..request.choices.clone() };
     let resolution = resolved(&depot.ground, &offers, &choices)?;
-    let fetched = fetch_planned(&depot.depot, &entries, &resolution, session)?;
-    let chosen = chosen(&offers, &resolution, &fetched, &choices);
+    let fetched = fetch_planned(&depot.depot, (0, &entries), &resolution, session)?;
+    let chosen = chosen(&offers, &resolution, &fetched, Vec::new(), &choices);
+    let demands = demands(&depot.ground, &request.apply.signature)?;
+    let wanted = chosen.read(&request.apply, &depot.ground.policy.separator, &demands);
     let remember = |locked: &Session<'_>| depot.remember(locked, session);
     // Without a patch to apply the root is not locked, and nothing is remembered of the depot.
-    let report = if chosen.patches.is_empty() {
-        ApplyReport::default()
-    } else {
-        apply_chosen(root, &request.apply, &chosen, caller, &remember)?
-    };
-    Ok(told(report, &offers, resolution, fetched, &choices))
+    let ground = RootAndPolicy::of(root)?;
+    let mut report = apply_read(root, ground, &request.apply, &wanted, caller, &remember)?.report;
+    report.patches.extend(wanted.unread);
+    let set = ToldSet { offers: &offers, operands: 0, fetched, choices: &choices };
+    Ok(told(report, resolution, set))
 }

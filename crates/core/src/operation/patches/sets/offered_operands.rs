@@ -1,20 +1,23 @@
 //! Paths of patches and of bundles, as offers: what each patch says of itself, and which of them are named.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
 
 use crate::operation::depots::{DepotProgress, FetchSession, PatchWork};
 use crate::operation::failure::Failure;
-use crate::operation::patches::apply::{ApplyOutcome, is_set};
-use crate::plan::refusal::{Command, Reason};
+use crate::operation::patches::apply::{ApplyOperand, ApplyOutcome, ApplyRequest, is_set};
+use crate::plan::patch::validate::declared;
+use crate::plan::refusal::Command;
 use crate::resolve::{Offer, OfferedPackage};
 use crate::sign::Demand;
-use crate::source::{Bundle, BundlePatches, Image, open_signed};
+use crate::source::{Bundle, BundlePatches, Image, PackageImage};
+use patchadm_svr4::patch::PatchId;
 
-/// The patches of operands.
+/// The patches of operands, each read once.
 pub(super) struct OfferedOperands<'a> {
+    pub(super) operands: Vec<ApplyOperand>,
+    /// The offer of each.
     pub(super) offers: Vec<Offer>,
-    /// Where each offer is.
-    pub(super) paths: Vec<PathBuf>,
     /// The ids that are named: those of the operands, and of a bundle those of its `patch_order`, else all.
     pub(super) named: Vec<String>,
     /// The first bundle, as it was named.
@@ -23,36 +26,43 @@ pub(super) struct OfferedOperands<'a> {
     pub(super) unread: Vec<ApplyOutcome>,
     /// The bundles; what was unpacked goes with them.
     pub(super) opened: Vec<BundlePatches>,
+    request: &'a ApplyRequest,
     demands: &'a [Demand],
     separator: &'a str,
 }
 
 impl<'a> OfferedOperands<'a> {
     /// Begins without operands.
-    pub(super) fn new(demands: &'a [Demand], separator: &'a str) -> Self {
+    pub(super) fn new(request: &'a ApplyRequest, demands: &'a [Demand], separator: &'a str) -> Self {
         Self {
+            operands: Vec::new(),
             offers: Vec::new(),
-            paths: Vec::new(),
             named: Vec::new(),
             place: None,
             unread: Vec::new(),
             opened: Vec::new(),
+            request,
             demands,
             separator,
         }
     }
 
     /// Takes an operand: a patch, or what holds several, unpacked if need be. A set that cannot be unpacked is an error.
-    pub(super) fn take(&mut self, path: &Path, session: &FetchSession<'_>) -> Result<(), Failure> {
-        match self.offer(path) {
-            Ok(id) => self.named.push(id),
-            Err(failure) if is_set(path, &failure) => match Bundle::open(path)? {
-                Some(bundle) => self.take_bundle(path, bundle, session)?,
-                None => self.leave_out(path, failure),
+    pub(super) fn take(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
+        match self.read(path) {
+            Ok(operand) => self.offer(path, operand).into_iter().for_each(|id| self.named.push(id)),
+            Err(failure) if is_set(path, &failure) => match (Bundle::open(path)?, session) {
+                (Some(bundle), Some(session)) => self.take_bundle(path, bundle, session)?,
+                _ => self.leave_out(path, failure),
             },
             Err(failure) => self.leave_out(path, failure),
         }
         Ok(())
+    }
+
+    /// The only patch, where there is nothing else: neither another one nor a bundle.
+    pub(super) fn is_single(&self) -> bool {
+        self.operands.len() == 1 && self.unread.is_empty() && self.opened.is_empty()
     }
 
     fn take_bundle(
@@ -66,8 +76,8 @@ impl<'a> OfferedOperands<'a> {
         let all = patches.paths.len();
         for (done, path) in patches.paths.iter().enumerate() {
             session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
-            match self.offer(path) {
-                Ok(id) => ids.push(id),
+            match self.read(path) {
+                Ok(operand) => ids.extend(self.offer(path, operand)),
                 Err(failure) => self.leave_out(path, failure),
             }
         }
@@ -77,26 +87,60 @@ impl<'a> OfferedOperands<'a> {
         Ok(())
     }
 
-    /// Offers the patch at a path; its id.
-    fn offer(&mut self, path: &Path) -> Result<String, Failure> {
-        let (_, image) = open_signed(path, self.demands)?;
-        let offer = offer_of(path, &image, self.separator)?;
-        let id = offer.id.to_string();
-        self.offers.push(offer);
-        self.paths.push(path.to_owned());
-        Ok(id)
+    fn read(&self, path: &Path) -> Result<ApplyOperand, Failure> {
+        ApplyOperand::read(path, self.separator, self.demands, self.request)
+    }
+
+    /// Offers a patch; its id.
+    fn offer(&mut self, path: &Path, operand: ApplyOperand) -> Option<String> {
+        match offer_of(path, &operand.device.image, self.separator) {
+            Ok(offer) => {
+                let id = offer.id.to_string();
+                self.offers.push(offer);
+                self.operands.push(operand);
+                Some(id)
+            }
+            Err(failure) => {
+                self.unread.push(operand.refused(failure));
+                None
+            }
+        }
     }
 
     fn leave_out(&mut self, path: &Path, failure: Failure) {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         self.unread.push(ApplyOutcome::refused(name, None, failure));
     }
+
+    /// Tells patches that come more than once by what they deliver, whatever their form and place.
+    pub(super) fn tell_contents(&mut self) {
+        let mut count: HashMap<PatchId, usize> = HashMap::new();
+        for offer in &self.offers {
+            *count.entry(offer.id.clone()).or_default() += 1;
+        }
+        for (offer, operand) in self.offers.iter_mut().zip(&self.operands) {
+            if count.get(&offer.id).is_some_and(|number| *number > 1) {
+                offer.content = content(&operand.device.image);
+            }
+        }
+    }
+}
+
+/// What a patch delivers, in a form that can be compared: its packages with the sums of their objects, and what is beside them
+/// but the README.
+fn content(image: &Image) -> String {
+    let package = |one: &PackageImage| {
+        format!("{}{}", one.pkginfo_bytes.escape_ascii(), one.pkgmap_bytes.escape_ascii())
+    };
+    let mut packages: Vec<String> = image.packages.iter().map(package).collect();
+    packages.sort();
+    format!("{}{:?}{:?}", packages.concat(), image.patchinfo, image.hooks)
 }
 
 /// What a patch says of itself, all its packages taken together.
 fn offer_of(path: &Path, image: &Image, separator: &str) -> Result<Offer, Failure> {
-    let refused = |reason: String| Failure::from(Reason::BadPatch(reason).of(Command::Patchadd, &image.name));
-    let macros = image.patch_macros(separator).map_err(|error| refused(error.to_string()))?;
+    let macros = declared(image, separator)
+        .map_err(|reason| Failure::from(reason.of(Command::Patchadd, &image.name)))?;
     let packages = image.packages.iter().map(|package| {
         let text = |name| package.params.text(name).into_owned();
         OfferedPackage { pkg: text("PKG"), arch: text("ARCH"), version: text("VERSION") }

@@ -1,41 +1,58 @@
-//! Patches that are named by their paths, as a set: chosen for a root, and applied.
+//! Patches that are named by their paths: one as itself, several as a set that is chosen for a root and applied.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::chosen::chosen;
-use super::decision::resolved;
-use super::fetch::FetchedPatches;
 use super::offered_operands::OfferedOperands;
-use super::outcomes::told;
+use super::outcomes::{ToldSet, told};
+use super::served::{apply_served, lacks_patches};
 use super::words::words;
 use crate::operation::depots::{DepotLocation, DepotProgress, FetchSession, PatchWork};
 use crate::operation::failure::Failure;
-use crate::operation::patches::apply::{ApplyOutcome, ApplyReport, ApplyRequest, apply_chosen, demands};
-use crate::operation::session::{Caller, RootAndPolicy, may_change, must_have_database};
-use crate::resolve::{Offer, SetRequest};
+use crate::operation::patches::apply::{
+    ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, PatchChoice, WantedPatches, apply_read, demands,
+};
+use crate::operation::session::{Caller, RootAndPolicy, may_change, shown_to_anybody};
+use crate::resolve::SetRequest;
 use crate::sign::Demand;
 use crate::source::Bundle;
 use patchadm_rootfs::Root;
 
-/// Applies patches that are named by their paths as a set, as those of a depot are. A path may be a directory or an archive
-/// of several patches, which is unpacked for the time that this takes.
-pub fn apply_operand_set(
+/// Applies patches that are named by their paths. An error is one of the root as a whole; what is wrong with one patch is in
+/// its part of the report. What holds several patches is not unpacked.
+pub fn apply_patches(
+    root: &Root,
+    request: &ApplyRequest,
+    caller: &Caller<'_>,
+) -> Result<ApplyReport, Failure> {
+    apply_operands(root, request, &SetRequest::default(), None, caller)
+}
+
+/// The same with choices for a set. With a session, paths may be directories or archives of several patches, which are
+/// unpacked for the time that this takes, and what is required is taken from the depot of the policy.
+pub fn apply_operands(
     root: &Root,
     request: &ApplyRequest,
     choices: &SetRequest,
-    session: &FetchSession<'_>,
+    session: Option<&FetchSession<'_>>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let (ground, demands) = ground_and_demands(root, request)?;
-    let mut offered = OfferedOperands::new(&demands, &ground.policy.separator);
-    let all = request.patches.len();
-    for (done, path) in request.patches.iter().enumerate() {
-        session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
-        offered.take(path, session)?;
-    }
-    session.tell(DepotProgress::Ended);
-    apply_offered(root, request, choices, &ground, offered, caller)
+    shown_or_done(root, request, || {
+        let (ground, demands) = ground_and_demands(root, request)?;
+        let separator = ground.policy.separator.clone();
+        let mut offered = OfferedOperands::new(request, &demands, &separator);
+        let all = request.patches.len();
+        for (done, path) in request.patches.iter().enumerate() {
+            if let Some(session) = session {
+                session.tell(DepotProgress::Patch { doing: PatchWork::Reading, done, all });
+            }
+            offered.take(path, session)?;
+        }
+        if let Some(session) = session {
+            session.tell(DepotProgress::Ended);
+        }
+        apply_offered(root, (request, choices), ground, offered, session, caller)
+    })
 }
 
 /// Applies patches of a bundle that is named as depots are: those that the operands name, else those that it names itself.
@@ -46,15 +63,18 @@ pub(super) fn apply_bundle(
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let (ground, demands) = ground_and_demands(root, request)?;
-    let mut offered = OfferedOperands::new(&demands, &ground.policy.separator);
-    offered.take(path, session)?;
-    session.tell(DepotProgress::Ended);
-    let shown = path.display().to_string();
-    if let Some(named) = words(&offered.offers, &ground.policy.separator, &shown, operands)? {
-        offered.named = named;
-    }
-    apply_offered(root, request, choices, &ground, offered, caller)
+    shown_or_done(root, request, || {
+        let (ground, demands) = ground_and_demands(root, request)?;
+        let separator = ground.policy.separator.clone();
+        let mut offered = OfferedOperands::new(request, &demands, &separator);
+        offered.take(path, Some(session))?;
+        session.tell(DepotProgress::Ended);
+        let shown = path.display().to_string();
+        if let Some(named) = words(&offered.offers, &separator, &shown, operands)? {
+            offered.named = named;
+        }
+        apply_offered(root, (request, choices), ground, offered, None, caller)
+    })
 }
 
 /// The bundle that is named as a depot: an archive of several patches, or a directory without an index that has an order or
@@ -71,45 +91,83 @@ pub(super) fn bundle_named(depot: Option<&OsStr>) -> Option<PathBuf> {
     (may_be && is_set()).then_some(path)
 }
 
-/// The policy of a root that the caller may change, unless that is only planned, and what is demanded of signatures.
-fn ground_and_demands(root: &Root, request: &ApplyRequest) -> Result<(RootAndPolicy, Vec<Demand>), Failure> {
-    if !request.dry_run {
-        may_change(root)?;
+/// Does the work; where it is only a plan, for callers too who could not carry it out.
+fn shown_or_done(
+    root: &Root,
+    request: &ApplyRequest,
+    work: impl FnOnce() -> Result<ApplyReport, Failure>,
+) -> Result<ApplyReport, Failure> {
+    if request.dry_run {
+        return shown_to_anybody(root, work, ApplyReport::but);
     }
+    may_change(root)?;
+    work()
+}
+
+/// The policy of a root, and what is demanded of signatures.
+fn ground_and_demands(root: &Root, request: &ApplyRequest) -> Result<(RootAndPolicy, Vec<Demand>), Failure> {
     let ground = RootAndPolicy::of(root)?;
     let demands = demands(&ground, &request.signature)?;
-    must_have_database(root)?;
     Ok((ground, demands))
 }
 
-/// Applies what was chosen of the offers; what was unpacked is there until that is done.
+/// Applies what is chosen of the offers; what was unpacked is there until that is done.
 fn apply_offered(
     root: &Root,
-    request: &ApplyRequest,
-    choices: &SetRequest,
-    ground: &RootAndPolicy,
-    offered: OfferedOperands<'_>,
+    (request, choices): (&ApplyRequest, &SetRequest),
+    ground: RootAndPolicy,
+    mut offered: OfferedOperands<'_>,
+    session: Option<&FetchSession<'_>>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let OfferedOperands { offers, paths, named, place, unread, opened, .. } = offered;
-    let choices = SetRequest { named: Some(named), depot: place, ..choices.clone() };
-    let mut report = ApplyReport::default();
-    if let Some(first) = unread.first().filter(|_| choices.all_or_nothing) {
-        let untried = |offer: &Offer| {
-            ApplyOutcome::refused(offer.id.to_string(), None, Failure::NotWithout(first.id.clone()))
-        };
-        report.patches = offers.iter().map(untried).collect();
+    let is_single = offered.is_single() && *choices == SetRequest::default();
+    offered.tell_contents();
+    let choices = SetRequest {
+        named: Some(std::mem::take(&mut offered.named)),
+        depot: offered.place.clone(),
+        again: request.unconditional,
+        ..choices.clone()
+    };
+    let serving = session.filter(|_| ground.policy.depot.is_some() && !choices.no_requires);
+    let report = if choices.all_or_nothing && !offered.unread.is_empty() {
+        not_without(&offered)
+    } else if let Some(session) = serving
+        && lacks_patches(root, &ground, &offered.offers, &choices)?
+    {
+        let operands = (std::mem::take(&mut offered.operands), std::mem::take(&mut offered.offers));
+        apply_served(root, request, operands, &choices, session, caller)?
+    } else if let (true, Some(operand)) = (is_single, offered.operands.pop()) {
+        apply_read(root, ground, request, &WantedPatches::one(operand), caller, &|_| Ok(()))?.report
     } else {
-        let resolution = resolved(ground, &offers, &choices)?;
-        let found = resolution.planned().filter_map(|verdict| paths.get(verdict.offer?).cloned().map(Ok));
-        let found: FetchedPatches = found.collect();
-        let chosen = chosen(&offers, &resolution, &found, &choices);
-        if !chosen.patches.is_empty() {
-            report = apply_chosen(root, request, &chosen, caller, &|_| Ok(()))?;
-        }
-        report = told(report, &offers, resolution, found, &choices);
-    }
+        let operands = std::mem::take(&mut offered.operands);
+        apply_set_of(root, ground, request, (operands, &offered), choices, caller)?
+    };
+    let OfferedOperands { unread, opened, .. } = offered;
     drop(opened);
-    report.patches.extend(unread);
-    Ok(report)
+    Ok(ApplyReport { patches: report.patches.into_iter().chain(unread).collect(), ..report })
+}
+
+/// Applies what the resolver takes of the operands.
+fn apply_set_of(
+    root: &Root,
+    ground: RootAndPolicy,
+    request: &ApplyRequest,
+    (operands, offered): (Vec<ApplyOperand>, &OfferedOperands<'_>),
+    choices: SetRequest,
+    caller: &Caller<'_>,
+) -> Result<ApplyReport, Failure> {
+    let choice = PatchChoice::Resolve { offers: offered.offers.clone(), request: choices.clone() };
+    let wanted = WantedPatches { operands, unread: Vec::new(), choice };
+    let done = apply_read(root, ground, request, &wanted, caller, &|_| Ok(()))?;
+    let Some(resolution) = done.resolution else { return Ok(done.report) };
+    let set = ToldSet { offers: &offered.offers, operands: 0, fetched: Vec::new(), choices: &choices };
+    Ok(told(done.report, resolution, set))
+}
+
+/// The outcomes of patches that are not tried, because one that was named with them cannot be read.
+fn not_without(offered: &OfferedOperands<'_>) -> ApplyReport {
+    let first = offered.unread.first().map(|first| first.id.clone()).unwrap_or_default();
+    let untried =
+        |operand: &ApplyOperand| -> ApplyOutcome { operand.refused(Failure::NotWithout(first.clone())) };
+    ApplyReport { patches: offered.operands.iter().map(untried).collect(), ..ApplyReport::default() }
 }

@@ -9,14 +9,19 @@ use crate::plan::refusal::{Command, Reason, SetReason};
 use crate::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 use patchadm_svr4::patch::{PatchId, Requirement};
 
+/// A set of which outcomes are told.
+pub(super) struct ToldSet<'a> {
+    pub(super) offers: &'a [Offer],
+    /// The number of the first offers that are operands beside the depot.
+    pub(super) operands: usize,
+    /// What was fetched of what goes in; nothing where all of it was there.
+    pub(super) fetched: FetchedPatches,
+    pub(super) choices: &'a SetRequest,
+}
+
 /// Adds to the report of what was applied what every other patch of the set has become.
-pub(super) fn told(
-    report: ApplyReport,
-    offers: &[Offer],
-    resolution: Resolution,
-    fetched: FetchedPatches,
-    choices: &SetRequest,
-) -> ApplyReport {
+pub(super) fn told(report: ApplyReport, resolution: Resolution, set: ToldSet<'_>) -> ApplyReport {
+    let ToldSet { offers, operands, fetched, choices } = set;
     let mut done: HashMap<String, ApplyOutcome> =
         report.patches.into_iter().map(|outcome| (outcome.id.clone(), outcome)).collect();
     let mut fetched = fetched.into_iter();
@@ -38,17 +43,19 @@ pub(super) fn told(
             SetOutcome::LeftOut(reason) => refused(&verdict, refusal(reason.clone(), &verdict.id)),
             SetOutcome::NotTried(by) => refused(&verdict, Failure::NotWithout(by.clone())),
         };
-        patches.push(ApplyOutcome { set: Some(membership(&verdict, offers, choices)), ..outcome });
+        let is_operand = verdict.offer.is_some_and(|place| place < operands);
+        let depot = choices.depot.clone().filter(|_| !is_operand);
+        patches.push(ApplyOutcome { set: Some(membership(&verdict, offers, depot)), ..outcome });
     }
     ApplyReport { patches, ..report }
 }
 
-fn membership(verdict: &SetVerdict, offers: &[Offer], choices: &SetRequest) -> SetMembership {
+fn membership(verdict: &SetVerdict, offers: &[Offer], depot: Option<String>) -> SetMembership {
     let offer = verdict.offer.and_then(|place| offers.get(place));
     SetMembership {
         is_named: verdict.is_named,
         because: verdict.because.iter().map(ToString::to_string).collect(),
-        depot: choices.depot.clone(),
+        depot,
         requires: offer.map(|offer| offer.requires.iter().cloned().collect()).unwrap_or_default(),
     }
 }

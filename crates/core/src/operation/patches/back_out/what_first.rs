@@ -1,11 +1,11 @@
-//! The order in which several patches of one command are taken.
+//! What has to go first of several patches.
 
 use std::collections::{BTreeSet, HashMap};
 
 use patchadm_svr4::patch::PatchId;
 
-/// Puts what is required before what requires it; otherwise the given order stays. In a cycle too: the rules of each
-/// patch then say what is missing.
+/// Puts what must go first before what waits for it; otherwise the given order stays. In a cycle too: the rules of each
+/// patch then say what is in the way.
 pub(super) fn in_order<T>(items: Vec<T>, needs: impl Fn(&T) -> (Option<PatchId>, Vec<PatchId>)) -> Vec<T> {
     let relations: Vec<_> = items.iter().map(&needs).collect();
     let mut revisions: HashMap<&str, Vec<(usize, &PatchId)>> = HashMap::new();
