@@ -8,7 +8,7 @@
 //! ```text
 //!   chains ─► refusals        what goes where, and what stands against it
 //!      └────► rewrite         the undo data of a patch that stays, with
-//!             taken_records  the parameters and record files that it takes over (found in `handing_down`)
+//!             taken_records   the parameters and record files that it takes over (found in `handing_down`)
 //! ```
 
 pub(super) mod chains;
