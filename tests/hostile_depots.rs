@@ -71,7 +71,7 @@ fn bad_indexes(good: &str) -> Vec<BadIndex> {
         (
             "one id twice",
             good.replace("\"id\":\"200-01\"", "\"id\":\"100-1\""),
-            "patch 100-01 comes twice with different content: ",
+            "comes twice with different content: ",
         ),
         ("another schema", good.replace("patchadm-depot/1", "patchadm-depot/9"), "patchadm-depot/9"),
     ]

@@ -109,8 +109,9 @@ fn word(doing: PatchWork) -> &'static str {
     }
 }
 
-/// The end of a name, without control characters.
-fn short(name: &str) -> String {
+/// The end of the last part of an address, without control characters.
+fn short(address: &str) -> String {
+    let name = address.rsplit('/').next().unwrap_or(address);
     let name = String::from_utf8_lossy(&printable(name.as_bytes())).into_owned();
     let count = name.chars().count();
     name.chars().skip(count.saturating_sub(LONGEST)).collect()
