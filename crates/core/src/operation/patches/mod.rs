@@ -7,6 +7,7 @@ mod foreseen;
 pub(super) mod in_use;
 mod later_patches;
 mod ledgers;
+mod new_bytes;
 mod order;
 pub(super) mod order_on_root;
 pub(super) mod reboot;
