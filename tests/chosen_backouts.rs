@@ -93,3 +93,17 @@ fn all_go_in_one_transaction_or_none() {
     assert_eq!(verdicts(&said), ["300-01 removed 0", "200-01 removed 0"]);
     stage.run("remove --all-or-nothing -R @ROOT@ 400-01").ok();
 }
+
+#[test]
+fn each_patch_of_one_run_says_the_bytes_that_its_plan_says() {
+    let file = |name: &str, text: &str| Package::new("ACMEweb").file(name, 0o755, text);
+    let stage = Scenario::with(&[file("bin/httpd", "base\n").file("bin/tool", 0o755, "a tool\n")]);
+    stage.patchadd("", &Patch::of("100-01", file("bin/httpd", "new\n"))).ok();
+    stage.patchadd("", &Patch::of("200-01", file("bin/tool", "another tool\n"))).ok();
+    let bytes = |said: Value| {
+        let patches = said["patches"].as_array().unwrap().iter();
+        patches.map(|one| one["bytes"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(bytes(document(&stage, "remove --dry-run 100-01 200-01")), [7, 5]);
+    assert_eq!(bytes(document(&stage, "remove 100-01 200-01")), [7, 5]);
+}

@@ -6,6 +6,7 @@ use super::exit::Exit;
 use patchadm_core::cache::CacheError;
 use patchadm_core::http::{HttpError, HttpProblem};
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
+use patchadm_rootfs::LockError;
 
 /// The code where something could not be fetched, or has another size than the index says.
 pub(crate) const DOWNLOAD: u8 = 40;
@@ -46,7 +47,7 @@ pub(crate) fn depot_advice(error: &DepotError) -> String {
         DepotError::Cache(CacheError::NotPrivate(_)) => {
             "Name another directory with --cache, or make it yours with mode 0700.".to_owned()
         }
-        DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(_) => {
+        DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
             "Try again when the other command is done.".to_owned()
         }
         DepotError::NoIndex(_) => {

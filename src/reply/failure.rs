@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::advice::{errno_of, hint, is_damaged, is_of_process};
 use super::depot_end::{begins_with_place, depot_exit};
+use super::result_word::ResultWord;
 use crate::reply::cause::ExitCause;
 use crate::reply::cause_of::{cause_of, of_problem};
 use crate::reply::exit::{Exit, Stop};
@@ -225,6 +226,15 @@ pub(crate) fn query_refused(root: &Root, failure: &Failure) -> Stop {
     let wording = Wording::of_verbs(root.prefix());
     let lines = [failure.to_string(), hint(&wording, Command::Patchadd, failure)];
     Stop::Refused { exit: verb_code(Command::Patchadd, failure), message: joined(lines) }
+}
+
+/// The end of a verb that changes the root and could not.
+pub(crate) fn change_failed(root: &Root, command: Command, failure: &Failure) -> Stop {
+    Stop::Ran {
+        exit: verb_code(command, failure),
+        result: ResultWord::of_failure(failure),
+        message: described(&Wording::of_verbs(root.prefix()), command, failure),
+    }
 }
 
 /// Refuses a root without package database, with the code that the command has for it.

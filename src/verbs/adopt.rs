@@ -10,15 +10,15 @@ use crate::arguments::{AnswerOptions, MannerOptions, RootOption, inside, object_
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::pkgadd::environment;
+use crate::reply::failure::change_failed;
 use crate::reply::words::{print_notes, recovery_sentence};
-use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop, failure};
+use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_core::operation::adopt::{
     AdoptReport, AdoptRequest, AdoptSource, adopt_software, forget_software,
 };
-use patchadm_core::operation::failure::Failure;
 use patchadm_core::path_glob::PathGlob;
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
@@ -111,7 +111,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let reply = match result {
         Ok(report) => AdoptReply::of(command, report, dry_run),
-        Err(failed) => return Err(stop(&root, command, &failed).into()),
+        Err(failed) => return Err(change_failed(&root, command, &failed).into()),
     };
     Ok(Reply::about(&root, reply.exit, reply))
 }
@@ -176,14 +176,6 @@ fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
 }
 
 /// The end of an adoption that was refused or failed: what did not happen, why, what to do.
-fn stop(root: &Root, command: Command, failed: &Failure) -> Stop {
-    Stop::Ran {
-        exit: failure::verb_code(command, failed),
-        result: ResultWord::of_failure(failed),
-        message: failure::described(&Wording::of_verbs(root.prefix()), command, failed),
-    }
-}
-
 /// The outcome of an adoption, or of its end.
 #[derive(Debug, Serialize)]
 struct AdoptReply {

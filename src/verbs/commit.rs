@@ -8,14 +8,13 @@ use super::options::{NoteOption, VerbOptions};
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
+use crate::reply::failure::change_failed;
 use crate::reply::words::{human, print_notes, recovery_sentence};
-use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop, failure};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
-use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::commit::{CommitReport, CommitRequest, commit_patches};
 use patchadm_core::operation::session::Caller;
-use patchadm_core::plan::refusal::{Command, Wording};
-use patchadm_rootfs::Root;
+use patchadm_core::plan::refusal::Command;
 
 const USAGE: &str = "patchadm [-R root] commit [--superseded] [--keep n] [--dry-run] [option...] [id...]";
 
@@ -65,15 +64,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let result = call.change(&root, Command::Commit.name(), wait, commit)?;
     match result {
         Ok(report) => Ok(Reply::about(&root, Exit::OK, CommitReply::of(&report, dry_run))),
-        Err(failed) => Err(stop(&root, &failed).into()),
-    }
-}
-
-fn stop(root: &Root, failed: &Failure) -> Stop {
-    Stop::Ran {
-        exit: failure::verb_code(Command::Commit, failed),
-        result: ResultWord::of_failure(failed),
-        message: failure::described(&Wording::of_verbs(root.prefix()), Command::Commit, failed),
+        Err(failed) => Err(change_failed(&root, Command::Commit, &failed).into()),
     }
 }
 

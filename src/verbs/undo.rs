@@ -11,16 +11,15 @@ use crate::arguments::{ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::{PatchRequest, SetCommand, on_opened_root};
+use crate::reply::failure::change_failed;
 use crate::reply::patches::EndCodes;
-use crate::reply::{Reply, ResultWord, Stop, failure};
-use patchadm_core::operation::failure::Failure;
+use crate::reply::{Reply, Stop};
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::patches::sets::{SetApplication, SetOperands};
 use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, run_to_undo};
-use patchadm_core::plan::refusal::{Command, Wording};
+use patchadm_core::plan::refusal::Command;
 use patchadm_core::resolve::SetRequest;
-use patchadm_rootfs::Root;
 
 const USAGE: &str =
     "patchadm [-R root] undo [option...] [run]\npatchadm [-R root] undo [option...] -M depot [run]";
@@ -64,7 +63,8 @@ struct UndoArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: UndoArgs = parse(call, USAGE)?;
     let root = args.owner.open::<UndoArgs>(call, &args.common.root, Command::Undo)?;
-    let run = run_to_undo(&root, args.run.as_deref()).map_err(|failed| stop(&root, &failed))?;
+    let run = run_to_undo(&root, args.run.as_deref())
+        .map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
     let wait = args.wait;
     let request = request(call, args, run)?;
     on_opened_root(call, root, &request, wait, print_report)
@@ -101,13 +101,5 @@ fn request(call: &Invocation, args: UndoArgs, run: UndoneRun) -> Result<PatchReq
                 Box::new(SetCommand { application, fetching, codes: EndCodes::default() }),
             ))
         }
-    }
-}
-
-fn stop(root: &Root, failed: &Failure) -> Stop {
-    Stop::Ran {
-        exit: failure::verb_code(Command::Undo, failed),
-        result: ResultWord::of_failure(failed),
-        message: failure::described(&Wording::of_verbs(root.prefix()), Command::Undo, failed),
     }
 }

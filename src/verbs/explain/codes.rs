@@ -150,7 +150,13 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [NotFound] "The history of the root does not have this run." "`patchadm history` lists its runs."
     }
     "patchadm why", ["why"] => {
-        33 [NotFound] "The depot does not have the patch." "Look at the spelling, or name another depot with -M."
+        27 [NotFound] "The depot is no directory that is there." "Look at the spelling and at the working directory."
+        33 [NotFound DamagedInput] "The depot does not have the patch, or its index cannot be read."
+            "Look at the spelling, or name another depot with -M."
+        34 [NotFound] "The depot is no directory that is there." "Name the directory of the patches, or an address."
+        40 [Download] "The index of the depot could not be fetched, or is not there." "Try again later."
+        41 [Signature] "The index of the depot is not signed as is demanded, or is older than one seen before."
+            "Find out who signed it; `patchadm key trust` trusts a key."
     }
     "patchadm undo", ["undo"] => {
         2 [NotFound] "The history of the root does not have this run." "Name a run of the history, or none for the last one."

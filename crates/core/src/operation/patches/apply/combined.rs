@@ -9,11 +9,11 @@ use crate::operation::content::{ManySources, OneSource};
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::log;
 use crate::operation::patches::in_use::in_use_of_each;
+use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::session::{Session, patch_record};
 use crate::plan::patch::combine::{Single, combine_plans};
-use crate::plan::{Action, Body, Plan};
+use crate::plan::{Action, Plan};
 use patchadm_changeset::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
-use patchadm_svr4::package::ObjectPath;
 
 /// Carries out what was gathered, as one run; the places of operands that have to go alone, where it turns out that a
 /// source is not what it says it is.
@@ -101,7 +101,7 @@ fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt
         let own = all.undo.range(archives..archives + plan.undo.len());
         let undo = own.map(|(place, size)| (place - archives, *size)).collect();
         archives += plan.undo.len();
-        receipts.push(Receipt { run: all.run.clone(), bytes: bytes(plan), undo, notes: Vec::new() });
+        receipts.push(Receipt { run: all.run.clone(), bytes: new_bytes(plan), undo, notes: Vec::new() });
     }
     for note in all.notes {
         let is_about = |plan: &&Plan| {
@@ -118,21 +118,4 @@ fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt
         }
     }
     receipts
-}
-
-/// Bytes of the objects that a patch delivers, and of the edited files that are kept for it.
-fn bytes(plan: &Plan) -> u64 {
-    let size = |path: &ObjectPath| {
-        let change = plan.changes.iter().find(|change| change.path == *path);
-        change.and_then(|change| change.old.as_ref()?.size()).unwrap_or(0)
-    };
-    let bytes = plan.changes.iter().map(|change| match &change.action {
-        Action::Add(new) | Action::Replace(new) => match &new.body {
-            Body::Member(member) => member.size,
-            Body::CopyOf(path) => size(path),
-            _ => 0,
-        },
-        _ => 0,
-    });
-    bytes.sum()
 }

@@ -8,6 +8,7 @@ use super::planning::{PlannedBackout, plan_together};
 use super::request::BackOutOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::log;
+use crate::operation::patches::new_bytes::new_bytes;
 use crate::operation::session::{Session, patch_record};
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::{Change, Plan};
@@ -37,7 +38,7 @@ pub(super) fn back_out_together(
     let told = portions.iter().map(|(_, plan)| patch_record(plan, None, log::of_backout(plan)));
     let plan = &planned.scripted.plan;
     let done = session.perform_together(plan, &mut planned.content(), told.collect());
-    let mut results = of_each(done, portions.len()).into_iter();
+    let mut results = of_each(done, &portions).into_iter();
     let outcome = |(id, plan)| {
         let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));
         BackOutOutcome::of(&id, portion(&planned, plan), result.map(Some))
@@ -46,16 +47,18 @@ pub(super) fn back_out_together(
 }
 
 /// The result of the run, for each of its patches.
-fn of_each(done: Result<Receipt, Failure>, count: usize) -> Vec<Result<Receipt, Failure>> {
+fn of_each(done: Result<Receipt, Failure>, portions: &[(PatchId, Plan)]) -> Vec<Result<Receipt, Failure>> {
+    let count = portions.len();
     match done {
         Ok(receipt) => {
             let last = count.saturating_sub(1);
-            let own = |at: usize| {
+            let own = |(at, (_, plan)): (usize, &(PatchId, Plan))| {
                 // What is said of the run is said once.
                 let notes = if at == last { receipt.notes.clone() } else { Vec::new() };
-                Ok(Receipt { run: receipt.run.clone(), bytes: 0, undo: BTreeMap::new(), notes })
+                let (run, bytes) = (receipt.run.clone(), new_bytes(plan));
+                Ok(Receipt { run, bytes, undo: BTreeMap::new(), notes })
             };
-            (0..count).map(own).collect()
+            portions.iter().enumerate().map(own).collect()
         }
         Err(Failure::Transaction(error)) => {
             (0..count).map(|_| Err(Failure::Transaction(Arc::clone(&error)))).collect()
