@@ -169,7 +169,10 @@ fn a_plan_of_several_patches_knows_what_the_ones_before_would_leave() {
 fn verdicts(document: &Value) -> Vec<String> {
     let patches = document["patches"].as_array().unwrap_or_else(|| panic!("{document}"));
     let word = |value: &Value| value.as_str().unwrap().to_owned();
-    patches.iter().map(|one| format!("{} {} {}", word(&one["id"]), word(&one["verdict"]), one["code"])).collect()
+    patches
+        .iter()
+        .map(|one| format!("{} {} {}", word(&one["id"]), word(&one["verdict"]), one["code"]))
+        .collect()
 }
 
 fn new_file(id: &str) -> Patch {
@@ -220,10 +223,7 @@ fn several_operands_are_a_set() {
     assert_eq!(reason("100-01"), "100-02 of this set is a later revision");
     assert_eq!(reason("200-01"), "300-01 of this set contains it");
     assert_eq!(reason("600-01"), "it requires patch 999-01 or later, which is not applied");
-    assert_eq!(
-        reason("900-01"),
-        "it and 100-02 exclude each other (900-01 says so); 100-02 was taken first"
-    );
+    assert_eq!(reason("900-01"), "it and 100-02 exclude each other (900-01 says so); 100-02 was taken first");
     assert!(reason("700-01").starts_with("its requirements form a circle: "), "{}", reason("700-01"));
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "100-02 400-01 300-01\n");
 }

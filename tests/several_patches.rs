@@ -224,7 +224,8 @@ fn what_comes_goes_and_turns_within_one_run_is_saved_as_it_was_in_between() {
 }
 
 #[test]
-fn a_patch_may_obsolete_what_is_not_there_and_require_another_of_its_run_in_any_form_of_delivery_and_of_undo_data() {
+fn a_patch_may_obsolete_what_is_not_there_and_require_another_of_its_run_in_any_form_of_delivery_and_of_undo_data()
+ {
     for (options, suffix) in
         [("", ".tar.gz"), ("--undo-format Z", ".zip"), ("--undo-format none", ".ds"), ("--no-undo", "")]
     {

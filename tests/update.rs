@@ -86,7 +86,8 @@ fn what_is_left_out_is_not_missed() {
     assert_eq!(verdicts(&done), ["100-01 planned", "300-01 planned"]);
     let done = document(&stage, "update -R @ROOT@ -M delivered --exclude 100 --exclude 200-01 --exclude 300");
     assert_eq!((&done["patches"], &done["exit"]["code"]), (&json!([]), &0.into()));
-    let done = document(&stage, "update -R @ROOT@ -M delivered --check --exclude 100 --exclude 200 --exclude 300");
+    let done =
+        document(&stage, "update -R @ROOT@ -M delivered --check --exclude 100 --exclude 200 --exclude 300");
     assert_eq!(done["exit"]["code"], 0);
     // Who names it and leaves it out is told.
     let done = document(&stage, "update -R @ROOT@ -M delivered --exclude 200 200");

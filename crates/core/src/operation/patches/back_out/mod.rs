@@ -20,8 +20,8 @@ mod selection;
 mod single;
 mod together;
 mod undo;
-mod what_first;
 mod way_out;
+mod what_first;
 mod with_scripts;
 
 pub(in crate::operation) use input::KnownArchives;
