@@ -274,7 +274,7 @@ impl Journal {
         match entry {
             JournalEntry::Domain(domain) => self.domains.push(domain),
             JournalEntry::Archive(archive) => self.archives.push(archive),
-            JournalEntry::RunRecord(run_record) => self.run_record = run_record,
+            JournalEntry::RunRecord(run_record) => self.run_record = *run_record,
             JournalEntry::Op(op) => {
                 if self.ops.len() == self.ops.capacity() {
                     // By an eighth: a journal of a million changes would take as much again for changes that do not come.
