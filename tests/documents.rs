@@ -195,7 +195,8 @@ fn verdicts_say_why_a_patch_is_not_applied() {
         .says("SUNW_REQUIRES", "601-01")
         .directory(&stage);
     assert_eq!(verdict(25, "add --json -R @ROOT@ delivered/600-01"), "refused");
-    stage.run("add -R @ROOT@ delivered/100-01 delivered/200-01").ok();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    stage.run("add -R @ROOT@ delivered/200-01").ok();
     Patch::of("200-00", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n")).directory(&stage);
     assert_eq!(verdict(0, "add --json -R @ROOT@ delivered/200-00"), "superseded");
     Patch::of("100-00", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n")).directory(&stage);
@@ -216,7 +217,8 @@ fn verdicts_say_why_a_patch_is_not_applied() {
 fn documents_of_questions_have_the_fields_of_the_schema() {
     let stage = stage();
     assert_fields(&stage, 0, "list --json -R @ROOT@", "patches[]\nunfinished null");
-    stage.run("add -R @ROOT@ delivered/100-01 delivered/200-01").ok();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    stage.run("add -R @ROOT@ delivered/200-01").ok();
     let of_one = |at: &str| {
         "date string
         date_text string

@@ -102,3 +102,53 @@ fn a_root_without_runs_says_so() {
     stage.contents(&[]);
     assert_eq!(stage.run("history -R @ROOT@").ok(), "No run is recorded.\n");
 }
+
+fn notes(stage: &Scenario) -> Vec<Value> {
+    let said = document(stage, "history --json -R @ROOT@");
+    said["runs"].as_array().unwrap().iter().map(|run| run["note"].clone()).collect()
+}
+
+/// Every verb that changes patches keeps what is to be told later, and recovery writes it where the command could not.
+#[test]
+fn a_note_is_kept_with_the_run() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    for id in ["100-01", "200-01"] {
+        Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, id)).directory(&stage);
+    }
+    stage.run("add -R @ROOT@ --note first delivered/100-01 delivered/200-01").ok();
+    stage.run("remove -R @ROOT@ --note second 200-01").ok();
+    stage.run("undo -R @ROOT@ --note third -M delivered").ok();
+    stage.run("remove -R @ROOT@ 200-01").ok();
+    stage.run("update -R @ROOT@ --note fifth -M delivered").ok();
+    stage.run("commit -R @ROOT@ --note sixth 100-01").ok();
+    let expected = json!([null, "first", "second", "third", null, "fifth", "sixth"]);
+    assert_eq!(Value::from(notes(&stage)), expected);
+    let why: Value = serde_json::from_str(&stage.run("why --json -R @ROOT@ 200-01").ok()).unwrap();
+    assert_eq!((&why["note"], &why["named"]), (&json!("fifth"), &json!(true)));
+    assert!(stage.run("why -R @ROOT@ 200-01").ok().contains("        Note: fifth\n"));
+    for bad in ["", "two\nlines", "\u{1b}[31m", &"x".repeat(1_001)] {
+        let output = stage
+            .command("add")
+            .args(["--note", bad, "-R"])
+            .arg(stage.root())
+            .arg("delivered/200-01")
+            .output();
+        assert_eq!(output.unwrap().status.code(), Some(1), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_history_says_for_whom_a_patch_was_taken() {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let file = |id: &str| Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, id));
+    file("100-01").says("SUNW_REQUIRES", "300-01").directory(&stage);
+    file("300-01").directory(&stage);
+    stage.run("add -R @ROOT@ -M delivered 100-01").ok();
+    let text = stage.text("/var/sadm/patchadm/history");
+    let because: Vec<&str> =
+        text.lines().filter(|line| line.contains("\"because\":{\"300-01\":\"100-01\"}")).collect();
+    assert!(because.len() == 1 && because[0].contains("\"patches\":[\"300-01\"]"), "{text}");
+    let said = document(&stage, "history --json -R @ROOT@");
+    assert_eq!(said["runs"][1]["because"], json!({ "300-01": "100-01" }));
+    assert!(stage.run("why -R @ROOT@ 300-01").ok().contains("   Taken for: 100-01\n"));
+}

@@ -185,7 +185,7 @@ fn pkgadd_takes_a_rewritten_archive_back() {
 fn parameters_and_records_come_back_from_a_rewritten_archive_by_patchrm_and_by_pkgadd() {
     let package = |id: &str, text: &str| {
         let package = Package::new("ACMEweb").file(&format!("share/{id}"), 0o644, id).param("WORD", text);
-        package.information("copyright", &format!("{text}\n"))
+        package.information("copyright", format!("{text}\n"))
     };
     let base = || Package::new("ACMEweb").file("share/base", 0o644, "base").param("WORD", "base");
     let shown = |stage: &Scenario| {

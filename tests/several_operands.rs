@@ -192,7 +192,7 @@ fn several_operands_are_a_set() {
     new_file("600-01").says("SUNW_REQUIRES", "999-01").directory(&stage);
     new_file("700-01").says("SUNW_REQUIRES", "800-01").directory(&stage);
     new_file("800-01").says("SUNW_REQUIRES", "700-01").directory(&stage);
-    new_file("900-01").says("SUNW_INCOMPAT", "100-01").directory(&stage);
+    new_file("900-01").says("SUNW_INCOMPAT", "100-02").directory(&stage);
     let mut names: Vec<String> = std::fs::read_dir(stage.beside("delivered"))
         .unwrap()
         .map(|entry| format!("delivered/{}", entry.unwrap().file_name().to_str().unwrap()))

@@ -67,7 +67,6 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::Policy(_)
         | Failure::OwnedByRoot(_)
         | Failure::NoDepot
-        | Failure::HoldsPatches(_)
         | Failure::BadId(_)
         | Failure::BackoutDirectory { .. }
         | Failure::BadFile(_) => ExitCause::Usage,

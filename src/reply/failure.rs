@@ -50,7 +50,6 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::ReadOnly(_) => by(7, 7, 1),
         Failure::NotTried(_) | Failure::NotWithout(_) => 0,
         Failure::NotInDepot { .. } => by(27, 13, 1),
-        Failure::HoldsPatches(_) => by(33, 4, 1),
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(LOCKED, 19, LOCKED),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
@@ -272,7 +271,6 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
         | Failure::BackoutDirectory { .. }
         | Failure::BadFile(_)
         | Failure::NotInDepot { .. }
-        | Failure::HoldsPatches(_)
         | Failure::NoDatabase(_) => closed(text),
         Failure::Depot(error) if begins_with_place(error) => closed(text),
         _ => sentence(&text),

@@ -203,7 +203,8 @@ impl Demonstration<'_> {
         let lines = [
             "\nGo on by hand:".to_owned(),
             format!("  {program} -R {root} plan {one}"),
-            format!("  {program} -R {root} add {one} {two}"),
+            format!("  {program} -R {root} add {one}"),
+            format!("  {program} -R {root} add {two}"),
             format!("  {program} -R {root} list"),
             format!("  {program} -R {root} show {id}"),
             format!("  {file}"),

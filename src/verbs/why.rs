@@ -54,6 +54,8 @@ struct WhyReport {
     named: Option<bool>,
     because: Vec<String>,
     run: Option<String>,
+    /// What was to be told of the run that applied it.
+    note: Option<String>,
     needs: Vec<NeedEntry>,
     needed_by: Vec<String>,
     superseded_by: Option<String>,
@@ -248,13 +250,13 @@ impl Verdict {
 impl WhyReport {
     fn of(found: PatchReasons, verdict: Verdict) -> Self {
         let text = |id: PatchId| id.to_string();
-        let is_because = !found.because.is_empty();
         Self {
             id: found.id.to_string(),
             applied: !found.applied_to.is_empty(),
-            named: is_because.then_some(false),
+            named: found.run.is_some().then_some(found.because.is_empty()),
             because: found.because,
             run: found.run,
+            note: found.note,
             needs: found.needs.into_iter().map(NeedEntry::from).collect(),
             needed_by: found.needed_by.into_iter().map(text).collect(),
             superseded_by: found.superseded_by.map(text),
@@ -272,6 +274,7 @@ impl WhyReport {
             ("Applied to", applied),
             ("By run", self.run.clone().unwrap_or_default()),
             ("Taken for", self.because.join(", ")),
+            ("Note", self.note.clone().unwrap_or_default()),
         ];
         lines.extend(self.needs.iter().map(|need| ("Needs", need.words())));
         lines.push(("Needed by", self.needed_by.join(", ")));

@@ -274,7 +274,7 @@ impl Journal {
         match entry {
             JournalEntry::Domain(domain) => self.domains.push(domain),
             JournalEntry::Archive(archive) => self.archives.push(archive),
-            JournalEntry::RunRecord(run_record) => self.run_record = run_record,
+            JournalEntry::RunRecord(run_record) => self.run_record = *run_record,
             JournalEntry::Op(op) => {
                 if self.ops.len() == self.ops.capacity() {
                     // By an eighth: a journal of a million changes would take as much again for changes that do not come.
@@ -335,7 +335,7 @@ pub fn run_record_in(ops: &[u8]) -> Result<Option<RunRecord>, JournalError> {
         match checked(text, || format!("line {}", index + 1))? {
             JournalEntry::RunRecord(run_record) => {
                 check::run_record(&run_record)?;
-                return Ok(Some(run_record));
+                return Ok(Some(*run_record));
             }
             JournalEntry::Op(_) => break,
             JournalEntry::Domain(_) | JournalEntry::Archive(_) => {}

@@ -94,7 +94,7 @@ impl RunOpening {
         };
         let domains = self.domains.iter().map(|domain| JournalEntry::Domain(domain.entry.clone()));
         let archives = archives.iter().cloned().map(JournalEntry::Archive);
-        let run_record = JournalEntry::RunRecord(settings.run_record.clone());
+        let run_record = JournalEntry::RunRecord(Box::new(settings.run_record.clone()));
         let ops = ops.map(|op| JournalEntry::Op(Box::new(op)));
         let entries = domains.chain(archives).chain([run_record]).chain(ops);
         let stages: Vec<&Dir> = self.domains.iter().map(|domain| &domain.dir).collect();

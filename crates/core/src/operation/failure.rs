@@ -50,9 +50,6 @@ pub enum Failure {
         /// The depot, as it was named.
         depot: String,
     },
-    /// An operand is no patch but a set of patches, so that nothing was begun with it as a patch.
-    #[error("{} holds several patches", .0.display())]
-    HoldsPatches(PathBuf),
     /// No depot is named, and the policy names none.
     #[error("no depot is named: -M names one, or the policy does (depot=)")]
     NoDepot,

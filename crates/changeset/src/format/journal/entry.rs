@@ -20,7 +20,7 @@ pub enum JournalEntry {
     Archive(JournalArchive),
     /// What `history` and `log` get once the outcome is known.
     #[serde(rename = "story")]
-    RunRecord(RunRecord),
+    RunRecord(Box<RunRecord>),
     /// A change of one name.
     Op(Box<Op>),
 }

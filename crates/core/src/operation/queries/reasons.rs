@@ -25,6 +25,8 @@ pub struct PatchReasons {
     pub run: Option<String>,
     /// The patches for which it was taken, too, where the history says so.
     pub because: Vec<String>,
+    /// What somebody wanted to be told of that run later.
+    pub note: Option<String>,
     /// Its requirements: by its record, or by what is delivered.
     pub needs: Vec<PatchNeed>,
     /// The applied patches with a requirement that it meets.
@@ -103,6 +105,7 @@ pub fn patch_reasons(
             applied_to: patch.map(|patch| patch.packages.clone()).unwrap_or_default(),
             run: line.map(|line| line.run.clone()),
             because: because.collect(),
+            note: line.and_then(|line| line.note.clone()),
             needs: requirements.into_iter().map(need).collect(),
             needed_by: needed_by(&applied, &id),
             superseded_by: applied.later_revision(&id).cloned(),

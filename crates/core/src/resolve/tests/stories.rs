@@ -137,6 +137,17 @@ fn what_is_in_force_or_not_for_this_root_says_what_it_says_alone() {
 }
 
 #[test]
+fn what_is_applied_goes_in_again_where_that_is_asked_for_and_it_is_named() {
+    let offered = ["100-01", "100-02", "200-01 requires 300-01", "300-01"];
+    let mut world = World::of(&["100-02", "300-01"], &offered, Some("100-01 100-02 200-01"));
+    world.request.again = true;
+    assert_eq!(
+        world.lines(),
+        ["100-02: planned", "200-01: planned", "100-01: the later revision 100-02 is applied"]
+    );
+}
+
+#[test]
 fn a_requirement_that_nobody_has_or_that_is_refused_is_named_with_its_reason() {
     let offered = ["100-01 requires 200-01", "200-01 requires 999-01 999-02", "300-01 requires 100-01"];
     let nowhere = "it requires 999-01 or later, which is neither applied nor in /depot";

@@ -50,7 +50,10 @@ impl<'a> OfferedOperands<'a> {
     /// Takes an operand: a patch, or what holds several, unpacked if need be. A set that cannot be unpacked is an error.
     pub(super) fn take(&mut self, path: &Path, session: Option<&FetchSession<'_>>) -> Result<(), Failure> {
         match self.read(path) {
-            Ok(operand) => self.offer(path, operand).into_iter().for_each(|id| self.named.push(id)),
+            Ok(operand) => {
+                let id = self.offer(path, operand);
+                self.named.extend(id);
+            }
             Err(failure) if is_set(path, &failure) => match (Bundle::open(path)?, session) {
                 (Some(bundle), Some(session)) => self.take_bundle(path, bundle, session)?,
                 _ => self.leave_out(path, failure),

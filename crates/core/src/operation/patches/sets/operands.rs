@@ -136,11 +136,11 @@ fn apply_offered(
     {
         let operands = (std::mem::take(&mut offered.operands), std::mem::take(&mut offered.offers));
         apply_served(root, request, operands, &choices, session, caller)?
-    } else if let (true, Some(operand)) = (is_single, offered.operands.pop()) {
+    } else if is_single && let Some(operand) = offered.operands.pop() {
         apply_read(root, ground, request, &WantedPatches::one(operand), caller, &|_| Ok(()))?.report
     } else {
         let operands = std::mem::take(&mut offered.operands);
-        apply_set_of(root, ground, request, (operands, &offered), choices, caller)?
+        apply_set_of(root, ground, request, (operands, &offered), &choices, caller)?
     };
     let OfferedOperands { unread, opened, .. } = offered;
     drop(opened);
@@ -153,14 +153,14 @@ fn apply_set_of(
     ground: RootAndPolicy,
     request: &ApplyRequest,
     (operands, offered): (Vec<ApplyOperand>, &OfferedOperands<'_>),
-    choices: SetRequest,
+    choices: &SetRequest,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
     let choice = PatchChoice::Resolve { offers: offered.offers.clone(), request: choices.clone() };
     let wanted = WantedPatches { operands, unread: Vec::new(), choice };
     let done = apply_read(root, ground, request, &wanted, caller, &|_| Ok(()))?;
     let Some(resolution) = done.resolution else { return Ok(done.report) };
-    let set = ToldSet { offers: &offered.offers, operands: 0, fetched: Vec::new(), choices: &choices };
+    let set = ToldSet { offers: &offered.offers, operands: 0, fetched: Vec::new(), choices };
     Ok(told(done.report, resolution, set))
 }
 
