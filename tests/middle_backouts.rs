@@ -185,7 +185,7 @@ fn pkgadd_takes_a_rewritten_archive_back() {
 fn parameters_and_records_come_back_from_a_rewritten_archive_by_patchrm_and_by_pkgadd() {
     let package = |id: &str, text: &str| {
         let package = Package::new("ACMEweb").file(&format!("share/{id}"), 0o644, id).param("WORD", text);
-        package.information("copyright", &format!("{text}\n"))
+        package.information("copyright", format!("{text}\n"))
     };
     let base = || Package::new("ACMEweb").file("share/base", 0o644, "base").param("WORD", "base");
     let shown = |stage: &Scenario| {
@@ -249,7 +249,9 @@ fn a_link_that_was_changed_stays_while_a_later_patch_has_objects_behind_it() {
     let (stage, alone) = (Scenario::with(&[base()]), Scenario::with(&[base()]));
     let earlier = Patch::of("100-01", Package::new("ACMEweb").symlink("current", "v2"));
     stage.patchadd("", &earlier).ok();
-    [&stage, &alone].map(|stage| stage.patchadd("", &later()).ok());
+    for stage in [&stage, &alone] {
+        stage.patchadd("", &later()).ok();
+    }
     assert!(stage.at("/opt/ACMEweb/v2/x").exists() && alone.at("/opt/ACMEweb/v1/x").exists());
     let before = stage.everything();
     let said = stage.run("patchrm -R @ROOT@ 100-01").fails(6);
