@@ -249,8 +249,8 @@ fn a_link_that_was_changed_stays_while_a_later_patch_has_objects_behind_it() {
     let (stage, alone) = (Scenario::with(&[base()]), Scenario::with(&[base()]));
     let earlier = Patch::of("100-01", Package::new("ACMEweb").symlink("current", "v2"));
     stage.patchadd("", &earlier).ok();
-    for root in [&stage, &alone] {
-        root.patchadd("", &later()).ok();
+    for stage in [&stage, &alone] {
+        stage.patchadd("", &later()).ok();
     }
     assert!(stage.at("/opt/ACMEweb/v2/x").exists() && alone.at("/opt/ACMEweb/v1/x").exists());
     let before = stage.everything();
