@@ -335,7 +335,7 @@ pub fn run_record_in(ops: &[u8]) -> Result<Option<RunRecord>, JournalError> {
         match checked(text, || format!("line {}", index + 1))? {
             JournalEntry::RunRecord(run_record) => {
                 check::run_record(&run_record)?;
-                return Ok(Some(run_record));
+                return Ok(Some(*run_record));
             }
             JournalEntry::Op(_) => break,
             JournalEntry::Domain(_) | JournalEntry::Archive(_) => {}

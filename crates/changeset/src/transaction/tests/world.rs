@@ -312,7 +312,7 @@ pub(super) fn files_of(journal: Journal) -> JournalFiles {
     let Journal { head, domains, archives, run_record, ops, .. } = journal;
     let mut entries: Vec<JournalLine> = domains.into_iter().map(JournalLine::Domain).collect();
     entries.extend(archives.into_iter().map(JournalLine::Archive));
-    entries.push(JournalLine::RunRecord(run_record));
+    entries.push(JournalLine::RunRecord(Box::new(run_record)));
     entries.extend(ops.into_iter().map(|op| JournalLine::Op(Box::new(op))));
     let mut files = Journal::to_files(head.header, &entries).unwrap();
     let outcome = head.outcome.map(outcome_sector);
