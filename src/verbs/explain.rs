@@ -198,6 +198,8 @@ mod tests {
                 "patchadd",
                 "patchrm",
                 "patchrm",
+                "patchadm history",
+                "patchadm undo",
                 "patchadm show and files",
                 "pkgadd and pkgrm",
                 "pkgadd -s",

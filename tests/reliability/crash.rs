@@ -133,8 +133,8 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
     let when = format!("{}, killed after {number} changes and {second} of recovery", story.name);
     let _ = trial.run(&story.whole, dead_after(number));
     let was_all = trial.recover(dead_after(second)).is_ok();
-    trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
-    legal.find(&trial, true).unwrap_or_else(|wrong| panic!("{when}: {wrong}"));
+    let recovered = trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
+    legal.find(&trial, true).unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
     was_all
 }
 

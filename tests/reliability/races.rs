@@ -445,7 +445,7 @@ fn a_held_directory_is_the_one_that_was_opened_whatever_is_put_in_its_place() {
 fn an_archive_of_the_host_is_removed_after_a_backout_only_if_it_is_still_the_same_one() {
     let web = |text: &str| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
     let stage = Scenario::with(&[web("one\n")]);
-    let undo = stage.beside("undo");
+    let undo = stage.beside("elsewhere");
     fs::create_dir(&undo).unwrap();
     let applied = stage.patchadd(&format!("-B {}", undo.display()), &Patch::of("100-01", web("two\n")));
     assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);

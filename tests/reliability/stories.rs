@@ -162,7 +162,7 @@ fn one_run() -> Story {
     let patches = [
         Patch::of("300-01", package("one\n").deletes(&["share/gone"]).file("bin/comes", 0o755, "comes\n")),
         Patch::of(
-            "300-02",
+            "400-01",
             package("two\n").file("share/gone", 0o600, "is back\n").symlink("share/current", "v2"),
         ),
         Patch::of("500-01", package("three\n").deletes(&["bin/comes"])),

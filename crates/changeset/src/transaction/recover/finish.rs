@@ -61,10 +61,13 @@ pub(crate) fn finish_run(
     };
     let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
     let earlier = journal_file::remove_earlier(root, &journal.head.header.run);
+    let is_tidy = outside.is_ok();
     let done = [outside, bits.map(drop), told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     let emptied = emptied.map(|emptied| end_emptied(root, journal, emptied, unsynced));
     match emptied.unwrap_or_else(|| Ok(Vec::new())) {
+        // An archive outside that could not be removed is known by this journal only: the next command tries again.
+        Ok(mut stay) if !is_tidy => notes.append(&mut stay),
         Ok(mut stay) => {
             notes.append(&mut stay);
             notes.extend(journal_file::mark_done(root, is_unsynced).err().map(|cause| cause.to_string()));

@@ -184,8 +184,8 @@ fn id_of(at: usize) -> String {
 }
 
 /// What counts in a comparison: tree, lines, parameters.
-fn shown(world: &World) -> Vec<String> {
-    let mut lines = without_kept(&world.tree());
+fn shown(world: &World, tree: &[String]) -> Vec<String> {
+    let mut lines = without_kept(tree);
     lines.extend(world.contents());
     let params = &world.inventory.packages[&package("ACMEweb")].params;
     let counts = |name: &str| !name.starts_with("PATCH_INFO_") && name != "PATCH_OBSOLETES";
@@ -208,6 +208,18 @@ fn without_kept(tree: &[String]) -> Vec<String> {
         format!("{line} {}", numbers.entry(number.to_owned()).or_insert(next))
     });
     lines.collect()
+}
+
+/// A tree without the directories that are there for kept files alone, and are not in the other tree.
+fn without_their_directories(tree: &[String], other: &[String]) -> Vec<String> {
+    let path = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    let others: Vec<String> = other.iter().map(|line| path(line)).collect();
+    let is_for_kept = |line: &&String| {
+        let below = format!("{}/", path(line));
+        let mut inside = tree.iter().filter(|other| other.starts_with(&below)).peekable();
+        inside.peek().is_some() && !others.contains(&path(line)) && inside.all(|one| one.contains(".edited-"))
+    };
+    tree.iter().filter(|line| !is_for_kept(line)).cloned().collect()
 }
 
 /// A root with some of the patches; none where one of them cannot be applied without the others. What was written into
@@ -293,7 +305,9 @@ fn know_all(world: &mut World) {
 }
 
 fn compare(world: &World, alone: &World, when: &str) -> Result<(), String> {
-    let (is, is_to_be) = (shown(world), shown(alone));
+    let (tree, tree_to_be) = (world.tree(), alone.tree());
+    let (is, is_to_be) =
+        (shown(world, &without_their_directories(&tree, &tree_to_be)), shown(alone, &tree_to_be));
     let only = |a: &[String], b: &[String]| -> Vec<String> {
         a.iter().filter(|line| !b.contains(line)).cloned().collect()
     };

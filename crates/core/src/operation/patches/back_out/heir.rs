@@ -57,7 +57,7 @@ impl HeirUndo {
         if kept.is_some() {
             return Ok(Self { package, patch, kept, archive: None });
         }
-        let found = input.archive(&package, &patch)?;
+        let found = input.later_archive(&package, &patch)?;
         if found.is_remote() {
             let path = found.path().as_bytes().to_vec();
             let directory = OutsidePath::parse(&path).map(|at| at.directory);

@@ -100,9 +100,41 @@ impl<'a> BackOutInput<'a> {
         package: &PkgInst,
         patch: &str,
     ) -> Result<archive::OpenArchive, ArchiveError> {
+        self.archive_by(package, patch, &self.outside())
+    }
+
+    /// The undo archive of a patch that stays, open.
+    pub(super) fn later_archive(
+        &self,
+        package: &PkgInst,
+        patch: &str,
+    ) -> Result<archive::OpenArchive, ArchiveError> {
+        self.moved_or_not(|outside| self.archive_by(package, patch, outside))
+    }
+
+    /// Looks for an archive of a patch that stays: the directory that was named has what was moved there, and the others
+    /// are where they were.
+    pub(super) fn moved_or_not<T>(
+        &self,
+        look: impl Fn(&archive::OutsideAccess<'_>) -> Result<T, ArchiveError>,
+    ) -> Result<T, ArchiveError> {
+        match look(&self.outside()) {
+            Err(ArchiveError::Missing { remote: true, .. }) if self.moved_to.is_some() => {
+                look(&self.ground.outside.with(None))
+            }
+            found => found,
+        }
+    }
+
+    fn archive_by(
+        &self,
+        package: &PkgInst,
+        patch: &str,
+        outside: &archive::OutsideAccess<'_>,
+    ) -> Result<archive::OpenArchive, ArchiveError> {
         let view = RecordView::live(&self.ground.root);
         let ledger = self.ledger(package)?;
-        archive::find_with(&view, &self.ground.host, package, patch, &ledger, &self.outside())
+        archive::find_with(&view, &self.ground.host, package, patch, &ledger, outside)
     }
 
     /// The ledger of a package, read once.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::input::BackOutInput;
 use super::undo::VerifiedUndo;
-use crate::database::archive::{self, ArchiveError};
+use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::database::{RecordView, installed};
 use crate::inventory::Inventory;
 use crate::operation::failure::Failure;
@@ -62,14 +62,17 @@ fn of_package(
     if later.is_empty() {
         return Ok(());
     }
-    let (view, outside) = (RecordView::live(root), input.ground.outside.with(None));
+    let view = RecordView::live(root);
     let ledger = input.ledger(package)?;
     for id in later {
         let (key, name) = ((package.clone(), id.to_string()), installed::saved_as(&view, package, id)?);
         if ledger.line(&name).is_some_and(|line| line.snapshot.is_some()) {
             options.scripted.insert(key.clone());
         }
-        match archive::known_manifest(&view, &input.ground.host, package, &name, &ledger, &outside) {
+        let known = |outside: &OutsideAccess<'_>| {
+            archive::known_manifest(&view, &input.ground.host, package, &name, &ledger, outside)
+        };
+        match input.moved_or_not(known) {
             Ok(Some(manifest)) => drop(options.later.insert(key, manifest)),
             Err(ArchiveError::Earlier { .. }) => drop(options.earlier.insert(key)),
             Err(error) if has_path_of(&key.1, manifests, inventory) => return Err(error.into()),
@@ -97,10 +100,13 @@ fn elsewhere(
 ) -> Result<Vec<Elsewhere>, Failure> {
     let ledger = &|package: &PkgInst| input.ledger(package);
     let (root, separator) = (&input.ground.root, &input.ground.policy.separator);
-    let (view, outside) = (RecordView::live(root), input.ground.outside.with(None));
+    let view = RecordView::live(root);
     let manifest = &|package: &PkgInst, patch: &str| {
         let ledger = input.ledger(package).ok()?;
-        archive::known_manifest(&view, &input.ground.host, package, patch, &ledger, &outside).ok()?
+        let known = |outside: &OutsideAccess<'_>| {
+            archive::known_manifest(&view, &input.ground.host, package, patch, &ledger, outside)
+        };
+        input.moved_or_not(known).ok()?
     };
     let (id, packages) = (&patch.id, patch.packages.as_slice());
     LaterPatches { root, separator, inventory, ledger, manifest, id, packages }.elsewhere(manifests)
