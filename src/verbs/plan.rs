@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::change::{application, backout, change};
+use super::change::{application, backout, change, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, NoteOption, VerbOptions};
+use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::set::SetOptions;
 use crate::arguments::{ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
