@@ -14,7 +14,7 @@ use super::plan_file::PlanFile;
 const TOLD: usize = 20;
 
 /// The longest value that is told as it is, in characters.
-const LONGEST_VALUE: usize = 60;
+const LONGEST_VALUE: usize = 200;
 
 /// The differences between two plans: the first twenty, and how many there are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use crate::resolve::{SetOutcome, SetVerdict};
 use crate::sign::{sha256, sha256_text};
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, escape};
+use patchadm_svr4::package::{ObjectPath, escape, unescape};
 use patchadm_svr4::places;
 
 /// Makes the plan of what was rehearsed.
@@ -45,7 +45,8 @@ pub(super) fn made_plan(
     for outcome in outcomes {
         take(&mut plan, outcome);
     }
-    plan.found = found(&ground.root, outcomes)?;
+    let expected = request.expected.as_ref().map(|expected| &expected.plan);
+    plan.found = found(&ground.root, outcomes, expected)?;
     Ok(plan)
 }
 
@@ -138,7 +139,7 @@ fn changed(patch: &str, change: &Change) -> PlannedChange {
     PlannedChange {
         patch: patch.to_owned(),
         package: change.package.to_string(),
-        path: change.path.to_string(),
+        path: escaped(change.path.as_bytes()),
         action: action.to_owned(),
         state,
     }
@@ -147,7 +148,6 @@ fn changed(patch: &str, change: &Change) -> PlannedChange {
 fn state_of(new: &NewObject) -> PlannedState {
     let (mode, uid, gid) = (Some(new.mode.bits()), Some(new.uid), Some(new.gid));
     let state = PlannedState { mode, uid, gid, ..PlannedState::default() };
-    let text = |bytes: &[u8]| Some(String::from_utf8_lossy(&escape(bytes)).into_owned());
     match &new.body {
         Body::Member(member) => PlannedState {
             kind: Some(RecordedType::File),
@@ -156,12 +156,12 @@ fn state_of(new: &NewObject) -> PlannedState {
             ..state
         },
         Body::CopyOf(path) | Body::Link(path) => {
-            PlannedState { kind: Some(RecordedType::File), target: Some(path.to_string()), ..state }
+            PlannedState { kind: Some(RecordedType::File), target: Some(escaped(path.as_bytes())), ..state }
         }
         Body::Directory => PlannedState { kind: Some(RecordedType::Directory), ..state },
         Body::Symlink(target) => PlannedState {
             kind: Some(RecordedType::Symlink),
-            target: text(target),
+            target: Some(escaped(target)),
             ..PlannedState::default()
         },
         Body::Pipe => PlannedState { kind: Some(RecordedType::Pipe), ..state },
@@ -174,12 +174,12 @@ fn state_of(new: &NewObject) -> PlannedState {
 
 /// The files of a record that changes.
 fn recorded(record: &RecordChange) -> Vec<PlannedRecord> {
-    let path = record.path().to_string();
+    let path = escaped(record.path().as_bytes());
     match record {
         RecordChange::Write { bytes, .. } => vec![PlannedRecord { path, sha256: Some(undated(bytes)) }],
         RecordChange::AddTree { files, .. } => {
             let file = |file: &crate::plan::TreeFile| {
-                let name = String::from_utf8_lossy(&escape(&file.name)).into_owned();
+                let name = escaped(&file.name);
                 let sha256 = match &file.content {
                     TreeContent::Bytes(bytes) => Some(undated(bytes)),
                     _ => None,
@@ -217,27 +217,39 @@ fn undated_line(line: &[u8]) -> Vec<u8> {
     [before, date.get(end..).unwrap_or_default()].concat()
 }
 
-/// What is there now of all that changes, and the `pkginfo` of each package concerned.
-fn found(root: &Root, outcomes: &[ApplyOutcome]) -> Result<Vec<FoundObject>, Failure> {
+/// What is there now of all that changes, the `pkginfo` of each package concerned, and what an expected plan found where
+/// this one changes nothing any more.
+fn found(
+    root: &Root,
+    outcomes: &[ApplyOutcome],
+    expected: Option<&PlanFile>,
+) -> Result<Vec<FoundObject>, Failure> {
     let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
     let plans = || outcomes.iter().filter_map(|outcome| outcome.plan.as_ref());
     // A patch behind others is planned against what those leave; what is there is what the first one finds.
     for change in plans().flat_map(|plan: &Plan| &plan.changes) {
         if seen.insert(change.path.clone()) {
             let state = change.old.as_deref().map(RecordedState::of);
-            found.push(FoundObject { path: change.path.to_string(), state });
+            found.push(FoundObject { path: escaped(change.path.as_bytes()), state });
         }
     }
-    for package in plans().flat_map(|plan: &Plan| &plan.packages) {
-        let path = places::pkginfo(package);
+    let pkginfos = plans().flat_map(|plan: &Plan| &plan.packages).map(places::pkginfo);
+    let other = expected.into_iter().flat_map(|plan| &plan.found);
+    let other = other.filter_map(|found| ObjectPath::new(&unescape(found.path.as_bytes())).ok());
+    for path in pkginfos.chain(other) {
         if seen.insert(path.clone()) {
-            found.push(FoundObject { state: live(root, &path)?, path: path.to_string() });
+            found.push(FoundObject { state: live(root, &path)?, path: escaped(path.as_bytes()) });
         }
     }
     Ok(found)
 }
 
-/// What is at a path of the records.
+/// Bytes as the manifest of an undo archive has them.
+fn escaped(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&escape(bytes)).into_owned()
+}
+
+/// What is at a path.
 fn live(root: &Root, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
     let Some(above) = path.parent() else { return Ok(None) };
     let physical = root.resolver().locate_dir(&above)?;
