@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
@@ -289,7 +289,7 @@ fn is_id(text: &str) -> bool {
 }
 
 fn is_path(text: &str) -> bool {
-    text.starts_with('/') && ObjectPath::new(text.as_bytes()).is_ok()
+    text.starts_with('/') && ObjectPath::new(&decode(text)).is_ok()
 }
 
 fn is_hex(text: &str, digits: usize) -> bool {

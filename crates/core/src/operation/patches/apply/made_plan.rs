@@ -20,9 +20,9 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent};
 use crate::resolve::{SetOutcome, SetVerdict};
 use crate::sign::{sha256, sha256_text};
-use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode, encode};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::{ObjectPath, escape, unescape};
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 /// Makes the plan of what was rehearsed.
@@ -139,7 +139,7 @@ fn changed(patch: &str, change: &Change) -> PlannedChange {
     PlannedChange {
         patch: patch.to_owned(),
         package: change.package.to_string(),
-        path: escaped(change.path.as_bytes()),
+        path: encode(change.path.as_bytes()),
         action: action.to_owned(),
         state,
     }
@@ -156,12 +156,12 @@ fn state_of(new: &NewObject) -> PlannedState {
             ..state
         },
         Body::CopyOf(path) | Body::Link(path) => {
-            PlannedState { kind: Some(RecordedType::File), target: Some(escaped(path.as_bytes())), ..state }
+            PlannedState { kind: Some(RecordedType::File), target: Some(encode(path.as_bytes())), ..state }
         }
         Body::Directory => PlannedState { kind: Some(RecordedType::Directory), ..state },
         Body::Symlink(target) => PlannedState {
             kind: Some(RecordedType::Symlink),
-            target: Some(escaped(target)),
+            target: Some(encode(target)),
             ..PlannedState::default()
         },
         Body::Pipe => PlannedState { kind: Some(RecordedType::Pipe), ..state },
@@ -174,12 +174,12 @@ fn state_of(new: &NewObject) -> PlannedState {
 
 /// The files of a record that changes.
 fn recorded(record: &RecordChange) -> Vec<PlannedRecord> {
-    let path = escaped(record.path().as_bytes());
+    let path = encode(record.path().as_bytes());
     match record {
         RecordChange::Write { bytes, .. } => vec![PlannedRecord { path, sha256: Some(undated(bytes)) }],
         RecordChange::AddTree { files, .. } => {
             let file = |file: &crate::plan::TreeFile| {
-                let name = escaped(&file.name);
+                let name = encode(&file.name);
                 let sha256 = match &file.content {
                     TreeContent::Bytes(bytes) => Some(undated(bytes)),
                     _ => None,
@@ -230,23 +230,18 @@ fn found(
     for change in plans().flat_map(|plan: &Plan| &plan.changes) {
         if seen.insert(change.path.clone()) {
             let state = change.old.as_deref().map(RecordedState::of);
-            found.push(FoundObject { path: escaped(change.path.as_bytes()), state });
+            found.push(FoundObject { path: encode(change.path.as_bytes()), state });
         }
     }
     let pkginfos = plans().flat_map(|plan: &Plan| &plan.packages).map(places::pkginfo);
     let other = expected.into_iter().flat_map(|plan| &plan.found);
-    let other = other.filter_map(|found| ObjectPath::new(&unescape(found.path.as_bytes())).ok());
+    let other = other.filter_map(|found| ObjectPath::new(&decode(&found.path)).ok());
     for path in pkginfos.chain(other) {
         if seen.insert(path.clone()) {
-            found.push(FoundObject { state: live(root, &path)?, path: escaped(path.as_bytes()) });
+            found.push(FoundObject { state: live(root, &path)?, path: encode(path.as_bytes()) });
         }
     }
     Ok(found)
-}
-
-/// Bytes as the manifest of an undo archive has them.
-fn escaped(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&escape(bytes)).into_owned()
 }
 
 /// What is at a path.
