@@ -40,7 +40,7 @@ impl ScriptOptions {
     }
 
     /// The options that a plan file has.
-    pub(crate) fn reading(&self, options: &PlanOptions) -> Result<Self, PlanFileError> {
+    pub(crate) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         let engine = meant_by(&ENGINES, "engine", options.engine.as_deref())?;
         Ok(Self { engine, script_timeout: options.script_timeout })
     }

@@ -136,7 +136,7 @@ impl ApplyingOptions {
     }
 
     /// The options that a plan file has.
-    pub(super) fn reading(self, options: &PlanOptions) -> Result<Self, PlanFileError> {
+    pub(super) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
         let paths = |field, paths: &[String]| {
             let path = |text: &String| {
                 object_path(text).map_err(|_| PlanFileError::Field { field, value: text.clone() })

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::options::{ApplyingOptions, ChangeOptions};
-use crate::arguments::named_text;
 use crate::arguments::set::SetOptions;
+use crate::arguments::{ScriptOptions, named_text};
 use crate::reply::Stop;
 use crate::reply::failure::plan_file_refused;
 use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
@@ -75,7 +75,7 @@ impl AskedPlan {
         self.set.write(&mut options)?;
         self.changing.scripts.write(&mut options);
         let is_word = |operand: &Path| {
-            verb == "update" || options.depot.is_some() && operand.to_str().is_some_and(is_id)
+            verb == "update" || (options.depot.is_some() && operand.to_str().is_some_and(is_id))
         };
         let operands = self.operands.iter().map(|operand| {
             let text = if is_word(operand) { operand.to_str().map(str::to_owned) } else { None };
@@ -87,10 +87,10 @@ impl AskedPlan {
 
     /// The same with what a plan file says was asked for.
     fn taking(self, options: &PlanOptions) -> Result<Self, PlanFileError> {
-        let scripts = self.changing.scripts.reading(options)?;
+        let scripts = ScriptOptions::of_plan(options)?;
         Ok(Self {
             changing: ChangeOptions { scripts, no_scripts: options.no_scripts, ..self.changing },
-            choices: self.choices.reading(options)?,
+            choices: ApplyingOptions::of_plan(options)?,
             set: self.set.reading(options),
             operands: options.operands.iter().map(PathBuf::from).collect(),
         })

@@ -22,7 +22,7 @@ use crate::resolve::{SetOutcome, SetVerdict};
 use crate::sign::{sha256, sha256_text};
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode, encode};
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 
 /// Makes the plan of what was rehearsed.
@@ -131,7 +131,7 @@ fn changed(patch: &str, change: &Change) -> PlannedChange {
         Action::Delete => ("delete", None),
         Action::RemoveDirectory => ("remove-directory", None),
         Action::Attributes(attributes) => {
-            let mode = attributes.mode.map(|mode| mode.bits());
+            let mode = attributes.mode.map(Mode::bits);
             let (uid, gid) = (attributes.uid, attributes.gid);
             ("attributes", Some(PlannedState { mode, uid, gid, ..PlannedState::default() }))
         }
