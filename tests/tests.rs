@@ -207,6 +207,7 @@ mod pkgproto;
 mod pkgrm;
 mod pkgtrans;
 /// Whatever a plan says the command then says.
+mod plan_files;
 mod plan_is_run;
 /// What a root decides for itself.
 mod policy;

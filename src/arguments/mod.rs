@@ -15,4 +15,4 @@ pub(crate) use options::{
 };
 pub(crate) use paths::{inside, object_path};
 pub(crate) use scripts::{ScriptOptions, script_settings};
-pub(crate) use words::one_of;
+pub(crate) use words::{meant_by, named_text, one_of, word_for};

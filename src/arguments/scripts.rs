@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::words::one_of;
+use super::words::{meant_by, one_of, word_for};
 use crate::call::Invocation;
+use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_core::operation::patches::scripts::PatchScriptRequest;
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::plan::patch::engine::Engine;
@@ -30,6 +31,18 @@ impl ScriptOptions {
             engine: self.engine.unwrap_or_default(),
             none,
         }
+    }
+
+    /// Writes them down in a plan file.
+    pub(crate) fn write(&self, options: &mut PlanOptions) {
+        options.engine = word_for(&ENGINES, self.engine);
+        options.script_timeout = self.script_timeout;
+    }
+
+    /// The options that a plan file has.
+    pub(crate) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
+        let engine = meant_by(&ENGINES, "engine", options.engine.as_deref())?;
+        Ok(Self { engine, script_timeout: options.script_timeout })
     }
 }
 

@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::fetching::FetchOptions;
+use super::words::named_text;
 use crate::call::{Invocation, PROGRAM};
 use crate::patch_command::{Fetching, OperandCommand, PatchRequest, SetCommand};
 use crate::reply::patches::EndCodes;
 use patchadm_core::analyze::AnalysisRequest;
+use patchadm_core::format::plan_file::PlanOptions;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::sets::{SetApplication, SetOperands};
 use patchadm_core::resolve::SetRequest;
@@ -52,6 +54,26 @@ impl SetOptions {
     /// The options that only name a depot, if any, and say how it is reached.
     pub(crate) fn naming(depot: Option<OsString>, fetching: FetchOptions) -> Self {
         Self { depot, fetching, ..Self::default() }
+    }
+
+    /// Writes down in a plan file what is taken from where; how it is fetched is no part of a plan.
+    pub(crate) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
+        let ChoiceOptions { all_or_nothing, withdrawn, no_requires, exclude } = self.choices.clone();
+        options.depot = self.depot.as_ref().map(named_text).transpose()?;
+        (options.all_or_nothing, options.withdrawn) = (all_or_nothing, withdrawn);
+        (options.no_requires, options.exclude) = (no_requires, exclude);
+        Ok(())
+    }
+
+    /// The same with what a plan file says.
+    pub(crate) fn reading(self, options: &PlanOptions) -> Self {
+        let choices = ChoiceOptions {
+            all_or_nothing: options.all_or_nothing,
+            withdrawn: options.withdrawn,
+            no_requires: options.no_requires,
+            exclude: options.exclude.clone(),
+        };
+        Self { depot: options.depot.as_ref().map(OsString::from), choices, ..self }
     }
 
     /// The request of a command with these options: patches of the depot, if one is named, else the patches that the operands

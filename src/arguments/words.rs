@@ -1,6 +1,10 @@
 //! Options whose value is one of a few words: a slip is answered with the words, and shells complete them.
 
+use std::path::Path;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use patchadm_core::format::plan_file::PlanFileError;
 
 /// Reads one of these words.
 pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
@@ -10,4 +14,34 @@ pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
         let found = words.iter().find(|(word, _)| *word == text);
         found.map(|(_, meaning)| *meaning).ok_or_else(|| "it is none of the words".to_owned())
     })
+}
+
+/// The word with this meaning.
+pub(crate) fn word_for<T: Copy + PartialEq>(
+    words: &[(&'static str, T)],
+    meaning: Option<T>,
+) -> Option<String> {
+    let found = words.iter().find(|(_, one)| meaning == Some(*one));
+    found.map(|(word, _)| (*word).to_owned())
+}
+
+/// The meaning of a word that a plan file has for an option.
+pub(crate) fn meant_by<T: Copy>(
+    words: &[(&'static str, T)],
+    field: &'static str,
+    word: Option<&str>,
+) -> Result<Option<T>, PlanFileError> {
+    let Some(word) = word else { return Ok(None) };
+    let found = words.iter().find(|(one, _)| *one == word);
+    let wrong = || PlanFileError::Field { field, value: word.chars().take(100).collect() };
+    found.map(|(_, meaning)| Some(*meaning)).ok_or_else(wrong)
+}
+
+/// What a path or address that was named is in a plan file: absolute if it is there.
+pub(crate) fn named_text(named: impl AsRef<Path>) -> Result<String, String> {
+    let named = named.as_ref();
+    let is_there = named.symlink_metadata().is_ok();
+    let absolute = if is_there { std::path::absolute(named).ok() } else { None };
+    let text = absolute.as_deref().unwrap_or(named).to_str().map(str::to_owned);
+    text.ok_or_else(|| format!("a plan file cannot name {}, which is no UTF-8", named.display()))
 }

@@ -56,6 +56,7 @@ pub(crate) fn hint(wording: &Wording, command: Command, failure: &Failure) -> St
 fn before_anything(wording: &Wording, failure: &Failure) -> String {
     match failure {
         Failure::NoDepot => "Name the directory of the patches, or an address, with -M.".to_owned(),
+        Failure::Plan(fault) => fault.way_on().to_owned(),
         Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
         Failure::Lock(LockError::Held { .. }) => match wording.wait() {
             Some(option) => format!("Try again when it has finished, or wait for it with {option}."),

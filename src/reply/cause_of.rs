@@ -71,6 +71,8 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::BackoutDirectory { .. }
         | Failure::BadFile(_) => ExitCause::Usage,
         Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
+        Failure::Plan(fault) if fault.is_difference() => ExitCause::Edited,
+        Failure::Plan(_) => ExitCause::Usage,
         Failure::Declined => ExitCause::Signal,
     }
 }

@@ -18,6 +18,7 @@ use patchadm_core::database::archive::ArchiveError;
 use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
+use patchadm_core::operation::plan_file::PlanFault;
 use patchadm_core::operation::session::must_have_database;
 use patchadm_core::plan::refusal::{Command, Wording};
 use patchadm_core::script::ScriptError;
@@ -79,6 +80,13 @@ fn number(command: Command, failure: &Failure) -> u8 {
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
+        Failure::Plan(fault) => {
+            if fault.is_difference() {
+                10
+            } else {
+                1
+            }
+        }
         Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),
         Failure::Scripts(ScriptError::Locked { .. }) => LOCKED,
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
@@ -225,6 +233,14 @@ pub(crate) fn query_refused(root: &Root, failure: &Failure) -> Stop {
     let wording = Wording::of_verbs(root.prefix());
     let lines = [failure.to_string(), hint(&wording, Command::Patchadd, failure)];
     Stop::Refused { exit: verb_code(Command::Patchadd, failure), message: joined(lines) }
+}
+
+/// The end of a verb whose plan file cannot be used.
+pub(crate) fn plan_file_refused(fault: PlanFault) -> Stop {
+    let failure = Failure::from(fault);
+    let exit = verb_code(Command::Patchadd, &failure);
+    let wording = Wording::of_verbs(Path::new("/"));
+    Stop::Refused { exit, message: described(&wording, Command::Patchadd, &failure) }
 }
 
 /// The end of a verb that changes the root and could not.

@@ -13,7 +13,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction};
 use patchadm_core::plan::patch::engine::PlannedScript;
-use patchadm_core::plan::refusal::{Command, Reason, SetReason};
+use patchadm_core::plan::refusal::Command;
 use patchadm_core::plan::rights::{Grant, grants};
 use patchadm_core::plan::{Action, Body, Change, Plan, SpaceNeed};
 use patchadm_core::sign::Verdict;
@@ -324,14 +324,7 @@ impl From<&SpaceNeed> for SpaceEntry {
 /// The word for a patch that was refused or failed.
 pub(crate) fn verdict_of(failed: &Failure) -> &'static str {
     match failed {
-        Failure::Refused(refusal) => match *refusal.reason {
-            Reason::AlreadyApplied(_) => "already-applied",
-            Reason::LaterRevision(_) | Reason::InSet(SetReason::LaterInSet(_)) => "superseded",
-            Reason::InSet(SetReason::ContainedInSet(_)) => "obsoleted",
-            Reason::Obsoleted { .. } if refusal.command == Command::Patchadd => "obsoleted",
-            Reason::NotInstalled(_) => "not-applicable",
-            _ => "refused",
-        },
+        Failure::Refused(refusal) => refusal.reason.verdict(refusal.command),
         Failure::NotTried(_) | Failure::NotWithout(_) => "not-tried",
         failure => ResultWord::of_failure(failure).word(),
     }

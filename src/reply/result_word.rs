@@ -65,6 +65,7 @@ impl ResultWord {
         }
         match failure {
             Failure::Refused(_) | Failure::Declined => Self::Refused,
+            Failure::Plan(fault) if fault.is_difference() => Self::Refused,
             _ => Self::Failed,
         }
     }

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::change::{application, change};
+use super::change::{application, change, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
 use crate::call::Invocation;
 use crate::reply::Reply;
 
 const USAGE: &str = "patchadm [-R root] add [option...] patch...\npatchadm [-R root] add [option...] -M depot [id|listfile...]\n\
+     patchadm [-R root] add [option...] --plan file\n\
      patchadm add [option...] --roots file patch...";
 
 /// Apply patches: directories, datastreams, tar or zip archives, or those of a depot
@@ -22,6 +24,8 @@ struct AddArgs {
     #[command(flatten)]
     set: SetOptions,
     #[command(flatten)]
+    plan_file: PlanFileOptions,
+    #[command(flatten)]
     common: VerbOptions,
     /// The patches; with -M ids, or files that list ids
     #[arg(value_name = "PATCH")]
@@ -30,7 +34,10 @@ struct AddArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let AddArgs { changing, choices, set, common, patches } = parse(call, USAGE)?;
-    let request = application(call, &changing, (choices, set), patches);
+    let AddArgs { changing, choices, set, plan_file, common, patches } = parse(call, USAGE)?;
+    let asked = AskedPlan { changing, choices, set, operands: patches };
+    let (asked, plan_file) = plan_file.settle(asked, "add", USAGE)?;
+    let AskedPlan { changing, choices, set, operands } = asked;
+    let request = with_plan_file(application(call, &changing, (choices, set), operands), plan_file);
     change::<AddArgs>(call, USAGE, &common, &changing, request)
 }

@@ -16,6 +16,7 @@ use crate::reply::patches::{EndCodes, PatchFace, PatchesReport};
 use patchadm_core::analyze::AnalysisRequest;
 use patchadm_core::operation::patches::apply::ApplyRequest;
 use patchadm_core::operation::patches::back_out::BackOutRequest;
+use patchadm_core::operation::plan_file::PlanFileRequest;
 
 /// The request to apply patches.
 pub(super) fn application(
@@ -41,6 +42,16 @@ pub(super) fn update(
     let apply = application_of_none(call, changing, choices);
     let mut request = set.update(call, apply, missing, (changing.wait, codes));
     request.hide_bar_if(changing.many.are_named());
+    request
+}
+
+/// The same request with what is done with a plan file.
+pub(super) fn with_plan_file(mut request: PatchRequest, plan_file: PlanFileRequest) -> PatchRequest {
+    match &mut request {
+        PatchRequest::Apply(operands) => operands.apply.plan_file = plan_file,
+        PatchRequest::Set(set) => set.application.apply.plan_file = plan_file,
+        PatchRequest::BackOut(_) | PatchRequest::UndoApplication(..) | PatchRequest::UndoBackout(..) => {}
+    }
     request
 }
 

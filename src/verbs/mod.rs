@@ -23,6 +23,7 @@ pub(crate) mod lint;
 pub(crate) mod list;
 pub(crate) mod owner;
 pub(crate) mod plan;
+mod plan_file;
 #[cfg(feature = "sign")]
 pub(crate) mod publish;
 pub(crate) mod recover;

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::arguments::{Extensions, MannerOptions, RootOption, ScriptOptions, object_path, one_of};
+use crate::arguments::{
+    Extensions, MannerOptions, RootOption, ScriptOptions, meant_by, named_text, object_path, one_of, word_for,
+};
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use patchadm_changeset::plan::UndoFormat;
+use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_core::operation::patches::apply::SignatureRequest;
 use patchadm_core::policy::Edited;
 use patchadm_core::sign::DemandWord;
@@ -116,6 +119,49 @@ pub(crate) struct ApplyingOptions {
     pub(crate) preserved: Vec<ObjectPath>,
     #[command(flatten)]
     pub(crate) signature: SignatureOptions,
+}
+
+impl ApplyingOptions {
+    /// Writes them down in a plan file.
+    pub(super) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
+        let paths = |paths: &[ObjectPath]| paths.iter().map(path_text).collect::<Result<Vec<_>, _>>();
+        options.no_undo = self.no_undo;
+        options.undo_dir = self.undo_dir.as_ref().map(named_text).transpose()?;
+        options.undo_format = word_for(&UNDO_FORMATS, self.undo_format);
+        options.edited = word_for(&CHOICES, self.edited);
+        (options.overridden, options.preserved) = (paths(&self.overridden)?, paths(&self.preserved)?);
+        options.signature = word_for(&DemandWord::ALL, self.signature.signature);
+        options.keys = self.signature.keys.as_ref().map(named_text).transpose()?;
+        Ok(())
+    }
+
+    /// The options that a plan file has.
+    pub(super) fn of_plan(options: &PlanOptions) -> Result<Self, PlanFileError> {
+        let paths = |field, paths: &[String]| {
+            let path = |text: &String| {
+                object_path(text).map_err(|_| PlanFileError::Field { field, value: text.clone() })
+            };
+            paths.iter().map(path).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            no_undo: options.no_undo,
+            undo_dir: options.undo_dir.as_ref().map(PathBuf::from),
+            undo_format: meant_by(&UNDO_FORMATS, "undo_format", options.undo_format.as_deref())?,
+            edited: meant_by(&CHOICES, "edited", options.edited.as_deref())?,
+            overridden: paths("override", &options.overridden)?,
+            preserved: paths("preserve", &options.preserved)?,
+            signature: SignatureOptions {
+                signature: meant_by(&DemandWord::ALL, "signature", options.signature.as_deref())?,
+                keys: options.keys.as_ref().map(PathBuf::from),
+            },
+        })
+    }
+}
+
+/// A path of a root as a plan file has it.
+fn path_text(path: &ObjectPath) -> Result<String, String> {
+    let text = str::from_utf8(path.as_bytes()).map(str::to_owned);
+    text.map_err(|_| format!("a plan file cannot name {path}, which is no UTF-8"))
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::change::{application, backout, change};
+use super::change::{application, backout, change, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, NoteOption, VerbOptions};
+use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::set::SetOptions;
 use crate::arguments::{ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
@@ -19,12 +20,14 @@ const USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R 
 #[derive(clap::Parser)]
 struct PlanArgs {
     /// Plan the removal of applied patches instead
-    #[arg(long, conflicts_with_all = ["depot", "all_or_nothing", "withdrawn", "no_requires", "exclude"])]
+    #[arg(long, conflicts_with_all = ["depot", "all_or_nothing", "withdrawn", "no_requires", "exclude", "save_plan", "plan_file"])]
     remove: bool,
     #[command(flatten)]
     choices: ApplyingOptions,
     #[command(flatten)]
     set: SetOptions,
+    #[command(flatten)]
+    plan_file: PlanFileOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
     /// Refuse what needs a procedure script to be run
@@ -44,7 +47,7 @@ struct PlanArgs {
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PlanArgs = parse(call, USAGE)?;
-    let changing = ChangeOptions {
+    let mut changing = ChangeOptions {
         dry_run: true,
         wait: None,
         note: NoteOption::default(),
@@ -57,7 +60,12 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
         backout(call, &changing, None, ids)
     } else {
-        application(call, &changing, (args.choices, args.set), args.patches)
+        let (choices, set, operands) = (args.choices, args.set, args.patches);
+        let asked = AskedPlan { changing, choices, set, operands };
+        let (asked, plan_file) = args.plan_file.settle(asked, "add", USAGE)?;
+        changing = asked.changing;
+        let request = application(call, &changing, (asked.choices, asked.set), asked.operands);
+        with_plan_file(request, plan_file)
     };
     change::<PlanArgs>(call, USAGE, &args.common, &changing, request)
 }

@@ -1,8 +1,11 @@
 //! `patchadm update`: apply the patches that a machine lacks.
 
+use std::path::PathBuf;
+
 use super::analyze::choice::{AnalysisChoice, AnalysisOptions};
-use super::change::{change, update};
+use super::change::{change, update, with_plan_file};
 use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
+use super::plan_file::{AskedPlan, PlanFileOptions};
 use crate::arguments::parse;
 use crate::arguments::set::SetOptions;
 use crate::call::Invocation;
@@ -22,6 +25,8 @@ struct UpdateArgs {
     choices: ApplyingOptions,
     #[command(flatten)]
     set: SetOptions,
+    #[command(flatten)]
+    plan_file: PlanFileOptions,
     /// Change nothing, and end with 66 if a patch is missing
     #[arg(long)]
     check: bool,
@@ -38,11 +43,18 @@ struct UpdateArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let UpdateArgs { mut changing, choices, set, check, reboot_code, common, words } = parse(call, USAGE)?;
+    let args: UpdateArgs = parse(call, USAGE)?;
+    let UpdateArgs { changing, choices, set, plan_file, check, reboot_code, common, words } = args;
+    let operands = words.into_iter().map(PathBuf::from).collect();
+    let asked = AskedPlan { changing, choices, set, operands };
+    let (asked, plan_file) = plan_file.settle(asked, "update", USAGE)?;
+    let AskedPlan { mut changing, choices, set, operands } = asked;
+    let words: Vec<String> = operands.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let missing = missing(call, &words)?;
     changing.dry_run |= check;
     let codes = EndCodes { is_check: check, tells_reboot: reboot_code };
     let request = update(call, &changing, (choices, set), missing, codes);
+    let request = with_plan_file(request, plan_file);
     change::<UpdateArgs>(call, USAGE, &common, &changing, request)
 }
 

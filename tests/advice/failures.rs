@@ -16,6 +16,7 @@ use crate::scenario::{Scenario, is_root};
 pub(super) const ROWS: &[Row] = &[
     ("Failure::OwnedByRoot", owned_by_root),
     ("Failure::NoDepot", no_depot),
+    ("Failure::Plan", plan_that_does_not_hold),
     ("LockError::Held", lock_held),
     ("ScriptError::Locked", lock_held),
     ("Failure::Script", script),
@@ -41,6 +42,19 @@ fn no_depot() {
     assert!(said.contains("no depot is named"), "{said}");
     assert!(last_line(&said).ends_with("with -M."), "{said}");
     stage.run("update -R @ROOT@ -M delivered").ok();
+}
+
+/// The plan is made anew, and holds.
+fn plan_that_does_not_hold() {
+    let stage = stage();
+    let save = "plan -R @ROOT@ --save-plan plan.json delivered/100-01";
+    stage.run(save).ok();
+    stage.file("/opt/ACMEweb/bin/httpd", "edited\n");
+    let carry_out = "add -R @ROOT@ --plan plan.json";
+    let said = stage.run(carry_out).fails(10);
+    assert!(last_line(&said).starts_with("Make the plan anew with --save-plan"), "{said}");
+    stage.run(&save.replace("--save-plan", "--edited replace --save-plan")).ok();
+    stage.run(carry_out).ok();
 }
 
 /// A directory with an index, and the command that checks it.

@@ -229,6 +229,7 @@ pub const TARGETS: &[Target] = &[
     target("undo_manifest", records::undo_manifest, JSON),
     target("history", records::history, JSON),
     target("depot_index", records::depot_index, JSON),
+    target("plan_file", records::plan_file, JSON),
     target("seen_depots", records::seen_depots, JSON),
     target(
         "depot_flags",

@@ -6,6 +6,8 @@ use patchadm_changeset::format::journal::{HEAD, Journal, JournalEntry, JournalHe
 use patchadm_changeset::format::manifest::{Manifest, decode, encode};
 use patchadm_core::database::history;
 use patchadm_core::depot::{DepotFlags, DepotIndex, SeenDepots};
+use patchadm_core::format::plan_differences::PlanDifferences;
+use patchadm_core::format::plan_file::PlanFile;
 use patchadm_core::http::Address;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::patch::PatchId;
@@ -91,6 +93,13 @@ pub fn history(input: &[u8]) {
 pub fn depot_index(input: &[u8]) {
     let Ok(index) = DepotIndex::parse(input) else { return };
     assert_eq!(DepotIndex::parse(&index.write()).unwrap(), index);
+}
+
+pub fn plan_file(input: &[u8]) {
+    let Ok(plan) = PlanFile::parse(input) else { return };
+    let text = plan.text().unwrap();
+    assert_eq!(PlanFile::parse(&text).unwrap(), plan);
+    assert_eq!(PlanDifferences::between(&plan, &plan), None);
 }
 
 pub fn seen_depots(input: &[u8]) {

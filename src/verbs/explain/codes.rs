@@ -74,7 +74,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "None of the packages of the patch is installed in the version that it is for."
             "Nothing: the patch is not for this root."
         10 [Edited DamagedInput Restricted NoRights NotFound Dependency NotApplicable Script Unfinished Usage]
-            "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced."
+            "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced; or a plan file does not hold any more."
             "Read the message; for edited files choose with --edited, --override or --preserve."
         12 [Script] "A signal ended a script of the patch; what had begun was undone."
             "Look into the log for what the script said."

@@ -2,3 +2,5 @@
 
 pub mod ledger;
 pub mod objects_file;
+pub mod plan_differences;
+pub mod plan_file;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::depots::DepotError;
+use super::plan_file::PlanFault;
 use super::scripts::failure::ScriptFailure;
 use crate::database::archive::ArchiveError;
 use crate::database::ledger::LedgerFault;
@@ -123,6 +124,9 @@ pub enum Failure {
     /// A file that was named (admin file, response file) is not there or makes no sense.
     #[error("{0}")]
     BadFile(String),
+    /// A plan file cannot be used, or does not hold any more.
+    #[error(transparent)]
+    Plan(Box<PlanFault>),
     /// A procedure script says no.
     #[error("{0}")]
     Script(ScriptFailure),
@@ -140,6 +144,12 @@ pub enum Failure {
 impl From<DepotError> for Failure {
     fn from(error: DepotError) -> Self {
         Self::Depot(Box::new(error))
+    }
+}
+
+impl From<PlanFault> for Failure {
+    fn from(fault: PlanFault) -> Self {
+        Self::Plan(Box::new(fault))
     }
 }
 

@@ -26,6 +26,7 @@ mod new_database;
 pub mod packages;
 pub mod patches;
 pub mod path_check;
+pub mod plan_file;
 pub mod publish;
 pub mod queries;
 pub mod recover;

@@ -446,6 +446,20 @@ pub enum ObjectProblem {
     LinkSource(ObjectPath),
 }
 
+impl Reason {
+    /// The verdict on a patch that `command` leaves out for this reason.
+    pub fn verdict(&self, command: Command) -> &'static str {
+        match self {
+            Self::AlreadyApplied(_) => "already-applied",
+            Self::LaterRevision(_) | Self::InSet(SetReason::LaterInSet(_)) => "superseded",
+            Self::InSet(SetReason::ContainedInSet(_)) => "obsoleted",
+            Self::Obsoleted { .. } if command == Command::Patchadd => "obsoleted",
+            Self::NotInstalled(_) => "not-applicable",
+            _ => "refused",
+        }
+    }
+}
+
 impl Refusal {
     /// The exit code of the command.
     pub fn code(&self) -> u8 {

@@ -8,6 +8,7 @@ use super::request::{ApplyOutcome, ApplyRequest};
 use super::wanted::{PatchChoice, WantedPatches};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::{Command, Reason};
+use crate::resolve::SetVerdict;
 use crate::sign::Demand;
 use patchadm_svr4::patch::{PatchId, PatchList};
 
@@ -21,6 +22,8 @@ pub(in crate::operation::patches) struct ChosenPatches {
     pub(in crate::operation::patches) because: BTreeMap<String, String>,
     /// All of them are one transaction, or nothing is done.
     pub(in crate::operation::patches) all_or_nothing: bool,
+    /// The verdicts on what was not chosen.
+    pub(in crate::operation::patches) left_out: Vec<SetVerdict>,
 }
 
 /// A patch that was chosen.
@@ -60,8 +63,8 @@ impl ChosenPatches {
             unread.extend(operands.iter().map(untried));
             operands.clear();
         }
-        let Self { void, because, all_or_nothing, .. } = self;
-        let choice = PatchChoice::InOrder { void, because, all_or_nothing };
+        let Self { void, because, all_or_nothing, left_out, .. } = self;
+        let choice = PatchChoice::InOrder { void, because, all_or_nothing, left_out };
         WantedPatches { operands, unread, choice }
     }
 }

@@ -10,6 +10,7 @@ mod chosen;
 mod combined;
 mod gather;
 mod input;
+mod made_plan;
 mod operands;
 mod planning;
 mod rehearse;
@@ -28,13 +29,16 @@ pub(super) use chosen::{ChosenPatch, ChosenPatches, ChosenSource};
 pub(super) use operands::{ApplyOperand, is_set};
 pub(super) use wanted::{PatchChoice, WantedPatches};
 
+use crate::format::plan_differences::PlanDifferences;
 use input::ApplyInput;
+use made_plan::made_plan;
 use rehearse::rehearse_all;
 use runs::apply_all;
 use together::{apply_together, rehearse_together};
 use wanted::OrderedPatches;
 
 use crate::operation::failure::Failure;
+use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, must_agree, must_have_database, shown_to_anybody, without_lock,
 };
@@ -59,7 +63,7 @@ pub(super) fn apply_read(
     caller: &Caller<'_>,
     locked: &dyn Fn(&Session<'_>) -> Result<(), Failure>,
 ) -> Result<AppliedPatchSet, Failure> {
-    if wanted.operands.is_empty() {
+    if wanted.operands.is_empty() && !request.plan_file.is_made() {
         return Ok(AppliedPatchSet::default());
     }
     let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
@@ -76,6 +80,7 @@ pub(super) fn apply_read(
     locked(&session)?;
     must_agree(root, |_| false)?;
     let ordered = wanted.ordered(&session.ground)?;
+    rehearse_for_plan(&session.ground, request, (wanted, &ordered), caller)?;
     let session = session.taking_for(ordered.because);
     let input = ApplyInput::of(&session.ground, request, &ordered.void, caller)?;
     let apply = if ordered.is_together { apply_together } else { apply_all };
@@ -99,10 +104,60 @@ fn plan_read(
     let ground = ground.for_who_may()?;
     let plan_all = || {
         must_agree(root, |_| false)?;
-        let OrderedPatches { operands, void, is_together, resolution, .. } = wanted.ordered(&ground)?;
-        let rehearse = if is_together { rehearse_together } else { rehearse_all };
-        let patches = rehearse(ApplyInput::of(&ground, request, &void, caller)?, &operands)?;
-        Ok(AppliedPatchSet { report: ApplyReport { patches, ..ApplyReport::default() }, resolution })
+        let ordered = wanted.ordered(&ground)?;
+        let patches = rehearsed(&ground, request, &ordered, caller)?;
+        settle_plan_file(&ground, request, (wanted, &ordered), &patches)?;
+        let report = ApplyReport { patches, ..ApplyReport::default() };
+        Ok(AppliedPatchSet { report, resolution: ordered.resolution })
     };
     without_lock(root, plan_all)
+}
+
+/// What would become of the patches.
+fn rehearsed(
+    ground: &RootAndPolicy,
+    request: &ApplyRequest,
+    ordered: &OrderedPatches<'_>,
+    caller: &Caller<'_>,
+) -> Result<Vec<ApplyOutcome>, Failure> {
+    let rehearse = if ordered.is_together { rehearse_together } else { rehearse_all };
+    rehearse(ApplyInput::of(ground, request, &ordered.void, caller)?, &ordered.operands)
+}
+
+/// Plans all patches before the first of them is applied, where a plan file is to be saved or held to.
+fn rehearse_for_plan(
+    ground: &RootAndPolicy,
+    request: &ApplyRequest,
+    (wanted, ordered): (&WantedPatches, &OrderedPatches<'_>),
+    caller: &Caller<'_>,
+) -> Result<(), Failure> {
+    if !request.plan_file.is_made() {
+        return Ok(());
+    }
+    let rehearsal = ApplyRequest { dry_run: true, ..request.clone() };
+    let patches = rehearsed(ground, &rehearsal, ordered, caller)?;
+    settle_plan_file(ground, request, (wanted, ordered), &patches)
+}
+
+/// Refuses a plan that is not the one of the file it has to be, and saves it where that was asked for.
+fn settle_plan_file(
+    ground: &RootAndPolicy,
+    request: &ApplyRequest,
+    (wanted, ordered): (&WantedPatches, &OrderedPatches<'_>),
+    patches: &[ApplyOutcome],
+) -> Result<(), Failure> {
+    let asked = &request.plan_file;
+    if !asked.is_made() {
+        return Ok(());
+    }
+    let plan = made_plan(ground, asked, (wanted, ordered), patches)?;
+    if let Some(expected) = &asked.expected
+        && let Some(differences) = PlanDifferences::between(&expected.plan, &plan)
+    {
+        return Err(PlanFault::Differs { path: expected.path.clone(), differences }.into());
+    }
+    if let Some(path) = &asked.save {
+        save_plan(path, &plan)?;
+    }
+    Ok(())
 }

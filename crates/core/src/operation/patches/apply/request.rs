@@ -6,6 +6,7 @@ use super::signatures::SignatureRequest;
 use crate::operation::failure::Failure;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::plan_file::PlanFileRequest;
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
 use crate::policy::Edited;
@@ -44,6 +45,8 @@ pub struct ApplyRequest {
     pub conversation: bool,
     /// Which scripts run, and how.
     pub scripts: PatchScriptRequest,
+    /// What is done with a plan file.
+    pub plan_file: PlanFileRequest,
 }
 
 /// The outcome of one patch.

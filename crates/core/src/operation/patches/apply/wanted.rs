@@ -7,7 +7,7 @@ use super::request::ApplyOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::patches::decision::resolved;
 use crate::operation::session::RootAndPolicy;
-use crate::resolve::{Offer, Resolution, SetRequest};
+use crate::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 use patchadm_svr4::patch::PatchList;
 
 /// Patches that were read.
@@ -28,6 +28,8 @@ pub(in crate::operation::patches) enum PatchChoice {
         because: BTreeMap<String, String>,
         /// All of them are one transaction, or nothing is done.
         all_or_nothing: bool,
+        /// The verdicts on what was not chosen.
+        left_out: Vec<SetVerdict>,
     },
     /// What the resolver takes for the root as it is under its lock. The offers are those of the patches, in their order.
     Resolve { offers: Vec<Offer>, request: SetRequest },
@@ -46,15 +48,19 @@ pub(super) struct OrderedPatches<'w> {
 impl WantedPatches {
     /// One patch that is no set.
     pub(in crate::operation::patches) fn one(operand: ApplyOperand) -> Self {
-        let choice =
-            PatchChoice::InOrder { void: PatchList::new(), because: BTreeMap::new(), all_or_nothing: false };
+        let choice = PatchChoice::InOrder {
+            void: PatchList::new(),
+            because: BTreeMap::new(),
+            all_or_nothing: false,
+            left_out: Vec::new(),
+        };
         Self { operands: vec![operand], unread: Vec::new(), choice }
     }
 
     /// Decides for a root as it is now.
     pub(super) fn ordered(&self, ground: &RootAndPolicy) -> Result<OrderedPatches<'_>, Failure> {
         let (offers, request) = match &self.choice {
-            PatchChoice::InOrder { void, because, all_or_nothing } => {
+            PatchChoice::InOrder { void, because, all_or_nothing, .. } => {
                 return Ok(OrderedPatches {
                     operands: self.operands.iter().collect(),
                     void: void.clone(),
@@ -74,5 +80,18 @@ impl WantedPatches {
             is_together: request.all_or_nothing,
             resolution: Some(resolution),
         })
+    }
+
+    /// The verdicts on the patches that do not go in, whether that was decided before the root was locked or after.
+    pub(super) fn left_out<'a>(
+        &'a self,
+        ordered: &'a OrderedPatches<'_>,
+    ) -> impl Iterator<Item = &'a SetVerdict> {
+        let before: &[SetVerdict] = match &self.choice {
+            PatchChoice::InOrder { left_out, .. } => left_out,
+            PatchChoice::Resolve { .. } => &[],
+        };
+        let after = ordered.resolution.iter().flat_map(|resolution| &resolution.verdicts);
+        before.iter().chain(after).filter(|verdict| verdict.outcome != SetOutcome::Planned)
     }
 }

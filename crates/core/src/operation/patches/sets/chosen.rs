@@ -2,7 +2,7 @@
 
 use super::fetch::{FetchedPatch, FetchedPatches};
 use crate::operation::patches::apply::{ApplyOperand, ChosenPatch, ChosenPatches, ChosenSource};
-use crate::resolve::{Offer, Resolution, SetRequest};
+use crate::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
 
 /// Returns the patches to be applied: those that were fetched, or read before; none where all were asked for and one was
 /// not. The first offers are those of `operands`.
@@ -31,5 +31,7 @@ pub(super) fn chosen(
         patches.extend(source.map(|source| ChosenPatch { id: offer.id.clone(), source }));
     }
     let (void, because) = (resolution.void(), resolution.because());
-    ChosenPatches { patches, void, because, all_or_nothing: choices.all_or_nothing }
+    let is_left_out = |verdict: &&SetVerdict| verdict.outcome != SetOutcome::Planned;
+    let left_out = resolution.verdicts.iter().filter(is_left_out).cloned().collect();
+    ChosenPatches { patches, void, because, all_or_nothing: choices.all_or_nothing, left_out }
 }

@@ -1,0 +1,247 @@
+//! In what a plan that was made anew differs from one that a file holds.
+//!
+//! Everything is compared but where a patch was read. Of an object, patch or option only what differs is told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::plan_file::PlanFile;
+
+/// So many differences are told.
+const TOLD: usize = 20;
+
+/// The longest value that is told as it is, in characters.
+const LONGEST_VALUE: usize = 200;
+
+/// The differences between two plans: the first twenty, and how many there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanDifferences {
+    first: Vec<PlanDifference>,
+    count: usize,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PlanDifference {
+    /// What it is about: a path, a patch, an option.
+    subject: String,
+    /// What the file says.
+    then: String,
+    /// What it is now.
+    now: String,
+}
+
+impl PlanDifferences {
+    /// Compares the plan of a file with the same plan made anew; `None` where they are the same.
+    pub fn between(file: &PlanFile, now: &PlanFile) -> Option<Self> {
+        let (then, now) = (subjects(file), subjects(now));
+        let place: BTreeMap<&str, &Value> = now.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let known: BTreeMap<&str, &Value> = then.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let mut differences = Self { first: Vec::new(), count: 0 };
+        for (subject, value) in &then {
+            let found = place.get(subject.as_str()).copied().unwrap_or(&Value::Null);
+            differences.compare(subject, value, found);
+        }
+        for (subject, value) in now.iter().filter(|(subject, _)| !known.contains_key(subject.as_str())) {
+            differences.compare(subject, &Value::Null, value);
+        }
+        (differences.count > 0).then_some(differences)
+    }
+
+    fn compare(&mut self, subject: &str, then: &Value, now: &Value) {
+        if then == now {
+            return;
+        }
+        self.count += 1;
+        if self.first.len() < TOLD {
+            let (then, now) = shown(then, now);
+            self.first.push(PlanDifference { subject: subject.to_owned(), then, now });
+        }
+    }
+}
+
+impl fmt::Display for PlanDifferences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = if self.count > self.first.len() {
+            format!(", of which these are the first {}", self.first.len())
+        } else {
+            String::new()
+        };
+        let plural = if self.count == 1 { "" } else { "s" };
+        write!(f, "{} difference{plural}{more}", self.count)?;
+        for PlanDifference { subject, then, now } in &self.first {
+            write!(f, "\n{subject}: planned with {then}, now {now}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is compared, each with a name of its own.
+fn subjects(plan: &PlanFile) -> Vec<(String, Value)> {
+    let mut all = Subjects::default();
+    all.add("the root".to_owned(), &plan.root);
+    all.add("the verb".to_owned(), &plan.command);
+    if let Value::Object(options) = value(&plan.options) {
+        for (name, value) in options {
+            all.add(format!("option {name}"), &value);
+        }
+    }
+    for patch in &plan.patches {
+        let compared = serde_json::json!({
+            "sha256": patch.sha256, "verdict": patch.verdict, "reason": patch.reason,
+        });
+        all.add(format!("patch {}", patch.id), &compared);
+    }
+    let order: Vec<&str> = plan.patches.iter().map(|patch| patch.id.as_str()).collect();
+    all.add("the order of the patches".to_owned(), &order.join(" "));
+    for id in &plan.applied {
+        all.add(format!("applied patch {id}"), &"applied");
+    }
+    for found in &plan.found {
+        all.add(found.path.clone(), &found.state);
+    }
+    for change in &plan.changes {
+        let mut compared = value(&change.state);
+        match &mut compared {
+            Value::Object(fields) => {
+                fields.insert("action".to_owned(), value(&change.action));
+            }
+            other => *other = value(&change.action),
+        }
+        all.add(format!("{} (by {} in {})", change.path, change.patch, change.package), &compared);
+    }
+    for record in &plan.records {
+        let sha256 = record.sha256.as_deref().unwrap_or("written by the run");
+        all.add(format!("{} (a record)", record.path), &sha256);
+    }
+    for (place, script) in plan.scripts.iter().enumerate() {
+        all.add(format!("script {}", place + 1), script);
+    }
+    all.named
+}
+
+/// Values by names, of which none comes twice.
+#[derive(Default)]
+struct Subjects {
+    named: Vec<(String, Value)>,
+    times: BTreeMap<String, usize>,
+}
+
+impl Subjects {
+    fn add(&mut self, name: String, of: &impl Serialize) {
+        let times = self.times.entry(name.clone()).or_default();
+        *times += 1;
+        let name = if *times == 1 { name } else { format!("{name} #{times}") };
+        self.named.push((name, value(of)));
+    }
+}
+
+/// The value as JSON has it.
+fn value(of: &impl Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or(Value::Null)
+}
+
+/// Both values in words; of objects the fields that differ.
+fn shown(then: &Value, now: &Value) -> (String, String) {
+    let (Value::Object(old), Value::Object(new)) = (then, now) else { return (word(then), word(now)) };
+    let differs = |name: &&String| old.get(*name) != new.get(*name);
+    let names: Vec<&String> = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))).collect();
+    let names: Vec<&String> = names.into_iter().filter(differs).collect();
+    let fields = |of: &serde_json::Map<String, Value>| {
+        let fields = names.iter().map(|name| field(name, of.get(*name).unwrap_or(&Value::Null)));
+        fields.collect::<Vec<_>>().join(", ")
+    };
+    (fields(old), fields(new))
+}
+
+/// A field with its name; permission bits as people write them.
+fn field(name: &str, value: &Value) -> String {
+    match (name, value.as_u64()) {
+        ("mode", Some(mode)) => format!("mode {mode:04o}"),
+        _ => format!("{name} {}", word(value)),
+    }
+}
+
+/// A value in one short word or a few.
+fn word(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "nothing".to_owned(),
+        Value::String(text) if text.is_empty() => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| field(name, value));
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    };
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return format!("{}...", text.chars().take(16).collect::<String>());
+    }
+    if text.chars().count() <= LONGEST_VALUE || value.is_object() {
+        return text;
+    }
+    format!("{}...", text.chars().take(LONGEST_VALUE).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::plan_file::{FoundObject, PlanOptions, PlannedPatch};
+
+    fn plan() -> PlanFile {
+        let mut plan = PlanFile::new("add".to_owned(), PlanOptions::default());
+        plan.patches.push(PlannedPatch {
+            id: "100-01".to_owned(),
+            source: Some("/a".to_owned()),
+            sha256: Some("a".repeat(64)),
+            verdict: "planned".to_owned(),
+            reason: String::new(),
+        });
+        plan
+    }
+
+    fn told(now: &PlanFile) -> String {
+        PlanDifferences::between(&plan(), now).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_same_plan_from_elsewhere_is_the_same() {
+        let mut now = plan();
+        now.patches[0].source = Some("/b".to_owned());
+        assert_eq!(PlanDifferences::between(&plan(), &now), None);
+    }
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let mut now = plan();
+        now.patches[0].sha256 = Some("b".repeat(64));
+        assert_eq!(
+            told(&now),
+            "1 difference\npatch 100-01: planned with sha256 aaaaaaaaaaaaaaaa..., now sha256 bbbbbbbbbbbbbbbb..."
+        );
+        let mut now = plan();
+        now.options.no_undo = true;
+        now.applied.push("7-01".to_owned());
+        assert_eq!(
+            told(&now),
+            "2 differences\noption no_undo: planned with no, now yes\n\
+             applied patch 7-01: planned with nothing, now applied"
+        );
+    }
+
+    #[test]
+    fn the_first_twenty_are_told_and_all_are_counted() {
+        let mut now = plan();
+        let many = (0..23).map(|number| FoundObject { path: format!("/x{number:02}"), state: None });
+        now.found.extend(many);
+        now.applied.extend((0..23).map(|number| format!("{}-01", number + 200)));
+        let told = told(&now);
+        assert!(told.starts_with("23 differences, of which these are the first 20\n"), "{told}");
+        assert_eq!(told.lines().count(), 21);
+    }
+}

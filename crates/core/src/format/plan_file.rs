@@ -1,0 +1,378 @@
+//! Plan files (patchadm-plan(5)): what a command found and would do, as one JSON object.
+//!
+//! A file is whole or refused: its size is limited before it is read, its schema is looked at first, and nothing in it that
+//! names a patch, a path or a digest is believed before it has that form. What it says of a root is not checked here: it is
+//! compared with a plan made anew (`plan_differences`).
+
+use serde::{Deserialize, Serialize};
+
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::PatchId;
+
+/// The schema of a plan file.
+pub const SCHEMA: &str = "patchadm-plan/1";
+
+/// The largest plan file that is read or written, in bytes: 64 MiB.
+pub const LARGEST_PLAN: usize = 64 << 20;
+
+/// The verdict on a patch that goes in.
+pub const PLANNED: &str = "planned";
+
+/// A plan as a file holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    schema: String,
+    /// The marker of the root; `None` for a root that was never changed.
+    pub root: Option<String>,
+    /// The verb that carries it out: `add` or `update`.
+    pub command: String,
+    /// What was asked for.
+    pub options: PlanOptions,
+    /// The patches: those that go in, in their order, then the others.
+    pub patches: Vec<PlannedPatch>,
+    /// The ids of the patches that are applied.
+    pub applied: Vec<String>,
+    /// The objects and `pkginfo` files concerned, as they are before anything is done.
+    pub found: Vec<FoundObject>,
+    /// What happens to objects, patch by patch.
+    pub changes: Vec<PlannedChange>,
+    /// The records that are written, with digests that do not depend on the date.
+    pub records: Vec<PlannedRecord>,
+    /// The scripts that run, in their order.
+    pub scripts: Vec<PlannedScriptRun>,
+}
+
+/// What was asked for, in the words of the options.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanOptions {
+    /// The operands; paths are absolute.
+    pub operands: Vec<String>,
+    /// The depot (`-M`).
+    pub depot: Option<String>,
+    /// `--no-undo`.
+    pub no_undo: bool,
+    /// `--undo-dir`.
+    pub undo_dir: Option<String>,
+    /// `--undo-format`.
+    pub undo_format: Option<String>,
+    /// `--edited`.
+    pub edited: Option<String>,
+    /// `--override`, each.
+    #[serde(rename = "override")]
+    pub overridden: Vec<String>,
+    /// `--preserve`, each.
+    #[serde(rename = "preserve")]
+    pub preserved: Vec<String>,
+    /// `--signature`.
+    pub signature: Option<String>,
+    /// `--keys`.
+    pub keys: Option<String>,
+    /// `--engine`.
+    pub engine: Option<String>,
+    /// `--script-timeout`, in seconds.
+    pub script_timeout: Option<u64>,
+    /// `--no-scripts`.
+    pub no_scripts: bool,
+    /// `--all-or-nothing`.
+    pub all_or_nothing: bool,
+    /// `--withdrawn`.
+    pub withdrawn: bool,
+    /// `--no-requires`.
+    pub no_requires: bool,
+    /// `--exclude`, each.
+    pub exclude: Vec<String>,
+}
+
+/// A patch of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedPatch {
+    /// Its id.
+    pub id: String,
+    /// Where it was read; not compared.
+    pub source: Option<String>,
+    /// The SHA-256 of the archive, of a directory that of its sorted list of files; `None` of what was not read.
+    pub sha256: Option<String>,
+    /// `planned`, or how it is left out.
+    pub verdict: String,
+    /// Why it is left out, or for whom it is taken.
+    pub reason: String,
+}
+
+/// An object before anything is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoundObject {
+    /// Where, from the top of the root.
+    pub path: String,
+    /// What is there; `None` for nothing.
+    pub state: Option<RecordedState>,
+}
+
+/// What a patch does to an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedChange {
+    /// The patch.
+    pub patch: String,
+    /// The package.
+    pub package: String,
+    /// Where, from the top of the root.
+    pub path: String,
+    /// `add`, `replace`, `delete`, `attributes` or `remove-directory`.
+    pub action: String,
+    /// What is there afterwards, as far as the plan says it; `None` for nothing.
+    pub state: Option<PlannedState>,
+}
+
+/// An object as a plan makes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedState {
+    /// File type; `None` where it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<RecordedType>,
+    /// Permission bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// Numeric owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// Numeric group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// Bytes of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The System V sum of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cksum: Option<u16>,
+    /// The target of a link, or the file that is copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Major and minor number of a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<(u32, u32)>,
+}
+
+/// A record that is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedRecord {
+    /// Where, from the top of the root.
+    pub path: String,
+    /// The SHA-256 of its new content without dates; `None` where it goes, moves, or is known only to the run.
+    pub sha256: Option<String>,
+}
+
+/// A script that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedScriptRun {
+    /// The patch.
+    pub patch: String,
+    /// The package; `None` for a script of the patch itself.
+    pub package: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// The reason why a plan file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFileError {
+    /// More than [`LARGEST_PLAN`] bytes.
+    #[error("it is larger than {LARGEST_PLAN} bytes")]
+    TooLarge,
+    /// Not JSON of this form.
+    #[error("it is no plan file: {0}")]
+    Form(#[from] serde_json::Error),
+    /// Another schema.
+    #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
+    Schema(String),
+    /// A field that cannot be as it is.
+    #[error("its {field} is not valid: <{value}>")]
+    Field {
+        /// The name of the field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// What is read first.
+#[derive(Deserialize)]
+struct Head {
+    schema: String,
+}
+
+impl PlanFile {
+    /// Creates the plan of a verb without anything in it.
+    pub fn new(command: String, options: PlanOptions) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            root: None,
+            command,
+            options,
+            patches: Vec::new(),
+            applied: Vec::new(),
+            found: Vec::new(),
+            changes: Vec::new(),
+            records: Vec::new(),
+            scripts: Vec::new(),
+        }
+    }
+
+    /// Reads a plan file.
+    pub fn parse(text: &[u8]) -> Result<Self, PlanFileError> {
+        if text.len() > LARGEST_PLAN {
+            return Err(PlanFileError::TooLarge);
+        }
+        let Head { schema } = serde_json::from_slice(text)?;
+        if schema != SCHEMA {
+            return Err(PlanFileError::Schema(schema));
+        }
+        let plan: Self = serde_json::from_slice(text)?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Formats the plan, with a newline at its end.
+    pub fn text(&self) -> Result<Vec<u8>, PlanFileError> {
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        if text.len() > LARGEST_PLAN { Err(PlanFileError::TooLarge) } else { Ok(text) }
+    }
+
+    /// Refuses names that are none.
+    fn check(&self) -> Result<(), PlanFileError> {
+        must_be("command", &self.command, |word| matches!(word, "add" | "update"))?;
+        if let Some(root) = &self.root {
+            must_be("root", root, |text| is_hex(text, 16))?;
+        }
+        for patch in &self.patches {
+            if patch.verdict == PLANNED {
+                must_be("id of a patch", &patch.id, is_id)?;
+            }
+            if let Some(sha256) = &patch.sha256 {
+                must_be("sha256 of a patch", sha256, |text| is_hex(text, 64))?;
+            }
+        }
+        for id in &self.applied {
+            must_be("id of an applied patch", id, is_id)?;
+        }
+        let records = self.records.iter();
+        for sha256 in records.filter_map(|record| record.sha256.as_ref()) {
+            must_be("sha256 of a record", sha256, |text| is_hex(text, 64))?;
+        }
+        let found = self.found.iter().map(|found| &found.path);
+        let changed = self.changes.iter().map(|change| &change.path);
+        let recorded = self.records.iter().map(|record| &record.path);
+        for path in found.chain(changed).chain(recorded) {
+            must_be("path", path, is_path)?;
+        }
+        Ok(())
+    }
+}
+
+fn must_be(field: &'static str, value: &str, is_one: impl Fn(&str) -> bool) -> Result<(), PlanFileError> {
+    if is_one(value) {
+        return Ok(());
+    }
+    Err(PlanFileError::Field { field, value: value.chars().take(100).collect() })
+}
+
+fn is_id(text: &str) -> bool {
+    PatchId::new(text).is_ok()
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && ObjectPath::new(&decode(text)).is_ok()
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> PlanFile {
+        let mut plan = PlanFile::new("add".to_owned(), PlanOptions::default());
+        plan.root = Some("0123456789abcdef".to_owned());
+        plan.patches.push(PlannedPatch {
+            id: "100-01".to_owned(),
+            source: Some("/p/100-01".to_owned()),
+            sha256: Some("a".repeat(64)),
+            verdict: PLANNED.to_owned(),
+            reason: String::new(),
+        });
+        plan.found.push(FoundObject { path: "/opt/x".to_owned(), state: None });
+        plan
+    }
+
+    /// The text of the plan with one thing changed.
+    fn edited(from: &str, to: &str) -> Vec<u8> {
+        let text = String::from_utf8(plan().text().unwrap()).unwrap();
+        assert!(text.contains(from), "{text}");
+        text.replacen(from, to, 1).into_bytes()
+    }
+
+    #[test]
+    fn a_plan_is_read_as_it_was_written() {
+        let text = plan().text().unwrap();
+        assert_eq!(PlanFile::parse(&text).unwrap(), plan());
+        assert!(text.starts_with(
+            b"{\"schema\":\"patchadm-plan/1\",\"root\":\"0123456789abcdef\",\"command\":\"add\""
+        ));
+    }
+
+    #[test]
+    fn what_was_cut_or_is_something_else_is_no_plan() {
+        let text = plan().text().unwrap();
+        for end in [0, 1, 40, text.len() - 2] {
+            assert!(matches!(PlanFile::parse(&text[..end]), Err(PlanFileError::Form(_))), "{end}");
+        }
+        let deep = [b"{\"schema\":\"patchadm-plan/1\",\"x\":".to_vec(), b"[".repeat(10_000)].concat();
+        for other in [&b"null"[..], b"[]", b"hello", b"\xff", &deep] {
+            assert!(matches!(PlanFile::parse(other), Err(PlanFileError::Form(_))));
+        }
+        let unknown =
+            PlanFile::parse(&edited("\"applied\"", "\"more\":1,\"applied\"")).unwrap_err().to_string();
+        assert!(unknown.starts_with("it is no plan file: unknown field `more`"), "{unknown}");
+    }
+
+    #[test]
+    fn another_schema_is_named_before_anything_else_is_looked_at() {
+        for schema in ["patchadm-plan/0", "patchadm-plan/2", "patchadm-depot/1"] {
+            let text = format!("{{\"schema\":\"{schema}\",\"what\":[1,2]}}");
+            let error = PlanFile::parse(text.as_bytes()).unwrap_err().to_string();
+            assert_eq!(error, format!("its schema is <{schema}>, and this program reads patchadm-plan/1"));
+        }
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let zeros = "a".repeat(64);
+        for (from, to, said) in [
+            ("100-01", "../x", "its id of a patch is not valid: <../x>"),
+            ("100-01", "-R", "its id of a patch is not valid: <-R>"),
+            ("\"/opt/x\"", "\"opt/x\"", "its path is not valid: <opt/x>"),
+            ("\"/opt/x\"", "\"/opt/../x\"", "its path is not valid: </opt/../x>"),
+            ("0123456789abcdef", "../../../../../x", "its root is not valid: <../../../../../x>"),
+            (zeros.as_str(), "aa", "its sha256 of a patch is not valid: <aa>"),
+            ("\"add\"", "\"remove\"", "its command is not valid: <remove>"),
+        ] {
+            assert_eq!(PlanFile::parse(&edited(from, to)).unwrap_err().to_string(), said);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_looked_at() {
+        let large = vec![b' '; LARGEST_PLAN + 1];
+        assert!(matches!(PlanFile::parse(&large), Err(PlanFileError::TooLarge)));
+    }
+}

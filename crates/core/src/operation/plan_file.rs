@@ -1,0 +1,142 @@
+//! What a command does with a plan file: it saves one, or holds to one.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::plan_differences::PlanDifferences;
+use crate::format::plan_file::{LARGEST_PLAN, PlanFile, PlanFileError, PlanOptions};
+use patchadm_rootfs::{Dir, RootError};
+use patchadm_svr4::package::Mode;
+
+/// Whose leftovers are beside a plan file.
+const PROGRAM: &str = "patchadm-plan";
+
+/// Nobody else reads what will be done to a root.
+const OWN: u32 = 0o600;
+
+/// What is done with a plan file.
+#[derive(Clone, Debug, Default)]
+pub struct PlanFileRequest {
+    /// The verb that carries the plan out.
+    pub command: &'static str,
+    /// What was asked for, as the file says it.
+    pub options: PlanOptions,
+    /// Where the plan is saved, before anything is done.
+    pub save: Option<PathBuf>,
+    /// The plan that has to hold.
+    pub expected: Option<Arc<ExpectedPlan>>,
+}
+
+impl PlanFileRequest {
+    /// Tells whether there is anything to do.
+    pub(in crate::operation) fn is_made(&self) -> bool {
+        self.save.is_some() || self.expected.is_some()
+    }
+}
+
+/// A plan that was read from a file.
+#[derive(Clone, Debug)]
+pub struct ExpectedPlan {
+    /// The file.
+    pub path: PathBuf,
+    /// What it holds.
+    pub plan: PlanFile,
+}
+
+/// Why a plan file cannot be used, or the plan in it not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFault {
+    /// It cannot be read.
+    #[error("plan file {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        error: io::Error,
+    },
+    /// It is none.
+    #[error("plan file {}: {error}", path.display())]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: PlanFileError,
+    },
+    /// It cannot be written.
+    #[error("plan file {} cannot be written: {error}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        error: RootError,
+    },
+    /// A patch has no digest.
+    #[error("a plan file cannot name {}: {error}", path.display())]
+    Source {
+        /// The patch.
+        path: PathBuf,
+        /// The error.
+        error: io::Error,
+    },
+    /// The plan made anew is another one.
+    #[error("plan file {} does not hold any more: {differences}", path.display())]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// In what.
+        differences: PlanDifferences,
+    },
+}
+
+impl PlanFault {
+    /// Tells whether the plan is a good one that does not hold any more.
+    pub fn is_difference(&self) -> bool {
+        matches!(self, Self::Differs { .. })
+    }
+
+    /// The next step; empty where nothing helps.
+    pub fn way_on(&self) -> &'static str {
+        match self {
+            Self::Differs { .. } => {
+                "Make the plan anew with --save-plan, and look at it before it is carried out with --plan."
+            }
+            Self::Bad { .. } => "Make the plan anew with --save-plan.",
+            Self::Unreadable { .. } => "Name a file that --save-plan made.",
+            Self::Unwritable { .. } => "Name a file in a directory that is there and can be written.",
+            Self::Source { .. } => "",
+        }
+    }
+}
+
+/// Reads a plan from a file.
+pub fn read_plan(path: &Path) -> Result<ExpectedPlan, PlanFault> {
+    let unreadable = |error| PlanFault::Unreadable { path: path.to_owned(), error };
+    let bad = |error| PlanFault::Bad { path: path.to_owned(), error };
+    let text = read_file(path).map_err(unreadable)?;
+    let plan = PlanFile::parse(&text).map_err(bad)?;
+    Ok(ExpectedPlan { path: path.to_owned(), plan })
+}
+
+/// Reads a file, and no more of it than shows that it is too large.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    let mut text = Vec::new();
+    File::open(path)?.take(LARGEST_PLAN as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Writes a plan to a file, whole or not at all.
+pub(in crate::operation) fn save_plan(path: &Path, plan: &PlanFile) -> Result<(), PlanFault> {
+    let unwritable = |error| PlanFault::Unwritable { path: path.to_owned(), error };
+    let text = plan.text().map_err(|error| PlanFault::Bad { path: path.to_owned(), error })?;
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default();
+    let dir = Dir::of_host(above).map_err(unwritable)?;
+    let written = dir.replace_file(PROGRAM, name.as_bytes(), &text, Mode::of(OWN)).and_then(|()| dir.sync());
+    written.map_err(unwritable)
+}
