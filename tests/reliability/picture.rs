@@ -37,8 +37,12 @@ impl Picture {
         let alike = exact.iter().map(|(path, columns)| (path.clone(), alike(root, path, columns)));
         let mut alike: BTreeMap<String, String> = alike.collect();
         let outside = root.with_file_name(OUTSIDE);
-        if outside.exists() {
-            for (path, columns) in Tree::of(&outside, &[]).objects() {
+        if outside.is_dir() {
+            // Before the journal is published nobody knows of the new archive there, which says by its name that it is none yet.
+            let is_archive = |path: &str| !path.ends_with(".tmp");
+            for (path, columns) in
+                Tree::of(&outside, &[]).objects().iter().filter(|(path, _)| is_archive(path))
+            {
                 let name = format!("outside {}", without_run(path));
                 let content =
                     if columns[0] == "100000" { archive(&outside.join(path)) } else { String::new() };
