@@ -64,15 +64,15 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         Failure::DepotMemory { .. } => ExitCause::DamagedRecord,
         Failure::Depot(error) => of_depot(error),
         Failure::Policy(PolicyError::NotTheHosts(_)) => ExitCause::UntrustedRoot,
-        Failure::Policy(_)
+        Failure::Plan(fault) if fault.is_difference() => ExitCause::Edited,
+        Failure::Plan(_)
+        | Failure::Policy(_)
         | Failure::OwnedByRoot(_)
         | Failure::NoDepot
         | Failure::BadId(_)
         | Failure::BackoutDirectory { .. }
         | Failure::BadFile(_) => ExitCause::Usage,
         Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
-        Failure::Plan(fault) if fault.is_difference() => ExitCause::Edited,
-        Failure::Plan(_) => ExitCause::Usage,
         Failure::Declined => ExitCause::Signal,
     }
 }
