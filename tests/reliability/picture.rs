@@ -39,7 +39,7 @@ impl Picture {
         let outside = root.with_file_name(OUTSIDE);
         if outside.is_dir() {
             // Before the journal is published nobody knows of the new archive there, which says by its name that it is none yet.
-            let is_archive = |path: &str| !path.ends_with(".tmp");
+            let is_archive = |path: &str| path.strip_suffix(".tmp").is_none();
             for (path, columns) in
                 Tree::of(&outside, &[]).objects().iter().filter(|(path, _)| is_archive(path))
             {
