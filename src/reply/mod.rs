@@ -1,7 +1,7 @@
 //! The answer of a command: one value, the faces that render it, and the exit code.
 //!
 //! A command hands back a `Reply`. Its report is printed as text, for people and for scripts that read it, or with
-//! `--json` as one document; commands that speak while they work print that part themselves. [`page`] is a face for a
+//! `--json` as one document; commands that speak while they work print that part themselves. The page is a face for a
 //! browser, written to a file.
 
 pub(crate) mod advice;

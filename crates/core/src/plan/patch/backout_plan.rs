@@ -9,7 +9,7 @@ use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::foreign;
 use super::handing_down::TakenRecords;
 use super::interrupted;
-use super::later::{Among, ListedPatches, chains_of, changed_elsewhere};
+use super::later::{Among, ListedPatches, changed_elsewhere};
 use super::middle::chains::{Chains, Run};
 use super::patch_plan::{self, PackagePlan, PatchPlan};
 use super::restore::{Restoring, restore};
@@ -53,6 +53,13 @@ struct GoingPackage<'a> {
     by_script: BTreeSet<ObjectPath>,
     /// What patches that stay take over of parameters and record files.
     taken: BTreeMap<PatchId, TakenRecords>,
+}
+
+impl<'a> GoingPackage<'a> {
+    fn chains(&self) -> Chains<'a> {
+        let manifests = self.patches.iter().filter_map(|(id, archive)| Some((*id, archive.manifest?)));
+        self.listed.chains(&manifests.collect())
+    }
 }
 
 impl<'a> Backout<'a> {
@@ -130,14 +137,9 @@ impl<'a> Backout<'a> {
             patches.push((&patch.id, archive));
         }
         let first = self.going.first().ok_or(Reason::NotApplied)?;
-        let among = self.among(&first.id);
-        if patches.len() > 1 {
-            // Between packages the order of application may differ.
-            let list = among.applied(package)?.list;
-            let place = |id: &PatchId| list.iter().position(|other| other == id);
-            patches.sort_by_cached_key(|(id, _)| std::cmp::Reverse(place(id)));
-        }
-        let mut before = RecordsBefore::of(&among, package, self.now)?;
+        let mut before = RecordsBefore::of(&self.among(&first.id), package, self.now)?;
+        // Between packages the order of application may differ.
+        patches.sort_by_cached_key(|(id, _)| std::cmp::Reverse(before.listed.place(id)));
         let (mut parts, mut by_script) = (Vec::new(), BTreeSet::new());
         for (id, archive) in &patches {
             let params = before.back_out(id, archive)?;
@@ -153,8 +155,7 @@ impl<'a> Backout<'a> {
             by_script.extend(part.by_own_scripts());
             parts.push(part);
         }
-        let RecordsBefore { changes, taken, .. } = before;
-        let listed = among.listed(package)?;
+        let RecordsBefore { listed, changes, taken, .. } = before;
         Ok((GoingPackage { package, patches, listed, by_script, taken }, parts, changes))
     }
 
@@ -168,7 +169,7 @@ impl<'a> Backout<'a> {
     ) -> Result<(), Reason> {
         let mut all = Vec::new();
         for going in packages {
-            all.push((going, self.chains(going)?));
+            all.push((going, going.chains()));
         }
         let told = all.iter().flat_map(|(_, chains)| chains.leaving());
         changed_elsewhere(told, &self.options.elsewhere)?;
@@ -190,13 +191,6 @@ impl<'a> Backout<'a> {
             self.taking_over(going).keep_edited(draft, chains)?;
         }
         Ok(())
-    }
-
-    fn chains(&self, going: &GoingPackage<'a>) -> Result<Chains<'a>, Reason> {
-        let Some(first) = self.going.last() else { return Ok(Chains::of(Vec::new())) };
-        let list = self.among(&first.id).applied(going.package)?.list;
-        let manifests = going.patches.iter().filter_map(|(id, archive)| Some((*id, archive.manifest?)));
-        Ok(chains_of(going.package, &list, &self.ids(), &manifests.collect(), &self.options.later))
     }
 
     fn judge(&self, package: &PkgInst, chains: &Chains<'_>, has_scripts: bool) -> Result<(), Reason> {

@@ -24,7 +24,7 @@ pub(super) struct RecordsBefore<'a> {
     package: &'a PkgInst,
     separator: &'a str,
     /// Its patches.
-    listed: ListedPatches<'a>,
+    pub(super) listed: ListedPatches<'a>,
     /// What it records of those that are there still.
     applied: PatchRecords,
     /// The package after the patches that went so far.
@@ -43,7 +43,8 @@ impl<'a> RecordsBefore<'a> {
             packages.map(|(name, installed)| (name.clone(), installed.clone())).into_iter().collect();
         let inventory = Inventory { packages, ..Inventory::default() };
         let root = ProjectedRoot::new(inventory, Touched::default(), now.timestamp());
-        let (applied, listed) = (among.applied(package)?, among.listed(package)?);
+        let applied = among.applied(package)?;
+        let listed = ListedPatches::of(package, &applied.list, &among.going, among.known);
         let (changes, taken) = (Vec::new(), BTreeMap::new());
         Ok(Self { package, separator: among.separator, listed, applied, root, changes, taken })
     }

@@ -46,7 +46,7 @@ impl<'a> Among<'a> {
     }
 
     /// The patches of a package, and which of them stay.
-    pub(super) fn listed(&self, package: &PkgInst) -> Result<ListedPatches<'a>, Reason> {
+    fn listed(&self, package: &PkgInst) -> Result<ListedPatches<'a>, Reason> {
         Ok(ListedPatches::of(package, &self.applied(package)?.list, &self.going, self.known))
     }
 
@@ -61,7 +61,7 @@ impl<'a> Among<'a> {
         'a: 'm,
     {
         let manifests = BTreeMap::from([(self.id, manifest)]);
-        Ok(chains_of(package, &self.applied(package)?.list, &self.going, &manifests, self.known))
+        Ok(self.listed(package)?.chains(&manifests))
     }
 
     /// A package and what stands against handing something on in it.
@@ -110,6 +110,20 @@ impl<'a> ListedPatches<'a> {
     pub(super) fn later(&self, id: &PatchId) -> Later<'a> {
         let after = self.0.iter().skip_while(|other| other.id != *id).skip(1);
         after.filter(|other| other.stays).map(|other| (other.id.clone(), other.manifest)).collect()
+    }
+
+    /// The place of a patch in their order.
+    pub(super) fn place(&self, id: &PatchId) -> Option<usize> {
+        self.0.iter().position(|other| other.id == *id)
+    }
+
+    /// Their chains, from the first that goes; `manifests` are those of the patches that go.
+    pub(super) fn chains(&self, manifests: &BTreeMap<&PatchId, &'a Manifest>) -> Chains<'a> {
+        let patch = |one: &ListedPatch<'a>| {
+            let manifest = if one.stays { one.manifest } else { manifests.get(&one.id).copied() };
+            ChainPatch { id: one.id.clone(), manifest, goes: !one.stays }
+        };
+        Chains::of(self.0.iter().skip_while(|one| one.stays).map(patch).collect())
     }
 }
 
@@ -187,24 +201,6 @@ pub fn may_leave(
         all.iter().try_for_each(|(package, chains)| among.judged(package, chains, options)?.refuse())
     };
     ask().map_err(|reason: Reason| reason.shown(inventory).of(Command::Patchrm, id))
-}
-
-/// The chains of a package with this list of patches, of which `going` go; `manifests` are theirs, `known` those of the
-/// later ones.
-pub(super) fn chains_of<'m>(
-    package: &PkgInst,
-    list: &PatchList,
-    going: &BTreeSet<&PatchId>,
-    manifests: &BTreeMap<&PatchId, &'m Manifest>,
-    known: &'m LaterManifests,
-) -> Chains<'m> {
-    let patch = |id: &PatchId| {
-        let goes = going.contains(id);
-        let later = || known.get(&(package.clone(), id.to_string()));
-        let manifest = if goes { manifests.get(id).copied() } else { later() };
-        ChainPatch { id: id.clone(), manifest, goes }
-    };
-    Chains::of(list.iter().skip_while(|id| !going.contains(id)).map(patch).collect())
 }
 
 /// Whether a patch with this manifest made something that a later one may have objects below without having its path: a

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo};
 use super::backout_records::RecordsBefore;
 use super::handing_down::TakenRecords;
-use super::later::{Among, chains_of};
+use super::later::Among;
 use super::middle::chains::{Chains, Link};
 use super::middle::rewrite::{Rewriting, RewrittenUndo};
 use crate::format::ledger::SNAPSHOT;
@@ -76,14 +76,12 @@ fn heirs(
     mut archives: Vec<&BackoutArchive<'_>>,
     now: &Now,
 ) -> Result<BTreeSet<PatchId>, Reason> {
-    let list = among.applied(package)?.list;
-    let place = |archive: &&BackoutArchive<'_>| list.iter().position(|id| id == archive.patch);
-    archives.sort_by_key(|archive| std::cmp::Reverse(place(archive)));
-    let manifests = archives.iter().filter_map(|archive| Some((archive.patch, archive.manifest?))).collect();
-    let chains = chains_of(package, &list, &among.going, &manifests, among.known);
+    let mut before = RecordsBefore::of(among, package, now)?;
+    archives.sort_by_cached_key(|archive| std::cmp::Reverse(before.listed.place(archive.patch)));
+    let manifests = archives.iter().filter_map(|archive| Some((archive.patch, archive.manifest?)));
+    let chains = before.listed.chains(&manifests.collect());
     let of_paths = chains.heirs().into_keys().filter_map(|at| chains.order.get(at));
     let mut heirs: BTreeSet<PatchId> = of_paths.map(|patch| patch.id.clone()).collect();
-    let mut before = RecordsBefore::of(among, package, now)?;
     for archive in archives {
         before.back_out(archive.patch, archive)?;
     }

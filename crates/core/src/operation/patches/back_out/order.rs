@@ -25,7 +25,7 @@ pub(super) fn dependents_first(
     }
     ids.sort_by_key(|id| std::cmp::Reverse(places.get(id).copied()));
     ids = latest_run_first(&RecordView::live(&ground.root), applied, ids);
-    in_order(ids, |id| (Some(id.clone()), needed_by(applied, id)))
+    in_order(ids, |id| needed_by(applied, id))
 }
 
 /// The patches that require `id`: for the order of removal they are what has to go first.

@@ -6,19 +6,17 @@ use patchadm_svr4::patch::PatchId;
 
 /// Puts what must go first before what waits for it; otherwise the given order stays. In a cycle too: the rules of each
 /// patch then say what is in the way.
-pub(super) fn in_order<T>(items: Vec<T>, needs: impl Fn(&T) -> (Option<PatchId>, Vec<PatchId>)) -> Vec<T> {
-    let relations: Vec<_> = items.iter().map(&needs).collect();
+pub(super) fn in_order(ids: Vec<PatchId>, needs: impl Fn(&PatchId) -> Vec<PatchId>) -> Vec<PatchId> {
     let mut revisions: HashMap<&str, Vec<(usize, &PatchId)>> = HashMap::new();
-    for (place, (id, _)) in relations.iter().enumerate() {
-        if let Some(id) = id {
-            revisions.entry(id.base()).or_default().push((place, id));
-        }
+    for (place, id) in ids.iter().enumerate() {
+        revisions.entry(id.base()).or_default().push((place, id));
     }
     // For each patch how many come before it, and the ones that wait for it.
-    let mut waits = vec![0_usize; relations.len()];
-    let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); relations.len()];
-    for (place, (_, required)) in relations.iter().enumerate() {
+    let mut waits = vec![0_usize; ids.len()];
+    let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); ids.len()];
+    for (place, id) in ids.iter().enumerate() {
         let of_base = |needed: &PatchId| revisions.get(needed.base()).cloned().unwrap_or_default();
+        let required = needs(id);
         let providers = required.iter().flat_map(|needed| {
             of_base(needed).into_iter().filter(|(_, id)| id.contains(needed)).map(|(other, _)| other)
         });
@@ -30,11 +28,11 @@ pub(super) fn in_order<T>(items: Vec<T>, needs: impl Fn(&T) -> (Option<PatchId>,
     }
     let mut ready: BTreeSet<usize> = (0..waits.len()).filter(|place| waits[*place] == 0).collect();
     let mut rest: BTreeSet<usize> = (0..waits.len()).collect();
-    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
-    let mut ordered = Vec::with_capacity(items.len());
+    let mut ids: Vec<Option<PatchId>> = ids.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(ids.len());
     while let Some(place) = ready.pop_first().or_else(|| rest.first().copied()) {
         rest.remove(&place);
-        ordered.extend(items[place].take());
+        ordered.extend(ids[place].take());
         for later in &waiting[place] {
             waits[*later] -= 1;
             if waits[*later] == 0 && rest.contains(later) {
@@ -51,14 +49,13 @@ mod tests {
 
     fn ordered(patches: &[(&str, &[&str])]) -> Vec<String> {
         let id = |text: &str| PatchId::new(text).unwrap();
-        let items: Vec<_> = patches
+        let required: HashMap<PatchId, Vec<PatchId>> = patches
             .iter()
             .map(|(own, required)| (id(own), required.iter().map(|r| id(r)).collect()))
             .collect();
-        let sorted = in_order(items, |(own, required): &(PatchId, Vec<PatchId>)| {
-            (Some(own.clone()), required.clone())
-        });
-        sorted.into_iter().map(|(own, _)| own.to_string()).collect()
+        let ids = patches.iter().map(|(own, _)| id(own)).collect();
+        let sorted = in_order(ids, |own| required[own].clone());
+        sorted.into_iter().map(|own| own.to_string()).collect()
     }
 
     #[test]
