@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
 /// The number of lines from which names are found by an index.
@@ -31,10 +32,19 @@ pub struct Params {
     /// allocation for every value would cost more than the reading.
     names: String,
     values: Vec<u8>,
-    /// The parameters in the order of the file; a removed one leaves a gap.
-    lines: Vec<Option<StoredParam>>,
-    /// The positions of each name, once there are many.
-    index: HashMap<Box<str>, Vec<usize>>,
+    /// The parameters in the order of the file.
+    lines: Vec<Line>,
+    /// The first and the last position of the names with each hash, once there are many. Lists of many are cloned for
+    /// every patch of a package, so nothing in here has memory of its own.
+    index: HashMap<u64, Positions>,
+    hasher: RandomState,
+}
+
+/// The first and the last position of names with one hash.
+#[derive(Clone, Copy, Debug)]
+struct Positions {
+    first: usize,
+    last: usize,
 }
 
 /// The ranges of a parameter's name and value in the concatenations.
@@ -42,6 +52,15 @@ pub struct Params {
 struct StoredParam {
     name: Range<usize>,
     value: Range<usize>,
+}
+
+/// A position in the file.
+#[derive(Clone, Debug)]
+struct Line {
+    /// The parameter; a removed one leaves a gap.
+    stored: Option<StoredParam>,
+    /// The next position of a name with the same hash.
+    next: Option<usize>,
 }
 
 impl Params {
@@ -55,13 +74,30 @@ impl Params {
         let lines = (text.len() / USUAL_LINE + 1).min(MOST_ROOM);
         let values = Vec::with_capacity(text.len().min(lines * USUAL_LINE));
         let names = String::with_capacity(lines * USUAL_NAME);
-        Self { names, values, lines: Vec::with_capacity(lines), index: HashMap::new() }
+        let mut params = Self { names, values, lines: Vec::with_capacity(lines), ..Self::default() };
+        params.reserve_index(lines);
+        params
+    }
+
+    /// Creates an empty list with memory reserved for as much as `other` holds.
+    pub fn with_room_of(other: &Self) -> Self {
+        let names = String::with_capacity(other.names.len());
+        let (values, lines) = (Vec::with_capacity(other.values.len()), Vec::with_capacity(other.lines.len()));
+        let mut params = Self { names, values, lines, ..Self::default() };
+        params.reserve_index(other.lines.len());
+        params
+    }
+
+    /// Reserves memory for the index of so many lines.
+    fn reserve_index(&mut self, lines: usize) {
+        if lines > INDEXED {
+            self.index.reserve(lines);
+        }
     }
 
     /// Returns the value of `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let line = self.lines.get(self.first(name)?)?.as_ref()?;
-        self.values.get(line.value.clone())
+        self.value_at(self.first(name)?)
     }
 
     /// Returns the value of `name` as text: bytes that are not UTF-8 become U+FFFD, a missing value is empty.
@@ -73,7 +109,7 @@ impl Params {
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let Some(first) = self.first(name) else { return self.push(name, value) };
         let value = self.keep(value.as_ref());
-        if let Some(Some(line)) = self.lines.get_mut(first) {
+        if let Some(line) = self.lines.get_mut(first).and_then(|line| line.stored.as_mut()) {
             line.value = value;
         }
     }
@@ -83,58 +119,129 @@ impl Params {
         let start = self.names.len();
         self.names.push_str(name);
         let value = self.keep(value.as_ref());
-        self.lines.push(Some(StoredParam { name: start..self.names.len(), value }));
+        let stored = Some(StoredParam { name: start..self.names.len(), value });
+        self.lines.push(Line { stored, next: None });
         let place = self.lines.len() - 1;
-        if place > INDEXED {
-            self.index.entry(name.into()).or_default().push(place);
-        } else if place == INDEXED {
-            let names: Vec<(usize, Box<str>)> =
-                self.placed().map(|(place, name, _)| (place, Box::from(name))).collect();
-            for (place, name) in names {
-                self.index.entry(name).or_default().push(place);
-            }
+        if place >= INDEXED {
+            let unindexed = if place == INDEXED { 0 } else { place };
+            (unindexed..=place).for_each(|place| self.add_to_index(place));
+        }
+    }
+
+    /// Enters the name at a position, which is behind all positions in the index.
+    fn add_to_index(&mut self, place: usize) {
+        let Some(hash) = self.name_at(place).map(|name| self.hasher.hash_one(name)) else { return };
+        let positions = self.index.entry(hash).or_insert(Positions { first: place, last: place });
+        let last = std::mem::replace(&mut positions.last, place);
+        if let Some(line) = self.lines.get_mut(last).filter(|_| last != place) {
+            line.next = Some(place);
         }
     }
 
     /// Removes all parameters called `name`.
     pub fn remove(&mut self, name: &str) {
-        let places = if self.lines.len() > INDEXED {
-            self.index.remove(name).unwrap_or_default()
-        } else {
-            self.placed().filter(|(_, other, _)| *other == name).map(|(place, ..)| place).collect()
-        };
-        for place in places {
-            if let Some(line) = self.lines.get_mut(place) {
-                *line = None;
+        let mut place = self.first(name);
+        while let Some(at) = place {
+            if let Some(line) = self.lines.get_mut(at) {
+                line.stored = None;
             }
+            place = self.next(name, at);
         }
+        self.forget_gaps(self.hasher.hash_one(name));
+    }
+
+    /// Takes a hash out of the index that is left with gaps only, so that names that come and go do not gather there.
+    fn forget_gaps(&mut self, hash: u64) {
+        let mut place = self.index.get(&hash).map(|positions| positions.first);
+        while let Some(line) = place.and_then(|place| self.lines.get(place)) {
+            if line.stored.is_some() {
+                return;
+            }
+            place = line.next;
+        }
+        self.index.remove(&hash);
     }
 
     /// Returns names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.placed().map(|(_, name, value)| (name, value))
+        let line = |line: &Line| {
+            let StoredParam { name, value } = line.stored.clone()?;
+            Some((self.names.get(name)?, self.values.get(value)?))
+        };
+        self.lines.iter().filter_map(line)
+    }
+
+    /// Returns the same parameters in the order of `other`, then those that it lacks in their own. A name that comes
+    /// several times in `other` keeps its later values there; of a name that it lacks only the first one counts.
+    ///
+    /// ```
+    /// use patchadm_svr4::package::Params;
+    ///
+    /// let now: Params = [("VERSION", "2"), ("PKG", "ACMEshop"), ("NEW", "1")].into_iter().collect();
+    /// let before: Params = [("PKG", "x"), ("GONE", "x"), ("VERSION", "1")].into_iter().collect();
+    /// let expected: Params = [("PKG", "ACMEshop"), ("VERSION", "2"), ("NEW", "1")].into_iter().collect();
+    /// assert_eq!(now.in_order_of(&before), expected);
+    /// ```
+    #[must_use]
+    pub fn in_order_of(&self, other: &Self) -> Self {
+        let mut ordered = Self::with_room_of(self);
+        let mut taken = vec![false; self.lines.len()];
+        // Where both have much the same order, as before and after a patch, names are not looked up.
+        let is_each_once = self.lines.len() > INDEXED && self.lines.iter().all(|line| line.next.is_none());
+        let mut expected = 0;
+        for (name, value) in other.iter() {
+            let is_next = is_each_once && self.name_at(expected) == Some(name);
+            let Some(place) = (if is_next { Some(expected) } else { self.first(name) }) else { continue };
+            let is_taken = taken.get_mut(place).is_none_or(|taken| std::mem::replace(taken, true));
+            ordered.push(name, if is_taken { value } else { self.value_at(place).unwrap_or_default() });
+            expected = place + 1;
+        }
+        for place in (0..self.lines.len()).filter(|place| !taken.get(*place).is_some_and(|taken| *taken)) {
+            let (Some(name), Some(value)) = (self.name_at(place), self.value_at(place)) else { continue };
+            if is_each_once || ordered.first(name).is_none() {
+                ordered.push(name, value);
+            }
+        }
+        ordered
     }
 
     /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
-        self.lines.iter().all(Option::is_none)
+        self.lines.iter().all(|line| line.stored.is_none())
     }
 
-    /// The first place of `name`.
+    /// The first position of `name`.
     fn first(&self, name: &str) -> Option<usize> {
-        if self.lines.len() > INDEXED {
-            return self.index.get(name)?.first().copied();
+        if self.lines.len() <= INDEXED {
+            return (0..self.lines.len()).find(|place| self.name_at(*place) == Some(name));
         }
-        self.placed().find(|(_, other, _)| *other == name).map(|(place, ..)| place)
+        let first = self.index.get(&self.hasher.hash_one(name))?.first;
+        if self.name_at(first) == Some(name) { Some(first) } else { self.next(name, first) }
     }
 
-    /// Returns all parameters with their positions.
-    fn placed(&self) -> impl Iterator<Item = (usize, &str, &[u8])> {
-        let line = |(place, line): (usize, &Option<StoredParam>)| {
-            let StoredParam { name, value } = line.clone()?;
-            Some((place, self.names.get(name)?, self.values.get(value)?))
-        };
-        self.lines.iter().enumerate().filter_map(line)
+    /// The next position of `name` behind one of its hash.
+    fn next(&self, name: &str, place: usize) -> Option<usize> {
+        if self.lines.len() <= INDEXED {
+            return (place + 1..self.lines.len()).find(|place| self.name_at(*place) == Some(name));
+        }
+        let mut line = self.lines.get(place)?;
+        while let Some(place) = line.next {
+            if self.name_at(place) == Some(name) {
+                return Some(place);
+            }
+            line = self.lines.get(place)?;
+        }
+        None
+    }
+
+    /// The value at a position.
+    fn value_at(&self, place: usize) -> Option<&[u8]> {
+        self.values.get(self.lines.get(place)?.stored.as_ref()?.value.clone())
+    }
+
+    /// The name at a position.
+    fn name_at(&self, place: usize) -> Option<&str> {
+        self.names.get(self.lines.get(place)?.stored.as_ref()?.name.clone())
     }
 
     /// Appends a value to the concatenation and returns its range.
@@ -202,6 +309,11 @@ mod tests {
             for number in 0..count.min(100) {
                 assert_eq!(params.text(&format!("N{number}")), number.to_string(), "{count}");
             }
+            for _ in 0..3 {
+                params.remove("N7");
+                params.remove("N7");
+                params.push("N7", "between");
+            }
             params.remove("N7");
             params.set("N8", "new");
             params.push("N7", "back");
@@ -209,6 +321,33 @@ mod tests {
             assert_eq!(params.iter().filter(|(name, _)| *name == "N7").count(), 1, "{count}");
             (0..100).for_each(|number| params.remove(&format!("N{number}")));
             assert!(params.is_empty(), "{count}");
+        }
+    }
+
+    #[test]
+    fn few_and_many_take_the_order_of_another_list() {
+        for count in [3, INDEXED + 1, 3 * INDEXED] {
+            let name = |number: usize| format!("N{number}");
+            let now = |numbers: &mut dyn Iterator<Item = usize>| -> Params {
+                numbers.map(|number| (name(number), number.to_string())).collect()
+            };
+            let before: Params = (0..count).map(|number| (name(number), "old")).collect();
+            let straight = now(&mut (0..count));
+            assert_eq!(straight.in_order_of(&before), straight, "{count}");
+            assert_eq!(now(&mut (0..count).rev()).in_order_of(&before), straight, "{count}");
+            // What is new stands behind, what is gone is gone, and what came twice comes twice.
+            let mut changed = now(&mut (1..count + 2));
+            changed.push("N1", "again");
+            changed.push("N900", "a");
+            changed.push("N900", "b");
+            let mut twice = before.clone();
+            twice.push("N2", "older");
+            let mut expected = now(&mut (1..count));
+            expected.push("N2", "older");
+            expected.push(&name(count), count.to_string());
+            expected.push(&name(count + 1), (count + 1).to_string());
+            expected.push("N900", "a");
+            assert_eq!(shown(&changed.in_order_of(&twice)), shown(&expected), "{count}");
         }
     }
 
