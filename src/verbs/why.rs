@@ -169,7 +169,7 @@ fn no_id(word: &str) -> Stop {
 }
 
 fn delivered(path: &Path) -> anyhow::Result<Image> {
-    Ok(source::open(Origin::Path(path), Extent::BeforeObjects)?.1)
+    Ok(source::open(Origin::Path(path), Extent::Everything)?.1)
 }
 
 /// The id that a delivered patch names.

@@ -13,10 +13,14 @@ pub use detection::{
     Compression, ContainerError, ContainerFormat, OpenedContainer, SNIFFED, detect_format, open_container,
 };
 
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
+
 use patchadm_svr4::format::{compress, datastream};
 
 /// How many threads are worth having for work that each core can do a part of: at least 1. No result depends on it,
 /// only the time that it takes.
 fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+    static KNOWN: OnceLock<usize> = OnceLock::new();
+    *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from).min(8))
 }

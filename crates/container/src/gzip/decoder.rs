@@ -109,12 +109,20 @@ impl<R: Read> Members<R> {
         Ok(Some(member))
     }
 
-    /// Has as many members decoded as may be under way.
+    /// Has as many members decoded as may be under way. One that is the only one left is decoded here: threads would be
+    /// started for it alone.
     fn read_ahead(&mut self) -> io::Result<()> {
-        while self.behind.is_none() && self.under_way() < 2 * self.threads {
+        let mut ahead = Vec::new();
+        while self.behind.is_none() && self.under_way() + ahead.len() < 2 * self.threads {
             let header = read_header(&mut self.input)?;
-            let Some(member) = self.member(header)? else { return Ok(()) };
-            let threads = self.threads;
+            ahead.extend(self.member(header)?);
+        }
+        if let ([only], None, Some(_)) = (&ahead[..], &self.pool, &self.behind) {
+            self.content = Cursor::new(decode(&mut Inflater::default(), only)?);
+            return Ok(());
+        }
+        let threads = self.threads;
+        for member in ahead {
             let pool = self.pool.get_or_insert_with(|| {
                 InOrder::new(threads, || {
                     let mut inflater = Inflater::default();
@@ -139,7 +147,10 @@ impl<R: Read> Members<R> {
             }
             self.read_ahead()?;
             if self.under_way() == 0 {
-                return Ok(0);
+                if self.content.position() == self.content.get_ref().len() as u64 {
+                    return Ok(0);
+                }
+                continue;
             }
             let content = self.pool.as_mut().and_then(InOrder::answer);
             let content = content.ok_or_else(|| io::Error::other("a decompressing thread failed"))?;

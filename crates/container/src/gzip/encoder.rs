@@ -30,11 +30,14 @@ impl<F: FnMut(VerifiedMember) -> io::Result<()>> MemberOutput for F {
     }
 }
 
-/// Compresses what is written to it, and hands the members to `out` in their order.
+/// Compresses what is written to it, and hands the members to `out` in their order. A flush ends the member, so that what
+/// was written before it is read without decoding what follows.
 #[derive(Debug)]
 pub struct GzipEncoder<O> {
     out: O,
     chunk: Vec<u8>,
+    /// Whether a member was begun.
+    is_begun: bool,
     /// Started when there is more than one member.
     pool: Option<InOrder<Vec<u8>, io::Result<VerifiedMember>>>,
     threads: usize,
@@ -44,16 +47,13 @@ impl<O: MemberOutput> GzipEncoder<O> {
     /// Begins a file; nothing is written yet. Up to `threads` threads compress, with a few chunks under way for each.
     pub fn new(out: O, threads: usize) -> Self {
         let chunk = Vec::with_capacity(CHUNK);
-        Self { out, chunk, pool: None, threads: threads.max(1) }
+        Self { out, chunk, is_begun: false, pool: None, threads: threads.max(1) }
     }
 
     /// Ends the file, and gives back what the members were handed to.
     pub fn finish(mut self) -> io::Result<O> {
-        let last = std::mem::take(&mut self.chunk);
-        match &mut self.pool {
-            Some(pool) if !last.is_empty() => pool.ask(last),
-            Some(_) => {}
-            None => self.out.take(Worker::default().encode(last)?)?,
+        if !self.is_begun || !self.chunk.is_empty() {
+            self.end_member()?;
         }
         while self.pool.as_ref().is_some_and(|pool| pool.under_way() > 0) {
             self.take()?;
@@ -61,9 +61,23 @@ impl<O: MemberOutput> GzipEncoder<O> {
         Ok(self.out)
     }
 
+    /// Ends the member that is under way. Where no thread was started yet, it is compressed here and now.
+    fn end_member(&mut self) -> io::Result<()> {
+        let chunk = std::mem::take(&mut self.chunk);
+        self.is_begun = true;
+        match &mut self.pool {
+            Some(pool) => {
+                pool.ask(chunk);
+                Ok(())
+            }
+            None => self.out.take(Worker::default().encode(chunk)?),
+        }
+    }
+
     /// Hands a full chunk over.
     fn full(&mut self) -> io::Result<()> {
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+        self.is_begun = true;
         let threads = self.threads;
         let pool = self.pool.get_or_insert_with(|| {
             InOrder::new(threads, || {
@@ -92,7 +106,7 @@ impl<O: MemberOutput> Write for GzipEncoder<O> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        if self.chunk.is_empty() { Ok(()) } else { self.end_member() }
     }
 }
 

@@ -1,7 +1,7 @@
-//! gzip in members of equal length, so that several cores can work at one file.
+//! gzip in members of limited length, so that several cores can work at one file.
 //!
 //! RFC 1952 lets a gzip file be a sequence of members, and every gzip reads it as one. Ours are made of [`CHUNK`] bytes
-//! of content each (the last of fewer), and an extra field of each header (`FEXTRA`, subfield `PA`) says how many bytes
+//! of content each (the last of fewer, and one that a flush ended), and an extra field of each header (`FEXTRA`, subfield `PA`) says how many bytes
 //! the whole member has, so that a reader can cut the file into members without decoding them. Which thread does what
 //! has no influence on the bytes: the same content gives the same file.
 //!

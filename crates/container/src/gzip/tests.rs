@@ -59,6 +59,36 @@ fn every_gzip_reads_what_is_written_and_the_bytes_do_not_depend_on_the_threads()
 }
 
 #[test]
+fn a_flush_ends_the_member_and_what_is_before_it_is_read_without_what_follows() {
+    for (before, after) in [(100, 3000), (CHUNK, 1), (0, 9), (CHUNK + 5, 2 * CHUNK), (7, 0)] {
+        let (first, second) = (content(before), content(after));
+        let mut members = Vec::new();
+        let mut encoder = GzipEncoder::new(
+            |verified: VerifiedMember| {
+                members.push(verified.member);
+                Ok(())
+            },
+            2,
+        );
+        encoder.write_all(&first).unwrap();
+        encoder.flush().unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(&second).unwrap();
+        assert!(encoder.finish().is_ok());
+        assert!(decoded(&members.concat()).unwrap() == [&first[..], &second].concat(), "{before}");
+        let of_first = &members[..before.div_ceil(CHUNK)].concat();
+        let mut alone = vec![0; before];
+        if before > 0 {
+            let damaged = [&of_first[..], &HEAD, &u32::MAX.to_le_bytes()].concat();
+            GzipDecoder::new(&damaged[..]).unwrap().read_exact(&mut alone).unwrap();
+        }
+        assert!(alone == first, "{before}");
+        let expected = before.div_ceil(CHUNK) + after.div_ceil(CHUNK);
+        assert_eq!(members.len(), expected.max(1), "{before} and {after}");
+    }
+}
+
+#[test]
 fn what_cannot_be_compressed_fits() {
     let noise = content(6 * CHUNK);
     let content: Vec<u8> = noise.chunks(2).map(|two| two[0] ^ two[1] << 2).collect();

@@ -35,7 +35,7 @@ mod verify;
 pub use kept::{kept_manifest, known_manifest, lost, told, unbound_manifest};
 pub use outside::{OutsideAccess, OutsideRules};
 pub use patchadm_changeset::archive_file::{ArchiveStream, UnboundArchive};
-pub use verify::{DigestCheck, VerifiedArchive, must_have_size};
+pub use verify::{ArchiveAsWritten, DigestCheck, VerifiedArchive, must_have_size};
 
 /// The most bytes of a `remote` file that are read.
 const LARGEST_REMOTE: u64 = 64 << 10;
@@ -316,6 +316,11 @@ impl OpenArchive {
         Ok((digest, self.size))
     }
 
+    /// Returns another handle of the open file.
+    fn file(&self) -> Result<File, ArchiveError> {
+        self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))
+    }
+
     /// Returns the open file.
     pub fn into_file(self) -> File {
         self.file
@@ -333,8 +338,7 @@ impl OpenArchive {
 
     /// Reads the manifest without the objects, or returns `None` for an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
-        let file = self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))?;
-        Ok(UnboundArchive::new(file, self.shown.clone()).manifest()?)
+        Ok(UnboundArchive::new(self.file()?, self.shown.clone()).manifest()?)
     }
 
     /// Reads the pkgmap, the only statement of another program's archive about what it saves.

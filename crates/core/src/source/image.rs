@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::error::SourceProblem;
 use super::member::{MemberStamp, PackagePart};
 use crate::format::objects_file::ObjectsFile;
 use crate::sign::{Manifest, SignatureState, SignedFiles, Verdict};
 use patchadm_changeset::format::history::SignatureRecord;
-use patchadm_container::Compression;
+use patchadm_container::{Compression, ContainerFormat};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{PackagePath, Params, PkgInst};
@@ -22,6 +23,24 @@ pub enum Form {
     Tar(Option<Compression>),
     /// A zip archive or a jar.
     Zip,
+}
+
+impl Form {
+    /// The form of a file with this content in this compression. Refused is what is no source.
+    pub(super) fn of(
+        content: ContainerFormat,
+        compression: Option<Compression>,
+    ) -> Result<Self, SourceProblem> {
+        match (content, compression) {
+            (ContainerFormat::Datastream, compression) => Ok(Self::Datastream(compression)),
+            (ContainerFormat::Tar, compression) => Ok(Self::Tar(compression)),
+            (ContainerFormat::Zip, None) => Ok(Self::Zip),
+            (ContainerFormat::Unsupported(what), _) => {
+                Err(SourceProblem::Unsupported(format!("{what} compression")))
+            }
+            _ => Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
+        }
+    }
 }
 
 /// A patch, a package or several packages, as `Source::scan` found it.

@@ -43,7 +43,7 @@ pub use image::{Form, Hooks, Image, ImageSignature, PackageImage};
 pub use member::MemberStamp;
 pub use members::{FileSum, HeldDigests, HeldMembers};
 pub use objects::{ObjectHeader, Sink};
-pub use open::{Extent, Origin, open};
+pub use open::{Extent, Origin, open, open_descriptions};
 pub use patch_directory::{all_patches_in, directory_names, patches_in};
 pub use patch_macros::ImageMacrosError;
 pub use pipe::is_standard_input;
@@ -53,7 +53,7 @@ pub use wait::HeldSignals;
 use directory::SourceDirectory;
 use member::{Kind, PackagePart, SourceMember, Visit};
 use patchadm_svr4::package::is_room_for;
-use scan::Scan;
+use scan::{InformationLeft, Scan};
 use seal::{ReadBlock, Seal};
 
 /// What a plan, its inventory and the run take for an entry of a pkgmap at most, in bytes: 4,900 were measured of an apply.
@@ -185,27 +185,37 @@ impl Source {
         Ok(order)
     }
 
-    /// Reads a datastream until its objects begin.
-    fn scan_descriptions(&self) -> Result<Image, SourceError> {
+    /// Opens a datastream and reads it until its objects begin.
+    fn described(file: File, path: &Path) -> Result<(Self, Image), SourceError> {
+        let (seal, fail) = (Seal::default(), |problem| SourceError { path: path.to_owned(), problem });
+        let of_archive = |error| fail(SourceProblem::of_archive(error));
         let mut scan = Scan::new();
-        let walked = self.walk::<WalkEnd>(&mut |member, data| {
+        let mut outstanding = InformationLeft::default();
+        let patchadm_container::OpenedContainer { form, compression, reader } =
+            patchadm_container::open_container(Rewound::new(&file, &seal)).map_err(of_archive)?;
+        let form = Form::of(form, compression).map_err(fail)?;
+        if !matches!(form, Form::Datastream(_)) {
+            return Err(fail(SourceProblem::BadForm("it is no package datastream".to_owned())));
+        }
+        let mut visit = |member: &SourceMember, data: &mut dyn Read| {
             let inside = image::cut(member.path.as_bytes(), 1);
-            if member.kind != Kind::Directory
-                && inside.is_some_and(|(_, rest)| matches!(PackagePart::of(rest), PackagePart::Object(..)))
-            {
+            let is_object = |(_, rest): (_, &[u8])| matches!(PackagePart::of(rest), PackagePart::Object(..));
+            if member.kind != Kind::Directory && inside.is_some_and(is_object) {
                 return Err(WalkEnd::AtObjects);
             }
-            scan.take(member, data).map_err(|problem| WalkEnd::Failed(self.error(problem)))
-        });
-        match walked {
+            scan.take(member, data).map_err(|problem| WalkEnd::Failed(fail(problem)))?;
+            if outstanding.is_last(&member.path, &scan) { Err(WalkEnd::AtObjects) } else { Ok(()) }
+        };
+        match stream::walk(reader, &mut visit, &fail) {
             Ok(()) | Err(WalkEnd::AtObjects) => {}
             Err(WalkEnd::Failed(error)) => return Err(error),
         }
-        let image = scan.finish(&self.name(), self.form, &HashMap::new(), &|_| true);
-        let image = image.map_err(|problem| self.error(problem))?;
+        let source = Self { path: path.to_owned(), form, input: Input::File(file), seal };
+        let image = scan.finish(&source.name(), form, &HashMap::new(), &|_| true);
+        let image = image.map_err(|problem| source.error(problem))?;
         let checked = image.packages.iter().try_for_each(scan::check_information);
-        checked.map_err(|problem| self.error(problem))?;
-        Ok(image)
+        checked.map_err(|problem| source.error(problem))?;
+        Ok((source, image))
     }
 
     /// Refuses packages of so many entries that the memory to plan what is done with them cannot be had: whoever plans
@@ -294,15 +304,7 @@ fn is_address(path: &Path) -> bool {
 fn form_of(file: &File, seal: &Seal) -> Result<Form, SourceProblem> {
     let opened =
         patchadm_container::open_container(Rewound::new(file, seal)).map_err(SourceProblem::of_archive)?;
-    match (opened.form, opened.compression) {
-        (patchadm_container::ContainerFormat::Datastream, compression) => Ok(Form::Datastream(compression)),
-        (patchadm_container::ContainerFormat::Tar, compression) => Ok(Form::Tar(compression)),
-        (patchadm_container::ContainerFormat::Zip, None) => Ok(Form::Zip),
-        (patchadm_container::ContainerFormat::Unsupported(what), _) => {
-            Err(SourceProblem::Unsupported(format!("{what} compression")))
-        }
-        _ => Err(SourceProblem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
-    }
+    Form::of(opened.form, opened.compression)
 }
 
 /// A file read from its beginning, with a position of its own.

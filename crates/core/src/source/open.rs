@@ -27,8 +27,6 @@ pub enum Extent<'a> {
     /// Everything, without a look at the information files: of packages as `pkgtrans -i` leaves them only these
     /// descriptions are there.
     Unchecked,
-    /// What stands before the objects of a datastream that is known to be whole, as an undo archive by its digest.
-    BeforeObjects,
 }
 
 /// Opens a source and reads what it holds, apart from the content of its objects.
@@ -41,7 +39,12 @@ pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), S
         Extent::Everything => source.scan()?,
         Extent::Packages(wanted) => source.scan_only(wanted)?,
         Extent::Unchecked => source.describe(&|_| true)?,
-        Extent::BeforeObjects => source.scan_descriptions()?,
     };
     Ok((source, image))
+}
+
+/// Opens a datastream that is known to be whole, as an undo archive is by its digest, and reads what stands before its
+/// objects: no further than to the last information file that its pkgmap names. `path` is what messages call it.
+pub fn open_descriptions(file: File, path: &Path) -> Result<(Source, Image), SourceError> {
+    Source::described(file, path)
 }

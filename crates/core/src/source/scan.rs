@@ -8,6 +8,8 @@ use super::image::{Form, Hooks, Image, ImageSignature, PackageImage, cut};
 use super::member::{Kind, MemberStamp, PackagePart, SourceMember};
 use crate::format::objects_file::{OBJECTS, ObjectsFile};
 use crate::sign::{LARGEST_MANIFEST, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, is_of_manifest};
+use patchadm_changeset::archive_file as undo_archive;
+use patchadm_changeset::format::manifest as undo_manifest;
 use patchadm_svr4::format::deletes;
 use patchadm_svr4::format::params::{self, ParamFile};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
@@ -18,11 +20,42 @@ use patchadm_svr4::package::{ContentInfo, PackagePath, Params, PkgInst};
 /// The largest file that is held in memory, a pkgmap excepted: 16 MiB.
 const LARGEST_FILE: u64 = 16 << 20;
 
+/// The largest manifest of an undo archive and the largest archive of old records in it, which have a line or more for
+/// each object: 256 MiB.
+const LARGEST_OF_UNDO_ARCHIVE: u64 = undo_archive::LARGEST_MANIFEST;
+
 /// What all names and all files held in memory may take together: 1 GiB.
 const ROOM: u64 = 1 << 30;
 
 /// The directories that may stand above the pkginfo of a package: a patch, a package.
 const DEEPEST: usize = 2;
+
+/// Whether a file of `install/` is one in which an undo archive tells of each object.
+fn is_of_undo_archive(name: &[u8]) -> bool {
+    [undo_manifest::MANIFEST, undo_manifest::RECORDS].iter().any(|own| own.as_bytes() == name)
+}
+
+/// The information files that a datastream still has to show before its objects, by the pkgmaps in its table of contents.
+#[derive(Debug, Default)]
+pub(super) struct InformationLeft(Option<HashSet<Vec<u8>>>);
+
+impl InformationLeft {
+    /// Takes a member out that `scan` has taken in; whether it was the last one.
+    pub(super) fn is_last(&mut self, member: &PackagePath, scan: &Scan) -> bool {
+        let Some((directory, b"pkgmap")) = cut(member.as_bytes(), 1) else {
+            let left = self.0.as_mut();
+            return left.is_some_and(|left| left.remove(member.as_bytes()) && left.is_empty());
+        };
+        let Some(Some(bytes)) = scan.files.get(member) else { return false };
+        // What cannot be read is told when the whole is put together.
+        let entries = Pkgmap::parse(bytes).map(|pkgmap| pkgmap.entries).unwrap_or_default();
+        let files = entries.iter().filter(|entry| entry.is_information());
+        let paths = files.map(|entry| [directory, b"install/", entry.path.as_bytes()].concat());
+        let pkginfo = [directory, b"install/pkginfo"].concat();
+        self.0.get_or_insert_default().extend(paths.filter(|path| *path != pkginfo));
+        false
+    }
+}
 
 /// What has been seen so far.
 #[derive(Debug)]
@@ -142,6 +175,9 @@ impl Scan {
             let Some((directory, rest)) = cut(bytes, depth) else { break };
             match PackagePart::of(rest) {
                 PackagePart::Pkgmap => limit = Some(ROOM),
+                PackagePart::Install(name) if is_of_undo_archive(name) => {
+                    limit = limit.max(Some(LARGEST_OF_UNDO_ARCHIVE));
+                }
                 PackagePart::Pkginfo | PackagePart::Install(_) => limit = limit.max(Some(LARGEST_FILE)),
                 PackagePart::ClassArchive => self.class_archives.push(path.clone()),
                 PackagePart::Elsewhere if self.holds_manifests && is_of_manifest(rest) => {
@@ -306,7 +342,15 @@ impl Scan {
         match self.files.remove(&path) {
             None => Ok(None),
             Some(Some(bytes)) => Ok(Some(bytes)),
-            Some(None) => Err(SourceProblem::BadForm(format!("{path} is larger than the limit of 16 MiB"))),
+            Some(None) => {
+                let limit = if is_of_undo_archive(name.trim_start_matches("install/").as_bytes()) {
+                    LARGEST_OF_UNDO_ARCHIVE
+                } else {
+                    LARGEST_FILE
+                };
+                let reason = format!("{path} is larger than the limit of {} MiB", limit >> 20);
+                Err(SourceProblem::BadForm(reason))
+            }
         }
     }
 

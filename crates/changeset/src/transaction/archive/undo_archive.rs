@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
+use crate::archive_file::LARGEST_MANIFEST;
 use crate::format::manifest::{self, MANIFEST, Manifest, ManifestHeader, ObjectRecord, RECORDS};
 use crate::format::undo_digest::UndoDigest;
 use crate::plan::UndoArchive;
@@ -52,6 +53,7 @@ pub(crate) fn write(
     let ArchiveInput { root, digests, held, versions } = material;
     let pkginfo = params::write(&archive.pkginfo);
     let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
+    must_be_readable(&information).map_err(|reason| broken(archive, &reason))?;
     let (pkgmap, max_blocks) = pkgmap(archive, &information, &pkginfo)?;
     let largest = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).max();
     let Some(form) = CpioFormat::for_size(largest.unwrap_or_default()) else {
@@ -108,6 +110,15 @@ fn information(
         files.insert(RECORDS.to_owned(), records(&archive.records)?);
     }
     Ok(files)
+}
+
+/// Refuses information that nobody would read again.
+fn must_be_readable(information: &Information) -> Result<(), String> {
+    let too_large = information.iter().find(|(_, bytes)| bytes.len() as u64 > LARGEST_MANIFEST);
+    too_large.map_or(Ok(()), |(name, bytes)| {
+        let count = bytes.len();
+        Err(format!("its {name} would have {count} bytes, and no more than {LARGEST_MANIFEST} are read"))
+    })
 }
 
 /// Returns a manifest as text, with the digests of the staged objects filled in where it has none. Versions that a
@@ -213,6 +224,8 @@ impl OldObjects<'_> {
             directories.above(name.as_bytes(), &mut part).map_err(failed)?;
             part.write_member(&header, bytes).map_err(failed)?;
         }
+        // A backout reads the information of every archive before it asks for an object.
+        part.flush().map_err(failed)?;
         for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
             self.watch.check()?;
             let old = self.open(path, entry)?;

@@ -115,8 +115,9 @@ impl Write for VerifyingEncoder<'_> {
         }
     }
 
+    /// Lets what was written so far be read without what follows, where the format can.
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        if let Inner::Gzip(encoder) = &mut self.inner { encoder.flush() } else { Ok(()) }
     }
 }
 

@@ -23,22 +23,38 @@ pub struct VerifiedArchive {
     pub run: Option<String>,
 }
 
+/// An archive that a run of the root wrote, if its digest says so in the end.
+#[derive(Debug)]
+pub struct ArchiveAsWritten<D> {
+    /// The manifest; it is about this patch and package, and makes sense.
+    pub manifest: Manifest,
+    /// What was read beside it.
+    pub description: D,
+    /// The thread that computes the digest.
+    pub digesting: DigestCheck,
+}
+
 impl OpenArchive {
     /// Checks that the bytes are those written by the archive's run, by the digest in the ledger. They were decoded
     /// and compared then, so they need not be decoded again. Returns `None` if no line names the archive or it has no
     /// manifest; then only [`Self::verify`] can tell. A thread reads the bytes; wait for it ([`DigestCheck::wait`])
-    /// before doing anything.
-    pub fn as_written(&self) -> Result<Option<(Manifest, DigestCheck)>, ArchiveError> {
+    /// before doing anything. `describe` reads what stands before the objects meanwhile.
+    pub fn as_written<D>(
+        &self,
+        describe: impl FnOnce(File) -> Result<(Option<Manifest>, D), ArchiveError>,
+    ) -> Result<Option<ArchiveAsWritten<D>>, ArchiveError> {
         let Some(line) = self.line.as_ref().filter(|line| line.archive().is_some()) else { return Ok(None) };
-        let file = self.file.try_clone().map_err(|error| super::unreadable(&self.shown, &error))?;
-        let (shown, expected) = (self.shown.clone(), line.clone());
+        let (file, shown, expected) = (self.file()?, self.shown.clone(), line.clone());
         let digesting = DigestCheck(std::thread::spawn(move || must_be(&file, &shown, &expected)));
-        match self.manifest() {
-            Ok(Some(manifest)) => match self.accepts(&manifest) {
-                Ok(()) => Ok(Some((manifest, digesting))),
-                Err(error) => Err(digesting.wait().err().unwrap_or(error)),
-            },
-            Ok(None) => Ok(None),
+        let read = self.file().and_then(describe).and_then(|(manifest, description)| {
+            let accepted = manifest.as_ref().map_or(Ok(()), |manifest| self.accepts(manifest));
+            accepted.map(|()| (manifest, description))
+        });
+        match read {
+            Ok((Some(manifest), description)) => {
+                Ok(Some(ArchiveAsWritten { manifest, description, digesting }))
+            }
+            Ok((None, _)) => Ok(None),
             // Other bytes than were written are the reason, whatever they look like.
             Err(error) => Err(digesting.wait().err().unwrap_or(error)),
         }
@@ -47,8 +63,8 @@ impl OpenArchive {
     /// Returns the manifest if the ledger binds the archive and the bytes are those named there; `None` for any other
     /// archive.
     pub fn bound_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
-        let Some((manifest, digesting)) = self.as_written()? else { return Ok(None) };
-        digesting.wait().map(|()| Some(manifest))
+        let Some(written) = self.as_written(|_| Ok((self.manifest()?, ())))? else { return Ok(None) };
+        written.digesting.wait().map(|()| Some(written.manifest))
     }
 
     /// Returns the manifest if it makes sense and the ledger names a run with the archive; the bytes are not

@@ -1,5 +1,6 @@
 //! One patch in every form must be one image; `refusals` has what must not be accepted.
 
+mod descriptions;
 mod refusals;
 mod stamps;
 

@@ -48,6 +48,11 @@ impl<W: Write> CpioWriter<W> {
         self.pad()
     }
 
+    /// Flushes the output, in which every member so far is complete.
+    pub fn flush(&mut self) -> Result<(), CpioError> {
+        Ok(self.out.flush()?)
+    }
+
     /// Writes the trailer, pads with NUL to a multiple of 512 bytes, and returns the output, not flushed.
     pub fn finish(mut self) -> Result<W, CpioError> {
         let mut trailer = CpioHeader::file(TRAILER, 0, 0, 0);

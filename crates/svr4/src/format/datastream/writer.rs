@@ -90,6 +90,11 @@ impl<W: Write> PartWriter<W> {
             .map_err(|source| part_error(&self.parts, self.written, source))
     }
 
+    /// Flushes the output, in which every member so far is complete.
+    pub fn flush(&mut self) -> Result<(), DatastreamError> {
+        self.archive.flush().map_err(|source| part_error(&self.parts, self.written, source))
+    }
+
     /// Ends the part's archive.
     pub fn finish(self) -> Result<DatastreamWriter<W>, DatastreamError> {
         let Self { archive, parts, written } = self;

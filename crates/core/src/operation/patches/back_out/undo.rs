@@ -1,16 +1,18 @@
 //! The undo data of a patch for a package, verified and read: what a backout is planned with and restores from.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::database::RecordView;
-use crate::database::archive::{self, ArchiveError, DigestCheck, OutsideAccess};
+use crate::database::archive::{self, ArchiveAsWritten, ArchiveError, DigestCheck, OutsideAccess};
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::plan::patch::backout_input::{BackoutArchive, LaterArchive};
 use crate::source::{self, Extent, Image, Origin};
 use patchadm_changeset::RecordFile;
-use patchadm_changeset::format::manifest::{Manifest, RECORDS, decode};
+use patchadm_changeset::archive_file::UnreadContent;
+use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS, decode};
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::Root;
 use patchadm_rootfs::Timestamp;
@@ -58,16 +60,7 @@ impl UndoReading<'_> {
         archive: archive::OpenArchive,
         known: Option<&Option<Manifest>>,
     ) -> Result<VerifiedUndo, Failure> {
-        let as_written = if known.is_none() { archive.as_written()? } else { None };
-        let is_as_written = as_written.is_some();
-        let manifest = match (known, as_written) {
-            (Some(manifest), _) => manifest.clone(),
-            (None, Some((manifest, thread))) => {
-                self.digesting.push(thread);
-                Some(manifest)
-            }
-            (None, None) => archive.verify(Some(self.marker))?.manifest,
-        };
+        let as_written = if known.is_none() { self.as_written(&archive)? } else { None };
         let snapshot = archive.snapshot(&RecordView::live(self.root))?;
         let path = PathBuf::from(archive.path());
         let is_used_up = archive.may_be_removed(self.root, &self.outside);
@@ -79,10 +72,20 @@ impl UndoReading<'_> {
         });
         let outside = is_used_up.then(|| path.clone());
         let (is_bound, is_remote) = (archive.is_bound(), archive.is_remote());
-        let extent = if is_as_written { Extent::BeforeObjects } else { Extent::Everything };
-        let (source, image) = source::open(Origin::File(archive.into_file(), &path), extent)?;
-        let records = saved_records(&image, manifest.as_ref(), &path)?;
-        let device = OpenDevice::whole(source, image);
+        let (manifest, opened) = match (known, as_written) {
+            (None, Some((manifest, opened))) => (Some(manifest), opened),
+            (known, _) => {
+                let manifest = match known {
+                    Some(manifest) => manifest.clone(),
+                    None => archive.verify(Some(self.marker))?.manifest,
+                };
+                let (source, image) =
+                    source::open(Origin::File(archive.into_file(), &path), Extent::Everything)?;
+                let records = saved_records(&image, manifest.as_ref(), &path)?;
+                (manifest, OpenedUndo { device: OpenDevice::whole(source, image), records })
+            }
+        };
+        let OpenedUndo { device, records } = opened;
         let (patch, package, at) = (patch.clone(), package.clone(), path);
         let undo = VerifiedUndo {
             patch,
@@ -98,31 +101,59 @@ impl UndoReading<'_> {
             is_bound,
         };
         match snapshot {
-            Some(snapshot) => undo.with_snapshot(snapshot, self.digesting),
+            Some(snapshot) => self.with_snapshot(undo, &snapshot),
             None => Ok(undo),
         }
     }
+
+    /// The same undo data, restored from the snapshot beside the archive.
+    fn with_snapshot(
+        &mut self,
+        undo: VerifiedUndo,
+        snapshot: &archive::OpenArchive,
+    ) -> Result<VerifiedUndo, Failure> {
+        let Some((manifest, opened)) = self.as_written(snapshot)? else {
+            return Err(damaged(Path::new(snapshot.path()), "it has no manifest").into());
+        };
+        let OpenedUndo { device, records } = opened;
+        Ok(VerifiedUndo { snapshot: Some(device), manifest: Some(manifest), records, is_bound: true, ..undo })
+    }
+
+    /// Opens an archive that a run of the root wrote; `None` for any other one. Its digest is computed meanwhile.
+    fn as_written(
+        &mut self,
+        archive: &archive::OpenArchive,
+    ) -> Result<Option<(Manifest, OpenedUndo)>, Failure> {
+        let path = Path::new(archive.path());
+        let written = archive.as_written(|file| described(file, path))?;
+        Ok(written.map(|ArchiveAsWritten { manifest, description, digesting }| {
+            self.digesting.push(digesting);
+            (manifest, description)
+        }))
+    }
+}
+
+/// An archive that is open, and the old record files in it.
+struct OpenedUndo {
+    device: OpenDevice,
+    records: BTreeMap<Vec<u8>, RecordFile>,
+}
+
+/// Reads what stands before the objects of an archive.
+fn described(file: File, path: &Path) -> Result<(Option<Manifest>, OpenedUndo), ArchiveError> {
+    let opened = source::open_descriptions(file, path);
+    let (source, mut image) = opened.map_err(|error| damaged(path, &error.problem.to_string()))?;
+    let bytes = image.packages.first_mut().and_then(|one| one.install.remove(MANIFEST));
+    let manifest = bytes.map(|bytes| Manifest::parse(&bytes)).transpose();
+    let manifest = manifest.map_err(|error| UnreadContent::from(error).of(&path.display().to_string()))?;
+    let records = saved_records(&image, manifest.as_ref(), path)?;
+    if let Some(package) = image.packages.first_mut() {
+        package.install.remove(RECORDS);
+    }
+    Ok((manifest, OpenedUndo { device: OpenDevice::whole(source, image), records }))
 }
 
 impl VerifiedUndo {
-    /// The same, restored from the snapshot beside the archive.
-    fn with_snapshot(
-        self,
-        snapshot: archive::OpenArchive,
-        digesting: &mut Vec<DigestCheck>,
-    ) -> Result<Self, Failure> {
-        let path = PathBuf::from(snapshot.path());
-        let Some((manifest, thread)) = snapshot.as_written()? else {
-            return Err(damaged(&path, "it has no manifest"));
-        };
-        digesting.push(thread);
-        let origin = Origin::File(snapshot.into_file(), &path);
-        let (source, image) = source::open(origin, Extent::BeforeObjects)?;
-        let records = saved_records(&image, Some(&manifest), &path)?;
-        let snapshot = Some(OpenDevice::whole(source, image));
-        Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })
-    }
-
     /// The same, of which nothing outside the root goes with the backout.
     pub(super) fn staying(self) -> Self {
         Self { outside: None, ..self }
@@ -179,8 +210,8 @@ pub(in crate::operation) fn records_in(
     manifest: &Manifest,
 ) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
     let path = PathBuf::from(archive.path());
-    let (_, image) = source::open(Origin::File(archive.into_file(), &path), Extent::BeforeObjects)?;
-    saved_records(&image, Some(manifest), &path)
+    let (_, image) = source::open_descriptions(archive.into_file(), &path)?;
+    Ok(saved_records(&image, Some(manifest), &path)?)
 }
 
 /// The old record files in an archive; none in one of another tool.
@@ -188,7 +219,7 @@ fn saved_records(
     image: &Image,
     manifest: Option<&Manifest>,
     path: &Path,
-) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+) -> Result<BTreeMap<Vec<u8>, RecordFile>, ArchiveError> {
     let Some(bytes) = image.packages.first().and_then(|one| one.install.get(RECORDS)) else {
         return Ok(BTreeMap::new());
     };
@@ -215,6 +246,6 @@ fn records(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, RecordFile>, String> {
     Ok(files)
 }
 
-fn damaged(path: &Path, reason: &str) -> Failure {
-    ArchiveError::Damaged { path: path.display().to_string(), reason: reason.to_owned() }.into()
+fn damaged(path: &Path, reason: &str) -> ArchiveError {
+    ArchiveError::Damaged { path: path.display().to_string(), reason: reason.to_owned() }
 }
