@@ -1,5 +1,6 @@
 //! What a root holds, as far as a plan needs to know: the input of every planner beside what is delivered.
 
+mod file_names;
 mod interruption;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use patchadm_svr4::package::{
     Accounts, ContentsLine, Ftype, Mode, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
 
+pub use file_names::{FileNames, has_names};
 pub use interruption::Interruption;
 
 /// The state of a root before a change. `database` fills it in; planners only read it.
@@ -26,6 +28,8 @@ pub struct Inventory {
     pub lines: BTreeMap<ObjectPath, ContentsLine>,
     /// The objects at the paths concerned (those that were surveyed); absent where nothing is.
     pub live: BTreeMap<ObjectPath, Live>,
+    /// The files with several names among both, where they were found ([`Self::find_names`]).
+    pub names: Option<FileNames>,
     /// Where each path concerned is when the symbolic links among its parents are followed.
     pub physical: BTreeMap<ObjectPath, ObjectPath>,
     /// The directories inside the root to which symbolic links at the paths concerned lead, by the path of the link:

@@ -69,8 +69,8 @@ impl PlanBuilder<'_> {
 
     /// Makes the recorded other names of replaced files anew.
     pub(super) fn relink(&mut self) -> Result<(), Reason> {
-        let lines = &self.inventory.lines;
-        for path in lines.iter().filter(|(_, line)| line.object.ftype == Ftype::Link).map(|(path, _)| path) {
+        let inventory = self.inventory;
+        for path in inventory.recorded_links() {
             if self.changes.contains_key(path) || self.kept.contains(path) {
                 continue;
             }

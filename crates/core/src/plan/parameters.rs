@@ -105,7 +105,7 @@ pub(super) fn merged(
     environment: &Params,
     now: &Now,
 ) -> Params {
-    let mut new = Params::new();
+    let mut new = Params::with_room_of(old);
     let known = if old.is_empty() { Vec::new() } else { classes(old) };
     new.set("CLASSES", union_of_classes(known, classes(delivered)).join(" "));
     let basedir = old.get("BASEDIR").or_else(|| delivered.get("BASEDIR"));
@@ -219,22 +219,7 @@ pub(super) fn taken_back(
             None => values.remove(name),
         }
     }
-    let mut ordered = Params::new();
-    for (name, value) in old.iter() {
-        // a repeated name keeps its later values; only the first one counts
-        let first = ordered.get(name).is_none();
-        match values.get(name) {
-            Some(value) if first => ordered.push(name, value),
-            Some(_) => ordered.push(name, value),
-            None => {}
-        }
-    }
-    for (name, value) in values.iter() {
-        if ordered.get(name).is_none() {
-            ordered.push(name, value);
-        }
-    }
-    ordered
+    values.in_order_of(old)
 }
 
 /// The same for the backout package of the classic tools: what it delivers is as before, unless it was set again

@@ -186,9 +186,17 @@ pub(super) fn save_of<'a>(
     id: &PatchId,
     separator: &str,
 ) -> Option<(&'a str, &'a Save)> {
-    let mut saves = installed.saves.iter();
-    let found = saves.find(|(name, _)| PatchId::parse(name, separator).is_ok_and(|saved| saved == *id));
-    found.map(|(name, save)| (name.as_str(), save))
+    let mut saves = saves_of_base(installed, id.base());
+    saves.find(|(name, _)| PatchId::parse(name, separator).is_ok_and(|saved| saved == *id))
+}
+
+/// The save directories with names that begin like the ids of a base, in their order.
+fn saves_of_base<'a, 'b>(
+    installed: &'a Installed,
+    base: &'b str,
+) -> impl Iterator<Item = (&'a str, &'a Save)> + use<'a, 'b> {
+    let saves = installed.saves.range(base.to_owned()..).map(|(name, save)| (name.as_str(), save));
+    saves.take_while(move |(name, _)| name.starts_with(base))
 }
 
 /// Whether a patch has undo data for a package, here or elsewhere.
@@ -206,7 +214,9 @@ pub(super) fn supersede(
     separator: &str,
 ) -> Result<Vec<RecordChange>, Reason> {
     let mut changes = Vec::new();
-    for (name, save) in &installed.saves {
+    let bases = std::iter::once(id).chain(obsoletes.iter()).map(PatchId::base);
+    let saves: BTreeMap<&str, &Save> = bases.flat_map(|base| saves_of_base(installed, base)).collect();
+    for (name, save) in saves {
         let Ok(saved) = PatchId::parse(name, separator) else { continue };
         let contained = id.is_later_than(&saved) || obsoletes.iter().any(|entry| entry.contains(&saved));
         // What is not undo data needs no mark.

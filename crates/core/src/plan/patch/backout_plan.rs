@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, UndoSources};
-use super::backout_records::{RecordsBefore, fold};
+use super::backout_records::{RecordsAfter, RecordsBefore, fold};
 use super::engine::{BACKING_OUT, Bookkeeping, Role};
 use super::foreign;
 use super::handing_down::TakenRecords;
@@ -155,7 +155,7 @@ impl<'a> Backout<'a> {
             by_script.extend(part.by_own_scripts());
             parts.push(part);
         }
-        let RecordsBefore { listed, changes, taken, .. } = before;
+        let RecordsAfter { listed, changes, taken } = before.after()?;
         Ok((GoingPackage { package, patches, listed, by_script, taken }, parts, changes))
     }
 

@@ -27,9 +27,21 @@ pub(super) struct RecordsBefore<'a> {
     pub(super) listed: ListedPatches<'a>,
     /// What it records of those that are there still.
     applied: PatchRecords,
+    /// The permissions of its pkginfo, once a patch has gone.
+    pkginfo: Option<Mode>,
     /// The package after the patches that went so far.
     root: ProjectedRoot,
-    /// What has become different so far.
+    /// What has become different so far, its pkginfo apart.
+    changes: Vec<RecordChange>,
+    /// What patches that stay take over.
+    taken: BTreeMap<PatchId, TakenRecords>,
+}
+
+/// What is left of a package whose patches have gone.
+pub(super) struct RecordsAfter<'a> {
+    /// All its patches.
+    pub(super) listed: ListedPatches<'a>,
+    /// What becomes of its records.
     pub(super) changes: Vec<RecordChange>,
     /// What patches that stay take over.
     pub(super) taken: BTreeMap<PatchId, TakenRecords>,
@@ -45,8 +57,23 @@ impl<'a> RecordsBefore<'a> {
         let root = ProjectedRoot::new(inventory, Touched::default(), now.timestamp());
         let applied = among.applied(package)?;
         let listed = ListedPatches::of(package, &applied.list, &among.going, among.known);
-        let (changes, taken) = (Vec::new(), BTreeMap::new());
-        Ok(Self { package, separator: among.separator, listed, applied, root, changes, taken })
+        let (pkginfo, changes, taken) = (None, Vec::new(), BTreeMap::new());
+        Ok(Self { package, separator: among.separator, listed, applied, pkginfo, root, changes, taken })
+    }
+
+    /// The package after the patches that went. Its pkginfo is written once, however many they are.
+    pub(super) fn after(self) -> Result<RecordsAfter<'a>, Reason> {
+        let Self { package, listed, pkginfo, root, mut changes, taken, .. } = self;
+        let installed = root.inventory.packages.get(package);
+        if let (Some(mode), Some(installed)) = (pkginfo, installed) {
+            changes.push(RecordChange::Write {
+                path: package_path(package, b"pkginfo")?,
+                bytes: params::write(&installed.params),
+                mode,
+                mtime: None,
+            });
+        }
+        Ok(RecordsAfter { listed, changes, taken })
     }
 
     /// Takes a patch out; the parameters then.
@@ -54,6 +81,9 @@ impl<'a> RecordsBefore<'a> {
         let (params, changes, taken) = self.records(id, archive)?;
         for change in &changes {
             self.root.record(change);
+        }
+        if let Some(installed) = self.root.inventory.packages.get_mut(self.package) {
+            installed.params = params.clone();
         }
         self.changes.extend(changes);
         for (later, taken) in taken {
@@ -88,13 +118,8 @@ impl<'a> RecordsBefore<'a> {
         self.applied.record_backed_out(id);
         self.applied.write(id, &mut new);
         let file = archive.records.get(&b"pkginfo"[..]).or(installed.records.get(&b"pkginfo"[..]));
-        let mut changes = vec![RecordChange::Write {
-            path: package_path(package, b"pkginfo")?,
-            bytes: params::write(&new),
-            mode: file.map_or(Mode::of(0o644), |file| file.mode),
-            mtime: None,
-        }];
-        changes.extend(reactivate(package, installed, id, separator)?);
+        self.pkginfo = Some(file.map_or(Mode::of(0o644), |file| file.mode));
+        let mut changes = reactivate(package, installed, id, separator)?;
         if let Some((name, _)) = save_of(installed, id, separator) {
             let save = package_path(package, format!("save/{name}").as_bytes())?;
             changes.push(RecordChange::RemoveTree(save));

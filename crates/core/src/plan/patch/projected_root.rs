@@ -14,7 +14,7 @@ pub(super) use objects::handed_on;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::{Inventory, Touched};
-use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp};
+use patchadm_rootfs::{Digest, Live, Timestamp};
 use patchadm_svr4::package::ObjectPath;
 
 use crate::plan::Plan;
@@ -59,7 +59,8 @@ pub struct ProjectedRoot {
 
 impl ProjectedRoot {
     /// The root before the first patch: `inventory` is the survey of `surveyed`, `when` the time of the run.
-    pub fn new(inventory: Inventory, surveyed: Touched, when: Timestamp) -> Self {
+    pub fn new(mut inventory: Inventory, surveyed: Touched, when: Timestamp) -> Self {
+        inventory.find_names();
         Self {
             inventory,
             surveyed,
@@ -92,6 +93,7 @@ impl ProjectedRoot {
                 Some(line) => drop(self.inventory.lines.insert(path.clone(), (**line).clone())),
                 None => drop(self.inventory.lines.remove(path)),
             }
+            self.inventory.name_changed(path);
         }
         self.manifests(plan);
         for record in &plan.records {
@@ -116,9 +118,4 @@ impl ProjectedRoot {
             }
         }
     }
-}
-
-/// Whether an object is one of several names of a file.
-fn has_names(live: &Live) -> bool {
-    live.links > 1 && !matches!(live.kind, LiveKind::Directory)
 }

@@ -80,12 +80,15 @@ fn heirs(
     archives.sort_by_cached_key(|archive| std::cmp::Reverse(before.listed.place(archive.patch)));
     let manifests = archives.iter().filter_map(|archive| Some((archive.patch, archive.manifest?)));
     let chains = before.listed.chains(&manifests.collect());
+    if chains.order.iter().all(|patch| patch.goes) {
+        return Ok(BTreeSet::new());
+    }
     let of_paths = chains.heirs().into_keys().filter_map(|at| chains.order.get(at));
     let mut heirs: BTreeSet<PatchId> = of_paths.map(|patch| patch.id.clone()).collect();
     for archive in archives {
         before.back_out(archive.patch, archive)?;
     }
-    heirs.extend(before.taken.into_keys());
+    heirs.extend(before.after()?.taken.into_keys());
     Ok(heirs)
 }
 

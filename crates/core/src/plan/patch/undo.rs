@@ -385,8 +385,7 @@ fn one_path_each<'a>(
 ) -> impl Iterator<Item = (&'a ObjectPath, &'a Live)> {
     let rank = |path: &ObjectPath| (paths.contains(path), inventory.lines.contains_key(path));
     let mut places: BTreeMap<&ObjectPath, (&ObjectPath, &Live)> = BTreeMap::new();
-    let several = |live: &Live| live.links > 1 && !live.is_directory();
-    for (path, live) in inventory.live.iter().filter(|(_, live)| several(live)) {
+    for (path, live) in inventory.objects_with_names() {
         let place = inventory.physical.get(path).unwrap_or(path);
         let known = places.entry(place).or_insert((path, live));
         if rank(path) > rank(known.0) {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{MadeObjects, ProjectedRoot, has_names};
+use super::{MadeObjects, ProjectedRoot};
+use crate::inventory::has_names;
 use crate::plan::{Action, Body, Change, NewObject, NewXattrs, Plan};
 use patchadm_rootfs::{Digest, Inode, Live, LiveKind, Xattrs};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -84,6 +85,7 @@ impl ProjectedRoot {
                 }
             }
         }
+        self.inventory.name_changed(path);
     }
 
     /// Where a path is on the disk; one that the survey did not know is beside one that it knew.

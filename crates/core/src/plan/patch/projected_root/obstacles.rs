@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ProjectedRoot, has_names};
-use crate::inventory::Touched;
+use super::ProjectedRoot;
+use crate::inventory::{Touched, has_names};
 use crate::plan::SpaceNeed;
 use crate::plan::links::root_of;
 use crate::plan::refusal::Reason;
@@ -134,7 +134,7 @@ impl ProjectedRoot {
                 || root_of(of, &inventory.lines).as_ref() == Some(path)
                 || itself.into_iter().any(|above| touched.not_directories.contains(&above))
         };
-        let mut names = inventory.live.iter().filter(|(_, live)| has_names(live));
+        let mut names = inventory.objects_with_names();
         names.any(|(path, live)| files.get(&live.inode).is_some_and(|of| !is_known(path, of)))
     }
 
