@@ -163,12 +163,24 @@ impl Random {
             let requirement = if self.one_in(3) { format!("( {one} | {} )", self.patch()) } else { one };
             write!(line, " requires {requirement}").unwrap();
         }
-        if self.one_in(3) {
-            write!(line, " obsoletes {}", self.patch()).unwrap();
+        let (base, revision) =
+            first(&line).rsplit_once('-').map(|(base, digits)| (base.to_owned(), digits.to_owned())).unwrap();
+        let own = |random: &mut Self| -> String {
+            match random.below(3) {
+                0 => format!("{base}-{}", revision.trim_start_matches('0')),
+                _ => format!("{base}-{:02}", random.below(3) + 1),
+            }
+        };
+        for _ in 0..[0, 0, 0, 0, 1, 1, 1, 2][self.below(8)] {
+            let obsoleted = if self.one_in(8) { own(self) } else { self.patch() };
+            write!(line, " obsoletes {obsoleted}").unwrap();
         }
-        if self.one_in(3) {
-            let all = self.one_in(6);
-            let named = if all { format!("{}-00", self.base()) } else { self.patch() };
+        for _ in 0..[0, 0, 0, 0, 1, 1, 1, 2][self.below(8)] {
+            let named = match self.below(16) {
+                0 | 1 => format!("{}-00", self.base()),
+                2 => own(self),
+                _ => self.patch(),
+            };
             write!(line, " incompat {named}").unwrap();
         }
         if self.one_in(12) {
