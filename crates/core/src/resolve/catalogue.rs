@@ -50,6 +50,8 @@ pub(super) struct AppliedConflict<'a> {
     pub(super) applied: &'a PatchId,
     named: &'a PatchId,
     says_applied: bool,
+    /// Whether the applied patch contains the one that is named.
+    is_contained: bool,
 }
 
 /// How an offer stands to the root alone.
@@ -65,7 +67,7 @@ pub(super) enum Standing {
 
 impl AppliedConflict<'_> {
     pub(super) fn reason(&self) -> Reason {
-        let Self { applied, named, says_applied } = *self;
+        let Self { applied, named, says_applied, .. } = *self;
         Reason::Incompatible { applied: applied.clone(), named: named.clone(), says_applied }
     }
 }
@@ -87,7 +89,7 @@ impl<'a> Catalogue<'a> {
             if item.is_restricted && item.standing == Standing::Open {
                 catalogue.restricted.push(place);
             }
-            for entry in &item.offer.obsoletes {
+            for entry in item.offer.obsoletes.beyond(&item.offer.id) {
                 catalogue.obsoleters.entry(entry.base()).or_default().push((entry, place));
             }
             for word in &item.offer.incompatibles {
@@ -212,7 +214,7 @@ impl<'a> Catalogue<'a> {
         self.namers.get(base).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns the offers that obsolete a patch of this base, each with the revision.
+    /// Returns the offers that obsolete a patch of this base, each with the revision; their own up to this one do not count.
     pub(super) fn obsoleters(&self, base: &str) -> &[(&'a PatchId, usize)] {
         self.obsoleters.get(base).map(Vec::as_slice).unwrap_or_default()
     }
@@ -222,7 +224,9 @@ impl<'a> Catalogue<'a> {
         let offer = self.items[place].offer;
         let (mut needs, mut void) = (Vec::new(), Vec::new());
         for requirement in &offer.requires {
-            if self.applied.satisfies(requirement).is_some() || offer.provides_itself(requirement) {
+            if self.applied.satisfies(requirement).is_some()
+                || requirement.is_met_by(&offer.id, &offer.obsoletes)
+            {
                 continue;
             }
             match requirement.ids().iter().find_map(|id| self.void(id)) {
@@ -353,11 +357,11 @@ fn missed(installed: &InstalledPackages, offer: &Offer) -> Vec<String> {
 fn conflicts<'a>(applied: &'a AppliedPatches, offer: &'a Offer) -> impl Iterator<Item = AppliedConflict<'a>> {
     let conflicts = applied.conflicts_with(&offer.id, &offer.obsoletes, &offer.incompatibles);
     conflicts.map(|conflict| match conflict {
-        PatchConflict::IncomingNames { named, applied } => {
-            AppliedConflict { applied, named, says_applied: false }
+        PatchConflict::IncomingNames { named, applied, is_contained } => {
+            AppliedConflict { applied, named, says_applied: false, is_contained }
         }
         PatchConflict::AppliedNames { applied, named } => {
-            AppliedConflict { applied, named, says_applied: true }
+            AppliedConflict { applied, named, says_applied: true, is_contained: false }
         }
     })
 }
@@ -365,16 +369,6 @@ fn conflicts<'a>(applied: &'a AppliedPatches, offer: &'a Offer) -> impl Iterator
 impl AppliedConflict<'_> {
     /// Whether it ends when the applied patch is no longer effective; what that contains stays.
     fn is_ended_by_others(&self) -> bool {
-        self.says_applied || self.named.excludes(self.applied)
-    }
-}
-
-impl Offer {
-    /// Whether the patch contains what it requires.
-    fn provides_itself(&self, requirement: &Requirement) -> bool {
-        let contains = |needed: &PatchId| {
-            self.id.contains(needed) || self.obsoletes.iter().any(|contained| contained.contains(needed))
-        };
-        requirement.ids().iter().any(contains)
+        !self.is_contained
     }
 }

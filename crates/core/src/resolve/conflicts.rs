@@ -24,7 +24,7 @@ impl<'a> Catalogue<'a> {
             let entries = self.obsoleters(word.base()).iter();
             found.extend(entries.filter(|(entry, _)| word.excludes(entry)).map(|(_, other)| *other));
         }
-        for id in std::iter::once(&offer.id).chain(&offer.obsoletes) {
+        for id in std::iter::once(&offer.id).chain(offer.obsoletes.beyond(&offer.id)) {
             let names =
                 |other: &&usize| self.item(**other).offer.incompatibles.iter().any(|word| word.excludes(id));
             found.extend(self.namers(id.base()).iter().filter(names).copied());
@@ -53,8 +53,8 @@ impl<'a> Catalogue<'a> {
 
     /// Whether a patch names one that another contains: what is contained stays, whatever follows.
     fn names_contained(&self, one: usize, other: usize) -> bool {
-        let mut words = self.item(one).offer.incompatibles.iter();
-        words.any(|word| self.item(other).offer.obsoletes.iter().any(|entry| word.excludes(entry)))
+        let (words, offer) = (&self.item(one).offer.incompatibles, self.item(other).offer);
+        offer.obsoletes.beyond(&offer.id).any(|entry| words.iter().any(|word| word.excludes(entry)))
     }
 }
 

@@ -121,18 +121,16 @@ impl Rounds<'_, '_> {
         self.tried.insert(place, self.changes);
     }
 
-    /// Tries once more, all of them together from the beginning: what one chose may be in the way of another.
+    /// Tries once more, all of them together from the beginning: what one chose may be in the way of another. Those that
+    /// others of them contain need not go in.
     fn try_together(&mut self, named: &[usize]) {
-        if self.refused.keys().any(|place| !self.chances.has(*place)) {
+        let is_settled = |place: usize| matches!(self.catalogue.item(place).standing, Standing::Settled(_));
+        let has_to_go_in =
+            |place: &usize| !is_settled(*place) && self.displacers.get(place).is_none_or(Vec::is_empty);
+        let roots: Vec<usize> = named.iter().copied().filter(has_to_go_in).collect();
+        if roots.iter().any(|place| !self.chances.has(*place)) {
             return;
         }
-        let is_open = |place: &&usize| self.catalogue.item(**place).standing == Standing::Open;
-        let roots: Vec<usize> = named
-            .iter()
-            .filter(is_open)
-            .copied()
-            .filter(|place| self.displacers.get(place).is_none_or(Vec::is_empty))
-            .collect();
         let mut set = Selection::of(self.catalogue.items.len());
         match Search::new(self.catalogue, self.chances, &mut set).add(&roots) {
             Ok(()) => {

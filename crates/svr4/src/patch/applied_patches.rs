@@ -194,9 +194,11 @@ impl AppliedPatches {
         meant_by(&self.patches, word).map(|(id, _)| id)
     }
 
-    /// Returns the applied patches that obsolete one that such a word means.
+    /// Returns the applied patches that obsolete one that such a word means, and that is not one of their own revisions up
+    /// to this one, as [`PatchList::beyond`] has it.
     pub(super) fn obsoleting_meant_by(&self, word: &PatchId) -> impl Iterator<Item = &PatchId> {
-        meant_by(&self.obsoleted, word).flat_map(|(_, by)| by)
+        meant_by(&self.obsoleted, word)
+            .flat_map(|(entry, by)| by.iter().filter(move |by| !by.contains(entry)))
     }
 
     /// Returns the patches that the applied ones provide, themselves included.

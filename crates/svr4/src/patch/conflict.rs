@@ -14,6 +14,8 @@ pub enum PatchConflict<'a> {
         named: &'a PatchId,
         /// The applied patch that is named, or that contains the named one.
         applied: &'a PatchId,
+        /// Whether it contains the named one, which stays when it is superseded itself.
+        is_contained: bool,
     },
     /// An applied patch names the incoming one, or a patch that it contains.
     AppliedNames {
@@ -29,7 +31,7 @@ impl AppliedPatches {
     ///
     /// Only effective applied patches count: a superseded one no longer matters, and its successor has its
     /// own lists. A patch that an applied one has explicitly obsoleted, and so contains, counts like that
-    /// one.
+    /// one, whatever supersedes it; of its own revisions only a later one, as [`PatchList::beyond`] has it.
     pub fn incompatible_with<'a>(
         &'a self,
         incoming: &'a PatchId,
@@ -48,10 +50,14 @@ impl AppliedPatches {
         incompatibles: &'a PatchList,
     ) -> impl Iterator<Item = PatchConflict<'a>> {
         let named = incompatibles.iter().flat_map(move |named| {
-            let applied = self.present(named).filter(move |applied| *applied != incoming);
-            applied.map(move |applied| PatchConflict::IncomingNames { named, applied })
+            let applied = self.present(named).filter(move |(applied, _)| *applied != incoming);
+            applied.map(move |(applied, is_contained)| PatchConflict::IncomingNames {
+                named,
+                applied,
+                is_contained,
+            })
         });
-        let contained = move || std::iter::once(incoming).chain(obsoletes);
+        let contained = move || std::iter::once(incoming).chain(obsoletes.beyond(incoming));
         let namers = self.namers(contained()).into_iter().filter(move |id| *id != incoming);
         let naming = namers.filter_map(|id| self.get(id)).filter_map(move |patch| {
             let named =
@@ -63,10 +69,10 @@ impl AppliedPatches {
         named.chain(naming)
     }
 
-    /// Returns the applied patches that `named` means, or that contain one it means.
-    fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = &'a PatchId> {
+    /// Returns the applied patches that `named` means, and those that contain one it means, with whether they do.
+    fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = (&'a PatchId, bool)> {
         let itself = self.meant_by(named).filter(|id| self.superseded(id).is_none());
-        itself.chain(self.obsoleting_meant_by(named))
+        itself.map(|id| (id, false)).chain(self.obsoleting_meant_by(named).map(|id| (id, true)))
     }
 }
 
@@ -87,7 +93,9 @@ mod tests {
         let list = |text: &str| PatchList::parse(text, "-").unwrap();
         let (incoming, obsoletes, incompat) = (id(incoming), list(obsoletes), list(incompat));
         root.incompatible_with(&incoming, &obsoletes, &incompat).map(|conflict| match conflict {
-            PatchConflict::IncomingNames { named, applied } => format!("incoming names {named}: {applied}"),
+            PatchConflict::IncomingNames { named, applied, .. } => {
+                format!("incoming names {named}: {applied}")
+            }
             PatchConflict::AppliedNames { applied, named } => format!("{applied} names {named}"),
         })
     }
@@ -121,6 +129,39 @@ mod tests {
             Some("incoming names 650-03: 680-01")
         );
         assert_eq!(conflict(&contains, "700-01", "", "650-02"), None);
+    }
+
+    #[test]
+    fn what_a_patch_says_of_its_own_earlier_revisions_does_not_conflict() {
+        for claim in ["650-03", "650-3", "650-01 650-02 650-03"] {
+            let claims = format!("P 650-03 obsoletes {claim}");
+            let itself = root(&[&claims]);
+            let named = conflict(&itself, "700-01", "", "650-03");
+            assert_eq!(named.as_deref(), Some("incoming names 650-03: 650-03"), "{claim}");
+            assert_eq!(conflict(&itself, "700-01", "", "650-02"), None, "{claim}");
+            assert_eq!(conflict(&root(&[&claims, "P 650-04"]), "700-01", "", "650-03"), None, "{claim}");
+        }
+        let names = root(&["P 700-01 incompat 650-03"]);
+        assert_eq!(conflict(&names, "650-04", "650-03", ""), None);
+        assert_eq!(conflict(&names, "650-03", "650-03", "").as_deref(), Some("700-01 names 650-03"));
+    }
+
+    #[test]
+    fn a_later_revision_that_a_patch_says_it_contains_conflicts_and_stays() {
+        let ahead = root(&["P 650-03 obsoletes 650-05", "P 680-01 obsoletes 650-05"]);
+        for word in ["650-00", "650-05"] {
+            let (incoming, none, word) =
+                (id("700-01"), PatchList::new(), PatchList::parse(word, "-").unwrap());
+            let conflicts: Vec<_> = ahead.conflicts_with(&incoming, &none, &word).collect();
+            let contained = |applied| PatchConflict::IncomingNames {
+                named: word.iter().next().unwrap(),
+                applied,
+                is_contained: true,
+            };
+            assert_eq!(conflicts, [contained(&id("650-03")), contained(&id("680-01"))]);
+        }
+        let names = root(&["P 700-01 incompat 650-05"]);
+        assert_eq!(conflict(&names, "650-03", "650-05", "").as_deref(), Some("700-01 names 650-05"));
     }
 
     #[test]

@@ -87,6 +87,13 @@ impl PatchList {
         self.0.iter()
     }
 
+    /// Returns what the patch `own`, which obsoletes these, contains beyond its own revisions up to this one. Where it names
+    /// itself or an earlier revision, it says no more than its id does: a later revision contains the earlier ones, and
+    /// repairs what made others incompatible with them.
+    pub fn beyond<'a>(&'a self, own: &PatchId) -> impl Iterator<Item = &'a PatchId> {
+        self.iter().filter(|entry| !own.contains(entry))
+    }
+
     /// Joins the ids with `glue`; listings such as showrev(1M) use `, `.
     pub fn joined(&self, glue: &str) -> String {
         self.0.iter().map(PatchId::as_str).collect::<Vec<_>>().join(glue)
@@ -161,6 +168,13 @@ mod tests {
         assert!(patches.remove(&id("105181-005")));
         assert!(!patches.remove(&id("105181-05")));
         assert!(patches.contains(&id("105181-6")) && !patches.contains(&id("105181-05")));
+    }
+
+    #[test]
+    fn what_a_patch_says_of_itself_and_its_earlier_revisions_says_nothing() {
+        let patches = list("105181-04 105181-5 105181-06 105182-05");
+        let beyond: Vec<&str> = patches.beyond(&id("105181-05")).map(PatchId::as_str).collect();
+        assert_eq!(beyond, ["105181-06", "105182-05"]);
     }
 
     #[test]

@@ -44,6 +44,13 @@ impl Requirement {
         }
     }
 
+    /// Whether the patch `id`, which obsoletes these, meets the requirement by itself: also its own.
+    pub fn is_met_by(&self, id: &PatchId, obsoletes: &PatchList) -> bool {
+        let contains =
+            |needed: &PatchId| id.contains(needed) || obsoletes.iter().any(|entry| entry.contains(needed));
+        self.ids().iter().any(contains)
+    }
+
     /// Creates the requirement of any one of `ids`, or `None` if there is no id.
     fn any_of(ids: impl IntoIterator<Item = PatchId>) -> Option<Self> {
         let mut ids: Vec<PatchId> = PatchList::from_iter(ids).iter().cloned().collect();
@@ -186,6 +193,23 @@ mod tests {
         assert_eq!(all.iter().cloned().collect::<Vec<_>>(), expected);
         assert_eq!(all.to_string(), "850-01 ( 900-01 | 901-02 ) 7-1");
         assert_eq!(all.joined(", "), "850-01, ( 900-01 | 901-02 ), 7-1");
+    }
+
+    #[test]
+    fn a_patch_meets_a_requirement_by_itself_by_an_earlier_revision_and_by_what_it_obsoletes() {
+        let id = PatchId::new("650-03").unwrap();
+        let obsoletes = PatchList::parse("680-02", "-").unwrap();
+        for (requirement, is_met) in [
+            ("650-02", true),
+            ("650-3", true),
+            ("650-04", false),
+            ("680-01", true),
+            ("680-03", false),
+            ("( 680-03 | 650-01 )", true),
+        ] {
+            let all = read(requirement);
+            assert_eq!(all.iter().next().unwrap().is_met_by(&id, &obsoletes), is_met, "{requirement}");
+        }
     }
 
     #[test]

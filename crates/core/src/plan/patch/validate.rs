@@ -12,7 +12,7 @@ use crate::source::{Image, PackageImage};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{
     AppliedPatches, PatchConflict, PatchId, PatchList, PatchMacros, PatchMacrosError, PatchRecords,
-    PatchStanding, Requirement, Requirements,
+    PatchStanding, Requirements,
 };
 
 use super::apply_options::ApplyOptions;
@@ -318,7 +318,7 @@ fn refuse_relations(
         return Err(Reason::Restricted { restricted: restricted.clone(), package: package.clone() });
     }
     match applied.incompatible_with(id, &facts.obsoletes, &facts.incompatibles) {
-        Some(PatchConflict::IncomingNames { named, applied }) => {
+        Some(PatchConflict::IncomingNames { named, applied, .. }) => {
             let (applied, named) = (applied.clone(), named.clone());
             return Err(Reason::Incompatible { applied, named, says_applied: false });
         }
@@ -329,7 +329,7 @@ fn refuse_relations(
         None => {}
     }
     for requirement in &facts.requires {
-        if applied.satisfies(requirement).is_some() || provides_itself(facts, requirement) {
+        if applied.satisfies(requirement).is_some() || requirement.is_met_by(id, &facts.obsoletes) {
             continue;
         }
         let mut operands = options.not_applicable.iter();
@@ -339,14 +339,6 @@ fn refuse_relations(
         }
     }
     Ok(())
-}
-
-/// A patch that contains what it requires needs nothing.
-fn provides_itself(facts: &Facts, requirement: &Requirement) -> bool {
-    let contains = |needed: &PatchId| {
-        facts.id.contains(needed) || facts.obsoletes.iter().any(|contained| contained.contains(needed))
-    };
-    requirement.ids().iter().any(contains)
 }
 
 /// A patch of several packages is either with undo data in all of them or in none.

@@ -2,5 +2,6 @@
 
 mod brute_force;
 mod oracle;
+mod own_revisions;
 mod stories;
 mod world;

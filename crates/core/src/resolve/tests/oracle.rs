@@ -2,7 +2,7 @@
 //!
 //! Written from the rules alone; the resolver is not used, and neither are its indexes.
 
-use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchStanding, Requirement};
+use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList, PatchStanding, Requirement};
 
 use super::world::World;
 use crate::policy::Policy;
@@ -157,7 +157,12 @@ fn names(one: &Offer, id: &PatchId) -> bool {
 }
 
 fn names_contained(one: &Offer, other: &Offer) -> bool {
-    other.obsoletes.iter().any(|entry| names(one, entry))
+    said_of_others(&other.id, &other.obsoletes).any(|entry| names(one, entry))
+}
+
+/// What a patch says it contains; not itself and its own earlier revisions, of which it says nothing new.
+fn said_of_others<'a>(own: &'a PatchId, obsoletes: &'a PatchList) -> impl Iterator<Item = &'a PatchId> {
+    obsoletes.iter().filter(move |entry| !(entry.base() == own.base() && *entry <= own))
 }
 
 fn excludes(word: &PatchId, id: &PatchId) -> bool {
@@ -216,7 +221,7 @@ fn is_open(world: &World, offer: &Offer) -> bool {
 /// Whether an applied patch obsoletes one that the offer names.
 fn applied_contains_enemy(world: &World, offer: &Offer) -> bool {
     let mut others = world.applied.iter().filter(|applied| applied.id != offer.id);
-    others.any(|applied| applied.obsoletes.iter().any(|entry| names(offer, entry)))
+    others.any(|applied| said_of_others(&applied.id, &applied.obsoletes).any(|entry| names(offer, entry)))
 }
 
 fn needs(world: &World, offer: &Offer) -> Vec<Set> {
@@ -241,7 +246,7 @@ fn is_void(world: &World, id: &PatchId) -> bool {
 fn applied_enemies(world: &World, offer: &Offer) -> Vec<Set> {
     let applied: &AppliedPatches = &world.applied;
     let is_enemy = |patch: &&patchadm_svr4::patch::AppliedPatch| {
-        let mut contained = std::iter::once(&offer.id).chain(&offer.obsoletes);
+        let mut contained = std::iter::once(&offer.id).chain(said_of_others(&offer.id, &offer.obsoletes));
         let says = contained.any(|id| patch.incompatibles.iter().any(|word| excludes(word, id)));
         patch.id != offer.id && (says || names(offer, &patch.id))
     };

@@ -155,20 +155,34 @@ impl Random {
         format!("{}-{:02}", self.base(), self.below(3) + 1)
     }
 
+    /// A revision of the same base: the patch itself in another spelling, or any one.
+    fn own(&mut self, name: &str) -> String {
+        let (base, revision) = name.rsplit_once('-').unwrap();
+        match self.below(3) {
+            0 => format!("{base}-{}", revision.trim_start_matches('0')),
+            _ => format!("{base}-{:02}", self.below(3) + 1),
+        }
+    }
+
     fn line(&mut self) -> String {
-        let mut line = self.patch();
+        let name = self.patch();
+        let mut line = name.clone();
         line.push_str([" for P", " for P", " for Q", " for P Q", " for Q X", " for X"][self.below(6)]);
         for _ in 0..[0, 0, 1, 1, 2][self.below(5)] {
             let one = self.patch();
             let requirement = if self.one_in(3) { format!("( {one} | {} )", self.patch()) } else { one };
             write!(line, " requires {requirement}").unwrap();
         }
-        if self.one_in(3) {
-            write!(line, " obsoletes {}", self.patch()).unwrap();
+        for _ in 0..[0, 0, 0, 0, 1, 1, 1, 2][self.below(8)] {
+            let obsoleted = if self.one_in(8) { self.own(&name) } else { self.patch() };
+            write!(line, " obsoletes {obsoleted}").unwrap();
         }
-        if self.one_in(3) {
-            let all = self.one_in(6);
-            let named = if all { format!("{}-00", self.base()) } else { self.patch() };
+        for _ in 0..[0, 0, 0, 0, 1, 1, 1, 2][self.below(8)] {
+            let named = match self.below(16) {
+                0 | 1 => format!("{}-00", self.base()),
+                2 => self.own(&name),
+                _ => self.patch(),
+            };
             write!(line, " incompat {named}").unwrap();
         }
         if self.one_in(12) {

@@ -7,7 +7,6 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{ApplyOutcome, ApplyReport, SetMembership};
 use crate::plan::refusal::{Command, Reason, SetReason};
 use crate::resolve::{Offer, Resolution, SetOutcome, SetRequest, SetVerdict};
-use patchadm_svr4::patch::{PatchId, Requirement};
 
 /// A set of which outcomes are told.
 pub(super) struct ToldSet<'a> {
@@ -84,7 +83,7 @@ fn with_reason(
     };
     let is_provider = |one: &&ApplyOutcome| {
         let mut same = offers.iter().filter(|offer| offer.id.as_str() == one.id);
-        same.any(|offer| provides(offer, &requirement))
+        same.any(|offer| requirement.is_met_by(&offer.id, &offer.obsoletes))
     };
     let reason = before.iter().filter(is_provider).find_map(|one| one.result.as_ref().err());
     let Some(reason) = reason.map(sentence) else { return outcome };
@@ -97,11 +96,4 @@ fn sentence(failure: &Failure) -> String {
         Failure::Refused(refusal) => refusal.why(),
         other => other.to_string(),
     }
-}
-
-fn provides(offer: &Offer, requirement: &Requirement) -> bool {
-    let contains = |id: &PatchId| {
-        offer.id.contains(id) || offer.obsoletes.iter().any(|contained| contained.contains(id))
-    };
-    requirement.ids().iter().any(contains)
 }
