@@ -4,7 +4,7 @@
 //! attributes, and the other names of the same file. What is no longer what the patch delivered was edited since and
 //! is kept under another name before it goes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
 use patchadm_rootfs::{Live, LiveKind};
@@ -55,12 +55,13 @@ struct Restored<'a> {
 /// need another to bring the directory back.
 pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
     let (mut all, mut coming) = (Vec::new(), ComingBack::new());
-    for package in packages {
-        let restored = package.read_all()?;
-        for each in &restored {
+    let read = packages.iter().map(Restoring::read_all).collect::<Result<Vec<_>, _>>()?;
+    let changed = read.iter().flatten().filter(|each| !each.is_untouched).map(|each| &each.path).collect();
+    for (package, restored) in packages.iter().zip(&read) {
+        for each in restored {
             package.restore_line(draft, each)?;
         }
-        let carriers = carriers(draft, &restored, &coming);
+        let carriers = carriers(draft, restored, &coming, &changed);
         for each in restored.iter().filter(|each| !each.is_untouched) {
             if let Some(was) = &each.record.was {
                 let carrier = carrier(&carriers, each).unwrap_or(&each.path);
@@ -356,11 +357,13 @@ impl<'a> Restoring<'a> {
 type ComingBack<'r> = BTreeMap<ObjectPath, (ObjectPath, &'r RecordedState)>;
 
 /// For each group of names of one file the name that the others are linked to: one that the patch did not touch and
-/// that still has the bytes, or gets them back, else the one whose content was saved.
+/// that still has the bytes, or gets them back, else the one whose content was saved. Paths that some patch has `changed`
+/// become something else again.
 fn carriers(
     draft: &PlanBuilder<'_>,
     restored: &[Restored<'_>],
     coming: &ComingBack<'_>,
+    changed: &HashSet<&ObjectPath>,
 ) -> BTreeMap<u32, ObjectPath> {
     let mut carriers: BTreeMap<u32, ObjectPath> = BTreeMap::new();
     for each in restored {
@@ -374,6 +377,7 @@ fn carriers(
             continue;
         }
         let intact = each.is_untouched
+            && !changed.contains(&each.path)
             && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was));
         if intact {
             carriers.insert(group, each.path.clone());

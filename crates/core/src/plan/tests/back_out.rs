@@ -223,6 +223,16 @@ fn what_patches_left_as_they_found_it_is_not_what_is_there_now() {
 }
 
 #[test]
+fn a_name_is_not_linked_to_one_that_goes_with_it() {
+    let mut world = World::new().with(&Parcel::empty("base").package("ACMEweb", "").file("b", "as ever"));
+    let tree = world.tree();
+    world.patchadd(&patch("901-01", "").link("e", "b"));
+    world.patchadd(&patch("902-01", "").deletes("b"));
+    assert_eq!(world.patchrm_all(&["902-01", "901-01"]), 0);
+    similar_asserts(&world.tree(), &tree);
+}
+
+#[test]
 fn what_was_edited_before_the_patch_comes_back_and_its_copies_go() {
     let mut world = acme_web();
     world.write("/opt/web/bin/httpd", "mine");
