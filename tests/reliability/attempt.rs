@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use patchadm::reply::failure;
-use patchadm_changeset::format::journal::{RunOutcome, parse_head};
+use patchadm_changeset::format::journal::{JournalEntry, OpKind, RunOutcome, parse_head};
 use patchadm_core::plan::refusal;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use rustix::io::Errno;
 
-use crate::reliability::stories::{Command, Story, Trial};
+use crate::reliability::stories::{Command, OUTSIDE, Story, Trial};
 
 /// Where a change stands in the course of a run, as far as codes tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,18 +60,28 @@ fn journal(root: &Path) -> Journal {
     }
 }
 
-/// The path with `RUN` for what has the form of a run: runs have random names.
+/// The names that have a run in them: what stands before it and behind it.
+const NAMES_OF_RUN: [(&str, &str); 5] =
+    [("", ""), ("ops-", ""), ("ops-", ".new"), ("undo-", ".gz"), ("undo.", ".tmp")];
+
+/// The path with `RUN` for what has the form of a run, and `BESIDE` for the directory beside a root: both have random
+/// names.
 fn without_run(path: &str) -> String {
+    let path = match path.split_once(&format!("/{OUTSIDE}/")) {
+        Some((_, below)) => format!("/BESIDE/{OUTSIDE}/{below}"),
+        None => path.to_owned(),
+    };
     let is_nonce = |word: &str| word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_run = |part: &str| match part.split_once('-') {
         Some((number, nonce)) => is_nonce(nonce) && number.bytes().all(|byte| byte.is_ascii_digit()),
         None => false,
     };
-    let part = |part: &str| match part.strip_prefix("ops-") {
-        Some(run) if is_run(run) => "ops-RUN".to_owned(),
-        Some(run) if run.strip_suffix(".new").is_some_and(is_run) => "ops-RUN.new".to_owned(),
-        None if is_run(part) => "RUN".to_owned(),
-        _ => part.to_owned(),
+    let part = |part: &str| {
+        let run = |(before, after): &&(&str, &str)| {
+            part.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(is_run)
+        };
+        let form = NAMES_OF_RUN.iter().find(run);
+        form.map_or_else(|| part.to_owned(), |(before, after)| format!("{before}RUN{after}"))
     };
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
@@ -87,13 +97,18 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
     });
     trial.perform(&story.whole, door).unwrap_or_else(|error| panic!("{}: {error}", story.name));
     let noted = std::mem::take(&mut *noted.lock().unwrap());
+    let rewritten = rewritten_archives(&trial.root());
     let is_journal = |path: &str| path == "/var/sadm/patchadm/journal";
     let (mut changes, mut committed): (Vec<Change>, usize) = (Vec::new(), 0);
     for (number, (call, path, journal)) in noted.iter().enumerate() {
         let was = changes.last().map(|change| change.moment);
         let moment = match journal {
             Journal::Closed if is_looking_back(*call, path) => Moment::LookingBack,
-            Journal::Closed if is_saved(&noted, number) => Moment::Saving,
+            Journal::Closed
+                if is_saved(&noted, number) || rewritten.iter().any(|file| path.ends_with(file)) =>
+            {
+                Moment::Saving
+            }
             Journal::Closed if is_staged(*call, path) => Moment::Staging,
             Journal::Closed => Moment::Recording,
             Journal::Open => Moment::Switching,
@@ -113,13 +128,31 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
     changes
 }
 
+/// The staged files that took the places of undo archives in the last run of a root.
+fn rewritten_archives(root: &Path) -> Vec<String> {
+    let journal = fs::read(root.join("var/sadm/patchadm/journal")).unwrap_or_default();
+    // Behind the sectors each line is a checksum and what it is of.
+    let lines = journal.get(4096..).unwrap_or_default().split(|byte| *byte == b'\n');
+    let entries = lines.filter_map(|line| serde_json::from_slice(line.get(9..)?).ok());
+    let replaced = entries.filter_map(|entry| match entry {
+        JournalEntry::Op(op) if op.kind == OpKind::Replace && op.path.to_string().ends_with("/undo.gz") => {
+            Some(format!("/RUN/{}", op.stage))
+        }
+        _ => None,
+    });
+    replaced.collect()
+}
+
 /// Whether a change opens history or a log, which before a commit only the next run does, for the one before it.
 fn is_looking_back(call: ChangeCall, path: &str) -> bool {
     call == ChangeCall::OpenWrite && (path.ends_with("/history") || path.ends_with("/log"))
 }
 
-/// Whether a change belongs to a directory of records that gets an undo archive.
+/// Whether a change belongs to a directory of records that gets an undo archive, or to one beside the root.
 fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
+    if noted[number].1.starts_with("/BESIDE/") {
+        return true;
+    }
     let Some((_, rest)) = noted[number].1.split_once("/RUN/db/") else { return false };
     let staged = format!("/RUN/db/{}/undo", rest.split('/').next().unwrap());
     // Those of the same run: of another one the journal was seen in between.

@@ -18,7 +18,7 @@ use crate::reliability::attempt::{
     Change, Ended, Moment, attempt, course, expected_code, expected_state, failing, met_change, words,
 };
 use crate::reliability::crash::{Legal, in_parallel};
-use crate::reliability::stories::{Command, Story, Trial, stories};
+use crate::reliability::stories::{Command, ELSEWHERE, OUTSIDE, Story, Trial, stories};
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::scenario::Scenario;
 
@@ -136,8 +136,9 @@ fn said_well(
     if !ended.text.contains(&words(errno)) {
         return wrong("the reason is missing");
     }
-    let root = trial.root().display().to_string();
-    if !ended.text.contains(&format!("{root}/")) {
+    let root = trial.root();
+    let places = [root.with_file_name(OUTSIDE), root].map(|place| format!("{}/", place.display()));
+    if !places.iter().any(|place| ended.text.contains(place)) {
         return wrong("no path is named");
     }
     if matches!(change.moment, Moment::LookingBack | Moment::Finishing) {
@@ -170,10 +171,11 @@ fn an_error_at_any_change_ends_with_the_code_of_its_moment_and_leaves_no_third_s
     // A sample has a story of each command.
     let played = |story: &Story| {
         is_whole()
-            || ["apply two", "back out", "pkgrm"].contains(&story.name)
+            || ["apply two", "back out", "back out under an archive elsewhere", "pkgrm"].contains(&story.name)
             || story.name.ends_with("scripts")
     };
-    for story in stories().chain(scripted).filter(played) {
+    let elsewhere = ELSEWHERE.iter().map(|told| told());
+    for story in stories().chain(elsewhere).chain(scripted).filter(played) {
         let (legal, changes) = (Legal::of(&story), course(&story));
         in_parallel(&injections(&changes), |&(number, errno)| {
             let change = &changes[number];

@@ -116,7 +116,7 @@ fn pointer(root: &Path, text: &str) -> String {
 }
 
 /// A path with the name of a run in that of an archive left out.
-fn without_run(path: &str) -> String {
+pub(crate) fn without_run(path: &str) -> String {
     match path.rsplit_once("/undo-") {
         Some((directory, name)) => {
             let suffix = name.split_once('.').map_or("", |(_, suffix)| suffix);

@@ -10,6 +10,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::records::{OWN, records};
 use crate::reliability::is_whole;
+use crate::reliability::picture::{strangers, without_run};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
@@ -23,35 +24,92 @@ pub(super) struct Layout {
     pub(super) opt: Option<&'static str>,
 }
 
-/// What a root has: the patch, and the second package.
+/// Where the undo archive of the second patch is: outside the root, as far as the program knows.
+pub(super) const ARCHIVES: &str = "opt/undo";
+
+/// What a root has: the patch, the second one, which was applied over it with its undo archive elsewhere, and the second
+/// package.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Has {
     pub(super) patch: bool,
+    pub(super) later: bool,
     pub(super) package: bool,
 }
 
+/// What is added or removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Act {
+    Patch,
+    Later,
+    Package,
+}
+
 impl Has {
-    /// What it has after one of the two is added or removed.
-    pub(super) fn with(self, of_patch: bool) -> Self {
-        Self { patch: self.patch != of_patch, package: self.package == of_patch }
+    /// What it has after something was added or removed.
+    pub(super) fn with(self, act: Act) -> Self {
+        match act {
+            Act::Patch => Self { patch: !self.patch, ..self },
+            Act::Later => Self { later: !self.later, ..self },
+            Act::Package => Self { package: !self.package, ..self },
+        }
     }
 
     /// The command that leads from here to there.
-    pub(super) fn command(self, of_patch: bool) -> &'static str {
-        match (of_patch, self.patch, self.package) {
-            (true, false, _) => "patchadd -R @ROOT@ delivered/100-01",
-            (true, true, _) => "patchrm -R @ROOT@ 100-01",
-            (false, _, false) => "pkgadd -n -R @ROOT@ -d spool ACMEdoc",
-            (false, _, true) => "pkgrm -n -R @ROOT@ ACMEdoc",
+    pub(super) fn command(self, act: Act) -> &'static str {
+        match (act, self) {
+            (Act::Patch, Self { patch: false, .. }) => "patchadd -R @ROOT@ delivered/100-01",
+            (Act::Patch, _) => "patchrm -R @ROOT@ 100-01",
+            (Act::Later, Self { later: false, .. }) => {
+                "patchadd -R @ROOT@ -B @ROOT@/opt/undo delivered/200-01"
+            }
+            (Act::Later, _) => "patchrm -R @ROOT@ 200-01",
+            (Act::Package, Self { package: false, .. }) => "pkgadd -n -R @ROOT@ -d spool ACMEdoc",
+            (Act::Package, _) => "pkgrm -n -R @ROOT@ ACMEdoc",
+        }
+    }
+
+    /// Whether it can be done here: the second patch is only ever applied over the first one, which then goes from under
+    /// it, or after it.
+    pub(super) fn can(self, act: Act) -> bool {
+        match act {
+            Act::Patch => self.patch || !self.later,
+            Act::Later => self.patch || self.later,
+            Act::Package => true,
+        }
+    }
+
+    /// The patches that the package lists.
+    pub(super) fn listed(self) -> &'static str {
+        match (self.patch, self.later) {
+            (false, false) => "",
+            (true, false) => "100-01",
+            (true, true) => "100-01 200-01",
+            (false, true) => "200-01",
         }
     }
 }
+
+/// A way through all that a root may have, and back.
+const WALK: [Act; 10] = [
+    Act::Patch,
+    Act::Later,
+    Act::Patch,
+    Act::Package,
+    Act::Later,
+    Act::Patch,
+    Act::Later,
+    Act::Patch,
+    Act::Package,
+    Act::Later,
+];
 
 /// Everything that has to be as before or as after at once.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) software: Tree,
     records: BTreeMap<String, String>,
+    /// The undo archives elsewhere.
+    archives: Vec<String>,
 }
 
 impl State {
@@ -61,7 +119,7 @@ impl State {
         records.retain(|path, _| !path.ends_with("/delivered"));
         for (path, record) in &mut records {
             let mut columns: Vec<&str> = record.split('\t').collect();
-            if path.ends_with("/log") || path.contains("/undo") {
+            if path.ends_with("/log") || path.ends_with("/remote") || path.contains("/undo") {
                 // The run is named in it, or inode numbers are.
                 columns.truncate(4);
             } else if columns.len() > 6 {
@@ -70,7 +128,7 @@ impl State {
             }
             *record = columns.join("\t");
         }
-        Self { software: software(root), records }
+        Self { software: software(root), records, archives: archives(root) }
     }
 
     /// What is different in another state.
@@ -80,14 +138,28 @@ impl State {
             one.records.iter().filter(is_other).map(|(path, _)| format!(" {path}")).collect::<String>()
         };
         let [gone, come] = [records(self, other), records(other, self)];
-        format!("{}records - {gone}\nrecords + {come}\n", self.software.difference(&other.software))
+        format!(
+            "{}records - {gone}\nrecords + {come}\narchives {:?} {:?}\n",
+            self.software.difference(&other.software),
+            self.archives,
+            other.archives
+        )
     }
 }
 
 /// Everything outside the package database that belongs to nobody's run.
 fn software(root: &Path) -> Tree {
     let noise = format!("opt/{NOISE}");
-    Tree::of(root, &["var/sadm", NOISE, &noise, ".patchadm", "opt/.patchadm", "lost+found", "opt/lost+found"])
+    let not_software =
+        ["var/sadm", NOISE, &noise, ARCHIVES, ".patchadm", "opt/.patchadm", "lost+found", "opt/lost+found"];
+    Tree::of(root, &not_software)
+}
+
+/// The undo archives elsewhere, without the names of runs. One that no journal knows of says by its name that it is none.
+fn archives(root: &Path) -> Vec<String> {
+    let found = Tree::of(&root.join(ARCHIVES), &[]);
+    let files = found.objects().iter().filter(|(_, columns)| columns[0] == "100000").map(|(path, _)| path);
+    files.filter(|path| !path.ends_with(".tmp")).map(|path| without_run(path)).collect()
 }
 
 /// A root, its disks, and what it is like in each of its states.
@@ -118,6 +190,8 @@ impl Scene {
         }
         stage.install(&package());
         patch().directory(&stage);
+        later_patch().directory(&stage);
+        fs::create_dir(stage.at(&format!("/{ARCHIVES}"))).unwrap();
         documents().write(&stage.beside("spool"));
         let mut scene = Self { disks, stage, expected: BTreeMap::new() };
         scene.walk();
@@ -127,16 +201,17 @@ impl Scene {
             let differences = first.iter().map(|(has, state)| state.difference(&scene.expected[has]));
             assert!(first == scene.expected, "{}", differences.collect::<String>());
         }
-        assert_eq!(scene.expected.len(), 4);
+        assert_eq!(scene.expected.len(), 8);
         scene
     }
 
     /// Goes through all states by commands that nobody disturbs, and notes what the root is like in each.
     fn walk(&mut self) {
         let mut has = Has::default();
-        for of_patch in [true, false, true, false] {
-            succeeds(&self.stage, has.command(of_patch));
-            has = has.with(of_patch);
+        for act in WALK {
+            assert!(has.can(act));
+            succeeds(&self.stage, has.command(act));
+            has = has.with(act);
             self.expected.insert(has, self.state());
         }
     }
@@ -181,7 +256,7 @@ impl Scene {
                 || path.ends_with("/journal.new")
                 || path.starts_with(&format!("{}/stage/", OWN[0]))
         };
-        tree.objects().keys().filter(is_stray).cloned().collect()
+        tree.objects().keys().filter(is_stray).cloned().chain(strangers(&self.stage.root())).collect()
     }
 }
 
@@ -251,6 +326,12 @@ fn patch() -> Patch {
         .collect();
     let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
     Patch::of("100-01", package.deletes(&deleted))
+}
+
+/// Replaces what the first patch delivers, on both sides.
+fn later_patch() -> Patch {
+    let package = objects(Package::new("ACMEweb").param("BASEDIR", "/"), "third");
+    Patch::of("200-01", package.file("usr/new/0", 0o644, "newer\n").file("opt/new/0", 0o644, "newer\n"))
 }
 
 /// The package that comes and goes.

@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 use patchadm_changeset::format::journal::{JournalHead, RunOutcome, parse_head};
 
 use super::disk::Switch;
-use super::scene::{Has, Layout, NOISE, Scene, succeeds};
+use super::scene::{Act, Has, Layout, NOISE, Scene, succeeds};
 use crate::reliability::killed::Dice;
 use crate::tree::Tree;
+
+/// What puts everything in order again, also where undo archives are.
+const RECOVER: &str = "recover -R @ROOT@ --undo-dir @ROOT@/opt/undo";
 
 /// How often a cut hit what, and what was found then.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
@@ -70,12 +73,12 @@ impl Trials {
         for _ in 0..2 {
             let last = head(&self.scene).map(|head| head.header.run);
             let began = Instant::now();
-            let mut child = self.spawn(has.command(true));
+            let mut child = self.spawn(has.command(Act::Patch));
             self.wait(&mut child, last.as_ref(), Moment::Published(Duration::ZERO));
             let published = began.elapsed();
             assert!(child.wait().unwrap().success());
             self.usual = [published, began.elapsed().saturating_sub(published), published / 2];
-            has = has.with(true);
+            has = has.with(Act::Patch);
         }
     }
 
@@ -92,6 +95,19 @@ impl Trials {
     /// Where commands write to: not on what is cut.
     fn said(&self) -> PathBuf {
         self.scene.stage.beside("said")
+    }
+
+    fn draw_act(&mut self) -> Act {
+        loop {
+            let act = match self.dice.below(8) {
+                0..4 => Act::Patch,
+                4..6 => Act::Later,
+                _ => Act::Package,
+            };
+            if self.has.can(act) {
+                break act;
+            }
+        }
     }
 
     fn draw_moment(&mut self) -> Moment {
@@ -152,9 +168,9 @@ impl Trials {
 
     /// A command whose power is cut, recovered and compared.
     pub(super) fn trial(&mut self, number: u64) {
-        let of_patch = self.dice.below(4) > 0;
-        let line = self.has.command(of_patch);
-        let (before, after) = (self.has, self.has.with(of_patch));
+        let act = self.draw_act();
+        let line = self.has.command(act);
+        let (before, after) = (self.has, self.has.with(act));
         let when = format!("{}, trial {number}, {line}", self.name);
         let last = head(&self.scene).map(|head| head.header.run);
         let victims = self.victims();
@@ -178,7 +194,7 @@ impl Trials {
         if let Some(promised) = promised {
             assert_eq!(self.has, promised, "{when}: {}", end.said);
         }
-        assert_eq!(said.trim() == "100-01", self.has.patch, "{when}: what was said before recovery");
+        assert_eq!(said.trim(), self.has.listed(), "{when}: what was said before recovery");
         self.count(if self.has == after { "as after" } else { "as before" });
     }
 
@@ -234,7 +250,7 @@ impl Trials {
             }
             let pause = self.dice.below_duration(self.usual[2]);
             let switches = self.switches(&victims);
-            let mut child = self.spawn("recover -R @ROOT@");
+            let mut child = self.spawn(RECOVER);
             thread::sleep(pause);
             let ended = child.try_wait().unwrap();
             self.cut(switches);
@@ -249,14 +265,14 @@ impl Trials {
             }
         }
         let began = Instant::now();
-        succeeds(&self.scene.stage, "recover -R @ROOT@");
+        succeeds(&self.scene.stage, RECOVER);
         self.usual[2] = (self.usual[2] * 7 + began.elapsed()) / 8;
         self.scene.sweep();
     }
 
     /// What the root has after recovery: what it had before, or what it was to have.
     fn found(&self, when: &str, before: Has, after: Has) -> Has {
-        assert_eq!(self.scene.stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n", "{when}");
+        assert_eq!(self.scene.stage.run(RECOVER).ok(), "No run was interrupted.\n", "{when}");
         assert_eq!(self.scene.strays(), Vec::<String>::new(), "{when}");
         let now = self.scene.state();
         let [was, becomes] = [before, after].map(|has| self.scene.expected(has));

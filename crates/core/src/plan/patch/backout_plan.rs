@@ -235,7 +235,8 @@ impl<'a> Backout<'a> {
             let mut last = HashMap::new();
             for run in runs.remove(&at).unwrap_or_default() {
                 let record = live_record(run);
-                let after = chains.order.get(run.last().at).filter(|_| run.last().at != at);
+                let is_another = run.saver().is_some() && run.last().at != at;
+                let after = chains.order.get(run.last().at).filter(|_| is_another);
                 if let (Some(after), Some(path)) = (after, record.object_path()) {
                     last.insert(path, after.id.clone());
                 }

@@ -4,7 +4,7 @@
 //! attributes, and the other names of the same file. What is no longer what the patch delivered was edited since and
 //! is kept under another name before it goes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use patchadm_changeset::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
 use patchadm_rootfs::{Live, LiveKind};
@@ -35,6 +35,7 @@ pub(super) struct Restoring<'a> {
     /// Patches that came later.
     pub(super) later: Later<'a>,
     /// The last patch that goes and has a path, where that is another one: what was written since is kept under its id.
+    /// What is there is then what these patches left, even if it was the same before them.
     pub(super) last: HashMap<ObjectPath, PatchId>,
     /// The files that a script takes back: edited ones among them are its matter.
     pub(super) by_script: BTreeSet<ObjectPath>,
@@ -46,26 +47,22 @@ struct Restored<'a> {
     record: &'a ObjectRecord,
     line: Option<ContentsLine>,
     new_line: Option<ContentsLine>,
-}
-
-impl Restored<'_> {
     /// Whether the patch left the object as it was (the record is about its line, or it is another name of a file).
-    fn is_untouched(&self) -> bool {
-        self.record.is_untouched()
-    }
+    is_untouched: bool,
 }
 
 /// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
 /// need another to bring the directory back.
 pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
     let (mut all, mut coming) = (Vec::new(), ComingBack::new());
-    for package in packages {
-        let restored = package.read_all()?;
-        for each in &restored {
+    let read = packages.iter().map(Restoring::read_all).collect::<Result<Vec<_>, _>>()?;
+    let changed = read.iter().flatten().filter(|each| !each.is_untouched).map(|each| &each.path).collect();
+    for (package, restored) in packages.iter().zip(&read) {
+        for each in restored {
             package.restore_line(draft, each)?;
         }
-        let carriers = carriers(draft, &restored, &coming);
-        for each in restored.iter().filter(|each| !each.is_untouched()) {
+        let carriers = carriers(draft, restored, &coming, &changed);
+        for each in restored.iter().filter(|each| !each.is_untouched) {
             if let Some(was) = &each.record.was {
                 let carrier = carrier(&carriers, each).unwrap_or(&each.path);
                 coming.insert(each.path.clone(), (carrier.clone(), was));
@@ -75,7 +72,7 @@ pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -
     }
     let (mut links, mut others) = (Vec::new(), Vec::new());
     for (package, carriers, restored) in &all {
-        for each in restored.iter().filter(|each| !each.is_untouched()) {
+        for each in restored.iter().filter(|each| !each.is_untouched) {
             let carrier = carrier(carriers, each);
             let is_link = carrier.is_some_and(|carrier| *carrier != each.path);
             if is_link { &mut links } else { &mut others }.push((each, carrier, *package));
@@ -94,12 +91,18 @@ pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -
 
 impl<'a> Restoring<'a> {
     fn read_all(&self) -> Result<Vec<Restored<'a>>, Reason> {
-        let records = self.manifest.objects.iter().filter(|record| !record.is_as_found());
+        let records = self.manifest.objects.iter();
+        let records = records.filter(|record| !record.is_as_found() || self.came_and_went(record));
         let mut read = Vec::with_capacity(self.manifest.objects.len());
         for record in records {
             read.push(self.read(record)?);
         }
         Ok(read)
+    }
+
+    /// Whether several of the patches changed the object, one after another.
+    fn came_and_went(&self, record: &ObjectRecord) -> bool {
+        !self.last.is_empty() && record.object_path().is_some_and(|path| self.last.contains_key(&path))
     }
 
     fn read(&self, record: &'a ObjectRecord) -> Result<Restored<'a>, Reason> {
@@ -110,7 +113,9 @@ impl<'a> Restoring<'a> {
             }
         };
         let path = ObjectPath::new(&decode(&record.path)).map_err(|error| self.bad(&error.to_string()))?;
-        Ok(Restored { path, record, line: line(&record.line)?, new_line: line(&record.new_line)? })
+        let is_untouched = record.is_untouched() && !self.last.contains_key(&path);
+        let (line, new_line) = (line(&record.line)?, line(&record.new_line)?);
+        Ok(Restored { path, record, line, new_line, is_untouched })
     }
 
     fn bad(&self, reason: &str) -> Reason {
@@ -137,7 +142,7 @@ impl<'a> Restoring<'a> {
         let shared = object(&current) == object(&each.new_line)
             || object(&current).as_ref().is_some_and(directory)
                 && object(&each.new_line).as_ref().is_some_and(directory);
-        if !shared && !each.is_untouched() {
+        if !shared && !each.is_untouched {
             let by = self.changed_by(draft, &each.path);
             return Err(Reason::ChangedLater { path: each.path.clone(), by });
         }
@@ -352,24 +357,27 @@ impl<'a> Restoring<'a> {
 type ComingBack<'r> = BTreeMap<ObjectPath, (ObjectPath, &'r RecordedState)>;
 
 /// For each group of names of one file the name that the others are linked to: one that the patch did not touch and
-/// that still has the bytes, or gets them back, else the one whose content was saved.
+/// that still has the bytes, or gets them back, else the one whose content was saved. Paths that some patch has `changed`
+/// become something else again.
 fn carriers(
     draft: &PlanBuilder<'_>,
     restored: &[Restored<'_>],
     coming: &ComingBack<'_>,
+    changed: &HashSet<&ObjectPath>,
 ) -> BTreeMap<u32, ObjectPath> {
     let mut carriers: BTreeMap<u32, ObjectPath> = BTreeMap::new();
     for each in restored {
         let Some((was, group)) = each.record.was.as_ref().and_then(|was| Some((was, was.group?))) else {
             continue;
         };
-        if let Some((carrier, state)) = coming.get(&each.path).filter(|_| each.is_untouched()) {
+        if let Some((carrier, state)) = coming.get(&each.path).filter(|_| each.is_untouched) {
             if has_same_content(state, was) {
                 carriers.insert(group, carrier.clone());
             }
             continue;
         }
-        let intact = each.is_untouched()
+        let intact = each.is_untouched
+            && !changed.contains(&each.path)
             && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was));
         if intact {
             carriers.insert(group, each.path.clone());

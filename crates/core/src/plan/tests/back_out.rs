@@ -192,6 +192,47 @@ fn what_was_edited_after_the_patch_is_kept_and_said() {
 }
 
 #[test]
+fn what_patches_left_as_they_found_it_is_not_what_is_there_now() {
+    let base = Parcel::empty("base").package("ACMEweb", "").file("c", "as ever");
+    let mut patched = World::new().with(&base);
+    let tree = patched.tree();
+    patched.patchadd(&patch("901-01", "").deletes("c"));
+    patched.patchadd(&patch("903-01", "").file("c", "as ever"));
+    let at = path("/opt/web/c");
+    let edited: fn(&mut World) = |world| world.write("/opt/web/c", "mine");
+    let replaced: fn(&mut World) =
+        |world| world.put("/opt/web/c", LiveKind::Symlink(b"elsewhere".to_vec()), 0o777);
+    let touched: fn(&mut World) =
+        |world| world.inventory.live.get_mut(&path("/opt/web/c")).unwrap().mtime.seconds += 1;
+    let missing: fn(&mut World) = |world| drop(world.inventory.live.remove(&path("/opt/web/c")));
+    for (is_kept, since) in [(true, edited), (true, replaced), (false, touched), (false, missing)] {
+        let mut world = patched.clone();
+        since(&mut world);
+        let there = world.inventory.live.get(&at).map(|live| live.kind.clone());
+        let mut one_by_one = world.clone();
+        assert_eq!((one_by_one.patchrm("903-01"), one_by_one.patchrm("901-01")), (0, 0));
+        assert_eq!(world.patchrm_all(&["903-01", "901-01"]), 0);
+        similar_asserts(&world.tree(), &one_by_one.tree());
+        let kept = world.inventory.live.remove(&path("/opt/web/c.edited-903-01"));
+        assert_eq!(kept.map(|live| live.kind), there.filter(|_| is_kept));
+        let unnumbered = |line: &String| line.rsplit_once(' ').map(|(line, _)| line.to_owned());
+        let (now, before): (Vec<_>, Vec<_>) =
+            (world.tree().iter().map(unnumbered).collect(), tree.iter().map(unnumbered).collect());
+        assert_eq!(now, before);
+    }
+}
+
+#[test]
+fn a_name_is_not_linked_to_one_that_goes_with_it() {
+    let mut world = World::new().with(&Parcel::empty("base").package("ACMEweb", "").file("b", "as ever"));
+    let tree = world.tree();
+    world.patchadd(&patch("901-01", "").link("e", "b"));
+    world.patchadd(&patch("902-01", "").deletes("b"));
+    assert_eq!(world.patchrm_all(&["902-01", "901-01"]), 0);
+    similar_asserts(&world.tree(), &tree);
+}
+
+#[test]
 fn what_was_edited_before_the_patch_comes_back_and_its_copies_go() {
     let mut world = acme_web();
     world.write("/opt/web/bin/httpd", "mine");

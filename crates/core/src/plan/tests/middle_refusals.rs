@@ -139,6 +139,20 @@ fn a_name_of_the_file_that_the_later_patch_changed_by_another_name_would_stay() 
     pair.differ("/opt/web/bin/second");
 }
 
+/// The later patch did nothing to the file, and so nothing to its other name, which would come back without it.
+#[test]
+fn a_name_of_the_file_that_the_later_patch_found_as_it_delivers_it_would_come_back_alone() {
+    let base = Parcel::empty("base").package("ACMEweb", "").file("bin/a", "old").link("bin/b", "a");
+    let of = |id: &str| patch(id, "").file("bin/a", "new");
+    let mut pair = pair_on(&World::new().with(&base), &of("900-01"), &of("901-01"));
+    let read = |world: &World| world.read("/opt/web/bin/b");
+    assert_eq!(
+        [Some(&pair.both), pair.alone.as_ref()].map(|world| world.and_then(read)),
+        [(); 2].map(|()| Some("new".to_owned()))
+    );
+    pair.is_not_handed_on("/opt/web/bin/a", HandOnProblem::OtherNames);
+}
+
 #[test]
 fn a_link_would_keep_what_it_has_of_the_object_in_its_place() {
     let earlier = patch("900-01", "").object("lib/libw.so", "f 0644 root sys", Some("f"), None);

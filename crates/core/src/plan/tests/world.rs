@@ -144,6 +144,20 @@ impl World {
         self.bytes.insert(path(at), bytes.as_bytes().to_vec());
     }
 
+    /// Puts something else in the place of an object by hand.
+    pub(super) fn replace(&mut self, at: &ObjectPath, kind: LiveKind) {
+        self.put(&at.to_string(), kind, 0o777);
+        self.bytes.remove(at);
+        self.count_links();
+    }
+
+    /// Removes an object by hand.
+    pub(super) fn take(&mut self, at: &ObjectPath) {
+        self.inventory.live.remove(at);
+        self.bytes.remove(at);
+        self.count_links();
+    }
+
     /// What is in a file.
     pub(super) fn read(&self, at: &str) -> Option<String> {
         self.bytes.get(&path(at)).map(|bytes| String::from_utf8_lossy(bytes).into_owned())

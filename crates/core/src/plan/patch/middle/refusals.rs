@@ -48,6 +48,7 @@ impl Judged<'_> {
             }
             self.refuse_used(run)?;
         }
+        self.refuse_parted_names()?;
         self.refuse_other_names()
     }
 
@@ -160,6 +161,23 @@ impl Judged<'_> {
         is_taken('m', |state| state.mode)
             || is_taken('u', |state| state.uid)
             || is_taken('g', |state| state.gid)
+    }
+
+    /// Refuses where what was saved as one file would be handed on to different patches, name by name: one that found a
+    /// name as it delivers it did nothing to the others, and would have.
+    fn refuse_parted_names(&self) -> Result<(), Reason> {
+        let mut heirs: HashMap<(usize, u32), Option<Link<'_>>> = HashMap::new();
+        for run in &self.chains.runs {
+            let group = |link: Link<'_>| Some((link.at, link.record.was.as_ref()?.group?));
+            let Some(file) = run.saver().and_then(group) else { continue };
+            let known = *heirs.entry(file).or_insert(run.heir);
+            if known.map(|heir| heir.at) != run.heir.map(|heir| heir.at)
+                && let Some(by) = [known, run.heir].into_iter().flatten().min_by_key(|heir| heir.at)
+            {
+                return Err(self.because(&by.record.path, by.at, HandOnProblem::OtherNames));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses where a going and a later staying patch have different names of one file: what one does to its names goes
