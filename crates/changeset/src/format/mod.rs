@@ -4,6 +4,7 @@ pub mod contents_merge;
 pub mod contents_splice;
 pub mod contents_stamp;
 pub mod delivered;
+pub mod hexadecimal;
 pub mod history;
 pub mod installf_queue;
 pub mod journal;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_svr4::patch::PatchId;
 
-use super::{DepotPatch, is_digest, is_hex};
+use super::{DepotPatch, is_digest};
 
 /// The schema of an index.
 pub const SCHEMA: &str = "patchadm-depot/1";
