@@ -34,6 +34,7 @@ pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]
 pub mod signing;
+mod small_file;
 pub mod translate;
 pub mod whose_root;
 
