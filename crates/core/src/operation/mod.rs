@@ -30,6 +30,7 @@ pub mod plan_file;
 pub mod publish;
 pub mod queries;
 pub mod recover;
+mod root_and_policy;
 pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]
