@@ -1,5 +1,5 @@
 //! The beginning and the end that all changing commands share: who may change the root, its lock, recovery of a dead
-//! run, the survey, and carrying a plan out.
+//! run, and carrying a plan out. What is known of a root before stands in `root_and_policy`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
