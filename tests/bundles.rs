@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::delivery::{Patch, archive};
 use crate::packages::Package;
+use crate::patch_documents::{document, verdicts};
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
@@ -26,9 +27,7 @@ fn stage() -> Scenario {
     patch("100-01").says("SUNW_REQUIRES", "300-01").write(&bundle);
     patch("200-01").says("SUNW_REQUIRES", "999-01").write(&bundle);
     patch("300-01").write(&bundle);
-    let later = patch("300-02").write(&bundle);
-    archive(&later, ".zip");
-    fs::remove_dir_all(later).unwrap();
+    patch("300-02").pack(&bundle, ".zip");
     Patch::of("400-01", Package::new("ACMEnone").file("bin/x", 0o755, "x\n")).write(&bundle);
     fs::write(bundle.join("CLUSTER_README"), "NAME: Recommended\n").unwrap();
     stage
@@ -40,19 +39,6 @@ fn archived(stage: &Scenario, suffix: &str) -> String {
     archive(&bundle, suffix);
     fs::remove_dir_all(bundle).unwrap();
     format!("Rec{suffix}")
-}
-
-fn document(stage: &Scenario, line: &str) -> Value {
-    let run = stage.run(&format!("{line} --json"));
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", run.stderr))
-}
-
-/// `ID VERDICT CODE` of each patch.
-fn verdicts(document: &Value) -> Vec<String> {
-    let patches = document["patches"].as_array().unwrap_or_else(|| panic!("{document}"));
-    let word = |value: &Value| value.as_str().unwrap().to_owned();
-    let line = |one: &Value| format!("{} {} {}", word(&one["id"]), word(&one["verdict"]), one["code"]);
-    patches.iter().map(line).collect()
 }
 
 #[test]

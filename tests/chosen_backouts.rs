@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::patch_documents::{self, verdicts};
 use crate::scenario::Scenario;
 
 fn patch(id: &str) -> Patch {
@@ -23,17 +24,7 @@ fn stage() -> Scenario {
 }
 
 fn document(stage: &Scenario, line: &str) -> Value {
-    let run = stage.run(&format!("{line} --json -R @ROOT@"));
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", run.stderr))
-}
-
-/// `ID VERDICT CODE` of each patch.
-fn verdicts(document: &Value) -> Vec<String> {
-    let patches = document["patches"].as_array().unwrap_or_else(|| panic!("{document}"));
-    let verdict = |one: &Value| {
-        format!("{} {} {}", one["id"].as_str().unwrap(), one["verdict"].as_str().unwrap(), one["code"])
-    };
-    patches.iter().map(verdict).collect()
+    patch_documents::document(stage, &format!("{line} -R @ROOT@"))
 }
 
 /// The runs of patchadd, in their order.

@@ -69,6 +69,24 @@ impl Patch {
         }
         at
     }
+
+    /// Writes it as an archive in a directory, in the form that `suffix` names; the path of that.
+    pub(crate) fn pack(&self, into: &Path, suffix: &str) -> PathBuf {
+        let directory = self.write(into);
+        let archive = archive(&directory, suffix);
+        fs::remove_dir_all(directory).unwrap();
+        archive
+    }
+}
+
+/// Makes a depot of these patches beside the root, each an archive, indexed in place; the path of that.
+pub(crate) fn indexed_depot(stage: &Scenario, patches: &[Patch]) -> PathBuf {
+    let depot = stage.beside("delivered");
+    for patch in patches {
+        patch.pack(&depot, ".tar");
+    }
+    stage.run("depot index delivered").ok();
+    depot
 }
 
 /// Packs the directory of a patch, in the form that `suffix` names, beside it; the path of that.

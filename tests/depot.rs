@@ -7,7 +7,7 @@ use patchadm_core::depot::DepotIndex;
 use patchadm_svr4::patch::PatchId;
 use serde_json::Value;
 
-use crate::delivery::{Patch, archive};
+use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::publish::{deliver_signed, publish, secret_key, stage};
 use crate::scenario::{Run, Scenario};
@@ -18,13 +18,7 @@ fn deliver(into: &Path, id: &str, text: &str, form: &str) -> PathBuf {
         &format!("README.{id}"),
         &format!("Patch-ID# {id}\nKeywords: security web\nSynopsis: Web {id}\n"),
     );
-    let directory = patch.write(into);
-    if form.is_empty() {
-        return directory;
-    }
-    let file = archive(&directory, form);
-    fs::remove_dir_all(directory).unwrap();
-    file
+    if form.is_empty() { patch.write(into) } else { patch.pack(into, form) }
 }
 
 /// A stage and a directory with three patches in three forms.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::delivery::{Patch, archive};
+use crate::delivery::{Patch, indexed_depot};
 use crate::nginx::{Certificate, Nginx};
 use crate::packages::Package;
 use crate::publish::{deliver_signed, publish, secret_key, stage};
@@ -14,8 +14,6 @@ use crate::scenario::Scenario;
 
 /// A directory of patches with an index; one of them has so many bytes that do not compress.
 fn depot(stage: &Scenario, large: usize) -> PathBuf {
-    let depot = stage.beside("depot");
-    fs::create_dir_all(&depot).unwrap();
     let mut noise = 1_u32;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -24,14 +22,8 @@ fn depot(stage: &Scenario, large: usize) -> PathBuf {
     .take(large)
     .collect();
     let text = String::from_utf8(bytes).unwrap();
-    for (id, text) in [("100-01", "one\n"), ("200-01", &*text)] {
-        let directory = Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, text))
-            .write(&stage.beside("made"));
-        let file = archive(&directory, ".tar");
-        fs::rename(&file, depot.join(file.file_name().unwrap())).unwrap();
-    }
-    stage.run(&format!("depot index {}", depot.display())).ok();
-    depot
+    let patch = |(id, text)| Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, text));
+    indexed_depot(stage, &[("100-01", "one\n"), ("200-01", &*text)].map(patch))
 }
 
 /// The small patch has fewer bytes.

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::delivery::{Patch, archive};
+use crate::delivery::{Patch, indexed_depot};
 use crate::faulty_server::{Asked, FaultyServer, Step, head, rest, whole};
 use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
@@ -18,15 +18,9 @@ const MEMORY: &str = "ulimit -d 262144";
 /// A root, and an indexed depot of two patches.
 fn stage() -> (Scenario, PathBuf) {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
-    for id in ["100-01", "200-01"] {
-        let noise: String = (0..3000_u32).map(|at| format!("{}\n", at.wrapping_mul(2_654_435_761))).collect();
-        let patch = Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, &*noise));
-        let directory = patch.directory(&stage);
-        archive(&directory, ".tar");
-        fs::remove_dir_all(directory).unwrap();
-    }
-    stage.run("depot index delivered").ok();
-    let depot = stage.beside("delivered");
+    let noise: String = (0..3000_u32).map(|at| format!("{}\n", at.wrapping_mul(2_654_435_761))).collect();
+    let web = Package::new("ACMEweb").file("bin/httpd", 0o755, &*noise);
+    let depot = indexed_depot(&stage, &["100-01", "200-01"].map(|id| Patch::of(id, web.clone())));
     (stage, depot)
 }
 
@@ -130,8 +124,7 @@ fn an_id_that_comes_twice_is_named_with_both_files() {
     let (stage, depot) = stage();
     fs::write(depot.join("other.tar"), fs::read(depot.join("100-01.tar")).unwrap()).unwrap();
     let other = Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "other\n"));
-    let other = archive(&other.write(&stage.beside("made")), ".tar");
-    fs::rename(other, depot.join("other.tar")).unwrap();
+    fs::rename(other.pack(&stage.beside("made"), ".tar"), depot.join("other.tar")).unwrap();
     fs::remove_file(depot.join("index.json")).unwrap();
     let before = stage.everything();
     for (line, what_holds) in COMMANDS {

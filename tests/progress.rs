@@ -11,7 +11,7 @@ use std::time::Duration;
 use patchadm_rootfs::{Lock, Root};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::delivery::{Patch, archive};
+use crate::delivery::{Patch, indexed_depot};
 use crate::faulty_server::{FaultyServer, Step, whole};
 use crate::packages::Package;
 use crate::scenario::Scenario;
@@ -22,14 +22,8 @@ use crate::workshop::eventually;
 fn stage() -> (Scenario, PathBuf) {
     let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
     stage.set("TERM", "xterm");
-    for id in ["100-01", "200-01"] {
-        let patch = Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, id));
-        let directory = patch.directory(&stage);
-        archive(&directory, ".tar");
-        fs::remove_dir_all(directory).unwrap();
-    }
-    stage.run("depot index delivered").ok();
-    let depot = stage.beside("delivered");
+    let patch = |id| Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, id));
+    let depot = indexed_depot(&stage, &["100-01", "200-01"].map(patch));
     (stage, depot)
 }
 

@@ -11,7 +11,7 @@ use patchadm_core::operation::publish::{IndexSigning, PublishError, PublishReque
 use patchadm_rootfs::{Dir, Lock};
 use serde_json::Value;
 
-use crate::delivery::{Patch, archive};
+use crate::delivery::Patch;
 use crate::depots::{digest, files_of, public_key, read_depot};
 use crate::packages::{Package, files};
 use crate::scenario::{NOW, Run, Scenario};
@@ -32,9 +32,7 @@ pub(crate) fn deliver(work: &Path, id: &str, text: &str) -> PathBuf {
         &format!("README.{id}"),
         &format!("Patch-ID# {id}\nKeywords: security web\nSynopsis: Web {id}\n"),
     );
-    let directory = patch.write(work);
-    let file = archive(&directory, ".zip");
-    fs::remove_dir_all(directory).unwrap();
+    let file = patch.pack(work, ".zip");
     // That of an earlier file of this name.
     let _ = fs::remove_file(format!("{}.manifest", file.display()));
     file

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::delivery::{Patch, archive};
+use crate::delivery::Patch;
 use crate::depots::{digest, public_key, read_depot};
 use crate::packages::Package;
 use crate::publish::{deliver_signed, depot, index, publish, publish_signed, secret_key, stage};
@@ -69,9 +69,7 @@ fn spoil(stage: &Scenario, damage: &str, first: &Path, second: &Path) {
         }
         "form" => {
             let patch = Patch::of("300-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n"));
-            let directory = patch.write(&stage.beside("work"));
-            archive(&directory, ".tar.Z");
-            fs::remove_dir_all(directory).unwrap();
+            patch.pack(&stage.beside("work"), ".tar.Z");
         }
         "cut" => {
             let mut bytes = fs::read(second).unwrap();

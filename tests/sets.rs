@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use crate::delivery::{Patch, archive};
+use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::patch_documents::{document, verdicts};
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
@@ -32,26 +33,8 @@ fn depot() -> Scenario {
     patch("300-01").directory(&stage);
     patch("300-02").directory(&stage);
     Patch::of("400-01", Package::new("ACMEnone").file("bin/x", 0o755, "x\n")).directory(&stage);
-    let archived = patch("500-01").directory(&stage);
-    archive(&archived, ".tar.gz");
-    fs::remove_dir_all(archived).unwrap();
+    patch("500-01").pack(&stage.beside("delivered"), ".tar.gz");
     stage
-}
-
-fn document(stage: &Scenario, line: &str) -> Value {
-    let run = stage.run(&format!("{line} --json"));
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", run.stderr))
-}
-
-/// `ID VERDICT CODE` of each patch.
-fn verdicts(document: &Value) -> Vec<String> {
-    let patches = document["patches"].as_array().unwrap_or_else(|| panic!("{document}"));
-    patches
-        .iter()
-        .map(|one| {
-            format!("{} {} {}", one["id"].as_str().unwrap(), one["verdict"].as_str().unwrap(), one["code"])
-        })
-        .collect()
 }
 
 fn entry<'d>(document: &'d Value, id: &str) -> &'d Value {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::patch_documents::{document, verdicts};
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
@@ -39,11 +40,6 @@ fn unpatched() -> Scenario {
         patch.directory(&stage);
     }
     stage
-}
-
-fn document(stage: &Scenario, line: &str) -> Value {
-    let run = stage.run(&format!("{line} --json"));
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", run.stderr))
 }
 
 #[test]
@@ -163,16 +159,6 @@ fn a_plan_of_several_patches_knows_what_the_ones_before_would_leave() {
         let said = stage.run(&format!("{ask} {both}")).ok();
         assert!(said.find("200-01: ").unwrap() < said.find("400-01: ").unwrap(), "{ask}: {said}");
     }
-}
-
-/// `ID VERDICT CODE` of each patch.
-fn verdicts(document: &Value) -> Vec<String> {
-    let patches = document["patches"].as_array().unwrap_or_else(|| panic!("{document}"));
-    let word = |value: &Value| value.as_str().unwrap().to_owned();
-    patches
-        .iter()
-        .map(|one| format!("{} {} {}", word(&one["id"]), word(&one["verdict"]), one["code"]))
-        .collect()
 }
 
 fn new_file(id: &str) -> Patch {

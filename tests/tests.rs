@@ -188,6 +188,8 @@ mod owner;
 mod packages;
 /// The page of an analysis, in a browser.
 mod page;
+/// The JSON documents of commands about patches.
+mod patch_documents;
 /// The scripts that patches of ours carry.
 mod patch_scripts;
 mod pkgadd;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::patch_documents::document;
 use crate::scenario::Scenario;
 
 fn web(file: &str, text: &str) -> Package {
@@ -26,11 +27,6 @@ fn stage() -> Scenario {
     Patch::of("400-01", Package::new("ACMEnone").file("bin/x", 0o755, "x\n")).directory(&stage);
     fs::write(stage.beside("delivered/flags"), "100-02 recommended\n").unwrap();
     stage
-}
-
-fn document(stage: &Scenario, line: &str) -> Value {
-    let run = stage.run(&format!("{line} --json"));
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", run.stderr))
 }
 
 /// `ID VERDICT` of each patch, in the order in which they were taken.

@@ -5,9 +5,8 @@ mod report;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::key::signing_refused;
 use super::options::{SignatureOptions, VerbOptions};
-use super::password::{PasswordOptions, password};
+use super::secret_key::secret_key;
 use crate::arguments::fetching::{FetchOptions, fetch_bar};
 use crate::arguments::{one_of, parse};
 use crate::call::Invocation;
@@ -22,8 +21,8 @@ use patchadm_core::operation::depots::{
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::demands;
 use patchadm_core::operation::session::RootAndPolicy;
-use patchadm_core::operation::signing::{SigningError, read_secret_key, sign_index};
-use patchadm_core::sign::{Demand, DemandWord, SecretKey};
+use patchadm_core::operation::signing::sign_index;
+use patchadm_core::sign::{Demand, DemandWord};
 use patchadm_rootfs::Root;
 use report::DepotReport;
 
@@ -107,7 +106,8 @@ impl DepotArgs {
 }
 
 fn index(call: &mut Invocation, args: &DepotArgs, directory: &Path) -> anyhow::Result<Reply> {
-    let key = args.key.as_deref().map(|file| read_key(call, args, file)).transpose()?;
+    let key =
+        args.key.as_deref().map(|file| secret_key(call, file, args.password_file.clone())).transpose()?;
     let now = call.surroundings.now;
     let sign =
         |text: &[u8]| key.as_ref().map(|key| sign_index(key, text, now.timestamp())).unwrap_or_default();
@@ -170,27 +170,6 @@ fn exit_of(checked: &DepotCheck) -> Exit {
         _ => 1,
     };
     exits.max_by_key(gravity).unwrap_or(Exit::OK)
-}
-
-fn read_key(call: &mut Invocation, args: &DepotArgs, file: &Path) -> anyhow::Result<SecretKey> {
-    let options = PasswordOptions { no_password: false, password_file: args.password_file.clone() };
-    let ask = || password(call, &options, false).map(Option::unwrap_or_default).map_err(KeyFailure::Command);
-    read_secret_key(file, ask).map_err(|failure| match failure {
-        KeyFailure::Signing(error) => signing_refused(error),
-        KeyFailure::Command(error) => error,
-    })
-}
-
-/// Why no secret key could be read.
-enum KeyFailure {
-    Signing(SigningError),
-    Command(anyhow::Error),
-}
-
-impl From<SigningError> for KeyFailure {
-    fn from(error: SigningError) -> Self {
-        Self::Signing(error)
-    }
 }
 
 fn refused(what_holds: &str, error: &DepotError) -> anyhow::Error {

@@ -49,3 +49,5 @@ mod password;
 mod patch_lines;
 mod patch_options;
 mod releases;
+#[cfg(feature = "sign")]
+mod secret_key;

@@ -6,9 +6,8 @@ mod report;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::key::signing_refused;
 use super::options::VerbOptions;
-use super::password::{PasswordOptions, password};
+use super::secret_key::secret_key;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{Exit, Reply, Stop};
@@ -16,7 +15,7 @@ use crate::surroundings::caller::with_signals;
 use patchadm_core::operation::publish::{
     IndexSigning, PublishRequest, PublishState, PublishWork, SignIndex, publish,
 };
-use patchadm_core::operation::signing::{SigningError, read_secret_key, sign_index};
+use patchadm_core::operation::signing::sign_index;
 use patchadm_core::sign::{PublicKey, SecretKey};
 use refusal::refused;
 use report::PublicationReport;
@@ -160,24 +159,7 @@ fn read_key(call: &mut Invocation, args: &PublishArgs) -> anyhow::Result<IndexKe
     if let (Ok(_), Ok(public)) = (read, PublicKey::parse(&text)) {
         return Ok(IndexKey::Public(public));
     }
-    let options = PasswordOptions { no_password: false, password_file: args.password_file.clone() };
-    let ask = || password(call, &options, false).map(Option::unwrap_or_default).map_err(KeyFailure::Command);
-    read_secret_key(file, ask).map(IndexKey::Secret).map_err(|failure| match failure {
-        KeyFailure::Signing(error) => signing_refused(error),
-        KeyFailure::Command(error) => error,
-    })
-}
-
-/// Why no secret key could be read.
-enum KeyFailure {
-    Signing(SigningError),
-    Command(anyhow::Error),
-}
-
-impl From<SigningError> for KeyFailure {
-    fn from(error: SigningError) -> Self {
-        Self::Signing(error)
-    }
+    secret_key(call, file, args.password_file.clone()).map(IndexKey::Secret)
 }
 
 #[cfg(test)]

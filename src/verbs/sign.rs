@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::key::signing_refused;
 use super::options::VerbOptions;
-use super::password::{PasswordOptions, password};
+use super::secret_key::secret_key;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::{CommandReport, Exit, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
-use patchadm_core::operation::signing::{SigningError, read_secret_key, sign_target};
+use patchadm_core::operation::signing::sign_target;
 
 const USAGE: &str = "patchadm sign --key file [--password-file file] target...";
 
@@ -58,9 +58,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return Err(usage("nothing to sign is named").into());
     }
     let now = call.surroundings.now;
-    let options = PasswordOptions { no_password: false, password_file };
-    let ask = || password(call, &options, false).map(Option::unwrap_or_default).map_err(Ending::Command);
-    let key = read_secret_key(&key, ask).map_err(Ending::into_error)?;
+    let key = secret_key(call, &key, password_file)?;
     let time = now.to_rfc3339_opts(SecondsFormat::Secs, true);
     let mut signed = Vec::new();
     for target in &targets {
@@ -73,27 +71,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         });
     }
     Ok(Reply::new(Exit::OK, SignReport { result: ResultWord::Done, signed }))
-}
-
-/// Why no key could be read.
-enum Ending {
-    Signing(SigningError),
-    Command(anyhow::Error),
-}
-
-impl Ending {
-    fn into_error(self) -> anyhow::Error {
-        match self {
-            Self::Signing(error) => signing_refused(error),
-            Self::Command(error) => error,
-        }
-    }
-}
-
-impl From<SigningError> for Ending {
-    fn from(error: SigningError) -> Self {
-        Self::Signing(error)
-    }
 }
 
 impl CommandReport for SignReport {

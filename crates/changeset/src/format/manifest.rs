@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp, Xattrs};
 use patchadm_svr4::package::{ObjectPath, rule};
+
+pub use super::escaped::{decode, encode, encoded, unhex};
+pub use super::recorded_state::{RecordedState, RecordedType, recorded_xattrs};
 
 /// The version of the format that is written; a reader refuses a higher one. Version 1 has no objects that a patch
 /// found as it delivers them, and no [`delivered`](ObjectRecord::delivered).
@@ -115,59 +117,6 @@ pub struct ObjectRecord {
     /// The path of the saved content among the members of the archive, as in its pkgmap, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub member: Option<String>,
-}
-
-/// The file type of a [`RecordedState`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RecordedType {
-    /// Regular file.
-    File,
-    /// Directory.
-    Directory,
-    /// Symbolic link.
-    Symlink,
-    /// Named pipe.
-    Pipe,
-    /// Socket.
-    Socket,
-    /// Block device.
-    Block,
-    /// Character device.
-    Character,
-}
-
-/// Everything about an object that a backout restores.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordedState {
-    /// File type.
-    pub kind: RecordedType,
-    /// Permission bits.
-    pub mode: u32,
-    /// Numeric owner.
-    pub uid: u32,
-    /// Numeric group.
-    pub gid: u32,
-    /// Modification time; zero for a directory, whose time changes with every name in it and is not restored.
-    pub mtime: Timestamp,
-    /// Bytes, for a regular file.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub size: Option<u64>,
-    /// BLAKE3 of the bytes, 64 hexadecimal digits, for a regular file.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub b3: Option<String>,
-    /// Target of a symbolic link, escaped.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub target: Option<String>,
-    /// Major and minor number of a device.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub device: Option<(u32, u32)>,
-    /// Extended attributes: escaped name to hexadecimal value.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub xattrs: BTreeMap<String, String>,
-    /// Objects of the manifest with the same number are names of one file.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub group: Option<u32>,
 }
 
 /// Why a manifest cannot be read.
@@ -310,135 +259,6 @@ impl ObjectRecord {
     }
 }
 
-impl RecordedState {
-    /// What a backout needs of an object as it was seen.
-    pub fn of(live: &Live) -> Self {
-        let mut state = Self {
-            kind: RecordedType::Directory,
-            mode: live.mode.bits(),
-            uid: live.uid,
-            gid: live.gid,
-            mtime: if live.is_directory() { Timestamp::default() } else { live.mtime },
-            size: None,
-            b3: None,
-            target: None,
-            device: None,
-            xattrs: recorded_xattrs(&live.xattrs),
-            group: None,
-        };
-        match &live.kind {
-            LiveKind::Regular { size, b3, .. } => {
-                state.kind = RecordedType::File;
-                state.size = Some(*size);
-                state.b3 = Some(b3.to_string());
-            }
-            LiveKind::Directory => {}
-            LiveKind::Symlink(target) => {
-                state.kind = RecordedType::Symlink;
-                state.target = Some(encode(target));
-            }
-            LiveKind::Pipe => state.kind = RecordedType::Pipe,
-            LiveKind::Socket => state.kind = RecordedType::Socket,
-            LiveKind::Device { block, major, minor } => {
-                state.kind = if *block { RecordedType::Block } else { RecordedType::Character };
-                state.device = Some((*major, *minor));
-            }
-        }
-        state
-    }
-
-    /// Whether what is recorded is what is there: type, rights and content.
-    pub fn is_found(recorded: Option<&Self>, found: Option<&Self>) -> bool {
-        let (Some(recorded), Some(found)) = (recorded, found) else {
-            return recorded.is_none() && found.is_none();
-        };
-        let of = |state: &Self| (state.kind, state.mode, state.uid, state.gid, state.device);
-        of(recorded) == of(found)
-            && recorded.target == found.target
-            && (recorded.b3.is_none() || recorded.b3 == found.b3)
-    }
-
-    /// The digest of its bytes, where it has one.
-    pub fn digest(&self) -> Option<Digest> {
-        self.b3.as_deref().and_then(Digest::from_hex)
-    }
-
-    /// Its extended attributes as bytes; a value that is not hexadecimal is left out.
-    pub fn xattrs(&self) -> Xattrs {
-        self.xattrs
-            .iter()
-            .filter_map(|(name, value)| Some((decode(name).into_owned(), unhex(value)?)))
-            .collect()
-    }
-}
-
-/// Extended attributes as a [`RecordedState`] has them.
-pub fn recorded_xattrs(xattrs: &Xattrs) -> BTreeMap<String, String> {
-    xattrs.iter().map(|(name, value)| (encode(name), hex(value))).collect()
-}
-
-/// Bytes as text: printable ASCII as it is, everything else and `%` as `%XX`.
-pub fn encode(bytes: &[u8]) -> String {
-    encoded(bytes).into_owned()
-}
-
-/// Does the same without copying bytes that stay as they are.
-pub fn encoded(bytes: &[u8]) -> Cow<'_, str> {
-    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && text.bytes().all(is_plain)
-    {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        if is_plain(byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push_str(&hex(&[byte]).to_uppercase());
-        }
-    }
-    Cow::Owned(out)
-}
-
-/// The bytes of [`encode`]; a `%` without two digits stays as it is. Text without any is not copied.
-pub fn decode(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let byte =
-            tail.get(..2).filter(|_| first == b'%').and_then(|two| unhex(std::str::from_utf8(two).ok()?));
-        if let Some(&[byte]) = byte.as_deref() {
-            out.push(byte);
-            rest = &tail[2..];
-        } else {
-            out.push(first);
-            rest = tail;
-        }
-    }
-    Cow::Owned(out)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The value of an extended attribute that a [`RecordedState`] has; `None` where the text is not hexadecimal.
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
-}
-
 fn put_json_line(out: &mut Vec<u8>, value: &impl Serialize) {
     // Strings, numbers and maps with string keys: serialising these into memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, value);
@@ -455,6 +275,7 @@ fn parse_line<'a, T: Deserialize<'a>>(number: usize, line: &'a [u8]) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_rootfs::Timestamp;
     use proptest::prelude::*;
 
     fn header() -> ManifestHeader {
@@ -560,13 +381,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn any_bytes_survive_as_text(bytes: Vec<u8>) {
-            let text = encode(&bytes);
-            prop_assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b)));
-            prop_assert_eq!(decode(&text), bytes);
-        }
-
         #[test]
         fn reading_never_panics(bytes: Vec<u8>) {
             let _ = Manifest::parse(&bytes);

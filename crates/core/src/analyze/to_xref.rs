@@ -116,35 +116,14 @@ mod tests {
 
     use super::*;
     use crate::analyze::{CrossReference, from_depot, from_patchdiag};
-    use crate::depot::{DepotPackage, object_path};
+    use crate::depot::DepotPackage;
 
     fn patch(id: &str) -> DepotPatch {
-        let sha256 = "ab".repeat(32);
+        let (arch, version) = ("i386".to_owned(), "2.0,REV=1".to_owned());
         DepotPatch {
-            id: id.to_owned(),
-            path: object_path(&sha256),
-            sha256,
-            size: 7,
-            format: "tar.gz".to_owned(),
-            manifest: None,
-            signature: None,
-            readme: None,
-            date: "2026-11-20T12:00:00Z".to_owned(),
-            synopsis: "web server".to_owned(),
-            keywords: Vec::new(),
             properties: vec!["rebootafter".to_owned()],
-            packages: vec![DepotPackage {
-                pkg: "ACMEweb".to_owned(),
-                arch: "i386".to_owned(),
-                version: "2.0,REV=1".to_owned(),
-            }],
-            requires: Vec::new(),
-            obsoletes: Vec::new(),
-            incompat: Vec::new(),
-            files: 1,
-            flags: Vec::new(),
-            scripts: false,
-            unpacked: 0,
+            packages: vec![DepotPackage { pkg: "ACMEweb".to_owned(), arch, version }],
+            ..DepotPatch::plain(id)
         }
     }
 

@@ -99,6 +99,35 @@ impl DepotFile {
 }
 
 impl DepotPatch {
+    /// A patch for tests, of one package, about which no more is said than has to be.
+    #[cfg(test)]
+    pub(crate) fn plain(id: &str) -> Self {
+        let sha256 = "ab".repeat(32);
+        let (arch, version) = ("all".to_owned(), "2.0".to_owned());
+        Self {
+            id: id.to_owned(),
+            path: object_path(&sha256),
+            sha256,
+            size: 7,
+            format: "tar.gz".to_owned(),
+            manifest: None,
+            signature: None,
+            readme: None,
+            date: "2026-11-20T12:00:00Z".to_owned(),
+            synopsis: "web server".to_owned(),
+            keywords: Vec::new(),
+            properties: Vec::new(),
+            packages: vec![DepotPackage { pkg: "ACMEweb".to_owned(), arch, version }],
+            requires: Vec::new(),
+            obsoletes: Vec::new(),
+            incompat: Vec::new(),
+            files: 1,
+            flags: Vec::new(),
+            scripts: false,
+            unpacked: 0,
+        }
+    }
+
     /// Returns what is wrong with the entry, if anything: an id that is none, an object whose path leads elsewhere, a list
     /// that is too long.
     pub(super) fn fault(&self) -> Option<&'static str> {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_svr4::patch::PatchId;
 
-use super::{DepotPatch, is_digest, is_hex};
+use super::{DepotPatch, is_digest};
 
 /// The schema of an index.
 pub const SCHEMA: &str = "patchadm-depot/1";
@@ -208,35 +209,16 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::depot::{DepotFile, DepotPackage, object_path};
+    use crate::depot::DepotFile;
 
     fn patch(id: &str) -> DepotPatch {
-        let sha256 = "ab".repeat(32);
         DepotPatch {
-            id: id.to_owned(),
-            path: object_path(&sha256),
-            sha256,
             size: 51_200,
-            format: "tar.gz".to_owned(),
             manifest: Some(DepotFile::new(&"cd".repeat(32), 120)),
-            signature: None,
-            readme: None,
-            date: "2026-11-20T12:00:00Z".to_owned(),
-            synopsis: "web server".to_owned(),
             keywords: vec!["security".to_owned()],
-            properties: Vec::new(),
-            packages: vec![DepotPackage {
-                pkg: "ACMEweb".to_owned(),
-                arch: "all".to_owned(),
-                version: "2.0".to_owned(),
-            }],
             requires: vec!["1-01 | 2-01".to_owned()],
-            obsoletes: Vec::new(),
-            incompat: Vec::new(),
             files: 198,
-            flags: Vec::new(),
-            scripts: false,
-            unpacked: 0,
+            ..DepotPatch::plain(id)
         }
     }
 

@@ -25,13 +25,11 @@ pub(crate) use index::stamp;
 pub use index::{DepotIndex, IndexError, LARGEST_INDEX, SCHEMA};
 pub use seen::{IndexSight, LARGEST_MEMORY, SeenDepot, SeenDepots, SeenDepotsError, StaleIndex};
 
+use patchadm_changeset::format::hexadecimal::is_hex;
+
 /// Whether a text is the digest of an object, as an index writes it: 64 lower-case hexadecimal digits.
 fn is_digest(text: &str) -> bool {
     is_hex(text, 64)
-}
-
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// The path of an object below the top of its depot.

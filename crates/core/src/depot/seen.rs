@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::index::{DepotIndex, stamp};
-use super::{is_digest, is_hex};
+use super::is_digest;
+use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_svr4::package::rule;
 
 /// The largest memory that is read and written, in bytes: 1 MiB.

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
@@ -290,10 +291,6 @@ fn is_id(text: &str) -> bool {
 
 fn is_path(text: &str) -> bool {
     text.starts_with('/') && ObjectPath::new(&decode(text)).is_ok()
-}
-
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

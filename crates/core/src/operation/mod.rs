@@ -30,10 +30,12 @@ pub mod plan_file;
 pub mod publish;
 pub mod queries;
 pub mod recover;
+mod root_and_policy;
 pub mod scripts;
 pub mod session;
 #[cfg(feature = "sign")]
 pub mod signing;
+mod small_file;
 pub mod translate;
 pub mod whose_root;
 

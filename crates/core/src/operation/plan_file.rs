@@ -1,13 +1,13 @@
 //! What a command does with a plan file: it saves one, or holds to one.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::format::plan_differences::PlanDifferences;
 use crate::format::plan_file::{LARGEST_PLAN, PlanFile, PlanFileError, PlanOptions};
+use crate::operation::small_file::read_start;
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
 
@@ -125,9 +125,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
     }
-    let mut text = Vec::new();
-    File::open(path)?.take(LARGEST_PLAN as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
+    read_start(path, LARGEST_PLAN as u64)
 }
 
 /// Writes a plan to a file, whole or not at all.

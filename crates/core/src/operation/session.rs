@@ -1,26 +1,17 @@
 //! The beginning and the end that all changing commands share: who may change the root, its lock, recovery of a dead
-//! run, the survey, and carrying a plan out.
+//! run, and carrying a plan out. What is known of a root before stands in `root_and_policy`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use super::failure::Failure;
-use crate::database::archive::OutsideRules;
-use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
 use crate::database::{
-    RecordView, RootLedgers, agreement, has_journal, identity_fault, installed, policy, read_consistently,
+    RecordView, RootLedgers, agreement, has_journal, identity_fault, installed, read_consistently,
 };
-use crate::inventory::{Installed, Inventory, Touched};
 use crate::plan::clock::Now;
-use crate::plan::patch::validate::applied_to;
-use crate::plan::refusal::Reason;
 use crate::plan::{Plan, RecordChange};
-use crate::policy::Policy;
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
@@ -28,14 +19,11 @@ use patchadm_changeset::transaction::{
     RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out, log_without_run, recover_with,
     settle_identity, unfinished_script,
 };
-use patchadm_rootfs::side_by_side;
 use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
-use patchadm_svr4::patch::{AppliedPatches, PatchRecords};
 use patchadm_svr4::places;
 
-/// So many packages are read in one go.
-const PORTION: usize = 100;
+pub use super::root_and_policy::RootAndPolicy;
 
 /// What a changing command brings along: everything that only the command line knows.
 pub struct Caller<'a> {
@@ -85,123 +73,6 @@ impl Caller<'_> {
             note: note.map(str::to_owned),
             ..*self
         }
-    }
-}
-
-/// What every plan stands on, whether it is carried out or only shown.
-pub struct RootAndPolicy {
-    /// The root.
-    pub root: Root,
-    /// The root of the running system.
-    pub host: Root,
-    /// What the root's operator has decided once for all.
-    pub policy: Policy,
-    /// Which undo archives outside the root may be opened.
-    pub outside: OutsideRules,
-    /// The owner of the root, user and group, for whom it is planned where the caller may not change it.
-    for_owner: Option<(u32, u32)>,
-}
-
-impl RootAndPolicy {
-    /// Reads the policy of a root.
-    pub fn of(root: &Root) -> Result<Self, Failure> {
-        Self::beside(root, root.elsewhere(Path::new("/"))?)
-    }
-
-    /// The same with a host of its own. What the policy of another root says to a privileged caller, or to who works for
-    /// one, counts within the bounds of the host's, and inside that root.
-    fn beside(root: &Root, host: Root) -> Result<Self, Failure> {
-        root.look_at_records()?;
-        let mut policy = policy::of_root(root)?;
-        let hosts = if root.is_bounded() { policy::of_host(&host)? } else { policy::of_root(&host)? };
-        let is_of_caller = policy::is_of_caller(root);
-        if root.is_bounded() && !root.is_system() && !is_of_caller {
-            policy = policy.bounded_by(&hosts);
-            policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
-        }
-        let of_caller = policy.undo_dir.clone().filter(|_| is_of_caller);
-        let of_host = of_caller.or(hosts.undo_dir);
-        let outside = OutsideRules { of_host, is_trusted: root.is_trusted(), named: None };
-        Ok(Self::new(root.clone(), host, policy, outside))
-    }
-
-    pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
-        Self { root, host, policy, outside, for_owner: None }
-    }
-
-    /// The same for a plan that is only shown: what it says is what who may change the root would do.
-    pub(super) fn for_who_may(self) -> Result<Self, Failure> {
-        let may = self.root.is_privileged() || self.root.is_own()?;
-        let for_owner = if may { None } else { Some(self.root.owner()?) };
-        Ok(Self { for_owner, ..self })
-    }
-
-    /// The same for a command that names a directory for undo archives (`-B`).
-    #[must_use]
-    pub fn naming(self, undo_dir: Option<&Path>) -> Self {
-        let named = undo_dir.map(Path::to_owned);
-        Self { outside: OutsideRules { named, ..self.outside }, ..self }
-    }
-
-    /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
-    /// caller has the lock of the root, or plans [`without_lock`].
-    pub fn survey(&self, touched: &Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
-        self.survey_with(packages(&RecordView::live(&self.root))?, touched, moved_to)
-    }
-
-    /// Every installed package with its parameters: what has to be known before it can be said what a patch touches.
-    /// Locks of unfinished installations are not looked for.
-    pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        Ok(parameters(&RecordView::live(&self.root))?)
-    }
-
-    /// The patch records of surveyed packages, read by several threads.
-    pub(super) fn applied(&self, inventory: &Inventory) -> Result<AppliedPatches, Reason> {
-        self.applied_by(&inventory.packages, |portion| applied_to(portion, &self.policy.separator))
-    }
-
-    /// The patch records of all packages. What is wrong with them is damage.
-    pub(super) fn recorded(
-        &self,
-        packages: &BTreeMap<PkgInst, Installed>,
-    ) -> Result<AppliedPatches, Failure> {
-        let records = |(package, installed): &(&PkgInst, &Installed)| {
-            installed::patch_records(&self.root, package, &installed.params, &self.policy.separator)
-        };
-        Ok(self.applied_by(packages, |portion| portion.iter().map(records).collect())?)
-    }
-
-    fn applied_by<E: Send>(
-        &self,
-        packages: &BTreeMap<PkgInst, Installed>,
-        read: impl Fn(&[(&PkgInst, &Installed)]) -> Result<Vec<PatchRecords>, E> + Sync,
-    ) -> Result<AppliedPatches, E> {
-        let packages: Vec<(&PkgInst, &Installed)> = packages.iter().collect();
-        let portions: Vec<_> = packages.chunks(PORTION).collect();
-        let records = side_by_side(self.root.workers(), portions.len(), || {
-            |at: usize| read(portions.get(at).copied().unwrap_or_default())
-        });
-        let records: Vec<Vec<_>> = records.into_iter().collect::<Result<_, E>>()?;
-        Ok(AppliedPatches::new(records.into_iter().flatten().collect()))
-    }
-
-    /// The same survey with `packages` that were read under the same lock.
-    pub fn survey_with(
-        &self,
-        packages: BTreeMap<PkgInst, Installed>,
-        touched: &Touched,
-        moved_to: Option<&Path>,
-    ) -> Result<Inventory, Failure> {
-        let new_marker = format!("{:016x}", random()?);
-        let separator = &self.policy.separator;
-        let outside = self.outside.with(moved_to);
-        let setting = SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside };
-        let mut inventory = survey_with(packages, &RecordView::live(&self.root), touched, &setting)?;
-        if let Some(owner) = self.for_owner {
-            inventory.privileged = owner.0 == 0;
-            inventory.caller = owner;
-        }
-        Ok(inventory)
     }
 }
 
@@ -442,15 +313,6 @@ fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     }
 }
 
-/// Where a directory that the policy of a root names is on the host: inside that root, its links followed there.
-fn inside(root: &Root, directory: &Path) -> Result<PathBuf, Failure> {
-    let named = || Failure::BadFile(format!("undo_dir {} of the policy is no path", directory.display()));
-    let path = ObjectPath::new(directory.as_os_str().as_bytes()).map_err(|_| named())?;
-    let physical = root.resolver().locate_dir(&path)?;
-    let prefix = std::path::absolute(root.prefix()).map_err(|_| named())?;
-    Ok(prefix.join(OsStr::from_bytes(physical.relative())))
-}
-
 /// Makes a plan that is only shown, for callers too who could not carry it out: that they could not is told with
 /// `but`, behind the whole plan.
 pub(super) fn shown_to_anybody<R>(
@@ -486,47 +348,5 @@ fn unidentified(error: TransactionError) -> Failure {
     match error.cause {
         Cause::Root(error) if error.errno() == Some(Errno::IO) => Failure::Root(error),
         _ => Failure::Identity { error },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::policy::ScriptPolicy;
-
-    fn policy(root: &Path, text: &str) {
-        fs::create_dir_all(root.join("etc/patchadm")).unwrap();
-        fs::write(root.join("etc/patchadm/policy"), text).unwrap();
-    }
-
-    #[test]
-    fn the_policy_of_another_root_counts_within_the_hosts_and_inside_that_root() {
-        let dir = tempfile::tempdir().unwrap();
-        let top = dir.path().canonicalize().unwrap();
-        let (own, host) = (top.join("root"), top.join("host"));
-        policy(&own, "scripts=run\nundo_dir=/link/undo\n");
-        policy(&host, "scripts=known\nundo_dir=/net/undo\n");
-        std::os::unix::fs::symlink("/../../net", own.join("link")).unwrap();
-        let root = Root::open(&own).unwrap();
-        let ground = RootAndPolicy::beside(&root, Root::open(&host).unwrap()).unwrap();
-        if root.is_privileged() {
-            assert_eq!(ground.policy.scripts, ScriptPolicy::Known);
-            assert_eq!(ground.policy.undo_dir, Some(own.join("net/undo")));
-        } else {
-            assert_eq!(ground.policy.scripts, ScriptPolicy::Run);
-            assert_eq!(ground.policy.undo_dir, Some(PathBuf::from("/link/undo")));
-        }
-    }
-
-    #[test]
-    fn a_host_without_policy_bounds_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        policy(&dir.path().join("root"), "scripts=none\n");
-        fs::create_dir(dir.path().join("host")).unwrap();
-        let root = Root::open(&dir.path().join("root")).unwrap();
-        let ground = RootAndPolicy::beside(&root, Root::open(&dir.path().join("host")).unwrap()).unwrap();
-        assert_eq!(ground.policy.scripts, ScriptPolicy::None);
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
+use crate::operation::small_file::read_start;
 use crate::sign::{
     KeyFileError, KeyId, KeySeed, LARGEST_MANIFEST, Manifest, ManifestEntry, ManifestError, ManifestForm,
     PublicKey, SecretKey, SecretKeyError, Sha256Sum,
@@ -342,9 +343,7 @@ fn sum_of_reader(input: &mut impl Read) -> io::Result<Sha256Sum> {
 /// Reads a file of at most `limit` bytes.
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, SigningError> {
     let unreadable = |error| SigningError::Io { path: path.to_owned(), error };
-    let mut text = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(limit + 1).read_to_end(&mut text).map_err(unreadable)?;
+    let text = read_start(path, limit).map_err(unreadable)?;
     if text.len() as u64 > limit {
         return Err(SigningError::Unfit { path: path.to_owned(), reason: "it is larger than any such file" });
     }

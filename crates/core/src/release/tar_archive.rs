@@ -151,16 +151,38 @@ fn without_nuls(mut name: Vec<u8>) -> Vec<u8> {
 
 /// Describes a member; `None` for the top directory itself.
 fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, ReleaseProblem> {
-    let damaged = |error: io::Error| ReleaseProblem::BadForm(format!("archive is damaged: {error}"));
     let name = records.path.clone().unwrap_or_else(|| header.path_bytes().into_owned());
     let link = records.link.clone().or_else(|| header.link_name_bytes().map(Into::into)).unwrap_or_default();
-    let size = header.entry_size().map_err(damaged)?;
+    let size = header.entry_size().map_err(|error| damaged(&error))?;
     // Readers that disagree about a size see different archives (CVE-2025-62518).
     if records.size.is_some_and(|other| other != size) {
         return Err(ReleaseProblem::bad("a pax record gives a member another size than its header"));
     }
     let Some(path) = member_path(&name)? else { return Ok(None) };
-    let device = |word: io::Result<Option<u32>>| word.map(Option::unwrap_or_default).map_err(damaged);
+    let (kind, object) = kinds(header, (&name, &path), link)?;
+    let seconds = header.mtime().map_err(|error| damaged(&error))?;
+    let object = ReleaseObject {
+        path,
+        kind: object,
+        mode: Mode::of(header.mode().map_err(|error| damaged(&error))?),
+        owner: owner(records.user, header.username_bytes(), records.uid.or(header.uid().ok())),
+        group: owner(records.group, header.groupname_bytes(), records.gid.or(header.gid().ok())),
+        // Negative times before 1970 are written as numbers of two's complement.
+        mtime: records.mtime.unwrap_or(Timestamp::whole(seconds.cast_signed())),
+        xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept(name)).collect(),
+        class: Word::default(),
+    };
+    Ok(Some(TarMember { object, kind }))
+}
+
+/// Tells what a member is, and the object that it makes; a link is to `link`.
+fn kinds(
+    header: &Header,
+    (name, path): (&[u8], &ObjectPath),
+    link: Vec<u8>,
+) -> Result<(TarKind, ReleaseObjectKind), ReleaseProblem> {
+    let device =
+        |word: io::Result<Option<u32>>| word.map(Option::unwrap_or_default).map_err(|error| damaged(&error));
     let device = || {
         Ok::<_, ReleaseProblem>(Device {
             major: device(header.device_major())?,
@@ -170,13 +192,13 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
     let nothing =
         ReleaseObjectKind::File { content: content_of(NOTHING), upkeep: Upkeep::default(), links: None };
     let directory = ReleaseObjectKind::Directory { exclusive: false };
-    let (kind, object) = match header.entry_type() {
+    Ok(match header.entry_type() {
         // Before ustar a directory was a file whose name ends in a slash.
         EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => (TarKind::Other, directory),
         EntryType::Regular | EntryType::Continuous => (TarKind::File, nothing),
         EntryType::Directory => (TarKind::Other, directory),
         EntryType::Symlink => (TarKind::Other, ReleaseObjectKind::Symlink(link)),
-        EntryType::Link if size > 0 => {
+        EntryType::Link if header.entry_size().map_err(|error| damaged(&error))? > 0 => {
             return Err(ReleaseProblem::Unsupported(format!(
                 "<{path}>, a hard link with content of its own"
             )));
@@ -197,20 +219,11 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
             let letter = char::from(other.as_byte()).escape_default();
             return Err(ReleaseProblem::Unsupported(format!("<{path}>, a tar member of type {letter}")));
         }
-    };
-    let seconds = header.mtime().map_err(damaged)?;
-    let object = ReleaseObject {
-        path,
-        kind: object,
-        mode: Mode::of(header.mode().map_err(damaged)?),
-        owner: owner(records.user, header.username_bytes(), records.uid.or(header.uid().ok())),
-        group: owner(records.group, header.groupname_bytes(), records.gid.or(header.gid().ok())),
-        // Negative times before 1970 are written as numbers of two's complement.
-        mtime: records.mtime.unwrap_or(Timestamp::whole(seconds.cast_signed())),
-        xattrs: records.xattrs.into_iter().filter(|(name, _)| is_kept(name)).collect(),
-        class: Word::default(),
-    };
-    Ok(Some(TarMember { object, kind }))
+    })
+}
+
+fn damaged(error: &io::Error) -> ReleaseProblem {
+    ReleaseProblem::BadForm(format!("archive is damaged: {error}"))
 }
 
 /// The sums of no bytes, before the real ones are known.

@@ -34,47 +34,69 @@ pub enum ImageMacrosError {
     Requires(#[from] RequirementsError),
 }
 
+/// What a patch says of itself, as a whole and package by package.
+#[derive(Clone, Debug)]
+pub struct ImageMacros {
+    /// What holds for all of it, each entry once.
+    pub whole: PatchMacros,
+    /// The macros of each package, by its place in the image. The lists of the patchinfo are among them.
+    pub packages: Vec<PatchMacros>,
+}
+
 impl Image {
     /// Reads what the patch says of itself: what one of its packages or its patchinfo says holds for all of it, each entry
     /// once.
     pub fn patch_macros(&self, separator: &str) -> Result<PatchMacros, ImageMacrosError> {
-        let mut whole: Option<PatchMacros> = None;
+        Ok(self.all_macros(separator)?.whole)
+    }
+
+    /// Reads the same, and the macros of each package.
+    pub fn all_macros(&self, separator: &str) -> Result<ImageMacros, ImageMacrosError> {
+        let mut packages: Vec<PatchMacros> = Vec::with_capacity(self.packages.len());
         for package in &self.packages {
             let name = &package.directory;
             let macros = PatchMacros::from_params(&package.params, separator)
                 .map_err(|error| ImageMacrosError::Package { package: name.clone(), error: Box::new(error) })?
                 .ok_or_else(|| ImageMacrosError::NoPatch(name.clone()))?;
-            match &mut whole {
-                None => whole = Some(macros),
-                Some(whole) if whole.id != macros.id => {
-                    return Err(ImageMacrosError::TwoIds(whole.id.clone(), macros.id));
-                }
-                Some(whole) => add(whole, macros),
+            if let Some(first) = packages.first().filter(|first| first.id != macros.id) {
+                return Err(ImageMacrosError::TwoIds(first.id.clone(), macros.id));
             }
+            packages.push(macros);
         }
-        let mut whole = whole.ok_or(ImageMacrosError::NoPackage)?;
+        let first = packages.first().ok_or(ImageMacrosError::NoPackage)?;
+        let mut whole = first.clone();
+        for macros in packages.iter().skip(1) {
+            add(&mut whole, macros);
+        }
         if let Some(info) = &self.patchinfo {
             let list = |words: &[String]| PatchList::parse(&words.join(" "), separator);
             let said = PatchMacros {
                 id: whole.id.clone(),
-                obsoletes: list(&info.obsoletes)?,
                 requires: Requirements::parse(&info.requires.join(" "), separator)?,
+                obsoletes: list(&info.obsoletes)?,
                 incompatibles: list(&info.incompat)?,
                 properties: info.properties.clone(),
             };
-            add(&mut whole, said);
+            add(&mut whole, &said);
+            for macros in &mut packages {
+                add_lists(macros, &said);
+            }
         }
-        Ok(whole)
+        Ok(ImageMacros { whole, packages })
     }
 }
 
-fn add(whole: &mut PatchMacros, more: PatchMacros) {
-    whole.obsoletes.extend(more.obsoletes.iter().cloned());
-    whole.requires.extend(more.requires.iter().cloned());
-    whole.incompatibles.extend(more.incompatibles.iter().cloned());
-    for word in more.properties {
-        if !whole.properties.contains(&word) {
-            whole.properties.push(word);
+fn add(whole: &mut PatchMacros, more: &PatchMacros) {
+    add_lists(whole, more);
+    for word in &more.properties {
+        if !whole.properties.contains(word) {
+            whole.properties.push(word.clone());
         }
     }
+}
+
+fn add_lists(macros: &mut PatchMacros, more: &PatchMacros) {
+    macros.obsoletes.extend(more.obsoletes.iter().cloned());
+    macros.requires.extend(more.requires.iter().cloned());
+    macros.incompatibles.extend(more.incompatibles.iter().cloned());
 }

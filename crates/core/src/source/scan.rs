@@ -297,18 +297,7 @@ impl Scan {
             ),
             error => corrupt("pkgmap", error.to_string()),
         })?;
-
-        let prefix = [&at[..], b"install/"].concat();
-        let paths: Vec<_> =
-            self.files.keys().filter(|path| path.as_bytes().starts_with(&prefix)).cloned().collect();
-        let mut install = BTreeMap::new();
-        for path in paths {
-            let name =
-                String::from_utf8_lossy(path.as_bytes().get(prefix.len()..).unwrap_or_default()).into_owned();
-            if let Some(bytes) = self.file(&at, &format!("install/{name}"))? {
-                install.insert(name, bytes);
-            }
-        }
+        let install = self.install_files(&at)?;
         let deletes = install.get("deletes").map(|bytes| deletes::parse(bytes)).transpose();
         let deletes = deletes.map_err(|error| corrupt("deletes", error.to_string()))?.unwrap_or_default();
         let given = install.get(OBJECTS).map(|bytes| given_attributes(bytes, &pkgmap)).transpose();
@@ -327,6 +316,22 @@ impl Scan {
             stamps,
         };
         Ok(package)
+    }
+
+    /// Takes the files of `install/` of a package out of those held, by their names there.
+    fn install_files(&mut self, at: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, SourceProblem> {
+        let prefix = [at, b"install/"].concat();
+        let paths: Vec<_> =
+            self.files.keys().filter(|path| path.as_bytes().starts_with(&prefix)).cloned().collect();
+        let mut install = BTreeMap::new();
+        for path in paths {
+            let name =
+                String::from_utf8_lossy(path.as_bytes().get(prefix.len()..).unwrap_or_default()).into_owned();
+            if let Some(bytes) = self.file(at, &format!("install/{name}"))? {
+                install.insert(name, bytes);
+            }
+        }
+        Ok(install)
     }
 
     /// The stamps of the files held of a package, by their names in it.

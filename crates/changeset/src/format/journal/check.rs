@@ -13,6 +13,7 @@ use super::{
     Domain, Identity, Journal, JournalArchive, JournalError, JournalHead, JournalHeader, NotedDigest, Op,
     OpKind, RunRecord, ScriptProgress,
 };
+use crate::format::hexadecimal::is_hex;
 use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
 use crate::format::run::{RUNS, Run};
@@ -303,11 +304,6 @@ fn is_inode(inode: &Inode) -> bool {
 /// Whether a text is the marker of a root: 16 hexadecimal digits.
 pub(in crate::format) fn is_marker(text: &str) -> bool {
     is_hex(text, 16)
-}
-
-/// Whether a text is this many lower-case hexadecimal digits.
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether a text has the form of `/proc/sys/kernel/random/boot_id`.

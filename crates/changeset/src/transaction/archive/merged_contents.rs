@@ -18,7 +18,7 @@ use crate::format::journal::Identity;
 use crate::plan::Plan;
 use crate::records::{RecordView, stamped};
 use crate::transaction::error::Cause;
-use crate::transaction::stage::layout::LayoutItem;
+use crate::transaction::stage::layout_items::LayoutItem;
 use crate::transaction::stage::staged_files::note_identity;
 use patchadm_rootfs::{Digest, Hashing};
 use patchadm_rootfs::{Dir, Root, WritableFile};

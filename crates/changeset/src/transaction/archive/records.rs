@@ -20,7 +20,7 @@ use crate::transaction::objects::identity::encoded;
 use crate::transaction::objects::rename_support::{RenameSupport, is_not_there};
 use crate::transaction::settings::RunSettings;
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{Layout, LayoutItem, ToStage};
+use crate::transaction::stage::layout_items::{Layout, LayoutItem, ToStage};
 use crate::transaction::stage::safety_copies::SafetyCopies;
 use crate::transaction::stage::staged_files::{note_identity, record_file};
 use crate::transaction::stage::staged_versions::StagedVersions;

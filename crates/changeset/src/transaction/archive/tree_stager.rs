@@ -14,7 +14,7 @@ use crate::transaction::archive::undo_archive::{self, ArchiveInput};
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;
 use crate::transaction::settings::RunWatch;
-use crate::transaction::stage::layout::{LayoutItem, ToStage};
+use crate::transaction::stage::layout_items::{LayoutItem, ToStage};
 use crate::transaction::stage::staged_files::{identity_of, record_file, record_tree};
 use patchadm_rootfs::Dir;
 use patchadm_svr4::package::{Mode, ObjectPath};

@@ -243,22 +243,16 @@ fn because_of(run_record: &RunRecord, patches: &[String]) -> BTreeMap<String, St
     named.collect()
 }
 
-/// Appends one line per patch to the history of the root, and the texts to the logs.
-fn write_history(
+/// The lines of a run for the history of the root, one for each patch.
+fn history_lines(
     root: &Root,
-    journal: &Journal,
+    (run, run_record): (&str, &RunRecord),
     outcome: RunOutcome,
     duration_ms: Option<u64>,
-    is_repeated: bool,
-) -> Result<WrittenHistory, Cause> {
-    let run_record = &journal.run_record;
-    if run_record.command.is_empty() {
-        return Ok(WrittenHistory::default());
-    }
-    let run = &journal.head.header.run;
+) -> Vec<u8> {
     let line = |patches: &[String], packages: &[String], signature: &Option<history::SignatureRecord>| {
         let entry = history::HistoryEntry {
-            run: run.clone(),
+            run: run.to_owned(),
             time: run_record.time.clone(),
             user: run_record.user.clone(),
             command: run_record.command.clone(),
@@ -277,6 +271,23 @@ fn write_history(
     let mut lines = line(&run_record.patches, &run_record.packages, &run_record.signature);
     let others = run_record.others.iter();
     lines.extend(others.flat_map(|other| line(&other.patches, &other.packages, &other.signature)));
+    lines
+}
+
+/// Appends one line per patch to the history of the root, and the texts to the logs.
+fn write_history(
+    root: &Root,
+    journal: &Journal,
+    outcome: RunOutcome,
+    duration_ms: Option<u64>,
+    is_repeated: bool,
+) -> Result<WrittenHistory, Cause> {
+    let run_record = &journal.run_record;
+    if run_record.command.is_empty() {
+        return Ok(WrittenHistory::default());
+    }
+    let run = &journal.head.header.run;
+    let lines = history_lines(root, (run, run_record), outcome, duration_ms);
     let own = make_own_directory(root)?;
     let mut written = vec![append(&own, b"history", run, &lines)?];
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();

@@ -16,7 +16,7 @@ use crate::records::{RecordView, contents};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::rename_support::RenameSupport;
-use crate::transaction::stage::layout::Layout;
+use crate::transaction::stage::layout_items::Layout;
 use crate::transaction::stage::own_stage::MARKER;
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Result, Root};
 use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp};

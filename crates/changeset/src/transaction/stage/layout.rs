@@ -3,105 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::format::journal::{Identity, Op, OpKind};
-use crate::ledgers::{LedgerDraft, Ledgers};
-use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile, UndoPart};
+use crate::ledgers::Ledgers;
+use crate::plan::{Action, Change, NewObject, Plan};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::dirs::{Dirs, is_replaceable_hint};
+use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{encoded, identity, is_layered};
 use crate::transaction::objects::rename_support::RenameSupport;
 use crate::transaction::stage::domains::{OpenDomain, OpenDomains};
-use patchadm_rootfs::{Dir, Resolver, Root};
-use patchadm_rootfs::{Inode, Live, LiveKind, Timestamp};
-use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
-use patchadm_svr4::places;
-
-/// One name that changes.
-#[derive(Debug)]
-pub(crate) struct LayoutItem<'p> {
-    /// The op for the journal. Its new identity is filled in once the object is staged.
-    pub(crate) op: Op,
-    /// The object or record to stage, if any.
-    pub(crate) new: Option<ToStage<'p>>,
-    /// The live object of a package at the path, as seen by the survey.
-    pub(crate) live: Option<&'p Live>,
-    /// The path in the plan.
-    pub(crate) client: ObjectPath,
-    /// The path below the staged subtree of another item that is published with it. Such an item has no op of its
-    /// own.
-    pub(crate) inside: Option<Box<[u8]>>,
-    /// The position in the switch.
-    rank: (u8, usize),
-}
-
-impl<'p> LayoutItem<'p> {
-    /// Returns the object of a package that the item stages, if any.
-    pub(crate) fn object(&self) -> Option<&'p NewObject> {
-        match self.new {
-            Some(ToStage::Object(new)) => Some(new),
-            _ => None,
-        }
-    }
-}
-
-/// What an item stages.
-#[derive(Debug)]
-pub(crate) enum ToStage<'p> {
-    /// An object of a package.
-    Object(&'p NewObject),
-    /// A record with these bytes.
-    Bytes(&'p [u8], Mode, &'p Option<Timestamp>),
-    /// A record directory with its files.
-    Tree(&'p [TreeFile]),
-    /// A missing directory above a record.
-    Directory,
-    /// The merged `contents`.
-    Contents,
-    /// The stamp of the merged `contents`.
-    ContentsStamp,
-    /// A ledger. Its lines are known once the undo archives are written.
-    Ledger(Box<dyn LedgerDraft + 'p>),
-    /// A file that follows the undo archive with this index in the plan.
-    Undo(usize, &'p UndoPart),
-    /// New attributes of an object that stays.
-    Attributes(&'p DirectoryAttributes),
-}
-
-/// All items, in the order of the switch.
-#[derive(Debug)]
-pub(crate) struct Layout<'p> {
-    /// The items. Folded ones follow the item they are staged in.
-    pub(crate) items: Vec<LayoutItem<'p>>,
-    /// The places of the items, in the order of their paths in the plan.
-    by_path: Vec<usize>,
-    /// The changes of the plan.
-    changes: &'p [Box<Change>],
-}
-
-impl Layout<'_> {
-    /// Returns the place of the item of a path of the plan, as the items were laid out.
-    pub(crate) fn place_of(&self, path: &ObjectPath) -> Option<usize> {
-        let client = |place: &usize| self.items.get(*place).map(|item| &item.client);
-        let found = self.by_path.partition_point(|place| client(place) <= Some(path)).checked_sub(1)?;
-        self.by_path.get(found).copied().filter(|place| client(place) == Some(path))
-    }
-
-    /// Returns the package of a path of the plan.
-    pub(crate) fn package_of(&self, path: &ObjectPath) -> Option<&PkgInst> {
-        self.changes.iter().find(|change| change.path == *path).map(|change| &change.package)
-    }
-}
-
-/// The order of the switch: new objects, replaced ones (dynamic loader, libc, libraries, the rest), attributes,
-/// deletions, and the records last, `contents` first among them.
-mod turn {
-    pub(crate) const ADD: u8 = 0;
-    pub(crate) const REPLACE: u8 = 1;
-    pub(crate) const ATTRIBUTES: u8 = 5;
-    pub(crate) const DELETE: u8 = 6;
-    pub(crate) const CONTENTS: u8 = 7;
-    pub(crate) const RECORD: u8 = 8;
-    pub(crate) const REMOVE_DIRECTORY: u8 = 9;
-}
+use crate::transaction::stage::layout_items::{Layout, LayoutItem, ToStage, turn};
+use patchadm_rootfs::{Inode, Live, LiveKind, Resolver, Root};
+use patchadm_svr4::package::ObjectPath;
 
 /// A directory whose type changes, together with everything below it.
 struct Fold {
@@ -110,17 +21,17 @@ struct Fold {
 }
 
 pub(crate) struct LayoutBuilder<'a, 'p> {
-    resolver: Resolver<'a>,
-    root: &'a Root,
+    pub(super) resolver: Resolver<'a>,
+    pub(super) root: &'a Root,
     /// The prefix of staged names.
-    prefix: &'a str,
-    dirs: Dirs,
-    domains: &'a mut OpenDomains,
-    items: Vec<LayoutItem<'p>>,
+    pub(super) prefix: &'a str,
+    pub(super) dirs: Dirs,
+    pub(super) domains: &'a mut OpenDomains,
+    pub(super) items: Vec<LayoutItem<'p>>,
     /// The directory of the last target, with its domain and inode.
     last: Option<(ObjectPath, usize, Inode)>,
     /// The directories made by the run, with their domains.
-    made: BTreeMap<ObjectPath, usize>,
+    pub(super) made: BTreeMap<ObjectPath, usize>,
     folds: BTreeMap<ObjectPath, Fold>,
 }
 
@@ -273,174 +184,12 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(Some(Box::new(old)))
     }
 
-    fn contents(&mut self) -> Result<(), Cause> {
-        self.write_record(&places::contents(), ToStage::Contents, turn::CONTENTS)?;
-        let stamp = places::contents_stamp();
-        let physical = self.parents(&stamp)?;
-        match self.dirs.parent(&physical)? {
-            Some(dir) if !is_replaceable_hint(&dir, physical.name())? => Ok(()),
-            _ => self.write_record(&stamp, ToStage::ContentsStamp, turn::CONTENTS),
-        }
-    }
-
-    fn record(&mut self, record: &'p RecordChange, plan: &Plan, ledgers: &dyn Ledgers) -> Result<(), Cause> {
-        match record {
-            RecordChange::Write { path, bytes, mode, mtime } => {
-                self.write_record(path, ToStage::Bytes(bytes, *mode, mtime), turn::RECORD)
-            }
-            RecordChange::AddTree { path, files } => {
-                let physical = self.parents(path)?;
-                let mut item = self.record_item(OpKind::Add, path, physical)?;
-                item.op.whole = true;
-                item.new = Some(ToStage::Tree(files));
-                self.push(item);
-                Ok(())
-            }
-            RecordChange::RemoveFile(path) | RecordChange::RemoveTree(path) => {
-                let physical = self.resolver.locate(path)?;
-                let mut item = self.record_item(OpKind::Delete, path, physical)?;
-                if item.op.old.is_none() {
-                    return Err(Cause::Changed(self.root.show(path)));
-                }
-                item.op.whole = matches!(record, RecordChange::RemoveTree(_));
-                if item.op.whole && is_layered(&self.domains.get(item.op.domain)?.dir)? {
-                    return self.remove_piecemeal(path);
-                }
-                self.push(item);
-                Ok(())
-            }
-            RecordChange::Move { from, to } => {
-                let physical = self.resolver.locate(from)?;
-                let to = self.resolver.locate(to)?;
-                let mut item = self.record_item(OpKind::Move, from, physical)?;
-                item.op.to = Some(to);
-                self.push(item);
-                Ok(())
-            }
-            RecordChange::Ledger(change) => match ledgers.draft(self.root, plan, change)? {
-                Some(draft) if !draft.is_empty() => {
-                    self.write_record(&change.path, ToStage::Ledger(draft), turn::RECORD)
-                }
-                Some(draft) if draft.is_there() => {
-                    let physical = self.resolver.locate(&change.path)?;
-                    let item = self.record_item(OpKind::Delete, &change.path, physical)?;
-                    self.push(item);
-                    Ok(())
-                }
-                Some(_) | None => Ok(()),
-            },
-            RecordChange::Undo { path, archive, part } => {
-                self.write_record(path, ToStage::Undo(*archive, part), turn::RECORD)
-            }
-        }
-    }
-
-    /// Removes a record directory that cannot be renamed because a lower layer of an overlayfs has it: its files one
-    /// by one, and the directories, once empty, after the commit.
-    fn remove_piecemeal(&mut self, path: &ObjectPath) -> Result<(), Cause> {
-        let physical = self.resolver.locate(path)?;
-        let Some(dir) = self.dirs.get(&physical)? else {
-            let item = self.record_item(OpKind::Delete, path, physical)?;
-            self.push(item);
-            return Ok(());
-        };
-        for name in dir.names()? {
-            let inner = path.join(&name).map_err(|error| Cause::Internal(error.to_string()))?;
-            self.remove_piecemeal(&inner)?;
-        }
-        let mut item = self.record_item(OpKind::Rmdir, path, physical)?;
-        item.rank.0 = turn::REMOVE_DIRECTORY;
-        self.push(item);
-        Ok(())
-    }
-
-    /// Replaces a record file, or adds it together with the missing directories above it.
-    fn write_record(&mut self, path: &ObjectPath, new: ToStage<'p>, rank: u8) -> Result<(), Cause> {
-        let physical = self.parents(path)?;
-        let mut item = self.record_item(OpKind::Replace, path, physical)?;
-        match &item.op.old {
-            None => item.op.kind = OpKind::Add,
-            Some(old) if old.file_type == 'f' => {}
-            // Nobody goes by a stamp that is something else.
-            Some(_) if matches!(new, ToStage::ContentsStamp) => {}
-            // The plan was made from a file, so this is not what it was made from.
-            Some(_) => return Err(Cause::Changed(self.root.show(path))),
-        }
-        item.new = Some(new);
-        item.rank.0 = rank;
-        self.push(item);
-        Ok(())
-    }
-
-    fn record_item(
-        &mut self,
-        kind: OpKind,
-        path: &ObjectPath,
-        physical: ObjectPath,
-    ) -> Result<LayoutItem<'p>, Cause> {
-        let (domain, parent) = self.domain_of(&physical)?;
-        let old = match self.dirs.parent(&physical)? {
-            // The merge knows or takes the digest of a long file.
-            Some(dir) if path.as_bytes() == places::CONTENTS.as_bytes() => {
-                dir.look(physical.name())?.map(|seen| Box::new(identity(&seen, None, None)))
-            }
-            Some(dir) => live_identity(&dir, physical.name())?,
-            None => None,
-        };
-        let number = self.items.len();
-        let stage = format!("db/{}{number}", self.prefix);
-        let op = Op { parent, old, db: true, ..Op::new(kind, physical, domain, stage) };
-        Ok(LayoutItem {
-            op,
-            new: None,
-            live: None,
-            client: path.clone(),
-            inside: None,
-            rank: (turn::RECORD, number),
-        })
-    }
-
-    /// Adds the missing directories above a record, and returns the record's physical path.
-    fn parents(&mut self, path: &ObjectPath) -> Result<ObjectPath, Cause> {
-        let physical = self.resolver.locate(path)?;
-        self.must_lead_somewhere(path)?;
-        let mut missing = Vec::new();
-        for above in physical.ancestors() {
-            if self.made.contains_key(&above) || self.dirs.get(&above)?.is_some() {
-                break;
-            }
-            missing.push(above);
-        }
-        for above in missing.into_iter().rev() {
-            let mut item = self.record_item(OpKind::Add, &above, above.clone())?;
-            self.made.insert(above, item.op.domain);
-            item.new = Some(ToStage::Directory);
-            self.push(item);
-        }
-        Ok(physical)
-    }
-
-    /// Refuses a path on which a symbolic link leads nowhere. Directories are made only where the path itself says;
-    /// otherwise, whoever made that link in the meantime would decide where the record goes.
-    fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
-        for above in path.ancestors() {
-            let followed = self.resolver.locate_dir(&above)?;
-            if self.made.contains_key(&followed) || self.dirs.get(&followed)?.is_some() {
-                break;
-            }
-            if followed != self.resolver.locate(&above)? {
-                return Err(Cause::Changed(self.root.show(&above)));
-            }
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, item: LayoutItem<'p>) {
+    pub(super) fn push(&mut self, item: LayoutItem<'p>) {
         self.items.push(item);
     }
 
     /// Returns the domain of a target: that of its directory, or of the nearest existing one above it.
-    fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<Inode>), Cause> {
+    pub(super) fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<Inode>), Cause> {
         let parent = physical
             .parent_bytes()
             .ok_or_else(|| Cause::Internal("the root directory itself cannot be replaced".to_owned()))?;
@@ -475,17 +224,6 @@ fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'stat
         }
         _ => None,
     })
-}
-
-/// Returns the identity of a record, with its digest.
-fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Box<Identity>>, Cause> {
-    let Some(live) = dir.live(name)? else { return Ok(None) };
-    let Some(seen) = dir.look(name)? else { return Ok(None) };
-    let b3 = match live.kind {
-        LiveKind::Regular { b3, .. } => Some(b3),
-        _ => None,
-    };
-    Ok(Some(Box::new(identity(&seen, b3, None))))
 }
 
 /// Ranks replaced objects: the dynamic loader first, then libc, other shared libraries and the rest, so that a

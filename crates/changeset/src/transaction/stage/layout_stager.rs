@@ -16,7 +16,7 @@ use crate::transaction::error::Cause;
 use crate::transaction::settings::{RunActivity, RunWatch};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::early_sync::EarlySync;
-use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::object_stager::{ObjectStager, StagedContent, StagedObjects};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PackagePath;

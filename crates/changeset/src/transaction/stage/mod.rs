@@ -3,6 +3,8 @@
 pub(crate) mod domains;
 pub(crate) mod early_sync;
 pub(crate) mod layout;
+pub(crate) mod layout_items;
+mod layout_records;
 pub(crate) mod layout_stager;
 pub(crate) mod local_stage;
 pub(crate) mod object_stager;

@@ -10,7 +10,7 @@ use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::staged_files::{identity_of, may_be_left_out, set_xattrs};
 use patchadm_rootfs::{Digest, Live, LiveKind, Summing, Sums, Xattrs};
 use patchadm_rootfs::{Dir, Root, SpecialFile, WritableFile};

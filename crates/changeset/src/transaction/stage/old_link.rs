@@ -13,7 +13,7 @@ use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{identity, is_old_untouched};
 use crate::transaction::objects::rename_support::{RenameSupport, link};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{Layout, LayoutItem};
+use crate::transaction::stage::layout_items::{Layout, LayoutItem};
 use crate::transaction::stage::safety_copies::copy_object;
 use patchadm_rootfs::{Dir, Root};
 

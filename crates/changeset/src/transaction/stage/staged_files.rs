@@ -4,7 +4,7 @@ use crate::format::journal::Identity;
 use crate::plan::{TreeContent, TreeFile};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::identity;
-use crate::transaction::stage::layout::LayoutItem;
+use crate::transaction::stage::layout_items::LayoutItem;
 use patchadm_rootfs::{Digest, Timestamp, Xattrs};
 use patchadm_rootfs::{Dir, FileType, Root, RootError};
 use patchadm_svr4::package::Mode;

@@ -1,8 +1,6 @@
 //! Software as it is listed somewhere, with everything that a package needs to be called.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use super::differing::Md5Sum;
@@ -10,6 +8,7 @@ use super::request::{AdoptRequest, AdoptSource};
 use super::software_list::{SoftwareList, paths_of};
 use super::{dpkg, rpm, tree};
 use crate::operation::failure::Failure;
+use crate::operation::small_file::read_start;
 use crate::path_glob::PathGlob;
 use crate::plan::package::adopt::AdoptableSoftware;
 use crate::plan::parameters::ADOPTED;
@@ -100,9 +99,7 @@ fn called(list: &SoftwareList, request: &AdoptRequest) -> Result<(PkgInst, Param
 /// The paths in a file of the host, one a line. Each must be there.
 fn paths_in(file: &Path) -> Result<SoftwareList, Failure> {
     let bad = |reason: String| Failure::BadFile(format!("{}: {reason}", file.display()));
-    let mut text = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(LARGEST_LIST + 1).read_to_end(&mut text));
-    read.map_err(|error| bad(error.to_string()))?;
+    let text = read_start(file, LARGEST_LIST).map_err(|error| bad(error.to_string()))?;
     if text.len() as u64 > LARGEST_LIST {
         return Err(bad("it is larger than 256 MiB".to_owned()));
     }

@@ -3,8 +3,6 @@
 //! Paths and variables of the map get their values from the installed parameters of the package that is named, if one
 //! is, and before these from the environment file (`-e`). Without a BASEDIR relative paths lie in `/`.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::findings::{CheckError, UnmatchedOperands};
@@ -12,6 +10,7 @@ use super::scope::CheckScope;
 use crate::database::{RecordView, installed};
 use crate::operation::queries::packages::parameter_file;
 use crate::operation::queries::select::PackagePattern;
+use crate::operation::small_file::read_start;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, Params, PkgInst, variables};
 
@@ -102,9 +101,8 @@ impl CheckMap {
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let length = File::open(path)?.take(LARGEST + 1).read_to_end(&mut text)?;
-    if length as u64 > LARGEST {
+    let text = read_start(path, LARGEST)?;
+    if text.len() as u64 > LARGEST {
         return Err(std::io::Error::other("it is larger than 1 GiB"));
     }
     Ok(text)

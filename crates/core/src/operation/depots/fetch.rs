@@ -12,10 +12,10 @@ use super::download::{FetchedBy, each_part, fetch_object, with_retries};
 use super::error::DepotError;
 use super::location::{DepotLocation, is_web_address};
 use super::session::FetchSession;
-use super::small_file::read_small;
 use crate::cache::{ObjectDigest, digest_of_file};
 use crate::depot::{DepotFile, DepotPatch, object_path};
 use crate::http::{Address, HttpAnswer, HttpRequest};
+use crate::operation::small_file::read_small;
 use crate::sign::{LARGEST_SIGNATURE, Signature, SignatureFormat};
 
 /// The largest patch without an index that is fetched, in bytes: 64 GiB.

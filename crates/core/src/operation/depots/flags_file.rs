@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::small_file::read_small;
 use crate::depot::{DepotFlags, DepotFlagsError, LARGEST_FLAGS};
+use crate::operation::small_file::read_small;
 
 /// The reason the flags of a depot cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::download::{AnswerBytes, fetch_small};
 use super::error::DepotError;
 use super::session::FetchSession;
-use super::small_file::read_small;
 use crate::depot::{DepotIndex, IndexError, LARGEST_INDEX};
 use crate::http::{Address, HttpError, HttpProblem, Validators};
+use crate::operation::small_file::read_small;
 use crate::sign::{
     Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, Verdict, judge, sha256,
     sha256_text,

@@ -28,7 +28,6 @@ mod location;
 mod patch_entry;
 mod patch_files;
 mod session;
-mod small_file;
 #[cfg(feature = "http")]
 #[cfg(test)]
 mod tests;

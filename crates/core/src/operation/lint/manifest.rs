@@ -2,7 +2,7 @@
 //! asked here: that depends on who is trusted.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::codes::LintCode;
 use super::findings::LintFindings;
 use super::subject::LintSubject;
+use crate::operation::small_file::read_start;
 use crate::sign::{LARGEST_MANIFEST, Manifest, ManifestForm, Sha256Sum};
 use crate::source::{HeldDigests, HeldMembers};
 
@@ -56,8 +57,7 @@ pub(super) fn check_file(subject: &LintSubject<'_>, path: &Path, found: &mut Lin
     if !path.is_file() || !place.is_file() {
         return Ok(());
     }
-    let mut text = Vec::new();
-    File::open(&place)?.take(LARGEST_MANIFEST + 1).read_to_end(&mut text)?;
+    let text = read_start(&place, LARGEST_MANIFEST)?;
     let mut digest = Sha256::new();
     io::copy(&mut File::open(path)?, &mut digest)?;
     let sum: Sha256Sum = digest.finalize().into();

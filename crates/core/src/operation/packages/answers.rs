@@ -3,12 +3,12 @@
 //! Files that the user names with an absolute path are files of the host; other names of admin files are looked up
 //! below `var/sadm/install/admin` of the root.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::operation::failure::Failure;
 use crate::operation::scripts::interview::ScriptAnswers;
+use crate::operation::small_file::read_start;
 use crate::plan::refusal::Refusal;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::admin::{Admin, BasedirAnswer, CheckAnswer, ConflictAnswer, InstanceAnswer};
@@ -33,7 +33,9 @@ pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Fail
     };
     let text = match named {
         Some(name) if name == Path::new("none") => return Ok(AdminFile::default()),
-        Some(path) if path.is_absolute() => read_file(path).map_err(|error| bad(&words_of(&error)))?,
+        Some(path) if path.is_absolute() => {
+            read_start(path, LARGEST_FILE as u64).map_err(|error| bad(&words_of(&error)))?
+        }
         name => {
             let name = name.unwrap_or(Path::new("default"));
             let path = places::install().join(b"admin").and_then(|directory| {
@@ -65,15 +67,9 @@ pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Scr
         return Err(bad(path, &"it must be named by an absolute path"));
     }
     let path = if path.is_dir() { path.join(package) } else { PathBuf::from(path) };
-    let text = read_file(&path).map_err(|error| bad(&path, &words_of(&error)))?;
+    let text = read_start(&path, LARGEST_FILE as u64).map_err(|error| bad(&path, &words_of(&error)))?;
     let params = Response::parse(&text).map_err(|error| bad(&path, &error))?.params;
     Ok(Some(ScriptAnswers { text, params, warned: false }))
-}
-
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// The words of the system without its number.

@@ -1,8 +1,6 @@
 //! The patches of a working directory, as entries of an index.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -12,6 +10,7 @@ use super::store::{Measured, ObjectSource, PROGRAM, measure};
 use super::{PublishError, PublishRequest};
 use crate::depot::{DepotFile, DepotPatch};
 use crate::operation::depots::index_entry;
+use crate::operation::small_file::read_start;
 use crate::sign::{
     LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm, PublicKey, Signature, SignatureFormat,
     sha256_text,
@@ -238,12 +237,10 @@ impl BesidePatch {
 /// Reads a file of at most `limit` bytes; `None` where there is none.
 fn read_small(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PublishError> {
     let unreadable = |error| PublishError::Read { path: path.to_owned(), error };
-    let file = match File::open(path) {
+    let bytes = match read_start(path, limit) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(unreadable)?,
+        read => read.map_err(unreadable)?,
     };
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit {
         let reason = format!("is larger than {limit} bytes");
         return Err(PublishError::Signature { path: path.display().to_string(), reason });

@@ -4,8 +4,7 @@
 //! the classic tools are just updating shows its old parameters, from the `.save.` copy that they make.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::database::all::{self, PackageRecords};
@@ -13,6 +12,7 @@ use crate::database::{DatabaseError, RecordDamage, RecordReader, RecordView, con
 use crate::operation::device::named;
 use crate::operation::queries::counts::ObjectCounts;
 use crate::operation::queries::select::PackageSelection;
+use crate::operation::small_file::read_start;
 use crate::source::{self, Extent, Origin, SourceError};
 use patchadm_rootfs::{FileType, ObjectStatus};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile, ParamsError};
@@ -228,10 +228,7 @@ fn params_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Params>, Da
 /// The parameters in a file of the host.
 pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
     let failed = |reason| QueryError::File { path: path.to_owned(), reason };
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text))
-        .map_err(failed)?;
+    let text = read_start(path, LARGEST_FILE as u64).map_err(failed)?;
     let file = ParamFile::parse(&text);
     let file = file.map_err(|reason| QueryError::Params { path: path.display().to_string(), reason })?;
     Ok(file.params())

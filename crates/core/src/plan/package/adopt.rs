@@ -24,7 +24,7 @@ use patchadm_svr4::package::{
     Params, PkgInst,
 };
 
-use super::install::package_records;
+use super::package_records::package_records;
 
 /// The unit of the sizes in the first line of a pkgmap, in bytes.
 const BLOCK: u64 = 512;

@@ -4,6 +4,7 @@ pub mod adopt;
 pub(super) mod depend;
 pub mod forget;
 pub mod install;
+pub mod package_records;
 pub(super) mod placement;
 pub mod regain;
 pub mod remove;

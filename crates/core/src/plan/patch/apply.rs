@@ -89,23 +89,7 @@ impl ApplyPlanner<'_> {
         let hooks = choice.hooks(applying(&self.image.hooks))?;
         let patched: Vec<Patched<'_>> =
             self.validated.matches.iter().map(|found| self.patched(found)).collect::<Result<_, _>>()?;
-        let edits = self.edits(&patched)?;
-        let mut draft = PlanBuilder::new(self.inventory);
-        draft.accounts_may_come = patched.iter().any(|package| package.chosen.scripts.preinstall);
-        draft.notes.clone_from(&self.validated.notes);
-        draft.notes.extend(self.image.signature.verdict.note());
-        for found in &self.validated.matches {
-            let delivered = self.image.packages.get(found.index);
-            draft
-                .notes
-                .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
-        }
-        Self::place(&mut draft, &patched, &edits)?;
-        self.note_paths(&mut draft, &edits);
-        for package in patched.iter().filter(|_| self.options.is_rehearsal) {
-            draft.notes.extend(maker_notes(self.inventory, &package.target, &package.wanted)?);
-        }
-        draft.date(self.now.timestamp());
+        let mut draft = self.draft(&patched)?;
         let (mut records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
             (Vec::new(), Vec::new())
@@ -145,6 +129,28 @@ impl ApplyPlanner<'_> {
         };
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
         Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing })
+    }
+
+    /// The objects of all packages, and what is to be said of them.
+    fn draft(&self, patched: &[Patched<'_>]) -> Result<PlanBuilder<'_>, Reason> {
+        let edits = self.edits(patched)?;
+        let mut draft = PlanBuilder::new(self.inventory);
+        draft.accounts_may_come = patched.iter().any(|package| package.chosen.scripts.preinstall);
+        draft.notes.clone_from(&self.validated.notes);
+        draft.notes.extend(self.image.signature.verdict.note());
+        for found in &self.validated.matches {
+            let delivered = self.image.packages.get(found.index);
+            draft
+                .notes
+                .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
+        }
+        Self::place(&mut draft, patched, &edits)?;
+        self.note_paths(&mut draft, &edits);
+        for package in patched.iter().filter(|_| self.options.is_rehearsal) {
+            draft.notes.extend(maker_notes(self.inventory, &package.target, &package.wanted)?);
+        }
+        draft.date(self.now.timestamp());
+        Ok(draft)
     }
 
     /// Refuses scripts in packages to which another patch was left half applied.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::inventory::{Installed, Inventory};
 use crate::policy::Policy;
-use crate::source::{Image, PackageImage};
+use crate::source::{Image, ImageMacros, ImageMacrosError, PackageImage};
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{
     AppliedPatches, PatchConflict, PatchId, PatchList, PatchMacros, PatchMacrosError, PatchRecords,
@@ -68,67 +68,20 @@ pub(super) struct Validated {
 impl Facts {
     /// Reads the macros of all packages, which must name one patch.
     pub(super) fn of(image: &Image, separator: &str) -> Result<Self, Reason> {
-        let mut packages: Vec<PatchMacros> = Vec::with_capacity(image.packages.len());
-        for package in &image.packages {
-            let directory = &package.directory;
-            let delivered = PatchMacros::from_params(&package.params, separator)
-                .map_err(|error| unreadable(directory, &error))?
-                .ok_or_else(|| {
-                    Reason::BadPatch(format!("package {directory} names no patch (SUNW_PATCHID)"))
-                })?;
-            if let Some(first) = packages.first().filter(|first| first.id != delivered.id) {
-                let (one, other) = (&first.id, &delivered.id);
-                return Err(Reason::BadPatch(format!("its packages name two patches, {one} and {other}")));
-            }
-            packages.push(delivered);
-        }
-        let Some(id) = packages.first().map(|first| first.id.clone()) else {
-            return Err(Reason::BadPatch("it holds no package".to_owned()));
-        };
-        let mut facts = Self {
-            id,
-            obsoletes: packages.iter().flat_map(|package| &package.obsoletes).cloned().collect(),
-            requires: packages.iter().flat_map(|package| &package.requires).cloned().collect(),
-            incompatibles: packages.iter().flat_map(|package| &package.incompatibles).cloned().collect(),
-            properties: packages.iter().flat_map(|package| &package.properties).cloned().collect(),
-            packages,
-        };
-        facts.hear_patchinfo(image, separator)?;
-        Ok(facts)
+        let ImageMacros { whole, packages } = image.all_macros(separator).map_err(no_patch)?;
+        let PatchMacros { id, obsoletes, requires, incompatibles, properties } = whole;
+        Ok(Self { id, obsoletes, requires, incompatibles, properties, packages })
     }
 
     /// Whether a word is among the properties.
     pub(super) fn has_property(&self, word: &str) -> bool {
         self.properties.iter().any(|property| property == word)
     }
-
-    /// The lists of the file patchinfo hold for every package.
-    fn hear_patchinfo(&mut self, image: &Image, separator: &str) -> Result<(), Reason> {
-        let Some(info) = &image.patchinfo else { return Ok(()) };
-        let corrupt = |reason: String| Reason::BadPkginfo { package: "patchinfo".to_owned(), reason };
-        let list = |words: &[String]| {
-            PatchList::parse(&words.join(" "), separator).map_err(|error| corrupt(error.to_string()))
-        };
-        let requires = Requirements::parse(&info.requires.join(" "), separator)
-            .map_err(|error| corrupt(error.to_string()))?;
-        let (obsoletes, incompatibles) = (list(&info.obsoletes)?, list(&info.incompat)?);
-        self.properties.extend(info.properties.iter().cloned());
-        for package in &mut self.packages {
-            package.obsoletes.extend(obsoletes.iter().cloned());
-            package.requires.extend(requires.iter().cloned());
-            package.incompatibles.extend(incompatibles.iter().cloned());
-        }
-        self.obsoletes.extend(obsoletes.iter().cloned());
-        self.requires.extend(requires.iter().cloned());
-        self.incompatibles.extend(incompatibles.iter().cloned());
-        Ok(())
-    }
 }
 
 /// What a patch says of itself: the union over its packages, which must name one patch, and its patchinfo.
 pub fn declared(image: &Image, separator: &str) -> Result<PatchMacros, Reason> {
-    let Facts { id, obsoletes, requires, incompatibles, properties, .. } = Facts::of(image, separator)?;
-    Ok(PatchMacros { id, obsoletes, requires, incompatibles, properties })
+    image.patch_macros(separator).map_err(no_patch)
 }
 
 /// The patch records of some packages, in their order.
@@ -185,13 +138,23 @@ pub(super) fn validate(
     Ok(Validated { facts, matches, again, no_undo, notes })
 }
 
-fn unreadable(package: &str, error: &PatchMacrosError) -> Reason {
+/// Why an image is no patch that can be applied.
+fn no_patch(error: ImageMacrosError) -> Reason {
+    let bad = |package: String, reason: String| Reason::BadPkginfo { package, reason };
+    let of_patchinfo = |reason: String| bad("patchinfo".to_owned(), reason);
     match error {
-        PatchMacrosError::Id { .. } => Reason::BadId(format!("package {package}: {error}")),
-        PatchMacrosError::TwoIds { .. } => Reason::BadPatch(format!("package {package}: {error}")),
-        PatchMacrosError::List { .. } | PatchMacrosError::Requires(_) => {
-            Reason::BadPkginfo { package: package.to_owned(), reason: error.to_string() }
+        ImageMacrosError::Package { package, error } => match *error {
+            PatchMacrosError::Id { .. } => Reason::BadId(format!("package {package}: {error}")),
+            PatchMacrosError::TwoIds { .. } => Reason::BadPatch(format!("package {package}: {error}")),
+            PatchMacrosError::List { .. } | PatchMacrosError::Requires(_) => bad(package, error.to_string()),
+        },
+        ImageMacrosError::NoPatch(package) => {
+            Reason::BadPatch(format!("package {package} names no patch (SUNW_PATCHID)"))
         }
+        ImageMacrosError::TwoIds(..) => Reason::BadPatch(error.to_string()),
+        ImageMacrosError::NoPackage => Reason::BadPatch("it holds no package".to_owned()),
+        ImageMacrosError::List(error) => of_patchinfo(error.to_string()),
+        ImageMacrosError::Requires(error) => of_patchinfo(error.to_string()),
     }
 }
 

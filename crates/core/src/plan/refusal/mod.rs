@@ -4,6 +4,8 @@
 //! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
 
 mod advice;
+mod codes;
+mod problems;
 mod set;
 mod shown;
 mod undo;
@@ -12,8 +14,9 @@ mod words;
 use std::path::PathBuf;
 
 pub use advice::Wording;
-use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
+pub use problems::{HandOnProblem, ObjectInUse, ObjectProblem};
 pub use set::SetReason;
 pub use undo::UndoReason;
 
@@ -334,152 +337,6 @@ pub enum Reason {
     },
 }
 
-/// An object that other packages use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectInUse {
-    /// Where it is.
-    pub path: ObjectPath,
-    /// Whether mode, owner and group alone would become different.
-    pub attributes_only: bool,
-}
-
-/// Why what a patch saved of a path cannot be handed on to the later patch that has the path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HandOnProblem {
-    /// The later patch has undo data without a manifest.
-    #[error("its undo data was not made by this program")]
-    Foreign,
-    /// The later patch has undo data of an earlier form.
-    #[error("its undo data was made by an earlier form of this program")]
-    Earlier,
-    /// The type or the class of the path says that what came depends on what was there.
-    #[error(
-        "what it put there depends on what it found: the type of the path is e or v, or its class has a script"
-    )]
-    LooksAtFile,
-    /// Scripts ran with one of the two patches.
-    #[error("scripts ran with it or with the earlier one")]
-    Scripts,
-    /// One of the two has names of the file that the other does not have.
-    #[error("the two have different names of that file (hard links)")]
-    OtherNames,
-    /// The earlier patch made a directory something else, or something else a directory.
-    #[error("the earlier one turned a directory into something else there, or the other way round")]
-    TypeChange,
-    /// The earlier patch made, changed or took away a symbolic link.
-    #[error("the earlier one changed a symbolic link there")]
-    Symlink,
-    /// The later patch took over attributes that the earlier one had given.
-    #[error("it took over attributes that the earlier one had changed")]
-    Attributes,
-}
-
-/// What stands in the way of an object.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ObjectProblem {
-    /// Its path is none, or uses a variable without value.
-    #[error("{0}")]
-    BadPath(String),
-    /// The owner is not known in the root.
-    #[error("owner {0} is not known in this root")]
-    UnknownUser(String),
-    /// The group is not known in the root.
-    #[error("group {0} is not known in this root")]
-    UnknownGroup(String),
-    /// Two entries are one place on the disk.
-    #[error("it is the same place as {0}")]
-    SamePlace(ObjectPath),
-    /// Two packages of the patch deliver different objects under one path.
-    #[error("package {0} of the same patch delivers another object there")]
-    DeliveredTwice(PkgInst),
-    /// The way to it leads through a symbolic link that the same run makes.
-    #[error("the way to it leads through {0}, a symbolic link that is delivered together with it")]
-    ThroughOwnLink(ObjectPath),
-    /// Something above it is no directory.
-    #[error("{0} is not a directory")]
-    NotADirectory(ObjectPath),
-    /// A symbolic link on the way to it has a target that is not there.
-    #[error("{0} on the way to it is a symbolic link that leads nowhere")]
-    LeadsNowhere(ObjectPath),
-    /// It is, or is another name of, a record of packages and patches.
-    #[error("it is a record of packages and patches, which no package delivers")]
-    Record,
-    /// It is the root directory, which has no name that could be another object's.
-    #[error("it is the root directory itself, which no package delivers")]
-    RootDirectory,
-    /// It is, or is another name of, a setting of this program.
-    #[error("it belongs to the settings of patchadm(8), which no package delivers, replaces or deletes")]
-    Settings,
-    /// An object that no rename may touch.
-    #[error("{at} {obstacle}")]
-    Obstacle {
-        /// The object.
-        at: ObjectPath,
-        /// What it is: `is immutable`, `is append-only`, `is a mount point`, `may not be written to by its owner`.
-        obstacle: &'static str,
-    },
-    /// A directory would become something else while it holds this.
-    #[error("it is a directory that holds {0}, which is not taken away")]
-    NotEmpty(ObjectPath),
-    /// Only root may make it.
-    #[error("only root can make {0}")]
-    NotPermitted(&'static str),
-    /// A directory that belongs to another user than the caller.
-    #[error("the directory {0} belongs to another user")]
-    ForeignDirectory(ObjectPath),
-    /// Other packages own it as something else.
-    #[error("other packages own it with ftype <{}>", char::from(.0.letter()))]
-    OtherType(Ftype),
-    /// It is given an extended attribute that its type cannot have.
-    #[error("no object of ftype <{}> has the attribute {name}", char::from(.ftype.letter()))]
-    CannotHave {
-        /// Its type.
-        ftype: Ftype,
-        /// The attribute.
-        name: String,
-    },
-    /// An attribute is `?` where nothing is there to take it from.
-    #[error("its {0} is not known")]
-    Unknown(&'static str),
-    /// The object that a hard link names is neither there nor delivered, or is no file.
-    #[error("{0}, which it is to be another name of, is not a file")]
-    LinkSource(ObjectPath),
-}
-
-impl Reason {
-    /// The verdict on a patch that `command` leaves out for this reason.
-    pub fn verdict(&self, command: Command) -> &'static str {
-        match self {
-            Self::AlreadyApplied(_) => "already-applied",
-            Self::LaterRevision(_) | Self::InSet(SetReason::LaterInSet(_)) => "superseded",
-            Self::InSet(SetReason::ContainedInSet(_)) => "obsoleted",
-            Self::Obsoleted { .. } if command == Command::Patchadd => "obsoleted",
-            Self::NotInstalled(_) => "not-applicable",
-            _ => "refused",
-        }
-    }
-}
-
-impl Refusal {
-    /// The exit code of the command.
-    pub fn code(&self) -> u8 {
-        match self.command {
-            Command::Patchadd | Command::Adopt | Command::Forget => self.reason.patchadd_code(),
-            Command::Patchrm | Command::Commit | Command::Undo => self.reason.patchrm_code(),
-            Command::Pkgadd | Command::Pkgrm => match *self.reason {
-                Reason::Administration { .. }
-                | Reason::PatchesApplied { .. }
-                | Reason::InUse { is_question: false, .. }
-                | Reason::Object { problem: ObjectProblem::Settings, .. } => 4,
-                Reason::Interaction { .. } | Reason::InUse { is_question: true, .. } => 5,
-                Reason::BasedirAnswered { .. } => 99,
-                _ => 1,
-            },
-            Command::Installf | Command::Removef => 1,
-        }
-    }
-}
-
 impl Reason {
     /// Makes it the refusal of a command about a patch or package.
     pub fn of(self, command: Command, subject: &impl ToString) -> Refusal {
@@ -498,53 +355,6 @@ impl Reason {
                 Some(by.clone())
             }
             _ => None,
-        }
-    }
-
-    fn patchadd_code(&self) -> u8 {
-        match self {
-            Self::AlreadyApplied(_) => 2,
-            Self::StaleSave(_) | Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
-            Self::Obsoleted { .. }
-            | Self::Superseded(_)
-            | Self::ChangedLater { .. }
-            | Self::NotHandedOn { .. }
-            | Self::UsedLater { .. } => 6,
-            Self::NotInstalled(_) | Self::NoSuchPackage => 8,
-            Self::ReadOnly(_) => 7,
-            Self::UndoMismatch { .. } => 17,
-            Self::NoSpace { .. } => 18,
-            Self::Restricted { .. } => 23,
-            Self::Incompatible { .. } => 24,
-            Self::Required(_) => 25,
-            Self::BadPkginfo { .. } | Self::BadInformation { .. } => 28,
-            Self::BadId(_) => 29,
-            Self::BadPatch(_) => 33,
-            Self::LaterRevision(_) => 35,
-            Self::BackoutDirectory(_) => 37,
-            Self::InSet(reason) => reason.patchadd_code(),
-            _ => 10,
-        }
-    }
-
-    fn patchrm_code(&self) -> u8 {
-        match self {
-            Self::NotUndone(reason) => reason.code(),
-            Self::InSet(reason) => reason.patchadd_code(),
-            Self::NotApplied => 2,
-            Self::ReadOnly(_) => 7,
-            Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
-            Self::Superseded(_)
-            | Self::Obsoleted { .. }
-            | Self::ChangedLater { .. }
-            | Self::NotHandedOn { .. }
-            | Self::UsedLater { .. }
-            | Self::SharedLater { .. } => 6,
-            Self::BadId(_) => 8,
-            Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
-            Self::Needed { .. } => 15,
-            Self::NoSpace { .. } => 20,
-            _ => 5,
         }
     }
 }

@@ -18,6 +18,7 @@ mod scripts;
 mod snapshot;
 mod together;
 mod world;
+mod world_records;
 
 use parcel::{Parcel, patch};
 use world::World;

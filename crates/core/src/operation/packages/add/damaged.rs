@@ -4,7 +4,7 @@ use crate::database::{DatabaseError, RecordView, all, installed, ledger};
 use crate::format::ledger::Ledger;
 use crate::inventory::Installed;
 use crate::operation::failure::Failure;
-use crate::plan::package::install::DamagedPackage;
+use crate::plan::package::package_records::DamagedPackage;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;

@@ -18,7 +18,8 @@ use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_pl
 use crate::operation::scripts::package_directory::PackageDirectory;
 use crate::operation::scripts::runner::ScriptRunner;
 use crate::plan::concern::{FileToCompare, delivered_files};
-use crate::plan::package::install::{DamagedPackage, InstallOptions, install, placement};
+use crate::plan::package::install::{InstallOptions, install, placement};
+use crate::plan::package::package_records::DamagedPackage;
 use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 use patchadm_svr4::format::admin::Admin;

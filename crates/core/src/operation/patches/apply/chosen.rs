@@ -59,8 +59,7 @@ impl ChosenPatches {
         }
         let first = unread.first().map(|first| first.id.clone());
         if let Some(first) = first.filter(|_| self.all_or_nothing) {
-            let untried = |operand: &ApplyOperand| operand.refused(Failure::NotWithout(first.clone()));
-            unread.extend(operands.iter().map(untried));
+            unread.extend(operands.iter().map(|operand: &ApplyOperand| operand.not_without(&first)));
             operands.clear();
         }
         let Self { void, because, all_or_nothing, left_out, .. } = self;

@@ -65,6 +65,11 @@ impl ApplyOperand {
         ApplyOutcome { signature: self.device.image.signature.record(), ..refused }
     }
 
+    /// The outcome of the patch where it is not tried, because `other` does not go in with it.
+    pub(in crate::operation::patches) fn not_without(&self, other: &str) -> ApplyOutcome {
+        self.refused(Failure::NotWithout(other.to_owned()))
+    }
+
     /// The outcome of the patch, with the plan by which it was applied. Where its source turned out not to be what it says
     /// it is, that is told as it is told before anything is done.
     pub(super) fn carried_out(

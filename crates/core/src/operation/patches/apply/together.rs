@@ -43,17 +43,13 @@ pub(super) fn rehearse_together(
     let planned = rehearse_all(input, operands)?;
     match planned.iter().find(|outcome| outcome.result.is_err()).map(|outcome| outcome.id.clone()) {
         None => Ok(planned),
-        Some(stopper) => Ok(planned
-            .into_iter()
-            .zip(operands)
-            .map(|(outcome, operand)| {
-                if outcome.result.is_err() {
-                    outcome
-                } else {
-                    operand.refused(Failure::NotWithout(stopper.clone()))
-                }
-            })
-            .collect()),
+        Some(stopper) => {
+            let outcome = |(outcome, operand): (ApplyOutcome, &&ApplyOperand)| match outcome.result {
+                Err(_) => outcome,
+                Ok(_) => operand.not_without(&stopper),
+            };
+            Ok(planned.into_iter().zip(operands).map(outcome).collect())
+        }
     }
 }
 

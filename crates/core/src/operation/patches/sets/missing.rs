@@ -7,6 +7,7 @@ use crate::analyze::{AnalysisRequest, analyse, from_depot};
 use crate::operation::analysis::facts_of_root;
 use crate::operation::failure::Failure;
 use crate::operation::queries::applied_patches::PatchesError;
+use crate::policy::Policy;
 use crate::resolve::{Offer, SetRequest, is_excluded};
 use patchadm_rootfs::Root;
 
@@ -14,7 +15,7 @@ use patchadm_rootfs::Root;
 /// these require is not among them: the resolver pulls it in and says for whom. Nor is what an option or the policy leaves
 /// out in every revision: nobody named it.
 pub(super) fn missing_patches(
-    root: &Root,
+    (root, policy): (&Root, &Policy),
     depot: &SetDepot,
     offers: &[Offer],
     (request, choices): (&AnalysisRequest, &SetRequest),
@@ -25,7 +26,7 @@ pub(super) fn missing_patches(
     })?;
     let groups = AnalysisRequest { named: Vec::new(), with_requirements: false, ..request.clone() };
     let analysis = analyse(&from_depot(depot.depot.index()), &facts, &groups);
-    let free = offers.iter().filter(|offer| !is_excluded(choices, &depot.ground.policy, &offer.id));
+    let free = offers.iter().filter(|offer| !is_excluded(choices, policy, &offer.id));
     let free: HashSet<&str> = free.map(|offer| offer.id.base()).collect();
     let missing = analysis.patches.into_iter().filter(|patch| patch.is_missing).map(|patch| patch.base);
     let missing = missing.filter(|base| free.contains(base.as_str()));

@@ -10,6 +10,7 @@
 //! depot, and so are the patches of a directory or archive of several.
 
 mod chosen;
+mod depot_offers;
 mod fetch;
 mod missing;
 mod offered_operands;
@@ -21,19 +22,16 @@ mod words;
 
 use std::ffi::OsString;
 
-use super::apply::{ApplyReport, ApplyRequest, apply_read, demands};
-use super::decision::resolved;
+use super::apply::{ApplyReport, ApplyRequest, demands};
 use crate::analyze::AnalysisRequest;
 use crate::depot::DepotPatch;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
-use crate::operation::session::{Caller, RootAndPolicy, Session};
+use crate::operation::session::{Caller, RootAndPolicy, may_change};
 use crate::resolve::SetRequest;
-use chosen::chosen;
-use fetch::fetch_planned;
+use depot_offers::{DepotOffers, apply_offers};
 use missing::missing_patches;
 use operands::{apply_bundle, bundle_named};
-use outcomes::{ToldSet, told};
 use patchadm_rootfs::Root;
 use set_depot::SetDepot;
 use words::words;
@@ -75,28 +73,22 @@ pub fn apply_set(
         let (apply, choices) = (&request.apply, &request.choices);
         return apply_bundle(root, (&bundle, operands), (apply, choices), session, caller);
     }
-    let depot = SetDepot::open(root, request.depot.as_deref(), &request.apply, session)?;
+    if !request.apply.dry_run {
+        may_change(root)?;
+    }
+    let ground = RootAndPolicy::of(root)?;
+    let demands = demands(&ground, &request.apply.signature)?;
+    let depot = SetDepot::open(root, request.depot.as_deref(), (&ground, demands), session)?;
     let entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
     let offers = depot.offers(&entries)?;
     let named = match &request.operands {
-        SetOperands::Words(operands) => {
-            words(&offers, &depot.ground.policy.separator, &depot.named, operands)?
-        }
+        SetOperands::Words(operands) => words(&offers, &ground.policy.separator, &depot.named, operands)?,
         SetOperands::Missing(analysis) => {
-            Some(missing_patches(root, &depot, &offers, (analysis, &request.choices))?)
+            let request = (&**analysis, &request.choices);
+            Some(missing_patches((root, &ground.policy), &depot, &offers, request)?)
         }
     };
-    let choices = SetRequest { named, depot: Some(depot.named.clone()), ..request.choices.clone() };
-    let resolution = resolved(&depot.ground, &offers, &choices)?;
-    let fetched = fetch_planned(&depot.depot, (0, &entries), &resolution, session)?;
-    let chosen = chosen(&offers, &resolution, &fetched, Vec::new(), &choices);
-    let demands = demands(&depot.ground, &request.apply.signature)?;
-    let wanted = chosen.read(&request.apply, &depot.ground.policy.separator, &demands);
-    let remember = |locked: &Session<'_>| depot.remember(locked, session);
-    // Without a patch to apply the root is not locked, and nothing is remembered of the depot.
-    let ground = RootAndPolicy::of(root)?;
-    let mut report = apply_read(root, ground, &request.apply, &wanted, caller, &remember)?.report;
-    report.patches.extend(wanted.unread);
-    let set = ToldSet { offers: &offers, operands: 0, fetched, choices: &choices };
-    Ok(told(report, resolution, set))
+    let choices = SetRequest { named, ..request.choices.clone() };
+    let offered = DepotOffers { depot: &depot, offers, operands: Vec::new(), entries };
+    apply_offers(root, ground, (&request.apply, &choices), offered, session, caller)
 }

@@ -27,8 +27,8 @@ pub(super) struct OfferedOperands<'a> {
     /// The bundles; what was unpacked goes with them.
     pub(super) opened: Vec<BundlePatches>,
     request: &'a ApplyRequest,
-    demands: &'a [Demand],
-    separator: &'a str,
+    pub(super) demands: &'a [Demand],
+    pub(super) separator: &'a str,
 }
 
 impl<'a> OfferedOperands<'a> {

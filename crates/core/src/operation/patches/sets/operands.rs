@@ -10,11 +10,10 @@ use super::words::words;
 use crate::operation::depots::{DepotLocation, DepotProgress, FetchSession, PatchWork};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{
-    ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, PatchChoice, WantedPatches, apply_read, demands,
+    ApplyOperand, ApplyReport, ApplyRequest, PatchChoice, WantedPatches, apply_read, demands,
 };
 use crate::operation::session::{Caller, RootAndPolicy, may_change, shown_to_anybody};
 use crate::resolve::SetRequest;
-use crate::sign::Demand;
 use crate::source::Bundle;
 use patchadm_rootfs::Root;
 
@@ -37,10 +36,7 @@ pub fn apply_operands(
     session: Option<&FetchSession<'_>>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    shown_or_done(root, request, || {
-        let (ground, demands) = ground_and_demands(root, request)?;
-        let separator = ground.policy.separator.clone();
-        let mut offered = OfferedOperands::new(request, &demands, &separator);
+    apply_taken(root, (request, choices), session, caller, |offered| {
         let all = request.patches.len();
         for (done, path) in request.patches.iter().enumerate() {
             if let Some(session) = session {
@@ -51,7 +47,7 @@ pub fn apply_operands(
         if let Some(session) = session {
             session.tell(DepotProgress::Ended);
         }
-        apply_offered(root, (request, choices), ground, offered, session, caller)
+        Ok(())
     })
 }
 
@@ -59,21 +55,18 @@ pub fn apply_operands(
 pub(super) fn apply_bundle(
     root: &Root,
     (path, operands): (&Path, &[OsString]),
-    (request, choices): (&ApplyRequest, &SetRequest),
+    request: (&ApplyRequest, &SetRequest),
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    shown_or_done(root, request, || {
-        let (ground, demands) = ground_and_demands(root, request)?;
-        let separator = ground.policy.separator.clone();
-        let mut offered = OfferedOperands::new(request, &demands, &separator);
+    apply_taken(root, request, None, caller, |offered| {
         offered.take(path, Some(session))?;
         session.tell(DepotProgress::Ended);
         let shown = path.display().to_string();
-        if let Some(named) = words(&offered.offers, &separator, &shown, operands)? {
+        if let Some(named) = words(&offered.offers, offered.separator, &shown, operands)? {
             offered.named = named;
         }
-        apply_offered(root, (request, choices), ground, offered, None, caller)
+        Ok(())
     })
 }
 
@@ -91,24 +84,28 @@ pub(super) fn bundle_named(depot: Option<&OsStr>) -> Option<PathBuf> {
     (may_be && is_set()).then_some(path)
 }
 
-/// Does the work; where it is only a plan, for callers too who could not carry it out.
-fn shown_or_done(
+/// Applies what is chosen of what `take` offers, with what is required from the depot of the policy where a session is
+/// given; where it is only a plan, for callers too who could not carry it out.
+fn apply_taken(
     root: &Root,
-    request: &ApplyRequest,
-    work: impl FnOnce() -> Result<ApplyReport, Failure>,
+    (request, choices): (&ApplyRequest, &SetRequest),
+    session: Option<&FetchSession<'_>>,
+    caller: &Caller<'_>,
+    take: impl FnOnce(&mut OfferedOperands<'_>) -> Result<(), Failure>,
 ) -> Result<ApplyReport, Failure> {
+    let work = || {
+        let ground = RootAndPolicy::of(root)?;
+        let demands = demands(&ground, &request.signature)?;
+        let separator = ground.policy.separator.clone();
+        let mut offered = OfferedOperands::new(request, &demands, &separator);
+        take(&mut offered)?;
+        apply_offered(root, (request, choices), ground, offered, session, caller)
+    };
     if request.dry_run {
         return shown_to_anybody(root, work, ApplyReport::but);
     }
     may_change(root)?;
     work()
-}
-
-/// The policy of a root, and what is demanded of signatures.
-fn ground_and_demands(root: &Root, request: &ApplyRequest) -> Result<(RootAndPolicy, Vec<Demand>), Failure> {
-    let ground = RootAndPolicy::of(root)?;
-    let demands = demands(&ground, &request.signature)?;
-    Ok((ground, demands))
 }
 
 /// Applies what is chosen of the offers; what was unpacked is there until that is done.
@@ -135,7 +132,8 @@ fn apply_offered(
         && lacks_patches(root, &ground, &offered.offers, &choices)?
     {
         let operands = (std::mem::take(&mut offered.operands), std::mem::take(&mut offered.offers));
-        apply_served(root, request, operands, &choices, session, caller)?
+        let ground = (ground, offered.demands.to_vec());
+        apply_served(root, ground, (request, &choices), operands, session, caller)?
     } else if is_single && let Some(operand) = offered.operands.pop() {
         apply_read(root, ground, request, &WantedPatches::one(operand), caller, &|_| Ok(()))?.report
     } else {
@@ -167,7 +165,6 @@ fn apply_set_of(
 /// The outcomes of patches that are not tried, because one that was named with them cannot be read.
 fn not_without(offered: &OfferedOperands<'_>) -> ApplyReport {
     let first = offered.unread.first().map(|first| first.id.clone()).unwrap_or_default();
-    let untried =
-        |operand: &ApplyOperand| -> ApplyOutcome { operand.refused(Failure::NotWithout(first.clone())) };
+    let untried = |operand: &ApplyOperand| operand.not_without(&first);
     ApplyReport { patches: offered.operands.iter().map(untried).collect(), ..ApplyReport::default() }
 }

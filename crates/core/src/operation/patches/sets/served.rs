@@ -1,17 +1,16 @@
 //! Patches that are named by their paths, with what they require from the depot of the policy.
 
-use super::chosen::chosen;
-use super::fetch::fetch_planned;
-use super::outcomes::{ToldSet, told};
+use super::depot_offers::{DepotOffers, apply_offers};
 use super::set_depot::SetDepot;
 use crate::depot::DepotPatch;
 use crate::operation::depots::FetchSession;
 use crate::operation::failure::Failure;
-use crate::operation::patches::apply::{ApplyOperand, ApplyReport, ApplyRequest, apply_read, demands};
+use crate::operation::patches::apply::{ApplyOperand, ApplyReport, ApplyRequest};
 use crate::operation::patches::decision::resolved;
-use crate::operation::session::{Caller, RootAndPolicy, Session, must_have_database};
+use crate::operation::session::{Caller, RootAndPolicy, must_have_database};
 use crate::plan::refusal::{Reason, SetReason};
 use crate::resolve::{Offer, SetOutcome, SetRequest};
+use crate::sign::Demand;
 use patchadm_rootfs::Root;
 
 /// Whether patches require what is neither applied nor among them.
@@ -36,14 +35,13 @@ pub(super) fn lacks_patches(
 /// Applies patches with what the depot of the policy has of what they require.
 pub(super) fn apply_served(
     root: &Root,
-    request: &ApplyRequest,
+    (ground, demands): (RootAndPolicy, Vec<Demand>),
+    request: (&ApplyRequest, &SetRequest),
     (operands, mut offers): (Vec<ApplyOperand>, Vec<Offer>),
-    choices: &SetRequest,
     session: &FetchSession<'_>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let own = offers.len();
-    let depot = SetDepot::open(root, None, request, session)?;
+    let depot = SetDepot::open(root, None, (&ground, demands), session)?;
     let mut entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
     let served = depot.offers(&entries)?;
     // What was named by its path is taken from there.
@@ -52,16 +50,6 @@ pub(super) fn apply_served(
     let mut kept = is_served.iter();
     entries.retain(|_| kept.next().copied().unwrap_or(false));
     offers.extend(served.into_iter().zip(&is_served).filter(|(_, kept)| **kept).map(|(offer, _)| offer));
-    let choices = SetRequest { depot: Some(depot.named.clone()), ..choices.clone() };
-    let resolution = resolved(&depot.ground, &offers, &choices)?;
-    let fetched = fetch_planned(&depot.depot, (own, &entries), &resolution, session)?;
-    let chosen = chosen(&offers, &resolution, &fetched, operands, &choices);
-    let demands = demands(&depot.ground, &request.signature)?;
-    let wanted = chosen.read(request, &depot.ground.policy.separator, &demands);
-    let remember = |locked: &Session<'_>| depot.remember(locked, session);
-    let ground = RootAndPolicy::of(root)?;
-    let mut done = apply_read(root, ground, request, &wanted, caller, &remember)?.report;
-    done.patches.extend(wanted.unread);
-    let set = ToldSet { offers: &offers, operands: own, fetched, choices: &choices };
-    Ok(told(done, resolution, set))
+    let offered = DepotOffers { depot: &depot, offers, operands, entries };
+    apply_offers(root, ground, request, offered, session, caller)
 }

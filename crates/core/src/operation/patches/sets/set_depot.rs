@@ -5,11 +5,10 @@ use std::ffi::OsStr;
 use crate::depot::DepotPatch;
 use crate::operation::depots::{Depot, DepotLocation, FetchSession, open_depot};
 use crate::operation::failure::Failure;
-use crate::operation::patches::apply::{ApplyRequest, demands};
-use crate::operation::session::{RootAndPolicy, Session, may_change, must_have_database};
+use crate::operation::session::{RootAndPolicy, Session, must_have_database};
 use crate::plan::refusal::{Command, Reason};
 use crate::resolve::Offer;
-use crate::sign::DemandWord;
+use crate::sign::{Demand, DemandWord};
 use patchadm_rootfs::Root;
 
 /// A depot whose index was compared with what the root remembers of it.
@@ -17,24 +16,20 @@ pub(super) struct SetDepot {
     pub(super) depot: Depot,
     /// The depot as it was named.
     pub(super) named: String,
-    pub(super) ground: RootAndPolicy,
+    /// What is demanded of the signatures of its index and its patches.
+    pub(super) demands: Vec<Demand>,
+    separator: String,
     word: DemandWord,
 }
 
 impl SetDepot {
-    /// Opens the depot that was named, else the one of the policy, for a root that the caller may change, unless that is
-    /// only planned.
+    /// Opens the depot that was named, else the one of the policy.
     pub(super) fn open(
         root: &Root,
         named: Option<&OsStr>,
-        apply: &ApplyRequest,
+        (ground, demands): (&RootAndPolicy, Vec<Demand>),
         session: &FetchSession<'_>,
     ) -> Result<Self, Failure> {
-        if !apply.dry_run {
-            may_change(root)?;
-        }
-        let ground = RootAndPolicy::of(root)?;
-        let demands = demands(&ground, &apply.signature)?;
         let of_policy = ground.policy.depot.as_deref().map(OsStr::new);
         let named = named.or(of_policy).ok_or(Failure::NoDepot)?.to_owned();
         let depot = open_depot(&DepotLocation::parse(&named)?, &demands, session)?;
@@ -42,13 +37,13 @@ impl SetDepot {
         let word = if required { DemandWord::Require } else { DemandWord::Warn };
         depot.check(root, word, session.now())?;
         must_have_database(root)?;
-        Ok(Self { depot, named: named.to_string_lossy().into_owned(), ground, word })
+        let (named, separator) = (named.to_string_lossy().into_owned(), ground.policy.separator.clone());
+        Ok(Self { depot, named, demands, separator, word })
     }
 
     /// Its patches as offers, each at the place of its entry.
     pub(super) fn offers(&self, entries: &[&DepotPatch]) -> Result<Vec<Offer>, Failure> {
-        let separator = &self.ground.policy.separator;
-        let offers = entries.iter().map(|entry| Offer::of_entry(entry, separator));
+        let offers = entries.iter().map(|entry| Offer::of_entry(entry, &self.separator));
         offers.collect::<Result<_, _>>().map_err(|error| {
             let reason = Reason::BadPatch(format!("the index of {}: {error}", self.named));
             reason.of(Command::Patchadd, &self.named).into()

@@ -1,0 +1,81 @@
+//! Bytes as text in lines of JSON: paths with `%XX`, values of extended attributes in hexadecimal digits.
+
+use std::borrow::Cow;
+
+/// Bytes as text: printable ASCII as it is, everything else and `%` as `%XX`.
+pub fn encode(bytes: &[u8]) -> String {
+    encoded(bytes).into_owned()
+}
+
+/// Does the same without copying bytes that stay as they are.
+pub fn encoded(bytes: &[u8]) -> Cow<'_, str> {
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && text.bytes().all(is_plain)
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if is_plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&hex(&[byte]).to_uppercase());
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The bytes of [`encode`]; a `%` without two digits stays as it is. Text without any is not copied.
+pub fn decode(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let byte =
+            tail.get(..2).filter(|_| first == b'%').and_then(|two| unhex(std::str::from_utf8(two).ok()?));
+        if let Some(&[byte]) = byte.as_deref() {
+            out.push(byte);
+            rest = &tail[2..];
+        } else {
+            out.push(first);
+            rest = tail;
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The value of an extended attribute that a [`RecordedState`] has; `None` where the text is not hexadecimal.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_survive_as_text(bytes: Vec<u8>) {
+            let text = encode(&bytes);
+            prop_assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b)));
+            prop_assert_eq!(decode(&text), bytes);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! An object as manifests and plan files have it: everything about it that a backout restores.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::escaped::{decode, encode, hex, unhex};
+use patchadm_rootfs::{Digest, Live, LiveKind, Timestamp, Xattrs};
+
+/// The file type of a [`RecordedState`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordedType {
+    /// Regular file.
+    File,
+    /// Directory.
+    Directory,
+    /// Symbolic link.
+    Symlink,
+    /// Named pipe.
+    Pipe,
+    /// Socket.
+    Socket,
+    /// Block device.
+    Block,
+    /// Character device.
+    Character,
+}
+
+/// Everything about an object that a backout restores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedState {
+    /// File type.
+    pub kind: RecordedType,
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Modification time; zero for a directory, whose time changes with every name in it and is not restored.
+    pub mtime: Timestamp,
+    /// Bytes, for a regular file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub size: Option<u64>,
+    /// BLAKE3 of the bytes, 64 hexadecimal digits, for a regular file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub b3: Option<String>,
+    /// Target of a symbolic link, escaped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+    /// Major and minor number of a device.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device: Option<(u32, u32)>,
+    /// Extended attributes: escaped name to hexadecimal value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub xattrs: BTreeMap<String, String>,
+    /// Objects of the manifest with the same number are names of one file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub group: Option<u32>,
+}
+
+impl RecordedState {
+    /// What a backout needs of an object as it was seen.
+    pub fn of(live: &Live) -> Self {
+        let mut state = Self {
+            kind: RecordedType::Directory,
+            mode: live.mode.bits(),
+            uid: live.uid,
+            gid: live.gid,
+            mtime: if live.is_directory() { Timestamp::default() } else { live.mtime },
+            size: None,
+            b3: None,
+            target: None,
+            device: None,
+            xattrs: recorded_xattrs(&live.xattrs),
+            group: None,
+        };
+        match &live.kind {
+            LiveKind::Regular { size, b3, .. } => {
+                state.kind = RecordedType::File;
+                state.size = Some(*size);
+                state.b3 = Some(b3.to_string());
+            }
+            LiveKind::Directory => {}
+            LiveKind::Symlink(target) => {
+                state.kind = RecordedType::Symlink;
+                state.target = Some(encode(target));
+            }
+            LiveKind::Pipe => state.kind = RecordedType::Pipe,
+            LiveKind::Socket => state.kind = RecordedType::Socket,
+            LiveKind::Device { block, major, minor } => {
+                state.kind = if *block { RecordedType::Block } else { RecordedType::Character };
+                state.device = Some((*major, *minor));
+            }
+        }
+        state
+    }
+
+    /// Whether what is recorded is what is there: type, rights and content.
+    pub fn is_found(recorded: Option<&Self>, found: Option<&Self>) -> bool {
+        let (Some(recorded), Some(found)) = (recorded, found) else {
+            return recorded.is_none() && found.is_none();
+        };
+        let of = |state: &Self| (state.kind, state.mode, state.uid, state.gid, state.device);
+        of(recorded) == of(found)
+            && recorded.target == found.target
+            && (recorded.b3.is_none() || recorded.b3 == found.b3)
+    }
+
+    /// The digest of its bytes, where it has one.
+    pub fn digest(&self) -> Option<Digest> {
+        self.b3.as_deref().and_then(Digest::from_hex)
+    }
+
+    /// Its extended attributes as bytes; a value that is not hexadecimal is left out.
+    pub fn xattrs(&self) -> Xattrs {
+        self.xattrs
+            .iter()
+            .filter_map(|(name, value)| Some((decode(name).into_owned(), unhex(value)?)))
+            .collect()
+    }
+}
+
+/// Extended attributes as a [`RecordedState`] has them.
+pub fn recorded_xattrs(xattrs: &Xattrs) -> BTreeMap<String, String> {
+    xattrs.iter().map(|(name, value)| (encode(name), hex(value))).collect()
+}

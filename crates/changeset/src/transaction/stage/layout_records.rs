@@ -1,0 +1,195 @@
+//! Lays the records of a plan out over the disk: `contents`, the files of packages and patches, ledgers, undo archives.
+
+use super::layout::LayoutBuilder;
+use super::layout_items::{LayoutItem, ToStage, turn};
+use crate::format::journal::{Identity, Op, OpKind};
+use crate::ledgers::Ledgers;
+use crate::plan::{Plan, RecordChange};
+use crate::transaction::error::Cause;
+use crate::transaction::objects::dirs::is_replaceable_hint;
+use crate::transaction::objects::identity::{identity, is_layered};
+use patchadm_rootfs::{Dir, LiveKind};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
+
+impl<'p> LayoutBuilder<'_, 'p> {
+    /// Lays out the merged `contents` and its stamp.
+    pub(super) fn contents(&mut self) -> Result<(), Cause> {
+        self.write_record(&places::contents(), ToStage::Contents, turn::CONTENTS)?;
+        let stamp = places::contents_stamp();
+        let physical = self.parents(&stamp)?;
+        match self.dirs.parent(&physical)? {
+            Some(dir) if !is_replaceable_hint(&dir, physical.name())? => Ok(()),
+            _ => self.write_record(&stamp, ToStage::ContentsStamp, turn::CONTENTS),
+        }
+    }
+
+    /// Lays out the change of a record.
+    pub(super) fn record(
+        &mut self,
+        record: &'p RecordChange,
+        plan: &Plan,
+        ledgers: &dyn Ledgers,
+    ) -> Result<(), Cause> {
+        match record {
+            RecordChange::Write { path, bytes, mode, mtime } => {
+                self.write_record(path, ToStage::Bytes(bytes, *mode, mtime), turn::RECORD)
+            }
+            RecordChange::AddTree { path, files } => {
+                let physical = self.parents(path)?;
+                let mut item = self.record_item(OpKind::Add, path, physical)?;
+                item.op.whole = true;
+                item.new = Some(ToStage::Tree(files));
+                self.push(item);
+                Ok(())
+            }
+            RecordChange::RemoveFile(path) | RecordChange::RemoveTree(path) => {
+                let physical = self.resolver.locate(path)?;
+                let mut item = self.record_item(OpKind::Delete, path, physical)?;
+                if item.op.old.is_none() {
+                    return Err(Cause::Changed(self.root.show(path)));
+                }
+                item.op.whole = matches!(record, RecordChange::RemoveTree(_));
+                if item.op.whole && is_layered(&self.domains.get(item.op.domain)?.dir)? {
+                    return self.remove_piecemeal(path);
+                }
+                self.push(item);
+                Ok(())
+            }
+            RecordChange::Move { from, to } => {
+                let physical = self.resolver.locate(from)?;
+                let to = self.resolver.locate(to)?;
+                let mut item = self.record_item(OpKind::Move, from, physical)?;
+                item.op.to = Some(to);
+                self.push(item);
+                Ok(())
+            }
+            RecordChange::Ledger(change) => match ledgers.draft(self.root, plan, change)? {
+                Some(draft) if !draft.is_empty() => {
+                    self.write_record(&change.path, ToStage::Ledger(draft), turn::RECORD)
+                }
+                Some(draft) if draft.is_there() => {
+                    let physical = self.resolver.locate(&change.path)?;
+                    let item = self.record_item(OpKind::Delete, &change.path, physical)?;
+                    self.push(item);
+                    Ok(())
+                }
+                Some(_) | None => Ok(()),
+            },
+            RecordChange::Undo { path, archive, part } => {
+                self.write_record(path, ToStage::Undo(*archive, part), turn::RECORD)
+            }
+        }
+    }
+
+    /// Removes a record directory that cannot be renamed because a lower layer of an overlayfs has it: its files one
+    /// by one, and the directories, once empty, after the commit.
+    fn remove_piecemeal(&mut self, path: &ObjectPath) -> Result<(), Cause> {
+        let physical = self.resolver.locate(path)?;
+        let Some(dir) = self.dirs.get(&physical)? else {
+            let item = self.record_item(OpKind::Delete, path, physical)?;
+            self.push(item);
+            return Ok(());
+        };
+        for name in dir.names()? {
+            let inner = path.join(&name).map_err(|error| Cause::Internal(error.to_string()))?;
+            self.remove_piecemeal(&inner)?;
+        }
+        let mut item = self.record_item(OpKind::Rmdir, path, physical)?;
+        item.rank.0 = turn::REMOVE_DIRECTORY;
+        self.push(item);
+        Ok(())
+    }
+
+    /// Replaces a record file, or adds it together with the missing directories above it.
+    fn write_record(&mut self, path: &ObjectPath, new: ToStage<'p>, rank: u8) -> Result<(), Cause> {
+        let physical = self.parents(path)?;
+        let mut item = self.record_item(OpKind::Replace, path, physical)?;
+        match &item.op.old {
+            None => item.op.kind = OpKind::Add,
+            Some(old) if old.file_type == 'f' => {}
+            // Nobody goes by a stamp that is something else.
+            Some(_) if matches!(new, ToStage::ContentsStamp) => {}
+            // The plan was made from a file, so this is not what it was made from.
+            Some(_) => return Err(Cause::Changed(self.root.show(path))),
+        }
+        item.new = Some(new);
+        item.rank.0 = rank;
+        self.push(item);
+        Ok(())
+    }
+
+    fn record_item(
+        &mut self,
+        kind: OpKind,
+        path: &ObjectPath,
+        physical: ObjectPath,
+    ) -> Result<LayoutItem<'p>, Cause> {
+        let (domain, parent) = self.domain_of(&physical)?;
+        let old = match self.dirs.parent(&physical)? {
+            // The merge knows or takes the digest of a long file.
+            Some(dir) if path.as_bytes() == places::CONTENTS.as_bytes() => {
+                dir.look(physical.name())?.map(|seen| Box::new(identity(&seen, None, None)))
+            }
+            Some(dir) => live_identity(&dir, physical.name())?,
+            None => None,
+        };
+        let number = self.items.len();
+        let stage = format!("db/{}{number}", self.prefix);
+        let op = Op { parent, old, db: true, ..Op::new(kind, physical, domain, stage) };
+        Ok(LayoutItem {
+            op,
+            new: None,
+            live: None,
+            client: path.clone(),
+            inside: None,
+            rank: (turn::RECORD, number),
+        })
+    }
+
+    /// Adds the missing directories above a record, and returns the record's physical path.
+    fn parents(&mut self, path: &ObjectPath) -> Result<ObjectPath, Cause> {
+        let physical = self.resolver.locate(path)?;
+        self.must_lead_somewhere(path)?;
+        let mut missing = Vec::new();
+        for above in physical.ancestors() {
+            if self.made.contains_key(&above) || self.dirs.get(&above)?.is_some() {
+                break;
+            }
+            missing.push(above);
+        }
+        for above in missing.into_iter().rev() {
+            let mut item = self.record_item(OpKind::Add, &above, above.clone())?;
+            self.made.insert(above, item.op.domain);
+            item.new = Some(ToStage::Directory);
+            self.push(item);
+        }
+        Ok(physical)
+    }
+
+    /// Refuses a path on which a symbolic link leads nowhere. Directories are made only where the path itself says;
+    /// otherwise, whoever made that link in the meantime would decide where the record goes.
+    fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
+        for above in path.ancestors() {
+            let followed = self.resolver.locate_dir(&above)?;
+            if self.made.contains_key(&followed) || self.dirs.get(&followed)?.is_some() {
+                break;
+            }
+            if followed != self.resolver.locate(&above)? {
+                return Err(Cause::Changed(self.root.show(&above)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the identity of a record, with its digest.
+fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Box<Identity>>, Cause> {
+    let Some(live) = dir.live(name)? else { return Ok(None) };
+    let Some(seen) = dir.look(name)? else { return Ok(None) };
+    let b3 = match live.kind {
+        LiveKind::Regular { b3, .. } => Some(b3),
+        _ => None,
+    };
+    Ok(Some(Box::new(identity(&seen, b3, None))))
+}

@@ -1,0 +1,35 @@
+//! The secret key that a verb signs with, and the password that it may need.
+
+use std::path::{Path, PathBuf};
+
+use super::key::signing_refused;
+use super::password::{PasswordOptions, password};
+use crate::call::Invocation;
+use patchadm_core::operation::signing::{SigningError, read_secret_key};
+use patchadm_core::sign::SecretKey;
+
+/// Reads a secret key. The password that it needs is the first line of `password_file`, else it is asked for.
+pub(super) fn secret_key(
+    call: &mut Invocation,
+    file: &Path,
+    password_file: Option<PathBuf>,
+) -> anyhow::Result<SecretKey> {
+    let options = PasswordOptions { no_password: false, password_file };
+    let ask = || password(call, &options, false).map(Option::unwrap_or_default).map_err(KeyFailure::Command);
+    read_secret_key(file, ask).map_err(|failure| match failure {
+        KeyFailure::Signing(error) => signing_refused(error),
+        KeyFailure::Command(error) => error,
+    })
+}
+
+/// Why no secret key could be read.
+enum KeyFailure {
+    Signing(SigningError),
+    Command(anyhow::Error),
+}
+
+impl From<SigningError> for KeyFailure {
+    fn from(error: SigningError) -> Self {
+        Self::Signing(error)
+    }
+}
