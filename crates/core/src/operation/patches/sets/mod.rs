@@ -76,6 +76,9 @@ pub fn apply_set(
         return apply_bundle(root, (&bundle, operands), (apply, choices), session, caller);
     }
     let depot = SetDepot::open(root, request.depot.as_deref(), &request.apply, session)?;
+    if matches!(&request.operands, SetOperands::Words(operands) if operands.is_empty()) {
+        depot.must_have_patches()?;
+    }
     let entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
     let offers = depot.offers(&entries)?;
     let named = match &request.operands {
