@@ -145,12 +145,68 @@ fn what_is_damaged_is_named_and_everything_else_is_indexed() {
     fs::write(depot.join("cut.zip"), &zip[..zip.len() / 2]).unwrap();
     let run = make_index(&stage, &depot);
     assert_eq!(run.code, 33, "{run:?}");
-    assert!(run.stdout.starts_with("cut.zip: "), "{run:?}");
+    assert!(run.stderr.contains("ERROR: cut.zip is not in the index\n"), "{run:?}");
+    assert!(run.stderr.contains("it cannot be read as a patch: "), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 3, "{run:?}");
     assert_eq!(read_index(&depot).patches().len(), 3);
     let document = stage.run(&format!("depot index --json {}", depot.display()));
     let document: Value = serde_json::from_str(&document.stdout).unwrap();
     assert_eq!(document["errors"][0]["object"], "cut.zip");
     assert_eq!(document["result"], "nothing-to-do");
+}
+
+/// Damage of an archive of a patch, and what is called as one and is none.
+fn damaged(depot: &Path) -> Vec<&'static str> {
+    let damage = |from: &str, to: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fs::read(depot.join(from)).unwrap();
+        change(&mut bytes);
+        fs::write(depot.join(to), bytes).unwrap();
+    };
+    let half = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    damage("100-01.zip", "begins-otherwise.zip", &|bytes| bytes[..512].fill(0));
+    damage("100-01.zip", "cut.zip", &half);
+    damage("100-01.zip", "empty.zip", &Vec::clear);
+    damage("100-02.tar.gz", "begins-otherwise.tar.gz", &|bytes| bytes[..20].fill(b'x'));
+    damage("100-02.tar.gz", "cut.tar.gz", &half);
+    damage("100-02.tar.gz", "other-bytes.tar.gz", &|bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 8].fill(0);
+    });
+    damage("100-03.tar", "cut.tar", &|bytes| bytes.truncate(1000));
+    damage("100-03.tar", "cut-late.tar", &|bytes| bytes.truncate(bytes.len() - 5000));
+    fs::write(depot.join("400-01"), "what is this\n").unwrap();
+    fs::create_dir(depot.join("500-01")).unwrap();
+    vec![
+        "400-01",
+        "500-01",
+        "begins-otherwise.tar.gz",
+        "begins-otherwise.zip",
+        "cut-late.tar",
+        "cut.tar",
+        "cut.tar.gz",
+        "cut.zip",
+        "empty.zip",
+        "other-bytes.tar.gz",
+    ]
+}
+
+#[test]
+fn no_damaged_archive_is_passed_over_silently_and_other_files_are() {
+    let (stage, depot) = three();
+    deliver(&depot, "100-03", &"much\n".repeat(4000), ".tar");
+    let names = damaged(&depot);
+    fs::write(depot.join("notes"), "what the keeper wrote\n").unwrap();
+    fs::create_dir(depot.join("scripts")).unwrap();
+    let run = make_index(&stage, &depot);
+    let said: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once("ERROR: ")?.1.split_once(" is not in"))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!((run.code, said), (33, names), "{run:?}");
+    assert_eq!(read_index(&depot).patches().len(), 4);
+    assert_eq!(make_index(&stage, &depot).code, 33, "what is known of them is said again");
 }
 
 #[test]

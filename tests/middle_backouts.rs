@@ -100,6 +100,36 @@ fn patches_go_together_in_one_run() {
     }
 }
 
+/// What the document of a backout says has moved: of each patch the paths, with the patches that have them now.
+fn moved(stage: &Scenario, line: &str) -> Vec<String> {
+    let document = stage.command(line).output().unwrap().stdout;
+    crate::schema::assert_document(line, &document);
+    let document: Value = serde_json::from_slice(&document).unwrap();
+    let objects = |patch: &Value| {
+        let moved = patch["moved"].as_array().cloned().unwrap_or_default();
+        let one = |object: &Value| {
+            let [from, path, to] =
+                [&patch["id"], &object["path"], &object["to"]].map(|text| text.as_str().unwrap());
+            format!("{from} {path} {to}")
+        };
+        moved.iter().map(one).collect::<Vec<_>>()
+    };
+    document["patches"].as_array().unwrap().iter().flat_map(objects).collect()
+}
+
+#[test]
+fn the_document_of_a_backout_names_what_moved_and_the_patch_that_has_it_now() {
+    let stage = with(&["100-01", "200-01", "300-01"], "");
+    let of_first = ["100-01 /opt/ACMEweb/bin/httpd 200-01", "100-01 /opt/ACMEweb/bin/x 200-01"];
+    assert_eq!(moved(&stage, "remove --json --dry-run -R @ROOT@ 100-01"), of_first);
+    let together = "remove --json --dry-run -R @ROOT@ 100-01 200-01";
+    assert_eq!(moved(&stage, together), ["100-01 /opt/ACMEweb/bin/httpd 300-01"]);
+    assert_eq!(moved(&stage, "remove --json -R @ROOT@ 100-01"), of_first);
+    let of_second = ["200-01 /opt/ACMEweb/bin/httpd 300-01"];
+    assert_eq!(moved(&stage, "patchrm --json -R @ROOT@ 200-01"), of_second);
+    assert!(moved(&stage, "remove --json -R @ROOT@ 300-01").is_empty(), "nobody came later");
+}
+
 #[test]
 fn the_archive_of_the_next_patch_is_written_anew_and_its_line_of_the_ledger_with_it() {
     let stage = with(&["100-01", "200-01", "300-01"], "--undo-format Z");

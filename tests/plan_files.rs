@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
-use crate::delivery::Patch;
+use crate::delivery::{Patch, archive};
+use crate::nginx::Nginx;
 use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
 
@@ -251,4 +252,139 @@ fn a_plan_file_that_cannot_be_read_is_refused() {
     fs::remove_file(stage.beside("plan.json")).unwrap();
     fs::create_dir(stage.beside("plan.json")).unwrap();
     refused(&stage, 1, "it is no file");
+}
+
+/// A patch that has a script of its own, and one of its package.
+fn scripted(stage: &Scenario, prepatch: &str) {
+    let package = web("bin/httpd", "two\n").information("postinstall", "exit 0\n");
+    let at = Patch::of("300-01", package).beside("prepatch", prepatch).directory(stage);
+    fs::set_permissions(at.join("prepatch"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+const SAVE_SCRIPTED: &str = "plan -R @ROOT@ --save-plan plan.json delivered/300-01";
+
+#[test]
+fn a_plan_names_the_scripts_and_leaves_open_what_only_the_run_writes() {
+    let stage = stage();
+    scripted(&stage, "#!/bin/sh\nexit 0\n");
+    stage.run(SAVE_SCRIPTED).ok();
+    let plan = plan(&stage);
+    let script = |package: Value, name: &str| json!({"patch": "300-01", "package": package, "name": name});
+    assert_eq!(
+        plan["scripts"],
+        json!([script(Value::Null, "prepatch"), script(json!("ACMEweb"), "postinstall")])
+    );
+    let record = |path: &str| {
+        let records = plan["records"].as_array().unwrap().iter();
+        let mut found = records.filter(|one| one["path"].as_str().unwrap().ends_with(path));
+        found.next().unwrap_or_else(|| panic!("{path}: {}", plan["records"]))["sha256"].clone()
+    };
+    assert_eq!(record("/save/300-01/undo.gz"), Value::Null, "its bytes have the times of the run");
+    assert_eq!(record("/pkginfo").as_str().unwrap().len(), 64);
+    stage.run(CARRY_OUT).ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "two\n");
+}
+
+#[test]
+fn other_scripts_than_those_of_the_plan_do_not_run() {
+    let stage = stage();
+    scripted(&stage, "#!/bin/sh\nexit 0\n");
+    stage.run(SAVE_SCRIPTED).ok();
+    let saved = plan(&stage);
+    edit(&stage, |plan| plan["scripts"] = json!([plan["scripts"][1]]));
+    refused(
+        &stage,
+        10,
+        "script 1: planned with name postinstall, package ACMEweb, now name prepatch, package nothing",
+    );
+    edit(&stage, |plan| *plan = saved.clone());
+    scripted(&stage, "#!/bin/sh\nexit 1\n");
+    refused(&stage, 10, "patch 300-01: planned with sha256 ");
+    scripted(&stage, "#!/bin/sh\nexit 0\n");
+    // A digest where the plan has none is another record, and so is none where it has one.
+    for record in ["/save/300-01/undo.gz", "/pkginfo"] {
+        edit(&stage, |plan| {
+            *plan = saved.clone();
+            let records = plan["records"].as_array_mut().unwrap().iter_mut();
+            let mut found = records.filter(|one| one["path"].as_str().unwrap().ends_with(record));
+            let sha256 = &mut found.next().unwrap()["sha256"];
+            *sha256 = if sha256.is_null() { json!("0".repeat(64)) } else { Value::Null };
+        });
+        refused(&stage, 10, &format!("{record} (a record): planned with "));
+    }
+    edit(&stage, |plan| *plan = saved.clone());
+    stage.run(CARRY_OUT).ok();
+}
+
+/// A root that only another tool has made, with a saved plan.
+fn planned_for_unmarked() -> Scenario {
+    let stage = stage();
+    fs::remove_dir_all(stage.at("/var/sadm/patchadm")).unwrap();
+    stage.run(SAVE).ok();
+    assert_eq!(plan(&stage)["root"], Value::Null);
+    stage
+}
+
+#[test]
+fn a_plan_of_a_root_that_was_never_changed_holds_until_it_is() {
+    let stage = planned_for_unmarked();
+    stage.run("plan -R @ROOT@ --plan plan.json").ok();
+    stage.run(CARRY_OUT).ok();
+    // A root that was changed and put back has a marker.
+    let stage = planned_for_unmarked();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    refused(&stage, 10, "the root: planned with nothing, now ");
+    stage.run(SAVE).ok();
+    let marker = plan(&stage)["root"].as_str().unwrap().to_owned();
+    assert_eq!(marker.len(), 16);
+    edit(&stage, |plan| plan["root"] = Value::Null);
+    refused(&stage, 10, &format!("the root: planned with nothing, now {marker}"));
+    stage.run(SAVE).ok();
+    stage.run(CARRY_OUT).ok();
+}
+
+/// A directory with two archives and an index, beside the root; the second has this text.
+fn archives(stage: &Scenario, text: &str) -> std::path::PathBuf {
+    let depot = stage.beside("depot");
+    fs::create_dir_all(&depot).unwrap();
+    let first = Patch::of("100-01", web("bin/httpd", "two\n"));
+    let second = Patch::of("200-01", web("bin/new", text)).says("SUNW_REQUIRES", "100-01");
+    for patch in [first, second] {
+        let file = archive(&patch.write(&stage.beside("made")), ".tar");
+        fs::rename(&file, depot.join(file.file_name().unwrap())).unwrap();
+    }
+    stage.run(&format!("depot index {}", depot.display())).ok();
+    depot
+}
+
+#[test]
+fn a_plan_of_a_depot_on_a_web_server_holds_as_long_as_its_patches_do() {
+    let stage = stage();
+    let depot = archives(&stage, "new\n");
+    let test = "a_plan_of_a_depot_on_a_web_server…";
+    let Some(server) = Nginx::serving(test, (&depot, &stage.beside("server")), "", None) else { return };
+    let cache = format!("--cache {}", stage.beside("cache").display());
+    let address = server.address("");
+    let save = format!("plan -R @ROOT@ {cache} -M {address} --save-plan plan.json 200-01");
+    stage.run(&save).ok();
+    let made = plan(&stage);
+    assert_eq!(made["options"]["depot"], json!(address));
+    let digest = crate::depots::digest(&fs::read(depot.join("200-01.tar")).unwrap());
+    assert_eq!(
+        (&made["patches"][1]["id"], &made["patches"][1]["sha256"]),
+        (&json!("200-01"), &json!(digest))
+    );
+    // Other bytes under the same id, in a new version of the index.
+    let carry_out = format!("add -R @ROOT@ {cache} --plan plan.json");
+    archives(&stage, "NEW\n");
+    let before = stage.everything();
+    let said = stage.run(&carry_out).fails(10);
+    assert!(said.contains("patch 200-01: planned with sha256 "), "{said}");
+    assert_eq!(stage.everything(), before);
+    // What was fetched for a plan is there to carry it out.
+    stage.run(&save).ok();
+    drop(server);
+    stage.run(&format!("{carry_out} --offline")).ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/new"), "NEW\n");
 }

@@ -250,6 +250,29 @@ fn many_roots_take_from_a_depot_what_is_for_each() {
 }
 
 #[test]
+fn a_directory_without_a_patch_is_said() {
+    let stage = depot();
+    let empty = stage.beside("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::write(empty.join("notes"), "nothing here\n").unwrap();
+    let before = stage.everything();
+    let said = stage.run("add -R @ROOT@ -M empty").fails(34);
+    assert!(said.contains("there is no patch in empty\n"), "{said}");
+    assert!(said.contains("Name the directory that the patches are in."), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 3, "{said}");
+    stage.run(&format!("patchadd -R @ROOT@ -M {}", empty.display())).fails(34);
+    fs::write(empty.join("100-01.zip"), "no archive\n").unwrap();
+    let said = stage.run("plan -R @ROOT@ -M empty").fails(34);
+    assert!(said.contains("there is no patch in empty: 100-01.zip cannot be read as one, "), "{said}");
+    // An id is refused by itself, and a depot with an index may have no patch yet.
+    stage.run("add -R @ROOT@ -M empty 100-01").fails(33);
+    fs::remove_file(empty.join("100-01.zip")).unwrap();
+    stage.run("depot index empty").ok();
+    assert_eq!(stage.run("add -R @ROOT@ -M empty").ok(), "nothing to do: there is no patch to apply\n");
+    assert_eq!(stage.everything(), before);
+}
+
+#[test]
 fn a_depot_that_is_not_there_is_said() {
     let stage = depot();
     let said = stage.run("add -R @ROOT@ -M nowhere 100-01").fails(27);

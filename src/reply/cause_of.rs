@@ -96,7 +96,9 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
         | DepotError::Missing(_)
         | DepotError::Size { .. } => ExitCause::Download,
         DepotError::Digest(_) | DepotError::IndexSignature { .. } => ExitCause::Signature,
-        DepotError::NotThere(_) | DepotError::NoDepot(_) => ExitCause::NotFound,
+        DepotError::NotThere(_) | DepotError::NoDepot(_) | DepotError::NoPatches { .. } => {
+            ExitCause::NotFound
+        }
         DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
             ExitCause::Locked
         }

@@ -41,7 +41,9 @@ pub(crate) fn depot_advice(error: &DepotError) -> String {
             "Name a directory, or an address that begins with file:, http: or https:.".to_owned()
         }
         DepotError::NotThere(_) => "Name a directory that is there.".to_owned(),
-        DepotError::NoDepot(_) => "Name the directory that the patches are in.".to_owned(),
+        DepotError::NoDepot(_) | DepotError::NoPatches { .. } => {
+            "Name the directory that the patches are in.".to_owned()
+        }
         DepotError::Offline(_) => "Leave out --offline once, so that it is fetched.".to_owned(),
         DepotError::NoCache => "Name a directory for it with --cache.".to_owned(),
         DepotError::Cache(CacheError::NotPrivate(_)) => {

@@ -76,6 +76,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
             DepotError::NotThere(path) | DepotError::NoDepot(path) if command == Patchadd => {
                 if path.is_relative() { 27 } else { 34 }
             }
+            DepotError::NoPatches { .. } if command == Patchadd => 34,
             error => depot_exit(error).code(),
         },
         Failure::BadId(_) => by(29, 8, 1),

@@ -13,6 +13,7 @@ use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::ApplyOutcome;
 use patchadm_core::operation::queries::changed_objects::{ChangedObject, PatchAction};
 use patchadm_core::plan::patch::engine::PlannedScript;
+use patchadm_core::plan::patch::patch_plan::MovedObject;
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::plan::rights::{Grant, grants};
 use patchadm_core::plan::{Action, Body, Change, Plan, SpaceNeed};
@@ -55,6 +56,9 @@ pub(crate) struct PatchEntry {
     /// The recorded objects that were not there and are made again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) missing: Vec<String>,
+    /// The objects that it had found and that undo data of later patches brings back from now on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) moved: Vec<MovedEntry>,
     /// Whether it was named, or is pulled in; only of a patch of a set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) named: Option<bool>,
@@ -140,7 +144,7 @@ impl PatchEntry {
         one: ApplyOutcome,
         code: fn(Command, &Failure) -> Exit,
     ) -> Self {
-        let ApplyOutcome { id, plan, scripts, missing, signature, reboot, in_use, set, result } = one;
+        let ApplyOutcome { id, plan, scripts, missing, moved, signature, reboot, in_use, set, result } = one;
         let is_of_set = set.is_some();
         let set = set.unwrap_or_default();
         let required = || set.because.first().map(|by| format!("required by {by}")).unwrap_or_default();
@@ -179,6 +183,7 @@ impl PatchEntry {
             privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
             scripts: scripts.into_iter().map(ScriptEntry::from).collect(),
             missing: missing.iter().map(ToString::to_string).collect(),
+            moved: moved.into_iter().map(MovedEntry::from).collect(),
             named: is_of_set.then_some(set.is_named),
             because: set.because,
             depot: set.depot,
@@ -296,6 +301,20 @@ impl From<PlannedScript> for ScriptEntry {
     fn from(script: PlannedScript) -> Self {
         let package = script.package.map(|package| package.to_string());
         Self { package, name: script.name, why: script.why.words() }
+    }
+}
+
+/// An object that undo data of a later patch brings back from now on.
+#[derive(Debug, Serialize)]
+pub(crate) struct MovedEntry {
+    path: String,
+    /// The later patch.
+    to: String,
+}
+
+impl From<MovedObject> for MovedEntry {
+    fn from(moved: MovedObject) -> Self {
+        Self { path: moved.path.to_string(), to: moved.to.to_string() }
     }
 }
 

@@ -154,12 +154,13 @@ impl PatchFace {
 /// A backout in the form of an application.
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
     let patches = report.patches.into_iter().map(|one| {
-        let BackOutOutcome { id, plan, scripts, missing, result } = one;
+        let BackOutOutcome { id, plan, scripts, missing, moved, result } = one;
         ApplyOutcome {
             id,
             plan,
             scripts,
             missing,
+            moved,
             signature: None,
             reboot: None,
             in_use: Vec::new(),
@@ -237,6 +238,7 @@ mod tests {
             privileged: Vec::new(),
             scripts: Vec::new(),
             missing: Vec::new(),
+            moved: Vec::new(),
             named: None,
             because: Vec::new(),
             requires: Vec::new(),

@@ -20,6 +20,9 @@ pub(super) struct DepotReport {
     version: u64,
     objects: usize,
     errors: Vec<ObjectError>,
+    /// Whether what is wrong is left out of an index that is in place now.
+    #[serde(skip)]
+    is_index: bool,
     #[serde(skip)]
     summary: String,
     #[serde(skip)]
@@ -31,6 +34,17 @@ pub(super) struct DepotReport {
 struct ObjectError {
     object: String,
     reason: String,
+}
+
+impl ObjectError {
+    /// What is said of something that is not in the index.
+    fn left_out(&self) -> String {
+        let Self { object, reason } = self;
+        format!(
+            "{object} is not in the index\nit cannot be read as a patch: {reason}.\n\
+             Everything else is in the index; get it again, and index the directory anew."
+        )
+    }
 }
 
 impl DepotReport {
@@ -54,6 +68,7 @@ impl DepotReport {
             version: *version,
             objects: *patches,
             errors: errors.collect(),
+            is_index: true,
             summary,
             note: indexed.left_out_of_xref.filter(|number| *number > 0).map(|number| {
                 format!("left out of patchdiag.xref, which holds ids of six digits and two: {number}")
@@ -80,6 +95,7 @@ impl DepotReport {
             version,
             objects,
             errors: errors.collect(),
+            is_index: false,
             summary: format!("{place}: version {version}, {objects} objects: {found}"),
             note: stale.or_else(|| depot.verdict().note().map(|note| note.replace("the patch", "the index"))),
         }
@@ -89,7 +105,11 @@ impl DepotReport {
 impl CommandReport for DepotReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for error in &self.errors {
-            output.line(format!("{}: {}", error.object, error.reason))?;
+            if self.is_index {
+                output.error(&error.left_out())?;
+            } else {
+                output.line(format!("{}: {}", error.object, error.reason))?;
+            }
         }
         if let Some(note) = &self.note {
             output.line(note)?;

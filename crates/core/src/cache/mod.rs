@@ -15,6 +15,7 @@
 mod error;
 mod objects;
 mod partial;
+mod running_digest;
 mod spool;
 mod store;
 

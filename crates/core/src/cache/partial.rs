@@ -3,9 +3,9 @@
 use std::io::Read as _;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::error::CacheError;
+use super::running_digest::RunningDigest;
 use crate::sign::sha256_text;
 use patchadm_rootfs::{Dir, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
@@ -34,8 +34,7 @@ pub struct PartialDownload {
     shelf: Dir,
     sha256: String,
     file: WritableFile,
-    length: u64,
-    sum: Sha256,
+    sum: RunningDigest,
 }
 
 impl PartialDownload {
@@ -61,7 +60,7 @@ impl PartialDownload {
             let is_current = dir.look(sha256.as_bytes())?.map(|seen| seen.inode) == Some(file.look()?.inode);
             if is_current {
                 let sha256 = sha256.to_owned();
-                return Ok(Some(Self { dir, shelf, sha256, file, length: 0, sum: Sha256::new() }));
+                return Ok(Some(Self { dir, shelf, sha256, file, sum: RunningDigest::new() }));
             }
         }
     }
@@ -76,18 +75,19 @@ impl PartialDownload {
             return Ok(None);
         };
         self.file.rewind()?;
-        let mut buffer = vec![0; BUFFER];
         loop {
-            let count = match self.file.read(&mut buffer) {
+            let mut part = vec![0; BUFFER];
+            let count = match self.file.read(&mut part) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.dir.read_error(self.sha256.as_bytes(), &error).into()),
                 Ok(count) => count,
             };
-            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-            self.sum.update(bytes);
-            self.length += count as u64;
+            if count == 0 {
+                return Ok(Some(origin));
+            }
+            part.truncate(count);
+            self.sum.update(part);
         }
-        Ok(Some(origin))
     }
 
     /// Notes where the bytes come from that follow.
@@ -102,14 +102,13 @@ impl PartialDownload {
 
     /// The number of bytes that are there.
     pub fn length(&self) -> u64 {
-        self.length
+        self.sum.size()
     }
 
     /// Appends bytes.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
-        self.file.put(bytes)?;
+    pub fn append(&mut self, bytes: Vec<u8>) -> Result<(), CacheError> {
+        self.file.put(&bytes)?;
         self.sum.update(bytes);
-        self.length += bytes.len() as u64;
         Ok(())
     }
 
@@ -117,13 +116,13 @@ impl PartialDownload {
     pub fn restart(&mut self) -> Result<(), CacheError> {
         self.dir.remove(self.note_name().as_bytes())?;
         self.file.set_size(0)?;
-        (self.length, self.sum) = (0, Sha256::new());
+        self.sum = RunningDigest::new();
         Ok(())
     }
 
     /// Whether what is there has the digest of the object.
-    pub fn is_right(&self) -> bool {
-        sha256_text(&self.sum.clone().finalize().into()) == self.sha256
+    pub fn is_right(&mut self) -> bool {
+        sha256_text(&self.sum.sha256()) == self.sha256
     }
 
     /// Makes an object of it, whose bytes are durable before it has its name.

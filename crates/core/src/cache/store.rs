@@ -310,7 +310,7 @@ mod tests {
         let cache = cache(&place, 100);
         let digest = sha256_text(&sha256(b"bytes"));
         let mut first = cache.partial(&digest, &mut |_| panic!("nobody is there")).unwrap().unwrap();
-        first.append(b"byt").unwrap();
+        first.append(b"byt".to_vec()).unwrap();
         let held = cache.partial(&digest, &mut |size| {
             assert_eq!(size, 3);
             Ok(false)
@@ -319,7 +319,7 @@ mod tests {
         let mut first = Some(first);
         let second = cache.partial(&digest, &mut |_| {
             let mut first = first.take().unwrap();
-            first.append(b"es")?;
+            first.append(b"es".to_vec())?;
             assert!(first.is_right());
             first.finish()?;
             Ok(true)

@@ -44,7 +44,7 @@ pub use member::MemberStamp;
 pub use members::{FileSum, HeldDigests, HeldMembers};
 pub use objects::{ObjectHeader, Sink};
 pub use open::{Extent, Origin, open, open_descriptions};
-pub use patch_directory::{all_patches_in, directory_names, patches_in};
+pub use patch_directory::{all_patches_in, directory_names, is_called_as_patch, patches_in};
 pub use patch_macros::{ImageMacros, ImageMacrosError};
 pub use pipe::is_standard_input;
 pub use signed::open_signed;

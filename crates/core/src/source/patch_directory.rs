@@ -99,6 +99,11 @@ fn holds_packages(directory: &Path) -> bool {
     })
 }
 
+/// Whether a file or directory is called as a patch is: it has the ending of an archive, or an id is its whole name.
+pub fn is_called_as_patch(name: &str) -> bool {
+    is_id(name) || ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
 fn is_of_patch(pkginfo: &Path) -> bool {
     if !pkginfo.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
         return false;

@@ -123,7 +123,7 @@ fn receive(
     address: &Address,
     size: u64,
     body: &mut HttpBody,
-    mut append: impl FnMut(&[u8]) -> Result<(), DepotError>,
+    mut append: impl FnMut(Vec<u8>) -> Result<(), DepotError>,
 ) -> Result<(), DepotError> {
     let name = address.to_string();
     let mut done = body.from();
@@ -132,7 +132,7 @@ fn receive(
         if done > size {
             return Err(problem(address, HttpProblem::Size { found: "more".to_owned(), size }));
         }
-        append(&bytes)?;
+        append(bytes)?;
         session.tell(DepotProgress::Downloading { name: &name, done, size: Some(size) });
     }
     if done < size {

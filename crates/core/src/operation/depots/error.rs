@@ -24,6 +24,14 @@ pub enum DepotError {
     /// The directory is not there.
     #[error("{} is not there", .0.display())]
     NotThere(PathBuf),
+    /// The directory has no patch in it.
+    #[error("there is no patch in {}{}", directory.display(), damaged_words(damaged.as_ref()))]
+    NoPatches {
+        /// The directory.
+        directory: PathBuf,
+        /// The first of what looks like a patch and cannot be read, with the reason.
+        damaged: Option<(String, String)>,
+    },
     /// It is neither a directory nor an archive of several patches.
     #[error("{} is neither a directory nor an archive of several patches", .0.display())]
     NoDepot(PathBuf),
@@ -149,6 +157,11 @@ impl DepotError {
         }
         Self::Read { path: path.to_owned(), error }
     }
+}
+
+/// What is said of a file that cannot be read as a patch, behind something else.
+fn damaged_words(damaged: Option<&(String, String)>) -> String {
+    damaged.map(|(name, reason)| format!(": {name} cannot be read as one, {reason}")).unwrap_or_default()
 }
 
 /// A verdict about an index, as the end of a sentence.

@@ -142,11 +142,15 @@ impl From<io::Error> for NoEntry {
 
 impl From<SourceError> for NoEntry {
     fn from(error: SourceError) -> Self {
-        match error.problem {
+        let name = error.path.file_name().unwrap_or_default().to_string_lossy();
+        let may_be_other = !source::is_called_as_patch(&name);
+        match &error.problem {
             SourceProblem::HoldsPatches(_) => Self::OtherThing,
-            SourceProblem::BadForm(reason) if reason.starts_with("neither") => Self::OtherThing,
-            SourceProblem::BadForm(_) if error.path.is_dir() => Self::OtherThing,
-            problem => Self::Damaged(SourceError { path: error.path, problem }.to_string()),
+            SourceProblem::BadForm(reason) if may_be_other && reason.starts_with("neither") => {
+                Self::OtherThing
+            }
+            SourceProblem::BadForm(_) if may_be_other && error.path.is_dir() => Self::OtherThing,
+            problem => Self::Damaged(problem.to_string()),
         }
     }
 }

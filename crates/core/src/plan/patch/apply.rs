@@ -128,7 +128,7 @@ impl ApplyPlanner<'_> {
             signature: self.image.signature.record(),
         };
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
-        Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing })
+        Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing, moved: Vec::new() })
     }
 
     /// The objects of all packages, and what is to be said of them.

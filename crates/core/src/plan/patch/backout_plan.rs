@@ -83,13 +83,14 @@ impl<'a> Backout<'a> {
         }
         records.append(&mut rewritten.records);
         let held = if has_scripts { patch_plan::held(&parts, self.inventory) } else { Vec::new() };
+        let moved = std::mem::take(&mut rewritten.moved);
         let mut plan = self.finished(draft, fold(records), rewritten, &held)?;
         if has_scripts {
             plan.space = space::with_requests(plan.space);
             space::enough(&plan.space)?;
         }
         let missing = patch_plan::missing(self.inventory, &plan.changes, &mut plan.notes);
-        Ok(PatchPlan { plan, parts, hooks, no_undo: false, again: false, missing })
+        Ok(PatchPlan { plan, parts, hooks, no_undo: false, again: false, missing, moved })
     }
 
     /// The packages, in the order in which the patches have them.

@@ -10,6 +10,7 @@ use patchadm_svr4::places;
 
 use crate::inventory::Inventory;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
 
 use super::engine::{Bookkeeping, ChosenScripts, PlannedScript};
 use crate::plan::clock::Now;
@@ -32,6 +33,19 @@ pub struct PatchPlan {
     pub again: bool,
     /// Recorded objects that are not there and are made again: somebody has taken them away.
     pub missing: Vec<ObjectPath>,
+    /// Of a backout: what undo data of patches that stay takes over.
+    pub moved: Vec<MovedObject>,
+}
+
+/// An object that a patch which goes had found, and that the undo data of a patch which stays brings back from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedObject {
+    /// The patch that goes.
+    pub from: PatchId,
+    /// The path of the object.
+    pub path: ObjectPath,
+    /// The patch that stays.
+    pub to: PatchId,
 }
 
 /// One package of a patch.

@@ -10,6 +10,7 @@ use super::handing_down::TakenRecords;
 use super::later::Among;
 use super::middle::chains::{Chains, Link};
 use super::middle::rewrite::{Rewriting, RewrittenUndo};
+use super::patch_plan::MovedObject;
 use crate::format::ledger::SNAPSHOT;
 use crate::inventory::Inventory;
 use crate::plan::clock::Now;
@@ -99,6 +100,7 @@ pub(super) struct Rewritten {
     pub(super) versions: Vec<ReplacedVersion>,
     pub(super) records: Vec<RecordChange>,
     pub(super) discard: Vec<PathBuf>,
+    pub(super) moved: Vec<MovedObject>,
 }
 
 impl TakingOver<'_> {
@@ -130,6 +132,9 @@ impl TakingOver<'_> {
             ledger.rewritten.push(LedgerRewrite { patch, is_given_up: false, is_adopted });
         }
         rewritten.records.push(RecordChange::Ledger(ledger));
+        rewritten.moved.extend(chains.moved().filter_map(|(from, record, to)| {
+            Some(MovedObject { from: from.clone(), path: record.object_path()?, to: to.clone() })
+        }));
         Ok(())
     }
 

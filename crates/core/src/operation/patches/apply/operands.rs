@@ -101,6 +101,7 @@ impl ApplyOperand {
             id: self.shown_id(),
             scripts: scripted.scripts(),
             missing: scripted.missing,
+            moved: scripted.moved,
             signature: self.device.image.signature.record(),
             plan: Some(scripted.plan),
             reboot: reboot::advice(&self.device.image),

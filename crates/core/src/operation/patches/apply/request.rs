@@ -9,6 +9,7 @@ use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
+use crate::plan::patch::patch_plan::MovedObject;
 use crate::policy::Edited;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
@@ -60,6 +61,8 @@ pub struct ApplyOutcome {
     pub scripts: Vec<PlannedScript>,
     /// Recorded objects that were not there and are made again.
     pub missing: Vec<ObjectPath>,
+    /// Of a backout: what undo data of patches that stay takes over.
+    pub moved: Vec<MovedObject>,
     /// What is known of its signature; `None` where it was not looked for, or the patch could not be read.
     pub signature: Option<SignatureRecord>,
     /// The reboot that patchinfo or README asks for after installation.
@@ -116,6 +119,7 @@ impl ApplyOutcome {
             plan: None,
             scripts: Vec::new(),
             missing: Vec::new(),
+            moved: Vec::new(),
             signature: None,
             reboot,
             in_use: Vec::new(),

@@ -26,6 +26,7 @@ pub(super) fn refused(patches: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
             plan: None,
             scripts: Vec::new(),
             missing: Vec::new(),
+            moved: Vec::new(),
             result: Err(failure),
             id: patch.id,
         }

@@ -7,7 +7,7 @@ use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::undone_run::UndoneRun;
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
-use crate::plan::patch::patch_plan::PatchPlan;
+use crate::plan::patch::patch_plan::{MovedObject, PatchPlan};
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
@@ -48,6 +48,8 @@ pub struct BackOutOutcome {
     pub scripts: Vec<PlannedScript>,
     /// Recorded objects that were not there and are made again.
     pub missing: Vec<ObjectPath>,
+    /// What undo data of patches that stay takes over.
+    pub moved: Vec<MovedObject>,
     /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
     pub result: Result<Option<Receipt>, Failure>,
 }
@@ -74,8 +76,9 @@ impl BackOutOutcome {
     /// The outcome of a patch, with the plan by which it was backed out.
     pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = scripted.scripts();
-        let PatchPlan { plan, missing, .. } = scripted;
-        Self { id: id.to_string(), plan: Some(plan), scripts, missing, result }
+        let PatchPlan { plan, missing, mut moved, .. } = scripted;
+        moved.retain(|object| object.from == *id);
+        Self { id: id.to_string(), plan: Some(plan), scripts, missing, moved, result }
     }
 
     /// The outcome of a patch that could not be planned.
@@ -85,6 +88,7 @@ impl BackOutOutcome {
             plan: None,
             scripts: Vec::new(),
             missing: Vec::new(),
+            moved: Vec::new(),
             result: Err(failure),
         }
     }

@@ -119,5 +119,13 @@ fn portion(planned: &PlannedBackout, plan: Plan) -> PatchPlan {
     let missing = planned.scripted.missing.iter();
     let own =
         missing.filter(|path| plan.changes.iter().any(|change| change.path == **path)).cloned().collect();
-    PatchPlan { plan, parts: Vec::new(), hooks: Vec::new(), no_undo: false, again: false, missing: own }
+    PatchPlan {
+        plan,
+        parts: Vec::new(),
+        hooks: Vec::new(),
+        no_undo: false,
+        again: false,
+        missing: own,
+        moved: planned.scripted.moved.clone(),
+    }
 }

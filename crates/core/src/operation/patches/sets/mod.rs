@@ -79,6 +79,9 @@ pub fn apply_set(
     let ground = RootAndPolicy::of(root)?;
     let demands = demands(&ground, &request.apply.signature)?;
     let depot = SetDepot::open(root, request.depot.as_deref(), (&ground, demands), session)?;
+    if matches!(&request.operands, SetOperands::Words(operands) if operands.is_empty()) {
+        depot.must_have_patches()?;
+    }
     let entries: Vec<&DepotPatch> = depot.depot.index().patches().collect();
     let offers = depot.offers(&entries)?;
     let named = match &request.operands {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use crate::depot::DepotPatch;
-use crate::operation::depots::{Depot, DepotLocation, FetchSession, open_depot};
+use crate::operation::depots::{Depot, DepotError, DepotLocation, FetchSession, open_depot};
 use crate::operation::failure::Failure;
 use crate::operation::session::{RootAndPolicy, Session, must_have_database};
 use crate::plan::refusal::{Command, Reason};
@@ -39,6 +39,20 @@ impl SetDepot {
         must_have_database(root)?;
         let (named, separator) = (named.to_string_lossy().into_owned(), ground.policy.separator.clone());
         Ok(Self { depot, named, demands, separator, word })
+    }
+
+    /// Refuses a directory without an index in which there is no patch: it is not the one that was meant.
+    pub(super) fn must_have_patches(&self) -> Result<(), DepotError> {
+        let depot = &self.depot;
+        match depot.location() {
+            DepotLocation::Directory(directory)
+                if depot.is_indexed_here() && depot.index().patches().len() == 0 =>
+            {
+                let damaged = depot.passed_over().first().cloned();
+                Err(DepotError::NoPatches { directory: directory.clone(), damaged })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its patches as offers, each at the place of its entry.

@@ -41,8 +41,8 @@ pub(in crate::plan::patch) struct Run<'a> {
 /// one is then who made it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::plan::patch) struct PassedDirectory<'a> {
-    /// What the manifest of the patch that goes says of it.
-    pub(in crate::plan::patch) record: &'a ObjectRecord,
+    /// The place of the patch that goes, with what its manifest says of the directory.
+    pub(in crate::plan::patch) made: Link<'a>,
     /// The place of the patch that stays.
     heir: usize,
 }
@@ -146,7 +146,7 @@ impl<'a> Chains<'a> {
             for record in objects(patch).filter(|record| record.has_path()) {
                 let path = record.path.as_str();
                 if let Some(heir) = heirs.user_of(at, record) {
-                    directories.push(PassedDirectory { record, heir });
+                    directories.push(PassedDirectory { made: Link { at, record }, heir });
                     passed.insert((at, path));
                 } else {
                     links.entry(path).or_default().push(Link { at, record });
@@ -216,9 +216,20 @@ impl<'a> Chains<'a> {
             }
         }
         for directory in &self.directories {
-            heirs.entry(directory.heir).or_default().directories.push(directory.record);
+            heirs.entry(directory.heir).or_default().directories.push(directory.made.record);
         }
         heirs
+    }
+
+    /// What a patch that goes had found and one that stays takes over: from whom, which record, to whom.
+    pub(in crate::plan::patch) fn moved(
+        &self,
+    ) -> impl Iterator<Item = (&PatchId, &'a ObjectRecord, &PatchId)> {
+        let of_runs = self.runs.iter().filter_map(|run| Some((run.saver()?, run.heir?.at)));
+        let of_directories = self.directories.iter().map(|directory| (directory.made, directory.heir));
+        let id = |at: usize| self.order.get(at).map(|patch| &patch.id);
+        let moved = of_runs.chain(of_directories);
+        moved.filter_map(move |(from, to)| Some((id(from.at)?, from.record, id(to)?)))
     }
 }
 
