@@ -159,7 +159,7 @@ fn software(root: &Path) -> Tree {
 fn archives(root: &Path) -> Vec<String> {
     let found = Tree::of(&root.join(ARCHIVES), &[]);
     let files = found.objects().iter().filter(|(_, columns)| columns[0] == "100000").map(|(path, _)| path);
-    files.filter(|path| !path.ends_with(".tmp")).map(|path| without_run(path)).collect()
+    files.filter(|path| path.strip_suffix(".tmp").is_none()).map(|path| without_run(path)).collect()
 }
 
 /// A root, its disks, and what it is like in each of its states.
