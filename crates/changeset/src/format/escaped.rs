@@ -57,7 +57,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The value of an extended attribute that a [`RecordedState`] has; `None` where the text is not hexadecimal.
+/// The value of an extended attribute as the manifest writes it; `None` where the text is not hexadecimal.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
