@@ -4,8 +4,11 @@
 //! lines and records as they were. What a later patch that stays has changed again is not touched: what was saved of it
 //! goes into that patch's undo data. What an administrator wrote since is kept as `PATH.edited-<id>`.
 
+use std::collections::HashSet;
+
 use crate::inventory::Inventory;
 use crate::policy::Policy;
+use patchadm_changeset::format::manifest::{Manifest, ObjectRecord};
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded};
 
@@ -37,6 +40,19 @@ pub fn may_back_out(
         }
     };
     rules().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
+}
+
+/// Whether patches with these manifests may go as one run. Not where several of them have a path that is one of several
+/// names of a file: what one of them does to a name goes for the others, too.
+pub fn may_go_as_one(manifests: &[&Manifest]) -> bool {
+    let records = || manifests.iter().flat_map(|manifest| &manifest.objects);
+    let is_name = |record: &&ObjectRecord| {
+        [&record.was, &record.became].into_iter().flatten().any(|state| state.group.is_some())
+    };
+    let names: HashSet<&str> = records().filter(is_name).map(|record| record.path.as_str()).collect();
+    let mut met = HashSet::new();
+    let mut met_again = records().map(|record| record.path.as_str()).filter(|path| names.contains(path));
+    met_again.all(|path| met.insert(path))
 }
 
 /// The same rules where it is known which patches are applied, and that this one was not left half applied.

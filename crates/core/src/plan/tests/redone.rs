@@ -9,8 +9,10 @@ use proptest::test_runner::TestRunner;
 
 use super::world::regular;
 use super::*;
-use crate::plan::refusal::{HandOnProblem, Reason};
+use crate::plan::patch::back_out::may_go_as_one;
+use crate::plan::refusal::{HandOnProblem, Reason, Refusal};
 use crate::policy::Edited;
+use patchadm_changeset::format::manifest::Manifest;
 use patchadm_rootfs::{LiveKind, Timestamp};
 use patchadm_svr4::package::Mode;
 
@@ -345,26 +347,22 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
         going.sort_unstable();
         going.dedup();
         going.reverse();
-        let is_middle = left.iter().any(|id| !going.contains(id) && *id > going[going.len() - 1]);
-        know_all(&mut world);
-        match world.plan_removals(&going) {
-            Ok(_) => {
-                assert_eq!(world.patchrm_all(&going), 0);
-                left.retain(|id| !going.contains(id));
-                seen.gone += usize::from(is_middle);
-                let Some(alone) = with(story, &left, &makers) else { return Ok(()) };
-                compare(&world, &alone, &format!("{going:?} went, {left:?} stay"))?;
-                makers = story.makers(&alone, &left, &makers);
-            }
-            Err(refusal) => {
-                if refusal.code() != 6 {
-                    return Err(format!("{}: {}", refusal.code(), refusal.why()));
+        for going in in_runs(&world, going) {
+            let is_middle = left.iter().any(|id| !going.contains(id) && *id > going[going.len() - 1]);
+            know_all(&mut world);
+            match world.plan_removals(&going) {
+                Ok(_) => {
+                    assert_eq!(world.patchrm_all(&going), 0);
+                    left.retain(|id| !going.contains(id));
+                    seen.gone += usize::from(is_middle);
+                    let Some(alone) = with(story, &left, &makers) else { return Ok(()) };
+                    compare(&world, &alone, &format!("{going:?} went, {left:?} stay"))?;
+                    makers = story.makers(&alone, &left, &makers);
                 }
-                let word = match &*refusal.reason {
-                    Reason::NotHandedOn { why, .. } => format!("{why:?}"),
-                    other => format!("{other:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),
-                };
-                *seen.refused.entry(word).or_default() += 1;
+                Err(refusal) => {
+                    *seen.refused.entry(word_of(&refusal)?).or_default() += 1;
+                    break;
+                }
             }
         }
     }
@@ -382,6 +380,24 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
     }
     let Some(base) = with(story, &[], &makers) else { return Ok(()) };
     compare(&world, &base, "all went")
+}
+
+/// The patches in the runs in which they go: all in one, or one by one.
+fn in_runs<'i>(world: &World, going: Vec<&'i str>) -> Vec<Vec<&'i str>> {
+    let manifest = |id: &&str| &world.archives[&(package("ACMEweb"), (*id).to_owned())].manifest;
+    let manifests: Vec<&Manifest> = going.iter().map(manifest).collect();
+    if may_go_as_one(&manifests) { vec![going] } else { going.into_iter().map(|id| vec![id]).collect() }
+}
+
+/// Why patches stay, in a word.
+fn word_of(refusal: &Refusal) -> Result<String, String> {
+    if refusal.code() != 6 {
+        return Err(format!("{}: {}", refusal.code(), refusal.why()));
+    }
+    Ok(match &*refusal.reason {
+        Reason::NotHandedOn { why, .. } => format!("{why:?}"),
+        other => format!("{other:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),
+    })
 }
 
 /// Lets the planner read what all patches did.

@@ -21,12 +21,13 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::must_be_safe;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::clock::Now;
-use crate::plan::patch::back_out::{back_out, may_back_out};
+use crate::plan::patch::back_out::{back_out, may_back_out, may_go_as_one};
 use crate::plan::patch::backout_input::{BackOutOptions, BackoutArchive, GoingPatch, LaterUndo, UndoSources};
 use crate::plan::patch::engine::BACKING_OUT;
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::patch::taking_over::taking_over;
 use crate::plan::refusal::{Command, Reason, Refusal};
+use patchadm_changeset::format::manifest::Manifest;
 use patchadm_svr4::patch::PatchId;
 
 /// A backout that was planned, with what it restores from and what it was planned with.
@@ -145,7 +146,7 @@ fn plan_meanwhile(
 }
 
 /// Plans the backout of several patches, the last applied first, as one run. None where that cannot be: scripts take part,
-/// another tool made an archive, or two of them have a path in different packages.
+/// another tool made an archive, two of them have a path in different packages, or names of one file.
 pub(super) fn plan_together(
     input: &BackOutInput<'_>,
     ids: &[PatchId],
@@ -181,7 +182,9 @@ fn plan_together_meanwhile(
     }
     let marker = std::mem::take(&mut rules.marker);
     let opened = OpenedUndo::of(input, &going, &mut rules, (&marker, &mut *digesting))?;
-    if opened.undo.iter().any(|one| one.manifest.is_none() || one.is_by_scripts()) {
+    let manifests: Vec<&Manifest> = opened.undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
+    let is_scripted = opened.undo.iter().any(VerifiedUndo::is_by_scripts);
+    if is_scripted || manifests.len() < opened.undo.len() || !may_go_as_one(&manifests) {
         return Ok(None);
     }
     let options = BackOutOptions { scripts: input.choice.clone(), ..Default::default() };
