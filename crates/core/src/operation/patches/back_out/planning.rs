@@ -221,7 +221,7 @@ impl OpenedUndo {
         for (id, package) in all {
             let name = names.get(package).map_or_else(|| id.to_string(), |names| names.name(id));
             let known = input.known.get(&(package.clone(), name.clone()));
-            let one = reading.undo((id, package), input.archive(package, &name)?, known)?;
+            let one = reading.undo((id, package), input.archive(package, &name)?, known)?.without_text();
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
                 (Some(manifest), _, _) => {
                     touched.by_backout(package, manifest);

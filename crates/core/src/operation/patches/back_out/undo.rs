@@ -142,18 +142,25 @@ struct OpenedUndo {
 /// Reads what stands before the objects of an archive.
 fn described(file: File, path: &Path) -> Result<(Option<Manifest>, OpenedUndo), ArchiveError> {
     let opened = source::open_descriptions(file, path);
-    let (source, mut image) = opened.map_err(|error| damaged(path, &error.problem.to_string()))?;
-    let bytes = image.packages.first_mut().and_then(|one| one.install.remove(MANIFEST));
-    let manifest = bytes.map(|bytes| Manifest::parse(&bytes)).transpose();
+    let (source, image) = opened.map_err(|error| damaged(path, &error.problem.to_string()))?;
+    let bytes = image.packages.first().and_then(|one| one.install.get(MANIFEST));
+    let manifest = bytes.map(|bytes| Manifest::parse(bytes)).transpose();
     let manifest = manifest.map_err(|error| UnreadContent::from(error).of(&path.display().to_string()))?;
     let records = saved_records(&image, manifest.as_ref(), path)?;
-    if let Some(package) = image.packages.first_mut() {
-        package.install.remove(RECORDS);
-    }
     Ok((manifest, OpenedUndo { device: OpenDevice::whole(source, image), records }))
 }
 
 impl VerifiedUndo {
+    /// The same without the text of manifest and records, which were read: of many archives they need much memory.
+    pub(super) fn without_text(mut self) -> Self {
+        for device in std::iter::once(&mut self.device).chain(&mut self.snapshot) {
+            for package in &mut device.image.packages {
+                package.install.retain(|name, _| name != MANIFEST && name != RECORDS);
+            }
+        }
+        self
+    }
+
     /// The same, of which nothing outside the root goes with the backout.
     pub(super) fn staying(self) -> Self {
         Self { outside: None, ..self }
