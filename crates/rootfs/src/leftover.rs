@@ -54,14 +54,18 @@ impl Dir {
     }
 
     fn private<T: AsFd>(&self, program: &str, make: impl Fn(&[u8]) -> Result<T>) -> Result<(Vec<u8>, T)> {
+        let mut gone = None;
         for _ in 0..TRIES {
             let name = format!(".{program}-{:016x}", random()?).into_bytes();
-            let made = make(&name)?;
-            if claim(&made) && self.look(&name)?.is_some() {
-                return Ok((name, made));
+            match make(&name) {
+                Ok(made) if claim(&made) && self.look(&name)?.is_some() => return Ok((name, made)),
+                Ok(_) => {}
+                // Another process took it for a leftover before it could be opened.
+                Err(error) if error.errno() == Some(Errno::NOENT) => gone = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        Err(self.error("make a private name", b"", Errno::AGAIN))
+        Err(gone.unwrap_or_else(|| self.error("make a private name", b"", Errno::AGAIN)))
     }
 
     /// Removes the remains of killed runs of `program` in this directory: objects of the caller under a private name
@@ -135,5 +139,24 @@ mod tests {
         let left = dir.names().unwrap();
         assert!(left.contains(&held) && left.contains(&written) && !left.contains(&dead), "{left:?}");
         assert_eq!(left.len(), 6);
+    }
+
+    #[test]
+    fn what_another_process_removes_before_it_is_opened_is_made_again() {
+        let at = tempfile::tempdir().unwrap();
+        let dir = Dir::of_host(at.path()).unwrap();
+        let tries = std::cell::Cell::new(0);
+        let make = |name: &[u8]| {
+            tries.set(tries.get() + 1);
+            if tries.get() > 2 {
+                dir.create(name)?;
+            }
+            dir.open_file(name).map(|(file, _)| file)
+        };
+        let made: Result<(Vec<u8>, fs::File)> = dir.private("run", make);
+        assert!(dir.look(&made.unwrap().0).unwrap().is_some());
+        assert_eq!(tries.get(), 3);
+        let never = dir.private("run", |name: &[u8]| dir.open_file(name).map(|(file, _)| file));
+        assert_eq!(never.unwrap_err().errno(), Some(Errno::NOENT));
     }
 }
