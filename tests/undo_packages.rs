@@ -49,7 +49,7 @@ type Members = BTreeMap<String, Vec<u8>>;
 
 fn read(archive: &Path) -> (Streamed, Members) {
     let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(fs::File::open(archive).unwrap()).read_to_end(&mut bytes).unwrap();
+    flate2::read::MultiGzDecoder::new(fs::File::open(archive).unwrap()).read_to_end(&mut bytes).unwrap();
     let mut stream = DatastreamReader::open(Cursor::new(bytes)).unwrap();
     let package = stream.packages()[0].clone();
     let mut members = Members::new();

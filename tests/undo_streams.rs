@@ -102,7 +102,7 @@ fn both(kept: &Kept, goldens: &Path, package: &str, save: &Path) -> Option<(Vec<
     };
     let mut ours = Vec::new();
     let file = fs::File::open(stage.scenario.at(&place)).unwrap();
-    flate2::read::GzDecoder::new(file).read_to_end(&mut ours).unwrap();
+    flate2::read::MultiGzDecoder::new(file).read_to_end(&mut ours).unwrap();
     let mut theirs = Vec::new();
     let path = archive(&goldens.join(&kept.scenario), save).unwrap();
     compress::CompressDecoder::new(fs::File::open(path).unwrap()).unwrap().read_to_end(&mut theirs).unwrap();
