@@ -156,7 +156,7 @@ fn shown(bytes: Option<&Vec<u8>>) -> String {
     let mut plain = Vec::new();
     if let Some(begin) = bytes.windows(2).position(|pair| pair == [0x1f, 0x8b]) {
         // What is damaged is shown as far as it goes.
-        let _ = flate2::read::GzDecoder::new(&bytes[begin..]).read_to_end(&mut plain);
+        let _ = flate2::read::MultiGzDecoder::new(&bytes[begin..]).read_to_end(&mut plain);
     }
     format!("{}\n{}", bytes.escape_ascii(), String::from_utf8_lossy(&plain).replace('\0', ""))
 }

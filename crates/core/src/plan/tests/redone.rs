@@ -255,11 +255,18 @@ fn id_of(at: usize) -> String {
     format!("90{}-01", at + 1)
 }
 
-/// What an administrator has written and is still there, live or in undo archives.
-fn written_by_hand(world: &World) -> BTreeSet<Vec<u8>> {
-    let saved = world.archives.values().flat_map(|stored| stored.bytes.values());
-    let all = world.bytes.values().chain(saved);
-    all.filter(|bytes| bytes.starts_with(b"edited ")).cloned().collect()
+/// What an administrator has written, live or in undo archives. It says where; `own` leaves out what is there by other
+/// names alone, which patches made: those go with the patches.
+fn written_by_hand(world: &World, own: bool) -> BTreeSet<Vec<u8>> {
+    let live = world.bytes.iter().map(|(at, bytes)| (at.to_string(), bytes));
+    let saved = world.archives.values().flat_map(|stored| &stored.bytes);
+    let saved = saved.map(|(at, bytes)| (at.to_string(), bytes));
+    let is_wanted = |(at, bytes): &(String, &Vec<u8>)| {
+        let text = String::from_utf8_lossy(bytes);
+        let written = text.strip_prefix("edited ").and_then(|rest| rest.split(' ').next());
+        written.is_some_and(|path| !own || path.ends_with(at.as_str()))
+    };
+    live.chain(saved).filter(is_wanted).map(|(_, bytes)| bytes.clone()).collect()
 }
 
 /// What counts in a comparison: tree, lines, parameters.
@@ -334,7 +341,7 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
     let ids: Vec<&str> = named.iter().map(|(id, _)| id.as_str()).collect();
     let Some(mut world) = with(story, &ids, &[]) else { return Ok(()) };
     seen.played += 1;
-    let by_hand = written_by_hand(&world);
+    let by_hand = written_by_hand(&world, true);
     let mut makers = story.makers(&world, &ids, &[]);
     let mut left = ids;
     let mut choices = story.choices.iter().copied();
@@ -374,7 +381,7 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
             Err(refusal) => return Err(format!("{id}: {}", refusal.why())),
         }
     }
-    let still = written_by_hand(&world);
+    let still = written_by_hand(&world, false);
     if let Some(lost) = by_hand.difference(&still).next() {
         return Err(format!("lost: {}", String::from_utf8_lossy(lost)));
     }
