@@ -1,5 +1,6 @@
 //! Writing gzip with several cores, each member decoded again before it counts.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use super::codec::{Deflater, Inflater};
@@ -38,7 +39,9 @@ pub struct GzipEncoder<O> {
     chunk: Vec<u8>,
     /// Whether a member was begun.
     is_begun: bool,
-    /// Started when there is more than one member.
+    /// Compresses until threads are started.
+    worker: Worker,
+    /// Started when there is more than one full member.
     pool: Option<InOrder<Vec<u8>, io::Result<VerifiedMember>>>,
     threads: usize,
 }
@@ -47,7 +50,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
     /// Begins a file; nothing is written yet. Up to `threads` threads compress, with a few chunks under way for each.
     pub fn new(out: O, threads: usize) -> Self {
         let chunk = Vec::with_capacity(CHUNK);
-        Self { out, chunk, is_begun: false, pool: None, threads: threads.max(1) }
+        Self { out, chunk, is_begun: false, worker: Worker::default(), pool: None, threads: threads.max(1) }
     }
 
     /// Ends the file, and gives back what the members were handed to.
@@ -70,7 +73,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
                 pool.ask(chunk);
                 Ok(())
             }
-            None => self.out.take(Worker::default().encode(chunk)?),
+            None => self.out.take(self.worker.encode(chunk)?),
         }
     }
 
@@ -116,6 +119,12 @@ struct Worker {
     deflater: Deflater,
     inflater: Inflater,
     again: Vec<u8>,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
 }
 
 impl Worker {
