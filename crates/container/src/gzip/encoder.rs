@@ -40,7 +40,7 @@ pub struct GzipEncoder<O> {
     /// Whether a member was begun.
     is_begun: bool,
     /// Compresses until threads are started.
-    worker: Worker,
+    worker: Box<Worker>,
     /// Started when there is more than one full member.
     pool: Option<InOrder<Vec<u8>, io::Result<VerifiedMember>>>,
     threads: usize,
@@ -50,7 +50,7 @@ impl<O: MemberOutput> GzipEncoder<O> {
     /// Begins a file; nothing is written yet. Up to `threads` threads compress, with a few chunks under way for each.
     pub fn new(out: O, threads: usize) -> Self {
         let chunk = Vec::with_capacity(CHUNK);
-        Self { out, chunk, is_begun: false, worker: Worker::default(), pool: None, threads: threads.max(1) }
+        Self { out, chunk, is_begun: false, worker: Box::default(), pool: None, threads: threads.max(1) }
     }
 
     /// Ends the file, and gives back what the members were handed to.
