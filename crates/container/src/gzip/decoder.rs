@@ -109,17 +109,16 @@ impl<R: Read> Members<R> {
         Ok(Some(member))
     }
 
-    /// Has as many members decoded as may be under way. One that is the only one left is decoded here: threads would be
-    /// started for it alone.
-    fn read_ahead(&mut self) -> io::Result<()> {
+    /// The content of the next member; nothing where those of ours are at their end. As many are decoded ahead as may be
+    /// under way, but one that is the only one left is decoded here: threads would be started for it alone.
+    fn next_content(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut ahead = Vec::new();
         while self.behind.is_none() && self.under_way() + ahead.len() < 2 * self.threads {
             let header = read_header(&mut self.input)?;
             ahead.extend(self.member(header)?);
         }
         if let ([only], None, Some(_)) = (&ahead[..], &self.pool, &self.behind) {
-            self.content = Cursor::new(decode(&mut Inflater::default(), only)?);
-            return Ok(());
+            return decode(&mut Inflater::default(), only).map(Some);
         }
         let threads = self.threads;
         for member in ahead {
@@ -131,7 +130,11 @@ impl<R: Read> Members<R> {
             });
             pool.ask(member);
         }
-        Ok(())
+        if self.under_way() == 0 {
+            return Ok(None);
+        }
+        let content = self.pool.as_mut().and_then(InOrder::answer);
+        content.ok_or_else(|| io::Error::other("a decompressing thread failed"))?.map(Some)
     }
 
     fn under_way(&self) -> usize {
@@ -145,16 +148,8 @@ impl<R: Read> Members<R> {
             if count > 0 || buffer.is_empty() {
                 return Ok(count);
             }
-            self.read_ahead()?;
-            if self.under_way() == 0 {
-                if self.content.position() == self.content.get_ref().len() as u64 {
-                    return Ok(0);
-                }
-                continue;
-            }
-            let content = self.pool.as_mut().and_then(InOrder::answer);
-            let content = content.ok_or_else(|| io::Error::other("a decompressing thread failed"))?;
-            self.content = Cursor::new(content?);
+            let Some(content) = self.next_content()? else { return Ok(0) };
+            self.content = Cursor::new(content);
         }
     }
 }

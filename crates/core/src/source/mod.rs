@@ -204,7 +204,7 @@ impl Source {
                 return Err(WalkEnd::AtObjects);
             }
             scan.take(member, data).map_err(|problem| WalkEnd::Failed(fail(problem)))?;
-            if outstanding.is_last(&member.path, &scan) { Err(WalkEnd::AtObjects) } else { Ok(()) }
+            if outstanding.is_last(&member.path, &mut scan) { Err(WalkEnd::AtObjects) } else { Ok(()) }
         };
         match stream::walk(reader, &mut visit, &fail) {
             Ok(()) | Err(WalkEnd::AtObjects) => {}

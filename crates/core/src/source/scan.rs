@@ -13,7 +13,7 @@ use patchadm_changeset::format::manifest as undo_manifest;
 use patchadm_svr4::format::deletes;
 use patchadm_svr4::format::params::{self, ParamFile};
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
-use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapError};
+use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, PkgmapError};
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::package::{ContentInfo, PackagePath, Params, PkgInst};
 
@@ -30,29 +30,27 @@ const ROOM: u64 = 1 << 30;
 /// The directories that may stand above the pkginfo of a package: a patch, a package.
 const DEEPEST: usize = 2;
 
-/// Whether a file of `install/` is one in which an undo archive tells of each object.
-fn is_of_undo_archive(name: &[u8]) -> bool {
-    [undo_manifest::MANIFEST, undo_manifest::RECORDS].iter().any(|own| own.as_bytes() == name)
+/// The largest file of `install/` with this name that is held in memory.
+fn largest_in_install(name: &[u8]) -> u64 {
+    let of_undo_archive = [undo_manifest::MANIFEST, undo_manifest::RECORDS];
+    let is_of_undo_archive = of_undo_archive.iter().any(|own| own.as_bytes() == name);
+    if is_of_undo_archive { LARGEST_OF_UNDO_ARCHIVE } else { LARGEST_FILE }
 }
 
 /// The information files that a datastream still has to show before its objects, by the pkgmaps in its table of contents.
 #[derive(Debug, Default)]
-pub(super) struct InformationLeft(Option<HashSet<Vec<u8>>>);
+pub(super) struct InformationLeft(HashSet<Vec<u8>>);
 
 impl InformationLeft {
     /// Takes a member out that `scan` has taken in; whether it was the last one.
-    pub(super) fn is_last(&mut self, member: &PackagePath, scan: &Scan) -> bool {
+    pub(super) fn is_last(&mut self, member: &PackagePath, scan: &mut Scan) -> bool {
         let Some((directory, b"pkgmap")) = cut(member.as_bytes(), 1) else {
-            let left = self.0.as_mut();
-            return left.is_some_and(|left| left.remove(member.as_bytes()) && left.is_empty());
+            return self.0.remove(member.as_bytes()) && self.0.is_empty();
         };
-        let Some(Some(bytes)) = scan.files.get(member) else { return false };
-        // What cannot be read is told when the whole is put together.
-        let entries = Pkgmap::parse(bytes).map(|pkgmap| pkgmap.entries).unwrap_or_default();
-        let files = entries.iter().filter(|entry| entry.is_information());
-        let paths = files.map(|entry| [directory, b"install/", entry.path.as_bytes()].concat());
-        let pkginfo = [directory, b"install/pkginfo"].concat();
-        self.0.get_or_insert_default().extend(paths.filter(|path| *path != pkginfo));
+        let entries = scan.pkgmap(member).map(|pkgmap| &pkgmap.entries[..]).unwrap_or_default();
+        let files = entries.iter().filter(|entry| entry.is_information()).map(PkgmapEntry::member_name);
+        let files = files.filter(|name| name != b"pkginfo");
+        self.0.extend(files.map(|name| [directory, &name].concat()));
         false
     }
 }
@@ -69,6 +67,8 @@ pub(super) struct Scan {
     class_archives: Vec<PackagePath>,
     /// Of the files that are held.
     stamps: HashMap<PackagePath, MemberStamp>,
+    /// Pkgmaps that were looked into before the whole is put together.
+    pkgmaps: HashMap<PackagePath, Pkgmap>,
     /// Whether manifests and their signatures are held, too.
     holds_manifests: bool,
 }
@@ -76,8 +76,15 @@ pub(super) struct Scan {
 impl Scan {
     pub(super) fn new() -> Self {
         let (names, files) = (HashSet::new(), BTreeMap::new());
-        let (special, class_archives, stamps) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { room: ROOM, names, files, special, class_archives, stamps, holds_manifests: false }
+        let (special, class_archives) = (Vec::new(), Vec::new());
+        let (stamps, pkgmaps) = (HashMap::new(), HashMap::new());
+        Self { room: ROOM, names, files, special, class_archives, stamps, pkgmaps, holds_manifests: false }
+    }
+
+    /// A pkgmap that was taken in. What cannot be read is told when the whole is put together.
+    fn pkgmap(&mut self, path: &PackagePath) -> Option<&Pkgmap> {
+        let read = Pkgmap::parse(self.files.get(path)?.as_deref()?).ok()?;
+        Some(self.pkgmaps.entry(path.clone()).or_insert(read))
     }
 
     /// The same, to find a manifest in it.
@@ -175,10 +182,8 @@ impl Scan {
             let Some((directory, rest)) = cut(bytes, depth) else { break };
             match PackagePart::of(rest) {
                 PackagePart::Pkgmap => limit = Some(ROOM),
-                PackagePart::Install(name) if is_of_undo_archive(name) => {
-                    limit = limit.max(Some(LARGEST_OF_UNDO_ARCHIVE));
-                }
-                PackagePart::Pkginfo | PackagePart::Install(_) => limit = limit.max(Some(LARGEST_FILE)),
+                PackagePart::Install(name) => limit = limit.max(Some(largest_in_install(name))),
+                PackagePart::Pkginfo => limit = limit.max(Some(LARGEST_FILE)),
                 PackagePart::ClassArchive => self.class_archives.push(path.clone()),
                 PackagePart::Elsewhere if self.holds_manifests && is_of_manifest(rest) => {
                     limit = limit.max(Some(if rest.contains(&b'.') {
@@ -290,7 +295,8 @@ impl Scan {
             return Err(corrupt("pkginfo", fault));
         }
         check_name(&params).map_err(|reason| corrupt("pkginfo", reason))?;
-        let pkgmap = Pkgmap::parse(&pkgmap_bytes).map_err(|error| match error {
+        let known = inside(&at, "pkgmap").and_then(|path| self.pkgmaps.remove(&path));
+        let pkgmap = known.map_or_else(|| Pkgmap::parse(&pkgmap_bytes), Ok).map_err(|error| match error {
             PkgmapError::NoRoom(_) => SourceProblem::read(
                 &format!("{directory}/pkgmap"),
                 io::Error::new(io::ErrorKind::OutOfMemory, error),
@@ -348,11 +354,9 @@ impl Scan {
             None => Ok(None),
             Some(Some(bytes)) => Ok(Some(bytes)),
             Some(None) => {
-                let limit = if is_of_undo_archive(name.trim_start_matches("install/").as_bytes()) {
-                    LARGEST_OF_UNDO_ARCHIVE
-                } else {
-                    LARGEST_FILE
-                };
+                let limit = name
+                    .strip_prefix("install/")
+                    .map_or(LARGEST_FILE, |name| largest_in_install(name.as_bytes()));
                 let reason = format!("{path} is larger than the limit of {} MiB", limit >> 20);
                 Err(SourceProblem::BadForm(reason))
             }

@@ -188,6 +188,16 @@ impl PkgmapEntry {
     pub fn is_information(&self) -> bool {
         self.object.ftype == Ftype::Information
     }
+
+    /// Returns the location of its content in a package directory: `pkginfo` and `install/…` for information files, else
+    /// what [`member_name`] says.
+    pub fn member_name(&self) -> Vec<u8> {
+        match self.path.as_bytes() {
+            b"pkginfo" if self.is_information() => b"pkginfo".to_vec(),
+            name if self.is_information() => [b"install/", name].concat(),
+            _ => member_name(&self.path),
+        }
+    }
 }
 
 /// Returns the lines with entries and their numbers.

@@ -225,8 +225,7 @@ fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), S
     if content.size.is_none() && content.cksum.is_none() {
         return Ok(());
     }
-    let name = if entry.is_information() { information_name(&entry.path) } else { member_name(&entry.path) };
-    let Some(met) = members.get(&name) else { return Err(format!("it lacks {}", entry.path)) };
+    let Some(met) = members.get(&entry.member_name()) else { return Err(format!("it lacks {}", entry.path)) };
     let same = content.size.is_none_or(|size| size == met.size)
         && content.cksum.is_none_or(|cksum| cksum == met.cksum);
     if same { Ok(()) } else { Err(format!("{} does not have the size and sum of its pkgmap", entry.path)) }
@@ -247,11 +246,4 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<
         }
     }
     Ok(())
-}
-
-fn information_name(path: &PackagePath) -> Vec<u8> {
-    match path.as_bytes() {
-        b"pkginfo" => b"pkginfo".to_vec(),
-        name => [b"install/", name].concat(),
-    }
 }

@@ -14,6 +14,7 @@ use crate::plan::parameters;
 use crate::plan::records::{package_path, reactivate, save_of};
 use crate::plan::refusal::Reason;
 use crate::plan::{RecordChange, UndoPart};
+use patchadm_changeset::RecordFile;
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
@@ -34,7 +35,7 @@ pub(super) struct RecordsBefore<'a> {
     /// What has become different so far, its pkginfo apart.
     changes: Vec<RecordChange>,
     /// What patches that stay take over.
-    taken: BTreeMap<PatchId, TakenRecords>,
+    pub(super) taken: BTreeMap<PatchId, TakenRecords>,
 }
 
 /// What is left of a package whose patches have gone.
@@ -117,8 +118,9 @@ impl<'a> RecordsBefore<'a> {
         };
         self.applied.record_backed_out(id);
         self.applied.write(id, &mut new);
-        let file = archive.records.get(&b"pkginfo"[..]).or(installed.records.get(&b"pkginfo"[..]));
-        self.pkginfo = Some(file.map_or(Mode::of(0o644), |file| file.mode));
+        let mode = |files: &BTreeMap<Vec<u8>, RecordFile>| Some(files.get(&b"pkginfo"[..])?.mode);
+        let known = mode(archive.records).or(self.pkginfo).or_else(|| mode(&installed.records));
+        self.pkginfo = known.or(Some(Mode::of(0o644)));
         let mut changes = reactivate(package, installed, id, separator)?;
         if let Some((name, _)) = save_of(installed, id, separator) {
             let save = package_path(package, format!("save/{name}").as_bytes())?;

@@ -89,7 +89,7 @@ fn heirs(
     for archive in archives {
         before.back_out(archive.patch, archive)?;
     }
-    heirs.extend(before.after()?.taken.into_keys());
+    heirs.extend(before.taken.into_keys());
     Ok(heirs)
 }
 

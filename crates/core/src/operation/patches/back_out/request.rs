@@ -76,8 +76,7 @@ impl BackOutOutcome {
     /// The outcome of a patch, with the plan by which it was backed out.
     pub(super) fn of(id: &PatchId, scripted: PatchPlan, result: Result<Option<Receipt>, Failure>) -> Self {
         let scripts = scripted.scripts();
-        let PatchPlan { plan, missing, mut moved, .. } = scripted;
-        moved.retain(|object| object.from == *id);
+        let PatchPlan { plan, missing, moved, .. } = scripted;
         Self { id: id.to_string(), plan: Some(plan), scripts, missing, moved, result }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn rehearse_together(
     ids: &[PatchId],
 ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
     let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
-    let outcome = |(id, plan)| BackOutOutcome::of(&id, portion(&planned, plan), Ok(None));
+    let outcome = |(id, plan)| BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None));
     Ok(Some(portions(&planned, ids).into_iter().map(outcome).collect()))
 }
 
@@ -41,7 +41,7 @@ pub(super) fn back_out_together(
     let mut results = of_each(done, &portions).into_iter();
     let outcome = |(id, plan)| {
         let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));
-        BackOutOutcome::of(&id, portion(&planned, plan), result.map(Some))
+        BackOutOutcome::of(&id, portion(&planned, &id, plan), result.map(Some))
     };
     Ok(Some(portions.into_iter().map(outcome).collect()))
 }
@@ -115,7 +115,7 @@ fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
 }
 
 /// A plan of one patch of the run.
-fn portion(planned: &PlannedBackout, plan: Plan) -> PatchPlan {
+fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
     let missing = planned.scripted.missing.iter();
     let own =
         missing.filter(|path| plan.changes.iter().any(|change| change.path == **path)).cloned().collect();
@@ -126,6 +126,6 @@ fn portion(planned: &PlannedBackout, plan: Plan) -> PatchPlan {
         no_undo: false,
         again: false,
         missing: own,
-        moved: planned.scripted.moved.clone(),
+        moved: planned.scripted.moved.iter().filter(|object| object.from == *id).cloned().collect(),
     }
 }
