@@ -239,6 +239,18 @@ impl ObjectRecord {
         !self.kept && (self.delivered || self.became.is_none() || self.was != self.became)
     }
 
+    /// Whether the object stayed in its place and only its attributes changed: nothing of its content is saved.
+    pub fn is_in_place(&self) -> bool {
+        let (Some(was), Some(became)) = (&self.was, &self.became) else { return false };
+        let content = |state: &RecordedState| {
+            (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device, state.group)
+        };
+        was.kind != RecordedType::Directory
+            && self.member.is_none()
+            && content(was) == content(became)
+            && !self.is_untouched()
+    }
+
     /// Whether the patch left the object as it was.
     pub fn is_untouched(&self) -> bool {
         self.kept || self.was == self.became

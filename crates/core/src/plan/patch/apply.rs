@@ -126,6 +126,7 @@ impl ApplyPlanner<'_> {
             discard: Vec::new(),
             notes: draft.notes,
             signature: self.image.signature.record(),
+            direction: crate::plan::Direction::Forward,
         };
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
         Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing, moved: Vec::new() })

@@ -18,7 +18,7 @@ use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Inode, Live, LiveKind};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{
-    ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, Params, PkgInst,
+    ContentInfo, ContentsLine, Ftype, Object, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
 use patchadm_svr4::patch::{PatchId, PatchList};
 
@@ -75,8 +75,9 @@ impl Undoing<'_> {
             let changes = draft.changes.contains_key(path);
             let mut record = object_record(draft, path);
             record.delivered = delivered.contains(path);
-            groups.number_states(&mut record, path, changes);
+            groups.number_states(&mut record, path, is_made_anew(draft, path));
             match draft.old(path).filter(|_| changes) {
+                Some(live) if keeps_content(draft, path, live) => {}
                 Some(live) => {
                     if let Some(entry) = saved_entry(draft, target, path, live, &groups)? {
                         let has_content = entry.object.ftype.is_regular();
@@ -243,13 +244,7 @@ fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
     let became = match draft.changes.get(path).map(|change| &change.action) {
         Some(Action::Add(new) | Action::Replace(new)) => Some(becoming(draft, new)),
         Some(Action::Delete | Action::RemoveDirectory) => None,
-        Some(Action::Attributes(attributes)) => was.clone().map(|state| RecordedState {
-            mode: attributes.mode.map_or(state.mode, Mode::bits),
-            uid: attributes.uid.unwrap_or(state.uid),
-            gid: attributes.gid.unwrap_or(state.gid),
-            xattrs: attributes.xattrs.as_ref().map_or(state.xattrs, recorded_xattrs),
-            ..state
-        }),
+        Some(Action::Attributes(attributes)) => was.clone().map(|state| attributes.applied_to(state)),
         None => was.clone().filter(|_| !kept),
     };
     ObjectRecord {
@@ -317,6 +312,17 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
         }
     }
     state
+}
+
+/// Whether a path gets another object, or none: one that gets other attributes keeps its names.
+fn is_made_anew(draft: &PlanBuilder<'_>, path: &ObjectPath) -> bool {
+    let change = draft.changes.get(path);
+    change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
+}
+
+/// Whether a file keeps its bytes and gets other attributes only, so that there is nothing of it to save.
+fn keeps_content(draft: &PlanBuilder<'_>, path: &ObjectPath, live: &Live) -> bool {
+    matches!(live.kind, LiveKind::Regular { .. }) && !is_made_anew(draft, path)
 }
 
 /// The pkgmap entry of a saved object: of the type that is recorded where that is what is there.
@@ -454,12 +460,12 @@ impl LinkGroups {
     }
 
     /// Writes down which names are one file, before and after.
-    fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, changes: bool) {
+    fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, is_made_anew: bool) {
         if let Some(was) = &mut record.was {
             was.group = self.number(path);
         }
         if let Some(became) = &mut record.became {
-            became.group = if changes { self.number_after(path) } else { self.number(path) };
+            became.group = if is_made_anew { self.number_after(path) } else { self.number(path) };
         }
     }
 
