@@ -315,6 +315,8 @@ pub enum TreeContent {
     Manifest(usize),
     /// None: it is a directory.
     Directory,
+    /// The first bytes, the name of the run, and the second bytes.
+    AroundRun(Vec<u8>, Vec<u8>),
 }
 
 /// An undo archive to be written: a backout package in datastream form.

@@ -20,8 +20,11 @@ pub const VERSION: u32 = 2;
 /// The word of [`ManifestHeader::features`] for digests by BLAKE3. Earlier forms had SHA-256.
 pub const B3: &str = "b3";
 
+/// The word of [`ManifestHeader::features`] for an archive whose patch made the package: a backout takes all of it away.
+pub const MADE_PACKAGE: &str = "made-package";
+
 /// The words of [`ManifestHeader::features`] that this program knows.
-const FEATURES: &[&str] = &[B3];
+const FEATURES: &[&str] = &[B3, MADE_PACKAGE];
 
 /// The information file of an undo archive that holds the manifest.
 pub const MANIFEST: &str = "patchadm.manifest";
@@ -211,6 +214,13 @@ impl PatchedPaths {
             }
             Self::Paths(paths) => paths.clone(),
         }
+    }
+}
+
+impl ManifestHeader {
+    /// Whether the patch made the package.
+    pub fn made_package(&self) -> bool {
+        self.features.iter().any(|word| word == MADE_PACKAGE)
     }
 }
 

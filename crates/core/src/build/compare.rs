@@ -186,12 +186,19 @@ mod tests {
         let mut new = old.clone();
         new.mtime.seconds += 1;
         assert!(said(std::slice::from_ref(&old), std::slice::from_ref(&new)).is_empty());
-        let found =
-            compare(std::slice::from_ref(&old), std::slice::from_ref(&new), CompareOptions { mtimes: true, ..CompareOptions::default() });
+        let found = compare(
+            std::slice::from_ref(&old),
+            std::slice::from_ref(&new),
+            CompareOptions { mtimes: true, ..CompareOptions::default() },
+        );
         assert_eq!(found.changes.len(), 1);
         let (mut here, mut later) = (directory("/d"), directory("/d"));
         (here.mtime.seconds, later.mtime.seconds) = (1, 2);
-        assert!(compare(&[here], &[later], CompareOptions { mtimes: true, ..CompareOptions::default() }).changes.is_empty());
+        assert!(
+            compare(&[here], &[later], CompareOptions { mtimes: true, ..CompareOptions::default() })
+                .changes
+                .is_empty()
+        );
     }
 
     #[test]

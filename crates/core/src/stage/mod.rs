@@ -13,6 +13,7 @@
 mod base;
 mod base_line;
 mod cache;
+mod compared;
 mod error;
 mod identity;
 mod left_out;
@@ -25,6 +26,7 @@ mod stages;
 pub use base::{Base, BaseError, BaseHeader, MOST_OBJECTS, objects_digest, write_base};
 pub use base_line::{BaseObject, BaseState};
 pub use cache::{CacheSide, CachedFile, StageCache};
+pub use compared::ComparedAttributes;
 pub use error::StageFileError;
 pub use identity::StageIdentity;
 pub use left_out::{LeftOut, LeftReason};

@@ -4,39 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::release::{Device, FileContent, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
+use crate::stage::ComparedAttributes;
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, Word};
-
-/// Set-id bits.
-const SET_ID: u32 = 0o6000;
-
-/// Which attributes are part of a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ComparedAttributes {
-    /// Whether owners, set-id bits and the attributes of the namespaces `security` and `trusted` are: a copy made without
-    /// privileges cannot have them.
-    pub owners: bool,
-}
-
-impl ComparedAttributes {
-    /// Returns the permission bits that count.
-    pub fn mode(self, mode: Mode) -> Mode {
-        if self.owners { mode } else { Mode::of(mode.bits() & !SET_ID) }
-    }
-
-    /// Whether an extended attribute counts. A label belongs to the system that the object is on.
-    pub fn has_xattr(self, name: &[u8]) -> bool {
-        let is_label = [&b"security.selinux"[..], b"security.ima", b"security.evm"].contains(&name)
-            || name.starts_with(b"security.SMACK64");
-        let is_of_owner = name.starts_with(b"security.") || name.starts_with(b"trusted.");
-        !is_label && (self.owners || !is_of_owner)
-    }
-
-    fn owner(self, id: u32) -> ObjectOwner {
-        ObjectOwner { name: None, id: self.owners.then_some(id) }
-    }
-}
 
 /// Returns an object as it was recorded; `None` for a socket.
 pub fn of_recorded(
@@ -103,6 +74,10 @@ fn file(content: FileContent, group: Option<u32>) -> ReleaseObjectKind {
     ReleaseObjectKind::File { content, upkeep: Upkeep::Delivered, links: group.map(LinkGroup) }
 }
 
+fn owner(compared: ComparedAttributes, id: u32) -> ObjectOwner {
+    ObjectOwner { name: None, id: compared.owners.then_some(id) }
+}
+
 /// The attributes that every type of object has.
 struct Attributes {
     mode: Mode,
@@ -113,15 +88,20 @@ struct Attributes {
 }
 
 impl Attributes {
-    fn object(self, path: &ObjectPath, kind: ReleaseObjectKind, compared: ComparedAttributes) -> ReleaseObject {
+    fn object(
+        self,
+        path: &ObjectPath,
+        kind: ReleaseObjectKind,
+        compared: ComparedAttributes,
+    ) -> ReleaseObject {
         let mut xattrs = self.xattrs;
         xattrs.retain(|name, _| compared.has_xattr(name));
         ReleaseObject {
             path: path.clone(),
             kind,
             mode: compared.mode(self.mode),
-            owner: compared.owner(self.uid),
-            group: compared.owner(self.gid),
+            owner: owner(compared, self.uid),
+            group: owner(compared, self.gid),
             mtime: self.mtime,
             xattrs,
             class: Word::default(),

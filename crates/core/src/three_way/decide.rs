@@ -135,8 +135,12 @@ fn is_in_to(kind: &ChangeKind) -> bool {
 }
 
 fn without_base(apart: &Differing<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
-    let mut outcomes: Outcomes =
-        apart.time.iter().filter(|path| !facts.is_volatile(path)).map(|path| ((*path).clone(), Outcome::TakeTime)).collect();
+    let mut outcomes: Outcomes = apart
+        .time
+        .iter()
+        .filter(|path| !facts.is_volatile(path))
+        .map(|path| ((*path).clone(), Outcome::TakeTime))
+        .collect();
     for (path, kind) in &apart.state {
         let conflict = |from| {
             let decision = decision(facts.choice(path));

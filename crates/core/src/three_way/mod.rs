@@ -20,6 +20,6 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-pub use comparable::{ComparedAttributes, of_live, of_recorded};
+pub use comparable::{of_live, of_recorded};
 pub use decide::{PathFacts, Sides, TwoWay, decide, differing};
 pub use outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};

@@ -59,7 +59,8 @@ impl Settling<'_> {
                 if !seen.insert(above.clone()) {
                     break;
                 }
-                if !self.from.contains_key(&above) || self.outcomes.get(&above).is_some_and(Outcome::is_taken) {
+                if !self.from.contains_key(&above) || self.outcomes.get(&above).is_some_and(Outcome::is_taken)
+                {
                     continue;
                 }
                 match self.to.get(&above) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::policy::Edited;
 use crate::release::ReleaseObject;
+use crate::stage::ComparedAttributes;
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
 use patchadm_rootfs::{Digest, Timestamp};
 use patchadm_svr4::package::ObjectPath;
@@ -125,8 +126,10 @@ fn every_line_of_the_table_with_a_base() {
         ("-AB", Some("conflict new new stop")),
         ("---", None),
     ] {
-        let sides: Vec<Vec<String>> = states.chars().map(|letter| state(letter).into_iter().collect()).collect();
-        let sides: Vec<Vec<&str>> = sides.iter().map(|side| side.iter().map(String::as_str).collect()).collect();
+        let sides: Vec<Vec<String>> =
+            states.chars().map(|letter| state(letter).into_iter().collect()).collect();
+        let sides: Vec<Vec<&str>> =
+            sides.iter().map(|side| side.iter().map(String::as_str).collect()).collect();
         let found = three(&sides[0], &sides[1], &sides[2], &PLAIN);
         let expected: Vec<String> = expected.into_iter().map(|word| format!("/f {word}")).collect();
         assert_eq!(found, expected, "{states}");
@@ -192,7 +195,12 @@ fn a_directory_that_is_gone_comes_again_for_what_is_taken_below_it() {
     let from = ["/d /", "/d/a A", "/d/e /", "/d/e/f G"];
     assert_eq!(
         three(&base, &from, &[], &PLAIN),
-        ["/d keep live-only", "/d/a keep live-only", "/d/e keep live-only", "/d/e/f conflict changed gone stop"]
+        [
+            "/d keep live-only",
+            "/d/a keep live-only",
+            "/d/e keep live-only",
+            "/d/e/f conflict changed gone stop"
+        ]
     );
     let facts = Facts { choice: Edited::Replace, ..PLAIN };
     assert_eq!(
@@ -264,7 +272,10 @@ fn what_a_copy_without_privileges_could_not_have_is_no_difference() {
         b3: Some(Digest::of(b"x").to_string()),
         target: None,
         device: None,
-        xattrs: [("security.capability".to_owned(), "00".to_owned())].into_iter().take(uid as usize).collect(),
+        xattrs: [("security.capability".to_owned(), "00".to_owned())]
+            .into_iter()
+            .take(uid as usize)
+            .collect(),
         group: None,
     };
     let object = |mode, uid, owners| {

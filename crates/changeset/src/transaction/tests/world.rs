@@ -182,6 +182,7 @@ impl World {
             watch,
             elapsed: &|| 7,
             ledgers: &super::NoLedgers,
+            before_publishing: &|_| Ok(()),
         };
         carry_out(&root, &lock, plan, settings, &mut Files)
     }

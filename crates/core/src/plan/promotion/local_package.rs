@@ -1,8 +1,8 @@
 //! The local package of a base: it owns the promoted paths that no other package owns.
 
+use crate::inventory::Inventory;
 use crate::plan::clock::Now;
 use crate::plan::refusal::{PromotionReason, Reason};
-use crate::inventory::Inventory;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::places;
 
