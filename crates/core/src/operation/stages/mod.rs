@@ -1,0 +1,16 @@
+//! Stages: copies of directories of a root in which software is built for hours, and which go live as a patch.
+//!
+//! ```text
+//!  root ──── walk ──► copy ──► stage          new
+//!  root ─┐
+//!        ├── tree ──► what differs            status, promote, refresh
+//!  stage ┘
+//! ```
+
+pub mod error;
+pub mod own_files;
+pub mod tree;
+mod walk;
+
+pub use error::StageError;
+pub use walk::TreeRequest;
