@@ -8,7 +8,9 @@
 //! ```
 
 pub mod error;
+mod nesting;
 pub mod own_files;
+pub mod promote;
 pub mod tree;
 mod walk;
 
