@@ -7,8 +7,14 @@
 //!  stage ┘
 //! ```
 
+mod attributes;
+mod copy;
 pub mod error;
+pub mod list;
+pub mod new;
+mod new_directory;
 pub mod own_files;
+pub mod records;
 pub mod tree;
 mod walk;
 
