@@ -101,6 +101,11 @@ pub fn stage_list() -> ObjectPath {
     fixed("/var/sadm/patchadm/stages")
 }
 
+/// Returns the identity of a stage, which a root has that is one.
+pub fn stage_identity() -> ObjectPath {
+    fixed("/.patchadm-stage/identity")
+}
+
 /// Returns the directory of `contents` and the lock.
 pub fn install() -> ObjectPath {
     fixed("/var/sadm/install")

@@ -136,6 +136,9 @@ pub enum StageError {
         /// The most that are taken.
         most: u64,
     },
+    /// The stage has no records of its own because the root has none.
+    #[error("{0} has no package database: there are no records to stage")]
+    NoRecords(String),
     /// A signal ended it.
     #[error("it was ended by signal {0}")]
     Interrupted(i32),

@@ -7,10 +7,16 @@
 //!  stage ┘
 //! ```
 
+mod attributes;
+mod copy;
 pub mod error;
+pub mod list;
 mod nesting;
+pub mod new;
+mod new_directory;
 pub mod own_files;
 pub mod promote;
+pub mod records;
 pub mod tree;
 mod walk;
 

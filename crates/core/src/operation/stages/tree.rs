@@ -15,6 +15,7 @@ use patchadm_rootfs::{
     Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, Sums, Timestamp, side_by_side,
 };
 use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
 
 /// Files that a thread takes at once.
 const PIECE: usize = 64;
@@ -49,7 +50,7 @@ type ObjectKey = ((u32, u32), u64);
 
 /// Reads a tree.
 pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {
-    let mut walk = request.walk()?;
+    let mut walk = request.walk(places::is_reserved)?;
     read_files(request, &mut walk)?;
     let groups = link_groups(&walk.met);
     let Walk { met, mounts, left } = walk;
@@ -176,26 +177,34 @@ impl Tree {
 
     /// Returns what a cache keeps of its files, which were read after the moment `since`.
     pub fn known_files(&self, since: Timestamp) -> CacheSide {
-        let mut side = CacheSide::default();
-        for TreeObject { path, live, .. } in &self.objects {
-            if let LiveKind::Regular { size, b3, cksum } = live.kind {
-                let sums = Sums { size, cksum, b3 };
-                let file = KnownFile { inode: live.inode, mtime: live.mtime, ctime: live.ctime, sums };
-                side.keep(path.clone(), CachedFile { file, xattrs: live.xattrs.clone() }, since);
-            }
-        }
-        side
+        known_files(&self.objects, since)
     }
 
     /// Returns its objects and mount points as a base has them, sorted by path.
     pub fn base_objects(&self) -> Vec<BaseObject> {
-        let objects = self.objects.iter().map(TreeObject::base_object);
-        let mounts = self.mounts.iter();
-        let mounts = mounts.map(|path| BaseObject { path: path.clone(), state: BaseState::Mount });
-        let mut all: Vec<BaseObject> = objects.chain(mounts).collect();
-        all.sort_by(|one, other| one.path.cmp(&other.path));
-        all
+        base_objects(&self.objects, &self.mounts)
     }
+}
+
+/// Returns what a cache keeps of files that were read after the moment `since`.
+pub(super) fn known_files(objects: &[TreeObject], since: Timestamp) -> CacheSide {
+    let mut side = CacheSide::default();
+    for TreeObject { path, live, .. } in objects {
+        if let LiveKind::Regular { size, b3, cksum } = live.kind {
+            let sums = Sums { size, cksum, b3 };
+            let file = KnownFile { inode: live.inode, mtime: live.mtime, ctime: live.ctime, sums };
+            side.keep(path.clone(), CachedFile { file, xattrs: live.xattrs.clone() }, since);
+        }
+    }
+    side
+}
+
+/// Returns objects and mount points as a base has them, sorted by path.
+pub(super) fn base_objects(objects: &[TreeObject], mounts: &[ObjectPath]) -> Vec<BaseObject> {
+    let mounts = mounts.iter().map(|path| BaseObject { path: path.clone(), state: BaseState::Mount });
+    let mut all: Vec<BaseObject> = objects.iter().map(TreeObject::base_object).chain(mounts).collect();
+    all.sort_by(|one, other| one.path.cmp(&other.path));
+    all
 }
 
 impl TreeObject {

@@ -4,10 +4,9 @@
 //! to. What is mounted somewhere below is not entered; records, and what is left out, are passed over.
 
 use super::error::StageError;
-use crate::stage::{CacheSide, CachedFile, DIRECTORY, LeftOut, LeftReason, MOST_OBJECTS, Scope};
-use patchadm_rootfs::{Dir, FileType, Live, LiveKind, ObjectStatus, Root, side_by_side};
+use crate::stage::{CacheSide, DIRECTORY, LeftOut, LeftReason, MOST_OBJECTS, Scope};
+use patchadm_rootfs::{Dir, FileType, Live, LiveKind, ObjectStatus, Root, Sums, Xattrs, side_by_side};
 use patchadm_svr4::package::ObjectPath;
-use patchadm_svr4::places;
 
 /// What is read, and how.
 #[derive(Clone, Copy)]
@@ -58,13 +57,26 @@ struct Entered {
 }
 
 impl TreeRequest<'_> {
-    /// Goes through all directories.
-    pub(super) fn walk(&self) -> Result<Walk, StageError> {
+    /// Goes through all directories. Paths of which `is_reserved` says yes are passed over.
+    pub(super) fn walk(&self, is_reserved: impl Fn(&ObjectPath) -> bool + Sync) -> Result<Walk, StageError> {
+        let walker = Walker { request: self, is_reserved: &is_reserved };
+        walker.walk()
+    }
+}
+
+/// Goes through the directories of a request.
+struct Walker<'a> {
+    request: &'a TreeRequest<'a>,
+    is_reserved: &'a (dyn Fn(&ObjectPath) -> bool + Sync),
+}
+
+impl Walker<'_> {
+    fn walk(&self) -> Result<Walk, StageError> {
         let mut walk = Walk::default();
         let mut level: Vec<NextDirectory> =
-            self.scope.paths().iter().map(|path| self.top(path)).collect::<Result<_, _>>()?;
+            self.request.scope.paths().iter().map(|path| self.top(path)).collect::<Result<_, _>>()?;
         while !level.is_empty() {
-            let entered = side_by_side(self.root.workers(), level.len(), || {
+            let entered = side_by_side(self.request.root.workers(), level.len(), || {
                 let level = &level;
                 move |at: usize| level.get(at).map(|directory| self.enter(directory)).transpose()
             });
@@ -77,7 +89,7 @@ impl TreeRequest<'_> {
                 next.extend(entered.next);
             }
             if walk.met.len() as u64 > MOST_OBJECTS {
-                let path = self.root.prefix().display().to_string();
+                let path = self.request.root.prefix().display().to_string();
                 return Err(StageError::TooMany { path, most: MOST_OBJECTS });
             }
             level = next;
@@ -90,21 +102,22 @@ impl TreeRequest<'_> {
 
     /// Finds one of the directories that count.
     fn top(&self, path: &ObjectPath) -> Result<NextDirectory, StageError> {
-        let shown = || self.root.show(path);
+        let shown = || self.request.root.show(path);
         let Some(parent) = path.parent() else {
-            let status = self.root.dir(path)?.itself()?;
+            let status = self.request.root.dir(path)?.itself()?;
             return Ok(NextDirectory { path: path.clone(), status, is_object: false });
         };
-        if places::is_reserved(path) {
+        if (self.is_reserved)(path) {
             return Err(StageError::Reserved(shown()));
         }
-        let physical = self.root.resolver().locate(path)?;
+        let physical = self.request.root.resolver().locate(path)?;
         if physical != *path {
-            let (path, physical) = (shown(), self.root.show(&physical));
+            let (path, physical) = (shown(), self.request.root.show(&physical));
             return Err(StageError::ThroughLink { path, physical });
         }
         let missing = || StageError::Missing(shown());
-        let parent = self.root.dir_if_there(&parent).map_err(|error| StageError::of_reading(error, shown))?;
+        let parent =
+            self.request.root.dir_if_there(&parent).map_err(|error| StageError::of_reading(error, shown))?;
         let status = parent.ok_or_else(missing)?.look(path.name())?.ok_or_else(missing)?;
         match status.file_type {
             FileType::Directory => Ok(NextDirectory { path: path.clone(), status, is_object: true }),
@@ -115,15 +128,15 @@ impl TreeRequest<'_> {
 
     fn enter(&self, directory: &NextDirectory) -> Result<Entered, StageError> {
         let NextDirectory { path, status, is_object } = directory;
-        if let Some(signal) = (self.interrupt)() {
+        if let Some(signal) = (self.request.interrupt)() {
             return Err(StageError::Interrupted(signal));
         }
-        let failed = |error| StageError::of_reading(error, || self.root.show(path));
-        let dir = self.root.dir(path).map_err(failed)?;
+        let failed = |error| StageError::of_reading(error, || self.request.root.show(path));
+        let dir = self.request.root.dir(path).map_err(failed)?;
         let mut entered = Entered::default();
         let live = dir.live_through(&mut [], b"", None).map_err(failed)?;
         let live = live.filter(|live| live.inode == status.inode);
-        let live = live.ok_or_else(|| StageError::Changing(self.root.show(path)))?;
+        let live = live.ok_or_else(|| StageError::Changing(self.request.root.show(path)))?;
         for name in dir.names().map_err(failed)? {
             self.meet(&dir, &name, status, &mut entered)?;
         }
@@ -143,14 +156,14 @@ impl TreeRequest<'_> {
         entered: &mut Entered,
     ) -> Result<(), StageError> {
         let path = dir.path().join(name)?;
-        if name == DIRECTORY || places::is_reserved(&path) {
+        if name == DIRECTORY || (self.is_reserved)(&path) {
             entered.walk.left.push((path, LeftReason::Excluded));
             return Ok(());
         }
-        let failed = |error| StageError::of_reading(error, || self.root.show(&path));
+        let failed = |error| StageError::of_reading(error, || self.request.root.show(&path));
         // Who took it away after the listing took it away before it.
         let Some(status) = dir.look(name).map_err(failed)? else { return Ok(()) };
-        if let Some(reason) = self.left.reason(&path, status.file_type) {
+        if let Some(reason) = self.request.left.reason(&path, status.file_type) {
             entered.walk.left.push((path, reason));
             return Ok(());
         }
@@ -164,13 +177,13 @@ impl TreeRequest<'_> {
                 return Ok(());
             }
             FileType::Regular => {
-                let known = self.known.file(path.as_bytes()).filter(|known| known.file.is(&status));
-                known.map(|known| live_of(known, &status))
+                let known = self.request.known.file(path.as_bytes()).filter(|known| known.file.is(&status));
+                known.map(|known| live_file(&status, known.file.sums, known.xattrs.clone()))
             }
             _ => {
                 let live = dir.live_through(&mut [], name, None).map_err(failed)?;
                 let live = live.filter(|live| live.inode == status.inode);
-                Some(live.ok_or_else(|| StageError::Changing(self.root.show(&path)))?)
+                Some(live.ok_or_else(|| StageError::Changing(self.request.root.show(&path)))?)
             }
         };
         entered.walk.met.push(MetObject { path, status, live });
@@ -178,9 +191,8 @@ impl TreeRequest<'_> {
     }
 }
 
-/// Everything about a file that is the known one.
-fn live_of(known: &CachedFile, status: &ObjectStatus) -> Live {
-    let sums = known.file.sums;
+/// Everything about a regular file, of whose bytes and extended attributes this is known.
+pub(super) fn live_file(status: &ObjectStatus, sums: Sums, xattrs: Xattrs) -> Live {
     Live {
         kind: LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum },
         mode: status.mode,
@@ -190,7 +202,7 @@ fn live_of(known: &CachedFile, status: &ObjectStatus) -> Live {
         ctime: status.ctime,
         inode: status.inode,
         links: status.links,
-        xattrs: known.xattrs.clone(),
+        xattrs,
         obstacle: status.obstacle,
     }
 }
