@@ -43,10 +43,11 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
             "policy",
             "format",
             "path_glob",
+            "stage",
         ],
     ),
     ("resolve", &["plan", "depot", "policy"]),
-    ("plan", &["source", "inventory", "policy", "patch_scripts", "format"]),
+    ("plan", &["source", "inventory", "policy", "patch_scripts", "format", "stage"]),
     ("build", &["release", "elf", "source", "sign", "patch_scripts", "format", "path_glob"]),
     ("release", &["source", "format"]),
     ("analyze", &["depot"]),
@@ -65,6 +66,7 @@ const MODULES_OF_CORE: &[(&str, &[&str])] = &[
     ("policy", &["sign"]),
     ("format", &[]),
     ("path_glob", &[]),
+    ("stage", &["path_glob"]),
 ];
 
 fn checkout() -> &'static Path {

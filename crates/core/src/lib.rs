@@ -41,6 +41,7 @@
 //! | [`cache`] | what was fetched, kept under its digest | sign |
 //! | [`sign`] | who made a patch, by its manifest and signature | nothing |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format |
+//! | [`stage`] | the files of a stage, and what a root knows of its stages | `path_glob` |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format |
 //! | [`inventory`] | what a root holds, as far as a plan needs to know | format |
 //! | [`mod@format`] | the formats of our own: ledgers, what is handed down between patches | nothing |
@@ -105,6 +106,7 @@ pub mod resolve;
 pub mod script;
 pub mod sign;
 pub mod source;
+pub mod stage;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 #[cfg(test)]

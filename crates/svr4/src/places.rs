@@ -34,6 +34,28 @@ pub const BESIDE_CONTENTS: [&str; 4] = [
     "/var/sadm/install/.pkg.lock",
 ];
 
+/// The directory of the settings of this program.
+const SETTINGS: &str = "/etc/patchadm";
+
+/// Below these everything is a record.
+const RECORD_DIRECTORIES: [&str; 3] = [BELOW_PACKAGES, BELOW_PATCHES, BELOW_OWN_DIRECTORY];
+
+/// Records that stand beside what packages deliver, and beside [`BESIDE_CONTENTS`].
+const RECORD_FILES: [&str; 2] = [OWN_DIRECTORY, CONTENTS];
+
+/// Tells whether a path is one of a record of packages or of this program.
+pub fn is_record(path: &ObjectPath) -> bool {
+    let path = path.as_bytes();
+    RECORD_FILES.iter().chain(&BESIDE_CONTENTS).any(|file| file.as_bytes() == path)
+        || RECORD_DIRECTORIES.iter().any(|directory| path.starts_with(directory.as_bytes()))
+}
+
+/// Tells whether a path is one of the settings of this program.
+pub fn is_setting(path: &ObjectPath) -> bool {
+    let rest = path.as_bytes().strip_prefix(SETTINGS.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
 /// Makes a path of a constant or of a valid package name.
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
@@ -67,6 +89,11 @@ pub fn history() -> ObjectPath {
 /// Returns what the root remembers of depots.
 pub fn depots() -> ObjectPath {
     fixed("/var/sadm/patchadm/depots")
+}
+
+/// Returns the list of the stages that were made of the root, by which they are found.
+pub fn stage_list() -> ObjectPath {
+    fixed("/var/sadm/patchadm/stages")
 }
 
 /// Returns the directory of `contents` and the lock.

@@ -11,38 +11,19 @@ use patchadm_svr4::places;
 use super::refusal::ObjectProblem;
 use patchadm_svr4::package::ObjectPath;
 
-/// Below these everything is a record.
-const DIRECTORIES: [&str; 3] = [places::BELOW_PACKAGES, places::BELOW_PATCHES, places::BELOW_OWN_DIRECTORY];
-
-/// Records that stand beside what packages deliver, and beside [`places::BESIDE_CONTENTS`].
-const FILES: [&str; 2] = [places::OWN_DIRECTORY, places::CONTENTS];
-
-/// The directory of the settings.
-const SETTINGS: &[u8] = b"/etc/patchadm";
-
 /// Refuses an object at `path`, which is `place` on the disk, where a record or a setting is or will be, and one that is
 /// the root directory itself.
 pub(super) fn check(path: &ObjectPath, place: &ObjectPath) -> Result<(), ObjectProblem> {
     if [path, place].into_iter().any(|path| path.relative().is_empty()) {
         return Err(ObjectProblem::RootDirectory);
     }
-    if [path, place].into_iter().any(is_record) {
+    if [path, place].into_iter().any(places::is_record) {
         return Err(ObjectProblem::Record);
     }
-    if [path, place].into_iter().any(is_setting) {
+    if [path, place].into_iter().any(places::is_setting) {
         return Err(ObjectProblem::Settings);
     }
     Ok(())
-}
-
-fn is_setting(path: &ObjectPath) -> bool {
-    path.as_bytes().strip_prefix(SETTINGS).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
-fn is_record(path: &ObjectPath) -> bool {
-    let path = path.as_bytes();
-    FILES.iter().chain(&places::BESIDE_CONTENTS).any(|file| file.as_bytes() == path)
-        || DIRECTORIES.iter().any(|directory| path.starts_with(directory.as_bytes()))
 }
 
 #[cfg(test)]
@@ -65,7 +46,7 @@ mod tests {
 
     #[test]
     fn records_are_no_objects_and_what_stands_beside_them_may_be() {
-        let is_record = |path: &str| is_record(&ObjectPath::new(path.as_bytes()).unwrap());
+        let is_record = |path: &str| places::is_record(&ObjectPath::new(path.as_bytes()).unwrap());
         for record in [
             "/var/sadm/install/contents",
             "/var/sadm/install/.lockfile",

@@ -1,0 +1,421 @@
+//! A base: every object of the staged paths as it was when they were copied or promoted, each with all attributes and
+//! its digest.
+//!
+//! A header line, then one line for each object, sorted by path. The header has their number and a digest of all of
+//! them, so that a base cut short, or changed by hand, is told apart from a whole one. Reader and writer stream: of the
+//! text no more than a line is in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead, Read as _, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::base_line::{BaseObject, BaseState};
+use super::error::StageFileError;
+use super::name::StageId;
+use super::promotion::{patch, scope, stage, written_paths};
+use super::scope::Scope;
+use patchadm_changeset::format::run::Run;
+use patchadm_rootfs::{Digest, Digesting};
+use patchadm_svr4::package::{ObjectPath, PkgInst, is_room_for, rule};
+use patchadm_svr4::patch::PatchId;
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// The most objects of a base.
+pub const MOST_OBJECTS: u64 = 8_000_000;
+
+/// The longest line, in bytes: an object may have 64 KiB of attributes, each byte two digits, and more than one.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// Bytes of lines that are put together before they are written.
+const PIECE: usize = 1 << 16;
+
+/// The memory that an object takes at least, in bytes.
+const LEAST_MEMORY: u64 = 200;
+
+/// A whole base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// What it is about.
+    pub header: BaseHeader,
+    /// The objects, sorted by path, each path once.
+    pub objects: Vec<BaseObject>,
+}
+
+/// What a base is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseHeader {
+    /// The stage.
+    pub stage: StageId,
+    /// The promotion that wrote it, with its run; `None` for the base of `stage new`.
+    pub promotion: Option<(PatchId, String)>,
+    /// The paths that it covers.
+    pub paths: Scope,
+    /// The packages of a stage with records, each with its version.
+    pub packages: BTreeMap<PkgInst, String>,
+}
+
+/// Why a base is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// It could not be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// It ends before its last object.
+    #[error("it ends after {found} of {expected} objects")]
+    Cut {
+        /// The objects it should have.
+        expected: u64,
+        /// The objects it has.
+        found: u64,
+    },
+    /// It is whole by its form, and not what was written.
+    #[error("it is not of the digest in its first line")]
+    Digest,
+    /// A line is not as this program writes it.
+    #[error(transparent)]
+    Line(#[from] StageFileError),
+    /// It has more objects than are read, or than there is memory for.
+    #[error("it has {0} objects, more than can be read")]
+    TooLarge(u64),
+}
+
+/// The header line as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenHeader {
+    base: u32,
+    stage: String,
+    id: Option<String>,
+    run: Option<String>,
+    paths: Vec<String>,
+    packages: BTreeMap<String, String>,
+    objects: u64,
+    digest: String,
+}
+
+/// Returns the digest of the lines of these objects, as the header of a base has it.
+pub fn objects_digest<'o>(objects: impl Iterator<Item = &'o BaseObject>) -> Digest {
+    let mut digest = Digesting::default();
+    // Nothing is written, so nothing fails.
+    let _ = each_piece(objects, |piece| {
+        digest.update(piece);
+        Ok(())
+    });
+    digest.finish()
+}
+
+/// Writes a base. The objects are gone through twice, because their digest stands before them.
+pub fn write_base<'o>(
+    out: &mut impl Write,
+    header: &BaseHeader,
+    objects: impl ExactSizeIterator<Item = &'o BaseObject> + Clone,
+) -> io::Result<()> {
+    let written = WrittenHeader {
+        base: VERSION,
+        stage: header.stage.to_string(),
+        id: header.promotion.as_ref().map(|(id, _)| id.to_string()),
+        run: header.promotion.as_ref().map(|(_, run)| run.clone()),
+        paths: written_paths(&header.paths),
+        packages: header.packages.iter().map(|(name, version)| (name.to_string(), version.clone())).collect(),
+        objects: objects.len() as u64,
+        digest: format!("b3:{}", objects_digest(objects.clone())),
+    };
+    // Strings, numbers and a map with string keys: serialising these cannot fail.
+    let mut line = serde_json::to_vec(&written).unwrap_or_default();
+    line.push(b'\n');
+    out.write_all(&line)?;
+    each_piece(objects, |piece| out.write_all(piece))
+}
+
+/// Hands over the lines of objects, many at a time.
+fn each_piece<'o>(
+    objects: impl Iterator<Item = &'o BaseObject>,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut piece = Vec::with_capacity(PIECE + 4096);
+    for object in objects {
+        object.append_to(&mut piece);
+        if piece.len() >= PIECE {
+            take(&piece)?;
+            piece.clear();
+        }
+    }
+    take(&piece)
+}
+
+impl Base {
+    /// Reads a base to its end.
+    pub fn read(input: &mut impl BufRead) -> Result<Self, BaseError> {
+        let mut line = Vec::new();
+        if !next_line(input, &mut line, 1)? {
+            return Err(StageFileError::at(1, "its end is missing").into());
+        }
+        let (header, expected, digest) =
+            BaseHeader::parse(&line).map_err(|reason| StageFileError::at(1, reason))?;
+        if expected > MOST_OBJECTS || !is_room_for(expected.saturating_mul(LEAST_MEMORY)) {
+            return Err(BaseError::TooLarge(expected));
+        }
+        let mut reader = ObjectReader::new(&header.paths);
+        let mut digesting = Digesting::default();
+        loop {
+            let found = reader.objects.len() as u64;
+            let number = reader.objects.len() + 2;
+            if !next_line(input, &mut line, number)? {
+                if found < expected || !line.is_empty() {
+                    return Err(BaseError::Cut { expected, found });
+                }
+                break;
+            }
+            if !rule::holds("base.objects", found < expected) {
+                let reason = "there are more objects than the first line says";
+                return Err(StageFileError::at(number, reason).into());
+            }
+            digesting.update(&line);
+            digesting.update(b"\n");
+            reader.take(&line).map_err(|reason| StageFileError::at(number, reason))?;
+        }
+        let objects = reader.objects;
+        if !rule::holds("base.digest", digesting.finish() == digest) {
+            return Err(BaseError::Digest);
+        }
+        Ok(Self { header, objects })
+    }
+
+    /// Returns the object at a path.
+    pub fn object(&self, path: &ObjectPath) -> Option<&BaseObject> {
+        let at = self.objects.binary_search_by(|object| object.path.cmp(path)).ok()?;
+        self.objects.get(at)
+    }
+}
+
+impl BaseHeader {
+    /// Reads the header line. Also returns the number of objects and their digest.
+    fn parse(line: &[u8]) -> Result<(Self, u64, Digest), String> {
+        let written: WrittenHeader = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        if !rule::holds("base.version", written.base == VERSION) {
+            return Err("`base` is another version than 1".to_owned());
+        }
+        let promotion = match (written.id, written.run) {
+            (None, None) => None,
+            (Some(id), Some(run)) if rule::holds("base.run", Run::is_name(&run)) => Some((patch(&id)?, run)),
+            _ => return Err("`id` and `run` are not those of a promotion".to_owned()),
+        };
+        let digest = written.digest.strip_prefix("b3:").and_then(Digest::from_hex);
+        let packages = written
+            .packages
+            .into_iter()
+            .map(|(name, version)| Ok((PkgInst::new(&name).map_err(|error| error.to_string())?, version)));
+        let header = Self {
+            stage: stage(&written.stage)?,
+            promotion,
+            paths: scope(&written.paths)?,
+            packages: packages.collect::<Result<_, String>>()?,
+        };
+        Ok((header, written.objects, digest.ok_or("`digest` is no digest")?))
+    }
+}
+
+/// Reads the next line without its newline; false at the end, where the line is what has no newline.
+fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>, number: usize) -> Result<bool, BaseError> {
+    line.clear();
+    input.take(LONGEST_LINE).read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        return Ok(true);
+    }
+    if line.len() as u64 == LONGEST_LINE {
+        return Err(StageFileError::at(number, format!("it is longer than {LONGEST_LINE} bytes")).into());
+    }
+    Ok(false)
+}
+
+/// Reads objects one after another and compares each with those before.
+struct ObjectReader<'a> {
+    paths: &'a Scope,
+    objects: Vec<BaseObject>,
+    /// The first object of each link group.
+    groups: HashMap<u32, usize>,
+    /// The mount points, sorted as they come.
+    mounts: Vec<ObjectPath>,
+}
+
+impl<'a> ObjectReader<'a> {
+    fn new(paths: &'a Scope) -> Self {
+        Self { paths, objects: Vec::new(), groups: HashMap::new(), mounts: Vec::new() }
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), String> {
+        let object = BaseObject::parse(line)?;
+        let is_after = self.objects.last().is_none_or(|last| last.path < object.path);
+        if !rule::holds("base.order", is_after) {
+            return Err("its path does not come after the one before it".to_owned());
+        }
+        let is_inside = !object.path.relative().is_empty() && self.paths.contains(&object.path);
+        if !rule::holds("base.scope", is_inside) {
+            return Err("its path is none of the staged ones".to_owned());
+        }
+        let is_below = |mount: &ObjectPath| object.path.is_below(mount);
+        if !rule::holds("base.mount.below", !self.mounts.iter().any(is_below)) {
+            return Err("its path lies below a mount point".to_owned());
+        }
+        if !rule::holds("base.group", self.is_like_its_group(&object)) {
+            return Err("it is not as the other names of the same object".to_owned());
+        }
+        if object.state == BaseState::Mount {
+            self.mounts.push(object.path.clone());
+        }
+        self.objects.push(object);
+        Ok(())
+    }
+
+    /// Whether an object is as the first one of its link group.
+    fn is_like_its_group(&mut self, object: &BaseObject) -> bool {
+        let Some(group) = object.object().and_then(|state| state.group) else { return true };
+        let at = self.objects.len();
+        let first = *self.groups.entry(group).or_insert(at);
+        self.objects.get(first).is_none_or(|first| first.state == object.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stage::staged_path;
+    use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+    use patchadm_rootfs::Timestamp;
+
+    fn file(path: &str, byte: u8, group: Option<u32>) -> BaseObject {
+        let state = RecordedState {
+            kind: RecordedType::File,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: Timestamp { seconds: 1_754_377_781, nanoseconds: 1 },
+            size: Some(12),
+            b3: Some(Digest([byte; 32]).to_string()),
+            target: None,
+            device: None,
+            xattrs: BTreeMap::new(),
+            group,
+        };
+        let path = ObjectPath::new(path.as_bytes()).unwrap();
+        BaseObject { path, state: BaseState::Object(Box::new(state)) }
+    }
+
+    fn mount(path: &str) -> BaseObject {
+        BaseObject { path: ObjectPath::new(path.as_bytes()).unwrap(), state: BaseState::Mount }
+    }
+
+    fn header() -> BaseHeader {
+        BaseHeader {
+            stage: StageId::parse("5f0c2a9be1d47788").unwrap(),
+            promotion: None,
+            paths: Scope::new(vec![staged_path(b"usr/pkg").unwrap()]).unwrap(),
+            packages: [(PkgInst::new("DEBopenssl").unwrap(), "3.0.15-1".to_owned())].into(),
+        }
+    }
+
+    fn written(objects: &[BaseObject]) -> String {
+        let mut out = Vec::new();
+        write_base(&mut out, &header(), objects.iter()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn read(text: &str) -> Result<Base, BaseError> {
+        Base::read(&mut text.as_bytes())
+    }
+
+    fn objects() -> Vec<BaseObject> {
+        vec![file("/usr/pkg/a", 1, Some(1)), file("/usr/pkg/b", 1, Some(1)), mount("/usr/pkg/data")]
+    }
+
+    #[test]
+    fn a_base_comes_back_and_its_header_has_the_names_of_the_contract() {
+        let text = written(&objects());
+        let digest = objects_digest(objects().iter());
+        let first = format!(
+            "{{\"base\":1,\"stage\":\"5f0c2a9be1d47788\",\"id\":null,\"run\":null,\"paths\":[\"/usr/pkg\"],\
+             \"packages\":{{\"DEBopenssl\":\"3.0.15-1\"}},\"objects\":3,\"digest\":\"b3:{digest}\"}}"
+        );
+        assert_eq!(text.lines().next().unwrap(), first);
+        let (_, lines) = text.split_once('\n').unwrap();
+        assert_eq!(Digest::of(lines.as_bytes()), digest);
+        let base = read(&text).unwrap();
+        assert_eq!((&base.header, &base.objects), (&header(), &objects()));
+        let path = ObjectPath::new(b"/usr/pkg/b").unwrap();
+        assert_eq!(base.object(&path).unwrap().path, path);
+        let promotion = Some((PatchId::new("web-02").unwrap(), "17-9c1d6f20aa31b7e4".to_owned()));
+        let later = BaseHeader { promotion, ..header() };
+        let mut out = Vec::new();
+        write_base(&mut out, &later, [].iter()).unwrap();
+        assert_eq!(Base::read(&mut &out[..]).unwrap().header, later);
+    }
+
+    #[test]
+    fn a_base_cut_short_anywhere_is_damaged() {
+        let text = written(&objects());
+        for length in 0..text.len() {
+            assert!(read(&text[..length]).is_err(), "{length}");
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        let cut = read(&format!("{}\n{}\n", lines[0], lines[1])).unwrap_err();
+        assert_eq!(cut.to_string(), "it ends after 1 of 3 objects");
+        let changed = read(&text.replace("\"size\":12", "\"size\":13")).unwrap_err();
+        assert!(matches!(changed, BaseError::Digest));
+        let more = read(&format!("{text}{}\n", lines[3].replace("data", "more"))).unwrap_err();
+        assert_eq!(more.to_string(), "line 5: there are more objects than the first line says");
+    }
+
+    #[test]
+    fn objects_that_no_tree_has_together_are_refused_by_their_line() {
+        let mut other = file("/usr/pkg/b", 2, Some(1));
+        for (objects, reason) in [
+            (vec![objects().remove(1), objects().remove(0)], "does not come after"),
+            (vec![objects().remove(0), objects().remove(0)], "does not come after"),
+            (vec![file("/usr/a", 1, None)], "none of the staged"),
+            (vec![mount("/usr/pkg/a"), file("/usr/pkg/a/b", 1, None)], "below a mount point"),
+            (vec![objects().remove(0), other.clone()], "other names of the same object"),
+        ] {
+            let error = read(&written(&objects)).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        other.path = ObjectPath::new(b"/usr/pkg").unwrap();
+        assert!(read(&written(&[other])).is_ok(), "a staged path itself is an object");
+    }
+
+    #[test]
+    fn what_no_run_writes_into_the_first_line_is_refused() {
+        let text = written(&objects());
+        for (old, new) in [
+            ("\"base\":1", "\"base\":2"),
+            ("\"id\":null", "\"id\":\"web-01\""),
+            ("\"id\":null,\"run\":null", "\"id\":\"web-01\",\"run\":\"x\""),
+            ("\"id\":null,\"run\":null", "\"id\":\"web\",\"run\":\"17-9c1d6f20aa31b7e4\""),
+            ("5f0c2a9be1d47788", "5f"),
+            ("[\"/usr/pkg\"]", "[]"),
+            ("DEBopenssl", "../x"),
+            ("\"digest\":\"b3:", "\"digest\":\"sha256:"),
+            ("\"objects\":3", "\"objects\":8000001"),
+            ("\"objects\":3", "\"objects\":18446744073709551615"),
+            ("\"objects\":3", "\"objects\":2"),
+            ("\"objects\":3", "\"objects\":3,\"more\":1"),
+        ] {
+            let changed = text.replacen(old, new, 1);
+            assert!(changed != text && read(&changed).is_err(), "{new}");
+        }
+        let endless = format!("{{\"base\":\"{}", "x".repeat(2 << 20));
+        assert!(read(&endless).unwrap_err().to_string().contains("longer than"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Base::read(&mut &bytes[..]);
+        }
+    }
+}

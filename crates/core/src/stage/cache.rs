@@ -1,0 +1,248 @@
+//! What is known of the files of a stage and of the staged paths of its root, `cache`: whoever reads them again reads only
+//! those that somebody touched.
+//!
+//! A file is believed to be the same while its inode, size, modification and status change time are: the last is set by
+//! the system alone, at every change of bytes, owner, mode or attributes. A file that was touched less than 20 ms before
+//! it was looked at is not kept, because a change within one tick of the clock shows no other time. The file is private
+//! and may be removed; one that is damaged is ignored.
+
+use std::collections::HashMap;
+
+use patchadm_rootfs::{Digest, Inode, KnownFile, Sums, Timestamp, Xattrs};
+use patchadm_svr4::package::ObjectPath;
+
+/// What the file begins with.
+const MAGIC: &[u8; 16] = b"patchadm stage1\n";
+
+/// The largest cache that is read, in bytes: 4 GiB.
+const LARGEST: u64 = 4 << 30;
+
+/// How long before the look a file must have been left alone, in nanoseconds.
+const QUIET: i128 = 20_000_000;
+
+/// The most bytes of attributes that an entry has.
+const MOST_XATTRS: usize = 4096;
+
+/// A file of which everything is known that one look at it does not tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedFile {
+    /// By what it is recognised, and the sums of its bytes.
+    pub file: KnownFile,
+    /// Its extended attributes.
+    pub xattrs: Xattrs,
+}
+
+/// What is known of the files of one tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheSide(HashMap<ObjectPath, CachedFile>);
+
+/// What is known of both trees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageCache {
+    /// The tree of the stage.
+    pub stage: CacheSide,
+    /// The staged paths of the root.
+    pub live: CacheSide,
+}
+
+impl CacheSide {
+    /// Returns what is known of the file at a path.
+    pub fn file(&self, path: &[u8]) -> Option<&CachedFile> {
+        self.0.get(path)
+    }
+
+    /// Keeps a file that was read after the moment `since`, by the clock of its file system. One that had been touched
+    /// just before is not kept.
+    pub fn keep(&mut self, path: ObjectPath, file: CachedFile, since: Timestamp) {
+        let is_short = file.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if nanoseconds(since) - nanoseconds(file.file.ctime) >= QUIET && is_short <= MOST_XATTRS {
+            self.0.insert(path, file);
+        }
+    }
+
+    /// Returns the number of files.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl StageCache {
+    /// Reads the file. Whatever is wrong with it, the answer is that nothing is known.
+    pub fn parse(bytes: &[u8]) -> Self {
+        Self::read(bytes).unwrap_or_default()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (digest, body) = bytes.strip_prefix(MAGIC)?.split_at_checked(32)?;
+        if bytes.len() as u64 > LARGEST || Digest::of(body).0 != digest {
+            return None;
+        }
+        let mut fields = Fields(body);
+        let cache = Self { stage: fields.side()?, live: fields.side()? };
+        fields.0.is_empty().then_some(cache)
+    }
+
+    /// Formats the file.
+    pub fn write(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_side(&mut body, &self.stage);
+        put_side(&mut body, &self.live);
+        [&MAGIC[..], &Digest::of(&body).0, &body].concat()
+    }
+}
+
+fn nanoseconds(time: Timestamp) -> i128 {
+    i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds)
+}
+
+fn put_side(out: &mut Vec<u8>, side: &CacheSide) {
+    out.extend((side.0.len() as u64).to_le_bytes());
+    for (path, cached) in &side.0 {
+        let CachedFile { file, xattrs } = cached;
+        put_bytes(out, path.as_bytes());
+        out.extend(file.inode.number.to_le_bytes());
+        // A file without birth time has one that no file can have.
+        put_time(out, file.inode.born.unwrap_or(Timestamp { seconds: 0, nanoseconds: u32::MAX }));
+        put_time(out, file.mtime);
+        put_time(out, file.ctime);
+        out.extend(file.sums.size.to_le_bytes());
+        out.extend(file.sums.cksum.to_le_bytes());
+        out.extend(file.sums.b3.0);
+        out.extend((xattrs.len() as u64).to_le_bytes());
+        for (name, value) in xattrs {
+            put_bytes(out, name);
+            put_bytes(out, value);
+        }
+    }
+}
+
+/// Appends bytes of an object, which are fewer than 64 KiB, behind their length.
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend(u16::try_from(bytes.len()).unwrap_or_default().to_le_bytes());
+    out.extend(bytes);
+}
+
+fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend(time.seconds.to_le_bytes());
+    out.extend(time.nanoseconds.to_le_bytes());
+}
+
+/// The rest of the bytes; each field is `None` where they end too early.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::from(self.array().map(u16::from_le_bytes)?);
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn time(&mut self) -> Option<Timestamp> {
+        let seconds = self.array().map(i64::from_le_bytes)?;
+        Some(Timestamp { seconds, nanoseconds: self.array().map(u32::from_le_bytes)? })
+    }
+
+    fn side(&mut self) -> Option<CacheSide> {
+        let count = self.number()?;
+        // An entry has more bytes than one.
+        if count > self.0.len() as u64 {
+            return None;
+        }
+        let mut files = HashMap::with_capacity(usize::try_from(count).ok()?.min(self.0.len() / 100));
+        for _ in 0..count {
+            let path = ObjectPath::new(self.bytes()?).ok()?;
+            files.insert(path, self.file()?);
+        }
+        Some(CacheSide(files))
+    }
+
+    fn file(&mut self) -> Option<CachedFile> {
+        let number = self.number()?;
+        let born = Some(self.time()?).filter(|born| born.nanoseconds != u32::MAX);
+        let (mtime, ctime) = (self.time()?, self.time()?);
+        let size = self.number()?;
+        let cksum = self.array().map(u16::from_le_bytes)?;
+        let sums = Sums { size, cksum, b3: Digest(self.array()?) };
+        let mut xattrs = Xattrs::new();
+        for _ in 0..self.number()? {
+            xattrs.insert(self.bytes()?.to_vec(), self.bytes()?.to_vec());
+        }
+        Some(CachedFile { file: KnownFile { inode: Inode { number, born }, mtime, ctime, sums }, xattrs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(nanoseconds: u32) -> Timestamp {
+        Timestamp { seconds: 1000, nanoseconds }
+    }
+
+    fn cached(born: Option<Timestamp>) -> CachedFile {
+        let sums = Sums { size: 5, cksum: 7, b3: Digest([9; 32]) };
+        let inode = Inode { number: 77, born };
+        let file = KnownFile { inode, mtime: at(1), ctime: at(2), sums };
+        CachedFile { file, xattrs: [(b"user.a".to_vec(), b"\0x".to_vec())].into() }
+    }
+
+    fn cache() -> StageCache {
+        let mut cache = StageCache::default();
+        let path = |text: &str| ObjectPath::new(text.as_bytes()).unwrap();
+        cache.stage.keep(path("/usr/a"), cached(Some(at(3))), Timestamp::whole(2000));
+        cache.live.keep(path("/usr/b"), cached(None), Timestamp::whole(2000));
+        cache
+    }
+
+    #[test]
+    fn a_cache_comes_back_and_a_damaged_one_is_empty() {
+        let bytes = cache().write();
+        assert_eq!(StageCache::parse(&bytes), cache());
+        assert_eq!(cache().stage.file(b"/usr/a"), Some(&cached(Some(at(3)))));
+        assert_eq!((cache().stage.len(), cache().live.file(b"/usr/a")), (1, None));
+        for length in 0..bytes.len() {
+            assert!(StageCache::parse(&bytes[..length]).stage.is_empty(), "{length}");
+        }
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            assert_eq!(StageCache::parse(&changed), StageCache::default(), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_touched_just_before_is_not_kept() {
+        let mut side = CacheSide::default();
+        let path = ObjectPath::new(b"/usr/a").unwrap();
+        side.keep(path.clone(), cached(None), at(20_000_001));
+        assert!(side.is_empty());
+        side.keep(path, cached(None), at(20_000_002));
+        assert!(!side.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(body: Vec<u8>) {
+            let bytes = [&MAGIC[..], &Digest::of(&body).0, &body].concat();
+            let _ = StageCache::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The files of a stage as values: who it is, what it was copied from, and what a root knows of its stages.
+//!
+//! ```text
+//!  STAGE/.patchadm-stage/   identity   which stage of which root
+//!                           base.*     every object as it was copied or promoted, with its digest
+//!                           cache      files that need not be read again
+//!  ROOT/var/sadm/           patchadm/stages          the stages of the root
+//!                           patch/<ID>/promotion     what a promotion was
+//! ```
+//! Readers have a limit for every length and an error that names the line. They believe a value only if this program
+//! could have written it; that a stage says what its owner wants is so by its nature. Nothing is opened here.
+
+mod base;
+mod base_line;
+mod cache;
+mod error;
+mod identity;
+mod left_out;
+mod name;
+mod places;
+mod promotion;
+mod scope;
+mod stages;
+
+pub use base::{Base, BaseError, BaseHeader, MOST_OBJECTS, objects_digest, write_base};
+pub use base_line::{BaseObject, BaseState};
+pub use cache::{CacheSide, CachedFile, StageCache};
+pub use error::StageFileError;
+pub use identity::StageIdentity;
+pub use left_out::{LeftOut, LeftReason};
+pub use name::{StageId, StageName, StageNameError};
+pub use places::{
+    BASE_OF_NEW, BASES, CACHE, DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, MOUNTS, UNFINISHED,
+    base_name, promotion_record, stages_record,
+};
+pub use promotion::PromotionRecord;
+pub use scope::{Scope, ScopeError, staged_path};
+pub use stages::{ListedStage, StagesRecord};

@@ -1,0 +1,63 @@
+//! The names of the files of a stage, and the places of the records that a root keeps of stages.
+
+use std::fmt::Display;
+
+use patchadm_svr4::package::{ObjectPath, PathError};
+use patchadm_svr4::places;
+
+/// The directory of a stage's own files, at its top; never content.
+pub const DIRECTORY: &[u8] = b".patchadm-stage";
+
+/// The file that is there until a stage is complete.
+pub const UNFINISHED: &[u8] = b"unfinished";
+
+/// The identity of a stage.
+pub const IDENTITY: &[u8] = b"identity";
+
+/// What the name of each base begins with.
+pub const BASES: &[u8] = b"base.";
+
+/// The base that `stage new` writes.
+pub const BASE_OF_NEW: &[u8] = b"base.0";
+
+/// The cache of both sides, which may be removed.
+pub const CACHE: &[u8] = b"cache";
+
+/// The mounts file that was given to `stage new`.
+pub const MOUNTS: &[u8] = b"mounts";
+
+/// The lock of those who promote, refresh or remove a stage.
+pub const LOCK: &[u8] = b"lock";
+
+/// The lock that everybody inside a stage shares.
+pub const INSIDE: &[u8] = b"inside";
+
+/// The largest identity, promotion record or list of stages that is read, in bytes: 1 MiB.
+pub const LONGEST_RECORD: u64 = 1 << 20;
+
+/// Returns the name of the base that the promotion `id` writes.
+pub fn base_name(id: impl Display) -> Vec<u8> {
+    format!("base.{id}").into_bytes()
+}
+
+/// Returns the list of the stages of a root.
+pub fn stages_record() -> ObjectPath {
+    places::stage_list()
+}
+
+/// Returns the record of a promotion; fails if `id` makes no valid path.
+pub fn promotion_record(id: impl Display) -> Result<ObjectPath, PathError> {
+    places::patch(format_args!("{id}/promotion"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_stages_stand_where_the_contract_says() {
+        assert_eq!(stages_record().as_bytes(), b"/var/sadm/patchadm/stages");
+        assert_eq!(promotion_record("web-02").unwrap().as_bytes(), b"/var/sadm/patch/web-02/promotion");
+        assert_eq!(base_name("web-02"), b"base.web-02");
+    }
+}
