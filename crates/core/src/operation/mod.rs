@@ -36,6 +36,7 @@ pub mod session;
 #[cfg(feature = "sign")]
 pub mod signing;
 mod small_file;
+pub mod stages;
 pub mod translate;
 pub mod whose_root;
 
