@@ -157,15 +157,16 @@ fn mounts_on_root(
         },
         missing,
     };
-    let mut mounts: Vec<Mount> =
-        scope.paths().iter().map(|path| of_stage(path, MissingPlace::Refused)).collect();
     make_tmp(stage)?;
+    let mut mounts = Vec::new();
     for directory in working_directories(stage)? {
         let there = stage.tree.resolver().directory_behind(&directory)?;
         if there.is_some() && !scope.contains(&directory) {
             mounts.push(of_stage(&directory, MissingPlace::LeftOut));
         }
     }
+    // On top of them: a staged path may be below /tmp.
+    mounts.extend(scope.paths().iter().map(|path| of_stage(path, MissingPlace::Refused)));
     mounts.extend(own_mounts(start_files, MissingPlace::LeftOut));
     Ok(mounts)
 }
