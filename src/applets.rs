@@ -20,7 +20,8 @@ use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use crate::verbs::complete::COMPLETE;
 use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
-use crate::{as_owner, classic, supervisor, verbs};
+use crate::{as_owner, classic, enclosed, supervisor, verbs};
+use patchadm_core::namespaces::FIRST_PROCESS;
 use patchadm_core::script::SUPERVISOR;
 
 /// A command that has a name of its own.
@@ -60,6 +61,7 @@ const APPLETS: &[Applet] = &[
     verb("update", "apply the patches that a machine lacks", verbs::update::run),
     verb("commit", "give undo data up", verbs::commit::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
+    verb("stage", "build in a copy of parts of a root", verbs::stage::run),
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),
     verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
@@ -96,6 +98,7 @@ const APPLETS: &[Applet] = &[
     hidden("compress", AppletKind::ForScripts, classic::compress::run),
     hidden(COMPLETE, AppletKind::Internal, verbs::complete::run),
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
+    hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 
@@ -125,7 +128,7 @@ const QUERIES: [&str; 19] = [
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     // Records are for everybody to read, whatever the caller's habits; what is private says so itself.
-    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    let umask = rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     // A file that becomes larger than the caller allows is an error of the call that writes it, not the end of the
     // program. Scripts have the signal as it was: a handler is none of theirs. Without it there is only the old end.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
@@ -134,10 +137,13 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
     };
     let mut output = Output::new(program);
-    let in_json = arguments.iter().any(|word| word == "--json").then_some(applet.name);
+    // What follows `--` is said to another command.
+    let mut options = arguments.iter().take_while(|word| *word != "--");
+    let in_json = options.any(|word| word == "--json").then_some(applet.name);
     let result = match Surroundings::read() {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
+            let surroundings = Surroundings { umask: umask.bits(), ..surroundings };
             let mut call = Invocation {
                 name: applet.name,
                 program,

@@ -17,6 +17,7 @@ mod compared;
 mod error;
 mod identity;
 mod left_out;
+mod mounts;
 mod name;
 mod places;
 mod promotion;
@@ -30,9 +31,10 @@ pub use compared::ComparedAttributes;
 pub use error::StageFileError;
 pub use identity::StageIdentity;
 pub use left_out::{LeftOut, LeftReason};
+pub use mounts::{MountWord, MountWordError, parse_mounts};
 pub use name::{StageId, StageName, StageNameError};
 pub use places::{
-    BASE_OF_NEW, BASES, CACHE, DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, MOUNTS, UNFINISHED,
+    BASE_OF_NEW, BASES, CACHE, DIRECTORIES, DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, MOUNTS, UNFINISHED,
     base_name, promotion_record, stages_record,
 };
 pub use promotion::PromotionRecord;
