@@ -70,6 +70,7 @@ const APPLETS: &[Applet] = &[
     #[cfg(feature = "sign")]
     verb("sign", "sign patches", verbs::sign::run),
     #[cfg(feature = "sign")]
+    verb("promote", "make live what a stage has, as a patch that can be backed out", verbs::promote::run),
     verb("publish", "put patches into a depot", verbs::publish::run),
     #[cfg(feature = "sign")]
     verb("depot", "index a directory of patches, or check a depot", verbs::depot::run),

@@ -1,8 +1,11 @@
 //! `patchadm stage`: copies of parts of a root in which software is built; a file for each thing that is done with one.
 
 mod drop;
+mod ends;
 mod enter;
 mod refused;
+
+pub(super) use ends::stage_failed;
 
 use crate::arguments::{one_of, parse};
 use crate::call::{Invocation, RunCommand, place_of_name};
@@ -31,7 +34,8 @@ struct StageArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let place = place_of_name(&call.arguments).filter(|_| !call.is_asked_for_options);
     let action = place.and_then(|place| {
-        let (_, work) = ACTIONS.iter().find(|(word, _)| call.arguments.get(place).is_some_and(|said| said == word))?;
+        let (_, work) =
+            ACTIONS.iter().find(|(word, _)| call.arguments.get(place).is_some_and(|said| said == word))?;
         Some((place, work))
     });
     if let Some((place, work)) = action {
