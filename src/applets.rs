@@ -60,6 +60,7 @@ const APPLETS: &[Applet] = &[
     verb("update", "apply the patches that a machine lacks", verbs::update::run),
     verb("commit", "give undo data up", verbs::commit::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
+    verb("stage", "build in a copy of parts of a root", verbs::stage::run),
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),
     verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
@@ -100,7 +101,7 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 19] = [
+const QUERIES: [&str; 20] = [
     "analyze",
     "diff",
     "files",
@@ -114,6 +115,7 @@ const QUERIES: [&str; 19] = [
     "explain",
     "help",
     "completions",
+    "stage list",
     "pkginfo",
     "pkgparam",
     "pkgproto",
@@ -134,7 +136,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
     };
     let mut output = Output::new(program);
-    let in_json = arguments.iter().any(|word| word == "--json").then_some(applet.name);
+    let mut in_json = arguments.iter().any(|word| word == "--json").then_some(applet.name);
     let result = match Surroundings::read() {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
@@ -151,6 +153,8 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             let result =
                 guarded(|| (applet.run)(&mut call)?.print(call.name, call.in_json, &mut call.output));
             output = call.output;
+            // An action of a verb has a name of its own.
+            in_json = in_json.map(|_| call.name);
             result
         }
     };

@@ -31,6 +31,7 @@ pub(crate) mod remove;
 pub(crate) mod show;
 #[cfg(feature = "sign")]
 pub(crate) mod sign;
+pub(crate) mod stage;
 pub(crate) mod undo;
 pub(crate) mod update;
 pub(crate) mod verify;

@@ -1,0 +1,44 @@
+//! `patchadm stage`: copies of parts of a root in which software is built; a file for each thing that is done with one.
+
+mod ends;
+mod list;
+mod new;
+
+use crate::arguments::{one_of, parse};
+use crate::call::{Invocation, RunCommand, place_of_name};
+use crate::reply::{Reply, Stop};
+use crate::verbs::options::VerbOptions;
+
+const USAGE: &str = "patchadm [-R root] stage new|list [ARGUMENT...]";
+
+/// What is done with a stage: the word for it, and the work.
+const ACTIONS: [(&str, RunCommand); 2] = [("new", new::run), ("list", list::run)];
+
+/// Build software in a copy of parts of a root: what it can be asked is told by `patchadm stage ACTION --help`
+#[derive(clap::Parser)]
+struct StageArgs {
+    #[command(flatten)]
+    _common: VerbOptions,
+    /// What to do: new or list
+    #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
+    _action: Option<RunCommand>,
+    /// The stage: a directory or a name
+    #[arg(value_name = "STAGE")]
+    _stage: Option<std::path::PathBuf>,
+}
+
+/// Runs the verb: each action has arguments of its own.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let place = place_of_name(&call.arguments).filter(|_| !call.is_asked_for_options);
+    let action = place.and_then(|place| {
+        let said = call.arguments.get(place)?;
+        let (_, work) = ACTIONS.iter().find(|(word, _)| said == word)?;
+        Some((place, work))
+    });
+    if let Some((place, work)) = action {
+        call.arguments.remove(place);
+        return work(call);
+    }
+    let _: StageArgs = parse(call, USAGE)?;
+    Err(Stop::Usage { message: "it is not said what to do with the stage".to_owned(), usage: USAGE }.into())
+}
