@@ -221,6 +221,10 @@ mod process_limits;
 mod producer;
 /// How far a command is, and Ctrl-C while it is at work.
 mod progress;
+/// Stages that go live.
+mod promote;
+/// Real releases that go live from a stage.
+mod promote_cases;
 /// Prototypes that others wrote.
 mod prototypes;
 /// Patches that enter a depot.
