@@ -225,6 +225,8 @@ mod progress;
 mod promote;
 /// Real releases that go live from a stage.
 mod promote_cases;
+/// Random changes of both trees, held against the table of the three-way rule.
+mod promote_model;
 /// Prototypes that others wrote.
 mod prototypes;
 /// Patches that enter a depot.
