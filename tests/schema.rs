@@ -39,8 +39,9 @@ struct Rule<'s> {
 }
 
 impl<'s> Rule<'s> {
+    /// The schema of a command; the name of an action of a verb has a hyphen in that of its file.
     fn of_command(command: &str) -> Option<Rule<'static>> {
-        let (file, part) = schemas().get_key_value(&format!("{command}.json"))?;
+        let (file, part) = schemas().get_key_value(&format!("{}.json", command.replace(' ', "-")))?;
         Some(Rule { file, part })
     }
 

@@ -286,6 +286,8 @@ mod showrev;
 mod signatures;
 /// Directories where packages wait.
 mod spool;
+/// Directories of a root copied into a stage.
+mod stage_new;
 /// What others put where a stage could be.
 mod stage_strays;
 /// Class action scripts for systems that bring none.
