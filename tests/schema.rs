@@ -200,6 +200,8 @@ fn causes(code: u64, command: &str) -> BTreeSet<String> {
 
 fn explained(code: u64, command: &str) -> BTreeSet<String> {
     let mut explain = Command::new(env!("CARGO_BIN_EXE_patchadm"));
+    // The codes of an action are those of its verb.
+    let command = command.split(' ').next().unwrap();
     let printed = explain.args(["explain", "--json", &code.to_string(), command]).output().unwrap().stdout;
     let document: Value = serde_json::from_slice(&printed).unwrap();
     let meanings = document["meanings"].as_array().into_iter().flatten();
