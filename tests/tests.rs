@@ -286,6 +286,8 @@ mod showrev;
 mod signatures;
 /// Directories where packages wait.
 mod spool;
+/// A command in a stage, and the removal of one.
+mod stage_enter;
 /// What others put where a stage could be.
 mod stage_strays;
 /// Class action scripts for systems that bring none.
