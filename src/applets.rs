@@ -70,6 +70,7 @@ const APPLETS: &[Applet] = &[
     #[cfg(feature = "sign")]
     verb("sign", "sign patches", verbs::sign::run),
     #[cfg(feature = "sign")]
+    verb("promote", "make live what a stage has, as a patch that can be backed out", verbs::promote::run),
     verb("publish", "put patches into a depot", verbs::publish::run),
     #[cfg(feature = "sign")]
     verb("depot", "index a directory of patches, or check a depot", verbs::depot::run),
@@ -103,7 +104,7 @@ const APPLETS: &[Applet] = &[
 ];
 
 /// The commands that only ask: nothing is changed or made by them.
-const QUERIES: [&str; 19] = [
+const QUERIES: [&str; 20] = [
     "analyze",
     "diff",
     "files",
@@ -117,6 +118,7 @@ const QUERIES: [&str; 19] = [
     "explain",
     "help",
     "completions",
+    "stage list",
     "pkginfo",
     "pkgparam",
     "pkgproto",
@@ -139,7 +141,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let mut output = Output::new(program);
     // What follows `--` is said to another command.
     let mut options = arguments.iter().take_while(|word| *word != "--");
-    let in_json = options.any(|word| word == "--json").then_some(applet.name);
+    let mut in_json = options.any(|word| word == "--json").then_some(applet.name);
     let result = match Surroundings::read() {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
@@ -157,6 +159,8 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
             let result =
                 guarded(|| (applet.run)(&mut call)?.print(call.name, call.in_json, &mut call.output));
             output = call.output;
+            // An action of a verb has a name of its own.
+            in_json = in_json.map(|_| call.name);
             result
         }
     };

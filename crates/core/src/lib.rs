@@ -107,6 +107,7 @@ pub mod script;
 pub mod sign;
 pub mod source;
 pub mod stage;
+pub mod three_way;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 #[cfg(test)]

@@ -34,6 +34,11 @@ impl WritableFile {
         &self.path
     }
 
+    /// Returns the root it belongs to.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// Tells whether owners can be set, because the caller is the superuser.
     pub fn is_privileged(&self) -> bool {
         self.root.is_privileged()

@@ -160,8 +160,13 @@ impl Lock {
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
             return Ok(false);
         };
-        match dir.open_regular(NAME) {
-            Ok(file) => held_by_others(&file).map_err(|errno| dir.error("ask for the lock of", NAME, errno)),
+        Self::is_file_held(&dir, NAME)
+    }
+
+    /// Tells whether another process holds the lock represented by the file `name` of a directory, alone or with others.
+    pub fn is_file_held(dir: &Dir, name: &[u8]) -> Result<bool, RootError> {
+        match dir.open_regular(name) {
+            Ok(file) => held_by_others(&file).map_err(|errno| dir.error("ask for the lock of", name, errno)),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }

@@ -56,6 +56,11 @@ pub fn is_setting(path: &ObjectPath) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
+/// Tells whether a path is a record or a setting: nothing is delivered, copied or taken there.
+pub fn is_reserved(path: &ObjectPath) -> bool {
+    is_record(path) || is_setting(path)
+}
+
 /// Makes a path of a constant or of a valid package name.
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
@@ -94,6 +99,11 @@ pub fn depots() -> ObjectPath {
 /// Returns the list of the stages that were made of the root, by which they are found.
 pub fn stage_list() -> ObjectPath {
     fixed("/var/sadm/patchadm/stages")
+}
+
+/// Returns the identity of a stage, which a root has that is one.
+pub fn stage_identity() -> ObjectPath {
+    fixed("/.patchadm-stage/identity")
 }
 
 /// Returns the directory of `contents` and the lock.

@@ -27,7 +27,8 @@ pub(super) fn copy_of(file: impl AsFd) -> Result<OwnedFd, Errno> {
 pub(super) fn copy_of_host(below: &OsStr, path: &OsStr) -> Result<OwnedFd, EnclosureError> {
     let shown = || std::path::Path::new(below).join(path.to_string_lossy().trim_start_matches('/'));
     let failed = |error: &dyn Display| EnclosureError::failed("mount", shown().display(), error);
-    let opened = rustix::fs::openat(CWD, below, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let opened =
+        rustix::fs::openat(CWD, below, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let file = opened.and_then(|below| open_inside(below, path)).map_err(|errno| failed(&errno))?;
     let file = file.ok_or_else(|| failed(&Errno::NOENT))?;
     copy_of(&file).map_err(|errno| failed(&errno))
@@ -41,7 +42,8 @@ pub(super) fn attach(copy: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
 
 /// Makes a mount of the tree `top`, and all that stand on it, read-only. What else they forbid stays forbidden.
 pub(super) fn make_read_only(top: &OwnedFd, mount: u64) -> Result<(), EnclosureError> {
-    let table = MountTable::read().map_err(|error| EnclosureError::failed("read", "/proc/self/mountinfo", error))?;
+    let table =
+        MountTable::read().map_err(|error| EnclosureError::failed("read", "/proc/self/mountinfo", error))?;
     for entry in table.tree_of(mount) {
         let point = OsStr::from_bytes(&entry.point);
         let file = match open_inside(top, point) {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::answers::{FirstAnswer, FirstOrder};
-use super::enclosure::{Enclosure, EnclosedCommand};
+use super::enclosure::{EnclosedCommand, Enclosure};
 use super::failure::{EnclosureError, EnclosureNote};
 use super::followed_signals::FollowedSignals;
 use super::reaping::{CommandState, EnclosedProcess};
@@ -58,7 +58,8 @@ fn prepare(
     let mut locks = Vec::new();
     for lock in &enclosure.locks {
         let dir = Dir::of_host(Path::new(&lock.directory));
-        let held = dir.map_err(Into::into).and_then(|dir| Lock::share_file(&dir, lock.name.as_encoded_bytes()));
+        let held =
+            dir.map_err(Into::into).and_then(|dir| Lock::share_file(&dir, lock.name.as_encoded_bytes()));
         locks.push(held.map_err(|error| EnclosureError::Failed(error.to_string()))?);
     }
     let notes = tree::enter(enclosure, is_superuser)?;

@@ -36,7 +36,7 @@ mod supervisor;
 mod terminal;
 mod tree;
 
-pub use enclosure::{Access, Enclosure, EnclosedCommand, HeldLock, MissingPlace, Mount, MountSource};
+pub use enclosure::{Access, EnclosedCommand, Enclosure, HeldLock, MissingPlace, Mount, MountSource};
 pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
 pub use first_process::serve;
 pub use supervisor::enclose;

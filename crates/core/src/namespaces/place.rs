@@ -38,7 +38,9 @@ pub(super) fn open_inside(top: impl AsFd, place: &OsStr) -> Result<Option<OwnedF
 
 /// Finds a place inside the tree.
 pub(super) fn find(top: &OwnedFd, place: &OsStr) -> Result<Option<FoundPlace>, EnclosureError> {
-    let failed = |error: &dyn std::fmt::Display| EnclosureError::failed("find the mount point", place.display(), error);
+    let failed = |error: &dyn std::fmt::Display| {
+        EnclosureError::failed("find the mount point", place.display(), error)
+    };
     let Some(fd) = open_inside(top, place).map_err(|errno| failed(&errno))? else { return Ok(None) };
     let path = std::fs::read_link(path_of(&fd)).map_err(|error| failed(&error))?.into_os_string();
     Ok(Some(FoundPlace { fd, path }))
@@ -56,9 +58,15 @@ pub(super) fn mount_of(fd: &OwnedFd) -> Result<u64, EnclosureError> {
 }
 
 /// Makes a place that is missing, a directory or an empty file. Only on one of the mounts `own` anything is made.
-pub(super) fn make(top: &OwnedFd, place: &OsStr, is_directory: bool, own: &[u64]) -> Result<(), EnclosureError> {
+pub(super) fn make(
+    top: &OwnedFd,
+    place: &OsStr,
+    is_directory: bool,
+    own: &[u64],
+) -> Result<(), EnclosureError> {
     let shown = || place.display().to_string();
-    let refused = |reason: &dyn std::fmt::Display| EnclosureError::failed("make the mount point", shown(), reason);
+    let refused =
+        |reason: &dyn std::fmt::Display| EnclosureError::failed("make the mount point", shown(), reason);
     let (above, names) = nearest(top, place).map_err(|errno| refused(&errno))?;
     if !own.contains(&mount_of(&above)?) {
         return Err(refused(&"it is missing, and this part of the tree is read-only"));

@@ -86,7 +86,11 @@ impl EnclosedProcess {
 
     /// Sends the command a signal, with the rest of its group. One that has ended needs none.
     pub(super) fn signal(&self, signal: Signal) {
-        let _ = if self.leads_group { kill_process_group(self.pid, signal) } else { kill_process(self.pid, signal) };
+        let _ = if self.leads_group {
+            kill_process_group(self.pid, signal)
+        } else {
+            kill_process(self.pid, signal)
+        };
     }
 
     /// Waits for whatever has ended, without a pause, and returns what became of the command.

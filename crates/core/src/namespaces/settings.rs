@@ -21,7 +21,8 @@ const FORBIDDING: [(&str, &str, bool); 5] = [
 
 /// Returns the error of a call that the kernel refused: with the setting that forbids it, if one is found.
 pub(super) fn refusal(call: &str, errno: Errno, is_superuser: bool) -> EnclosureError {
-    let is_about_rights = [Errno::PERM, Errno::ACCESS, Errno::NOSPC, Errno::INVAL, Errno::NOSYS].contains(&errno);
+    let is_about_rights =
+        [Errno::PERM, Errno::ACCESS, Errno::NOSPC, Errno::INVAL, Errno::NOSYS].contains(&errno);
     if !is_about_rights {
         return EnclosureError::Failed(format!("{call}: {errno}"));
     }
@@ -36,10 +37,12 @@ pub(super) fn refusal(call: &str, errno: Errno, is_superuser: bool) -> Enclosure
 
 /// Returns the setting that forbids namespaces, with its value.
 fn forbidding_setting(settings: &Path, is_superuser: bool) -> Option<String> {
-    FORBIDDING.iter().filter(|(.., is_for_users)| !is_superuser || !is_for_users).find_map(|(name, value, _)| {
-        let text = std::fs::read_to_string(settings.join(name.replace('.', "/"))).ok()?;
-        (text.trim() == *value).then(|| format!("the setting {name} is {value}"))
-    })
+    FORBIDDING.iter().filter(|(.., is_for_users)| !is_superuser || !is_for_users).find_map(
+        |(name, value, _)| {
+            let text = std::fs::read_to_string(settings.join(name.replace('.', "/"))).ok()?;
+            (text.trim() == *value).then(|| format!("the setting {name} is {value}"))
+        },
+    )
 }
 
 #[cfg(test)]

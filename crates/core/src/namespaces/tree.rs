@@ -99,7 +99,13 @@ impl TreeBuilder {
             }
         }
         let place = found.ok_or_else(|| EnclosureError::failed("mount", named.display(), Errno::NOENT))?;
-        let words = |path: &OsStr| path.to_string_lossy().split('/').filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let words = |path: &OsStr| {
+            path.to_string_lossy()
+                .split('/')
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         if words(named) != words(&place.path) {
             let (named, meant) = (named.display().to_string(), place.path.display().to_string());
             self.notes.push(EnclosureNote::Link { named, meant });
@@ -148,7 +154,10 @@ impl TreeBuilder {
             // What the caller cannot reach, nobody inside can see.
             if let Ok(Some(file)) = open_inside(&self.top, &point) {
                 let copy = copy_of(&file);
-                kept.push((point.clone(), copy.map_err(|errno| EnclosureError::failed("mount", point.display(), errno))?));
+                kept.push((
+                    point.clone(),
+                    copy.map_err(|errno| EnclosureError::failed("mount", point.display(), errno))?,
+                ));
             }
         }
         Ok(kept)
@@ -156,7 +165,8 @@ impl TreeBuilder {
 
     /// Makes the tree the `/` of this process; what it saw before is gone.
     fn become_root(self) -> Result<Vec<EnclosureNote>, EnclosureError> {
-        let failed = |errno: Errno| EnclosureError::Failed(format!("cannot enter the tree: pivot_root: {errno}"));
+        let failed =
+            |errno: Errno| EnclosureError::Failed(format!("cannot enter the tree: pivot_root: {errno}"));
         rustix::process::fchdir(&self.top).map_err(failed)?;
         // The old root then stands on the new one, under the same name.
         rustix::process::pivot_root(".", ".").map_err(failed)?;

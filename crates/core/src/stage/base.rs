@@ -77,6 +77,9 @@ pub enum BaseError {
     /// A line is not as this program writes it.
     #[error(transparent)]
     Line(#[from] StageFileError),
+    /// It is the base of another stage.
+    #[error("it is of another stage, {0}")]
+    OtherStage(StageId),
     /// It has more objects than are read, or than there is memory for.
     #[error("it has {0} objects, more than can be read")]
     TooLarge(u64),

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_mounts_file_has_comments_and_a_fault_has_its_line() {
-        let mounts = parse_mounts(b"# of the host\n/usr/pkgsrc  # the sources\n\n rw:/home/build:/src \n").unwrap();
+        let mounts =
+            parse_mounts(b"# of the host\n/usr/pkgsrc  # the sources\n\n rw:/home/build:/src \n").unwrap();
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[1].place, "/src");
         assert_eq!(parse_mounts(b"/a\n\nb\n").unwrap_err().line, 3);

@@ -14,6 +14,7 @@ use patchadm_changeset::format::outside_path::OutsidePath;
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst, rule};
+use patchadm_svr4::places;
 
 pub use patchadm_changeset::outside::OutsideAccess;
 
@@ -55,11 +56,21 @@ pub(super) fn check(
     if !rule::holds("remote.path", place.is_some()) {
         return Err(refused("that is no place of an undo archive of this patch and package"));
     }
+    if is_stage(root) {
+        return Err(refused("it is outside the stage, in which nothing of the root's is taken back"));
+    }
     let is_vouched = outside.is_trusted || is_own(root) || outside.is_named(path) || is_bound(line, path);
     if !rule::holds("remote.directory", is_vouched) {
         return Err(refused("only a file of the root says that it is there"));
     }
     Ok(())
+}
+
+/// Tells whether a root is a stage of another one, whose records came along.
+fn is_stage(root: &Root) -> bool {
+    let identity = places::stage_identity();
+    let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root));
+    own.ok().flatten().is_some_and(|own| own.look(identity.name()).is_ok_and(|seen| seen.is_some()))
 }
 
 /// Tells whether an archive on the host, to which a root led, may be removed after use: if the line of its patch

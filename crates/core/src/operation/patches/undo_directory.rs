@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::operation::failure::Failure;
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{ObjectPath, rule};
+use patchadm_svr4::places;
 
 /// Checks a directory in which archives are to be made: it is there, the caller can write to it, and nobody else can.
 pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Result<(), Failure> {
@@ -22,6 +23,22 @@ pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Res
 pub(in crate::operation) fn must_be_private(host: &Root, directory: &[u8]) -> Result<(), Failure> {
     let directory = Path::new(OsStr::from_bytes(if directory.is_empty() { b"/" } else { directory }));
     must_be_of_its_owner(&open(host, directory)?, directory)
+}
+
+/// Refuses a directory outside a root that is a stage: what is applied there must be backed out by what is in it, also
+/// when it is live.
+pub(in crate::operation) fn must_be_inside_stage(root: &Root, directory: &Path) -> Result<(), Failure> {
+    let identity = places::stage_identity();
+    let own = root.dir_if_there(&identity.parent().unwrap_or_else(ObjectPath::root))?;
+    if !own.is_some_and(|own| own.look(identity.name()).is_ok_and(|seen| seen.is_some())) {
+        return Ok(());
+    }
+    let is_inside = Root::open(directory)?.physical_path()?.starts_with(root.physical_path()?);
+    if is_inside {
+        Ok(())
+    } else {
+        Err(wrong(directory, "is outside the stage, whose undo data stays in it"))
+    }
 }
 
 fn open(host: &Root, directory: &Path) -> Result<Dir, Failure> {

@@ -142,11 +142,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = stage_in(dir.path());
         let stage = dir.path().join("jail");
-        let inside = Lock::share_file(&Dir::of_host(&stage.join(".patchadm-stage")).unwrap(), INSIDE).unwrap();
+        let inside =
+            Lock::share_file(&Dir::of_host(&stage.join(".patchadm-stage")).unwrap(), INSIDE).unwrap();
         for force in [false, true] {
             assert!(matches!(drop_stage(&root, &stage, force), Err(DropError::InUse { .. })));
         }
-        assert!(stage.join("usr/pkg/link").is_symlink() && !stage.join(".patchadm-stage/unfinished").exists());
+        assert!(
+            stage.join("usr/pkg/link").is_symlink() && !stage.join(".patchadm-stage/unfinished").exists()
+        );
         drop(inside);
         drop_stage(&root, &stage, false).unwrap();
     }

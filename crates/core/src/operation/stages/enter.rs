@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use super::found::{FoundStage, StageFault, find_stage};
 use super::shell::ShellCall;
 use crate::namespaces::{
-    Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, HeldLock, MissingPlace, Mount,
-    MountSource, enclose,
+    Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, HeldLock, MissingPlace,
+    Mount, MountSource, enclose,
 };
 use crate::operation::small_file::read_small;
 use crate::stage::{
-    BASE_OF_NEW, BaseHeader, DIRECTORIES, DIRECTORY, INSIDE, LONGEST_RECORD, MOUNTS, MountWord, Scope, StageFileError,
-    parse_mounts, staged_path,
+    BASE_OF_NEW, BaseHeader, DIRECTORIES, DIRECTORY, INSIDE, LONGEST_RECORD, MOUNTS, MountWord, Scope,
+    StageFileError, parse_mounts, staged_path,
 };
 use patchadm_rootfs::{Lock, LockError, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -91,7 +91,10 @@ impl From<RootError> for EnterError {
 /// Runs a command in a stage and returns its end. `tell` receives what the user should know before it starts.
 ///
 /// For a process that does nothing else afterwards: see [`enclose`].
-pub fn enter_stage(request: EnterRequest<'_>, tell: impl FnMut(&EnclosureNote)) -> Result<EnclosureEnd, EnterError> {
+pub fn enter_stage(
+    request: EnterRequest<'_>,
+    tell: impl FnMut(&EnclosureNote),
+) -> Result<EnclosureEnd, EnterError> {
     let stage = find_stage(request.root, request.stage)?;
     stage.identity_of(request.root)?;
     // Held to the end, beside the one that the first process inside has.

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::stage::{
-    DIRECTORY, IDENTITY, LONGEST_RECORD, ListedStage, StageFileError, StageIdentity, StagesRecord, UNFINISHED,
-    stages_record,
+    DIRECTORY, IDENTITY, LONGEST_RECORD, ListedStage, StageFileError, StageIdentity, StagesRecord,
+    UNFINISHED, stages_record,
 };
 use patchadm_changeset::records::marker;
 use patchadm_rootfs::{Dir, Root, RootError};

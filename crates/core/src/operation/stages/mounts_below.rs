@@ -20,7 +20,10 @@ pub(super) fn mount_below(directory: &Path) -> Option<String> {
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let process = entry.path();
         let is_process = entry.file_name().as_bytes().iter().all(u8::is_ascii_digit);
-        if is_process && namespace(&process).is_some_and(|found| seen.insert(found)) && sees(&process, directory) {
+        if is_process
+            && namespace(&process).is_some_and(|found| seen.insert(found))
+            && sees(&process, directory)
+        {
             if let Some(point) = point_below(&process, directory) {
                 let number = entry.file_name();
                 return Some(format!("{} for process {}", point.display(), number.display()));
@@ -51,7 +54,8 @@ fn point_below(process: &Path, directory: &Path) -> Option<PathBuf> {
 
 /// The mount points of a table, in the form of proc(5) `mountinfo`.
 fn points(table: &[u8]) -> impl Iterator<Item = PathBuf> {
-    let fields = table.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
+    let fields =
+        table.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
     fields.map(|field| PathBuf::from(OsStr::from_bytes(&unescape(field))))
 }
 

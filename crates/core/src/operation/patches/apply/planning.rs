@@ -47,6 +47,7 @@ pub(super) fn plan_against(
     let options = ApplyOptions { answers, ..input.options.clone() };
     if let Some(directory) = &options.undo_dir {
         undo_directory::must_be_usable(&input.ground.host, directory)?;
+        undo_directory::must_be_inside_stage(&input.ground.root, directory)?;
     }
     let applied = applied.as_ref().map_err(Clone::clone);
     Ok(apply(image, inventory, applied, &input.ground.policy, &options, input.now)?)

@@ -1,0 +1,376 @@
+//! Objects of a root copied into a stage, each with all its attributes, and digested while they are copied.
+//!
+//! Files share their blocks with the live ones where the file system can (a write to either then parts them), never their
+//! inode. Names of one object stay names of one object. Directories are private until everything is in them. What
+//! changes while it is copied is an error.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::attributes::{Attributes, CopiedObject};
+use super::error::StageError;
+use super::tree::{TreeObject, directory_of, key, known_files, link_groups};
+use super::walk::{MetObject, Walk, live_file};
+use crate::stage::{CacheSide, CachedFile};
+use patchadm_rootfs::{
+    Dir, FileType, KnownFile, Live, LiveKind, ObjectStatus, Root, SpecialFile, Summing, Sums, Timestamp,
+    WritableFile, side_by_side,
+};
+use patchadm_svr4::package::{Mode, ObjectPath};
+
+/// Objects that a thread takes at once.
+const PIECE: usize = 32;
+
+/// Bytes read at once, of which those that are all zero become a hole.
+const BUFFER: usize = 1 << 17;
+
+/// Copies objects from a root to the same paths of a stage.
+pub(super) struct Copier<'a> {
+    pub(super) root: &'a Root,
+    pub(super) stage: &'a Root,
+    pub(super) interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    /// Whether every copy could be given all owners and attributes so far.
+    pub(super) is_whole: AtomicBool,
+}
+
+/// What was copied.
+#[derive(Default)]
+pub(super) struct Copied {
+    /// The objects as they are in the root, sorted by path.
+    pub(super) objects: Vec<TreeObject>,
+    /// The copies of files.
+    copies: Vec<(ObjectPath, CachedFile)>,
+    /// Bytes of files, each file once.
+    pub(super) bytes: u64,
+    /// Files that share their blocks with the live ones.
+    pub(super) reflinked: u64,
+}
+
+/// One object that was copied.
+struct CopiedOne {
+    live: Live,
+    /// A file's copy.
+    copy: Option<ObjectStatus>,
+    is_reflinked: bool,
+}
+
+impl Copied {
+    /// Returns what a cache keeps of the live files, which were read after the moment `since`.
+    pub(super) fn known_files(&self, since: Timestamp) -> CacheSide {
+        known_files(&self.objects, since)
+    }
+
+    /// Returns what a cache keeps of the copies: those that nobody touched since shortly before the moment `since`.
+    pub(super) fn known_copies(&self, since: Timestamp) -> CacheSide {
+        let mut side = CacheSide::default();
+        for (path, copy) in &self.copies {
+            side.keep(path.clone(), copy.clone(), since);
+        }
+        side
+    }
+}
+
+impl Copier<'_> {
+    /// Copies what a walk through the root met. The directories above are there.
+    pub(super) fn copy(&self, walk: Walk) -> Result<Copied, StageError> {
+        let groups = link_groups(&walk.met);
+        self.make_directories(&walk.met)?;
+        let mut firsts = HashMap::new();
+        let mut linked = Vec::new();
+        let mut alone = Vec::new();
+        for (at, met) in walk.met.iter().enumerate() {
+            if met.status.file_type == FileType::Directory {
+                continue;
+            }
+            if !groups.contains_key(&key(&met.status)) || firsts.insert(key(&met.status), at).is_none() {
+                alone.push(at);
+            } else {
+                linked.push(at);
+            }
+        }
+        // The first name of each object is the one that is copied.
+        let mut first_of = HashMap::new();
+        for &at in &alone {
+            if let Some(met) = walk.met.get(at) {
+                first_of.insert(key(&met.status), at);
+            }
+        }
+        let mut done: HashMap<usize, CopiedOne> = self.copy_pieces(&walk.met, &alone)?;
+        for &at in &linked {
+            self.link(&walk.met, at, &first_of, &mut done)?;
+        }
+        self.finish_directories(&walk.met)?;
+        self.collect(walk, done, &groups, &linked)
+    }
+
+    fn copy_pieces(
+        &self,
+        met: &[MetObject],
+        alone: &[usize],
+    ) -> Result<HashMap<usize, CopiedOne>, StageError> {
+        let pieces: Vec<&[usize]> = alone.chunks(PIECE).collect();
+        let copied = side_by_side(self.root.workers(), pieces.len(), || {
+            let mut hands =
+                PieceCopier { copier: self, from: None, to: None, buffer: vec![0; BUFFER], clones_not: None };
+            let pieces = &pieces;
+            move |piece: usize| {
+                let piece = pieces.get(piece).copied().unwrap_or_default();
+                let met = piece.iter().filter_map(|&at| Some((at, met.get(at)?)));
+                met.map(|(at, met)| Ok((at, hands.object(met)?))).collect::<Result<Vec<_>, StageError>>()
+            }
+        });
+        let copied = copied.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(copied.into_iter().flatten().collect())
+    }
+
+    /// Makes a copy's other name.
+    fn link(
+        &self,
+        met: &[MetObject],
+        at: usize,
+        first_of: &HashMap<((u32, u32), u64), usize>,
+        done: &mut HashMap<usize, CopiedOne>,
+    ) -> Result<(), StageError> {
+        let first = met.get(at).and_then(|other| first_of.get(&key(&other.status)));
+        let (Some(other), Some(&first_at)) = (met.get(at), first) else { return Ok(()) };
+        let Some(first) = met.get(first_at) else { return Ok(()) };
+        let from = self.stage.dir(&parent(&first.path))?;
+        self.stage.dir(&parent(&other.path))?.make_link(other.path.name(), &from, first.path.name())?;
+        if let Some(one) = done.get(&first_at) {
+            let one = CopiedOne { live: one.live.clone(), copy: one.copy.clone(), is_reflinked: false };
+            done.insert(at, one);
+        }
+        Ok(())
+    }
+
+    fn collect(
+        &self,
+        walk: Walk,
+        mut done: HashMap<usize, CopiedOne>,
+        groups: &HashMap<((u32, u32), u64), u32>,
+        linked: &[usize],
+    ) -> Result<Copied, StageError> {
+        let mut copied = Copied::default();
+        let linked: std::collections::HashSet<usize> = linked.iter().copied().collect();
+        for (at, met) in walk.met.into_iter().enumerate() {
+            let group = groups.get(&key(&met.status)).copied();
+            let one = match done.remove(&at) {
+                Some(one) => one,
+                None => {
+                    let live = met.live.ok_or_else(|| StageError::Changing(self.root.show(&met.path)))?;
+                    CopiedOne { live, copy: None, is_reflinked: false }
+                }
+            };
+            if !linked.contains(&at) {
+                copied.bytes += one.live.size().unwrap_or(0);
+            }
+            copied.reflinked += u64::from(one.is_reflinked);
+            if let (Some(copy), LiveKind::Regular { size, b3, cksum }) = (&one.copy, &one.live.kind) {
+                let sums = Sums { size: *size, cksum: *cksum, b3: *b3 };
+                let file = KnownFile { inode: copy.inode, mtime: copy.mtime, ctime: copy.ctime, sums };
+                let kept = CachedFile { file, xattrs: one.live.xattrs.clone() };
+                copied.copies.push((met.path.clone(), kept));
+            }
+            copied.objects.push(TreeObject { path: met.path, live: one.live, group });
+        }
+        Ok(copied)
+    }
+
+    fn make_directories(&self, met: &[MetObject]) -> Result<(), StageError> {
+        let mut open = None;
+        for met in met.iter().filter(|met| met.status.file_type == FileType::Directory) {
+            let above = directory_of(self.stage, &mut open, &met.path)?;
+            match above.make_dir(met.path.name(), Mode::of(0o700)) {
+                // A directory above several staged paths, or of the records, may be there.
+                Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {}
+                made => drop(made?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives directories their attributes, those below others first.
+    fn finish_directories(&self, met: &[MetObject]) -> Result<(), StageError> {
+        let mut open = None;
+        for met in met.iter().rev().filter(|met| met.status.file_type == FileType::Directory) {
+            let xattrs = met.live.as_ref().map(|live| live.xattrs.clone()).unwrap_or_default();
+            let above = directory_of(self.stage, &mut open, &met.path)?;
+            self.give(above, met, &xattrs)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the attributes of an object to its copy, which has a name already.
+    fn give(&self, above: &Dir, met: &MetObject, xattrs: &patchadm_rootfs::Xattrs) -> Result<(), StageError> {
+        let name = met.path.name();
+        let made = above.look(name)?.ok_or_else(|| StageError::Changing(self.stage.show(&met.path)))?;
+        let has_mode = met.status.file_type != FileType::Symlink;
+        let attributes = Attributes { status: &met.status, xattrs, has_mode };
+        self.note(CopiedObject::Name(above, name).give(&attributes, &made)?);
+        Ok(())
+    }
+
+    fn note(&self, is_whole: bool) {
+        if !is_whole {
+            self.is_whole.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the directories above a path of the stage, as they are in the root.
+    pub(super) fn make_way(&self, path: &ObjectPath) -> Result<(), StageError> {
+        let mut above: Vec<ObjectPath> =
+            path.ancestors().filter(|above| !above.relative().is_empty()).collect();
+        above.reverse();
+        for path in above {
+            let place = self.stage.dir(&parent(&path))?;
+            match place.make_dir(path.name(), Mode::of(0o755)) {
+                Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => continue,
+                made => drop(made?),
+            }
+            let source = self.root.dir_if_there(&parent(&path))?;
+            let status = source.as_ref().map(|source| source.look(path.name())).transpose()?.flatten();
+            if let (Some(source), Some(status)) = (source, status)
+                && status.file_type == FileType::Directory
+            {
+                let xattrs = source.xattrs(path.name())?;
+                self.give(&place, &MetObject { path, status, live: None }, &xattrs)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Copier<'_> {
+    /// Makes a directory that programs work in: as it is in the root, else for everybody where it is one for temporary
+    /// files. What the stage has there already stays.
+    pub(super) fn make_working_directory(&self, path: &ObjectPath) -> Result<(), StageError> {
+        self.make_way(path)?;
+        let place = self.stage.dir(&parent(path))?;
+        let mode = if path.name() == b"tmp" { 0o1777 } else { 0o755 };
+        match place.make_dir(path.name(), Mode::of(mode)) {
+            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => return Ok(()),
+            made => drop(made?),
+        }
+        let source = self.root.resolver().locate_dir(&parent(path))?;
+        let source = self.root.dir_if_there(&source)?;
+        let status = source.as_ref().map(|source| source.look(path.name())).transpose()?.flatten();
+        match (source, status) {
+            (Some(source), Some(status)) if status.file_type == FileType::Directory => {
+                let xattrs = source.xattrs(path.name())?;
+                self.give(&place, &MetObject { path: path.clone(), status, live: None }, &xattrs)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn parent(path: &ObjectPath) -> ObjectPath {
+    path.parent().unwrap_or_else(ObjectPath::root)
+}
+
+/// What one thread copies with.
+struct PieceCopier<'a> {
+    copier: &'a Copier<'a>,
+    from: Option<Dir>,
+    to: Option<Dir>,
+    buffer: Vec<u8>,
+    /// A file system of which no blocks can be shared with the stage.
+    clones_not: Option<(u32, u32)>,
+}
+
+impl PieceCopier<'_> {
+    fn object(&mut self, met: &MetObject) -> Result<CopiedOne, StageError> {
+        if let Some(signal) = (self.copier.interrupt)() {
+            return Err(StageError::Interrupted(signal));
+        }
+        match &met.live {
+            None => self.file(met),
+            Some(live) => {
+                let to = directory_of(self.copier.stage, &mut self.to, &met.path)?;
+                let name = met.path.name();
+                match &live.kind {
+                    LiveKind::Symlink(target) => to.make_symlink(name, target)?,
+                    LiveKind::Device { block: true, major, minor } => {
+                        to.make_node(name, SpecialFile::Block(*major, *minor))?;
+                    }
+                    LiveKind::Device { block: false, major, minor } => {
+                        to.make_node(name, SpecialFile::Character(*major, *minor))?;
+                    }
+                    // The walk left sockets out, and a regular file is met without its bytes.
+                    _ => to.make_node(name, SpecialFile::Pipe)?,
+                }
+                self.copier.give(to, met, &live.xattrs)?;
+                Ok(CopiedOne { live: live.clone(), copy: None, is_reflinked: false })
+            }
+        }
+    }
+
+    fn file(&mut self, met: &MetObject) -> Result<CopiedOne, StageError> {
+        let Copier { root, stage, .. } = *self.copier;
+        let name = met.path.name();
+        let changing = || StageError::Changing(root.show(&met.path));
+        let failed = |error| StageError::of_reading(error, || root.show(&met.path));
+        let from = directory_of(root, &mut self.from, &met.path).map_err(failed)?;
+        let (mut source, seen) = from.open_file(name).map_err(failed)?;
+        if !met.status.is_untouched(&seen) {
+            return Err(changing());
+        }
+        let to = directory_of(stage, &mut self.to, &met.path)?;
+        let mut copy = to.create(name)?;
+        let made = copy.look()?;
+        let mut is_reflinked = false;
+        if seen.size > 0 && self.clones_not != Some(seen.file_system) {
+            is_reflinked = copy.clone_of(&source)?;
+            self.clones_not = (!is_reflinked).then_some(seen.file_system);
+        }
+        let sums = if is_reflinked {
+            Sums::through(&mut self.buffer, &mut (&mut source).take(seen.size))
+                .map_err(|error| from.read_error(name, &error))?
+        } else {
+            copy_bytes(&mut self.buffer, &mut source, &mut copy, |error| from.read_error(name, error))?
+        };
+        let xattrs = from.xattrs(name).map_err(failed)?;
+        let later = from.look(name).map_err(failed)?.ok_or_else(changing)?;
+        if sums.size != seen.size || !seen.is_untouched(&later) {
+            return Err(changing());
+        }
+        let attributes = Attributes { status: &seen, xattrs: &xattrs, has_mode: true };
+        self.copier.note(CopiedObject::File(&copy).give(&attributes, &made)?);
+        let live = live_file(&seen, sums, xattrs);
+        Ok(CopiedOne { live, copy: Some(copy.look()?), is_reflinked })
+    }
+}
+
+/// Copies the bytes of a file to a new one, and digests them. Long runs of zeros become holes.
+fn copy_bytes(
+    buffer: &mut [u8],
+    source: &mut File,
+    copy: &mut WritableFile,
+    failed: impl Fn(&std::io::Error) -> patchadm_rootfs::RootError,
+) -> Result<Sums, StageError> {
+    let mut summing = Summing::default();
+    let mut has_hole = false;
+    loop {
+        let count = match source.read(buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(&error).into()),
+        };
+        let bytes = buffer.get(..count).unwrap_or_default();
+        let at = summing.size();
+        summing.update(bytes);
+        let is_hole = count == buffer.len() && bytes.iter().all(|&byte| byte == 0);
+        if !is_hole {
+            copy.put_at(bytes, at)?;
+        }
+        has_hole |= is_hole;
+    }
+    let sums = summing.finish();
+    if has_hole {
+        copy.set_size(sums.size)?;
+    }
+    Ok(sums)
+}

@@ -1,0 +1,177 @@
+//! Why something was not done with a stage.
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::database::ViewError;
+use crate::operation::failure::Failure;
+use crate::stage::{BaseError, ScopeError, StageFileError, StageNameError};
+use patchadm_rootfs::RootError;
+use patchadm_svr4::package::{ObjectPath, PathError};
+
+/// A failed operation on a stage.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The root does not allow it, or a change of it failed.
+    #[error(transparent)]
+    Failure(Failure),
+    /// A call on the stage, or on the staged paths of the root, failed.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The paths make no scope.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// A path is none.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The name is none for a stage.
+    #[error(transparent)]
+    Name(#[from] StageNameError),
+    /// A staged path is not there.
+    #[error("{0} is not there")]
+    Missing(String),
+    /// A staged path is no directory.
+    #[error("{path} is no directory but a {kind}: name the directory that is meant")]
+    NoDirectory {
+        /// The path.
+        path: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A staged path leads through a symbolic link.
+    #[error("{path} leads through a symbolic link: name {physical}")]
+    ThroughLink {
+        /// The path.
+        path: String,
+        /// Where it leads.
+        physical: String,
+    },
+    /// A staged path is that of a record.
+    #[error("{0} belongs to the records of the root, which are not staged (--records copies them)")]
+    Reserved(String),
+    /// The stage and a staged path are one inside the other.
+    #[error("the stage {stage} and the staged path {path} lie one inside the other")]
+    Nested {
+        /// The stage.
+        stage: String,
+        /// The path.
+        path: String,
+    },
+    /// The stage is there and not empty.
+    #[error("{0} is there already and is no empty directory")]
+    NotEmpty(String),
+    /// The caller cannot make such an object.
+    #[error("{0} is a device, which only root can copy: leave it out with --exclude, or do this as root")]
+    Device(String),
+    /// The caller cannot read an object.
+    #[error("{0} cannot be read by you: leave it out with --exclude, or do this as root")]
+    Unreadable(String),
+    /// Something changed while it was read.
+    #[error("{0} changes while it is read: try again when nobody writes there")]
+    Changing(String),
+    /// Nobody else but who may change the root can do this.
+    #[error("{0} has no marker yet, and you may not make one: without it no records can be staged")]
+    NoMarker(String),
+    /// The named directory, or the stage of that name, is not there.
+    #[error("{0} is neither a stage nor the name of one")]
+    NoStage(String),
+    /// A path that was named is none of the base.
+    #[error("{0} is no part of what was staged")]
+    NotStaged(ObjectPath),
+    /// The file of a base is that of another promotion than its name says.
+    #[error("{path} is not the base that the promotion {id} wrote")]
+    OtherPromotion {
+        /// The file.
+        path: String,
+        /// The promotion.
+        id: String,
+    },
+    /// Several stages of the root have the name.
+    #[error("the root has several stages of the name {0}: name the directory")]
+    Ambiguous(String),
+    /// The stage was never completed.
+    #[error("the stage {0} was never completed: `patchadm stage drop` removes it")]
+    Unfinished(String),
+    /// The stage belongs to another root.
+    #[error("the stage {stage} is one of the root {root}, not of this one")]
+    OtherRoot {
+        /// The stage.
+        stage: String,
+        /// The root that it names.
+        root: String,
+    },
+    /// A file of the stage, or a record about stages, is damaged.
+    #[error("{path}: {error}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: StageFileError,
+    },
+    /// A base is damaged.
+    #[error("{path}: {error}")]
+    Base {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: BaseError,
+    },
+    /// A file that was named cannot be read.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The root was changed by runs each time it was read.
+    #[error("{0} was changed by other commands again and again while it was copied")]
+    Busy(String),
+    /// There are too many objects.
+    #[error("{path} has more than {most} objects")]
+    TooMany {
+        /// The tree.
+        path: String,
+        /// The most that are taken.
+        most: u64,
+    },
+    /// The stage has no records of its own because the root has none.
+    #[error("{0} has no package database: there are no records to stage")]
+    NoRecords(String),
+    /// A signal ended it.
+    #[error("it was ended by signal {0}")]
+    Interrupted(i32),
+}
+
+impl From<Failure> for StageError {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<ViewError> for StageError {
+    fn from(error: ViewError) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+impl StageError {
+    /// Turns an error of reading an object into what it means: who cannot read it is told so, and what became something
+    /// else meanwhile is changing.
+    pub(super) fn of_reading(error: RootError, shown: impl FnOnce() -> String) -> Self {
+        match error.errno() {
+            Some(Errno::ACCESS | Errno::PERM) => Self::Unreadable(shown()),
+            Some(
+                Errno::LOOP
+                | Errno::NOTDIR
+                | Errno::NOENT
+                | Errno::INVAL
+                | Errno::AGAIN
+                | Errno::STALE
+                | Errno::NXIO,
+            ) => Self::Changing(shown()),
+            _ => Self::Root(error),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `stage list`: the stages of a root, whether each can be used, who is inside, and what it brought.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::error::StageError;
+use super::own_files::{Stage, own_directory, read_stages};
+use crate::database::{RecordView, read_consistently};
+use crate::stage::{
+    BASE_OF_NEW, INSIDE, LONGEST_RECORD, ListedStage, PromotionRecord, StageId, StagesRecord,
+    promotion_record,
+};
+use patchadm_rootfs::{Dir, Lock, Root};
+use patchadm_svr4::patch::PatchId;
+use patchadm_svr4::places;
+
+/// The system's table of file locks.
+const LOCKS: &str = "/proc/locks";
+
+/// A stage of a root, as it is now.
+#[derive(Clone, Debug)]
+pub struct StageEntry {
+    /// What the root knows of it.
+    pub listed: ListedStage,
+    /// Whether it can be used.
+    pub state: StageState,
+    /// How many commands are inside, as far as the system tells; at least 1 if there is any.
+    pub inside: u64,
+    /// Its promotions that are applied, the oldest first.
+    pub promotions: Vec<PatchId>,
+}
+
+/// Whether a stage can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageState {
+    /// It can.
+    Ok,
+    /// It was never completed, or is half removed.
+    Unfinished,
+    /// Its identity or the base of its making is damaged or missing.
+    Damaged,
+    /// It is not where it was, or another one is there.
+    Missing,
+}
+
+/// Lists the stages of a root, in the order in which they were made. Nothing is changed or locked.
+pub fn list_stages(root: &Root) -> Result<Vec<StageEntry>, StageError> {
+    let (stages, promotions) = read_consistently(root, |view| {
+        let listed = read_stages(root)?;
+        let promotions = promotions(root, view)?;
+        Ok::<(StagesRecord, Vec<PromotionRecord>), StageError>((listed, promotions))
+    })?;
+    let entries = stages.stages().iter().map(|listed| {
+        let of_stage = promotions.iter().filter(|record| record.stage == Some(listed.id));
+        let promotions = of_stage.map(|record| record.id.clone()).collect();
+        let (state, inside) = seen(root, listed);
+        StageEntry { listed: listed.clone(), state, inside, promotions }
+    });
+    Ok(entries.collect())
+}
+
+/// The records of the promotions that are applied, by their runs. One that is damaged is none.
+fn promotions(root: &Root, view: &RecordView<'_>) -> Result<Vec<PromotionRecord>, StageError> {
+    let mut found = Vec::new();
+    for name in root.list(&places::patches())?.unwrap_or_default() {
+        let Some(place) = std::str::from_utf8(&name).ok().and_then(|id| promotion_record(id).ok()) else {
+            continue;
+        };
+        let text = view.read(&place, LONGEST_RECORD)?;
+        if let Some(Ok(record)) = text.map(|text| PromotionRecord::parse(&text)) {
+            found.push(record);
+        }
+    }
+    let number = |record: &PromotionRecord| patchadm_changeset::format::run::Run::parse(&record.run);
+    found.sort_by_key(|record| number(record).map(|run| run.number));
+    Ok(found)
+}
+
+/// Looks at a stage: its state, and how many are inside.
+fn seen(root: &Root, listed: &ListedStage) -> (StageState, u64) {
+    let path = Path::new(OsStr::from_bytes(listed.path.as_bytes()));
+    let Ok(tree) = root.elsewhere(path) else { return (StageState::Missing, 0) };
+    let inside = own_directory(&tree).ok().flatten().map_or(0, |own| count_inside(&own));
+    let state = match Stage::of_tree(tree) {
+        Err(StageError::NoStage(_)) => StageState::Missing,
+        Err(StageError::Unfinished(_)) => StageState::Unfinished,
+        // Its own files are for its owner; whoever else lists it sees that it is there.
+        Err(StageError::Root(error)) if error.errno() == Some(rustix::io::Errno::ACCESS) => StageState::Ok,
+        Err(_) => StageState::Damaged,
+        Ok(stage) if !is(listed.id, &stage) => StageState::Missing,
+        Ok(stage) if stage.base(BASE_OF_NEW).is_err() => StageState::Damaged,
+        Ok(_) => StageState::Ok,
+    };
+    (state, inside)
+}
+
+fn is(id: StageId, stage: &Stage) -> bool {
+    stage.identity.id == id
+}
+
+/// Counts the processes that share the lock of those who are inside.
+fn count_inside(own: &Dir) -> u64 {
+    if !Lock::is_file_held(own, INSIDE).unwrap_or(false) {
+        return 0;
+    }
+    let Ok(Some(seen)) = own.look(INSIDE) else { return 1 };
+    let (major, minor) = seen.file_system;
+    let place = format!("{major:02x}:{minor:02x}:{}", seen.inode.number);
+    let table = std::fs::read_to_string(LOCKS).unwrap_or_default();
+    let is_of_file = |line: &&str| line.split_whitespace().any(|word| word == place);
+    // A lock that is waited for has an arrow before it.
+    let holders = table.lines().filter(is_of_file).filter(|line| !line.contains("->")).count() as u64;
+    holders.max(1)
+}
+
+impl StageState {
+    /// Returns the word of JSON documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unfinished => "unfinished",
+            Self::Damaged => "damaged",
+            Self::Missing => "missing",
+        }
+    }
+}

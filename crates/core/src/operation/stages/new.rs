@@ -1,0 +1,351 @@
+//! `stage new`: directories of a root copied into a stage, and what they were then recorded as its base.
+//!
+//! ```text
+//!  unfinished ─► copy ─► syncfs ─► base.0 ─► a run lists the stage ─► identity ─► unfinished goes
+//! ```
+//! Until the last step only the removal of the stage works. A failure, or a signal, removes what was made; a killed
+//! command leaves a stage that says so. Who may change the root holds its lock meanwhile; who may not looks whether
+//! somebody changed it, and begins again.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use super::copy::Copier;
+use super::error::StageError;
+use super::new_directory::NewDirectory;
+use super::own_files::{physical_path, put_base, put_cache, put_file};
+use super::records::{record_stage, staged_records};
+use super::tree::base_objects;
+use super::walk::{TreeRequest, Walk};
+use crate::database::{RecordView, marker, read_consistently};
+use crate::operation::failure::Failure;
+use crate::operation::new_database::NewDatabase;
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database};
+use crate::operation::small_file::read_small;
+use crate::path_glob::PathGlob;
+use crate::stage::{
+    BASE_OF_NEW, BaseHeader, CacheSide, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, LeftOut, LeftReason,
+    ListedStage, MOUNTS, Scope, StageCache, StageId, StageIdentity, StageName, UNFINISHED, staged_path,
+};
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_rootfs::{LiveKind, Root, random};
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::places;
+
+/// The directories that programs work in, and that every stage has.
+const WORKING: [&str; 3] = ["/tmp", "/usr/obj", "/usr/tmp"];
+
+/// How often a root without lock is read again that somebody changed meanwhile.
+const TRIES: usize = 3;
+
+/// What a new stage is to be.
+#[derive(Clone, Debug)]
+pub struct NewStageRequest {
+    /// Where it is made: nothing is there, or an empty directory.
+    pub stage: PathBuf,
+    /// The directories of the root that are copied, as they were named.
+    pub paths: Vec<Vec<u8>>,
+    /// Its name, instead of the last component of its path.
+    pub name: Option<String>,
+    /// Whether the package database comes along.
+    pub records: bool,
+    /// Further working directories, as they were named.
+    pub directories: Vec<Vec<u8>>,
+    /// A file with what is mounted in the stage.
+    pub mounts: Option<PathBuf>,
+    /// What is not copied.
+    pub exclude: Vec<PathGlob>,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct NewStageReport {
+    /// The finding of recovery, before anything else.
+    pub recovered: Recovered,
+    /// The stage.
+    pub id: StageId,
+    /// Its name.
+    pub name: StageName,
+    /// Its path.
+    pub path: ObjectPath,
+    /// The objects that its base has.
+    pub objects: u64,
+    /// Bytes of the files that were copied.
+    pub bytes: u64,
+    /// Files that share their blocks with the live ones.
+    pub reflinked: u64,
+    /// What was left out, and why.
+    pub left: Vec<(ObjectPath, LeftReason)>,
+    /// Mount points, which were not entered.
+    pub mounts: Vec<ObjectPath>,
+    /// Whether all copies have the owners and attributes of the objects.
+    pub owners: bool,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
+    /// The receipt of the run that listed the stage; `None` where the caller may not change the root.
+    pub receipt: Option<Receipt>,
+}
+
+/// Makes a stage.
+pub fn make_stage(
+    root: &Root,
+    request: &NewStageRequest,
+    caller: &Caller<'_>,
+) -> Result<NewStageReport, StageError> {
+    let ground = RootAndPolicy::of(root)?;
+    let made = NewStage::of(root, request, &ground, caller)?;
+    match may_change(root) {
+        Ok(()) => made.under_lock(ground),
+        Err(refused @ (Failure::NotPrivileged(_) | Failure::ReadOnly(_))) => made.without_lock(&refused),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// A stage that is to be made.
+struct NewStage<'a> {
+    root: &'a Root,
+    request: &'a NewStageRequest,
+    caller: &'a Caller<'a>,
+    id: StageId,
+    name: StageName,
+    scope: Scope,
+    /// The working directories.
+    working: Vec<ObjectPath>,
+    left: LeftOut,
+    mounts_text: Option<Vec<u8>>,
+}
+
+/// A stage with everything in it, which is not complete yet.
+struct CopiedStage {
+    tree: Root,
+    report: NewStageReport,
+}
+
+impl<'a> NewStage<'a> {
+    /// Checks what was asked for, before anything is made.
+    fn of(
+        root: &'a Root,
+        request: &'a NewStageRequest,
+        ground: &RootAndPolicy,
+        caller: &'a Caller<'a>,
+    ) -> Result<Self, StageError> {
+        let paths = request.paths.iter().map(|path| staged_path(path)).collect::<Result<_, _>>()?;
+        let last = std::path::absolute(&request.stage).ok();
+        let last =
+            last.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        let name = request.name.as_ref().unwrap_or(&last);
+        let name = StageName::for_root(name, |base| ground.policy.is_restricted(base))?;
+        let named = request.directories.iter().map(|path| staged_path(path));
+        let usual = WORKING.iter().map(|path| ObjectPath::new(path.as_bytes()));
+        let mounts_text = match &request.mounts {
+            None => None,
+            Some(path) => Some(
+                read_small(path, LONGEST_RECORD)
+                    .map_err(|error| StageError::File { path: path.clone(), reason: error.to_string() })?,
+            ),
+        };
+        Ok(Self {
+            root,
+            request,
+            caller,
+            id: StageId::of(random()?),
+            name,
+            scope: Scope::new(paths)?,
+            working: usual.chain(named).collect::<Result<_, _>>()?,
+            left: LeftOut::by(request.exclude.clone()),
+            mounts_text,
+        })
+    }
+
+    /// Makes it for a caller who may change the root.
+    fn under_lock(&self, ground: RootAndPolicy) -> Result<NewStageReport, StageError> {
+        if self.request.records {
+            must_have_database(self.root)?;
+        }
+        let new = NewDatabase::make(self.root)?;
+        let session = Session::begin(ground, self.caller).inspect_err(|_| new.remove_empty(self.root))?;
+        let made = self.make_listed(&session);
+        if made.is_err() {
+            new.remove(self.root);
+        }
+        Ok(NewStageReport { recovered: session.recovered, ..made? })
+    }
+
+    fn make_listed(&self, session: &Session<'_>) -> Result<NewStageReport, StageError> {
+        if self.request.records {
+            must_agree(self.root, |_| false)?;
+        }
+        let directory = NewDirectory::make(self.root, &self.request.stage)?;
+        directory.or_remove(|directory| {
+            let CopiedStage { tree, mut report } = self.copied(directory)?;
+            let listed = ListedStage {
+                id: self.id,
+                name: self.name.clone(),
+                path: report.path.clone(),
+                created: self.caller.time.clone(),
+            };
+            let receipt = record_stage(session, listed)?;
+            report.notes.extend(receipt.notes.iter().cloned());
+            report.receipt = Some(receipt);
+            self.complete(directory, &tree, report)
+        })
+    }
+
+    /// Makes it for a caller who may only read the root.
+    fn without_lock(&self, refused: &Failure) -> Result<NewStageReport, StageError> {
+        let shown = || self.root.prefix().display().to_string();
+        if self.request.records && marker(self.root)?.is_none() {
+            return Err(StageError::NoMarker(shown()));
+        }
+        let directory = NewDirectory::make(self.root, &self.request.stage)?;
+        directory.or_remove(|directory| {
+            let mut tries = 0;
+            let CopiedStage { tree, mut report } = read_consistently(self.root, |view| {
+                tries += 1;
+                if tries > TRIES {
+                    return Err(StageError::Busy(shown()));
+                }
+                if view.is_during_run() {
+                    return Err(Failure::DuringRun(shown()).into());
+                }
+                directory.empty()?;
+                self.copied(directory)
+            })?;
+            report.notes.push(format!("{refused}: the stage is not listed there, so name its directory"));
+            self.complete(directory, &tree, report)
+        })
+    }
+
+    /// Copies everything, and makes it durable with its base.
+    fn copied(&self, directory: &NewDirectory) -> Result<CopiedStage, StageError> {
+        let tree = directory.tree().clone();
+        let own = directory.begin()?;
+        let begun = own.look(UNFINISHED)?.map(|seen| seen.ctime).unwrap_or_default();
+        let copier = Copier {
+            root: self.root,
+            stage: &tree,
+            interrupt: self.caller.interrupt,
+            is_whole: AtomicBool::new(true),
+        };
+        let walk = self.walk(&self.scope, &places::is_reserved)?;
+        directory.must_not_be_met(self.root, &walk, &self.scope)?;
+        self.must_be_copyable(&walk)?;
+        let (mounts, left) = (walk.mounts.clone(), walk.left.clone());
+        for path in self.scope.paths() {
+            copier.make_way(path)?;
+        }
+        let copied = copier.copy(walk)?;
+        let packages = if self.request.records { self.copy_records(&copier)? } else { Vec::new() };
+        self.make_working_directories(&copier)?;
+        tree.dir(&ObjectPath::root())?.sync_file_system()?;
+        let owners = copier.is_whole.into_inner();
+        let header = BaseHeader {
+            stage: self.id,
+            promotion: None,
+            paths: self.scope.clone(),
+            packages: packages.into_iter().collect(),
+        };
+        let objects = base_objects(&copied.objects, &mounts);
+        put_base(&own, BASE_OF_NEW, &header, &objects)?;
+        // Nobody works in the stage before it is complete.
+        let since = own.look(BASE_OF_NEW)?.map(|seen| seen.ctime).unwrap_or_default();
+        let known = StageCache { stage: copied.known_copies(since), live: copied.known_files(begun) };
+        put_cache(&own, &known);
+        let report = NewStageReport {
+            recovered: Recovered::Nothing,
+            id: self.id,
+            name: self.name.clone(),
+            path: physical_path(&tree)?,
+            objects: objects.len() as u64,
+            bytes: copied.bytes,
+            reflinked: copied.reflinked,
+            left,
+            mounts,
+            owners,
+            notes: Vec::new(),
+            receipt: None,
+        };
+        Ok(CopiedStage { tree, report })
+    }
+
+    fn walk(
+        &self,
+        scope: &Scope,
+        is_reserved: &(dyn Fn(&ObjectPath) -> bool + Sync),
+    ) -> Result<Walk, StageError> {
+        let known = CacheSide::default();
+        let request = TreeRequest {
+            root: self.root,
+            scope,
+            left: &self.left,
+            known: &known,
+            interrupt: self.caller.interrupt,
+        };
+        request.walk(is_reserved)
+    }
+
+    /// Refuses a device that the caller cannot make.
+    fn must_be_copyable(&self, walk: &Walk) -> Result<(), StageError> {
+        let is_device = |live: &patchadm_rootfs::Live| matches!(live.kind, LiveKind::Device { .. });
+        let device = walk.met.iter().find(|met| met.live.as_ref().is_some_and(is_device));
+        match device {
+            Some(met) if !self.root.is_privileged() => Err(StageError::Device(self.root.show(&met.path))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies the package database. Returns its packages, each with its version.
+    fn copy_records(&self, copier: &Copier<'_>) -> Result<Vec<(PkgInst, String)>, StageError> {
+        let scope = Scope::new(vec![places::records()])?;
+        let mut walk = self.walk(&scope, &|path| !staged_records(path))?;
+        // What the staged paths have as well is there.
+        let is_there = |path: &ObjectPath| self.scope.contains(path) && !places::is_reserved(path);
+        walk.met.retain(|met| !is_there(&met.path));
+        copier.make_way(&places::records())?;
+        copier.copy(walk)?;
+        let view = RecordView::live(self.root);
+        let packages = crate::database::survey::parameters(&view).map_err(Failure::from)?;
+        let version = |params: &patchadm_svr4::package::Params| params.text("VERSION").into_owned();
+        Ok(packages.into_iter().map(|(name, installed)| (name, version(&installed.params))).collect())
+    }
+
+    /// Makes the directories that programs work in, where none of the staged paths has them.
+    fn make_working_directories(&self, copier: &Copier<'_>) -> Result<(), StageError> {
+        for path in self.working.iter().filter(|path| !self.scope.contains(path)) {
+            copier.make_working_directory(path)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the copy a stage.
+    fn complete(
+        &self,
+        directory: &NewDirectory,
+        tree: &Root,
+        report: NewStageReport,
+    ) -> Result<NewStageReport, StageError> {
+        let own = directory.own_files()?;
+        let marker = marker(self.root)?;
+        if let Some(marker) = marker.as_deref().filter(|_| self.request.records) {
+            super::records::put_marker(tree, marker)?;
+        }
+        if let Some(text) = &self.mounts_text {
+            put_file(&own, MOUNTS, text)?;
+        }
+        put_file(&own, LOCK, b"")?;
+        put_file(&own, INSIDE, b"")?;
+        let identity = StageIdentity {
+            id: self.id,
+            name: self.name.clone(),
+            root: physical_path(self.root)?,
+            marker,
+            created: self.caller.time.clone(),
+            records: self.request.records,
+            owners: report.owners,
+        };
+        put_file(&own, IDENTITY, &identity.write())?;
+        own.remove(UNFINISHED)?;
+        own.sync()?;
+        Ok(report)
+    }
+}

@@ -1,0 +1,160 @@
+//! A stage as it stands on the disk: found by its directory or its name, its own files read and written.
+
+use std::ffi::OsStr;
+use std::io::BufReader;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::error::StageError;
+use crate::database::{RecordView, marker};
+use crate::stage::{
+    Base, BaseError, BaseHeader, BaseObject, CACHE, DIRECTORY, IDENTITY, LONGEST_RECORD, StageCache,
+    StageIdentity, StageName, StagesRecord, UNFINISHED, stages_record, write_base,
+};
+use patchadm_rootfs::{Dir, Root};
+use patchadm_svr4::package::{Mode, ObjectPath};
+
+/// What a file under a private name belongs to.
+const PROGRAM: &str = "patchadm-stage";
+
+/// The mode of a stage's own files.
+const PRIVATE: u32 = 0o600;
+
+/// A complete stage.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its tree, as a root of its own.
+    pub root: Root,
+    /// Its own files.
+    pub own: Dir,
+    /// What it says of itself.
+    pub identity: StageIdentity,
+}
+
+/// Opens the tree that an operand names: a directory, or the name of a stage of the root.
+pub fn named_tree(root: &Root, operand: &OsStr) -> Result<Root, StageError> {
+    let shown = || operand.to_string_lossy().into_owned();
+    let opened = std::path::absolute(operand).ok().map(|path| root.elsewhere(&path));
+    match opened {
+        Some(Ok(tree)) => return Ok(tree),
+        Some(Err(error)) if !error.is_not_found() => return Err(error.into()),
+        _ => {}
+    }
+    let name = operand.to_str().and_then(|text| StageName::parse(text).ok());
+    let name = name.ok_or_else(|| StageError::NoStage(shown()))?;
+    let listed = read_stages(root)?;
+    let mut named = listed.stages().iter().filter(|stage| stage.name == name);
+    match (named.next(), named.next()) {
+        (Some(stage), None) => {
+            let opened = root.elsewhere(Path::new(OsStr::from_bytes(stage.path.as_bytes())));
+            opened.map_err(|_| StageError::NoStage(format!("{name} ({})", stage.path)))
+        }
+        (Some(_), Some(_)) => Err(StageError::Ambiguous(shown())),
+        _ => Err(StageError::NoStage(shown())),
+    }
+}
+
+/// Reads the list of the stages of a root.
+pub fn read_stages(root: &Root) -> Result<StagesRecord, StageError> {
+    let place = stages_record();
+    let text = RecordView::live(root).read(&place, LONGEST_RECORD)?.unwrap_or_default();
+    StagesRecord::parse(&text).map_err(|error| StageError::Damaged { path: root.show(&place), error })
+}
+
+impl Stage {
+    /// Opens the stage that an operand names. It must be complete, and one of this root.
+    pub fn open(root: &Root, operand: &OsStr) -> Result<Self, StageError> {
+        let tree = named_tree(root, operand)?;
+        let stage = Self::of_tree(tree)?;
+        stage.must_be_of(root)?;
+        Ok(stage)
+    }
+
+    /// Opens the stage in a tree, of whatever root it is.
+    pub fn of_tree(tree: Root) -> Result<Self, StageError> {
+        let shown = || tree.prefix().display().to_string();
+        let own = own_directory(&tree)?.ok_or_else(|| StageError::NoStage(shown()))?;
+        if own.look(UNFINISHED)?.is_some() {
+            return Err(StageError::Unfinished(shown()));
+        }
+        let text = own.read(IDENTITY, LONGEST_RECORD)?.unwrap_or_default();
+        let path = || tree.show(&own.at(IDENTITY));
+        let identity =
+            StageIdentity::parse(&text).map_err(|error| StageError::Damaged { path: path(), error })?;
+        Ok(Self { root: tree, own, identity })
+    }
+
+    /// Refuses the stage of another root.
+    pub fn must_be_of(&self, root: &Root) -> Result<(), StageError> {
+        let path = physical_path(root)?;
+        if self.identity.is_of(&path, marker(root)?.as_deref()) {
+            return Ok(());
+        }
+        let (stage, of) = (self.root.prefix().display().to_string(), self.identity.root.to_string());
+        Err(StageError::OtherRoot { stage, root: of })
+    }
+
+    /// Reads one of its bases.
+    pub fn base(&self, name: &[u8]) -> Result<Base, StageError> {
+        let failed = |error| StageError::Base { path: self.root.show(&self.own.at(name)), error };
+        let file = self.own.open_seen(name)?;
+        let Some((file, _)) = file else {
+            return Err(failed(BaseError::Read(std::io::ErrorKind::NotFound.into())));
+        };
+        let base = Base::read(&mut BufReader::with_capacity(1 << 17, file)).map_err(failed)?;
+        if base.header.stage == self.identity.id {
+            return Ok(base);
+        }
+        Err(failed(BaseError::OtherStage(base.header.stage)))
+    }
+
+    /// Reads the cache of both sides; whatever is wrong with it, nothing is known then.
+    pub fn cache(&self) -> StageCache {
+        let text = self.own.read_regular(CACHE, 1 << 32).ok().flatten();
+        text.map(|text| StageCache::parse(&text)).unwrap_or_default()
+    }
+}
+
+/// Opens the directory of a stage's own files; `None` where there is none.
+pub fn own_directory(tree: &Root) -> Result<Option<Dir>, StageError> {
+    let place = ObjectPath::root().join(DIRECTORY)?;
+    Ok(tree.dir_if_there(&place)?)
+}
+
+/// Writes a base in the place of the one of this name. Afterwards, no power cut loses it.
+pub fn put_base(
+    own: &Dir,
+    name: &[u8],
+    header: &BaseHeader,
+    objects: &[BaseObject],
+) -> Result<(), StageError> {
+    let (private, mut file) = own.create_private(PROGRAM)?;
+    let written = write_base(&mut file, header, objects.iter()).map_err(|error| file.write_error(&error));
+    let written = written
+        .and_then(|()| file.set_mode(Mode::of(PRIVATE)))
+        .and_then(|()| file.sync())
+        .and_then(|()| own.rename(&private, name))
+        .and_then(|()| own.sync());
+    if written.is_err() {
+        // The error before it is the one to be told.
+        let _ = own.remove(&private);
+    }
+    Ok(written?)
+}
+
+/// Writes a small file of a stage in the place of the one of this name. Afterwards, no power cut loses it.
+pub fn put_file(own: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), StageError> {
+    own.replace_file(PROGRAM, name, bytes, Mode::of(PRIVATE))?;
+    Ok(own.sync()?)
+}
+
+/// Writes the cache. That it cannot be written costs only time.
+pub fn put_cache(own: &Dir, cache: &StageCache) {
+    let _ = own.replace_file(PROGRAM, CACHE, &cache.write(), Mode::of(PRIVATE));
+}
+
+/// Returns the path of a tree on the host, with all links resolved.
+pub fn physical_path(tree: &Root) -> Result<ObjectPath, StageError> {
+    let path = tree.physical_path()?;
+    Ok(ObjectPath::new(path.as_os_str().as_bytes())?)
+}

@@ -1,0 +1,93 @@
+//! `patchadm stage list`: the stages of a root.
+
+use serde::Serialize;
+
+use super::ends::stage_failed;
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::{CommandReport, Exit, Reply};
+use crate::surroundings::Output;
+use crate::verbs::options::VerbOptions;
+use patchadm_core::operation::stages::list::{StageEntry, StageState, list_stages};
+
+const USAGE: &str = "patchadm [-R root] stage list [option...]";
+
+/// List the stages of a root
+#[derive(clap::Parser)]
+struct ListArgs {
+    #[command(flatten)]
+    common: VerbOptions,
+}
+
+/// The stages of a root.
+#[derive(Serialize)]
+struct ListReport {
+    stages: Vec<ShownEntry>,
+}
+
+/// One stage.
+#[derive(Serialize)]
+struct ShownEntry {
+    id: String,
+    name: String,
+    path: String,
+    created: String,
+    state: &'static str,
+    inside: u64,
+    promotions: Vec<String>,
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "stage list";
+    let args: ListArgs = parse(call, USAGE)?;
+    let root = args.common.root.open(call)?;
+    let stages =
+        list_stages(&root).map_err(|error| stage_failed(&root, "the stages cannot be listed", &error))?;
+    let report = ListReport { stages: stages.iter().map(ShownEntry::from).collect() };
+    Ok(Reply::about(&root, Exit::OK, report))
+}
+
+impl From<&StageEntry> for ShownEntry {
+    fn from(entry: &StageEntry) -> Self {
+        let listed = &entry.listed;
+        Self {
+            id: listed.id.to_string(),
+            name: listed.name.to_string(),
+            path: listed.path.to_string(),
+            created: listed.created.clone(),
+            state: entry.state.word(),
+            inside: entry.inside,
+            promotions: entry.promotions.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl ShownEntry {
+    fn line(&self) -> String {
+        let mut line = format!("{} {} {}", self.created, self.name, self.path);
+        if self.state != StageState::Ok.word() {
+            line.push_str(", ");
+            line.push_str(self.state);
+        }
+        match self.inside {
+            0 => {}
+            1 => line.push_str(", somebody is inside"),
+            count => line.push_str(&format!(", {count} are inside")),
+        }
+        if !self.promotions.is_empty() {
+            line.push_str(", promoted as ");
+            line.push_str(&self.promotions.join(" "));
+        }
+        line
+    }
+}
+
+impl CommandReport for ListReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if self.stages.is_empty() {
+            output.line("the root has no stages")?;
+        }
+        Ok(self.stages.iter().try_for_each(|entry| output.line(entry.line()))?)
+    }
+}

@@ -1,0 +1,192 @@
+//! `patchadm stage new`: directories of a root are copied into a stage.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::ends::stage_failed;
+use crate::arguments::parse;
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::reply::words::{human, print_notes, recovery_sentence};
+use crate::reply::{CommandReport, Exit, Reply, ResultWord};
+use crate::surroundings::Output;
+use crate::verbs::options::VerbOptions;
+use patchadm_core::operation::stages::new::{NewStageReport, NewStageRequest, make_stage};
+use patchadm_core::path_glob::PathGlob;
+use patchadm_core::plan::refusal::Command;
+
+const USAGE: &str = "patchadm [-R root] stage new --path path... [--name name] [--records] [--dir dir]... \
+    [--mounts file] [--exclude pattern]... [option...] stage";
+
+/// What the lock, the journal and the history call it.
+const NAME: &str = "stage new";
+
+/// Copy directories of a root into a stage, and note what they were
+#[derive(clap::Parser)]
+struct NewArgs {
+    /// A directory of the root that is copied; may be repeated
+    #[arg(long = "path", value_name = "PATH", required = true, action = clap::ArgAction::Append)]
+    paths: Vec<OsString>,
+    /// The name of the stage, which its promotions get: by default the last component of STAGE
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Copy the package database too, so that `patchadd -R STAGE` works
+    #[arg(long)]
+    records: bool,
+    /// Make this directory for programs to work in, beside tmp, usr/obj and usr/tmp; may be repeated
+    #[arg(long = "dir", value_name = "DIR", action = clap::ArgAction::Append)]
+    directories: Vec<OsString>,
+    /// Keep this file with the stage: what `stage enter` binds in
+    #[arg(long, value_name = "FILE")]
+    mounts: Option<PathBuf>,
+    /// Leave these paths out, and what is below them; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, action = clap::ArgAction::Append)]
+    exclude: Vec<PathGlob>,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The directory that becomes the stage: it is not there, or empty
+    #[arg(value_name = "STAGE")]
+    stage: PathBuf,
+}
+
+/// A stage that was made.
+#[derive(Serialize)]
+struct NewReport {
+    result: ResultWord,
+    changed: bool,
+    stage: ShownStage,
+    /// The objects that its base has.
+    objects: u64,
+    /// Bytes of the files that were copied.
+    bytes: u64,
+    /// Files that share their blocks with the live ones.
+    reflinked: u64,
+    kept: Vec<KeptEntry>,
+    owners: bool,
+    notes: Vec<String>,
+}
+
+/// Which stage it is.
+#[derive(Serialize)]
+struct ShownStage {
+    id: String,
+    name: String,
+    path: String,
+}
+
+/// Something that was not copied.
+#[derive(Serialize)]
+struct KeptEntry {
+    path: String,
+    reason: &'static str,
+}
+
+fn pattern(text: &str) -> Result<PathGlob, String> {
+    PathGlob::parse(text).map_err(|error| error.to_string())
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = NAME;
+    let args: NewArgs = parse(call, USAGE)?;
+    let root = args.owner.open::<NewArgs>(call, &args.common.root, Command::Patchadd)?;
+    call.output.heedless();
+    let bytes = |words: Vec<OsString>| words.into_iter().map(OsString::into_vec).collect();
+    let request = NewStageRequest {
+        stage: args.stage,
+        paths: bytes(args.paths),
+        name: args.name,
+        records: args.records,
+        directories: bytes(args.directories),
+        mounts: args.mounts,
+        exclude: args.exclude,
+    };
+    let made = call.change(&root, NAME, args.wait, |caller| make_stage(&root, &request, caller))?;
+    match made {
+        Ok(report) => Ok(Reply::about(&root, Exit::OK, NewReport::of(report))),
+        Err(error) => Err(stage_failed(&root, "the stage was not made", &error)),
+    }
+}
+
+impl NewReport {
+    fn of(report: NewStageReport) -> Self {
+        let recovery = recovery_sentence(&report.recovered).into_iter();
+        let notes = recovery.chain(report.recovered.notes().iter().cloned()).chain(report.notes);
+        let left = report.left.iter().map(|(path, reason)| (path, reason.word()));
+        let kept = left.chain(report.mounts.iter().map(|path| (path, "mount")));
+        let mut kept: Vec<KeptEntry> =
+            kept.map(|(path, reason)| KeptEntry { path: path.to_string(), reason }).collect();
+        kept.sort_by(|one, other| one.path.cmp(&other.path));
+        Self {
+            result: ResultWord::Done,
+            changed: report.receipt.is_some(),
+            stage: ShownStage {
+                id: report.id.to_string(),
+                name: report.name.to_string(),
+                path: report.path.to_string(),
+            },
+            objects: report.objects,
+            bytes: report.bytes,
+            reflinked: report.reflinked,
+            kept,
+            owners: report.owners,
+            notes: notes.collect(),
+        }
+    }
+
+    /// What was left out, counted by its reason.
+    fn left_out(&self) -> Option<String> {
+        let words = [
+            ("socket", "socket", "sockets"),
+            ("volatile", "file of a running process", "files of running processes"),
+            ("excluded", "path that is excluded or a record", "paths that are excluded or records"),
+            ("mount", "mount point", "mount points"),
+        ];
+        let counted = words.iter().filter_map(|(reason, one, many)| {
+            match self.kept.iter().filter(|entry| entry.reason == *reason).count() {
+                0 => None,
+                1 => Some(format!("1 {one}")),
+                count => Some(format!("{count} {many}")),
+            }
+        });
+        let counted: Vec<String> = counted.collect();
+        (!counted.is_empty()).then(|| format!("left out: {}", counted.join(", ")))
+    }
+}
+
+impl CommandReport for NewReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let ShownStage { name, path, .. } = &self.stage;
+        let objects =
+            if self.objects == 1 { "1 object".to_owned() } else { format!("{} objects", self.objects) };
+        let shared = match self.reflinked {
+            0 => String::new(),
+            count => format!(", {count} of them sharing blocks with the live ones"),
+        };
+        output.line(format!("stage {name} ({path}): {objects}, {}{shared}", human(self.bytes)))?;
+        if let Some(left) = self.left_out() {
+            output.line(left)?;
+        }
+        if output.is_verbose() {
+            for entry in &self.kept {
+                output.line(format!("  {} {}", entry.path, entry.reason))?;
+            }
+        }
+        if !self.owners {
+            output.line("owners, set-id bits and security attributes could not all be given: they stay as they are live")?;
+        }
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(print_notes(output, &self.notes)?)
+    }
+}
