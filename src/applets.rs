@@ -20,7 +20,8 @@ use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use crate::verbs::complete::COMPLETE;
 use crate::verbs::help::{USAGE, overview, unknown_command, usage_text};
-use crate::{as_owner, classic, supervisor, verbs};
+use crate::{as_owner, classic, enclosed, supervisor, verbs};
+use patchadm_core::namespaces::FIRST_PROCESS;
 use patchadm_core::script::SUPERVISOR;
 
 /// A command that has a name of its own.
@@ -69,6 +70,7 @@ const APPLETS: &[Applet] = &[
     #[cfg(feature = "sign")]
     verb("sign", "sign patches", verbs::sign::run),
     #[cfg(feature = "sign")]
+    verb("promote", "make live what a stage has, as a patch that can be backed out", verbs::promote::run),
     verb("publish", "put patches into a depot", verbs::publish::run),
     #[cfg(feature = "sign")]
     verb("depot", "index a directory of patches, or check a depot", verbs::depot::run),
@@ -97,6 +99,7 @@ const APPLETS: &[Applet] = &[
     hidden("compress", AppletKind::ForScripts, classic::compress::run),
     hidden(COMPLETE, AppletKind::Internal, verbs::complete::run),
     hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
+    hidden(FIRST_PROCESS, AppletKind::Internal, enclosed::run),
     hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 
@@ -127,7 +130,7 @@ const QUERIES: [&str; 20] = [
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     // Records are for everybody to read, whatever the caller's habits; what is private says so itself.
-    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    let umask = rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     // A file that becomes larger than the caller allows is an error of the call that writes it, not the end of the
     // program. Scripts have the signal as it was: a handler is none of theirs. Without it there is only the old end.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
@@ -136,10 +139,13 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
     };
     let mut output = Output::new(program);
-    let mut in_json = arguments.iter().any(|word| word == "--json").then_some(applet.name);
+    // What follows `--` is said to another command.
+    let mut options = arguments.iter().take_while(|word| *word != "--");
+    let mut in_json = options.any(|word| word == "--json").then_some(applet.name);
     let result = match Surroundings::read() {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
+            let surroundings = Surroundings { umask: umask.bits(), ..surroundings };
             let mut call = Invocation {
                 name: applet.name,
                 program,

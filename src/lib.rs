@@ -35,6 +35,7 @@ mod arguments;
 mod as_owner;
 mod call;
 mod classic;
+mod enclosed;
 mod many_roots;
 mod patch_command;
 pub mod reply;

@@ -286,6 +286,8 @@ mod showrev;
 mod signatures;
 /// Directories where packages wait.
 mod spool;
+/// A command in a stage, and the removal of one.
+mod stage_enter;
 /// Directories of a root copied into a stage.
 mod stage_new;
 /// What others put where a stage could be.

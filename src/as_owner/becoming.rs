@@ -18,7 +18,7 @@ use rustix::thread::{
 
 use crate::call::{Invocation, PROGRAM};
 use crate::reply::{Exit, ExitCause, Reply, Stop};
-use patchadm_core::script::close_inherited;
+use patchadm_core::process::close_inherited;
 
 /// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the
 /// others. It returns only where that fails.

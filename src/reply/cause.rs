@@ -41,6 +41,7 @@ causes! {
     NotFound "not-found" "What was named is not there."
     NotApplicable "not-applicable" "It is not for this root, this file system or this path."
     Restricted "restricted" "A policy, an admin file, a restricted patch or a rule forbids it."
+    Conflict "conflict" "The stage and the live tree differ in a way that the operator has to decide about."
     Edited "edited" "Objects are not as they are recorded, or others are in their place."
     Dependency "dependency" "Other patches or packages need it, exclude it, or are needed."
     Space "space" "A file system has too little space."

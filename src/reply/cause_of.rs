@@ -14,7 +14,9 @@ use patchadm_core::database::{DatabaseError, ViewError};
 use patchadm_core::http::{HttpError, HttpProblem};
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::plan::refusal::{Command, ObjectProblem, Reason, Refusal, SetReason, UndoReason};
+use patchadm_core::plan::refusal::{
+    Command, ObjectProblem, PromotionReason, Reason, Refusal, SetReason, UndoReason,
+};
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
 use patchadm_core::sign::KeyDirectoryError;
@@ -114,6 +116,20 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
     }
 }
 
+/// The cause where a stage is not promoted or refreshed.
+fn of_promotion(reason: &PromotionReason) -> ExitCause {
+    match reason {
+        PromotionReason::Conflicts(_)
+        | PromotionReason::TooManyDeleted { .. }
+        | PromotionReason::EmptyPath(_)
+        | PromotionReason::MountChanged { .. } => ExitCause::Conflict,
+        PromotionReason::MissingPath { .. } => ExitCause::NotFound,
+        PromotionReason::OtherRoot(_) | PromotionReason::OtherPackage { .. } => ExitCause::NotApplicable,
+        PromotionReason::KnownId => ExitCause::AlreadyApplied,
+        PromotionReason::EarlierId(_) => ExitCause::Superseded,
+    }
+}
+
 /// The cause where a patch of a set does not go in.
 fn of_set(reason: &SetReason) -> ExitCause {
     match reason {
@@ -155,6 +171,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::Interactive => ExitCause::Restricted,
         Reason::InSet(reason) => of_set(reason),
         Reason::NotUndone(reason) => of_undo(reason),
+        Reason::Promotion(reason) => of_promotion(reason),
         Reason::Incompatible { .. }
         | Reason::Required(_)
         | Reason::ChangedLater { .. }

@@ -32,9 +32,9 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
 
 /// The number of that exit.
 fn number(command: Command, failure: &Failure) -> u8 {
-    use Command::{Adopt, Forget, Patchadd, Patchrm};
+    use Command::{Adopt, Forget, Patchadd, Patchrm, Promote, Refresh};
     let by = |patchadd, patchrm, package| match command {
-        Patchadd | Adopt | Forget => patchadd,
+        Patchadd | Adopt | Forget | Promote | Refresh => patchadd,
         Patchrm | Command::Commit | Command::Undo => patchrm,
         Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
     };
@@ -191,7 +191,7 @@ fn database_number(command: Command, error: &DatabaseError) -> u8 {
 }
 
 fn transaction_number(command: Command, error: &TransactionError) -> u8 {
-    use Command::{Adopt, Forget, Patchadd, Patchrm};
+    use Command::{Adopt, Forget, Patchadd, Patchrm, Promote, Refresh};
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return UNFINISHED,
         (_, Cause::Internal(_)) => return Exit::INTERNAL.code(),
@@ -216,7 +216,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
         _ => (5, 5),
     };
     match command {
-        Patchadd | Adopt | Forget => patchadd,
+        Patchadd | Adopt | Forget | Promote | Refresh => patchadd,
         Patchrm | Command::Commit | Command::Undo => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
         Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS,
@@ -336,6 +336,8 @@ pub(crate) fn modern(root: &Path, command: Command, subject: &str, failure: &Fai
         Command::Removef | Command::Commit => "given up",
         Command::Adopt => "adopted",
         Command::Undo => "undone",
+        Command::Promote => "promoted",
+        Command::Refresh => "refreshed",
         Command::Forget => "forgotten",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());

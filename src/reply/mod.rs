@@ -17,6 +17,7 @@ pub(crate) mod page;
 pub(crate) mod patch_entry;
 pub(crate) mod patch_text;
 pub(crate) mod patches;
+pub(crate) mod promotion;
 pub(crate) mod removable;
 pub(crate) mod result_word;
 pub(crate) mod text;

@@ -155,7 +155,9 @@ impl PatchEntry {
         let (verdict, exit, reason) = match &failure {
             Some(failed) => (verdict_of(failed), code(command, failed), failure::reason(failed)),
             None if receipt.is_none() => ("planned", Exit::OK, required()),
-            None if command == Command::Patchadd => ("applied", Exit::OK, required()),
+            None if matches!(command, Command::Patchadd | Command::Promote) => {
+                ("applied", Exit::OK, required())
+            }
             None => ("removed", Exit::OK, String::new()),
         };
         let in_use = in_use.into_iter();

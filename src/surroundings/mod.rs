@@ -47,6 +47,8 @@ pub(crate) struct Surroundings {
     pub(crate) binary: Option<PathBuf>,
     /// The moment that counts as now.
     pub(crate) now: DateTime<Utc>,
+    /// The file mode creation mask of the caller; the program has one of its own.
+    pub(crate) umask: u32,
     /// When the command began, by a clock that nobody sets: for durations.
     pub(crate) began: Instant,
     /// The time zone in which moments are shown.
@@ -128,6 +130,7 @@ impl Surroundings {
             for_superuser: set(AS_OWNER).is_some(),
             binary: std::env::current_exe().ok(),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
+            umask: 0,
             began: Instant::now(),
             zone: Zone::of(set("TZ").as_deref()),
             machine: Machine::this(),
@@ -169,6 +172,17 @@ impl Surroundings {
     /// Makes the reader of the records of `root`: a command that a script of a run started has a part in that run.
     pub(crate) fn reader<'a>(&'a self, root: &'a Root) -> RecordReader<'a> {
         RecordReader::within(root, self.run.as_deref())
+    }
+
+    /// The whole environment, for a command that is to have it.
+    pub(crate) fn environment() -> Vec<(OsString, OsString)> {
+        std::env::vars_os().collect()
+    }
+
+    /// The shell of the caller, and the working directory, if the system tells.
+    pub(crate) fn shell_and_directory() -> (Option<OsString>, Option<PathBuf>) {
+        let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+        (shell, std::env::current_dir().ok())
     }
 
     /// The name of the caller by the accounts of this machine; the number where it has none there.
@@ -253,6 +267,7 @@ mod tests {
             for_superuser: false,
             binary: None,
             now: DateTime::UNIX_EPOCH,
+            umask: 0,
             began: Instant::now(),
             zone: Zone::Utc,
             machine: Machine::default(),

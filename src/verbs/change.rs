@@ -62,12 +62,12 @@ fn application_of_none(
     choices: ApplyingOptions,
 ) -> ApplyRequest {
     ApplyRequest {
-        no_undo: choices.no_undo,
-        undo_dir: choices.undo_dir,
-        undo_format: choices.undo_format,
-        edited: choices.edited,
-        overridden: choices.overridden,
-        preserved: choices.preserved,
+        no_undo: choices.undo.no_undo,
+        undo_dir: choices.undo.undo_dir,
+        undo_format: choices.undo.undo_format,
+        edited: choices.edits.edited,
+        overridden: choices.edits.overridden,
+        preserved: choices.edits.preserved,
         signature: choices.signature.request(),
         dry_run: changing.dry_run,
         note: changing.note.text.clone(),

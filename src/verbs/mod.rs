@@ -25,6 +25,7 @@ pub(crate) mod owner;
 pub(crate) mod plan;
 mod plan_file;
 #[cfg(feature = "sign")]
+pub(crate) mod promote;
 pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod remove;

@@ -96,9 +96,9 @@ impl SignatureOptions {
     }
 }
 
-/// Options that say where undo data goes, what happens to edited files, and what is demanded of signatures.
+/// Options that say where undo data goes.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct ApplyingOptions {
+pub(crate) struct UndoOptions {
     /// Keep no undo data: the patch cannot be backed out
     #[arg(long, conflicts_with = "undo_dir")]
     pub(crate) no_undo: bool,
@@ -108,6 +108,11 @@ pub(crate) struct ApplyingOptions {
     /// How undo data is compressed
     #[arg(long, value_name = "FORMAT", value_parser = one_of(&UNDO_FORMATS), hide_possible_values = true)]
     pub(crate) undo_format: Option<UndoFormat>,
+}
+
+/// Options that say what happens to edited files.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct EditOptions {
     /// What happens to files that were edited: stop, replace or keep
     #[arg(long, value_name = "CHOICE", value_parser = one_of(&CHOICES), hide_possible_values = true)]
     pub(crate) edited: Option<Edited>,
@@ -117,6 +122,15 @@ pub(crate) struct ApplyingOptions {
     /// Keep this edited file in any case; may be repeated
     #[arg(long = "preserve", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     pub(crate) preserved: Vec<ObjectPath>,
+}
+
+/// Options that say where undo data goes, what happens to edited files, and what is demanded of signatures.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ApplyingOptions {
+    #[command(flatten)]
+    pub(crate) undo: UndoOptions,
+    #[command(flatten)]
+    pub(crate) edits: EditOptions,
     #[command(flatten)]
     pub(crate) signature: SignatureOptions,
 }
@@ -125,11 +139,12 @@ impl ApplyingOptions {
     /// Writes them down in a plan file.
     pub(super) fn write(&self, options: &mut PlanOptions) -> Result<(), String> {
         let paths = |paths: &[ObjectPath]| paths.iter().map(path_text).collect::<Result<Vec<_>, _>>();
-        options.no_undo = self.no_undo;
-        options.undo_dir = self.undo_dir.as_ref().map(named_text).transpose()?;
-        options.undo_format = word_for(&UNDO_FORMATS, self.undo_format);
-        options.edited = word_for(&CHOICES, self.edited);
-        (options.overridden, options.preserved) = (paths(&self.overridden)?, paths(&self.preserved)?);
+        options.no_undo = self.undo.no_undo;
+        options.undo_dir = self.undo.undo_dir.as_ref().map(named_text).transpose()?;
+        options.undo_format = word_for(&UNDO_FORMATS, self.undo.undo_format);
+        options.edited = word_for(&CHOICES, self.edits.edited);
+        (options.overridden, options.preserved) =
+            (paths(&self.edits.overridden)?, paths(&self.edits.preserved)?);
         options.signature = word_for(&DemandWord::ALL, self.signature.signature);
         options.keys = self.signature.keys.as_ref().map(named_text).transpose()?;
         Ok(())
@@ -144,12 +159,16 @@ impl ApplyingOptions {
             paths.iter().map(path).collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
-            no_undo: options.no_undo,
-            undo_dir: options.undo_dir.as_ref().map(PathBuf::from),
-            undo_format: meant_by(&UNDO_FORMATS, "undo_format", options.undo_format.as_deref())?,
-            edited: meant_by(&CHOICES, "edited", options.edited.as_deref())?,
-            overridden: paths("override", &options.overridden)?,
-            preserved: paths("preserve", &options.preserved)?,
+            undo: UndoOptions {
+                no_undo: options.no_undo,
+                undo_dir: options.undo_dir.as_ref().map(PathBuf::from),
+                undo_format: meant_by(&UNDO_FORMATS, "undo_format", options.undo_format.as_deref())?,
+            },
+            edits: EditOptions {
+                edited: meant_by(&CHOICES, "edited", options.edited.as_deref())?,
+                overridden: paths("override", &options.overridden)?,
+                preserved: paths("preserve", &options.preserved)?,
+            },
             signature: SignatureOptions {
                 signature: meant_by(&DemandWord::ALL, "signature", options.signature.as_deref())?,
                 keys: options.keys.as_ref().map(PathBuf::from),

@@ -111,7 +111,7 @@ impl PatchOptions {
                 classes: self.classes.clone(),
                 owner: self.owner.as_deref().map(|text| owner(text, usage)).transpose()?,
             },
-            compare: CompareOptions { mtimes: self.mtimes },
+            compare: CompareOptions { mtimes: self.mtimes, every_type: false },
             basedir: self.basedir.clone().unwrap_or_else(ObjectPath::root),
             lists: self.lists(usage)?,
             properties: self.properties.clone(),

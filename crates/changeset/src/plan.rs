@@ -1,5 +1,6 @@
 //! The values of a change: what a run does to a root, object by object and record by record.
 
+mod attribute_change;
 mod ledger;
 mod undo_format;
 
@@ -15,6 +16,7 @@ use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
+pub use attribute_change::AttributeChange;
 pub use ledger::{LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite, UndoLocation};
 pub use undo_format::UndoFormat;
 
@@ -48,6 +50,19 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// What is known of the signature of the one patch, where the history is to tell it.
     pub signature: Option<SignatureRecord>,
+    /// Whether it leads to something newer or back.
+    pub direction: Direction,
+}
+
+/// The direction of a run, which decides in what order names are exchanged: a new program may need a new library, and the
+/// old library serves the old program only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Libraries before the programs that may need them.
+    #[default]
+    Forward,
+    /// Programs before the libraries that the newer ones needed.
+    Back,
 }
 
 /// What a patch delivers at a path where a later patch of the same run puts something else.
@@ -102,23 +117,10 @@ pub enum Action {
     Replace(NewObject),
     /// The object (not a directory) is taken away.
     Delete,
-    /// An object that stays gets other attributes: a directory, or anything else but a symbolic link.
-    Attributes(DirectoryAttributes),
+    /// An object of any type stays and gets other attributes.
+    Attributes(AttributeChange),
     /// A directory is removed after the commit if it is empty then; else it stays, with a note.
     RemoveDirectory,
-}
-
-/// The attributes that a directory, or another object that stays, gets; `None` keeps what is there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DirectoryAttributes {
-    /// Permission bits.
-    pub mode: Option<Mode>,
-    /// Numeric owner.
-    pub uid: Option<u32>,
-    /// Numeric group.
-    pub gid: Option<u32>,
-    /// All extended attributes of a directory (those not named are removed).
-    pub xattrs: Option<Xattrs>,
 }
 
 /// An object to be staged, final in every attribute.
@@ -313,6 +315,8 @@ pub enum TreeContent {
     Manifest(usize),
     /// None: it is a directory.
     Directory,
+    /// The first bytes, the name of the run, and the second bytes.
+    AroundRun(Vec<u8>, Vec<u8>),
 }
 
 /// An undo archive to be written: a backout package in datastream form.

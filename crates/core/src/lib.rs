@@ -33,7 +33,9 @@
 //! | [`analyze`] | which patches of a cross-reference a machine lacks | depot |
 //! | [`release`] | releases of software as lists of objects | source, format |
 //! | [`mod@elf`] | what programs and libraries say to the dynamic linker | nothing |
-//! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | format |
+//! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | process, format |
+//! | [`namespaces`] | a command in namespaces of its own, with its own tree of mounts | process |
+//! | [`process`] | what two processes of the program say to each other, and what one inherits | nothing |
 //! | [`depot`] | the index of published patches, and what a root remembers of it | nothing |
 //! | [`http`] | files of web servers, read once and in order | nothing |
 //! | [`cache`] | what was fetched, kept under its digest | sign |
@@ -92,17 +94,20 @@ pub mod elf;
 pub mod format;
 pub mod http;
 pub mod inventory;
+pub mod namespaces;
 pub mod operation;
 pub mod patch_scripts;
 pub mod path_glob;
 pub mod plan;
 pub mod policy;
+pub mod process;
 pub mod release;
 pub mod resolve;
 pub mod script;
 pub mod sign;
 pub mod source;
 pub mod stage;
+pub mod three_way;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 #[cfg(test)]

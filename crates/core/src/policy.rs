@@ -1,16 +1,19 @@
 //! What the operator of a root has decided once for all: its policy.
 
+mod delete_limit;
 mod root_patterns;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use crate::path_glob::PathGlob;
 use crate::sign::DemandWord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 use regex::Regex;
 
+pub use delete_limit::DeleteLimit;
 pub use root_patterns::RootPatterns;
 
 /// [`Policy::RESTRICTED`], compiled once: a command reads several policies.
@@ -55,6 +58,10 @@ pub struct Policy {
     pub cache_limit: u64,
     /// Packages whose patches go before all others.
     pub first: Vec<String>,
+    /// How much of the live objects of a promoted path a promotion may delete.
+    pub max_delete: DeleteLimit,
+    /// What a promotion neither compares nor takes.
+    pub promote_exclude: Vec<PathGlob>,
     /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
     pub trusted_roots: RootPatterns,
     /// Roots that are changed as their owners; in the policy of the host only.
@@ -136,6 +143,8 @@ impl Default for Policy {
             cache: None,
             cache_limit: Self::CACHE_LIMIT,
             first: vec!["SUNWswmt".to_owned()],
+            max_delete: DeleteLimit::default(),
+            promote_exclude: Vec::new(),
             signature: None,
             keys: places::keys(),
             trusted_roots: RootPatterns::default(),

@@ -138,6 +138,23 @@ impl Lock {
         }
     }
 
+    /// Holds the lock represented by the file `name` of a directory together with others who share it, so that nobody
+    /// takes it alone. The file is made if it is missing, and stays.
+    pub fn share_file(dir: &Dir, name: &[u8]) -> Result<Self, LockError> {
+        loop {
+            let file = open(dir, name)?;
+            match set(&file, libc::F_RDLCK) {
+                Ok(()) if is_current(dir, name, &file)? => return Ok(Self { file, stages: None }),
+                // The file was replaced between open and lock, as above.
+                Ok(()) => {}
+                Err(Errno::AGAIN | Errno::ACCESS) => {
+                    return Err(LockError::Held { path: dir.show(name), holder: holder(&file) });
+                }
+                Err(errno) => return Err(dir.error("lock", name, errno).into()),
+            }
+        }
+    }
+
     /// Tells whether another process holds the lock of `root` at present, without taking it for a moment.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&places::install())?)? else {
@@ -256,6 +273,21 @@ mod tests {
         let mut first = Some(first);
         let second = Lock::take(&root, "pkgadd", |_| first.take().is_some());
         assert!(second.is_ok());
+    }
+
+    #[test]
+    fn those_who_share_a_lock_keep_out_who_wants_it_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Dir::of_host(dir.path()).unwrap();
+        let (first, second) =
+            (Lock::share_file(&dir, b"inside").unwrap(), Lock::share_file(&dir, b"inside").unwrap());
+        drop(first);
+        assert!(matches!(Lock::take_file(&dir, b"inside", "drop", |_| false), Err(LockError::Held { .. })));
+        drop(second);
+        let alone = Lock::take_file(&dir, b"inside", "drop", |_| false).unwrap();
+        let Err(LockError::Held { holder, .. }) = Lock::share_file(&dir, b"inside") else { panic!("shared") };
+        assert_eq!(holder.describe(), format!("process {} (drop)", std::process::id()));
+        drop(alone);
     }
 
     #[test]

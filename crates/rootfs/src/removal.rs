@@ -17,16 +17,24 @@ struct Emptying<'a> {
     on: (u64, (u32, u32)),
     /// The names left in each directory, the next one last, each with whether it may be a directory.
     rest: Vec<Vec<(Vec<u8>, bool)>>,
+    /// The objects removed so far.
+    removed: u64,
 }
 
 impl Dir {
     /// Removes a name with everything below it; a missing name is ignored. Symbolic links are removed, not followed.
     /// Mounts below it stay, with the directories that lead to them.
     pub fn remove_tree(&self, name: &[u8]) -> Result<()> {
-        if !self.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            return self.remove(name);
+        self.remove_tree_counted(name).map(drop)
+    }
+
+    /// Does the same, and returns the number of objects removed.
+    pub fn remove_tree_counted(&self, name: &[u8]) -> Result<u64> {
+        match self.look(name)? {
+            None => Ok(0),
+            Some(seen) if seen.file_type == FileType::Directory => self.empty_and_remove(name),
+            Some(_) => self.remove(name).map(|()| 1),
         }
-        self.empty_and_remove(name)
     }
 
     /// Does the same to an [entry](Self::entries), which is not looked at where the listing tells that it is no directory.
@@ -34,18 +42,18 @@ impl Dir {
         if *may_be_directory { self.remove_tree(name) } else { self.remove(name) }
     }
 
-    fn empty_and_remove(&self, name: &[u8]) -> Result<()> {
+    fn empty_and_remove(&self, name: &[u8]) -> Result<u64> {
         let on = place(&self.itself()?);
-        let mut emptying = Emptying { descent: Descent::below(self), on, rest: Vec::new() };
+        let mut emptying = Emptying { descent: Descent::below(self), on, rest: Vec::new(), removed: 0 };
         emptying.enter(name)?;
         while let Some(rest) = emptying.rest.last_mut() {
             match rest.pop() {
                 Some((name, true)) => emptying.enter(&name)?,
-                Some((name, false)) => emptying.descent.here().remove(&name)?,
+                Some((name, false)) => emptying.remove(&name)?,
                 None => emptying.leave()?,
             }
         }
-        Ok(())
+        Ok(emptying.removed)
     }
 }
 
@@ -55,7 +63,7 @@ impl Emptying<'_> {
         let here = self.descent.here();
         let dir = match here.dir(name) {
             Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => {
-                return here.remove(name);
+                return self.remove(name);
             }
             Err(error) if error.errno() == Some(Errno::ACCESS) => {
                 if here.look(name)?.is_none_or(|seen| place(&seen) != self.on) {
@@ -84,7 +92,14 @@ impl Emptying<'_> {
     fn leave(&mut self) -> Result<()> {
         self.rest.pop();
         let Some(name) = self.descent.leave()? else { return Ok(()) };
-        self.descent.here().remove_dir(&name).map(drop)
+        self.removed += u64::from(self.descent.here().remove_dir(&name)?);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &[u8]) -> Result<()> {
+        self.descent.here().remove(name)?;
+        self.removed += 1;
+        Ok(())
     }
 }
 
@@ -145,7 +160,7 @@ mod tests {
         symlink("../../../theirs", at("tree/closed/below/link")).unwrap();
         fs::set_permissions(at("tree/closed"), fs::Permissions::from_mode(0o000)).unwrap();
         let top = top(dir.path());
-        top.remove_tree(b"tree").unwrap();
+        assert_eq!(top.remove_tree_counted(b"tree").unwrap(), 5);
         assert_eq!(top.names().unwrap(), [b"theirs".to_vec()]);
         assert!(at("theirs/kept").exists());
         top.remove_tree(b"nothing").unwrap();

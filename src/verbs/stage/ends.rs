@@ -23,7 +23,7 @@ const MISSING: u8 = 27;
 const DAMAGED: u8 = 33;
 
 /// The end of an operation on a stage; `undone` says what did not happen.
-pub(super) fn stage_failed(root: &Root, undone: &str, error: &StageError) -> anyhow::Error {
+pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageError) -> anyhow::Error {
     let exit = exit_of(error);
     let message = match error {
         StageError::Failure(failure) => {

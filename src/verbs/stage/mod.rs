@@ -1,25 +1,37 @@
 //! `patchadm stage`: copies of parts of a root in which software is built; a file for each thing that is done with one.
 
+mod drop;
 mod ends;
+mod enter;
 mod list;
 mod new;
+mod refused;
+mod status;
+
+pub(super) use ends::stage_failed;
 
 use crate::arguments::{one_of, parse};
 use crate::call::{Invocation, RunCommand, place_of_name};
 use crate::reply::{Reply, Stop};
 use crate::verbs::options::VerbOptions;
 
-const USAGE: &str = "patchadm [-R root] stage new|list [ARGUMENT...]";
+const USAGE: &str = "patchadm [-R root] stage new|enter|list|status|drop [ARGUMENT...]";
 
 /// What is done with a stage: the word for it, and the work.
-const ACTIONS: [(&str, RunCommand); 2] = [("new", new::run), ("list", list::run)];
+const ACTIONS: [(&str, RunCommand); 5] = [
+    ("new", new::run),
+    ("enter", enter::run),
+    ("list", list::run),
+    ("status", status::run),
+    ("drop", drop::run),
+];
 
 /// Build software in a copy of parts of a root: what it can be asked is told by `patchadm stage ACTION --help`
 #[derive(clap::Parser)]
 struct StageArgs {
     #[command(flatten)]
     _common: VerbOptions,
-    /// What to do: new or list
+    /// What to do: new, enter, list, status or drop
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,
     /// The stage: a directory or a name

@@ -20,8 +20,11 @@ pub const VERSION: u32 = 2;
 /// The word of [`ManifestHeader::features`] for digests by BLAKE3. Earlier forms had SHA-256.
 pub const B3: &str = "b3";
 
+/// The word of [`ManifestHeader::features`] for an archive whose patch made the package: a backout takes all of it away.
+pub const MADE_PACKAGE: &str = "made-package";
+
 /// The words of [`ManifestHeader::features`] that this program knows.
-const FEATURES: &[&str] = &[B3];
+const FEATURES: &[&str] = &[B3, MADE_PACKAGE];
 
 /// The information file of an undo archive that holds the manifest.
 pub const MANIFEST: &str = "patchadm.manifest";
@@ -214,6 +217,13 @@ impl PatchedPaths {
     }
 }
 
+impl ManifestHeader {
+    /// Whether the patch made the package.
+    pub fn made_package(&self) -> bool {
+        self.features.iter().any(|word| word == MADE_PACKAGE)
+    }
+}
+
 impl ObjectRecord {
     /// Whether the patch changed the object. A directory that stayed as it was is recorded and is not changed.
     pub fn is_changed(&self) -> bool {
@@ -237,6 +247,18 @@ impl ObjectRecord {
     /// stayed is not the patch's, nor is another name of a file that it changed.
     pub fn has_path(&self) -> bool {
         !self.kept && (self.delivered || self.became.is_none() || self.was != self.became)
+    }
+
+    /// Whether the object stayed in its place and only its attributes changed: nothing of its content is saved.
+    pub fn is_in_place(&self) -> bool {
+        let (Some(was), Some(became)) = (&self.was, &self.became) else { return false };
+        let content = |state: &RecordedState| {
+            (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device, state.group)
+        };
+        was.kind != RecordedType::Directory
+            && self.member.is_none()
+            && content(was) == content(became)
+            && !self.is_untouched()
     }
 
     /// Whether the patch left the object as it was.

@@ -63,6 +63,7 @@ impl RunOpening {
         ops: impl Iterator<Item = Op>,
     ) -> Result<Journal, Box<Unpublished>> {
         let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
+        (settings.before_publishing)(&self.run.to_string()).map_err(before)?;
         let journal = self.write(root, command, settings, archives, ops).map_err(before)?;
         let journal = self.read_back(root, &journal, settings).map_err(before)?;
         match journal_file::publish(root) {

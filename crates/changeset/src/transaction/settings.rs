@@ -75,6 +75,9 @@ pub struct RunSettings<'a> {
     pub watch: RunWatch<'a>,
     /// Returns the milliseconds since the command began, for the history.
     pub elapsed: &'a dyn Fn() -> u64,
+    /// Called with the name of the run when everything is staged, before the journal is published: makes durable what
+    /// must be there once the run is, outside the root. A run that is tried again calls it again.
+    pub before_publishing: &'a dyn Fn(&str) -> Result<(), Cause>,
 }
 
 impl fmt::Debug for RunSettings<'_> {

@@ -66,6 +66,11 @@ impl Differences {
         self.is_any() && !attributes.is_any()
     }
 
+    /// Whether the modification time is all that differs.
+    pub fn is_mtime_only(&self) -> bool {
+        *self == Self { mtime: true, ..Self::default() }
+    }
+
     /// Returns the respects as words, in a fixed order.
     pub fn words(&self) -> Vec<&'static str> {
         let all = [

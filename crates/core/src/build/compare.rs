@@ -2,7 +2,8 @@
 //!
 //! Pure: nothing is opened, content is compared by size and digest. A modification time alone is no change unless that
 //! is asked for, because a rebuild gives every object a new one; that of a directory never is, because it changes with
-//! every name in it. Of a symbolic link only the target counts: a pkgmap has nothing else of it.
+//! every name in it. Of a symbolic link only the target counts, unless more is asked for: a pkgmap has nothing else
+//! of it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -16,6 +17,9 @@ use patchadm_svr4::package::ObjectPath;
 pub struct CompareOptions {
     /// Whether another modification time is a change.
     pub mtimes: bool,
+    /// Whether everything that an object of any type has counts: owner and attributes of symbolic links, the times of all
+    /// but directories.
+    pub every_type: bool,
 }
 
 /// Compares two lists, each sorted by path with each path once.
@@ -63,8 +67,13 @@ fn differences(old: &ReleaseObject, new: &ReleaseObject, options: CompareOptions
             found.mtime = options.mtimes && old.mtime != new.mtime;
         }
         (Directory { exclusive: old }, Directory { exclusive: new }) => found.ftype = old != new,
-        (Symlink(old), Symlink(new)) => {
-            found.target = old != new;
+        (Symlink(old_target), Symlink(new_target)) => {
+            found.target = old_target != new_target;
+            if options.every_type {
+                found.owner = has_other_owner(old, new);
+                found.xattrs = old.xattrs != new.xattrs;
+                found.mtime = options.mtimes && old.mtime != new.mtime;
+            }
             return found;
         }
         (Block(old), Block(new)) | (Character(old), Character(new)) => found.device = old != new,
@@ -75,9 +84,16 @@ fn differences(old: &ReleaseObject, new: &ReleaseObject, options: CompareOptions
         return found;
     }
     found.mode = old.mode != new.mode;
-    found.owner = !is_same_owner(&old.owner, &new.owner) || !is_same_owner(&old.group, &new.group);
+    if options.every_type && !found.ftype && !new.is_directory() {
+        found.mtime = options.mtimes && old.mtime != new.mtime;
+    }
+    found.owner = has_other_owner(old, new);
     found.xattrs = old.xattrs != new.xattrs;
     found
+}
+
+fn has_other_owner(old: &ReleaseObject, new: &ReleaseObject) -> bool {
+    !is_same_owner(&old.owner, &new.owner) || !is_same_owner(&old.group, &new.group)
 }
 
 /// Whether two owners are one, by name where both have one, else by number.
@@ -170,12 +186,19 @@ mod tests {
         let mut new = old.clone();
         new.mtime.seconds += 1;
         assert!(said(std::slice::from_ref(&old), std::slice::from_ref(&new)).is_empty());
-        let found =
-            compare(std::slice::from_ref(&old), std::slice::from_ref(&new), CompareOptions { mtimes: true });
+        let found = compare(
+            std::slice::from_ref(&old),
+            std::slice::from_ref(&new),
+            CompareOptions { mtimes: true, ..CompareOptions::default() },
+        );
         assert_eq!(found.changes.len(), 1);
         let (mut here, mut later) = (directory("/d"), directory("/d"));
         (here.mtime.seconds, later.mtime.seconds) = (1, 2);
-        assert!(compare(&[here], &[later], CompareOptions { mtimes: true }).changes.is_empty());
+        assert!(
+            compare(&[here], &[later], CompareOptions { mtimes: true, ..CompareOptions::default() })
+                .changes
+                .is_empty()
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 use super::places;
-use crate::policy::{Edited, Policy, RootPatterns, ScriptPolicy};
+use crate::path_glob::PathGlob;
+use crate::policy::{DeleteLimit, Edited, Policy, RootPatterns, ScriptPolicy};
 use crate::sign::DemandWord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::{Root, RootError, Untrusted};
@@ -18,7 +19,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 20] = [
+const SETTINGS: [&str; 22] = [
     "restricted",
     "separator",
     "undo_format",
@@ -36,6 +37,8 @@ const SETTINGS: [&str; 20] = [
     "cache",
     "cache_limit",
     "first",
+    "max_delete",
+    "promote_exclude",
     "trusted_roots",
     "as_owner_roots",
     "untrusted_roots",
@@ -174,6 +177,14 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "script_timeout" => policy.script_timeout = seconds(value)?,
         "exclude" => policy.exclude = words(value),
         "first" => policy.first = words(value),
+        "max_delete" => {
+            policy.max_delete = DeleteLimit::parse(value)
+                .ok_or_else(|| format!("<{value}> is neither a number nor a percentage"))?;
+        }
+        "promote_exclude" => {
+            let patterns = words(value).into_iter().map(|word| PathGlob::parse(&word));
+            policy.promote_exclude = patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        }
         "depot" => policy.depot = Some(depot(value)?),
         "proxy" => policy.proxy = Some(value.to_owned()),
         "ca" => policy.ca = Some(absolute(value)?),

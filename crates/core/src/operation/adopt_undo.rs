@@ -125,6 +125,7 @@ pub fn adopt_undo(
         space: Vec::new(),
         discard: Vec::new(),
         signature: None,
+        direction: crate::plan::Direction::Forward,
         notes: Vec::new(),
     };
     session.perform(&plan, &mut NoContent, None, String::new())?;

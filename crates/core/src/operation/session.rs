@@ -196,13 +196,25 @@ impl<'a> Session<'a> {
         content: &mut dyn ContentSource,
         patch_records: Vec<PatchRecord>,
     ) -> Result<Receipt, Failure> {
+        self.perform_announced(plan, content, patch_records, &|_| Ok(()))
+    }
+
+    /// The same with something that is done with the name of the run when everything is staged, before the journal is
+    /// published.
+    pub(super) fn perform_announced(
+        &self,
+        plan: &Plan,
+        content: &mut dyn ContentSource,
+        patch_records: Vec<PatchRecord>,
+        before_publishing: &dyn Fn(&str) -> Result<(), Cause>,
+    ) -> Result<Receipt, Failure> {
         // A plan is large, and only one is marked in the life of a root.
         let mut plan = Cow::Borrowed(plan);
         if self.is_to_be_marked()? {
             self.mark_unprivileged(plan.to_mut())?;
         }
         let plan = plan.as_ref();
-        self.with_settings(plan, patch_records, |settings| {
+        self.with_settings(plan, patch_records, before_publishing, |settings| {
             Ok(carry_out(&self.ground.root, &self.lock, plan, settings, content)?)
         })
     }
@@ -217,7 +229,7 @@ impl<'a> Session<'a> {
         text: String,
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
-        self.with_settings(plan, vec![patch_record(plan, log, text)], |settings| {
+        self.with_settings(plan, vec![patch_record(plan, log, text)], &|_| Ok(()), |settings| {
             work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
         })
     }
@@ -240,6 +252,7 @@ impl<'a> Session<'a> {
         &self,
         plan: &Plan,
         patch_records: Vec<PatchRecord>,
+        before_publishing: &dyn Fn(&str) -> Result<(), Cause>,
         work: impl FnOnce(RunSettings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut patch_records = patch_records.into_iter();
@@ -274,6 +287,7 @@ impl<'a> Session<'a> {
             watch: RunWatch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
             ledgers: &RootLedgers,
+            before_publishing,
         })
     }
 

@@ -26,7 +26,8 @@ pub struct EditChoice {
 }
 
 impl EditChoice {
-    fn of(&self, path: &ObjectPath) -> Edited {
+    /// What is to be done with a path.
+    pub fn of(&self, path: &ObjectPath) -> Edited {
         if self.preserved.contains(path) {
             Edited::Keep
         } else if self.overridden.contains(path) {

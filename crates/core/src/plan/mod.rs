@@ -17,6 +17,7 @@ pub mod parameters;
 pub mod patch;
 mod plan_builder;
 mod privileges;
+pub mod promotion;
 mod records;
 pub mod refresh;
 pub mod refusal;

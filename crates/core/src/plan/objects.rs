@@ -10,7 +10,7 @@ use super::given;
 use super::plan_builder::{PlanBuilder, Resolved};
 use super::refusal::{ObjectProblem, Reason};
 use super::target::{PackageTarget, Wanted};
-use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
+use super::{Action, AttributeChange, Body, Member, NewObject, NewXattrs};
 
 /// How an object is treated in whose place the administrator has something of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,9 +144,8 @@ impl PlanBuilder<'_> {
         };
         if object.ftype.is_directory() && old.is_directory() {
             let attributes = self.different_attributes(old, object, resolved).unwrap_or_default();
-            let attributes =
-                DirectoryAttributes { xattrs: given::with_given(old, &new.xattrs), ..attributes };
-            if attributes != DirectoryAttributes::default() {
+            let attributes = AttributeChange { xattrs: given::with_given(old, &new.xattrs), ..attributes };
+            if attributes != AttributeChange::default() {
                 self.change(package, path, Action::Attributes(attributes));
             }
             return Ok(());
@@ -229,16 +228,17 @@ impl PlanBuilder<'_> {
         old: &Live,
         object: &Object,
         resolved: &Resolved,
-    ) -> Option<DirectoryAttributes> {
+    ) -> Option<AttributeChange> {
         let attributes = &object.attributes;
         let privileged = self.inventory.privileged;
-        let differs = DirectoryAttributes {
+        let differs = AttributeChange {
             mode: Some(resolved.mode).filter(|mode| attributes.mode.is_some() && *mode != old.mode),
             uid: Some(resolved.uid).filter(|uid| privileged && attributes.owner.is_some() && *uid != old.uid),
             gid: Some(resolved.gid).filter(|gid| privileged && attributes.group.is_some() && *gid != old.gid),
             xattrs: None,
+            mtime: None,
         };
-        (differs != DirectoryAttributes::default()).then_some(differs)
+        (differs != AttributeChange::default()).then_some(differs)
     }
 }
 

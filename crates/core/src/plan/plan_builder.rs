@@ -447,13 +447,9 @@ pub(super) fn below<'m, V>(
     map: &'m BTreeMap<ObjectPath, V>,
     directory: &ObjectPath,
 ) -> impl Iterator<Item = &'m ObjectPath> {
-    // no name sorts before the one of a single byte 1
-    let first = directory.join(b"\x01").ok();
-    let range = first.map(|first| map.range(first..).map(|(path, _)| path));
-    range.into_iter().flatten().take_while({
-        let directory = directory.clone();
-        move |path| path.is_below(&directory)
-    })
+    let directory = directory.clone();
+    let behind = map.range(directory.lowest_below()..).map(|(path, _)| path);
+    behind.take_while(move |path| path.is_below(&directory))
 }
 
 /// Whether a change puts a new object at its path.

@@ -12,7 +12,7 @@ use patchadm_svr4::package::{Accounts, ContentsLine, ObjectPath};
 use super::given;
 use super::plan_builder::UNKNOWN;
 use super::refusal::{ObjectProblem, Reason};
-use super::{Action, Body, Change, DirectoryAttributes, NewObject, NewXattrs, Plan};
+use super::{Action, AttributeChange, Body, Change, NewObject, NewXattrs, Plan};
 
 /// The plan with changes that fit the root as it is now. `now` is a survey of the paths of the plan and of the files
 /// that its hard links name; `line` gives the final line of a path, from which owners are taken that had no number.
@@ -92,13 +92,14 @@ fn action(
             (Body::CopyOf(path), _) if !now.live.contains_key(path) => None,
             (_, None) => Some(Action::Add(new.clone())),
             (Body::Directory, Some(there)) if is_directory => {
-                let attributes = DirectoryAttributes {
+                let attributes = AttributeChange {
                     mode: Some(new.mode),
                     uid: now.privileged.then_some(new.uid),
                     gid: now.privileged.then_some(new.gid),
                     xattrs: given::with_given(there, &new.xattrs),
+                    mtime: None,
                 };
-                different(&attributes, there).map(Action::Attributes)
+                attributes.lacking(there).map(Action::Attributes)
             }
             (Body::Link(file), Some(there)) if !planned.contains_key(file) => {
                 let is_name = now.live.get(file).is_some_and(|file| file.inode == there.inode);
@@ -107,7 +108,7 @@ fn action(
             (_, Some(_)) => Some(Action::Replace(new.clone())),
         },
         Action::Attributes(attributes) => match live {
-            Some(there) if is_directory => different(attributes, there).map(Action::Attributes),
+            Some(there) if is_directory => attributes.clone().lacking(there).map(Action::Attributes),
             Some(_) => return Err(ObjectProblem::NotADirectory(now.show(&change.path))),
             None => Some(Action::Add(directory(attributes, change.old.as_deref()))),
         },
@@ -117,19 +118,8 @@ fn action(
     })
 }
 
-/// The attributes that a directory lacks.
-fn different(wanted: &DirectoryAttributes, there: &Live) -> Option<DirectoryAttributes> {
-    let differing = DirectoryAttributes {
-        mode: wanted.mode.filter(|mode| *mode != there.mode),
-        uid: wanted.uid.filter(|uid| *uid != there.uid),
-        gid: wanted.gid.filter(|gid| *gid != there.gid),
-        xattrs: wanted.xattrs.clone(),
-    };
-    (differing != DirectoryAttributes::default()).then_some(differing)
-}
-
 /// A directory that has gone, with the attributes that it was to get.
-fn directory(attributes: &DirectoryAttributes, old: Option<&Live>) -> NewObject {
+fn directory(attributes: &AttributeChange, old: Option<&Live>) -> NewObject {
     let usual = patchadm_svr4::package::Mode::of(0o755);
     NewObject {
         body: Body::Directory,

@@ -16,6 +16,8 @@ pub(super) const BALLAST: u64 = 1 << 20;
 const REQUESTS: u64 = 256 << 10;
 /// How many objects those are.
 const REQUESTED: u64 = 32;
+/// The name of a run takes no more, in bytes.
+const LONGEST_RUN: u64 = 64;
 /// What headers, names and padding of one member of an archive take at most, in bytes.
 const MEMBER: u64 = 8 << 10;
 
@@ -161,6 +163,7 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
         RecordChange::AddTree { files, .. } => {
             let size = |content: &TreeContent| match content {
                 TreeContent::Bytes(bytes) => bytes.len() as u64,
+                TreeContent::AroundRun(before, after) => (before.len() + after.len()) as u64 + LONGEST_RUN,
                 TreeContent::Undo(_)
                 | TreeContent::UndoDigest(_)
                 | TreeContent::Manifest(_)

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 
-use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer, SupervisorChannel};
+use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
 use super::environment::{BEFORE_RUN, RUN};
 use super::tools::tools_of;
 use super::trust::{ScriptUser, unreadable_by};
@@ -20,6 +20,7 @@ use super::{
     OutputStream, ProcessIdentity, RunAs, SUPERVISOR, ScriptCall, ScriptEnd, ScriptError, ScriptInput,
     ScriptListener, environment,
 };
+use crate::process::MessageChannel;
 use patchadm_rootfs::{Dir, Root};
 
 /// The interval at which [`ScriptListener::interrupted`] is called.
@@ -50,7 +51,7 @@ pub struct ScriptHostSettings<'a> {
 #[derive(Debug)]
 pub struct ScriptHost {
     /// The channel, or `None` once it is closed.
-    channel: Option<SupervisorChannel>,
+    channel: Option<MessageChannel>,
     second: Child,
     pipes: [PipeReader; 2],
     directory: PathBuf,
@@ -96,7 +97,7 @@ impl ScriptHost {
 
     fn start(executable: &Path, unprivileged: Option<ScriptUser>) -> Result<Self, ScriptError> {
         let failed = |source| ScriptError::Executable { executable: executable.to_owned(), source };
-        let (channel, theirs) = SupervisorChannel::pair().map_err(failed)?;
+        let (channel, theirs) = MessageChannel::pair().map_err(failed)?;
         let (out, out_end) = io::pipe().map_err(failed)?;
         let (err, err_end) = io::pipe().map_err(failed)?;
         for pipe in [&out, &err] {
@@ -316,7 +317,7 @@ impl ScriptHost {
 
     fn answer(&mut self) -> Result<SupervisorAnswer, ScriptError> {
         let answer =
-            self.channel.as_mut().map_or(Ok(None), SupervisorChannel::receive).map_err(ScriptError::Lost)?;
+            self.channel.as_mut().map_or(Ok(None), MessageChannel::receive).map_err(ScriptError::Lost)?;
         answer.ok_or_else(|| ScriptError::Lost(io::ErrorKind::UnexpectedEof.into()))
     }
 }

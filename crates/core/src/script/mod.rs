@@ -41,7 +41,7 @@ use patchadm_rootfs::{LockError, LockHolder, RootError};
 
 pub use host::{ScriptHost, ScriptHostSettings};
 pub use leftovers::{ScriptLock, end_leftovers};
-pub use supervisor::{close_inherited, supervise};
+pub use supervisor::supervise;
 
 /// The argument that makes the program the second process, which then only runs [`supervise`].
 pub const SUPERVISOR: &str = "__scripts";

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer, SupervisorChannel};
+use super::channel::{HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
 use super::child::{ScriptChild, reap_strays};
 use super::leftovers::ScriptLock;
 use super::tools::ToolDirectory;
 use super::trust::ScriptUser;
 use super::{ScriptEnd, ScriptError, namespace};
+use crate::process::{MessageChannel, close_inherited};
 use patchadm_rootfs::Root;
 
 /// Is the second process: takes orders on standard input, which is a socket, until it ends. `commands` are the names
@@ -32,7 +33,7 @@ pub fn supervise(commands: &[&str]) -> io::Result<()> {
     // What a script starts and leaves behind comes to this process, so that it can be ended with the script.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-    let mut channel = SupervisorChannel::of_standard_input()?;
+    let mut channel = MessageChannel::of_standard_input()?;
     let Some(HostOrder::Open(opening)) = channel.receive()? else { return Ok(()) };
     let state = match SupervisorState::open(&opening, commands) {
         Ok(shop) => shop,
@@ -61,18 +62,6 @@ fn outlive_signals() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::default())?;
-    }
-    Ok(())
-}
-
-/// Closes descriptors inherited from processes above the program, which are not for scripts.
-pub fn close_inherited() -> io::Result<()> {
-    let entries = std::fs::read_dir("/proc/self/fd")?;
-    let numbers: Vec<i32> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    for number in numbers.into_iter().filter(|&number| number > 2) {
-        // The one that listed the directory is among them and closed already.
-        let _ = nix::unistd::close(number);
     }
     Ok(())
 }
@@ -109,7 +98,7 @@ impl SupervisorState {
 }
 
 /// Runs one script. Returns whether the program is still there to order another one.
-fn run(channel: &mut SupervisorChannel, running: &RunOrder) -> io::Result<bool> {
+fn run(channel: &mut MessageChannel, running: &RunOrder) -> io::Result<bool> {
     let made = channel.descriptor().ok_or_else(|| io::Error::other("its input is missing"));
     let made = made.and_then(|input| ScriptChild::make(running, input));
     let script = match made.and_then(|script| Ok((script.process()?, script))) {
@@ -158,7 +147,7 @@ enum SupervisorEvent {
 }
 
 /// Starts the script when the program says so, and watches it. The time limit counts from its start.
-fn follow(channel: &mut SupervisorChannel, script: &ScriptChild, limit_ms: Option<u64>) -> SupervisorEvent {
+fn follow(channel: &mut MessageChannel, script: &ScriptChild, limit_ms: Option<u64>) -> SupervisorEvent {
     let mut until = None;
     loop {
         match next(channel, script.handle(), until) {
@@ -182,7 +171,7 @@ enum Ready {
     Late,
 }
 
-fn next(channel: &SupervisorChannel, script: &OwnedFd, until: Option<Instant>) -> Ready {
+fn next(channel: &MessageChannel, script: &OwnedFd, until: Option<Instant>) -> Ready {
     if channel.has_message() {
         return Ready::Line;
     }

@@ -195,6 +195,16 @@ impl Base {
 }
 
 impl BaseHeader {
+    /// Reads no more of a base than its header. Whether the rest fits it is not known then.
+    pub fn read(input: &mut impl BufRead) -> Result<Self, BaseError> {
+        let mut line = Vec::new();
+        if !next_line(input, &mut line, 1)? {
+            return Err(StageFileError::at(1, "its end is missing").into());
+        }
+        let (header, ..) = Self::parse(&line).map_err(|reason| StageFileError::at(1, reason))?;
+        Ok(header)
+    }
+
     /// Reads the header line. Also returns the number of objects and their digest.
     fn parse(line: &[u8]) -> Result<(Self, u64, Digest), String> {
         let written: WrittenHeader = serde_json::from_slice(line).map_err(|error| error.to_string())?;

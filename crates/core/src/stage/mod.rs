@@ -13,9 +13,11 @@
 mod base;
 mod base_line;
 mod cache;
+mod compared;
 mod error;
 mod identity;
 mod left_out;
+mod mounts;
 mod name;
 mod places;
 mod promotion;
@@ -25,13 +27,15 @@ mod stages;
 pub use base::{Base, BaseError, BaseHeader, MOST_OBJECTS, objects_digest, write_base};
 pub use base_line::{BaseObject, BaseState};
 pub use cache::{CacheSide, CachedFile, StageCache};
+pub use compared::ComparedAttributes;
 pub use error::StageFileError;
 pub use identity::StageIdentity;
 pub use left_out::{LeftOut, LeftReason};
+pub use mounts::{MountWord, MountWordError, parse_mounts};
 pub use name::{StageId, StageName, StageNameError};
 pub use places::{
-    BASE_OF_NEW, BASES, CACHE, DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, MOUNTS, UNFINISHED,
-    base_name, promotion_record, stages_record,
+    BASE_OF_NEW, BASES, CACHE, DIRECTORIES, DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, MOUNTS,
+    UNFINISHED, base_name, promotion_record, stages_record,
 };
 pub use promotion::PromotionRecord;
 pub use scope::{Scope, ScopeError, staged_path};

@@ -26,6 +26,9 @@ pub const CACHE: &[u8] = b"cache";
 /// The mounts file that was given to `stage new`.
 pub const MOUNTS: &[u8] = b"mounts";
 
+/// The working directories that were named to `stage new`, one a line.
+pub const DIRECTORIES: &[u8] = b"directories";
+
 /// The lock of those who promote, refresh or remove a stage.
 pub const LOCK: &[u8] = b"lock";
 

@@ -84,6 +84,18 @@ impl PromotionRecord {
         Ok(record)
     }
 
+    /// Formats the file as it is around the name of the run, which is not known before the run.
+    pub fn around_run(&self) -> (Vec<u8>, Vec<u8>) {
+        // A text that JSON has to escape stands nowhere else in the line.
+        const MARK: &str = "\u{1}";
+        let line = Self { run: MARK.to_owned(), ..self.clone() }.write();
+        let mark = br"\u0001";
+        match line.windows(mark.len()).position(|part| part == mark) {
+            Some(at) => (line[..at].to_vec(), line[at + mark.len()..].to_vec()),
+            None => (line, Vec::new()),
+        }
+    }
+
     /// Formats the file.
     pub fn write(&self) -> Vec<u8> {
         let texts = |packages: &[PkgInst]| packages.iter().map(ToString::to_string).collect();
@@ -146,6 +158,8 @@ mod tests {
         let record = PromotionRecord::parse(LINE.as_bytes()).unwrap();
         assert_eq!(record.brought, [PatchId::new("300001-01").unwrap()]);
         assert_eq!(String::from_utf8(record.write()).unwrap(), LINE);
+        let (before, after) = record.around_run();
+        assert_eq!([before, record.run.as_bytes().to_vec(), after].concat(), LINE.as_bytes());
         let of_tree = LINE.replace("\"5f0c2a9be1d47788\"", "null");
         assert_eq!(PromotionRecord::parse(of_tree.as_bytes()).unwrap().stage, None);
     }

@@ -104,6 +104,14 @@ impl ObjectPath {
                 && self.0[directory.0.len()] == b'/'
     }
 
+    /// Returns the lowest path that can lie below it: where the paths below begin in a sorted list, all side by side.
+    #[must_use]
+    pub fn lowest_below(&self) -> Self {
+        // No name sorts before the one of a single byte 1.
+        let directory = if self.relative().is_empty() { &[][..] } else { &self.0 };
+        Self([directory, b"/\x01"].concat().into())
+    }
+
     /// Returns all directories above it, from the nearest to the root.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)

@@ -234,8 +234,8 @@ fn is_staged_name(name: &str) -> bool {
 /// Whether an op that changes attributes is about one object that is the same before and after, but for those.
 fn is_one_object(op: &Op) -> bool {
     let kept = |one: &Identity| {
-        let Identity { file_type, size, mtime, inode, b3, target, .. } = one.clone();
-        (file_type, size, mtime, inode, b3, target)
+        let Identity { file_type, size, inode, b3, target, .. } = one.clone();
+        (file_type, size, inode, b3, target)
     };
     op.old.as_deref().map(kept) == op.new.as_deref().map(kept)
 }

@@ -236,6 +236,7 @@ fn attributes(item: &mut LayoutItem<'_>) {
     after.mode = new.mode.map_or(after.mode, Mode::bits);
     after.uid = new.uid.unwrap_or(after.uid);
     after.gid = new.gid.unwrap_or(after.gid);
+    after.mtime = new.mtime.unwrap_or(after.mtime);
     if let Some(xattrs) = &new.xattrs {
         after.xattrs = Some(encoded(xattrs));
     }

@@ -50,7 +50,7 @@ impl TreeStager<'_> {
         let Some(ToStage::Tree(files)) = item.new else { return Ok(None) };
         let (mut written, mut archives) = (BTreeMap::new(), Vec::new());
         let staged = within.at(name);
-        record_tree(within, name, files, &mut |index, dir, file| {
+        record_tree(within, name, (files, self.run), &mut |index, dir, file| {
             let relative = dir.path().as_bytes().get(staged.as_bytes().len()..).unwrap_or_default();
             let published = item.op.path.join(relative).and_then(|at| at.join(file)).ok();
             let (archive, listed) = self.undo(index, dir, file, published)?;

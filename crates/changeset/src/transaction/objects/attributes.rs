@@ -8,13 +8,13 @@ use crate::format::manifest::{decode, encode};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{encoded, is_same_inode};
 use patchadm_rootfs::LiveKind;
-use patchadm_rootfs::{Dir, ObjectStatus, Root};
+use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
 use patchadm_svr4::package::Mode;
 
 const SET_ID: u32 = 0o6000;
 
-/// Sets the attributes that still have the value in `from` and should have the one in `to`. Extended attributes are
-/// set on directories only.
+/// Sets the attributes that still have the value in `from` and should have the one in `to`. The modification time comes
+/// last; a directory keeps its own.
 pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
     if from.file_type == 'd' {
         return set_attributes_of_directory(&parent.dir(name)?, from, to);
@@ -31,23 +31,30 @@ pub(crate) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
     // What is somebody else's stays, also where chown(2) has just dropped some of it.
     let wanted = if is_ours { to.mode } else { seen.mode.bits() };
-    if mode.is_some_and(|mode| mode != wanted) {
+    if mode.is_some_and(|mode| mode != wanted) && seen.file_type != FileType::Symlink {
         parent.set_mode(name, Mode::of(wanted))?;
+    }
+    if from.xattrs != to.xattrs {
+        set_xattrs(parent, name, from, to)?;
+    }
+    if seen.mtime == from.mtime && from.mtime != to.mtime {
+        parent.set_mtime(name, to.mtime)?;
     }
     Ok(())
 }
 
-/// Tells whether an object has attributes: mode and owner, and of a directory the extended ones. Owners that only a
+/// Tells whether an object has attributes: mode and owner, and the extended ones where they are known. Owners that only a
 /// privileged caller can give are not asked of another one.
 pub(crate) fn has_attributes(parent: &Dir, name: &[u8], wanted: &Identity) -> Result<bool, Cause> {
     let Some(seen) = parent.look(name)? else { return Ok(false) };
     let is_owned = !parent.root().is_privileged() || (seen.uid, seen.gid) == (wanted.uid, wanted.gid);
-    if seen.mode.bits() != wanted.mode || !is_owned {
+    if seen.file_type != FileType::Symlink && seen.mode.bits() != wanted.mode || !is_owned {
         return Ok(false);
     }
     match &wanted.xattrs {
         Some(xattrs) if wanted.file_type == 'd' => Ok(encoded(&parent.dir(name)?.xattrs(b"")?) == *xattrs),
-        _ => Ok(true),
+        Some(xattrs) => Ok(encoded(&parent.xattrs(name)?) == *xattrs),
+        None => Ok(true),
     }
 }
 
@@ -99,19 +106,25 @@ pub(crate) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Ident
     if mode != wanted {
         dir.set_own_mode(Mode::of(wanted))?;
     }
+    set_xattrs(dir, b"", from, to)
+}
+
+/// Sets the extended attributes of `name` itself, or of the directory for an empty name: those that still have the value
+/// in `from`.
+fn set_xattrs(dir: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
     let empty = BTreeMap::new();
     let (before, after) = (from.xattrs.as_ref().unwrap_or(&empty), to.xattrs.as_ref().unwrap_or(&empty));
-    let now = dir.xattrs(b"")?;
+    let now = dir.xattrs(name)?;
     for (key, value) in before {
         let is_ours = now.get(&*decode(key)).is_some_and(|now| encode(now) == *value);
         if is_ours && !after.contains_key(key) {
-            dir.remove_xattr(b"", &decode(key))?;
+            dir.remove_xattr(name, &decode(key))?;
         }
     }
     for (key, value) in after {
         let current = now.get(&*decode(key)).map(|now| encode(now));
         if current.as_ref() == before.get(key) && current.as_ref() != Some(value) {
-            dir.set_xattr(b"", &decode(key), &decode(value))?;
+            dir.set_xattr(name, &decode(key), &decode(value))?;
         }
     }
     Ok(())

@@ -38,13 +38,15 @@ pub(crate) fn is_same_inode(dir: &Dir, seen: &ObjectStatus, before: Inode) -> Re
     Ok(seen.inode == before || is_layered(dir)?)
 }
 
-/// Tells whether an object that only gets other attributes is still the same object, whatever its attributes are now.
-pub(crate) fn is_there(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
+/// Tells whether an object that only gets other attributes is still the same object, whatever its attributes are now;
+/// in a copied root, where it is another inode, it has those of one side.
+pub(crate) fn is_there(dir: &Dir, name: &[u8], old: &Identity, new: &Identity) -> Result<bool> {
     let Some(seen) = dir.look(name)? else { return Ok(false) };
     if seen.inode == old.inode || is_untouched(&seen, old) && is_layered(dir)? {
         return Ok(true);
     }
-    Ok(state(dir, name, Some(old), None)? == ObjectState::Old)
+    let found = state(dir, name, Some(old), Some(new))?;
+    Ok(matches!(found, ObjectState::Old | ObjectState::New))
 }
 
 /// Encodes extended attributes for the journal; only those the engine ever sets.

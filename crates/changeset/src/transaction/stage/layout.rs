@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::ledgers::Ledgers;
-use crate::plan::{Action, Change, NewObject, Plan};
+use crate::plan::{Action, Change, Direction, NewObject, Plan};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{encoded, identity, is_layered};
@@ -28,6 +28,7 @@ pub(crate) struct LayoutBuilder<'a, 'p> {
     pub(super) dirs: Dirs,
     pub(super) domains: &'a mut OpenDomains,
     pub(super) items: Vec<LayoutItem<'p>>,
+    direction: Direction,
     /// The directory of the last target, with its domain and inode.
     last: Option<(ObjectPath, usize, Inode)>,
     /// The directories made by the run, with their domains.
@@ -50,6 +51,7 @@ pub(crate) fn lay_out<'p>(
         dirs: Dirs::new(root),
         domains,
         items: Vec::with_capacity(plan.changes.len() + plan.records.len() + 2),
+        direction: plan.direction,
         last: None,
         made: BTreeMap::new(),
         folds: BTreeMap::new(),
@@ -89,7 +91,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let (kind, new, rank) = match &change.action {
             Action::Add(new) => (OpKind::Add, Some(ToStage::Object(new)), turn::ADD),
             Action::Replace(new) => {
-                (OpKind::Replace, Some(ToStage::Object(new)), turn::REPLACE + library_rank(physical.name()))
+                let rank = turn_of_replacement(self.direction, physical.name());
+                (OpKind::Replace, Some(ToStage::Object(new)), rank)
             }
             Action::Delete => (OpKind::Delete, None, turn::DELETE),
             Action::Attributes(new) => (OpKind::Attr, Some(ToStage::Attributes(new)), turn::ATTRIBUTES),
@@ -178,7 +181,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
             _ => (None, None),
         };
         let mut old = identity(&seen, b3, target);
-        if live.is_directory() {
+        let gets_xattrs = matches!(&change.action, Action::Attributes(new) if new.xattrs.is_some());
+        if live.is_directory() || gets_xattrs {
             old.xattrs = Some(encoded(&live.xattrs));
         }
         Ok(Some(Box::new(old)))
@@ -226,12 +230,24 @@ fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'stat
     })
 }
 
+/// Returns the turn of a replaced object in the switch.
+fn turn_of_replacement(direction: Direction, name: &[u8]) -> u8 {
+    turn::REPLACE
+        + match direction {
+            Direction::Forward => library_rank(name),
+            Direction::Back => LAST_RANK - library_rank(name),
+        }
+}
+
+/// The rank of an object that is no library.
+const LAST_RANK: u8 = 3;
+
 /// Ranks replaced objects: the dynamic loader first, then libc, other shared libraries and the rest, so that a
 /// program started in between finds libraries that fit together as far as order can ensure it.
 fn library_rank(name: &[u8]) -> u8 {
     let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     match name {
-        _ if !has(b".so") => 3,
+        _ if !has(b".so") => LAST_RANK,
         _ if name.starts_with(b"ld-") || name.starts_with(b"ld.so") => 0,
         _ if name.starts_with(b"libc.so") || name.starts_with(b"libc-") => 1,
         _ => 2,
@@ -247,5 +263,13 @@ mod tests {
         let order = ["ld-linux-x86-64.so.2", "libc.so.6", "libssl.so.3", "openssl"];
         let ranks: Vec<u8> = order.iter().map(|name| library_rank(name.as_bytes())).collect();
         assert_eq!(ranks, [0, 1, 2, 3]);
+        let turns = |direction| {
+            order.iter().map(|name| turn_of_replacement(direction, name.as_bytes())).collect::<Vec<_>>()
+        };
+        assert!(turns(Direction::Forward).is_sorted());
+        assert!(
+            turns(Direction::Back).is_sorted_by(|one, other| one > other),
+            "and the other way round back"
+        );
     }
 }

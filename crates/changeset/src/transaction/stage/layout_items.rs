@@ -2,7 +2,7 @@
 
 use crate::format::journal::Op;
 use crate::ledgers::LedgerDraft;
-use crate::plan::{Change, DirectoryAttributes, NewObject, TreeFile, UndoPart};
+use crate::plan::{AttributeChange, Change, NewObject, TreeFile, UndoPart};
 use patchadm_rootfs::{Live, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
@@ -54,7 +54,7 @@ pub(crate) enum ToStage<'p> {
     /// A file that follows the undo archive with this index in the plan.
     Undo(usize, &'p UndoPart),
     /// New attributes of an object that stays.
-    Attributes(&'p DirectoryAttributes),
+    Attributes(&'p AttributeChange),
 }
 
 /// All items, in the order of the switch.

@@ -1,6 +1,7 @@
 //! Writes staged record files and directories, extended attributes and identities.
 
 use crate::format::journal::Identity;
+use crate::format::run::Run;
 use crate::plan::{TreeContent, TreeFile};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::identity;
@@ -69,7 +70,7 @@ pub(crate) type UndoWriter<'u> = dyn FnMut(usize, &Dir, &[u8]) -> Result<(), Cau
 pub(crate) fn record_tree(
     within: &Dir,
     name: &[u8],
-    files: &[TreeFile],
+    (files, run): (&[TreeFile], &Run),
     undo: &mut UndoWriter<'_>,
 ) -> Result<(), Cause> {
     let top = within.make_dir(name, Mode::of(0o755))?;
@@ -85,6 +86,10 @@ pub(crate) fn record_tree(
         }
         match &file.content {
             TreeContent::Bytes(bytes) => drop(record_file(&dir, last, bytes, file.mode, file.mtime)?),
+            TreeContent::AroundRun(before, after) => {
+                let bytes = [before.as_slice(), run.to_string().as_bytes(), after].concat();
+                record_file(&dir, last, &bytes, file.mode, file.mtime)?;
+            }
             TreeContent::Undo(index) | TreeContent::Manifest(index) => undo(*index, &dir, last)?,
             // Written when all archives are.
             TreeContent::UndoDigest(_) => {}

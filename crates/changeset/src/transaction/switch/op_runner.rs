@@ -430,7 +430,7 @@ impl<'a> OpRunner<'a> {
         // A directory is looked at field by field in any case: in a copied root it is another one.
         let is_it = match parent.look(op.path.name())? {
             Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
-            _ => is_there(&parent, op.path.name(), old)?,
+            _ => is_there(&parent, op.path.name(), old, new)?,
         };
         if !is_it {
             return Ok(());

@@ -85,6 +85,7 @@ fn begun<T>(
         watch,
         elapsed: &|| 7,
         ledgers: &super::NoLedgers,
+        before_publishing: &|_| Ok(()),
     };
     work(ScriptedRun::begin(&root, &lock, "patchadd", &held(edited), settings)?)
 }

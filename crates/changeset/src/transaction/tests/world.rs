@@ -14,7 +14,7 @@ use crate::format::journal::{
 };
 use crate::format::manifest::{B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, VERSION, encode};
 use crate::plan::{
-    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
+    Action, AttributeChange, Body, Change, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
     TreeFile, UndoArchive, UndoFormat, UndoPlace,
 };
 use crate::transaction::{
@@ -182,6 +182,7 @@ impl World {
             watch,
             elapsed: &|| 7,
             ledgers: &super::NoLedgers,
+            before_publishing: &|_| Ok(()),
         };
         carry_out(&root, &lock, plan, settings, &mut Files)
     }
@@ -200,11 +201,11 @@ impl World {
     /// A plan with a replacement, an addition, a deletion, a symbolic link that is retargeted, a hard link, a new
     /// directory, a directory that becomes a file and a file that becomes a directory, new attributes, records.
     pub(super) fn plan(&self) -> Plan {
-        let directory = DirectoryAttributes { mode: Some(Mode::of(0o700)), ..DirectoryAttributes::default() };
-        let staying = DirectoryAttributes {
+        let directory = AttributeChange { mode: Some(Mode::of(0o700)), ..AttributeChange::default() };
+        let staying = AttributeChange {
             mode: Some(Mode::of(0o4750)),
             gid: rustix::process::geteuid().is_root().then_some(54321),
-            ..DirectoryAttributes::default()
+            ..AttributeChange::default()
         };
         let changes = [
             ("/opt/web/bin", Action::Attributes(directory)),
@@ -240,6 +241,7 @@ impl World {
             space: Vec::new(),
             discard: Vec::new(),
             signature: None,
+            direction: crate::plan::Direction::Forward,
             notes: Vec::new(),
         }
     }

@@ -87,6 +87,7 @@ fn plan_of(session: &Session<'_>, package: &PkgInst, records: Vec<RecordChange>)
         space: Vec::new(),
         discard: Vec::new(),
         signature: None,
+        direction: crate::plan::Direction::Forward,
         notes: Vec::new(),
     }
 }

@@ -174,6 +174,7 @@ impl<'a> Committing<'a> {
             space: Vec::new(),
             discard: given_up.discard,
             signature: None,
+            direction: crate::plan::Direction::Forward,
             notes: given_up.notes,
         };
         Ok(PlannedCommit { patches, plan: Some(plan) })

@@ -23,7 +23,7 @@ pub struct UsingProcess {
 }
 
 /// The processes that use something the plan replaces or deletes.
-pub(super) fn in_use(root: &Root, plan: &Plan) -> Vec<UsingProcess> {
+pub(in crate::operation) fn in_use(root: &Root, plan: &Plan) -> Vec<UsingProcess> {
     in_use_of_each(root, &[plan]).pop().unwrap_or_default()
 }
 

@@ -8,7 +8,7 @@ mod foreseen;
 pub(super) mod in_use;
 mod later_patches;
 mod ledgers;
-mod new_bytes;
+pub(super) mod new_bytes;
 pub(super) mod order_on_root;
 pub(super) mod reboot;
 pub(super) mod removable;

@@ -4,7 +4,7 @@ use crate::plan::{Action, Body, Plan};
 use patchadm_svr4::package::ObjectPath;
 
 /// Returns the bytes of the objects that a plan puts in place, and of the edited files that it keeps.
-pub(super) fn new_bytes(plan: &Plan) -> u64 {
+pub(in crate::operation) fn new_bytes(plan: &Plan) -> u64 {
     let size = |path: &ObjectPath| {
         let change = plan.changes.iter().find(|change| change.path == *path);
         change.and_then(|change| change.old.as_ref()?.size()).unwrap_or(0)

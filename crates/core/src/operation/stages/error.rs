@@ -8,7 +8,7 @@ use crate::database::ViewError;
 use crate::operation::failure::Failure;
 use crate::stage::{BaseError, ScopeError, StageFileError, StageNameError};
 use patchadm_rootfs::RootError;
-use patchadm_svr4::package::PathError;
+use patchadm_svr4::package::{ObjectPath, PathError};
 
 /// A failed operation on a stage.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +76,17 @@ pub enum StageError {
     /// The named directory, or the stage of that name, is not there.
     #[error("{0} is neither a stage nor the name of one")]
     NoStage(String),
+    /// A path that was named is none of the base.
+    #[error("{0} is no part of what was staged")]
+    NotStaged(ObjectPath),
+    /// The file of a base is that of another promotion than its name says.
+    #[error("{path} is not the base that the promotion {id} wrote")]
+    OtherPromotion {
+        /// The file.
+        path: String,
+        /// The promotion.
+        id: String,
+    },
     /// Several stages of the root have the name.
     #[error("the root has several stages of the name {0}: name the directory")]
     Ambiguous(String),

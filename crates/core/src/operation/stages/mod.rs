@@ -9,14 +9,24 @@
 
 mod attributes;
 mod copy;
+mod drop;
+mod enter;
 pub mod error;
+mod found;
 pub mod list;
+mod mounts_below;
+mod nesting;
 pub mod new;
 mod new_directory;
 pub mod own_files;
+pub mod promote;
 pub mod records;
+mod shell;
 pub mod tree;
 mod walk;
 
+pub use drop::{DropError, DroppedStage, drop_stage};
+pub use enter::{EnterError, EnterRequest, StageView, enter_stage};
 pub use error::StageError;
+pub use found::{FoundStage, StageFault, find_stage};
 pub use walk::TreeRequest;

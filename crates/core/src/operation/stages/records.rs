@@ -82,6 +82,7 @@ fn write(session: &Session<'_>, stages: &StagesRecord) -> Result<Receipt, StageE
         discard: Vec::new(),
         notes: Vec::new(),
         signature: None,
+        direction: crate::plan::Direction::Forward,
     };
     Ok(session.perform(&plan, &mut NoContent, None, String::new())?)
 }

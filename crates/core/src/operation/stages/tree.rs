@@ -126,7 +126,7 @@ impl FileReader<'_> {
 }
 
 /// The directory of a path, opened unless it is the one that is open.
-pub(super) fn directory_of<'d>(
+pub(in crate::operation::stages) fn directory_of<'d>(
     root: &Root,
     open: &'d mut Option<Dir>,
     path: &ObjectPath,

@@ -255,6 +255,7 @@ impl<'a> Adoption<'a> {
             space: needs,
             discard: Vec::new(),
             signature: None,
+            direction: crate::plan::Direction::Forward,
             notes: self.notes,
         };
         Ok(IntendedAdoption {

@@ -48,6 +48,7 @@ fn plan(package: &PkgInst, inventory: &Inventory, now: &Now) -> Result<Plan, Rea
         space,
         discard: Vec::new(),
         signature: None,
+        direction: crate::plan::Direction::Forward,
         notes: Vec::new(),
     })
 }

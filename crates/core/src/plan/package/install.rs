@@ -223,6 +223,7 @@ impl Installation<'_> {
             space,
             discard: Vec::new(),
             signature: None,
+            direction: crate::plan::Direction::Forward,
         };
         let names = self.delivered.install.keys();
         let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();

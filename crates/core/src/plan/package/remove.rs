@@ -104,6 +104,7 @@ fn plan(
         space,
         discard: Vec::new(),
         signature: None,
+        direction: crate::plan::Direction::Forward,
         notes: draft.notes,
     };
     let portions = portions::portions(package, inventory, &scripts);

@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 use crate::inventory::{Installed, Inventory};
 use crate::policy::{Edited, Policy};
 use crate::source::Image;
-use patchadm_changeset::format::manifest::KEPT_MANIFEST;
 use patchadm_rootfs::Live;
 use patchadm_svr4::format::patchinfo::PatchinfoFile;
-use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchMacros, PatchRecords};
 
@@ -22,7 +20,7 @@ use super::interrupted;
 use super::maker_notes::maker_notes;
 use super::patch_plan::{self, PackagePlan, PatchPlan};
 use super::snapshot;
-use super::undo::Undoing;
+use super::undo::{DeliveredPaths, Undoing, tree_file};
 use super::validate::{Facts, Match, Validated, validate};
 use crate::plan::clock::Now;
 use crate::plan::edits::{EditChoice, Edits};
@@ -36,7 +34,7 @@ use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::script_schedule::steps::MappedObject;
 use crate::plan::scripts::is_kept;
 use crate::plan::target::{PackageTarget, Wanted};
-use crate::plan::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
+use crate::plan::{Action, Plan, RecordChange, TreeContent, UndoArchive, space};
 
 /// Plans the application of a patch. `applied` are the patch records of the packages in `inventory`, or why they cannot
 /// be read.
@@ -126,6 +124,7 @@ impl ApplyPlanner<'_> {
             discard: Vec::new(),
             notes: draft.notes,
             signature: self.image.signature.record(),
+            direction: crate::plan::Direction::Forward,
         };
         let (no_undo, again) = (self.validated.no_undo, self.validated.again);
         Ok(PatchPlan { plan, parts, hooks, no_undo, again, missing, moved: Vec::new() })
@@ -398,24 +397,9 @@ impl ApplyPlanner<'_> {
             saves_nothing: self.validated.no_undo,
             runs_scripts: package.chosen.has_scripts() || applying(&self.image.hooks).next().is_some(),
         };
-        let archive = undoing.archive(draft, target, &package.wanted, changed)?;
-        let files = match &archive.place {
-            crate::plan::UndoPlace::Save | crate::plan::UndoPlace::Snapshot => {
-                vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
-            }
-            crate::plan::UndoPlace::ManifestOnly => {
-                vec![tree_file(KEPT_MANIFEST, TreeContent::Manifest(undo.len()), 0o600)]
-            }
-            crate::plan::UndoPlace::Remote(path) | crate::plan::UndoPlace::Beside(path) => {
-                let find_at = path.as_os_str().as_encoded_bytes();
-                let remote = RemoteArchive::new(RemoteMedium::Filesystem, find_at, RemoteState::Active)
-                    .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
-                vec![
-                    tree_file("remote", TreeContent::Bytes(remote.write()), 0o644),
-                    tree_file("undo.b3", TreeContent::UndoDigest(undo.len()), 0o600),
-                ]
-            }
-        };
+        let delivered = DeliveredPaths::of(&package.wanted);
+        let archive = undoing.archive(draft, target, &delivered, changed)?;
+        let files = undoing.saved_files(&archive.place, undo.len())?;
         undo.push(archive);
         let path = package_path(&target.package, format!("save/{}", self.id()).as_bytes())?;
         Ok(RecordChange::AddTree { path, files })
@@ -493,8 +477,4 @@ fn by_path<'p, 'a>(patched: &'p [Patched<'a>]) -> Vec<(&'p Patched<'a>, &'p Want
     let mut all: Vec<_> = wanted.collect();
     all.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
     all
-}
-
-fn tree_file(name: &str, content: TreeContent, mode: u32) -> TreeFile {
-    TreeFile { name: name.as_bytes().to_vec(), content, mode: Mode::of(mode), mtime: None }
 }

@@ -228,7 +228,7 @@ impl<'a> Backout<'a> {
         let place = |id: &PatchId| chains.order.iter().position(|patch| patch.id == *id);
         let (mut live, mut runs) = (Vec::new(), HashMap::<usize, Vec<&Run<'_>>>::new());
         for run in chains.runs.iter().filter(|run| run.heir.is_none()) {
-            runs.entry(run.saver().unwrap_or(run.first()).at).or_default().push(run);
+            runs.entry(run.content_saver().unwrap_or(run.first()).at).or_default().push(run);
         }
         for (id, archive) in &going.patches {
             let (Some(at), Some(manifest)) = (place(id), archive.manifest) else { continue };
@@ -299,6 +299,7 @@ impl<'a> Backout<'a> {
             space,
             discard: used_up.map(Path::to_owned).chain(rewritten.discard).collect(),
             signature: None,
+            direction: crate::plan::Direction::Back,
             notes: draft.notes,
         })
     }
@@ -358,7 +359,7 @@ struct LivePatch<'g, 'a> {
 /// What a run found, and what it left.
 fn live_record(run: &Run<'_>) -> ObjectRecord {
     let (first, last) = (run.first().record, run.last().record);
-    let saver = run.saver().map_or(first, |link| link.record);
+    let saver = run.content_saver().map_or(first, |link| link.record);
     // Where no patch changed the object, only its line comes back.
     let became = if saver.is_untouched() { saver.was.clone() } else { last.became.clone() };
     ObjectRecord {
@@ -366,6 +367,7 @@ fn live_record(run: &Run<'_>) -> ObjectRecord {
         new_line: last.new_line.clone(),
         became,
         kept: saver.kept,
+        was: run.before().or_else(|| saver.was.clone()),
         ..saver.clone()
     }
 }

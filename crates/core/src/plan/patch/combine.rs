@@ -13,7 +13,7 @@ use super::projected_root::{MadeObjects, handed_on};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
 use crate::plan::{
-    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, ReplacedVersion, SpaceNeed,
+    Action, AttributeChange, Body, Change, Member, NewObject, NewXattrs, Plan, ReplacedVersion, SpaceNeed,
 };
 use patchadm_changeset::format::manifest::RecordedType;
 use patchadm_rootfs::{Live, LiveKind};
@@ -69,6 +69,7 @@ pub fn combine_plans(patches: &[Single<'_>]) -> Option<Plan> {
         space: space(plans()),
         discard: plans().flat_map(|plan| plan.discard.iter().cloned()).collect(),
         signature: None,
+        direction: last.direction,
         notes: plans().flat_map(|plan| plan.notes.iter().cloned()).collect(),
     })
 }
@@ -91,7 +92,10 @@ fn in_the_end(chain: &Chain<'_>, patches: &[Single<'_>]) -> Option<Change> {
                     &all_attributes(chain),
                 )),
                 None if chain.len() == 1 => Action::Attributes(attributes.clone()),
-                None => Action::Attributes(differing(all_attributes(chain), first.old.as_deref())?),
+                None => Action::Attributes(match first.old.as_deref() {
+                    Some(old) => all_attributes(chain).lacking(old)?,
+                    None => all_attributes(chain),
+                }),
             }
         }
         Action::Delete if was_there => Action::Delete,
@@ -132,44 +136,22 @@ fn renumber(member: &mut Member, place: usize, patches: &[Single<'_>]) {
 }
 
 /// The attributes that a chain of changes leaves, counted from its last new object.
-fn all_attributes(chain: &Chain<'_>) -> DirectoryAttributes {
-    let mut all = DirectoryAttributes::default();
-    for (_, change) in chain {
-        match &change.action {
-            Action::Attributes(next) => {
-                all.mode = next.mode.or(all.mode);
-                all.uid = next.uid.or(all.uid);
-                all.gid = next.gid.or(all.gid);
-                all.xattrs = next.xattrs.clone().or(all.xattrs);
-            }
-            _ => all = DirectoryAttributes::default(),
-        }
-    }
-    all
+fn all_attributes(chain: &Chain<'_>) -> AttributeChange {
+    chain.iter().fold(AttributeChange::default(), |all, (_, change)| match &change.action {
+        Action::Attributes(next) => all.then(next),
+        _ => AttributeChange::default(),
+    })
 }
 
-fn with_attributes(mut new: NewObject, attributes: &DirectoryAttributes) -> NewObject {
+fn with_attributes(mut new: NewObject, attributes: &AttributeChange) -> NewObject {
     new.mode = attributes.mode.unwrap_or(new.mode);
     new.uid = attributes.uid.unwrap_or(new.uid);
     new.gid = attributes.gid.unwrap_or(new.gid);
+    new.mtime = attributes.mtime.or(new.mtime);
     if let Some(xattrs) = &attributes.xattrs {
         new.xattrs = NewXattrs::Exact(xattrs.clone());
     }
     new
-}
-
-/// The attributes that are not as they were; none where all are.
-fn differing(new: DirectoryAttributes, old: Option<&Live>) -> Option<DirectoryAttributes> {
-    let differing = match old {
-        Some(old) => DirectoryAttributes {
-            mode: new.mode.filter(|mode| *mode != old.mode),
-            uid: new.uid.filter(|uid| *uid != old.uid),
-            gid: new.gid.filter(|gid| *gid != old.gid),
-            xattrs: new.xattrs.filter(|xattrs| *xattrs != old.xattrs),
-        },
-        None => new,
-    };
-    (differing != DirectoryAttributes::default()).then_some(differing)
 }
 
 /// The archive of the patch at `place` as the run writes it: where its objects come from, and what a later patch does

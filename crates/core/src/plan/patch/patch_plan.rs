@@ -221,7 +221,7 @@ fn renumbered(mut record: RecordChange) -> RecordChange {
                 TreeContent::Undo(place) | TreeContent::UndoDigest(place) | TreeContent::Manifest(place) => {
                     *place = 0;
                 }
-                TreeContent::Bytes(_) | TreeContent::Directory => {}
+                TreeContent::Bytes(_) | TreeContent::AroundRun(..) | TreeContent::Directory => {}
             }
         }
     }

@@ -16,7 +16,7 @@ use super::middle::chains::has_same_content;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::privileges::{Allowed, OnRecord, allowed};
 use crate::plan::refusal::{ObjectProblem, Reason};
-use crate::plan::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
+use crate::plan::{Action, AttributeChange, Body, Member, NewObject, NewXattrs};
 
 /// The restoration of one package.
 pub(super) struct Restoring<'a> {
@@ -74,7 +74,7 @@ pub(super) fn restore(draft: &mut PlanBuilder<'_>, packages: &[Restoring<'_>]) -
     for (package, carriers, restored) in &all {
         for each in restored.iter().filter(|each| !each.is_untouched) {
             let carrier = carrier(carriers, each);
-            let is_link = carrier.is_some_and(|carrier| *carrier != each.path);
+            let is_link = carrier.is_some_and(|carrier| *carrier != each.path) && !each.record.is_in_place();
             if is_link { &mut links } else { &mut others }.push((each, carrier, *package));
         }
     }
@@ -199,6 +199,9 @@ impl<'a> Restoring<'a> {
         if was.kind == RecordedType::Directory && self.stays_link(draft, path) {
             return Ok(());
         }
+        if record.is_in_place() {
+            return self.restore_in_place(draft, path, was);
+        }
         if let Some(old) = old {
             if was.kind == RecordedType::Directory && old.is_directory() {
                 if let Some(attributes) = attributes(was, old) {
@@ -218,6 +221,33 @@ impl<'a> Restoring<'a> {
         let new = self.new_object(record, was, carrier.filter(|carrier| *carrier != path))?;
         let action = if old.is_some() { Action::Replace(new) } else { Action::Add(new) };
         draft.change(self.package, path, action);
+        Ok(())
+    }
+
+    /// Gives an object its attributes back that stayed in its place. One that somebody wrote to since keeps its time;
+    /// where there is another type of object, or nothing, there is nothing to give them to.
+    fn restore_in_place(
+        &self,
+        draft: &mut PlanBuilder<'_>,
+        path: &ObjectPath,
+        was: &RecordedState,
+    ) -> Result<(), ObjectProblem> {
+        let old = draft.old(path).filter(|old| RecordedState::of(old).kind == was.kind);
+        let Some(old) = old else {
+            let path = draft.inventory.show(path);
+            draft.notes.push(format!("{path} is left alone: the patch had only changed its attributes"));
+            return Ok(());
+        };
+        let mut attributes = attributes(was, old);
+        if let Some(attributes) = &mut attributes
+            && is_edited(old, was)
+        {
+            attributes.mtime = None;
+        }
+        if let Some(attributes) = attributes {
+            draft.check_obstacle(path)?;
+            draft.change(self.package, path, Action::Attributes(attributes));
+        }
         Ok(())
     }
 
@@ -415,14 +445,14 @@ fn is_as_it_was(live: &Live, was: &RecordedState) -> bool {
     was.group.is_none() && live.links <= 1 && RecordedState::of(live) == *was
 }
 
-/// The attributes of a directory that are others now.
-fn attributes(was: &RecordedState, old: &Live) -> Option<DirectoryAttributes> {
-    let xattrs = was.xattrs();
-    let attributes = DirectoryAttributes {
-        mode: Some(Mode::of(was.mode)).filter(|mode| *mode != old.mode),
-        uid: Some(was.uid).filter(|uid| *uid != old.uid),
-        gid: Some(was.gid).filter(|gid| *gid != old.gid),
-        xattrs: Some(xattrs).filter(|xattrs| *xattrs != old.xattrs),
+/// The attributes that an object which stays no longer has.
+fn attributes(was: &RecordedState, old: &Live) -> Option<AttributeChange> {
+    let attributes = AttributeChange {
+        mode: Some(Mode::of(was.mode)).filter(|_| was.kind != RecordedType::Symlink),
+        uid: Some(was.uid),
+        gid: Some(was.gid),
+        xattrs: Some(was.xattrs()),
+        mtime: Some(was.mtime),
     };
-    (attributes != DirectoryAttributes::default()).then_some(attributes)
+    attributes.lacking(old)
 }

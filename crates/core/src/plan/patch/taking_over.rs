@@ -121,7 +121,7 @@ impl TakingOver<'_> {
             let rewriting = Rewriting::of(later, &sources)?;
             let mut undo = rewriting.take(at, &inherited, taken.unwrap_or(&nothing), chains)?;
             undo.archive.manifest.header.root.clone_from(&self.inventory.marker);
-            let mut savers = inherited.runs.iter().filter_map(|run| sources.get(&run.saver()?.at));
+            let mut savers = inherited.runs.iter().filter_map(|run| sources.get(&run.content_saver()?.at));
             let is_adopted = savers.any(|source| !source.is_bound)
                 || taken.is_some() && sources.values().any(|source| !source.is_bound);
             rewritten.records.extend(self.files_of(later, &patch.id, rewritten.undo.len())?);

@@ -4,24 +4,27 @@
 //! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the
 //! manifest says the rest. Digests of what is delivered are filled in when it has been staged.
 
+mod link_groups;
 mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::inventory::Inventory;
 use patchadm_changeset::format::contents_merge::ContentsEdits;
 use patchadm_changeset::format::manifest::{
-    B3, Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode, recorded_xattrs,
+    B3, KEPT_MANIFEST, Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
+    recorded_xattrs,
 };
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_rootfs::{Inode, Live, LiveKind};
+use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
+use patchadm_svr4::format::remote::{RemoteArchive, RemoteMedium, RemoteState};
 use patchadm_svr4::package::{
     ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
 use patchadm_svr4::patch::{PatchId, PatchList};
 
+use link_groups::LinkGroups;
 pub(super) use scripts::copying_scripts;
 
 use crate::plan::parameters::is_restored;
@@ -29,44 +32,63 @@ use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
 use crate::plan::refusal::Reason;
 use crate::plan::target::{PackageTarget, Wanted, classes};
-use crate::plan::{Action, Body, NewObject, NewXattrs, UndoArchive, UndoPlace};
+use crate::plan::{Action, Body, NewObject, NewXattrs, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
 /// What an undo archive is about.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Undoing<'a> {
+pub(in crate::plan) struct Undoing<'a> {
     /// The patch.
-    pub(super) id: &'a PatchId,
+    pub(in crate::plan) id: &'a PatchId,
     /// What it obsoletes in this package.
-    pub(super) obsoletes: &'a PatchList,
+    pub(in crate::plan) obsoletes: &'a PatchList,
     /// The parameters before.
-    pub(super) old: &'a Params,
+    pub(in crate::plan) old: &'a Params,
     /// The names that the patch set.
-    pub(super) set: &'a [String],
+    pub(in crate::plan) set: &'a [String],
     /// Those of them that it set by its silence.
-    pub(super) silent: &'a [String],
+    pub(in crate::plan) silent: &'a [String],
     /// How the archive is compressed.
-    pub(super) format: UndoFormat,
+    pub(in crate::plan) format: UndoFormat,
     /// The directory for archives that are kept elsewhere.
-    pub(super) directory: Option<&'a Path>,
+    pub(in crate::plan) directory: Option<&'a Path>,
     /// Whether nothing is saved, and only the manifest stays.
-    pub(super) saves_nothing: bool,
+    pub(in crate::plan) saves_nothing: bool,
     /// Whether procedure scripts run.
-    pub(super) runs_scripts: bool,
+    pub(in crate::plan) runs_scripts: bool,
+}
+
+/// The paths that a package delivers.
+#[derive(Debug, Default)]
+pub(in crate::plan) struct DeliveredPaths {
+    /// The paths.
+    pub(in crate::plan) paths: BTreeSet<ObjectPath>,
+    /// The attributes that are left open, as manifests have them, by escaped path.
+    pub(in crate::plan) open: BTreeMap<String, String>,
+}
+
+impl DeliveredPaths {
+    /// Those of the objects of a package.
+    pub(super) fn of(wanted: &[Wanted<'_>]) -> Self {
+        let open = |wanted: &Wanted<'_>| Some((encode(wanted.path.as_bytes()), wanted.open_attributes()?));
+        Self {
+            paths: wanted.iter().map(|wanted| wanted.path.clone()).collect(),
+            open: wanted.iter().filter_map(open).collect(),
+        }
+    }
 }
 
 impl Undoing<'_> {
-    /// The archive for what `draft` does to the objects of `target`, of which these are `wanted`.
-    pub(super) fn archive(
+    /// The archive for what `draft` does to the objects of `target`, which delivers these paths.
+    pub(in crate::plan) fn archive(
         &self,
         draft: &PlanBuilder<'_>,
         target: &PackageTarget<'_>,
-        wanted: &[Wanted<'_>],
+        delivered: &DeliveredPaths,
         records: &RecordChanges,
     ) -> Result<UndoArchive, Reason> {
         let package = &target.package;
-        let delivered: BTreeSet<ObjectPath> = wanted.iter().map(|wanted| wanted.path.clone()).collect();
         let mut paths = concerned(draft, package);
-        paths.extend(also_listed(draft, target, &delivered)?);
+        paths.extend(also_listed(draft, target, &delivered.paths)?);
         let groups = LinkGroups::of(draft, &paths);
         let mut saved = Vec::with_capacity(paths.len());
         let mut objects = Vec::with_capacity(paths.len());
@@ -74,9 +96,10 @@ impl Undoing<'_> {
         for path in paths.iter().chain(groups.partners(&paths)) {
             let changes = draft.changes.contains_key(path);
             let mut record = object_record(draft, path);
-            record.delivered = delivered.contains(path);
-            groups.number_states(&mut record, path, changes);
+            record.delivered = delivered.paths.contains(path);
+            groups.number_states(&mut record, path, is_made_anew(draft, path));
             match draft.old(path).filter(|_| changes) {
+                Some(live) if keeps_content(draft, path, live) => {}
                 Some(live) => {
                     if let Some(entry) = saved_entry(draft, target, path, live, &groups)? {
                         let has_content = entry.object.ftype.is_regular();
@@ -105,11 +128,31 @@ impl Undoing<'_> {
             deletes,
             scripts,
             records: records.old.clone(),
-            manifest: Manifest { header: self.header(draft, target, wanted, records), objects },
+            manifest: Manifest { header: self.header(draft, target, delivered, records), objects },
             format: self.format,
             place: self.place(package),
         };
         Ok(if self.saves_nothing { manifest_only(archive) } else { archive })
+    }
+
+    /// The files of a save directory with the archive at this place in the plan: it, the pointer to it, or the manifest
+    /// alone.
+    pub(in crate::plan) fn saved_files(&self, place: &UndoPlace, at: usize) -> Result<Vec<TreeFile>, Reason> {
+        Ok(match place {
+            UndoPlace::Save | UndoPlace::Snapshot => {
+                vec![tree_file(&self.name(), TreeContent::Undo(at), 0o600)]
+            }
+            UndoPlace::ManifestOnly => vec![tree_file(KEPT_MANIFEST, TreeContent::Manifest(at), 0o600)],
+            UndoPlace::Remote(path) | UndoPlace::Beside(path) => {
+                let find_at = path.as_os_str().as_encoded_bytes();
+                let remote = RemoteArchive::new(RemoteMedium::Filesystem, find_at, RemoteState::Active)
+                    .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
+                vec![
+                    tree_file("remote", TreeContent::Bytes(remote.write()), 0o644),
+                    tree_file("undo.b3", TreeContent::UndoDigest(at), 0o600),
+                ]
+            }
+        })
     }
 
     /// The name of the archive in a save directory.
@@ -150,12 +193,11 @@ impl Undoing<'_> {
         &self,
         draft: &PlanBuilder<'_>,
         target: &PackageTarget<'_>,
-        wanted: &[Wanted<'_>],
+        delivered: &DeliveredPaths,
         records: &RecordChanges,
     ) -> ManifestHeader {
         let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
         let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
-        let open = |wanted: &Wanted<'_>| Some((encode(wanted.path.as_bytes()), wanted.open_attributes()?));
         ManifestHeader {
             manifest: VERSION,
             patch: self.id.to_string(),
@@ -170,9 +212,14 @@ impl Undoing<'_> {
             silent: self.silent.to_vec(),
             record_times: BTreeMap::new(),
             scripts: self.runs_scripts,
-            open_attributes: Some(wanted.iter().filter_map(open).collect()),
+            open_attributes: Some(delivered.open.clone()),
         }
     }
+}
+
+/// A file of a new record directory.
+pub(in crate::plan) fn tree_file(name: &str, content: TreeContent, mode: u32) -> TreeFile {
+    TreeFile { name: name.as_bytes().to_vec(), content, mode: Mode::of(mode), mtime: None }
 }
 
 /// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.
@@ -243,13 +290,7 @@ fn object_record(draft: &PlanBuilder<'_>, path: &ObjectPath) -> ObjectRecord {
     let became = match draft.changes.get(path).map(|change| &change.action) {
         Some(Action::Add(new) | Action::Replace(new)) => Some(becoming(draft, new)),
         Some(Action::Delete | Action::RemoveDirectory) => None,
-        Some(Action::Attributes(attributes)) => was.clone().map(|state| RecordedState {
-            mode: attributes.mode.map_or(state.mode, Mode::bits),
-            uid: attributes.uid.unwrap_or(state.uid),
-            gid: attributes.gid.unwrap_or(state.gid),
-            xattrs: attributes.xattrs.as_ref().map_or(state.xattrs, recorded_xattrs),
-            ..state
-        }),
+        Some(Action::Attributes(attributes)) => was.clone().map(|state| attributes.applied_to(state)),
         None => was.clone().filter(|_| !kept),
     };
     ObjectRecord {
@@ -319,6 +360,17 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
     state
 }
 
+/// Whether a path gets another object, or none: one that gets other attributes keeps its names.
+fn is_made_anew(draft: &PlanBuilder<'_>, path: &ObjectPath) -> bool {
+    let change = draft.changes.get(path);
+    change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
+}
+
+/// Whether a file keeps its bytes and gets other attributes only, so that there is nothing of it to save.
+fn keeps_content(draft: &PlanBuilder<'_>, path: &ObjectPath, live: &Live) -> bool {
+    matches!(live.kind, LiveKind::Regular { .. }) && !is_made_anew(draft, path)
+}
+
 /// The pkgmap entry of a saved object: of the type that is recorded where that is what is there.
 fn saved_entry(
     draft: &PlanBuilder<'_>,
@@ -375,105 +427,4 @@ fn saved_entry(
 /// neither may have one. Such a file goes without a script; its class is in the manifest.
 fn can_be_listed(path: &ObjectPath) -> bool {
     !path.as_bytes().iter().any(u8::is_ascii_whitespace)
-}
-
-/// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is
-/// one name, and goes by the path that the patch or a record has.
-fn one_path_each<'a>(
-    inventory: &'a Inventory,
-    paths: &BTreeSet<ObjectPath>,
-) -> impl Iterator<Item = (&'a ObjectPath, &'a Live)> {
-    let rank = |path: &ObjectPath| (paths.contains(path), inventory.lines.contains_key(path));
-    let mut places: BTreeMap<&ObjectPath, (&ObjectPath, &Live)> = BTreeMap::new();
-    for (path, live) in inventory.objects_with_names() {
-        let place = inventory.physical.get(path).unwrap_or(path);
-        let known = places.entry(place).or_insert((path, live));
-        if rank(path) > rank(known.0) {
-            *known = (path, live);
-        }
-    }
-    places.into_values()
-}
-
-/// The names that are one file before the patch, where at least two of them are known.
-#[derive(Debug, Default)]
-struct LinkGroups {
-    /// Each name with the number of its group.
-    numbers: BTreeMap<ObjectPath, u32>,
-    /// For each group the name that carries the content.
-    first: BTreeMap<u32, ObjectPath>,
-    /// The groups that the patch makes, by the file that the others are linked to.
-    after: BTreeMap<ObjectPath, u32>,
-    /// The links that the patch makes, and the file that each is linked to.
-    links: BTreeMap<ObjectPath, ObjectPath>,
-}
-
-impl LinkGroups {
-    fn of(draft: &PlanBuilder<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
-        let inventory = draft.inventory;
-        let key = |path: &ObjectPath, live: &Live| -> (Option<usize>, Inode) {
-            (inventory.on.get(path).copied(), live.inode)
-        };
-        let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
-        for (path, live) in one_path_each(inventory, paths) {
-            names.entry(key(path, live)).or_default().push(path);
-        }
-        let mut groups = Self::default();
-        let mut next = 0;
-        for names in names.into_values().filter(|names| names.len() > 1) {
-            if !names.iter().any(|path| paths.contains(*path) && draft.changes.contains_key(*path)) {
-                continue;
-            }
-            next += 1;
-            let is_link = |path: &ObjectPath| {
-                inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link)
-            };
-            let changed: Vec<&&ObjectPath> =
-                names.iter().filter(|path| draft.changes.contains_key(**path)).collect();
-            let carrier = changed.iter().find(|path| !is_link(path)).or_else(|| changed.first());
-            if let Some(carrier) = carrier {
-                groups.first.insert(next, (**carrier).clone());
-            }
-            groups.numbers.extend(names.into_iter().map(|path| (path.clone(), next)));
-        }
-        for change in draft.changes.values() {
-            if let Action::Add(new) | Action::Replace(new) = &change.action
-                && let Body::Link(source) = &new.body
-            {
-                next += u32::from(!groups.after.contains_key(source));
-                groups.after.entry(source.clone()).or_insert(next);
-                groups.links.insert(change.path.clone(), source.clone());
-            }
-        }
-        groups
-    }
-
-    /// The group of a path after the patch.
-    fn number_after(&self, path: &ObjectPath) -> Option<u32> {
-        self.after.get(self.links.get(path).unwrap_or(path)).copied()
-    }
-
-    /// Writes down which names are one file, before and after.
-    fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, changes: bool) {
-        if let Some(was) = &mut record.was {
-            was.group = self.number(path);
-        }
-        if let Some(became) = &mut record.became {
-            became.group = if changes { self.number_after(path) } else { self.number(path) };
-        }
-    }
-
-    fn number(&self, path: &ObjectPath) -> Option<u32> {
-        self.numbers.get(path).copied()
-    }
-
-    /// The name that carries the content of a path, where that is another one.
-    fn first_name(&self, path: &ObjectPath) -> Option<&ObjectPath> {
-        self.first.get(&self.number(path)?).filter(|first| *first != path)
-    }
-
-    /// Names of the groups that the patch does not touch.
-    fn partners<'a>(&'a self, paths: &'a BTreeSet<ObjectPath>) -> impl Iterator<Item = &'a ObjectPath> {
-        self.numbers.keys().filter(|path| !paths.contains(*path))
-    }
 }

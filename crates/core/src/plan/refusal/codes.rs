@@ -20,7 +20,9 @@ impl Refusal {
     /// The exit code of the command.
     pub fn code(&self) -> u8 {
         match self.command {
-            Command::Patchadd | Command::Adopt | Command::Forget => self.reason.patchadd_code(),
+            Command::Patchadd | Command::Adopt | Command::Forget | Command::Promote | Command::Refresh => {
+                self.reason.patchadd_code()
+            }
             Command::Patchrm | Command::Commit | Command::Undo => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration { .. }
@@ -59,6 +61,7 @@ impl Reason {
             Self::LaterRevision(_) => 35,
             Self::BackoutDirectory(_) => 37,
             Self::InSet(reason) => reason.patchadd_code(),
+            Self::Promotion(reason) => reason.code(),
             _ => 10,
         }
     }

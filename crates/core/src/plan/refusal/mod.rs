@@ -6,6 +6,7 @@
 mod advice;
 mod codes;
 mod problems;
+mod promotion;
 mod set;
 mod shown;
 mod undo;
@@ -17,6 +18,7 @@ pub use advice::Wording;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 pub use problems::{HandOnProblem, ObjectInUse, ObjectProblem};
+pub use promotion::PromotionReason;
 pub use set::SetReason;
 pub use undo::UndoReason;
 
@@ -43,6 +45,10 @@ pub enum Command {
     Commit,
     /// `patchadm undo`, before it is known what it has to do.
     Undo,
+    /// `patchadm promote`.
+    Promote,
+    /// `patchadm stage refresh`.
+    Refresh,
 }
 
 impl Command {
@@ -58,6 +64,8 @@ impl Command {
             Self::Adopt | Self::Forget => "adopt",
             Self::Commit => "commit",
             Self::Undo => "undo",
+            Self::Promote => "promote",
+            Self::Refresh => "stage",
         }
     }
 }
@@ -153,6 +161,8 @@ pub enum Reason {
     InSet(SetReason),
     /// A run is not undone.
     NotUndone(UndoReason),
+    /// The stage is not promoted or refreshed.
+    Promotion(PromotionReason),
     /// The directory for undo archives is not an absolute path.
     BackoutDirectory(PathBuf),
     /// It is applied to another package with undo data and would be applied to this one without, or the reverse.

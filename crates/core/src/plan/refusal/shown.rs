@@ -26,6 +26,7 @@ impl Reason {
                 let shown = |object: ObjectInUse| ObjectInUse { path: show(object.path), ..object };
                 Self::InUse { objects: objects.into_iter().map(shown).collect(), is_question }
             }
+            Self::Promotion(reason) => Self::Promotion(reason.shown(show)),
             other => other,
         }
     }

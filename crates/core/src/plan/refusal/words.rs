@@ -20,6 +20,8 @@ impl Refusal {
             Command::Commit => format!("the undo data of patch {subject} is not given up"),
             Command::Undo if subject.is_empty() => "nothing is undone".to_owned(),
             Command::Undo => format!("run {subject} is not undone"),
+            Command::Promote => format!("{subject} is not promoted"),
+            Command::Refresh => format!("stage {subject} is not refreshed"),
         }
     }
 
@@ -141,6 +143,7 @@ impl Reason {
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
             Self::InSet(reason) => reason.to_string(),
             Self::NotUndone(reason) => reason.to_string(),
+            Self::Promotion(reason) => reason.to_string(),
             _ => return None,
         })
     }

@@ -163,6 +163,7 @@ pub(super) fn planned(
         space,
         discard: Vec::new(),
         signature: None,
+        direction: crate::plan::Direction::Forward,
         notes,
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::{DirectoryAttributes, NewXattrs};
+use crate::plan::{AttributeChange, NewXattrs};
 use patchadm_svr4::package::PkgInst;
 
 const STAGE: &str = "/var/sadm/patchadm/stage/7-00000000000000aa";
@@ -60,7 +60,7 @@ impl Scene {
     fn changes(&self) -> Vec<Box<Change>> {
         let turned = Action::Replace(self.object(Body::Symlink(b"new".to_vec()), 0o777));
         let mode = Some(Mode::of(0o600));
-        let closed = Action::Attributes(DirectoryAttributes { mode, ..DirectoryAttributes::default() });
+        let closed = Action::Attributes(AttributeChange { mode, ..AttributeChange::default() });
         [
             self.added("/opt/dir", Body::Directory, 0o750),
             self.added("/opt/dir/pipe", Body::Pipe, 0o620),

@@ -14,13 +14,13 @@ use crate::operation::queries::object_action::ObjectAction;
 use crate::operation::session::{RootAndPolicy, must_agree, must_have_database, without_lock};
 use crate::plan::clock::Now;
 use crate::plan::patch::backout_input::LaterUndo;
-use crate::plan::{Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, UndoArchive};
+use crate::plan::{Action, Body, Change, Member, NewObject, NewXattrs, UndoArchive};
 use patchadm_changeset::format::manifest::{
     ObjectRecord, RecordedState, RecordedType, decode, encode, recorded_xattrs,
 };
 use patchadm_changeset::transaction::{Cause, ContentSource as _, StreamError};
 use patchadm_rootfs::{Live, Root};
-use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
 /// The largest file whose bytes are compared: 512 KiB.
@@ -152,7 +152,7 @@ fn after(change: &Change, all: &HashMap<&ObjectPath, &Change>) -> Option<Recorde
     let old = change.old.as_deref().map(RecordedState::of);
     match &change.action {
         Action::Delete | Action::RemoveDirectory => None,
-        Action::Attributes(attributes) => old.map(|old| with_attributes(old, attributes)),
+        Action::Attributes(attributes) => old.map(|old| attributes.applied_to(old)),
         Action::Add(new) | Action::Replace(new) => match &new.body {
             Body::CopyOf(path) => all.get(path).and_then(|of| of.old.as_deref()).map(RecordedState::of),
             Body::Link(path) => match all.get(path) {
@@ -169,19 +169,9 @@ fn after_of_new(change: &Change) -> Option<RecordedState> {
     match &change.action {
         Action::Add(new) | Action::Replace(new) => Some(state_of(new, change.old.as_deref())),
         Action::Attributes(attributes) => {
-            change.old.as_deref().map(|old| with_attributes(RecordedState::of(old), attributes))
+            change.old.as_deref().map(|old| attributes.applied_to(RecordedState::of(old)))
         }
         Action::Delete | Action::RemoveDirectory => None,
-    }
-}
-
-fn with_attributes(old: RecordedState, attributes: &DirectoryAttributes) -> RecordedState {
-    RecordedState {
-        mode: attributes.mode.map_or(old.mode, Mode::bits),
-        uid: attributes.uid.unwrap_or(old.uid),
-        gid: attributes.gid.unwrap_or(old.gid),
-        xattrs: attributes.xattrs.as_ref().map_or_else(|| old.xattrs.clone(), recorded_xattrs),
-        ..old
     }
 }
 

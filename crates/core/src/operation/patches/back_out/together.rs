@@ -103,6 +103,7 @@ fn portions(planned: &PlannedBackout, ids: &[PatchId]) -> Vec<(PatchId, Plan)> {
             command: all.command,
             trailer: all.trailer.clone(),
             signature: all.signature.clone(),
+            direction: crate::plan::Direction::Back,
             records: Vec::new(),
             contents: BTreeMap::new(),
             undo: Vec::new(),

@@ -96,6 +96,25 @@ impl<'a> Run<'a> {
         self.links.iter().copied().find(|link| !link.record.is_untouched())
     }
 
+    /// The link whose patch saved the content that comes back: the saver, or, where that one changed attributes only, the
+    /// next one that did more, if there is one.
+    pub(in crate::plan::patch) fn content_saver(&self) -> Option<Link<'a>> {
+        let saver = self.saver().filter(|saver| saver.record.is_in_place());
+        let is_it = |link: &Link<'a>| !link.record.is_untouched() && !link.record.is_in_place();
+        let later = saver.and_then(|saver| self.links.iter().copied().find(|l| l.at > saver.at && is_it(l)));
+        later.or(self.saver())
+    }
+
+    /// The object that comes back. Its attributes are those that the saver found.
+    pub(in crate::plan::patch) fn before(&self) -> Option<RecordedState> {
+        let (saver, of_content) = (self.saver()?, self.content_saver()?);
+        let content = of_content.record.was.as_ref()?;
+        if saver.at == of_content.at {
+            return Some(content.clone());
+        }
+        saver.record.was.as_ref().map(|was| with_attributes_of(content, was))
+    }
+
     /// All links.
     pub(in crate::plan::patch) fn links(&self) -> &[Link<'a>] {
         &self.links
@@ -107,14 +126,14 @@ impl<'a> Run<'a> {
         let Some(saver) = self.saver() else { return Vec::new() };
         let from = self.links.iter().skip_while(|link| link.at != saver.at).copied();
         let all: Vec<Link<'a>> = from.chain(self.heir).collect();
-        let mut edited = Vec::new();
+        let (back, mut edited) = (self.before(), Vec::new());
         for pair in all.windows(2) {
             let [before, after] = pair else { continue };
             let Some(found) = after.record.was.as_ref().filter(|_| !after.record.is_untouched()) else {
                 continue;
             };
             let made = before.record.became.as_ref().is_some_and(|made| has_same_content(made, found));
-            let comes_back = saver.record.was.as_ref().is_some_and(|was| has_same_content(was, found));
+            let comes_back = back.as_ref().is_some_and(|back| has_same_content(back, found));
             if !made && !comes_back && found.kind != RecordedType::Directory {
                 edited.push((before.at, *after));
             }
@@ -275,6 +294,21 @@ pub(in crate::plan::patch) fn has_same_content(one: &RecordedState, other: &Reco
         _ => one.size == other.size,
     };
     of(one) == of(other) && bytes
+}
+
+/// An object with the content of one state and the attributes of another one of the same object. Of bytes that were
+/// written since, the time is their own.
+pub(in crate::plan::patch) fn with_attributes_of(
+    content: &RecordedState,
+    attributes: &RecordedState,
+) -> RecordedState {
+    if content.kind != attributes.kind {
+        return content.clone();
+    }
+    let RecordedState { mode, uid, gid, xattrs, .. } = attributes.clone();
+    let is_same = has_same_content(content, attributes);
+    let mtime = if is_same { attributes.mtime } else { content.mtime };
+    RecordedState { mode, uid, gid, xattrs, mtime, ..content.clone() }
 }
 
 /// What the patches that stay have below and at the paths of those that go.

@@ -169,7 +169,7 @@ impl Judged<'_> {
         let mut heirs: HashMap<(usize, u32), Option<Link<'_>>> = HashMap::new();
         for run in &self.chains.runs {
             let group = |link: Link<'_>| Some((link.at, link.record.was.as_ref()?.group?));
-            let Some(file) = run.saver().and_then(group) else { continue };
+            let Some(file) = run.content_saver().and_then(group) else { continue };
             let known = *heirs.entry(file).or_insert(run.heir);
             if known.map(|heir| heir.at) != run.heir.map(|heir| heir.at)
                 && let Some(by) = [known, run.heir].into_iter().flatten().min_by_key(|heir| heir.at)

@@ -11,7 +11,7 @@ use patchadm_changeset::format::manifest::{
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PackagePath, PkgInst};
 
-use super::chains::{Chains, Inheritance, Run, is_made_on_the_way};
+use super::chains::{Chains, Inheritance, Run, is_made_on_the_way, with_attributes_of};
 use super::taken_records::{into_header, into_pkginfo, into_records};
 use crate::plan::patch::backout_input::{BackoutArchive, LaterUndo};
 use crate::plan::patch::handing_down::TakenRecords;
@@ -122,10 +122,16 @@ impl<'a> Rewriting<'a> {
         let Some(path) = record.object_path() else { return Ok(()) };
         record.line =
             inherited_line(run.first().record.line.as_deref(), record.line.as_deref(), self.later.package);
-        if let Some(saver) = run.saver() {
-            let group = saver.record.was.as_ref().and_then(|was| was.group);
+        if let Some(found) = found_in_place(run)
+            && let Some(content) = &record.was
+        {
+            // Nobody saved the content but this patch, if it did.
+            record.was = Some(with_attributes_of(content, found));
+        } else if let Some(saver) = run.content_saver() {
+            let back = run.before();
+            let group = back.as_ref().and_then(|was| was.group);
             let group = group.map(|group| self.group(saver.at, group));
-            record.was = saver.record.was.clone().map(|was| RecordedState { group, ..was });
+            record.was = back.map(|was| RecordedState { group, ..was });
             record.member = None;
             self.saved.remove(&path);
             if record.was.is_some() && (record.was != record.became || group.is_some()) {
@@ -145,11 +151,11 @@ impl<'a> Rewriting<'a> {
     /// A record of an object that this patch left as it was follows what comes back, or goes.
     fn follow(&mut self, run: &Run<'a>) {
         let Some(mut record) = self.objects.remove(run.path()) else { return };
-        let Some(saver) = run.saver() else {
+        let Some(saver) = run.content_saver() else {
             self.objects.insert(record.path.clone(), record);
             return;
         };
-        let Some(was) = saver.record.was.clone().filter(|_| !is_made_on_the_way(&record)) else {
+        let Some(was) = run.before().filter(|_| !is_made_on_the_way(&record)) else {
             if let Some(path) = record.object_path() {
                 self.deletes.remove(&path);
             }
@@ -301,6 +307,12 @@ impl<'a> Rewriting<'a> {
         };
         Ok(RewrittenUndo { archive, versions })
     }
+}
+
+/// What a run found at its path of which all patches changed attributes only.
+fn found_in_place<'a>(run: &Run<'a>) -> Option<&'a RecordedState> {
+    let saver = run.content_saver().filter(|saver| saver.record.is_in_place())?;
+    saver.record.was.as_ref()
 }
 
 /// What stays of a patch without an archive.

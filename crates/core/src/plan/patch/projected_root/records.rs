@@ -83,7 +83,10 @@ impl ProjectedRoot {
                 TreeContent::Undo(_) => save.archive = String::from_utf8(file.name.clone()).ok(),
                 TreeContent::Bytes(bytes) if file.name == b"remote" => save.remote = Some(bytes.clone()),
                 TreeContent::Manifest(_) => save.has_manifest = true,
-                TreeContent::Bytes(_) | TreeContent::UndoDigest(_) | TreeContent::Directory => {}
+                TreeContent::Bytes(_)
+                | TreeContent::AroundRun(..)
+                | TreeContent::UndoDigest(_)
+                | TreeContent::Directory => {}
             }
         }
         installed.saves.insert(id.to_owned(), save);

@@ -1,0 +1,32 @@
+//! The messages between the caller of an enclosure and its first process.
+
+use serde::{Deserialize, Serialize};
+
+use super::enclosure::Enclosure;
+use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
+
+/// An order for the first process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FirstOrder {
+    /// Put this together. The first message, which comes with the standard input of the command.
+    Prepare { enclosure: Box<Enclosure>, is_superuser: bool },
+    /// Start the command, in the foreground of the terminal if so.
+    Start { in_front: bool },
+    /// Send the command this signal.
+    Signal(i32),
+    /// Continue the command that has stopped, in the foreground of the terminal if so.
+    Continue { in_front: bool },
+}
+
+/// An answer of the first process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FirstAnswer {
+    /// Everything is put together.
+    Ready(Vec<EnclosureNote>),
+    /// The order cannot be carried out; the process ends.
+    Failed(EnclosureError),
+    /// The command was stopped by this signal.
+    Stopped(i32),
+    /// The command has ended; the process ends.
+    Ended(EnclosureEnd),
+}

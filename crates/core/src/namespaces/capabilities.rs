@@ -1,0 +1,47 @@
+//! The rights of an ordinary user inside a user namespace of their own: enough to mount, until the command starts.
+
+use std::io;
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, set_capabilities,
+};
+
+/// Maps the caller into the user namespace that was just made: under their own ids, or as root.
+pub(super) fn map_caller((uid, gid): (u32, u32), as_root: bool) -> io::Result<()> {
+    let (inside_uid, inside_gid) = if as_root { (0, 0) } else { (uid, gid) };
+    tell_kernel("setgroups", "deny")?;
+    tell_kernel("uid_map", &format!("{inside_uid} {uid} 1"))?;
+    tell_kernel("gid_map", &format!("{inside_gid} {gid} 1"))
+}
+
+/// Writes to a file of this process in `/proc`.
+#[allow(clippy::disallowed_methods)] // these are questions to the kernel, not files of a disk
+fn tell_kernel(name: &str, text: &str) -> io::Result<()> {
+    std::fs::write(Path::new("/proc/self").join(name), text)
+}
+
+/// Hands the capabilities of this process down to the program that it starts next.
+pub(super) fn hand_down() -> io::Result<()> {
+    let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { effective, permitted, inheritable: permitted })?;
+    for bit in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if permitted.contains(capability) {
+            match configure_capability_in_ambient_set(capability, true) {
+                Err(Errno::INVAL) => break,
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hands nothing down any more: what is started next has the capabilities that its user has.
+pub(super) fn keep_for_oneself() -> io::Result<()> {
+    let CapabilitySets { effective, permitted, .. } = capabilities(None)?;
+    clear_ambient_capability_set()?;
+    Ok(set_capabilities(None, CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() })?)
+}

@@ -1,0 +1,57 @@
+//! The ends of an enclosure: of its command, and of those that never ran.
+
+use serde::{Deserialize, Serialize};
+
+/// The end of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnclosureEnd {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By this signal; also that of the first process.
+    Signalled(i32),
+}
+
+/// Something about the mounts that the user should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnclosureNote {
+    /// The place was a symbolic link, or behind one.
+    Link {
+        /// The place as it was named.
+        named: String,
+        /// The place that it is, where it was mounted.
+        meant: String,
+    },
+    /// The place did not exist and was made.
+    Made(String),
+    /// The kernel refuses a list of processes of our own; that of the host is there, read-only.
+    HostProcesses,
+}
+
+/// The reasons why a command did not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum EnclosureError {
+    /// The caller may not make namespaces.
+    #[error("namespaces are not allowed here: {0}")]
+    NotAllowed(String),
+    /// The tree could not be put together, or a process was not started or lost.
+    #[error("{0}")]
+    Failed(String),
+    /// No program of this name is there inside.
+    #[error("{0}: not found inside")]
+    NotFound(String),
+    /// The program is there and cannot be run.
+    #[error("{program}: {reason}")]
+    NotExecutable {
+        /// The program.
+        program: String,
+        /// The error of the system.
+        reason: String,
+    },
+}
+
+impl EnclosureError {
+    /// Returns the error of a call that failed on something.
+    pub(super) fn failed(action: &str, path: impl std::fmt::Display, error: impl std::fmt::Display) -> Self {
+        Self::Failed(format!("cannot {action} {path}: {error}"))
+    }
+}

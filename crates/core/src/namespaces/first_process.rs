@@ -1,0 +1,126 @@
+//! The first process of an enclosure: it puts the tree together, runs the command, and ends with its caller.
+
+use std::io;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::answers::{FirstAnswer, FirstOrder};
+use super::enclosure::{EnclosedCommand, Enclosure};
+use super::failure::{EnclosureError, EnclosureNote};
+use super::followed_signals::FollowedSignals;
+use super::reaping::{CommandState, EnclosedProcess};
+use super::terminal::ControllingTerminal;
+use super::{capabilities, tree};
+use crate::process::{MessageChannel, close_inherited};
+use patchadm_rootfs::{Dir, Lock};
+
+/// Is the first process: takes orders on standard input, which is a socket, until it ends or the command does.
+///
+/// For a process that was just started to do this and nothing else. With its end the kernel ends all processes that are
+/// inside.
+pub fn serve() -> io::Result<()> {
+    close_inherited()?;
+    // Started by its number and not by its name, it would be called so by ps(1).
+    rustix::thread::set_name(c"patchadm")?;
+    // Who died before this is seen by the end of the socket.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut channel = MessageChannel::of_standard_input()?;
+    let Some(FirstOrder::Prepare { enclosure, is_superuser }) = channel.receive()? else { return Ok(()) };
+    let Some(input) = channel.descriptor() else { return Ok(()) };
+    let terminal = ControllingTerminal::open();
+    // Held to the end of this process.
+    let _locks = match prepare(&enclosure, is_superuser) {
+        Ok((locks, notes)) => {
+            channel.send(&FirstAnswer::Ready(notes), None)?;
+            locks
+        }
+        Err(error) => return channel.send(&FirstAnswer::Failed(error), None),
+    };
+    // Followed before there is a command whose end could be missed.
+    let signals = FollowedSignals::new(&[signal_hook::consts::SIGCHLD])?;
+    let Some(FirstOrder::Start { in_front }) = channel.receive()? else { return Ok(()) };
+    let started = EnclosedProcess::start(&enclosure.command, &input, terminal.as_ref().filter(|_| in_front));
+    drop(input);
+    match started {
+        Ok(process) => follow(&mut channel, &process, &signals, terminal.as_ref()),
+        Err(error) => channel.send(&FirstAnswer::Failed(error), None),
+    }
+}
+
+/// Takes the locks, enters the tree and the working directory.
+fn prepare(
+    enclosure: &Enclosure,
+    is_superuser: bool,
+) -> Result<(Vec<Lock>, Vec<EnclosureNote>), EnclosureError> {
+    let mut locks = Vec::new();
+    for lock in &enclosure.locks {
+        let dir = Dir::of_host(Path::new(&lock.directory));
+        let held =
+            dir.map_err(Into::into).and_then(|dir| Lock::share_file(&dir, lock.name.as_encoded_bytes()));
+        locks.push(held.map_err(|error| EnclosureError::Failed(error.to_string()))?);
+    }
+    let notes = tree::enter(enclosure, is_superuser)?;
+    capabilities::keep_for_oneself()
+        .map_err(|error| EnclosureError::failed("give up", "capabilities", error))?;
+    enter_directory(&enclosure.command);
+    Ok((locks, notes))
+}
+
+/// Enters the first working directory that is there; `/` is the one of this process already.
+fn enter_directory(command: &EnclosedCommand) {
+    for directory in &command.directories {
+        if std::env::set_current_dir(directory).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Sees the command to its end, or this process to the end of its caller.
+fn follow(
+    channel: &mut MessageChannel,
+    process: &EnclosedProcess,
+    signals: &FollowedSignals,
+    terminal: Option<&ControllingTerminal>,
+) -> io::Result<()> {
+    loop {
+        match process.reap() {
+            CommandState::Ended(end) => return channel.send(&FirstAnswer::Ended(end), None),
+            CommandState::Stopped(signal) => channel.send(&FirstAnswer::Stopped(signal), None)?,
+            CommandState::Running => {}
+        }
+        if !channel.has_message() && !is_spoken_to(channel, signals)? {
+            continue;
+        }
+        match channel.receive()? {
+            Some(FirstOrder::Signal(signal)) => {
+                if let Some(signal) = Signal::from_named_raw(signal) {
+                    process.signal(signal);
+                }
+            }
+            Some(FirstOrder::Continue { in_front }) => {
+                process.bring_to_front(terminal.filter(|_| in_front));
+                process.signal(Signal::CONT);
+            }
+            Some(_) => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Waits until the caller says something or is gone, which is true, or a process has ended or stopped, which is false.
+fn is_spoken_to(channel: &MessageChannel, signals: &FollowedSignals) -> io::Result<bool> {
+    let mut fds = [
+        PollFd::from_borrowed_fd(channel.fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN),
+    ];
+    match poll(&mut fds, None) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let is_spoken_to = !fds[0].revents().is_empty();
+    signals.take();
+    Ok(is_spoken_to)
+}

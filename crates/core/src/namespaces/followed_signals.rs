@@ -1,0 +1,69 @@
+//! Signals that a process looks at in its own time: each sets a flag, and wakes who polls.
+
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The flags of some signals. They stay registered to the end of the process.
+#[derive(Debug)]
+pub(super) struct FollowedSignals {
+    flags: Vec<(i32, Arc<AtomicBool>)>,
+    woken: UnixStream,
+}
+
+impl FollowedSignals {
+    /// Follows those of the signals that are not ignored by this process.
+    pub(super) fn new(signals: &[i32]) -> io::Result<Self> {
+        let (woken, wakes) = UnixStream::pair()?;
+        woken.set_nonblocking(true)?;
+        let ignored = ignored_signals();
+        let mut flags = Vec::new();
+        for &signal in signals.iter().filter(|&&signal| ignored & bit_of(signal) == 0) {
+            let flag = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(signal, flag.clone())?;
+            signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
+            flags.push((signal, flag));
+        }
+        Ok(Self { flags, woken })
+    }
+
+    /// Returns the descriptor to poll.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.woken.as_fd()
+    }
+
+    /// Returns the signals that came since the last call.
+    pub(super) fn take(&self) -> Vec<i32> {
+        let mut bytes = [0; 64];
+        while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
+        let came = self.flags.iter().filter(|(_, flag)| flag.swap(false, Ordering::SeqCst));
+        came.map(|(signal, _)| *signal).collect()
+    }
+}
+
+fn bit_of(signal: i32) -> u64 {
+    u32::try_from(signal - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
+}
+
+/// The signals that this process was told to ignore by who started it.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    field.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_seen_once_and_others_are_not() {
+        let signals = [signal_hook::consts::SIGWINCH, signal_hook::consts::SIGURG];
+        let followed = FollowedSignals::new(&signals).unwrap();
+        signal_hook::low_level::raise(signal_hook::consts::SIGURG).unwrap();
+        assert_eq!(followed.take(), [signal_hook::consts::SIGURG]);
+        assert!(followed.take().is_empty());
+    }
+}

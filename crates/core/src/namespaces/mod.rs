@@ -1,0 +1,45 @@
+//! A command in namespaces of its own: a private tree of mounts, processes that nobody outlives, and for an ordinary
+//! user a user namespace.
+//!
+//! ```text
+//! caller of enclose ── socket ──► first process ──► command, and all that it starts
+//!   process namespace                process 1 of it, with a mount namespace of its own
+//!   and user namespace made
+//! ```
+//!
+//! An [`Enclosure`] says what is to be seen inside; [`enclose`] makes it, runs the command and returns its end. The
+//! first process is the program itself, started anew with the argument [`FIRST_PROCESS`]. It puts the tree together,
+//! starts the command and reaps what is left behind. It is tied to the caller twice: the kernel kills it with the
+//! caller, and it ends when the socket does. With it the kernel ends every process inside, and with the last of them
+//! all mounts go. So whatever is killed, nothing is left: there is nothing to unmount.
+//!
+//! Nothing that is mounted inside is seen outside. The command inherits standard input, output and error, no other
+//! descriptor. Where the caller is in the foreground of a terminal, the command becomes the foreground, and stops and
+//! continues with the caller as a job.
+//!
+//! What it does not do: a read-only mount protects from mistakes, not from a superuser inside, who may mount it anew.
+//! It knows nothing of stages.
+
+mod answers;
+mod bind;
+mod capabilities;
+mod enclosure;
+mod failure;
+mod first_process;
+mod followed_signals;
+mod mount_table;
+mod own_mounts;
+mod place;
+mod reaping;
+mod settings;
+mod supervisor;
+mod terminal;
+mod tree;
+
+pub use enclosure::{Access, EnclosedCommand, Enclosure, HeldLock, MissingPlace, Mount, MountSource};
+pub use failure::{EnclosureEnd, EnclosureError, EnclosureNote};
+pub use first_process::serve;
+pub use supervisor::enclose;
+
+/// The argument that makes the program the first process of an enclosure, which then only runs [`serve`].
+pub const FIRST_PROCESS: &str = "__enclosed";

@@ -1,0 +1,118 @@
+//! The command inside: started, signalled, and seen to its end among all the processes that are left to the first one.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::fs::Mode;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+
+use super::enclosure::EnclosedCommand;
+use super::failure::{EnclosureEnd, EnclosureError};
+use super::terminal::ControllingTerminal;
+
+/// The command as a process.
+#[derive(Debug)]
+pub(super) struct EnclosedProcess {
+    pid: Pid,
+    /// Whether it leads a process group of its own, which was made because it got the terminal.
+    leads_group: bool,
+}
+
+/// What became of the command since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CommandState {
+    /// It runs, or nothing is known of it.
+    Running,
+    /// This signal has stopped it.
+    Stopped(i32),
+    /// It has ended.
+    Ended(EnclosureEnd),
+}
+
+impl EnclosedProcess {
+    /// Starts the command: the first choice that is there.
+    pub(super) fn start(
+        command: &EnclosedCommand,
+        input: &OwnedFd,
+        terminal: Option<&ControllingTerminal>,
+    ) -> Result<Self, EnclosureError> {
+        let mut missing = None;
+        for words in &command.choices {
+            match Self::spawn(command, words, (input, terminal.is_some())) {
+                Ok(process) => {
+                    process.bring_to_front(terminal);
+                    return Ok(process);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    missing.get_or_insert_with(|| program_of(words));
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Err(EnclosureError::NotExecutable { program: program_of(words), reason });
+                }
+            }
+        }
+        Err(EnclosureError::NotFound(missing.unwrap_or_default()))
+    }
+
+    fn spawn(
+        command: &EnclosedCommand,
+        words: &[OsString],
+        (input, leads_group): (&OwnedFd, bool),
+    ) -> io::Result<Self> {
+        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
+        let mut process = Command::new(program);
+        process.args(arguments).stdin(Stdio::from(input.try_clone()?));
+        process.env_clear().envs(command.environment.iter().map(|(name, value)| (name, value)));
+        if leads_group {
+            process.process_group(0);
+        }
+        let own = rustix::process::umask(Mode::from_bits_truncate(command.umask));
+        let spawned = process.spawn();
+        rustix::process::umask(own);
+        Ok(Self { pid: Pid::from_child(&spawned?), leads_group })
+    }
+
+    /// Puts the command into the foreground, and continues it if it has asked for the terminal too early.
+    pub(super) fn bring_to_front(&self, terminal: Option<&ControllingTerminal>) {
+        if let Some(terminal) = terminal {
+            terminal.put_in_front(self.pid);
+            self.signal(Signal::CONT);
+        }
+    }
+
+    /// Sends the command a signal, with the rest of its group. One that has ended needs none.
+    pub(super) fn signal(&self, signal: Signal) {
+        let _ = if self.leads_group {
+            kill_process_group(self.pid, signal)
+        } else {
+            kill_process(self.pid, signal)
+        };
+    }
+
+    /// Waits for whatever has ended, without a pause, and returns what became of the command.
+    pub(super) fn reap(&self) -> CommandState {
+        let mut state = CommandState::Running;
+        let stops = if self.leads_group { WaitOptions::UNTRACED } else { WaitOptions::empty() };
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | stops) {
+            if pid != self.pid {
+                continue;
+            }
+            if let Some(code) = status.exit_status() {
+                state = CommandState::Ended(EnclosureEnd::Exited(code));
+            } else if let Some(signal) = status.terminating_signal() {
+                state = CommandState::Ended(EnclosureEnd::Signalled(signal));
+            } else if let Some(signal) = status.stopping_signal() {
+                state = CommandState::Stopped(signal);
+            }
+        }
+        state
+    }
+}
+
+fn program_of(words: &[OsString]) -> String {
+    words.first().map(|word| word.display().to_string()).unwrap_or_default()
+}

@@ -1,0 +1,72 @@
+//! The settings of the kernel that forbid namespaces.
+
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::failure::EnclosureError;
+
+/// The directory in which the kernel shows its settings.
+const SETTINGS: &str = "/proc/sys";
+
+/// The settings that can forbid namespaces, each with the value that does. Those of a user namespace count for ordinary
+/// users only.
+const FORBIDDING: [(&str, &str, bool); 5] = [
+    ("kernel.unprivileged_userns_clone", "0", true),
+    ("user.max_user_namespaces", "0", true),
+    ("user.max_mnt_namespaces", "0", false),
+    ("user.max_pid_namespaces", "0", false),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", true),
+];
+
+/// Returns the error of a call that the kernel refused: with the setting that forbids it, if one is found.
+pub(super) fn refusal(call: &str, errno: Errno, is_superuser: bool) -> EnclosureError {
+    let is_about_rights =
+        [Errno::PERM, Errno::ACCESS, Errno::NOSPC, Errno::INVAL, Errno::NOSYS].contains(&errno);
+    if !is_about_rights {
+        return EnclosureError::Failed(format!("{call}: {errno}"));
+    }
+    let reason = forbidding_setting(Path::new(SETTINGS), is_superuser).unwrap_or_else(|| {
+        if is_superuser && errno == Errno::PERM {
+            return format!("{call}: {errno} (root needs the capability CAP_SYS_ADMIN for it)");
+        }
+        format!("{call}: {errno}")
+    });
+    EnclosureError::NotAllowed(reason)
+}
+
+/// Returns the setting that forbids namespaces, with its value.
+fn forbidding_setting(settings: &Path, is_superuser: bool) -> Option<String> {
+    FORBIDDING.iter().filter(|(.., is_for_users)| !is_superuser || !is_for_users).find_map(
+        |(name, value, _)| {
+            let text = std::fs::read_to_string(settings.join(name.replace('.', "/"))).ok()?;
+            (text.trim() == *value).then(|| format!("the setting {name} is {value}"))
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_that_forbids_is_named_and_one_for_users_does_not_concern_root() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("kernel")).unwrap();
+        std::fs::create_dir_all(dir.path().join("user")).unwrap();
+        assert_eq!(forbidding_setting(dir.path(), false), None);
+        std::fs::write(dir.path().join("kernel/apparmor_restrict_unprivileged_userns"), "1\n").unwrap();
+        std::fs::write(dir.path().join("user/max_mnt_namespaces"), "4711\n").unwrap();
+        let said = forbidding_setting(dir.path(), false).unwrap();
+        assert_eq!(said, "the setting kernel.apparmor_restrict_unprivileged_userns is 1");
+        assert_eq!(forbidding_setting(dir.path(), true), None);
+        std::fs::write(dir.path().join("user/max_pid_namespaces"), "0\n").unwrap();
+        assert_eq!(forbidding_setting(dir.path(), true).unwrap(), "the setting user.max_pid_namespaces is 0");
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_rights_is_another_failure() {
+        assert!(matches!(refusal("unshare", Errno::NOMEM, true), EnclosureError::Failed(_)));
+        assert!(matches!(refusal("unshare", Errno::PERM, true), EnclosureError::NotAllowed(_)));
+    }
+}

@@ -1,0 +1,176 @@
+//! The caller of an enclosure: it makes the namespaces of processes and users, starts the first process, and passes
+//! signals on until the end.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, Stdio};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, getegid, geteuid, getpgrp, getpid, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use super::answers::{FirstAnswer, FirstOrder};
+use super::enclosure::Enclosure;
+use super::failure::{EnclosureEnd, EnclosureError, EnclosureNote};
+use super::followed_signals::FollowedSignals;
+use super::settings::refusal;
+use super::terminal::ControllingTerminal;
+use super::{FIRST_PROCESS, capabilities};
+use crate::process::MessageChannel;
+
+/// The signals that are passed on to the command.
+const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// Those that come from the keyboard, to everybody in the foreground.
+const FROM_KEYBOARD: [i32; 2] = [SIGINT, SIGQUIT];
+
+/// Runs a command in namespaces of its own, and returns its end. `is_interactive` says that input and output are the
+/// terminal, so that the command may have it; `tell` receives what the user should know before the command starts.
+///
+/// For a process that has one thread and starts no further ones: its next child is the first of a new namespace, and
+/// there is none after it.
+pub fn enclose(
+    enclosure: Enclosure,
+    is_interactive: bool,
+    tell: impl FnMut(&EnclosureNote),
+) -> Result<EnclosureEnd, EnclosureError> {
+    let is_superuser = geteuid().is_root();
+    make_namespaces(is_superuser, enclosure.as_root)?;
+    let mut supervisor = EnclosureSupervisor::start(is_interactive).map_err(lost)?;
+    let followed = supervisor.run(enclosure, is_superuser, tell);
+    // Its end is the end of all that is inside.
+    let ended = supervisor.first.wait().map_err(lost)?;
+    supervisor.take_terminal_back();
+    followed?.map_or_else(
+        || match ended.signal() {
+            Some(signal) => Ok(EnclosureEnd::Signalled(signal)),
+            None => Err(EnclosureError::Failed("the first process inside was lost".to_owned())),
+        },
+        Ok,
+    )
+}
+
+/// Makes the namespaces that the next process will be in; this one stays where it is, but for its user.
+fn make_namespaces(is_superuser: bool, as_root: bool) -> Result<(), EnclosureError> {
+    let (flags, call) = if is_superuser {
+        (CloneFlags::CLONE_NEWPID, "unshare(CLONE_NEWPID)")
+    } else {
+        (CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUSER, "unshare(CLONE_NEWUSER | CLONE_NEWPID)")
+    };
+    let caller = (geteuid().as_raw(), getegid().as_raw());
+    unshare(flags).map_err(|errno| refusal(call, Errno::from_raw_os_error(errno as i32), is_superuser))?;
+    if is_superuser {
+        return Ok(());
+    }
+    let prepared = capabilities::map_caller(caller, as_root).and_then(|()| capabilities::hand_down());
+    prepared.map_err(|error| {
+        refusal("uid_map", Errno::from_io_error(&error).unwrap_or(Errno::PERM), is_superuser)
+    })
+}
+
+fn lost(error: io::Error) -> EnclosureError {
+    EnclosureError::Failed(format!("the first process inside was lost: {error}"))
+}
+
+/// The first process, seen from outside.
+struct EnclosureSupervisor {
+    first: Child,
+    channel: MessageChannel,
+    signals: FollowedSignals,
+    terminal: Option<ControllingTerminal>,
+    /// Whether the command has a process group of its own, which gets the terminal.
+    leads_group: bool,
+    /// Whether that group is in the foreground at present.
+    in_front: bool,
+}
+
+impl EnclosureSupervisor {
+    fn start(is_interactive: bool) -> io::Result<Self> {
+        let (channel, theirs) = MessageChannel::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("patchadm").arg(FIRST_PROCESS).env_clear().stdin(Stdio::from(theirs));
+        let first = command.spawn()?;
+        // Not before: what was ignored is to be ignored inside.
+        let signals = FollowedSignals::new(&PASSED_ON)?;
+        let terminal = ControllingTerminal::open().filter(|_| is_interactive);
+        let in_front = terminal.as_ref().is_some_and(ControllingTerminal::is_ours);
+        Ok(Self { first, channel, signals, terminal, leads_group: in_front, in_front })
+    }
+
+    /// Hands the enclosure over and follows the command; `None` if the first process has ended without a word.
+    fn run(
+        &mut self,
+        enclosure: Enclosure,
+        is_superuser: bool,
+        mut tell: impl FnMut(&EnclosureNote),
+    ) -> Result<Option<EnclosureEnd>, EnclosureError> {
+        let order = FirstOrder::Prepare { enclosure: Box::new(enclosure), is_superuser };
+        if self.channel.send(&order, Some(io::stdin().as_fd())).is_err() {
+            return Ok(None);
+        }
+        loop {
+            match self.next_answer().map_err(lost)? {
+                Some(FirstAnswer::Ready(notes)) => {
+                    notes.iter().for_each(&mut tell);
+                    self.order(&FirstOrder::Start { in_front: self.in_front });
+                }
+                Some(FirstAnswer::Failed(error)) => return Err(error),
+                Some(FirstAnswer::Stopped(signal)) => self.stop_and_continue(signal),
+                Some(FirstAnswer::Ended(end)) => return Ok(Some(end)),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Waits for an answer, and passes signals on meanwhile.
+    fn next_answer(&mut self) -> io::Result<Option<FirstAnswer>> {
+        while !self.channel.has_message() {
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.channel.fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.signals.fd(), PollFlags::IN),
+            ];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let is_answered = !fds[0].revents().is_empty();
+            for signal in self.signals.take() {
+                // The terminal gives these to everybody in the group, the command included.
+                if self.leads_group || !FROM_KEYBOARD.contains(&signal) {
+                    self.order(&FirstOrder::Signal(signal));
+                }
+            }
+            if is_answered {
+                break;
+            }
+        }
+        self.channel.receive()
+    }
+
+    /// Sends an order. That the first process is gone is seen by the answer.
+    fn order(&mut self, order: &FirstOrder) {
+        let _ = self.channel.send(order, None);
+    }
+
+    /// Stops as the command has stopped, so that the shell outside sees a stopped job; goes on with it.
+    fn stop_and_continue(&mut self, signal: i32) {
+        self.take_terminal_back();
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            // Where nobody could continue it, the kernel does not stop it, and the command goes on at once.
+            let _ = kill_process(getpid(), signal);
+        }
+        self.in_front = self.terminal.as_ref().is_some_and(ControllingTerminal::is_ours);
+        let in_front = self.in_front;
+        self.order(&FirstOrder::Continue { in_front });
+    }
+
+    /// Puts the group of this process into the foreground, if the command was there in its place.
+    fn take_terminal_back(&self) {
+        if let Some(terminal) = self.terminal.as_ref().filter(|_| self.in_front) {
+            terminal.put_in_front(getpgrp());
+        }
+    }
+}

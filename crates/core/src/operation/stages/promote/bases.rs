@@ -1,0 +1,108 @@
+//! The base of a promotion: which one is in force, and the one that it leaves.
+
+use std::collections::BTreeSet;
+
+use super::made_plan::MadePlan;
+use super::sides::PromotedTree;
+use crate::database::RecordView;
+use crate::operation::stages::error::StageError;
+use crate::operation::stages::own_files::{Stage, put_base};
+use crate::stage::{
+    BASE_OF_NEW, BASES, Base, BaseHeader, BaseObject, LONGEST_RECORD, PromotionRecord, base_name,
+    promotion_record,
+};
+use patchadm_changeset::format::run::Run;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// A base, and which one it is.
+#[derive(Debug)]
+pub(super) struct BaseInForce {
+    pub(super) base: Base,
+    /// `0`, or the id of a promotion.
+    pub(super) name: String,
+}
+
+/// Reads the base in force: that of the newest promotion of the stage that is still applied, else the one of the beginning.
+pub(super) fn in_force(
+    stage: &Stage,
+    view: &RecordView<'_>,
+    applied: &AppliedPatches,
+) -> Result<BaseInForce, StageError> {
+    let newest = promotions(stage, view, applied)?.into_iter().max_by_key(|(number, _)| *number);
+    let Some((_, record)) = newest else {
+        return Ok(BaseInForce { base: stage.base(BASE_OF_NEW)?, name: "0".to_owned() });
+    };
+    let base = stage.base(&base_name(&record.id))?;
+    let is_its = base.header.promotion == Some((record.id.clone(), record.run.clone()));
+    if !is_its {
+        let path = stage.root.show(&stage.own.at(&base_name(&record.id)));
+        return Err(StageError::OtherPromotion { path, id: record.id.to_string() });
+    }
+    Ok(BaseInForce { base, name: record.id.to_string() })
+}
+
+/// The promotions of a stage that are applied, with the numbers of their runs.
+pub(super) fn promotions(
+    stage: &Stage,
+    view: &RecordView<'_>,
+    applied: &AppliedPatches,
+) -> Result<Vec<(u64, PromotionRecord)>, StageError> {
+    let ids: BTreeSet<&PatchId> = applied.packages().iter().flat_map(|records| records.list.iter()).collect();
+    let mut found = Vec::new();
+    for id in ids.into_iter().filter(|id| id.base() == stage.identity.name.as_str()) {
+        let Some(record) = read_promotion(view, id)? else { continue };
+        if record.stage == Some(stage.identity.id) && record.id == *id {
+            let number = Run::parse(&record.run).map_or(0, |run| run.number);
+            found.push((number, record));
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the record of a promotion; `None` where the patch is none.
+pub(super) fn read_promotion(
+    view: &RecordView<'_>,
+    id: &PatchId,
+) -> Result<Option<PromotionRecord>, StageError> {
+    let place = promotion_record(id)?;
+    let Some(text) = view.read(&place, LONGEST_RECORD)? else { return Ok(None) };
+    let record = PromotionRecord::parse(&text);
+    record.map(Some).map_err(|error| StageError::Damaged { path: view.root().show(&place), error })
+}
+
+/// The base that a promotion leaves.
+pub(super) struct BaseAfter<'a> {
+    stage: Option<&'a Stage>,
+    id: &'a PatchId,
+    header: Option<BaseHeader>,
+    objects: Vec<BaseObject>,
+}
+
+impl<'a> BaseAfter<'a> {
+    /// Works it out: the stage as it was read, and beside that what the base in force says.
+    pub(super) fn of(tree: &'a PromotedTree, made: &'a MadePlan) -> Self {
+        let header = made.base.as_ref().map(|force| force.base.header.clone());
+        let objects = made.base.as_ref().map(|force| made.base_after(&force.base)).unwrap_or_default();
+        Self { stage: tree.stage.as_ref(), id: &made.id, header, objects }
+    }
+
+    /// Writes it, for the run of this name. Afterwards, no power cut loses it.
+    pub(super) fn put(&self, run: &str) -> Result<(), StageError> {
+        let (Some(stage), Some(header)) = (self.stage, &self.header) else { return Ok(()) };
+        let header = BaseHeader { promotion: Some((self.id.clone(), run.to_owned())), ..header.clone() };
+        put_base(&stage.own, &base_name(self.id), &header, &self.objects)
+    }
+}
+
+/// Removes the bases of promotions that are no longer applied. What cannot be removed goes another time.
+pub(super) fn remove_old_bases(stage: &Stage, view: &RecordView<'_>) {
+    let names = stage.own.names_that_are(|name| name.starts_with(BASES)).unwrap_or_default();
+    for name in names.iter().filter(|name| name.as_slice() != BASE_OF_NEW) {
+        let id = name.strip_prefix(BASES).and_then(|id| std::str::from_utf8(id).ok());
+        let id = id.and_then(|id| PatchId::new(id).ok());
+        let is_needed = id.is_some_and(|id| !matches!(read_promotion(view, &id), Ok(None)));
+        if !is_needed {
+            let _ = stage.own.remove(name);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What is decided about every path, from both trees and the base.
+
+use std::collections::BTreeSet;
+
+use super::bases::BaseInForce;
+use super::facts::RecordedFacts;
+use super::guards::{PathCounts, refuse_deletion, refuse_other_mounts};
+use super::report::KeptPath;
+use crate::operation::stages::tree::Tree;
+use crate::plan::refusal::{PromotionReason, Reason};
+use crate::policy::DeleteLimit;
+use crate::release::ReleaseObject;
+use crate::stage::{BaseState, ComparedAttributes, Scope};
+use crate::three_way::{Outcome, Outcomes, Sides, TwoWay, decide, differing, of_live, of_recorded};
+use patchadm_svr4::package::ObjectPath;
+
+/// The lists that are compared.
+#[derive(Debug)]
+pub(super) struct ComparedTrees {
+    pub(super) base: Option<Vec<ReleaseObject>>,
+    pub(super) stage: Vec<ReleaseObject>,
+    pub(super) live: Vec<ReleaseObject>,
+    /// What of the live tree is not compared, and stays.
+    pub(super) standing: BTreeSet<ObjectPath>,
+}
+
+/// What is passed over on either side, and with it everything below.
+#[derive(Debug)]
+pub(super) struct PassedOver(BTreeSet<ObjectPath>);
+
+impl PassedOver {
+    /// Collects it: what is left out on one side is left out on both, and nothing below a mount point is known.
+    pub(super) fn of(stage: &Tree, live: &Tree, base: Option<&BaseInForce>) -> Self {
+        let left = [stage, live].into_iter().flat_map(|tree| tree.left.iter().map(|(path, _)| path));
+        let mounts = [stage, live].into_iter().flat_map(|tree| &tree.mounts);
+        let then = base.into_iter().flat_map(|force| mounts_of(force));
+        Self(left.chain(mounts).chain(then).cloned().collect())
+    }
+
+    /// Whether a path is passed over.
+    pub(super) fn has(&self, path: &ObjectPath) -> bool {
+        !self.0.is_empty()
+            && (self.0.contains(path) || path.ancestors_bytes().any(|above| self.0.contains(above)))
+    }
+}
+
+/// The mount points that a base knows.
+fn mounts_of(force: &BaseInForce) -> impl Iterator<Item = &ObjectPath> {
+    let objects = force.base.objects.iter();
+    objects.filter(|object| object.state == BaseState::Mount).map(|object| &object.path)
+}
+
+impl ComparedTrees {
+    /// Brings both trees and the base into the form in which they are compared.
+    pub(super) fn of(
+        (stage, live): (&Tree, &Tree),
+        base: Option<&BaseInForce>,
+        (scope, passed): (&Scope, &PassedOver),
+        compared: ComparedAttributes,
+    ) -> Self {
+        let of_tree = |tree: &Tree| -> Vec<ReleaseObject> {
+            let objects = tree.objects.iter().filter(|object| !passed.has(&object.path));
+            objects.filter_map(|one| of_live(&one.path, &one.live, one.group, compared)).collect()
+        };
+        let of_base = |force: &BaseInForce| {
+            let objects = force.base.objects.iter();
+            let counting = objects.filter(|object| scope.contains(&object.path) && !passed.has(&object.path));
+            counting.filter_map(|one| of_recorded(&one.path, one.object()?, compared)).collect()
+        };
+        let left = live.left.iter().map(|(path, _)| path);
+        Self {
+            base: base.map(of_base),
+            stage: of_tree(stage),
+            live: of_tree(live),
+            standing: left.chain(&live.mounts).cloned().collect(),
+        }
+    }
+
+    fn sides(&self) -> Sides<'_> {
+        Sides { base: self.base.as_deref(), from: &self.stage, to: &self.live, standing: &self.standing }
+    }
+
+    /// The paths at which any two of the trees differ.
+    pub(super) fn differing(&self) -> BTreeSet<ObjectPath> {
+        differing(&self.sides())
+    }
+
+    /// Decides about each of them.
+    pub(super) fn decide(&self, two_way: TwoWay, facts: &RecordedFacts<'_>) -> Outcomes {
+        decide(&self.sides(), two_way, facts)
+    }
+
+    /// The objects below a path on both sides, and how many of the live ones go.
+    pub(super) fn counts(&self, path: &ObjectPath, outcomes: &Outcomes) -> PathCounts {
+        let count = |objects: &[ReleaseObject]| objects.iter().filter(|one| one.path.is_below(path)).count();
+        let deleted =
+            outcomes.iter().filter(|(at, outcome)| at.is_below(path) && outcome.is_deleted()).count();
+        PathCounts { stage: count(&self.stage), live: count(&self.live), deleted }
+    }
+
+    /// Refuses what the guards forbid, and conflicts that stop everything.
+    pub(super) fn refuse(
+        &self,
+        scope: &Scope,
+        outcomes: &Outcomes,
+        limit: DeleteLimit,
+    ) -> Result<(), Reason> {
+        for path in scope.paths() {
+            refuse_deletion(path, self.counts(path, outcomes), limit)?;
+        }
+        let stops = outcomes.iter().filter(|(_, outcome)| outcome.stops());
+        let stops: Vec<ObjectPath> = stops.map(|(path, _)| path.clone()).collect();
+        if stops.is_empty() {
+            return Ok(());
+        }
+        Err(Reason::Promotion(PromotionReason::Conflicts(stops)))
+    }
+}
+
+/// Refuses mount points that came or went since the base was written.
+pub(super) fn refuse_mounts(
+    scope: &Scope,
+    base: Option<&BaseInForce>,
+    (stage, live): (&Tree, &Tree),
+) -> Result<(), Reason> {
+    let Some(base) = base else { return Ok(()) };
+    refuse_other_mounts(scope, &mounts_of(base).collect(), &live.mounts, &stage.mounts)
+}
+
+/// The paths that stay as they are, with the reasons.
+pub(super) fn kept_paths(trees: (&Tree, &Tree), outcomes: &Outcomes) -> Vec<KeptPath> {
+    let (stage, live) = trees;
+    let mut kept: Vec<KeptPath> = Vec::new();
+    for (path, outcome) in outcomes {
+        if let Outcome::Keep(because) = outcome {
+            kept.push(KeptPath { path: path.clone(), reason: because.word() });
+        }
+    }
+    let left = [stage, live].into_iter().flat_map(|tree| &tree.left);
+    kept.extend(left.map(|(path, reason)| KeptPath { path: path.clone(), reason: reason.word() }));
+    kept.extend(live.mounts.iter().map(|path| KeptPath { path: path.clone(), reason: "mount" }));
+    kept.sort_by(|one, other| one.path.cmp(&other.path));
+    kept.dedup_by(|one, other| one.path == other.path);
+    kept
+}

@@ -1,0 +1,362 @@
+//! The plan of a promotion: both trees read, every path decided, what changes surveyed and planned.
+
+use std::collections::BTreeMap;
+
+use super::bases::{BaseInForce, in_force};
+use super::decided::{ComparedTrees, PassedOver, kept_paths, refuse_mounts};
+use super::facts::RecordedFacts;
+use super::next_id::next_id;
+use super::report::{PackageReport, PathReport, PromoteReport, SwitchWay};
+use super::request::PromoteRequest;
+use super::sides::{PromotedTree, scope};
+use crate::database::contents::lines_of_paths;
+use crate::database::{DatabaseError, RecordView};
+use crate::inventory::{Inventory, Touched, has_names};
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy};
+use crate::operation::stages::error::StageError;
+use crate::operation::stages::nesting::must_be_apart;
+use crate::operation::stages::own_files::{Stage, put_cache};
+use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
+use crate::operation::stages::walk::TreeRequest;
+use crate::plan::edits::EditChoice;
+use crate::plan::promotion::{
+    NamesOfFiles, PromotionInput, PromotionOptions, TakenObject, local_name, promote,
+};
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::{Action, Body, Plan};
+use crate::stage::{Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, StageCache};
+use crate::three_way::{Outcome, Outcomes, TwoWay};
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_rootfs::{KnownFile, Live, LiveKind, Sums, Timestamp};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// A promotion that was planned, or refused once both trees were read.
+#[derive(Debug)]
+pub(super) struct MadePlan {
+    pub(super) id: PatchId,
+    pub(super) base: Option<BaseInForce>,
+    /// What it comes to: `None` where there is nothing to do.
+    pub(super) plan: Result<Option<Plan>, Failure>,
+    stage_id: Option<String>,
+    two_way: bool,
+    scope: Scope,
+    passed: PassedOver,
+    stage: Tree,
+    live: Tree,
+    outcomes: Outcomes,
+    /// The packages of the plan, and whether it makes them.
+    packages: Vec<(PkgInst, bool)>,
+    /// Before the trees were read.
+    since: Timestamp,
+}
+
+/// Reads and decides everything. What is wrong with the stage or the root as a whole is an error; what the rules refuse is
+/// in the plan.
+pub(super) fn make_plan(
+    ground: &RootAndPolicy,
+    tree: &PromotedTree,
+    request: &PromoteRequest,
+    caller: &Caller<'_>,
+) -> Result<MadePlan, StageError> {
+    let reader = PromotionReader { ground, tree, request, caller };
+    let view = RecordView::live(&ground.root);
+    let installed = ground.packages()?;
+    let applied = ground.recorded(&installed)?;
+    let base = match tree.stage.as_ref().filter(|_| !request.two_way) {
+        Some(stage) => Some(in_force(stage, &view, &applied)?),
+        None => None,
+    };
+    let scope = scope(request, base.as_ref().map(|force| &force.base.header.paths))?;
+    if !scope.is_all() {
+        must_be_apart(&ground.root, &tree.root, scope.paths())?;
+    }
+    let excluded = request.exclude.iter().chain(&ground.policy.promote_exclude);
+    let left = LeftOut::by(excluded.cloned().collect());
+    let (stage, live) = reader.trees(&scope, &left)?;
+    let passed = PassedOver::of(&stage, &live, base.as_ref());
+    let id = next_id(request.id.as_deref(), &tree.name, &view, &applied);
+    let mut made = MadePlan {
+        id: id.clone().or_else(|_| first_id(tree))?,
+        base,
+        plan: Ok(None),
+        stage_id: tree.stage.as_ref().map(|stage| stage.identity.id.to_string()),
+        two_way: request.two_way,
+        scope,
+        passed,
+        stage,
+        live,
+        outcomes: Outcomes::new(),
+        packages: Vec::new(),
+        since: caller.now.timestamp(),
+    };
+    let planned = match id {
+        Ok(_) => reader.plan(&mut made, &applied),
+        Err(reason) => Err(Failure::from(reason.of(Command::Promote, &tree.name))),
+    };
+    made.plan = planned;
+    Ok(made)
+}
+
+/// An id to speak of where none could be given.
+fn first_id(tree: &PromotedTree) -> Result<PatchId, StageError> {
+    let text = format!("{}-01", tree.name);
+    PatchId::new(&text).map_err(|error| StageError::Failure(Failure::BadId(error.to_string())))
+}
+
+struct PromotionReader<'a> {
+    ground: &'a RootAndPolicy,
+    tree: &'a PromotedTree,
+    request: &'a PromoteRequest,
+    caller: &'a Caller<'a>,
+}
+
+impl PromotionReader<'_> {
+    /// Reads both trees, each in the promoted paths.
+    fn trees(&self, scope: &Scope, left: &LeftOut) -> Result<(Tree, Tree), StageError> {
+        let known = self.tree.stage.as_ref().map(Stage::cache).unwrap_or_default();
+        let interrupt = self.caller.interrupt;
+        let request = |root, known| TreeRequest { root, scope, left, known, interrupt };
+        let stage = read_tree(&request(&self.tree.root, &known.stage))?;
+        let live = if scope.is_all() && self.tree.stage.is_none() {
+            self.live_of(&stage)?
+        } else {
+            read_tree(&request(&self.ground.root, &known.live))?
+        };
+        Ok((stage, live))
+    }
+
+    /// The objects of the live tree at the paths of a tree that has no base: nothing else of the root is looked at.
+    fn live_of(&self, tree: &Tree) -> Result<Tree, StageError> {
+        let paths = tree.objects.iter().map(|object| object.path.clone()).collect();
+        let inventory = self.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
+        let mut numbers = BTreeMap::new();
+        let mut objects = Vec::new();
+        for TreeObject { path, .. } in &tree.objects {
+            let Some(live) = inventory.live.get(path) else { continue };
+            let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX);
+            let file = (inventory.on.get(path).copied(), live.inode);
+            let group = has_names(live).then(|| *numbers.entry(file).or_insert(next));
+            objects.push(TreeObject { path: path.clone(), live: live.clone(), group });
+        }
+        Ok(Tree { objects, ..Tree::default() })
+    }
+
+    /// Decides about every path, and plans what comes of it.
+    fn plan(&self, made: &mut MadePlan, applied: &AppliedPatches) -> Result<Option<Plan>, Failure> {
+        let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
+        refuse_mounts(&made.scope, made.base.as_ref(), (&made.stage, &made.live)).map_err(refuse)?;
+        let owners = self.owners();
+        let compared = ComparedAttributes { owners };
+        let trees = ComparedTrees::of(
+            (&made.stage, &made.live),
+            made.base.as_ref(),
+            (&made.scope, &made.passed),
+            compared,
+        );
+        let view = RecordView::live(&self.ground.root);
+        let differing = trees.differing();
+        let lines = lines_of_paths(&view, &differing).map_err(DatabaseError::from)?;
+        let choice = self.choice();
+        let facts = RecordedFacts { lines: &lines, live: &made.live, choice: &choice };
+        made.outcomes = trees.decide(TwoWay { deletes: self.request.delete }, &facts);
+        let limit = self.request.max_delete.unwrap_or(self.ground.policy.max_delete);
+        trees
+            .refuse(&made.scope, &made.outcomes, limit)
+            .map_err(|reason| Failure::from(reason.of(Command::Promote, &made.id)))?;
+        let touched = touched(made, &lines);
+        if touched.paths.is_empty() {
+            return Ok(None);
+        }
+        let inventory = self.ground.survey(&touched, None)?;
+        let plan = self.promotion(made, &inventory, (applied, owners))?;
+        made.packages = plan
+            .packages
+            .iter()
+            .map(|package| (package.clone(), !inventory.packages.contains_key(package)))
+            .collect();
+        Ok(Some(plan))
+    }
+
+    /// Whether owners and all attributes come from the tree.
+    fn owners(&self) -> bool {
+        let could = self.tree.stage.as_ref().is_none_or(|stage| stage.identity.owners);
+        could && self.ground.root.is_privileged()
+    }
+
+    fn choice(&self) -> EditChoice {
+        EditChoice {
+            general: self.request.edited.unwrap_or(self.ground.policy.edited),
+            overridden: self.request.overridden.iter().cloned().collect(),
+            preserved: self.request.preserved.iter().cloned().collect(),
+        }
+    }
+
+    fn promotion(
+        &self,
+        made: &MadePlan,
+        inventory: &Inventory,
+        (applied, owners): (&AppliedPatches, bool),
+    ) -> Result<Plan, Failure> {
+        let taken = made.outcomes.iter().filter_map(|(path, outcome)| {
+            let time_only = *outcome == Outcome::TakeTime;
+            let object = made.stage.object(path).filter(|_| time_only || outcome.is_taken())?;
+            Some((path.clone(), TakenObject { object: &object.live, time_only }))
+        });
+        let deleted = made.outcomes.iter().filter(|(_, outcome)| outcome.is_deleted());
+        let (stage_names, live_names) = (names_of(&made.stage), names_of(&made.live));
+        let undo_dir = self.request.undo_dir.clone().or_else(|| self.ground.policy.undo_dir.clone());
+        let input = PromotionInput {
+            taken: taken.collect(),
+            deleted: deleted.map(|(path, _)| path.clone()).collect(),
+            stage_names: &stage_names,
+            live_names: &live_names,
+            record: PromotionRecord {
+                id: made.id.clone(),
+                stage: self.tree.stage.as_ref().map(|stage| stage.identity.id),
+                name: self.tree.name.clone(),
+                run: String::new(),
+                paths: made.scope.clone(),
+                brought: Vec::new(),
+                packages: Vec::new(),
+                new_packages: Vec::new(),
+            },
+            options: PromotionOptions {
+                owners,
+                no_undo: self.request.no_undo,
+                undo_dir: undo_dir.filter(|_| !self.request.no_undo),
+                undo_format: self.request.undo_format.unwrap_or(self.ground.policy.undo_format),
+            },
+        };
+        let separator = &self.ground.policy.separator;
+        Ok(promote(&input, inventory, applied, separator, &self.caller.now)?)
+    }
+}
+
+/// What has to be surveyed: what comes or goes, and the packages that own it.
+fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touched {
+    let mut touched = Touched::default();
+    for (path, outcome) in &made.outcomes {
+        let is_taken = outcome.is_taken() || *outcome == Outcome::TakeTime;
+        if !is_taken && !outcome.is_deleted() {
+            continue;
+        }
+        touched.paths.insert(path.clone());
+        let comes = made.stage.object(path).filter(|_| is_taken);
+        if comes.is_some_and(|object| !object.live.is_directory()) {
+            touched.not_directories.insert(path.clone());
+        }
+        let owner = lines.get(path).and_then(|line| line.owners.first());
+        touched.packages.extend(owner.map(|owner| owner.package.clone()));
+        if let Some(live) = made.live.object(path)
+            && let LiveKind::Regular { size, cksum, b3 } = live.live.kind
+        {
+            let sums = Sums { size, cksum, b3 };
+            let Live { inode, mtime, ctime, .. } = live.live;
+            touched.known.insert(path.clone(), KnownFile { inode, mtime, ctime, sums });
+        }
+    }
+    if !touched.paths.is_empty() {
+        touched.packages.extend(local_name(made.id.base()).ok());
+    }
+    touched
+}
+
+fn names_of(tree: &Tree) -> NamesOfFiles {
+    NamesOfFiles::of(tree.objects.iter().filter_map(|object| Some((object.path.clone(), object.group?))))
+}
+
+impl MadePlan {
+    /// The outcome before anything is done.
+    pub(super) fn refused_or_planned(&mut self) -> Result<Option<Receipt>, Failure> {
+        match std::mem::replace(&mut self.plan, Ok(None)) {
+            Ok(plan) => {
+                self.plan = Ok(plan);
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The base that the promotion leaves: the stage as it was read, and of what was not compared what the base in force
+    /// says.
+    pub(super) fn base_after(&self, before: &Base) -> Vec<BaseObject> {
+        let is_compared = |path: &ObjectPath| self.scope.contains(path) && !self.passed.has(path);
+        let kept = before.objects.iter().filter(|object| !is_compared(&object.path)).cloned();
+        let read = self.stage.objects.iter().filter(|object| is_compared(&object.path));
+        let mut objects: Vec<BaseObject> = kept.chain(read.map(TreeObject::base_object)).collect();
+        objects.sort_by(|one, other| one.path.cmp(&other.path));
+        objects
+    }
+
+    /// Keeps what was read of both trees for the next time; after a promotion, of the live tree only what did not change.
+    pub(super) fn keep_cache(&self, tree: &PromotedTree) {
+        let Some(stage) = &tree.stage else { return };
+        let cache =
+            StageCache { stage: self.stage.known_files(self.since), live: self.live.known_files(self.since) };
+        put_cache(&stage.own, &cache);
+    }
+
+    /// The report, with this outcome.
+    pub(super) fn report(self, result: Result<Option<Receipt>, Failure>) -> PromoteReport {
+        let plan = self.plan.as_ref().ok().and_then(Option::as_ref);
+        let paths = self.scope.paths().iter().map(|path| self.path_report(path, plan)).collect();
+        let conflicts = self.outcomes.iter().filter_map(|(path, outcome)| match outcome {
+            Outcome::Conflict(conflict) => Some((path.clone(), *conflict)),
+            _ => None,
+        });
+        PromoteReport {
+            recovered: Recovered::Nothing,
+            paths,
+            kept: kept_paths((&self.stage, &self.live), &self.outcomes),
+            conflicts: conflicts.collect(),
+            packages: self.package_reports(plan),
+            stage: self.stage_id,
+            id: self.id.to_string(),
+            base: self.base.map(|force| force.name),
+            two_way: self.two_way,
+            plan: self.plan.ok().flatten(),
+            in_use: Vec::new(),
+            result,
+            refused: None,
+        }
+    }
+
+    fn package_reports(&self, plan: Option<&Plan>) -> Vec<PackageReport> {
+        let of = |(package, is_new): &(PkgInst, bool)| {
+            let changes = plan.map(|plan| plan.changes.as_slice()).unwrap_or_default();
+            let objects = changes.iter().filter(|change| change.package == *package).count();
+            PackageReport { name: package.to_string(), is_new: *is_new, objects }
+        };
+        self.packages.iter().map(of).collect()
+    }
+
+    fn path_report(&self, path: &ObjectPath, plan: Option<&Plan>) -> PathReport {
+        let is_in = |at: &ObjectPath| at == path || at.is_below(path);
+        let mut report = PathReport {
+            path: path.clone(),
+            way: SwitchWay::Nothing,
+            live: self.live.objects.iter().filter(|object| is_in(&object.path)).count(),
+            added: 0,
+            replaced: 0,
+            attributes: 0,
+            deleted: 0,
+            directories_made: 0,
+            directories_removed: 0,
+        };
+        let changes = plan.map(|plan| plan.changes.as_slice()).unwrap_or_default();
+        for change in changes.iter().filter(|change| is_in(&change.path)) {
+            report.way = SwitchWay::Renames;
+            *match &change.action {
+                Action::Add(new) if matches!(new.body, Body::Directory) => &mut report.directories_made,
+                Action::Add(_) => &mut report.added,
+                Action::Replace(_) => &mut report.replaced,
+                Action::Attributes(_) => &mut report.attributes,
+                Action::Delete => &mut report.deleted,
+                Action::RemoveDirectory => &mut report.directories_removed,
+            } += 1;
+        }
+        report
+    }
+}

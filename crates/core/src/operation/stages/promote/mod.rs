@@ -1,0 +1,114 @@
+//! `promote`: what a stage has goes live as a patch of the root.
+//!
+//! ```text
+//!   stage ─► base in force, both trees ─► differing paths ─► lines, decisions, guards ─► survey ─► plan
+//!                                                            ─► one run, which writes the next base
+//! ```
+//! Until the journal is published nothing of the root is changed; the base of the promotion is durable by then. The base of
+//! a promotion that was rolled back, or backed out, counts for nothing and goes with the next promotion.
+
+mod bases;
+mod content;
+mod decided;
+mod facts;
+mod guards;
+mod made_plan;
+mod next_id;
+mod report;
+mod request;
+mod sides;
+
+use super::error::StageError;
+use crate::database::RecordView;
+use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::new_database::NewDatabase;
+use crate::operation::patches::in_use::in_use;
+use crate::operation::patches::undo_directory;
+use crate::operation::session::{
+    Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
+};
+use crate::stage::LOCK;
+use bases::{BaseAfter, remove_old_bases};
+use content::StageContent;
+use made_plan::make_plan;
+use patchadm_changeset::transaction::Cause;
+use patchadm_rootfs::{Lock, Root};
+use sides::PromotedTree;
+
+pub use report::{KeptPath, PackageReport, PathReport, PromoteReport, SwitchWay};
+pub use request::PromoteRequest;
+
+/// Promotes a stage, or says what that would do.
+pub fn promote_stage(
+    root: &Root,
+    request: &PromoteRequest,
+    caller: &Caller<'_>,
+) -> Result<PromoteReport, StageError> {
+    if request.dry_run {
+        let plan = || Ok(rehearse(root, request, caller));
+        let but = |report: Result<PromoteReport, StageError>, refused: Failure| {
+            report.map(|report| PromoteReport { refused: Some(refused), ..report })
+        };
+        return shown_to_anybody(root, plan, but)?;
+    }
+    let tree = PromotedTree::open(root, request)?;
+    let wait = |holder: &_| (caller.wait)(holder);
+    let own = tree.stage.as_ref().map(|stage| &stage.own);
+    let _stage_lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
+    let _stage_lock = _stage_lock.map_err(Failure::from)?;
+    may_change(root)?;
+    let ground = ground(root, request)?;
+    let new = NewDatabase::make(root)?;
+    let session = Session::begin(ground, caller).inspect_err(|_| new.remove_empty(root))?;
+    let promoted = carry_out(&session, &tree, request);
+    if promoted.as_ref().map_or(true, |report| !report.has_changed()) {
+        new.remove(root);
+    }
+    Ok(PromoteReport { recovered: session.recovered, ..promoted? })
+}
+
+fn ground(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Failure> {
+    let ground = RootAndPolicy::of(root)?;
+    let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
+    Ok(ground.naming(undo_dir.as_deref()))
+}
+
+/// What a promotion would do.
+fn rehearse(root: &Root, request: &PromoteRequest, caller: &Caller<'_>) -> Result<PromoteReport, StageError> {
+    let tree = PromotedTree::open(root, request)?;
+    let ground = ground(root, request)?.for_who_may()?;
+    let mut made = without_lock(root, || Ok(make_plan(&ground, &tree, request, caller)))??;
+    let outcome = made.refused_or_planned();
+    Ok(made.report(outcome))
+}
+
+fn carry_out(
+    session: &Session<'_>,
+    tree: &PromotedTree,
+    request: &PromoteRequest,
+) -> Result<PromoteReport, StageError> {
+    must_agree(&session.ground.root, |_| false)?;
+    if let Some(directory) = request.undo_dir.as_deref() {
+        undo_directory::must_be_usable(&session.ground.host, directory)?;
+    }
+    let mut made = make_plan(&session.ground, tree, request, session.caller)?;
+    let Ok(Some(plan)) = &made.plan else {
+        let outcome = made.refused_or_planned();
+        if outcome.is_ok() {
+            made.keep_cache(tree);
+        }
+        return Ok(made.report(outcome));
+    };
+    let in_use = in_use(&session.ground.root, plan);
+    let after = BaseAfter::of(tree, &made);
+    let announce = |run: &str| after.put(run).map_err(|error| Cause::Source(Box::new(error)));
+    let mut content = StageContent::of(&tree.root, plan);
+    let record = patch_record(plan, log::of_patch(plan), log::of_installation(plan));
+    let done = session.perform_announced(plan, &mut content, vec![record], &announce);
+    if let (Ok(_), Some(stage)) = (&done, &tree.stage) {
+        remove_old_bases(stage, &RecordView::live(&session.ground.root));
+        made.keep_cache(tree);
+    }
+    Ok(PromoteReport { in_use, ..made.report(done.map(Some)) })
+}

@@ -1,0 +1,106 @@
+//! What became of a promotion.
+
+use std::collections::BTreeMap;
+
+use crate::operation::failure::Failure;
+use crate::operation::patches::in_use::UsingProcess;
+use crate::operation::patches::new_bytes::new_bytes;
+use crate::plan::Plan;
+use crate::three_way::Conflict;
+use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_svr4::package::ObjectPath;
+
+/// What a promotion did, or would do.
+#[derive(Debug)]
+pub struct PromoteReport {
+    /// The finding of recovery, before anything else.
+    pub recovered: Recovered,
+    /// The id of the stage; `None` for a tree without identity.
+    pub stage: Option<String>,
+    /// The id of the promotion.
+    pub id: String,
+    /// The base that was compared with: `0`, the id of a promotion, or `None`.
+    pub base: Option<String>,
+    /// Whether no base was regarded.
+    pub two_way: bool,
+    /// What becomes of each promoted path.
+    pub paths: Vec<PathReport>,
+    /// What stays as it is on the live tree, or is passed over.
+    pub kept: Vec<KeptPath>,
+    /// What both sides changed.
+    pub conflicts: BTreeMap<ObjectPath, Conflict>,
+    /// The packages of the promotion.
+    pub packages: Vec<PackageReport>,
+    /// The plan; `None` where there is nothing to do, or it was refused.
+    pub plan: Option<Plan>,
+    /// Programs that run from, or have mapped, what is replaced.
+    pub in_use: Vec<UsingProcess>,
+    /// The receipt of the run, or the reason why there was none. A dry run, and one with nothing to do, has no receipt.
+    pub result: Result<Option<Receipt>, Failure>,
+    /// Why the caller could not do what was only planned.
+    pub refused: Option<Failure>,
+}
+
+/// How a path is switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwitchWay {
+    /// Name by name.
+    Renames,
+    /// Nothing changes there.
+    Nothing,
+}
+
+/// What becomes of one promoted path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathReport {
+    /// The path.
+    pub path: ObjectPath,
+    /// How it is switched.
+    pub way: SwitchWay,
+    /// The objects of the live tree.
+    pub live: usize,
+    /// The objects that are added, directories apart.
+    pub added: usize,
+    /// The objects that get other content or another type.
+    pub replaced: usize,
+    /// The objects that get other attributes.
+    pub attributes: usize,
+    /// The objects that are deleted, directories apart.
+    pub deleted: usize,
+    /// The directories that are made.
+    pub directories_made: usize,
+    /// The directories that are removed.
+    pub directories_removed: usize,
+}
+
+/// A path that stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptPath {
+    /// The path.
+    pub path: ObjectPath,
+    /// The reason, as a word: `live-only`, `volatile`, `excluded`, `socket`, `mount`.
+    pub reason: &'static str,
+}
+
+/// A package of a promotion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageReport {
+    /// Its name.
+    pub name: String,
+    /// Whether the promotion makes it.
+    pub is_new: bool,
+    /// How many objects of it change.
+    pub objects: usize,
+}
+
+impl PromoteReport {
+    /// Whether the root was changed.
+    pub fn has_changed(&self) -> bool {
+        matches!(self.result, Ok(Some(_)))
+    }
+
+    /// Returns the bytes of the files that come.
+    pub fn bytes(&self) -> u64 {
+        self.plan.as_ref().map_or(0, new_bytes)
+    }
+}

@@ -1,0 +1,22 @@
+//! A promotion: what a stage has becomes a patch of the root, planned, journaled, recorded and backed out like any other.
+//!
+//! What is taken and what goes is decided before (`three_way`); here it becomes changes of objects with exact states, lines
+//! of `contents` for the packages that own the paths, records and undo archives. Paths of no package go to one local
+//! package, which the first promotion of a name makes.
+//!
+//! ```text
+//!   taken, deleted ──► in_place (which objects stay) ──► objects, lines ──► records ──► Plan
+//! ```
+
+mod in_place;
+mod input;
+mod lines;
+mod local_package;
+mod objects;
+mod planner;
+mod records;
+mod wanted_state;
+
+pub use input::{NamesOfFiles, PromotionInput, PromotionOptions, TakenObject};
+pub use local_package::{local_name, local_package};
+pub use planner::promote;

@@ -1,0 +1,95 @@
+//! Why a promotion or a refresh is refused.
+
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// A reason that lies in the stage, or in what was done to the live tree since.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PromotionReason {
+    /// Both trees changed these paths, differently.
+    #[error("changed in the stage and on the live tree: {}", list(.0))]
+    Conflicts(Vec<ObjectPath>),
+    /// Too many objects of a path would be deleted.
+    #[error("of the {live} objects of {path} {deleted} would be deleted, more than {limit} allows")]
+    TooManyDeleted {
+        /// The promoted path.
+        path: ObjectPath,
+        /// How many go.
+        deleted: usize,
+        /// How many there are.
+        live: usize,
+        /// What is allowed, as it was written.
+        limit: String,
+    },
+    /// A promoted path has nothing in the stage.
+    #[error("{0} is empty in the stage")]
+    EmptyPath(ObjectPath),
+    /// A promoted path is missing on one side.
+    #[error("{path} is missing {}", if *.in_stage { "in the stage" } else { "on the live tree" })]
+    MissingPath {
+        /// The path.
+        path: ObjectPath,
+        /// Whether it is missing in the stage.
+        in_stage: bool,
+    },
+    /// A path is a mount point now and was none when the stage was made, or the reverse.
+    #[error("{path} {} when the stage was made", if *.is_mount { "is a mount point and was none" } else { "is no mount point and was one" })]
+    MountChanged {
+        /// The path.
+        path: ObjectPath,
+        /// Whether it is one now.
+        is_mount: bool,
+    },
+    /// The stage is one of another root.
+    #[error("it is a stage of {0}")]
+    OtherRoot(String),
+    /// A package that is no local one has the name of the local package.
+    #[error("package {package} is installed and is not the local package of {base}")]
+    OtherPackage {
+        /// The package.
+        package: PkgInst,
+        /// The base.
+        base: String,
+    },
+    /// The id is one that is recorded already.
+    #[error("it is recorded already")]
+    KnownId,
+    /// The id is not later than this one, which was there before.
+    #[error("{0} was there before, and the id of a promotion is a later one")]
+    EarlierId(PatchId),
+}
+
+impl PromotionReason {
+    /// The exit code.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Self::MissingPath { .. } => 27,
+            Self::KnownId => 2,
+            Self::EarlierId(_) => 35,
+            _ => 10,
+        }
+    }
+
+    /// The same with every path as the host sees it.
+    pub(super) fn shown(self, show: impl Fn(ObjectPath) -> ObjectPath) -> Self {
+        match self {
+            Self::Conflicts(paths) => Self::Conflicts(paths.into_iter().map(show).collect()),
+            Self::TooManyDeleted { path, deleted, live, limit } => {
+                Self::TooManyDeleted { path: show(path), deleted, live, limit }
+            }
+            Self::MissingPath { path, in_stage: false } => {
+                Self::MissingPath { path: show(path), in_stage: false }
+            }
+            Self::MountChanged { path, is_mount } => Self::MountChanged { path: show(path), is_mount },
+            other => other,
+        }
+    }
+}
+
+/// At most ten paths in words.
+fn list(paths: &[ObjectPath]) -> String {
+    const MOST: usize = 10;
+    let shown: Vec<String> = paths.iter().take(MOST).map(ToString::to_string).collect();
+    let more = paths.len().saturating_sub(MOST);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}

@@ -1,0 +1,177 @@
+//! The table: which tree changed a path decides what becomes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
+use super::settle::settle;
+use crate::build::{ChangeKind, CompareOptions, compare};
+use crate::policy::Edited;
+use crate::release::ReleaseObject;
+use patchadm_svr4::package::ObjectPath;
+
+/// The trees, each sorted by path with each path once, and within the same paths.
+#[derive(Clone, Copy, Debug)]
+pub struct Sides<'a> {
+    /// What both trees had once; `None` where there is no such memory.
+    pub base: Option<&'a [ReleaseObject]>,
+    /// The tree that is taken from.
+    pub from: &'a [ReleaseObject],
+    /// The tree that changes.
+    pub to: &'a [ReleaseObject],
+    /// What is in that tree and is not compared, and so stays: sockets, mount points, what is excluded.
+    pub standing: &'a BTreeSet<ObjectPath>,
+}
+
+/// What a comparison without a base does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TwoWay {
+    /// Whether what only the tree that changes has goes.
+    pub deletes: bool,
+}
+
+/// What is known of a path beside the trees.
+pub trait PathFacts {
+    /// What is to be done where both trees changed it.
+    fn choice(&self, path: &ObjectPath) -> Edited;
+    /// Whether it is recorded as volatile.
+    fn is_volatile(&self, path: &ObjectPath) -> bool;
+    /// Whether the object that is there was written to since it was recorded.
+    fn is_edited(&self, path: &ObjectPath) -> bool;
+}
+
+/// The paths at which one tree differs from another.
+#[derive(Debug, Default)]
+struct Differing<'a> {
+    /// In more than the modification time.
+    state: BTreeMap<&'a ObjectPath, ChangeKind>,
+    /// In the modification time alone.
+    time: BTreeSet<&'a ObjectPath>,
+}
+
+/// Compares two trees in every respect. What it borrows from is `paths`.
+fn between<'a>(
+    old: &[ReleaseObject],
+    new: &[ReleaseObject],
+    paths: &'a BTreeMap<ObjectPath, ()>,
+) -> Differing<'a> {
+    let options = CompareOptions { mtimes: true, every_type: true };
+    let mut found = Differing::default();
+    for change in compare(old, new, options).changes {
+        let Some((path, ())) = paths.get_key_value(&change.path) else { continue };
+        match change.kind {
+            ChangeKind::Replaced(differences) if differences.is_mtime_only() => {
+                found.time.insert(path);
+            }
+            kind => {
+                found.state.insert(path, kind);
+            }
+        }
+    }
+    found
+}
+
+/// Returns every path at which any of the trees differs from another one.
+pub fn differing(sides: &Sides<'_>) -> BTreeSet<ObjectPath> {
+    let options = CompareOptions { mtimes: true, every_type: true };
+    let mut pairs = vec![(sides.from, sides.to)];
+    pairs.extend(sides.base.into_iter().flat_map(|base| [(base, sides.from), (base, sides.to)]));
+    let changes = pairs.into_iter().flat_map(|(old, new)| compare(old, new, options).changes);
+    changes.map(|change| change.path).collect()
+}
+
+/// Decides about every path at which the trees differ.
+pub fn decide(sides: &Sides<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
+    let paths: BTreeMap<ObjectPath, ()> = differing(sides).into_iter().map(|path| (path, ())).collect();
+    let apart = between(sides.to, sides.from, &paths);
+    let mut outcomes = match sides.base {
+        Some(base) => {
+            let (from, to) = (between(base, sides.from, &paths), between(base, sides.to, &paths));
+            let decider = ThreeWay { from: &from, to: &to, apart: &apart, facts };
+            let all = paths.keys().filter_map(|path| Some((path.clone(), decider.outcome(path)?)));
+            all.collect()
+        }
+        None => without_base(&apart, two_way, facts),
+    };
+    settle(sides, &mut outcomes);
+    outcomes
+}
+
+struct ThreeWay<'a> {
+    from: &'a Differing<'a>,
+    to: &'a Differing<'a>,
+    apart: &'a Differing<'a>,
+    facts: &'a dyn PathFacts,
+}
+
+impl ThreeWay<'_> {
+    fn outcome(&self, path: &ObjectPath) -> Option<Outcome> {
+        let (from, to) = (self.from.state.get(path), self.to.state.get(path));
+        let apart = self.apart.state.get(path);
+        let is_there = to.is_none_or(|kind| *kind != ChangeKind::Deleted);
+        if is_there && from.is_some() && apart.is_some_and(is_in_to) && self.facts.is_volatile(path) {
+            return Some(Outcome::Keep(KeptBecause::Volatile));
+        }
+        match (from, to) {
+            (None, None) => {
+                let is_newer = self.from.time.contains(path) && self.apart.time.contains(path);
+                let is_volatile = is_newer && self.facts.is_volatile(path);
+                (is_newer && !is_volatile).then_some(Outcome::TakeTime)
+            }
+            (Some(ChangeKind::Deleted), None) => Some(Outcome::Delete),
+            (Some(_), None) => Some(Outcome::Take),
+            (None, Some(_)) => Some(Outcome::Keep(KeptBecause::LiveOnly)),
+            (Some(_), Some(_)) if apart.is_none() => None,
+            (Some(from), Some(to)) => {
+                let decision = decision(self.facts.choice(path));
+                Some(Outcome::Conflict(Conflict { from: side(from), to: side(to), decision }))
+            }
+        }
+    }
+}
+
+/// Whether a difference of the two trees is one at which the tree that changes has an object.
+fn is_in_to(kind: &ChangeKind) -> bool {
+    *kind != ChangeKind::Added
+}
+
+fn without_base(apart: &Differing<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
+    let mut outcomes: Outcomes = apart
+        .time
+        .iter()
+        .filter(|path| !facts.is_volatile(path))
+        .map(|path| ((*path).clone(), Outcome::TakeTime))
+        .collect();
+    for (path, kind) in &apart.state {
+        let conflict = |from| {
+            let decision = decision(facts.choice(path));
+            Outcome::Conflict(Conflict { from, to: SideChange::Changed, decision })
+        };
+        let outcome = match kind {
+            ChangeKind::Added => Outcome::Take,
+            _ if facts.is_volatile(path) => Outcome::Keep(KeptBecause::Volatile),
+            ChangeKind::Deleted if !two_way.deletes => Outcome::Keep(KeptBecause::LiveOnly),
+            ChangeKind::Deleted if facts.is_edited(path) => conflict(SideChange::Gone),
+            ChangeKind::Deleted => Outcome::Delete,
+            ChangeKind::Replaced(_) if facts.is_edited(path) => conflict(SideChange::Changed),
+            ChangeKind::Replaced(_) => Outcome::Take,
+        };
+        outcomes.insert((*path).clone(), outcome);
+    }
+    outcomes
+}
+
+fn side(kind: &ChangeKind) -> SideChange {
+    match kind {
+        ChangeKind::Added => SideChange::New,
+        ChangeKind::Deleted => SideChange::Gone,
+        ChangeKind::Replaced(_) => SideChange::Changed,
+    }
+}
+
+fn decision(choice: Edited) -> Decision {
+    match choice {
+        Edited::Stop => Decision::Stop,
+        Edited::Replace => Decision::Replace,
+        Edited::Keep => Decision::Keep,
+    }
+}

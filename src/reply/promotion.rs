@@ -1,0 +1,162 @@
+//! The answer of `promote`, and of `stage status`, which says what it would do.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::patch_entry::{ProcessEntry, SpaceEntry};
+use super::patches::{PatchFace, PatchesReport};
+use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
+use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
+use patchadm_core::plan::refusal::Command;
+use patchadm_rootfs::Root;
+
+/// A promotion that has ended, or its plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct PromotionAnswer {
+    /// The id of the stage; `None` for a tree without identity.
+    pub(crate) stage: Option<String>,
+    /// The id of the promotion.
+    pub(crate) id: String,
+    /// The base that was compared with.
+    pub(crate) base: Option<String>,
+    /// Whether no base was regarded.
+    pub(crate) two_way: bool,
+    /// The end, with the promotion as a patch.
+    #[serde(flatten)]
+    pub(crate) end: PatchesReport,
+    /// What becomes of each promoted path.
+    pub(crate) paths: Vec<PathEntry>,
+    /// What stays as it is.
+    pub(crate) kept: Vec<KeptEntry>,
+    /// What both sides changed.
+    pub(crate) conflicts: Vec<ConflictEntry>,
+    /// The packages of the promotion.
+    pub(crate) packages: Vec<PackageEntry>,
+    /// The size of the files that come, in bytes.
+    pub(crate) bytes: u64,
+    /// The space that is needed on each file system.
+    pub(crate) space: Vec<SpaceEntry>,
+    /// The programs that run the old version until they are restarted.
+    pub(crate) in_use: Vec<ProcessEntry>,
+}
+
+/// What becomes of a promoted path.
+#[derive(Debug, Serialize)]
+pub(crate) struct PathEntry {
+    pub(crate) path: String,
+    pub(crate) way: &'static str,
+    pub(crate) reason: Option<String>,
+    pub(crate) live: usize,
+    pub(crate) added: usize,
+    pub(crate) replaced: usize,
+    pub(crate) attributes: usize,
+    pub(crate) deleted: usize,
+    pub(crate) directories_made: usize,
+    pub(crate) directories_removed: usize,
+}
+
+/// A path that stays as it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct KeptEntry {
+    pub(crate) path: String,
+    pub(crate) reason: &'static str,
+}
+
+/// A path that both sides changed.
+#[derive(Debug, Serialize)]
+pub(crate) struct ConflictEntry {
+    pub(crate) path: String,
+    pub(crate) stage: &'static str,
+    pub(crate) live: &'static str,
+    pub(crate) decision: &'static str,
+}
+
+/// A package of a promotion.
+#[derive(Debug, Serialize)]
+pub(crate) struct PackageEntry {
+    pub(crate) name: String,
+    pub(crate) new: bool,
+    pub(crate) objects: usize,
+}
+
+impl PromotionAnswer {
+    /// The answer of a command that began at `began`.
+    pub(crate) fn of(root: &Root, report: PromoteReport, is_plan: bool, began: Instant) -> Self {
+        let bytes = report.bytes();
+        let PromoteReport { stage, id, base, two_way, .. } = &report;
+        let (stage, id, base, two_way) = (stage.clone(), id.clone(), base.clone(), *two_way);
+        let paths = report.paths.iter().map(PathEntry::from).collect();
+        let kept = report.kept.iter();
+        let kept = kept.map(|kept| KeptEntry { path: kept.path.to_string(), reason: kept.reason });
+        let conflicts = report.conflicts.iter().map(|(path, conflict)| ConflictEntry {
+            path: path.to_string(),
+            stage: conflict.from.word(),
+            live: conflict.to.word(),
+            decision: conflict.decision.word(),
+        });
+        let packages = report.packages.iter().map(|package| PackageEntry {
+            name: package.name.clone(),
+            new: package.is_new,
+            objects: package.objects,
+        });
+        let in_use = report.in_use.iter().map(|user| ProcessEntry {
+            process: user.process,
+            program: user.program.clone(),
+            paths: user.paths.clone(),
+        });
+        let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
+        let (kept, conflicts) = (kept.collect(), conflicts.collect());
+        let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
+        let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
+        let end = end.of_plan(is_plan);
+        Self { stage, id, base, two_way, end, paths, kept, conflicts, packages, bytes, space, in_use }
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        self.end.exit
+    }
+}
+
+impl From<&PathReport> for PathEntry {
+    fn from(report: &PathReport) -> Self {
+        let way = match report.way {
+            SwitchWay::Renames => "renames",
+            SwitchWay::Nothing => "nothing",
+        };
+        Self {
+            path: report.path.to_string(),
+            way,
+            reason: None,
+            live: report.live,
+            added: report.added,
+            replaced: report.replaced,
+            attributes: report.attributes,
+            deleted: report.deleted,
+            directories_made: report.directories_made,
+            directories_removed: report.directories_removed,
+        }
+    }
+}
+
+/// The promotion in the form of an application; none where there is nothing to do.
+fn applied(report: PromoteReport) -> ApplyReport {
+    let PromoteReport { recovered, id, plan, in_use, result, refused, .. } = report;
+    let is_something = plan.is_some() || result.is_err();
+    let outcome = ApplyOutcome {
+        id,
+        plan,
+        scripts: Vec::new(),
+        missing: Vec::new(),
+        moved: Vec::new(),
+        signature: None,
+        reboot: None,
+        in_use,
+        set: None,
+        result,
+    };
+    let patches = if is_something { vec![outcome] } else { Vec::new() };
+    ApplyReport { recovered, patches, refused }
+}

@@ -1,0 +1,190 @@
+//! `patchadm promote`: what a stage has goes live.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::options::{EditOptions, NoteOption, UndoOptions, VerbOptions};
+use super::patch_lines::print_report;
+use super::stage::stage_failed;
+use crate::arguments::parse;
+use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
+use crate::reply::promotion::{PathEntry, PromotionAnswer};
+use crate::reply::{CommandReport, Reply, ResultWord};
+use crate::surroundings::Output;
+use patchadm_core::operation::stages::promote::{PromoteRequest, promote_stage};
+use patchadm_core::path_glob::PathGlob;
+use patchadm_core::plan::refusal::Command;
+use patchadm_core::policy::DeleteLimit;
+use patchadm_core::stage::staged_path;
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
+use serde::Serialize;
+
+const USAGE: &str = "\
+patchadm [-R root] promote [--path path]... [option...] stage
+patchadm [-R root] promote --two-way [--path path]... [--delete] [option...] tree";
+
+/// The options that say what is compared and what may go.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct PromotionOptions {
+    /// Promote only this directory of what was staged; may be repeated
+    #[arg(long = "path", value_name = "PATH", value_parser = path, action = clap::ArgAction::Append)]
+    paths: Vec<ObjectPath>,
+    /// The id of the promotion: by default the name of the stage and the next revision
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Take whatever differs, without regard to what it was once; needed for a tree that is no stage
+    #[arg(long)]
+    two_way: bool,
+    /// With --two-way: delete what the tree does not have
+    #[arg(long, requires_all = ["two_way", "paths"])]
+    delete: bool,
+    /// Refuse where more of a path would be deleted: a number of objects, or a percentage
+    #[arg(long, value_name = "N|N%", value_parser = limit)]
+    max_delete: Option<DeleteLimit>,
+    /// Neither compare nor take these paths, and what is below them; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, action = clap::ArgAction::Append)]
+    exclude: Vec<PathGlob>,
+    #[command(flatten)]
+    edits: EditOptions,
+    #[command(flatten)]
+    undo: UndoOptions,
+}
+
+/// Make live what a stage has: it becomes a patch that can be backed out
+#[derive(clap::Parser)]
+struct PromoteArgs {
+    #[command(flatten)]
+    choices: PromotionOptions,
+    /// Print the plan, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    note: NoteOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The stage: its directory or its name
+    #[arg(value_name = "STAGE")]
+    stage: PathBuf,
+}
+
+fn path(text: &str) -> Result<ObjectPath, String> {
+    staged_path(std::ffi::OsStr::new(text).as_bytes()).map_err(|error| error.to_string())
+}
+
+fn pattern(text: &str) -> Result<PathGlob, String> {
+    PathGlob::parse(text).map_err(|error| error.to_string())
+}
+
+fn limit(text: &str) -> Result<DeleteLimit, String> {
+    DeleteLimit::parse(text).ok_or_else(|| "it is neither a number nor a percentage".to_owned())
+}
+
+impl PromotionOptions {
+    /// What is asked for.
+    pub(super) fn request(self, stage: OsString, dry_run: bool) -> PromoteRequest {
+        PromoteRequest {
+            stage,
+            paths: self.paths,
+            id: self.id,
+            two_way: self.two_way,
+            delete: self.delete,
+            max_delete: self.max_delete,
+            exclude: self.exclude,
+            edited: self.edits.edited,
+            overridden: self.edits.overridden,
+            preserved: self.edits.preserved,
+            undo_dir: self.undo.undo_dir,
+            undo_format: self.undo.undo_format,
+            no_undo: self.undo.no_undo,
+            dry_run,
+        }
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PromoteArgs = parse(call, USAGE)?;
+    let PromoteArgs { choices, dry_run, wait, note, owner, common, stage } = args;
+    let root = owner.open::<PromoteArgs>(call, &common.root, Command::Promote)?;
+    if !dry_run {
+        call.output.heedless();
+    }
+    let request = choices.request(stage.into_os_string(), dry_run);
+    answer(call, root, &request, (wait, note.text.as_deref()))
+}
+
+/// Promotes, or says what that would do.
+pub(super) fn answer(
+    call: &Invocation,
+    root: Root,
+    request: &PromoteRequest,
+    (wait, note): (Option<u64>, Option<&str>),
+) -> anyhow::Result<Reply> {
+    let began = Instant::now();
+    let done = call.change(&root, Command::Promote.name(), wait, |caller| {
+        promote_stage(&root, request, &caller.noting(note))
+    })?;
+    let report = done.map_err(|error| stage_failed(&root, "nothing was promoted", &error))?;
+    let answer = PromotionAnswer::of(&root, report, request.dry_run, began);
+    Ok(Reply::about(&root.clone(), answer.exit(), PromotionFaces { answer, root }))
+}
+
+/// The faces of the answer.
+#[derive(Serialize)]
+struct PromotionFaces {
+    #[serde(flatten)]
+    answer: PromotionAnswer,
+    #[serde(skip)]
+    root: Root,
+}
+
+impl CommandReport for PromotionFaces {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let PromotionAnswer { end, paths, conflicts, kept, .. } = &self.answer;
+        if end.result == ResultWord::NothingToDo && end.failure.is_none() {
+            let names: Vec<&str> = paths.iter().map(|path| path.path.as_str()).collect();
+            output.line(format!("nothing to promote in {}", names.join(", ")))?;
+        } else {
+            print_report(&self.root, end, output)?;
+        }
+        for path in paths.iter().filter(|path| path.way != "nothing") {
+            output.line(format!("  {}", counts(path)))?;
+        }
+        for conflict in conflicts {
+            let (stage, live, decision) = (conflict.stage, conflict.live, conflict.decision);
+            let path = &conflict.path;
+            output.line(format!(
+                "  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"
+            ))?;
+        }
+        if output.is_verbose() {
+            for kept in kept {
+                output.line(format!("  kept: {} ({})", kept.path, kept.reason))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The counts of a path, those that are not zero.
+fn counts(path: &PathEntry) -> String {
+    let all = [
+        (path.added, "added"),
+        (path.replaced, "replaced"),
+        (path.attributes, "with other attributes"),
+        (path.deleted, "deleted"),
+        (path.directories_made, "directories made"),
+        (path.directories_removed, "directories removed"),
+    ];
+    let told = all.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    format!("{}: {}", path.path, told.collect::<Vec<_>>().join(", "))
+}

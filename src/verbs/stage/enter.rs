@@ -1,0 +1,122 @@
+//! `patchadm stage enter`: a command, or a shell, that sees the stage in the place of what it is a copy of.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::refused::stage_refused;
+use crate::arguments::{one_of, parse};
+use crate::call::Invocation;
+use crate::reply::{Exit, ExitCause, Reply, Stop};
+use crate::surroundings::{Output, Surroundings};
+use crate::verbs::options::VerbOptions;
+use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureNote};
+use patchadm_core::operation::stages::{EnterError, EnterRequest, StageView, enter_stage};
+use patchadm_core::stage::MountWord;
+
+const USAGE: &str = "patchadm [-R root] stage enter [--view root|stage] [--mount [rw:]src[:dst]]... [--mounts file]\n\
+    [--as-root] stage [-- command [argument...]]";
+
+/// The code where namespaces are not allowed.
+const NOT_ALLOWED: u8 = 36;
+
+/// The codes of env(1): it failed itself, the command cannot be run, the command is not there.
+const OWN_FAILURE: u8 = 125;
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_THERE: u8 = 127;
+
+const VIEWS: [(&str, StageView); 2] = [("root", StageView::Root), ("stage", StageView::Stage)];
+
+/// Run a command, or a shell, in a stage
+#[derive(clap::Parser)]
+struct EnterArgs {
+    /// What is / inside: root, the live root with the stage in its places, or stage, the stage alone
+    #[arg(long, value_name = "VIEW", value_parser = one_of(&VIEWS), hide_possible_values = true)]
+    view: Option<StageView>,
+    /// Mount this file or directory of the host as well, read-only unless `rw:` is before it; may be repeated
+    #[arg(long = "mount", value_name = "[rw:]SRC[:DST]", action = clap::ArgAction::Append)]
+    mounts: Vec<OsString>,
+    /// Mount what this file names, one in a line, instead of what the stage was made with
+    #[arg(long = "mounts", value_name = "FILE")]
+    mounts_file: Option<PathBuf>,
+    /// Be root inside, with the rights of the caller
+    #[arg(long)]
+    as_root: bool,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The stage: a directory or a name
+    #[arg(value_name = "STAGE")]
+    stage: PathBuf,
+    /// The command with its arguments; without one it is a shell
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<OsString>,
+}
+
+/// Runs the action: its exit code is that of the command.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: EnterArgs = parse(call, USAGE)?;
+    if call.in_json {
+        let message = "--json is not for this action: the output is that of the command".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let mounts = args.mounts.iter().map(|word| MountWord::parse(word)).collect::<Result<Vec<_>, _>>();
+    let mounts = mounts.map_err(|error| Stop::Usage { message: format!("--mount {error}"), usage: USAGE })?;
+    let root = args.common.root.open(call)?;
+    let surroundings = &call.surroundings;
+    let (shell, directory) = Surroundings::shell_and_directory();
+    let request = EnterRequest {
+        root: &root,
+        stage: &args.stage,
+        view: args.view.unwrap_or(StageView::Root),
+        mounts,
+        mounts_file: args.mounts_file.as_deref(),
+        as_root: args.as_root,
+        command: args.command,
+        shell: shell.as_deref(),
+        environment: Surroundings::environment(),
+        directory,
+        umask: surroundings.umask,
+        is_interactive: surroundings.stdin_is_terminal && surroundings.stdout_is_terminal,
+    };
+    let output = &mut call.output;
+    match enter_stage(request, |note| tell_note(output, note)) {
+        Ok(end) => Ok(Reply::silent(exit_of(end))),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Tells the user something about the mounts, before the command starts.
+fn tell_note(output: &mut Output, note: &EnclosureNote) {
+    let program = output.program().to_owned();
+    let line = match note {
+        EnclosureNote::Link { named, meant } => format!("{named} is a link: mounted at {meant}"),
+        EnclosureNote::Made(_) if !output.is_verbose() => return,
+        EnclosureNote::Made(place) => format!("made the mount point {place} in the stage"),
+        EnclosureNote::HostProcesses => "/proc is that of the host, read-only".to_owned(),
+    };
+    // Where standard error cannot be written to, nobody can be told.
+    let _ = output.complain(format!("{program}: {line}\n"));
+}
+
+fn exit_of(end: EnclosureEnd) -> Exit {
+    match end {
+        EnclosureEnd::Exited(0) => Exit::OK,
+        // The words of the command say more of the cause than its code.
+        EnclosureEnd::Exited(code) => Exit::new(u8::try_from(code).unwrap_or(u8::MAX), ExitCause::Internal),
+        EnclosureEnd::Signalled(signal) => Exit::by_signal(signal),
+    }
+}
+
+fn refused(error: EnterError) -> anyhow::Error {
+    let exit = match &error {
+        EnterError::Stage(fault) => return stage_refused("the stage was not entered", fault),
+        EnterError::Lock(_) => Exit::LOCKED,
+        EnterError::MountsFile { .. } => Exit::failed(ExitCause::Usage),
+        EnterError::Enclosure(EnclosureError::NotAllowed(_)) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),
+        EnterError::Enclosure(EnclosureError::Failed(_)) => Exit::new(OWN_FAILURE, ExitCause::Internal),
+        EnterError::Enclosure(EnclosureError::NotFound(_)) => Exit::new(NOT_THERE, ExitCause::NotFound),
+        EnterError::Enclosure(EnclosureError::NotExecutable { .. }) => {
+            Exit::new(NOT_EXECUTABLE, ExitCause::NoRights)
+        }
+    };
+    Stop::Refused { exit, message: error.to_string() }.into()
+}

@@ -1,0 +1,32 @@
+//! `patchadm stage status`: what a promotion of a stage would do.
+
+use std::path::PathBuf;
+
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::Reply;
+use crate::verbs::options::VerbOptions;
+use crate::verbs::promote::{PromotionOptions, answer};
+
+const USAGE: &str = "patchadm [-R root] stage status [--path path]... [option...] stage";
+
+/// Say what a promotion of a stage would do
+#[derive(clap::Parser)]
+struct StatusArgs {
+    #[command(flatten)]
+    choices: PromotionOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The stage: its directory or its name
+    #[arg(value_name = "STAGE")]
+    stage: PathBuf,
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "stage status";
+    let StatusArgs { choices, common, stage } = parse(call, USAGE)?;
+    let root = common.root.open(call)?;
+    let request = choices.request(stage.into_os_string(), true);
+    answer(call, root, &request, (None, None))
+}
