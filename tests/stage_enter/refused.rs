@@ -50,7 +50,10 @@ fn what_is_no_stage_that_can_be_used_is_refused_with_what_to_do() {
     fs::create_dir(&other).unwrap();
     make_stage(&stage, &other, &["/opt/web"]);
     let said = enter(&stage).fails(10);
-    assert!(said.contains(&format!("Name its root: -R {}", fs::canonicalize(&other).unwrap().display())), "{said}");
+    assert!(
+        said.contains(&format!("Name its root: -R {}", fs::canonicalize(&other).unwrap().display())),
+        "{said}"
+    );
 }
 
 #[test]
