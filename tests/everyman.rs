@@ -56,3 +56,20 @@ fn give(path: &Path) {
         }
     }
 }
+
+/// A call of the same program by the same user, in the same environment, without arguments.
+pub(crate) fn program_like(command: &Command) -> Command {
+    let mut other = Command::new(command.get_program());
+    other.env_clear().stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        other.env(name, value.unwrap_or_default());
+    }
+    if let Some(directory) = command.get_current_dir() {
+        other.current_dir(directory);
+    }
+    let is_copy = command.get_program() != env!("CARGO_BIN_EXE_patchadm");
+    if is_copy {
+        other.uid(NOBODY).gid(NOBODY);
+    }
+    other
+}

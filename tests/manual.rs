@@ -44,6 +44,28 @@ fn a_verb_has_the_options_of_the_sections_about_it() {
     }
 }
 
+/// The actions of `patchadm stage`, each with a section of its own.
+const ACTIONS_OF_STAGE: [&str; 2] = ["new", "list"];
+
+#[test]
+fn an_action_of_stage_has_the_options_of_its_section() {
+    let common: BTreeSet<String> = Page::called("patchadm")
+        .sections_about("-")
+        .iter()
+        .flat_map(|section| options(&section.text))
+        .collect();
+    let page = Page::called("patchadm-stage");
+    for action in ACTIONS_OF_STAGE {
+        let sections = page.sections_about(action);
+        let documented: BTreeSet<String> = sections
+            .iter()
+            .flat_map(|section| options(&section.text))
+            .chain(common.iter().cloned())
+            .collect();
+        assert_eq!(documented, options_of_program(&format!("stage {action}")), "{action}");
+    }
+}
+
 #[test]
 fn the_exit_codes_of_the_pages_are_those_that_explain_knows() {
     let known = explained();

@@ -39,8 +39,9 @@ struct Rule<'s> {
 }
 
 impl<'s> Rule<'s> {
+    /// The schema of a command; the name of an action of a verb has a hyphen in that of its file.
     fn of_command(command: &str) -> Option<Rule<'static>> {
-        let (file, part) = schemas().get_key_value(&format!("{command}.json"))?;
+        let (file, part) = schemas().get_key_value(&format!("{}.json", command.replace(' ', "-")))?;
         Some(Rule { file, part })
     }
 
@@ -199,6 +200,8 @@ fn causes(code: u64, command: &str) -> BTreeSet<String> {
 
 fn explained(code: u64, command: &str) -> BTreeSet<String> {
     let mut explain = Command::new(env!("CARGO_BIN_EXE_patchadm"));
+    // The codes of an action are those of its verb.
+    let command = command.split(' ').next().unwrap();
     let printed = explain.args(["explain", "--json", &code.to_string(), command]).output().unwrap().stdout;
     let document: Value = serde_json::from_slice(&printed).unwrap();
     let meanings = document["meanings"].as_array().into_iter().flatten();

@@ -292,6 +292,10 @@ mod showrev;
 mod signatures;
 /// Directories where packages wait.
 mod spool;
+/// A command in a stage, and the removal of one.
+mod stage_enter;
+/// Directories of a root copied into a stage.
+mod stage_new;
 /// What others put where a stage could be.
 mod stage_strays;
 /// Class action scripts for systems that bring none.

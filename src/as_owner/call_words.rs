@@ -55,7 +55,9 @@ impl CallWords {
     /// The name of the command and its arguments, for the root at `root`.
     pub(super) fn for_root(&self, root: &Path) -> io::Result<Vec<OsString>> {
         let root = std::path::absolute(root)?;
-        Ok([self.command.into(), "-R".into(), root.into()].into_iter().chain(self.rest.clone()).collect())
+        // An action of a verb is a word of its own.
+        let command = self.command.split(' ').map(OsString::from);
+        Ok(command.chain(["-R".into(), root.into()]).chain(self.rest.clone()).collect())
     }
 }
 

@@ -63,6 +63,8 @@ const LINES: &[&str] = &[
     "patchrm --json -R @ROOT@ 100-01",
     "adopt --json --forget --pkg ACMEnone -R @ROOT@",
     "adopt --json --dry-run --pkg ACMEhere --version 1 --dir @ROOT@/etc -R @ROOT@",
+    "stage new --json -R @ROOT@ web --path opt",
+    "stage list --json -R @ROOT@",
     "recover --json -R @ROOT@",
     "recover --json --root @ROOT@",
     "recover --json --adopt-undo -R @ROOT@",
@@ -109,8 +111,9 @@ fn every_kind_of_document_is_as_its_schema_says_and_none_is_described_in_vain() 
     let commands = commands.into_iter().filter(|name| !PARTS.contains(&format!("{name}.json").as_str()));
     let mut described = BTreeSet::new();
     for command in commands {
+        let command = command.replace("stage-", "stage ");
         seen.insert(print(&format!("{command} --json --no-such-option")));
-        described.extend(kinds(command).into_iter().map(|(kind, _)| kind));
+        described.extend(kinds(&command).into_iter().map(|(kind, _)| kind));
     }
     assert_eq!(seen, described);
 }

@@ -9,6 +9,7 @@ use patchadm_core::depot::{DepotFlags, DepotIndex, SeenDepots};
 use patchadm_core::format::plan_differences::PlanDifferences;
 use patchadm_core::format::plan_file::PlanFile;
 use patchadm_core::http::Address;
+use patchadm_core::stage::{Base, PromotionRecord, StageCache, StageIdentity, StagesRecord, write_base};
 use patchadm_rootfs::Digest;
 use patchadm_svr4::patch::PatchId;
 
@@ -131,4 +132,31 @@ pub fn queue(input: &[u8]) {
     let _ = (queue.paths(), queue.finishing());
     let written = InstallfRequests::lines(&queue.0);
     assert_eq!(InstallfRequests::parse(&written), Ok(queue), "{}", written.escape_ascii());
+}
+
+pub fn stage_identity(input: &[u8]) {
+    let Ok(identity) = StageIdentity::parse(input) else { return };
+    assert_eq!(StageIdentity::parse(&identity.write()), Ok(identity));
+}
+
+pub fn stage_list(input: &[u8]) {
+    let Ok(stages) = StagesRecord::parse(input) else { return };
+    assert_eq!(StagesRecord::parse(&stages.write()), Ok(stages));
+}
+
+pub fn promotion(input: &[u8]) {
+    let Ok(record) = PromotionRecord::parse(input) else { return };
+    assert_eq!(PromotionRecord::parse(&record.write()), Ok(record));
+}
+
+pub fn base(input: &[u8]) {
+    let Ok(base) = Base::read(&mut &*input) else { return };
+    let mut written = Vec::new();
+    write_base(&mut written, &base.header, base.objects.iter()).expect("memory takes every byte");
+    assert_eq!(Base::read(&mut &*written).expect("what was written is read"), base);
+}
+
+pub fn stage_cache(input: &[u8]) {
+    let cache = StageCache::parse(input);
+    assert_eq!(StageCache::parse(&cache.write()), cache);
 }

@@ -208,7 +208,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
     }
-    "patchadm stage new, stage list", ["stage", "stage new", "stage list"] => {
+    "patchadm stage new, stage list", ["stage"] => {
         3 [NoRights UntrustedRoot] "You are root, and others may write the records of the root."
             "Run it as its owner; --as-owner and --trust-root say whose a root is."
         5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "The run that lists the stage failed, and what had begun was undone."
@@ -400,7 +400,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A digest or a signature is wrong, or the index is older than one that the root has seen." "Do not use it; find out who has changed it."
         64 [Locked] "Another command indexes the directory, or fetches the same object." "Try again later."
     }
-    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "stage", "stage new", "stage list", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "stage", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

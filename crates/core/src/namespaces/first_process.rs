@@ -23,6 +23,8 @@ use patchadm_rootfs::{Dir, Lock};
 /// inside.
 pub fn serve() -> io::Result<()> {
     close_inherited()?;
+    // Started by its number and not by its name, it would be called so by ps(1).
+    rustix::thread::set_name(c"patchadm")?;
     // Who died before this is seen by the end of the socket.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut channel = MessageChannel::of_standard_input()?;

@@ -93,8 +93,9 @@ fn remove(stage: &FoundStage) -> Result<u64, RootError> {
         let is_it = parent.look(name.as_bytes())?.is_some_and(|seen| {
             top.itself().is_ok_and(|own| own.inode == seen.inode && own.file_system == seen.file_system)
         });
-        // One that is a file system of its own stays, empty.
-        if is_it && parent.remove_dir(name.as_bytes())? {
+        // One that is a file system of its own stays, empty, and so does one in a directory of somebody else.
+        let is_gone = is_it && parent.is_writable() && parent.remove_dir(name.as_bytes())?;
+        if is_gone {
             removed += 1;
             parent.sync()?;
         }

@@ -1,0 +1,104 @@
+//! `patchadm stage drop` removes the stage and nothing else, and only if nobody is inside.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+
+use super::{StagedRoot, run};
+use crate::mounts::Mounted;
+use crate::workshop::eventually;
+
+#[test]
+fn everything_that_was_ever_mounted_inside_survives() {
+    for staged in StagedRoot::for_everybody("everything_that_was_ever_mounted…") {
+        let places = ["srv/read", "srv/written", "srv/behind-link"];
+        for place in places {
+            fs::create_dir_all(staged.scenario.at(place)).unwrap();
+            fs::write(staged.scenario.at(place).join("canary"), "alive").unwrap();
+        }
+        symlink(staged.scenario.at("/srv/behind-link"), staged.stage().join("opt/web/link")).unwrap();
+        let at = |place: &str| staged.scenario.at(place).display().to_string();
+        let options = format!(
+            "--view stage --mount {}:/a --mount rw:{}:/b --mount rw:{}:/opt/web/inner",
+            at("srv/read"),
+            at("srv/written"),
+            at("srv/behind-link")
+        );
+        let said = staged.script(&options, "cat /a/canary /b/canary /opt/web/inner/canary");
+        assert_eq!(said.ok(), "alivealivealive");
+        let before = staged.scenario.everything();
+        let said = run(&staged.scenario, staged.action("drop", "--json"));
+        let document: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!((said.code, document["command"].as_str()), (0, Some("stage drop")), "{}", said.stderr);
+        assert!(document["removed"].as_u64().unwrap() > 10);
+        assert!(!staged.stage().exists());
+        assert_eq!(staged.scenario.everything(), before);
+        assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 7);
+    }
+}
+
+#[test]
+fn nobody_removes_a_stage_with_somebody_inside() {
+    for staged in StagedRoot::for_everybody("nobody_removes_a_stage…") {
+        let mut inside = staged.entering("", &["sh", "-c", "echo begun; read end"]);
+        let mut inside = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut first = [0; 6];
+        std::io::Read::read_exact(inside.stdout.as_mut().unwrap(), &mut first).unwrap();
+        for options in ["", "--force"] {
+            let said = run(&staged.scenario, staged.action("drop", options)).fails(64);
+            assert!(said.contains("is in use"), "{said}");
+        }
+        assert_eq!(staged.staged_text("opt/web/bin/httpd"), "staged\n");
+        drop(inside.stdin.take());
+        inside.wait().unwrap();
+        assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 0);
+    }
+}
+
+#[test]
+fn the_first_process_keeps_a_stage_when_its_supervisor_is_stopped() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let Some(staged) = StagedRoot::for_caller("the_first_process_keeps…") else { return };
+    let mut inside = staged.entering("", &["sh", "-c", "echo begun; read end"]);
+    let mut inside = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 6];
+    std::io::Read::read_exact(inside.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let pid = Pid::from_raw(i32::try_from(inside.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 64);
+    kill_process(pid, Signal::KILL).unwrap();
+    inside.wait().unwrap();
+    eventually("nobody is inside", || run(&staged.scenario, staged.action("drop", "")).code == 0);
+}
+
+#[test]
+fn a_mount_below_a_stage_is_named_and_nothing_is_removed() {
+    let test = "a_mount_below_a_stage…";
+    let staged = StagedRoot::new(false);
+    fs::create_dir_all(staged.stage().join("opt/web/mnt")).unwrap();
+    fs::create_dir_all(staged.scenario.at("/srv/data")).unwrap();
+    fs::write(staged.scenario.at("/srv/data/canary"), "alive").unwrap();
+    let stage = staged.stage();
+    let line = format!("stage drop -R @ROOT@ --force {}", stage.display());
+    let StagedRoot { scenario, .. } = staged;
+    let canary = scenario.at("/srv/data/canary");
+    let script = "mount --bind \"$ROOT/srv/data\" \"$BESIDE/theirs/jail/opt/web/mnt\"";
+    let Some(mounted) = Mounted::new(test, scenario, script) else { return };
+    let expected = "something is mounted below the stage: ";
+    // In the namespace of the mount, and from outside of it.
+    for said in [mounted.run(&line), mounted.stage().run(&line)] {
+        let said = said.fails(10);
+        assert!(said.contains(expected) && said.contains("/jail/opt/web/mnt"), "{said}");
+    }
+    assert!(stage.join("opt/web/bin/httpd").exists() && canary.exists());
+}
+
+#[test]
+fn an_unfinished_stage_is_removed_although_it_cannot_say_whose_it_is() {
+    let staged = StagedRoot::new(false);
+    fs::write(staged.stage().join(".patchadm-stage/unfinished"), "").unwrap();
+    fs::remove_file(staged.stage().join(".patchadm-stage/identity")).unwrap();
+    let said = run(&staged.scenario, staged.action("drop", "")).ok();
+    assert!(said.ends_with("objects\n"), "{said}");
+    assert!(!staged.stage().exists());
+}
