@@ -265,12 +265,13 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut BTreeMap<String
     let stage: PathBuf = live.beside("web").join("usr/pkg");
     let names = names();
     for _ in 0..12 {
-        change(&stage, random.one(&names), &mut random);
-        change(&live.at("/usr/pkg"), random.one(&names), &mut random);
+        let [one, other] = [&names, &names].map(|names| names[random.below(names.len())].clone());
+        change(&stage, &one, &mut random);
+        change(&live.at("/usr/pkg"), &other, &mut random);
     }
     for _ in 0..4 {
         // The same on both sides.
-        let (name, twin) = (random.one(&names).clone(), random.0);
+        let (name, twin) = (names[random.below(names.len())].clone(), random.0);
         change(&stage, &name, &mut Random(twin));
         change(&live.at("/usr/pkg"), &name, &mut Random(twin));
     }
