@@ -10,7 +10,9 @@ use crate::plan::refusal::{PromotionReason, Reason};
 use crate::policy::DeleteLimit;
 use crate::release::ReleaseObject;
 use crate::stage::{BaseState, ComparedAttributes, Scope};
-use crate::three_way::{Outcome, Outcomes, PathFacts, Sides, TwoWay, decide, differing, of_live, of_recorded};
+use crate::three_way::{
+    Outcome, Outcomes, PathFacts, Sides, TwoWay, decide, differing, of_live, of_recorded,
+};
 use patchadm_svr4::package::ObjectPath;
 
 /// The lists that are compared.
@@ -115,12 +117,12 @@ impl ComparedTrees {
 
 /// Refuses where both trees changed a path, and nobody decided.
 pub(in crate::operation::stages) fn refuse_conflicts(outcomes: &Outcomes) -> Result<(), Reason> {
-        let stops = outcomes.iter().filter(|(_, outcome)| outcome.stops());
-        let stops: Vec<ObjectPath> = stops.map(|(path, _)| path.clone()).collect();
-        if stops.is_empty() {
-            return Ok(());
-        }
-        Err(Reason::Promotion(PromotionReason::Conflicts(stops)))
+    let stops = outcomes.iter().filter(|(_, outcome)| outcome.stops());
+    let stops: Vec<ObjectPath> = stops.map(|(path, _)| path.clone()).collect();
+    if stops.is_empty() {
+        return Ok(());
+    }
+    Err(Reason::Promotion(PromotionReason::Conflicts(stops)))
 }
 
 /// Refuses mount points that came or went since the base was written.

@@ -135,11 +135,7 @@ impl Refresher<'_> {
         }
     }
 
-    fn carry_out(
-        &self,
-        decided: &DecidedRefresh,
-        recovered: Recovered,
-    ) -> Result<RefreshReport, StageError> {
+    fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
         let report = self.report(decided, recovered);
         if report.refused.is_none() && report.taken > 0 {
             bring_objects(self, decided)?;
@@ -154,7 +150,8 @@ impl Refresher<'_> {
             _ => None,
         });
         let name = self.stage.identity.name.to_string();
-        let refused = refuse_conflicts(&decided.outcomes).map_err(|reason| reason.of(Command::Refresh, &name));
+        let refused =
+            refuse_conflicts(&decided.outcomes).map_err(|reason| reason.of(Command::Refresh, &name));
         RefreshReport {
             recovered,
             taken: decided.outcomes.values().filter(|outcome| changes(outcome)).count(),

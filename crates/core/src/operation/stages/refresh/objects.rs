@@ -102,7 +102,8 @@ fn put(stage: &Root, scratch: &Root, object: &TreeObject) -> Result<(), StageErr
     let TreeObject { path, live, .. } = object;
     let above = parent(stage, path)?;
     let there = above.look(path.name())?;
-    let is_directory = there.as_ref().is_some_and(|seen| seen.file_type == patchadm_rootfs::FileType::Directory);
+    let is_directory =
+        there.as_ref().is_some_and(|seen| seen.file_type == patchadm_rootfs::FileType::Directory);
     if live.is_directory() {
         if !is_directory {
             above.remove(path.name())?;
