@@ -78,7 +78,10 @@ fn processes_devices_and_descriptors_are_those_of_the_inside() {
         assert_eq!(lines[0], "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero ");
         // The fourth is the directory that ls reads.
         assert_eq!(lines[1], "0 1 2 3 ");
-        assert_eq!(lines[2..], ["patchadm", "4", "2", "/proc/self/fd", "pts/ptmx", "1777", "0022"][..].to_vec());
+        assert_eq!(
+            lines[2..],
+            ["patchadm", "4", "2", "/proc/self/fd", "pts/ptmx", "1777", "0022"][..].to_vec()
+        );
     }
 }
 
@@ -123,11 +126,8 @@ fn other_directories_are_mounted_read_only_unless_they_are_named_as_writable() {
         fs::create_dir_all(&build).unwrap();
         fs::create_dir_all(staged.scenario.at("/srv/src")).unwrap();
         fs::create_dir_all(staged.scenario.at("/srv/build")).unwrap();
-        let options = format!(
-            "--mount {}:/srv/src --mount rw:{}:/srv/build",
-            sources.display(),
-            build.display()
-        );
+        let options =
+            format!("--mount {}:/srv/src --mount rw:{}:/srv/build", sources.display(), build.display());
         let said = staged.script(
             &options,
             "cat /srv/src/httpd; (: > /srv/src/x) 2>/dev/null && echo wrote; echo built > /srv/build/out",
@@ -221,7 +221,9 @@ fn working_directories_of_the_stage_are_where_the_root_has_them() {
 
 #[test]
 fn a_file_with_set_id_gives_an_ordinary_user_nothing() {
-    let Some(staged) = StagedRoot::for_test("a_file_with_set_id…", true).filter(|_| is_root()) else { return };
+    let Some(staged) = StagedRoot::for_test("a_file_with_set_id…", true).filter(|_| is_root()) else {
+        return;
+    };
     // Owned by root: the user only has it in the stage.
     let id = staged.stage().join("opt/web/bin/id");
     let entering = staged.entering("", &["/opt/web/bin/id", "-u"]);
@@ -242,7 +244,8 @@ fn a_stage_inside_the_root_is_the_usual_case() {
         // What is mounted on /usr would hide it.
         let mut entering = staged.action("enter", "--mount /bin --mount /lib --mount /lib64");
         let words: Vec<String> = entering.get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
-        let words = words.iter().map(|word| word.replace(staged.stage().to_str().unwrap(), inside.to_str().unwrap()));
+        let words =
+            words.iter().map(|word| word.replace(staged.stage().to_str().unwrap(), inside.to_str().unwrap()));
         let words: Vec<String> = words.collect();
         let mut own = crate::everyman::program_like(&entering);
         own.args(words).args(["--", "/bin/sh", "-c", "read a < /opt/web/mark; echo $a; : > /opt/web/made"]);

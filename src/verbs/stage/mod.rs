@@ -5,7 +5,6 @@ mod ends;
 mod enter;
 mod list;
 mod new;
-mod refused;
 mod status;
 
 pub(super) use ends::stage_failed;
