@@ -124,7 +124,7 @@ fn a_stage_is_made_entered_listed_and_dropped() {
     let scenario = made_stage();
     let line = format!("stage enter -R @ROOT@ {} jail", super::PROGRAMS);
     let mut inside = scenario.command(&line);
-    inside.args(["--", "sh", "-c", "echo begun; echo new > /opt/web/new; echo out > /work/out; read end"]);
+    inside.args(["--", "sh", "-c", "echo begun; echo new > /opt/web/new; echo out > /work/out; read end; exit 0"]);
     let mut inside = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 6];
     std::io::Read::read_exact(inside.stdout.as_mut().unwrap(), &mut first).unwrap();
@@ -151,7 +151,7 @@ fn a_stage_that_somebody_removed_by_hand_is_taken_from_the_list_by_its_name() {
     assert!(scenario.run("stage list -R @ROOT@").ok().contains("missing"));
     let said = scenario.run("stage drop -R @ROOT@ jail").ok();
     assert!(said.ends_with("jail: removed, 0 objects\n"), "{said}");
-    assert_eq!(scenario.run("stage list -R @ROOT@").ok(), "");
+    assert_eq!(scenario.run("stage list -R @ROOT@").ok(), "the root has no stages\n");
     scenario.run("stage drop -R @ROOT@ jail").fails(7);
 }
 

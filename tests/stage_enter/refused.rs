@@ -98,7 +98,7 @@ fn the_setting_that_forbids_user_namespaces_is_named() {
     let entering = staged.entering("", &["true"]);
     // Settings of a user namespace count for those in it alone. Root maps more than itself into it.
     let script = "cd \"$1\" && shift && mkfifo go\n\
-        unshare -U sh -c 'read line < go; echo 0 > /proc/sys/user/max_user_namespaces; \
+        unshare -U --keep-caps sh -c 'read line < go; echo 0 > /proc/sys/user/max_user_namespaces; \
         exec setpriv --reuid 54321 --regid 54321 --clear-groups -- \"$@\"' sh \"$@\" & inside=$!\n\
         while [ \"$(readlink /proc/$inside/ns/user)\" = \"$(readlink /proc/self/ns/user)\" ]; do sleep 0.01; done\n\
         echo 0 0 65536 > /proc/$inside/uid_map; echo 0 0 65536 > /proc/$inside/gid_map; echo > go; wait $inside";
