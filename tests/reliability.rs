@@ -63,7 +63,7 @@ mod sigkill;
 /// Signals, and more of them while a run is rolled back.
 mod signals;
 /// What is played.
-mod stories;
+pub(crate) mod stories;
 /// Fifty commands on one root at once.
 mod storm;
 

@@ -4,18 +4,21 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use patchadm_core::operation::stages::new::{NewStageRequest, make_stage};
 use patchadm_core::operation::stages::own_files::Stage;
 use patchadm_core::operation::stages::tree::{Tree as StagedTree, read_tree};
 use patchadm_core::operation::stages::{StageError, TreeRequest};
 use patchadm_core::stage::{Base, CacheSide, LeftOut, Scope, staged_path};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Door, Root};
 use serde_json::Value;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::reliability::stories::with_caller;
 use crate::scenario::{Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
@@ -421,4 +424,70 @@ fn a_disk_that_is_full_is_said_and_the_stage_is_gone() {
     assert!(Command::new("umount").arg(&small).status().unwrap().success());
     assert!(said.fails(18).contains("small/web/usr/pkg/large: No space left on device"));
     assert_eq!(left, 0);
+}
+
+/// Makes a stage of a small root in this process, through a door that fails the changes of which `fails` says so by their
+/// number. Returns how many changes there were, and whether it was made.
+fn made_through(
+    root: &Scenario,
+    name: &str,
+    fails: impl Fn(usize) -> bool + Send + Sync + 'static,
+) -> (usize, bool) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let door = Door::watched(move |_| {
+        let number = counted.fetch_add(1, Ordering::Relaxed);
+        if fails(number) { Err(rustix::io::Errno::IO) } else { Ok(()) }
+    });
+    let opened = Root::open_with(&root.root(), door).unwrap();
+    let request = NewStageRequest {
+        stage: root.beside(name),
+        paths: vec![b"usr/pkg".to_vec()],
+        name: None,
+        records: true,
+        directories: Vec::new(),
+        mounts: None,
+        exclude: Vec::new(),
+    };
+    let made = with_caller(|caller| make_stage(&opened, &request, caller)).is_ok();
+    (count.load(Ordering::Relaxed), made)
+}
+
+/// Sees that a stage is complete, says that it is not, or is not there.
+fn assert_complete_unfinished_or_none(root: &Scenario, name: &str, when: &str) {
+    let stage = root.beside(name);
+    let opened = Root::open(&stage).map(Stage::of_tree);
+    match opened {
+        Err(_) | Ok(Err(StageError::Unfinished(_))) => {}
+        Ok(Ok(stage)) => assert!(stage.base(b"base.0").is_ok(), "{when}"),
+        Ok(Err(error)) => {
+            // Nothing is in it yet, or nothing any more.
+            let own = fs::read_dir(stage.join(".patchadm-stage")).map_or(0, Iterator::count);
+            assert!(own == 0 && fs::read_dir(&stage).unwrap().count() <= 1, "{when}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_change_that_fails_leaves_nothing_and_a_death_at_any_change_what_can_be_told() {
+    let root = root();
+    let before = root.everything();
+    let (changes, made) = made_through(&root, "whole", |_| false);
+    assert!(made && changes > 50);
+    for number in 0..changes {
+        let name = format!("f{number}");
+        let (_, made) = made_through(&root, &name, move |at| at == number);
+        assert!(made || !root.beside(&name).exists(), "change {number} fails");
+        assert_complete_unfinished_or_none(&root, &name, &format!("change {number} fails"));
+        assert_same(&root.everything(), &before);
+    }
+    for number in (0..changes).step_by(3) {
+        let name = format!("d{number}");
+        made_through(&root, &name, move |at| at >= number);
+        assert_complete_unfinished_or_none(&root, &name, &format!("dead from change {number} on"));
+        assert_same(&root.everything(), &before);
+    }
+    root.run("stage new last -R @ROOT@ --path usr/pkg");
+    assert_complete_unfinished_or_none(&root, "last", "after all of it");
+    assert!(Stage::of_tree(Root::open(&root.beside("last")).unwrap()).is_ok());
 }

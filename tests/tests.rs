@@ -221,6 +221,12 @@ mod process_limits;
 mod producer;
 /// How far a command is, and Ctrl-C while it is at work.
 mod progress;
+/// Stages that go live.
+mod promote;
+/// Real releases that go live from a stage.
+mod promote_cases;
+/// Random changes of both trees, held against the table of the three-way rule.
+mod promote_model;
 /// Prototypes that others wrote.
 mod prototypes;
 /// Patches that enter a depot.

@@ -569,7 +569,7 @@ fn scripts() -> ScriptSettings {
 }
 
 /// A caller with the clock of every scenario, whom nothing interrupts.
-fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
+pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
     let now = DateTime::from_timestamp(i64::try_from(NOW).unwrap(), 0).unwrap();
     let (utc, local) = (now.naive_utc(), now.naive_utc());
     work(&Caller {

@@ -67,7 +67,7 @@ impl CopiedObject<'_> {
         }
         match self.set_xattr(key, value) {
             Ok(()) => Ok(true),
-            Err(error) if is_of_system && is_forbidden(&error) => Ok(LABELS.iter().any(|one| is_label(&one))),
+            Err(error) if is_of_system && is_forbidden(&error) => Ok(LABELS.iter().any(is_label)),
             Err(error) => Err(error),
         }
     }

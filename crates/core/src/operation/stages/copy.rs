@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attributes::{Attributes, CopiedObject};
 use super::error::StageError;
-use super::tree::{TreeObject, directory_of, key, known_files, link_groups};
+use super::tree::{ObjectKey, TreeObject, directory_of, key, known_files, link_groups};
 use super::walk::{MetObject, Walk, live_file};
 use crate::stage::{CacheSide, CachedFile};
 use patchadm_rootfs::{
@@ -130,7 +130,7 @@ impl Copier<'_> {
         &self,
         met: &[MetObject],
         at: usize,
-        first_of: &HashMap<((u32, u32), u64), usize>,
+        first_of: &HashMap<ObjectKey, usize>,
         done: &mut HashMap<usize, CopiedOne>,
     ) -> Result<(), StageError> {
         let first = met.get(at).and_then(|other| first_of.get(&key(&other.status)));
@@ -149,19 +149,18 @@ impl Copier<'_> {
         &self,
         walk: Walk,
         mut done: HashMap<usize, CopiedOne>,
-        groups: &HashMap<((u32, u32), u64), u32>,
+        groups: &HashMap<ObjectKey, u32>,
         linked: &[usize],
     ) -> Result<Copied, StageError> {
         let mut copied = Copied::default();
         let linked: std::collections::HashSet<usize> = linked.iter().copied().collect();
         for (at, met) in walk.met.into_iter().enumerate() {
             let group = groups.get(&key(&met.status)).copied();
-            let one = match done.remove(&at) {
-                Some(one) => one,
-                None => {
-                    let live = met.live.ok_or_else(|| StageError::Changing(self.root.show(&met.path)))?;
-                    CopiedOne { live, copy: None, is_reflinked: false }
-                }
+            let one = if let Some(one) = done.remove(&at) {
+                one
+            } else {
+                let live = met.live.ok_or_else(|| StageError::Changing(self.root.show(&met.path)))?;
+                CopiedOne { live, copy: None, is_reflinked: false }
             };
             if !linked.contains(&at) {
                 copied.bytes += one.live.size().unwrap_or(0);

@@ -7,11 +7,9 @@ use std::path::Path;
 
 use super::error::StageError;
 use super::own_files::physical_path;
-use patchadm_rootfs::{Dir, ObjectStatus, Root};
+use super::tree::{ObjectKey, key};
+use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::ObjectPath;
-
-/// What a directory is, whatever path leads to it.
-type DirectoryKey = ((u32, u32), u64);
 
 /// Refuses a tree that is one of these paths of a root, lies in one, or has one in it.
 pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> Result<(), StageError> {
@@ -32,7 +30,7 @@ pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> R
 
 /// The directories on the way to a path of the host, itself included. One that the caller may not open is none that the
 /// caller stages.
-fn way_to(path: &ObjectPath) -> Result<HashSet<DirectoryKey>, StageError> {
+pub(super) fn way_to(path: &ObjectPath) -> Result<HashSet<ObjectKey>, StageError> {
     let mut way = HashSet::new();
     for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
         if let Ok(directory) = Dir::of_host(Path::new(OsStr::from_bytes(directory.as_bytes()))) {
@@ -40,8 +38,4 @@ fn way_to(path: &ObjectPath) -> Result<HashSet<DirectoryKey>, StageError> {
         }
     }
     Ok(way)
-}
-
-fn key(status: &ObjectStatus) -> DirectoryKey {
-    (status.file_system, status.inode.number)
 }

@@ -176,7 +176,7 @@ impl<'a> NewStage<'a> {
         if self.request.records {
             must_agree(self.root, |_| false)?;
         }
-        let directory = NewDirectory::make(self.root, &self.request.stage)?;
+        let directory = NewDirectory::make(self.root, &self.request.stage, &self.scope)?;
         directory.or_remove(|directory| {
             let CopiedStage { tree, mut report } = self.copied(directory)?;
             let listed = ListedStage {
@@ -198,7 +198,7 @@ impl<'a> NewStage<'a> {
         if self.request.records && marker(self.root)?.is_none() {
             return Err(StageError::NoMarker(shown()));
         }
-        let directory = NewDirectory::make(self.root, &self.request.stage)?;
+        let directory = NewDirectory::make(self.root, &self.request.stage, &self.scope)?;
         directory.or_remove(|directory| {
             let mut tries = 0;
             let CopiedStage { tree, mut report } = read_consistently(self.root, |view| {

@@ -1,11 +1,14 @@
 //! The directory of a stage that is being made: new or empty before, and gone or empty again after a failure.
 
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::error::StageError;
-use super::own_files::own_directory;
+use super::nesting::way_to;
+use super::own_files::{own_directory, physical_path};
+use super::tree::key;
 use super::walk::Walk;
 use crate::stage::{DIRECTORY, Scope, UNFINISHED};
 use patchadm_rootfs::{Dir, ObjectStatus, Root};
@@ -19,15 +22,14 @@ pub(super) struct NewDirectory {
     tree: Root,
     /// The directory above and the name, if the directory was made.
     made: Option<(Dir, Vec<u8>)>,
-    /// The directories on the way to it, itself included, as they were before anything was made.
-    way: Vec<ObjectStatus>,
-    /// Itself, or the directory in which it was made.
+    /// Itself, or the directory in which it was made, before anything was made.
     nearest: ObjectStatus,
 }
 
 impl NewDirectory {
-    /// Makes the directory, or takes the empty one that is there. Its changes pass the door of the root.
-    pub(super) fn make(root: &Root, path: &Path) -> Result<Self, StageError> {
+    /// Makes the directory, or takes the empty one that is there. Its changes pass the door of the root. One below a path
+    /// of the scope is refused before it is made.
+    pub(super) fn make(root: &Root, path: &Path, scope: &Scope) -> Result<Self, StageError> {
         let shown = || path.display().to_string();
         let absolute = std::path::absolute(path).map_err(|_| StageError::NotEmpty(shown()))?;
         match root.elsewhere(&absolute) {
@@ -36,31 +38,30 @@ impl NewDirectory {
                 if !top.names()?.is_empty() {
                     return Err(StageError::NotEmpty(shown()));
                 }
-                let (way, nearest) = (way_to(&tree)?, top.itself()?);
+                must_lie_outside(root, scope, &tree, path)?;
                 forget_list(&top);
-                Ok(Self { tree, made: None, way, nearest })
+                let nearest = top.itself()?;
+                Ok(Self { tree, made: None, nearest })
             }
-            Err(error) if error.errno() == Some(rustix::io::Errno::NOTDIR) => {
-                Err(StageError::NotEmpty(shown()))
-            }
+            Err(error) if error.errno() == Some(Errno::NOTDIR) => Err(StageError::NotEmpty(shown())),
             Err(error) if !error.is_not_found() => Err(error.into()),
             Err(missing) => {
                 let (Some(above), Some(name)) = (absolute.parent(), absolute.file_name()) else {
                     return Err(missing.into());
                 };
                 let above = root.elsewhere(above)?;
-                let way = way_to(&above)?;
+                must_lie_outside(root, scope, &above, path)?;
                 let place = above.dir(&ObjectPath::root())?;
-                let name = name.as_bytes().to_vec();
                 let nearest = place.itself()?;
+                let name = name.as_bytes().to_vec();
                 let made = place.make_dir(&name, Mode::of(0o755)).map_err(|error| match error.errno() {
                     // A link that leads nowhere, or somebody else was quicker.
-                    Some(rustix::io::Errno::EXIST) => StageError::NotEmpty(shown()),
+                    Some(Errno::EXIST) => StageError::NotEmpty(shown()),
                     _ => error.into(),
                 })?;
                 forget_list(&made);
                 let tree = root.elsewhere(&absolute)?;
-                Ok(Self { tree, made: Some((place, name)), way, nearest })
+                Ok(Self { tree, made: Some((place, name)), nearest })
             }
         }
     }
@@ -84,27 +85,17 @@ impl NewDirectory {
         own_directory(&self.tree)?.ok_or_else(|| StageError::Changing(shown()))
     }
 
-    /// Refuses a directory that lies inside one of the staged paths, whatever way leads there.
+    /// Refuses a directory that lies inside one of the staged paths by a bind mount of something below it.
     pub(super) fn must_not_be_met(&self, root: &Root, walk: &Walk, scope: &Scope) -> Result<(), StageError> {
-        let place = |seen: &ObjectStatus| (seen.file_system, seen.inode.number);
-        let is_top = |path: &ObjectPath| scope.paths().contains(path);
-        let met = walk.met.iter().find(|met| {
-            place(&met.status) == place(&self.nearest)
-                || is_top(&met.path) && self.way.iter().any(|way| place(way) == place(&met.status))
-        });
-        if let Some(met) = met {
-            return Err(self.nested(&met.path));
+        if let Some(met) = walk.met.iter().find(|met| key(&met.status) == key(&self.nearest)) {
+            return Err(nested(self.tree.prefix(), &met.path));
         }
         // The root directory itself is no object of a walk through all of it; what is mounted below it is none either.
         let top = root.dir(&ObjectPath::root())?.itself()?;
-        if scope.is_all() && place(&top) == place(&self.nearest) {
-            return Err(self.nested(&ObjectPath::root()));
+        if scope.is_all() && key(&top) == key(&self.nearest) {
+            return Err(nested(self.tree.prefix(), &ObjectPath::root()));
         }
         Ok(())
-    }
-
-    fn nested(&self, path: &ObjectPath) -> StageError {
-        StageError::Nested { stage: self.tree.prefix().display().to_string(), path: path.to_string() }
     }
 
     /// Removes everything from it.
@@ -134,17 +125,22 @@ impl NewDirectory {
     }
 }
 
-/// Returns the directories on the way to a tree, itself included.
-fn way_to(tree: &Root) -> Result<Vec<ObjectStatus>, StageError> {
-    let path = super::own_files::physical_path(tree)?;
-    let mut way = vec![tree.dir(&ObjectPath::root())?.itself()?];
-    for above in path.ancestors() {
-        // A directory that the caller may not open is none that is staged by the caller.
-        if let Ok(above) = Dir::of_host(Path::new(OsStr::from_bytes(above.as_bytes()))) {
-            way.push(above.itself()?);
+/// Refuses a place with a staged path on the way to it.
+fn must_lie_outside(root: &Root, scope: &Scope, place: &Root, stage: &Path) -> Result<(), StageError> {
+    let way = way_to(&physical_path(place)?)?;
+    for path in scope.paths().iter().filter(|path| !path.relative().is_empty()) {
+        let staged = root.dir_if_there(path);
+        // What is no directory is told by the walk.
+        let Ok(Some(staged)) = staged else { continue };
+        if way.contains(&key(&staged.itself()?)) {
+            return Err(nested(stage, path));
         }
     }
-    Ok(way)
+    Ok(())
+}
+
+fn nested(stage: &Path, path: &ObjectPath) -> StageError {
+    StageError::Nested { stage: stage.display().to_string(), path: path.to_string() }
 }
 
 /// Removes the list that would be handed down to every copy.

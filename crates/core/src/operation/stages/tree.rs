@@ -45,8 +45,8 @@ pub struct TreeObject {
     pub group: Option<u32>,
 }
 
-/// What identifies an object with several names.
-type ObjectKey = ((u32, u32), u64);
+/// What tells an object from every other one, whatever path leads to it.
+pub(super) type ObjectKey = ((u32, u32), u64);
 
 /// Reads a tree.
 pub fn read_tree(request: &TreeRequest<'_>) -> Result<Tree, StageError> {

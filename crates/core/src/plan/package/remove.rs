@@ -16,6 +16,7 @@ use crate::plan::clock::Now;
 use crate::plan::ledger::LedgerChange;
 use crate::plan::parameters::ADOPTED;
 use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::promotion::local_package;
 use crate::plan::records::{package_path, patch_path};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::scripts::{RemoveScripts, SystemScripts};
@@ -62,6 +63,16 @@ pub fn remove(
         .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
 }
 
+/// Refuses a local package while a promotion can be backed out: its archive would go with the package.
+fn refuse_promoted(package: &PkgInst, installed: &Installed) -> Result<(), Reason> {
+    let saved: Vec<&str> =
+        installed.saves.iter().filter(|(_, save)| save.has_archive()).map(|(id, _)| id.as_str()).collect();
+    if local_package(&installed.params).is_none() || saved.is_empty() {
+        return Ok(());
+    }
+    Err(Reason::PatchesApplied { package: package.clone(), patches: saved.join(" ") })
+}
+
 fn plan(
     package: &PkgInst,
     inventory: &Inventory,
@@ -70,6 +81,7 @@ fn plan(
 ) -> Result<IntendedRemoval, Reason> {
     let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
     refuse_adopted(package, installed)?;
+    refuse_promoted(package, installed)?;
     let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
     scripts.check(installed, package, options.scripts)?;
     check(package, installed, &scripts, inventory, options)?;

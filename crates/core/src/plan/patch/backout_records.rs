@@ -19,6 +19,7 @@ use patchadm_svr4::format::params;
 use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchRecords};
+use patchadm_svr4::places;
 
 /// A package whose records go back, one patch after another.
 pub(super) struct RecordsBefore<'a> {
@@ -30,6 +31,8 @@ pub(super) struct RecordsBefore<'a> {
     applied: PatchRecords,
     /// The permissions of its pkginfo, once a patch has gone.
     pkginfo: Option<Mode>,
+    /// Whether the patch that made the package has gone, and the package with it.
+    is_gone: bool,
     /// The package after the patches that went so far.
     root: ProjectedRoot,
     /// What has become different so far, its pkginfo apart.
@@ -58,14 +61,23 @@ impl<'a> RecordsBefore<'a> {
         let root = ProjectedRoot::new(inventory, Touched::default(), now.timestamp());
         let applied = among.applied(package)?;
         let listed = ListedPatches::of(package, &applied.list, &among.going, among.known);
-        let (pkginfo, changes, taken) = (None, Vec::new(), BTreeMap::new());
-        Ok(Self { package, separator: among.separator, listed, applied, pkginfo, root, changes, taken })
+        Ok(Self {
+            package,
+            separator: among.separator,
+            listed,
+            applied,
+            pkginfo: None,
+            is_gone: false,
+            root,
+            changes: Vec::new(),
+            taken: BTreeMap::new(),
+        })
     }
 
     /// The package after the patches that went. Its pkginfo is written once, however many they are.
     pub(super) fn after(self) -> Result<RecordsAfter<'a>, Reason> {
-        let Self { package, listed, pkginfo, root, mut changes, taken, .. } = self;
-        let installed = root.inventory.packages.get(package);
+        let Self { package, listed, pkginfo, is_gone, root, mut changes, taken, .. } = self;
+        let installed = root.inventory.packages.get(package).filter(|_| !is_gone);
         if let (Some(mode), Some(installed)) = (pkginfo, installed) {
             changes.push(RecordChange::Write {
                 path: package_path(package, b"pkginfo")?,
@@ -128,6 +140,15 @@ impl<'a> RecordsBefore<'a> {
         }
         changes.extend(interrupted::forget(package, installed, id, separator)?);
         changes.extend(left.changes);
+        if archive.manifest.is_some_and(|manifest| manifest.header.made_package()) {
+            match later.first() {
+                Some((heir, _)) => left.taken.entry(heir.clone()).or_default().makes_package = true,
+                None => {
+                    self.is_gone = true;
+                    changes.push(RecordChange::RemoveTree(places::package(package)));
+                }
+            }
+        }
         changes.push(RecordChange::Ledger(LedgerChange::of(package)));
         Ok((new, changes, left.taken))
     }
@@ -141,6 +162,7 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
     let Some(file) = archive.records.get(&b"pkginfo"[..]) else {
         return match archive.manifest {
             None => Ok(archive.image.params.clone()),
+            Some(manifest) if manifest.header.made_package() => Ok(archive.image.params.clone()),
             Some(_) => Err(Reason::BadUndoData {
                 package: package.clone(),
                 reason: "the saved pkginfo is missing".to_owned(),

@@ -35,6 +35,8 @@ pub(super) struct TakenRecords {
     pub(super) parameters: BTreeMap<String, Option<Vec<u8>>>,
     /// The record files.
     pub(super) records: RecordsFound,
+    /// Whether it is now the patch that made the package.
+    pub(super) makes_package: bool,
 }
 
 /// A package whose patch goes.
@@ -76,6 +78,7 @@ impl TakenRecords {
     pub(super) fn add(&mut self, earlier: Self) {
         self.parameters.extend(earlier.parameters);
         self.records.extend(earlier.records);
+        self.makes_package |= earlier.makes_package;
     }
 }
 

@@ -70,20 +70,24 @@ impl PackageRecorder<'_> {
         let known = self.inventory.packages.get(package);
         let nothing = Installed::default();
         let installed = known.unwrap_or(&nothing);
-        let mut new = match known {
+        let old = match known {
             Some(installed) => installed.params.clone(),
             None => {
                 let record = &self.input.record;
                 local_package::parameters(package, record.id.base(), record.name.as_str(), self.now)
             }
         };
+        let mut new = old.clone();
         self.record_patch(package, &mut new);
         let pkginfo = NewRecord { name: "pkginfo".to_owned(), bytes: params::write(&new), mtime: None };
         let mut records = RecordChanges::of(package, installed, vec![pkginfo])?;
         records.date(self.now.timestamp());
         let (id, nothing_more) = (&self.input.record.id, PatchList::new());
+        if records::save_of(installed, id, self.separator).is_some() {
+            return Err(Reason::StaleSave(package.clone()));
+        }
         recorded.changes.extend(records::supersede(package, installed, id, &nothing_more, self.separator)?);
-        self.save(draft, (package, installed, known.is_none()), &records, recorded)?;
+        self.save(draft, (package, &old, known.is_none()), &records, recorded)?;
         recorded.changes.extend(records.changes);
         let ledger = LedgerChange::of_application(package, id.as_str(), self.input.options.no_undo);
         recorded.changes.push(RecordChange::Ledger(ledger));
@@ -110,18 +114,15 @@ impl PackageRecorder<'_> {
     fn save(
         &self,
         draft: &PlanBuilder<'_>,
-        (package, installed, is_new): (&PkgInst, &Installed, bool),
+        (package, old, is_new): (&PkgInst, &Params, bool),
         changed: &RecordChanges,
         recorded: &mut PromotionRecords,
     ) -> Result<(), Reason> {
         let id = &self.input.record.id;
-        if records::save_of(installed, id, self.separator).is_some() {
-            return Err(Reason::StaleSave(package.clone()));
-        }
         let undoing = Undoing {
             id,
             obsoletes: &PatchList::new(),
-            old: &installed.params,
+            old,
             set: &[],
             silent: &[],
             format: self.input.options.undo_format,
@@ -129,8 +130,8 @@ impl PackageRecorder<'_> {
             saves_nothing: self.input.options.no_undo,
             runs_scripts: false,
         };
-        let image = delivered_package(package, &installed.params);
-        let target = PackageTarget::new(package.clone(), 0, &image, installed.params.clone())?;
+        let image = delivered_package(package, old);
+        let target = PackageTarget::new(package.clone(), 0, &image, old.clone())?;
         let delivered = DeliveredPaths { paths: self.delivered(draft, package), ..DeliveredPaths::default() };
         let mut archive = undoing.archive(draft, &target, &delivered, changed)?;
         if is_new {

@@ -94,6 +94,7 @@ impl Refusal {
                 _ => format!("apply one of {needed} first, or both in one command"),
             },
             Reason::InSet(reason) => reason.hint().to_owned(),
+            Reason::Promotion(reason) => reason.hint(),
             Reason::Restricted { restricted, .. } => first(restricted),
             Reason::Incompatible { applied, .. } => {
                 format!("if {applied} is not needed, {}", first(applied))

@@ -70,6 +70,27 @@ impl PromotionReason {
         }
     }
 
+    /// What to type next.
+    pub(super) fn hint(&self) -> String {
+        match self {
+            Self::Conflicts(_) => {
+                "--edited replace takes those of the stage, --edited keep leaves the live ones; \
+                --override PATH and --preserve PATH decide about one"
+                    .to_owned()
+            }
+            Self::TooManyDeleted { .. } => "if that is meant, --max-delete N or N% allows it".to_owned(),
+            Self::EmptyPath(path) => {
+                format!("if that is meant, delete {path} in the stage's place on the live tree yourself")
+            }
+            Self::MissingPath { .. } | Self::MountChanged { .. } => {
+                "--path names the directories that are promoted".to_owned()
+            }
+            Self::OtherRoot(root) => format!("name its root with -R {root}"),
+            Self::OtherPackage { .. } => "make a stage of another name".to_owned(),
+            Self::KnownId | Self::EarlierId(_) => "without --id the next one is taken".to_owned(),
+        }
+    }
+
     /// The same with every path as the host sees it.
     pub(super) fn shown(self, show: impl Fn(ObjectPath) -> ObjectPath) -> Self {
         match self {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_changeset::format::manifest::{
-    MANIFEST, Manifest, ObjectRecord, RECORDS, RecordedState, RecordedType, decode, encode,
+    MADE_PACKAGE, MANIFEST, Manifest, ObjectRecord, RECORDS, RecordedState, RecordedType, decode, encode,
 };
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PackagePath, PkgInst};
@@ -256,6 +256,9 @@ impl<'a> Rewriting<'a> {
         }
         let mut header = later.manifest.header.clone();
         into_header(&taken.records, &mut header);
+        if taken.makes_package && !header.made_package() {
+            header.features.push(MADE_PACKAGE.to_owned());
+        }
         let manifest = Manifest { header, objects: objects.into_values().collect() };
         let Some(of) = &later.archive else {
             return Ok(RewrittenUndo { archive: manifest_only(later, manifest), versions: Vec::new() });
