@@ -65,6 +65,7 @@ const LINES: &[&str] = &[
     "adopt --json --dry-run --pkg ACMEhere --version 1 --dir @ROOT@/etc -R @ROOT@",
     "stage new --json -R @ROOT@ web --path opt",
     "stage list --json -R @ROOT@",
+    "stage drop --json -R @ROOT@ web",
     "recover --json -R @ROOT@",
     "recover --json --root @ROOT@",
     "recover --json --adopt-undo -R @ROOT@",

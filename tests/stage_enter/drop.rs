@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use super::{StagedRoot, run};
 use crate::mounts::Mounted;
+use crate::scenario::Scenario;
 use crate::workshop::eventually;
 
 #[test]
@@ -101,4 +102,76 @@ fn an_unfinished_stage_is_removed_although_it_cannot_say_whose_it_is() {
     let said = run(&staged.scenario, staged.action("drop", "")).ok();
     assert!(said.ends_with("objects\n"), "{said}");
     assert!(!staged.stage().exists());
+}
+
+/// A root with a tree and a stage of it that `stage new` has made.
+fn made_stage() -> Scenario {
+    let scenario = Scenario::new();
+    for directory in ["usr", "bin", "lib", "lib64", "proc", "dev", "tmp", "work"] {
+        scenario.directory(&format!("/{directory}"));
+    }
+    scenario.file("/opt/web/bin/httpd", "live\n");
+    scenario.run("stage new -R @ROOT@ jail --path opt/web --dir work").ok();
+    scenario
+}
+
+#[test]
+fn a_stage_is_made_entered_listed_and_dropped() {
+    let test = "a_stage_is_made_entered_listed_and_dropped";
+    if StagedRoot::for_caller(test).is_none() {
+        return;
+    }
+    let scenario = made_stage();
+    let line = format!("stage enter -R @ROOT@ {} jail", super::PROGRAMS);
+    let mut inside = scenario.command(&line);
+    inside.args(["--", "sh", "-c", "echo begun; echo new > /opt/web/new; echo out > /work/out; read end; exit 0"]);
+    let mut inside = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 6];
+    std::io::Read::read_exact(inside.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let list = || -> serde_json::Value {
+        serde_json::from_str(&scenario.run("stage list --json -R @ROOT@").ok()).unwrap()
+    };
+    assert_eq!(list()["stages"][0]["inside"], 1);
+    scenario.run("stage drop -R @ROOT@ jail").fails(64);
+    assert_eq!(list()["stages"][0]["state"], "ok");
+    drop(inside.stdin.take());
+    assert!(inside.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(scenario.beside("jail/opt/web/new")).unwrap(), "new\n");
+    assert_eq!(fs::read_to_string(scenario.beside("jail/work/out")).unwrap(), "out\n");
+    assert_eq!(list()["stages"][0]["inside"], 0);
+    scenario.run("stage drop -R @ROOT@ jail").ok();
+    assert_eq!(list()["stages"].as_array().unwrap().len(), 0);
+    assert!(!scenario.beside("jail").exists() && scenario.at("/opt/web/bin/httpd").exists());
+}
+
+#[test]
+fn a_stage_that_somebody_removed_by_hand_is_taken_from_the_list_by_its_name() {
+    let scenario = made_stage();
+    fs::remove_dir_all(scenario.beside("jail")).unwrap();
+    assert!(scenario.run("stage list -R @ROOT@").ok().contains("missing"));
+    let said = scenario.run("stage drop -R @ROOT@ jail").ok();
+    assert!(said.ends_with("jail: removed, 0 objects\n"), "{said}");
+    assert_eq!(scenario.run("stage list -R @ROOT@").ok(), "the root has no stages\n");
+    scenario.run("stage drop -R @ROOT@ jail").fails(7);
+}
+
+#[test]
+fn a_drop_that_is_killed_leaves_what_another_one_removes() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for delay in [2_000, 6_000, 12_000, 20_000] {
+        let scenario = made_stage();
+        for number in 0..500 {
+            fs::write(scenario.beside(&format!("jail/opt/web/{number}")), "x").unwrap();
+        }
+        let mut running =
+            scenario.command("stage drop -R @ROOT@ jail").stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(delay));
+        let _ = kill_process(Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap(), Signal::KILL);
+        running.wait().unwrap();
+        if scenario.beside("jail").exists() {
+            scenario.run(&format!("stage drop -R @ROOT@ {}", scenario.beside("jail").display())).ok();
+        }
+        assert!(!scenario.beside("jail").exists());
+        assert!(!scenario.run("stage list -R @ROOT@").ok().contains("ok"));
+    }
 }

@@ -30,12 +30,12 @@ fn what_is_no_stage_that_can_be_used_is_refused_with_what_to_do() {
     let private = stage.join(".patchadm-stage");
     let enter = |named: &Path| scenario.run(&format!("-R @ROOT@ stage enter {} -- true", named.display()));
     let said = enter(&scenario.at("/opt")).fails(7);
-    assert!(said.contains("@ROOT@/opt is no stage"), "{said}");
+    assert!(said.contains("@ROOT@/opt is neither a stage nor the name of one"), "{said}");
     let said = enter(Path::new("unknown")).fails(7);
-    assert!(said.contains("unknown is no directory, and no stage of the root has this name"), "{said}");
+    assert!(said.contains("the stage was not entered") && said.contains("unknown is neither"), "{said}");
     fs::write(private.join("unfinished"), "").unwrap();
     let said = enter(&stage).fails(7);
-    assert!(said.contains("is not complete") && said.contains("patchadm stage drop"), "{said}");
+    assert!(said.contains("was never completed: `patchadm stage drop` removes it"), "{said}");
     fs::remove_file(private.join("unfinished")).unwrap();
     for file in ["identity", "base.0"] {
         let text = fs::read(private.join(file)).unwrap();
@@ -43,17 +43,15 @@ fn what_is_no_stage_that_can_be_used_is_refused_with_what_to_do() {
         let said = enter(&stage).fails(33);
         assert!(said.contains(&format!(".patchadm-stage/{file}: line 1: ")), "{said}");
         fs::remove_file(private.join(file)).unwrap();
-        assert!(enter(&stage).fails(33).contains(&format!(".patchadm-stage/{file}: it is missing")));
+        assert!(enter(&stage).fails(33).contains(&format!(".patchadm-stage/{file}: ")));
         fs::write(private.join(file), text).unwrap();
     }
     let other = scenario.beside("other");
     fs::create_dir(&other).unwrap();
     make_stage(&stage, &other, &["/opt/web"]);
     let said = enter(&stage).fails(10);
-    assert!(
-        said.contains(&format!("Name its root: -R {}", fs::canonicalize(&other).unwrap().display())),
-        "{said}"
-    );
+    let advice = format!("Name its root with -R {}", fs::canonicalize(&other).unwrap().display());
+    assert!(said.contains(&advice), "{said}");
 }
 
 #[test]
@@ -100,7 +98,7 @@ fn the_setting_that_forbids_user_namespaces_is_named() {
     let entering = staged.entering("", &["true"]);
     // Settings of a user namespace count for those in it alone. Root maps more than itself into it.
     let script = "cd \"$1\" && shift && mkfifo go\n\
-        unshare -U sh -c 'read line < go; echo 0 > /proc/sys/user/max_user_namespaces; \
+        unshare -U --keep-caps sh -c 'read line < go; echo 0 > /proc/sys/user/max_user_namespaces; \
         exec setpriv --reuid 54321 --regid 54321 --clear-groups -- \"$@\"' sh \"$@\" & inside=$!\n\
         while [ \"$(readlink /proc/$inside/ns/user)\" = \"$(readlink /proc/self/ns/user)\" ]; do sleep 0.01; done\n\
         echo 0 0 65536 > /proc/$inside/uid_map; echo 0 0 65536 > /proc/$inside/gid_map; echo > go; wait $inside";

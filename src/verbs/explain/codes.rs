@@ -220,21 +220,25 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Try again when nobody writes there; a new stage has a base of its own."
         35 [Superseded] "The id is not later than one that was there." "Leave --id out: the next one is taken."
     }
-    "patchadm stage new, stage list", ["stage"] => {
+    "patchadm stage", ["stage"] => {
         3 [NoRights UntrustedRoot] "You are root, and others may write the records of the root."
             "Run it as its owner; --as-owner and --trust-root say whose a root is."
         5 [Internal NoRights DamagedRecord Space ReadOnly NotFound] "The run that lists the stage failed, and what had begun was undone."
             "Read the message: it names the file and what the system said."
-        7 [NoDatabase NotFound ReadOnly NoRights Space Internal] "There is no package database to copy, or its records cannot be written."
-            "Name the right root with -R, or leave --records out."
+        7 [NoDatabase NotFound Unfinished ReadOnly NoRights Space Internal] "There is no stage, or none that is complete; or no package database to copy, or its records cannot be written."
+            "Name the stage, or the right root with -R; `patchadm stage drop` removes what was never completed."
         10 [NoRights NotApplicable Restricted]
-            "You cannot read, copy or mark something."
-            "Leave it out with --exclude, or do it as root."
+            "You cannot read, copy or mark something; it is a stage of another root; or something is mounted below a stage that is to be removed."
+            "Leave it out with --exclude, do it as root, name the root of the stage with -R, or unmount it."
         18 [Space] "A file system has too little space." "Make room, or make the stage elsewhere."
         27 [NotFound] "A staged path is not a directory of the root, or a symbolic link leads to it." "Name a directory that is there, by its physical path."
         28 [DamagedRecord] "A record of the root is damaged." "Do what the message says about that file."
-        33 [DamagedInput Edited] "The list of stages is damaged, or something changed while it was read."
+        33 [DamagedInput Edited] "A stage or the list of stages is damaged, or something changed while it was read."
             "Try again when nobody writes there; `stage list` and `patchadm verify` tell more."
+        36 [NoRights] "The system does not let you make namespaces, without which no stage is entered." "Change the setting that is named, or enter it as root."
+        125 [Internal] "What is to be seen in the stage could not be put together." "Read the message: it names the path and what the system said."
+        126 [NoRights] "The command is there in the stage and cannot be run." "Look at its mode and at the file system that it is on."
+        127 [NotFound] "The command is not there in the stage." "Mount the directory that has it with --mount, or choose the other --view."
     }
     "patchadm adopt", ["adopt"] => {
         3 [NoRights UntrustedRoot]

@@ -1,22 +1,24 @@
 //! `patchadm stage drop`: a stage is removed, and nothing else.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use serde::Serialize;
 
-use super::refused::stage_refused;
+use super::ends::{REFUSED, stage_failed};
 use crate::arguments::parse;
+use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::reply::cause_of::of_root;
+use crate::reply::words::print_notes;
 use crate::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use crate::verbs::options::VerbOptions;
 use patchadm_core::operation::stages::{DropError, DroppedStage, drop_stage};
+use patchadm_core::plan::refusal::Command;
 
-const USAGE: &str = "patchadm [-R root] stage drop [--force] stage";
+const USAGE: &str = "patchadm [-R root] stage drop [--force] [--wait seconds] stage";
 
-/// The code where a guard refuses.
-const REFUSED: u8 = 10;
+/// What the lock, the journal and the history call it.
+const NAME: &str = "stage drop";
 
 /// Remove a stage that nobody is in
 #[derive(clap::Parser)]
@@ -24,46 +26,57 @@ struct DropArgs {
     /// Remove it even if it is damaged or of another root; never one that somebody is in
     #[arg(long)]
     force: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    #[command(flatten)]
+    owner: OwnerOptions,
     #[command(flatten)]
     common: VerbOptions,
     /// The stage: a directory or a name
     #[arg(value_name = "STAGE")]
-    stage: PathBuf,
+    stage: OsString,
 }
 
 /// A stage that was removed.
 #[derive(Serialize)]
 struct DropReport {
     result: ResultWord,
+    /// Whether the root differs now: the stage is listed there no more.
+    changed: bool,
     /// The number of objects removed.
     removed: u64,
+    notes: Vec<String>,
     #[serde(skip)]
     path: String,
 }
 
 /// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = NAME;
     let args: DropArgs = parse(call, USAGE)?;
-    call.name = "stage drop";
-    let root = args.common.root.open(call)?;
-    let dropped = drop_stage(&root, &args.stage, args.force).map_err(refused)?;
-    let DroppedStage { path, removed, .. } = dropped;
-    Ok(Reply::about(&root, Exit::OK, DropReport { result: ResultWord::Done, removed, path }))
-}
-
-fn refused(error: DropError) -> anyhow::Error {
-    let what_holds = "the stage was not removed";
-    let exit = match &error {
-        DropError::Stage(fault) => return stage_refused(what_holds, fault),
-        DropError::InUse { .. } => Exit::LOCKED,
-        DropError::Mount(_) | DropError::HasRoot(_) => Exit::new(REFUSED, ExitCause::Restricted),
-        DropError::Root(error) => Exit::failed(of_root(error)),
-    };
-    Stop::Refused { exit, message: format!("{what_holds}\n{error}") }.into()
+    let root = args.owner.open::<DropArgs>(call, &args.common.root, Command::Patchadd)?;
+    call.output.heedless();
+    let dropped =
+        call.change(&root, NAME, args.wait, |caller| drop_stage(&root, &args.stage, args.force, caller))?;
+    let dropped = dropped.map_err(|error| {
+        let undone = "the stage was not removed";
+        let exit = match &error {
+            DropError::Stage(error) => return stage_failed(&root, undone, error),
+            DropError::InUse { .. } => Exit::LOCKED,
+            _ => Exit::new(REFUSED, ExitCause::Restricted),
+        };
+        let result = ResultWord::of_cause(exit.cause());
+        Stop::Ran { exit, result, message: format!("{undone}\n{error}") }.into()
+    })?;
+    let DroppedStage { path, removed, was_listed, notes } = dropped;
+    let report = DropReport { result: ResultWord::Done, changed: was_listed, removed, notes, path };
+    Ok(Reply::about(&root, Exit::OK, report))
 }
 
 impl CommandReport for DropReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        Ok(output.line(format!("{}: removed, {} objects", self.path, self.removed))?)
+        output.line(format!("{}: removed, {} objects", self.path, self.removed))?;
+        Ok(print_notes(output, &self.notes)?)
     }
 }

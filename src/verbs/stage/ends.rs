@@ -11,7 +11,7 @@ use patchadm_rootfs::Root;
 const NO_STAGE: u8 = 7;
 
 /// The code where a guard refuses.
-const REFUSED: u8 = 10;
+pub(super) const REFUSED: u8 = 10;
 
 /// The code where a file system is full.
 const FULL: u8 = 18;
@@ -38,6 +38,7 @@ pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageErr
         StageError::Nested { .. } => {
             format!("{undone}\n{error}\nName a directory outside the staged paths.")
         }
+        StageError::OtherRoot { root, .. } => format!("{undone}\n{error}\nName its root with -R {root}"),
         StageError::NotEmpty(_) => format!("{undone}\n{error}\nName one that is not there, or an empty one."),
         _ => format!("{undone}\n{error}"),
     };

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::refused::stage_refused;
+use super::ends::stage_failed;
 use crate::arguments::{one_of, parse};
 use crate::call::Invocation;
 use crate::reply::{Exit, ExitCause, Reply, Stop};
@@ -12,6 +12,7 @@ use crate::verbs::options::VerbOptions;
 use patchadm_core::namespaces::{EnclosureEnd, EnclosureError, EnclosureNote};
 use patchadm_core::operation::stages::{EnterError, EnterRequest, StageView, enter_stage};
 use patchadm_core::stage::MountWord;
+use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm [-R root] stage enter [--view root|stage] [--mount [rw:]src[:dst]]... [--mounts file]\n\
     [--as-root] stage [-- command [argument...]]";
@@ -45,7 +46,7 @@ struct EnterArgs {
     common: VerbOptions,
     /// The stage: a directory or a name
     #[arg(value_name = "STAGE")]
-    stage: PathBuf,
+    stage: OsString,
     /// The command with its arguments; without one it is a shell
     #[arg(value_name = "COMMAND", last = true)]
     command: Vec<OsString>,
@@ -80,7 +81,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let output = &mut call.output;
     match enter_stage(request, |note| tell_note(output, note)) {
         Ok(end) => Ok(Reply::silent(exit_of(end))),
-        Err(error) => Err(refused(error)),
+        Err(error) => Err(refused(&root, error)),
     }
 }
 
@@ -106,11 +107,10 @@ fn exit_of(end: EnclosureEnd) -> Exit {
     }
 }
 
-fn refused(error: EnterError) -> anyhow::Error {
+fn refused(root: &Root, error: EnterError) -> anyhow::Error {
     let exit = match &error {
-        EnterError::Stage(fault) => return stage_refused("the stage was not entered", fault),
+        EnterError::Stage(error) => return stage_failed(root, "the stage was not entered", error),
         EnterError::Lock(_) => Exit::LOCKED,
-        EnterError::MountsFile { .. } => Exit::failed(ExitCause::Usage),
         EnterError::Enclosure(EnclosureError::NotAllowed(_)) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),
         EnterError::Enclosure(EnclosureError::Failed(_)) => Exit::new(OWN_FAILURE, ExitCause::Internal),
         EnterError::Enclosure(EnclosureError::NotFound(_)) => Exit::new(NOT_THERE, ExitCause::NotFound),

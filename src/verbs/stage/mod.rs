@@ -6,7 +6,6 @@ mod enter;
 mod list;
 mod new;
 mod refresh;
-mod refused;
 mod status;
 
 pub(super) use ends::stage_failed;

@@ -1,30 +1,39 @@
-//! `stage drop`: removes a stage and nothing else.
+//! `stage drop`: removes a stage and nothing else, and takes it from the list of its root.
 //!
 //! Nobody may be inside, and nothing may be mounted below it, in any mount namespace that can be seen. From its first
 //! step on the stage counts as unfinished, so that what is left after an interruption can be used for nothing but
 //! another drop.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::found::{FoundStage, StageFault, find_stage};
+use super::error::StageError;
 use super::mounts_below::mount_below;
-use crate::stage::{DIRECTORY, INSIDE, LOCK, StageId, UNFINISHED};
+use super::own_files::{Stage, named_tree, own_directory, physical_path, read_stages};
+use super::records::forget_stage;
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, Session};
+use crate::stage::{
+    DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
+};
 use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The program that lock files name.
-const PROGRAM: &str = "patchadm stage drop";
+/// The program that the locks of a stage name.
+const PROGRAM: &str = "stage drop";
 
 /// A stage that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppedStage {
-    /// Its id, if it still had one.
-    pub id: Option<StageId>,
     /// The path where it was.
     pub path: String,
     /// The number of objects removed.
     pub removed: u64,
+    /// Whether it was taken from the list of its root.
+    pub was_listed: bool,
+    /// Sentences for a person.
+    pub notes: Vec<String>,
 }
 
 /// The reasons why a stage was not removed.
@@ -32,7 +41,7 @@ pub struct DroppedStage {
 pub enum DropError {
     /// It is no stage, or none that is removed without being told twice.
     #[error(transparent)]
-    Stage(#[from] StageFault),
+    Stage(#[from] StageError),
     /// Somebody is inside, or another command changes it.
     #[error("the stage {stage} is in use: {reason}")]
     InUse {
@@ -47,131 +56,126 @@ pub enum DropError {
     /// The root is a part of it.
     #[error("the root {0} lies inside the stage")]
     HasRoot(String),
-    /// Something cannot be opened or removed.
-    #[error(transparent)]
-    Root(#[from] RootError),
+}
+
+impl From<RootError> for DropError {
+    fn from(error: RootError) -> Self {
+        Self::Stage(error.into())
+    }
 }
 
 /// Removes a stage of `root`; with `force` also one that is damaged, or of another root.
-pub fn drop_stage(root: &Root, named: &Path, force: bool) -> Result<DroppedStage, DropError> {
-    let stage = find_stage(root, named)?;
-    if !force && !stage.is_unfinished {
-        stage.identity_of(root)?;
+pub fn drop_stage(
+    root: &Root,
+    named: &OsStr,
+    force: bool,
+    caller: &Caller<'_>,
+) -> Result<DroppedStage, DropError> {
+    let tree = match named_tree(root, named) {
+        Err(StageError::NoStage(shown)) => return forget_missing(root, named, caller, shown),
+        found => found?,
+    };
+    let none = || StageError::NoStage(tree.prefix().display().to_string());
+    let own = own_directory(&tree)?.ok_or_else(none)?;
+    let id = identity_of(root, &tree, &own, force)?;
+    let path = physical_path(&tree)?;
+    let root_path = physical_path(root)?;
+    if root_path == path || root_path.is_below(&path) {
+        return Err(DropError::HasRoot(root_path.to_string()));
     }
-    let root_path = root.physical_path()?;
-    if root_path.starts_with(&stage.path) {
-        return Err(DropError::HasRoot(root_path.display().to_string()));
-    }
-    let _locks = [take_lock(&stage, LOCK)?, take_lock(&stage, INSIDE)?];
-    if let Some(point) = mount_below(&stage.path) {
+    let _locks = [take_lock(&own, LOCK, &path)?, take_lock(&own, INSIDE, &path)?];
+    if let Some(point) = mount_below(host_path(&path)) {
         return Err(DropError::Mount(point));
     }
-    stage.private.open_or_create(UNFINISHED, patchadm_svr4::package::Mode::of(0o600))?;
-    stage.private.sync()?;
-    let removed = remove(&stage)?;
-    let id = stage.identity().ok().map(|identity| identity.id);
-    Ok(DroppedStage { id, path: stage.shown(), removed })
+    own.open_or_create(UNFINISHED, Mode::of(0o600))?;
+    own.sync()?;
+    let is_it = |listed: &ListedStage| id.map_or(listed.path == path, |id| listed.id == id);
+    let (was_listed, notes) = forget(root, is_it, caller)?;
+    let removed = remove(&tree, &path)?;
+    Ok(DroppedStage { path: path.to_string(), removed, was_listed, notes })
 }
 
-fn take_lock(stage: &FoundStage, name: &[u8]) -> Result<Lock, DropError> {
-    Lock::take_file(&stage.private, name, PROGRAM, |_| false).map_err(|error| match error {
+/// The id of a stage that may be removed, as far as it still says it.
+fn identity_of(root: &Root, tree: &Root, own: &Dir, force: bool) -> Result<Option<StageId>, StageError> {
+    let is_unfinished = own.look(UNFINISHED)?.is_some();
+    if !force && !is_unfinished {
+        let stage = Stage::of_tree(tree.clone())?;
+        stage.must_be_of(root)?;
+        return Ok(Some(stage.identity.id));
+    }
+    let text = own.read_regular(IDENTITY, LONGEST_RECORD).ok().flatten();
+    Ok(text.and_then(|text| StageIdentity::parse(&text).ok()).map(|identity| identity.id))
+}
+
+/// Takes a stage that is not there any more from the list.
+fn forget_missing(
+    root: &Root,
+    named: &OsStr,
+    caller: &Caller<'_>,
+    shown: String,
+) -> Result<DroppedStage, DropError> {
+    let absolute = std::path::absolute(named).unwrap_or_default();
+    let is_it = |listed: &ListedStage| {
+        listed.path.as_bytes() == absolute.as_os_str().as_bytes()
+            || listed.name.as_str().as_bytes() == named.as_bytes()
+    };
+    let listed = read_stages(root)?;
+    let mut found = listed.stages().iter().filter(|listed| is_it(listed));
+    let (Some(stage), None) = (found.next(), found.next()) else {
+        return Err(StageError::NoStage(shown).into());
+    };
+    let (was_listed, notes) = forget(root, |listed| listed.id == stage.id, caller)?;
+    Ok(DroppedStage { path: stage.path.to_string(), removed: 0, was_listed, notes })
+}
+
+/// Takes a stage from the list of the root, if it is there; returns whether it was, and notes.
+fn forget(
+    root: &Root,
+    is_it: impl Fn(&ListedStage) -> bool,
+    caller: &Caller<'_>,
+) -> Result<(bool, Vec<String>), StageError> {
+    let listed = read_stages(root)?;
+    let Some(stage) = listed.stages().iter().find(|listed| is_it(listed)) else {
+        return Ok((false, Vec::new()));
+    };
+    let session = match Session::begin(RootAndPolicy::of(root)?, caller) {
+        Err(refused @ (Failure::NotPrivileged(_) | Failure::ReadOnly(_))) => {
+            return Ok((false, vec![format!("{refused}: the stage stays in the list there")]));
+        }
+        begun => begun?,
+    };
+    let receipt = forget_stage(&session, stage.id)?;
+    Ok((receipt.is_some(), receipt.map(|receipt| receipt.notes).unwrap_or_default()))
+}
+
+fn take_lock(own: &Dir, name: &[u8], stage: &ObjectPath) -> Result<Lock, DropError> {
+    Lock::take_file(own, name, PROGRAM, |_| false).map_err(|error| match error {
         LockError::Root(error) => error.into(),
-        reason => DropError::InUse { stage: stage.shown(), reason },
+        reason => DropError::InUse { stage: stage.to_string(), reason },
     })
 }
 
 /// Removes everything below the stage, its own files last, and then its directory.
-fn remove(stage: &FoundStage) -> Result<u64, RootError> {
-    let top = stage.tree.dir(&ObjectPath::root())?;
+fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, RootError> {
+    let top = tree.dir(&ObjectPath::root())?;
     let mut removed = 0;
     for name in top.names_that_are(|name| name != DIRECTORY)? {
         removed += top.remove_tree_counted(&name)?;
     }
     removed += top.remove_tree_counted(DIRECTORY)?;
-    if let (Some(parent), Some(name)) = (stage.path.parent(), stage.path.file_name()) {
-        let parent = Dir::of_host(parent)?;
-        let is_it = parent.look(name.as_bytes())?.is_some_and(|seen| {
-            top.itself().is_ok_and(|own| own.inode == seen.inode && own.file_system == seen.file_system)
-        });
-        // One that is a file system of its own stays, empty, and so does one in a directory of somebody else.
-        let is_gone = is_it && parent.is_writable() && parent.remove_dir(name.as_bytes())?;
-        if is_gone {
-            removed += 1;
-            parent.sync()?;
-        }
+    let Some(parent) = path.parent() else { return Ok(removed) };
+    let parent = Dir::of_host(host_path(&parent))?;
+    let is_it = parent.look(path.name())?.is_some_and(|seen| {
+        top.itself().is_ok_and(|own| own.inode == seen.inode && own.file_system == seen.file_system)
+    });
+    // One that is a file system of its own stays, empty, and so does one in a directory of somebody else.
+    if is_it && parent.is_writable() && parent.remove_dir(path.name())? {
+        removed += 1;
+        parent.sync()?;
     }
     Ok(removed)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn stage_in(dir: &Path) -> Root {
-        fs::create_dir_all(dir.join("jail/.patchadm-stage")).unwrap();
-        fs::create_dir_all(dir.join("jail/usr/pkg/bin")).unwrap();
-        fs::create_dir_all(dir.join("usr/pkg")).unwrap();
-        fs::write(dir.join("usr/pkg/canary"), "alive").unwrap();
-        symlink(dir.join("usr/pkg"), dir.join("jail/usr/pkg/link")).unwrap();
-        let identity = format!(
-            "{{\"stage\":1,\"id\":\"5f0c2a9be1d47788\",\"name\":\"web\",\"root\":\"{}\",\"marker\":null,\
-             \"created\":\"2026-11-20T23:10:05Z\",\"records\":false,\"owners\":true}}\n",
-            fs::canonicalize(dir).unwrap().display()
-        );
-        fs::write(dir.join("jail/.patchadm-stage/identity"), identity).unwrap();
-        Root::open(dir).unwrap()
-    }
-
-    #[test]
-    fn a_stage_is_removed_and_what_its_links_lead_to_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = stage_in(dir.path());
-        let dropped = drop_stage(&root, &dir.path().join("jail"), false).unwrap();
-        assert_eq!(dropped.id.unwrap().to_string(), "5f0c2a9be1d47788");
-        // Four directories and a link, the directory of its own with identity, locks and mark, and the stage.
-        assert_eq!(dropped.removed, 10);
-        assert!(!dir.path().join("jail").exists());
-        assert_eq!(fs::read_to_string(dir.path().join("usr/pkg/canary")).unwrap(), "alive");
-    }
-
-    #[test]
-    fn a_stage_with_somebody_inside_stays_as_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = stage_in(dir.path());
-        let stage = dir.path().join("jail");
-        let inside =
-            Lock::share_file(&Dir::of_host(&stage.join(".patchadm-stage")).unwrap(), INSIDE).unwrap();
-        for force in [false, true] {
-            assert!(matches!(drop_stage(&root, &stage, force), Err(DropError::InUse { .. })));
-        }
-        assert!(
-            stage.join("usr/pkg/link").is_symlink() && !stage.join(".patchadm-stage/unfinished").exists()
-        );
-        drop(inside);
-        drop_stage(&root, &stage, false).unwrap();
-    }
-
-    #[test]
-    fn a_damaged_stage_needs_force_an_unfinished_one_does_not_and_any_other_directory_is_no_stage() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = stage_in(dir.path());
-        let stage = dir.path().join("jail");
-        fs::write(stage.join(".patchadm-stage/identity"), "rubbish").unwrap();
-        let damaged = drop_stage(&root, &stage, false);
-        assert!(matches!(damaged, Err(DropError::Stage(StageFault::Damaged { .. }))));
-        fs::write(stage.join(".patchadm-stage/unfinished"), "").unwrap();
-        assert_eq!(drop_stage(&root, &stage, false).unwrap().id, None);
-        for force in [false, true] {
-            let none = drop_stage(&root, &dir.path().join("usr"), force);
-            assert!(matches!(none, Err(DropError::Stage(StageFault::NoStage(_)))));
-        }
-        let other = tempfile::tempdir().unwrap();
-        let of_other = stage_in(other.path());
-        let refused = drop_stage(&root, &other.path().join("jail"), false);
-        assert!(matches!(refused, Err(DropError::Stage(StageFault::OtherRoot { .. }))));
-        drop_stage(&of_other, &other.path().join("jail"), true).unwrap();
-    }
+fn host_path(path: &ObjectPath) -> &Path {
+    Path::new(OsStr::from_bytes(path.as_bytes()))
 }

@@ -1,11 +1,11 @@
 //! `stage enter`: a command that sees the live root with the stage in its places, or the stage alone.
 
 use std::ffi::{OsStr, OsString};
-use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::found::{FoundStage, StageFault, find_stage};
+use super::error::StageError;
+use super::own_files::{Stage, physical_path};
 use super::shell::ShellCall;
 use crate::namespaces::{
     Access, EnclosedCommand, Enclosure, EnclosureEnd, EnclosureError, EnclosureNote, HeldLock, MissingPlace,
@@ -13,8 +13,8 @@ use crate::namespaces::{
 };
 use crate::operation::small_file::read_small;
 use crate::stage::{
-    BASE_OF_NEW, BaseHeader, DIRECTORIES, DIRECTORY, INSIDE, LONGEST_RECORD, MOUNTS, MountWord, Scope,
-    StageFileError, parse_mounts, staged_path,
+    BASE_OF_NEW, Base, BaseState, DIRECTORIES, DIRECTORY, INSIDE, LONGEST_RECORD, MOUNTS, MountWord,
+    parse_mounts, staged_path,
 };
 use patchadm_rootfs::{Lock, LockError, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -28,7 +28,7 @@ pub struct EnterRequest<'a> {
     /// The live root.
     pub root: &'a Root,
     /// The stage: a directory or a name.
-    pub stage: &'a Path,
+    pub stage: &'a OsStr,
     /// What is `/` inside.
     pub view: StageView,
     /// What is mounted besides.
@@ -65,18 +65,10 @@ pub enum StageView {
 pub enum EnterError {
     /// It is no stage that can be used.
     #[error(transparent)]
-    Stage(#[from] StageFault),
+    Stage(#[from] StageError),
     /// It is being removed.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A mounts file cannot be read.
-    #[error("{}: {reason}", .path.display())]
-    MountsFile {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        reason: String,
-    },
     /// The namespaces or the tree could not be made, or the command not be started.
     #[error(transparent)]
     Enclosure(#[from] EnclosureError),
@@ -95,33 +87,34 @@ pub fn enter_stage(
     request: EnterRequest<'_>,
     tell: impl FnMut(&EnclosureNote),
 ) -> Result<EnclosureEnd, EnterError> {
-    let stage = find_stage(request.root, request.stage)?;
-    stage.identity_of(request.root)?;
+    let stage = Stage::open(request.root, request.stage)?;
     // Held to the end, beside the one that the first process inside has.
-    let _inside = Lock::share_file(&stage.private, INSIDE)?;
+    let _inside = Lock::share_file(&stage.own, INSIDE)?;
     let is_interactive = request.is_interactive;
     let enclosure = enclosure_of(&stage, request)?;
     Ok(enclose(enclosure, is_interactive, tell)?)
 }
 
 /// Says what is to be seen inside.
-fn enclosure_of(stage: &FoundStage, request: EnterRequest<'_>) -> Result<Enclosure, EnterError> {
-    let identity = stage.identity()?;
-    let call = ShellCall::of(&identity.name, request.command, request.shell, request.environment);
+fn enclosure_of(stage: &Stage, request: EnterRequest<'_>) -> Result<Enclosure, EnterError> {
+    let place = PathBuf::from(OsStr::from_bytes(physical_path(&stage.root)?.as_bytes()));
+    let call = ShellCall::of(&stage.identity.name, request.command, request.shell, request.environment);
     let (tree, access, mut mounts) = match request.view {
-        StageView::Root => {
-            (request.root.physical_path()?, Access::ReadOnly, mounts_on_root(stage, call.start_files)?)
-        }
+        StageView::Root => (
+            request.root.physical_path()?,
+            Access::ReadOnly,
+            mounts_on_root(stage, &place, request.root, call.start_files)?,
+        ),
         StageView::Stage => {
             make_tmp(stage)?;
-            (stage.path.clone(), Access::ReadWrite, mounts_on_stage(call.start_files))
+            (place.clone(), Access::ReadWrite, mounts_on_stage(call.start_files))
         }
     };
     let words = given_mounts(stage, request.mounts_file)?.into_iter().chain(request.mounts);
     mounts.extend(words.map(mount_of_word));
     let directory = request.directory.and_then(|path| inside(&tree, &path));
     let lock = HeldLock {
-        directory: stage.path.join(OsStr::from_bytes(DIRECTORY)).into(),
+        directory: place.join(OsStr::from_bytes(DIRECTORY)).into(),
         name: OsStr::from_bytes(INSIDE).to_owned(),
     };
     Ok(Enclosure {
@@ -146,14 +139,18 @@ fn inside(tree: &Path, directory: &Path) -> Option<OsString> {
 
 /// The mounts over a live root: the staged paths and working directories of the stage.
 fn mounts_on_root(
-    stage: &FoundStage,
+    stage: &Stage,
+    place: &Path,
+    root: &Root,
     start_files: Vec<(OsString, Vec<u8>)>,
 ) -> Result<Vec<Mount>, EnterError> {
-    let scope = staged_paths(stage)?;
+    let base = stage.base(BASE_OF_NEW)?;
+    make_mount_points(stage, root, &base)?;
+    let scope = base.header.paths;
     let of_stage = |path: &ObjectPath, missing| Mount {
         place: OsStr::from_bytes(path.as_bytes()).to_owned(),
         source: MountSource::Host {
-            below: stage.path.clone().into(),
+            below: place.into(),
             path: OsStr::from_bytes(path.as_bytes()).to_owned(),
             access: Access::ReadWrite,
             is_own: true,
@@ -163,7 +160,7 @@ fn mounts_on_root(
     make_tmp(stage)?;
     let mut mounts = Vec::new();
     for directory in working_directories(stage)? {
-        let there = stage.tree.resolver().directory_behind(&directory)?;
+        let there = stage.root.resolver().directory_behind(&directory)?;
         if there.is_some() && !scope.contains(&directory) {
             mounts.push(of_stage(&directory, MissingPlace::LeftOut));
         }
@@ -171,15 +168,23 @@ fn mounts_on_root(
     // On top of them: a staged path may be below /tmp.
     mounts.extend(scope.paths().iter().map(|path| of_stage(path, MissingPlace::Refused)));
     mounts.extend(own_mounts(start_files, MissingPlace::LeftOut));
+    if scope.is_all() {
+        mounts.push(hidden_files());
+    }
     Ok(mounts)
 }
 
-/// The mounts in a stage that is `/` itself: its own files are nothing for those inside.
+/// The mounts in a stage that is `/` itself.
 fn mounts_on_stage(start_files: Vec<(OsString, Vec<u8>)>) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = own_mounts(start_files, MissingPlace::Made).into();
-    let place = Path::new("/").join(OsStr::from_bytes(DIRECTORY)).into();
-    mounts.push(Mount { place, source: MountSource::Nothing, missing: MissingPlace::Refused });
+    mounts.push(hidden_files());
     mounts
+}
+
+/// The stage's own files are nothing for those inside.
+fn hidden_files() -> Mount {
+    let place = Path::new("/").join(OsStr::from_bytes(DIRECTORY)).into();
+    Mount { place, source: MountSource::Nothing, missing: MissingPlace::Refused }
 }
 
 fn own_mounts(start_files: Vec<(OsString, Vec<u8>)>, missing: MissingPlace) -> [Mount; 2] {
@@ -195,28 +200,33 @@ fn mount_of_word(word: MountWord) -> Mount {
     Mount { place: word.place, source, missing: MissingPlace::Made }
 }
 
-/// The paths that a stage was made of.
-fn staged_paths(stage: &FoundStage) -> Result<Scope, EnterError> {
-    let damaged = |reason: &dyn std::fmt::Display| stage.damaged(BASE_OF_NEW, reason);
-    let file = match stage.private.open_regular(BASE_OF_NEW) {
-        Err(error) if error.is_not_found() => return Err(damaged(&"it is missing").into()),
-        opened => opened?,
-    };
-    let header = BaseHeader::read(&mut BufReader::new(file)).map_err(|error| damaged(&error))?;
-    Ok(header.paths)
+/// Makes the directories in the stage on which the live root has other file systems mounted, so that they are there inside,
+/// too. To a promotion they are mount points, and no part of what was staged.
+fn make_mount_points(stage: &Stage, root: &Root, base: &Base) -> Result<(), EnterError> {
+    for object in base.objects.iter().filter(|object| object.state == BaseState::Mount) {
+        let at = stage.root.resolver().locate(&object.path)?;
+        let parent = at.parent().map_or(Ok(None), |parent| stage.root.dir_if_there(&parent))?;
+        if let Some(parent) = parent
+            && parent.look(at.name())?.is_none()
+            && root.resolver().directory_behind(&object.path)?.is_some()
+        {
+            parent.make_dir(at.name(), Mode::of(0o755))?;
+        }
+    }
+    Ok(())
 }
 
 /// The working directories: the usual ones, and those that were named to `stage new`.
-fn working_directories(stage: &FoundStage) -> Result<Vec<ObjectPath>, EnterError> {
-    let named = stage.private.read_regular(DIRECTORIES, LONGEST_RECORD)?.unwrap_or_default();
-    let usual = WORKING.map(|path| path.as_bytes());
+fn working_directories(stage: &Stage) -> Result<Vec<ObjectPath>, EnterError> {
+    let named = stage.own.read_regular(DIRECTORIES, LONGEST_RECORD)?.unwrap_or_default();
+    let usual = WORKING.map(str::as_bytes);
     let lines = usual.into_iter().chain(named.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()));
-    lines.map(|line| staged_path(line).map_err(|error| stage.damaged(DIRECTORIES, error).into())).collect()
+    lines.map(|line| staged_path(line).map_err(|error| StageError::from(error).into())).collect()
 }
 
 /// Makes `/tmp` of a stage that has none: it is never that of the live root.
-fn make_tmp(stage: &FoundStage) -> Result<(), EnterError> {
-    let top = stage.tree.dir(&ObjectPath::root())?;
+fn make_tmp(stage: &Stage) -> Result<(), EnterError> {
+    let top = stage.root.dir(&ObjectPath::root())?;
     if top.look(b"tmp")?.is_none() {
         top.make_dir(b"tmp", Mode::of(0o1777))?;
     }
@@ -224,16 +234,17 @@ fn make_tmp(stage: &FoundStage) -> Result<(), EnterError> {
 }
 
 /// The mounts of a mounts file: the one that is named, else the one that was given to `stage new`.
-fn given_mounts(stage: &FoundStage, file: Option<&Path>) -> Result<Vec<MountWord>, EnterError> {
+fn given_mounts(stage: &Stage, file: Option<&Path>) -> Result<Vec<MountWord>, StageError> {
     match file {
         Some(path) => {
-            let failed = |reason: String| EnterError::MountsFile { path: path.to_owned(), reason };
+            let failed = |reason: String| StageError::File { path: path.to_owned(), reason };
             let text = read_small(path, LONGEST_RECORD).map_err(|error| failed(error.to_string()))?;
-            parse_mounts(&text).map_err(|error: StageFileError| failed(error.to_string()))
+            parse_mounts(&text).map_err(|error| failed(error.to_string()))
         }
         None => {
-            let text = stage.private.read_regular(MOUNTS, LONGEST_RECORD)?.unwrap_or_default();
-            parse_mounts(&text).map_err(|error| stage.damaged(MOUNTS, error).into())
+            let text = stage.own.read_regular(MOUNTS, LONGEST_RECORD)?.unwrap_or_default();
+            let path = || stage.root.show(&stage.own.at(MOUNTS));
+            parse_mounts(&text).map_err(|error| StageError::Damaged { path: path(), error })
         }
     }
 }
