@@ -271,6 +271,7 @@ impl<'a> Session<'a> {
             run_record: &run_record,
             marker: &marker,
             nonce: random()?,
+            exchanges: &self.exchanges,
             watch: RunWatch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
             ledgers: &RootLedgers,
