@@ -137,7 +137,7 @@ fn refusal(world: &World, directory: &str) -> String {
     let root = world.root(Door::default());
     world.exchange(&[directory], false);
     let requests = [super::super::ExchangeRequest { directory: at(directory), or_stop: false }];
-    let foreseen = foresee_exchanges(&root, &world.plan(), &requests).unwrap();
+    let foreseen = foresee_exchanges(&root, &world.plan(), &requests, false).unwrap();
     let receipt = world.run(Door::default()).unwrap();
     assert_eq!(foreseen, receipt.exchanges);
     assert_eq!(only(&receipt).way, ExchangeWay::Renames);
@@ -166,7 +166,7 @@ fn a_plan_is_foreseen_to_be_carried_out_at_once() {
     let root = world.root(Door::default());
     let before = world.picture();
     let request = super::super::ExchangeRequest { directory: at("/opt/web"), or_stop: true };
-    let foreseen = foresee_exchanges(&root, &world.plan(), &[request]).unwrap();
+    let foreseen = foresee_exchanges(&root, &world.plan(), &[request], false).unwrap();
     assert_eq!(foreseen[0].way, ExchangeWay::Exchange);
     assert_eq!(world.picture(), before);
 }

@@ -2,18 +2,23 @@
 
 use crate::plan::Plan;
 use crate::transaction::error::Cause;
-use crate::transaction::tree::request::{ExchangeReport, ExchangeRequest, ExchangeWay};
+use crate::transaction::tree::request::{ExchangeReport, ExchangeRequest, ExchangeWay, must_allow_scripts};
 use crate::transaction::tree::survey::survey;
 use patchadm_rootfs::Root;
 
 /// Says for each directory how the changes of a plan below it would become visible. What shows only when new directories
 /// are made, such as a file that cannot be linked, is not foreseen. [`Cause::NoExchange`] is the refusal of a directory that
-/// must be exchanged.
+/// must be exchanged. A run with procedure scripts exchanges nothing.
 pub fn foresee_exchanges(
     root: &Root,
     plan: &Plan,
     requests: &[ExchangeRequest],
+    has_scripts: bool,
 ) -> Result<Vec<ExchangeReport>, Cause> {
+    if has_scripts {
+        must_allow_scripts(root, requests)?;
+        return Ok(ExchangeReport::with_scripts(requests));
+    }
     let resolver = root.resolver();
     let mut reports: Vec<ExchangeReport> =
         requests.iter().map(|request| ExchangeReport::nothing(&request.directory)).collect();
