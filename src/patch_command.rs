@@ -14,6 +14,7 @@ use crate::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
 use crate::reply::{CommandReport, Reply, Stop};
 use crate::surroundings::fetch_bar::FetchBar;
 use crate::surroundings::{Output, Surroundings};
+use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_core::operation::depots::{DepotProgress, FetchSession, fetch_operand, is_address};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest};
@@ -24,7 +25,6 @@ use patchadm_core::operation::patches::undo::{UndoneRun, undo_application, undo_
 use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::resolve::SetRequest;
-use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;

@@ -326,8 +326,6 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::DomainMissing { .. }
         | Cause::NotOurs { .. }
         | Cause::LaterStage { .. }
-        | Cause::TreeLost(_) => {
-            ExitCause::Unfinished
-        }
+        | Cause::TreeLost(_) => ExitCause::Unfinished,
     }
 }

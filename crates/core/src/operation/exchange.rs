@@ -8,7 +8,7 @@ use patchadm_changeset::transaction::{
     Cause, ExchangeReport, ExchangeRequest, ExchangeWay, Phase, RootCondition, TransactionError,
     foresee_exchanges,
 };
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::ObjectPath;
 use rustix::io::Errno;
 
@@ -23,8 +23,10 @@ pub(super) fn must_be_directories(root: &Root, requests: &[ExchangeRequest]) -> 
             Ok(_) => {}
             Err(error) => match error.errno() {
                 Some(Errno::NOENT) => return wrong("it is not there"),
-                Some(Errno::NOTDIR) => return wrong("it is no directory"),
-                Some(Errno::LOOP) => return wrong("it is a symbolic link, or reached through one"),
+                Some(Errno::NOTDIR) if !is_link(root, path) => return wrong("it is no directory"),
+                Some(Errno::NOTDIR | Errno::LOOP) => {
+                    return wrong("it is a symbolic link, or reached through one");
+                }
                 _ => return Err(error.into()),
             },
         }
@@ -36,6 +38,12 @@ pub(super) fn must_be_directories(root: &Root, requests: &[ExchangeRequest]) -> 
         }
     }
     Ok(())
+}
+
+fn is_link(root: &Root, path: &ObjectPath) -> bool {
+    let parent = path.parent().and_then(|parent| root.dir(&parent).ok());
+    let seen = parent.and_then(|parent| parent.look(path.name()).ok().flatten());
+    seen.is_some_and(|seen| seen.file_type == FileType::Symlink)
 }
 
 /// What the runs of a command have said of directories so far.

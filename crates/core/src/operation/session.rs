@@ -16,9 +16,9 @@ use crate::plan::{Plan, RecordChange};
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
-    Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt, Recovered, RootCondition,
-    RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out, log_without_run, recover_with,
-    settle_identity, unfinished_script,
+    Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
+    Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out,
+    log_without_run, recover_with, settle_identity, unfinished_script,
 };
 use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
