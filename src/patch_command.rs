@@ -14,6 +14,7 @@ use crate::reply::patches::{EndCodes, PatchFace, PatchesReport, as_applied};
 use crate::reply::{CommandReport, Reply, Stop};
 use crate::surroundings::fetch_bar::FetchBar;
 use crate::surroundings::{Output, Surroundings};
+use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_core::operation::depots::{DepotProgress, FetchSession, fetch_operand, is_address};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest};
@@ -25,6 +26,7 @@ use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::resolve::SetRequest;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The request to a command about patches.
@@ -74,6 +76,25 @@ impl PatchRequest {
         }
     }
 
+    /// The directories whose changes should become visible at once.
+    fn exchanges(&self) -> &[ExchangeRequest] {
+        match self {
+            Self::Apply(operands) => &operands.apply.exchanges,
+            Self::Set(set) | Self::UndoBackout(_, set) => &set.application.apply.exchanges,
+            Self::BackOut(request) | Self::UndoApplication(_, request) => &request.exchanges,
+        }
+    }
+
+    /// The same request, whose changes should become visible at once below these directories.
+    pub(crate) fn exchanging(mut self, exchanges: Vec<ExchangeRequest>) -> Self {
+        match &mut self {
+            Self::Apply(operands) => operands.apply.exchanges = exchanges,
+            Self::Set(set) | Self::UndoBackout(_, set) => set.application.apply.exchanges = exchanges,
+            Self::BackOut(request) | Self::UndoApplication(_, request) => request.exchanges = exchanges,
+        }
+        self
+    }
+
     /// Refuses a request that names no patch.
     pub(crate) fn must_name_patches(&self, usage: &'static str) -> Result<(), Stop> {
         let names_none = match self {
@@ -119,7 +140,7 @@ impl PatchRequest {
 
     /// Carries the request out on a root.
     pub(crate) fn carry_out(&self, root: &Root, caller: &Caller<'_>) -> Result<ApplyReport, Failure> {
-        let caller = &caller.noting(self.note());
+        let caller = &caller.noting(self.note()).exchanging(&exchanges_inside(root, self.exchanges()));
         match self {
             Self::Apply(operands) => operands.carry_out(root, caller),
             Self::Set(set) => set.carry_out(root, caller, apply_set),
@@ -141,6 +162,13 @@ fn inside_root(root: &Root, request: &ApplyRequest) -> ApplyRequest {
         preserved: inside(root, &request.preserved),
         ..request.clone()
     }
+}
+
+/// The same directories inside a root.
+fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec<ExchangeRequest> {
+    let paths: Vec<ObjectPath> = requests.iter().map(|request| request.directory.clone()).collect();
+    let inside = inside(root, &paths).into_iter().zip(requests);
+    inside.map(|(directory, request)| ExchangeRequest { directory, ..request.clone() }).collect()
 }
 
 /// How a command fetches what it needs.

@@ -87,6 +87,8 @@ mod every_golden;
 mod everyman;
 /// Every kind of change at once.
 mod everything;
+/// Changes that become visible at once.
+mod exchange;
 /// What exit codes mean, as the program tells it.
 mod explain;
 /// A server that answers as a test tells it to, beside the client that it was made for.

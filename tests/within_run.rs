@@ -61,6 +61,7 @@ fn replaced(stage: &Scenario, at: &str, staged: &str) -> JournalEntry {
         undo: None,
         touched: None,
         editable: false,
+        list: None,
     }))
 }
 

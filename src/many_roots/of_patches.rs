@@ -4,6 +4,7 @@ use super::root_report::{
     RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
 };
 use crate::reply::Exit;
+use crate::reply::exchange_entry::exchange_lines;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines};
 use crate::reply::patches::PatchesReport;
@@ -21,6 +22,8 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     // Who cannot change the root has seen what would be done there.
     let planned = report.patches.iter().filter(|_| report.error.is_some()).map(patch_line);
     let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes));
+    let exchanged = (report.paths.as_slice(), report.holders.as_slice());
+    let exchanged = exchange_lines(root, exchanged, report.would_change.is_some());
     let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();
     let paths: String =
         report.patches.iter().filter(|_| is_verbose).map(|patch| done_lines(root, patch)).collect();
@@ -32,6 +35,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
         exit,
         notes: planned
             .chain(notes.map(|note| format!("note: {note}")))
+            .chain(exchanged.iter().map(|line| format!("note: {line}")))
             .chain(in_use.lines().chain(paths.lines().map(str::trim_start)).map(str::to_owned))
             .collect(),
         reason: (exit != Exit::OK).then(|| locked_reason(exit).unwrap_or_else(reason)),

@@ -66,6 +66,9 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::BackoutDirectory { .. } => {
             format!("Name a directory that is there, from / on, with {}.", wording.undo_dir())
         }
+        Failure::ExchangeDirectory { .. } => {
+            "Name directories of the root, from / on, none inside another.".to_owned()
+        }
         Failure::Script(failure) => {
             failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }

@@ -73,6 +73,7 @@ pub(crate) fn cause_of(failure: &Failure) -> ExitCause {
         | Failure::NoDepot
         | Failure::BadId(_)
         | Failure::BackoutDirectory { .. }
+        | Failure::ExchangeDirectory { .. }
         | Failure::BadFile(_) => ExitCause::Usage,
         Failure::Script(_) | Failure::Scripts(_) | Failure::Response(_) => ExitCause::Script,
         Failure::Declined => ExitCause::Signal,
@@ -327,7 +328,7 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::Source(source) => source.downcast_ref().map_or(ExitCause::DamagedInput, of_source),
         Cause::Corrupt { .. } | Cause::Missing { .. } => ExitCause::DamagedInput,
         Cause::Changed(_) | Cause::Appeared(_) | Cause::NoPlace { .. } => ExitCause::Edited,
-        Cause::Unsupported { .. } | Cause::Apart { .. } => ExitCause::NotApplicable,
+        Cause::Unsupported { .. } | Cause::Apart { .. } | Cause::NoExchange(_) => ExitCause::NotApplicable,
         Cause::Archive { .. } => ExitCause::UndoData,
         Cause::Contents { .. } if error.cause.errno().is_some() => of_errno(error.cause.errno()),
         Cause::Queue { .. } | Cause::Contents { .. } | Cause::Identity(_) => ExitCause::DamagedRecord,
@@ -339,8 +340,9 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::NotBegun { .. } => of_errno(error.cause.errno()),
         Cause::Interrupted(_) => ExitCause::Signal,
         Cause::Internal(_) => ExitCause::Internal,
-        Cause::DomainMissing { .. } | Cause::NotOurs { .. } | Cause::LaterStage { .. } => {
-            ExitCause::Unfinished
-        }
+        Cause::DomainMissing { .. }
+        | Cause::NotOurs { .. }
+        | Cause::LaterStage { .. }
+        | Cause::TreeLost(_) => ExitCause::Unfinished,
     }
 }

@@ -81,6 +81,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         },
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
+        Failure::ExchangeDirectory { .. } => 1,
         Failure::BadFile(_) => by(1, 1, 99),
         Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),
         Failure::Scripts(ScriptError::Locked { .. }) => LOCKED,
@@ -206,6 +207,7 @@ fn transaction_number(command: Command, error: &TransactionError) -> u8 {
             (10, 7)
         }
         (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
+        (_, Cause::NoExchange(_)) => (10, 10),
         (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => (28, 4),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
             Some(source) => return source_number(command, &source.path, &source.problem),
@@ -280,6 +282,7 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
         }
         Failure::Source(_)
         | Failure::BackoutDirectory { .. }
+        | Failure::ExchangeDirectory { .. }
         | Failure::BadFile(_)
         | Failure::NotInDepot { .. }
         | Failure::NoDatabase(_) => closed(text),
@@ -419,6 +422,7 @@ mod tests {
             (Failure::StaleIndex(stale()), [41, 5, 1, 1, 1]),
             (Failure::BadId(String::new()), [29, 8, 1, 1, 1]),
             (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1, 1]),
+            (Failure::ExchangeDirectory { path: String::new(), reason: String::new() }, [1; 5]),
             (Failure::BadFile(String::new()), [1, 1, 99, 99, 99]),
             (Failure::Scripts(ScriptError::NoUser), [5, 7, 1, 1, 1]),
             (Failure::Declined, [3, 3, 3, 3, 3]),

@@ -8,6 +8,7 @@ pub(crate) mod advice;
 pub mod cause;
 pub(crate) mod cause_of;
 pub(crate) mod depot_end;
+pub(crate) mod exchange_entry;
 pub mod exit;
 pub mod failure;
 pub(crate) mod json;

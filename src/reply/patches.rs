@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::cause::ExitCause;
+use super::exchange_entry::{ExchangeEntry, HolderEntry};
 use super::exit::Exit;
 use super::failure::{code, verb_code};
 use super::json::milliseconds_since;
@@ -30,6 +31,12 @@ pub(crate) struct PatchesReport {
     run: Option<u64>,
     /// The patches, in the order in which they were taken.
     pub(crate) patches: Vec<PatchEntry>,
+    /// How the changes below each directory became visible that should be exchanged; only where one was named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) paths: Vec<ExchangeEntry>,
+    /// The processes that stay in an old directory; only where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) holders: Vec<HolderEntry>,
     /// Whether the root differs now.
     pub(crate) changed: bool,
     /// Whether the command would change the root if it were not only a plan.
@@ -61,12 +68,16 @@ impl PatchesReport {
         began: Instant,
     ) -> Self {
         let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
+        let (mut paths, mut holders) = (Vec::new(), Vec::new());
         let failure = match result {
             Err(failure) => Some(failure),
             Ok(report) => {
                 recovered = recovery_sentence(&report.recovered);
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
+                paths = report.exchanges.iter().map(ExchangeEntry::from).collect();
+                let all_holders = report.exchanges.iter().flat_map(|exchange| &exchange.holders);
+                holders = all_holders.map(HolderEntry::from).collect();
                 let entry = |one| PatchEntry::of(root, command, one, face.code());
                 patches = report.patches.into_iter().map(entry).collect();
                 report.refused
@@ -86,6 +97,8 @@ impl PatchesReport {
             result: result_of(failure.as_ref(), exit, &patches),
             run,
             patches,
+            paths,
+            holders,
             changed: run.is_some() || recovered.is_some() || failure.as_ref().is_some_and(is_half_done),
             would_change: None,
             recovered,
@@ -153,7 +166,8 @@ impl PatchFace {
 
 /// A backout in the form of an application.
 pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
-    let patches = report.patches.into_iter().map(|one| {
+    let BackOutReport { recovered, patches, exchanges, refused } = report;
+    let patches = patches.into_iter().map(|one| {
         let BackOutOutcome { id, plan, scripts, missing, moved, result } = one;
         ApplyOutcome {
             id,
@@ -168,7 +182,7 @@ pub(crate) fn as_applied(report: BackOutReport) -> ApplyReport {
             result,
         }
     });
-    ApplyReport { recovered: report.recovered, patches: patches.collect(), refused: report.refused }
+    ApplyReport { recovered, patches: patches.collect(), exchanges, refused }
 }
 
 /// The word for all patches together: where the exit code is that of one of them, its word.

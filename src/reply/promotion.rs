@@ -158,5 +158,5 @@ fn applied(report: PromoteReport) -> ApplyReport {
         result,
     };
     let patches = if is_something { vec![outcome] } else { Vec::new() };
-    ApplyReport { recovered, patches, refused }
+    ApplyReport { recovered, patches, exchanges: Vec::new(), refused }
 }

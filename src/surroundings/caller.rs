@@ -78,6 +78,7 @@ impl RootTurn<'_> {
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             undoes: None,
             note: None,
+            exchanges: Vec::new(),
         })
     }
 }

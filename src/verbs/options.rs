@@ -8,6 +8,7 @@ use crate::arguments::{
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use patchadm_changeset::plan::UndoFormat;
+use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
 use patchadm_core::operation::patches::apply::SignatureRequest;
 use patchadm_core::policy::Edited;
@@ -54,6 +55,26 @@ fn note_text(text: &str) -> Result<String, String> {
         return Err("it has control characters".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Options that name directories whose changes should become visible at once.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ExchangeOptions {
+    /// Let all changes below this directory become visible at once, where that is possible; may be repeated
+    #[arg(long, value_name = "DIR", value_parser = object_path, action = clap::ArgAction::Append)]
+    exchange: Vec<ObjectPath>,
+    /// The same, and refuse where it is not possible; may be repeated
+    #[arg(long, value_name = "DIR", value_parser = object_path, action = clap::ArgAction::Append)]
+    exchange_or_stop: Vec<ObjectPath>,
+}
+
+impl ExchangeOptions {
+    /// The directories, those that must be exchanged last.
+    pub(crate) fn requests(self) -> Vec<ExchangeRequest> {
+        let request = |or_stop| move |directory| ExchangeRequest { directory, or_stop };
+        let must_be = self.exchange_or_stop.into_iter().map(request(true));
+        self.exchange.into_iter().map(request(false)).chain(must_be).collect()
+    }
 }
 
 /// Options of the verbs that change a root.

@@ -3,6 +3,7 @@
 
 use super::meant::meant_instead;
 use crate::arguments::suggest::did_you_mean;
+use crate::reply::exchange_entry::exchange_lines;
 use crate::reply::failure;
 use crate::reply::patch_entry::PatchEntry;
 use crate::reply::patch_text::{done_lines, in_use_lines, plan_text};
@@ -30,6 +31,10 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
             }
             None => print_patch(root, entry, output)?,
         }
+    }
+    let exchanged = (report.paths.as_slice(), report.holders.as_slice());
+    for line in exchange_lines(root, exchanged, report.would_change.is_some()) {
+        output.line(format!("note: {line}"))?;
     }
     match &report.failure {
         Some(failed) => print_refusal(output, (root, report.command), "the patch", failed),

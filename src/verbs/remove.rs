@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{backout, change};
-use super::options::{ChangeOptions, VerbOptions};
+use super::options::{ChangeOptions, ExchangeOptions, VerbOptions};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::patch_command::PatchRequest;
@@ -33,6 +33,8 @@ struct RemoveArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    exchange: ExchangeOptions,
+    #[command(flatten)]
     common: VerbOptions,
     /// The ids of the patches
     #[arg(value_name = "ID")]
@@ -41,8 +43,17 @@ struct RemoveArgs {
 
 /// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    let RemoveArgs { changing, undo_dir, with_dependents, down_to, all_or_nothing, force, common, ids } =
-        parse(call, USAGE)?;
+    let RemoveArgs {
+        changing,
+        undo_dir,
+        with_dependents,
+        down_to,
+        all_or_nothing,
+        force,
+        exchange,
+        common,
+        ids,
+    } = parse(call, USAGE)?;
     let mut request = backout(call, &changing, undo_dir, ids);
     if let PatchRequest::BackOut(request) = &mut request {
         request.with_dependents = with_dependents;
@@ -50,5 +61,5 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         request.all_or_nothing = all_or_nothing;
         request.force = force;
     }
-    change::<RemoveArgs>(call, USAGE, &common, &changing, request)
+    change::<RemoveArgs>(call, USAGE, &common, &changing, request.exchanging(exchange.requests()))
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::options::{NoteOption, SignatureOptions, VerbOptions};
+use super::options::{ExchangeOptions, NoteOption, SignatureOptions, VerbOptions};
 use super::patch_lines::print_report;
 use crate::arguments::fetching::FetchOptions;
 use crate::arguments::set::fetching;
@@ -49,6 +49,8 @@ struct UndoArgs {
     #[command(flatten)]
     signature: SignatureOptions,
     #[command(flatten)]
+    exchange: ExchangeOptions,
+    #[command(flatten)]
     fetching: FetchOptions,
     #[command(flatten)]
     owner: OwnerOptions,
@@ -66,7 +68,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let run = run_to_undo(&root, args.run.as_deref())
         .map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
     let wait = args.wait;
-    let request = request(call, args, run)?;
+    let exchanges = args.exchange.clone().requests();
+    let request = request(call, args, run)?.exchanging(exchanges);
     on_opened_root(call, root, &request, wait, print_report)
 }
 

@@ -587,6 +587,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         elapsed: &|| 7,
         undoes: None,
         note: None,
+        exchanges: Vec::new(),
     })
 }
 

@@ -15,5 +15,6 @@ pub mod outside_path;
 mod recorded_state;
 pub mod root_id;
 pub mod run;
+pub mod tree_list;
 pub mod undo_digest;
 pub mod undo_paths;

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::format::installf_queue::InstallfQueueError;
 use crate::format::journal::JournalError;
 use crate::records::{IdentityFault, ViewError};
-use patchadm_rootfs::{Dir, RootError};
+use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::format::contents::ContentsError;
 use patchadm_svr4::package::ObjectPath;
 
@@ -68,6 +68,17 @@ pub struct TransactionError {
     pub cause: Cause,
     /// The condition of the root afterwards.
     pub left: RootCondition,
+}
+
+/// Why a directory cannot be exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoExchange {
+    /// The directory: a physical path.
+    pub directory: ObjectPath,
+    /// The directory as a person would type it.
+    pub shown: String,
+    /// The reason, a clause of its own.
+    pub reason: String,
 }
 
 /// The causes of a failed transaction.
@@ -133,6 +144,12 @@ pub enum Cause {
         /// The error of the system call.
         error: RootError,
     },
+    /// A directory cannot be exchanged, so that its changes would not become visible at once.
+    #[error("{}: its changes cannot become visible at once: {}", .0.shown, .0.reason)]
+    NoExchange(Box<NoExchange>),
+    /// The directory that was exchanged is lost: no undo archive has it.
+    #[error("{0}: the directory that was there before the run is neither in its place nor in the stage")]
+    TreeLost(String),
     /// The undo archive cannot be read back as it was written.
     #[error("the undo archive of {package} does not read back as it was written: {reason}")]
     Archive {
@@ -263,6 +280,12 @@ impl Cause {
             Some(Errno::XDEV) => Self::Apart { directory: directory.path().clone(), error },
             _ => Self::Root(error),
         }
+    }
+
+    /// Makes the cause that a directory (a physical path) cannot be exchanged.
+    pub(crate) fn no_exchange(root: &Root, directory: &ObjectPath, reason: String) -> Self {
+        let shown = root.show(directory);
+        Self::NoExchange(Box::new(NoExchange { directory: directory.clone(), shown, reason }))
     }
 
     /// Turns a missing object, or one of another type, into [`Cause::Changed`].

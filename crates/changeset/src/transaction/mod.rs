@@ -13,6 +13,7 @@
 //! nobody else's bytes are lost.
 
 mod archive;
+mod attempts;
 mod content_source;
 mod error;
 mod journal;
@@ -27,11 +28,12 @@ mod steps;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use archive::outside::host_path;
 pub use archive::verified::WrittenArchive;
 pub use content_source::{ContentSource, FileSink, StreamError, WantedFile};
-pub use error::{Cause, Phase, RootCondition, TransactionError};
+pub use error::{Cause, NoExchange, Phase, RootCondition, TransactionError};
 pub use journal::failed_requests::note_failed_request;
 pub use journal::installf_queue::{InstallfQueue, read_queue, undo_queue};
 pub use journal::root_id_file::{renew_identity, settle_identity};
@@ -43,3 +45,5 @@ pub use scripted::{ScriptedRun, SettledAttributes};
 pub use settings::{ProgressEvent, RunActivity, RunSettings, RunWatch};
 pub use stage::safety_copies::{ProtectedObject, ProtectedPaths};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged, carry_out};
+pub use tree::foresight::foresee_exchanges;
+pub use tree::request::{ExchangeReport, ExchangeRequest, ExchangeWay};

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use super::content_source::ContentSource;
-use super::error::{Cause, Phase, RootCondition, TransactionError};
+use super::error::{Cause, DuringPhase as _, Phase, RootCondition, TransactionError};
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::RunSettings;
 use super::steps::Receipt;
@@ -40,6 +40,7 @@ use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, mak
 use crate::transaction::stage::staged_files::set_xattrs;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::op_runner::OpRunner;
+use crate::transaction::tree::request::{ExchangeReport, must_allow_scripts};
 use patchadm_rootfs::{Digest, Live, Timestamp, Xattrs};
 use patchadm_rootfs::{Dir, FileType, Lock, ObjectStatus, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -104,6 +105,7 @@ impl<'s> ScriptedRun<'s> {
         held: &ProtectedPaths,
         settings: RunSettings<'s>,
     ) -> Result<Self, TransactionError> {
+        must_allow_scripts(root, settings.exchanges).during(Phase::Prepare)?;
         let mut opening = RunOpening::begin(root, settings, &[])?;
         let ready = opening.domains.get(0).and_then(|first| failed_requests::prepare(&first.dir));
         let ops =
@@ -157,7 +159,8 @@ impl<'s> ScriptedRun<'s> {
     pub fn switch(&mut self, batch: &Plan, content: &mut dyn ContentSource) -> Result<(), Cause> {
         let domains = self.domains.iter().count();
         let prefix = format!("{}.", self.next_batch());
-        let mut layout = lay_out(&self.root, &mut self.domains, batch, &prefix, self.settings.ledgers)?;
+        let mut layout =
+            lay_out(&self.root, &mut self.domains, batch, &prefix, self.settings.ledgers, Vec::new())?;
         if self.domains.iter().count() != domains {
             return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
         }
@@ -353,7 +356,8 @@ impl<'s> ScriptedRun<'s> {
             Some(elapsed),
             &OutsideAccess::planned(),
         ));
-        Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
+        let exchanges = ExchangeReport::with_scripts(self.settings.exchanges);
+        Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, exchanges, notes })
     }
 
     /// Restores everything as it was before the run.

@@ -5,6 +5,7 @@ use std::fmt;
 use super::error::Cause;
 use crate::format::journal::RunRecord;
 use crate::ledgers::Ledgers;
+use crate::transaction::tree::request::ExchangeRequest;
 
 /// The command line's view of a run: it may end the run between steps, and receives its progress.
 #[derive(Clone, Copy)]
@@ -71,6 +72,9 @@ pub struct RunSettings<'a> {
     pub nonce: u64,
     /// Drafts the ledgers that the run leaves.
     pub ledgers: &'a dyn Ledgers,
+    /// The directories whose changes should become visible at once, in the order of their switch; none inside another. A
+    /// run with scripts takes no notice of them.
+    pub exchanges: &'a [ExchangeRequest],
     /// Consulted between steps.
     pub watch: RunWatch<'a>,
     /// Returns the milliseconds since the command began, for the history.

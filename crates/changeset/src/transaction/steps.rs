@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::attempts::EarlierAttempts;
 use super::content_source::ContentSource;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::opening::{RunOpening, Unpublished, undo_published};
@@ -18,16 +19,17 @@ use crate::transaction::recover::finish::finish_run;
 use crate::transaction::recover::set_id::plain_objects;
 use crate::transaction::stage::early_sync::EarlySync;
 use crate::transaction::stage::layout::lay_out;
-use crate::transaction::stage::layout_items::Layout;
+use crate::transaction::stage::layout_items::{LaidTree, Layout};
 use crate::transaction::stage::layout_stager::LayoutStager;
 use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::old_link::link_old_objects;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::delivered;
 use crate::transaction::switch::op_runner::OpRunner;
+use crate::transaction::tree::request::ExchangeReport;
+use crate::transaction::tree::staging::{StagedExchange, prepare_trees, reports, settle_trees};
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::format::pkgmap::member_name;
-use patchadm_svr4::package::ObjectPath;
 
 /// The results of a finished run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +40,16 @@ pub struct Receipt {
     pub bytes: u64,
     /// The bytes of each undo archive, by its index in the plan.
     pub undo: BTreeMap<usize, u64>,
+    /// How the changes below each directory became visible that should be exchanged.
+    pub exchanges: Vec<ExchangeReport>,
     /// Notes for the operator: directories that stay, work that could not be finished.
     pub notes: Vec<String>,
 }
 
 /// Carries out `plan` from the first step to the last. If nothing can be renamed into a directory from the stage of
 /// its domain, everything is undone, and a second run with a history entry of its own treats that directory as a
-/// domain of its own.
+/// domain of its own. A directory that turns out to be one that cannot be exchanged is given up in the same way, unless it
+/// must be.
 pub fn carry_out<'p>(
     root: &Root,
     lock: &'p Lock,
@@ -52,17 +57,16 @@ pub fn carry_out<'p>(
     settings: RunSettings<'p>,
     content: &mut dyn ContentSource,
 ) -> Result<Receipt, TransactionError> {
-    let mut attempt = |apart: &[ObjectPath]| {
-        let planned = Planned::begin(root, lock, plan, settings, apart)?;
+    let mut attempt = |earlier: &EarlierAttempts| {
+        let planned = Planned::begin(root, lock, plan, settings, earlier)?;
         planned.stage(content)?.snapshot()?.publish()?.switch()
     };
-    match attempt(&[]) {
-        Err(TransactionError {
-            cause: Cause::Apart { directory, .. },
-            left: RootCondition::Unchanged | RootCondition::RolledBack,
-            ..
-        }) => attempt(&[directory]),
-        other => other,
+    let mut earlier = EarlierAttempts::default();
+    loop {
+        match attempt(&earlier) {
+            Err(error) if earlier.learn(&error, settings) => {}
+            other => return other,
+        }
     }
 }
 
@@ -74,6 +78,10 @@ pub struct Planned<'p> {
     settings: RunSettings<'p>,
     opening: RunOpening,
     layout: Layout<'p>,
+    /// The directories whose changes should become visible at once.
+    trees: Vec<LaidTree>,
+    exchanges: Vec<ExchangeReport>,
+    staged: Vec<StagedExchange>,
 }
 
 /// A run whose new objects stand beside their targets.
@@ -106,17 +114,24 @@ pub struct Published<'p> {
 
 impl<'p> Planned<'p> {
     /// Lays out `plan`: domains, stages, obstacles. The root must be recovered, and `lock` must have been held since
-    /// before the inventory was read. Each directory in `apart` (a physical path) becomes a domain of its own.
-    pub fn begin(
+    /// before the inventory was read. What `earlier` attempts have shown is taken into account.
+    pub(crate) fn begin(
         root: &Root,
         _lock: &'p Lock,
         plan: &'p Plan,
         settings: RunSettings<'p>,
-        apart: &[ObjectPath],
+        earlier: &EarlierAttempts,
     ) -> Result<Self, TransactionError> {
-        let mut opening = RunOpening::begin(root, settings, apart)?;
-        match lay_out(root, &mut opening.domains, plan, "", settings.ledgers) {
-            Ok(layout) => Ok(Self { root: root.clone(), plan, settings, opening, layout }),
+        let mut opening = RunOpening::begin(root, settings, &earlier.apart)?;
+        if earlier.is_any() {
+            opening.domains.note_again();
+        }
+        match lay_out(root, &mut opening.domains, plan, "", settings.ledgers, earlier.trees(settings)) {
+            Ok(mut layout) => {
+                let trees = std::mem::take(&mut layout.trees);
+                let (root, exchanges) = (root.clone(), reports(&trees));
+                Ok(Self { root, plan, settings, opening, layout, trees, exchanges, staged: Vec::new() })
+            }
             Err(cause) => Err(opening.abandon(root, Phase::Prepare, cause)),
         }
     }
@@ -125,12 +140,18 @@ impl<'p> Planned<'p> {
     pub fn stage(mut self, content: &mut dyn ContentSource) -> Result<Staged<'p>, TransactionError> {
         let (root, domains, watch) = (&self.root, &self.opening.domains, self.settings.watch);
         let (syncs, saves) = (self.plan.archives().next().is_none(), !self.plan.undo.is_empty());
+        let trees = std::mem::take(&mut self.trees);
         let staged = StagedVersions::stage(root, domains, self.plan, content, watch).and_then(|versions| {
+            let prepared = prepare_trees(root, domains, &self.layout, &trees)?;
             let stager = LayoutStager { root, domains, layout: &mut self.layout, watch, syncs, saves };
-            Ok((stager.objects(content)?, versions))
+            let content = stager.objects(content)?;
+            Ok((content, versions, settle_trees(prepared, domains, &mut self.layout)?))
         });
         match staged {
-            Ok((content, versions)) => Ok(Staged { on: self, content, versions }),
+            Ok((content, versions, staged)) => {
+                self.staged = staged;
+                Ok(Staged { on: self, content, versions })
+            }
             Err(cause) => Err(self.opening.abandon(&self.root, Phase::Stage, cause)),
         }
     }
@@ -236,6 +257,7 @@ impl<'p> Snapshotted<'p> {
             for (entry, path) in undo.saved.iter().filter(|(_, path)| !undo.passing.contains_key(path)) {
                 if let Some(item) = self.on.layout.place_of(path)
                     && let Some(item) = self.on.layout.items.get_mut(item)
+                    && item.op.kind != OpKind::Tree
                 {
                     item.op.undo = Some(Box::new((index, encode(&member_name(&entry.path)))));
                 }
@@ -254,6 +276,7 @@ impl Published<'_> {
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
         runner.plain = plain;
+        runner.notes.extend(self.on.staged.iter().flat_map(|tree| tree.notes.iter().cloned()));
         let switched = self.switch_names(&mut runner);
         let (mark, delivered) = match switched.and_then(|seen| Ok((journal_file::open(root)?, seen))) {
             Ok(switched) => switched,
@@ -275,7 +298,8 @@ impl Published<'_> {
             Some(elapsed),
             &OutsideAccess::planned(),
         );
-        Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
+        let (run, exchanges) = (self.on.opening.run.to_string(), self.on.exchanges);
+        Ok(Receipt { run, bytes: self.bytes, undo: self.undo, exchanges, notes })
     }
 
     /// Switches all names and makes that durable. Returns the objects that are in place.
@@ -293,6 +317,9 @@ impl Published<'_> {
             if !runner.is_still_as_saved(op)? {
                 return Err(Cause::Changed(self.on.root.show(&op.path)));
             }
+        }
+        for tree in &self.on.staged {
+            tree.must_be_as_known(&self.on.root)?;
         }
         let delivered = delivered::look(runner, &objects, records.first().copied());
         runner.sync()?;

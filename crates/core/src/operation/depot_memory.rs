@@ -153,6 +153,7 @@ mod tests {
             elapsed: &|| 0,
             undoes: None,
             note: None,
+            exchanges: Vec::new(),
         };
         let sha256 = two.repeat(32);
         let sight = IndexSight { location, index, sha256: &sha256 };

@@ -121,6 +121,14 @@ pub enum Failure {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// `--exchange` does not name a directory that can be used.
+    #[error("{path}: {reason}")]
+    ExchangeDirectory {
+        /// The directory.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file that was named (admin file, response file) is not there or makes no sense.
     #[error("{0}")]
     BadFile(String),

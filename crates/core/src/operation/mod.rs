@@ -12,6 +12,7 @@ pub mod delta;
 pub mod depot_memory;
 pub mod depots;
 pub mod device;
+mod exchange;
 pub mod failure;
 mod identical;
 pub mod installf;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
+use super::exchange::{ExchangeLog, must_be_directories};
 use super::failure::Failure;
 use crate::database::{
     RecordView, RootLedgers, agreement, has_journal, identity_fault, installed, read_consistently,
@@ -15,9 +16,9 @@ use crate::plan::{Plan, RecordChange};
 use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
-    Cause, ContentSource, Phase, ProgressEvent, ProtectedPaths, Receipt, Recovered, RootCondition,
-    RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out, log_without_run, recover_with,
-    settle_identity, unfinished_script,
+    Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
+    Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out,
+    log_without_run, recover_with, settle_identity, unfinished_script,
 };
 use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
@@ -47,6 +48,8 @@ pub struct Caller<'a> {
     pub undoes: Option<String>,
     /// What is to be told later of what it does, for the history.
     pub note: Option<String>,
+    /// The directories of the root whose changes should become visible at once, in the order of their switch.
+    pub exchanges: Vec<ExchangeRequest>,
 }
 
 impl Caller<'_> {
@@ -58,6 +61,7 @@ impl Caller<'_> {
             user: self.user.clone(),
             undoes: Some(run.to_owned()),
             note: self.note.clone(),
+            exchanges: self.exchanges.clone(),
             ..*self
         }
     }
@@ -71,8 +75,15 @@ impl Caller<'_> {
             user: self.user.clone(),
             undoes: self.undoes.clone(),
             note: note.map(str::to_owned),
+            exchanges: self.exchanges.clone(),
             ..*self
         }
+    }
+
+    /// The same caller of a command whose changes should become visible at once below these directories.
+    #[must_use]
+    pub fn exchanging(&self, exchanges: &[ExchangeRequest]) -> Self {
+        Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
     }
 }
 
@@ -86,6 +97,10 @@ pub struct Session<'a> {
     pub recovered: Recovered,
     /// For which patch each one is taken that nobody named.
     because: BTreeMap<String, String>,
+    /// The directories whose changes should become visible at once, in the order of their switch.
+    exchanges: Vec<ExchangeRequest>,
+    /// How they did.
+    exchanged: ExchangeLog,
     lock: Lock,
 }
 
@@ -152,6 +167,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Failure> {
         let root = &ground.root;
         may_change(root)?;
+        must_be_directories(root, &caller.exchanges)?;
         let lock = match Lock::take(root, caller.program, |holder| (caller.wait)(holder)) {
             Ok(lock) => lock,
             Err(held) => return Err(not_taken(held, (caller.interrupt)())),
@@ -170,12 +186,25 @@ impl<'a> Session<'a> {
         };
         let notes = settle_identity(root, &lock).map_err(unidentified);
         let recovered = recovered.map_err(unrecovered)?.with_notes(notes?);
-        Ok(Self { ground, caller, recovered, because: BTreeMap::new(), lock })
+        let (because, exchanges, exchanged) =
+            (BTreeMap::new(), caller.exchanges.clone(), ExchangeLog::default());
+        Ok(Self { ground, caller, recovered, because, exchanges, exchanged, lock })
     }
 
     /// The same with what the history is to tell of patches that nobody named: for which patch each is taken.
     pub(super) fn taking_for(self, because: BTreeMap<String, String>) -> Self {
         Self { because, ..self }
+    }
+
+    /// The same for a command that goes back: what is switched last on the way there is first.
+    pub(super) fn going_back(mut self) -> Self {
+        self.exchanges.reverse();
+        self
+    }
+
+    /// How the changes below the directories became visible that the caller named.
+    pub(super) fn exchanged(&self) -> Vec<ExchangeReport> {
+        self.exchanged.reports(&self.caller.exchanges)
     }
 
     /// Carries a plan out; `log` is the file that gets `text` when it is done.
@@ -215,7 +244,9 @@ impl<'a> Session<'a> {
         }
         let plan = plan.as_ref();
         self.with_settings(plan, patch_records, before_publishing, |settings| {
-            Ok(carry_out(&self.ground.root, &self.lock, plan, settings, content)?)
+            let receipt = carry_out(&self.ground.root, &self.lock, plan, settings, content)?;
+            self.exchanged.add(&receipt.exchanges);
+            Ok(receipt)
         })
     }
 
@@ -230,7 +261,10 @@ impl<'a> Session<'a> {
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
         self.with_settings(plan, vec![patch_record(plan, log, text)], &|_| Ok(()), |settings| {
-            work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
+            let receipt =
+                work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)?;
+            self.exchanged.add(&receipt.exchanges);
+            Ok(receipt)
         })
     }
 
@@ -284,6 +318,7 @@ impl<'a> Session<'a> {
             run_record: &run_record,
             marker: &marker,
             nonce: random()?,
+            exchanges: &self.exchanges,
             watch: RunWatch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
             ledgers: &RootLedgers,

@@ -149,6 +149,9 @@ pub struct Op {
     /// For `held`: whether it is a file that administrators edit (types `e` and `v`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub editable: bool,
+    /// For `tree`: the digest of the list of all objects of both directories, which is a file in the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<NotedDigest>,
 }
 
 impl Op {
@@ -169,7 +172,13 @@ impl Op {
             undo: None,
             touched: None,
             editable: false,
+            list: None,
         }
+    }
+
+    /// Returns the name in the stage of the list of a `tree`.
+    pub fn list_name(&self) -> &str {
+        self.stage.strip_prefix("o/").unwrap_or(&self.stage)
     }
 
     /// Returns the staged name of the old object of a replacement, on a file system that cannot exchange names.
@@ -188,6 +197,8 @@ pub enum OpKind {
     Replace,
     /// The live object goes into the stage.
     Delete,
+    /// The staged directory, which holds everything below the live one as it is to become, and the live one are exchanged.
+    Tree,
     /// A live name becomes another one.
     Move,
     /// An existing directory, or another object that stays, gets other attributes.

@@ -34,6 +34,7 @@ fn op(path: &str, db: bool) -> JournalEntry {
         undo: None,
         touched: None,
         editable: false,
+        list: None,
     }))
 }
 

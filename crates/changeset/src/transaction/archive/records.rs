@@ -16,7 +16,7 @@ use crate::transaction::archive::tree_stager::{TreeStager, paths_text};
 use crate::transaction::archive::undo_archive::{self, ArchiveInput};
 use crate::transaction::archive::verified::WrittenArchive;
 use crate::transaction::error::Cause;
-use crate::transaction::objects::identity::encoded;
+use crate::transaction::objects::attributes::with_attributes;
 use crate::transaction::objects::rename_support::{RenameSupport, is_not_there};
 use crate::transaction::settings::RunSettings;
 use crate::transaction::stage::domains::OpenDomains;
@@ -232,15 +232,7 @@ fn place_of(domains: &OpenDomains, item: &LayoutItem<'_>) -> Result<(Dir, Vec<u8
 /// Computes the identity of an object with its new attributes.
 fn attributes(item: &mut LayoutItem<'_>) {
     let Some(ToStage::Attributes(new)) = item.new else { return };
-    let Some(mut after) = item.op.old.clone() else { return };
-    after.mode = new.mode.map_or(after.mode, Mode::bits);
-    after.uid = new.uid.unwrap_or(after.uid);
-    after.gid = new.gid.unwrap_or(after.gid);
-    after.mtime = new.mtime.unwrap_or(after.mtime);
-    if let Some(xattrs) = &new.xattrs {
-        after.xattrs = Some(encoded(xattrs));
-    }
-    item.op.new = Some(after);
+    item.op.new = item.op.old.as_deref().map(|old| Box::new(with_attributes(old, new)));
 }
 
 /// Describes an archive outside the root for the journal, so that nothing else is removed: its digest, patch and

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::format::journal::Identity;
 use crate::format::manifest::{decode, encode};
+use crate::plan::AttributeChange;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{encoded, is_same_inode};
 use patchadm_rootfs::LiveKind;
@@ -12,6 +13,18 @@ use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
 use patchadm_svr4::package::Mode;
 
 const SET_ID: u32 = 0o6000;
+
+/// Returns the identity of an object with its new attributes.
+pub(crate) fn with_attributes(old: &Identity, new: &AttributeChange) -> Identity {
+    Identity {
+        mode: new.mode.map_or(old.mode, Mode::bits),
+        uid: new.uid.unwrap_or(old.uid),
+        gid: new.gid.unwrap_or(old.gid),
+        mtime: new.mtime.unwrap_or(old.mtime),
+        xattrs: new.xattrs.as_ref().map(encoded).or_else(|| old.xattrs.clone()),
+        ..old.clone()
+    }
+}
 
 /// Sets the attributes that still have the value in `from` and should have the one in `to`. The modification time comes
 /// last; a directory keeps its own.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::journal::{Identity, Op, is_settable};
+use crate::format::journal::{Identity, Op, OpKind, is_settable};
 use crate::format::manifest::encode;
 use patchadm_rootfs::{Digest, Inode, Xattrs};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Result};
@@ -104,7 +104,23 @@ pub(crate) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     {
         return Ok(ObjectState::Old);
     }
+    if op.kind == OpKind::Tree {
+        return state_of_tree(dir, name, op);
+    }
     state(dir, name, op.old.as_deref(), op.new.as_deref())
+}
+
+/// Determines the state of a name of an exchange: only inodes tell the two directories apart.
+fn state_of_tree(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
+    let Some(seen) = dir.look(name)? else { return Ok(ObjectState::None) };
+    let is = |identity: &Option<Box<Identity>>| identity.as_ref().is_some_and(|it| it.inode == seen.inode);
+    Ok(if is(&op.new) {
+        ObjectState::New
+    } else if is(&op.old) {
+        ObjectState::Old
+    } else {
+        ObjectState::Other
+    })
 }
 
 /// Tells whether the object that left a target is the old one, unchanged since the survey.
@@ -147,7 +163,7 @@ fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity)
 }
 
 /// Returns the letter of find(1) `-type`.
-fn letter(file_type: FileType) -> char {
+pub(crate) fn letter(file_type: FileType) -> char {
     match file_type {
         FileType::Regular => 'f',
         FileType::Directory => 'd',

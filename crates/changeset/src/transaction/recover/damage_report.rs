@@ -24,7 +24,7 @@ impl OpRunner<'_> {
         let shown = self.show(op);
         let found = match op.kind {
             OpKind::Rmdir => Ok(None),
-            OpKind::Add | OpKind::Replace | OpKind::Delete => self.object_is(op),
+            OpKind::Add | OpKind::Replace | OpKind::Delete | OpKind::Tree => self.object_is(op),
             OpKind::Protect => self.held_is(op),
             OpKind::Move => self.moved_is(op),
             OpKind::Attr => self.attributes_are(op),

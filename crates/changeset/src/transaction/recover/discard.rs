@@ -212,7 +212,9 @@ impl OpRunner<'_> {
     fn is_as_after(&mut self, op: &Op) -> Result<bool, Cause> {
         use ObjectState::{New, NewTouched, None, Old};
         match op.kind {
-            OpKind::Add | OpKind::Replace => Ok(matches!(self.target_state(op)?, New | NewTouched)),
+            OpKind::Add | OpKind::Replace | OpKind::Tree => {
+                Ok(matches!(self.target_state(op)?, New | NewTouched))
+            }
             OpKind::Delete => Ok(self.target_state(op)? == None),
             OpKind::Move => {
                 let Some(to) = &op.to else { return Ok(false) };

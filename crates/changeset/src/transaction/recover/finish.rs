@@ -23,6 +23,7 @@ use crate::transaction::objects::identity::is_same_inode;
 use crate::transaction::recover::set_id::strip_set_id_bits;
 use crate::transaction::stage::domains::{drop_objects, drop_stages, make_own_directory};
 use crate::transaction::switch::op_runner::OpRunner;
+use crate::transaction::tree::dropping::drop_trees;
 use patchadm_rootfs::{Dir, FileType, Lock, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -42,6 +43,14 @@ pub(crate) fn finish_run(
     named: &OutsideAccess<'_>,
 ) -> Vec<String> {
     let (mut notes, plain) = runner.map(|runner| (runner.notes, runner.plain)).unwrap_or_default();
+    match drop_trees(root, journal, outcome) {
+        Ok(mut kept) => notes.append(&mut kept),
+        // What somebody else has put there would go with the stage: the next command tries again.
+        Err(cause) => {
+            notes.push(cause.to_string());
+            return notes;
+        }
+    }
     let outside = remove_outside_archives(root, journal, outcome, named).map(|stay| notes.extend(stay));
     // Before history tells that the run is over: whoever finds only that has nothing left to do.
     let emptied = empties_directories(journal, outcome).then(|| remove_directories(root, journal));

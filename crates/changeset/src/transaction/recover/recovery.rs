@@ -16,6 +16,7 @@ use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::must_be_ours;
 use crate::transaction::stage::local_stage;
 use crate::transaction::switch::op_runner::OpRunner;
+use crate::transaction::tree::list_file;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
@@ -129,6 +130,7 @@ pub(crate) fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
     let Some(journal) = journal_file::read(root)? else { return Ok(None) };
     must_be_of_this_root(root, &journal.head)?;
     must_be_ours(root, &journal)?;
+    list_file::check(root, &journal)?;
     if let Some(domain) = journal.domains.first()
         && let Some(stage) = root.dir_if_there(&domain.stage)?
     {

@@ -51,7 +51,7 @@ pub(crate) fn strip_set_id_bits(
     outcome: RunOutcome,
     plain: &HashSet<String>,
 ) -> std::result::Result<bool, Cause> {
-    let mut taking = BitStripper { root, outcome, since: None, recorded: None };
+    let mut taking = BitStripper::new(root, outcome, None);
     let is_plain = |op: &Op| outcome == RunOutcome::Commit && plain.contains(op.stage.as_str());
     let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
     dropped.retain(|op| !is_plain(op));
@@ -96,7 +96,8 @@ fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
     !op.db && dropped.as_deref().is_some_and(may_have_bits)
 }
 
-struct BitStripper<'a> {
+/// Removes the bits from objects that go.
+pub(crate) struct BitStripper<'a> {
     root: &'a Root,
     outcome: RunOutcome,
     /// The birth time of the stage. Younger objects were made by the run.
@@ -105,9 +106,19 @@ struct BitStripper<'a> {
     recorded: Option<HashSet<FileId>>,
 }
 
-impl BitStripper<'_> {
+impl<'a> BitStripper<'a> {
+    /// Makes one for a run with this outcome, whose stage was made at the time `since`.
+    pub(crate) fn new(root: &'a Root, outcome: RunOutcome, since: Option<Timestamp>) -> Self {
+        Self { root, outcome, since, recorded: None }
+    }
+
     /// Removes the bits from an object, or from all objects in a directory.
-    fn strip_bits_in(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
+    pub(crate) fn strip_bits_in(
+        &mut self,
+        dir: &Dir,
+        name: &[u8],
+        depth: usize,
+    ) -> std::result::Result<(), Cause> {
         let Some(seen) = dir.look(name)? else { return Ok(()) };
         if seen.file_type == FileType::Directory && depth < DEEPEST {
             let inner = dir.dir(name)?;

@@ -85,6 +85,10 @@ impl Evidence<'_> {
     fn staged(&mut self, dir: &Dir) -> Result<(), Cause> {
         for name in dir.names()? {
             let Some(seen) = dir.look(&name)? else { continue };
+            // Taken out of a directory that goes, behind the outcome.
+            if name.starts_with(b"taken.") {
+                continue;
+            }
             // A safety copy is younger than its stage, and is what was there before.
             let is_held = name.starts_with(b"held.") || name.starts_with(b"again.");
             match seen.inode.born {
@@ -92,7 +96,7 @@ impl Evidence<'_> {
                 Some(_) if !is_held => self.old += 1,
                 _ => self.doubtful.push(self.root.show(&dir.at(&name))),
             }
-            if seen.file_type == FileType::Directory {
+            if seen.file_type == FileType::Directory && !name.starts_with(b"tree.") {
                 self.manifest_in(&dir.dir(&name)?)?;
             }
         }

@@ -83,6 +83,8 @@ pub(crate) struct OpenDomains {
     list: Vec<OpenDomain>,
     /// Directories into which nothing could be renamed from their domain.
     apart: Vec<ObjectPath>,
+    /// Whether an attempt before this one was rolled back.
+    is_again: bool,
 }
 
 impl OpenDomains {
@@ -99,6 +101,7 @@ impl OpenDomains {
             keys: HashMap::new(),
             list: Vec::new(),
             apart: apart.to_vec(),
+            is_again: false,
         };
         let key = DomainKey { alone: domains.closed(&own, &seen)?, ..DomainKey::of(&seen) };
         domains.add(key, top, &stages, run.to_string().as_bytes())?;
@@ -108,7 +111,12 @@ impl OpenDomains {
     /// Tells whether an earlier attempt of the run was rolled back, which changed the status change time of old
     /// objects.
     pub(crate) fn is_second_try(&self) -> bool {
-        !self.apart.is_empty()
+        self.is_again || !self.apart.is_empty()
+    }
+
+    /// Notes that an attempt before this one was given up.
+    pub(crate) fn note_again(&mut self) {
+        self.is_again = true;
     }
 
     /// Iterates over all domains.

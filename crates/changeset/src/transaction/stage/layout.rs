@@ -10,7 +10,7 @@ use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::{encoded, identity, is_layered};
 use crate::transaction::objects::rename_support::RenameSupport;
 use crate::transaction::stage::domains::{OpenDomain, OpenDomains};
-use crate::transaction::stage::layout_items::{Layout, LayoutItem, ToStage, turn};
+use crate::transaction::stage::layout_items::{LaidTree, Layout, LayoutItem, ToStage, turn};
 use patchadm_rootfs::{Inode, Live, LiveKind, Resolver, Root};
 use patchadm_svr4::package::ObjectPath;
 
@@ -34,15 +34,19 @@ pub(crate) struct LayoutBuilder<'a, 'p> {
     /// The directories made by the run, with their domains.
     pub(super) made: BTreeMap<ObjectPath, usize>,
     folds: BTreeMap<ObjectPath, Fold>,
+    /// The directories whose changes should become visible at once.
+    pub(super) trees: Vec<LaidTree>,
 }
 
-/// Lays out `plan`. Staged names begin with `prefix`, which distinguishes the batches of one run.
+/// Lays out `plan`. Staged names begin with `prefix`, which distinguishes the batches of one run. Of the directories in
+/// `trees` the state is settled.
 pub(crate) fn lay_out<'p>(
     root: &Root,
     domains: &mut OpenDomains,
     plan: &'p Plan,
     prefix: &str,
     ledgers: &dyn Ledgers,
+    trees: Vec<LaidTree>,
 ) -> Result<Layout<'p>, Cause> {
     let mut builder = LayoutBuilder {
         resolver: root.resolver(),
@@ -55,10 +59,12 @@ pub(crate) fn lay_out<'p>(
         last: None,
         made: BTreeMap::new(),
         folds: BTreeMap::new(),
+        trees,
     };
     for change in &plan.changes {
         builder.change(change)?;
     }
+    builder.exchanges()?;
     if !plan.contents.is_empty() {
         builder.contents()?;
     }
@@ -77,7 +83,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let mut by_path: Vec<usize> = (0..items.len()).collect();
         // Stable: of two items with one path the last one counts.
         by_path.sort_by(|one, other| items[*one].client.cmp(&items[*other].client));
-        Layout { items, by_path, changes }
+        Layout { trees: self.trees, items, by_path, changes }
     }
 
     fn change(&mut self, change: &'p Change) -> Result<(), Cause> {
@@ -87,7 +93,11 @@ impl<'p> LayoutBuilder<'_, 'p> {
             return self.folded(change, &above);
         }
         let physical = self.resolver.locate(&change.path)?;
-        let (domain, parent) = self.domain_of(&physical)?;
+        let tree = self.tree_of(&physical)?;
+        let (domain, parent) = match tree {
+            Some(tree) => (self.exchanged(tree)?.domain, None),
+            None => self.domain_of(&physical)?,
+        };
         let (kind, new, rank) = match &change.action {
             Action::Add(new) => (OpKind::Add, Some(ToStage::Object(new)), turn::ADD),
             Action::Replace(new) => {
@@ -98,7 +108,10 @@ impl<'p> LayoutBuilder<'_, 'p> {
             Action::Attributes(new) => (OpKind::Attr, Some(ToStage::Attributes(new)), turn::ATTRIBUTES),
             Action::RemoveDirectory => (OpKind::Rmdir, None, turn::REMOVE_DIRECTORY),
         };
-        let stage = format!("o/{}{}", self.prefix, self.items.len());
+        let (stage, inside) = match tree {
+            Some(tree) => self.place_in_tree(tree, &physical, kind)?,
+            None => (format!("o/{}{}", self.prefix, self.items.len()), None),
+        };
         let old = self.old_of(change, &physical)?;
         let op = Op { parent, old, ..Op::new(kind, physical.clone(), domain, stage) };
         if let Action::Add(NewObject { body: crate::plan::Body::Directory, .. }) = change.action {
@@ -110,10 +123,11 @@ impl<'p> LayoutBuilder<'_, 'p> {
             new,
             live: change.old.as_deref(),
             client: change.path.clone(),
-            inside: None,
+            inside,
+            is_folded: false,
+            tree,
             rank: (rank, self.items.len()),
-        });
-        Ok(())
+        })
     }
 
     /// Notes a replacement that turns a directory into something else, or the reverse. It takes the whole subtree
@@ -146,16 +160,21 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let below = &change.path.as_bytes()[at.as_bytes().len()..];
         let physical = above.op.path.join(below).map_err(|error| Cause::Internal(error.to_string()))?;
         let op = Op { path: physical, old: None, ..above.op.clone() };
-        let (rank, inside) = (above.rank, Some(below[1..].into()));
+        let (rank, tree) = (above.rank, above.tree);
+        let inside = match &above.inside {
+            Some(inside) => [inside, below].concat(),
+            None => below[1..].to_vec(),
+        };
         self.push(LayoutItem {
             op,
             new: Some(ToStage::Object(new)),
             live: None,
             client: change.path.clone(),
-            inside,
+            inside: Some(inside.into()),
+            is_folded: true,
+            tree,
             rank,
-        });
-        Ok(())
+        })
     }
 
     /// Returns the identity of the object seen by the survey; for a directory, that of the current one, with its
@@ -188,8 +207,10 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(Some(Box::new(old)))
     }
 
-    pub(super) fn push(&mut self, item: LayoutItem<'p>) {
+    pub(super) fn push(&mut self, item: LayoutItem<'p>) -> Result<(), Cause> {
+        self.must_be_apart(&item)?;
         self.items.push(item);
+        Ok(())
     }
 
     /// Returns the domain of a target: that of its directory, or of the nearest existing one above it.

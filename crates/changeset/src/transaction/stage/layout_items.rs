@@ -3,6 +3,8 @@
 use crate::format::journal::Op;
 use crate::ledgers::LedgerDraft;
 use crate::plan::{AttributeChange, Change, NewObject, TreeFile, UndoPart};
+use crate::transaction::tree::request::ExchangeRequest;
+use crate::transaction::tree::survey::TreeSurvey;
 use patchadm_rootfs::{Live, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 
@@ -20,6 +22,11 @@ pub(crate) struct LayoutItem<'p> {
     /// The path below the staged subtree of another item that is published with it. Such an item has no op of its
     /// own.
     pub(crate) inside: Option<Box<[u8]>>,
+    /// Whether the item that it is staged in is a directory that the run makes in the place of something else, so that
+    /// there is nothing from which it could inherit.
+    pub(crate) is_folded: bool,
+    /// The place in [`Layout::trees`] of the directory that it is staged in, if that is exchanged as a whole.
+    pub(crate) tree: Option<usize>,
     /// The position in the switch.
     pub(super) rank: (u8, usize),
 }
@@ -31,6 +38,13 @@ impl<'p> LayoutItem<'p> {
             Some(ToStage::Object(new)) => Some(new),
             _ => None,
         }
+    }
+
+    /// Tells whether an object of a package is made for the item: a new one, or, in an exchanged directory, a copy of one
+    /// that gets other attributes.
+    pub(crate) fn is_made(&self) -> bool {
+        let is_copied = || matches!(self.new, Some(ToStage::Attributes(_))) && self.tree.is_some();
+        self.object().is_some() || is_copied()
     }
 }
 
@@ -57,9 +71,42 @@ pub(crate) enum ToStage<'p> {
     Attributes(&'p AttributeChange),
 }
 
+/// A directory whose changes should become visible at once.
+#[derive(Debug)]
+pub(crate) struct LaidTree {
+    /// What is asked for.
+    pub(crate) request: ExchangeRequest,
+    /// How its changes become visible.
+    pub(crate) state: TreeState,
+}
+
+/// How the changes below a directory become visible, as far as the layout knows.
+#[derive(Debug)]
+pub(crate) enum TreeState {
+    /// Nothing changes there so far.
+    Untouched,
+    /// One by one, for this reason.
+    Renames(String),
+    /// All at once.
+    Exchange(Box<ExchangedTree>),
+}
+
+/// A directory that is exchanged as a whole.
+#[derive(Debug)]
+pub(crate) struct ExchangedTree {
+    /// The domain of its directory.
+    pub(crate) domain: usize,
+    /// The staged name of the new directory.
+    pub(crate) stage: String,
+    /// What is in it.
+    pub(crate) survey: TreeSurvey,
+}
+
 /// All items, in the order of the switch.
 #[derive(Debug)]
 pub(crate) struct Layout<'p> {
+    /// The directories whose changes should become visible at once.
+    pub(crate) trees: Vec<LaidTree>,
     /// The items. Folded ones follow the item they are staged in.
     pub(crate) items: Vec<LayoutItem<'p>>,
     /// The places of the items, in the order of their paths in the plan.
@@ -87,6 +134,8 @@ impl Layout<'_> {
 pub(super) mod turn {
     pub(crate) const ADD: u8 = 0;
     pub(crate) const REPLACE: u8 = 1;
+    /// As the rest of what is replaced, behind it.
+    pub(crate) const EXCHANGE: u8 = 4;
     pub(crate) const ATTRIBUTES: u8 = 5;
     pub(crate) const DELETE: u8 = 6;
     pub(crate) const CONTENTS: u8 = 7;

@@ -40,8 +40,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
                 let mut item = self.record_item(OpKind::Add, path, physical)?;
                 item.op.whole = true;
                 item.new = Some(ToStage::Tree(files));
-                self.push(item);
-                Ok(())
+                self.push(item)
             }
             RecordChange::RemoveFile(path) | RecordChange::RemoveTree(path) => {
                 let physical = self.resolver.locate(path)?;
@@ -53,16 +52,14 @@ impl<'p> LayoutBuilder<'_, 'p> {
                 if item.op.whole && is_layered(&self.domains.get(item.op.domain)?.dir)? {
                     return self.remove_piecemeal(path);
                 }
-                self.push(item);
-                Ok(())
+                self.push(item)
             }
             RecordChange::Move { from, to } => {
                 let physical = self.resolver.locate(from)?;
                 let to = self.resolver.locate(to)?;
                 let mut item = self.record_item(OpKind::Move, from, physical)?;
                 item.op.to = Some(to);
-                self.push(item);
-                Ok(())
+                self.push(item)
             }
             RecordChange::Ledger(change) => match ledgers.draft(self.root, plan, change)? {
                 Some(draft) if !draft.is_empty() => {
@@ -71,8 +68,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
                 Some(draft) if draft.is_there() => {
                     let physical = self.resolver.locate(&change.path)?;
                     let item = self.record_item(OpKind::Delete, &change.path, physical)?;
-                    self.push(item);
-                    Ok(())
+                    self.push(item)
                 }
                 Some(_) | None => Ok(()),
             },
@@ -88,8 +84,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let physical = self.resolver.locate(path)?;
         let Some(dir) = self.dirs.get(&physical)? else {
             let item = self.record_item(OpKind::Delete, path, physical)?;
-            self.push(item);
-            return Ok(());
+            return self.push(item);
         };
         for name in dir.names()? {
             let inner = path.join(&name).map_err(|error| Cause::Internal(error.to_string()))?;
@@ -97,8 +92,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
         let mut item = self.record_item(OpKind::Rmdir, path, physical)?;
         item.rank.0 = turn::REMOVE_DIRECTORY;
-        self.push(item);
-        Ok(())
+        self.push(item)
     }
 
     /// Replaces a record file, or adds it together with the missing directories above it.
@@ -115,8 +109,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
         item.new = Some(new);
         item.rank.0 = rank;
-        self.push(item);
-        Ok(())
+        self.push(item)
     }
 
     fn record_item(
@@ -143,6 +136,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
             live: None,
             client: path.clone(),
             inside: None,
+            is_folded: false,
+            tree: None,
             rank: (turn::RECORD, number),
         })
     }
@@ -162,7 +157,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
             let mut item = self.record_item(OpKind::Add, &above, above.clone())?;
             self.made.insert(above, item.op.domain);
             item.new = Some(ToStage::Directory);
-            self.push(item);
+            self.push(item)?;
         }
         Ok(physical)
     }

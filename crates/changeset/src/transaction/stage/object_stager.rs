@@ -273,7 +273,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         };
         let (dir, name) = self.place(index)?;
         let staged = self.layout.place_of(source);
-        let staged = staged.filter(|&of| self.layout.items.get(of).and_then(LayoutItem::object).is_some());
+        let staged = staged.filter(|&of| self.layout.items.get(of).is_some_and(LayoutItem::is_made));
         if let Some(of) = staged {
             let (from, from_name) = self.place(of)?;
             dir.make_link(&name, &from, &from_name)?;
@@ -365,7 +365,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     /// they belong to bytes that are gone.
     fn inherited(&mut self, index: usize, is_directory: bool) -> Result<Xattrs, Cause> {
         let item = self.item(index)?;
-        if item.inside.is_some() {
+        if item.is_folded {
             return Ok(Xattrs::new());
         }
         if let Some(live) = item.live {

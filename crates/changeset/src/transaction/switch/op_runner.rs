@@ -20,6 +20,7 @@ use crate::transaction::objects::identity::{
 };
 use crate::transaction::objects::rename_support::{RenameSupport, is_one_object};
 use crate::transaction::stage::domains::reopen_stage;
+use crate::transaction::tree::survey::refused;
 use patchadm_rootfs::Inode;
 use patchadm_rootfs::{Dir, FileType, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
@@ -54,9 +55,14 @@ pub(crate) fn undo_step(op: &Op, target: ObjectState, stage: ObjectState) -> Und
     use ObjectState::{New, NewTouched, None, Old, Other};
     let empty_directory = !op.whole && op.new.as_ref().is_some_and(|new| new.file_type == 'd');
     match (op.kind, target, stage) {
-        (OpKind::Replace | OpKind::Delete, Old, NewTouched | Other) => UndoStep::KeepStaged,
-        (OpKind::Replace | OpKind::Delete, None, Old) => UndoStep::PutBack,
-        (OpKind::Replace | OpKind::Delete, New | NewTouched | Other, Old) => UndoStep::Exchange,
+        (OpKind::Replace | OpKind::Delete | OpKind::Tree, Old, NewTouched | Other) => UndoStep::KeepStaged,
+        (OpKind::Replace | OpKind::Delete | OpKind::Tree, None, Old) => UndoStep::PutBack,
+        (OpKind::Replace | OpKind::Delete | OpKind::Tree, New | NewTouched | Other, Old) => {
+            UndoStep::Exchange
+        }
+        (OpKind::Tree, Other | None, New | NewTouched) => UndoStep::Leave,
+        // The old directory is nowhere, and in no archive.
+        (OpKind::Tree, New | NewTouched | Other | None, _) => UndoStep::Rebuild,
         (OpKind::Replace, Other | None, New | NewTouched | Other) => UndoStep::Leave,
         (OpKind::Replace, New | NewTouched, Other) => UndoStep::KeepStaged,
         (OpKind::Replace, New | NewTouched | Other | None, None) | (OpKind::Delete, None, None) => {
@@ -165,10 +171,10 @@ impl<'a> OpRunner<'a> {
                 placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
             OpKind::Replace if !support.exchange => self.replace_over(op, &parent)?,
-            OpKind::Replace => {
+            OpKind::Replace | OpKind::Tree => {
                 let (stage, staged) = self.staged(op)?;
                 let exchanged = stage.exchange(&staged, &parent, name);
-                exchanged.map_err(|error| self.in_the_way(op, &parent, error))?;
+                exchanged.map_err(|error| self.no_exchange(op, &parent, error))?;
                 self.forget_if_directory(op);
                 if !is_as_planned(&stage, &staged, op)? {
                     stage.exchange(&staged, &parent, name)?;
@@ -223,6 +229,14 @@ impl<'a> OpRunner<'a> {
         }
     }
 
+    /// Does the same with the reason that a whole directory cannot be exchanged.
+    fn no_exchange(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
+        match op.kind {
+            OpKind::Tree => refused(self.root, &op.path, error),
+            _ => self.in_the_way(op, parent, error),
+        }
+    }
+
     pub(crate) fn forget_if_directory(&mut self, op: &Op) {
         let is_directory =
             |identity: &Option<Box<Identity>>| identity.as_ref().is_some_and(|id| id.file_type == 'd');
@@ -263,7 +277,7 @@ impl<'a> OpRunner<'a> {
             OpKind::Rmdir | OpKind::Protect => Ok(()),
             OpKind::Move => self.move_back(op),
             OpKind::Attr => self.attributes_back(op),
-            OpKind::Add | OpKind::Replace | OpKind::Delete => self.object_back(op),
+            OpKind::Add | OpKind::Replace | OpKind::Delete | OpKind::Tree => self.object_back(op),
         }
     }
 
@@ -320,7 +334,7 @@ impl<'a> OpRunner<'a> {
                 let (stage, staged) = self.old_place(op)?;
                 self.with_ballast(|| support.place(&stage, &staged, &parent, name))?;
                 self.forget_if_directory(op);
-                if op.kind == OpKind::Replace {
+                if matches!(op.kind, OpKind::Replace | OpKind::Tree) {
                     self.notes.push(format!("{shown} had been removed by somebody else; it is back"));
                 }
             }
@@ -344,6 +358,7 @@ impl<'a> OpRunner<'a> {
                 self.notes.push(format!("{shown} was changed by somebody else; it is left as it is"));
                 return Ok(false);
             }
+            UndoStep::Rebuild if op.kind == OpKind::Tree => return Err(Cause::TreeLost(shown)),
             UndoStep::Rebuild => {
                 let is_whole = rebuild_object(self.root, self.journal, op, &stage, &staged)?;
                 stage.sync_file_system()?;
@@ -448,7 +463,7 @@ impl<'a> OpRunner<'a> {
     /// Repeats an op of a committed run that the disk lost. Returns whether there was one.
     pub(crate) fn redo_op(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
-            OpKind::Add | OpKind::Replace | OpKind::Delete => {
+            OpKind::Add | OpKind::Replace | OpKind::Delete | OpKind::Tree => {
                 let target = self.target_state(op)?;
                 (target, self.stage_state(op, target)?)
             }
@@ -456,7 +471,7 @@ impl<'a> OpRunner<'a> {
         };
         let lost = matches!(
             (op.kind, target, stage),
-            (OpKind::Replace, ObjectState::Old, ObjectState::New)
+            (OpKind::Replace | OpKind::Tree, ObjectState::Old, ObjectState::New)
                 | (OpKind::Add, ObjectState::None, ObjectState::New)
                 | (OpKind::Delete, ObjectState::Old, ObjectState::None)
         );
@@ -474,6 +489,7 @@ impl<'a> OpRunner<'a> {
 /// Tells whether the object that left a target is the one the plan was made for.
 pub(crate) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
     match &op.old {
+        Some(_) if op.kind == OpKind::Tree => Ok(state_of(stage, name, op)? == ObjectState::Old),
         Some(old) => Ok(is_old_untouched(stage, name, old)?),
         None => Ok(false),
     }

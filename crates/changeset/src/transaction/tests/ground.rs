@@ -25,11 +25,23 @@ pub(super) enum Ground {
     OnlyRename,
     /// Nothing can be renamed into `/opt/web/bin` from another directory than one in it.
     Apart,
+    /// It can do everything, and the changes below `/opt/web` become visible at once.
+    Exchanged,
+    /// They should, but no file there can have a second name.
+    NotExchanged,
 }
 
 impl Ground {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Usual, Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename, Self::Apart];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Usual,
+        Self::NoExchange,
+        Self::NoLinks,
+        Self::NoReplace,
+        Self::OnlyRename,
+        Self::Apart,
+        Self::Exchanged,
+        Self::NotExchanged,
+    ];
     /// Those that can do less everywhere.
     pub(super) const POOR: [Self; 4] = [Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename];
 
@@ -51,13 +63,16 @@ impl Ground {
             (Self::NoExchange | Self::NoLinks | Self::OnlyRename, ChangeCall::Exchange)
             | (Self::NoReplace | Self::OnlyRename, ChangeCall::Move) => Err(Errno::INVAL),
             (Self::NoLinks, ChangeCall::MakeLink) => Err(Errno::PERM),
+            (Self::NotExchanged, ChangeCall::MakeLink) if step.path.to_string().contains("/o/tree.") => {
+                Err(Errno::PERM)
+            }
             (Self::Apart, ChangeCall::Exchange) if is_of_bin(step.path) => Err(Errno::XDEV),
             _ => Ok(()),
         }
     }
 
     pub(super) fn can_exchange(self) -> bool {
-        matches!(self, Self::Usual | Self::NoReplace | Self::Apart)
+        !matches!(self, Self::NoExchange | Self::NoLinks | Self::OnlyRename)
     }
 
     /// Whether the plan has a new object with two names. Without it the directory that is apart is met late in the
@@ -69,6 +84,9 @@ impl Ground {
     /// The plan of a world as far as such a file system can carry it out.
     pub(super) fn plan(self, world: &World) -> Plan {
         let mut plan = world.plan();
+        if matches!(self, Self::Exchanged | Self::NotExchanged) {
+            world.exchange(&["/opt/web"], false);
+        }
         let turns = [at("/opt/web/flat"), at("/opt/web/tree")];
         let is_turn = |path: &ObjectPath| turns.iter().any(|turn| path == turn || path.is_below(turn));
         plan.changes.retain(|change| {

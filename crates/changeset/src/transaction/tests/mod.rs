@@ -2,6 +2,7 @@
 
 mod crash;
 mod delivered;
+mod exchange;
 mod ground;
 mod lies;
 mod meddling;

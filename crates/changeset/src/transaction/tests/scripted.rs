@@ -81,6 +81,7 @@ fn begun<T>(
     let settings = RunSettings {
         run_record: &run_record,
         marker: "0123456789abcdef",
+        exchanges: &[],
         nonce: 0xaa,
         watch,
         elapsed: &|| 7,

@@ -18,8 +18,8 @@ use crate::plan::{
     TreeFile, UndoArchive, UndoFormat, UndoPlace,
 };
 use crate::transaction::{
-    ContentSource, FileSink, Receipt, RunSettings, RunWatch, StreamError, TransactionError, WantedFile,
-    carry_out, recover,
+    ContentSource, ExchangeRequest, FileSink, Receipt, RunSettings, RunWatch, StreamError, TransactionError,
+    WantedFile, carry_out, recover,
 };
 use patchadm_rootfs::{ChangeCall, Door, Lock, Root, RootChange};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
@@ -36,6 +36,8 @@ pub(super) const RUN: &str = "1-00000000000000aa";
 /// A root on the disk, gone when it is dropped.
 pub(super) struct World {
     dir: TempDir,
+    /// The directories that runs exchange.
+    exchanges: std::cell::RefCell<Vec<ExchangeRequest>>,
 }
 
 pub(super) fn at(path: &str) -> ObjectPath {
@@ -57,10 +59,15 @@ const CONTENTS: &str = "\
 
 impl World {
     pub(super) fn new() -> Self {
-        let world = Self { dir: tempfile::tempdir().unwrap() };
-        for dir in
-            ["var/sadm/install", "var/sadm/pkg/ACMEweb", "opt/web/bin", "opt/web/tree/sub", "opt/web/empty"]
-        {
+        let world = Self { dir: tempfile::tempdir().unwrap(), exchanges: std::cell::RefCell::default() };
+        for dir in [
+            "var/sadm/install",
+            "var/sadm/pkg/ACMEweb",
+            "opt/web/bin",
+            "opt/web/tree/sub",
+            "opt/web/empty",
+            "opt/web/kept",
+        ] {
             fs::create_dir_all(world.path(dir)).unwrap();
         }
         world.file("var/sadm/install/contents", CONTENTS);
@@ -70,10 +77,18 @@ impl World {
         world.file("opt/web/staying", "setuid\n");
         fs::set_permissions(world.path("opt/web/staying"), fs::Permissions::from_mode(0o4755)).unwrap();
         world.file("opt/web/flat", "a file\n");
+        world.file("opt/web/kept/one", "kept\n");
+        fs::hard_link(world.path("opt/web/kept/one"), world.path("opt/web/kept/two")).unwrap();
         world.file("opt/web/tree/sub/leaf", "leaf\n");
         symlink("libw.so.1", world.path("opt/web/libw.so")).unwrap();
         fs::set_permissions(world.path("opt/web/bin/httpd"), fs::Permissions::from_mode(0o4755)).unwrap();
         world
+    }
+
+    /// Lets all runs exchange these directories, or be refused.
+    pub(super) fn exchange(&self, directories: &[&str], or_stop: bool) {
+        let request = |path: &&str| ExchangeRequest { directory: at(path), or_stop };
+        *self.exchanges.borrow_mut() = directories.iter().map(request).collect();
     }
 
     pub(super) fn path(&self, relative: &str) -> PathBuf {
@@ -175,9 +190,11 @@ impl World {
             text: "Patch 100-01 has been successfully installed.\n".to_owned(),
             ..RunRecord::default()
         };
+        let exchanges: &[ExchangeRequest] = &self.exchanges.borrow();
         let settings = RunSettings {
             run_record: &run_record,
             marker: "0123456789abcdef",
+            exchanges,
             nonce: 0xaa,
             watch,
             elapsed: &|| 7,

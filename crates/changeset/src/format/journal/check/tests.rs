@@ -40,6 +40,7 @@ fn change(kind: OpKind, path: &str, stage: &str) -> Op {
         undo: None,
         touched: Some(Box::new(Timestamp::whole(1))),
         editable: false,
+        list: None,
     }
 }
 

@@ -101,7 +101,8 @@ fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt
         let own = all.undo.range(archives..archives + plan.undo.len());
         let undo = own.map(|(place, size)| (place - archives, *size)).collect();
         archives += plan.undo.len();
-        receipts.push(Receipt { run: all.run.clone(), bytes: new_bytes(plan), undo, notes: Vec::new() });
+        let (run, bytes, exchanges) = (all.run.clone(), new_bytes(plan), Vec::new());
+        receipts.push(Receipt { run, bytes, undo, exchanges, notes: Vec::new() });
     }
     for note in all.notes {
         let is_about = |plan: &&Plan| {

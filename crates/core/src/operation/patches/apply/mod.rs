@@ -37,6 +37,7 @@ use runs::apply_all;
 use together::{apply_together, rehearse_together};
 use wanted::OrderedPatches;
 
+use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::plan_file::{PlanFault, save_plan};
 use crate::operation::session::{
@@ -85,9 +86,9 @@ pub(super) fn apply_read(
     let input = ApplyInput::of(&session.ground, request, &ordered.void, caller)?;
     let apply = if ordered.is_together { apply_together } else { apply_all };
     let patches = apply(&session, &input, &request.scripts, &ordered.operands);
-    let resolution = ordered.resolution;
+    let (resolution, exchanges) = (ordered.resolution, session.exchanged());
     Ok(AppliedPatchSet {
-        report: ApplyReport { recovered: session.recovered, patches, refused: None },
+        report: ApplyReport { recovered: session.recovered, patches, exchanges, refused: None },
         resolution,
     })
 }
@@ -102,12 +103,15 @@ fn plan_read(
 ) -> Result<AppliedPatchSet, Failure> {
     must_have_database(root)?;
     let ground = ground.for_who_may()?;
+    must_be_directories(root, &caller.exchanges)?;
     let plan_all = || {
         must_agree(root, |_| false)?;
         let ordered = wanted.ordered(&ground)?;
         let patches = rehearsed(&ground, request, &ordered, caller)?;
         settle_plan_file(&ground, request, (wanted, &ordered), &patches)?;
-        let report = ApplyReport { patches, ..ApplyReport::default() };
+        let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
+        let exchanges = foreseen(root, &caller.exchanges, plans)?;
+        let report = ApplyReport { patches, exchanges, ..ApplyReport::default() };
         Ok(AppliedPatchSet { report, resolution: ordered.resolution })
     };
     without_lock(root, plan_all)

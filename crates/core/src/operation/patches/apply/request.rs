@@ -13,7 +13,7 @@ use crate::plan::patch::patch_plan::MovedObject;
 use crate::policy::Edited;
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::Requirement;
 
@@ -42,6 +42,8 @@ pub struct ApplyRequest {
     pub dry_run: bool,
     /// What the history is to tell of it.
     pub note: Option<String>,
+    /// The directories whose changes should become visible at once.
+    pub exchanges: Vec<ExchangeRequest>,
     /// Whether the caller can be asked something.
     pub conversation: bool,
     /// Which scripts run, and how.
@@ -96,6 +98,8 @@ pub struct ApplyReport {
     pub recovered: Recovered,
     /// The outcomes, patch by patch.
     pub patches: Vec<ApplyOutcome>,
+    /// How the changes below each directory became visible, or would, that should be exchanged.
+    pub exchanges: Vec<ExchangeReport>,
     /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }

@@ -37,6 +37,7 @@ use selection::selected;
 use single::back_out_one;
 use together::{back_out_together, rehearse_together};
 
+use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, must_have_database, shown_to_anybody,
@@ -61,7 +62,7 @@ pub fn back_out_patches(
     let ground = RootAndPolicy::of(root)?;
     let ids = named(request, &ground.policy)?;
     must_have_database(root)?;
-    let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
+    let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?.going_back();
     must_agree(root, |_| false)?;
     let read = KnownRecords::of(&session.ground)?;
     let ids = selected(&session.ground, request, &read.applied, ids)?;
@@ -71,12 +72,12 @@ pub fn back_out_patches(
         let input = BackOutInput::of(&session.ground, request, &caller.now)?;
         let together = back_out_together(&session, &input, &ids);
         if let Ok(Some(patches)) = together {
-            return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
+            return Ok(session_report(session, patches));
         }
         let patches = rehearse_all(&session.ground, request, &ids, &caller.now)?;
         let patches = one_by_one(patches, request, together.err());
         if patches.iter().any(|planned| planned.result.is_err()) {
-            return Ok(BackOutReport { recovered: session.recovered, patches, refused: None });
+            return Ok(session_report(session, patches));
         }
     }
     let mut patches = Vec::new();
@@ -94,7 +95,13 @@ pub fn back_out_patches(
         }
         patches.push(backed_out);
     }
-    Ok(BackOutReport { recovered: session.recovered, patches, refused: None })
+    Ok(session_report(session, patches))
+}
+
+/// What was done on a locked root.
+fn session_report(session: Session<'_>, patches: Vec<BackOutOutcome>) -> BackOutReport {
+    let exchanges = session.exchanged();
+    BackOutReport { recovered: session.recovered, patches, exchanges, refused: None }
 }
 
 /// What [`back_out_patches`] would do.
@@ -120,7 +127,11 @@ fn plan_backouts(
         let patches = rehearse_all(&ground, request, &ids, &caller.now)?;
         Ok(one_by_one(patches, request, together.err()))
     };
-    Ok(BackOutReport { patches: without_lock(root, plan_all)?, ..BackOutReport::default() })
+    must_be_directories(root, &caller.exchanges)?;
+    let patches = without_lock(root, plan_all)?;
+    let plans = patches.iter().filter_map(|one| Some((one.plan.as_ref()?, !one.scripts.is_empty())));
+    let exchanges = foreseen(root, &caller.exchanges, plans)?;
+    Ok(BackOutReport { patches, exchanges, ..BackOutReport::default() })
 }
 
 /// The outcomes of patches that are asked one by one, because there is no run of all of them: where that was refused and

@@ -8,7 +8,7 @@ use crate::operation::patches::undone_run::UndoneRun;
 use crate::plan::Plan;
 use crate::plan::patch::engine::PlannedScript;
 use crate::plan::patch::patch_plan::{MovedObject, PatchPlan};
-use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
@@ -33,6 +33,8 @@ pub struct BackOutRequest {
     pub dry_run: bool,
     /// What the history is to tell of it.
     pub note: Option<String>,
+    /// The directories whose changes should become visible at once.
+    pub exchanges: Vec<ExchangeRequest>,
     /// Which scripts run, and how.
     pub scripts: PatchScriptRequest,
 }
@@ -61,6 +63,8 @@ pub struct BackOutReport {
     pub recovered: Recovered,
     /// The outcomes, patch by patch.
     pub patches: Vec<BackOutOutcome>,
+    /// How the changes below each directory became visible, or would, that should be exchanged.
+    pub exchanges: Vec<ExchangeReport>,
     /// Why the caller could not do what was only planned: the root is not theirs to change, or read-only.
     pub refused: Option<Failure>,
 }

@@ -56,7 +56,7 @@ fn of_each(done: Result<Receipt, Failure>, portions: &[(PatchId, Plan)]) -> Vec<
                 // What is said of the run is said once.
                 let notes = if at == last { receipt.notes.clone() } else { Vec::new() };
                 let (run, bytes) = (receipt.run.clone(), new_bytes(plan));
-                Ok(Receipt { run, bytes, undo: BTreeMap::new(), notes })
+                Ok(Receipt { run, bytes, undo: BTreeMap::new(), exchanges: Vec::new(), notes })
             };
             portions.iter().enumerate().map(own).collect()
         }

@@ -1,0 +1,171 @@
+//! The list of a directory that changes by one exchange: `tree.<n>` in the stage of its domain.
+//!
+//! One JSON line for each path below the directory, in the order of their bytes: which object was there before the run, and
+//! which one is there after it. What is dropped when the run has ended is held against it, so that nothing goes that is not
+//! in the list. The journal has its digest; a list that is written otherwise than here is damaged.
+
+use patchadm_rootfs::{Inode, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{decode, encode};
+
+/// The largest list that is read, in bytes.
+pub const LARGEST: u64 = 1 << 30;
+
+/// The longest path below a directory, in bytes.
+const LONGEST_PATH: usize = 4096;
+
+/// An object of one of the two directories.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedObject {
+    /// File type: the letter of find(1) `-type`.
+    pub file_type: char,
+    /// Inode and birth time.
+    pub inode: Inode,
+    /// Bytes of a file that is in this directory only, as the run knew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Modification time of a file that is in this directory only, as the run knew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<Timestamp>,
+}
+
+/// What a path below the directory is before and after the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedPath {
+    /// The path relative to the directory.
+    pub path: Vec<u8>,
+    /// The object before; `None` where nothing was.
+    pub old: Option<ListedObject>,
+    /// The object after; `None` where nothing is.
+    pub new: Option<ListedObject>,
+}
+
+/// All paths below the directory, in the order of their bytes, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreeList(Vec<ListedPath>);
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    path: String,
+    #[serde(default)]
+    old: Option<ListedObject>,
+    #[serde(default)]
+    new: Option<ListedObject>,
+}
+
+impl TreeList {
+    /// Makes the list of these paths, in any order.
+    pub fn of(mut paths: Vec<ListedPath>) -> Self {
+        paths.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Self(paths)
+    }
+
+    /// Returns all paths, those of directories before those of what is in them.
+    pub fn paths(&self) -> &[ListedPath] {
+        &self.0
+    }
+
+    /// Returns the place of a path in the list.
+    pub fn place_of(&self, path: &[u8]) -> Option<usize> {
+        self.0.binary_search_by(|listed| listed.path.as_slice().cmp(path)).ok()
+    }
+
+    /// Returns the bytes of the file.
+    pub fn write(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.0.len() * 192);
+        for listed in &self.0 {
+            let line = Line { path: encode(&listed.path), old: listed.old.clone(), new: listed.new.clone() };
+            // Strings and numbers: writing these cannot fail.
+            let _ = serde_json::to_writer(&mut bytes, &line);
+            bytes.push(b'\n');
+        }
+        bytes
+    }
+
+    /// Reads the bytes of the file; `None` if this is not how a list is written.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut paths: Vec<ListedPath> = Vec::new();
+        let lines = match bytes {
+            [] => return Some(Self::default()),
+            bytes => bytes.strip_suffix(b"\n")?.split(|&byte| byte == b'\n'),
+        };
+        for line in lines {
+            let Line { path, old, new } = serde_json::from_slice(line).ok()?;
+            let path = decode(&path).into_owned();
+            let follows = paths.last().is_none_or(|before| before.path < path);
+            let is_something = old.is_some() || new.is_some();
+            if !is_relative(&path) || !follows || !is_something {
+                return None;
+            }
+            paths.push(ListedPath { path, old, new });
+        }
+        Some(Self(paths))
+    }
+}
+
+/// Tells whether a path leads down from a directory, name by name.
+fn is_relative(path: &[u8]) -> bool {
+    let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+    path.len() <= LONGEST_PATH && path.split(|&byte| byte == b'/').all(is_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn object(number: u64) -> ListedObject {
+        let inode = Inode { number, born: Some(Timestamp { seconds: 7, nanoseconds: 8 }) };
+        ListedObject { file_type: 'f', inode, size: None, mtime: None }
+    }
+
+    fn list() -> TreeList {
+        let listed = |path: &[u8], old: Option<ListedObject>, new: Option<ListedObject>| ListedPath {
+            path: path.to_vec(),
+            old,
+            new,
+        };
+        let changed = ListedObject { size: Some(9), mtime: Some(Timestamp::whole(5)), ..object(3) };
+        TreeList::of(vec![
+            listed(b"lib/b \xff", Some(object(2)), Some(changed)),
+            listed(b"lib", Some(object(1)), Some(object(11))),
+            listed(b"lib-new", None, Some(object(12))),
+        ])
+    }
+
+    #[test]
+    fn a_list_comes_back_as_it_was_written_and_is_found_by_its_paths() {
+        let list = list();
+        let text = list.write();
+        assert!(text.starts_with(b"{\"path\":\"lib\",\"old\":{\"file_type\":\"f\",\"inode\":{\"number\":1,"));
+        assert_eq!(TreeList::parse(&text).as_ref(), Some(&list));
+        assert_eq!(list.place_of(b"lib-new"), Some(1));
+        assert_eq!(list.place_of(b"lib/c"), None);
+        assert_eq!(TreeList::parse(b""), Some(TreeList::default()));
+    }
+
+    #[test]
+    fn a_list_that_leads_out_of_its_directory_or_is_out_of_order_is_none() {
+        let line = |path: &str| {
+            format!("{{\"path\":\"{path}\",\"old\":null,\"new\":{}}}\n", serde_json::json!(object(1)))
+        };
+        assert!(TreeList::parse(line("a/b").as_bytes()).is_some());
+        for path in ["", "/etc", "../etc", "a/../b", "a//b", "a/", ".", "a%00b"] {
+            assert_eq!(TreeList::parse(line(path).as_bytes()), None, "{path}");
+        }
+        assert_eq!(TreeList::parse((line("b") + &line("a")).as_bytes()), None, "out of order");
+        assert_eq!(TreeList::parse((line("a") + &line("a")).as_bytes()), None, "twice");
+        assert_eq!(TreeList::parse(line("a").trim_end().as_bytes()), None, "cut short");
+        assert_eq!(TreeList::parse(b"{\"path\":\"a\",\"old\":null,\"new\":null}\n"), None, "nothing");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = TreeList::parse(&bytes);
+        }
+    }
+}

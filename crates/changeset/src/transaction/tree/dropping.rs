@@ -1,0 +1,262 @@
+//! Drops the directory of an exchange that goes: the old one after the commit, the new one after a rollback.
+//!
+//! Somebody may still be in it, with a working directory or an open descriptor. So it is emptied name by name. Each object is
+//! first moved to a place where nobody else reaches it, and only then looked at: what the list names is removed, anything else
+//! is kept ([`strangers`](super::strangers)). Directories are removed only when they are empty. All of it can be cut off
+//! anywhere and be done again: the name of a moved object has its line in the list.
+
+use std::collections::HashSet;
+
+use rustix::io::Errno;
+
+use crate::format::journal::{Journal, Op, OpKind, RunOutcome};
+use crate::format::tree_list::{ListedObject, ListedPath, TreeList};
+use crate::transaction::error::Cause;
+use crate::transaction::recover::set_id::BitStripper;
+use crate::transaction::stage::own_stage::MARKER;
+use crate::transaction::tree::comparing::is_listed;
+use crate::transaction::tree::list_file;
+use crate::transaction::tree::preparing::split;
+use crate::transaction::tree::strangers::StrangerKeeper;
+use crate::transaction::tree::survey::below;
+use patchadm_rootfs::{Dir, FileType, Inode, Root, Timestamp, side_by_side};
+use patchadm_svr4::package::{Mode, ObjectPath};
+
+/// How often a directory is emptied that somebody else fills.
+const MOST_TIMES: usize = 1000;
+
+/// Drops what every exchange of a run has left in the stages. Returns notes on what is kept.
+pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) -> Result<Vec<String>, Cause> {
+    let mut notes = Vec::new();
+    for op in journal.ops.iter().filter(|op| op.kind == OpKind::Tree) {
+        let Some(domain) = journal.domains.get(op.domain) else { continue };
+        let Some(stage) = root.dir_if_there(&domain.stage)? else { continue };
+        if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+            continue;
+        }
+        let objects = stage.dir(b"o")?;
+        let prefix = taken_prefix(op);
+        let is_left = objects.look(op.list_name().as_bytes())?.is_some()
+            || !objects.names_that_are(|name| name.starts_with(prefix.as_bytes()))?.is_empty();
+        if !is_left {
+            continue;
+        }
+        let run = &journal.head.header.run;
+        let since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
+        let list = list_file::read(&stage, op)?;
+        notes.append(&mut GoingTree::open(root, (run, outcome), op, list, objects, since)?.drop_all()?);
+    }
+    Ok(notes)
+}
+
+/// The beginning of the names of objects that were taken out of the directory that goes.
+fn taken_prefix(op: &Op) -> String {
+    format!("taken.{}.", op.list_name().rsplit('.').next().unwrap_or_default())
+}
+
+/// A directory that goes.
+struct GoingTree<'a> {
+    root: &'a Root,
+    run: &'a str,
+    outcome: RunOutcome,
+    op: &'a Op,
+    list: TreeList,
+    /// The directory of the stage in which it is.
+    objects: Dir,
+    /// Its physical path in the stage.
+    path: ObjectPath,
+    /// Whether the objects that go are those of before the run.
+    is_old: bool,
+    /// The objects of the directory that stays.
+    staying: HashSet<Inode>,
+    /// The birth time of the stage.
+    since: Option<Timestamp>,
+}
+
+impl<'a> GoingTree<'a> {
+    fn open(
+        root: &'a Root,
+        (run, outcome): (&'a str, RunOutcome),
+        op: &'a Op,
+        list: TreeList,
+        objects: Dir,
+        since: Option<Timestamp>,
+    ) -> Result<Self, Cause> {
+        let path = objects.at(op.list_name().as_bytes());
+        let mut tree = Self {
+            root,
+            run,
+            outcome,
+            op,
+            list,
+            objects,
+            path,
+            is_old: outcome == RunOutcome::Commit,
+            staying: HashSet::new(),
+            since,
+        };
+        let top = tree.objects.look(tree.name())?.map(|seen| seen.inode);
+        if let Some(top) = top {
+            let is = |identity: &Option<Box<crate::format::journal::Identity>>| {
+                identity.as_ref().is_some_and(|identity| identity.inode == top)
+            };
+            if is(&op.old) || is(&op.new) {
+                tree.is_old = is(&op.old);
+            }
+        }
+        let staying = tree.list.paths().iter().filter_map(|listed| tree.stays(listed));
+        tree.staying = staying.map(|object| object.inode).collect();
+        Ok(tree)
+    }
+
+    fn name(&self) -> &[u8] {
+        self.op.list_name().as_bytes()
+    }
+
+    fn goes<'l>(&self, listed: &'l ListedPath) -> Option<&'l ListedObject> {
+        if self.is_old { listed.old.as_ref() } else { listed.new.as_ref() }
+    }
+
+    fn stays<'l>(&self, listed: &'l ListedPath) -> Option<&'l ListedObject> {
+        if self.is_old { listed.new.as_ref() } else { listed.old.as_ref() }
+    }
+
+    fn keeper(&self) -> StrangerKeeper<'_> {
+        StrangerKeeper { root: self.root, run: self.run, op: self.op, going: &self.path }
+    }
+
+    fn drop_all(&self) -> Result<Vec<String>, Cause> {
+        let mut stripper = BitStripper::new(self.root, self.outcome, self.since);
+        let mut notes = self.judge_taken(&mut stripper)?;
+        let Some(top) = self.objects.look(self.name())? else { return Ok(notes) };
+        let expected = if self.is_old { &self.op.old } else { &self.op.new };
+        if expected.as_ref().is_none_or(|identity| identity.inode != top.inode) {
+            notes.append(&mut self.keeper().keep(&self.objects, self.name(), b"")?);
+            return Ok(notes);
+        }
+        let mut directories: Vec<&[u8]> = vec![b""];
+        let is_directory = |listed: &&ListedPath| self.goes(listed).is_some_and(|it| it.file_type == 'd');
+        directories
+            .extend(self.list.paths().iter().filter(is_directory).map(|listed| listed.path.as_slice()));
+        let emptied = side_by_side(self.root.workers(), directories.len(), || {
+            let mut stripper = BitStripper::new(self.root, self.outcome, self.since);
+            let directories = &directories;
+            move |at| directories.get(at).map_or(Ok(Vec::new()), |path| self.empty(path, &mut stripper))
+        });
+        for kept in emptied {
+            notes.append(&mut kept?);
+        }
+        for path in directories.iter().rev() {
+            notes.append(&mut self.remove(path, &mut stripper)?);
+        }
+        Ok(notes)
+    }
+
+    /// Looks at what was taken out of the directory before a run was cut off here.
+    fn judge_taken(&self, stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
+        let prefix = taken_prefix(self.op);
+        let mut notes = Vec::new();
+        for name in self.objects.names_that_are(|name| name.starts_with(prefix.as_bytes()))? {
+            let number = name.get(prefix.len()..).and_then(|number| std::str::from_utf8(number).ok());
+            let place = number.and_then(|number| number.parse::<usize>().ok());
+            if let Some(listed) = place.and_then(|place| self.list.paths().get(place)) {
+                notes.append(&mut self.judge(&name, listed, stripper)?);
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Removes an object that was taken out of the directory, if it is the one of the list; else keeps it.
+    fn judge(
+        &self,
+        taken: &[u8],
+        listed: &ListedPath,
+        stripper: &mut BitStripper<'_>,
+    ) -> Result<Vec<String>, Cause> {
+        let Some(seen) = self.objects.look(taken)? else { return Ok(Vec::new()) };
+        if !self.goes(listed).is_some_and(|object| is_listed(&seen, object)) {
+            return self.keeper().keep(&self.objects, taken, &listed.path);
+        }
+        if !self.staying.contains(&seen.inode) {
+            stripper.strip_bits_in(&self.objects, taken, 0)?;
+        }
+        self.objects.remove(taken)?;
+        Ok(Vec::new())
+    }
+
+    /// Takes everything but directories of the list out of a directory.
+    fn empty(&self, relative: &[u8], stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
+        let Some(dir) = self.open_going(relative)? else { return Ok(Vec::new()) };
+        let mut notes = Vec::new();
+        for name in dir.names()? {
+            let path = if relative.is_empty() { name.clone() } else { [relative, b"/", &name].concat() };
+            let place = self.list.place_of(&path);
+            let listed = place.and_then(|place| self.list.paths().get(place));
+            let object = listed.and_then(|listed| self.goes(listed));
+            let Some((place, listed, object)) = place.zip(listed).zip(object).map(|((a, b), c)| (a, b, c))
+            else {
+                notes.append(&mut self.keeper().keep(&dir, &name, &path)?);
+                continue;
+            };
+            if object.file_type == 'd' {
+                let is_it = dir.look(&name)?.is_none_or(|seen| is_listed(&seen, object));
+                if !is_it {
+                    notes.append(&mut self.keeper().keep(&dir, &name, &path)?);
+                }
+                continue;
+            }
+            let taken = format!("{}{place}", taken_prefix(self.op)).into_bytes();
+            match dir.move_to(&name, &self.objects, &taken) {
+                Err(error) if error.is_not_found() => continue,
+                moved => moved?,
+            }
+            notes.append(&mut self.judge(&taken, listed, stripper)?);
+        }
+        Ok(notes)
+    }
+
+    /// Opens a directory of the one that goes, so that it can be emptied; `None` if it is not there.
+    fn open_going(&self, relative: &[u8]) -> Result<Option<Dir>, Cause> {
+        let path = below(&self.path, relative)?;
+        let opened = match self.root.dir_if_there(&path) {
+            Err(error) if error.errno() == Some(Errno::ACCESS) => {
+                // Its owner may empty it with these rights.
+                if let Some(above) = path.parent() {
+                    self.root.dir(&above)?.set_mode(path.name(), Mode::of(0o700))?;
+                }
+                self.root.dir_if_there(&path)
+            }
+            opened => opened,
+        };
+        match opened {
+            Err(error) if matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(Some(dir)) if !dir.is_writable() => {
+                dir.set_own_mode(Mode::of(0o700))?;
+                Ok(Some(dir))
+            }
+            Ok(opened) => Ok(opened),
+        }
+    }
+
+    /// Removes a directory. As long as somebody puts something into it, that is kept first.
+    fn remove(&self, relative: &[u8], stripper: &mut BitStripper<'_>) -> Result<Vec<String>, Cause> {
+        let (directory, name) = split(relative);
+        let above = match relative {
+            b"" => Some(self.objects.again()?),
+            _ => self.open_going(directory)?,
+        };
+        let (Some(above), mut notes) = (above, Vec::new()) else { return Ok(Vec::new()) };
+        let name = if relative.is_empty() { self.name() } else { name };
+        for _ in 0..MOST_TIMES {
+            match above.remove_dir(name) {
+                Ok(true) => return Ok(notes),
+                Ok(false) => notes.append(&mut self.empty(relative, stripper)?),
+                // Somebody else has put something in its place, which was kept with the directory above.
+                Err(error) if error.errno() == Some(Errno::NOTDIR) => return Ok(notes),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Cause::Changed(self.root.show(&self.op.path)))
+    }
+}

@@ -1,0 +1,160 @@
+//! Looks at a directory that should be exchanged: what is in it, and whether anything stands in the way.
+
+use std::collections::HashSet;
+
+use rustix::io::Errno;
+
+use crate::transaction::error::Cause;
+use crate::transaction::objects::identity::is_layered;
+use crate::transaction::stage::domains::{HOLDER, is_unsupported};
+use patchadm_rootfs::{Dir, DirectoryUser, FileType, ObjectStatus, Root, RootError, users_of};
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::places;
+
+/// The directory in a staged root that tells one.
+const STAGED_ROOT: &[u8] = b".patchadm-stage";
+
+/// A directory that can be exchanged as far as looking at it tells, and everything in it.
+#[derive(Debug)]
+pub(crate) struct TreeSurvey {
+    /// The directory itself.
+    pub(crate) path: ObjectPath,
+    pub(crate) top: ObjectStatus,
+    /// What is below it: what is in a directory comes behind the directory.
+    pub(crate) objects: Vec<SurveyedObject>,
+}
+
+/// An object below the directory.
+#[derive(Debug)]
+pub(crate) struct SurveyedObject {
+    /// The path relative to the directory.
+    pub(crate) path: Vec<u8>,
+    pub(crate) seen: ObjectStatus,
+}
+
+/// Looks at a directory. [`Cause::NoExchange`] says why it cannot be exchanged.
+pub(crate) fn survey(root: &Root, path: &ObjectPath) -> Result<TreeSurvey, Cause> {
+    let no = |reason: String| Err(Cause::no_exchange(root, path, reason));
+    let Some(parent) = path.parent() else { return no("it is the root directory".to_owned()) };
+    let above = root.dir(&parent)?.itself()?;
+    let dir = root.dir(path).map_err(|error| refused(root, path, error))?;
+    let top = dir.itself()?;
+    if (top.mount, top.file_system) != (above.mount, above.file_system) {
+        return no("it is a mount point or a subvolume".to_owned());
+    }
+    if is_layered(&dir)? {
+        return no("it is on overlayfs".to_owned());
+    }
+    if let Some(reason) = is_unsupported(&dir)? {
+        return no(format!("it {reason}"));
+    }
+    if let Some(held) = held_record(root, path)? {
+        return no(format!("it holds {}", root.show(&held)));
+    }
+    if let Some(reason) = dir.mount_in_the_way().map_err(|error| refused(root, path, error))? {
+        return no(reason);
+    }
+    let mut survey = TreeSurvey { path: path.clone(), top, objects: Vec::new() };
+    survey.must_be_movable(&dir, b"", &survey.top)?;
+    drop(dir);
+    let mut rest = vec![Vec::new()];
+    while let Some(relative) = rest.pop() {
+        rest.extend(survey.look_through(root, &relative)?);
+    }
+    survey.objects.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    Ok(survey)
+}
+
+impl TreeSurvey {
+    /// Looks at everything in a directory; returns the paths of the directories in it.
+    fn look_through(&mut self, root: &Root, relative: &[u8]) -> Result<Vec<Vec<u8>>, Cause> {
+        let dir = below(&self.path, relative).map(|path| root.dir(&path))?;
+        let dir = dir.map_err(|error| refused(root, &self.path, error))?;
+        if dir.hands_down_project() {
+            return Err(self.no(&dir, b"", "hands a project id down"));
+        }
+        let mut directories = Vec::new();
+        for name in dir.names().map_err(|error| refused(root, &self.path, error))? {
+            let Some(seen) = dir.look(&name)? else { continue };
+            self.must_be_movable(&dir, &name, &seen)?;
+            let path = if relative.is_empty() { name } else { [relative, b"/", &name].concat() };
+            if seen.file_type == FileType::Directory {
+                directories.push(path.clone());
+            }
+            self.objects.push(SurveyedObject { path, seen });
+        }
+        Ok(directories)
+    }
+
+    /// Checks that nothing about an object forbids a second name of it, or another directory in its place.
+    fn must_be_movable(&self, dir: &Dir, name: &[u8], seen: &ObjectStatus) -> Result<(), Cause> {
+        if let Some(reason) = seen.obstacle {
+            return Err(self.no(dir, name, reason));
+        }
+        if seen.file_type != FileType::Directory {
+            return Ok(());
+        }
+        let reason = if (seen.mount, seen.file_system) != (self.top.mount, self.top.file_system) {
+            "is a mount point or a subvolume"
+        } else if seen.encrypted {
+            "is encrypted"
+        } else if name == STAGED_ROOT || name.starts_with(HOLDER) {
+            "belongs to a stage"
+        } else {
+            return Ok(());
+        };
+        Err(self.no(dir, name, reason))
+    }
+
+    fn no(&self, dir: &Dir, name: &[u8], reason: &str) -> Cause {
+        let object = dir.root().show(&dir.at(name));
+        Cause::no_exchange(dir.root(), &self.path, format!("{object} {reason}"))
+    }
+
+    /// Returns the processes that stay in the directory when it is exchanged.
+    pub(crate) fn holders(&self) -> Vec<DirectoryUser> {
+        let inodes: HashSet<u64> = self.objects.iter().map(|object| object.seen.inode.number).collect();
+        let is_inside = |file_system: (u32, u32), inode: u64| {
+            file_system == self.top.file_system && (inode == self.top.inode.number || inodes.contains(&inode))
+        };
+        users_of(&is_inside)
+    }
+}
+
+/// Returns the path of what is at a relative path below a directory.
+pub(crate) fn below(directory: &ObjectPath, relative: &[u8]) -> Result<ObjectPath, Cause> {
+    if relative.is_empty() {
+        return Ok(directory.clone());
+    }
+    directory.join(relative).map_err(|error| Cause::Internal(error.to_string()))
+}
+
+/// Returns a place of the package database or of the protocol that is in a directory, or the directory itself.
+fn held_record(root: &Root, path: &ObjectPath) -> Result<Option<ObjectPath>, Cause> {
+    let places = [
+        places::records(),
+        places::install(),
+        places::packages(),
+        places::patches(),
+        places::own_directory(),
+        places::stages(),
+    ];
+    for place in places {
+        let physical = root.resolver().locate_dir(&place)?;
+        if physical == *path || physical.is_below(path) {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the cause for a call that failed: the reason not to exchange the directory, unless the object is gone, or the
+/// call fails for whatever is done there.
+pub(crate) fn refused(root: &Root, path: &ObjectPath, error: RootError) -> Cause {
+    use Errno as E;
+    match error.errno() {
+        Some(E::NOENT | E::NOTDIR) => Cause::Changed(root.show(path)),
+        Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM) | None => error.into(),
+        Some(_) => Cause::no_exchange(root, path, error.to_string()),
+    }
+}

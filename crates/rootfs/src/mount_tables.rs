@@ -1,0 +1,188 @@
+//! Finds mounts on, below or from a directory, in every mount namespace that can be seen.
+//!
+//! The kernel lets a directory be renamed although something is mounted on it or below it in another mount namespace, or
+//! although it is mounted elsewhere itself: the mount goes along with it, and whoever looks at the old path there sees
+//! something else. So the mount tables of all processes are read, one for each namespace and root directory. Tables that the
+//! caller may not read are passed over.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::{Dir, Result, RootError, mounts};
+use patchadm_svr4::package::unescape;
+
+/// A line of a mount table.
+struct Mount {
+    id: u64,
+    parent: u64,
+    /// Major and minor number of the file system, as the table writes them.
+    device: Vec<u8>,
+    /// The directory of the file system that is mounted.
+    root: Vec<u8>,
+    /// Where it is mounted.
+    point: Vec<u8>,
+}
+
+/// Where a directory is on its file system.
+struct Place {
+    device: Vec<u8>,
+    path: Vec<u8>,
+}
+
+impl Dir {
+    /// Returns a sentence on a mount that is on or below this directory, or that shows part of it elsewhere; `None` if there
+    /// is none in any mount namespace that can be seen.
+    pub fn mount_in_the_way(&self) -> Result<Option<String>> {
+        let failed = |error: &std::io::Error| {
+            let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+            RootError::Call { action: "read", path: mounts::TABLE.to_owned(), errno }
+        };
+        let own = mounts::table().map_err(|error| failed(&error))?;
+        let path = self.host_path().map_err(|error| failed(&error))?;
+        let own = parse(&own);
+        let Some(place) = place_of(&own, self.itself()?.mount, &path) else { return Ok(None) };
+        if let Some(found) = found_in(&own, &place) {
+            return Ok(Some(found));
+        }
+        let tables = other_tables();
+        let others = tables.iter().filter_map(|(process, table)| {
+            let found = found_in(&parse(table), &place)?;
+            Some(format!("{found}, in the mount namespace of process {process}"))
+        });
+        Ok(others.into_iter().next())
+    }
+
+    /// Returns the path of this directory as this process sees it.
+    fn host_path(&self) -> std::io::Result<Vec<u8>> {
+        let magic = self.magic_path(b"");
+        let fd = magic.strip_suffix(b"/.").unwrap_or(&magic);
+        let path = fs::read_link(Path::new(std::ffi::OsStr::from_bytes(fd)))?;
+        Ok(path.as_os_str().as_bytes().to_vec())
+    }
+}
+
+/// Reads the lines of a mount table; what is none is left out.
+fn parse(table: &[u8]) -> Vec<Mount> {
+    let line = |line: &[u8]| {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
+        Some(Mount {
+            id: number(fields.next()?)?,
+            parent: number(fields.next()?)?,
+            device: fields.next()?.to_vec(),
+            root: unescape(fields.next()?),
+            point: unescape(fields.next()?),
+        })
+    };
+    table.split(|&byte| byte == b'\n').filter_map(line).collect()
+}
+
+/// Returns where the directory with this path is on the file system of its mount.
+fn place_of(table: &[Mount], mount: u64, path: &[u8]) -> Option<Place> {
+    let mount = table.iter().find(|line| line.id == mount)?;
+    let below = below(path, &mount.point)?;
+    Some(Place { device: mount.device.clone(), path: joined(&mount.root, below) })
+}
+
+/// Returns a sentence on a mount of a table that is on or below a place, or shows part of it elsewhere.
+fn found_in(table: &[Mount], place: &Place) -> Option<String> {
+    let is_in = |device: &[u8], path: &[u8]| device == place.device && below(path, &place.path).is_some();
+    table.iter().find_map(|mount| {
+        let point = String::from_utf8_lossy(&mount.point);
+        if is_in(&mount.device, &mount.root) {
+            return Some(format!("it is mounted on {point} as well, or part of it"));
+        }
+        let parent = table.iter().find(|other| other.id == mount.parent && mount.parent != mount.id)?;
+        let on = joined(&parent.root, below(&mount.point, &parent.point)?);
+        is_in(&parent.device, &on).then(|| format!("something is mounted on {point}"))
+    })
+}
+
+/// Returns what a path has below a directory, without a slash at its beginning; `None` if it is not there.
+fn below<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
+    let rest = path.strip_prefix(directory.strip_suffix(b"/").unwrap_or(directory))?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
+}
+
+fn joined(directory: &[u8], below: &[u8]) -> Vec<u8> {
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+    if below.is_empty() {
+        return if directory.is_empty() { b"/".to_vec() } else { directory.to_vec() };
+    }
+    [directory, b"/", below].concat()
+}
+
+/// Returns the tables of other processes, each with the number of one process that has it.
+fn other_tables() -> Vec<(u32, Vec<u8>)> {
+    let view = |process: &Path| -> Option<(PathBuf, PathBuf)> {
+        Some((fs::read_link(process.join("ns/mnt")).ok()?, fs::read_link(process.join("root")).ok()?))
+    };
+    let mut seen: BTreeSet<(PathBuf, PathBuf)> = view(Path::new("/proc/self")).into_iter().collect();
+    let mut tables = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if view(&entry.path()).is_some_and(|view| seen.insert(view))
+            && let Ok(table) = fs::read(entry.path().join("mountinfo"))
+        {
+            tables.push((process, table));
+        }
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &[u8] = b"21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+        22 21 8:2 /@/srv /srv rw - ext4 /dev/sda2 rw\n\
+        23 21 0:5 / /proc rw - proc proc rw\n\
+        24 22 0:40 / /srv/www/cache rw - tmpfs tmpfs rw\n";
+
+    /// What is found of a directory in a table, where it is known by the own one.
+    fn found(mount: u64, path: &str, table: &[u8]) -> Option<String> {
+        let place = place_of(&parse(OWN), mount, path.as_bytes()).unwrap();
+        found_in(&parse(table), &place)
+    }
+
+    #[test]
+    fn a_mount_on_or_below_a_directory_is_found_and_one_beside_it_is_not() {
+        let is_found = |path: &str| found(22, path, OWN).is_some();
+        assert!(is_found("/srv/www") && is_found("/srv/www/cache"));
+        assert!(!is_found("/srv/www/cached") && !is_found("/srv/web") && !is_found("/srv/www/cache/deeper"));
+        assert_eq!(found(21, "/opt", OWN), None);
+        assert_eq!(found(21, "/proc", OWN).unwrap(), "something is mounted on /proc");
+    }
+
+    #[test]
+    fn a_mount_from_a_directory_is_found_wherever_it_is() {
+        let inside = b"77 70 8:2 /@/srv/www/htdocs /data/with\\040blank rw - ext4 /dev/sda2 rw\n";
+        assert_eq!(
+            found(22, "/srv/www", inside).unwrap(),
+            "it is mounted on /data/with blank as well, or part of it"
+        );
+        assert_eq!(found(22, "/srv/www/other", inside), None);
+        let elsewhere = b"77 70 8:9 /@/srv/www/htdocs /data rw - ext4 /dev/sdb rw\n";
+        assert_eq!(found(22, "/srv/www", elsewhere), None, "another file system");
+    }
+
+    #[test]
+    fn a_mount_in_another_namespace_is_told_by_what_it_is_mounted_on_there() {
+        let inside =
+            b"90 90 8:2 /@ / rw - ext4 /dev/sda2 rw\n91 90 0:44 / /srv/www/tmp rw - tmpfs tmpfs rw\n";
+        assert_eq!(found(22, "/srv/www", inside).unwrap(), "something is mounted on /srv/www/tmp");
+        assert_eq!(found(22, "/srv/ftp", inside), None);
+    }
+
+    #[test]
+    fn a_directory_without_mounts_has_none_in_the_way() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(Dir::of_host(place.path()).unwrap().mount_in_the_way().unwrap(), None);
+        let proc = Dir::of_host(Path::new("/proc")).unwrap();
+        assert!(proc.mount_in_the_way().unwrap().is_some());
+    }
+}
