@@ -208,9 +208,9 @@ fn what_somebody_does_to_the_old_directory_before_the_commit_rolls_the_run_back(
         meddle(&fresh.path("opt/web"));
         let without_times = |world: &World| {
             let mut picture = world.picture();
-            picture.values_mut().for_each(|shown| {
+            for shown in picture.values_mut() {
                 *shown = shown.rsplit_once(' ').map(|(shown, _)| shown.to_owned()).unwrap_or_default();
-            });
+            }
             picture
         };
         assert_eq!(without_times(&world), without_times(&fresh), "{what}");
