@@ -366,3 +366,16 @@ fn an_old_directory_that_is_lost_and_a_damaged_list_stop_recovery() {
     try_recover(&world).unwrap();
     assert_eq!(world.picture(), World::new().picture());
 }
+
+#[test]
+fn a_replaced_program_loses_its_set_id_bits_and_one_that_stays_keeps_them() {
+    let world = World::new();
+    fs::set_permissions(world.path("opt/web/kept/one"), fs::Permissions::from_mode(0o4755)).unwrap();
+    let held = fs::File::open(world.path("opt/web/bin/httpd")).unwrap();
+    assert_eq!(held.metadata().unwrap().mode() & 0o7777, 0o4755);
+    exchanged(&world);
+    assert_eq!(held.metadata().unwrap().mode() & 0o7777, 0o755);
+    let kept =
+        ["one", "two"].map(|name| fs::metadata(world.path(&format!("opt/web/kept/{name}"))).unwrap().mode());
+    assert_eq!(kept.map(|mode| mode & 0o7777), [0o4755; 2]);
+}
