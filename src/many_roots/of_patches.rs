@@ -23,7 +23,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport, is_verbose: bool) -
     let planned = report.patches.iter().filter(|_| report.error.is_some()).map(patch_line);
     let notes = report.recovered.iter().chain(well().flat_map(|patch| &patch.notes));
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());
-    let exchanged = exchange_lines(root, exchanged, report.would_change.is_some());
+    let exchanged = exchange_lines(exchanged, report.would_change.is_some());
     let in_use: String = well().map(|patch| in_use_lines(&patch.in_use)).collect();
     let paths: String =
         report.patches.iter().filter(|_| is_verbose).map(|patch| done_lines(root, patch)).collect();

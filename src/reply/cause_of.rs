@@ -334,13 +334,13 @@ fn of_transaction(error: &TransactionError) -> ExitCause {
         Cause::Queue { .. } | Cause::Contents { .. } | Cause::Identity(_) => ExitCause::DamagedRecord,
         Cause::Ledger(fault) => fault.downcast_ref().map_or(ExitCause::DamagedRecord, of_ledger),
         Cause::Journal { .. } | Cause::Doubt { .. } => ExitCause::InDoubt,
-        Cause::Unfinished { .. } => ExitCause::Unfinished,
         Cause::KeepingPlace { .. } => ExitCause::Usage,
         Cause::Script(_) => ExitCause::Script,
         Cause::NotBegun { .. } => of_errno(error.cause.errno()),
         Cause::Interrupted(_) => ExitCause::Signal,
         Cause::Internal(_) => ExitCause::Internal,
-        Cause::DomainMissing { .. }
+        Cause::Unfinished { .. }
+        | Cause::DomainMissing { .. }
         | Cause::NotOurs { .. }
         | Cause::LaterStage { .. }
         | Cause::TreeLost(_) => ExitCause::Unfinished,

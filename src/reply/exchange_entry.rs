@@ -10,6 +10,9 @@ use patchadm_rootfs::{DirectoryUser, Root};
 pub(crate) struct ExchangeEntry {
     /// The directory, from `/` of the root on.
     path: String,
+    /// The same as a person would type it.
+    #[serde(skip)]
+    shown: String,
     way: &'static str,
     /// The reason why its objects are renamed one by one.
     reason: Option<String>,
@@ -24,14 +27,16 @@ pub(crate) struct HolderEntry {
     path: String,
 }
 
-impl From<&ExchangeReport> for ExchangeEntry {
-    fn from(report: &ExchangeReport) -> Self {
+impl ExchangeEntry {
+    /// Makes the entry of a directory of a root.
+    pub(crate) fn of(root: &Root, report: &ExchangeReport) -> Self {
         let way = match report.way {
             ExchangeWay::Renames => "renames",
             ExchangeWay::Exchange => "exchange",
             ExchangeWay::Nothing => "nothing",
         };
-        Self { path: report.path.to_string(), way, reason: report.reason.clone() }
+        let (path, shown) = (report.path.to_string(), root.show(&report.path));
+        Self { path, shown, way, reason: report.reason.clone() }
     }
 }
 
@@ -43,18 +48,12 @@ impl From<&DirectoryUser> for HolderEntry {
 
 /// The lines of the directories and of the processes that stay in them, for a person.
 pub(crate) fn exchange_lines(
-    root: &Root,
     (entries, holders): (&[ExchangeEntry], &[HolderEntry]),
     is_plan: bool,
 ) -> Vec<String> {
     let [becomes, are] = if is_plan { ["would become", "would be"] } else { ["became", "were"] };
-    let of_root = |path: &str| match root.is_system() {
-        true => path.to_owned(),
-        false => format!("{}{path}", root.prefix().display().to_string().trim_end_matches('/')),
-    };
     let mut lines: Vec<String> = Vec::new();
-    for ExchangeEntry { path, way, reason } in entries {
-        let path = of_root(path);
+    for ExchangeEntry { shown: path, way, reason, .. } in entries {
         lines.push(match (*way, reason) {
             ("exchange", _) => format!("{path}: all changes {becomes} visible at once"),
             (_, Some(reason)) => format!("{path}: objects {are} renamed one by one: {reason}"),

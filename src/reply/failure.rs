@@ -67,7 +67,11 @@ fn number(command: Command, failure: &Failure) -> u8 {
         }
         Failure::Archive(_) => by(26, 4, 1),
         Failure::Plan(fault) if fault.is_difference() => 10,
-        Failure::Plan(_) | Failure::Policy(_) | Failure::OwnedByRoot(_) | Failure::NoDepot => 1,
+        Failure::Plan(_)
+        | Failure::Policy(_)
+        | Failure::OwnedByRoot(_)
+        | Failure::NoDepot
+        | Failure::ExchangeDirectory { .. } => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
         Failure::Keys(_) | Failure::StaleIndex(_) => by(SIGNATURE, 5, 1),
@@ -81,7 +85,6 @@ fn number(command: Command, failure: &Failure) -> u8 {
         },
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
-        Failure::ExchangeDirectory { .. } => 1,
         Failure::BadFile(_) => by(1, 1, 99),
         Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),
         Failure::Scripts(ScriptError::Locked { .. }) => LOCKED,

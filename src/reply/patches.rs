@@ -75,7 +75,7 @@ impl PatchesReport {
                 recovered = recovery_sentence(&report.recovered);
                 recovery_notes = report.recovered.notes().to_vec();
                 run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
-                paths = report.exchanges.iter().map(ExchangeEntry::from).collect();
+                paths = report.exchanges.iter().map(|exchange| ExchangeEntry::of(root, exchange)).collect();
                 let all_holders = report.exchanges.iter().flat_map(|exchange| &exchange.holders);
                 holders = all_holders.map(HolderEntry::from).collect();
                 let entry = |one| PatchEntry::of(root, command, one, face.code());

@@ -33,7 +33,7 @@ pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Out
         }
     }
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());
-    for line in exchange_lines(root, exchanged, report.would_change.is_some()) {
+    for line in exchange_lines(exchanged, report.would_change.is_some()) {
         output.line(format!("note: {line}"))?;
     }
     match &report.failure {

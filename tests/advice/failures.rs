@@ -24,6 +24,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Failure::NoDatabase", no_database),
     ("Failure::DuringRun", during_run),
     ("Failure::BackoutDirectory", backout_directory),
+    ("Failure::ExchangeDirectory", exchange_directory),
     ("ArchiveError::Missing", archive_missing),
     ("ArchiveError::Lost", archive_lost),
     ("ArchiveError::Earlier", archive_of_an_earlier_form),
@@ -250,6 +251,13 @@ fn backout_directory() {
     stage.run(&line).ok();
     let said = stage.run(&line.replace("add --undo-dir", "patchadd -B").replace("/undo", "/none")).fails(37);
     assert!(said.contains("with -B DIR."), "{said}");
+}
+
+fn exchange_directory() {
+    let stage = stage();
+    let said = stage.run("add --exchange /nowhere -R @ROOT@ delivered/100-01").fails(1);
+    assert!(last_line(&said).contains("directories of the root, from / on, none inside another"), "{said}");
+    stage.run("add --exchange /opt/ACMEweb -R @ROOT@ delivered/100-01").ok();
 }
 
 fn archive_missing() {

@@ -224,6 +224,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Adopt { .. } => refusal::Command::Adopt,
         Command::Forget(_) => refusal::Command::Forget,
         Command::Commit(_) => refusal::Command::Commit,
+        Command::Exchange(_, inner) => program(inner),
     }
 }
 
@@ -241,11 +242,14 @@ pub(crate) fn attempt(trial: &Trial, command: &Command, door: Door) -> Ended {
 
 /// The code with which a command ends when a change fails.
 pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> u8 {
+    if let Command::Exchange(_, inner) = command {
+        return expected_code(inner, moment, errno);
+    }
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. } | Command::Adopt { .. } | Command::Forget(_) => patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo | Command::Commit(_) => patchrm,
-        Command::Add { .. } | Command::Remove(_) | Command::Repair(_) => 1,
+        Command::Add { .. } | Command::Remove(_) | Command::Repair(_) | Command::Exchange(..) => 1,
     };
     match moment {
         _ if errno == Errno::INTR => 0,

@@ -15,7 +15,7 @@ use patchadm_rootfs::{ChangeCall, Door};
 use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::disk::{Deaf, Disk, Journaled, Window};
 use crate::reliability::killed::Dice;
-use crate::reliability::stories::{ELSEWHERE, STORIES, Story, Trial};
+use crate::reliability::stories::{ELSEWHERE, EXCHANGED, STORIES, Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
 
 /// Up to so many changes every set is tried.
@@ -169,7 +169,9 @@ fn survives(plot: &Plot<'_>, most: usize) -> u64 {
 #[test]
 fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    for story in STORIES.iter().chain(&ELSEWHERE).step_by(sample_or_whole(3, 1)).map(|told| told()) {
+    for story in
+        STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).step_by(sample_or_whole(3, 1)).map(|told| told())
+    {
         let legal = Legal::of(&story);
         let plot = Plot { story: &story, legal: &legal, killed: None, deaf: None };
         tried += survives(&plot, sample_or_whole(24, usize::MAX));

@@ -67,6 +67,15 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
             words(&["adopt", "-R"], &more)
         }
         Command::Commit(ids) => words(&["commit", "-R"], ids),
+        Command::Exchange(directory, inner) => {
+            let mut all = arguments(trial, inner);
+            // The classic commands do not have the option; the verbs do the same.
+            if let Some(first) = all.first_mut() {
+                *first = PathBuf::from(if first.ends_with("patchadd") { "add" } else { "remove" });
+            }
+            all.extend(["--exchange", directory].map(PathBuf::from));
+            all
+        }
         Command::Forget(package) => {
             let more = ["--forget", "--pkg", package].map(str::to_owned);
             words(&["adopt", "-R"], &more)

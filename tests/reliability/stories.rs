@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::DateTime;
-use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_changeset::transaction::{ExchangeRequest, Receipt, Recovered};
 use patchadm_core::operation::adopt::{AdoptRequest, AdoptSource, adopt_software, forget_software};
 use patchadm_core::operation::check::{CheckError, CheckRequest, CheckScope, check_and_fix};
 use patchadm_core::operation::failure::Failure;
@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Forget(&'static str),
     /// `patchadm commit`.
     Commit(Vec<String>),
+    /// A command with `--exchange` of this directory.
+    Exchange(&'static str, Box<Self>),
 }
 
 /// A root and what happens to it.
@@ -153,6 +155,20 @@ fn two_patches() -> Story {
     let (stage, [first, second]) = patched_with(&[]);
     let acts = vec![apply(&[&first]), apply(&[&second])];
     Story { name: "apply two", stage, acts, whole: apply(&[&first, &second]) }
+}
+
+/// A patch whose changes become visible at once.
+fn exchanged() -> Story {
+    let (stage, [first, _]) = patched_with(&[]);
+    let act = Command::Exchange("/opt/ACMEweb", Box::new(apply(&[&first])));
+    Story::of("apply by exchange", stage, act)
+}
+
+/// The same on the way back.
+fn exchanged_back() -> Story {
+    let (stage, _) = patched_with(&[&patch()]);
+    let act = Command::BackOut(vec!["100-01".to_owned()]);
+    Story::of("back out by exchange", stage, Command::Exchange("/opt/ACMEweb", Box::new(act)))
 }
 
 /// Three patches that are one run: never one of them without the others.
@@ -360,6 +376,9 @@ pub(crate) const MENDED: [Told; 2] = [records_made_anew, record_installed_again]
 /// The stories with undo archives outside the root.
 pub(crate) const ELSEWHERE: [Told; 1] = [middle_backout_elsewhere];
 
+/// The stories in which a whole directory is exchanged.
+pub(crate) const EXCHANGED: [Told; 2] = [exchanged, exchanged_back];
+
 /// The directory beside a root that has its undo archives outside.
 pub(crate) const OUTSIDE: &str = "undo";
 
@@ -469,6 +488,11 @@ impl Trial {
 /// The notes of the recovery and of all runs, or the first failure; a repair tells of no recovery.
 fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<String>, Failure> {
     let (recovered, results): (Recovered, Vec<Result<Option<Receipt>, Failure>>) = match command {
+        Command::Exchange(directory, inner) => {
+            let directory = ObjectPath::new(directory.as_bytes()).unwrap();
+            let request = ExchangeRequest { directory, or_stop: true };
+            return perform(root, inner, &caller.exchanging(&[request]));
+        }
         Command::Apply { patches, again } => {
             let request = ApplyRequest {
                 patches: patches.clone(),

@@ -196,6 +196,7 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record<'_>) ->
     its.must("journal.op.stage", "stage", is_staged_name(&op.stage))?;
     its.must("journal.op.db", "db", op.stage.starts_with("db/") == op.db)?;
     let is_archive = |undo: &(usize, String)| undo.0 < journal.archives.len();
+    tree(op, its)?;
     its.must("journal.op.undo", "undo", op.undo.as_deref().is_none_or(is_archive))?;
     its.must("journal.op.parent", "parent", op.parent.as_ref().is_none_or(is_inode))?;
     its.must("journal.op.touched", "touched", op.touched.as_deref().is_none_or(is_time))?;
@@ -204,6 +205,23 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record<'_>) ->
     }
     its.must("journal.op.attr", "new", op.kind != OpKind::Attr || is_one_object(op))?;
     its.must("journal.op.xattrs", "xattrs", sets_only_settable(op))
+}
+
+/// Checks what an exchange of directories has, and nothing else. No lie needs this: what an exchange without it would do, an
+/// op that replaces a directory does as well, and what goes is held against the list.
+fn tree(op: &Op, its: &Record<'_>) -> Result<(), JournalError> {
+    let is_directory =
+        |identity: &Option<Box<Identity>>| identity.as_ref().is_some_and(|it| it.file_type == 'd');
+    let is_whole = match op.kind {
+        OpKind::Tree => {
+            let number = op.stage.strip_prefix("o/tree.").unwrap_or_default();
+            let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            let is_sealed = op.list.as_ref().is_some_and(|list| list.digest().is_some());
+            is_number && is_sealed && is_directory(&op.old) && is_directory(&op.new) && op.undo.is_none()
+        }
+        _ => op.list.is_none(),
+    };
+    if is_whole { Ok(()) } else { Err(JournalError::Field { field: "list", of: its.words() }) }
 }
 
 /// Whether a path may be changed by an op. Of our own files only records are, and never those of the protocol itself;

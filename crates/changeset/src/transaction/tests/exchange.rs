@@ -208,9 +208,9 @@ fn what_somebody_does_to_the_old_directory_before_the_commit_rolls_the_run_back(
         meddle(&fresh.path("opt/web"));
         let without_times = |world: &World| {
             let mut picture = world.picture();
-            picture.values_mut().for_each(|shown| {
+            for shown in picture.values_mut() {
                 *shown = shown.rsplit_once(' ').map(|(shown, _)| shown.to_owned()).unwrap_or_default();
-            });
+            }
             picture
         };
         assert_eq!(without_times(&world), without_times(&fresh), "{what}");
@@ -256,4 +256,126 @@ fn what_somebody_puts_into_a_directory_that_goes_is_found_in_the_one_that_stays(
     assert_eq!(kept, "theirs: renamed over a file that stays");
     assert!(receipt.notes.iter().any(|note| note.contains("two.edited-")), "{:?}", receipt.notes);
     assert_eq!(fs::read_dir(world.path("var/sadm/patchadm/stage")).unwrap().count(), 0);
+}
+
+/// A world with a run that died right behind the exchange of `/opt/web`, and the directory in the stage.
+fn died_behind_exchange() -> (World, std::path::PathBuf) {
+    let world = World::new();
+    world.exchange(&["/opt/web"], true);
+    let is_dead = std::sync::atomic::AtomicBool::new(false);
+    let exchanged = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = exchanged.clone();
+    let door = Door::watched(move |_| {
+        if seen.load(std::sync::atomic::Ordering::Relaxed) {
+            is_dead.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        if is_dead.load(std::sync::atomic::Ordering::Relaxed) { Err(Errno::IO) } else { Ok(()) }
+    });
+    let door = door.witnessed(move |step, made| {
+        if step.call == ChangeCall::Exchange && step.path.to_string().ends_with("/o/tree.0") && made.is_ok() {
+            exchanged.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    world.run_plan(&world.plan(), door, &|| None).unwrap_err();
+    assert!(world.journal().head.is_open());
+    let staged = world.path("var/sadm/patchadm/stage/1-00000000000000aa/o/tree.0");
+    (world, staged)
+}
+
+/// What is there, but for what somebody else has put beside `/opt/web`.
+fn without_kept(world: &World) -> std::collections::BTreeMap<String, String> {
+    let mut picture = world.picture();
+    picture.retain(|path, _| !path.contains(".edited-"));
+    picture
+}
+
+fn try_recover(world: &World) -> Result<crate::transaction::Recovered, Cause> {
+    let root = world.root(Door::default());
+    let lock = patchadm_rootfs::Lock::take(&root, "recover", super::world::in_a_moment).unwrap();
+    crate::transaction::recover(&root, &lock).map_err(|error| error.cause)
+}
+
+#[test]
+fn a_run_that_died_behind_the_exchange_goes_back_whatever_became_of_the_directory() {
+    let before = World::new().picture();
+    let meddles: [(&str, Meddle); 4] = [
+        ("as it was left", |_| {}),
+        ("the new directory is gone", |web| fs::rename(web, web.with_file_name("taken")).unwrap()),
+        ("another directory has its place", |web| {
+            fs::rename(web, web.with_file_name("taken")).unwrap();
+            fs::create_dir(web).unwrap();
+            fs::write(web.join("theirs"), "theirs").unwrap();
+        }),
+        ("somebody works in the new directory", |web| {
+            fs::write(web.join("kept/theirs"), "theirs").unwrap();
+            fs::write(web.join("new/theirs"), "theirs").unwrap();
+        }),
+    ];
+    for (what, meddle) in meddles {
+        let (world, _) = died_behind_exchange();
+        meddle(&world.path("opt/web"));
+        try_recover(&world).unwrap();
+        let mut after = without_kept(&world);
+        let _ = fs::remove_dir_all(world.path("opt/taken"));
+        after.retain(|path, _| !path.starts_with("opt/taken"));
+        let theirs: Vec<String> = after
+            .keys()
+            .filter(|path| path.ends_with("theirs") || path.ends_with("web/new"))
+            .cloned()
+            .collect();
+        after.retain(|path, _| !theirs.contains(path));
+        assert_eq!(after, before, "{what}");
+        match what {
+            "another directory has its place" => {
+                let kept = world.path("opt/web.edited-1-00000000000000aa/theirs");
+                assert_eq!(fs::read_to_string(kept).unwrap(), "theirs");
+            }
+            "somebody works in the new directory" => {
+                assert_eq!(theirs, ["opt/web/kept/theirs", "opt/web/new", "opt/web/new/theirs"]);
+            }
+            _ => assert_eq!(theirs, Vec::<String>::new(), "{what}"),
+        }
+        assert_eq!(try_recover(&world).unwrap(), crate::transaction::Recovered::Nothing, "{what}");
+    }
+}
+
+#[test]
+fn an_old_directory_that_is_lost_and_a_damaged_list_stop_recovery() {
+    let (world, staged) = died_behind_exchange();
+    fs::rename(&staged, world.path("opt/lost")).unwrap();
+    let picture = world.picture();
+    let error = try_recover(&world).unwrap_err();
+    assert!(matches!(error, Cause::TreeLost(_)), "{error}");
+    assert!(error.to_string().contains("/opt/web: the directory that was there before the run"), "{error}");
+    fs::rename(world.path("opt/lost"), &staged).unwrap();
+    assert_ne!(world.picture(), picture);
+    try_recover(&world).unwrap();
+    assert_eq!(world.picture(), World::new().picture());
+
+    let (world, staged) = died_behind_exchange();
+    let list = staged.parent().unwrap().with_file_name("tree.0");
+    let text = fs::read_to_string(&list).unwrap();
+    let picture = world.picture();
+    for damage in [text.replacen("kept/one", "../../../etc", 1), text[..text.len() / 2].to_owned()] {
+        fs::write(&list, damage).unwrap();
+        let error = try_recover(&world).unwrap_err();
+        assert!(error.to_string().contains("the field list of the change of /opt/web"), "{error}");
+        assert_eq!(world.picture(), picture, "nothing is touched");
+    }
+    fs::write(&list, text).unwrap();
+    try_recover(&world).unwrap();
+    assert_eq!(world.picture(), World::new().picture());
+}
+
+#[test]
+fn a_replaced_program_loses_its_set_id_bits_and_one_that_stays_keeps_them() {
+    let world = World::new();
+    fs::set_permissions(world.path("opt/web/kept/one"), fs::Permissions::from_mode(0o4755)).unwrap();
+    let held = fs::File::open(world.path("opt/web/bin/httpd")).unwrap();
+    assert_eq!(held.metadata().unwrap().mode() & 0o7777, 0o4755);
+    exchanged(&world);
+    assert_eq!(held.metadata().unwrap().mode() & 0o7777, 0o755);
+    let kept =
+        ["one", "two"].map(|name| fs::metadata(world.path(&format!("opt/web/kept/{name}"))).unwrap().mode());
+    assert_eq!(kept.map(|mode| mode & 0o7777), [0o4755; 2]);
 }

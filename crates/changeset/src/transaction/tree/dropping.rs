@@ -38,13 +38,18 @@ pub(crate) fn drop_trees(root: &Root, journal: &Journal, outcome: RunOutcome) ->
         let prefix = taken_prefix(op);
         let is_left = objects.look(op.list_name().as_bytes())?.is_some()
             || !objects.names_that_are(|name| name.starts_with(prefix.as_bytes()))?.is_empty();
-        if !is_left {
+        if !is_left || !list_file::is_there(&stage, op)? {
             continue;
         }
         let run = &journal.head.header.run;
         let since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
         let list = list_file::read(&stage, op)?;
-        notes.append(&mut GoingTree::open(root, (run, outcome), op, list, objects, since)?.drop_all()?);
+        let mut kept = GoingTree::open(root, (run, outcome), op, list, objects, since)?.drop_all()?;
+        if !kept.is_empty() {
+            // Before the list goes: else a power cut could bring back here what is somebody else's.
+            stage.sync_file_system()?;
+        }
+        notes.append(&mut kept);
     }
     Ok(notes)
 }

@@ -34,11 +34,20 @@ pub(crate) fn read(stage: &Dir, op: &Op) -> Result<TreeList, Cause> {
     TreeList::parse(&bytes).ok_or_else(damaged)
 }
 
+/// Tells whether the list of an op is there. It goes behind an outcome only, and when nothing is left in the directory that
+/// somebody else has put there; a power cut may then bring back names in that directory, but not the list.
+pub(crate) fn is_there(stage: &Dir, op: &Op) -> Result<bool, Cause> {
+    Ok(stage.look(op.list_name().as_bytes())?.is_some())
+}
+
 /// Checks the lists of all directories of a journal that are still in their stages.
 pub(crate) fn check(root: &Root, journal: &Journal) -> Result<(), Cause> {
     for op in journal.ops.iter().filter(|op| op.kind == OpKind::Tree) {
         let Some(domain) = journal.domains.get(op.domain) else { continue };
         let Some(stage) = root.dir_if_there(&domain.stage)? else { continue };
+        if journal.head.outcome.is_some() && !is_there(&stage, op)? {
+            continue;
+        }
         if stage.look(b"o")?.is_some() && stage.dir(b"o")?.look(op.list_name().as_bytes())?.is_some() {
             read(&stage, op)?;
         }

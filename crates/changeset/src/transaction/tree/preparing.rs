@@ -134,7 +134,7 @@ impl<'t> PreparedTree<'t> {
                 }
                 _ => {
                     self.note_old(object, true);
-                    self.to_be_linked(object);
+                    self.note_link(object);
                 }
             }
         }
@@ -149,7 +149,7 @@ impl<'t> PreparedTree<'t> {
         self.paths.insert(object.path.clone(), ListedPath { path: object.path.clone(), old, new });
     }
 
-    fn to_be_linked(&mut self, object: &'t SurveyedObject) {
+    fn note_link(&mut self, object: &'t SurveyedObject) {
         let (directory, _) = split(&object.path);
         match self.links.last_mut() {
             Some((last, names)) if last == directory && names.len() < NAMES_AT_ONCE => names.push(object),

@@ -291,6 +291,39 @@ fn must_be_found(lies: &[(&str, Lie)]) {
 }
 
 #[test]
+fn an_exchange_has_a_sealed_list_and_two_directories() {
+    let exchange = || {
+        let list = Some("0".repeat(64).into());
+        let directories = Some(directory("user.x"));
+        Op {
+            list,
+            old: directories.clone(),
+            new: directories,
+            domain: 1,
+            ..change(OpKind::Tree, "/opt/web/tree", "o/tree.0")
+        }
+    };
+    let with = |op: Op| {
+        let mut journal = truth();
+        journal.ops.push(op);
+        checked(&journal)
+    };
+    with(exchange()).unwrap();
+    let file = Some(object());
+    for lie in [
+        Op { list: None, ..exchange() },
+        Op { list: Some("x".to_owned().into()), ..exchange() },
+        Op { old: file.clone(), ..exchange() },
+        Op { new: None, ..exchange() },
+        Op { stage: "o/7".to_owned(), ..exchange() },
+        Op { kind: OpKind::Replace, ..exchange() },
+    ] {
+        let error = with(lie).unwrap_err();
+        assert!(matches!(error, JournalError::Field { field: "list", .. }), "{error}");
+    }
+}
+
+#[test]
 fn objects_beside_our_own_files_may_be_changed_where_that_directory_is_a_link() {
     for (own, object, ours) in [("/", "/opt/a", "/journal"), ("/opt", "/opt/stages/a", "/opt/stage/o/1")] {
         let own = at(own);
