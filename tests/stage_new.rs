@@ -17,6 +17,7 @@ use patchadm_rootfs::{Door, Root};
 use serde_json::Value;
 
 use crate::delivery::Patch;
+use crate::mounts::Mounted;
 use crate::packages::Package;
 use crate::reliability::stories::with_caller;
 use crate::scenario::{Scenario, is_root};
@@ -187,33 +188,42 @@ fn whatever_makes_no_stage_is_one_clear_refusal_and_changes_nothing() {
 
 #[test]
 fn a_stage_below_a_bind_mount_of_a_staged_path_is_inside_it() {
-    if !is_root() {
-        return crate::skipped("stage_new: a bind mount is root's");
-    }
-    let root = root();
-    let place = root.beside("bound");
-    fs::create_dir(&place).unwrap();
-    let mount = |words: &[&Path]| {
-        let mounted = Command::new("mount").arg("--bind").args(words).stderr(Stdio::null()).status();
-        mounted.is_ok_and(|status| status.success())
-    };
-    if !mount(&[&root.at("/usr/pkg/bin"), &place]) {
-        return crate::skipped("stage_new: nothing can be mounted here");
-    }
+    let script = "mkdir $BESIDE/bound $ROOT/usr/pkg/data
+        mount --bind $ROOT/usr/pkg/bin $BESIDE/bound
+        mount --bind $ROOT/opt $ROOT/usr/pkg/data";
+    let Some(root) = Mounted::new("stage_new", root(), script) else { return };
     let said = root.run("stage new bound/web -R @ROOT@ --path usr/pkg");
-    let unmounted = Command::new("umount").arg(&place).status().unwrap();
-    assert!(unmounted.success());
     assert!(said.fails(1).contains("lie one inside the other"));
     // A mount point below a staged path is recorded, and what is mounted there is not entered.
-    fs::create_dir(root.at("/usr/pkg/data")).unwrap();
-    assert!(mount(&[&root.at("/opt"), &root.at("/usr/pkg/data")]));
-    let said = root.run("stage new web -v -R @ROOT@ --path usr/pkg");
-    assert!(Command::new("umount").arg(root.at("/usr/pkg/data")).status().unwrap().success());
-    assert!(said.ok().contains("left out: 1 mount point\n  /usr/pkg/data mount\n"));
-    assert!(!root.beside("web/usr/pkg/data").exists());
-    let base = base(&root, "web");
+    let said = root.run("stage new web -v -R @ROOT@ --path usr/pkg").ok();
+    assert!(said.contains("left out: 1 mount point\n  /usr/pkg/data mount\n"), "{said}");
+    assert!(!root.stage().beside("web/usr/pkg/data").exists());
+    let base = base(root.stage(), "web");
     let point = base.object(&staged_path(b"usr/pkg/data").unwrap()).unwrap();
     assert!(point.object().is_none());
+}
+
+#[test]
+fn files_share_their_blocks_where_the_file_system_can() {
+    for (mkfs, shares) in [("mkfs.btrfs -q", true), ("mkfs.xfs -q", true), ("mkfs.ext4 -q", false)] {
+        let script = format!(
+            "truncate -s 320M $BESIDE/image
+            {mkfs} $BESIDE/image >/dev/null 2>&1
+            mount -o loop $BESIDE/image $ROOT/opt
+            mkdir $ROOT/opt/pkg
+            head -c 500000 /dev/urandom > $ROOT/opt/pkg/a
+            cp $ROOT/opt/pkg/a $ROOT/opt/pkg/b"
+        );
+        let Some(root) = Mounted::new(&format!("stage_new, {mkfs}"), root(), &script) else { continue };
+        let said = root.run("stage new --json @ROOT@/opt/jail -R @ROOT@ --path opt/pkg").ok();
+        let made: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(made["reflinked"], if shares { 2 } else { 0 }, "{mkfs}");
+        let bytes = |path: &str| fs::read(root.at(path)).unwrap();
+        assert_eq!(bytes("/opt/jail/opt/pkg/b"), bytes("/opt/pkg/b"), "{mkfs}");
+        // A write to one is no write to the other.
+        fs::write(root.at("/opt/jail/opt/pkg/a"), "changed").unwrap();
+        assert_eq!(bytes("/opt/pkg/a"), bytes("/opt/pkg/b"), "{mkfs}");
+    }
 }
 
 #[test]
@@ -408,22 +418,13 @@ fn what_becomes_something_else_while_it_is_copied_is_named_or_copied_as_one_of_b
 
 #[test]
 fn a_disk_that_is_full_is_said_and_the_stage_is_gone() {
-    if !is_root() {
-        return crate::skipped("stage_new: a small file system is root's to mount");
-    }
     let root = root();
     root.file("/usr/pkg/large", vec![7; 3 << 20]);
-    let small = root.beside("small");
-    fs::create_dir(&small).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&small).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        return crate::skipped("stage_new: nothing can be mounted here");
-    }
-    let said = root.run("stage new small/web -R @ROOT@ --path usr/pkg");
-    let left = fs::read_dir(&small).unwrap().count();
-    assert!(Command::new("umount").arg(&small).status().unwrap().success());
-    assert!(said.fails(18).contains("small/web/usr/pkg/large: No space left on device"));
-    assert_eq!(left, 0);
+    let script = "mkdir $BESIDE/small; mount -t tmpfs -o size=1m none $BESIDE/small";
+    let Some(root) = Mounted::new("stage_new", root, script) else { return };
+    let said = root.run("stage new small/web -R @ROOT@ --path usr/pkg").fails(18);
+    assert!(said.contains("small/web/usr/pkg/large: No space left on device"), "{said}");
+    root.run("stage new small/web -R @ROOT@ --path usr/pkg --exclude large").ok();
 }
 
 /// Makes a stage of a small root in this process, through a door that fails the changes of which `fails` says so by their
