@@ -162,8 +162,8 @@ fn first_tree(top: &Path, random: &mut Random) {
 
 /// What the live tree has to be.
 enum Expected {
-    /// Both changed these paths: it stops.
-    Stops,
+    /// It stops because of this path.
+    Stops(String),
     /// Each path with its state.
     Becomes(BTreeMap<String, State>),
 }
@@ -203,8 +203,8 @@ impl Sides<'_> {
             };
             outcomes.insert(path, outcome.to_owned());
         }
-        if self.settle(&mut outcomes) {
-            return Expected::Stops;
+        if let Some(path) = self.settle(&mut outcomes) {
+            return Expected::Stops(path);
         }
         let becomes = outcomes.iter().map(|(path, outcome)| {
             let [_, stage, live] = self.of_path(path);
@@ -213,8 +213,8 @@ impl Sides<'_> {
         Expected::Becomes(becomes.collect())
     }
 
-    /// What paths mean for those above and below them; whether one stops everything.
-    fn settle(&self, outcomes: &mut BTreeMap<String, String>) -> bool {
+    /// What paths mean for those above and below them; the path that stops everything, if there is one.
+    fn settle(&self, outcomes: &mut BTreeMap<String, String>) -> Option<String> {
         let is_taken = |outcomes: &BTreeMap<String, String>, path: &str| {
             outcomes.get(path).is_some_and(|outcome| outcome == "take")
         };
@@ -226,7 +226,7 @@ impl Sides<'_> {
             if self.live.state(above).is_none() {
                 outcomes.insert(above.to_owned(), "take".to_owned());
             } else if !self.live.is_directory(above) {
-                return true;
+                return Some(path);
             }
         }
         for path in self.paths().iter().rev().filter(|path| self.live.is_directory(path)) {
@@ -240,10 +240,10 @@ impl Sides<'_> {
                 outcomes.insert(path.clone(), "keep".to_owned());
             }
             if outcome == "take" && !self.stage.is_directory(path) && is_full {
-                return true;
+                return Some(path.clone());
             }
         }
-        false
+        None
     }
 }
 
@@ -265,12 +265,13 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut BTreeMap<String
     let stage: PathBuf = live.beside("web").join("usr/pkg");
     let names = names();
     for _ in 0..12 {
-        change(&stage, random.one(&names), &mut random);
-        change(&live.at("/usr/pkg"), random.one(&names), &mut random);
+        let [one, other] = [&names, &names].map(|names| names[random.below(names.len())].clone());
+        change(&stage, &one, &mut random);
+        change(&live.at("/usr/pkg"), &other, &mut random);
     }
     for _ in 0..4 {
         // The same on both sides.
-        let (name, twin) = (random.one(&names).clone(), random.0);
+        let (name, twin) = (names[random.below(names.len())].clone(), random.0);
         change(&stage, &name, &mut Random(twin));
         change(&live.at("/usr/pkg"), &name, &mut Random(twin));
     }
@@ -282,8 +283,15 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut BTreeMap<String
     let before = Tree::of(&live.at("/usr/pkg"), &[]);
     let run = live.run(&format!("promote web -R @ROOT@ --edited {policy} --max-delete 100%"));
     let becomes = match expected {
-        Expected::Stops => {
-            assert_eq!(run.code, 10, "seed {seed}: {} {}", run.stdout, run.stderr);
+        Expected::Stops(path) => {
+            assert_eq!(
+                run.code,
+                10,
+                "seed {seed}, because of {path}: {:?} {} {}",
+                sides.of_path(&path),
+                run.stdout,
+                run.stderr
+            );
             assert_same(&Tree::of(&live.at("/usr/pkg"), &[]), &before);
             return;
         }

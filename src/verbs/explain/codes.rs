@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::reply::ExitCause;
 use crate::reply::ExitCause::{
-    AlreadyApplied, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt, Internal, Locked,
-    Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Reboot, Restricted, Script, Signal,
-    Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
+    AlreadyApplied, Conflict, DamagedInput, DamagedRecord, Dependency, Download, Edited, InDoubt, Internal,
+    Locked, Missing, NoDatabase, NoRights, NotApplicable, NotFound, Ok, ReadOnly, Reboot, Restricted, Script,
+    Signal, Signature, Space, Superseded, UndoData, Unfinished, UntrustedRoot, Usage,
 };
 
 /// A code: who ends with it, what it means, what to do.
@@ -208,6 +208,18 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
     "patchadm recover", ["recover"] => {
         4 [UndoData DamagedRecord] "Undo data does not fit the records, so it was not bound." "Read what differs; name the ID if it is the right archive."
     }
+    "patchadm promote, stage status", ["promote", "stage"] => {
+        2 [AlreadyApplied] "The id is recorded already." "Leave --id out: the next one is taken."
+        7 [NotFound Unfinished] "The directory is no stage, and no stage has the name; or the stage was never completed."
+            "`patchadm stage list` shows the stages; a tree that is none is promoted with --two-way."
+        10 [Conflict NotApplicable Edited Restricted] "Stage and live tree both changed a path, a guard forbids it, the stage is one of another root, or the root changed meanwhile."
+            "The message names the paths, and the option that decides."
+        27 [NotFound] "A promoted path is missing on one side, or is no directory." "Name paths that are there with --path."
+        29 [Usage] "The id is no patch id, or of another base than the name of the stage." "Leave --id out, or name one like web-07."
+        33 [DamagedInput Edited] "A file of the stage is damaged, or something changed while it was read."
+            "Try again when nobody writes there; a new stage has a base of its own."
+        35 [Superseded] "The id is not later than one that was there." "Leave --id out: the next one is taken."
+    }
     "patchadm stage", ["stage"] => {
         3 [NoRights UntrustedRoot] "You are root, and others may write the records of the root."
             "Run it as its owner; --as-owner and --trust-root say whose a root is."
@@ -404,7 +416,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         41 [Signature] "A digest or a signature is wrong, or the index is older than one that the root has seen." "Do not use it; find out who has changed it."
         64 [Locked] "Another command indexes the directory, or fetches the same object." "Try again later."
     }
-    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "stage", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
+    "every command about a root", ["add", "remove", "undo", "plan", "update", "list", "show", "verify", "analyze", "recover", "owner", "files", "diff", "history", "why", "adopt", "stage", "promote", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgrm", "pkginfo", "pkgparam", "pkgchk", "installf", "removef", "showrev"] => {
         64 [Locked] "Another command is changing the root." "Try again later, or use --wait SECONDS where the command has it."
         65 [Unfinished InDoubt DamagedRecord]
             "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt."

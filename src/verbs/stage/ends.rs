@@ -62,7 +62,9 @@ fn exit_of(error: &StageError) -> Exit {
         }
         StageError::OtherRoot { .. } => Exit::new(REFUSED, ExitCause::NotApplicable),
         StageError::Changing(_) => Exit::new(DAMAGED, ExitCause::Edited),
-        StageError::Damaged { .. } | StageError::Base { .. } => Exit::new(DAMAGED, ExitCause::DamagedInput),
+        StageError::Damaged { .. } | StageError::Base { .. } | StageError::OtherPromotion { .. } => {
+            Exit::new(DAMAGED, ExitCause::DamagedInput)
+        }
         StageError::Busy(_) => Exit::LOCKED,
         StageError::Interrupted(signal) => Exit::by_signal(*signal),
         StageError::File { .. } => Exit::failed(ExitCause::NotFound),

@@ -5,6 +5,7 @@ mod ends;
 mod enter;
 mod list;
 mod new;
+mod refresh;
 mod status;
 
 pub(super) use ends::stage_failed;
@@ -14,14 +15,15 @@ use crate::call::{Invocation, RunCommand, place_of_name};
 use crate::reply::{Reply, Stop};
 use crate::verbs::options::VerbOptions;
 
-const USAGE: &str = "patchadm [-R root] stage new|enter|list|status|drop [ARGUMENT...]";
+const USAGE: &str = "patchadm [-R root] stage new|enter|list|status|refresh|drop [ARGUMENT...]";
 
 /// What is done with a stage: the word for it, and the work.
-const ACTIONS: [(&str, RunCommand); 5] = [
+const ACTIONS: [(&str, RunCommand); 6] = [
     ("new", new::run),
     ("enter", enter::run),
     ("list", list::run),
     ("status", status::run),
+    ("refresh", refresh::run),
     ("drop", drop::run),
 ];
 
@@ -30,7 +32,7 @@ const ACTIONS: [(&str, RunCommand); 5] = [
 struct StageArgs {
     #[command(flatten)]
     _common: VerbOptions,
-    /// What to do: new, enter, list, status or drop
+    /// What to do: new, enter, list, status, refresh or drop
     #[arg(value_name = "ACTION", value_parser = one_of(&ACTIONS), hide_possible_values = true)]
     _action: Option<RunCommand>,
     /// The stage: a directory or a name

@@ -22,7 +22,7 @@ const USAGE: &str = "patchadm [-R root] stage new --path path... [--name name] [
     [--mounts file] [--exclude pattern]... [option...] stage";
 
 /// What the lock, the journal and the history call it.
-const NAME: &str = "stage new";
+const NAME: &str = "stage";
 
 /// Copy directories of a root into a stage, and note what they were
 #[derive(clap::Parser)]

@@ -58,7 +58,7 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
     }
     let patches = lines.iter().flat_map(|line| line.patches.iter().cloned()).collect();
     let work = match lines.first().map(|line| line.command.as_str()) {
-        Some("patchadd") => RunWork::Applied(patches),
+        Some("patchadd" | "promote") => RunWork::Applied(patches),
         Some("patchrm") => RunWork::BackedOut(patches),
         other => {
             let command = other.unwrap_or_default().to_owned();

@@ -20,6 +20,7 @@ mod new_directory;
 pub mod own_files;
 pub mod promote;
 pub mod records;
+pub mod refresh;
 mod shell;
 pub mod tree;
 mod walk;

@@ -10,7 +10,7 @@ pub enum UndoReason {
     #[error("the history of the root does not have this run")]
     UnknownRun,
     /// It did something else than to apply patches or to back them out.
-    #[error("it is a run of {0}, and only those of patchadd and patchrm can be undone")]
+    #[error("it is a run of {0}, and only those of patchadd, patchrm and promote can be undone")]
     OtherCommand(String),
     /// It changed nothing.
     #[error("it was rolled back, and changed nothing")]

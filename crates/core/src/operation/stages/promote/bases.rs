@@ -16,14 +16,14 @@ use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
 /// A base, and which one it is.
 #[derive(Debug)]
-pub(super) struct BaseInForce {
-    pub(super) base: Base,
+pub(in crate::operation::stages) struct BaseInForce {
+    pub(in crate::operation::stages) base: Base,
     /// `0`, or the id of a promotion.
-    pub(super) name: String,
+    pub(in crate::operation::stages) name: String,
 }
 
 /// Reads the base in force: that of the newest promotion of the stage that is still applied, else the one of the beginning.
-pub(super) fn in_force(
+pub(in crate::operation::stages) fn in_force(
     stage: &Stage,
     view: &RecordView<'_>,
     applied: &AppliedPatches,

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::bases::BaseInForce;
-use super::facts::RecordedFacts;
 use super::guards::{PathCounts, refuse_deletion, refuse_other_mounts};
 use super::report::KeptPath;
 use crate::operation::stages::tree::Tree;
@@ -11,26 +10,30 @@ use crate::plan::refusal::{PromotionReason, Reason};
 use crate::policy::DeleteLimit;
 use crate::release::ReleaseObject;
 use crate::stage::{BaseState, ComparedAttributes, Scope};
-use crate::three_way::{Outcome, Outcomes, Sides, TwoWay, decide, differing, of_live, of_recorded};
+use crate::three_way::{
+    Outcome, Outcomes, PathFacts, Sides, TwoWay, decide, differing, of_live, of_recorded,
+};
 use patchadm_svr4::package::ObjectPath;
 
 /// The lists that are compared.
 #[derive(Debug)]
-pub(super) struct ComparedTrees {
-    pub(super) base: Option<Vec<ReleaseObject>>,
-    pub(super) stage: Vec<ReleaseObject>,
-    pub(super) live: Vec<ReleaseObject>,
-    /// What of the live tree is not compared, and stays.
-    pub(super) standing: BTreeSet<ObjectPath>,
+pub(in crate::operation::stages) struct ComparedTrees {
+    base: Option<Vec<ReleaseObject>>,
+    /// The tree that is taken from.
+    from: Vec<ReleaseObject>,
+    /// The tree that changes.
+    to: Vec<ReleaseObject>,
+    /// What of the tree that changes is not compared, and stays.
+    standing: BTreeSet<ObjectPath>,
 }
 
 /// What is passed over on either side, and with it everything below.
 #[derive(Debug)]
-pub(super) struct PassedOver(BTreeSet<ObjectPath>);
+pub(in crate::operation::stages) struct PassedOver(BTreeSet<ObjectPath>);
 
 impl PassedOver {
     /// Collects it: what is left out on one side is left out on both, and nothing below a mount point is known.
-    pub(super) fn of(stage: &Tree, live: &Tree, base: Option<&BaseInForce>) -> Self {
+    pub(in crate::operation::stages) fn of(stage: &Tree, live: &Tree, base: Option<&BaseInForce>) -> Self {
         let left = [stage, live].into_iter().flat_map(|tree| tree.left.iter().map(|(path, _)| path));
         let mounts = [stage, live].into_iter().flat_map(|tree| &tree.mounts);
         let then = base.into_iter().flat_map(|force| mounts_of(force));
@@ -38,7 +41,7 @@ impl PassedOver {
     }
 
     /// Whether a path is passed over.
-    pub(super) fn has(&self, path: &ObjectPath) -> bool {
+    pub(in crate::operation::stages) fn has(&self, path: &ObjectPath) -> bool {
         !self.0.is_empty()
             && (self.0.contains(path) || path.ancestors_bytes().any(|above| self.0.contains(above)))
     }
@@ -52,8 +55,8 @@ fn mounts_of(force: &BaseInForce) -> impl Iterator<Item = &ObjectPath> {
 
 impl ComparedTrees {
     /// Brings both trees and the base into the form in which they are compared.
-    pub(super) fn of(
-        (stage, live): (&Tree, &Tree),
+    pub(in crate::operation::stages) fn of(
+        (from, to): (&Tree, &Tree),
         base: Option<&BaseInForce>,
         (scope, passed): (&Scope, &PassedOver),
         compared: ComparedAttributes,
@@ -67,26 +70,26 @@ impl ComparedTrees {
             let counting = objects.filter(|object| scope.contains(&object.path) && !passed.has(&object.path));
             counting.filter_map(|one| of_recorded(&one.path, one.object()?, compared)).collect()
         };
-        let left = live.left.iter().map(|(path, _)| path);
+        let left = to.left.iter().map(|(path, _)| path);
         Self {
             base: base.map(of_base),
-            stage: of_tree(stage),
-            live: of_tree(live),
-            standing: left.chain(&live.mounts).cloned().collect(),
+            from: of_tree(from),
+            to: of_tree(to),
+            standing: left.chain(&to.mounts).cloned().collect(),
         }
     }
 
     fn sides(&self) -> Sides<'_> {
-        Sides { base: self.base.as_deref(), from: &self.stage, to: &self.live, standing: &self.standing }
+        Sides { base: self.base.as_deref(), from: &self.from, to: &self.to, standing: &self.standing }
     }
 
     /// The paths at which any two of the trees differ.
-    pub(super) fn differing(&self) -> BTreeSet<ObjectPath> {
+    pub(in crate::operation::stages) fn differing(&self) -> BTreeSet<ObjectPath> {
         differing(&self.sides())
     }
 
     /// Decides about each of them.
-    pub(super) fn decide(&self, two_way: TwoWay, facts: &RecordedFacts<'_>) -> Outcomes {
+    pub(in crate::operation::stages) fn decide(&self, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
         decide(&self.sides(), two_way, facts)
     }
 
@@ -95,7 +98,7 @@ impl ComparedTrees {
         let count = |objects: &[ReleaseObject]| objects.iter().filter(|one| one.path.is_below(path)).count();
         let deleted =
             outcomes.iter().filter(|(at, outcome)| at.is_below(path) && outcome.is_deleted()).count();
-        PathCounts { stage: count(&self.stage), live: count(&self.live), deleted }
+        PathCounts { stage: count(&self.from), live: count(&self.to), deleted }
     }
 
     /// Refuses what the guards forbid, and conflicts that stop everything.
@@ -108,13 +111,18 @@ impl ComparedTrees {
         for path in scope.paths() {
             refuse_deletion(path, self.counts(path, outcomes), limit)?;
         }
-        let stops = outcomes.iter().filter(|(_, outcome)| outcome.stops());
-        let stops: Vec<ObjectPath> = stops.map(|(path, _)| path.clone()).collect();
-        if stops.is_empty() {
-            return Ok(());
-        }
-        Err(Reason::Promotion(PromotionReason::Conflicts(stops)))
+        refuse_conflicts(outcomes)
     }
+}
+
+/// Refuses where both trees changed a path, and nobody decided.
+pub(in crate::operation::stages) fn refuse_conflicts(outcomes: &Outcomes) -> Result<(), Reason> {
+    let stops = outcomes.iter().filter(|(_, outcome)| outcome.stops());
+    let stops: Vec<ObjectPath> = stops.map(|(path, _)| path.clone()).collect();
+    if stops.is_empty() {
+        return Ok(());
+    }
+    Err(Reason::Promotion(PromotionReason::Conflicts(stops)))
 }
 
 /// Refuses mount points that came or went since the base was written.

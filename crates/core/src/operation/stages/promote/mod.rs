@@ -7,9 +7,9 @@
 //! Until the journal is published nothing of the root is changed; the base of the promotion is durable by then. The base of
 //! a promotion that was rolled back, or backed out, counts for nothing and goes with the next promotion.
 
-mod bases;
+pub(super) mod bases;
 mod content;
-mod decided;
+pub(super) mod decided;
 mod facts;
 mod guards;
 mod made_plan;

@@ -1,0 +1,190 @@
+//! `stage refresh`: what changed on the live tree comes into the stage, by the rule of promotions with the sides exchanged.
+//!
+//! ```text
+//!   base in force, both trees ─► decided ─► objects into the stage ─► their states into the bases
+//! ```
+//! Objects come first, the bases that say so afterwards: cut in between, the next one finds the same on both sides. Of the
+//! root nothing is changed.
+
+mod bases;
+mod objects;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::error::StageError;
+use super::own_files::Stage;
+use super::promote::bases::in_force;
+use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
+use super::tree::{Tree, read_tree};
+use super::walk::TreeRequest;
+use crate::database::contents::lines_of_paths;
+use crate::database::{DatabaseError, RecordView};
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
+use crate::plan::edits::EditChoice;
+use crate::plan::refusal::Command;
+use crate::policy::Edited;
+use crate::stage::{ComparedAttributes, LOCK, LeftOut};
+use crate::three_way::{Conflict, Outcome, Outcomes, PathFacts, TwoWay};
+use bases::write_states;
+use objects::bring_objects;
+use patchadm_changeset::transaction::Recovered;
+use patchadm_rootfs::{Lock, Root};
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
+
+/// The options of `stage refresh`.
+#[derive(Clone, Debug, Default)]
+pub struct RefreshRequest {
+    /// The stage: its directory or its name.
+    pub stage: OsString,
+    /// What happens to paths that both sides changed.
+    pub edited: Option<Edited>,
+    /// Of those, the ones that are replaced in any case.
+    pub overridden: Vec<ObjectPath>,
+    /// And the ones that are kept in any case.
+    pub preserved: Vec<ObjectPath>,
+    /// Plan only; nothing is changed.
+    pub dry_run: bool,
+}
+
+/// What became of a stage that was refreshed.
+#[derive(Debug)]
+pub struct RefreshReport {
+    /// The finding of recovery, before anything else.
+    pub recovered: Recovered,
+    /// The name of the stage.
+    pub stage: String,
+    /// How many paths of it changed, or would.
+    pub taken: usize,
+    /// What both sides changed.
+    pub conflicts: BTreeMap<ObjectPath, Conflict>,
+    /// Why nothing was changed, where the rules refuse it.
+    pub refused: Option<Failure>,
+}
+
+/// Brings changes of the live tree into a stage, or says what that would do.
+pub fn refresh_stage(
+    root: &Root,
+    request: &RefreshRequest,
+    caller: &Caller<'_>,
+) -> Result<RefreshReport, StageError> {
+    let stage = Stage::open(root, &request.stage)?;
+    let ground = RootAndPolicy::of(root)?;
+    if request.dry_run {
+        let refresher = Refresher { ground: &ground, stage: &stage, request, caller };
+        let decided = without_lock(root, || Ok(refresher.decided()))??;
+        return Ok(refresher.report(&decided, Recovered::Nothing));
+    }
+    let wait = |holder: &_| (caller.wait)(holder);
+    let _stage_lock = Lock::take_file(&stage.own, LOCK, caller.program, wait).map_err(Failure::from)?;
+    if may_change(root).is_err() {
+        // Who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
+        let refresher = Refresher { ground: &ground, stage: &stage, request, caller };
+        let decided = without_lock(root, || Ok(refresher.decided()))??;
+        return refresher.carry_out(&decided, Recovered::Nothing);
+    }
+    let session = Session::begin(ground, caller)?;
+    let refresher = Refresher { ground: &session.ground, stage: &stage, request, caller };
+    let decided = refresher.decided()?;
+    refresher.carry_out(&decided, session.recovered.clone())
+}
+
+struct Refresher<'a> {
+    ground: &'a RootAndPolicy,
+    stage: &'a Stage,
+    request: &'a RefreshRequest,
+    caller: &'a Caller<'a>,
+}
+
+/// Both trees, and what is decided about their paths.
+struct DecidedRefresh {
+    live: Tree,
+    outcomes: Outcomes,
+    base_name: String,
+}
+
+impl Refresher<'_> {
+    fn decided(&self) -> Result<DecidedRefresh, StageError> {
+        let root = &self.ground.root;
+        let view = RecordView::live(root);
+        let applied = self.ground.recorded(&self.ground.packages()?)?;
+        let base = in_force(self.stage, &view, &applied)?;
+        let scope = &base.base.header.paths;
+        let (left, known) = (LeftOut::by(self.ground.policy.promote_exclude.clone()), self.stage.cache());
+        let interrupt = self.caller.interrupt;
+        let request = |root, known| TreeRequest { root, scope, left: &left, known, interrupt };
+        let stage = read_tree(&request(&self.stage.root, &known.stage))?;
+        let live = read_tree(&request(root, &known.live))?;
+        let passed = PassedOver::of(&stage, &live, Some(&base));
+        let compared =
+            ComparedAttributes { owners: self.stage.identity.owners && self.stage.root.is_privileged() };
+        let trees = ComparedTrees::of((&live, &stage), Some(&base), (scope, &passed), compared);
+        let lines = lines_of_paths(&view, &trees.differing())
+            .map_err(|error| Failure::from(DatabaseError::from(error)))?;
+        let facts = RefreshFacts { lines: &lines, choice: &self.choice() };
+        let outcomes = trees.decide(TwoWay::default(), &facts);
+        Ok(DecidedRefresh { live, outcomes, base_name: base.name })
+    }
+
+    fn choice(&self) -> EditChoice {
+        EditChoice {
+            general: self.request.edited.unwrap_or(self.ground.policy.edited),
+            overridden: self.request.overridden.iter().cloned().collect(),
+            preserved: self.request.preserved.iter().cloned().collect(),
+        }
+    }
+
+    fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
+        let report = self.report(decided, recovered);
+        if report.refused.is_none() && report.taken > 0 {
+            bring_objects(self, decided)?;
+            write_states(self.stage, decided)?;
+        }
+        Ok(report)
+    }
+
+    fn report(&self, decided: &DecidedRefresh, recovered: Recovered) -> RefreshReport {
+        let conflicts = decided.outcomes.iter().filter_map(|(path, outcome)| match outcome {
+            Outcome::Conflict(conflict) => Some((path.clone(), *conflict)),
+            _ => None,
+        });
+        let name = self.stage.identity.name.to_string();
+        let refused =
+            refuse_conflicts(&decided.outcomes).map_err(|reason| reason.of(Command::Refresh, &name));
+        RefreshReport {
+            recovered,
+            taken: decided.outcomes.values().filter(|outcome| changes(outcome)).count(),
+            conflicts: conflicts.collect(),
+            refused: refused.err().map(Failure::from),
+            stage: name,
+        }
+    }
+}
+
+/// Whether a path of the stage changes.
+fn changes(outcome: &Outcome) -> bool {
+    outcome.is_taken() || outcome.is_deleted() || *outcome == Outcome::TakeTime
+}
+
+/// What the records of the root say of the paths at which the trees differ.
+struct RefreshFacts<'a> {
+    lines: &'a BTreeMap<ObjectPath, ContentsLine>,
+    choice: &'a EditChoice,
+}
+
+impl PathFacts for RefreshFacts<'_> {
+    fn choice(&self, path: &ObjectPath) -> Edited {
+        // What is volatile is always as it is on the live tree.
+        let is_volatile = self.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Volatile);
+        if is_volatile { Edited::Replace } else { self.choice.of(path) }
+    }
+
+    fn is_volatile(&self, _: &ObjectPath) -> bool {
+        false
+    }
+
+    fn is_edited(&self, _: &ObjectPath) -> bool {
+        false
+    }
+}

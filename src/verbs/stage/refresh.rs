@@ -1,0 +1,121 @@
+//! `patchadm stage refresh`: what changed on the live tree comes into a stage.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::ends::stage_failed;
+use crate::arguments::parse;
+use crate::call::Invocation;
+use crate::reply::failure::{described, verb_code};
+use crate::reply::promotion::ConflictEntry;
+use crate::reply::words::recovery_sentence;
+use crate::reply::{CommandReport, Exit, Reply, ResultWord};
+use crate::surroundings::Output;
+use crate::verbs::options::{EditOptions, VerbOptions};
+use patchadm_core::operation::stages::refresh::{RefreshReport, RefreshRequest, refresh_stage};
+use patchadm_core::plan::refusal::{Command, Wording};
+
+const USAGE: &str = "patchadm [-R root] stage refresh [option...] stage";
+
+/// Bring into a stage what changed on the live tree
+#[derive(clap::Parser)]
+struct RefreshArgs {
+    /// Say what would be brought, change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    edits: EditOptions,
+    #[command(flatten)]
+    common: VerbOptions,
+    /// The stage: its directory or its name
+    #[arg(value_name = "STAGE")]
+    stage: PathBuf,
+}
+
+/// Runs the action.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    call.name = "stage refresh";
+    let RefreshArgs { dry_run, edits, common, stage } = parse(call, USAGE)?;
+    let root = common.root.open(call)?;
+    if !dry_run {
+        call.output.heedless();
+    }
+    let request = RefreshRequest {
+        stage: stage.into_os_string(),
+        edited: edits.edited,
+        overridden: edits.overridden,
+        preserved: edits.preserved,
+        dry_run,
+    };
+    let done = call.change(&root, call.name, None, |caller| refresh_stage(&root, &request, caller))?;
+    let report = done.map_err(|error| stage_failed(&root, "nothing was brought into the stage", &error))?;
+    let reply = RefreshReply::of(report, dry_run, root.prefix());
+    Ok(Reply::about(&root, reply.exit, reply))
+}
+
+/// A refresh that has ended, or its plan.
+#[derive(Debug, Serialize)]
+struct RefreshReply {
+    result: ResultWord,
+    changed: bool,
+    /// The name of the stage.
+    stage: String,
+    /// How many paths of the stage changed, or would.
+    taken: usize,
+    /// What both sides changed.
+    conflicts: Vec<ConflictEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<String>,
+    #[serde(skip)]
+    refused: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+impl RefreshReply {
+    fn of(report: RefreshReport, dry_run: bool, root: &Path) -> Self {
+        let RefreshReport { recovered, stage, taken, conflicts, refused } = report;
+        let recovered = recovery_sentence(&recovered);
+        let result = match (&refused, taken) {
+            (Some(failure), _) => ResultWord::of_failure(failure),
+            (None, 0) => ResultWord::NothingToDo,
+            (None, _) if dry_run => ResultWord::Planned,
+            (None, _) => ResultWord::Done,
+        };
+        // The sides are those of the answer of a promotion: the stage is the one that changes here.
+        let conflicts = conflicts.into_iter().map(|(path, conflict)| ConflictEntry {
+            path: path.to_string(),
+            stage: conflict.to.word(),
+            live: conflict.from.word(),
+            decision: conflict.decision.word(),
+        });
+        let exit = refused.as_ref().map_or(Exit::OK, |failure| verb_code(Command::Refresh, failure));
+        let words = |failure: &_| described(&Wording::of_verbs(root), Command::Refresh, failure);
+        Self {
+            changed: result == ResultWord::Done || recovered.is_some(),
+            result,
+            stage,
+            taken,
+            conflicts: conflicts.collect(),
+            recovered,
+            refused: refused.as_ref().map(words),
+            exit,
+        }
+    }
+}
+
+impl CommandReport for RefreshReply {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if let Some(refused) = &self.refused {
+            return Ok(output.error(refused)?);
+        }
+        let Self { stage, taken, .. } = self;
+        let paths = if *taken == 1 { "1 path".to_owned() } else { format!("{taken} paths") };
+        Ok(output.line(match self.result {
+            ResultWord::NothingToDo => format!("nothing to bring into stage {stage}"),
+            ResultWord::Planned => format!("{paths} would be brought into stage {stage}"),
+            _ => format!("{paths} brought into stage {stage}"),
+        })?)
+    }
+}
