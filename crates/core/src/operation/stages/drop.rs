@@ -21,7 +21,7 @@ use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The program that the locks of a stage name.
-const PROGRAM: &str = "stage drop";
+const PROGRAM: &str = "stage";
 
 /// A stage that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
