@@ -124,7 +124,12 @@ fn a_stage_is_made_entered_listed_and_dropped() {
     let scenario = made_stage();
     let line = format!("stage enter -R @ROOT@ {} jail", super::PROGRAMS);
     let mut inside = scenario.command(&line);
-    inside.args(["--", "sh", "-c", "echo begun; echo new > /opt/web/new; echo out > /work/out; read end; exit 0"]);
+    inside.args([
+        "--",
+        "sh",
+        "-c",
+        "echo begun; echo new > /opt/web/new; echo out > /work/out; read end; exit 0",
+    ]);
     let mut inside = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 6];
     std::io::Read::read_exact(inside.stdout.as_mut().unwrap(), &mut first).unwrap();

@@ -72,6 +72,14 @@ impl Typing {
     }
 }
 
+impl Drop for Typing {
+    /// Ends the terminal, and with it whoever is still there, also where a test fails.
+    fn drop(&mut self) {
+        let _ = self.running.kill();
+        let _ = self.running.wait();
+    }
+}
+
 fn shell_in_stage(test: &str, shell: &str) -> Option<(StagedRoot, Command)> {
     let staged = StagedRoot::for_caller(test)?;
     if !std::path::Path::new(shell).exists() {

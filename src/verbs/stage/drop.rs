@@ -18,7 +18,7 @@ use patchadm_core::plan::refusal::Command;
 const USAGE: &str = "patchadm [-R root] stage drop [--force] [--wait seconds] stage";
 
 /// What the lock, the journal and the history call it.
-const NAME: &str = "stage drop";
+const NAME: &str = "stage";
 
 /// Remove a stage that nobody is in
 #[derive(clap::Parser)]
@@ -53,7 +53,7 @@ struct DropReport {
 
 /// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    call.name = NAME;
+    call.name = "stage drop";
     let args: DropArgs = parse(call, USAGE)?;
     let root = args.owner.open::<DropArgs>(call, &args.common.root, Command::Patchadd)?;
     call.output.heedless();

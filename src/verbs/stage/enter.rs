@@ -81,7 +81,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let output = &mut call.output;
     match enter_stage(request, |note| tell_note(output, note)) {
         Ok(end) => Ok(Reply::silent(exit_of(end))),
-        Err(error) => Err(refused(&root, error)),
+        Err(error) => Err(refused(&root, &error)),
     }
 }
 
@@ -107,8 +107,8 @@ fn exit_of(end: EnclosureEnd) -> Exit {
     }
 }
 
-fn refused(root: &Root, error: EnterError) -> anyhow::Error {
-    let exit = match &error {
+fn refused(root: &Root, error: &EnterError) -> anyhow::Error {
+    let exit = match error {
         EnterError::Stage(error) => return stage_failed(root, "the stage was not entered", error),
         EnterError::Lock(_) => Exit::LOCKED,
         EnterError::Enclosure(EnclosureError::NotAllowed(_)) => Exit::new(NOT_ALLOWED, ExitCause::NoRights),

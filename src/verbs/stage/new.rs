@@ -95,7 +95,7 @@ fn pattern(text: &str) -> Result<PathGlob, String> {
 
 /// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
-    call.name = NAME;
+    call.name = "stage new";
     let args: NewArgs = parse(call, USAGE)?;
     let root = args.owner.open::<NewArgs>(call, &args.common.root, Command::Patchadd)?;
     call.output.heedless();

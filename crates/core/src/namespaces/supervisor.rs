@@ -39,10 +39,10 @@ pub fn enclose(
 ) -> Result<EnclosureEnd, EnclosureError> {
     let is_superuser = geteuid().is_root();
     make_namespaces(is_superuser, enclosure.as_root)?;
-    let mut supervisor = EnclosureSupervisor::start(is_interactive).map_err(lost)?;
+    let mut supervisor = EnclosureSupervisor::start(is_interactive).map_err(|error| lost(&error))?;
     let followed = supervisor.run(enclosure, is_superuser, tell);
     // Its end is the end of all that is inside.
-    let ended = supervisor.first.wait().map_err(lost)?;
+    let ended = supervisor.first.wait().map_err(|error| lost(&error))?;
     supervisor.take_terminal_back();
     followed?.map_or_else(
         || match ended.signal() {
@@ -71,7 +71,7 @@ fn make_namespaces(is_superuser: bool, as_root: bool) -> Result<(), EnclosureErr
     })
 }
 
-fn lost(error: io::Error) -> EnclosureError {
+fn lost(error: &io::Error) -> EnclosureError {
     EnclosureError::Failed(format!("the first process inside was lost: {error}"))
 }
 
@@ -112,7 +112,7 @@ impl EnclosureSupervisor {
             return Ok(None);
         }
         loop {
-            match self.next_answer().map_err(lost)? {
+            match self.next_answer().map_err(|error| lost(&error))? {
                 Some(FirstAnswer::Ready(notes)) => {
                     notes.iter().for_each(&mut tell);
                     self.order(&FirstOrder::Start { in_front: self.in_front });

@@ -21,7 +21,7 @@ use patchadm_rootfs::{Dir, Lock, LockError, Root, RootError};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The program that the locks of a stage name.
-const PROGRAM: &str = "stage drop";
+const PROGRAM: &str = "stage";
 
 /// A stage that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ fn forget(
 fn take_lock(own: &Dir, name: &[u8], stage: &ObjectPath) -> Result<Lock, DropError> {
     Lock::take_file(own, name, PROGRAM, |_| false).map_err(|error| match error {
         LockError::Root(error) => error.into(),
-        reason => DropError::InUse { stage: stage.to_string(), reason },
+        reason @ LockError::Held { .. } => DropError::InUse { stage: stage.to_string(), reason },
     })
 }
 

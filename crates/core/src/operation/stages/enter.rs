@@ -235,16 +235,12 @@ fn make_tmp(stage: &Stage) -> Result<(), EnterError> {
 
 /// The mounts of a mounts file: the one that is named, else the one that was given to `stage new`.
 fn given_mounts(stage: &Stage, file: Option<&Path>) -> Result<Vec<MountWord>, StageError> {
-    match file {
-        Some(path) => {
-            let failed = |reason: String| StageError::File { path: path.to_owned(), reason };
-            let text = read_small(path, LONGEST_RECORD).map_err(|error| failed(error.to_string()))?;
-            parse_mounts(&text).map_err(|error| failed(error.to_string()))
-        }
-        None => {
-            let text = stage.own.read_regular(MOUNTS, LONGEST_RECORD)?.unwrap_or_default();
-            let path = || stage.root.show(&stage.own.at(MOUNTS));
-            parse_mounts(&text).map_err(|error| StageError::Damaged { path: path(), error })
-        }
+    if let Some(path) = file {
+        let failed = |reason: String| StageError::File { path: path.to_owned(), reason };
+        let text = read_small(path, LONGEST_RECORD).map_err(|error| failed(error.to_string()))?;
+        return parse_mounts(&text).map_err(|error| failed(error.to_string()));
     }
+    let text = stage.own.read_regular(MOUNTS, LONGEST_RECORD)?.unwrap_or_default();
+    let path = || stage.root.show(&stage.own.at(MOUNTS));
+    parse_mounts(&text).map_err(|error| StageError::Damaged { path: path(), error })
 }

@@ -23,11 +23,9 @@ pub(super) fn mount_below(directory: &Path) -> Option<String> {
         if is_process
             && namespace(&process).is_some_and(|found| seen.insert(found))
             && sees(&process, directory)
+            && let Some(point) = point_below(&process, directory)
         {
-            if let Some(point) = point_below(&process, directory) {
-                let number = entry.file_name();
-                return Some(format!("{} for process {}", point.display(), number.display()));
-            }
+            return Some(format!("{} for process {}", point.display(), entry.file_name().display()));
         }
     }
     None

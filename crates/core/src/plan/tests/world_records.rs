@@ -63,7 +63,7 @@ impl World {
                         assert!(plan.undo.len() > *place);
                         save.has_manifest = true;
                     }
-                    TreeContent::Directory => unreachable!(),
+                    TreeContent::Directory | TreeContent::AroundRun(..) => unreachable!(),
                 }
             }
             let saves = &mut self.inventory.packages.get_mut(&name).unwrap().saves;
