@@ -1,5 +1,7 @@
 //! `patchadm stage list`: the stages of a root.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::ends::stage_failed;
@@ -73,7 +75,8 @@ impl ShownEntry {
         match self.inside {
             0 => {}
             1 => line.push_str(", somebody is inside"),
-            count => line.push_str(&format!(", {count} are inside")),
+            // Writing to a string does not fail.
+            count => drop(write!(line, ", {count} are inside")),
         }
         if !self.promotions.is_empty() {
             line.push_str(", promoted as ");

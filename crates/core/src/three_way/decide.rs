@@ -4,23 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
 use super::settle::settle;
+use super::sides::Sides;
 use crate::build::{ChangeKind, CompareOptions, compare};
 use crate::policy::Edited;
 use crate::release::ReleaseObject;
 use patchadm_svr4::package::ObjectPath;
-
-/// The trees, each sorted by path with each path once, and within the same paths.
-#[derive(Clone, Copy, Debug)]
-pub struct Sides<'a> {
-    /// What both trees had once; `None` where there is no such memory.
-    pub base: Option<&'a [ReleaseObject]>,
-    /// The tree that is taken from.
-    pub from: &'a [ReleaseObject],
-    /// The tree that changes.
-    pub to: &'a [ReleaseObject],
-    /// What is in that tree and is not compared, and so stays: sockets, mount points, what is excluded.
-    pub standing: &'a BTreeSet<ObjectPath>,
-}
 
 /// What a comparison without a base does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,12 +40,12 @@ struct Differing<'a> {
 fn between<'a>(
     old: &[ReleaseObject],
     new: &[ReleaseObject],
-    paths: &'a BTreeMap<ObjectPath, ()>,
+    paths: &'a BTreeSet<ObjectPath>,
 ) -> Differing<'a> {
     let options = CompareOptions { mtimes: true, every_type: true };
     let mut found = Differing::default();
     for change in compare(old, new, options).changes {
-        let Some((path, ())) = paths.get_key_value(&change.path) else { continue };
+        let Some(path) = paths.get(&change.path) else { continue };
         match change.kind {
             ChangeKind::Replaced(differences) if differences.is_mtime_only() => {
                 found.time.insert(path);
@@ -81,13 +69,13 @@ pub fn differing(sides: &Sides<'_>) -> BTreeSet<ObjectPath> {
 
 /// Decides about every path at which the trees differ.
 pub fn decide(sides: &Sides<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
-    let paths: BTreeMap<ObjectPath, ()> = differing(sides).into_iter().map(|path| (path, ())).collect();
+    let paths = differing(sides);
     let apart = between(sides.to, sides.from, &paths);
     let mut outcomes = match sides.base {
         Some(base) => {
             let (from, to) = (between(base, sides.from, &paths), between(base, sides.to, &paths));
             let decider = ThreeWay { from: &from, to: &to, apart: &apart, facts };
-            let all = paths.keys().filter_map(|path| Some((path.clone(), decider.outcome(path)?)));
+            let all = paths.iter().filter_map(|path| Some((path.clone(), decider.outcome(path)?)));
             all.collect()
         }
         None => without_base(&apart, two_way, facts),

@@ -17,9 +17,11 @@ mod comparable;
 mod decide;
 mod outcome;
 mod settle;
+mod sides;
 #[cfg(test)]
 mod tests;
 
 pub use comparable::{of_live, of_recorded};
-pub use decide::{PathFacts, Sides, TwoWay, decide, differing};
+pub use decide::{PathFacts, TwoWay, decide, differing};
 pub use outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
+pub use sides::Sides;

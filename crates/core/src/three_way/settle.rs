@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::Sides;
 use super::outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
+use super::sides::Sides;
 use crate::release::{ReleaseObject, ReleaseObjectKind};
 use patchadm_svr4::package::ObjectPath;
 

@@ -141,12 +141,11 @@ impl<'a> RecordsBefore<'a> {
         changes.extend(interrupted::forget(package, installed, id, separator)?);
         changes.extend(left.changes);
         if archive.manifest.is_some_and(|manifest| manifest.header.made_package()) {
-            match later.first() {
-                Some((heir, _)) => left.taken.entry(heir.clone()).or_default().makes_package = true,
-                None => {
-                    self.is_gone = true;
-                    changes.push(RecordChange::RemoveTree(places::package(package)));
-                }
+            if let Some((heir, _)) = later.first() {
+                left.taken.entry(heir.clone()).or_default().makes_package = true;
+            } else {
+                self.is_gone = true;
+                changes.push(RecordChange::RemoveTree(places::package(package)));
             }
         }
         changes.push(RecordChange::Ledger(LedgerChange::of(package)));

@@ -24,13 +24,13 @@ pub(super) fn in_place(input: &PromotionInput<'_>, draft: &PlanBuilder<'_>) -> B
     let deleted: BTreeSet<&ObjectPath> = input.deleted.iter().collect();
     let (stage, live) = (input.stage_names, input.live_names);
     let paths = without_foreign_names(paths, &input.taken, &deleted, stage, live);
-    with_one_file_each(paths, stage, live)
+    with_one_file_each(&paths, stage, live)
 }
 
 /// Takes names out that are one file in the stage and several on the live tree: the first stays, and the others become
 /// names of it.
 fn with_one_file_each(
-    in_place: BTreeSet<ObjectPath>,
+    in_place: &BTreeSet<ObjectPath>,
     stage: &NamesOfFiles,
     live: &NamesOfFiles,
 ) -> BTreeSet<ObjectPath> {
@@ -112,7 +112,7 @@ mod tests {
         let taken = all.iter().map(|name| (name.clone(), TakenObject { object: &object, time_only: false }));
         let (live, stage) = (names(live), names(stage));
         let found = without_foreign_names(all.clone(), &taken.collect(), &BTreeSet::new(), &stage, &live);
-        with_one_file_each(found, &stage, &live).iter().map(ToString::to_string).collect()
+        with_one_file_each(&found, &stage, &live).iter().map(ToString::to_string).collect()
     }
 
     #[test]

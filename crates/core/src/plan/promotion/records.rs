@@ -70,13 +70,11 @@ impl PackageRecorder<'_> {
         let known = self.inventory.packages.get(package);
         let nothing = Installed::default();
         let installed = known.unwrap_or(&nothing);
-        let old = match known {
-            Some(installed) => installed.params.clone(),
-            None => {
-                let record = &self.input.record;
-                local_package::parameters(package, record.id.base(), record.name.as_str(), self.now)
-            }
-        };
+        let record = &self.input.record;
+        let old = known.map_or_else(
+            || local_package::parameters(package, record.id.base(), record.name.as_str(), self.now),
+            |installed| installed.params.clone(),
+        );
         let mut new = old.clone();
         self.record_patch(package, &mut new);
         let pkginfo = NewRecord { name: "pkginfo".to_owned(), bytes: params::write(&new), mtime: None };

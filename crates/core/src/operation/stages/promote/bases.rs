@@ -1,16 +1,11 @@
-//! The base of a promotion: which one is in force, and the one that it leaves.
+//! The bases of a stage: which one is in force, and those that nobody needs any more.
 
 use std::collections::BTreeSet;
 
-use super::made_plan::MadePlan;
-use super::sides::PromotedTree;
 use crate::database::RecordView;
 use crate::operation::stages::error::StageError;
-use crate::operation::stages::own_files::{Stage, put_base};
-use crate::stage::{
-    BASE_OF_NEW, BASES, Base, BaseHeader, BaseObject, LONGEST_RECORD, PromotionRecord, base_name,
-    promotion_record,
-};
+use crate::operation::stages::own_files::Stage;
+use crate::stage::{BASE_OF_NEW, BASES, Base, LONGEST_RECORD, PromotionRecord, base_name, promotion_record};
 use patchadm_changeset::format::run::Run;
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
 
@@ -68,30 +63,6 @@ pub(super) fn read_promotion(
     let Some(text) = view.read(&place, LONGEST_RECORD)? else { return Ok(None) };
     let record = PromotionRecord::parse(&text);
     record.map(Some).map_err(|error| StageError::Damaged { path: view.root().show(&place), error })
-}
-
-/// The base that a promotion leaves.
-pub(super) struct BaseAfter<'a> {
-    stage: Option<&'a Stage>,
-    id: &'a PatchId,
-    header: Option<BaseHeader>,
-    objects: Vec<BaseObject>,
-}
-
-impl<'a> BaseAfter<'a> {
-    /// Works it out: the stage as it was read, and beside that what the base in force says.
-    pub(super) fn of(tree: &'a PromotedTree, made: &'a MadePlan) -> Self {
-        let header = made.base.as_ref().map(|force| force.base.header.clone());
-        let objects = made.base.as_ref().map(|force| made.base_after(&force.base)).unwrap_or_default();
-        Self { stage: tree.stage.as_ref(), id: &made.id, header, objects }
-    }
-
-    /// Writes it, for the run of this name. Afterwards, no power cut loses it.
-    pub(super) fn put(&self, run: &str) -> Result<(), StageError> {
-        let (Some(stage), Some(header)) = (self.stage, &self.header) else { return Ok(()) };
-        let header = BaseHeader { promotion: Some((self.id.clone(), run.to_owned())), ..header.clone() };
-        put_base(&stage.own, &base_name(self.id), &header, &self.objects)
-    }
 }
 
 /// Removes the bases of promotions that are no longer applied. What cannot be removed goes another time.

@@ -36,7 +36,7 @@ impl PassedOver {
     pub(in crate::operation::stages) fn of(stage: &Tree, live: &Tree, base: Option<&BaseInForce>) -> Self {
         let left = [stage, live].into_iter().flat_map(|tree| tree.left.iter().map(|(path, _)| path));
         let mounts = [stage, live].into_iter().flat_map(|tree| &tree.mounts);
-        let then = base.into_iter().flat_map(|force| mounts_of(force));
+        let then = base.into_iter().flat_map(mounts_of);
         Self(left.chain(mounts).chain(then).cloned().collect())
     }
 

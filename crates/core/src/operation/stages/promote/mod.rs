@@ -7,6 +7,7 @@
 //! Until the journal is published nothing of the root is changed; the base of the promotion is durable by then. The base of
 //! a promotion that was rolled back, or backed out, counts for nothing and goes with the next promotion.
 
+mod base_after;
 pub(super) mod bases;
 mod content;
 pub(super) mod decided;
@@ -29,7 +30,8 @@ use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
 use crate::stage::LOCK;
-use bases::{BaseAfter, remove_old_bases};
+use base_after::BaseAfter;
+use bases::remove_old_bases;
 use content::StageContent;
 use made_plan::make_plan;
 use patchadm_changeset::transaction::Cause;
@@ -55,8 +57,8 @@ pub fn promote_stage(
     let tree = PromotedTree::open(root, request)?;
     let wait = |holder: &_| (caller.wait)(holder);
     let own = tree.stage.as_ref().map(|stage| &stage.own);
-    let _stage_lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
-    let _stage_lock = _stage_lock.map_err(Failure::from)?;
+    let lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
+    let _held = lock.map_err(Failure::from)?;
     may_change(root)?;
     let ground = ground(root, request)?;
     let new = NewDatabase::make(root)?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DecidedRefresh, changes};
+use super::decided::{DecidedRefresh, changes};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{Stage, put_base};
 use crate::stage::{BASE_OF_NEW, BASES, Base, BaseObject, BaseState, base_name};

@@ -7,6 +7,7 @@
 //! root nothing is changed.
 
 mod bases;
+mod decided;
 mod objects;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use super::error::StageError;
 use super::own_files::Stage;
 use super::promote::bases::in_force;
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
-use super::tree::{Tree, read_tree};
+use super::tree::read_tree;
 use super::walk::TreeRequest;
 use crate::database::contents::lines_of_paths;
 use crate::database::{DatabaseError, RecordView};
@@ -26,9 +27,10 @@ use crate::plan::edits::EditChoice;
 use crate::plan::refusal::Command;
 use crate::policy::Edited;
 use crate::stage::{ComparedAttributes, LOCK, LeftOut};
-use crate::three_way::{Conflict, Outcome, Outcomes, PathFacts, TwoWay};
+use crate::three_way::{Conflict, Outcome, PathFacts, TwoWay};
 use bases::write_states;
-use objects::bring_objects;
+use decided::{DecidedRefresh, changes};
+use objects::RefreshedStage;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
@@ -97,13 +99,6 @@ struct Refresher<'a> {
     caller: &'a Caller<'a>,
 }
 
-/// Both trees, and what is decided about their paths.
-struct DecidedRefresh {
-    live: Tree,
-    outcomes: Outcomes,
-    base_name: String,
-}
-
 impl Refresher<'_> {
     fn decided(&self) -> Result<DecidedRefresh, StageError> {
         let root = &self.ground.root;
@@ -138,7 +133,12 @@ impl Refresher<'_> {
     fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
         let report = self.report(decided, recovered);
         if report.refused.is_none() && report.taken > 0 {
-            bring_objects(self, decided)?;
+            let refreshed = RefreshedStage {
+                root: &self.ground.root,
+                stage: self.stage,
+                interrupt: self.caller.interrupt,
+            };
+            refreshed.bring(decided)?;
             write_states(self.stage, decided)?;
         }
         Ok(report)
@@ -160,11 +160,6 @@ impl Refresher<'_> {
             stage: name,
         }
     }
-}
-
-/// Whether a path of the stage changes.
-fn changes(outcome: &Outcome) -> bool {
-    outcome.is_taken() || outcome.is_deleted() || *outcome == Outcome::TakeTime
 }
 
 /// What the records of the root say of the paths at which the trees differ.

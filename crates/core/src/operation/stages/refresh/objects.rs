@@ -3,92 +3,108 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::{DecidedRefresh, Refresher};
+use super::decided::DecidedRefresh;
 use crate::operation::stages::attributes::{Attributes, CopiedObject};
 use crate::operation::stages::copy::Copier;
 use crate::operation::stages::error::StageError;
+use crate::operation::stages::own_files::Stage;
 use crate::operation::stages::tree::TreeObject;
 use crate::operation::stages::walk::{MetObject, Walk};
 use crate::three_way::Outcome;
-use patchadm_rootfs::{Dir, Live, LiveKind, Root};
+use patchadm_rootfs::{Dir, FileType, LiveKind, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The directory of the stage's own in which objects are copied.
 const SCRATCH: &[u8] = b"refresh";
 
-/// Takes what goes out of the stage, and puts what comes into it.
-pub(super) fn bring_objects(refresher: &Refresher<'_>, decided: &DecidedRefresh) -> Result<(), StageError> {
-    let (stage, own) = (&refresher.stage.root, &refresher.stage.own);
-    // What an interrupted one left.
-    own.remove_tree(SCRATCH)?;
-    drop(own.make_dir(SCRATCH, Mode::of(0o700))?);
-    let scratch = stage.elsewhere(&stage.physical_path()?.join(".patchadm-stage/refresh"))?;
-    let taken: Vec<&TreeObject> = decided
-        .outcomes
-        .iter()
-        .filter(|(_, outcome)| outcome.is_taken())
-        .filter_map(|(path, _)| decided.live.object(path))
-        .collect();
-    copy(refresher, &scratch, &taken)?;
-    for (path, _) in decided.outcomes.iter().rev().filter(|(_, outcome)| outcome.is_deleted()) {
-        remove(stage, path)?;
-    }
-    for object in &taken {
-        put(stage, &scratch, object)?;
-    }
-    for object in taken.iter().rev().filter(|object| object.live.is_directory()) {
-        give(refresher, object)?;
-    }
-    for (path, _) in decided.outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::TakeTime) {
-        if let Some(object) = decided.live.object(path) {
-            parent(stage, path)?.set_mtime(path.name(), object.live.mtime)?;
+/// A stage into which objects of its root are brought.
+pub(super) struct RefreshedStage<'a> {
+    pub(super) root: &'a Root,
+    pub(super) stage: &'a Stage,
+    /// Asked between objects which signal wants this to end.
+    pub(super) interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+}
+
+impl RefreshedStage<'_> {
+    /// Takes what goes out of the stage, and puts what comes into it.
+    pub(super) fn bring(&self, decided: &DecidedRefresh) -> Result<(), StageError> {
+        let (stage, own) = (&self.stage.root, &self.stage.own);
+        // What an interrupted one left.
+        if own.look(SCRATCH)?.is_some() {
+            own.remove_tree(SCRATCH)?;
         }
+        drop(own.make_dir(SCRATCH, Mode::of(0o700))?);
+        let scratch = stage.elsewhere(&stage.physical_path()?.join(".patchadm-stage/refresh"))?;
+        let taken = decided.outcomes.iter().filter(|(_, outcome)| outcome.is_taken());
+        let taken: Vec<&TreeObject> = taken.filter_map(|(path, _)| decided.live.object(path)).collect();
+        self.copy(&scratch, &taken)?;
+        for (path, _) in decided.outcomes.iter().rev().filter(|(_, outcome)| outcome.is_deleted()) {
+            remove(stage, path)?;
+        }
+        for object in &taken {
+            put(stage, &scratch, object)?;
+        }
+        for object in taken.iter().rev().filter(|object| object.live.is_directory()) {
+            self.give(object)?;
+        }
+        for (path, _) in decided.outcomes.iter().filter(|(_, outcome)| **outcome == Outcome::TakeTime) {
+            if let Some(object) = decided.live.object(path) {
+                parent(stage, path)?.set_mtime(path.name(), object.live.mtime)?;
+            }
+        }
+        stage.dir(&ObjectPath::root())?.sync_file_system()?;
+        Ok(own.remove_tree(SCRATCH)?)
     }
-    stage.dir(&ObjectPath::root())?.sync_file_system()?;
-    own.remove_tree(SCRATCH)?;
-    Ok(())
+
+    /// Copies what comes, but for directories, and holds the copies against what was decided about.
+    fn copy(&self, scratch: &Root, taken: &[&TreeObject]) -> Result<(), StageError> {
+        let root = self.root;
+        let is_whole = AtomicBool::new(true);
+        let copier = Copier { root, stage: scratch, interrupt: self.interrupt, is_whole };
+        let mut walk = Walk::default();
+        for object in taken.iter().filter(|object| !object.live.is_directory()) {
+            let path = &object.path;
+            let changing = || StageError::Changing(root.show(path));
+            let status = parent(root, path)?.look(path.name())?.ok_or_else(changing)?;
+            if status.inode != object.live.inode || status.ctime != object.live.ctime {
+                return Err(changing());
+            }
+            copier.make_way(path)?;
+            let is_file = matches!(object.live.kind, LiveKind::Regular { .. });
+            let live = (!is_file).then(|| object.live.clone());
+            walk.met.push(MetObject { path: path.clone(), status, live });
+        }
+        let copied = copier.copy(walk)?;
+        let expected = taken.iter().filter(|object| !object.live.is_directory());
+        for (object, copy) in expected.zip(&copied.objects) {
+            if object.path != copy.path || object.live.kind != copy.live.kind {
+                return Err(StageError::Changing(root.show(&object.path)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a directory what it has in the live tree.
+    fn give(&self, object: &TreeObject) -> Result<(), StageError> {
+        let (root, stage, path) = (self.root, &self.stage.root, &object.path);
+        let changing = |root: &Root| StageError::Changing(root.show(path));
+        let status = parent(root, path)?.look(path.name())?.ok_or_else(|| changing(root))?;
+        let above = parent(stage, path)?;
+        let made = above.look(path.name())?.ok_or_else(|| changing(stage))?;
+        let attributes = Attributes { status: &status, xattrs: &object.live.xattrs, has_mode: true };
+        CopiedObject::Name(&above, path.name()).give(&attributes, &made)?;
+        Ok(())
+    }
 }
 
 fn parent(root: &Root, path: &ObjectPath) -> Result<Dir, StageError> {
     Ok(root.dir(&path.parent().unwrap_or_else(ObjectPath::root))?)
 }
 
-/// Copies what comes, but for directories, and holds the copies against what was decided about.
-fn copy(refresher: &Refresher<'_>, scratch: &Root, taken: &[&TreeObject]) -> Result<(), StageError> {
-    let root = &refresher.ground.root;
-    let copier = Copier {
-        root,
-        stage: scratch,
-        interrupt: refresher.caller.interrupt,
-        is_whole: AtomicBool::new(true),
-    };
-    let mut walk = Walk::default();
-    for object in taken.iter().filter(|object| !object.live.is_directory()) {
-        let path = &object.path;
-        let changing = || StageError::Changing(root.show(path));
-        let status = parent(root, path)?.look(path.name())?.ok_or_else(changing)?;
-        let is_file = matches!(object.live.kind, LiveKind::Regular { .. });
-        if status.inode != object.live.inode || status.ctime != object.live.ctime {
-            return Err(changing());
-        }
-        copier.make_way(path)?;
-        let live = (!is_file).then(|| object.live.clone());
-        walk.met.push(MetObject { path: path.clone(), status, live });
-    }
-    let copied = copier.copy(walk)?;
-    let expected = taken.iter().filter(|object| !object.live.is_directory());
-    for (object, copy) in expected.zip(&copied.objects) {
-        if object.path != copy.path || object.live.kind != copy.live.kind {
-            return Err(StageError::Changing(root.show(&object.path)));
-        }
-    }
-    Ok(())
-}
-
 fn remove(stage: &Root, path: &ObjectPath) -> Result<(), StageError> {
     let above = parent(stage, path)?;
     let Some(seen) = above.look(path.name())? else { return Ok(()) };
-    if seen.file_type == patchadm_rootfs::FileType::Directory {
+    if seen.file_type == FileType::Directory {
         // What was made in it meanwhile stays, and the directory with it.
         above.remove_dir(path.name())?;
     } else {
@@ -102,8 +118,7 @@ fn put(stage: &Root, scratch: &Root, object: &TreeObject) -> Result<(), StageErr
     let TreeObject { path, live, .. } = object;
     let above = parent(stage, path)?;
     let there = above.look(path.name())?;
-    let is_directory =
-        there.as_ref().is_some_and(|seen| seen.file_type == patchadm_rootfs::FileType::Directory);
+    let is_directory = there.as_ref().is_some_and(|seen| seen.file_type == FileType::Directory);
     if live.is_directory() {
         if !is_directory {
             above.remove(path.name())?;
@@ -115,18 +130,4 @@ fn put(stage: &Root, scratch: &Root, object: &TreeObject) -> Result<(), StageErr
         return Err(StageError::Changing(stage.show(path)));
     }
     Ok(parent(scratch, path)?.replace(path.name(), &above, path.name())?)
-}
-
-/// Gives a directory what it has in the live tree.
-fn give(refresher: &Refresher<'_>, object: &TreeObject) -> Result<(), StageError> {
-    let TreeObject { path, live, .. } = object;
-    let (root, stage) = (&refresher.ground.root, &refresher.stage.root);
-    let Live { xattrs, .. } = live;
-    let changing = || StageError::Changing(root.show(path));
-    let status = parent(root, path)?.look(path.name())?.ok_or_else(changing)?;
-    let above = parent(stage, path)?;
-    let made = above.look(path.name())?.ok_or_else(|| StageError::Changing(stage.show(path)))?;
-    let attributes = Attributes { status: &status, xattrs, has_mode: true };
-    CopiedObject::Name(&above, path.name()).give(&attributes, &made)?;
-    Ok(())
 }
