@@ -45,7 +45,7 @@ fn a_verb_has_the_options_of_the_sections_about_it() {
 }
 
 /// The actions of `patchadm stage`, each with a section of its own.
-const ACTIONS_OF_STAGE: [&str; 2] = ["new", "list"];
+const ACTIONS_OF_STAGE: [&str; 6] = ["new", "enter", "list", "status", "refresh", "drop"];
 
 #[test]
 fn an_action_of_stage_has_the_options_of_its_section() {

@@ -13,6 +13,8 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::Edited", edited),
     ("Reason::KeepWithoutUndo", keep_without_undo),
     ("Reason::Required", required),
+    ("Reason::Promotion", conflict_of_trees),
+    ("Reason::Promotion", too_much_deleted),
     ("Reason::InSet", own_run),
     ("Reason::InSet", withdrawn),
     ("Reason::InSet", required_nowhere),
@@ -55,6 +57,33 @@ fn patch(id: &str) -> Patch {
 
 fn of_file(id: &str, file: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file(file, 0o755, format!("as of {id}\n")))
+}
+
+/// A root with a staged tree.
+fn staged() -> Scenario {
+    let stage = Scenario::new();
+    for name in ["a", "b", "c"] {
+        stage.file(&format!("/usr/pkg/{name}"), "1\n");
+    }
+    stage.run("stage new web -R @ROOT@ --path usr/pkg").ok();
+    stage
+}
+
+fn conflict_of_trees() {
+    let stage = staged();
+    stage.file("/usr/pkg/a", "live\n");
+    fs::write(stage.beside("web/usr/pkg/a"), "stage\n").unwrap();
+    let text = stage.run("promote web -R @ROOT@").fails(10);
+    assert!(text.contains("--edited replace takes those of the stage"), "{text}");
+    stage.run("promote web -R @ROOT@ --edited replace").ok();
+}
+
+fn too_much_deleted() {
+    let stage = staged();
+    fs::remove_file(stage.beside("web/usr/pkg/a")).unwrap();
+    let text = stage.run("promote web -R @ROOT@").fails(10);
+    assert!(text.contains("--max-delete N or N%"), "{text}");
+    stage.run("promote web -R @ROOT@ --max-delete 1").ok();
 }
 
 fn own_run() {
