@@ -47,7 +47,7 @@ impl Read {
     }
 
     fn is_directory(&self, path: &str) -> bool {
-        self.0.get(path).is_some_and(|(columns, _)| columns[0] == "040000")
+        self.0.get(path).is_some_and(|(columns, _)| columns[0] == "40000")
     }
 }
 

@@ -104,7 +104,7 @@ fn the_document_of_a_stage_and_the_list_tell_which_one_it_is() {
     let said = root.run("stage list -R @ROOT@").ok();
     assert!(said.contains("2026-11-20T07:00:00Z web ") && said.ends_with("/jail\n"), "{said}");
     let history = document(&root, "history --json -R @ROOT@");
-    assert_eq!(history["runs"][0]["command"], "stage new");
+    assert_eq!(history["runs"][0]["command"], "stage");
     fs::write(root.beside("jail/.patchadm-stage/identity"), "rubbish").unwrap();
     let state = || document(&root, "stage list --json -R @ROOT@")["stages"][0]["state"].clone();
     assert_eq!(state(), "damaged");

@@ -234,9 +234,10 @@ impl PromotionReader<'_> {
     }
 }
 
-/// What has to be surveyed: what comes or goes, and the packages that own it.
+/// What has to be surveyed: what comes or goes, with all other names of it, and the packages that own it.
 fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touched {
     let mut touched = Touched::default();
+    let names = names_of(&made.live);
     for (path, outcome) in &made.outcomes {
         let is_taken = outcome.is_taken() || *outcome == Outcome::TakeTime;
         if !is_taken && !outcome.is_deleted() {
@@ -249,18 +250,23 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
         }
         let owner = lines.get(path).and_then(|line| line.owners.first());
         touched.packages.extend(owner.map(|owner| owner.package.clone()));
-        if let Some(live) = made.live.object(path)
-            && let LiveKind::Regular { size, cksum, b3 } = live.live.kind
-        {
-            let sums = Sums { size, cksum, b3 };
-            let Live { inode, mtime, ctime, .. } = live.live;
-            touched.known.insert(path.clone(), KnownFile { inode, mtime, ctime, sums });
-        }
+        // A name that is left behind has to become one of this file again by a backout.
+        touched.paths.extend(names.all(path).iter().cloned());
     }
+    let known =
+        touched.paths.iter().filter_map(|path| Some((path.clone(), known_file(made.live.object(path)?)?)));
+    touched.known = known.collect();
     if !touched.paths.is_empty() {
         touched.packages.extend(local_name(made.id.base()).ok());
     }
     touched
+}
+
+/// What the reading of the live tree has found about a file, so that it is not read again.
+fn known_file(object: &TreeObject) -> Option<KnownFile> {
+    let LiveKind::Regular { size, cksum, b3 } = object.live.kind else { return None };
+    let Live { inode, mtime, ctime, .. } = object.live;
+    Some(KnownFile { inode, mtime, ctime, sums: Sums { size, cksum, b3 } })
 }
 
 fn names_of(tree: &Tree) -> NamesOfFiles {
