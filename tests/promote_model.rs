@@ -310,12 +310,11 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut BTreeMap<String
     for (path, (_, partners)) in &after.0 {
         let in_stage = sides.stage.state(path).map(|(_, partners)| partners).unwrap_or_default();
         let is_whole_file = |names: &BTreeSet<String>| {
-            names
-                .iter()
-                .all(|name| after.state(name).map(|one| one.0) == sides.stage.state(name).map(|one| one.0))
+            names.iter().all(|name| becomes.get(name).is_some_and(|state| *state == sides.stage.state(name)))
         };
         if becomes[path] == sides.stage.state(path) && is_whole_file(&in_stage) && !in_stage.is_empty() {
-            assert_eq!(*partners, in_stage, "seed {seed}: the names of {path}");
+            let states: Vec<_> = in_stage.iter().map(|name| sides.of_path(name)).collect();
+            assert_eq!(*partners, in_stage, "seed {seed}: the names of {path}: {states:?}");
         }
     }
     if run.stdout.starts_with("nothing") {
