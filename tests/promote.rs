@@ -206,6 +206,21 @@ fn names_of_a_file_part_and_come_together_as_in_the_stage() {
 }
 
 #[test]
+fn a_name_that_goes_with_a_backout_leaves_the_file_that_stays_as_it_was() {
+    let staged = Staged::new();
+    fs::remove_file(staged.live.at("/usr/pkg/share/1")).unwrap();
+    let before = staged.tree();
+    let moment = SystemTime::UNIX_EPOCH + Duration::new(1_000, 7);
+    fs::File::open(staged.at("share/0")).unwrap().set_modified(moment).unwrap();
+    staged.remove("share/1");
+    fs::hard_link(staged.at("share/0"), staged.at("share/1")).unwrap();
+    staged.promote("--edited replace").ok();
+    assert_same(&staged.tree(), &staged.staged_tree());
+    staged.live.run("patchrm -R @ROOT@ web-01").ok();
+    assert_same(&staged.tree(), &before);
+}
+
+#[test]
 fn objects_that_become_something_else_come_and_go_whole() {
     let staged = Staged::new();
     let before = staged.tree();

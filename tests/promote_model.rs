@@ -320,7 +320,8 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut BTreeMap<String
     if run.stdout.starts_with("nothing") {
         return;
     }
-    live.run("patchrm -R @ROOT@ web-01").ok();
+    let back = live.run("patchrm -R @ROOT@ web-01");
+    assert_eq!(back.code, 0, "seed {seed}, {policy}: {}", back.stderr);
     assert_same(&Tree::of(&live.at("/usr/pkg"), &[]), &before);
 }
 

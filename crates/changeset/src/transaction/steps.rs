@@ -1,6 +1,7 @@
 //! The steps of a run, each a type that the next one consumes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::attempts::EarlierAttempts;
 use super::content_source::ContentSource;
@@ -8,7 +9,7 @@ use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::{RunActivity, RunSettings};
 use crate::format::delivered::DeliveredObjects;
-use crate::format::journal::{Journal, JournalArchive, OpKind, RunOutcome};
+use crate::format::journal::{Identity, Journal, JournalArchive, Op, OpKind, RunOutcome};
 use crate::format::manifest::encode;
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
@@ -28,7 +29,7 @@ use crate::transaction::switch::delivered;
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::request::ExchangeReport;
 use crate::transaction::tree::staging::{StagedExchange, prepare_trees, reports, settle_trees};
-use patchadm_rootfs::{Lock, Root};
+use patchadm_rootfs::{Inode, Lock, Root};
 use patchadm_svr4::format::pkgmap::member_name;
 
 /// The results of a finished run.
@@ -313,8 +314,9 @@ impl Published<'_> {
             runner.run_op(op)?;
             watch.advances(1);
         }
+        let given = given_identities(&objects);
         for op in objects.iter().filter(|op| op.kind != OpKind::Add) {
-            if !runner.is_still_as_saved(op)? {
+            if !runner.is_still_as_saved(&with_given_time(op, &given))? {
                 return Err(Cause::Changed(self.on.root.show(&op.path)));
             }
         }
@@ -327,4 +329,18 @@ impl Published<'_> {
         publish_remote(&self.on.root, &self.on.opening.run, &places)?;
         self.on.settings.watch.check().map(|()| delivered)
     }
+}
+
+/// Collects what this run itself gave to objects that stay in their place, by inode.
+fn given_identities<'j>(objects: &[&'j Op]) -> HashMap<Inode, &'j Identity> {
+    let attributes = objects.iter().filter(|op| op.kind == OpKind::Attr);
+    attributes.filter_map(|op| Some((op.old.as_ref()?.inode, op.new.as_deref()?))).collect()
+}
+
+/// Returns the op as its old object has to look now: its file may have another name, which stays and got another time.
+fn with_given_time<'j>(op: &'j Op, given: &HashMap<Inode, &Identity>) -> Cow<'j, Op> {
+    let Some(old) = &op.old else { return Cow::Borrowed(op) };
+    let Some(new) = given.get(&old.inode) else { return Cow::Borrowed(op) };
+    let old = Box::new(Identity { mtime: new.mtime, ..Identity::clone(old) });
+    Cow::Owned(Op { old: Some(old), ..op.clone() })
 }

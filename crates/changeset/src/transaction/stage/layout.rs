@@ -105,7 +105,11 @@ impl<'p> LayoutBuilder<'_, 'p> {
                 (OpKind::Replace, Some(ToStage::Object(new)), rank)
             }
             Action::Delete => (OpKind::Delete, None, turn::DELETE),
-            Action::Attributes(new) => (OpKind::Attr, Some(ToStage::Attributes(new)), turn::ATTRIBUTES),
+            Action::Attributes(new) => {
+                let is_directory = change.old.as_deref().is_some_and(Live::is_directory);
+                let rank = if is_directory { turn::DIRECTORY_ATTRIBUTES } else { turn::ATTRIBUTES };
+                (OpKind::Attr, Some(ToStage::Attributes(new)), rank)
+            }
             Action::RemoveDirectory => (OpKind::Rmdir, None, turn::REMOVE_DIRECTORY),
         };
         let (stage, inside) = match tree {

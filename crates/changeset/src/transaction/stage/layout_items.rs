@@ -129,16 +129,18 @@ impl Layout<'_> {
     }
 }
 
-/// The order of the switch: new objects, replaced ones (dynamic loader, libc, libraries, the rest), attributes,
-/// deletions, and the records last, `contents` first among them.
+/// The order of the switch: new objects, replaced ones (dynamic loader, libc, libraries, the rest), attributes of
+/// directories, deletions, attributes of other objects, and the records last, `contents` first among them.
 pub(super) mod turn {
     pub(crate) const ADD: u8 = 0;
     pub(crate) const REPLACE: u8 = 1;
     /// As the rest of what is replaced, behind it.
     pub(crate) const EXCHANGE: u8 = 4;
-    pub(crate) const ATTRIBUTES: u8 = 5;
+    pub(crate) const DIRECTORY_ATTRIBUTES: u8 = 5;
     pub(crate) const DELETE: u8 = 6;
-    pub(crate) const CONTENTS: u8 = 7;
-    pub(crate) const RECORD: u8 = 8;
-    pub(crate) const REMOVE_DIRECTORY: u8 = 9;
+    /// Behind replacements and deletions: these look at the time of a file, which another name of it may get anew.
+    pub(crate) const ATTRIBUTES: u8 = 7;
+    pub(crate) const CONTENTS: u8 = 8;
+    pub(crate) const RECORD: u8 = 9;
+    pub(crate) const REMOVE_DIRECTORY: u8 = 10;
 }
