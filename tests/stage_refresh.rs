@@ -5,6 +5,7 @@ mod refused;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 use crate::promote::{Staged, set_time, time};
 use crate::scenario::{Run, Scenario, is_root};
 use crate::tree::{Tree, assert_same};
+
+/// A user without rights.
+const NOBODY: u32 = 65_534;
 
 const NOTHING: &str = "nothing to bring into stage web\n";
 
@@ -351,8 +355,6 @@ fn what_others_may_only_read_is_brought_by_whoever_owns_the_stage() {
     if !is_root() {
         return crate::skipped("stage_refresh: another user is needed");
     }
-    use std::os::unix::process::CommandExt as _;
-    const NOBODY: u32 = 65_534;
     let live = Scenario::new();
     live.file("/usr/pkg/a", "1\n");
     live.file("/usr/pkg/b", "1\n");
