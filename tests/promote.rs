@@ -73,7 +73,7 @@ impl Staged {
         Tree::of(&self.stage.join("usr/pkg"), &[])
     }
 
-    fn text(&self, path: &str) -> String {
+    pub(crate) fn text(&self, path: &str) -> String {
         fs::read_to_string(self.live.at(&format!("/usr/pkg/{path}"))).unwrap()
     }
 }
@@ -82,12 +82,12 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-fn set_time(path: &Path, seconds: u64, nanoseconds: u32) {
+pub(crate) fn set_time(path: &Path, seconds: u64, nanoseconds: u32) {
     let moment = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
     fs::File::open(path).unwrap().set_modified(moment).unwrap();
 }
 
-fn time(path: &Path) -> (i64, i64) {
+pub(crate) fn time(path: &Path) -> (i64, i64) {
     let seen = fs::symlink_metadata(path).unwrap();
     (seen.mtime(), seen.mtime_nsec())
 }

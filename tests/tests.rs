@@ -298,6 +298,8 @@ mod spool;
 mod stage_enter;
 /// Directories of a root copied into a stage.
 mod stage_new;
+/// Changes of the live tree brought into a stage.
+mod stage_refresh;
 /// What others put where a stage could be.
 mod stage_strays;
 /// Class action scripts for systems that bring none.

@@ -121,6 +121,7 @@ pub(crate) fn of_depot(error: &DepotError) -> ExitCause {
 fn of_promotion(reason: &PromotionReason) -> ExitCause {
     match reason {
         PromotionReason::Conflicts(_)
+        | PromotionReason::RefreshConflicts(_)
         | PromotionReason::TooManyDeleted { .. }
         | PromotionReason::EmptyPath(_)
         | PromotionReason::MountChanged { .. } => ExitCause::Conflict,

@@ -73,6 +73,8 @@ fn conflict_of_trees() {
     let stage = staged();
     stage.file("/usr/pkg/a", "live\n");
     fs::write(stage.beside("web/usr/pkg/a"), "stage\n").unwrap();
+    let text = stage.run("stage refresh web -R @ROOT@").fails(10);
+    assert!(text.contains("--edited replace takes those of the live tree"), "{text}");
     let text = stage.run("promote web -R @ROOT@").fails(10);
     assert!(text.contains("--edited replace takes those of the stage"), "{text}");
     stage.run("promote web -R @ROOT@ --edited replace").ok();

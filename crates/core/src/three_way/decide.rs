@@ -23,6 +23,10 @@ pub trait PathFacts {
     fn choice(&self, path: &ObjectPath) -> Edited;
     /// Whether it is recorded as volatile.
     fn is_volatile(&self, path: &ObjectPath) -> bool;
+    /// Whether the object of the tree that is taken from comes even where only the other tree changed it.
+    fn comes_always(&self, _: &ObjectPath) -> bool {
+        false
+    }
     /// Whether the object that is there was written to since it was recorded.
     fn is_edited(&self, path: &ObjectPath) -> bool;
 }
@@ -67,6 +71,16 @@ pub fn differing(sides: &Sides<'_>) -> BTreeSet<ObjectPath> {
     changes.map(|change| change.path).collect()
 }
 
+/// Returns the paths at which both trees are the same, and the base is not.
+pub fn same_on_both(sides: &Sides<'_>) -> BTreeSet<ObjectPath> {
+    let options = CompareOptions { mtimes: true, every_type: true };
+    let mut paths = differing(sides);
+    for change in compare(sides.to, sides.from, options).changes {
+        paths.remove(&change.path);
+    }
+    paths
+}
+
 /// Decides about every path at which the trees differ.
 pub fn decide(sides: &Sides<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
     let paths = differing(sides);
@@ -107,6 +121,9 @@ impl ThreeWay<'_> {
             }
             (Some(ChangeKind::Deleted), None) => Some(Outcome::Delete),
             (Some(_), None) => Some(Outcome::Take),
+            (None, Some(_)) if apart.is_some_and(is_in_from) && self.facts.comes_always(path) => {
+                Some(Outcome::Take)
+            }
             (None, Some(_)) => Some(Outcome::Keep(KeptBecause::LiveOnly)),
             (Some(_), Some(_)) if apart.is_none() => None,
             (Some(from), Some(to)) => {
@@ -120,6 +137,11 @@ impl ThreeWay<'_> {
 /// Whether a difference of the two trees is one at which the tree that changes has an object.
 fn is_in_to(kind: &ChangeKind) -> bool {
     *kind != ChangeKind::Added
+}
+
+/// Whether a difference of the two trees is one at which the tree that is taken from has an object.
+fn is_in_from(kind: &ChangeKind) -> bool {
+    *kind != ChangeKind::Deleted
 }
 
 fn without_base(apart: &Differing<'_>, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {

@@ -22,6 +22,6 @@ mod sides;
 mod tests;
 
 pub use comparable::{of_live, of_recorded};
-pub use decide::{PathFacts, TwoWay, decide, differing};
+pub use decide::{PathFacts, TwoWay, decide, differing, same_on_both};
 pub use outcome::{Conflict, Decision, KeptBecause, Outcome, Outcomes, SideChange};
 pub use sides::Sides;

@@ -9,6 +9,9 @@ pub enum PromotionReason {
     /// Both trees changed these paths, differently.
     #[error("changed in the stage and on the live tree: {}", list(.0))]
     Conflicts(Vec<ObjectPath>),
+    /// The same, where it is the stage that would change.
+    #[error("changed in the stage and on the live tree: {}", list(.0))]
+    RefreshConflicts(Vec<ObjectPath>),
     /// Too many objects of a path would be deleted.
     #[error("of the {live} objects of {path} {deleted} would be deleted, more than {limit} allows")]
     TooManyDeleted {
@@ -78,6 +81,11 @@ impl PromotionReason {
                 --override PATH and --preserve PATH decide about one"
                     .to_owned()
             }
+            Self::RefreshConflicts(_) => {
+                "--edited replace takes those of the live tree, --edited keep leaves those of the stage; \
+                --override PATH and --preserve PATH decide about one"
+                    .to_owned()
+            }
             Self::TooManyDeleted { .. } => "if that is meant, --max-delete N or N% allows it".to_owned(),
             Self::EmptyPath(path) => {
                 format!("if that is meant, delete {path} in the stage's place on the live tree yourself")
@@ -95,6 +103,7 @@ impl PromotionReason {
     pub(super) fn shown(self, show: impl Fn(ObjectPath) -> ObjectPath) -> Self {
         match self {
             Self::Conflicts(paths) => Self::Conflicts(paths.into_iter().map(show).collect()),
+            Self::RefreshConflicts(paths) => Self::RefreshConflicts(paths.into_iter().map(show).collect()),
             Self::TooManyDeleted { path, deleted, live, limit } => {
                 Self::TooManyDeleted { path: show(path), deleted, live, limit }
             }

@@ -11,7 +11,7 @@ use crate::policy::DeleteLimit;
 use crate::release::ReleaseObject;
 use crate::stage::{BaseState, ComparedAttributes, Scope};
 use crate::three_way::{
-    Outcome, Outcomes, PathFacts, Sides, TwoWay, decide, differing, of_live, of_recorded,
+    Outcome, Outcomes, PathFacts, Sides, TwoWay, decide, differing, of_live, of_recorded, same_on_both,
 };
 use patchadm_svr4::package::ObjectPath;
 
@@ -88,6 +88,11 @@ impl ComparedTrees {
         differing(&self.sides())
     }
 
+    /// The paths at which both trees are the same, and the base is not.
+    pub(in crate::operation::stages) fn same_on_both(&self) -> BTreeSet<ObjectPath> {
+        same_on_both(&self.sides())
+    }
+
     /// Decides about each of them.
     pub(in crate::operation::stages) fn decide(&self, two_way: TwoWay, facts: &dyn PathFacts) -> Outcomes {
         decide(&self.sides(), two_way, facts)
@@ -111,18 +116,21 @@ impl ComparedTrees {
         for path in scope.paths() {
             refuse_deletion(path, self.counts(path, outcomes), limit)?;
         }
-        refuse_conflicts(outcomes)
+        refuse_conflicts(outcomes, PromotionReason::Conflicts)
     }
 }
 
 /// Refuses where both trees changed a path, and nobody decided.
-pub(in crate::operation::stages) fn refuse_conflicts(outcomes: &Outcomes) -> Result<(), Reason> {
+pub(in crate::operation::stages) fn refuse_conflicts(
+    outcomes: &Outcomes,
+    reason: fn(Vec<ObjectPath>) -> PromotionReason,
+) -> Result<(), Reason> {
     let stops = outcomes.iter().filter(|(_, outcome)| outcome.stops());
     let stops: Vec<ObjectPath> = stops.map(|(path, _)| path.clone()).collect();
     if stops.is_empty() {
         return Ok(());
     }
-    Err(Reason::Promotion(PromotionReason::Conflicts(stops)))
+    Err(Reason::Promotion(reason(stops)))
 }
 
 /// Refuses mount points that came or went since the base was written.

@@ -1,54 +1,88 @@
-//! What was brought into the stage is what both sides have from then on: the base in force says so, and every other base
-//! that had said the same of the path before.
+//! What was brought into the stage is what both sides have from then on: every base that says the same of the path as the
+//! base in force says so, and last the base in force itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::decided::{DecidedRefresh, changes};
+use super::decided::DecidedRefresh;
+use crate::build::{CompareOptions, compare};
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::{Stage, put_base};
-use crate::stage::{BASE_OF_NEW, BASES, Base, BaseObject, BaseState, base_name};
-use crate::three_way::Outcome;
+use crate::release::ReleaseObject;
+use crate::stage::{BASE_OF_NEW, BASES, Base, BaseObject, BaseState, ComparedAttributes, base_name};
+use crate::three_way::{Outcome, of_recorded};
 use patchadm_svr4::package::ObjectPath;
 
-/// Writes the states of what was brought into the bases, that in force first.
+/// Writes the states of what was brought into the bases. Until that in force has them, it is known which others had the
+/// same before.
 pub(super) fn write_states(stage: &Stage, decided: &DecidedRefresh) -> Result<(), StageError> {
     let in_force =
         if decided.base_name == "0" { BASE_OF_NEW.to_vec() } else { base_name(&decided.base_name) };
     let before = stage.base(&in_force)?;
-    let names = stage.own.names_that_are(|name| name.starts_with(BASES))?;
-    let others = names.into_iter().filter(|name| *name != in_force);
-    for name in std::iter::once(in_force.clone()).chain(others) {
+    for name in stage.own.names_that_are(|name| name.starts_with(BASES) && name != in_force)? {
         // One of a promotion that is long gone may be damaged: nobody needs it.
         let Ok(base) = stage.base(&name) else { continue };
-        let is_same = |path: &ObjectPath| name == in_force || base.object(path) == before.object(path);
-        let objects = with_states(&base, decided, &is_same);
-        if objects != base.objects {
-            put_base(&stage.own, &name, &base.header, &objects)?;
+        put_states(stage, &name, &base, decided, &Apart::of(&before, &base))?;
+    }
+    put_states(stage, &in_force, &before, decided, &Apart::default())
+}
+
+fn put_states(
+    stage: &Stage,
+    name: &[u8],
+    base: &Base,
+    decided: &DecidedRefresh,
+    apart: &Apart,
+) -> Result<(), StageError> {
+    let objects = with_states(base, decided, apart);
+    if objects == base.objects { Ok(()) } else { put_base(&stage.own, name, &base.header, &objects) }
+}
+
+/// The paths at which a base says something else than the base in force.
+#[derive(Default)]
+struct Apart {
+    states: BTreeSet<ObjectPath>,
+    /// Of what is mounted there, no base says anything.
+    mounts: BTreeSet<ObjectPath>,
+}
+
+impl Apart {
+    fn of(in_force: &Base, other: &Base) -> Self {
+        let options = CompareOptions { mtimes: false, every_type: true };
+        let changes = compare(&compared(in_force), &compared(other), options).changes;
+        let mounts = other.objects.iter().filter(|object| object.state == BaseState::Mount);
+        Self {
+            states: changes.into_iter().map(|change| change.path).collect(),
+            mounts: mounts.map(|object| object.path.clone()).collect(),
         }
     }
-    Ok(())
+
+    fn has(&self, path: &ObjectPath) -> bool {
+        self.states.contains(path)
+            || self.mounts.contains(path)
+            || !self.mounts.is_empty() && path.ancestors().any(|above| self.mounts.contains(&above))
+    }
+}
+
+/// The objects of a base as trees are compared: which of them are names of one, not what number that has.
+fn compared(base: &Base) -> Vec<ReleaseObject> {
+    let owners = ComparedAttributes { owners: true };
+    base.objects.iter().filter_map(|one| of_recorded(&one.path, one.object()?, owners)).collect()
 }
 
 /// The objects of a base with what was brought.
-fn with_states(
-    base: &Base,
-    decided: &DecidedRefresh,
-    is_same: &dyn Fn(&ObjectPath) -> bool,
-) -> Vec<BaseObject> {
+fn with_states(base: &Base, decided: &DecidedRefresh, apart: &Apart) -> Vec<BaseObject> {
     let mut objects: BTreeMap<ObjectPath, BaseState> =
         base.objects.iter().map(|object| (object.path.clone(), object.state.clone())).collect();
     let groups = base.objects.iter().filter_map(|object| object.object()?.group);
     let next = groups.max().unwrap_or(0) + 1;
-    let brought = decided.outcomes.iter().filter(|(path, outcome)| changes(outcome) && is_same(path));
-    for (path, outcome) in brought {
-        if outcome.is_deleted() {
+    for path in decided.brought().filter(|path| !apart.has(path) && base.header.paths.contains(path)) {
+        let Some(live) = decided.live.object(path) else {
             objects.remove(path);
             continue;
-        }
-        let Some(live) = decided.live.object(path) else { continue };
+        };
         let mut state = live.state();
         state.group = state.group.map(|group| next + group);
-        if *outcome == Outcome::TakeTime
+        if decided.outcomes.get(path) == Some(&Outcome::TakeTime)
             && let Some(BaseState::Object(known)) = objects.get(path)
         {
             state.group = known.group;

@@ -3,8 +3,8 @@
 //! ```text
 //!   base in force, both trees ─► decided ─► objects into the stage ─► their states into the bases
 //! ```
-//! Objects come first, the bases that say so afterwards: cut in between, the next one finds the same on both sides. Of the
-//! root nothing is changed.
+//! Objects come first, the bases that say so afterwards: cut in between, the next one finds the same on both sides, and lets
+//! the bases say so. Of the root nothing is changed.
 
 mod bases;
 mod decided;
@@ -14,23 +14,24 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::error::StageError;
+use super::nesting::must_be_apart;
 use super::own_files::Stage;
 use super::promote::bases::in_force;
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
-use super::tree::read_tree;
+use super::tree::{Tree, read_tree};
 use super::walk::TreeRequest;
 use crate::database::contents::lines_of_paths;
 use crate::database::{DatabaseError, RecordView};
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
 use crate::plan::edits::EditChoice;
-use crate::plan::refusal::Command;
+use crate::plan::refusal::{Command, PromotionReason};
 use crate::policy::Edited;
 use crate::stage::{ComparedAttributes, LOCK, LeftOut};
 use crate::three_way::{Conflict, Outcome, PathFacts, TwoWay};
 use bases::write_states;
 use decided::{DecidedRefresh, changes};
-use objects::RefreshedStage;
+use objects::{RefreshedStage, SCRATCH};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
@@ -106,6 +107,7 @@ impl Refresher<'_> {
         let applied = self.ground.recorded(&self.ground.packages()?)?;
         let base = in_force(self.stage, &view, &applied)?;
         let scope = &base.base.header.paths;
+        must_be_apart(root, &self.stage.root, scope.paths())?;
         let (left, known) = (LeftOut::by(self.ground.policy.promote_exclude.clone()), self.stage.cache());
         let interrupt = self.caller.interrupt;
         let request = |root, known| TreeRequest { root, scope, left: &left, known, interrupt };
@@ -117,9 +119,12 @@ impl Refresher<'_> {
         let trees = ComparedTrees::of((&live, &stage), Some(&base), (scope, &passed), compared);
         let lines = lines_of_paths(&view, &trees.differing())
             .map_err(|error| Failure::from(DatabaseError::from(error)))?;
-        let facts = RefreshFacts { lines: &lines, choice: &self.choice() };
+        let was_interrupted = self.stage.own.look(SCRATCH)?.is_some();
+        let unfinished = was_interrupted.then_some((&stage, &live));
+        let facts = RefreshFacts { lines: &lines, choice: &self.choice(), unfinished };
         let outcomes = trees.decide(TwoWay::default(), &facts);
-        Ok(DecidedRefresh { live, outcomes, base_name: base.name })
+        let brought_before = was_interrupted.then(|| trees.same_on_both());
+        Ok(DecidedRefresh { live, outcomes, base_name: base.name, brought_before })
     }
 
     fn choice(&self) -> EditChoice {
@@ -132,7 +137,7 @@ impl Refresher<'_> {
 
     fn carry_out(&self, decided: &DecidedRefresh, recovered: Recovered) -> Result<RefreshReport, StageError> {
         let report = self.report(decided, recovered);
-        if report.refused.is_none() && report.taken > 0 {
+        if report.refused.is_none() && (report.taken > 0 || decided.brought_before.is_some()) {
             let refreshed = RefreshedStage {
                 root: &self.ground.root,
                 stage: self.stage,
@@ -140,6 +145,7 @@ impl Refresher<'_> {
             };
             refreshed.bring(decided)?;
             write_states(self.stage, decided)?;
+            self.stage.own.remove_tree(SCRATCH)?;
         }
         Ok(report)
     }
@@ -150,8 +156,8 @@ impl Refresher<'_> {
             _ => None,
         });
         let name = self.stage.identity.name.to_string();
-        let refused =
-            refuse_conflicts(&decided.outcomes).map_err(|reason| reason.of(Command::Refresh, &name));
+        let refused = refuse_conflicts(&decided.outcomes, PromotionReason::RefreshConflicts)
+            .map_err(|reason| reason.of(Command::Refresh, &name));
         RefreshReport {
             recovered,
             taken: decided.outcomes.values().filter(|outcome| changes(outcome)).count(),
@@ -166,13 +172,29 @@ impl Refresher<'_> {
 struct RefreshFacts<'a> {
     lines: &'a BTreeMap<ObjectPath, ContentsLine>,
     choice: &'a EditChoice,
+    /// The stage and the live tree, where another one was interrupted.
+    unfinished: Option<(&'a Tree, &'a Tree)>,
+}
+
+impl RefreshFacts<'_> {
+    /// Whether it is a directory that the interrupted one may have made, or given a part of its attributes: before it
+    /// began, no path that both changed was undecided.
+    fn is_unfinished(&self, path: &ObjectPath) -> bool {
+        let is_directory = |tree: &Tree| tree.object(path).is_some_and(|object| object.live.is_directory());
+        self.unfinished.is_some_and(|(stage, live)| is_directory(stage) && is_directory(live))
+    }
 }
 
 impl PathFacts for RefreshFacts<'_> {
     fn choice(&self, path: &ObjectPath) -> Edited {
-        // What is volatile is always as it is on the live tree.
-        let is_volatile = self.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Volatile);
-        if is_volatile { Edited::Replace } else { self.choice.of(path) }
+        let choice = self.choice.of(path);
+        let comes = self.comes_always(path) || choice == Edited::Stop && self.is_unfinished(path);
+        if comes { Edited::Replace } else { choice }
+    }
+
+    // What is volatile is always as it is on the live tree.
+    fn comes_always(&self, path: &ObjectPath) -> bool {
+        self.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Volatile)
     }
 
     fn is_volatile(&self, _: &ObjectPath) -> bool {

@@ -14,8 +14,9 @@ use crate::three_way::Outcome;
 use patchadm_rootfs::{Dir, FileType, LiveKind, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
-/// The directory of the stage's own in which objects are copied.
-const SCRATCH: &[u8] = b"refresh";
+/// The directory of the stage's own in which objects are copied. It is there until the bases are written, so that the next
+/// one knows that this one was interrupted.
+pub(super) const SCRATCH: &[u8] = b"refresh";
 
 /// A stage into which objects of its root are brought.
 pub(super) struct RefreshedStage<'a> {
@@ -28,12 +29,8 @@ pub(super) struct RefreshedStage<'a> {
 impl RefreshedStage<'_> {
     /// Takes what goes out of the stage, and puts what comes into it.
     pub(super) fn bring(&self, decided: &DecidedRefresh) -> Result<(), StageError> {
-        let (stage, own) = (&self.stage.root, &self.stage.own);
-        // What an interrupted one left.
-        if own.look(SCRATCH)?.is_some() {
-            own.remove_tree(SCRATCH)?;
-        }
-        drop(own.make_dir(SCRATCH, Mode::of(0o700))?);
+        let stage = &self.stage.root;
+        self.empty_scratch()?;
         let scratch = stage.elsewhere(&stage.physical_path()?.join(".patchadm-stage/refresh"))?;
         let taken = decided.outcomes.iter().filter(|(_, outcome)| outcome.is_taken());
         let taken: Vec<&TreeObject> = taken.filter_map(|(path, _)| decided.live.object(path)).collect();
@@ -52,8 +49,21 @@ impl RefreshedStage<'_> {
                 parent(stage, path)?.set_mtime(path.name(), object.live.mtime)?;
             }
         }
-        stage.dir(&ObjectPath::root())?.sync_file_system()?;
-        Ok(own.remove_tree(SCRATCH)?)
+        Ok(stage.dir(&ObjectPath::root())?.sync_file_system()?)
+    }
+
+    /// Makes the directory for copies, or empties the one that an interrupted one left.
+    fn empty_scratch(&self) -> Result<(), StageError> {
+        let own = &self.stage.own;
+        if own.look(SCRATCH)?.is_none() {
+            drop(own.make_dir(SCRATCH, Mode::of(0o700))?);
+            return Ok(own.sync()?);
+        }
+        let place = self.stage.root.dir(&own.at(SCRATCH))?;
+        for name in place.names()? {
+            place.remove_tree(&name)?;
+        }
+        Ok(())
     }
 
     /// Copies what comes, but for directories, and holds the copies against what was decided about.
