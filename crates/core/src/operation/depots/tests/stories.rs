@@ -21,15 +21,32 @@ fn address(server: &FaultyServer, path: &str) -> Address {
     Address::parse(&server.url(path)).unwrap()
 }
 
-/// An impatient reader with a cache.
-fn session<'a>(cache: &Path, interrupt: &'a (dyn Fn() -> Option<i32> + Sync)) -> FetchSession<'a> {
-    let patience = Patience {
+/// Long enough that a loaded machine is never taken for a server that is silent.
+fn patient() -> Patience {
+    let long = Duration::from_secs(60);
+    Patience { connect: long, first_byte: long, slow: long, slowest: 1024, pauses: vec![MILLISECOND; 3] }
+}
+
+/// For servers that are slow on purpose.
+fn impatient() -> Patience {
+    Patience {
         connect: 500 * MILLISECOND,
         first_byte: 500 * MILLISECOND,
         slow: 1000 * MILLISECOND,
-        slowest: 1024,
-        pauses: vec![MILLISECOND; 3],
-    };
+        ..patient()
+    }
+}
+
+/// A patient reader with a cache.
+fn session<'a>(cache: &Path, interrupt: &'a (dyn Fn() -> Option<i32> + Sync)) -> FetchSession<'a> {
+    session_with(patient(), cache, interrupt)
+}
+
+fn session_with<'a>(
+    patience: Patience,
+    cache: &Path,
+    interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+) -> FetchSession<'a> {
     FetchSession::new(DepotAccess {
         cache: Some(cache.to_owned()),
         temporary: std::env::temp_dir(),
@@ -55,9 +72,16 @@ fn object(bytes: &[u8]) -> DepotFile {
 fn fetched(
     answer: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
 ) -> (Result<Vec<u8>, DepotError>, Vec<Asked>) {
+    fetched_with(patient(), answer)
+}
+
+fn fetched_with(
+    patience: Patience,
+    answer: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
+) -> (Result<Vec<u8>, DepotError>, Vec<Asked>) {
     let server = FaultyServer::begin(answer);
     let place = tempfile::tempdir().unwrap();
-    let session = session(&place.path().join("cache"), &|| None);
+    let session = session_with(patience, &place.path().join("cache"), &|| None);
     let taken = take_object(&address(&server, "depot"), &object(&content()), "patch.zip", &session);
     let bytes = taken.map(|path| std::fs::read(path).unwrap());
     if let Ok(bytes) = &bytes {
@@ -244,12 +268,12 @@ fn what_is_compressed_unasked_is_refused() {
 #[test]
 fn a_server_that_drips_or_is_silent_counts_as_broken() {
     let began = Instant::now();
-    let (taken, _) = fetched(|_| {
+    let (taken, _) = fetched_with(impatient(), |_| {
         let length = [("Content-Length", "300000".to_owned())];
         vec![Step::Send(head("200 OK", &length)), Step::Drip(content(), 50 * MILLISECOND)]
     });
     assert!(matches!(problem(taken), HttpProblem::Slow(1024)));
-    let (taken, _) = fetched(|_| vec![Step::Wait(Duration::from_secs(60))]);
+    let (taken, _) = fetched_with(impatient(), |_| vec![Step::Wait(Duration::from_secs(60))]);
     assert!(matches!(problem(taken), HttpProblem::Broken(_) | HttpProblem::Slow(_)));
     assert!(began.elapsed() < Duration::from_secs(60), "it was given up");
 }
