@@ -165,7 +165,7 @@ fn inside_root(root: &Root, request: &ApplyRequest) -> ApplyRequest {
 }
 
 /// The same directories inside a root.
-fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec<ExchangeRequest> {
+pub(crate) fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec<ExchangeRequest> {
     let paths: Vec<ObjectPath> = requests.iter().map(|request| request.directory.clone()).collect();
     let inside = inside(root, &paths).into_iter().zip(requests);
     inside.map(|(directory, request)| ExchangeRequest { directory, ..request.clone() }).collect()

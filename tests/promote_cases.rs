@@ -1,15 +1,114 @@
-//! Real releases that go live from a stage: the trees are those that somebody else says.
+//! Real releases that go live from a stage, on every file system, by root and by an ordinary user, by renames and by
+//! exchange, with and without a base: the trees are those that somebody else says. A sample in every run; all of them with
+//!
+//! ```text
+//! PATCHADM_TESTS=whole cargo test --release --test integration promote_cases -- --nocapture
+//! ```
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cases::{expected, found, installed};
-use crate::scenario::Scenario;
-use crate::tree::assert_same;
+use crate::cases::{expected, installed};
+use crate::everyman::{as_ordinary_user, ordinary_ids};
+use crate::mounts::Mounted;
+use crate::reliability::is_whole;
+use crate::scenario::{Run, Scenario, is_root, shared};
+use crate::tree::{Tree, assert_same};
 
-/// The cases, each with its first patch.
-const CASES: [(&str, &str); 2] = [("openssl", "300001-01"), ("tzdata", "300002-01")];
+/// The cases, each with its first patch and the directory that is exchanged.
+const CASES: [(&str, &str, &str); 2] = [("openssl", "300001-01", "/usr"), ("tzdata", "300002-01", "/usr")];
+
+/// Where the root is, and who changes it.
+#[derive(Clone, Copy, Debug)]
+enum Ground {
+    /// A directory of this machine.
+    Here,
+    /// The same, of an ordinary user.
+    Ordinary,
+    /// A file system of its own, made by this command.
+    FileSystem(&'static str),
+}
+
+const GROUNDS: [Ground; 5] = [
+    Ground::Here,
+    Ground::Ordinary,
+    Ground::FileSystem("mkfs.ext4 -q"),
+    Ground::FileSystem("mkfs.xfs -q"),
+    Ground::FileSystem("mkfs.btrfs -q"),
+];
+
+/// A root on its ground.
+enum Place {
+    Here(Scenario),
+    Ordinary(Scenario),
+    Mounted(Mounted),
+}
+
+impl Place {
+    fn new(test: &str, ground: Ground) -> Option<Self> {
+        let scenario = Scenario::bare();
+        match ground {
+            Ground::Here => Some(Self::Here(scenario)),
+            Ground::Ordinary => {
+                let (uid, gid) = ordinary_ids(&scenario);
+                scenario.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\n"));
+                scenario.file("/etc/group", format!("root:x:{gid}:\n"));
+                Some(Self::Ordinary(scenario))
+            }
+            Ground::FileSystem(make) => {
+                let mounts = format!(
+                    "truncate -s 400M $BESIDE/image && {make} $BESIDE/image >/dev/null \
+                     && mount -o loop $BESIDE/image $ROOT && rm -rf $ROOT/lost+found && chmod 755 $ROOT"
+                );
+                Mounted::new(&format!("{test}: {make}"), scenario, &mounts).map(Self::Mounted)
+            }
+        }
+    }
+
+    fn scenario(&self) -> &Scenario {
+        match self {
+            Self::Here(scenario) | Self::Ordinary(scenario) => scenario,
+            Self::Mounted(mounted) => mounted.stage(),
+        }
+    }
+
+    fn run(&self, line: &str) -> Run {
+        match self {
+            Self::Here(scenario) => scenario.run(line),
+            Self::Mounted(mounted) => mounted.run(line),
+            Self::Ordinary(scenario) => {
+                let theirs = [scenario.root(), self.tree_beside()];
+                let theirs: Vec<&Path> =
+                    theirs.iter().map(PathBuf::as_path).filter(|path| path.exists()).collect();
+                let output = as_ordinary_user(scenario, line, &theirs).output().unwrap();
+                let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+                let code = output.status.code().unwrap_or(-1);
+                Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+            }
+        }
+    }
+
+    /// The tree that is promoted, as this process sees it.
+    fn tree_beside(&self) -> PathBuf {
+        self.scenario().beside("site")
+    }
+
+    /// The root, without what the case knows nothing of.
+    fn found(&self) -> Tree {
+        let without = ["var", "etc/passwd", "etc/group"];
+        match self {
+            Self::Here(scenario) => Tree::of(&scenario.root(), &without),
+            Self::Ordinary(scenario) => Tree::of(&scenario.root(), &without).without_owners(),
+            Self::Mounted(mounted) => mounted.tree(&without),
+        }
+    }
+
+    fn expected(&self, case: &Path, state: &str) -> Tree {
+        let tree = expected(case, state);
+        if matches!(self, Self::Ordinary(_)) { tree.without_owners() } else { tree }
+    }
+}
 
 /// The directories at the top of a root, but `var`.
 fn tops(root: &Path) -> Vec<String> {
@@ -20,11 +119,10 @@ fn tops(root: &Path) -> Vec<String> {
 }
 
 /// Puts the tree of a patched root into a directory, in the place of what it has.
-fn fill(stage: &Path, patched: &Scenario) {
+fn fill(tree: &Path, patched: &Scenario) {
     for name in tops(&patched.root()) {
-        let _ = fs::remove_dir_all(stage.join(&name));
-        let copied =
-            Command::new("cp").arg("-a").arg(patched.root().join(&name)).arg(stage).status().unwrap();
+        let _ = fs::remove_dir_all(tree.join(&name));
+        let copied = Command::new("cp").arg("-a").arg(patched.root().join(&name)).arg(tree).status().unwrap();
         assert!(copied.success(), "{name}");
     }
 }
@@ -36,39 +134,48 @@ fn patched(test: &str, case: &str, patch: &str) -> Option<Scenario> {
     Some(root)
 }
 
-#[test]
-fn a_real_release_in_a_stage_goes_live_exactly_and_comes_back() {
-    for (case, patch) in CASES {
-        let Some((live, from)) = installed("a real release goes live", case) else { return };
-        let Some(patched) = patched("a real release goes live", case, patch) else { return };
-        let paths: String = tops(&live.root()).iter().map(|name| format!(" --path {name}")).collect();
-        live.run(&format!("stage new site -R @ROOT@{paths}")).ok();
-        fill(&live.beside("site"), &patched);
-        live.run("promote site -R @ROOT@ --max-delete 100%").ok();
-        assert_same(&found(&live), &expected(&from, patch));
-        assert_eq!(live.run("promote site -R @ROOT@").code, 0);
-        live.run("patchrm -R @ROOT@ site-01").ok();
-        assert_same(&found(&live), &expected(&from, "base"));
+/// Promotes a release and backs it out.
+fn to_and_fro(place: &Place, case: &(PathBuf, &str), patched: &Scenario, options: (bool, &str)) {
+    let ((from, patch), (has_base, exchange)) = (case, options);
+    let run = place.run(&format!("pkgadd -n -R @ROOT@ -d {} all", from.join("base").display()));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let base = place.expected(from, "base");
+    assert_same(&place.found(), &base);
+    let paths: String = tops(&patched.root()).iter().map(|name| format!(" --path {name}")).collect();
+    let tree = place.tree_beside();
+    if has_base {
+        place.run(&format!("stage new {} -R @ROOT@{paths}", tree.display())).ok();
+    } else {
+        fs::create_dir(&tree).unwrap();
     }
+    fill(&tree, patched);
+    let two_way = if has_base { String::new() } else { format!("--two-way --delete{paths}") };
+    let line = format!(
+        "promote {} -R @ROOT@ --max-delete 100% {two_way} --exclude passwd --exclude group",
+        tree.display()
+    );
+    place.run(&format!("{line} {exchange}")).ok();
+    assert_same(&place.found(), &place.expected(from, patch));
+    place.run(&format!("remove -R @ROOT@ {exchange} site-01")).ok();
+    assert_same(&place.found(), &base);
 }
 
 #[test]
-fn a_real_release_in_a_plain_tree_goes_live_without_a_base() {
-    for (case, patch) in CASES {
-        let Some((live, from)) = installed("a real release without a base", case) else { return };
-        let Some(patched) = patched("a real release without a base", case, patch) else { return };
-        let tree = live.beside("dest");
-        fs::create_dir(&tree).unwrap();
-        fill(&tree, &patched);
-        let paths: String = tops(&live.root()).iter().map(|name| format!(" --path {name}")).collect();
-        live.run(&format!(
-            "promote {} -R @ROOT@ --two-way --delete --max-delete 100%{paths}",
-            tree.display()
-        ))
-        .ok();
-        assert_same(&found(&live), &expected(&from, patch));
-        assert_eq!(live.run("pkgchk -R @ROOT@").ok(), "");
-        live.run("patchrm -R @ROOT@ dest-01").ok();
-        assert_same(&found(&live), &expected(&from, "base"));
+fn a_real_release_in_a_stage_goes_live_exactly_and_comes_back() {
+    let test = "a real release goes live";
+    for (case, patch, directory) in CASES {
+        let Some(from) = shared(test, &format!("cases/{case}")) else { return };
+        let Some(patched) = patched(test, case, patch) else { return };
+        for (number, ground) in GROUNDS.into_iter().enumerate() {
+            let ways = ["".to_owned(), format!("--exchange-or-stop {directory}")];
+            let all = ways.iter().flat_map(|way| [(true, way), (false, way)]).enumerate();
+            // Of each ground another one in the sample; the small case has all of this machine.
+            let in_sample =
+                |at: usize| (case == "tzdata" && number == 0) || (case == "openssl" && at == number % 4);
+            for (_, (has_base, way)) in all.filter(|(at, _)| is_whole() || in_sample(*at)) {
+                let Some(place) = Place::new(test, ground) else { continue };
+                to_and_fro(&place, &(from.clone(), patch), &patched, (has_base, way));
+            }
+        }
     }
 }

@@ -227,6 +227,8 @@ mod progress;
 mod promote;
 /// Real releases that go live from a stage.
 mod promote_cases;
+/// Promotions that become visible at once.
+mod promote_exchange;
 /// Random changes of both trees, held against the table of the three-way rule.
 mod promote_model;
 /// Prototypes that others wrote.

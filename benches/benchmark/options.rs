@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Family,
     /// Making, checking, signing and publishing patches.
     Making,
+    /// A staged tree, promoted and taken back, beside cp and rsync.
+    Stages,
     /// Applying and backing out after the page cache was dropped, beside the floor.
     Cold,
     /// Memory for each object of installing, planning, applying, backing out and removing.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
 use super::patch_entry::{ProcessEntry, SpaceEntry};
 use super::patches::{PatchFace, PatchesReport};
@@ -26,8 +27,11 @@ pub(crate) struct PromotionAnswer {
     /// The end, with the promotion as a patch.
     #[serde(flatten)]
     pub(crate) end: PatchesReport,
-    /// What becomes of each promoted path.
+    /// What becomes of each promoted path, and of other directories that should be exchanged.
     pub(crate) paths: Vec<PathEntry>,
+    /// The directories that should be exchanged, as a person is told of them.
+    #[serde(skip)]
+    pub(crate) exchanges: Vec<ExchangeEntry>,
     /// What stays as it is.
     pub(crate) kept: Vec<KeptEntry>,
     /// What both sides changed.
@@ -110,8 +114,24 @@ impl PromotionAnswer {
         let (kept, conflicts) = (kept.collect(), conflicts.collect());
         let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
         let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
-        let end = end.of_plan(is_plan);
-        Self { stage, id, base, two_way, end, paths, kept, conflicts, packages, bytes, space, in_use }
+        let mut end = end.of_plan(is_plan);
+        // The document tells of them among the promoted paths.
+        let exchanges = std::mem::take(&mut end.paths);
+        Self {
+            stage,
+            id,
+            base,
+            two_way,
+            end,
+            paths,
+            exchanges,
+            kept,
+            conflicts,
+            packages,
+            bytes,
+            space,
+            in_use,
+        }
     }
 
     /// The exit code.
@@ -124,12 +144,13 @@ impl From<&PathReport> for PathEntry {
     fn from(report: &PathReport) -> Self {
         let way = match report.way {
             SwitchWay::Renames => "renames",
+            SwitchWay::Exchange => "exchange",
             SwitchWay::Nothing => "nothing",
         };
         Self {
             path: report.path.to_string(),
             way,
-            reason: None,
+            reason: report.reason.clone(),
             live: report.live,
             added: report.added,
             replaced: report.replaced,
@@ -143,7 +164,7 @@ impl From<&PathReport> for PathEntry {
 
 /// The promotion in the form of an application; none where there is nothing to do.
 fn applied(report: PromoteReport) -> ApplyReport {
-    let PromoteReport { recovered, id, plan, in_use, result, refused, .. } = report;
+    let PromoteReport { recovered, id, plan, in_use, exchanges, result, refused, .. } = report;
     let is_something = plan.is_some() || result.is_err();
     let outcome = ApplyOutcome {
         id,
@@ -158,5 +179,5 @@ fn applied(report: PromoteReport) -> ApplyReport {
         result,
     };
     let patches = if is_something { vec![outcome] } else { Vec::new() };
-    ApplyReport { recovered, patches, exchanges: Vec::new(), refused }
+    ApplyReport { recovered, patches, exchanges, refused }
 }

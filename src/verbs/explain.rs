@@ -200,6 +200,7 @@ mod tests {
                 "patchrm",
                 "patchadm history",
                 "patchadm undo",
+                "patchadm promote, stage status",
                 "patchadm show and files",
                 "pkgadd and pkgrm",
                 "pkgadd -s",

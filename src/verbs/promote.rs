@@ -5,15 +5,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::options::{EditOptions, NoteOption, UndoOptions, VerbOptions};
+use super::options::{EditOptions, ExchangeOptions, NoteOption, UndoOptions, VerbOptions};
 use super::patch_lines::print_report;
 use super::stage::stage_failed;
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
+use crate::patch_command::exchanges_inside;
+use crate::reply::exchange_entry::exchange_lines;
 use crate::reply::promotion::{PathEntry, PromotionAnswer};
 use crate::reply::{CommandReport, Reply, ResultWord};
 use crate::surroundings::Output;
+use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_core::operation::stages::promote::{PromoteRequest, promote_stage};
 use patchadm_core::path_glob::PathGlob;
 use patchadm_core::plan::refusal::Command;
@@ -48,6 +51,8 @@ pub(super) struct PromotionOptions {
     /// Neither compare nor take these paths, and what is below them; may be repeated
     #[arg(long, value_name = "PATTERN", value_parser = pattern, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
+    #[command(flatten)]
+    exchange: ExchangeOptions,
     #[command(flatten)]
     edits: EditOptions,
     #[command(flatten)]
@@ -89,6 +94,11 @@ fn limit(text: &str) -> Result<DeleteLimit, String> {
 }
 
 impl PromotionOptions {
+    /// The directories whose changes should become visible at once.
+    pub(super) fn exchanges(&self) -> Vec<ExchangeRequest> {
+        self.exchange.clone().requests()
+    }
+
     /// What is asked for.
     pub(super) fn request(self, stage: OsString, dry_run: bool) -> PromoteRequest {
         PromoteRequest {
@@ -118,20 +128,22 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if !dry_run {
         call.output.heedless();
     }
+    let exchanges = choices.exchanges();
     let request = choices.request(stage.into_os_string(), dry_run);
-    answer(call, root, &request, (wait, note.text.as_deref()))
+    answer(call, root, (&request, &exchanges), (wait, note.text.as_deref()))
 }
 
 /// Promotes, or says what that would do.
 pub(super) fn answer(
     call: &Invocation,
     root: Root,
-    request: &PromoteRequest,
+    (request, exchanges): (&PromoteRequest, &[ExchangeRequest]),
     (wait, note): (Option<u64>, Option<&str>),
 ) -> anyhow::Result<Reply> {
     let began = Instant::now();
     let done = call.change(&root, Command::Promote.name(), wait, |caller| {
-        promote_stage(&root, request, &caller.noting(note))
+        let caller = caller.noting(note).exchanging(&exchanges_inside(&root, exchanges));
+        promote_stage(&root, request, &caller)
     })?;
     let report = done.map_err(|error| stage_failed(&root, "nothing was promoted", &error))?;
     let answer = PromotionAnswer::of(&root, report, request.dry_run, began);
@@ -155,6 +167,9 @@ impl CommandReport for PromotionFaces {
             output.line(format!("nothing to promote in {}", names.join(", ")))?;
         } else {
             print_report(&self.root, end, output)?;
+        }
+        for line in exchange_lines((&self.answer.exchanges, &[]), end.would_change.is_some()) {
+            output.line(format!("note: {line}"))?;
         }
         for path in paths.iter().filter(|path| path.way != "nothing") {
             output.line(format!("  {}", counts(path)))?;

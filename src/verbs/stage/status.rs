@@ -27,6 +27,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage status";
     let StatusArgs { choices, common, stage } = parse(call, USAGE)?;
     let root = common.root.open(call)?;
+    let exchanges = choices.exchanges();
     let request = choices.request(stage.into_os_string(), true);
-    answer(call, root, &request, (None, None))
+    answer(call, root, (&request, &exchanges), (None, None))
 }

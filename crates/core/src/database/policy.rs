@@ -371,8 +371,8 @@ mod tests {
             (
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
-                 scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, trusted_roots, \
-                 as_owner_roots, untrusted_roots",
+                 scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
+                 promote_exclude, trusted_roots, as_owner_roots, untrusted_roots",
             ),
             (
                 "exclude=1-1 \\\nedited=2-1\nedited=no\n",

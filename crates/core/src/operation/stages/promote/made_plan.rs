@@ -6,7 +6,8 @@ use super::bases::{BaseInForce, in_force};
 use super::decided::{ComparedTrees, PassedOver, kept_paths, refuse_mounts};
 use super::facts::RecordedFacts;
 use super::next_id::next_id;
-use super::report::{PackageReport, PathReport, PromoteReport, SwitchWay};
+use super::path_reports::path_reports;
+use super::report::{PackageReport, PromoteReport};
 use super::request::PromoteRequest;
 use super::sides::{PromotedTree, scope};
 use crate::database::contents::lines_of_paths;
@@ -19,15 +20,15 @@ use crate::operation::stages::nesting::must_be_apart;
 use crate::operation::stages::own_files::{Stage, put_cache};
 use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
 use crate::operation::stages::walk::TreeRequest;
+use crate::plan::Plan;
 use crate::plan::edits::EditChoice;
 use crate::plan::promotion::{
     NamesOfFiles, PromotionInput, PromotionOptions, TakenObject, local_name, promote,
 };
 use crate::plan::refusal::{Command, Reason};
-use crate::plan::{Action, Body, Plan};
 use crate::stage::{Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, StageCache};
 use crate::three_way::{Outcome, Outcomes, TwoWay};
-use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_rootfs::{KnownFile, Live, LiveKind, Sums, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
@@ -304,10 +305,15 @@ impl MadePlan {
         put_cache(&stage.own, &cache);
     }
 
-    /// The report, with this outcome.
-    pub(super) fn report(self, result: Result<Option<Receipt>, Failure>) -> PromoteReport {
+    /// The report, with this outcome, and with what became of directories that should be exchanged.
+    pub(super) fn report(
+        self,
+        result: Result<Option<Receipt>, Failure>,
+        exchanges: Vec<ExchangeReport>,
+    ) -> PromoteReport {
         let plan = self.plan.as_ref().ok().and_then(Option::as_ref);
-        let paths = self.scope.paths().iter().map(|path| self.path_report(path, plan)).collect();
+        let changes = plan.map(|plan| plan.changes.as_slice()).unwrap_or_default();
+        let paths = path_reports(&self.scope, &self.live, changes, &exchanges);
         let conflicts = self.outcomes.iter().filter_map(|(path, outcome)| match outcome {
             Outcome::Conflict(conflict) => Some((path.clone(), *conflict)),
             _ => None,
@@ -315,6 +321,7 @@ impl MadePlan {
         PromoteReport {
             recovered: Recovered::Nothing,
             paths,
+            exchanges,
             kept: kept_paths((&self.stage, &self.live), &self.outcomes),
             conflicts: conflicts.collect(),
             packages: self.package_reports(plan),
@@ -336,33 +343,5 @@ impl MadePlan {
             PackageReport { name: package.to_string(), is_new: *is_new, objects }
         };
         self.packages.iter().map(of).collect()
-    }
-
-    fn path_report(&self, path: &ObjectPath, plan: Option<&Plan>) -> PathReport {
-        let is_in = |at: &ObjectPath| at == path || at.is_below(path);
-        let mut report = PathReport {
-            path: path.clone(),
-            way: SwitchWay::Nothing,
-            live: self.live.objects.iter().filter(|object| is_in(&object.path)).count(),
-            added: 0,
-            replaced: 0,
-            attributes: 0,
-            deleted: 0,
-            directories_made: 0,
-            directories_removed: 0,
-        };
-        let changes = plan.map(|plan| plan.changes.as_slice()).unwrap_or_default();
-        for change in changes.iter().filter(|change| is_in(&change.path)) {
-            report.way = SwitchWay::Renames;
-            *match &change.action {
-                Action::Add(new) if matches!(new.body, Body::Directory) => &mut report.directories_made,
-                Action::Add(_) => &mut report.added,
-                Action::Replace(_) => &mut report.replaced,
-                Action::Attributes(_) => &mut report.attributes,
-                Action::Delete => &mut report.deleted,
-                Action::RemoveDirectory => &mut report.directories_removed,
-            } += 1;
-        }
-        report
     }
 }

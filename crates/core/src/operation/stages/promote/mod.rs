@@ -15,12 +15,14 @@ mod facts;
 mod guards;
 mod made_plan;
 mod next_id;
+mod path_reports;
 mod report;
 mod request;
 mod sides;
 
 use super::error::StageError;
 use crate::database::RecordView;
+use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
@@ -80,9 +82,12 @@ fn ground(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Failur
 fn rehearse(root: &Root, request: &PromoteRequest, caller: &Caller<'_>) -> Result<PromoteReport, StageError> {
     let tree = PromotedTree::open(root, request)?;
     let ground = ground(root, request)?.for_who_may()?;
+    must_be_directories(root, &caller.exchanges)?;
     let mut made = without_lock(root, || Ok(make_plan(&ground, &tree, request, caller)))??;
+    let plan = made.plan.as_ref().ok().and_then(Option::as_ref);
+    let exchanges = foreseen(root, &caller.exchanges, plan.into_iter().map(|plan| (plan, false)))?;
     let outcome = made.refused_or_planned();
-    Ok(made.report(outcome))
+    Ok(made.report(outcome, exchanges))
 }
 
 fn carry_out(
@@ -100,7 +105,7 @@ fn carry_out(
         if outcome.is_ok() {
             made.keep_cache(tree);
         }
-        return Ok(made.report(outcome));
+        return Ok(made.report(outcome, Vec::new()));
     };
     let in_use = in_use(&session.ground.root, plan);
     let after = BaseAfter::of(tree, &made);
@@ -112,5 +117,5 @@ fn carry_out(
         remove_old_bases(stage, &RecordView::live(&session.ground.root));
         made.keep_cache(tree);
     }
-    Ok(PromoteReport { in_use, ..made.report(done.map(Some)) })
+    Ok(PromoteReport { in_use, ..made.report(done.map(Some), session.exchanged()) })
 }

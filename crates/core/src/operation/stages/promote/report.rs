@@ -7,7 +7,7 @@ use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
 use crate::plan::Plan;
 use crate::three_way::Conflict;
-use patchadm_changeset::transaction::{Receipt, Recovered};
+use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_svr4::package::ObjectPath;
 
 /// What a promotion did, or would do.
@@ -23,8 +23,10 @@ pub struct PromoteReport {
     pub base: Option<String>,
     /// Whether no base was regarded.
     pub two_way: bool,
-    /// What becomes of each promoted path.
+    /// What becomes of each promoted path, and of other directories that should be exchanged.
     pub paths: Vec<PathReport>,
+    /// How the changes below each directory become visible that should be exchanged, with the processes that stay in it.
+    pub exchanges: Vec<ExchangeReport>,
     /// What stays as it is on the live tree, or is passed over.
     pub kept: Vec<KeptPath>,
     /// What both sides changed.
@@ -46,6 +48,8 @@ pub struct PromoteReport {
 pub enum SwitchWay {
     /// Name by name.
     Renames,
+    /// All at once.
+    Exchange,
     /// Nothing changes there.
     Nothing,
 }
@@ -57,6 +61,8 @@ pub struct PathReport {
     pub path: ObjectPath,
     /// How it is switched.
     pub way: SwitchWay,
+    /// The reason why names are renamed one by one although an exchange was asked for.
+    pub reason: Option<String>,
     /// The objects of the live tree.
     pub live: usize,
     /// The objects that are added, directories apart.
