@@ -13,7 +13,7 @@ use crate::cases::{expected, installed};
 use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::mounts::Mounted;
 use crate::reliability::is_whole;
-use crate::scenario::{Run, Scenario, is_root, shared};
+use crate::scenario::{Run, Scenario, shared};
 use crate::tree::{Tree, assert_same};
 
 /// The cases, each with its first patch and the directory that is exchanged.
@@ -167,7 +167,7 @@ fn a_real_release_in_a_stage_goes_live_exactly_and_comes_back() {
         let Some(from) = shared(test, &format!("cases/{case}")) else { return };
         let Some(patched) = patched(test, case, patch) else { return };
         for (number, ground) in GROUNDS.into_iter().enumerate() {
-            let ways = ["".to_owned(), format!("--exchange-or-stop {directory}")];
+            let ways = [String::new(), format!("--exchange-or-stop {directory}")];
             let all = ways.iter().flat_map(|way| [(true, way), (false, way)]).enumerate();
             // Of each ground another one in the sample; the small case has all of this machine.
             let in_sample =

@@ -458,3 +458,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_of_a_name_of_a_file_is_saved_as_one_by_one() {
+    use Said::{Directory, File, Link, Nothing};
+    let twins = Twins::of(&[Package::new("ACMEweb").file("always", 0o644, "there\n")]);
+    let said = [
+        [Link(1), Link(3), Nothing, File(0), Nothing, Nothing, Nothing, Nothing],
+        [File(0), Nothing, Directory(false), Nothing, Nothing, Nothing, Nothing, Nothing],
+        [Nothing, Nothing, Nothing, File(0), Nothing, Nothing, Nothing, Nothing],
+    ];
+    let numbered = said.iter().enumerate();
+    let patches = numbered.map(|(place, said)| Patch::of(&format!("{}00-01", place + 1), saying(said)));
+    twins.apply("", &patches.collect::<Vec<_>>(), "");
+    twins.are_the_same();
+}

@@ -13,6 +13,6 @@ mod words;
 pub(crate) use options::{
     AnswerOptions, CategoryOption, Extensions, MannerOptions, RootOption, listed, parse, refuse_unsupported,
 };
-pub(crate) use paths::{inside, object_path};
+pub(crate) use paths::{directory_of_root, inside, object_path};
 pub(crate) use scripts::{ScriptOptions, script_settings};
 pub(crate) use words::{meant_by, named_text, one_of, word_for};

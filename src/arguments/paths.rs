@@ -2,12 +2,18 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
+use patchadm_core::stage::staged_path;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 
 /// Reads a path of a root.
 pub(crate) fn object_path(text: &str) -> Result<ObjectPath, String> {
     ObjectPath::new(text.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// Reads a directory of a root, which may be named relative to it.
+pub(crate) fn directory_of_root(text: &str) -> Result<ObjectPath, String> {
+    staged_path(text.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// Paths as the packages of a root have them: the prefix of the root, which messages show, is taken away.

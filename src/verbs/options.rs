@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::arguments::{
-    Extensions, MannerOptions, RootOption, ScriptOptions, meant_by, named_text, object_path, one_of, word_for,
+    Extensions, MannerOptions, RootOption, ScriptOptions, directory_of_root, meant_by, named_text,
+    object_path, one_of, word_for,
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
@@ -61,10 +62,10 @@ fn note_text(text: &str) -> Result<String, String> {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ExchangeOptions {
     /// Let all changes below this directory become visible at once, where that is possible; may be repeated
-    #[arg(long, value_name = "DIR", value_parser = object_path, action = clap::ArgAction::Append)]
+    #[arg(long, value_name = "DIR", value_parser = directory_of_root, action = clap::ArgAction::Append)]
     exchange: Vec<ObjectPath>,
     /// The same, and refuse where it is not possible; may be repeated
-    #[arg(long, value_name = "DIR", value_parser = object_path, action = clap::ArgAction::Append)]
+    #[arg(long, value_name = "DIR", value_parser = directory_of_root, action = clap::ArgAction::Append)]
     exchange_or_stop: Vec<ObjectPath>,
 }
 

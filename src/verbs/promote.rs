@@ -1,14 +1,13 @@
 //! `patchadm promote`: what a stage has goes live.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use super::options::{EditOptions, ExchangeOptions, NoteOption, UndoOptions, VerbOptions};
 use super::patch_lines::print_report;
 use super::stage::stage_failed;
-use crate::arguments::parse;
+use crate::arguments::{directory_of_root, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::exchanges_inside;
@@ -21,7 +20,6 @@ use patchadm_core::operation::stages::promote::{PromoteRequest, promote_stage};
 use patchadm_core::path_glob::PathGlob;
 use patchadm_core::plan::refusal::Command;
 use patchadm_core::policy::DeleteLimit;
-use patchadm_core::stage::staged_path;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::ObjectPath;
 use serde::Serialize;
@@ -34,7 +32,7 @@ patchadm [-R root] promote --two-way [--path path]... [--delete] [option...] tre
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct PromotionOptions {
     /// Promote only this directory of what was staged; may be repeated
-    #[arg(long = "path", value_name = "PATH", value_parser = path, action = clap::ArgAction::Append)]
+    #[arg(long = "path", value_name = "PATH", value_parser = directory_of_root, action = clap::ArgAction::Append)]
     paths: Vec<ObjectPath>,
     /// The id of the promotion: by default the name of the stage and the next revision
     #[arg(long, value_name = "ID")]
@@ -79,10 +77,6 @@ struct PromoteArgs {
     /// The stage: its directory or its name
     #[arg(value_name = "STAGE")]
     stage: PathBuf,
-}
-
-fn path(text: &str) -> Result<ObjectPath, String> {
-    staged_path(std::ffi::OsStr::new(text).as_bytes()).map_err(|error| error.to_string())
 }
 
 fn pattern(text: &str) -> Result<PathGlob, String> {

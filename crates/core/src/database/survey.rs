@@ -186,14 +186,17 @@ impl<'a> ObjectSurvey<'a> {
 
     /// Reads the lines of the paths, and of the other names of their files, which become paths of the survey too.
     fn lines(&mut self, view: &RecordView<'_>) -> Result<(), DatabaseError> {
-        let mut lines = lines_of_paths(view, &self.open)?;
-        let known = self.open.clone();
-        for path in lines.keys().chain(&link_sources(&lines)) {
-            self.add(path);
-        }
-        let new: BTreeSet<_> = self.open.difference(&known).cloned().collect();
-        if !new.is_empty() {
-            lines.extend(lines_of_paths(view, &new)?);
+        let mut lines = ContentsLines::new();
+        let mut new = self.open.clone();
+        // A name may be recorded as one of a file that is itself recorded as a name of another.
+        while !new.is_empty() {
+            let found = lines_of_paths(view, &new)?;
+            let known = self.open.clone();
+            for path in found.keys().chain(&link_sources(&found)) {
+                self.add(path);
+            }
+            new = self.open.difference(&known).cloned().collect();
+            lines.extend(found);
         }
         self.inventory.lines = lines;
         Ok(())

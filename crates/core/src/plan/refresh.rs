@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::Inventory;
-use patchadm_rootfs::Live;
+use patchadm_rootfs::{Live, LiveKind};
 use patchadm_svr4::package::{Accounts, ContentsLine, ObjectPath};
 
 use super::given;
@@ -46,16 +46,25 @@ pub fn number_object(
     line: Option<&ContentsLine>,
     accounts: &Accounts,
 ) -> Result<(), ObjectProblem> {
-    let attributes = line.map(|line| &line.object.attributes);
-    if new.uid == UNKNOWN {
-        let name = attributes.and_then(|known| known.owner.as_deref()).unwrap_or_default();
-        new.uid = accounts.uid(name).ok_or_else(|| ObjectProblem::UnknownUser(name.to_owned()))?;
-    }
-    if new.gid == UNKNOWN {
-        let name = attributes.and_then(|known| known.group.as_deref()).unwrap_or_default();
-        new.gid = accounts.gid(name).ok_or_else(|| ObjectProblem::UnknownGroup(name.to_owned()))?;
-    }
+    new.uid = user(new.uid, line, accounts)?;
+    new.gid = group(new.gid, line, accounts)?;
     Ok(())
+}
+
+fn user(uid: u32, line: Option<&ContentsLine>, accounts: &Accounts) -> Result<u32, ObjectProblem> {
+    if uid != UNKNOWN {
+        return Ok(uid);
+    }
+    let name = line.and_then(|line| line.object.attributes.owner.as_deref()).unwrap_or_default();
+    accounts.uid(name).ok_or_else(|| ObjectProblem::UnknownUser(name.to_owned()))
+}
+
+fn group(gid: u32, line: Option<&ContentsLine>, accounts: &Accounts) -> Result<u32, ObjectProblem> {
+    if gid != UNKNOWN {
+        return Ok(gid);
+    }
+    let name = line.and_then(|line| line.object.attributes.group.as_deref()).unwrap_or_default();
+    accounts.gid(name).ok_or_else(|| ObjectProblem::UnknownGroup(name.to_owned()))
 }
 
 fn number(
@@ -66,10 +75,8 @@ fn number(
     match action {
         Action::Add(new) | Action::Replace(new) => number_object(new, line, accounts),
         Action::Attributes(attributes) => {
-            let mut new = directory(attributes, None);
-            number_object(&mut new, line, accounts)?;
-            attributes.uid = attributes.uid.map(|_| new.uid);
-            attributes.gid = attributes.gid.map(|_| new.gid);
+            attributes.uid = attributes.uid.map(|uid| user(uid, line, accounts)).transpose()?;
+            attributes.gid = attributes.gid.map(|gid| group(gid, line, accounts)).transpose()?;
             Ok(())
         }
         Action::Delete | Action::RemoveDirectory => Ok(()),
@@ -107,29 +114,51 @@ fn action(
             }
             (_, Some(_)) => Some(Action::Replace(new.clone())),
         },
-        Action::Attributes(attributes) => match live {
-            Some(there) if is_directory => attributes.clone().lacking(there).map(Action::Attributes),
-            Some(_) => return Err(ObjectProblem::NotADirectory(now.show(&change.path))),
-            None => Some(Action::Add(directory(attributes, change.old.as_deref()))),
-        },
+        Action::Attributes(attributes) => {
+            let old = change.old.as_deref();
+            match live {
+                Some(there) if is_alike(there, old) => {
+                    attributes.clone().lacking(there).map(Action::Attributes)
+                }
+                Some(_) if old.is_none_or(Live::is_directory) => {
+                    return Err(ObjectProblem::NotADirectory(now.show(&change.path)));
+                }
+                Some(_) => remade(attributes, old).map(Action::Replace),
+                None => remade(attributes, old).map(Action::Add),
+            }
+        }
         Action::Delete | Action::RemoveDirectory => {
             live.map(|_| if is_directory { Action::RemoveDirectory } else { Action::Delete })
         }
     })
 }
 
-/// A directory that has gone, with the attributes that it was to get.
-fn directory(attributes: &AttributeChange, old: Option<&Live>) -> NewObject {
+/// Whether an object is of the type that was to get other attributes.
+fn is_alike(there: &Live, old: Option<&Live>) -> bool {
+    let expected = old.map_or(&LiveKind::Directory, |old| &old.kind);
+    std::mem::discriminant(expected) == std::mem::discriminant(&there.kind)
+}
+
+/// An object that has gone, with the attributes that it was to get. None of a file or a socket: nobody has its content.
+fn remade(attributes: &AttributeChange, old: Option<&Live>) -> Option<NewObject> {
+    let body = match old.map(|old| &old.kind) {
+        None | Some(LiveKind::Directory) => Body::Directory,
+        Some(LiveKind::Symlink(target)) => Body::Symlink(target.clone()),
+        Some(LiveKind::Pipe) => Body::Pipe,
+        Some(&LiveKind::Device { block, major, minor }) => Body::Device { block, major, minor },
+        Some(LiveKind::Regular { .. } | LiveKind::Socket) => return None,
+    };
+    let mtime = attributes.mtime.or(old.map(|old| old.mtime)).filter(|_| !matches!(body, Body::Directory));
     let usual = patchadm_svr4::package::Mode::of(0o755);
-    NewObject {
-        body: Body::Directory,
+    Some(NewObject {
+        body,
         mode: attributes.mode.or(old.map(|old| old.mode)).unwrap_or(usual),
         uid: attributes.uid.or(old.map(|old| old.uid)).unwrap_or_default(),
         gid: attributes.gid.or(old.map(|old| old.gid)).unwrap_or_default(),
-        mtime: None,
+        mtime,
         xattrs: match &attributes.xattrs {
             Some(xattrs) => NewXattrs::Exact(xattrs.clone()),
             None => NewXattrs::Inherited,
         },
-    }
+    })
 }
