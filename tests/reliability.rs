@@ -56,6 +56,8 @@ mod mixtures;
 mod picture;
 /// File systems that lose their power.
 mod power_cuts;
+/// Stages that go live.
+mod promotions;
 /// Trees that somebody else changes meanwhile.
 mod races;
 /// SIGKILL at a certain system call.
