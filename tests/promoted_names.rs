@@ -49,3 +49,19 @@ fn a_name_comes_back_with_its_content_where_the_file_that_stayed_was_written_to(
         );
     }
 }
+
+#[test]
+fn names_of_files_in_a_path_that_was_not_promoted_stay_known() {
+    let live = Scenario::new();
+    for path in ["/usr/pkg", "/var/db/pkg"] {
+        live.file(&format!("{path}/first"), format!("{path}\n"));
+        live.link(&format!("{path}/second"), &format!("{path}/first"));
+    }
+    live.run("stage new web -R @ROOT@ --path usr/pkg --path var/db/pkg").ok();
+    fs::write(live.beside("web/usr/pkg/new"), "new\n").unwrap();
+    fs::write(live.beside("web/var/db/pkg/new"), "new\n").unwrap();
+    live.run("promote web -R @ROOT@ --path usr/pkg").ok();
+    let said = live.run("promote web -R @ROOT@").ok();
+    assert!(said.starts_with("web-02: applied (LOCLweb; 1 added"), "{said}");
+    assert_eq!(live.run("promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg, /var/db/pkg\n");
+}
