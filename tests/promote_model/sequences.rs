@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use super::changing::{change, first_tree, names};
+use super::changing::{change, draw_name, first_tree};
 use super::reading::{Columns, Expected, Read, Sides, State, Used, check, table};
 use crate::random::Random;
 use crate::reliability::{figures, sample_or_whole};
@@ -98,9 +98,8 @@ impl<'t> Sequence<'t> {
 
     /// Changes one side, or both in the same way.
     fn edit(&mut self) {
-        let names = names();
         for _ in 0..=self.random.below(5) {
-            let name = names[self.random.below(names.len())].clone();
+            let name = draw_name(&mut self.random);
             let at = *self.random.one(&PATHS);
             let sides = [self.staged(at), self.live.at(at)];
             match self.random.below(5) {
