@@ -3,7 +3,8 @@
 //!
 //! The base in force is that of the newest promotion that is still applied: the stage as it was then, and outside the
 //! promoted paths what the base before it said. A refresh brings states of the live tree into it, and into every other
-//! base that said the same of the path. What is created on the live tree survives whatever follows.
+//! base that said the same of the path. What is created on the live tree, and not brought into the stage, survives whatever
+//! follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -120,7 +121,7 @@ impl<'t> Sequence<'t> {
         let directory = self.live.at(at).join(format!("dir{}", self.random.below(4)));
         let is_there = fs::symlink_metadata(&directory).is_ok_and(|seen| seen.is_dir());
         let directory = if is_there { directory } else { self.live.at(at) };
-        let file = directory.join(format!("created{}", self.created.len()));
+        let file = directory.join(format!("created{}", self.random.below(1_000_000)));
         fs::write(&file, "created\n").unwrap();
         self.created.insert(file);
     }
@@ -228,6 +229,10 @@ impl<'t> Sequence<'t> {
             let brought: Vec<String> = becomes[at].keys().filter(other).cloned().collect();
             self.bring(at, &brought);
         }
+        // What the stage has is known to it: it may go live that the stage deleted it.
+        let (root, stage) = (self.live.root(), self.live.beside("web"));
+        let is_known = |path: &PathBuf| path.strip_prefix(&root).is_ok_and(|path| stage.join(path).exists());
+        self.created.retain(|path| !is_known(path));
         self.count("refreshes");
     }
 
@@ -256,7 +261,9 @@ impl<'t> Sequence<'t> {
     fn play(&mut self, steps: usize) {
         for step in 0..steps {
             let what = self.random.below(9);
-            self.when = format!("{}, step {step}", self.when.split(',').next().unwrap());
+            let name =
+                ["edit", "create", "promote", "back out", "refresh"][[0, 0, 0, 1, 2, 2, 3, 3, 4][what]];
+            self.when = format!("{}, step {step}, {name}", self.when.split(',').next().unwrap());
             match what {
                 0..=2 => self.edit(),
                 3 => self.create(),
