@@ -174,6 +174,8 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// A program that is started while its release goes live.
+mod never_without_a_version;
 /// Roots that have no package database yet, or half of one.
 mod new_roots;
 /// nginx, started by a test.
@@ -231,6 +233,8 @@ mod promote_cases;
 mod promote_exchange;
 /// Random changes of both trees, held against the table of the three-way rule.
 mod promote_model;
+/// Files with several names that go live.
+mod promoted_names;
 /// Prototypes that others wrote.
 mod prototypes;
 /// Patches that enter a depot.
@@ -304,6 +308,8 @@ mod stage_new;
 mod stage_refresh;
 /// What others put where a stage could be.
 mod stage_strays;
+/// The page for those who have a jail.
+mod staged_builds;
 /// Class action scripts for systems that bring none.
 mod standard_classes;
 /// Everything of a root that an apply or a backout changes.
