@@ -229,6 +229,8 @@ mod promote;
 mod promote_cases;
 /// Random changes of both trees, held against the table of the three-way rule.
 mod promote_model;
+// Patches of a stage that go live with its promotion.
+mod promote_patches;
 /// Prototypes that others wrote.
 mod prototypes;
 /// Patches that enter a depot.
