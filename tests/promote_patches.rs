@@ -72,6 +72,14 @@ impl Patched {
         self.live.run(&format!("patchadd -R {} {options} {}", self.stage.display(), at.display())).ok();
     }
 
+    /// Installs a package in the stage.
+    fn pkgadd(&self, package: &Package) {
+        let at = package.write(&self.live.beside("spool"));
+        let (stage, device) = (self.stage.display(), at.parent().unwrap().display());
+        let run = self.live.run(&format!("pkgadd -n -R {stage} -d {device} all"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+
     fn promote(&self, options: &str) -> Run {
         self.live.run(&format!("promote web -R @ROOT@ {options}"))
     }
@@ -167,11 +175,11 @@ fn a_later_promotion_brings_what_came_since() {
     fs::write(patched.at("ACMEweb/lib/libw.so.1"), "of the stage\n").unwrap();
     patched.promote("").ok();
     let middle = Before::of(&patched.live);
-    patched.patchadd("-u", &second());
+    patched.patchadd("", &Patch::of("100-02", Package::new("ACMEweb").file("bin/httpd", 0o755, "httpd 3\n")));
     patched.promote("").ok();
     assert_eq!(patched.live.text("/opt/ACMEweb/bin/httpd"), "httpd 3\n");
     let list = patched.live.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok();
-    assert_eq!(list, "100-01 web-01 100-02 \n".replace(" \n", "\n"));
+    assert_eq!(list, "100-01 web-01 100-02\n");
     patched.patchrm("web-02");
     middle.assert_again(&patched.live, "the second");
     patched.patchrm("web-01");
@@ -262,11 +270,7 @@ fn an_archive_that_was_cut_short_is_damage() {
 #[test]
 fn packages_that_are_new_in_the_stage_come_and_go_with_it() {
     let patched = Patched::with(&[first()]);
-    let new = Package::new("ACMEnew").file("bin/new", 0o755, "new\n").directory("empty");
-    let at = new.write(&patched.live.beside("spool"));
-    let stage = patched.stage.display();
-    let device = at.parent().unwrap().display();
-    patched.live.run(&format!("pkgadd -n -R {stage} -d {device} ACMEnew")).ok();
+    patched.pkgadd(&Package::new("ACMEnew").file("bin/new", 0o755, "new\n").directory("empty"));
     let document = patched.document("");
     assert_eq!(document["result"], "done", "{document}");
     let packages: Vec<(&str, bool)> = document["packages"]
@@ -288,13 +292,10 @@ fn packages_that_are_new_in_the_stage_come_and_go_with_it() {
 fn a_package_that_was_removed_or_replaced_in_the_stage_is_refused() {
     let patched = Patched::new();
     let stage = patched.stage.display().to_string();
-    patched.live.run(&format!("pkgrm -n -R {stage} ACMEmail")).ok();
+    assert_eq!(patched.live.run(&format!("pkgrm -n -R {stage} ACMEmail")).code, 0);
     let said = patched.refused("--max-delete 100%", 10, "package ACMEmail is removed in the stage");
     assert!(said.contains("pkgrm -R") && said.contains(" ACMEmail`"), "{said}");
-    let later = mail().param("VERSION", "2.0");
-    let at = later.write(&patched.live.beside("spool"));
-    let device = at.parent().unwrap().display();
-    patched.live.run(&format!("pkgadd -n -R {stage} -d {device} ACMEmail")).ok();
+    patched.pkgadd(&mail().param("VERSION", "2.0"));
     let said = patched.refused("", 10, "package ACMEmail has version 2.0 in the stage");
     assert!(said.contains("pkgadd -R") && said.contains("-d DEVICE ACMEmail`"), "{said}");
 }

@@ -141,6 +141,7 @@ fn of_brought(reason: &BroughtReason) -> ExitCause {
         | BroughtReason::PackageRemoved(_)
         | BroughtReason::OtherVersion { .. }
         | BroughtReason::NewAndPatched { .. } => ExitCause::Dependency,
+        BroughtReason::DamagedUndo(_) => ExitCause::DamagedInput,
         BroughtReason::NotAsFound { .. } | BroughtReason::NotAsMade { .. } => ExitCause::Edited,
         BroughtReason::NewOutside { .. }
         | BroughtReason::NotPromoted { .. }

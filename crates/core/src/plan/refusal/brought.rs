@@ -100,6 +100,9 @@ pub enum BroughtReason {
         /// The patch.
         patch: PatchId,
     },
+    /// The undo data of a patch is damaged, or missing.
+    #[error("{0}")]
+    DamagedUndo(String),
     /// The databases of stage and root are not of one identity.
     #[error("the package database of the stage has another identity than that of the root")]
     OtherMarker,
@@ -142,6 +145,10 @@ impl BroughtReason {
                     there.removal(patch.as_str())
                 )
             }
+            Self::DamagedUndo(_) => format!(
+                "put the right archive back in the stage, or run {}, which compares archives with its records",
+                there.verb("recover --adopt-undo")
+            ),
             Self::NotKnown { .. } | Self::UndoOutside { .. } | Self::OtherMarker => {
                 "--tree-only takes the objects and leaves the patches".to_owned()
             }

@@ -78,6 +78,7 @@ impl PromotionReason {
             Self::MissingPath { .. } => 27,
             Self::KnownId => 2,
             Self::EarlierId(_) => 35,
+            Self::Brought { reason: BroughtReason::DamagedUndo(_), .. } => 33,
             _ => 10,
         }
     }

@@ -6,6 +6,7 @@
 //! Nothing is written here, neither in the stage nor on the root.
 
 mod changed_paths;
+mod failure;
 mod lock;
 mod packages;
 mod record_files;
@@ -21,8 +22,9 @@ use crate::inventory::Installed;
 use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::promotion::{BroughtPackage, BroughtPatches, NewPackage, PatchDirectory};
-use crate::plan::refusal::{BroughtReason, PromotionReason, Reason};
+use crate::plan::refusal::BroughtReason;
 use changed_paths::ChangedPaths;
+use failure::BroughtFailure;
 use packages::{ContinuedList, OnlyStaged, only_staged};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -103,7 +105,7 @@ impl<'a> StagedRecords<'a> {
         let (mut patches, mut lines, mut saved) = (Vec::new(), Vec::new(), BTreeMap::new());
         for id in &list.patches {
             let name = names.name(id);
-            let patch = undo.patch(id, &name)??;
+            let patch = undo.patch(id, &name)?;
             lines.push(patch.line.clone());
             patches.push(patch);
             if let Ok(directory) = places::save(package).join(name.as_bytes()) {
@@ -157,39 +159,5 @@ impl<'a> StagedRecords<'a> {
             Ok((package.clone(), NewPackage { staged: self.installed(package)?, lines }))
         };
         only.new.iter().map(new).collect()
-    }
-}
-
-/// Why nothing comes: the rules refuse it, or something cannot be read.
-#[derive(Debug)]
-pub(super) enum BroughtFailure {
-    /// The rules refuse it.
-    Refused(BroughtReason),
-    /// Something cannot be read, or is not what it was.
-    Failed(Failure),
-}
-
-impl BroughtFailure {
-    /// The same for a promotion from the stage in this tree; `refuse` makes a failure of a refusal.
-    pub(super) fn of(self, stage: &Root, refuse: impl FnOnce(Reason) -> Failure) -> Failure {
-        match self {
-            Self::Refused(reason) => {
-                let stage = stage.prefix().display().to_string();
-                refuse(Reason::Promotion(PromotionReason::Brought { stage, reason }))
-            }
-            Self::Failed(failure) => failure,
-        }
-    }
-}
-
-impl From<BroughtReason> for BroughtFailure {
-    fn from(reason: BroughtReason) -> Self {
-        Self::Refused(reason)
-    }
-}
-
-impl<E: Into<Failure>> From<E> for BroughtFailure {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
     }
 }

@@ -1,9 +1,9 @@
 //! The undo data of a patch of a stage: verified from its first byte to its last by the ledger of the stage, and what it says.
 
+use super::failure::BroughtFailure;
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{RecordView, ledger};
 use crate::format::ledger::Ledger;
-use crate::operation::failure::Failure;
 use crate::operation::session::RootAndPolicy;
 use crate::plan::refusal::BroughtReason;
 use patchadm_changeset::format::manifest::Manifest;
@@ -31,33 +31,27 @@ pub(super) struct StagedPatch {
 
 impl<'a> StagedUndo<'a> {
     /// Reads the ledger of the package in a stage.
-    pub(super) fn of(ground: &'a RootAndPolicy, package: &'a PkgInst) -> Result<Self, Failure> {
-        let ledger =
-            ledger::counting(&RecordView::live(&ground.root), package).map_err(ArchiveError::from)?;
-        Ok(Self { ground, package, ledger })
+    pub(super) fn of(ground: &'a RootAndPolicy, package: &'a PkgInst) -> Result<Self, BroughtFailure> {
+        let ledger = ledger::counting(&RecordView::live(&ground.root), package);
+        Ok(Self { ground, package, ledger: ledger.map_err(|fault| unusable(fault.into()))? })
     }
 
-    /// Verifies the undo data of a patch, whose save directory has that name, and reads what it says. The inner error is
-    /// the reason why it does not go live.
-    pub(super) fn patch(
-        &self,
-        id: &PatchId,
-        saved_as: &str,
-    ) -> Result<Result<StagedPatch, BroughtReason>, Failure> {
+    /// Verifies the undo data of a patch, whose save directory has that name, and reads what it says.
+    pub(super) fn patch(&self, id: &PatchId, saved_as: &str) -> Result<StagedPatch, BroughtFailure> {
         let (package, patch) = (self.package.clone(), id.clone());
         let Some(line) = self.ledger.line(saved_as) else {
-            return Ok(Err(BroughtReason::NotKnown { package, patch }));
+            return Err(BroughtReason::NotKnown { package, patch }.into());
         };
-        let manifest = match self.manifest(saved_as)? {
+        let manifest = match self.manifest(saved_as).map_err(unusable)? {
             Told::By(manifest) => manifest,
-            Told::Outside => return Ok(Err(BroughtReason::UndoOutside { package, patch })),
-            Told::Nothing => return Ok(Err(BroughtReason::NotKnown { package, patch })),
+            Told::Outside => return Err(BroughtReason::UndoOutside { package, patch }.into()),
+            Told::Nothing => return Err(BroughtReason::NotKnown { package, patch }.into()),
         };
         let run = Run::parse(line.applied_by.as_deref().unwrap_or(&line.run));
         let mut alone = Ledger::default();
         alone.set(line.clone());
         let line = BroughtLine { patch: saved_as.to_owned(), text: alone.write() };
-        Ok(Ok(StagedPatch { manifest, line, run: run.map_or(0, |run| run.number) }))
+        Ok(StagedPatch { manifest, line, run: run.map_or(0, |run| run.number) })
     }
 
     fn manifest(&self, saved_as: &str) -> Result<Told, ArchiveError> {
@@ -79,6 +73,14 @@ impl<'a> StagedUndo<'a> {
             None => own.manifest,
         };
         Ok(told.map_or(Told::Nothing, Told::By))
+    }
+}
+
+/// Why undo data of a stage cannot be used: it is damage of the stage, unless the system says that it cannot be read.
+fn unusable(error: ArchiveError) -> BroughtFailure {
+    match error {
+        ArchiveError::Root(_) | ArchiveError::View(_) => BroughtFailure::Failed(error.into()),
+        other => BroughtFailure::Refused(BroughtReason::DamagedUndo(other.to_string())),
     }
 }
 
