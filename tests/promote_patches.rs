@@ -73,10 +73,10 @@ impl Patched {
     }
 
     /// Installs a package in the stage.
-    fn pkgadd(&self, package: &Package) {
+    fn pkgadd(&self, name: &str, package: &Package) {
         let at = package.write(&self.live.beside("spool"));
         let (stage, device) = (self.stage.display(), at.parent().unwrap().display());
-        let run = self.live.run(&format!("pkgadd -n -R {stage} -d {device} all"));
+        let run = self.live.run(&format!("pkgadd -n -R {stage} -d {device} {name}"));
         assert_eq!(run.code, 0, "{}", run.stderr);
     }
 
@@ -270,7 +270,7 @@ fn an_archive_that_was_cut_short_is_damage() {
 #[test]
 fn packages_that_are_new_in_the_stage_come_and_go_with_it() {
     let patched = Patched::with(&[first()]);
-    patched.pkgadd(&Package::new("ACMEnew").file("bin/new", 0o755, "new\n").directory("empty"));
+    patched.pkgadd("ACMEnew", &Package::new("ACMEnew").file("bin/new", 0o755, "new\n").directory("empty"));
     let document = patched.document("");
     assert_eq!(document["result"], "done", "{document}");
     let packages: Vec<(&str, bool)> = document["packages"]
@@ -295,7 +295,7 @@ fn a_package_that_was_removed_or_replaced_in_the_stage_is_refused() {
     assert_eq!(patched.live.run(&format!("pkgrm -n -R {stage} ACMEmail")).code, 0);
     let said = patched.refused("--max-delete 100%", 10, "package ACMEmail is removed in the stage");
     assert!(said.contains("pkgrm -R") && said.contains(" ACMEmail`"), "{said}");
-    patched.pkgadd(&mail().param("VERSION", "2.0"));
+    patched.pkgadd("ACMEmail", &mail().param("VERSION", "2.0"));
     let said = patched.refused("", 10, "package ACMEmail has version 2.0 in the stage");
     assert!(said.contains("pkgadd -R") && said.contains("-d DEVICE ACMEmail`"), "{said}");
 }

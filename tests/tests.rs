@@ -174,6 +174,8 @@ mod missing_objects;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// A program that is started while its release goes live.
+mod never_without_a_version;
 /// Roots that have no package database yet, or half of one.
 mod new_roots;
 /// nginx, started by a test.
@@ -229,8 +231,10 @@ mod promote;
 mod promote_cases;
 /// Random changes of both trees, held against the table of the three-way rule.
 mod promote_model;
-// Patches of a stage that go live with its promotion.
+/// Patches of a stage that go live with its promotion.
 mod promote_patches;
+/// Files with several names that go live.
+mod promoted_names;
 /// Prototypes that others wrote.
 mod prototypes;
 /// Patches that enter a depot.

@@ -77,6 +77,9 @@ fn without_run(path: &str) -> String {
         None => false,
     };
     let part = |part: &str| {
+        if part.starts_with(".patchadm-stage-") {
+            return ".patchadm-stage-NAME".to_owned();
+        }
         let run = |(before, after): &&(&str, &str)| {
             part.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(is_run)
         };
@@ -224,6 +227,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
         Command::Adopt { .. } => refusal::Command::Adopt,
         Command::Forget(_) => refusal::Command::Forget,
         Command::Commit(_) => refusal::Command::Commit,
+        Command::Promote => refusal::Command::Promote,
         Command::Exchange(_, inner) => program(inner),
     }
 }
@@ -247,7 +251,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     }
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let by = |patchadd, patchrm| match command {
-        Command::Apply { .. } | Command::Adopt { .. } | Command::Forget(_) => patchadd,
+        Command::Apply { .. } | Command::Adopt { .. } | Command::Forget(_) | Command::Promote => patchadd,
         Command::BackOut(_) | Command::BackOutByScripts(_) | Command::Undo | Command::Commit(_) => patchrm,
         Command::Add { .. } | Command::Remove(_) | Command::Repair(_) | Command::Exchange(..) => 1,
     };

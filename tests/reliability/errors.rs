@@ -18,6 +18,7 @@ use crate::reliability::attempt::{
     Change, Ended, Moment, attempt, course, expected_code, expected_state, failing, met_change, words,
 };
 use crate::reliability::crash::{Legal, in_parallel};
+use crate::reliability::promotions::{PROMOTED, STAGE};
 use crate::reliability::stories::{Command, ELSEWHERE, OUTSIDE, Story, Trial, stories};
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::scenario::Scenario;
@@ -137,7 +138,8 @@ fn said_well(
         return wrong("the reason is missing");
     }
     let root = trial.root();
-    let places = [root.with_file_name(OUTSIDE), root].map(|place| format!("{}/", place.display()));
+    let places = [root.with_file_name(OUTSIDE), root.with_file_name(STAGE), root]
+        .map(|place| format!("{}/", place.display()));
     if !places.iter().any(|place| ended.text.contains(place)) {
         return wrong("no path is named");
     }
@@ -171,10 +173,11 @@ fn an_error_at_any_change_ends_with_the_code_of_its_moment_and_leaves_no_third_s
     // A sample has a story of each command.
     let played = |story: &Story| {
         is_whole()
-            || ["apply two", "back out", "back out under an archive elsewhere", "pkgrm"].contains(&story.name)
+            || ["apply two", "back out", "back out under an archive elsewhere", "pkgrm", "promote"]
+                .contains(&story.name)
             || story.name.ends_with("scripts")
     };
-    let elsewhere = ELSEWHERE.iter().map(|told| told());
+    let elsewhere = ELSEWHERE.iter().chain(&PROMOTED).map(|told| told());
     for story in stories().chain(elsewhere).chain(scripted).filter(played) {
         let (legal, changes) = (Legal::of(&story), course(&story));
         in_parallel(&injections(&changes), |&(number, errno)| {

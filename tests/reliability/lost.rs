@@ -15,6 +15,7 @@ use patchadm_rootfs::{ChangeCall, Door};
 use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::disk::{Deaf, Disk, Journaled, Window};
 use crate::reliability::killed::Dice;
+use crate::reliability::promotions::PROMOTED;
 use crate::reliability::stories::{ELSEWHERE, EXCHANGED, STORIES, Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
 
@@ -169,9 +170,8 @@ fn survives(plot: &Plot<'_>, most: usize) -> u64 {
 #[test]
 fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    for story in
-        STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).step_by(sample_or_whole(3, 1)).map(|told| told())
-    {
+    let told = STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).chain(&PROMOTED);
+    for story in told.step_by(sample_or_whole(3, 1)).map(|told| told()) {
         let legal = Legal::of(&story);
         let plot = Plot { story: &story, legal: &legal, killed: None, deaf: None };
         tried += survives(&plot, sample_or_whole(24, usize::MAX));
@@ -200,7 +200,8 @@ fn kills(story: &Story, most: usize) -> Vec<usize> {
 #[test]
 fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next() {
     let mut tried = 0;
-    for story in STORIES.iter().chain(&ELSEWHERE).step_by(sample_or_whole(4, 1)).map(|told| told()) {
+    let told = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED);
+    for story in told.step_by(sample_or_whole(4, 1)).map(|told| told()) {
         let legal = Legal::of(&story);
         for killed in kills(&story, sample_or_whole(2, 12)) {
             let plot = Plot { story: &story, legal: &legal, killed: Some(killed), deaf: None };

@@ -14,6 +14,7 @@ use patchadm_svr4::format::{cpio, datastream};
 use serde_json::Value;
 
 use crate::records::OWN;
+use crate::reliability::promotions::view_of_stage;
 use crate::reliability::stories::OUTSIDE;
 use crate::tree::Tree;
 
@@ -49,6 +50,10 @@ impl Picture {
                 alike.insert(name.clone(), [&columns[..4], &[content]].concat().join("\t"));
                 exact.insert(name, columns.clone());
             }
+        }
+        if let Some(view) = view_of_stage(root) {
+            alike.insert("stage".to_owned(), view.clone());
+            exact.insert("stage".to_owned(), vec![view]);
         }
         Self { exact, alike }
     }
@@ -98,6 +103,7 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
                 Some(text.get(16..).unwrap_or("torn").to_owned())
             }
             "remote" => Some(columns[5].clone()),
+            "promotion" => Some(promotion(&fs::read_to_string(root.join(path)).unwrap())),
             "log" => Some(log(root, &fs::read_to_string(root.join(path)).unwrap())),
             _ => None,
         };
@@ -168,6 +174,13 @@ fn digest(path: &Path) -> String {
     };
     let found = Digest::of(&archive).to_string();
     if found == digest { format!("of {name}") } else { format!("{digest} is not of {name}: {found}") }
+}
+
+/// The record of a promotion without the run, which is another one each time.
+fn promotion(text: &str) -> String {
+    let mut record: Value = serde_json::from_str(text).unwrap();
+    record["run"].take();
+    record.to_string()
 }
 
 /// The text of a log without what no two roots have in common.
@@ -241,6 +254,7 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         "root-id",
         "script.lock",
         "stage",
+        "stages",
         "unprivileged",
     ];
     let is_known = |name: &String| known.contains(&&**name) || name.starts_with("journal.damaged-");

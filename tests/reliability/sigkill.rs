@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use patchadm_rootfs::Door;
 
 use crate::reliability::crash::{Legal, in_parallel, spread};
+use crate::reliability::promotions::{PROMOTED, STAGE};
 use crate::reliability::stories::{Command, STORIES, Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::NOW;
@@ -67,6 +68,10 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
             words(&["adopt", "-R"], &more)
         }
         Command::Commit(ids) => words(&["commit", "-R"], ids),
+        Command::Promote => {
+            let stage = trial.root().with_file_name(STAGE).display().to_string();
+            words(&["promote", "--max-delete", "100%", "-R"], &[stage])
+        }
         Command::Exchange(directory, inner) => {
             let mut all = arguments(trial, inner);
             // The classic commands do not have the option; the verbs do the same.
@@ -164,7 +169,8 @@ fn killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_re
     }
     let scratch = tempfile::tempdir().unwrap();
     let killed = AtomicU64::new(0);
-    for story in STORIES[..4].iter().step_by(sample_or_whole(3, 1)).map(|told| told()) {
+    let promotions = PROMOTED[..2].iter().step_by(sample_or_whole(2, 1));
+    for story in STORIES[..4].iter().step_by(sample_or_whole(3, 1)).chain(promotions).map(|told| told()) {
         let legal = Legal::played(&story, |trial, act| assert!(traced(trial, act, &["-e", "trace=none"])));
         let mut points = Vec::new();
         let most = sample_or_whole(1, 40);

@@ -37,6 +37,7 @@ use tempfile::TempDir;
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
+use crate::reliability::promotions::{copy_stage, promote};
 use crate::scenario::{NOW, Scenario};
 
 /// What one command does.
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     Forget(&'static str),
     /// `patchadm commit`.
     Commit(Vec<String>),
+    /// `patchadm promote` of the stage beside the root.
+    Promote,
     /// A command with `--exchange` of this directory.
     Exchange(&'static str, Box<Self>),
 }
@@ -84,7 +87,7 @@ impl Story {
 }
 
 /// The package that is patched: something for every kind of change.
-fn package() -> Package {
+pub(super) fn package() -> Package {
     Package::new("ACMEweb")
         .directory("bin")
         .directory("share")
@@ -101,7 +104,7 @@ fn package() -> Package {
 }
 
 /// A patch that does everything that a patch can do.
-fn patch() -> Patch {
+pub(super) fn patch() -> Patch {
     let changed = Package::new("ACMEweb")
         .line("share", "d none share 0750 root root")
         .file("bin/httpd", 0o755, "second httpd\n".repeat(400))
@@ -121,7 +124,7 @@ fn patch() -> Patch {
 }
 
 /// A later patch of the same package, small, over some of the same objects.
-fn second_patch() -> Patch {
+pub(super) fn second_patch() -> Patch {
     let changed = Package::new("ACMEweb")
         .file("bin/httpd", 0o755, "third httpd\n".repeat(200))
         .link("bin/httpd.again", "httpd")
@@ -424,6 +427,7 @@ impl Trial {
         if outside.exists() {
             trial.take_outside(&outside);
         }
+        copy_stage(story, trial.dir.path());
         trial
     }
 
@@ -561,6 +565,10 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
             let report = commit_patches(root, &request, caller)?;
             (report.recovered, vec![Ok(report.receipt)])
         }
+        Command::Promote => {
+            let report = promote(root, caller)?;
+            (report.recovered, vec![report.result])
+        }
         Command::Forget(package) => {
             let report = forget_software(root, &PkgInst::new(package).unwrap(), false, caller)?;
             (report.recovered, vec![Ok(report.receipt)])
@@ -616,7 +624,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
 }
 
 /// Copies a tree with all attributes that a test compares, and the times of directories.
-fn copy(from: &Path, to: &Path, links: &mut HashMap<u64, PathBuf>) {
+pub(crate) fn copy(from: &Path, to: &Path, links: &mut HashMap<u64, PathBuf>) {
     let seen = from.symlink_metadata().unwrap();
     if let Some(first) = links.get(&seen.ino()).filter(|_| !seen.is_dir()) {
         fs::hard_link(first, to).unwrap();
@@ -626,6 +634,7 @@ fn copy(from: &Path, to: &Path, links: &mut HashMap<u64, PathBuf>) {
     let kind = seen.file_type();
     if kind.is_symlink() {
         symlink(fs::read_link(from).unwrap(), to).unwrap();
+        set_mtime(to, seen.modified().unwrap());
         return;
     }
     if kind.is_dir() {
@@ -651,5 +660,5 @@ fn set_mtime(path: &Path, time: SystemTime) {
     let time =
         Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap(), tv_nsec: i64::from(time.subsec_nanos()) };
     let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()).unwrap();
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }

@@ -73,6 +73,15 @@ impl BaseObject {
         }
     }
 
+    /// Gives the link group of an object a number behind `last`, so that it is none of another list.
+    #[must_use]
+    pub fn numbered_behind(mut self, last: u32) -> Self {
+        if let BaseState::Object(state) = &mut self.state {
+            state.group = state.group.map(|group| group + last);
+        }
+        self
+    }
+
     /// Reads a line, without its newline.
     pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
         let written: WrittenObject<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;

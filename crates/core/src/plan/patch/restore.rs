@@ -386,8 +386,8 @@ impl<'a> Restoring<'a> {
 /// What later patches that go as well bring back: each path with the name that it is linked to, or itself.
 type ComingBack<'r> = BTreeMap<ObjectPath, (ObjectPath, &'r RecordedState)>;
 
-/// For each group of names of one file the name that the others are linked to: one that the patch did not touch and
-/// that still has the bytes, or gets them back, else the one whose content was saved. Paths that some patch has `changed`
+/// For each group of names of one file the name that the others are linked to: one that the patch did not touch, or that
+/// only got other attributes, and that still has the bytes, or gets them back, else the one whose content was saved. Paths that some patch has `changed`
 /// become something else again.
 fn carriers(
     draft: &PlanBuilder<'_>,
@@ -406,10 +406,8 @@ fn carriers(
             }
             continue;
         }
-        let intact = each.is_untouched
-            && !changed.contains(&each.path)
-            && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was));
-        if intact {
+        let stays = each.is_untouched && !changed.contains(&each.path) || each.record.is_in_place();
+        if stays && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was)) {
             carriers.insert(group, each.path.clone());
         } else if each.record.member.is_some() || was.kind != RecordedType::File {
             carriers.entry(group).or_insert_with(|| each.path.clone());

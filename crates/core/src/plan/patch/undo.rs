@@ -5,6 +5,7 @@
 //! manifest says the rest. Digests of what is delivered are filled in when it has been staged.
 
 mod link_groups;
+mod made_anew;
 mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use patchadm_svr4::package::{
 use patchadm_svr4::patch::{PatchId, PatchList};
 
 use link_groups::LinkGroups;
+use made_anew::is_made_anew;
 pub(super) use scripts::copying_scripts;
 
 use crate::plan::parameters::is_restored;
@@ -358,12 +360,6 @@ fn becoming(draft: &PlanBuilder<'_>, new: &NewObject) -> RecordedState {
         }
     }
     state
-}
-
-/// Whether a path gets another object, or none: one that gets other attributes keeps its names.
-fn is_made_anew(draft: &PlanBuilder<'_>, path: &ObjectPath) -> bool {
-    let change = draft.changes.get(path);
-    change.is_some_and(|change| !matches!(change.action, Action::Attributes(_)))
 }
 
 /// Whether a file keeps its bytes and gets other attributes only, so that there is nothing of it to save.

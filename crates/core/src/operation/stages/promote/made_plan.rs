@@ -328,8 +328,11 @@ impl MadePlan {
     pub(super) fn base_after(&self, before: &Base) -> Vec<BaseObject> {
         let is_compared = |path: &ObjectPath| self.scope.contains(path) && !self.passed.has(path);
         let kept = before.objects.iter().filter(|object| !is_compared(&object.path)).cloned();
+        let mut objects: Vec<BaseObject> = kept.collect();
+        // The numbers of its files are its own.
+        let last = objects.iter().filter_map(|object| object.object()?.group).max().unwrap_or(0);
         let read = self.stage.objects.iter().filter(|object| is_compared(&object.path));
-        let mut objects: Vec<BaseObject> = kept.chain(read.map(TreeObject::base_object)).collect();
+        objects.extend(read.map(|object| object.base_object().numbered_behind(last)));
         objects.sort_by(|one, other| one.path.cmp(&other.path));
         objects
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::made_anew::is_made_anew;
 use crate::inventory::Inventory;
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::{Action, Body};
@@ -62,7 +63,9 @@ impl LinkGroups {
             };
             let changed: Vec<&&ObjectPath> =
                 names.iter().filter(|path| draft.changes.contains_key(**path)).collect();
-            let carrier = changed.iter().find(|path| !is_link(path)).or_else(|| changed.first());
+            // The content of a name that stays in its place is not saved.
+            let rank = |path: &&&&ObjectPath| (!is_made_anew(draft, path), is_link(path));
+            let carrier = changed.iter().min_by_key(rank);
             if let Some(carrier) = carrier {
                 groups.first.insert(next, (**carrier).clone());
             }

@@ -1,0 +1,88 @@
+//! Random trees, and random changes of them.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::random::Random;
+
+/// Changes a tree at one path.
+pub(super) fn change(top: &Path, name: &str, random: &mut Random) {
+    let path = top.join(name);
+    let seen = fs::symlink_metadata(&path).ok();
+    let remove = |path: &Path| match fs::symlink_metadata(path) {
+        Ok(seen) if seen.is_dir() => fs::remove_dir_all(path).unwrap(),
+        Ok(_) => fs::remove_file(path).unwrap(),
+        Err(_) => {}
+    };
+    let above = path.parent().unwrap().to_owned();
+    if !fs::symlink_metadata(&above).is_ok_and(|seen| seen.is_dir()) {
+        return;
+    }
+    let file = |text: &str| {
+        remove(&path);
+        fs::write(&path, text).unwrap();
+    };
+    match random.below(12) {
+        0..=3 => file(["one\n", "two\n", "three\n"][random.below(3)]),
+        4 | 5 => remove(&path),
+        6 => {
+            remove(&path);
+            symlink(*random.one(&["a", "b"]), &path).unwrap();
+        }
+        7 if seen.as_ref().is_some_and(|seen| !seen.is_symlink()) => {
+            let mode = *random.one(&[0o700, 0o750, 0o755]);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        8 if seen.as_ref().is_some_and(fs::Metadata::is_file) => {
+            let moment = SystemTime::UNIX_EPOCH + Duration::new(random.below(1_000_000) as u64, 7);
+            fs::File::open(&path).unwrap().set_modified(moment).unwrap();
+        }
+        9 => {
+            remove(&path);
+            fs::create_dir(&path).unwrap();
+        }
+        10 => {
+            let other = top.join(format!("file{}", random.below(FILES)));
+            if other != path && fs::symlink_metadata(&other).is_ok_and(|seen| seen.is_file()) {
+                remove(&path);
+                fs::hard_link(&other, &path).unwrap();
+            }
+        }
+        11 => {
+            remove(&path);
+            assert!(Command::new("mkfifo").args(["-m", "640"]).arg(&path).status().unwrap().success());
+        }
+        _ => {}
+    }
+}
+
+/// The names that there may be.
+pub(super) const FILES: usize = 24;
+
+pub(super) fn names() -> Vec<String> {
+    let files = (0..FILES).map(|number| format!("file{number}"));
+    let below = (0..4).flat_map(|number| {
+        let directory = format!("dir{number}");
+        let inside = (0..4).map(move |inner| format!("dir{number}/in{inner}"));
+        std::iter::once(directory).chain(inside)
+    });
+    files.chain(below).collect()
+}
+
+pub(super) fn first_tree(top: &Path, random: &mut Random) {
+    fs::create_dir_all(top).unwrap();
+    for name in names() {
+        let path = top.join(&name);
+        if name.starts_with("dir") && !name.contains('/') {
+            fs::create_dir(&path).unwrap();
+        } else if random.below(4) > 0 {
+            fs::write(&path, random.one(&["one\n", "two\n"])).unwrap();
+        }
+    }
+    for _ in 0..3 {
+        change(top, &format!("file{}", random.below(FILES)), random);
+    }
+}

@@ -1,0 +1,298 @@
+//! Edits on both sides, promotions of all or of one path, backouts and refreshes, in random order: after each promotion
+//! and each refresh every path is what the table says from the base that the model itself keeps.
+//!
+//! The base in force is that of the newest promotion that is still applied: the stage as it was then, and outside the
+//! promoted paths what the base before it said. A refresh brings states of the live tree into it, and into every other
+//! base that said the same of the path. What is created on the live tree survives whatever follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use super::changing::{change, first_tree, names};
+use super::reading::{Columns, Expected, Read, Sides, State, Used, check, table};
+use crate::random::Random;
+use crate::reliability::{figures, sample_or_whole};
+use crate::scenario::{Run, Scenario, shared};
+use crate::tree::{Tree, assert_same};
+
+/// The staged paths: a tree and its database.
+const PATHS: [&str; 2] = ["usr/pkg", "var/db/pkg"];
+
+/// What the stage said of each path.
+type Bases = [Columns; 2];
+
+/// A promotion that is applied.
+struct Applied {
+    id: String,
+    base: Bases,
+    before: [Tree; 2],
+    /// The trees that it left.
+    after: [Tree; 2],
+}
+
+/// What was done, and how often.
+type Counts = BTreeMap<&'static str, u64>;
+
+/// A root with its stage, and what the model knows of them.
+struct Sequence<'t> {
+    table: &'t BTreeMap<String, String>,
+    when: String,
+    random: Random,
+    live: Scenario,
+    base_of_new: Bases,
+    applied: Vec<Applied>,
+    /// Whether the last run of the root is the newest promotion.
+    can_undo: bool,
+    /// Files that were created on the live tree.
+    created: BTreeSet<PathBuf>,
+    used: Used,
+    counts: Counts,
+}
+
+fn columns(top: &PathBuf) -> Columns {
+    Tree::of(top, &[]).objects().clone()
+}
+
+/// What the trees of one path have to be, or why nothing happens.
+type Outcome = Result<[BTreeMap<String, State>; 2], String>;
+
+impl<'t> Sequence<'t> {
+    fn new(seed: u64, table: &'t BTreeMap<String, String>) -> Self {
+        let mut random = Random(seed);
+        let live = Scenario::in_memory();
+        for path in PATHS {
+            first_tree(&live.at(path), &mut random);
+        }
+        live.run("stage new web -R @ROOT@ --path usr/pkg --path var/db/pkg").ok();
+        let base_of_new = PATHS.map(|path| columns(&live.at(path)));
+        Self {
+            table,
+            when: format!("seed {seed}"),
+            random,
+            live,
+            base_of_new,
+            applied: Vec::new(),
+            can_undo: false,
+            created: BTreeSet::new(),
+            used: Used::default(),
+            counts: Counts::new(),
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn staged(&self, path: &str) -> PathBuf {
+        self.live.beside("web").join(path)
+    }
+
+    fn trees(&self) -> [Tree; 2] {
+        PATHS.map(|path| Tree::of(&self.live.at(path), &[]))
+    }
+
+    fn in_force(&self) -> &Bases {
+        self.applied.last().map_or(&self.base_of_new, |applied| &applied.base)
+    }
+
+    /// Changes one side, or both in the same way.
+    fn edit(&mut self) {
+        let names = names();
+        for _ in 0..=self.random.below(5) {
+            let name = names[self.random.below(names.len())].clone();
+            let at = *self.random.one(&PATHS);
+            let sides = [self.staged(at), self.live.at(at)];
+            match self.random.below(5) {
+                0 | 1 => change(&sides[0], &name, &mut self.random),
+                2 | 3 => change(&sides[1], &name, &mut self.random),
+                _ => {
+                    let twin = self.random.0;
+                    sides.iter().for_each(|side| change(side, &name, &mut Random(twin)));
+                }
+            }
+        }
+        self.created.retain(|path| path.exists());
+    }
+
+    /// Creates a file on the live tree, at its top or in one of its directories.
+    fn create(&mut self) {
+        let at = *self.random.one(&PATHS);
+        let directory = self.live.at(at).join(format!("dir{}", self.random.below(4)));
+        let is_there = fs::symlink_metadata(&directory).is_ok_and(|seen| seen.is_dir());
+        let directory = if is_there { directory } else { self.live.at(at) };
+        let file = directory.join(format!("created{}", self.created.len()));
+        fs::write(&file, "created\n").unwrap();
+        self.created.insert(file);
+    }
+
+    /// What becomes of both trees of the side that changes; of paths that are not promoted, nothing.
+    fn expected(&mut self, promoted: &[&str], policy: &str, refreshes: bool) -> Outcome {
+        let mut becomes = [BTreeMap::new(), BTreeMap::new()];
+        for (at, path) in PATHS.iter().enumerate() {
+            let base = Read::of_columns(&self.in_force()[at]);
+            let (stage, live) = (Read::of(&self.staged(path)), Read::of(&self.live.at(path)));
+            let (from, to) = if refreshes { (&live, &stage) } else { (&stage, &live) };
+            if !promoted.contains(path) {
+                becomes[at] = to.0.keys().map(|path| (path.clone(), to.state(path))).collect();
+                continue;
+            }
+            let sides = Sides { base: &base, stage: from, live: to };
+            match sides.expected(self.table, policy, &mut self.used) {
+                Expected::Stops(path) => return Err(path),
+                Expected::Becomes(states) => becomes[at] = states,
+            }
+        }
+        Ok(becomes)
+    }
+
+    /// Nothing happened, because of a conflict that no policy decides.
+    fn must_have_stopped(&self, run: &Run, because: &str, before: &[Tree; 2]) {
+        assert_eq!(run.code, 10, "{}, because of {because}: {} {}", self.when, run.stdout, run.stderr);
+        before.iter().zip(&self.trees()).for_each(|(before, now)| assert_same(now, before));
+    }
+
+    fn promote(&mut self) {
+        let promoted: &[&str] = match self.random.below(3) {
+            0 => &PATHS[..1],
+            1 => &PATHS[1..],
+            _ => &PATHS,
+        };
+        let policy = *self.random.one(&["keep", "replace"]);
+        let expected = self.expected(promoted, policy, false);
+        let base = [0, 1].map(|at| {
+            let is_promoted = promoted.contains(&PATHS[at]);
+            if is_promoted { columns(&self.staged(PATHS[at])) } else { self.in_force()[at].clone() }
+        });
+        let before = self.trees();
+        let options: String = promoted.iter().map(|path| format!(" --path {path}")).collect();
+        let run =
+            self.live.run(&format!("promote web -R @ROOT@ --max-delete 100% --edited {policy}{options}"));
+        let becomes = match expected {
+            Err(because) => return self.must_have_stopped(&run, &because, &before),
+            Ok(becomes) => becomes,
+        };
+        assert_eq!(run.code, 0, "{}, {policy}: {} {}", self.when, run.stdout, run.stderr);
+        for (at, path) in PATHS.iter().enumerate() {
+            let (after, stage) = (Read::of(&self.live.at(path)), Read::of(&self.staged(path)));
+            check(&becomes[at], &after, &stage, &format!("{}, promoted, {policy}", self.when));
+        }
+        if run.stdout.starts_with("nothing") {
+            self.count("with nothing to promote");
+            return;
+        }
+        let id = run.stdout.split(':').next().unwrap().to_owned();
+        self.count(if promoted.len() == 1 { "promotions of one path" } else { "promotions" });
+        let after = self.trees();
+        self.applied.push(Applied { id, base, before, after });
+        self.can_undo = true;
+    }
+
+    fn back_out(&mut self) {
+        let Some(applied) = self.applied.pop() else { return };
+        let line = if self.can_undo && self.random.below(2) == 0 {
+            "undo -R @ROOT@".to_owned()
+        } else {
+            format!("patchrm -R @ROOT@ {}", applied.id)
+        };
+        let is_untouched = self.trees() == applied.after;
+        let run = self.live.run(&line);
+        assert_eq!(run.code, 0, "{}, {line}: {} {}", self.when, run.stdout, run.stderr);
+        if is_untouched {
+            let now = self.trees();
+            let difference: String =
+                applied.before.iter().zip(&now).map(|(before, now)| before.difference(now)).collect();
+            assert_eq!(difference, "", "{}, {line}", self.when);
+            self.count("backouts to the last attribute");
+        } else {
+            self.count("backouts after edits");
+        }
+        self.can_undo = false;
+    }
+
+    fn refresh(&mut self) {
+        let policy = *self.random.one(&["keep", "replace"]);
+        let before = self.trees();
+        let stage = PATHS.map(|path| Read::of(&self.staged(path)));
+        let expected = self.expected(&PATHS, policy, true);
+        let run = self.live.run(&format!("stage refresh web -R @ROOT@ --edited {policy}"));
+        before.iter().zip(&self.trees()).for_each(|(before, now)| assert_same(now, before));
+        let becomes = match expected {
+            Err(because) => return self.must_have_stopped(&run, &because, &before),
+            Ok(becomes) => becomes,
+        };
+        assert_eq!(run.code, 0, "{}, {policy}: {} {}", self.when, run.stdout, run.stderr);
+        for (at, path) in PATHS.iter().enumerate() {
+            let (after, live) = (Read::of(&self.staged(path)), Read::of(&self.live.at(path)));
+            check(&becomes[at], &after, &live, &format!("{}, refreshed, {policy}", self.when));
+            let other = |path: &&String| stage[at].state(path) != becomes[at][*path];
+            let brought: Vec<String> = becomes[at].keys().filter(other).cloned().collect();
+            self.bring(at, &brought);
+        }
+        self.count("refreshes");
+    }
+
+    /// The bases know that both sides have these paths as they are on the live tree.
+    fn bring(&mut self, at: usize, brought: &[String]) {
+        let live = columns(&self.live.at(PATHS[at]));
+        let known = Read::of_columns(&self.in_force()[at]);
+        let number = self.counts.values().sum::<u64>();
+        let bases = self.applied.iter_mut().map(|applied| &mut applied.base);
+        for base in bases.chain([&mut self.base_of_new]) {
+            let before = Read::of_columns(&base[at]);
+            for path in brought.iter().filter(|path| before.state(path) == known.state(path)) {
+                let Some(columns) = live.get(path) else {
+                    base[at].remove(path);
+                    continue;
+                };
+                let mut columns = columns.clone();
+                if columns[7].starts_with('=') {
+                    columns[7] = format!("{} of {number}", columns[7]);
+                }
+                base[at].insert(path.clone(), columns);
+            }
+        }
+    }
+
+    fn play(&mut self, steps: usize) {
+        for step in 0..steps {
+            let what = self.random.below(9);
+            self.when = format!("{}, step {step}", self.when.split(',').next().unwrap());
+            match what {
+                0..=2 => self.edit(),
+                3 => self.create(),
+                4 | 5 => self.promote(),
+                6 | 7 => self.back_out(),
+                _ => self.refresh(),
+            }
+            for file in &self.created {
+                let text = fs::read_to_string(file).unwrap_or_default();
+                assert_eq!(text, "created\n", "{}: {}", self.when, file.display());
+            }
+        }
+        // All of them come off.
+        while !self.applied.is_empty() {
+            self.back_out();
+        }
+    }
+}
+
+#[test]
+fn sequences_of_promotions_edits_backouts_and_refreshes_keep_to_the_table() {
+    let Some(file) = shared("the table of the three-way rule", "cases/promote/threeway.tsv") else { return };
+    let table = table(&fs::read_to_string(file).unwrap());
+    let mut counts = Counts::new();
+    let sequences = sample_or_whole(6, 300);
+    for seed in 0..sequences {
+        let mut sequence = Sequence::new(seed * 6_364_136 + 11, &table);
+        sequence.play(18);
+        let paths = sequence.used.all.values().sum::<usize>() as u64;
+        *counts.entry("paths").or_default() += paths;
+        for (what, count) in sequence.counts {
+            *counts.entry(what).or_default() += count;
+        }
+    }
+    let mut told: Vec<(&str, u64)> = vec![("sequences", sequences)];
+    told.extend(counts);
+    figures("promote-sequences", &told);
+}
