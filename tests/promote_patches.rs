@@ -350,3 +350,36 @@ fn patches_of_a_real_release_come_off_one_by_one_and_all_at_once() {
         before.assert_again(&live, "a real release");
     }
 }
+
+#[test]
+fn a_refresh_brings_the_records_of_what_was_patched_on_the_root() {
+    let patched = Patched::new();
+    fs::write(patched.at("ACMEweb/own"), "of the stage\n").unwrap();
+    patched.promote("").ok();
+    patched.live.patchadd("", &first()).ok();
+    patched.live.run("stage refresh web -R @ROOT@").ok();
+    let stage = patched.stage.display();
+    let list = |package: &str| patched.live.run(&format!("pkgparam -R {stage} {package} PATCHLIST")).ok();
+    assert_eq!((list("ACMEweb").as_str(), list("ACMEmail").as_str()), ("100-01\n", "100-01\n"));
+    assert_eq!(patched.live.run(&format!("verify -R {stage}")).code, 0);
+    assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
+    patched.patchadd("", &second());
+    patched.promote("").ok();
+    let list = patched.live.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok();
+    assert_eq!(list, "100-01 100-02\n");
+    patched.patchrm("web-02");
+    patched.patchrm("100-01");
+    patched.patchrm("web-01");
+    patched.before.assert_again(&patched.live, "all of them");
+}
+
+#[test]
+fn what_a_patch_of_the_root_changed_and_the_stage_kept_leaves_its_records_as_they_are() {
+    let patched = Patched::new();
+    fs::write(patched.at("ACMEweb/bin/httpd"), "of the stage\n").unwrap();
+    patched.live.patchadd("", &first()).ok();
+    patched.live.run("stage refresh web -R @ROOT@ --edited keep").ok();
+    let stage = patched.stage.display();
+    let list = |package: &str| patched.live.run(&format!("pkgparam -R {stage} {package} PATCHLIST")).stdout;
+    assert_eq!((list("ACMEweb").as_str(), list("ACMEmail").as_str()), ("", "100-01\n"));
+}

@@ -32,16 +32,38 @@ pub(super) fn bring(
         brought.objects.get(path).map_or_else(|| last.clone(), |object| object.package.clone())
     };
     plan_objects(&mut draft, input, &owner)?;
+    planned(draft, brought, (Command::Promote, last), now).map(Some)
+}
+
+/// Plans the records of patches alone, whose objects are there; `None` where none comes.
+pub fn bring_records(
+    brought: &BroughtPatches,
+    inventory: &Inventory,
+    command: Command,
+    now: &Now,
+) -> Result<Option<Plan>, Reason> {
+    let Some(last) = brought.packages.keys().next_back() else { return Ok(None) };
+    planned(PlanBuilder::new(inventory), brought, (command, last), now).map(Some)
+}
+
+/// The plan of what is drafted, with lines and records.
+fn planned(
+    mut draft: PlanBuilder<'_>,
+    brought: &BroughtPatches,
+    (command, last): (Command, &PkgInst),
+    now: &Now,
+) -> Result<Plan, Reason> {
     for (path, (package, line)) in &brought.lines {
         draft.set_line(package, path, line.clone());
     }
     draft.finish()?;
+    let inventory = draft.inventory;
     let records = records(brought, inventory)?;
     let changes: Vec<_> = draft.changes.into_values().collect();
     let space = space::needs(inventory, &changes, &records, &[], &[]);
     space::enough(&space)?;
-    Ok(Some(Plan {
-        command: Command::Promote.name(),
+    Ok(Plan {
+        command: command.name(),
         patches: brought.ids.iter().map(ToString::to_string).collect(),
         changes,
         records,
@@ -55,21 +77,29 @@ pub(super) fn bring(
         notes: draft.notes,
         signature: None,
         direction: Direction::Forward,
-    }))
+    })
 }
 
-/// The parameters of a package with the patches that come: those that the stage has, and what only the root records.
-pub(super) fn parameters(package: &BroughtPackage, live: &Installed) -> Params {
+/// The parameters of a package with the patches that come: those of where it comes from, with what only the other tree
+/// records, and without patches that stay there.
+pub(super) fn parameters(package: &BroughtPackage, there: &Installed) -> Params {
     let mut new = package.staged.params.clone();
-    let only_live = |id: &&PatchId| new.get(&info_name(id)).is_none();
-    let kept: Vec<&PatchId> = package.list.iter().filter(only_live).collect();
-    if kept.is_empty() {
+    let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();
+    let kept: Vec<&PatchId> = package.list.iter().filter(|id| !has_info(id)).collect();
+    let is_listed = |id: &&str| package.list.iter().any(|listed| listed.as_str() == *id);
+    let listed = new.text("PATCHLIST").into_owned();
+    let stays: Vec<&str> =
+        listed.split([' ', '\t', ',']).filter(|id| !id.is_empty() && !is_listed(id)).collect();
+    if kept.is_empty() && stays.is_empty() {
         return new;
     }
     for name in kept.into_iter().map(info_name) {
-        if let Some(info) = live.params.get(&name) {
+        if let Some(info) = there.params.get(&name) {
             new.set(&name, info);
         }
+    }
+    for id in stays {
+        new.remove(&format!("PATCH_INFO_{id}"));
     }
     let list: Vec<&str> = package.list.iter().map(PatchId::as_str).collect();
     new.set("PATCHLIST", list.join(" "));

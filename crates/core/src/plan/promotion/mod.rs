@@ -22,6 +22,7 @@ mod planner;
 mod records;
 mod wanted_state;
 
+pub use bring::bring_records;
 pub use bringing::{PlannedPromotion, promote_bringing};
 pub use brought::{BroughtObject, BroughtPackage, BroughtPatches, NewPackage, PatchDirectory};
 pub use input::{NamesOfFiles, PromotionInput, PromotionOptions, TakenObject};

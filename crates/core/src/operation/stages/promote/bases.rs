@@ -56,7 +56,7 @@ pub(super) fn promotions(
 }
 
 /// The ids of the promotions of a stage that are applied.
-pub(super) fn own_promotions(
+pub(in crate::operation::stages) fn own_promotions(
     stage: &Stage,
     view: &RecordView<'_>,
     applied: &AppliedPatches,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::bases::{BaseInForce, in_force, own_promotions};
-use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, StagedRecords};
+use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, RecordSource};
 use super::decided::{ComparedTrees, PassedOver, kept_paths, refuse_mounts};
 use super::facts::RecordedFacts;
 use super::next_id::next_id;
@@ -68,9 +68,7 @@ pub(super) fn make_plan(
 ) -> Result<MadePlan, StageError> {
     let reader = PromotionReader { ground, tree, request, caller };
     let view = RecordView::live(&ground.root);
-    let packages = ground.packages()?;
-    let applied = ground.recorded(&packages)?;
-    let database = PackageDatabase { packages, applied };
+    let database = PackageDatabase::of(ground)?;
     let applied = &database.applied;
     let base = match tree.stage.as_ref().filter(|_| !request.two_way) {
         Some(stage) => Some(in_force(stage, &view, applied)?),
@@ -269,7 +267,7 @@ impl PromotionReader<'_> {
             ComparedSides { stage: &made.stage, live: &made.live, is_promoted: &is_promoted, compared };
         let base = made.base.as_ref().map(|force| &force.base.header.packages);
         let own = own_promotions(stage, &view, &database.applied)?;
-        let records = StagedRecords::of(&stage.root, &self.ground.root, database)?;
+        let records = RecordSource::of(&stage.root, &self.ground.root, database)?;
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
         records.brought(base, &own, &sides).map_err(|failed| failed.of(&stage.root, refuse))
     }

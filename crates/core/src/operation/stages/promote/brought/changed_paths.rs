@@ -9,7 +9,7 @@ use crate::plan::promotion::BroughtObject;
 use crate::plan::refusal::BroughtReason;
 use crate::stage::ComparedAttributes;
 use crate::three_way::of_recorded;
-use patchadm_changeset::format::manifest::RecordedState;
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
@@ -65,6 +65,11 @@ impl ChangedPaths {
         }
     }
 
+    /// The paths of objects.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectPath> {
+        self.objects.keys()
+    }
+
     /// Compares every path on both sides; the objects that come or go.
     pub(super) fn compared(
         &self,
@@ -77,17 +82,10 @@ impl ChangedPaths {
             }
             let state = |tree: &Tree| tree.object(path).map(|object| RecordedState::of(&object.live));
             let (staged, live) = (state(sides.stage), state(sides.live));
-            let is_same = |one: &Option<RecordedState>, other: &Option<RecordedState>| {
-                let comparable = |state: &Option<RecordedState>| {
-                    let state = RecordedState { group: None, mtime: Timestamp::default(), ..state.clone()? };
-                    of_recorded(path, &state, sides.compared)
-                };
-                comparable(one) == comparable(other)
-            };
-            if !is_same(&staged, &changed.became) {
+            if !is_same(path, sides.compared, (&staged, &changed.became)) {
                 return Err(BroughtReason::NotAsMade { patch: changed.last.clone(), path: path.clone() });
             }
-            if !is_same(&live, &changed.was) {
+            if !is_same(path, sides.compared, (&live, &changed.was)) {
                 return Err(BroughtReason::NotAsFound { patch: changed.first.clone(), path: path.clone() });
             }
             let object = BroughtObject {
@@ -99,4 +97,19 @@ impl ChangedPaths {
         }
         Ok(objects)
     }
+}
+
+/// Whether two states are the same, but for times and other names of a file. Nobody can set the mode of a symbolic link.
+fn is_same(
+    path: &ObjectPath,
+    compared: ComparedAttributes,
+    (one, other): (&Option<RecordedState>, &Option<RecordedState>),
+) -> bool {
+    let comparable = |state: &Option<RecordedState>| {
+        let state = state.clone()?;
+        let mode = if state.kind == RecordedType::Symlink { 0 } else { state.mode };
+        let state = RecordedState { mode, group: None, mtime: Timestamp::default(), ..state };
+        of_recorded(path, &state, compared)
+    };
+    comparable(one) == comparable(other)
 }

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inventory::Installed;
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
 use crate::plan::refusal::BroughtReason;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchList};
 
 /// The package database of a stage, or of its root.
 #[derive(Debug)]
-pub(in crate::operation::stages::promote) struct PackageDatabase {
-    pub(in crate::operation::stages::promote) packages: BTreeMap<PkgInst, Installed>,
-    pub(in crate::operation::stages::promote) applied: AppliedPatches,
+pub(in crate::operation::stages) struct PackageDatabase {
+    pub(in crate::operation::stages) packages: BTreeMap<PkgInst, Installed>,
+    pub(in crate::operation::stages) applied: AppliedPatches,
 }
 
 /// What the stage has beside the root.
@@ -33,6 +35,13 @@ pub(super) struct ContinuedList {
 }
 
 impl PackageDatabase {
+    /// Reads that of a tree.
+    pub(in crate::operation::stages) fn of(ground: &RootAndPolicy) -> Result<Self, Failure> {
+        let packages = ground.packages()?;
+        let applied = ground.recorded(&packages)?;
+        Ok(Self { packages, applied })
+    }
+
     fn list(&self, package: &PkgInst) -> Vec<PatchId> {
         let known = self.applied.packages().iter().find(|records| records.package == *package);
         known.map(|records: &_| ids(&records.list)).unwrap_or_default()
@@ -138,6 +147,29 @@ fn continued(
     }
     let list = recorded.iter().chain(&new).cloned().collect();
     Ok(Some(ContinuedList { patches: new, list }))
+}
+
+/// Returns the patches that the root has behind those of the stage, of each package of which the stage has none of its own.
+/// `own` are the promotions of the stage: it has what they did.
+pub(super) fn only_live(
+    (stage, live): (&PackageDatabase, &PackageDatabase),
+    own: &BTreeSet<PatchId>,
+) -> BTreeMap<PkgInst, ContinuedList> {
+    let continued = |package: &PkgInst| {
+        let staged = stage.list(package);
+        let is_foreign = |id: &PatchId| staged.contains(id) || !own.contains(id);
+        let list: Vec<PatchId> = live.list(package).into_iter().filter(is_foreign).collect();
+        let patches = list.strip_prefix(staged.as_slice())?.to_vec();
+        let is_same = stage.version(package) == live.version(package)
+            && staged.iter().all(|id| stage.info(package, id) == live.info(package, id));
+        (is_same && !patches.is_empty()).then(|| (package.clone(), ContinuedList { patches, list }))
+    };
+    stage
+        .packages
+        .keys()
+        .filter(|package| live.packages.contains_key(*package))
+        .filter_map(continued)
+        .collect()
 }
 
 #[cfg(test)]
