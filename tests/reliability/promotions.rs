@@ -65,7 +65,7 @@ pub(crate) fn stage_of(root: &Path) -> Option<PathBuf> {
 /// What a stage holds, and what its next promotion would do: that of the base in force.
 pub(crate) fn view_of_stage(root: &Path) -> Option<String> {
     let stage = stage_of(root)?;
-    let tree = Tree::of(&stage, &[".patchadm-stage"]);
+    let tree = Tree::of(&stage, &[".patchadm-stage", "var/sadm/install/.lockfile"]);
     let root = Root::open_with(root, Door::default()).unwrap();
     let request = PromoteRequest { dry_run: true, ..request(&root) };
     let next = with_caller(|caller| promote_stage(&root, &request, caller)).unwrap();

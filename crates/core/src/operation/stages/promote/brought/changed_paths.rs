@@ -33,12 +33,12 @@ struct ChangedPath {
 }
 
 /// Where the paths are compared.
-pub(in crate::operation::stages::promote) struct ComparedSides<'a> {
-    pub(in crate::operation::stages::promote) stage: &'a Tree,
-    pub(in crate::operation::stages::promote) live: &'a Tree,
+pub(in crate::operation::stages) struct ComparedSides<'a> {
+    pub(in crate::operation::stages) stage: &'a Tree,
+    pub(in crate::operation::stages) live: &'a Tree,
     /// Whether a path is promoted.
-    pub(in crate::operation::stages::promote) is_promoted: &'a dyn Fn(&ObjectPath) -> bool,
-    pub(in crate::operation::stages::promote) compared: ComparedAttributes,
+    pub(in crate::operation::stages) is_promoted: &'a dyn Fn(&ObjectPath) -> bool,
+    pub(in crate::operation::stages) compared: ComparedAttributes,
 }
 
 impl ChangedPaths {

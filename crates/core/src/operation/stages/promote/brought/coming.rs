@@ -18,7 +18,7 @@ use patchadm_svr4::patch::PatchId;
 impl RecordSource<'_> {
     /// Says what comes live. `base` are the packages of the base in force, and `own` the promotions of this stage that the
     /// root has.
-    pub(in crate::operation::stages::promote) fn brought(
+    pub(in crate::operation::stages) fn brought(
         &self,
         base: Option<&BTreeMap<PkgInst, String>>,
         own: &BTreeSet<PatchId>,

@@ -6,7 +6,7 @@ use patchadm_rootfs::Root;
 
 /// Why nothing comes: the rules refuse it, or something cannot be read.
 #[derive(Debug)]
-pub(in crate::operation::stages::promote) enum BroughtFailure {
+pub(in crate::operation::stages) enum BroughtFailure {
     /// The rules refuse it.
     Refused(BroughtReason),
     /// Something cannot be read, or is not what it was.
@@ -15,7 +15,7 @@ pub(in crate::operation::stages::promote) enum BroughtFailure {
 
 impl BroughtFailure {
     /// The same for a promotion from the stage in this tree; `refuse` makes a failure of a refusal.
-    pub(in crate::operation::stages::promote) fn of(
+    pub(in crate::operation::stages) fn of(
         self,
         stage: &Root,
         refuse: impl FnOnce(Reason) -> Failure,

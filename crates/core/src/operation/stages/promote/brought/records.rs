@@ -10,18 +10,18 @@ use patchadm_svr4::package::PkgInst;
 
 /// What comes live from the package database of a stage.
 #[derive(Debug, Default)]
-pub(in crate::operation::stages::promote) struct BroughtRecords {
+pub(in crate::operation::stages) struct BroughtRecords {
     /// The patches.
-    pub(in crate::operation::stages::promote) patches: BroughtPatches,
+    pub(in crate::operation::stages) patches: BroughtPatches,
     /// The packages that only the stage has.
-    pub(in crate::operation::stages::promote) new_packages: BTreeMap<PkgInst, NewPackage>,
+    pub(in crate::operation::stages) new_packages: BTreeMap<PkgInst, NewPackage>,
     /// The packages of the stage with their versions.
-    pub(in crate::operation::stages::promote) versions: BTreeMap<PkgInst, String>,
+    pub(in crate::operation::stages) versions: BTreeMap<PkgInst, String>,
 }
 
 impl BroughtRecords {
     /// Decides about the paths that patches changed: what the stage has of them comes.
-    pub(in crate::operation::stages::promote) fn decide(&self, outcomes: &mut Outcomes, live: &Tree) {
+    pub(in crate::operation::stages) fn decide(&self, outcomes: &mut Outcomes, live: &Tree) {
         for (path, object) in &self.patches.objects {
             let is_on_root = live.object(path).is_some();
             match (object.is_there, is_on_root) {
@@ -33,7 +33,7 @@ impl BroughtRecords {
     }
 
     /// Adds what has to be surveyed.
-    pub(in crate::operation::stages::promote) fn touch(&self, touched: &mut Touched, stage: &Tree) {
+    pub(in crate::operation::stages) fn touch(&self, touched: &mut Touched, stage: &Tree) {
         let objects = |path: &_| stage.object(path).map(|object| &object.live);
         touched.paths.extend(self.patches.paths().cloned());
         touched.not_directories.extend(self.patches.not_directories(objects));
@@ -42,7 +42,7 @@ impl BroughtRecords {
     }
 
     /// Whether nothing comes.
-    pub(in crate::operation::stages::promote) fn is_empty(&self) -> bool {
+    pub(in crate::operation::stages) fn is_empty(&self) -> bool {
         self.patches.packages.is_empty() && self.new_packages.is_empty()
     }
 }
