@@ -9,6 +9,8 @@
 
 /// How a command that met an error ends, and how it should.
 mod attempt;
+/// Patches of a stage that go live.
+mod brought;
 /// A tree beside a root that must stay untouched.
 pub(crate) mod canary;
 /// Several commands on one root at once.

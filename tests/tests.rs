@@ -233,6 +233,8 @@ mod promote_cases;
 mod promote_exchange;
 /// Random changes of both trees, held against the table of the three-way rule.
 mod promote_model;
+/// Patches of a stage that go live with its promotion.
+mod promote_patches;
 /// Files with several names that go live.
 mod promoted_names;
 /// Prototypes that others wrote.

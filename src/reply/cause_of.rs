@@ -15,7 +15,7 @@ use patchadm_core::http::{HttpError, HttpProblem};
 use patchadm_core::operation::depots::{DepotError, FlagsFileError};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::plan::refusal::{
-    Command, ObjectProblem, PromotionReason, Reason, Refusal, SetReason, UndoReason,
+    BroughtReason, Command, ObjectProblem, PromotionReason, Reason, Refusal, SetReason, UndoReason,
 };
 use patchadm_core::script::ScriptError;
 use patchadm_core::script::response::ResponseError;
@@ -126,9 +126,28 @@ fn of_promotion(reason: &PromotionReason) -> ExitCause {
         | PromotionReason::EmptyPath(_)
         | PromotionReason::MountChanged { .. } => ExitCause::Conflict,
         PromotionReason::MissingPath { .. } => ExitCause::NotFound,
+        PromotionReason::Brought { reason, .. } => of_brought(reason),
         PromotionReason::OtherRoot(_) | PromotionReason::OtherPackage { .. } => ExitCause::NotApplicable,
         PromotionReason::KnownId => ExitCause::AlreadyApplied,
         PromotionReason::EarlierId(_) => ExitCause::Superseded,
+    }
+}
+
+/// The cause where the patches or packages of a stage do not go live.
+fn of_brought(reason: &BroughtReason) -> ExitCause {
+    match reason {
+        BroughtReason::NotContinued { .. }
+        | BroughtReason::OtherRecord { .. }
+        | BroughtReason::PackageRemoved(_)
+        | BroughtReason::OtherVersion { .. }
+        | BroughtReason::NewAndPatched { .. } => ExitCause::Dependency,
+        BroughtReason::DamagedUndo(_) => ExitCause::DamagedInput,
+        BroughtReason::NotAsFound { .. } | BroughtReason::NotAsMade { .. } => ExitCause::Edited,
+        BroughtReason::NewOutside { .. }
+        | BroughtReason::NotPromoted { .. }
+        | BroughtReason::NotKnown { .. }
+        | BroughtReason::UndoOutside { .. }
+        | BroughtReason::OtherMarker => ExitCause::NotApplicable,
     }
 }
 

@@ -361,7 +361,7 @@ fn size_of(action: &Action) -> Option<u64> {
     }
 }
 
-fn new_bytes(plan: &Plan) -> u64 {
+pub(super) fn new_bytes(plan: &Plan) -> u64 {
     plan.changes.iter().filter_map(|change| size_of(&change.action)).sum()
 }
 

@@ -1,15 +1,19 @@
 //! The answer of `promote`, and of `stage status`, which says what it would do.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
 
 use super::exchange_entry::ExchangeEntry;
 use super::exit::Exit;
-use super::patch_entry::{ProcessEntry, SpaceEntry};
+use super::patch_entry::{ProcessEntry, SpaceEntry, new_bytes};
 use super::patches::{PatchFace, PatchesReport};
+use patchadm_changeset::transaction::Receipt;
+use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
 use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
+use patchadm_core::plan::Plan;
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
 
@@ -162,11 +166,28 @@ impl From<&PathReport> for PathEntry {
     }
 }
 
-/// The promotion in the form of an application; none where there is nothing to do.
+/// The promotion in the form of an application, behind the patches that it brings; none where there is nothing to do.
 fn applied(report: PromoteReport) -> ApplyReport {
-    let PromoteReport { recovered, id, plan, in_use, exchanges, result, refused, .. } = report;
+    let PromoteReport { recovered, id, plan, portions, in_use, exchanges, result, refused, .. } = report;
     let is_something = plan.is_some() || result.is_err();
-    let outcome = ApplyOutcome {
+    let mut portions = portions;
+    let own = portions.pop().or(plan);
+    let of_brought = |plan: Plan| {
+        let own = match &result {
+            Ok(receipt) => Ok(receipt.as_ref().map(|receipt| receipt_of(receipt, &plan))),
+            Err(_) => Err(Failure::NotWithout(id.clone())),
+        };
+        outcome(plan.patches.first().cloned().unwrap_or_default(), Some(plan), own)
+    };
+    let mut patches: Vec<ApplyOutcome> = portions.into_iter().map(of_brought).collect();
+    if is_something {
+        patches.push(ApplyOutcome { in_use, ..outcome(id, own, result) });
+    }
+    ApplyReport { recovered, patches, exchanges, refused }
+}
+
+fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failure>) -> ApplyOutcome {
+    ApplyOutcome {
         id,
         plan,
         scripts: Vec::new(),
@@ -174,10 +195,19 @@ fn applied(report: PromoteReport) -> ApplyReport {
         moved: Vec::new(),
         signature: None,
         reboot: None,
-        in_use,
+        in_use: Vec::new(),
         set: None,
         result,
-    };
-    let patches = if is_something { vec![outcome] } else { Vec::new() };
-    ApplyReport { recovered, patches, exchanges, refused }
+    }
+}
+
+/// What the run did for a patch that it brought: its undo data came along.
+fn receipt_of(run: &Receipt, plan: &Plan) -> Receipt {
+    Receipt {
+        run: run.run.clone(),
+        bytes: new_bytes(plan),
+        undo: BTreeMap::new(),
+        exchanges: Vec::new(),
+        notes: Vec::new(),
+    }
 }

@@ -43,6 +43,9 @@ pub(super) struct PromotionOptions {
     /// With --two-way: delete what the tree does not have
     #[arg(long, requires_all = ["two_way", "paths"])]
     delete: bool,
+    /// Leave the patches of a stage with records there: take what they changed as any other object
+    #[arg(long)]
+    tree_only: bool,
     /// Refuse where more of a path would be deleted: a number of objects, or a percentage
     #[arg(long, value_name = "N|N%", value_parser = limit)]
     max_delete: Option<DeleteLimit>,
@@ -101,6 +104,7 @@ impl PromotionOptions {
             id: self.id,
             two_way: self.two_way,
             delete: self.delete,
+            tree_only: self.tree_only,
             max_delete: self.max_delete,
             exclude: self.exclude,
             edited: self.edits.edited,

@@ -15,6 +15,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::Required", required),
     ("Reason::Promotion", conflict_of_trees),
     ("Reason::Promotion", too_much_deleted),
+    ("Reason::Promotion", patches_in_between),
     ("Reason::InSet", own_run),
     ("Reason::InSet", withdrawn),
     ("Reason::InSet", required_nowhere),
@@ -86,6 +87,15 @@ fn too_much_deleted() {
     let text = stage.run("promote web -R @ROOT@").fails(10);
     assert!(text.contains("--max-delete N or N%"), "{text}");
     stage.run("promote web -R @ROOT@ --max-delete 1").ok();
+}
+
+fn patches_in_between() {
+    let live = stage();
+    live.run("stage new web -R @ROOT@ --records --path opt").ok();
+    let of_stage = patch("100-01").directory(&live);
+    live.run(&format!("patchadd -R {} {}", live.beside("web").display(), of_stage.display())).ok();
+    live.patchadd("", &of_file("200-01", "bin/tool")).ok();
+    until_accepted(&live, "promote web -R @ROOT@");
 }
 
 fn own_run() {

@@ -17,6 +17,7 @@ use patchadm_rootfs::{Digest, Door, Root};
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
+use crate::reliability::brought::{patches_promoted, promoted_patches_backed_out};
 use crate::reliability::stories::{Command, Story, Told, copy, with_caller};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
@@ -25,8 +26,15 @@ use crate::tree::Tree;
 pub(crate) const STAGE: &str = "web";
 
 /// The stories of promotions.
-pub(crate) const PROMOTED: [Told; 5] =
-    [promoted, promotion_backed_out, promoted_again, promotion_undone, first_promotion];
+pub(crate) const PROMOTED: [Told; 7] = [
+    promoted,
+    promotion_backed_out,
+    promoted_again,
+    promotion_undone,
+    first_promotion,
+    patches_promoted,
+    promoted_patches_backed_out,
+];
 
 /// Promotes the stage beside a root.
 pub(crate) fn promote(root: &Root, caller: &Caller<'_>) -> Result<PromoteReport, Failure> {
@@ -57,7 +65,7 @@ pub(crate) fn stage_of(root: &Path) -> Option<PathBuf> {
 /// What a stage holds, and what its next promotion would do: that of the base in force.
 pub(crate) fn view_of_stage(root: &Path) -> Option<String> {
     let stage = stage_of(root)?;
-    let tree = Tree::of(&stage, &[".patchadm-stage"]);
+    let tree = Tree::of(&stage, &[".patchadm-stage", "var/sadm/install/.lockfile"]);
     let root = Root::open_with(root, Door::default()).unwrap();
     let request = PromoteRequest { dry_run: true, ..request(&root) };
     let next = with_caller(|caller| promote_stage(&root, &request, caller)).unwrap();

@@ -87,7 +87,7 @@ impl Story {
 }
 
 /// The package that is patched: something for every kind of change.
-fn package() -> Package {
+pub(super) fn package() -> Package {
     Package::new("ACMEweb")
         .directory("bin")
         .directory("share")
@@ -104,7 +104,7 @@ fn package() -> Package {
 }
 
 /// A patch that does everything that a patch can do.
-fn patch() -> Patch {
+pub(super) fn patch() -> Patch {
     let changed = Package::new("ACMEweb")
         .line("share", "d none share 0750 root root")
         .file("bin/httpd", 0o755, "second httpd\n".repeat(400))
@@ -124,7 +124,7 @@ fn patch() -> Patch {
 }
 
 /// A later patch of the same package, small, over some of the same objects.
-fn second_patch() -> Patch {
+pub(super) fn second_patch() -> Patch {
     let changed = Package::new("ACMEweb")
         .file("bin/httpd", 0o755, "third httpd\n".repeat(200))
         .link("bin/httpd.again", "httpd")

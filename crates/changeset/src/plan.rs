@@ -1,6 +1,7 @@
 //! The values of a change: what a run does to a root, object by object and record by record.
 
 mod attribute_change;
+mod copied_record;
 mod ledger;
 mod undo_format;
 
@@ -17,7 +18,8 @@ use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PkgInst};
 
 pub use attribute_change::AttributeChange;
-pub use ledger::{LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite, UndoLocation};
+pub use copied_record::CopiedRecord;
+pub use ledger::{BroughtLine, LedgerArchive, LedgerChange, LedgerPatch, LedgerRewrite, UndoLocation};
 pub use undo_format::UndoFormat;
 
 /// Everything that one run changes in a root.
@@ -317,6 +319,8 @@ pub enum TreeContent {
     Directory,
     /// The first bytes, the name of the run, and the second bytes.
     AroundRun(Vec<u8>, Vec<u8>),
+    /// What a file of another tree has, which may be too large for memory.
+    Copied(Box<CopiedRecord>),
 }
 
 /// An undo archive to be written: a backout package in datastream form.

@@ -212,11 +212,11 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         2 [AlreadyApplied] "The id is recorded already." "Leave --id out: the next one is taken."
         7 [NotFound Unfinished] "The directory is no stage, and no stage has the name; or the stage was never completed."
             "`patchadm stage list` shows the stages; a tree that is none is promoted with --two-way."
-        10 [Conflict NotApplicable Edited Restricted] "Stage and live tree both changed a path, a guard forbids it, the stage is one of another root, or the root changed meanwhile."
+        10 [Conflict NotApplicable Edited Restricted Dependency] "Stage and live tree both changed a path, a guard forbids it, patches or packages of the stage do not follow on those of the root, the stage is one of another root, or the root changed meanwhile."
             "The message names the paths, and the option that decides."
         27 [NotFound] "A promoted path is missing on one side, or is no directory." "Name paths that are there with --path."
         29 [Usage] "The id is no patch id, or of another base than the name of the stage." "Leave --id out, or name one like web-07."
-        33 [DamagedInput Edited] "A file of the stage is damaged, or something changed while it was read."
+        33 [DamagedInput Edited] "A file of the stage, or undo data of a patch in it, is damaged, or something changed while it was read."
             "Try again when nobody writes there; a new stage has a base of its own."
         35 [Superseded] "The id is not later than one that was there." "Leave --id out: the next one is taken."
     }

@@ -1,5 +1,7 @@
 //! The exit codes of what is not done with a stage, and what to do then.
 
+use std::path::Path;
+
 use crate::reply::cause_of::of_root;
 use crate::reply::failure::{described, verb_code};
 use crate::reply::{Exit, ExitCause, ResultWord, Stop};
@@ -18,6 +20,9 @@ const FULL: u8 = 18;
 
 /// The code where a staged path is missing.
 const MISSING: u8 = 27;
+
+/// The code where a run was not finished.
+const UNFINISHED: u8 = 65;
 
 /// The code where a file of a stage is damaged, or something changed while it was read.
 const DAMAGED: u8 = 33;
@@ -39,6 +44,9 @@ pub(in crate::verbs) fn stage_failed(root: &Root, undone: &str, error: &StageErr
             format!("{undone}\n{error}\nName a directory outside the staged paths.")
         }
         StageError::OtherRoot { root, .. } => format!("{undone}\n{error}\nName its root with -R {root}"),
+        StageError::UnfinishedRun { stage, .. } => {
+            format!("{undone}\n{error}\nComplete it: {}", Wording::of_verbs(Path::new(stage)).verb("recover"))
+        }
         StageError::NotEmpty(_) => format!("{undone}\n{error}\nName one that is not there, or an empty one."),
         _ => format!("{undone}\n{error}"),
     };
@@ -60,6 +68,7 @@ fn exit_of(error: &StageError) -> Exit {
         StageError::Device(_) | StageError::Unreadable(_) | StageError::NoMarker(_) => {
             Exit::new(REFUSED, ExitCause::NoRights)
         }
+        StageError::UnfinishedRun { .. } => Exit::new(UNFINISHED, ExitCause::Unfinished),
         StageError::OtherRoot { .. } => Exit::new(REFUSED, ExitCause::NotApplicable),
         StageError::Changing(_) => Exit::new(DAMAGED, ExitCause::Edited),
         StageError::Damaged { .. } | StageError::Base { .. } | StageError::OtherPromotion { .. } => {

@@ -21,6 +21,8 @@ pub struct LedgerChange {
     pub adopted: Vec<LedgerArchive>,
     /// The undo data of patches that stay, which the run writes anew or gives up.
     pub rewritten: Vec<LedgerRewrite>,
+    /// Lines that come from the ledger of a copy of the root, whose archives come with them.
+    pub brought: Vec<BroughtLine>,
     /// The ledger that is there is not looked at.
     pub is_anew: bool,
 }
@@ -73,6 +75,7 @@ impl LedgerChange {
             applied: Vec::new(),
             adopted: Vec::new(),
             rewritten: Vec::new(),
+            brought: Vec::new(),
             is_anew: false,
         }
     }
@@ -88,8 +91,18 @@ impl LedgerChange {
         self.applied.extend(later.applied.iter().cloned());
         self.adopted.extend(later.adopted.iter().cloned());
         self.rewritten.extend(later.rewritten.iter().cloned());
+        self.brought.extend(later.brought.iter().cloned());
         self.is_anew |= later.is_anew;
     }
+}
+
+/// The line of a patch that was applied to a copy of the root and comes with what it did there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BroughtLine {
+    /// The patch, as its save directory is named.
+    pub patch: String,
+    /// The line as the ledger of the copy has it, with its newline. The run that brings it becomes its run.
+    pub text: Vec<u8>,
 }
 
 /// Where an archive is kept.

@@ -11,7 +11,7 @@ use super::ledger::{self, LedgerFault, PatchRecordsByName, retain_counting};
 use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, LedgerUndo, UndoLocation, WhyNone};
 use patchadm_changeset::plan::{
-    LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, TreeContent, UndoPlace,
+    BroughtLine, LedgerChange, LedgerPatch, LedgerRewrite, Plan, RecordChange, TreeContent, UndoPlace,
 };
 use patchadm_rootfs::Digest;
 use patchadm_rootfs::{FileType, Root};
@@ -76,8 +76,21 @@ impl<'p> RootLedgerDraft<'p> {
     }
 
     fn brings_nothing(&self) -> bool {
-        let LedgerChange { applied, adopted, rewritten, .. } = self.change;
-        applied.is_empty() && adopted.is_empty() && rewritten.is_empty() && self.classic.is_empty()
+        let LedgerChange { applied, adopted, rewritten, brought, .. } = self.change;
+        let is_none = applied.is_empty() && adopted.is_empty() && rewritten.is_empty();
+        is_none && brought.is_empty() && self.classic.is_empty()
+    }
+
+    /// Adds the line of a patch that comes from a copy of the root, as if this run had applied it.
+    fn add_brought(&self, ledger: &mut Ledger, run: &str, brought: &BroughtLine) -> Result<(), Cause> {
+        let read = Ledger::parse(&brought.text).map_err(|error| Cause::Internal(error.to_string()))?;
+        let recorded = self.params.as_ref().and_then(|params| ledger::info(params, &brought.patch));
+        let line = read.line(&brought.patch).filter(|line| recorded == Some(line.info));
+        let line = line.ok_or_else(|| {
+            Cause::Internal(format!("patch {} comes with a line that does not count", brought.patch))
+        })?;
+        ledger.set(LedgerLine { run: run.to_owned(), applied_by: None, ..line.clone() });
+        Ok(())
     }
 
     fn add(ledger: &mut Ledger, run: &str, source: &LedgerSources<'_>, patch: &str, undo: LedgerUndo) {
@@ -133,6 +146,9 @@ impl LedgerDraft for RootLedgerDraft<'_> {
                 let scripts = known.unwrap_or_default();
                 ledger.set(LedgerLine { scripts, manifest, is_adopted: true, ..line });
             }
+        }
+        for brought in &self.change.brought {
+            self.add_brought(&mut ledger, run, brought)?;
         }
         for applied in &self.change.applied {
             let undo = source.undo_of(package, applied)?;

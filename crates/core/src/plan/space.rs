@@ -164,6 +164,7 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
             let size = |content: &TreeContent| match content {
                 TreeContent::Bytes(bytes) => bytes.len() as u64,
                 TreeContent::AroundRun(before, after) => (before.len() + after.len()) as u64 + LONGEST_RUN,
+                TreeContent::Copied(copied) => copied.size,
                 TreeContent::Undo(_)
                 | TreeContent::UndoDigest(_)
                 | TreeContent::Manifest(_)

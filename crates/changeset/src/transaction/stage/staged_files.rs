@@ -1,12 +1,14 @@
 //! Writes staged record files and directories, extended attributes and identities.
 
+use std::io::{self, Read as _};
+
 use crate::format::journal::Identity;
 use crate::format::run::Run;
-use crate::plan::{TreeContent, TreeFile};
+use crate::plan::{CopiedRecord, TreeContent, TreeFile};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::identity;
 use crate::transaction::stage::layout_items::LayoutItem;
-use patchadm_rootfs::{Digest, Timestamp, Xattrs};
+use patchadm_rootfs::{Digest, Hashing, Timestamp, Xattrs};
 use patchadm_rootfs::{Dir, FileType, Root, RootError};
 use patchadm_svr4::package::Mode;
 
@@ -63,6 +65,26 @@ pub(crate) fn record_file(
     Ok(Digest::of(bytes))
 }
 
+/// Copies a record file from another tree. Its bytes must be those that were planned.
+fn copied_file(dir: &Dir, name: &[u8], copied: &CopiedRecord, file: &TreeFile) -> Result<(), Cause> {
+    let CopiedRecord { tree, path, size, b3 } = copied;
+    let changed = || Cause::Changed(tree.show(path));
+    let physical = tree.resolver().locate(path)?;
+    let from = tree.dir(&physical.parent().ok_or_else(changed)?)?;
+    let mut source = Hashing::new(from.open_regular(physical.name())?.take(size.saturating_add(1)));
+    let mut to = dir.create(name)?;
+    to.reserve(*size)?;
+    io::copy(&mut source, &mut to).map_err(|error| to.write_error(&error))?;
+    if source.finish().1 != *b3 {
+        return Err(changed());
+    }
+    if dir.root().is_privileged() {
+        to.set_owner(0, 0)?;
+    }
+    to.set_mode(file.mode)?;
+    Ok(file.mtime.map_or(Ok(()), |mtime| to.set_mtime(mtime))?)
+}
+
 /// Writes the undo archive with this index, or the manifest of one that is not kept, into a directory under a name.
 pub(crate) type UndoWriter<'u> = dyn FnMut(usize, &Dir, &[u8]) -> Result<(), Cause> + 'u;
 
@@ -90,6 +112,7 @@ pub(crate) fn record_tree(
                 let bytes = [before.as_slice(), run.to_string().as_bytes(), after].concat();
                 record_file(&dir, last, &bytes, file.mode, file.mtime)?;
             }
+            TreeContent::Copied(copied) => copied_file(&dir, last, copied, file)?,
             TreeContent::Undo(index) | TreeContent::Manifest(index) => undo(*index, &dir, last)?,
             // Written when all archives are.
             TreeContent::UndoDigest(_) => {}

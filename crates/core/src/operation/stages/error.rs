@@ -93,6 +93,14 @@ pub enum StageError {
     /// The stage was never completed.
     #[error("the stage {0} was never completed: `patchadm stage drop` removes it")]
     Unfinished(String),
+    /// A run in the package database of the stage was not finished.
+    #[error("run {run} in the package database of the stage {stage} was not finished")]
+    UnfinishedRun {
+        /// The stage.
+        stage: String,
+        /// The run.
+        run: String,
+    },
     /// The stage belongs to another root.
     #[error("the stage {stage} is one of the root {root}, not of this one")]
     OtherRoot {

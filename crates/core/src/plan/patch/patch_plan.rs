@@ -221,7 +221,10 @@ fn renumbered(mut record: RecordChange) -> RecordChange {
                 TreeContent::Undo(place) | TreeContent::UndoDigest(place) | TreeContent::Manifest(place) => {
                     *place = 0;
                 }
-                TreeContent::Bytes(_) | TreeContent::AroundRun(..) | TreeContent::Directory => {}
+                TreeContent::Bytes(_)
+                | TreeContent::AroundRun(..)
+                | TreeContent::Copied(_)
+                | TreeContent::Directory => {}
             }
         }
     }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use super::brought::NewPackage;
 use crate::stage::PromotionRecord;
 use patchadm_changeset::plan::UndoFormat;
 use patchadm_rootfs::Live;
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// A promotion whose paths are decided.
 #[derive(Clone, Debug)]
@@ -19,6 +20,10 @@ pub struct PromotionInput<'a> {
     pub stage_names: &'a NamesOfFiles,
     /// Those of the live tree.
     pub live_names: &'a NamesOfFiles,
+    /// The directory of the stage, for messages.
+    pub stage: String,
+    /// The packages that only the stage has.
+    pub new_packages: BTreeMap<PkgInst, NewPackage>,
     /// The record of the promotion; its packages and its run are not known before.
     pub record: PromotionRecord,
     /// The choices of the command.

@@ -5,18 +5,26 @@
 //! package, which the first promotion of a name makes.
 //!
 //! ```text
-//!   taken, deleted ──► in_place (which objects stay) ──► objects, lines ──► records ──► Plan
+//!   what patches of the stage did ──► bring ──────────────────────────────────┐
+//!   taken, deleted ──► in_place (which objects stay) ──► objects, lines ──► records ──► Plan ──► bringing: one Plan
 //! ```
 
+mod bring;
+mod bringing;
+mod brought;
 mod in_place;
 mod input;
 mod lines;
 mod local_package;
+mod new_packages;
 mod objects;
 mod planner;
 mod records;
 mod wanted_state;
 
+pub use bring::bring_records;
+pub use bringing::{PlannedPromotion, promote_bringing};
+pub use brought::{BroughtObject, BroughtPackage, BroughtPatches, NewPackage, PatchDirectory};
 pub use input::{NamesOfFiles, PromotionInput, PromotionOptions, TakenObject};
 pub use local_package::{local_name, local_package};
 pub use planner::promote;

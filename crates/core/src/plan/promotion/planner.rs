@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::input::PromotionInput;
 use super::lines::record_lines;
 use super::local_package::{self, local_name};
+use super::new_packages::record_new_packages;
 use super::objects::plan_objects;
 use super::records::{PackageRecorder, PromotionRecords};
 use crate::inventory::Inventory;
@@ -46,6 +47,7 @@ impl Planner<'_> {
         let mut draft = PlanBuilder::new(self.inventory);
         plan_objects(&mut draft, self.input, &owner)?;
         record_lines(&mut draft, self.input, &owner);
+        record_new_packages(&mut draft, self.input)?;
         draft.relink()?;
         draft.finish()?;
         let recorder = PackageRecorder {
@@ -80,14 +82,16 @@ impl Planner<'_> {
 
     /// The package that a path is recorded for: the first on its line.
     fn owner(&self, path: &ObjectPath) -> Option<PkgInst> {
-        let line = self.inventory.lines.get(path)?;
+        let new = || self.input.new_packages.values().find_map(|package| package.lines.get(path));
+        let line = self.inventory.lines.get(path).or_else(new)?;
         line.owners.first().map(|owner| owner.package.clone())
     }
 
     /// The packages of the promotion: the local one, and those that own something that comes or goes.
     fn packages(&self, local: &PkgInst, owner: &dyn Fn(&ObjectPath) -> PkgInst) -> Vec<PkgInst> {
         let paths = self.input.taken.keys().chain(&self.input.deleted);
-        let owners: BTreeSet<PkgInst> = paths.map(owner).filter(|package| package != local).collect();
+        let owners = paths.map(owner).chain(self.input.new_packages.keys().cloned());
+        let owners: BTreeSet<PkgInst> = owners.filter(|package| package != local).collect();
         std::iter::once(local.clone()).chain(owners).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The records of a promotion: its packages with their patch records, the local package, undo archives, and what is kept
 //! of the promotion itself.
 
+use super::brought::NewPackage;
 use super::input::PromotionInput;
 use super::local_package;
 use crate::inventory::{Installed, Inventory};
@@ -71,14 +72,17 @@ impl PackageRecorder<'_> {
         let nothing = Installed::default();
         let installed = known.unwrap_or(&nothing);
         let record = &self.input.record;
-        let old = known.map_or_else(
+        let coming = self.input.new_packages.get(package);
+        let old = known.or(coming.map(|new| &new.staged)).map_or_else(
             || local_package::parameters(package, record.id.base(), record.name.as_str(), self.now),
             |installed| installed.params.clone(),
         );
         let mut new = old.clone();
         self.record_patch(package, &mut new);
         let pkginfo = NewRecord { name: "pkginfo".to_owned(), bytes: params::write(&new), mtime: None };
-        let mut records = RecordChanges::of(package, installed, vec![pkginfo])?;
+        let others = coming.into_iter().flat_map(NewPackage::records_but_pkginfo);
+        let files = std::iter::once(pkginfo).chain(others).collect();
+        let mut records = RecordChanges::of(package, installed, files)?;
         records.date(self.now.timestamp());
         let (id, nothing_more) = (&self.input.record.id, PatchList::new());
         if records::save_of(installed, id, self.separator).is_some() {

@@ -4,23 +4,26 @@
 //! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
 
 mod advice;
+mod brought;
 mod codes;
 mod problems;
 mod promotion;
 mod set;
 mod shown;
 mod undo;
+mod wording;
 mod words;
 
 use std::path::PathBuf;
 
-pub use advice::Wording;
+pub use brought::BroughtReason;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 pub use problems::{HandOnProblem, ObjectInUse, ObjectProblem};
 pub use promotion::PromotionReason;
 pub use set::SetReason;
 pub use undo::UndoReason;
+pub use wording::Wording;
 
 /// Which command refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

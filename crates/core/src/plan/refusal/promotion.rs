@@ -1,5 +1,6 @@
 //! Why a promotion or a refresh is refused.
 
+use super::{BroughtReason, Wording};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -54,6 +55,14 @@ pub enum PromotionReason {
         /// The base.
         base: String,
     },
+    /// The patches or packages of the stage do not go live.
+    #[error("{reason}")]
+    Brought {
+        /// The directory of the stage.
+        stage: String,
+        /// Why.
+        reason: BroughtReason,
+    },
     /// The id is one that is recorded already.
     #[error("it is recorded already")]
     KnownId,
@@ -69,12 +78,13 @@ impl PromotionReason {
             Self::MissingPath { .. } => 27,
             Self::KnownId => 2,
             Self::EarlierId(_) => 35,
+            Self::Brought { reason: BroughtReason::DamagedUndo(_), .. } => 33,
             _ => 10,
         }
     }
 
     /// What to type next.
-    pub(super) fn hint(&self) -> String {
+    pub(super) fn hint(&self, wording: &Wording) -> String {
         match self {
             Self::Conflicts(_) => {
                 "--edited replace takes those of the stage, --edited keep leaves the live ones; \
@@ -94,6 +104,7 @@ impl PromotionReason {
                 "--path names the directories that are promoted".to_owned()
             }
             Self::OtherRoot(root) => format!("name its root with -R {root}"),
+            Self::Brought { stage, reason } => reason.hint(wording, stage),
             Self::OtherPackage { .. } => "make a stage of another name".to_owned(),
             Self::KnownId | Self::EarlierId(_) => "without --id the next one is taken".to_owned(),
         }
@@ -111,6 +122,7 @@ impl PromotionReason {
                 Self::MissingPath { path: show(path), in_stage: false }
             }
             Self::MountChanged { path, is_mount } => Self::MountChanged { path: show(path), is_mount },
+            Self::Brought { stage, reason } => Self::Brought { stage, reason: reason.shown(show) },
             other => other,
         }
     }

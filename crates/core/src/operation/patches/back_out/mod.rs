@@ -5,6 +5,7 @@
 //! ```
 
 mod all_or_nothing;
+mod brought;
 pub(in crate::operation) mod by_pkgadd;
 mod heir;
 mod hooks;

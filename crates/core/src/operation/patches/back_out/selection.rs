@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveTime};
 
+use super::brought::with_brought;
 use super::request::BackOutRequest;
 use crate::database::history::readable_history;
 use crate::database::{RecordView, ledger};
@@ -23,9 +24,9 @@ pub(super) fn selected(
     if let Some(run) = &request.undone {
         run.must_stand(&ground.root, applied)?;
     }
-    let mut ids = named;
+    let mut ids = with_brought(ground, applied, named)?;
     if let Some(point) = &request.down_to {
-        for id in after(ground, applied, point)? {
+        for id in with_brought(ground, applied, after(ground, applied, point)?)? {
             if !ids.contains(&id) {
                 ids.push(id);
             }

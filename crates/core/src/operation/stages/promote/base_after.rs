@@ -18,7 +18,10 @@ pub(super) struct BaseAfter<'a> {
 impl<'a> BaseAfter<'a> {
     /// Works it out: the stage as it was read, and beside that what the base in force says.
     pub(super) fn of(tree: &'a PromotedTree, made: &'a MadePlan) -> Self {
-        let header = made.base.as_ref().map(|force| force.base.header.clone());
+        let header = made.base.as_ref().map(|force| BaseHeader {
+            packages: made.base_packages(&force.base),
+            ..force.base.header.clone()
+        });
         let objects = made.base.as_ref().map(|force| made.base_after(&force.base)).unwrap_or_default();
         Self { stage: tree.stage.as_ref(), id: &made.id, header, objects }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::database::RecordView;
+use crate::operation::failure::Failure;
 use crate::operation::stages::error::StageError;
 use crate::operation::stages::own_files::Stage;
 use crate::stage::{BASE_OF_NEW, BASES, Base, LONGEST_RECORD, PromotionRecord, base_name, promotion_record};
@@ -52,6 +53,19 @@ pub(super) fn promotions(
         }
     }
     Ok(found)
+}
+
+/// The ids of the promotions of a stage that are applied.
+pub(in crate::operation::stages) fn own_promotions(
+    stage: &Stage,
+    view: &RecordView<'_>,
+    applied: &AppliedPatches,
+) -> Result<BTreeSet<PatchId>, Failure> {
+    match promotions(stage, view, applied) {
+        Ok(all) => Ok(all.into_iter().map(|(_, record)| record.id).collect()),
+        Err(StageError::Failure(failure)) => Err(failure),
+        Err(error) => Err(Failure::BadFile(error.to_string())),
+    }
 }
 
 /// Reads the record of a promotion; `None` where the patch is none.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::bases::{BaseInForce, in_force};
+use super::bases::{BaseInForce, in_force, own_promotions};
+use super::brought::{BroughtRecords, ComparedSides, PackageDatabase, RecordSource};
 use super::decided::{ComparedTrees, PassedOver, kept_paths, refuse_mounts};
 use super::facts::RecordedFacts;
 use super::next_id::next_id;
@@ -23,7 +24,8 @@ use crate::operation::stages::walk::TreeRequest;
 use crate::plan::Plan;
 use crate::plan::edits::EditChoice;
 use crate::plan::promotion::{
-    NamesOfFiles, PromotionInput, PromotionOptions, TakenObject, local_name, promote,
+    NamesOfFiles, PlannedPromotion, PromotionInput, PromotionOptions, TakenObject, local_name,
+    promote_bringing,
 };
 use crate::plan::refusal::{Command, Reason};
 use crate::stage::{Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, StageCache};
@@ -44,6 +46,10 @@ pub(super) struct MadePlan {
     two_way: bool,
     scope: Scope,
     passed: PassedOver,
+    /// What comes from the package database of the stage.
+    brought: BroughtRecords,
+    /// What each patch of the run does, where patches of the stage come.
+    pub(super) portions: Vec<Plan>,
     stage: Tree,
     live: Tree,
     outcomes: Outcomes,
@@ -63,10 +69,10 @@ pub(super) fn make_plan(
 ) -> Result<MadePlan, StageError> {
     let reader = PromotionReader { ground, tree, request, caller };
     let view = RecordView::live(&ground.root);
-    let installed = ground.packages()?;
-    let applied = ground.recorded(&installed)?;
+    let database = PackageDatabase::of(ground)?;
+    let applied = &database.applied;
     let base = match tree.stage.as_ref().filter(|_| !request.two_way) {
-        Some(stage) => Some(in_force(stage, &view, &applied)?),
+        Some(stage) => Some(in_force(stage, &view, applied)?),
         None => None,
     };
     let scope = scope(request, base.as_ref().map(|force| &force.base.header.paths))?;
@@ -77,7 +83,7 @@ pub(super) fn make_plan(
     let left = LeftOut::by(excluded.cloned().collect());
     let (stage, live) = reader.trees(&scope, &left)?;
     let passed = PassedOver::of(&stage, &live, base.as_ref());
-    let id = next_id(request.id.as_deref(), &tree.name, &view, &applied);
+    let id = next_id(request.id.as_deref(), &tree.name, &view, applied);
     let mut made = MadePlan {
         id: id.clone().or_else(|_| first_id(tree))?,
         base,
@@ -86,6 +92,8 @@ pub(super) fn make_plan(
         two_way: request.two_way,
         scope,
         passed,
+        brought: BroughtRecords::default(),
+        portions: Vec::new(),
         stage,
         live,
         outcomes: Outcomes::new(),
@@ -93,7 +101,7 @@ pub(super) fn make_plan(
         since: caller.now.timestamp(),
     };
     let planned = match id {
-        Ok(_) => reader.plan(&mut made, &applied),
+        Ok(_) => reader.plan(&mut made, &database),
         Err(reason) => Err(Failure::from(reason.of(Command::Promote, &tree.name))),
     };
     made.plan = planned;
@@ -145,7 +153,7 @@ impl PromotionReader<'_> {
     }
 
     /// Decides about every path, and plans what comes of it.
-    fn plan(&self, made: &mut MadePlan, applied: &AppliedPatches) -> Result<Option<Plan>, Failure> {
+    fn plan(&self, made: &mut MadePlan, database: &PackageDatabase) -> Result<Option<Plan>, Failure> {
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
         refuse_mounts(&made.scope, made.base.as_ref(), (&made.stage, &made.live)).map_err(refuse)?;
         let owners = self.owners();
@@ -162,16 +170,22 @@ impl PromotionReader<'_> {
         let choice = self.choice();
         let facts = RecordedFacts { lines: &lines, live: &made.live, choice: &choice };
         made.outcomes = trees.decide(TwoWay { deletes: self.request.delete }, &facts);
+        made.brought = self.brought(made, database, compared)?;
+        made.brought.decide(&mut made.outcomes, &made.live);
         let limit = self.request.max_delete.unwrap_or(self.ground.policy.max_delete);
         trees
             .refuse(&made.scope, &made.outcomes, limit)
             .map_err(|reason| Failure::from(reason.of(Command::Promote, &made.id)))?;
-        let touched = touched(made, &lines);
-        if touched.paths.is_empty() {
+        let mut touched = touched(made, &lines);
+        if touched.paths.is_empty() && made.brought.is_empty() {
             return Ok(None);
         }
+        made.brought.touch(&mut touched, &made.stage);
+        touched.packages.extend(local_name(made.id.base()).ok());
         let inventory = self.ground.survey(&touched, None)?;
-        let plan = self.promotion(made, &inventory, (applied, owners))?;
+        let PlannedPromotion { plan, portions } =
+            self.promotion(made, &inventory, (&database.applied, owners))?;
+        made.portions = portions;
         made.packages = plan
             .packages
             .iter()
@@ -199,7 +213,7 @@ impl PromotionReader<'_> {
         made: &MadePlan,
         inventory: &Inventory,
         (applied, owners): (&AppliedPatches, bool),
-    ) -> Result<Plan, Failure> {
+    ) -> Result<PlannedPromotion, Failure> {
         let taken = made.outcomes.iter().filter_map(|(path, outcome)| {
             let time_only = *outcome == Outcome::TakeTime;
             let object = made.stage.object(path).filter(|_| time_only || outcome.is_taken())?;
@@ -213,13 +227,15 @@ impl PromotionReader<'_> {
             deleted: deleted.map(|(path, _)| path.clone()).collect(),
             stage_names: &stage_names,
             live_names: &live_names,
+            stage: self.tree.root.prefix().display().to_string(),
+            new_packages: made.brought.new_packages.clone(),
             record: PromotionRecord {
                 id: made.id.clone(),
                 stage: self.tree.stage.as_ref().map(|stage| stage.identity.id),
                 name: self.tree.name.clone(),
                 run: String::new(),
                 paths: made.scope.clone(),
-                brought: Vec::new(),
+                brought: made.brought.patches.ids.clone(),
                 packages: Vec::new(),
                 new_packages: Vec::new(),
             },
@@ -231,7 +247,30 @@ impl PromotionReader<'_> {
             },
         };
         let separator = &self.ground.policy.separator;
-        Ok(promote(&input, inventory, applied, separator, &self.caller.now)?)
+        let of_now = (separator.as_str(), &self.caller.now);
+        Ok(promote_bringing(&input, &made.brought.patches, inventory, applied, of_now)?)
+    }
+
+    /// What comes from the package database of the stage.
+    fn brought(
+        &self,
+        made: &MadePlan,
+        database: &PackageDatabase,
+        compared: ComparedAttributes,
+    ) -> Result<BroughtRecords, Failure> {
+        let with_records = self.tree.stage.as_ref().filter(|stage| stage.identity.records);
+        let Some(stage) = with_records.filter(|_| !self.request.tree_only) else {
+            return Ok(BroughtRecords::default());
+        };
+        let view = RecordView::live(&self.ground.root);
+        let is_promoted = |path: &ObjectPath| made.scope.contains(path) && !made.passed.has(path);
+        let sides =
+            ComparedSides { stage: &made.stage, live: &made.live, is_promoted: &is_promoted, compared };
+        let base = made.base.as_ref().map(|force| &force.base.header.packages);
+        let own = own_promotions(stage, &view, &database.applied)?;
+        let records = RecordSource::of(&stage.root, &self.ground.root, database)?;
+        let refuse = |reason: Reason| Failure::from(reason.of(Command::Promote, &made.id));
+        records.brought(base, &own, &sides).map_err(|failed| failed.of(&stage.root, refuse))
     }
 }
 
@@ -257,9 +296,6 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
     let known =
         touched.paths.iter().filter_map(|path| Some((path.clone(), known_file(made.live.object(path)?)?)));
     touched.known = known.collect();
-    if !touched.paths.is_empty() {
-        touched.packages.extend(local_name(made.id.base()).ok());
-    }
     touched
 }
 
@@ -308,6 +344,12 @@ impl MadePlan {
         put_cache(&stage.own, &cache);
     }
 
+    /// The packages of the stage, as the base that the promotion leaves has them.
+    pub(super) fn base_packages(&self, before: &Base) -> BTreeMap<PkgInst, String> {
+        let known = &self.brought.versions;
+        if known.is_empty() { before.header.packages.clone() } else { known.clone() }
+    }
+
     /// The report, with this outcome, and with what became of directories that should be exchanged.
     pub(super) fn report(
         self,
@@ -333,6 +375,7 @@ impl MadePlan {
             base: self.base.map(|force| force.name),
             two_way: self.two_way,
             plan: self.plan.ok().flatten(),
+            portions: self.portions,
             in_use: Vec::new(),
             result,
             refused: None,

@@ -9,6 +9,7 @@
 
 mod base_after;
 pub(super) mod bases;
+pub(super) mod brought;
 mod content;
 pub(super) mod decided;
 mod facts;
@@ -34,6 +35,7 @@ use crate::operation::session::{
 use crate::stage::LOCK;
 use base_after::BaseAfter;
 use bases::remove_old_bases;
+use brought::{lock_records, must_be_finished};
 use content::StageContent;
 use made_plan::make_plan;
 use patchadm_changeset::transaction::Cause;
@@ -61,6 +63,7 @@ pub fn promote_stage(
     let own = tree.stage.as_ref().map(|stage| &stage.own);
     let lock = own.map(|own| Lock::take_file(own, LOCK, caller.program, wait)).transpose();
     let _held = lock.map_err(Failure::from)?;
+    let _records = lock_records(tree.stage.as_ref(), caller)?;
     may_change(root)?;
     let ground = ground(root, request)?;
     let new = NewDatabase::make(root)?;
@@ -81,6 +84,9 @@ fn ground(root: &Root, request: &PromoteRequest) -> Result<RootAndPolicy, Failur
 /// What a promotion would do.
 fn rehearse(root: &Root, request: &PromoteRequest, caller: &Caller<'_>) -> Result<PromoteReport, StageError> {
     let tree = PromotedTree::open(root, request)?;
+    if let Some(stage) = &tree.stage {
+        must_be_finished(stage)?;
+    }
     let ground = ground(root, request)?.for_who_may()?;
     must_be_directories(root, &caller.exchanges)?;
     let mut made = without_lock(root, || Ok(make_plan(&ground, &tree, request, caller)))??;
@@ -111,8 +117,9 @@ fn carry_out(
     let after = BaseAfter::of(tree, &made);
     let announce = |run: &str| after.put(run).map_err(|error| Cause::Source(Box::new(error)));
     let mut content = StageContent::of(&tree.root, plan);
-    let record = patch_record(plan, log::of_patch(plan), log::of_installation(plan));
-    let done = session.perform_announced(plan, &mut content, vec![record], &announce);
+    let portions = if made.portions.is_empty() { std::slice::from_ref(plan) } else { &made.portions[..] };
+    let told = portions.iter().map(|one| patch_record(one, log::of_patch(one), log::of_installation(one)));
+    let done = session.perform_announced(plan, &mut content, told.collect(), &announce);
     if let (Ok(_), Some(stage)) = (&done, &tree.stage) {
         remove_old_bases(stage, &RecordView::live(&session.ground.root));
         made.keep_cache(tree);

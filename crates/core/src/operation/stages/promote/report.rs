@@ -35,6 +35,8 @@ pub struct PromoteReport {
     pub packages: Vec<PackageReport>,
     /// The plan; `None` where there is nothing to do, or it was refused.
     pub plan: Option<Plan>,
+    /// What each patch of the run does, the promotion last, where patches of the stage come; else nothing.
+    pub portions: Vec<Plan>,
     /// Programs that run from, or have mapped, what is replaced.
     pub in_use: Vec<UsingProcess>,
     /// The receipt of the run, or the reason why there was none. A dry run, and one with nothing to do, has no receipt.

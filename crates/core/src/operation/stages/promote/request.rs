@@ -21,6 +21,8 @@ pub struct PromoteRequest {
     pub two_way: bool,
     /// Without a base: what the tree does not have goes from the root.
     pub delete: bool,
+    /// Patches of the stage do not go live: what they changed is promoted as any other object.
+    pub tree_only: bool,
     /// How much of a path may be deleted.
     pub max_delete: Option<DeleteLimit>,
     /// What is neither compared nor taken.

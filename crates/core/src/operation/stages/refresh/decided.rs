@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::operation::stages::tree::Tree;
+use crate::plan::promotion::BroughtPatches;
 use crate::three_way::{Outcome, Outcomes};
 use patchadm_svr4::package::ObjectPath;
 
@@ -10,6 +11,8 @@ use patchadm_svr4::package::ObjectPath;
 pub(super) struct DecidedRefresh {
     pub(super) live: Tree,
     pub(super) outcomes: Outcomes,
+    /// The patches of the root whose records come.
+    pub(super) patches: BroughtPatches,
     /// The base that they were compared with: `0`, or the id of a promotion.
     pub(super) base_name: String,
     /// What an interrupted one may have brought: paths that are the same in both trees, and were something else in the

@@ -1,7 +1,7 @@
 //! `stage refresh`: what changed on the live tree comes into the stage, by the rule of promotions with the sides exchanged.
 //!
 //! ```text
-//!   base in force, both trees ─► decided ─► objects into the stage ─► their states into the bases
+//!   base in force, both trees ─► decided ─► objects into the stage ─► their states into the bases ─► records
 //! ```
 //! Objects come first, the bases that say so afterwards: cut in between, the next one finds the same on both sides, and lets
 //! the bases say so. Of the root nothing is changed.
@@ -10,6 +10,7 @@ mod bases;
 mod decided;
 mod facts;
 mod objects;
+mod records;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,7 +18,8 @@ use std::ffi::OsString;
 use super::error::StageError;
 use super::nesting::must_be_apart;
 use super::own_files::Stage;
-use super::promote::bases::in_force;
+use super::promote::bases::{in_force, own_promotions};
+use super::promote::brought::{PackageDatabase, RecordSource};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
 use super::tree::read_tree;
 use super::walk::TreeRequest;
@@ -26,10 +28,11 @@ use crate::database::{DatabaseError, RecordView};
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, without_lock};
 use crate::plan::edits::EditChoice;
+use crate::plan::promotion::BroughtPatches;
 use crate::plan::refusal::{Command, PromotionReason};
 use crate::policy::Edited;
 use crate::stage::{ComparedAttributes, LOCK, LeftOut};
-use crate::three_way::{Conflict, Outcome, TwoWay};
+use crate::three_way::{Conflict, Outcome, Outcomes, TwoWay};
 use bases::write_states;
 use decided::{DecidedRefresh, changes};
 use facts::{RefreshFacts, UnfinishedRefresh};
@@ -77,20 +80,22 @@ pub fn refresh_stage(
     let stage = Stage::open(root, &request.stage)?;
     let ground = RootAndPolicy::of(root)?;
     if request.dry_run {
-        let refresher = Refresher { ground: &ground, stage: &stage, request, caller };
+        let refresher = Refresher { ground: &ground, stage: &stage, request, caller, records: None };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return Ok(refresher.report(&decided, Recovered::Nothing));
     }
     let wait = |holder: &_| (caller.wait)(holder);
     let _stage_lock = Lock::take_file(&stage.own, LOCK, caller.program, wait).map_err(Failure::from)?;
+    let records = records::session(&stage, caller)?;
+    let records = records.as_ref();
     if may_change(root).is_err() {
         // Who may only read the root cannot keep others from changing it: what is read is checked as it is copied.
-        let refresher = Refresher { ground: &ground, stage: &stage, request, caller };
+        let refresher = Refresher { ground: &ground, stage: &stage, request, caller, records };
         let decided = without_lock(root, || Ok(refresher.decided()))??;
         return refresher.carry_out(&decided, Recovered::Nothing);
     }
     let session = Session::begin(ground, caller)?;
-    let refresher = Refresher { ground: &session.ground, stage: &stage, request, caller };
+    let refresher = Refresher { ground: &session.ground, stage: &stage, request, caller, records };
     let decided = refresher.decided()?;
     refresher.carry_out(&decided, session.recovered.clone())
 }
@@ -100,6 +105,8 @@ struct Refresher<'a> {
     stage: &'a Stage,
     request: &'a RefreshRequest,
     caller: &'a Caller<'a>,
+    /// The package database of the stage, locked.
+    records: Option<&'a Session<'a>>,
 }
 
 impl Refresher<'_> {
@@ -128,7 +135,19 @@ impl Refresher<'_> {
         let facts = RefreshFacts { lines: &lines, choice: &self.choice(), unfinished };
         let outcomes = trees.decide(TwoWay::default(), &facts);
         let brought_before = was_interrupted.then(|| trees.same_on_both());
-        Ok(DecidedRefresh { live, outcomes, base_name: base.name, brought_before })
+        let patches = self.patches(&outcomes)?;
+        Ok(DecidedRefresh { live, outcomes, patches, base_name: base.name, brought_before })
+    }
+
+    /// The patches of the root whose records come: of packages that the stage did not change.
+    fn patches(&self, outcomes: &Outcomes) -> Result<BroughtPatches, Failure> {
+        let Some(session) = self.records else { return Ok(BroughtPatches::default()) };
+        let root = &self.ground.root;
+        let of_stage = PackageDatabase::of(&session.ground)?;
+        let source = RecordSource::of(root, &self.stage.root, &of_stage)?;
+        let applied = source.applied();
+        let own = own_promotions(self.stage, &RecordView::live(root), applied)?;
+        source.refreshed(&own, &|path| outcomes.get(path).is_none_or(changes))
     }
 
     fn choice(&self) -> EditChoice {
@@ -150,6 +169,9 @@ impl Refresher<'_> {
             refreshed.bring(decided)?;
             write_states(self.stage, decided)?;
             self.stage.own.remove_tree(SCRATCH)?;
+        }
+        if let Some(session) = self.records.filter(|_| report.refused.is_none()) {
+            records::bring(session, &decided.patches)?;
         }
         Ok(report)
     }

@@ -85,6 +85,7 @@ impl ProjectedRoot {
                 TreeContent::Manifest(_) => save.has_manifest = true,
                 TreeContent::Bytes(_)
                 | TreeContent::AroundRun(..)
+                | TreeContent::Copied(_)
                 | TreeContent::UndoDigest(_)
                 | TreeContent::Directory => {}
             }

@@ -1,0 +1,38 @@
+//! The lock of a stage's own package database, between the stage's lock and that of its root.
+
+use crate::database::{RecordView, installed, open_run};
+use crate::operation::session::Caller;
+use crate::operation::stages::error::StageError;
+use crate::operation::stages::own_files::Stage;
+use patchadm_rootfs::Lock;
+
+use crate::operation::failure::Failure;
+
+/// Locks the package database of a stage, if it has one; a run that was not finished there is refused.
+pub(in crate::operation::stages) fn lock_records(
+    stage: Option<&Stage>,
+    caller: &Caller<'_>,
+) -> Result<Option<Lock>, StageError> {
+    let Some(stage) = stage.filter(|stage| stage.identity.records) else { return Ok(None) };
+    if !installed::has_database(&RecordView::live(&stage.root)).map_err(Failure::from)? {
+        return Ok(None);
+    }
+    let lock = Lock::take(&stage.root, caller.program, |holder| (caller.wait)(holder));
+    let lock = lock.map_err(Failure::from)?;
+    must_be_finished(stage)?;
+    Ok(Some(lock))
+}
+
+/// Refuses a stage in whose package database a run was not finished.
+pub(in crate::operation::stages) fn must_be_finished(stage: &Stage) -> Result<(), StageError> {
+    if !stage.identity.records {
+        return Ok(());
+    }
+    match open_run(&stage.root)? {
+        Some(run) => {
+            let stage = stage.root.prefix().display().to_string();
+            Err(StageError::UnfinishedRun { stage, run: run.name })
+        }
+        None => Ok(()),
+    }
+}

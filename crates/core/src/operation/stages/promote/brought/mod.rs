@@ -1,0 +1,24 @@
+//! What comes live from the package database of a stage: the patches that the root lacks, and the packages that are new.
+//!
+//! ```text
+//!   packages (which ones) ─► undo_data (verified) ─► changed_paths (both trees) ─► record_files ─► BroughtPatches
+//! ```
+//! A refresh takes the same way with the sides exchanged (`refreshed`). Nothing is written here, neither in the stage nor
+//! on the root.
+
+mod changed_paths;
+mod coming;
+mod failure;
+mod lock;
+mod packages;
+mod record_files;
+mod records;
+mod refreshed;
+mod source;
+mod undo_data;
+
+pub(super) use changed_paths::ComparedSides;
+pub(in crate::operation::stages) use lock::{lock_records, must_be_finished};
+pub(in crate::operation::stages) use packages::PackageDatabase;
+pub(super) use records::BroughtRecords;
+pub(in crate::operation::stages) use source::RecordSource;

@@ -1,0 +1,69 @@
+//! The files of a record directory of a stage, as they come live: small ones whole, large ones by their digest.
+
+use crate::database::archive::ArchiveError;
+use crate::database::{RecordView, ViewError};
+use crate::plan::{CopiedRecord, TreeContent, TreeFile};
+use patchadm_changeset::archive_file::digest_of;
+use patchadm_rootfs::{FileType, ObjectStatus};
+use patchadm_svr4::package::ObjectPath;
+
+/// The largest file that is held in memory, in bytes.
+const IN_MEMORY: u64 = 64 << 10;
+
+/// Reads the files of a directory and of those below it; none of one that is not there. Only regular files are records.
+pub(super) fn record_files(
+    view: &RecordView<'_>,
+    directory: &ObjectPath,
+) -> Result<Vec<TreeFile>, ArchiveError> {
+    let mut files = Vec::new();
+    let mut open = vec![Vec::new()];
+    while let Some(below) = open.pop() {
+        let at = join(directory, &below);
+        for name in at.as_ref().map(|at| view.list(at)).transpose()?.flatten().unwrap_or_default() {
+            let name = if below.is_empty() { name } else { [&below[..], b"/", &name].concat() };
+            let Some(path) = join(directory, &name) else { continue };
+            let Some(seen) = view.look(&path)? else { continue };
+            match seen.file_type {
+                FileType::Directory => open.push(name),
+                FileType::Regular => files.extend(record_file(view, &path, name, &seen)?),
+                _ => {}
+            }
+        }
+    }
+    files.sort_by(|one: &TreeFile, other| one.name.cmp(&other.name));
+    Ok(files)
+}
+
+/// A path below a directory; a name that is too deep for one cannot have been made by a package tool.
+fn join(directory: &ObjectPath, below: &[u8]) -> Option<ObjectPath> {
+    if below.is_empty() { Some(directory.clone()) } else { directory.join(below).ok() }
+}
+
+fn record_file(
+    view: &RecordView<'_>,
+    path: &ObjectPath,
+    name: Vec<u8>,
+    seen: &ObjectStatus,
+) -> Result<Option<TreeFile>, ArchiveError> {
+    let content = if seen.size <= IN_MEMORY {
+        let Some(bytes) = view.read(path, IN_MEMORY)? else { return Ok(None) };
+        TreeContent::Bytes(bytes)
+    } else {
+        let Some(file) = view.open(path)? else { return Ok(None) };
+        let shown = view.root().show(path);
+        let failed = |error| ArchiveError::from(patchadm_changeset::archive_file::unreadable(&shown, &error));
+        let b3 = digest_of(&file).map_err(failed)?;
+        TreeContent::Copied(Box::new(CopiedRecord {
+            tree: view.root().clone(),
+            path: path.clone(),
+            size: seen.size,
+            b3,
+        }))
+    };
+    Ok(Some(TreeFile { name, content, mode: seen.mode, mtime: Some(seen.mtime) }))
+}
+
+/// Whether a directory is there.
+pub(super) fn is_there(view: &RecordView<'_>, directory: &ObjectPath) -> Result<bool, ViewError> {
+    Ok(view.look(directory)?.is_some_and(|seen| seen.file_type == FileType::Directory))
+}

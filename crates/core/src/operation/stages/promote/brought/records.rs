@@ -1,0 +1,48 @@
+//! What comes live from the package database of a stage, what it decides, and what has to be surveyed for it.
+
+use std::collections::BTreeMap;
+
+use crate::inventory::Touched;
+use crate::operation::stages::tree::Tree;
+use crate::plan::promotion::{BroughtPatches, NewPackage};
+use crate::three_way::{Outcome, Outcomes};
+use patchadm_svr4::package::PkgInst;
+
+/// What comes live from the package database of a stage.
+#[derive(Debug, Default)]
+pub(in crate::operation::stages) struct BroughtRecords {
+    /// The patches.
+    pub(in crate::operation::stages) patches: BroughtPatches,
+    /// The packages that only the stage has.
+    pub(in crate::operation::stages) new_packages: BTreeMap<PkgInst, NewPackage>,
+    /// The packages of the stage with their versions.
+    pub(in crate::operation::stages) versions: BTreeMap<PkgInst, String>,
+}
+
+impl BroughtRecords {
+    /// Decides about the paths that patches changed: what the stage has of them comes.
+    pub(in crate::operation::stages) fn decide(&self, outcomes: &mut Outcomes, live: &Tree) {
+        for (path, object) in &self.patches.objects {
+            let is_on_root = live.object(path).is_some();
+            match (object.is_there, is_on_root) {
+                (true, _) => drop(outcomes.insert(path.clone(), Outcome::Take)),
+                (false, true) => drop(outcomes.insert(path.clone(), Outcome::Delete)),
+                (false, false) => drop(outcomes.remove(path)),
+            }
+        }
+    }
+
+    /// Adds what has to be surveyed.
+    pub(in crate::operation::stages) fn touch(&self, touched: &mut Touched, stage: &Tree) {
+        let objects = |path: &_| stage.object(path).map(|object| &object.live);
+        touched.paths.extend(self.patches.paths().cloned());
+        touched.not_directories.extend(self.patches.not_directories(objects));
+        touched.packages.extend(self.patches.packages.keys().cloned());
+        touched.paths.extend(self.new_packages.values().flat_map(|package| package.lines.keys().cloned()));
+    }
+
+    /// Whether nothing comes.
+    pub(in crate::operation::stages) fn is_empty(&self) -> bool {
+        self.patches.packages.is_empty() && self.new_packages.is_empty()
+    }
+}

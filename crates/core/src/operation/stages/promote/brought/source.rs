@@ -1,0 +1,106 @@
+//! The package database of one tree, read for what comes from it to another: packages, undo data, lines, directories.
+
+use std::collections::BTreeMap;
+
+use super::changed_paths::ChangedPaths;
+use super::failure::BroughtFailure;
+use super::packages::{ContinuedList, PackageDatabase};
+use super::record_files::{is_there, record_files};
+use super::undo_data::{StagedPatch, StagedUndo};
+use crate::database::contents::lines_of_paths;
+use crate::database::installed::{SavedNames, records};
+use crate::database::{DatabaseError, RecordView, places, saves};
+use crate::inventory::Installed;
+use crate::operation::failure::Failure;
+use crate::operation::session::RootAndPolicy;
+use crate::plan::promotion::{BroughtPackage, BroughtPatches, PatchDirectory};
+use patchadm_rootfs::Root;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::patch::AppliedPatches;
+
+/// The package database of a stage or a root, and the other one that it is brought to.
+pub(in crate::operation::stages) struct RecordSource<'a> {
+    /// Where it comes from.
+    pub(super) from: RootAndPolicy,
+    pub(super) to: &'a Root,
+    /// The packages of both.
+    pub(super) databases: (PackageDatabase, &'a PackageDatabase),
+}
+
+impl<'a> RecordSource<'a> {
+    /// Reads the packages of a tree. `known` are those of the other one.
+    pub(in crate::operation::stages) fn of(
+        from: &Root,
+        to: &'a Root,
+        known: &'a PackageDatabase,
+    ) -> Result<Self, Failure> {
+        let from = RootAndPolicy::of(from)?;
+        let database = PackageDatabase::of(&from)?;
+        Ok(Self { from, to, databases: (database, known) })
+    }
+
+    /// The patches of the tree that it comes from.
+    pub(in crate::operation::stages) fn applied(&self) -> &AppliedPatches {
+        &self.databases.0.applied
+    }
+
+    /// The package as it is there, and the patches that come.
+    pub(super) fn package(
+        &self,
+        package: &PkgInst,
+        list: &ContinuedList,
+    ) -> Result<(BroughtPackage, Vec<StagedPatch>), BroughtFailure> {
+        let view = RecordView::live(&self.from.root);
+        let staged = Installed { saves: saves::saves(&view, package)?, ..self.installed(package)? };
+        let names = SavedNames::of(&view, package)?;
+        let undo = StagedUndo::of(&self.from, package)?;
+        let (mut patches, mut lines, mut saved) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for id in &list.patches {
+            let name = names.name(id);
+            let patch = undo.patch(id, &name)?;
+            lines.push(patch.line.clone());
+            patches.push(patch);
+            if let Ok(directory) = places::save(package).join(name.as_bytes()) {
+                saved.insert(name, record_files(&view, &directory)?);
+            }
+        }
+        let (list, ids) = (list.list.clone(), list.patches.clone());
+        Ok((BroughtPackage { patches: ids, staged, list, saves: saved, lines }, patches))
+    }
+
+    pub(super) fn installed(&self, package: &PkgInst) -> Result<Installed, Failure> {
+        let mut installed = self.databases.0.packages.get(package).cloned().unwrap_or_default();
+        records(&RecordView::live(&self.from.root), package, &mut installed)?;
+        Ok(installed)
+    }
+
+    /// The lines that the patches changed, as they are there.
+    pub(super) fn lines(&self, changed: &ChangedPaths, patches: &mut BroughtPatches) -> Result<(), Failure> {
+        let paths = changed.lines.keys().cloned().collect();
+        let mut lines =
+            lines_of_paths(&RecordView::live(&self.from.root), &paths).map_err(DatabaseError::from)?;
+        let line =
+            |(path, package): (&ObjectPath, &PkgInst)| (path.clone(), (package.clone(), lines.remove(path)));
+        patches.lines = changed.lines.iter().map(line).collect();
+        Ok(())
+    }
+
+    /// The directories of the patches, as far as the other tree lacks them.
+    pub(super) fn directories(&self, patches: &mut BroughtPatches) -> Result<(), Failure> {
+        let (stage, live) = (RecordView::live(&self.from.root), RecordView::live(self.to));
+        for id in &patches.ids {
+            let Ok(path) = places::patches().join(id.as_str().as_bytes()) else { continue };
+            if !is_there(&stage, &path)? {
+                continue;
+            }
+            let mut files = record_files(&stage, &path)?;
+            let is_there = is_there(&live, &path)?;
+            if is_there {
+                let known: Vec<Vec<u8>> = live.list(&path)?.unwrap_or_default();
+                files.retain(|file| !known.contains(&file.name));
+            }
+            patches.directories.insert(id.clone(), PatchDirectory { is_there, files });
+        }
+        Ok(())
+    }
+}

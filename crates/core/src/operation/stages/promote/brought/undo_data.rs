@@ -1,0 +1,92 @@
+//! The undo data of a patch of a stage: verified from its first byte to its last by the ledger of the stage, and what it says.
+
+use super::failure::BroughtFailure;
+use crate::database::archive::{self, ArchiveError};
+use crate::database::{RecordView, ledger};
+use crate::format::ledger::Ledger;
+use crate::operation::session::RootAndPolicy;
+use crate::plan::refusal::BroughtReason;
+use patchadm_changeset::format::manifest::Manifest;
+use patchadm_changeset::format::run::Run;
+use patchadm_changeset::plan::BroughtLine;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::patch::PatchId;
+
+/// The undo data of a package's patches in a stage.
+pub(super) struct StagedUndo<'a> {
+    ground: &'a RootAndPolicy,
+    package: &'a PkgInst,
+    ledger: Ledger,
+}
+
+/// What is known of one patch of a package.
+pub(super) struct StagedPatch {
+    /// What it did.
+    pub(super) manifest: Manifest,
+    /// Its line in the ledger.
+    pub(super) line: BroughtLine,
+    /// The number of the run that applied it in the stage.
+    pub(super) run: u64,
+}
+
+impl<'a> StagedUndo<'a> {
+    /// Reads the ledger of the package in a stage.
+    pub(super) fn of(ground: &'a RootAndPolicy, package: &'a PkgInst) -> Result<Self, BroughtFailure> {
+        let ledger = ledger::counting(&RecordView::live(&ground.root), package);
+        Ok(Self { ground, package, ledger: ledger.map_err(|fault| unusable(fault.into()))? })
+    }
+
+    /// Verifies the undo data of a patch, whose save directory has that name, and reads what it says.
+    pub(super) fn patch(&self, id: &PatchId, saved_as: &str) -> Result<StagedPatch, BroughtFailure> {
+        let (package, patch) = (self.package.clone(), id.clone());
+        let Some(line) = self.ledger.line(saved_as) else {
+            return Err(BroughtReason::NotKnown { package, patch }.into());
+        };
+        let manifest = match self.manifest(saved_as).map_err(unusable)? {
+            Told::By(manifest) => manifest,
+            Told::Outside => return Err(BroughtReason::UndoOutside { package, patch }.into()),
+            Told::Nothing => return Err(BroughtReason::NotKnown { package, patch }.into()),
+        };
+        let run = Run::parse(line.applied_by.as_deref().unwrap_or(&line.run));
+        let mut alone = Ledger::default();
+        alone.set(line.clone());
+        let line = BroughtLine { patch: saved_as.to_owned(), text: alone.write() };
+        Ok(StagedPatch { manifest, line, run: run.map_or(0, |run| run.number) })
+    }
+
+    fn manifest(&self, saved_as: &str) -> Result<Told, ArchiveError> {
+        let view = RecordView::live(&self.ground.root);
+        let (host, outside) = (&self.ground.host, self.ground.outside.with(None));
+        if let Some(kept) = archive::kept_manifest(&view, self.package, saved_as, &self.ledger)? {
+            return Ok(Told::By(kept));
+        }
+        let found = archive::find_with(&view, host, self.package, saved_as, &self.ledger, &outside);
+        let found = match found {
+            Err(ArchiveError::Outside { .. }) => return Ok(Told::Outside),
+            Ok(found) if found.is_remote() => return Ok(Told::Outside),
+            found => found?,
+        };
+        let snapshot = found.snapshot(&view)?;
+        let own = found.verify(None)?;
+        let told = match snapshot {
+            Some(snapshot) => snapshot.verify(None)?.manifest,
+            None => own.manifest,
+        };
+        Ok(told.map_or(Told::Nothing, Told::By))
+    }
+}
+
+/// Why undo data of a stage cannot be used: it is damage of the stage, unless the system says that it cannot be read.
+fn unusable(error: ArchiveError) -> BroughtFailure {
+    match error {
+        ArchiveError::Root(_) | ArchiveError::View(_) => BroughtFailure::Failed(error.into()),
+        other => BroughtFailure::Refused(BroughtReason::DamagedUndo(other.to_string())),
+    }
+}
+
+/// What undo data says.
+enum Told {
+    By(Manifest),
+    Nothing,
+    Outside,
+}

@@ -1,0 +1,37 @@
+//! The records of packages that the stage did not change, put into its package database in a run of its own there.
+
+use crate::database::{RecordView, installed};
+use crate::inventory::Touched;
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, RootAndPolicy, Session, may_change};
+use crate::operation::stages::error::StageError;
+use crate::operation::stages::own_files::Stage;
+use crate::operation::stages::promote::brought::must_be_finished;
+use crate::plan::promotion::{BroughtPatches, bring_records};
+use crate::plan::refusal::Command;
+
+/// Locks the package database of a stage, if it has one that the caller may change.
+pub(super) fn session<'a>(stage: &Stage, caller: &'a Caller<'_>) -> Result<Option<Session<'a>>, StageError> {
+    let has_database = || installed::has_database(&RecordView::live(&stage.root)).map_err(Failure::from);
+    if !stage.identity.records || !has_database()? || may_change(&stage.root).is_err() {
+        return Ok(None);
+    }
+    must_be_finished(stage)?;
+    Ok(Some(Session::begin(RootAndPolicy::of(&stage.root)?, caller)?))
+}
+
+/// Brings the records of patches into a stage, as one run of its package database.
+pub(super) fn bring(session: &Session<'_>, patches: &BroughtPatches) -> Result<(), Failure> {
+    let (paths, packages) =
+        (patches.lines.keys().cloned().collect(), patches.packages.keys().cloned().collect());
+    let inventory = session.ground.survey(&Touched { paths, packages, ..Touched::default() }, None)?;
+    let plan = bring_records(patches, &inventory, Command::Refresh, &session.caller.now);
+    let plan = plan.map_err(|reason| {
+        Failure::from(reason.of(Command::Refresh, &session.ground.root.prefix().display()))
+    })?;
+    if let Some(plan) = plan {
+        session.perform(&plan, &mut NoContent, None, String::new())?;
+    }
+    Ok(())
+}

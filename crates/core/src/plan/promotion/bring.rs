@@ -1,0 +1,195 @@
+//! The part of a promotion that its stage's patches did: their objects, lines and records, with the undo data that they
+//! have. Nothing of it is in the undo archive of the promotion.
+
+use super::brought::{BroughtPackage, BroughtPatches};
+use super::input::PromotionInput;
+use super::objects::plan_objects;
+use crate::inventory::{Installed, Inventory, Save};
+use crate::plan::clock::Now;
+use crate::plan::ledger::LedgerChange;
+use crate::plan::plan_builder::PlanBuilder;
+use crate::plan::records::{NewRecord, RecordChanges, package_path, patch_path, save_path};
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::{Direction, Plan, RecordChange, TreeContent, space};
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::remote::RemoteArchive;
+use patchadm_svr4::package::{Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::patch::PatchId;
+
+/// The mode of what stands beside an undo archive.
+const BESIDE_ARCHIVE: u32 = 0o644;
+
+/// Plans what the patches of a stage did; `None` where none of them comes. `input` is about the objects of theirs alone.
+pub(super) fn bring(
+    brought: &BroughtPatches,
+    input: &PromotionInput<'_>,
+    inventory: &Inventory,
+    now: &Now,
+) -> Result<Option<Plan>, Reason> {
+    let Some(last) = brought.packages.keys().next_back() else { return Ok(None) };
+    let mut draft = PlanBuilder::new(inventory);
+    let owner = |path: &ObjectPath| {
+        brought.objects.get(path).map_or_else(|| last.clone(), |object| object.package.clone())
+    };
+    plan_objects(&mut draft, input, &owner)?;
+    planned(draft, brought, (Command::Promote, last), now).map(Some)
+}
+
+/// Plans the records of patches alone, whose objects are there; `None` where none comes.
+pub fn bring_records(
+    brought: &BroughtPatches,
+    inventory: &Inventory,
+    command: Command,
+    now: &Now,
+) -> Result<Option<Plan>, Reason> {
+    let Some(last) = brought.packages.keys().next_back() else { return Ok(None) };
+    planned(PlanBuilder::new(inventory), brought, (command, last), now).map(Some)
+}
+
+/// The plan of what is drafted, with lines and records.
+fn planned(
+    mut draft: PlanBuilder<'_>,
+    brought: &BroughtPatches,
+    (command, last): (Command, &PkgInst),
+    now: &Now,
+) -> Result<Plan, Reason> {
+    for (path, (package, line)) in &brought.lines {
+        draft.set_line(package, path, line.clone());
+    }
+    draft.finish()?;
+    let inventory = draft.inventory;
+    let records = records(brought, inventory)?;
+    let changes: Vec<_> = draft.changes.into_values().collect();
+    let space = space::needs(inventory, &changes, &records, &[], &[]);
+    space::enough(&space)?;
+    Ok(Plan {
+        command: command.name(),
+        patches: brought.ids.iter().map(ToString::to_string).collect(),
+        changes,
+        records,
+        contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
+        trailer: now.trailer("pkgadd", last),
+        packages: brought.packages.keys().cloned().collect(),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space,
+        discard: Vec::new(),
+        notes: draft.notes,
+        signature: None,
+        direction: Direction::Forward,
+    })
+}
+
+/// The parameters of a package with the patches that come: those of where it comes from, with what only the other tree
+/// records, and without patches that stay there.
+pub(super) fn parameters(package: &BroughtPackage, there: &Installed) -> Params {
+    let mut new = package.staged.params.clone();
+    let has_info = |id: &&PatchId| new.get(&info_name(id)).is_some();
+    let kept: Vec<&PatchId> = package.list.iter().filter(|id| !has_info(id)).collect();
+    let is_listed = |id: &&str| package.list.iter().any(|listed| listed.as_str() == *id);
+    let listed = new.text("PATCHLIST").into_owned();
+    let stays: Vec<&str> =
+        listed.split([' ', '\t', ',']).filter(|id| !id.is_empty() && !is_listed(id)).collect();
+    if kept.is_empty() && stays.is_empty() {
+        return new;
+    }
+    for name in kept.into_iter().map(info_name) {
+        if let Some(info) = there.params.get(&name) {
+            new.set(&name, info);
+        }
+    }
+    for id in stays {
+        new.remove(&format!("PATCH_INFO_{id}"));
+    }
+    let list: Vec<&str> = package.list.iter().map(PatchId::as_str).collect();
+    new.set("PATCHLIST", list.join(" "));
+    new
+}
+
+fn info_name(id: &PatchId) -> String {
+    format!("PATCH_INFO_{id}")
+}
+
+/// The records of packages, of undo data and of patches that come.
+fn records(brought: &BroughtPatches, inventory: &Inventory) -> Result<Vec<RecordChange>, Reason> {
+    let nothing = Installed::default();
+    let mut changes = Vec::new();
+    for (package, of) in &brought.packages {
+        let live = inventory.packages.get(package).unwrap_or(&nothing);
+        changes.extend(RecordChanges::of(package, live, new_records(of, live))?.changes);
+        for (name, save) in &live.saves {
+            if let Some(staged) = of.staged.saves.get(name) {
+                changes.extend(save_state((package, name), save, staged)?);
+            }
+        }
+        for (name, files) in &of.saves {
+            let path = package_path(package, format!("save/{name}").as_bytes())?;
+            changes.push(RecordChange::AddTree { path, files: files.clone() });
+        }
+        let ledger = LedgerChange { brought: of.lines.clone(), ..LedgerChange::of(package) };
+        changes.push(RecordChange::Ledger(ledger));
+    }
+    for (id, directory) in &brought.directories {
+        let path = patch_path(id.as_str())?;
+        if !directory.is_there {
+            changes.push(RecordChange::AddTree { path, files: directory.files.clone() });
+            continue;
+        }
+        for file in &directory.files {
+            let TreeContent::Bytes(bytes) = &file.content else { continue };
+            let path = path.join(&file.name).map_err(|error| Reason::BadId(error.to_string()))?;
+            let (bytes, mode, mtime) = (bytes.clone(), file.mode, file.mtime);
+            changes.push(RecordChange::Write { path, bytes, mode, mtime });
+        }
+    }
+    Ok(changes)
+}
+
+/// The record files of a package as they will be.
+fn new_records(package: &BroughtPackage, live: &Installed) -> Vec<NewRecord> {
+    let staged = package.staged.records.iter().filter_map(|(name, file)| {
+        let name = String::from_utf8(name.clone()).ok()?;
+        let is_pkginfo = name == "pkginfo";
+        let new = parameters(package, live);
+        let is_as_staged = !is_pkginfo || new == package.staged.params;
+        let bytes = if is_as_staged { file.bytes.clone() } else { params::write(&new) };
+        Some(NewRecord { name, bytes, mtime: Some(file.mtime) })
+    });
+    staged.collect()
+}
+
+/// Gives the undo data of a patch that both have the state that it has in the stage: in force, or obsolete.
+fn save_state(
+    (package, id): (&PkgInst, &str),
+    live: &Save,
+    staged: &Save,
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut changes = Vec::new();
+    if let (Some(from), Some(to)) = (&live.archive, &staged.archive) {
+        let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        if stem(from) != stem(to) {
+            let suffix = from.strip_prefix(&stem(from)).unwrap_or_default();
+            let to = save_path(package, id, &format!("{}{suffix}", stem(to)))?;
+            changes.push(RecordChange::Move { from: save_path(package, id, from)?, to });
+        }
+    }
+    let remote = |save: &Save| save.remote.as_deref().and_then(|bytes| RemoteArchive::parse(bytes).ok());
+    if let (Some(mut known), Some(state)) = (remote(live), remote(staged).map(|remote| remote.state))
+        && known.state != state
+    {
+        known.state = state;
+        changes.push(beside(save_path(package, id, "remote")?, known.write()));
+    }
+    match (&live.obsoleted_by, &staged.obsoleted_by) {
+        (old, Some(new)) if old.as_ref() != Some(new) => {
+            changes.push(beside(save_path(package, id, "obsoleted_by")?, new.clone()));
+        }
+        (Some(_), None) => changes.push(RecordChange::RemoveFile(save_path(package, id, "obsoleted_by")?)),
+        _ => {}
+    }
+    Ok(changes)
+}
+
+fn beside(path: ObjectPath, bytes: Vec<u8>) -> RecordChange {
+    RecordChange::Write { path, bytes, mode: Mode::of(BESIDE_ARCHIVE), mtime: None }
+}

@@ -1,0 +1,143 @@
+//! A promotion that brings patches of its stage: first what they did, then, behind them, what else differs. Both are one run.
+
+use std::collections::BTreeMap;
+
+use super::bring::{bring, parameters};
+use super::brought::BroughtPatches;
+use super::input::PromotionInput;
+use super::planner::promote;
+use crate::inventory::Inventory;
+use crate::plan::clock::Now;
+use crate::plan::patch::combine::{Single, combine_plans};
+use crate::plan::patch::validate::applied_to;
+use crate::plan::refusal::{Command, Refusal};
+use crate::plan::{Change, Plan};
+use patchadm_changeset::RecordFile;
+use patchadm_rootfs::{Inode, Live};
+use patchadm_svr4::format::params;
+use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::patch::{AppliedPatches, PatchId};
+
+/// A promotion with the patches that it brings.
+#[derive(Debug)]
+pub struct PlannedPromotion {
+    /// What the run does.
+    pub plan: Plan,
+    /// What each patch of the run does, the promotion last, where patches are brought; else nothing.
+    pub portions: Vec<Plan>,
+}
+
+/// Plans a promotion. `inventory` and `applied` are as for [`promote`]; it holds what the brought patches changed as well.
+pub fn promote_bringing(
+    input: &PromotionInput<'_>,
+    brought: &BroughtPatches,
+    inventory: &Inventory,
+    applied: &AppliedPatches,
+    (separator, now): (&str, &Now),
+) -> Result<PlannedPromotion, Refusal> {
+    let (theirs, own) = divided(input, brought);
+    let refuse =
+        |reason: crate::plan::refusal::Reason| reason.shown(inventory).of(Command::Promote, &input.record.id);
+    let Some(first) = bring(brought, &theirs, inventory, now).map_err(refuse)? else {
+        let plan = promote(&own, inventory, applied, separator, now)?;
+        return Ok(PlannedPromotion { plan, portions: Vec::new() });
+    };
+    let made: BTreeMap<ObjectPath, Live> = made(&theirs);
+    let after = projected(inventory, brought, &first, &made);
+    let packages: Vec<_> = after.packages.iter().collect();
+    let applied = AppliedPatches::new(applied_to(&packages, separator).map_err(refuse)?);
+    let second = promote(&own, &after, &applied, separator, now)?;
+    let nothing = BTreeMap::new();
+    let both = [
+        Single { plan: &first, made: &made, packages: 0 },
+        Single { plan: &second, made: &nothing, packages: 0 },
+    ];
+    let plan = combine_plans(&both).unwrap_or_else(|| second.clone());
+    let mut portions: Vec<Plan> = brought.ids.iter().map(|id| portion(&first, brought, id)).collect();
+    portions.push(Plan { space: plan.space.clone(), ..second });
+    Ok(PlannedPromotion { plan, portions })
+}
+
+/// The objects of brought patches, and the others.
+fn divided<'a>(
+    input: &PromotionInput<'a>,
+    brought: &BroughtPatches,
+) -> (PromotionInput<'a>, PromotionInput<'a>) {
+    let is_theirs = |path: &ObjectPath| brought.objects.contains_key(path);
+    let (mut theirs, mut own) = (input.clone(), input.clone());
+    theirs.taken.retain(|path, _| is_theirs(path));
+    theirs.deleted.retain(is_theirs);
+    own.taken.retain(|path, _| !is_theirs(path));
+    own.deleted.retain(|path| !is_theirs(path));
+    (theirs, own)
+}
+
+/// The objects that come, each as a file of its own that no other path has.
+fn made(theirs: &PromotionInput<'_>) -> BTreeMap<ObjectPath, Live> {
+    let numbered = theirs.taken.iter().zip(1..);
+    let object = |((path, taken), number): ((&ObjectPath, &super::input::TakenObject<'_>), u64)| {
+        let inode = Inode { number: u64::MAX - number, born: None };
+        (path.clone(), Live { inode, ..taken.object.clone() })
+    };
+    numbered.map(object).collect()
+}
+
+/// The root behind the brought patches, as the rest of the promotion finds it.
+fn projected(
+    inventory: &Inventory,
+    brought: &BroughtPatches,
+    plan: &Plan,
+    made: &BTreeMap<ObjectPath, Live>,
+) -> Inventory {
+    let mut after = inventory.clone();
+    after.names = None;
+    for path in brought.objects.keys() {
+        match made.get(path) {
+            Some(live) => drop(after.live.insert(path.clone(), live.clone())),
+            None if plan.changes.iter().any(|change| change.path == *path) => {
+                after.live.remove(path);
+            }
+            None => {}
+        }
+    }
+    for (path, line) in &plan.contents {
+        match line {
+            Some(line) => drop(after.lines.insert(path.clone(), (**line).clone())),
+            None => drop(after.lines.remove(path)),
+        }
+    }
+    for (package, of) in &brought.packages {
+        let Some(installed) = after.packages.get_mut(package) else { continue };
+        let new = parameters(of, installed);
+        for (name, file) in &of.staged.records {
+            installed.records.insert(name.clone(), file.clone());
+        }
+        if new != of.staged.params
+            && let Some(pkginfo) = installed.records.get_mut(&b"pkginfo"[..])
+        {
+            *pkginfo = RecordFile { bytes: params::write(&new), ..pkginfo.clone() };
+        }
+        installed.params = new;
+    }
+    after
+}
+
+/// What a brought patch does: the objects that it changed last.
+fn portion(plan: &Plan, brought: &BroughtPatches, id: &PatchId) -> Plan {
+    let is_its =
+        |change: &&Box<Change>| brought.objects.get(&change.path).is_some_and(|object| object.patch == *id);
+    let packages = brought.packages.iter().filter(|(_, package)| package.patches.contains(id));
+    Plan {
+        patches: vec![id.to_string()],
+        changes: plan.changes.iter().filter(is_its).cloned().collect(),
+        packages: packages.map(|(name, _)| name.clone()).collect(),
+        records: Vec::new(),
+        contents: BTreeMap::new(),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space: Vec::new(),
+        discard: Vec::new(),
+        notes: Vec::new(),
+        ..plan.clone()
+    }
+}

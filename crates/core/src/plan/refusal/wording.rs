@@ -1,0 +1,91 @@
+//! How advice is written: commands that can be typed as they stand, in the options of whoever asked and with the root that
+//! was named.
+
+use std::path::Path;
+
+/// How advice is written: in the options of the verbs or in those of the classic commands, for the root that was named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wording {
+    /// The root as it was named; empty where it is `/`.
+    root: String,
+    /// Whether a classic command was called, which has options of its own.
+    is_classic: bool,
+}
+
+impl Wording {
+    /// The words for whoever called a verb on this root.
+    pub fn of_verbs(root: &Path) -> Self {
+        let root = if root == Path::new("/") { String::new() } else { root.display().to_string() };
+        Self { root, is_classic: false }
+    }
+
+    /// The words for whoever called a classic command on this root.
+    pub fn of_classic(root: &Path) -> Self {
+        Self { is_classic: true, ..Self::of_verbs(root) }
+    }
+
+    /// A verb, or a classic command as one: `patchadm -R ROOT WORDS`.
+    pub fn verb(&self, words: &str) -> String {
+        format!("`patchadm{} {words}`", self.option())
+    }
+
+    /// A classic command, by its own name where one was called.
+    pub fn command(&self, name: &str, words: &str) -> String {
+        let by = if self.is_classic { "" } else { "patchadm " };
+        format!("`{by}{name}{} {words}`", self.option())
+    }
+
+    /// The backout of patches.
+    pub fn removal(&self, ids: &str) -> String {
+        if self.is_classic { self.command("patchrm", ids) } else { self.verb(&format!("remove {ids}")) }
+    }
+
+    /// The option that keeps no undo data.
+    pub fn no_undo(&self) -> &'static str {
+        if self.is_classic { "-d" } else { "--no-undo" }
+    }
+
+    /// The option that keeps undo data, or looks for it, in another place.
+    pub fn undo_dir(&self) -> &'static str {
+        if self.is_classic { "-B DIR" } else { "--undo-dir DIR" }
+    }
+
+    /// The option that waits for the lock; the classic commands have none.
+    pub fn wait(&self) -> Option<&'static str> {
+        (!self.is_classic).then_some("--wait SECONDS")
+    }
+
+    /// A path of the root as the host sees it.
+    pub fn path(&self, below: &str) -> String {
+        format!("{}/{below}", self.root.trim_end_matches('/'))
+    }
+
+    /// `-R ROOT` with a blank before it, quoted where a shell needs it.
+    fn option(&self) -> String {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+,@%:=~".contains(letter);
+        match self.root.as_str() {
+            "" => String::new(),
+            root if root.chars().all(is_plain) => format!(" -R {root}"),
+            root => format!(" -R '{}'", root.replace('\'', r"'\''")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_those_of_whoever_asked_and_name_the_root() {
+        let (verbs, classic) =
+            (Wording::of_verbs(Path::new("/mnt/a b")), Wording::of_classic(Path::new("/zones/a")));
+        assert_eq!(verbs.removal("1-01"), "`patchadm -R '/mnt/a b' remove 1-01`");
+        assert_eq!(verbs.command("patchadd", "-u PATCH"), "`patchadm patchadd -R '/mnt/a b' -u PATCH`");
+        assert_eq!(classic.removal("1-01"), "`patchrm -R /zones/a 1-01`");
+        assert_eq!(classic.verb("recover"), "`patchadm -R /zones/a recover`");
+        let here = Wording::of_verbs(Path::new("/"));
+        assert_eq!((here.verb("list"), here.path("etc")), ("`patchadm list`".to_owned(), "/etc".to_owned()));
+        assert_eq!((verbs.undo_dir(), classic.undo_dir()), ("--undo-dir DIR", "-B DIR"));
+        assert_eq!((verbs.wait(), classic.wait()), (Some("--wait SECONDS"), None));
+    }
+}

@@ -1,0 +1,385 @@
+//! Patches that were applied to a stage with records go live with its promotion, and come off again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::cases::{expected, found, installed};
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::records::{Before, records};
+use crate::scenario::{Run, Scenario};
+use crate::tree::assert_same;
+
+/// A root with two packages and a stage of it with records, `web`.
+struct Patched {
+    live: Scenario,
+    stage: PathBuf,
+    before: Before,
+}
+
+fn web() -> Package {
+    Package::new("ACMEweb").file("bin/httpd", 0o755, "httpd 1\n").file("bin/tool", 0o755, "tool 1\n").file(
+        "lib/libw.so.1",
+        0o644,
+        "library 1\n",
+    )
+}
+
+fn mail() -> Package {
+    Package::new("ACMEmail").file("bin/mail", 0o755, "mail 1\n")
+}
+
+/// A patch of both packages: a file that changes, one that comes, one that goes.
+fn first() -> Patch {
+    let of_web = Package::new("ACMEweb")
+        .file("bin/httpd", 0o755, "httpd 2\n")
+        .file("share/new", 0o644, "new 2\n")
+        .deletes(&["bin/tool"]);
+    Patch::of("100-01", of_web).package(Package::new("ACMEmail").file("bin/mail", 0o755, "mail 2\n"))
+}
+
+/// A patch on top of it.
+fn second() -> Patch {
+    let of_web = Package::new("ACMEweb").file("bin/httpd", 0o755, "httpd 3\n").file(
+        "lib/libw.so.1",
+        0o644,
+        "library 3\n",
+    );
+    Patch::of("100-02", of_web)
+}
+
+impl Patched {
+    fn new() -> Self {
+        let live = Scenario::with(&[web(), mail()]);
+        live.run("stage new web -R @ROOT@ --records --path opt").ok();
+        let stage = live.beside("web");
+        let before = Before::of(&live);
+        Self { live, stage, before }
+    }
+
+    /// The same with patches applied in the stage.
+    fn with(patches: &[Patch]) -> Self {
+        let patched = Self::new();
+        patches.iter().for_each(|patch| patched.patchadd("", patch));
+        patched
+    }
+
+    fn patchadd(&self, options: &str, patch: &Patch) {
+        let at = patch.directory(&self.live);
+        self.live.run(&format!("patchadd -R {} {options} {}", self.stage.display(), at.display())).ok();
+    }
+
+    /// Installs a package in the stage.
+    fn pkgadd(&self, name: &str, package: &Package) {
+        let at = package.write(&self.live.beside("spool"));
+        let (stage, device) = (self.stage.display(), at.parent().unwrap().display());
+        let run = self.live.run(&format!("pkgadd -n -R {stage} -d {device} {name}"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+
+    fn promote(&self, options: &str) -> Run {
+        self.live.run(&format!("promote web -R @ROOT@ {options}"))
+    }
+
+    fn document(&self, options: &str) -> Value {
+        serde_json::from_str(&self.promote(&format!("--json {options}")).stdout).unwrap()
+    }
+
+    fn patchrm(&self, ids: &str) {
+        self.live.run(&format!("patchrm -R @ROOT@ {ids}")).ok();
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.stage.join("opt").join(path)
+    }
+
+    fn refused(&self, options: &str, code: i32, words: &str) -> String {
+        let before = Before::of(&self.live);
+        let said = self.promote(options).fails(code);
+        assert!(said.contains(words), "{words}\n{said}");
+        before.assert_again(&self.live, "nothing was changed");
+        said
+    }
+}
+
+/// The records of a root without dates, and without what the promotion is recorded in.
+fn undated(root: &Scenario) -> BTreeMap<String, String> {
+    let mut all = records(&root.root());
+    all.retain(|path, _| !path.contains("LOCL") && !path.contains("/web-") && !path.ends_with("undo.b3"));
+    all.retain(|path, _| !path.contains("/undo.") && !path.contains("/obsolete.") && !path.ends_with("/log"));
+    for (path, text) in &mut all {
+        let is_tree_line = !path.ends_with("/pkginfo") && !path.ends_with("/contents");
+        let columns: Vec<&str> = text.split('\t').collect();
+        if is_tree_line && columns.len() > 6 {
+            *text =
+                columns.iter().enumerate().filter(|(at, _)| *at != 6).map(|(_, column)| *column).collect();
+        }
+    }
+    all
+}
+
+#[test]
+fn patches_of_a_stage_go_live_as_if_they_had_been_applied_there() {
+    let patched = Patched::with(&[first(), second()]);
+    let said = patched.promote("").ok();
+    assert!(said.contains("100-01: applied") && said.contains("100-02: applied"), "{said}");
+    assert!(said.contains("web-01: applied"), "{said}");
+    let other = Scenario::with(&[web(), mail()]);
+    other.patchadd("", &first()).ok();
+    other.patchadd("", &second()).ok();
+    assert_same(&patched.live.tree(), &other.tree());
+    assert_eq!(patched.live.lines(), other.lines());
+    assert_eq!(undated(&patched.live), undated(&other));
+    assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
+}
+
+#[test]
+fn each_patch_comes_off_alone_by_its_own_archive() {
+    let patched = Patched::with(&[first(), second()]);
+    fs::write(patched.at("ACMEweb/own"), "of the stage\n").unwrap();
+    patched.promote("").ok();
+    patched.patchrm("100-02");
+    assert_eq!(patched.live.text("/opt/ACMEweb/bin/httpd"), "httpd 2\n");
+    assert_eq!(patched.live.text("/opt/ACMEweb/lib/libw.so.1"), "library 1\n");
+    patched.patchrm("100-01");
+    assert_eq!(patched.live.text("/opt/ACMEweb/bin/httpd"), "httpd 1\n");
+    assert_eq!(patched.live.text("/opt/ACMEweb/own"), "of the stage\n");
+    patched.patchrm("web-01");
+    patched.before.assert_again(&patched.live, "newest first, then the promotion");
+}
+
+#[test]
+fn the_promotion_takes_what_it_brought_back_with_it() {
+    for command in ["patchrm -R @ROOT@ web-01", "undo -R @ROOT@", "remove -R @ROOT@ web-01"] {
+        let patched = Patched::with(&[first(), second()]);
+        fs::write(patched.at("ACMEweb/own"), "of the stage\n").unwrap();
+        patched.promote("").ok();
+        patched.live.run(command).ok();
+        patched.before.assert_again(&patched.live, command);
+        let said = patched.promote("").ok();
+        assert!(said.contains("100-02: applied") && said.contains("web-02: applied"), "{said}");
+        patched.patchrm("100-02");
+        patched.patchrm("web-02");
+        patched.before.assert_again(&patched.live, "what it brought and was gone before is no matter");
+    }
+}
+
+#[test]
+fn a_later_promotion_brings_what_came_since() {
+    let patched = Patched::with(&[first()]);
+    fs::write(patched.at("ACMEweb/lib/libw.so.1"), "of the stage\n").unwrap();
+    patched.promote("").ok();
+    let middle = Before::of(&patched.live);
+    patched.patchadd("", &Patch::of("100-02", Package::new("ACMEweb").file("bin/httpd", 0o755, "httpd 3\n")));
+    patched.promote("").ok();
+    assert_eq!(patched.live.text("/opt/ACMEweb/bin/httpd"), "httpd 3\n");
+    let list = patched.live.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok();
+    assert_eq!(list, "100-01 web-01 100-02\n");
+    patched.patchrm("web-02");
+    middle.assert_again(&patched.live, "the second");
+    patched.patchrm("web-01");
+    patched.before.assert_again(&patched.live, "the first");
+}
+
+#[test]
+fn documents_list_the_brought_patches_before_the_promotion() {
+    let patched = Patched::with(&[first(), second()]);
+    let ids = |document: &Value| -> Vec<(String, String)> {
+        let patches = document["patches"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        patches.map(|patch| (text(&patch["id"]), text(&patch["verdict"]))).collect()
+    };
+    let said =
+        |verdict: &str| ["100-01", "100-02", "web-01"].map(|id| (id.to_owned(), verdict.to_owned())).to_vec();
+    assert_eq!(ids(&patched.document("--dry-run")), said("planned"));
+    let document = patched.document("");
+    assert_eq!(ids(&document), said("applied"));
+    assert_eq!(document["patches"][1]["files"]["replaced"], 2, "{document}");
+    let record = fs::read_to_string(patched.live.at("/var/sadm/patch/web-01/promotion")).unwrap();
+    assert!(record.contains("\"brought\":[\"100-01\",\"100-02\"]"), "{record}");
+    let history = patched.live.run("history -R @ROOT@").ok();
+    assert!(history.contains("100-01") && history.contains("web-01"), "{history}");
+}
+
+#[test]
+fn without_their_records_patches_are_plain_differences() {
+    let patched = Patched::with(&[first()]);
+    patched.promote("--tree-only").ok();
+    assert_eq!(patched.live.text("/opt/ACMEweb/bin/httpd"), "httpd 2\n");
+    assert_eq!(patched.live.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "web-01\n");
+    patched.patchrm("web-01");
+    patched.before.assert_again(&patched.live, "objects only");
+}
+
+#[test]
+fn a_patch_of_the_live_root_meanwhile_is_refused_with_what_to_type() {
+    let patched = Patched::with(&[first()]);
+    let meanwhile = Patch::of("200-01", Package::new("ACMEweb").file("lib/libw.so.1", 0o644, "meanwhile\n"));
+    patched.live.patchadd("", &meanwhile).ok();
+    let said = patched.refused("", 10, "only the stage has 100-01, only the root 200-01");
+    assert!(
+        said.contains("ACMEweb") && said.contains("remove 200-01`") && said.contains("remove 100-01`"),
+        "{said}"
+    );
+    patched.patchrm("200-01");
+    patched.promote("").ok();
+}
+
+#[test]
+fn a_patched_file_that_is_edited_on_either_side_is_refused() {
+    let patched = Patched::with(&[first()]);
+    fs::write(patched.at("ACMEweb/bin/httpd"), "edited\n").unwrap();
+    for options in ["", "--edited replace"] {
+        patched.refused(options, 10, "of the stage is not what patch 100-01 made of it");
+    }
+    fs::write(patched.at("ACMEweb/bin/httpd"), "httpd 2\n").unwrap();
+    patched.live.file("/opt/ACMEweb/bin/httpd", "edited\n");
+    patched.live.mode("/opt/ACMEweb/bin/httpd", 0o755);
+    patched.refused("--edited keep", 10, "bin/httpd is not what patch 100-01 found there in the stage");
+}
+
+#[test]
+fn what_is_not_promoted_is_refused() {
+    let live = Scenario::with(&[web(), mail()]);
+    live.run("stage new web -R @ROOT@ --records --path opt/ACMEweb --path opt/ACMEmail").ok();
+    let at = first().directory(&live);
+    live.run(&format!("patchadd -R {} {}", live.beside("web").display(), at.display())).ok();
+    let said = live.run("promote web -R @ROOT@ --path opt/ACMEweb").fails(10);
+    assert!(
+        said.contains("patch 100-01 of the stage changed /opt/ACMEmail/bin/mail, which is not promoted"),
+        "{said}"
+    );
+    live.run("promote web -R @ROOT@").ok();
+}
+
+#[test]
+fn an_archive_that_was_cut_short_is_damage() {
+    let patched = Patched::with(&[first()]);
+    let archive = patched.stage.join("var/sadm/pkg/ACMEweb/save/100-01/undo.gz");
+    let bytes = fs::read(&archive).unwrap();
+    fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
+    patched.refused("", 33, "it is not the archive that run");
+    patched.refused("--dry-run", 33, "it is not the archive that run");
+}
+
+#[test]
+fn packages_that_are_new_in_the_stage_come_and_go_with_it() {
+    let patched = Patched::with(&[first()]);
+    patched.pkgadd("ACMEnew", &Package::new("ACMEnew").file("bin/new", 0o755, "new\n").directory("empty"));
+    let document = patched.document("");
+    assert_eq!(document["result"], "done", "{document}");
+    let packages: Vec<(&str, bool)> = document["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| (package["name"].as_str().unwrap(), package["new"].as_bool().unwrap()))
+        .collect();
+    assert!(packages.contains(&("ACMEnew", true)) && packages.contains(&("LOCLweb", true)), "{document}");
+    assert_eq!(patched.live.text("/opt/ACMEnew/bin/new"), "new\n");
+    assert_eq!(patched.live.run("pkgchk -R @ROOT@").ok(), "");
+    assert!(patched.live.run("pkginfo -R @ROOT@").ok().contains("ACMEnew"));
+    assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
+    patched.patchrm("web-01");
+    patched.before.assert_again(&patched.live, "a new package");
+}
+
+#[test]
+fn a_package_that_was_removed_or_replaced_in_the_stage_is_refused() {
+    let patched = Patched::new();
+    let stage = patched.stage.display().to_string();
+    assert_eq!(patched.live.run(&format!("pkgrm -n -R {stage} ACMEmail")).code, 0);
+    let said = patched.refused("--max-delete 100%", 10, "package ACMEmail is removed in the stage");
+    assert!(said.contains("pkgrm -R") && said.contains(" ACMEmail`"), "{said}");
+    patched.pkgadd("ACMEmail", &mail().param("VERSION", "2.0"));
+    let said = patched.refused("", 10, "package ACMEmail has version 2.0 in the stage");
+    assert!(said.contains("pkgadd -R") && said.contains("-d DEVICE ACMEmail`"), "{said}");
+}
+
+#[test]
+fn a_run_that_was_not_finished_in_the_stage_is_refused() {
+    let patched = Patched::with(&[first()]);
+    let journal = patched.stage.join("var/sadm/patchadm/journal");
+    let bytes = fs::read(&journal).unwrap();
+    let mut open = bytes.clone();
+    // Neither an outcome nor an end.
+    for sector in [3, 4] {
+        open[sector * 512..(sector + 1) * 512].fill(b' ');
+    }
+    fs::write(&journal, &open).unwrap();
+    for options in ["", "--dry-run"] {
+        let said = patched.refused(options, 65, "was not finished");
+        assert!(said.contains("recover`"), "{said}");
+    }
+}
+
+/// A case with patches applied in a stage of all of its directories.
+fn patched_case(test: &str, case: &str, patches: &[&str]) -> Option<(Scenario, PathBuf)> {
+    let (live, from) = installed(test, case)?;
+    live.run("stage new site -R @ROOT@ --records --path usr --path etc").ok();
+    let stage = live.beside("site");
+    for patch in patches {
+        live.run(&format!("patchadd -R {} {}", stage.display(), from.join(patch).display())).ok();
+    }
+    Some((live, from))
+}
+
+#[test]
+fn patches_of_a_real_release_come_off_one_by_one_and_all_at_once() {
+    let ids = ["300001-01", "300001-02"];
+    for one_by_one in [true, false] {
+        let Some((live, from)) = patched_case("patches of a real release go live", "openssl", &ids) else {
+            return;
+        };
+        let before = Before::of(&live);
+        live.run("promote site -R @ROOT@").ok();
+        assert_same(&found(&live), &expected(&from, "300001-02"));
+        assert_eq!(live.run("pkgchk -R @ROOT@").ok(), "");
+        if one_by_one {
+            live.run("patchrm -R @ROOT@ 300001-02").ok();
+            assert_same(&found(&live), &expected(&from, "300001-01"));
+            live.run("patchrm -R @ROOT@ 300001-01").ok();
+            assert_same(&found(&live), &expected(&from, "base"));
+        }
+        live.run("patchrm -R @ROOT@ site-01").ok();
+        assert_same(&found(&live), &expected(&from, "base"));
+        before.assert_again(&live, "a real release");
+    }
+}
+
+#[test]
+fn a_refresh_brings_the_records_of_what_was_patched_on_the_root() {
+    let patched = Patched::new();
+    fs::write(patched.at("ACMEweb/own"), "of the stage\n").unwrap();
+    patched.promote("").ok();
+    patched.live.patchadd("", &first()).ok();
+    patched.live.run("stage refresh web -R @ROOT@").ok();
+    let stage = patched.stage.display();
+    let list = |package: &str| patched.live.run(&format!("pkgparam -R {stage} {package} PATCHLIST")).ok();
+    assert_eq!((list("ACMEweb").as_str(), list("ACMEmail").as_str()), ("100-01\n", "100-01\n"));
+    assert_eq!(patched.live.run(&format!("verify -R {stage}")).code, 0);
+    assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
+    patched.patchadd("", &second());
+    patched.promote("").ok();
+    let list = patched.live.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok();
+    assert_eq!(list, "100-01 100-02\n");
+    patched.patchrm("web-02");
+    patched.patchrm("100-01");
+    patched.patchrm("web-01");
+    patched.before.assert_again(&patched.live, "all of them");
+}
+
+#[test]
+fn what_a_patch_of_the_root_changed_and_the_stage_kept_leaves_its_records_as_they_are() {
+    let patched = Patched::new();
+    fs::write(patched.at("ACMEweb/bin/httpd"), "of the stage\n").unwrap();
+    patched.live.patchadd("", &first()).ok();
+    patched.live.run("stage refresh web -R @ROOT@ --edited keep").ok();
+    let stage = patched.stage.display();
+    let list = |package: &str| patched.live.run(&format!("pkgparam -R {stage} {package} PATCHLIST")).stdout;
+    assert_eq!((list("ACMEweb").as_str(), list("ACMEmail").as_str()), ("", "100-01\n"));
+}

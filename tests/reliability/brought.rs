@@ -1,0 +1,33 @@
+//! The stories of patches that go live with the promotion of the stage that they were applied to.
+
+use std::fs;
+
+use crate::procedure_scripts::NOCHECK;
+use crate::reliability::promotions::STAGE;
+use crate::reliability::stories::{Command, Story, package, patch, second_patch};
+use crate::scenario::Scenario;
+
+/// A root whose stage has two patches of a package, and something of its own.
+fn patched() -> Scenario {
+    let live = Scenario::in_memory();
+    live.file("/var/sadm/install/admin/default", NOCHECK);
+    live.install(&package());
+    live.run(&format!("stage new {STAGE} -R @ROOT@ --records --path opt")).ok();
+    let stage = live.beside(STAGE);
+    for patch in [patch(), second_patch()] {
+        let at = patch.directory(&live);
+        live.run(&format!("patchadd -R {} {}", stage.display(), at.display())).ok();
+    }
+    fs::write(stage.join("opt/ACMEweb/own"), "of the stage\n").unwrap();
+    live
+}
+
+pub(super) fn patches_promoted() -> Story {
+    Story::of("promote patches", patched(), Command::Promote)
+}
+
+pub(super) fn promoted_patches_backed_out() -> Story {
+    let live = patched();
+    live.run(&format!("promote {STAGE} -R @ROOT@ --max-delete 100%")).ok();
+    Story::of("back out promoted patches", live, Command::BackOut(vec!["web-01".to_owned()]))
+}
