@@ -228,7 +228,10 @@ mod promote;
 /// Real releases that go live from a stage.
 mod promote_cases;
 /// Random changes of both trees, held against the table of the three-way rule.
+mod promote_hooks;
 mod promote_model;
+mod promote_plans;
+mod promote_refused;
 /// Prototypes that others wrote.
 mod prototypes;
 /// Patches that enter a depot.

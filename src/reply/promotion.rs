@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::patch_entry::{ProcessEntry, SpaceEntry};
 use super::patches::{PatchFace, PatchesReport};
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
+use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
 use patchadm_core::plan::refusal::Command;
 use patchadm_rootfs::Root;
@@ -40,6 +41,23 @@ pub(crate) struct PromotionAnswer {
     pub(crate) space: Vec<SpaceEntry>,
     /// The programs that run the old version until they are restarted.
     pub(crate) in_use: Vec<ProcessEntry>,
+    /// The fingerprint of what it was planned with, where a plan file is made or compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<String>,
+    /// The hooks that run before and after it.
+    pub(crate) hooks: Vec<HookEntry>,
+}
+
+/// A hook of the policy.
+#[derive(Debug, Serialize)]
+pub(crate) struct HookEntry {
+    /// The key of the policy.
+    pub(crate) name: &'static str,
+    /// Its exit code; `None` where it did not run, or did not come to its end.
+    pub(crate) exit: Option<i32>,
+    /// Its path in the root.
+    #[serde(skip)]
+    pub(crate) path: String,
 }
 
 /// What becomes of a promoted path.
@@ -106,17 +124,40 @@ impl PromotionAnswer {
             program: user.program.clone(),
             paths: user.paths.clone(),
         });
+        let hooks = report.hooks.iter().map(HookEntry::from).collect();
+        let fingerprint = report.fingerprint.clone();
         let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
         let (kept, conflicts) = (kept.collect(), conflicts.collect());
         let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
         let end = PatchesReport::of(root, Command::Promote, Ok(applied(report)), PatchFace::Verb, began);
         let end = end.of_plan(is_plan);
-        Self { stage, id, base, two_way, end, paths, kept, conflicts, packages, bytes, space, in_use }
+        Self {
+            stage,
+            id,
+            base,
+            two_way,
+            end,
+            paths,
+            kept,
+            conflicts,
+            packages,
+            bytes,
+            space,
+            in_use,
+            fingerprint,
+            hooks,
+        }
     }
 
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.end.exit
+    }
+}
+
+impl From<&HookEnd> for HookEntry {
+    fn from(hook: &HookEnd) -> Self {
+        Self { name: hook.name, exit: hook.exit, path: hook.path.clone() }
     }
 }
 
