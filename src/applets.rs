@@ -62,6 +62,7 @@ const APPLETS: &[Applet] = &[
     verb("commit", "give undo data up", verbs::commit::run),
     verb("recover", "finish or roll back an interrupted run", verbs::recover::run),
     verb("stage", "build in a copy of parts of a root", verbs::stage::run),
+    verb("promote", "make live what a stage has, as a patch that can be backed out", verbs::promote::run),
     verb("build", "make a patch of two releases", verbs::build::run),
     verb("delta", "make the patches of a stable branch", verbs::delta::run),
     verb("adopt", "register software that is on disk as a package", verbs::adopt::run),
@@ -70,7 +71,6 @@ const APPLETS: &[Applet] = &[
     #[cfg(feature = "sign")]
     verb("sign", "sign patches", verbs::sign::run),
     #[cfg(feature = "sign")]
-    verb("promote", "make live what a stage has, as a patch that can be backed out", verbs::promote::run),
     verb("publish", "put patches into a depot", verbs::publish::run),
     #[cfg(feature = "sign")]
     verb("depot", "index a directory of patches, or check a depot", verbs::depot::run),

@@ -57,7 +57,7 @@ impl Applet {
 }
 
 /// Options that may stand before a verb and take a value.
-const GLOBAL_WITH_VALUE: [&str; 3] = ["-R", "--color", "--policy"];
+const GLOBAL_WITH_VALUE: [&str; 4] = ["-R", "--color", "--policy", "--roots"];
 
 /// The place of the command's name; global options may come before it.
 pub(crate) fn place_of_name(arguments: &[OsString]) -> Option<usize> {

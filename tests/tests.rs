@@ -232,9 +232,12 @@ mod promote_cases;
 /// Promotions that become visible at once.
 mod promote_exchange;
 /// Random changes of both trees, held against the table of the three-way rule.
+mod promote_hooks;
 mod promote_model;
 /// Patches of a stage that go live with its promotion.
 mod promote_patches;
+mod promote_plans;
+mod promote_refused;
 /// Files with several names that go live.
 mod promoted_names;
 /// Prototypes that others wrote.

@@ -57,11 +57,23 @@ const INSTALL_IMAGE: &str = "-C names the image of a network installation; that 
 const SERVICE: &str =
     "-S names the operating system that a server keeps for its clients; that is not built yet";
 
+/// Why a stage has nothing to do with many roots, and the advice.
+const ONE_ROOT: &str = "--roots is for verbs that change many roots, and a stage is a copy of one\n\
+     Make a patch of it with `patchadm build`, which `patchadm add --roots FILE PATCH` applies to all of them.";
+
+/// Whether a command is one of stages.
+fn is_about_stages(command: &str) -> bool {
+    command == "promote" || command.split(' ').next() == Some("stage")
+}
+
 /// The lines about an option that `command` knows and does not have.
 pub(super) fn later_option(command: &str, option: &str) -> Option<String> {
     let known = LATER.iter().find(|(of, name, ..)| *of == command && *name == option);
     if let Some((_, _, what, instead)) = known {
         return Some(format!("{what}\n{instead}."));
+    }
+    if option == "--roots" && is_about_stages(command) {
+        return Some(ONE_ROOT.to_owned());
     }
     (QUERIES.contains(&command) && OF_CHANGES.contains(&option)).then(|| {
         format!("{option} is for verbs that can change a root, and {command} changes nothing\nLeave it out.")

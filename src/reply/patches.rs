@@ -117,6 +117,11 @@ impl PatchesReport {
         self
     }
 
+    /// Whether it is the report of a plan.
+    pub(crate) fn is_plan(&self) -> bool {
+        self.would_change.is_some()
+    }
+
     /// Gives the report the exit codes that were asked for.
     pub(crate) fn ending_with(mut self, codes: EndCodes) -> Self {
         let is_missing = |entry: &PatchEntry| !entry.is_idle();

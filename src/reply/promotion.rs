@@ -12,6 +12,7 @@ use super::patches::{PatchFace, PatchesReport};
 use patchadm_changeset::transaction::Receipt;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
+use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::stages::promote::{PathReport, PromoteReport, SwitchWay};
 use patchadm_core::plan::Plan;
 use patchadm_core::plan::refusal::Command;
@@ -48,6 +49,23 @@ pub(crate) struct PromotionAnswer {
     pub(crate) space: Vec<SpaceEntry>,
     /// The programs that run the old version until they are restarted.
     pub(crate) in_use: Vec<ProcessEntry>,
+    /// The fingerprint of what it was planned with, where a plan file is made or compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<String>,
+    /// The hooks that run before and after it.
+    pub(crate) hooks: Vec<HookEntry>,
+}
+
+/// A hook of the policy.
+#[derive(Debug, Serialize)]
+pub(crate) struct HookEntry {
+    /// The key of the policy.
+    pub(crate) name: &'static str,
+    /// Its exit code; `None` where it did not run, or did not come to its end.
+    pub(crate) exit: Option<i32>,
+    /// Its path in the root.
+    #[serde(skip)]
+    pub(crate) path: String,
 }
 
 /// What becomes of a promoted path.
@@ -114,6 +132,8 @@ impl PromotionAnswer {
             program: user.program.clone(),
             paths: user.paths.clone(),
         });
+        let hooks = report.hooks.iter().map(HookEntry::from).collect();
+        let fingerprint = report.fingerprint.clone();
         let space = report.plan.iter().flat_map(|plan| plan.space.iter().map(SpaceEntry::from));
         let (kept, conflicts) = (kept.collect(), conflicts.collect());
         let (packages, in_use, space) = (packages.collect(), in_use.collect(), space.collect());
@@ -135,12 +155,20 @@ impl PromotionAnswer {
             bytes,
             space,
             in_use,
+            fingerprint,
+            hooks,
         }
     }
 
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.end.exit
+    }
+}
+
+impl From<&HookEnd> for HookEntry {
+    fn from(hook: &HookEnd) -> Self {
+        Self { name: hook.name, exit: hook.exit, path: hook.path.clone() }
     }
 }
 

@@ -200,7 +200,7 @@ impl ApplyingOptions {
 }
 
 /// A path of a root as a plan file has it.
-fn path_text(path: &ObjectPath) -> Result<String, String> {
+pub(super) fn path_text(path: &ObjectPath) -> Result<String, String> {
     let text = str::from_utf8(path.as_bytes()).map(str::to_owned);
     text.map_err(|_| format!("a plan file cannot name {path}, which is no UTF-8"))
 }

@@ -9,7 +9,7 @@ use crate::arguments::{ScriptOptions, named_text};
 use crate::reply::Stop;
 use crate::reply::failure::plan_file_refused;
 use patchadm_core::format::plan_file::{PlanFileError, PlanOptions};
-use patchadm_core::operation::plan_file::{PlanFault, PlanFileRequest, read_plan};
+use patchadm_core::operation::plan_file::{ExpectedPlan, PlanFault, PlanFileRequest, read_plan};
 use patchadm_svr4::patch::PatchId;
 
 /// Options about plan files.
@@ -17,10 +17,10 @@ use patchadm_svr4::patch::PatchId;
 pub(super) struct PlanFileOptions {
     /// Save the plan to this file before anything is done
     #[arg(long, value_name = "FILE")]
-    save_plan: Option<PathBuf>,
+    pub(super) save_plan: Option<PathBuf>,
     /// Do exactly what this file says, which --save-plan made, or nothing; patches and options are those of the file
     #[arg(long = "plan", id = "plan_file", value_name = "FILE", conflicts_with = "save_plan")]
-    plan: Option<PathBuf>,
+    pub(super) plan: Option<PathBuf>,
 }
 
 /// What a command was asked for.
@@ -54,17 +54,26 @@ impl PlanFileOptions {
         if options != PlanOptions::default() {
             return Err(wrong("with --plan the patches and their options are those of the file".to_owned()));
         }
-        let expected = read_plan(&path).map_err(plan_file_refused)?;
-        let of_other = expected.plan.command != verb;
-        if of_other {
-            let message = format!("plan file {} is one of `{}`", path.display(), expected.plan.command);
-            return Err(wrong(message));
-        }
+        let expected = expected_plan(path.clone(), verb, usage)?;
         let options = expected.plan.options.clone();
         let bad = |error| plan_file_refused(PlanFault::Bad { path, error });
         let asked = asked.taking(&options).map_err(bad)?;
-        Ok((asked, PlanFileRequest { options, expected: Some(Arc::new(expected)), ..none }))
+        Ok((asked, PlanFileRequest { options, expected: Some(expected), ..none }))
     }
+}
+
+/// Reads the plan file of a verb, which must be one of that.
+pub(super) fn expected_plan(
+    path: PathBuf,
+    verb: &str,
+    usage: &'static str,
+) -> Result<Arc<ExpectedPlan>, Stop> {
+    let expected = read_plan(&path).map_err(plan_file_refused)?;
+    if expected.plan.command == verb {
+        return Ok(Arc::new(expected));
+    }
+    let message = format!("plan file {} is one of `{}`", path.display(), expected.plan.command);
+    Err(Stop::Usage { message, usage })
 }
 
 impl AskedPlan {

@@ -1,21 +1,27 @@
 //! `patchadm promote`: what a stage has goes live.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::options::{EditOptions, ExchangeOptions, NoteOption, UndoOptions, VerbOptions};
+use super::options::{
+    ApplyingOptions, EditOptions, ExchangeOptions, NoteOption, UndoOptions, VerbOptions, path_text,
+};
 use super::patch_lines::print_report;
+use super::plan_file::{PlanFileOptions, expected_plan};
 use super::stage::stage_failed;
-use crate::arguments::{directory_of_root, parse};
+use crate::arguments::{directory_of_root, named_text, parse, script_settings};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::patch_command::exchanges_inside;
 use crate::reply::exchange_entry::exchange_lines;
+use crate::reply::failure::plan_file_refused;
 use crate::reply::promotion::{PathEntry, PromotionAnswer};
-use crate::reply::{CommandReport, Reply, ResultWord};
+use crate::reply::{CommandReport, Reply, ResultWord, Stop};
 use crate::surroundings::Output;
 use patchadm_changeset::transaction::ExchangeRequest;
+use patchadm_core::format::plan_file::{PlanFileError, PlanOptions, PromotionWishes};
+use patchadm_core::operation::plan_file::{PlanFault, PlanFileRequest};
 use patchadm_core::operation::stages::promote::{PromoteRequest, promote_stage};
 use patchadm_core::path_glob::PathGlob;
 use patchadm_core::plan::refusal::Command;
@@ -26,7 +32,8 @@ use serde::Serialize;
 
 const USAGE: &str = "\
 patchadm [-R root] promote [--path path]... [option...] stage
-patchadm [-R root] promote --two-way [--path path]... [--delete] [option...] tree";
+patchadm [-R root] promote --two-way [--path path]... [--delete] [option...] tree
+patchadm [-R root] promote --plan file [option...]";
 
 /// The options that say what is compared and what may go.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -52,12 +59,24 @@ pub(super) struct PromotionOptions {
     /// Neither compare nor take these paths, and what is below them; may be repeated
     #[arg(long, value_name = "PATTERN", value_parser = pattern, action = clap::ArgAction::Append)]
     exclude: Vec<PathGlob>,
+    /// Do not run the hooks that the policy of the root names
+    #[arg(long)]
+    no_hooks: bool,
     #[command(flatten)]
     exchange: ExchangeOptions,
     #[command(flatten)]
     edits: EditOptions,
     #[command(flatten)]
     undo: UndoOptions,
+    #[command(flatten)]
+    plan_file: PlanFileOptions,
+}
+
+/// A promotion that is asked for, by options or by a plan file.
+pub(super) struct AskedPromotion {
+    choices: PromotionOptions,
+    stage: PathBuf,
+    plan_file: PlanFileRequest,
 }
 
 /// Make live what a stage has: it becomes a patch that can be backed out
@@ -78,8 +97,8 @@ struct PromoteArgs {
     #[command(flatten)]
     common: VerbOptions,
     /// The stage: its directory or its name
-    #[arg(value_name = "STAGE")]
-    stage: PathBuf,
+    #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
+    stage: Option<PathBuf>,
 }
 
 fn pattern(text: &str) -> Result<PathGlob, String> {
@@ -91,13 +110,101 @@ fn limit(text: &str) -> Result<DeleteLimit, String> {
 }
 
 impl PromotionOptions {
-    /// The directories whose changes should become visible at once.
-    pub(super) fn exchanges(&self) -> Vec<ExchangeRequest> {
-        self.exchange.clone().requests()
+    /// What is asked for in the end, and what is done with a plan file.
+    pub(super) fn settle(
+        mut self,
+        stage: Option<PathBuf>,
+        usage: &'static str,
+    ) -> Result<AskedPromotion, Stop> {
+        let wrong = |message: String| Stop::Usage { message, usage };
+        let PlanFileOptions { save_plan: save, plan } = std::mem::take(&mut self.plan_file);
+        let none = PlanFileRequest { command: Command::Promote.name(), ..PlanFileRequest::default() };
+        if save.is_none() && plan.is_none() {
+            return Ok(AskedPromotion { choices: self, stage: stage.unwrap_or_default(), plan_file: none });
+        }
+        let exchange = self.exchange.clone();
+        let options = self.written(stage.as_deref()).map_err(wrong)?;
+        let Some(path) = plan else {
+            let plan_file = PlanFileRequest { options, save, ..none };
+            return Ok(AskedPromotion { choices: self, stage: stage.unwrap_or_default(), plan_file });
+        };
+        if options != PlanOptions::default() {
+            return Err(wrong("with --plan the stage and the options are those of the file".to_owned()));
+        }
+        let expected = expected_plan(path.clone(), Command::Promote.name(), usage)?;
+        let options = expected.plan.options.clone();
+        let bad = |error| plan_file_refused(PlanFault::Bad { path, error });
+        let (choices, stage) = Self::of_plan(&options).map_err(bad)?;
+        let plan_file = PlanFileRequest { options, expected: Some(expected), ..none };
+        Ok(AskedPromotion { choices: Self { exchange, ..choices }, stage, plan_file })
     }
 
-    /// What is asked for.
-    pub(super) fn request(self, stage: OsString, dry_run: bool) -> PromoteRequest {
+    /// What was asked for as a plan file says it.
+    fn written(&self, stage: Option<&Path>) -> Result<PlanOptions, String> {
+        let mut options = PlanOptions::default();
+        let (undo, edits) = (self.undo.clone(), self.edits.clone());
+        ApplyingOptions { undo, edits, ..ApplyingOptions::default() }.write(&mut options)?;
+        options.operands = stage.map(named_text).transpose()?.into_iter().collect();
+        options.exclude = self.exclude.iter().map(|glob| glob.as_str().to_owned()).collect();
+        let wishes = PromotionWishes {
+            paths: self.paths.iter().map(path_text).collect::<Result<_, _>>()?,
+            id: self.id.clone(),
+            two_way: self.two_way,
+            delete: self.delete,
+            max_delete: self.max_delete.map(|limit| limit.to_string()),
+            no_hooks: self.no_hooks,
+            tree_only: self.tree_only,
+        };
+        options.promotion = (wishes != PromotionWishes::default()).then_some(wishes);
+        Ok(options)
+    }
+
+    /// The options and the stage that a plan file has.
+    fn of_plan(options: &PlanOptions) -> Result<(Self, PathBuf), PlanFileError> {
+        let field = |field, value: &str| PlanFileError::Field { field, value: value.to_owned() };
+        let [stage] = options.operands.as_slice() else {
+            return Err(field("operands", &options.operands.join(" ")));
+        };
+        let ApplyingOptions { undo, edits, .. } = ApplyingOptions::of_plan(options)?;
+        let exclude = options.exclude.iter().map(|text| pattern(text).map_err(|_| field("exclude", text)));
+        let PromotionWishes { paths, id, two_way, delete, max_delete, no_hooks, tree_only } =
+            options.promotion.clone().unwrap_or_default();
+        let paths = paths.iter().map(|text| directory_of_root(text).map_err(|_| field("paths", text)));
+        let max_delete = max_delete.map(|text| limit(&text).map_err(|_| field("max_delete", &text)));
+        let choices = Self {
+            paths: paths.collect::<Result<_, _>>()?,
+            id,
+            two_way,
+            delete,
+            max_delete: max_delete.transpose()?,
+            exclude: exclude.collect::<Result<_, _>>()?,
+            no_hooks,
+            tree_only,
+            exchange: ExchangeOptions::default(),
+            edits,
+            undo,
+            plan_file: PlanFileOptions::default(),
+        };
+        Ok((choices, PathBuf::from(stage)))
+    }
+}
+
+impl AskedPromotion {
+    /// The directories whose changes should become visible at once.
+    pub(super) fn exchanges(&self) -> Vec<ExchangeRequest> {
+        self.choices.exchange.clone().requests()
+    }
+
+    /// The request that it is.
+    pub(super) fn request(self, call: &Invocation, dry_run: bool) -> PromoteRequest {
+        let Self { choices, stage, plan_file } = self;
+        PromoteRequest { plan_file, ..choices.request(call, stage.into_os_string(), dry_run) }
+    }
+}
+
+impl PromotionOptions {
+    /// What is asked for without a plan file.
+    fn request(self, call: &Invocation, stage: OsString, dry_run: bool) -> PromoteRequest {
         PromoteRequest {
             stage,
             paths: self.paths,
@@ -114,6 +221,9 @@ impl PromotionOptions {
             undo_format: self.undo.undo_format,
             no_undo: self.undo.no_undo,
             dry_run,
+            no_hooks: self.no_hooks,
+            scripts: script_settings(call, false, None),
+            plan_file: PlanFileRequest::default(),
         }
     }
 }
@@ -122,12 +232,13 @@ impl PromotionOptions {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PromoteArgs = parse(call, USAGE)?;
     let PromoteArgs { choices, dry_run, wait, note, owner, common, stage } = args;
+    let asked = choices.settle(stage, USAGE)?;
     let root = owner.open::<PromoteArgs>(call, &common.root, Command::Promote)?;
     if !dry_run {
         call.output.heedless();
     }
-    let exchanges = choices.exchanges();
-    let request = choices.request(stage.into_os_string(), dry_run);
+    let exchanges = asked.exchanges();
+    let request = asked.request(call, dry_run);
     answer(call, root, (&request, &exchanges), (wait, note.text.as_deref()))
 }
 
@@ -178,6 +289,10 @@ impl CommandReport for PromotionFaces {
             output.line(format!(
                 "  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"
             ))?;
+        }
+        let tells_hooks = end.is_plan() || output.is_verbose();
+        for hook in self.answer.hooks.iter().filter(|_| tells_hooks) {
+            output.line(format!("  hook: {}={}", hook.name, hook.path))?;
         }
         if output.is_verbose() {
             for kept in kept {

@@ -16,6 +16,8 @@ pub(super) const ROWS: &[Row] = &[
     ("Reason::Promotion", conflict_of_trees),
     ("Reason::Promotion", too_much_deleted),
     ("Reason::Promotion", patches_in_between),
+    ("Reason::Hook", hook_of_nobody),
+    ("Reason::Hook", hook_forbidden),
     ("Reason::InSet", own_run),
     ("Reason::InSet", withdrawn),
     ("Reason::InSet", required_nowhere),
@@ -96,6 +98,36 @@ fn patches_in_between() {
     live.run(&format!("patchadd -R {} {}", live.beside("web").display(), of_stage.display())).ok();
     live.patchadd("", &of_file("200-01", "bin/tool")).ok();
     until_accepted(&live, "promote web -R @ROOT@");
+}
+
+/// The same with a hook that nobody may execute yet.
+fn hooked() -> Scenario {
+    let stage = staged();
+    fs::write(stage.beside("web/usr/pkg/new"), "new\n").unwrap();
+    stage.file("/etc/hook", "#!/bin/sh\n");
+    stage.file("/etc/patchadm/policy", "promote_after=/etc/hook\n");
+    stage
+}
+
+fn hook_of_nobody() {
+    let stage = hooked();
+    let said = stage.run("promote web -R @ROOT@").fails(10);
+    let typed = last_line(&said).trim().replace("@ROOT@", stage.root().to_str().unwrap());
+    let words: Vec<&str> = typed.split(' ').collect();
+    assert!(std::process::Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{typed}");
+    stage.run("promote web -R @ROOT@").ok();
+}
+
+fn hook_forbidden() {
+    let stage = hooked();
+    stage.mode("/etc/hook", 0o755);
+    stage.file("/etc/patchadm/policy", "promote_after=/etc/hook\nscripts=known\n");
+    let said = stage.run("promote web -R @ROOT@").fails(10);
+    assert!(last_line(&said).contains("--no-hooks promotes without it"), "{said}");
+    stage.run("promote web -R @ROOT@ --no-hooks").ok();
+    let said = stage.run("remove -R @ROOT@ web-01").fails(10);
+    assert!(last_line(&said).contains("--no-scripts backs it out"), "{said}");
+    stage.run("remove -R @ROOT@ --no-scripts web-01").ok();
 }
 
 fn own_run() {

@@ -28,7 +28,7 @@ fn whatever_cannot_be_refreshed_is_one_clear_refusal() {
         ("web -R /no/such", 1, "/no/such"),
         ("-R @ROOT@", 1, "<STAGE>"),
         ("web web -R @ROOT@", 1, "unexpected argument 'web'"),
-        ("web --roots list", 1, "unexpected argument '--roots'"),
+        ("web --roots list", 1, "a stage is a copy of one"),
         ("web -R @ROOT@ --path usr/pkg", 1, "unexpected argument '--path'"),
         ("web -R @ROOT@ --edited perhaps", 1, "perhaps"),
         ("web -R @ROOT@ --two-way", 1, "unexpected argument '--two-way'"),

@@ -62,6 +62,10 @@ pub struct Policy {
     pub max_delete: DeleteLimit,
     /// What a promotion neither compares nor takes.
     pub promote_exclude: Vec<PathGlob>,
+    /// The program of the root that runs before a promotion or its backout.
+    pub promote_before: Option<ObjectPath>,
+    /// The program of the root that runs when a promotion or its backout is switched, before it is committed.
+    pub promote_after: Option<ObjectPath>,
     /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
     pub trusted_roots: RootPatterns,
     /// Roots that are changed as their owners; in the policy of the host only.
@@ -145,6 +149,8 @@ impl Default for Policy {
             first: vec!["SUNWswmt".to_owned()],
             max_delete: DeleteLimit::default(),
             promote_exclude: Vec::new(),
+            promote_before: None,
+            promote_after: None,
             signature: None,
             keys: places::keys(),
             trusted_roots: RootPatterns::default(),

@@ -31,6 +31,18 @@ impl Root {
     /// of the caller and the superuser; `None` if nobody else can exchange the object at `path`. Directories reached
     /// through symbolic links are checked too. Missing objects belong to nobody.
     pub fn strange_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
+        self.on_the_way(path, &[0, rustix::process::geteuid().as_raw()])
+    }
+
+    /// Returns the first object on the way to `path` that is not under the sole control of the superuser and the owner of the
+    /// root directory, as [`strange_on_the_way`](Self::strange_on_the_way) does for the caller.
+    pub fn others_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
+        let owner = self.dir(&ObjectPath::root())?.itself()?.uid;
+        self.on_the_way(path, &[0, owner])
+    }
+
+    /// Returns the first object on the way to `path` that others than these owners may change or exchange.
+    fn on_the_way(&self, path: &ObjectPath, owners: &[u32]) -> Result<Option<ForeignObject>> {
         let resolver = self.resolver();
         let mut places = BTreeSet::new();
         for at in std::iter::once(path.clone()).chain(path.ancestors()) {
@@ -47,7 +59,7 @@ impl Root {
                     None => None,
                 },
             };
-            let strange = seen.and_then(|seen| self.strange(&place, &seen));
+            let strange = seen.and_then(|seen| self.strange(&place, &seen, owners));
             if strange.is_some() {
                 return Ok(strange);
             }
@@ -55,8 +67,8 @@ impl Root {
         Ok(None)
     }
 
-    fn strange(&self, place: &ObjectPath, seen: &ObjectStatus) -> Option<ForeignObject> {
-        let is_owned = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
+    fn strange(&self, place: &ObjectPath, seen: &ObjectStatus, owners: &[u32]) -> Option<ForeignObject> {
+        let is_owned = owners.contains(&seen.uid);
         // The group bits are the mask of an access list, so they show one. A symbolic link has no mode of its own.
         let bits = if seen.gid == 0 { 0o002 } else { 0o022 };
         let is_writable = seen.file_type != FileType::Symlink && seen.mode.bits() & bits != 0;

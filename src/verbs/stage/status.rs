@@ -18,16 +18,17 @@ struct StatusArgs {
     #[command(flatten)]
     common: VerbOptions,
     /// The stage: its directory or its name
-    #[arg(value_name = "STAGE")]
-    stage: PathBuf,
+    #[arg(value_name = "STAGE", required_unless_present = "plan_file")]
+    stage: Option<PathBuf>,
 }
 
 /// Runs the action.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "stage status";
     let StatusArgs { choices, common, stage } = parse(call, USAGE)?;
+    let asked = choices.settle(stage, USAGE)?;
     let root = common.root.open(call)?;
-    let exchanges = choices.exchanges();
-    let request = choices.request(stage.into_os_string(), true);
+    let exchanges = asked.exchanges();
+    let request = asked.request(call, true);
     answer(call, root, (&request, &exchanges), (None, None))
 }

@@ -12,7 +12,7 @@ use patchadm_svr4::places;
 
 pub use identity::IdentityFault;
 pub use view::{
-    OpenRun, RecordReader, RecordView, ViewError, has_journal, identity_fault, marker, open_run,
+    OpenRun, RecordReader, RecordView, ViewError, has_journal, identity_fault, last_run, marker, open_run,
     read_consistently,
 };
 

@@ -179,6 +179,11 @@ pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
     Ok(RootId::of(root)?.marker().or(header))
 }
 
+/// Returns the number of the last run by the journal of a root, 0 if it has none.
+pub fn last_run(root: &Root) -> Result<u64, ViewError> {
+    Ok(head(root)?.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number))
+}
+
 /// Tells whether a root has a journal: a run was published in it.
 pub fn has_journal(root: &Root) -> Result<bool, ViewError> {
     Ok(head(root)?.is_some())

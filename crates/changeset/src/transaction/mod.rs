@@ -26,6 +26,7 @@ mod settings;
 mod stage;
 mod steps;
 mod switch;
+mod switched_run;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -45,5 +46,6 @@ pub use scripted::{ScriptedRun, SettledAttributes};
 pub use settings::{ProgressEvent, RunActivity, RunSettings, RunWatch};
 pub use stage::safety_copies::{ProtectedObject, ProtectedPaths};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged, carry_out};
+pub use switched_run::{ScriptRecorder, SwitchedRun};
 pub use tree::foresight::foresee_exchanges;
 pub use tree::request::{ExchangeReport, ExchangeRequest, ExchangeWay};

@@ -19,6 +19,7 @@ use super::error::{Cause, DuringPhase as _, Phase, RootCondition, TransactionErr
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::RunSettings;
 use super::steps::Receipt;
+use super::switched_run::ScriptRecorder;
 use crate::format::journal::{
     Journal, LONGEST_SCRIPT_NAME, Op, OpKind, RunOutcome, RunRecord, ScriptProcess, ScriptProgress,
 };
@@ -363,6 +364,16 @@ impl<'s> ScriptedRun<'s> {
     /// Restores everything as it was before the run.
     pub fn roll_back(self, phase: Phase, cause: Cause) -> TransactionError {
         undo_published(&self.root, &self.journal, phase, cause)
+    }
+}
+
+impl ScriptRecorder for ScriptedRun<'_> {
+    fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
+        self.log(text)
+    }
+
+    fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
+        self.script_begins(process)
     }
 }
 

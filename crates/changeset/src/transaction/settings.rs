@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::Cause;
+use super::switched_run::SwitchedRun;
 use crate::format::journal::RunRecord;
 use crate::ledgers::Ledgers;
 use crate::transaction::tree::request::ExchangeRequest;
@@ -82,6 +83,9 @@ pub struct RunSettings<'a> {
     /// Called with the name of the run when everything is staged, before the journal is published: makes durable what
     /// must be there once the run is, outside the root. A run that is tried again calls it again.
     pub before_publishing: &'a dyn Fn(&str) -> Result<(), Cause>,
+    /// Called when all names are switched, before anything is looked at once more and made durable; an error rolls back. A
+    /// run with batches does not call it.
+    pub when_switched: &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>,
 }
 
 impl fmt::Debug for RunSettings<'_> {

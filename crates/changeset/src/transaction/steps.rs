@@ -8,6 +8,7 @@ use super::content_source::ContentSource;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::{RunActivity, RunSettings};
+use super::switched_run::SwitchedRun;
 use crate::format::delivered::DeliveredObjects;
 use crate::format::journal::{Identity, Journal, JournalArchive, Op, OpKind, RunOutcome};
 use crate::format::manifest::encode;
@@ -303,7 +304,12 @@ impl Published<'_> {
         Ok(Receipt { run, bytes: self.bytes, undo: self.undo, exchanges, notes })
     }
 
-    /// Switches all names and makes that durable. Returns the objects that are in place.
+    fn switched_run(&self) -> Result<SwitchedRun<'_>, Cause> {
+        let Planned { root, opening, .. } = &self.on;
+        Ok(SwitchedRun::new(root, &opening.run, &opening.domains.get(0)?.dir))
+    }
+
+    /// Switches all names and makes that durable. Returns the objects that are in place and need not be read again.
     fn switch_names(&self, runner: &mut OpRunner<'_>) -> Result<DeliveredObjects, Cause> {
         // The journal has the records first, for its readers; the switch has them last.
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
@@ -314,6 +320,8 @@ impl Published<'_> {
             runner.run_op(op)?;
             watch.advances(1);
         }
+        let mut switched = self.switched_run()?;
+        (self.on.settings.when_switched)(&mut switched)?;
         let given = given_identities(&objects);
         for op in objects.iter().filter(|op| op.kind != OpKind::Add) {
             if !runner.is_still_as_saved(&with_given_time(op, &given))? {
@@ -323,7 +331,12 @@ impl Published<'_> {
         for tree in &self.on.staged {
             tree.must_be_as_known(&self.on.root)?;
         }
-        let delivered = delivered::look(runner, &objects, records.first().copied());
+        // A script that ran leaves no order of times to go by.
+        let delivered = if switched.had_scripts() {
+            DeliveredObjects::default()
+        } else {
+            delivered::look(runner, &objects, records.first().copied())
+        };
         runner.sync()?;
         let places = remote_places(self.on.plan, &self.on.opening.run);
         publish_remote(&self.on.root, &self.on.opening.run, &places)?;

@@ -19,7 +19,7 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// The names of all settings.
-const SETTINGS: [&str; 22] = [
+const SETTINGS: [&str; 24] = [
     "restricted",
     "separator",
     "undo_format",
@@ -39,6 +39,8 @@ const SETTINGS: [&str; 22] = [
     "first",
     "max_delete",
     "promote_exclude",
+    "promote_before",
+    "promote_after",
     "trusted_roots",
     "as_owner_roots",
     "untrusted_roots",
@@ -185,6 +187,8 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             let patterns = words(value).into_iter().map(|word| PathGlob::parse(&word));
             policy.promote_exclude = patterns.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
         }
+        "promote_before" => policy.promote_before = Some(program(value)?),
+        "promote_after" => policy.promote_after = Some(program(value)?),
         "depot" => policy.depot = Some(depot(value)?),
         "proxy" => policy.proxy = Some(value.to_owned()),
         "ca" => policy.ca = Some(absolute(value)?),
@@ -217,6 +221,14 @@ fn absolute(value: &str) -> Result<PathBuf, String> {
     } else {
         Err(format!("<{value}> is not an absolute path"))
     }
+}
+
+/// A program of the root.
+fn program(value: &str) -> Result<ObjectPath, String> {
+    let path = ObjectPath::new(value.as_bytes())
+        .ok()
+        .filter(|path| value.starts_with('/') && !path.name().is_empty());
+    path.ok_or_else(|| format!("<{value}> is not the absolute path of a file"))
 }
 
 /// A depot: an address, or an absolute path, which means the same wherever the command is typed.
@@ -372,7 +384,8 @@ mod tests {
                 "wait=1\nedit=stop\n",
                 "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, edited, wait, \
                  scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
-                 promote_exclude, trusted_roots, as_owner_roots, untrusted_roots",
+                 promote_exclude, promote_before, promote_after, trusted_roots, \
+                 as_owner_roots, untrusted_roots",
             ),
             (
                 "exclude=1-1 \\\nedited=2-1\nedited=no\n",

@@ -4,3 +4,4 @@ pub mod ledger;
 pub mod objects_file;
 pub mod plan_differences;
 pub mod plan_file;
+pub mod promotion_states;

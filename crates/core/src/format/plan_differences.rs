@@ -37,18 +37,34 @@ struct PlanDifference {
 impl PlanDifferences {
     /// Compares the plan of a file with the same plan made anew; `None` where they are the same.
     pub fn between(file: &PlanFile, now: &PlanFile) -> Option<Self> {
-        let (then, now) = (subjects(file), subjects(now));
-        let place: BTreeMap<&str, &Value> = now.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let (then, again) = (subjects(file), subjects(now));
+        let place: BTreeMap<&str, &Value> =
+            again.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let known: BTreeMap<&str, &Value> = then.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let mut differences = Self { first: Vec::new(), count: 0 };
         for (subject, value) in &then {
             let found = place.get(subject.as_str()).copied().unwrap_or(&Value::Null);
             differences.compare(subject, value, found);
         }
-        for (subject, value) in now.iter().filter(|(subject, _)| !known.contains_key(subject.as_str())) {
+        for (subject, value) in again.iter().filter(|(subject, _)| !known.contains_key(subject.as_str())) {
             differences.compare(subject, &Value::Null, value);
         }
+        differences.compare_states(file, now);
         (differences.count > 0).then_some(differences)
+    }
+
+    /// Compares what promotions were planned with. Where no path tells a difference, the fingerprint does.
+    fn compare_states(&mut self, file: &PlanFile, now: &PlanFile) {
+        let (Some(then), Some(now)) = (&file.promotion, &now.promotion) else { return };
+        self.compare("the stage", &value(&then.stage), &value(&now.stage));
+        self.compare("the base", &value(&then.base), &value(&now.base));
+        self.compare("the last run", &value(&then.run), &value(&now.run));
+        for (subject, then, now) in then.differences(now) {
+            self.compare(&subject, &value(&then), &value(&now));
+        }
+        if self.count == 0 {
+            self.compare("the fingerprint", &value(&then.fingerprint), &value(&now.fingerprint));
+        }
     }
 
     fn compare(&mut self, subject: &str, then: &Value, now: &Value) {

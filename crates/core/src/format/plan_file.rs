@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::promotion_states::PromotionStates;
 use patchadm_changeset::format::hexadecimal::is_hex;
 use patchadm_changeset::format::manifest::{RecordedState, RecordedType, decode};
 use patchadm_svr4::package::ObjectPath;
@@ -27,7 +28,7 @@ pub struct PlanFile {
     schema: String,
     /// The marker of the root; `None` for a root that was never changed.
     pub root: Option<String>,
-    /// The verb that carries it out: `add` or `update`.
+    /// The verb that carries it out: `add`, `update` or `promote`.
     pub command: String,
     /// What was asked for.
     pub options: PlanOptions,
@@ -43,6 +44,9 @@ pub struct PlanFile {
     pub records: Vec<PlannedRecord>,
     /// The scripts that run, in their order.
     pub scripts: Vec<PlannedScriptRun>,
+    /// What a promotion was planned with; `None` for the other verbs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<PromotionStates>,
 }
 
 /// What was asked for, in the words of the options.
@@ -85,6 +89,29 @@ pub struct PlanOptions {
     pub no_requires: bool,
     /// `--exclude`, each.
     pub exclude: Vec<String>,
+    /// What only a promotion is asked for; `None` where none of that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<PromotionWishes>,
+}
+
+/// The options that only `promote` has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionWishes {
+    /// `--path`, each.
+    pub paths: Vec<String>,
+    /// `--id`.
+    pub id: Option<String>,
+    /// `--two-way`.
+    pub two_way: bool,
+    /// `--delete`.
+    pub delete: bool,
+    /// `--max-delete`.
+    pub max_delete: Option<String>,
+    /// `--no-hooks`.
+    pub no_hooks: bool,
+    /// `--tree-only`.
+    pub tree_only: bool,
 }
 
 /// A patch of a plan.
@@ -223,6 +250,7 @@ impl PlanFile {
             changes: Vec::new(),
             records: Vec::new(),
             scripts: Vec::new(),
+            promotion: None,
         }
     }
 
@@ -249,7 +277,7 @@ impl PlanFile {
 
     /// Refuses names that are none.
     fn check(&self) -> Result<(), PlanFileError> {
-        must_be("command", &self.command, |word| matches!(word, "add" | "update"))?;
+        must_be("command", &self.command, |word| matches!(word, "add" | "update" | "promote"))?;
         if let Some(root) = &self.root {
             must_be("root", root, |text| is_hex(text, 16))?;
         }
@@ -263,6 +291,9 @@ impl PlanFile {
         }
         for id in &self.applied {
             must_be("id of an applied patch", id, is_id)?;
+        }
+        if let Some((field, value)) = self.promotion.as_ref().and_then(PromotionStates::fault) {
+            must_be(field, value, |_| false)?;
         }
         let records = self.records.iter();
         for sha256 in records.filter_map(|record| record.sha256.as_ref()) {

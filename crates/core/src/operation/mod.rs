@@ -28,6 +28,7 @@ pub mod packages;
 pub mod patches;
 pub mod path_check;
 pub mod plan_file;
+pub mod promotion_hooks;
 pub mod publish;
 pub mod queries;
 pub mod recover;

@@ -17,7 +17,7 @@ use crate::script::{ProcessIdentity, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
     Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
-    Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out,
+    Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError, carry_out,
     log_without_run, recover_with, settle_identity, unfinished_script,
 };
 use patchadm_rootfs::{Dir, Lock, LockError, LockHolder, Root, random};
@@ -86,6 +86,10 @@ impl Caller<'_> {
         Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
     }
 }
+
+/// What a run calls: when everything is staged, with the name of the run, and when all is switched.
+type RunCalls<'a> =
+    (&'a dyn Fn(&str) -> Result<(), Cause>, &'a dyn Fn(&mut SwitchedRun<'_>) -> Result<(), Cause>);
 
 /// A root that is locked, recovered, and about to be changed.
 pub struct Session<'a> {
@@ -237,13 +241,24 @@ impl<'a> Session<'a> {
         patch_records: Vec<PatchRecord>,
         before_publishing: &dyn Fn(&str) -> Result<(), Cause>,
     ) -> Result<Receipt, Failure> {
+        self.perform_watched(plan, content, patch_records, (before_publishing, &|_| Ok(())))
+    }
+
+    /// The same with something that is done when all is switched, before the commit.
+    pub(super) fn perform_watched(
+        &self,
+        plan: &Plan,
+        content: &mut dyn ContentSource,
+        patch_records: Vec<PatchRecord>,
+        calls: RunCalls<'_>,
+    ) -> Result<Receipt, Failure> {
         // A plan is large, and only one is marked in the life of a root.
         let mut plan = Cow::Borrowed(plan);
         if self.is_to_be_marked()? {
             self.mark_unprivileged(plan.to_mut())?;
         }
         let plan = plan.as_ref();
-        self.with_settings(plan, patch_records, before_publishing, |settings| {
+        self.with_settings(plan, patch_records, calls, |settings| {
             let receipt = carry_out(&self.ground.root, &self.lock, plan, settings, content)?;
             self.exchanged.add(&receipt.exchanges);
             Ok(receipt)
@@ -260,7 +275,8 @@ impl<'a> Session<'a> {
         text: String,
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
-        self.with_settings(plan, vec![patch_record(plan, log, text)], &|_| Ok(()), |settings| {
+        let calls: RunCalls<'_> = (&|_| Ok(()), &|_| Ok(()));
+        self.with_settings(plan, vec![patch_record(plan, log, text)], calls, |settings| {
             let receipt =
                 work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)?;
             self.exchanged.add(&receipt.exchanges);
@@ -286,7 +302,7 @@ impl<'a> Session<'a> {
         &self,
         plan: &Plan,
         patch_records: Vec<PatchRecord>,
-        before_publishing: &dyn Fn(&str) -> Result<(), Cause>,
+        (before_publishing, when_switched): RunCalls<'_>,
         work: impl FnOnce(RunSettings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut patch_records = patch_records.into_iter();
@@ -323,6 +339,7 @@ impl<'a> Session<'a> {
             elapsed: &self.caller.elapsed,
             ledgers: &RootLedgers,
             before_publishing,
+            when_switched,
         })
     }
 

@@ -150,6 +150,11 @@ fn each_piece<'o>(
 }
 
 impl Base {
+    /// Returns the digest of its objects, the one in its first line.
+    pub fn digest(&self) -> Digest {
+        objects_digest(self.objects.iter())
+    }
+
     /// Reads a base to its end.
     pub fn read(input: &mut impl BufRead) -> Result<Self, BaseError> {
         let mut line = Vec::new();

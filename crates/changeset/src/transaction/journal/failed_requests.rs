@@ -10,7 +10,7 @@ use patchadm_rootfs::{Dir, Root, WritableFile};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 /// The note file in the stage of the first domain.
-const NAME: &[u8] = b"failed";
+pub(crate) const NAME: &[u8] = b"failed";
 
 /// The fixed size of the note file, in bytes.
 const SIZE: usize = 4096;

@@ -87,6 +87,7 @@ fn begun<T>(
         elapsed: &|| 7,
         ledgers: &super::NoLedgers,
         before_publishing: &|_| Ok(()),
+        when_switched: &|_| Ok(()),
     };
     work(ScriptedRun::begin(&root, &lock, "patchadd", &held(edited), settings)?)
 }

@@ -200,6 +200,7 @@ impl World {
             elapsed: &|| 7,
             ledgers: &super::NoLedgers,
             before_publishing: &|_| Ok(()),
+            when_switched: &|_| Ok(()),
         };
         carry_out(&root, &lock, plan, settings, &mut Files)
     }

@@ -1,6 +1,7 @@
 //! A script that says no, in the words and codes of pkgadd(1M).
 
 use std::fmt;
+use std::path::Path;
 
 use crate::script::ScriptEnd;
 use crate::script::environment::ProcedureScript;
@@ -103,6 +104,18 @@ impl ScriptFailure {
                 ScriptOutcome { meaning: ExitMeaning::Fatal, reboot: RebootRequest::None },
             )
         }
+    }
+
+    /// Describes how a hook of the policy ended, which is named by its key there.
+    pub(crate) fn of_hook(key: &str, file: &Path, ended: ScriptEnd, is_before: bool) -> Self {
+        let part = if is_before { FailedStage::Before } else { FailedStage::After };
+        let what = format!("the hook {key} ({})", file.display());
+        Self { what, part, is_signalled: false, ..Self::of_patch(key, ended) }
+    }
+
+    /// How the script ended, or why it did not begin, where the meaning does not say it.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
     }
 
     /// A script of a patch itself that cannot be executed.

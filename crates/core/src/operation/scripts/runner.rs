@@ -16,7 +16,7 @@ use crate::script::{
     ScriptInput, ScriptListener,
 };
 use patchadm_changeset::format::journal::ScriptProcess;
-use patchadm_changeset::transaction::ScriptedRun;
+use patchadm_changeset::transaction::ScriptRecorder;
 
 /// The settings of scripts that only the command line knows.
 #[derive(Clone, Debug, Default)]
@@ -127,7 +127,7 @@ impl<'a> ScriptRunner<'a> {
     pub(crate) fn run(
         &mut self,
         mut call: ScriptCall,
-        run: Option<&mut ScriptedRun<'_>>,
+        run: Option<&mut dyn ScriptRecorder>,
         output: &mut dyn ScriptOutput,
     ) -> Result<ScriptEnd, ScriptError> {
         // somebody at a terminal may take their time
@@ -147,7 +147,7 @@ impl<'a> ScriptRunner<'a> {
 
 struct Listener<'l, 'r> {
     name: &'l str,
-    run: Option<&'l mut ScriptedRun<'r>>,
+    run: Option<&'l mut (dyn ScriptRecorder + 'r)>,
     said: &'l mut Vec<u8>,
     output: &'l mut dyn ScriptOutput,
     interrupt: &'l dyn Fn() -> Option<i32>,

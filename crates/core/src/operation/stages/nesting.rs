@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::error::StageError;
 use super::own_files::physical_path;
-use super::tree::{ObjectKey, key};
+use super::tree::{ObjectKey, TreeObject, key};
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::ObjectPath;
 
@@ -21,6 +21,22 @@ pub(super) fn must_be_apart(root: &Root, tree: &Root, paths: &[ObjectPath]) -> R
         let on_host = above_root.join(directory.path().relative())?;
         let is_in_path = way.contains(&key(&directory.itself()?));
         if is_in_path || way_to(&on_host)?.contains(&top) {
+            let stage = tree.prefix().display().to_string();
+            return Err(StageError::Nested { stage, path: path.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a tree that is one of the directories that were met in the root, or lies in one, by a bind mount: the names on the
+/// way to it do not tell that.
+pub(super) fn must_not_be_met(root: &Root, tree: &Root, met: &[TreeObject]) -> Result<(), StageError> {
+    let way = way_to(&physical_path(tree)?)?;
+    let numbers: HashSet<u64> = way.iter().map(|(_, number)| *number).collect();
+    let alike = met.iter().filter(|one| one.live.is_directory() && numbers.contains(&one.live.inode.number));
+    for TreeObject { path, .. } in alike {
+        let Some(directory) = root.dir_if_there(&root.resolver().locate_dir(path)?)? else { continue };
+        if way.contains(&key(&directory.itself()?)) {
             let stage = tree.prefix().display().to_string();
             return Err(StageError::Nested { stage, path: path.to_string() });
         }

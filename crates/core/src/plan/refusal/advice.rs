@@ -25,6 +25,7 @@ impl Refusal {
             },
             Reason::InSet(reason) => reason.hint().to_owned(),
             Reason::Promotion(reason) => reason.hint(wording),
+            Reason::Hook(reason) => reason.hint(),
             Reason::Restricted { restricted, .. } => first(restricted),
             Reason::Incompatible { applied, .. } => {
                 format!("if {applied} is not needed, {}", first(applied))

@@ -80,6 +80,7 @@ impl Reason {
             | Self::UsedLater { .. }
             | Self::SharedLater { .. } => 6,
             Self::BadId(_) => 8,
+            Self::Hook(_) => 10,
             Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
             Self::Needed { .. } => 15,
             Self::NoSpace { .. } => 20,

@@ -6,6 +6,7 @@
 mod advice;
 mod brought;
 mod codes;
+mod hook;
 mod problems;
 mod promotion;
 mod set;
@@ -17,6 +18,7 @@ mod words;
 use std::path::PathBuf;
 
 pub use brought::BroughtReason;
+pub use hook::HookReason;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, Requirement};
 pub use problems::{HandOnProblem, ObjectInUse, ObjectProblem};
@@ -166,6 +168,8 @@ pub enum Reason {
     NotUndone(UndoReason),
     /// The stage is not promoted or refreshed.
     Promotion(PromotionReason),
+    /// A hook of the policy is not run, and nothing is done without it.
+    Hook(HookReason),
     /// The directory for undo archives is not an absolute path.
     BackoutDirectory(PathBuf),
     /// It is applied to another package with undo data and would be applied to this one without, or the reverse.

@@ -144,6 +144,7 @@ impl Reason {
             Self::InSet(reason) => reason.to_string(),
             Self::NotUndone(reason) => reason.to_string(),
             Self::Promotion(reason) => reason.to_string(),
+            Self::Hook(reason) => reason.to_string(),
             _ => return None,
         })
     }

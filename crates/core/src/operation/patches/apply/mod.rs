@@ -12,6 +12,7 @@ mod gather;
 mod input;
 mod made_plan;
 mod operands;
+pub(in crate::operation) mod plan_parts;
 mod planning;
 mod rehearse;
 mod request;

@@ -15,6 +15,7 @@ mod later;
 mod order;
 mod planning;
 mod preview;
+mod promotion_hooks;
 mod request;
 mod rules;
 mod selection;
@@ -71,7 +72,7 @@ pub fn back_out_patches(
     let mut read = Some(read);
     if ids.len() > 1 {
         let input = BackOutInput::of(&session.ground, request, &caller.now)?;
-        let together = back_out_together(&session, &input, &ids);
+        let together = back_out_together(&session, (&input, &request.scripts.settings), &ids);
         if let Ok(Some(patches)) = together {
             return Ok(session_report(session, patches));
         }

@@ -9,6 +9,7 @@ use super::hooks::{hook_directory, kept_hooks};
 use super::input::{BackOutInput, KnownArchives};
 use super::known::known_files;
 use super::later::later_patches;
+use super::promotion_hooks::BackoutHooks;
 use super::request::{BackOutOutcome, BackOutRequest};
 use super::rules::rules;
 use super::undo::{UndoReading, VerifiedUndo};
@@ -37,6 +38,8 @@ pub(super) struct PlannedBackout {
     /// The undo data of patches that stay, which is written anew.
     pub(super) later: Vec<HeirUndo>,
     pub(super) inventory: Inventory,
+    /// The hooks that run with it.
+    pub(super) promotion_hooks: BackoutHooks,
     /// Whether patches that go have a path in different packages.
     is_shared: bool,
 }
@@ -79,12 +82,14 @@ pub(super) fn rehearse_all(
     let mut input = BackOutInput::of(ground, request, now)?;
     let (mut all, mut in_the_way) = (Vec::new(), None);
     for id in ids {
-        let planned = plan(&input, id).and_then(|PlannedBackout { scripted, .. }| {
-            must_be_safe(ground, Command::Patchrm, id.as_str(), &scripted)?;
-            let hooks = scripted.hooks.iter().map(|hook| hook.name.as_str());
-            hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)?;
-            Ok(scripted)
-        });
+        let planned =
+            plan(&input, id).and_then(|PlannedBackout { mut scripted, promotion_hooks, .. }| {
+                scripted.plan.notes.extend(promotion_hooks.notes());
+                must_be_safe(ground, Command::Patchrm, id.as_str(), &scripted)?;
+                let hooks = scripted.hooks.iter().map(|hook| hook.name.as_str());
+                hook_directory(ground, id).must_be_executable(hooks).map_err(Failure::Script)?;
+                Ok(scripted)
+            });
         match planned {
             Ok(scripted) => {
                 if ids.len() > 1 {
@@ -139,10 +144,12 @@ fn plan_meanwhile(
     let applied = applied.as_ref().map_err(Clone::clone);
     let packages = may_back_out(id, &rules, applied, &input.ground.policy, input.force)
         .map_err(|refusal| lost(input, id, refusal))?;
+    let promotion_hooks = BackoutHooks::of(input, std::slice::from_ref(id))?;
     let marker = std::mem::take(&mut rules.marker);
     let going = vec![GoingPatch { id: id.clone(), packages }];
     let opened = OpenedUndo::of(input, &going, &mut rules, (&marker, &mut *digesting))?;
-    opened.plan(input, rules, options, (&marker, digesting))
+    let planned = opened.plan(input, rules, options, (&marker, digesting))?;
+    Ok(PlannedBackout { promotion_hooks, ..planned })
 }
 
 /// Plans the backout of several patches, the last applied first, as one run. None where that cannot be: scripts take part,
@@ -180,6 +187,7 @@ fn plan_together_meanwhile(
         going.push(GoingPatch { id: id.clone(), packages });
         applied.record_backed_out(id);
     }
+    let promotion_hooks = BackoutHooks::of(input, ids)?;
     let marker = std::mem::take(&mut rules.marker);
     let opened = OpenedUndo::of(input, &going, &mut rules, (&marker, &mut *digesting))?;
     let manifests: Vec<&Manifest> = opened.undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
@@ -190,7 +198,8 @@ fn plan_together_meanwhile(
     let options = BackOutOptions { scripts: input.choice.clone(), ..Default::default() };
     let planned = opened.plan(input, rules, options, (&marker, digesting))?;
     let is_shared = planned.is_shared;
-    Ok(Some(planned).filter(|planned| !is_shared && !planned.scripted.has_scripts()))
+    Ok(Some(PlannedBackout { promotion_hooks, ..planned })
+        .filter(|planned| !is_shared && !planned.scripted.has_scripts()))
 }
 
 /// The undo data of patches that go, open.
@@ -261,6 +270,7 @@ impl OpenedUndo {
         let written_anew = as_later(&later, undo.len());
         let sources = UndoSources { archives: &archives, later: &written_anew };
         let scripted = back_out(&going, sources, &inventory, policy, &options, input.now)?;
-        Ok(PlannedBackout { scripted, undo, later, inventory, is_shared })
+        let promotion_hooks = BackoutHooks::default();
+        Ok(PlannedBackout { scripted, undo, later, inventory, promotion_hooks, is_shared })
     }
 }

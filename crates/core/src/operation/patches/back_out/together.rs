@@ -9,6 +9,8 @@ use super::request::BackOutOutcome;
 use crate::operation::failure::Failure;
 use crate::operation::log;
 use crate::operation::patches::new_bytes::new_bytes;
+use crate::operation::promotion_hooks::perform_with_hooks;
+use crate::operation::scripts::ScriptSettings;
 use crate::operation::session::{Session, patch_record};
 use crate::plan::patch::patch_plan::PatchPlan;
 use crate::plan::{Change, Plan};
@@ -22,7 +24,8 @@ pub(super) fn rehearse_together(
     input: &BackOutInput<'_>,
     ids: &[PatchId],
 ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
-    let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
+    let Some(mut planned) = plan_together(input, ids)? else { return Ok(None) };
+    planned.scripted.plan.notes.extend(planned.promotion_hooks.notes());
     let outcome = |(id, plan)| BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None));
     Ok(Some(portions(&planned, ids).into_iter().map(outcome).collect()))
 }
@@ -30,14 +33,20 @@ pub(super) fn rehearse_together(
 /// Backs patches out as one run. None where they cannot go as one; an error where one of them may not go.
 pub(super) fn back_out_together(
     session: &Session<'_>,
-    input: &BackOutInput<'_>,
+    (input, settings): (&BackOutInput<'_>, &ScriptSettings),
     ids: &[PatchId],
 ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
-    let Some(planned) = plan_together(input, ids)? else { return Ok(None) };
+    let Some(mut planned) = plan_together(input, ids)? else { return Ok(None) };
+    let hooks = planned.promotion_hooks.open(session, settings)?;
+    if hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before())? {
+        let Some(again) = plan_together(input, ids)? else { return Ok(None) };
+        planned = again;
+    }
     let portions = portions(&planned, ids);
     let told = portions.iter().map(|(_, plan)| patch_record(plan, None, log::of_backout(plan)));
     let plan = &planned.scripted.plan;
-    let done = session.perform_together(plan, &mut planned.content(), told.collect());
+    let content = &mut planned.content();
+    let done = perform_with_hooks(session, hooks.as_ref(), (plan, content), told.collect(), &|_| Ok(()));
     let mut results = of_each(done, &portions).into_iter();
     let outcome = |(id, plan)| {
         let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));

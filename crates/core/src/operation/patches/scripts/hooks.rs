@@ -46,7 +46,7 @@ impl HookDirectory {
     }
 
     /// Refuses those of these scripts that could not be run.
-    pub(in crate::operation::patches) fn must_be_executable<'n>(
+    pub(in crate::operation) fn must_be_executable<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,
     ) -> Result<(), ScriptFailure> {
@@ -69,7 +69,7 @@ impl HookDirectory {
     }
 
     /// The file that sh(1) is to run for a script: the script, or one that starts its interpreter, made in `private`.
-    pub(super) fn file(&self, name: &str, private: &Path) -> Result<PathBuf, ScriptFailure> {
+    pub(in crate::operation) fn file(&self, name: &str, private: &Path) -> Result<PathBuf, ScriptFailure> {
         let file = self.directory.join(name);
         let refuse = |reason: String| ScriptFailure::not_executable(name, reason);
         let text = self.executable(name)?;

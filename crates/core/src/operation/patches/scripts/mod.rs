@@ -8,7 +8,7 @@
 //! to any of the packages is as before. What a prepatch did to something else stays: it ran before the run.
 
 mod after;
-pub(super) mod hooks;
+pub(in crate::operation) mod hooks;
 pub(super) mod install;
 pub(super) mod kept;
 mod output;

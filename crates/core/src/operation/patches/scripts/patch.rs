@@ -23,7 +23,7 @@ use crate::plan::patch::patch_plan::{PackagePlan, PatchPlan};
 use crate::plan::refusal::{Command, Reason};
 use crate::script::environment::of_patch;
 use crate::script::{RunAs, ScriptCall, ScriptEnd, search_path};
-use patchadm_changeset::transaction::{Cause, ScriptedRun};
+use patchadm_changeset::transaction::{Cause, ScriptRecorder, ScriptedRun};
 use patchadm_rootfs::Dir;
 use patchadm_svr4::format::response::UnwritableValue;
 use patchadm_svr4::package::{Mode, Params};
@@ -162,7 +162,11 @@ impl<'a> PatchScripts<'a> {
             directory: self.hooks.directory.clone(),
             ..self.runner.call(name.to_owned(), file)
         };
-        let ended = self.runner.run(call, run.as_deref_mut(), &mut self.output)?;
+        let ended = self.runner.run(
+            call,
+            run.as_deref_mut().map(|run| run as &mut dyn ScriptRecorder),
+            &mut self.output,
+        )?;
         let mut failed = Vec::new();
         if let Some(run) = run {
             run.script_ended()?;

@@ -15,9 +15,10 @@ use crate::database::contents::lines_of_paths;
 use crate::database::{DatabaseError, RecordView};
 use crate::inventory::{Inventory, Touched, has_names};
 use crate::operation::failure::Failure;
+use crate::operation::promotion_hooks::{HookDirection, HookEnd, HookFiles};
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::stages::error::StageError;
-use crate::operation::stages::nesting::must_be_apart;
+use crate::operation::stages::nesting::{must_be_apart, must_not_be_met};
 use crate::operation::stages::own_files::{Stage, put_cache};
 use crate::operation::stages::tree::{Tree, TreeObject, read_tree};
 use crate::operation::stages::walk::TreeRequest;
@@ -28,6 +29,7 @@ use crate::plan::promotion::{
     promote_bringing,
 };
 use crate::plan::refusal::{Command, Reason};
+use crate::policy::ScriptPolicy;
 use crate::stage::{Base, BaseObject, ComparedAttributes, LeftOut, PromotionRecord, Scope, StageCache};
 use crate::three_way::{Outcome, Outcomes, TwoWay};
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
@@ -42,7 +44,13 @@ pub(super) struct MadePlan {
     pub(super) base: Option<BaseInForce>,
     /// What it comes to: `None` where there is nothing to do.
     pub(super) plan: Result<Option<Plan>, Failure>,
-    stage_id: Option<String>,
+    /// The hooks that run with it.
+    pub(super) hooks: HookFiles,
+    /// The fingerprint of what it was planned with, where a plan file is made or compared.
+    pub(super) fingerprint: Option<String>,
+    /// How they ended.
+    pub(super) hook_ends: Vec<HookEnd>,
+    pub(super) stage_id: Option<String>,
     two_way: bool,
     scope: Scope,
     passed: PassedOver,
@@ -50,8 +58,8 @@ pub(super) struct MadePlan {
     brought: BroughtRecords,
     /// What each patch of the run does, where patches of the stage come.
     pub(super) portions: Vec<Plan>,
-    stage: Tree,
-    live: Tree,
+    pub(super) stage: Tree,
+    pub(super) live: Tree,
     outcomes: Outcomes,
     /// The packages of the plan, and whether it makes them.
     packages: Vec<(PkgInst, bool)>,
@@ -82,12 +90,18 @@ pub(super) fn make_plan(
     let excluded = request.exclude.iter().chain(&ground.policy.promote_exclude);
     let left = LeftOut::by(excluded.cloned().collect());
     let (stage, live) = reader.trees(&scope, &left)?;
+    if !scope.is_all() {
+        must_not_be_met(&ground.root, &tree.root, &live.objects)?;
+    }
     let passed = PassedOver::of(&stage, &live, base.as_ref());
     let id = next_id(request.id.as_deref(), &tree.name, &view, applied);
     let mut made = MadePlan {
         id: id.clone().or_else(|_| first_id(tree))?,
         base,
         plan: Ok(None),
+        hooks: HookFiles::default(),
+        fingerprint: None,
+        hook_ends: Vec::new(),
         stage_id: tree.stage.as_ref().map(|stage| stage.identity.id.to_string()),
         two_way: request.two_way,
         scope,
@@ -101,7 +115,12 @@ pub(super) fn make_plan(
         since: caller.now.timestamp(),
     };
     let planned = match id {
-        Ok(_) => reader.plan(&mut made, &database),
+        Ok(_) => reader.plan(&mut made, &database).and_then(|plan| {
+            if plan.is_some() {
+                (made.hooks, made.hook_ends) = reader.hooks(&made.id)?;
+            }
+            Ok(plan)
+        }),
         Err(reason) => Err(Failure::from(reason.of(Command::Promote, &tree.name))),
     };
     made.plan = planned;
@@ -192,6 +211,16 @@ impl PromotionReader<'_> {
             .map(|package| (package.clone(), !inventory.packages.contains_key(package)))
             .collect();
         Ok(Some(plan))
+    }
+
+    /// The hooks of the policy, unless none is wanted.
+    fn hooks(&self, id: &PatchId) -> Result<(HookFiles, Vec<HookEnd>), Failure> {
+        let policy = self.ground.policy.scripts;
+        let scripts = if self.request.no_hooks { ScriptPolicy::Unwanted } else { policy };
+        let files = HookFiles::of(self.ground, scripts, HookDirection::Promote);
+        let files = files.map_err(|reason| reason.refuse(HookDirection::Promote, id))?;
+        let ends = files.ends();
+        Ok((files, ends))
     }
 
     /// Whether owners and all attributes come from the tree.
@@ -377,6 +406,8 @@ impl MadePlan {
             plan: self.plan.ok().flatten(),
             portions: self.portions,
             in_use: Vec::new(),
+            hooks: self.hook_ends,
+            fingerprint: self.fingerprint,
             result,
             refused: None,
         }

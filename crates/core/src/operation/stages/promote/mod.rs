@@ -14,12 +14,16 @@ mod content;
 pub(super) mod decided;
 mod facts;
 mod guards;
+mod hooks;
 mod made_plan;
 mod next_id;
 mod path_reports;
+mod plan_file;
 mod report;
 mod request;
 mod sides;
+
+use std::cell::RefCell;
 
 use super::error::StageError;
 use crate::database::RecordView;
@@ -29,6 +33,7 @@ use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::in_use::in_use;
 use crate::operation::patches::undo_directory;
+use crate::operation::promotion_hooks::{HookRun, perform_with_hooks};
 use crate::operation::session::{
     Caller, RootAndPolicy, Session, may_change, must_agree, patch_record, shown_to_anybody, without_lock,
 };
@@ -37,9 +42,11 @@ use base_after::BaseAfter;
 use bases::remove_old_bases;
 use brought::{lock_records, must_be_finished};
 use content::StageContent;
-use made_plan::make_plan;
+use hooks::run_before;
+use made_plan::{MadePlan, make_plan};
 use patchadm_changeset::transaction::Cause;
 use patchadm_rootfs::{Lock, Root};
+use plan_file::settle_plan_file;
 use sides::PromotedTree;
 
 pub use report::{KeptPath, PackageReport, PathReport, PromoteReport, SwitchWay};
@@ -89,11 +96,23 @@ fn rehearse(root: &Root, request: &PromoteRequest, caller: &Caller<'_>) -> Resul
     }
     let ground = ground(root, request)?.for_who_may()?;
     must_be_directories(root, &caller.exchanges)?;
-    let mut made = without_lock(root, || Ok(make_plan(&ground, &tree, request, caller)))??;
+    let mut made = without_lock(root, || Ok(planned(&ground, &tree, request, caller)))??;
     let plan = made.plan.as_ref().ok().and_then(Option::as_ref);
     let exchanges = foreseen(root, &caller.exchanges, plan.into_iter().map(|plan| (plan, false)))?;
     let outcome = made.refused_or_planned();
     Ok(made.report(outcome, exchanges))
+}
+
+/// Makes the plan, and holds it to a plan file.
+fn planned(
+    ground: &RootAndPolicy,
+    tree: &PromotedTree,
+    request: &PromoteRequest,
+    caller: &Caller<'_>,
+) -> Result<MadePlan, StageError> {
+    let mut made = make_plan(ground, tree, request, caller)?;
+    settle_plan_file(ground, tree, request, &mut made);
+    Ok(made)
 }
 
 fn carry_out(
@@ -105,21 +124,41 @@ fn carry_out(
     if let Some(directory) = request.undo_dir.as_deref() {
         undo_directory::must_be_usable(&session.ground.host, directory)?;
     }
-    let mut made = make_plan(&session.ground, tree, request, session.caller)?;
-    let Ok(Some(plan)) = &made.plan else {
-        let outcome = made.refused_or_planned();
-        if outcome.is_ok() {
-            made.keep_cache(tree);
-        }
-        return Ok(made.report(outcome, Vec::new()));
-    };
+    let mut made = planned(&session.ground, tree, request, session.caller)?;
+    if !matches!(made.plan, Ok(Some(_))) {
+        return Ok(without_run(made, tree));
+    }
+    match run_before(session, tree, request, &mut made)? {
+        Ok(hooks) => promoted(session, tree, made, hooks.as_ref()),
+        Err(failure) => Ok(made.report(Err(failure), Vec::new())),
+    }
+}
+
+/// The report where there is nothing to do, or where it was refused.
+fn without_run(mut made: MadePlan, tree: &PromotedTree) -> PromoteReport {
+    let outcome = made.refused_or_planned();
+    if outcome.is_ok() {
+        made.keep_cache(tree);
+    }
+    made.report(outcome, Vec::new())
+}
+
+/// Carries out what was planned.
+fn promoted(
+    session: &Session<'_>,
+    tree: &PromotedTree,
+    mut made: MadePlan,
+    hooks: Option<&RefCell<HookRun<'_>>>,
+) -> Result<PromoteReport, StageError> {
+    let Ok(Some(plan)) = &made.plan else { return Ok(without_run(made, tree)) };
     let in_use = in_use(&session.ground.root, plan);
     let after = BaseAfter::of(tree, &made);
     let announce = |run: &str| after.put(run).map_err(|error| Cause::Source(Box::new(error)));
     let mut content = StageContent::of(&tree.root, plan);
     let portions = if made.portions.is_empty() { std::slice::from_ref(plan) } else { &made.portions[..] };
     let told = portions.iter().map(|one| patch_record(one, log::of_patch(one), log::of_installation(one)));
-    let done = session.perform_announced(plan, &mut content, told.collect(), &announce);
+    let done = perform_with_hooks(session, hooks, (plan, &mut content), told.collect(), &announce);
+    made.hook_ends = hooks.map(|hooks| hooks.borrow().ends()).unwrap_or_default();
     if let (Ok(_), Some(stage)) = (&done, &tree.stage) {
         remove_old_bases(stage, &RecordView::live(&session.ground.root));
         made.keep_cache(tree);

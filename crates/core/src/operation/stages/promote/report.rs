@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::operation::failure::Failure;
 use crate::operation::patches::in_use::UsingProcess;
 use crate::operation::patches::new_bytes::new_bytes;
+use crate::operation::promotion_hooks::HookEnd;
 use crate::plan::Plan;
 use crate::three_way::Conflict;
 use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
@@ -39,6 +40,10 @@ pub struct PromoteReport {
     pub portions: Vec<Plan>,
     /// Programs that run from, or have mapped, what is replaced.
     pub in_use: Vec<UsingProcess>,
+    /// The hooks that run before and after it, and how they ended.
+    pub hooks: Vec<HookEnd>,
+    /// The fingerprint of what it was planned with, where a plan file is made or compared.
+    pub fingerprint: Option<String>,
     /// The receipt of the run, or the reason why there was none. A dry run, and one with nothing to do, has no receipt.
     pub result: Result<Option<Receipt>, Failure>,
     /// Why the caller could not do what was only planned.

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::operation::plan_file::PlanFileRequest;
+use crate::operation::scripts::ScriptSettings;
 use crate::path_glob::PathGlob;
 use crate::policy::{DeleteLimit, Edited};
 use patchadm_changeset::plan::UndoFormat;
@@ -41,4 +43,10 @@ pub struct PromoteRequest {
     pub no_undo: bool,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
+    /// The hooks of the policy do not run.
+    pub no_hooks: bool,
+    /// How hooks are run.
+    pub scripts: ScriptSettings,
+    /// What is done with a plan file.
+    pub plan_file: PlanFileRequest,
 }

@@ -1,0 +1,70 @@
+//! What a plan file keeps of both trees of a promotion, so that a change of either is seen, and where.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use patchadm_changeset::format::hexadecimal::is_hex;
+use patchadm_changeset::format::manifest::decode;
+use patchadm_svr4::package::ObjectPath;
+
+/// The states of all objects up to this number are kept; of larger trees only the fingerprint tells.
+pub const MOST_STATES: usize = 200_000;
+
+/// The hexadecimal digits that are kept of the digest of a state.
+pub const STATE_DIGITS: usize = 16;
+
+/// What a promotion was planned with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionStates {
+    /// The digest of base, both trees and the number of the last run: `b3:` and 64 hexadecimal digits.
+    pub fingerprint: String,
+    /// The stage; `None` for a tree without identity.
+    pub stage: Option<String>,
+    /// The base that was compared with: `0`, or the id of a promotion; `None` without one.
+    pub base: Option<String>,
+    /// The number of the last run of the root; 0 for none.
+    pub run: u64,
+    /// The objects of the stage, with digests of their states.
+    pub staged: BTreeMap<String, String>,
+    /// The same of the live tree.
+    pub live: BTreeMap<String, String>,
+}
+
+impl PromotionStates {
+    /// Returns what cannot be as it is: the name of a field, and its value.
+    pub(super) fn fault(&self) -> Option<(&'static str, &str)> {
+        let digits = self.fingerprint.strip_prefix("b3:");
+        if !digits.is_some_and(|digits| is_hex(digits, 64)) {
+            return Some(("fingerprint", &self.fingerprint));
+        }
+        for (path, digest) in self.staged.iter().chain(&self.live) {
+            if !path.starts_with('/') || ObjectPath::new(&decode(path)).is_err() {
+                return Some(("path", path));
+            }
+            if !is_hex(digest, STATE_DIGITS) {
+                return Some(("digest of a state", digest));
+            }
+        }
+        None
+    }
+
+    /// The objects of which the states differ, each with the words for then and now.
+    pub(super) fn differences<'a>(&'a self, now: &'a Self) -> Vec<(String, &'static str, &'static str)> {
+        let sides =
+            [(&self.staged, &now.staged, "in the stage"), (&self.live, &now.live, "on the live tree")];
+        let mut found = Vec::new();
+        for (then, now, side) in sides {
+            let paths: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+            for path in paths {
+                let (then, now) = (then.get(path), now.get(path));
+                if then != now {
+                    let words = |one: Option<&String>, word| if one.is_some() { word } else { "nothing" };
+                    found.push((format!("{path} {side}"), words(then, "an object"), words(now, "another")));
+                }
+            }
+        }
+        found
+    }
+}
