@@ -383,3 +383,38 @@ fn what_a_patch_of_the_root_changed_and_the_stage_kept_leaves_its_records_as_the
     let list = |package: &str| patched.live.run(&format!("pkgparam -R {stage} {package} PATCHLIST")).stdout;
     assert_eq!((list("ACMEweb").as_str(), list("ACMEmail").as_str()), ("", "100-01\n"));
 }
+
+#[test]
+fn a_patch_without_undo_data_keeps_the_promotion_that_brought_it() {
+    let patched = Patched::new();
+    patched.patchadd("-d", &first());
+    patched.promote("").ok();
+    let applied = Before::of(&patched.live);
+    let said = patched.live.run("patchrm -R @ROOT@ web-01").fails(4);
+    assert!(said.contains("100-01"), "{said}");
+    applied.assert_again(&patched.live, "nothing comes off");
+}
+
+#[test]
+fn a_stage_with_an_identity_of_its_own_brings_no_patches() {
+    let patched = Patched::with(&[first()]);
+    let stage = patched.stage.display();
+    assert_eq!(patched.live.run(&format!("recover -R {stage} --new-identity")).code, 0);
+    let said = patched.refused("", 10, "has another identity than that of the root");
+    assert!(said.contains("--tree-only takes the objects and leaves the patches"), "{said}");
+    patched.promote("--tree-only").ok();
+}
+
+#[test]
+fn a_patch_with_scripts_comes_with_them_and_they_run_when_it_goes() {
+    let patched = Patched::new();
+    let hook = "#!/bin/sh\necho gone > \"$ROOTDIR/opt/said\"\n";
+    patched.patchadd("", &first().beside("postbackout", hook));
+    patched.promote("").ok();
+    assert!(patched.live.at("/var/sadm/patch/100-01/postbackout").exists());
+    assert_eq!(patched.live.run("verify -R @ROOT@").code, 0);
+    let run = patched.live.run("patchrm -R @ROOT@ 100-01");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(patched.live.text("/opt/said"), "gone\n");
+    assert_eq!(patched.live.text("/opt/ACMEweb/bin/httpd"), "httpd 1\n");
+}

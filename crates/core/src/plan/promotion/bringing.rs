@@ -7,11 +7,11 @@ use super::brought::BroughtPatches;
 use super::input::PromotionInput;
 use super::planner::promote;
 use crate::inventory::Inventory;
+use crate::plan::Plan;
 use crate::plan::clock::Now;
 use crate::plan::patch::combine::{Single, combine_plans};
 use crate::plan::patch::validate::applied_to;
 use crate::plan::refusal::{Command, Refusal};
-use crate::plan::{Change, Plan};
 use patchadm_changeset::RecordFile;
 use patchadm_rootfs::{Inode, Live};
 use patchadm_svr4::format::params;
@@ -124,12 +124,11 @@ fn projected(
 
 /// What a brought patch does: the objects that it changed last.
 fn portion(plan: &Plan, brought: &BroughtPatches, id: &PatchId) -> Plan {
-    let is_its =
-        |change: &&Box<Change>| brought.objects.get(&change.path).is_some_and(|object| object.patch == *id);
+    let is_its = |path: &ObjectPath| brought.objects.get(path).is_some_and(|object| object.patch == *id);
     let packages = brought.packages.iter().filter(|(_, package)| package.patches.contains(id));
     Plan {
         patches: vec![id.to_string()],
-        changes: plan.changes.iter().filter(is_its).cloned().collect(),
+        changes: plan.changes.iter().filter(|change| is_its(&change.path)).cloned().collect(),
         packages: packages.map(|(name, _)| name.clone()).collect(),
         records: Vec::new(),
         contents: BTreeMap::new(),

@@ -63,7 +63,9 @@ impl World {
                         assert!(plan.undo.len() > *place);
                         save.has_manifest = true;
                     }
-                    TreeContent::Directory | TreeContent::AroundRun(..) => unreachable!(),
+                    TreeContent::Directory | TreeContent::AroundRun(..) | TreeContent::Copied(_) => {
+                        unreachable!()
+                    }
                 }
             }
             let saves = &mut self.inventory.packages.get_mut(&name).unwrap().saves;

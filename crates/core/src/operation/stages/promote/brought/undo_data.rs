@@ -43,7 +43,7 @@ impl<'a> StagedUndo<'a> {
             return Err(BroughtReason::NotKnown { package, patch }.into());
         };
         let manifest = match self.manifest(saved_as).map_err(unusable)? {
-            Told::By(manifest) => manifest,
+            Told::By(manifest) => *manifest,
             Told::Outside => return Err(BroughtReason::UndoOutside { package, patch }.into()),
             Told::Nothing => return Err(BroughtReason::NotKnown { package, patch }.into()),
         };
@@ -58,7 +58,7 @@ impl<'a> StagedUndo<'a> {
         let view = RecordView::live(&self.ground.root);
         let (host, outside) = (&self.ground.host, self.ground.outside.with(None));
         if let Some(kept) = archive::kept_manifest(&view, self.package, saved_as, &self.ledger)? {
-            return Ok(Told::By(kept));
+            return Ok(Told::By(Box::new(kept)));
         }
         let found = archive::find_with(&view, host, self.package, saved_as, &self.ledger, &outside);
         let found = match found {
@@ -72,7 +72,7 @@ impl<'a> StagedUndo<'a> {
             Some(snapshot) => snapshot.verify(None)?.manifest,
             None => own.manifest,
         };
-        Ok(told.map_or(Told::Nothing, Told::By))
+        Ok(told.map_or(Told::Nothing, |manifest| Told::By(Box::new(manifest))))
     }
 }
 
@@ -86,7 +86,7 @@ fn unusable(error: ArchiveError) -> BroughtFailure {
 
 /// What undo data says.
 enum Told {
-    By(Manifest),
+    By(Box<Manifest>),
     Nothing,
     Outside,
 }
