@@ -16,6 +16,7 @@ mod sequences;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use changing::{change, draw_name, first_tree};
@@ -47,6 +48,14 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
         let (name, twin) = (draw_name(&mut random), random.0);
         change(&stage, &name, &mut Random(twin));
         change(&live.at("/usr/pkg"), &name, &mut Random(twin));
+    }
+    if random.once_in(3) {
+        // By chance this would be seldom.
+        for side in [stage.clone(), live.at("/usr/pkg")] {
+            fs::create_dir(side.join("new")).unwrap();
+            let mode = *random.one(&[0o750, 0o755]);
+            fs::set_permissions(side.join("new"), fs::Permissions::from_mode(mode)).unwrap();
+        }
     }
     let own = live.at("/usr/pkg/made-live");
     fs::write(&own, "live\n").unwrap();
@@ -83,7 +92,7 @@ fn every_path_becomes_what_the_table_says() {
     let Some(file) = shared("the table of the three-way rule", "cases/promote/threeway.tsv") else { return };
     let table = table(&fs::read_to_string(file).unwrap());
     let mut used = Used::default();
-    for seed in 0..sample_or_whole(12, 1200) {
+    for seed in 0..sample_or_whole(12, 1300) {
         round(seed * 7919 + 1, &table, &mut used);
     }
     if is_whole() {
