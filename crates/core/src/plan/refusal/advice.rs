@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Command, Reason, Refusal, WayOut};
+use super::{Command, ObjectProblem, Reason, Refusal, WayOut};
 
 /// How advice is written: in the options of the verbs or in those of the classic commands, for the root that was named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +96,11 @@ impl Refusal {
             Reason::InSet(reason) => reason.hint().to_owned(),
             Reason::Promotion(reason) => reason.hint(),
             Reason::Hook(reason) => reason.hint(),
+            Reason::Object { problem: ObjectProblem::NotPermitted(_), .. }
+                if self.command == Command::Promote =>
+            {
+                "leave it out with --exclude, or do this as root".to_owned()
+            }
             Reason::Restricted { restricted, .. } => first(restricted),
             Reason::Incompatible { applied, .. } => {
                 format!("if {applied} is not needed, {}", first(applied))
