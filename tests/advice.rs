@@ -47,6 +47,7 @@ const ELSEWHERE: [(&str, &str); 18] = [
         "Reason::ReadOnly",
         "closed_roots names it for every command; all other suites have roots mounted for writing",
     ),
+    ("Reason::Object", "promote_refused: --exclude is typed"),
     (
         "Reason::SharedLater",
         "removable, show: list and show alone say it, and name the patch that remove names",

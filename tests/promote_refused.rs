@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::mounts::Mounted;
 use crate::promote::Staged;
-use crate::scenario::{Run, Scenario};
+use crate::scenario::{Run, Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
 /// The stage with its own files, but for the lock and the cache.
@@ -360,4 +360,35 @@ fn a_file_that_changes_while_it_is_read_is_named() {
     for run in runs {
         assert_clear(run, "web/usr/pkg/large");
     }
+}
+
+#[test]
+fn a_device_that_an_ordinary_user_cannot_make_is_named() {
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    if !is_root() {
+        crate::skipped("promote_refused: only root makes a device to begin with");
+        return;
+    }
+    let staged = Staged::new();
+    staged.write("bin/new", "new\n");
+    let status = std::process::Command::new("mknod").arg(staged.at("null")).args(["c", "1", "3"]).status();
+    assert!(status.unwrap().success());
+    let top = staged.live.beside("");
+    assert!(
+        std::process::Command::new("chown").args(["-R", "65534:65534"]).arg(&top).status().unwrap().success()
+    );
+    let before = (whole_stage(&staged), staged.live.everything());
+    for option in ["", " --dry-run"] {
+        let mut command = staged.live.command(&format!("promote web -R @ROOT@{option}"));
+        let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(10), "{said}");
+        assert!(said.contains("/usr/pkg/null") && said.contains("--exclude"), "{said}");
+    }
+    assert_same(&whole_stage(&staged), &before.0);
+    assert_same(&staged.live.everything(), &before.1);
+    let mut command = staged.live.command("promote web -R @ROOT@ --exclude null");
+    let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -171,7 +171,7 @@ fn whatever_makes_no_stage_is_one_clear_refusal_and_changes_nothing() {
         ("no/way --path usr/pkg", 1, "no: No such file or directory"),
         ("web --path usr/pkg --mounts no/file", 1, "no/file: No such file or directory"),
         ("web", 1, "--path <PATH>"),
-        ("web --path usr/pkg --roots list", 1, "unexpected argument '--roots'"),
+        ("web --path usr/pkg --roots list", 1, "a stage is a copy of one"),
         ("web --path usr/pkg --exclude [a", 1, "`[` has no `]`"),
     ] {
         let said = root.run(&format!("stage new {line} -R @ROOT@")).fails(code);

@@ -3,7 +3,7 @@
 //! A command stands in backquotes and can be typed as it stands, but for a word in capitals (PATCH, DIR), which is the
 //! user's to say. Where nothing that could be typed would help, there is no advice.
 
-use super::{Command, Reason, Refusal, WayOut, Wording};
+use super::{Command, ObjectProblem, Reason, Refusal, WayOut, Wording};
 
 impl Refusal {
     /// What to do next; empty where nothing can be typed.
@@ -26,6 +26,11 @@ impl Refusal {
             Reason::InSet(reason) => reason.hint().to_owned(),
             Reason::Promotion(reason) => reason.hint(wording),
             Reason::Hook(reason) => reason.hint(),
+            Reason::Object { problem: ObjectProblem::NotPermitted(_), .. }
+                if self.command == Command::Promote =>
+            {
+                "leave it out with --exclude, or do this as root".to_owned()
+            }
             Reason::Restricted { restricted, .. } => first(restricted),
             Reason::Incompatible { applied, .. } => {
                 format!("if {applied} is not needed, {}", first(applied))

@@ -47,6 +47,8 @@ pub(super) struct BackOutInput<'a> {
     pub(super) force: bool,
     moved_to: Option<&'a Path>,
     pub(super) choice: ScriptChoice,
+    /// Whether no script is wanted, whatever the policy says.
+    pub(super) without_scripts: bool,
     pub(super) known: KnownArchives,
     ledgers: LedgerCache,
     /// The packages and their patch records, which the first plan need not read again.
@@ -68,6 +70,7 @@ impl<'a> BackOutInput<'a> {
             force: request.force,
             moved_to: request.moved_to.as_deref(),
             choice: request.scripts.choice(ground)?,
+            without_scripts: request.scripts.none,
             known: KnownArchives::new(),
             ledgers: LedgerCache::default(),
             read_packages: Cell::default(),

@@ -23,7 +23,8 @@ impl BackoutHooks {
     /// Finds them. Refused where a promotion goes, and a hook may or can not be run.
     pub(super) fn of(input: &BackOutInput<'_>, ids: &[PatchId]) -> Result<Self, Failure> {
         let policy = &input.ground.policy;
-        if policy.promote_before.is_none() && policy.promote_after.is_none() {
+        let has_none = policy.promote_before.is_none() && policy.promote_after.is_none();
+        if has_none || input.without_scripts {
             return Ok(Self::default());
         }
         let subjects = ids.iter().filter_map(|id| subject(input, id).transpose());

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::error::StageError;
-use super::nesting::must_be_apart;
+use super::nesting::{must_be_apart, must_not_be_met};
 use super::own_files::Stage;
 use super::promote::bases::{in_force, own_promotions};
 use super::promote::brought::{PackageDatabase, RecordSource};
@@ -123,6 +123,7 @@ impl Refresher<'_> {
         let request = |root, known| TreeRequest { root, scope, left: &left, known, interrupt };
         let stage = read_tree(&request(&self.stage.root, &known.stage))?;
         let live = read_tree(&request(root, &known.live))?;
+        must_not_be_met(root, &self.stage.root, &live.objects)?;
         let passed = PassedOver::of(&stage, &live, Some(&base));
         let compared =
             ComparedAttributes { owners: self.stage.identity.owners && self.stage.root.is_privileged() };
