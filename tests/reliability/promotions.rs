@@ -26,12 +26,14 @@ use crate::tree::Tree;
 pub(crate) const STAGE: &str = "web";
 
 /// The stories of promotions.
-pub(crate) const PROMOTED: [Told; 7] = [
+pub(crate) const PROMOTED: [Told; 9] = [
     promoted,
     promotion_backed_out,
     promoted_again,
     promotion_undone,
     first_promotion,
+    promoted_by_exchange,
+    promotion_backed_out_by_exchange,
     patches_promoted,
     promoted_patches_backed_out,
 ];
@@ -249,4 +251,20 @@ fn first_promotion() -> Story {
     built.write("own/lib/libn.so", "new\n", 0o644);
     built.remove("own/gone");
     built.story("promote software of no package", Command::Promote)
+}
+
+/// A promotion whose changes become visible at once in one of the two trees.
+fn promoted_by_exchange() -> Story {
+    let built = Built::new();
+    built.build();
+    built.story("promote by exchange", Command::Exchange("/opt/ACMEweb", Box::new(Command::Promote)))
+}
+
+/// The same on the way back.
+fn promotion_backed_out_by_exchange() -> Story {
+    let built = Built::new();
+    built.build();
+    built.promote();
+    let back = Command::BackOut(vec!["web-01".to_owned()]);
+    built.story("back out a promotion by exchange", Command::Exchange("/opt/own", Box::new(back)))
 }

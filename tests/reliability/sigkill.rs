@@ -75,8 +75,10 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
         Command::Exchange(directory, inner) => {
             let mut all = arguments(trial, inner);
             // The classic commands do not have the option; the verbs do the same.
-            if let Some(first) = all.first_mut() {
-                *first = PathBuf::from(if first.ends_with("patchadd") { "add" } else { "remove" });
+            for (classic, verb) in [("patchadd", "add"), ("patchrm", "remove")] {
+                if let Some(first) = all.first_mut().filter(|first| first.ends_with(classic)) {
+                    *first = PathBuf::from(verb);
+                }
             }
             all.extend(["--exchange", directory].map(PathBuf::from));
             all
