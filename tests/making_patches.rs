@@ -29,7 +29,7 @@ fn the_page_goes_from_two_directories_to_an_applied_patch() {
 }
 
 /// The commands of the literal displays of a page, each with what it prints.
-fn commands(page: &str) -> Vec<Shown> {
+pub(crate) fn commands(page: &str) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     let mut literal = false;
     for line in page.lines() {

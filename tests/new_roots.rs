@@ -49,3 +49,21 @@ fn the_other_half_of_a_database_is_made() {
         stage.run("pkgchk -R @ROOT@ ACMEweb").ok();
     }
 }
+
+#[test]
+fn a_promotion_that_records_no_path_makes_the_list_of_paths_all_the_same() {
+    let stage = Scenario::new();
+    for number in 0..8 {
+        stage.file(&format!("/usr/pkg/{number}"), "1\n");
+    }
+    stage.run("stage new web -R @ROOT@ --path usr/pkg").ok();
+    fs::remove_file(stage.beside("web/usr/pkg/0")).unwrap();
+    stage.run("promote web -R @ROOT@").ok();
+    assert_eq!(stage.lines(), Vec::<String>::new());
+    fs::remove_file(stage.beside("web/usr/pkg/1")).unwrap();
+    stage.run("promote web -R @ROOT@").ok();
+    for id in ["web-02", "web-01"] {
+        stage.run(&format!("patchrm -R @ROOT@ {id}")).ok();
+    }
+    assert_eq!(stage.text("/usr/pkg/0"), "1\n");
+}

@@ -16,9 +16,10 @@ mod sequences;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use changing::{change, first_tree, names};
+use changing::{change, draw_name, first_tree};
 use reading::{Expected, Read, Sides, Used, check, table};
 
 use crate::random::Random;
@@ -37,17 +38,24 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     let base = Read::of(&live.at("/usr/pkg"));
     live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
     let stage: PathBuf = live.beside("web").join("usr/pkg");
-    let names = names();
     for _ in 0..12 {
-        let [one, other] = [&names, &names].map(|names| names[random.below(names.len())].clone());
+        let [one, other] = [(); 2].map(|()| draw_name(&mut random));
         change(&stage, &one, &mut random);
         change(&live.at("/usr/pkg"), &other, &mut random);
     }
     for _ in 0..4 {
         // The same on both sides.
-        let (name, twin) = (names[random.below(names.len())].clone(), random.0);
+        let (name, twin) = (draw_name(&mut random), random.0);
         change(&stage, &name, &mut Random(twin));
         change(&live.at("/usr/pkg"), &name, &mut Random(twin));
+    }
+    if random.once_in(3) {
+        // By chance this would be seldom.
+        for side in [stage.clone(), live.at("/usr/pkg")] {
+            fs::create_dir(side.join("new")).unwrap();
+            let mode = *random.one(&[0o750, 0o755]);
+            fs::set_permissions(side.join("new"), fs::Permissions::from_mode(mode)).unwrap();
+        }
     }
     let own = live.at("/usr/pkg/made-live");
     fs::write(&own, "live\n").unwrap();
@@ -84,7 +92,7 @@ fn every_path_becomes_what_the_table_says() {
     let Some(file) = shared("the table of the three-way rule", "cases/promote/threeway.tsv") else { return };
     let table = table(&fs::read_to_string(file).unwrap());
     let mut used = Used::default();
-    for seed in 0..sample_or_whole(12, 1000) {
+    for seed in 0..sample_or_whole(12, 1300) {
         round(seed * 7919 + 1, &table, &mut used);
     }
     if is_whole() {

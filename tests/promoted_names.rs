@@ -62,6 +62,6 @@ fn names_of_files_in_a_path_that_was_not_promoted_stay_known() {
     fs::write(live.beside("web/var/db/pkg/new"), "new\n").unwrap();
     live.run("promote web -R @ROOT@ --path usr/pkg").ok();
     let said = live.run("promote web -R @ROOT@").ok();
-    assert!(said.starts_with("web-02: applied (LOCLweb; 1 added"), "{said}");
+    assert!(said.contains("\n  /var/db/pkg: 1 added\n"), "{said}");
     assert_eq!(live.run("promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg, /var/db/pkg\n");
 }

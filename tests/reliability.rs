@@ -16,7 +16,7 @@ pub(crate) mod canary;
 /// Several commands on one root at once.
 mod concurrency;
 /// The program killed before every change.
-mod crash;
+pub(crate) mod crash;
 /// A disk that dies for good.
 mod dead_disk;
 /// Depots that are read, copied and killed at while patches are published.
@@ -63,7 +63,7 @@ mod promotions;
 /// Trees that somebody else changes meanwhile.
 mod races;
 /// SIGKILL at a certain system call.
-mod sigkill;
+pub(crate) mod sigkill;
 /// Signals, and more of them while a run is rolled back.
 mod signals;
 /// What is played.

@@ -379,3 +379,29 @@ fn what_others_may_only_read_is_brought_by_whoever_owns_the_stage() {
     assert_eq!((said.0, said.1.as_str()), (Some(0), NOTHING));
     assert_same(&Tree::of(&live.root(), &[]), &before);
 }
+
+#[test]
+fn what_a_stage_was_made_without_is_neither_brought_nor_deleted() {
+    let live = Scenario::new();
+    for path in ["a", "b", "c", "d", "log/one", "x.bak"] {
+        live.file(&format!("/usr/pkg/{path}"), "1\n");
+    }
+    live.run("stage new web -R @ROOT@ --path usr/pkg --exclude usr/pkg/log --exclude *.bak").ok();
+    let stage = live.beside("web");
+    live.file("/usr/pkg/log/one", "2\n");
+    live.file("/usr/pkg/log/two", "2\n");
+    live.file("/usr/pkg/y.bak", "2\n");
+    assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), NOTHING);
+    live.file("/usr/pkg/a", "2\n");
+    assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "1 path brought into stage web\n");
+    assert!(!stage.join("usr/pkg/log").exists() && !stage.join("usr/pkg/y.bak").exists());
+    fs::write(stage.join("usr/pkg/b"), "2\n").unwrap();
+    live.run("promote web -R @ROOT@").ok();
+    assert_eq!(live.text("/usr/pkg/b"), "2\n");
+    for path in ["/usr/pkg/log/one", "/usr/pkg/log/two", "/usr/pkg/x.bak", "/usr/pkg/y.bak"] {
+        assert!(live.at(path).exists(), "{path}");
+    }
+    fs::write(stage.join(".patchadm-stage/excluded"), "[\"*.bak\"").unwrap();
+    let said = live.run("stage refresh web -R @ROOT@").fails(33);
+    assert!(said.contains("/.patchadm-stage/excluded: "), "{said}");
+}

@@ -308,6 +308,8 @@ mod stage_new;
 mod stage_refresh;
 /// What others put where a stage could be.
 mod stage_strays;
+/// The page for those who have a jail.
+mod staged_builds;
 /// Class action scripts for systems that bring none.
 mod standard_classes;
 /// Everything of a root that an apply or a backout changes.

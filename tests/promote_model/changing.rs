@@ -25,7 +25,7 @@ pub(super) fn change(top: &Path, name: &str, random: &mut Random) {
         remove(&path);
         fs::write(&path, text).unwrap();
     };
-    match random.below(12) {
+    match random.below(14) {
         0..=3 => file(["one\n", "two\n", "three\n"][random.below(3)]),
         4 | 5 => remove(&path),
         6 => {
@@ -43,8 +43,10 @@ pub(super) fn change(top: &Path, name: &str, random: &mut Random) {
         9 => {
             remove(&path);
             fs::create_dir(&path).unwrap();
+            let mode = *random.one(&[0o750, 0o755]);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         }
-        10 => {
+        10 | 12 => {
             let other = top.join(format!("file{}", random.below(FILES)));
             if other != path && fs::symlink_metadata(&other).is_ok_and(|seen| seen.is_file()) {
                 remove(&path);
@@ -62,7 +64,15 @@ pub(super) fn change(top: &Path, name: &str, random: &mut Random) {
 /// The names that there may be.
 pub(super) const FILES: usize = 24;
 
-pub(super) fn names() -> Vec<String> {
+/// One of the names, a directory more often than one of them would be.
+pub(super) fn draw_name(random: &mut Random) -> String {
+    if random.once_in(3) {
+        return format!("dir{}", random.below(4));
+    }
+    random.one(&names()).clone()
+}
+
+fn names() -> Vec<String> {
     let files = (0..FILES).map(|number| format!("file{number}"));
     let below = (0..4).flat_map(|number| {
         let directory = format!("dir{number}");
@@ -77,8 +87,10 @@ pub(super) fn first_tree(top: &Path, random: &mut Random) {
     for name in names() {
         let path = top.join(&name);
         if name.starts_with("dir") && !name.contains('/') {
-            fs::create_dir(&path).unwrap();
-        } else if random.below(4) > 0 {
+            if random.below(3) > 0 {
+                fs::create_dir(&path).unwrap();
+            }
+        } else if random.below(4) > 0 && path.parent().is_some_and(Path::is_dir) {
             fs::write(&path, random.one(&["one\n", "two\n"])).unwrap();
         }
     }

@@ -3,13 +3,14 @@
 //!
 //! The base in force is that of the newest promotion that is still applied: the stage as it was then, and outside the
 //! promoted paths what the base before it said. A refresh brings states of the live tree into it, and into every other
-//! base that said the same of the path. What is created on the live tree survives whatever follows.
+//! base that said the same of the path. What is created on the live tree, and not brought into the stage, survives whatever
+//! follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use super::changing::{change, first_tree, names};
+use super::changing::{change, draw_name, first_tree};
 use super::reading::{Columns, Expected, Read, Sides, State, Used, check, table};
 use crate::random::Random;
 use crate::reliability::{figures, sample_or_whole};
@@ -98,9 +99,8 @@ impl<'t> Sequence<'t> {
 
     /// Changes one side, or both in the same way.
     fn edit(&mut self) {
-        let names = names();
         for _ in 0..=self.random.below(5) {
-            let name = names[self.random.below(names.len())].clone();
+            let name = draw_name(&mut self.random);
             let at = *self.random.one(&PATHS);
             let sides = [self.staged(at), self.live.at(at)];
             match self.random.below(5) {
@@ -121,7 +121,7 @@ impl<'t> Sequence<'t> {
         let directory = self.live.at(at).join(format!("dir{}", self.random.below(4)));
         let is_there = fs::symlink_metadata(&directory).is_ok_and(|seen| seen.is_dir());
         let directory = if is_there { directory } else { self.live.at(at) };
-        let file = directory.join(format!("created{}", self.created.len()));
+        let file = directory.join(format!("created{}", self.random.below(1_000_000)));
         fs::write(&file, "created\n").unwrap();
         self.created.insert(file);
     }
@@ -188,15 +188,24 @@ impl<'t> Sequence<'t> {
         self.can_undo = true;
     }
 
-    fn back_out(&mut self) {
-        let Some(applied) = self.applied.pop() else { return };
+    /// Backs the newest promotion out. False if it is not backed out: something on the way was put in the place of a
+    /// directory since.
+    fn back_out(&mut self) -> bool {
+        let Some(applied) = self.applied.pop() else { return false };
         let line = if self.can_undo && self.random.below(2) == 0 {
             "undo -R @ROOT@".to_owned()
         } else {
             format!("patchrm -R @ROOT@ {}", applied.id)
         };
-        let is_untouched = self.trees() == applied.after;
+        let there = self.trees();
+        let is_untouched = there == applied.after;
         let run = self.live.run(&line);
+        if !is_untouched && run.code == 5 {
+            there.iter().zip(&self.trees()).for_each(|(there, now)| assert_same(now, there));
+            self.applied.push(applied);
+            self.count("backouts refused after edits");
+            return false;
+        }
         assert_eq!(run.code, 0, "{}, {line}: {} {}", self.when, run.stdout, run.stderr);
         if is_untouched {
             let now = self.trees();
@@ -208,6 +217,7 @@ impl<'t> Sequence<'t> {
             self.count("backouts after edits");
         }
         self.can_undo = false;
+        true
     }
 
     fn refresh(&mut self) {
@@ -229,6 +239,10 @@ impl<'t> Sequence<'t> {
             let brought: Vec<String> = becomes[at].keys().filter(other).cloned().collect();
             self.bring(at, &brought);
         }
+        // What the stage has is known to it: it may go live that the stage deleted it.
+        let (root, stage) = (self.live.root(), self.live.beside("web"));
+        let is_known = |path: &PathBuf| path.strip_prefix(&root).is_ok_and(|path| stage.join(path).exists());
+        self.created.retain(|path| !is_known(path));
         self.count("refreshes");
     }
 
@@ -257,12 +271,14 @@ impl<'t> Sequence<'t> {
     fn play(&mut self, steps: usize) {
         for step in 0..steps {
             let what = self.random.below(9);
-            self.when = format!("{}, step {step}", self.when.split(',').next().unwrap());
+            let name =
+                ["edit", "create", "promote", "back out", "refresh"][[0, 0, 0, 1, 2, 2, 3, 3, 4][what]];
+            self.when = format!("{}, step {step}, {name}", self.when.split(',').next().unwrap());
             match what {
                 0..=2 => self.edit(),
                 3 => self.create(),
                 4 | 5 => self.promote(),
-                6 | 7 => self.back_out(),
+                6 | 7 => drop(self.back_out()),
                 _ => self.refresh(),
             }
             for file in &self.created {
@@ -271,9 +287,7 @@ impl<'t> Sequence<'t> {
             }
         }
         // All of them come off.
-        while !self.applied.is_empty() {
-            self.back_out();
-        }
+        while self.back_out() {}
     }
 }
 

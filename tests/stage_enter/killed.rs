@@ -40,9 +40,15 @@ fn kill(number: i32) {
 fn start(staged: &StagedRoot, mark: &str) -> Child {
     let script = "sleep 1000 & setsid sleep 1000 & (setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000; sleep 1000' &)\n\
                   echo begun; sleep 1000";
-    let mut entering = staged.entering("", &["sh", "-c", script]);
+    let canary = staged.scenario.at(CANARY);
+    let bound = canary.parent().unwrap().display();
+    let options = format!("--mount {bound}:/opt/web/read --mount rw:{bound}:/opt/web/written");
+    let mut entering = staged.entering(&options, &["sh", "-c", script]);
     entering.env("MARK", mark).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
+
+/// A file in a directory that is bound into the stage, and survives its removal.
+const CANARY: &str = "/srv/bound/canary";
 
 fn pause(most: u64) {
     std::thread::sleep(Duration::from_micros(random().unwrap() % most));
@@ -51,6 +57,7 @@ fn pause(most: u64) {
 #[test]
 fn nothing_is_left_of_a_stage_whatever_is_killed() {
     for staged in StagedRoot::for_everybody("nothing_is_left_of_a_stage…") {
+        staged.scenario.file(CANARY, "alive\n");
         let mounts = fs::read("/proc/self/mountinfo").unwrap();
         for round in 0..100 {
             let mark = format!("{}-{round}", random().unwrap());
@@ -76,6 +83,7 @@ fn nothing_is_left_of_a_stage_whatever_is_killed() {
         // Nobody holds it any more, so that it can be removed.
         assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 0);
         assert!(!staged.stage().exists());
+        assert_eq!(staged.scenario.text(CANARY), "alive\n");
     }
 }
 

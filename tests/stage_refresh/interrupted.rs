@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,9 +10,13 @@ use patchadm_core::operation::stages::refresh::{RefreshRequest, refresh_stage};
 use patchadm_rootfs::{Door, Root};
 use serde_json::json;
 
-use super::{change_live, document, own, refresh, staged_text};
+use super::{change_live, document, live, own, refresh, staged_text};
 use crate::promote::Staged;
+use crate::reliability::crash::{in_parallel, spread};
+use crate::reliability::sigkill::{calls_of_program, has_strace, is_killed_at};
 use crate::reliability::stories::with_caller;
+use crate::reliability::{figures, sample_or_whole};
+use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
 /// Refreshes a stage in this process, through a door that fails the changes of which `fails` says so by their number.
@@ -35,10 +40,28 @@ fn refreshed_through(
 
 /// A stage with a promotion, and changes of the live tree behind it.
 fn behind() -> Staged {
-    let staged = Staged::new();
+    let first = Scenario::new();
+    first.file("/usr/pkg/lib/libt.so.1", "library 1\n");
+    first.symlink("/usr/pkg/lib/libt.so", "libt.so.1");
+    first.file("/usr/pkg/etc/tool.conf", "port 1\n");
+    for (name, again) in [("gone", "gone.again"), ("part", "part.again")] {
+        first.file(&format!("/usr/pkg/{name}"), format!("{name}\n"));
+        first.link(&format!("/usr/pkg/{again}"), &format!("/usr/pkg/{name}"));
+    }
+    for name in ["single.a", "single.b", "share/0", "share/1", "share/7"] {
+        first.file(&format!("/usr/pkg/{name}"), "one\n");
+    }
+    let staged = Staged::of(first);
     staged.write("mine", "1\n");
     staged.promote("").ok();
     change_live(&staged);
+    // Names of one file go, part, and come together.
+    for name in ["gone", "gone.again", "part"] {
+        fs::remove_file(live(&staged, name)).unwrap();
+    }
+    staged.live.file("/usr/pkg/part", "another\n");
+    fs::remove_file(live(&staged, "single.b")).unwrap();
+    staged.live.link("/usr/pkg/single.b", "/usr/pkg/single.a");
     staged
 }
 
@@ -55,24 +78,59 @@ fn a_death_at_any_change_leaves_a_stage_that_the_next_one_completes() {
             let when = format!("change {number} of {changes}, dies: {dies}");
             let (_, done) = refreshed_through(&staged, move |at| at == number || dies && at > number);
             assert_same(&staged.live.everything(), &before);
-            let said = refresh(&staged, "");
-            assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{when}, done: {done}");
-            fs::remove_file(staged.at("theirs")).unwrap();
-            assert_same(&staged.staged_tree(), &staged.tree());
-            assert!(!own(&staged, "refresh").exists(), "{when}");
-            // The bases know that both had the same, also that of the beginning.
-            staged.live.file("/usr/pkg/lib/libt.so.1", "library 3\n");
-            staged.live.file("/usr/pkg/share/7", "again\n");
-            staged.live.file("/usr/pkg/new/deep/er", "newer\n");
-            assert_eq!(document(&staged, "--dry-run")["conflicts"], json!([]), "{when}");
-            staged.live.run("patchrm -R @ROOT@ web-01").ok();
-            assert_eq!(
-                document(&staged, "--dry-run")["conflicts"],
-                json!([]),
-                "{when}, base of the beginning"
-            );
-            assert_eq!(refresh(&staged, "").code, 0, "{when}");
-            assert_eq!(staged_text(&staged, "new/other"), "newer\n", "{when}");
+            assert_completed_by_the_next(&staged, &format!("{when}, done: {done}"));
         }
     }
+}
+
+/// Refreshes once more, and sees that nothing is missing then: neither an object nor what the bases know.
+fn assert_completed_by_the_next(staged: &Staged, when: &str) {
+    let said = refresh(staged, "");
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{when}");
+    fs::remove_file(staged.at("theirs")).unwrap();
+    assert_same(&staged.staged_tree(), &staged.tree());
+    assert!(!own(staged, "refresh").exists(), "{when}");
+    // The bases know that both had the same, also that of the beginning.
+    staged.live.file("/usr/pkg/lib/libt.so.1", "library 3\n");
+    staged.live.file("/usr/pkg/share/7", "again\n");
+    staged.live.file("/usr/pkg/new/deep/er", "newer\n");
+    assert_eq!(document(staged, "--dry-run")["conflicts"], json!([]), "{when}");
+    staged.live.run("patchrm -R @ROOT@ web-01").ok();
+    assert_eq!(document(staged, "--dry-run")["conflicts"], json!([]), "{when}, base of the beginning");
+    assert_eq!(refresh(staged, "").code, 0, "{when}");
+    assert_eq!(staged_text(staged, "new/other"), "newer\n", "{when}");
+}
+
+#[test]
+fn killed_from_outside_at_any_system_call_it_is_completed_by_the_next() {
+    if !has_strace("killed_from_outside_at_any_system_call_it_is_completed…") {
+        return;
+    }
+    let line = |staged: &Staged| -> Vec<PathBuf> {
+        let words = ["stage", "refresh", "-R"].map(PathBuf::from);
+        words.into_iter().chain([staged.live.root(), staged.live.beside("web")]).collect()
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let first = behind();
+    first.write("theirs", "stage\n");
+    let calls = calls_of_program(&line(&first), scratch.path());
+    let most = sample_or_whole(1, 60);
+    let points = calls.into_iter().flat_map(|(call, count)| {
+        let middle = count / most / 2;
+        spread(count, most).into_iter().map(move |number| (call, number + middle + 1))
+    });
+    let points: Vec<(&str, usize)> = points.collect();
+    let killed = AtomicUsize::new(0);
+    in_parallel(&points, |&(call, number)| {
+        let staged = behind();
+        staged.write("theirs", "stage\n");
+        let before = staged.live.everything();
+        let was_killed = is_killed_at(&line(&staged), call, number);
+        killed.fetch_add(usize::from(was_killed), Ordering::Relaxed);
+        assert_same(&staged.live.everything(), &before);
+        assert_completed_by_the_next(&staged, &format!("killed at {call} {number}"));
+    });
+    let killed = killed.into_inner();
+    assert!(killed > 8, "only {killed} were killed");
+    figures("refresh-sigkill", &[("refreshes killed at a system call", killed as u64), ("lost changes", 0)]);
 }

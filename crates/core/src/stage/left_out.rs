@@ -1,6 +1,7 @@
 //! Objects that no promotion takes and no stage gets: sockets, files that name a running process, and what the operator
 //! excludes.
 
+use super::error::StageFileError;
 use crate::path_glob::PathGlob;
 use patchadm_rootfs::FileType;
 use patchadm_svr4::package::ObjectPath;
@@ -37,6 +38,23 @@ impl LeftOut {
         Self(patterns)
     }
 
+    /// Reads patterns that [`write`](Self::write) wrote.
+    pub fn parse(text: &[u8]) -> Result<Vec<PathGlob>, StageFileError> {
+        let texts: Vec<String> =
+            serde_json::from_slice(text).map_err(|error| StageFileError::at(1, error.to_string()))?;
+        let patterns = texts.iter().map(|text| PathGlob::parse(text));
+        let patterns = patterns.collect::<Result<Vec<_>, _>>();
+        patterns.map_err(|error| StageFileError::at(1, error.to_string()))
+    }
+
+    /// Writes patterns as a file of a stage has them.
+    pub fn write(patterns: &[PathGlob]) -> Vec<u8> {
+        let texts: Vec<&str> = patterns.iter().map(PathGlob::as_str).collect();
+        let mut line = serde_json::json!(texts).to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+
     /// Returns why an object is left out, if it is. What lies below a directory that is left out is not asked for.
     pub fn reason(&self, path: &ObjectPath, file_type: FileType) -> Option<LeftReason> {
         if self.0.iter().any(|pattern| pattern.names(path)) {
@@ -58,6 +76,18 @@ impl LeftOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_are_read_as_they_were_written_and_others_are_damage() {
+        let patterns = ["*.bak", "var/*/log", "a\nb\"%"].map(|text| PathGlob::parse(text).unwrap());
+        let read = LeftOut::parse(&LeftOut::write(&patterns)).unwrap();
+        let texts =
+            |patterns: &[PathGlob]| patterns.iter().map(|one| one.as_str().to_owned()).collect::<Vec<_>>();
+        assert_eq!(texts(&read), texts(&patterns));
+        for damaged in [&b""[..], b"[\"*.bak\"", b"[1]", b"[\"\"]", b"[\"[\"]"] {
+            assert!(LeftOut::parse(damaged).is_err(), "{damaged:?}");
+        }
+    }
 
     #[test]
     fn sockets_files_of_processes_and_what_a_pattern_names_are_left_out() {

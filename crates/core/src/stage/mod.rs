@@ -34,8 +34,8 @@ pub use left_out::{LeftOut, LeftReason};
 pub use mounts::{MountWord, MountWordError, parse_mounts};
 pub use name::{StageId, StageName, StageNameError};
 pub use places::{
-    BASE_OF_NEW, BASES, CACHE, DIRECTORIES, DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, MOUNTS,
-    UNFINISHED, base_name, promotion_record, stages_record,
+    BASE_OF_NEW, BASES, CACHE, DIRECTORIES, DIRECTORY, EXCLUDED, IDENTITY, INSIDE, LOCK, LONGEST_RECORD,
+    MOUNTS, UNFINISHED, base_name, promotion_record, stages_record,
 };
 pub use promotion::PromotionRecord;
 pub use scope::{Scope, ScopeError, staged_path};

@@ -29,6 +29,9 @@ pub const MOUNTS: &[u8] = b"mounts";
 /// The working directories that were named to `stage new`, one a line.
 pub const DIRECTORIES: &[u8] = b"directories";
 
+/// The patterns of `stage new --exclude`: one line, a JSON list of texts.
+pub const EXCLUDED: &[u8] = b"excluded";
+
 /// The lock of those who promote, refresh or remove a stage.
 pub const LOCK: &[u8] = b"lock";
 

@@ -65,7 +65,7 @@ pub(crate) fn lay_out<'p>(
         builder.change(change)?;
     }
     builder.exchanges()?;
-    if !plan.contents.is_empty() {
+    if !plan.contents.is_empty() || builder.lacks_contents(plan)? {
         builder.contents()?;
     }
     for record in &plan.records {

@@ -24,6 +24,16 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
+    /// Whether the plan is about packages and there is no `contents` yet, which no root with packages is without.
+    pub(super) fn lacks_contents(&mut self, plan: &Plan) -> Result<bool, Cause> {
+        if plan.packages.is_empty() {
+            return Ok(false);
+        }
+        let physical = self.resolver.locate(&places::contents())?;
+        let dir = self.dirs.parent(&physical)?;
+        Ok(dir.map(|dir| dir.look(physical.name())).transpose()?.flatten().is_none())
+    }
+
     /// Lays out the change of a record.
     pub(super) fn record(
         &mut self,

@@ -10,7 +10,9 @@ use std::path::Path;
 
 use super::error::StageError;
 use super::mounts_below::mount_below;
-use super::own_files::{Stage, named_tree, own_directory, physical_path, read_stages};
+use super::own_files::{
+    Stage, is_unfinished, named_tree, own_directory, physical_path, read_stages, remove_own_files,
+};
 use super::records::forget_stage;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy, Session};
@@ -97,8 +99,7 @@ pub fn drop_stage(
 
 /// The id of a stage that may be removed, as far as it still says it.
 fn identity_of(root: &Root, tree: &Root, own: &Dir, force: bool) -> Result<Option<StageId>, StageError> {
-    let is_unfinished = own.look(UNFINISHED)?.is_some();
-    if !force && !is_unfinished {
+    if !force && !is_unfinished(own)? {
         let stage = Stage::of_tree(tree.clone())?;
         stage.must_be_of(root)?;
         return Ok(Some(stage.identity.id));
@@ -156,13 +157,13 @@ fn take_lock(own: &Dir, name: &[u8], stage: &ObjectPath) -> Result<Lock, DropErr
 }
 
 /// Removes everything below the stage, its own files last, and then its directory.
-fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, RootError> {
+fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, StageError> {
     let top = tree.dir(&ObjectPath::root())?;
     let mut removed = 0;
     for name in top.names_that_are(|name| name != DIRECTORY)? {
         removed += top.remove_tree_counted(&name)?;
     }
-    removed += top.remove_tree_counted(DIRECTORY)?;
+    removed += remove_own_files(tree)?;
     let Some(parent) = path.parent() else { return Ok(removed) };
     let parent = Dir::of_host(host_path(&parent))?;
     let is_it = parent.look(path.name())?.is_some_and(|seen| {

@@ -24,9 +24,9 @@ use crate::operation::session::{Caller, RootAndPolicy, Session, may_change, must
 use crate::operation::small_file::read_small;
 use crate::path_glob::PathGlob;
 use crate::stage::{
-    BASE_OF_NEW, BaseHeader, CacheSide, DIRECTORIES, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, LeftOut,
-    LeftReason, ListedStage, MOUNTS, Scope, StageCache, StageId, StageIdentity, StageName, UNFINISHED,
-    staged_path,
+    BASE_OF_NEW, BaseHeader, CacheSide, DIRECTORIES, EXCLUDED, IDENTITY, INSIDE, LOCK, LONGEST_RECORD,
+    LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageCache, StageId, StageIdentity, StageName,
+    UNFINISHED, staged_path,
 };
 use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_rootfs::{LiveKind, Root, random};
@@ -336,6 +336,9 @@ impl<'a> NewStage<'a> {
         if let Some(named) = self.working.get(WORKING.len()..).filter(|named| !named.is_empty()) {
             let lines: Vec<u8> = named.iter().flat_map(|path| [path.as_bytes(), b"\n"].concat()).collect();
             put_file(&own, DIRECTORIES, &lines)?;
+        }
+        if !self.request.exclude.is_empty() {
+            put_file(&own, EXCLUDED, &LeftOut::write(&self.request.exclude))?;
         }
         put_file(&own, LOCK, b"")?;
         put_file(&own, INSIDE, b"")?;

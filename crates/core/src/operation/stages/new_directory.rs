@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::error::StageError;
 use super::nesting::way_to;
-use super::own_files::{own_directory, physical_path};
+use super::own_files::{own_directory, physical_path, remove_own_files};
 use super::tree::key;
 use super::walk::Walk;
 use crate::stage::{DIRECTORY, Scope, UNFINISHED};
@@ -105,7 +105,7 @@ impl NewDirectory {
         for name in top.names()?.iter().filter(|name| *name != DIRECTORY) {
             top.remove_tree(name)?;
         }
-        Ok(top.remove_tree(DIRECTORY)?)
+        remove_own_files(&self.tree).map(drop)
     }
 
     /// Does work with it, and removes it where that fails.

@@ -7,9 +7,11 @@ use std::path::Path;
 
 use super::error::StageError;
 use crate::database::{RecordView, marker};
+use crate::path_glob::PathGlob;
 use crate::stage::{
-    Base, BaseError, BaseHeader, BaseObject, CACHE, DIRECTORY, IDENTITY, LONGEST_RECORD, StageCache,
-    StageIdentity, StageName, StagesRecord, UNFINISHED, stages_record, write_base,
+    BASE_OF_NEW, Base, BaseError, BaseHeader, BaseObject, CACHE, DIRECTORY, EXCLUDED, IDENTITY,
+    LONGEST_RECORD, LeftOut, StageCache, StageIdentity, StageName, StagesRecord, UNFINISHED, stages_record,
+    write_base,
 };
 use patchadm_rootfs::{Dir, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
@@ -74,7 +76,7 @@ impl Stage {
     pub fn of_tree(tree: Root) -> Result<Self, StageError> {
         let shown = || tree.prefix().display().to_string();
         let own = own_directory(&tree)?.ok_or_else(|| StageError::NoStage(shown()))?;
-        if own.look(UNFINISHED)?.is_some() {
+        if is_unfinished(&own)? {
             return Err(StageError::Unfinished(shown()));
         }
         let text = own.read(IDENTITY, LONGEST_RECORD)?.unwrap_or_default();
@@ -108,6 +110,13 @@ impl Stage {
         Err(failed(BaseError::OtherStage(base.header.stage)))
     }
 
+    /// Reads the patterns of what the stage was made without.
+    pub fn excluded(&self) -> Result<Vec<PathGlob>, StageError> {
+        let Some(text) = self.own.read_regular(EXCLUDED, LONGEST_RECORD)? else { return Ok(Vec::new()) };
+        let path = || self.root.show(&self.own.at(EXCLUDED));
+        LeftOut::parse(&text).map_err(|error| StageError::Damaged { path: path(), error })
+    }
+
     /// Reads the cache of both sides; whatever is wrong with it, nothing is known then.
     pub fn cache(&self) -> StageCache {
         let text = self.own.read_regular(CACHE, 1 << 32).ok().flatten();
@@ -119,6 +128,25 @@ impl Stage {
 pub fn own_directory(tree: &Root) -> Result<Option<Dir>, StageError> {
     let place = ObjectPath::root().join(DIRECTORY)?;
     Ok(tree.dir_if_there(&place)?)
+}
+
+/// Whether a stage was never completed, or is half removed: it says so, or has neither identity nor base, which are written
+/// before it is complete and removed first.
+pub fn is_unfinished(own: &Dir) -> Result<bool, StageError> {
+    let has = |name: &[u8]| own.look(name).map(|seen| seen.is_some());
+    Ok(has(UNFINISHED)? || !has(IDENTITY)? && !has(BASE_OF_NEW)?)
+}
+
+/// Removes the own files of a stage, last the one that says that it is unfinished. Returns how many objects that were.
+pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
+    let top = tree.dir(&ObjectPath::root())?;
+    let mut removed = 0;
+    if let Some(own) = own_directory(tree)? {
+        for name in own.names_that_are(|name| name != UNFINISHED)? {
+            removed += own.remove_tree_counted(&name)?;
+        }
+    }
+    Ok(removed + top.remove_tree_counted(DIRECTORY)?)
 }
 
 /// Writes a base in the place of the one of this name. Afterwards, no power cut loses it.

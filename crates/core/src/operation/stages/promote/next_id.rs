@@ -40,7 +40,9 @@ fn known(base: &str, view: &RecordView<'_>, applied: &AppliedPatches) -> Vec<Pat
     let recorded =
         applied.packages().iter().flat_map(|records| records.list.iter().chain(records.infos.keys()));
     let mut known: Vec<PatchId> = recorded.filter(|id| id.base() == base).cloned().collect();
-    let told = readable_history(view).into_iter().flat_map(|entry| entry.patches);
+    // One that was rolled back never was.
+    let done = readable_history(view).into_iter().filter(|entry| entry.result == "done");
+    let told = done.flat_map(|entry| entry.patches);
     known.extend(told.filter_map(|id| PatchId::new(&id).ok()).filter(|id| id.base() == base));
     known
 }

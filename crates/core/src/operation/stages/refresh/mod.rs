@@ -8,6 +8,7 @@
 
 mod bases;
 mod decided;
+mod facts;
 mod objects;
 mod records;
 
@@ -20,7 +21,7 @@ use super::own_files::Stage;
 use super::promote::bases::{in_force, own_promotions};
 use super::promote::brought::{PackageDatabase, RecordSource};
 use super::promote::decided::{ComparedTrees, PassedOver, refuse_conflicts};
-use super::tree::{Tree, read_tree};
+use super::tree::read_tree;
 use super::walk::TreeRequest;
 use crate::database::contents::lines_of_paths;
 use crate::database::{DatabaseError, RecordView};
@@ -31,13 +32,14 @@ use crate::plan::promotion::BroughtPatches;
 use crate::plan::refusal::{Command, PromotionReason};
 use crate::policy::Edited;
 use crate::stage::{ComparedAttributes, LOCK, LeftOut};
-use crate::three_way::{Conflict, Outcome, Outcomes, PathFacts, TwoWay};
+use crate::three_way::{Conflict, Outcome, Outcomes, TwoWay};
 use bases::write_states;
 use decided::{DecidedRefresh, changes};
+use facts::{RefreshFacts, UnfinishedRefresh};
 use objects::{RefreshedStage, SCRATCH};
 use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::{Lock, Root};
-use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
+use patchadm_svr4::package::ObjectPath;
 
 /// The options of `stage refresh`.
 #[derive(Clone, Debug, Default)]
@@ -115,7 +117,8 @@ impl Refresher<'_> {
         let base = in_force(self.stage, &view, &applied)?;
         let scope = &base.base.header.paths;
         must_be_apart(root, &self.stage.root, scope.paths())?;
-        let (left, known) = (LeftOut::by(self.ground.policy.promote_exclude.clone()), self.stage.cache());
+        let excluded = self.stage.excluded()?.into_iter().chain(self.ground.policy.promote_exclude.clone());
+        let (left, known) = (LeftOut::by(excluded.collect()), self.stage.cache());
         let interrupt = self.caller.interrupt;
         let request = |root, known| TreeRequest { root, scope, left: &left, known, interrupt };
         let stage = read_tree(&request(&self.stage.root, &known.stage))?;
@@ -127,7 +130,8 @@ impl Refresher<'_> {
         let lines = lines_of_paths(&view, &trees.differing())
             .map_err(|error| Failure::from(DatabaseError::from(error)))?;
         let was_interrupted = self.stage.own.look(SCRATCH)?.is_some();
-        let unfinished = was_interrupted.then_some((&stage, &live));
+        let unfinished =
+            was_interrupted.then_some(UnfinishedRefresh { base: &base.base, stage: &stage, live: &live });
         let facts = RefreshFacts { lines: &lines, choice: &self.choice(), unfinished };
         let outcomes = trees.decide(TwoWay::default(), &facts);
         let brought_before = was_interrupted.then(|| trees.same_on_both());
@@ -187,43 +191,5 @@ impl Refresher<'_> {
             refused: refused.err().map(Failure::from),
             stage: name,
         }
-    }
-}
-
-/// What the records of the root say of the paths at which the trees differ.
-struct RefreshFacts<'a> {
-    lines: &'a BTreeMap<ObjectPath, ContentsLine>,
-    choice: &'a EditChoice,
-    /// The stage and the live tree, where another one was interrupted.
-    unfinished: Option<(&'a Tree, &'a Tree)>,
-}
-
-impl RefreshFacts<'_> {
-    /// Whether it is a directory that the interrupted one may have made, or given a part of its attributes: before it
-    /// began, no path that both changed was undecided.
-    fn is_unfinished(&self, path: &ObjectPath) -> bool {
-        let is_directory = |tree: &Tree| tree.object(path).is_some_and(|object| object.live.is_directory());
-        self.unfinished.is_some_and(|(stage, live)| is_directory(stage) && is_directory(live))
-    }
-}
-
-impl PathFacts for RefreshFacts<'_> {
-    fn choice(&self, path: &ObjectPath) -> Edited {
-        let choice = self.choice.of(path);
-        let comes = self.comes_always(path) || choice == Edited::Stop && self.is_unfinished(path);
-        if comes { Edited::Replace } else { choice }
-    }
-
-    // What is volatile is always as it is on the live tree.
-    fn comes_always(&self, path: &ObjectPath) -> bool {
-        self.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Volatile)
-    }
-
-    fn is_volatile(&self, _: &ObjectPath) -> bool {
-        false
-    }
-
-    fn is_edited(&self, _: &ObjectPath) -> bool {
-        false
     }
 }

@@ -1,0 +1,73 @@
+//! What a refresh knows of the paths at which the trees differ: their lines, what was asked for, and what an interrupted one
+//! may have left of them.
+
+use std::collections::BTreeMap;
+
+use crate::operation::stages::tree::Tree;
+use crate::plan::edits::EditChoice;
+use crate::policy::Edited;
+use crate::stage::{Base, BaseObject};
+use crate::three_way::PathFacts;
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
+use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath};
+
+/// What the records of the root say of the paths at which the trees differ.
+pub(super) struct RefreshFacts<'a> {
+    pub(super) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
+    pub(super) choice: &'a EditChoice,
+    /// Where another one was interrupted.
+    pub(super) unfinished: Option<UnfinishedRefresh<'a>>,
+}
+
+/// What is there behind a refresh that was interrupted. Before that began, no path that both changed was undecided.
+pub(super) struct UnfinishedRefresh<'a> {
+    pub(super) base: &'a Base,
+    pub(super) stage: &'a Tree,
+    pub(super) live: &'a Tree,
+}
+
+impl UnfinishedRefresh<'_> {
+    /// Whether the stage may differ only because half of what belongs together was brought: it is a directory without its
+    /// attributes, or one of several names of a file of which others came, went or are still to come.
+    fn explains(&self, path: &ObjectPath) -> bool {
+        let Some(stage) = self.stage.object(path).map(|object| object.state()) else { return false };
+        let live = self.live.object(path).map(|object| object.state());
+        if stage.kind == RecordedType::Directory {
+            return live.is_some_and(|live| live.kind == RecordedType::Directory);
+        }
+        let objects = &self.base.objects;
+        let at = objects.binary_search_by(|object| object.path.cmp(path)).ok();
+        let base = at.and_then(|at| objects.get(at)).and_then(BaseObject::object);
+        live.iter().chain(base).any(|other| is_same_but_for_names(&stage, other))
+    }
+}
+
+/// Whether two objects have the same content, permissions and time.
+fn is_same_but_for_names(one: &RecordedState, other: &RecordedState) -> bool {
+    let content = |state: &RecordedState| {
+        (state.kind, state.size, state.b3.clone(), state.target.clone(), state.device)
+    };
+    content(one) == content(other) && one.mode & 0o777 == other.mode & 0o777 && one.mtime == other.mtime
+}
+
+impl PathFacts for RefreshFacts<'_> {
+    fn choice(&self, path: &ObjectPath) -> Edited {
+        let choice = self.choice.of(path);
+        let is_half_brought = || self.unfinished.as_ref().is_some_and(|unfinished| unfinished.explains(path));
+        let comes = self.comes_always(path) || choice == Edited::Stop && is_half_brought();
+        if comes { Edited::Replace } else { choice }
+    }
+
+    // What is volatile is always as it is on the live tree.
+    fn comes_always(&self, path: &ObjectPath) -> bool {
+        self.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Volatile)
+    }
+
+    fn is_volatile(&self, _: &ObjectPath) -> bool {
+        false
+    }
+
+    fn is_edited(&self, _: &ObjectPath) -> bool {
+        false
+    }
+}
