@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::promote::Staged;
+use crate::promote::{Staged, set_time};
+use crate::scripts_that_fail::second_process;
 use crate::tree::{Tree, assert_same};
 
 const BEFORE: &str = "/etc/promote/before";
@@ -269,6 +270,46 @@ fn a_promotion_that_is_killed_during_a_hook_is_rolled_back_by_the_next_command()
     child.wait().unwrap();
     staged.live.run("recover -R @ROOT@").ok();
     assert_same(&everything(&staged), &promoted);
+}
+
+#[test]
+fn a_hook_that_outlives_both_processes_is_ended_before_its_work_is_undone() {
+    let late = "#!/bin/sh\n: > $ROOTDIR/../began\nsleep 3\necho late >> $ROOTDIR/usr/pkg/share/0\nsleep 60\n";
+    let mut staged = hooked("", late);
+    // Nobody is left to remove the private directory.
+    let private = staged.live.beside("private");
+    fs::create_dir(&private).unwrap();
+    staged.live.mode("/../private", 0o755);
+    staged.live.set("TMPDIR", private);
+    let before = everything(&staged);
+    let mut child = waiting(&staged, "promote web -R @ROOT@");
+    let second = second_process(&child);
+    signal(&child, Signal::KILL);
+    kill_process(second, Signal::KILL).unwrap();
+    child.wait().unwrap();
+    assert_eq!(staged.live.run("recover -R @ROOT@").code, 0);
+    assert_same(&everything(&staged), &before);
+    std::thread::sleep(Duration::from_secs(4));
+    assert_same(&everything(&staged), &before);
+}
+
+#[test]
+fn what_a_hook_edits_in_the_moment_of_the_switch_is_seen_by_the_backout() {
+    let staged = hooked(
+        "",
+        "#!/bin/sh\ncd $ROOTDIR/usr/pkg/many && printf Y | dd of=7 conv=notrunc 2>/dev/null; \
+        touch -r 8 7\n",
+    );
+    for number in 0..50 {
+        staged.write(&format!("many/{number}"), "x\n");
+        set_time(&staged.at(&format!("many/{number}")), 1_700_000_000, 0);
+    }
+    staged.promote("").ok();
+    assert_eq!(staged.text("many/7"), "Y\n");
+    let said = staged.live.run("verify -R @ROOT@ /usr/pkg/many/7").stdout;
+    staged.live.run("remove -R @ROOT@ --no-scripts web-01").ok();
+    let kept = Tree::of(&staged.live.at("/usr/pkg"), &[]);
+    assert!(kept.objects().keys().any(|path| path.contains("7.edited-")), "{said}: {}", kept.paths());
 }
 
 #[test]

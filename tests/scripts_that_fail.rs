@@ -189,7 +189,7 @@ fn pkgadd_killed_during_any_script_is_undone_by_recovery() {
 }
 
 /// The process that `pkgadd` has made to run scripts.
-fn second_process(of: &Child) -> Pid {
+pub(crate) fn second_process(of: &Child) -> Pid {
     let parent = of.id().to_string();
     let is_child = |stat: &str| {
         let behind = stat.rsplit_once(')').map_or("", |(_, behind)| behind);

@@ -68,3 +68,57 @@ impl PromotionStates {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states() -> PromotionStates {
+        let digest = |digit: &str| digit.repeat(STATE_DIGITS);
+        PromotionStates {
+            fingerprint: format!("b3:{}", "0".repeat(64)),
+            staged: [("/usr/a".to_owned(), digest("a")), ("/usr/b".to_owned(), digest("b"))].into(),
+            live: [("/usr/a".to_owned(), digest("a"))].into(),
+            ..PromotionStates::default()
+        }
+    }
+
+    #[test]
+    fn what_no_plan_has_is_told_with_its_field() {
+        assert_eq!(states().fault(), None);
+        let of = |change: fn(&mut PromotionStates)| {
+            let mut states = states();
+            change(&mut states);
+            states.fault().map(|(field, value)| format!("{field} {value}"))
+        };
+        assert_eq!(of(|states| states.fingerprint = "b3:0".to_owned()).unwrap(), "fingerprint b3:0");
+        assert_eq!(
+            of(|states| drop(states.live.insert("usr".to_owned(), String::new()))).unwrap(),
+            "path usr"
+        );
+        let short = of(|states| drop(states.live.insert("/usr".to_owned(), "0".to_owned())));
+        assert_eq!(short.unwrap(), "digest of a state 0");
+    }
+
+    #[test]
+    fn every_path_that_differs_is_told_with_its_side() {
+        let (then, mut now) = (states(), states());
+        assert_eq!(then.differences(&now), []);
+        now.staged.remove("/usr/a");
+        now.live.insert("/usr/a".to_owned(), "c".repeat(STATE_DIGITS));
+        now.live.insert("/usr/c".to_owned(), "c".repeat(STATE_DIGITS));
+        let told: Vec<String> = then
+            .differences(&now)
+            .into_iter()
+            .map(|(subject, then, now)| format!("{subject}: {then}, {now}"))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "/usr/a in the stage: an object, nothing",
+                "/usr/a on the live tree: an object, another",
+                "/usr/c on the live tree: nothing, another"
+            ]
+        );
+    }
+}

@@ -109,7 +109,8 @@ impl<'a> HookRun<'a> {
         subject: &HookSubject,
         mut run: Option<&mut SwitchedRun<'_>>,
     ) -> Result<(), RunHalt> {
-        let call = self.call(hook, subject, run.as_deref().map(SwitchedRun::name))?;
+        let of_run = run.as_deref().map(SwitchedRun::name);
+        let call = self.call(hook, subject, of_run.as_deref())?;
         let recorder = run.as_deref_mut().map(|run| run as &mut dyn ScriptRecorder);
         let ended = self.runner.run(call, recorder, &mut LogOnly)?;
         if let (ScriptEnd::Exited(code), Some(end)) =
@@ -131,12 +132,7 @@ impl<'a> HookRun<'a> {
         }
     }
 
-    fn call(
-        &self,
-        hook: &HookFile,
-        subject: &HookSubject,
-        run: Option<String>,
-    ) -> Result<ScriptCall, Failure> {
+    fn call(&self, hook: &HookFile, subject: &HookSubject, run: Option<&str>) -> Result<ScriptCall, Failure> {
         let HookSubject { id, stage } = subject;
         let (root, shop) = (self.session.ground.root.prefix(), &self.runner.shop);
         let name = hook.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -147,7 +143,7 @@ impl<'a> HookRun<'a> {
         let file = started.map_err(|failure| unfit(hook, &failure).refuse(self.direction, id))?;
         let path = search_path(shop.tools());
         let (locale, private) = (self.runner.locale, shop.directory());
-        let mut environment = of_patch(id.as_str(), root, locale, &path, private, run.as_deref());
+        let mut environment = of_patch(id.as_str(), root, locale, &path, private, run);
         let own = [
             ("PATCHADM_ID", id.to_string()),
             ("PATCHADM_STAGE", stage.to_string()),

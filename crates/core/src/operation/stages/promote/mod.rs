@@ -129,7 +129,7 @@ fn carry_out(
         return Ok(without_run(made, tree));
     }
     match run_before(session, tree, request, &mut made)? {
-        Ok(hooks) => promoted(session, tree, made, hooks.as_ref()),
+        Ok(hooks) => Ok(promoted(session, tree, made, hooks.as_ref())),
         Err(failure) => Ok(made.report(Err(failure), Vec::new())),
     }
 }
@@ -149,8 +149,8 @@ fn promoted(
     tree: &PromotedTree,
     mut made: MadePlan,
     hooks: Option<&RefCell<HookRun<'_>>>,
-) -> Result<PromoteReport, StageError> {
-    let Ok(Some(plan)) = &made.plan else { return Ok(without_run(made, tree)) };
+) -> PromoteReport {
+    let Ok(Some(plan)) = &made.plan else { return without_run(made, tree) };
     let in_use = in_use(&session.ground.root, plan);
     let after = BaseAfter::of(tree, &made);
     let announce = |run: &str| after.put(run).map_err(|error| Cause::Source(Box::new(error)));
@@ -163,5 +163,5 @@ fn promoted(
         remove_old_bases(stage, &RecordView::live(&session.ground.root));
         made.keep_cache(tree);
     }
-    Ok(PromoteReport { in_use, ..made.report(done.map(Some), session.exchanged()) })
+    PromoteReport { in_use, ..made.report(done.map(Some), session.exchanged()) }
 }
