@@ -26,7 +26,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
 
     /// Whether the plan is about packages and there is no `contents` yet, which no root with packages is without.
     pub(super) fn lacks_contents(&mut self, plan: &Plan) -> Result<bool, Cause> {
-        if plan.packages.is_empty() {
+        let is_written = plan.records.iter().any(|record| *record.path() == places::contents());
+        if plan.packages.is_empty() || is_written {
             return Ok(false);
         }
         let physical = self.resolver.locate(&places::contents())?;
