@@ -195,11 +195,13 @@ fn a_hook_that_came_in_between_is_a_difference() {
     refused(&staged, 10, &["script 1", "promote_after"]);
 }
 
+/// Changes a plan file.
+type Hand = fn(&mut Value);
+
 #[test]
 fn what_is_no_plan_file_of_a_promotion_is_refused() {
     let staged = planned();
     let whole = fs::read(staged.live.beside("plan.json")).unwrap();
-    type Hand = fn(&mut Value);
     let hands: [(Hand, &str); 9] = [
         (|plan| plan["promotion"]["fingerprint"] = json!("b3:12"), "its fingerprint is not valid"),
         (|plan| plan["promotion"]["live"]["../x"] = json!("0123456789abcdef"), "its path is not valid"),

@@ -54,7 +54,7 @@ impl PlanFileOptions {
         if options != PlanOptions::default() {
             return Err(wrong("with --plan the patches and their options are those of the file".to_owned()));
         }
-        let expected = expected_plan(path.clone(), verb, usage)?;
+        let expected = expected_plan(&path, verb, usage)?;
         let options = expected.plan.options.clone();
         let bad = |error| plan_file_refused(PlanFault::Bad { path, error });
         let asked = asked.taking(&options).map_err(bad)?;
@@ -63,12 +63,8 @@ impl PlanFileOptions {
 }
 
 /// Reads the plan file of a verb, which must be one of that.
-pub(super) fn expected_plan(
-    path: PathBuf,
-    verb: &str,
-    usage: &'static str,
-) -> Result<Arc<ExpectedPlan>, Stop> {
-    let expected = read_plan(&path).map_err(plan_file_refused)?;
+pub(super) fn expected_plan(path: &Path, verb: &str, usage: &'static str) -> Result<Arc<ExpectedPlan>, Stop> {
+    let expected = read_plan(path).map_err(plan_file_refused)?;
     if expected.plan.command == verb {
         return Ok(Arc::new(expected));
     }

@@ -131,7 +131,7 @@ impl PromotionOptions {
         if options != PlanOptions::default() {
             return Err(wrong("with --plan the stage and the options are those of the file".to_owned()));
         }
-        let expected = expected_plan(path.clone(), Command::Promote.name(), usage)?;
+        let expected = expected_plan(&path, Command::Promote.name(), usage)?;
         let options = expected.plan.options.clone();
         let bad = |error| plan_file_refused(PlanFault::Bad { path, error });
         let (choices, stage) = Self::of_plan(&options).map_err(bad)?;
