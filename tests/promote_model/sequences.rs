@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::changing::{change, draw_name, first_tree};
 use super::reading::{Columns, Expected, Read, Sides, State, Used, check, table};
@@ -51,7 +51,7 @@ struct Sequence<'t> {
     counts: Counts,
 }
 
-fn columns(top: &PathBuf) -> Columns {
+fn columns(top: &Path) -> Columns {
     Tree::of(top, &[]).objects().clone()
 }
 

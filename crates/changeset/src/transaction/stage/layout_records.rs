@@ -24,10 +24,14 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
-    /// Whether the plan is about packages and there is no `contents` yet, which no root with packages is without.
+    /// Whether the plan is about packages, and there is no `contents` yet, which no root with packages is without. A repair
+    /// writes it by itself.
     pub(super) fn lacks_contents(&mut self, plan: &Plan) -> Result<bool, Cause> {
-        let is_written = plan.records.iter().any(|record| *record.path() == places::contents());
-        if plan.packages.is_empty() || is_written {
+        let is_contents = |record: &RecordChange| match record {
+            RecordChange::Write { path, .. } => path.as_bytes() == places::CONTENTS.as_bytes(),
+            _ => false,
+        };
+        if plan.packages.is_empty() || plan.records.iter().any(is_contents) {
             return Ok(false);
         }
         let physical = self.resolver.locate(&places::contents())?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::operation::stages::tree::Tree;
+use crate::operation::stages::tree::{Tree, TreeObject};
 use crate::plan::edits::EditChoice;
 use crate::policy::Edited;
 use crate::stage::{Base, BaseObject};
@@ -30,8 +30,8 @@ impl UnfinishedRefresh<'_> {
     /// Whether the stage may differ only because half of what belongs together was brought: it is a directory without its
     /// attributes, or one of several names of a file of which others came, went or are still to come.
     fn explains(&self, path: &ObjectPath) -> bool {
-        let Some(stage) = self.stage.object(path).map(|object| object.state()) else { return false };
-        let live = self.live.object(path).map(|object| object.state());
+        let Some(stage) = self.stage.object(path).map(TreeObject::state) else { return false };
+        let live = self.live.object(path).map(TreeObject::state);
         if stage.kind == RecordedType::Directory {
             return live.is_some_and(|live| live.kind == RecordedType::Directory);
         }
