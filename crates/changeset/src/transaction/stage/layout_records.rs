@@ -36,7 +36,19 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
         let physical = self.resolver.locate(&places::contents())?;
         let dir = self.dirs.parent(&physical)?;
-        Ok(dir.map(|dir| dir.look(physical.name())).transpose()?.flatten().is_none())
+        let is_there = dir.map(|dir| dir.look(physical.name())).transpose()?.flatten().is_some();
+        Ok(!is_there && !self.has_packages()?)
+    }
+
+    /// Whether the root has packages: a list of paths that is gone beside them is damage, which no other run may hide.
+    fn has_packages(&mut self) -> Result<bool, Cause> {
+        let packages = self.resolver.locate_dir(&places::packages())?;
+        Ok(self
+            .dirs
+            .get(&packages)?
+            .map(|dir| dir.names())
+            .transpose()?
+            .is_some_and(|names| !names.is_empty()))
     }
 
     /// Lays out the change of a record.
