@@ -19,7 +19,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use changing::{change, draw_name, first_tree};
+use changing::{change, change_pairs, draw_name, first_tree};
 use reading::{Expected, Read, Sides, Used, check, table};
 
 use crate::random::Random;
@@ -48,6 +48,9 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
         let (name, twin) = (draw_name(&mut random), random.0);
         change(&stage, &name, &mut Random(twin));
         change(&live.at("/usr/pkg"), &name, &mut Random(twin));
+    }
+    for side in [stage.clone(), live.at("/usr/pkg")] {
+        change_pairs(&side, &mut random);
     }
     if random.once_in(3) {
         // By chance this would be seldom.

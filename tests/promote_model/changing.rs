@@ -64,6 +64,30 @@ pub(super) fn change(top: &Path, name: &str, random: &mut Random) {
 /// The names that there may be.
 pub(super) const FILES: usize = 24;
 
+/// The files that have two names from the beginning.
+const PAIRS: usize = 3;
+
+/// Makes a file with two names, or removes both, or leaves them; it has one of two texts.
+pub(super) fn change_pair(top: &Path, name: &str, random: &mut Random) {
+    let names = ["a", "b"].map(|word| top.join(format!("{name}.{word}")));
+    let what = random.below(5);
+    if what < 3 {
+        names.iter().for_each(|name| drop(fs::remove_file(name)));
+    }
+    if what < 2 {
+        fs::write(&names[0], ["pair\n", "another pair\n"][what]).unwrap();
+        fs::hard_link(&names[0], &names[1]).unwrap();
+    }
+}
+
+/// Changes what has two names, on one side.
+pub(super) fn change_pairs(top: &Path, random: &mut Random) {
+    for number in 0..PAIRS {
+        change_pair(top, &format!("pair{number}"), random);
+    }
+    change_pair(top, "newpair", random);
+}
+
 /// One of the names, a directory more often than one of them would be.
 pub(super) fn draw_name(random: &mut Random) -> String {
     if random.once_in(3) {
@@ -93,6 +117,11 @@ pub(super) fn first_tree(top: &Path, random: &mut Random) {
         } else if random.below(4) > 0 && path.parent().is_some_and(Path::is_dir) {
             fs::write(&path, random.one(&["one\n", "two\n"])).unwrap();
         }
+    }
+    for number in 0..PAIRS {
+        let names = ["a", "b"].map(|word| top.join(format!("pair{number}.{word}")));
+        fs::write(&names[0], "a pair\n").unwrap();
+        fs::hard_link(&names[0], &names[1]).unwrap();
     }
     for _ in 0..3 {
         change(top, &format!("file{}", random.below(FILES)), random);

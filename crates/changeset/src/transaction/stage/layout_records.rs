@@ -24,14 +24,15 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
-    /// Whether the plan is about packages, and there is no `contents` yet, which no root with packages is without. A repair
-    /// writes it by itself.
+    /// Whether the plan makes a package and there is no `contents` yet, which no root with packages is without.
     pub(super) fn lacks_contents(&mut self, plan: &Plan) -> Result<bool, Cause> {
-        let is_contents = |record: &RecordChange| match record {
-            RecordChange::Write { path, .. } => path.as_bytes() == places::CONTENTS.as_bytes(),
-            _ => false,
-        };
-        if plan.packages.is_empty() || plan.records.iter().any(is_contents) {
+        let mut is_made = false;
+        for record in &plan.records {
+            let RecordChange::Write { path, .. } = record else { continue };
+            let physical = self.resolver.locate(path)?;
+            is_made |= path.name() == b"pkginfo" && self.dirs.parent(&physical)?.is_none();
+        }
+        if !is_made {
             return Ok(false);
         }
         let physical = self.resolver.locate(&places::contents())?;
