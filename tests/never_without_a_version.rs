@@ -271,10 +271,6 @@ fn a_program_always_starts_and_never_meets_an_older_library() {
 #[test]
 fn an_exchange_mixes_nothing_but_one_start() {
     let test = "an_exchange_mixes…";
-    if !Scenario::bare().run("promote --help").stdout.contains("--exchange ") {
-        crate::skipped(&format!("{test}: promotions cannot exchange directories yet"));
-        return;
-    }
     let Some(watched) = Watched::new(test) else { return };
     let (counted, switches) = to_and_fro(&watched, "--exchange usr");
     counted.tell("never without a version, by exchange", switches);
