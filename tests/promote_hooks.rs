@@ -96,7 +96,7 @@ fn one_hook_without_the_other_and_none_if_none_is_wanted() {
         assert_eq!(seen(&staged), "");
         staged.promote("").ok();
         assert_eq!(seen(&staged).lines().count(), lines);
-        staged.live.run("patchrm -R @ROOT@ web-01").ok();
+        staged.live.run("patchrm -R @ROOT@ web-02").ok();
         assert_eq!(seen(&staged).lines().count(), 2 * lines);
     }
 }
