@@ -24,7 +24,7 @@ use fresh::Template;
 use play::{Counts, Play};
 
 /// Sequences of a sample, and of the whole.
-const SEQUENCES: (u64, u64) = (300, 20_000);
+const SEQUENCES: (u64, u64) = (100, 20_000);
 
 /// Set for the process that plays: the number of the first sequence and how many there are.
 const PLAYS: &str = "PATCHADM_MIXTURES";
