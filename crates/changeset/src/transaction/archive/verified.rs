@@ -2,10 +2,10 @@
 //!
 //! With gzip, each member is decoded by the thread that made it and compared with its input; the decoded bytes then
 //! pass the datastream reader in a second thread. In the other formats, the encoder's output goes through a channel
-//! to a second thread, which decodes it with the reader that a backout will use; then digests are compared. This
-//! proves the encoder right; the sync of the file system does the same for the disk.
+//! to a second thread, which decodes it with the reader that a backout will use; then, where anything was encoded,
+//! digests are compared. This proves the encoder right; the sync of the file system does the same for the disk.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -16,6 +16,9 @@ use patchadm_svr4::format::{compress, datastream};
 
 /// The most chunks in transit between the two threads.
 const UNDER_WAY: usize = 4;
+
+/// The bytes of an archive without compression that are written, digested and read back at once.
+const BLOCK: usize = 128 << 10;
 
 /// Size and digest of a file that was written and read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub(crate) struct VerifyingEncoder<'f> {
 enum Inner<'f> {
     Gzip(gzip::GzipEncoder<ArchiveSink<'f>>),
     Compress(Hashing<compress::CompressEncoder<ArchiveSink<'f>>>),
-    Plain(Hashing<ArchiveSink<'f>>),
+    Plain(BufWriter<ArchiveSink<'f>>),
 }
 
 struct ArchiveSink<'f> {
@@ -66,7 +69,7 @@ pub(crate) fn write<'f, E>(
     let inner = match format {
         UndoFormat::Gzip => Inner::Gzip(gzip::GzipEncoder::new(sink, cores())),
         UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
-        UndoFormat::Plain => Inner::Plain(Hashing::new(sink)),
+        UndoFormat::Plain => Inner::Plain(BufWriter::with_capacity(BLOCK, sink)),
     };
     thread::scope(|scope| {
         let reading = scope.spawn(move || read_back(Chunks::new(receiver), format));
@@ -96,10 +99,7 @@ impl VerifyingEncoder<'_> {
                 let (encoder, raw) = encoder.finish();
                 (encoder.finish()?, Some(raw))
             }
-            Inner::Plain(sink) => {
-                let (sink, raw) = sink.finish();
-                (sink, Some(raw))
-            }
+            Inner::Plain(sink) => (sink.into_inner().map_err(io::IntoInnerError::into_error)?, None),
         };
         let written = WrittenArchive { size: sink.size, b3: sink.b3.finish() };
         Ok((written, raw))
@@ -155,15 +155,15 @@ impl Write for ArchiveSink<'_> {
     }
 }
 
-/// Reads a whole datastream with every member. Gzip has been compared already; for the other formats, the digest of
-/// the decoded bytes is returned.
+/// Reads a whole datastream with every member. Returns the digest of what was decoded; `None` for gzip, which has been
+/// compared already, and where nothing was encoded.
 fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
-    if format == UndoFormat::Gzip {
-        read_members(BufReader::new(chunks)).map(|_| None)
-    } else {
+    if format == UndoFormat::Compress {
         let opened = patchadm_container::open_container(chunks).map_err(|error| error.to_string())?;
         let read = read_members(Hashing::new(BufReader::new(opened.reader)))?;
         Ok(Some(read.finish().1))
+    } else {
+        read_members(BufReader::new(chunks)).map(|_| None)
     }
 }
 
